@@ -1,0 +1,55 @@
+#include "io/checksum.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <array>
+#include <cstdint>
+
+namespace helip {
+namespace {
+
+std::string hex_of(const XXH128_hash_t& hash) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, hash);
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  text.reserve(32);
+  for (const unsigned char byte : canonical.digest) {
+    text.push_back(digits[byte >> 4]);
+    text.push_back(digits[byte & 15]);
+  }
+  return text;
+}
+
+}  // namespace
+
+struct Digest::State {
+  XXH3_state_t xxh3;
+};
+
+Digest::Digest() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh3); }
+Digest::~Digest() = default;
+Digest::Digest(Digest&&) noexcept = default;
+Digest& Digest::operator=(Digest&&) noexcept = default;
+
+void Digest::update(const void* data, std::size_t bytes) {
+  if (bytes != 0) XXH3_128bits_update(&state_->xxh3, data, bytes);
+}
+
+void Digest::update_field(std::string_view field) {
+  std::array<unsigned char, 8> length{};
+  for (std::size_t i = 0; i < length.size(); ++i) {
+    length[i] = static_cast<unsigned char>(static_cast<std::uint64_t>(field.size()) >> (8 * i));
+  }
+  update(length.data(), length.size());
+  update(field.data(), field.size());
+}
+
+std::string Digest::hex() const { return hex_of(XXH3_128bits_digest(&state_->xxh3)); }
+
+std::string digest_hex(const void* data, std::size_t bytes) {
+  return hex_of(XXH3_128bits(data, bytes));
+}
+
+}  // namespace helip

@@ -1,0 +1,30 @@
+// XXH3-128 digests: detection of damage, not of malice.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace helip {
+
+class Digest {
+ public:
+  Digest();
+  ~Digest();
+  Digest(Digest&&) noexcept;
+  Digest& operator=(Digest&&) noexcept;
+
+  void update(const void* data, std::size_t bytes);
+  // Length-prefixed, so that ("ab", "c") and ("a", "bc") differ.
+  void update_field(std::string_view field);
+  std::string hex() const;  // 32 lower-case digits; may be called at any time
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+std::string digest_hex(const void* data, std::size_t bytes);
+
+}  // namespace helip

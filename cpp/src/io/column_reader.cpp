@@ -1,0 +1,229 @@
+#include "io/column_reader.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "helip/error.h"
+#include "io/checksum.h"
+#include "io/file.h"
+#include "io/safetensors.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kVerifyBlock = std::size_t{4} << 20;
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+[[noreturn]] void corrupt(const fs::path& file, const std::string& what) {
+  throw Error(ErrorCode::corrupt, "\"" + file.string() + "\" is damaged: " + what +
+                                      "; restore it from a copy or write it again");
+}
+
+}  // namespace
+
+// One reserved range of addresses; pieces of files are laid over it.
+struct ColumnReader::Mapping {
+  char* base = nullptr;
+  std::int64_t reserved = 0;
+
+  Mapping() = default;
+  Mapping(Mapping&& other) noexcept
+      : base(std::exchange(other.base, nullptr)), reserved(std::exchange(other.reserved, 0)) {}
+  Mapping& operator=(Mapping&&) = delete;
+  ~Mapping() {
+    if (base != nullptr) ::munmap(base, static_cast<std::size_t>(reserved));
+  }
+
+  void reserve(std::int64_t bytes) {
+    reserved = round_up(std::max<std::int64_t>(bytes, 1), ::sysconf(_SC_PAGESIZE));
+    void* address = ::mmap(nullptr, static_cast<std::size_t>(reserved), PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address == MAP_FAILED) {
+      throw Error(ErrorCode::out_of_memory,
+                  "cannot reserve " + std::to_string(reserved) + " bytes of addresses", errno);
+    }
+    base = static_cast<char*>(address);
+  }
+
+  void place(std::int64_t at, std::int64_t bytes, const Descriptor& file, std::int64_t offset,
+             const fs::path& name) {
+    if (bytes == 0) return;
+    if (offset % ::sysconf(_SC_PAGESIZE) != 0 || at % ::sysconf(_SC_PAGESIZE) != 0) {
+      throw Error(ErrorCode::unsupported,
+                  "\"" + name.string() + "\" is laid out for pages of 4096 bytes, this machine's have " +
+                      std::to_string(::sysconf(_SC_PAGESIZE)) +
+                      "; write the store again with one shard");
+    }
+    if (::mmap(base + at, static_cast<std::size_t>(bytes), PROT_READ, MAP_SHARED | MAP_FIXED,
+               file.get(), offset) == MAP_FAILED) {
+      throw Error(ErrorCode::io, "cannot map \"" + name.string() + "\"", errno);
+    }
+  }
+};
+
+struct ColumnReader::Shard {
+  fs::path path;
+  std::int64_t first_row = 0;
+  SafetensorsHeader header;
+  Mapping keys;                             // the rest of the file from the first key tensor
+  const char* key_bytes = nullptr;
+  std::int64_t key_bytes_size = 0;
+  const std::uint64_t* key_offsets = nullptr;  // [rows + 1]
+};
+
+ColumnReader::ColumnReader(fs::path directory, const std::string& format)
+    : directory_(std::move(directory)), manifest_(read_manifest(directory_, format)) {
+  rows_ = manifest_.rows();
+  mappings_.resize(manifest_.columns.size());
+  for (std::size_t i = 0; i < manifest_.columns.size(); ++i) map_column(i);
+  shards_.reserve(manifest_.shards.size());
+  for (std::size_t i = 0; i < manifest_.shards.size(); ++i) map_shard(i);
+}
+
+ColumnReader::~ColumnReader() = default;
+
+void ColumnReader::map_column(std::size_t index) {
+  const ColumnSpec& spec = manifest_.columns[index];
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(rows_, spec.row_bytes(), &bytes)) {
+    corrupt(directory_ / kManifestName, "column \"" + spec.name + "\" overflows");
+  }
+  mappings_[index].reserve(bytes);
+}
+
+void ColumnReader::map_shard(std::size_t index) {
+  const ShardRecord& record = manifest_.shards[index];
+  Shard shard;
+  shard.path = directory_ / record.file;
+  shard.first_row = static_cast<std::int64_t>(index) * manifest_.shard_rows;
+  const Descriptor file = open_for_reading(shard.path);
+  const std::int64_t size = file_size(file, shard.path);
+  if (size != record.bytes) {
+    corrupt(shard.path, "it has " + std::to_string(size) + " bytes, its manifest says " +
+                            std::to_string(record.bytes));
+  }
+  shard.header = read_safetensors_header(file, shard.path);
+  if (digest_hex(shard.header.bytes.data(), shard.header.bytes.size()) != record.header_digest) {
+    corrupt(shard.path, "its header's checksum does not match the manifest");
+  }
+  for (std::size_t c = 0; c < manifest_.columns.size(); ++c) {
+    const ColumnSpec& spec = manifest_.columns[c];
+    const TensorInfo& info = shard.header.at(spec.name, shard.path);
+    if (info.dtype != spec.dtype || info.shape != spec.shape(record.rows)) {
+      corrupt(shard.path, "column \"" + spec.name + "\" has another dtype or shape");
+    }
+    mappings_[c].place(shard.first_row * spec.row_bytes(), info.end - info.begin, file, info.begin,
+                       shard.path);
+  }
+  const auto& tensors = shard.header.tensors;
+  const bool has_keys = std::any_of(tensors.begin(), tensors.end(),
+                                    [](const auto& info) { return info.name == kKeysTensor; });
+  if (has_keys) {
+    const TensorInfo& offsets = shard.header.at(kKeyOffsetsTensor, shard.path);
+    const TensorInfo& keys = shard.header.at(kKeysTensor, shard.path);
+    if (offsets.dtype != DType::uint64 || keys.dtype != DType::uint8 ||
+        offsets.shape != std::vector{record.rows + 1} || keys.shape.size() != 1 ||
+        offsets.end != keys.begin || offsets.begin % kColumnAlignment != 0) {
+      corrupt(shard.path, "the keys have another dtype, shape or place");
+    }
+    const std::int64_t bytes = keys.end - offsets.begin;
+    shard.keys.reserve(bytes);
+    shard.keys.place(0, bytes, file, offsets.begin, shard.path);
+    shard.key_offsets = reinterpret_cast<const std::uint64_t*>(shard.keys.base);
+    shard.key_bytes = shard.keys.base + (offsets.end - offsets.begin);
+    shard.key_bytes_size = keys.end - keys.begin;
+  }
+  shards_.push_back(std::move(shard));
+}
+
+MatrixView ColumnReader::column(const std::string& name) const {
+  for (std::size_t i = 0; i < manifest_.columns.size(); ++i) {
+    const ColumnSpec& spec = manifest_.columns[i];
+    if (spec.name == name) {
+      return {mappings_[i].base, rows_, spec.width(), spec.dtype, spec.row_bytes(), nullptr};
+    }
+  }
+  corrupt(directory_ / kManifestName, "column \"" + name + "\" is absent");
+}
+
+std::string_view ColumnReader::key(std::int64_t row) const {
+  if (row < 0 || row >= rows_) {
+    throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " is outside 0 .. " +
+                                                 std::to_string(rows_ - 1));
+  }
+  const Shard& shard = shards_[static_cast<std::size_t>(row / manifest_.shard_rows)];
+  const auto local = static_cast<std::size_t>(row % manifest_.shard_rows);
+  if (shard.key_offsets == nullptr) corrupt(shard.path, "it has no keys");
+  const std::uint64_t begin = shard.key_offsets[local];
+  const std::uint64_t end = shard.key_offsets[local + 1];
+  if (begin > end || end > static_cast<std::uint64_t>(shard.key_bytes_size)) {
+    corrupt(shard.path, "the key of row " + std::to_string(row) + " lies outside the file");
+  }
+  return {shard.key_bytes + begin, static_cast<std::size_t>(end - begin)};
+}
+
+void ColumnReader::verify(const std::vector<std::string>& columns,
+                          const std::function<void(std::int64_t)>& advance) const {
+  std::vector<char> block(kVerifyBlock);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    const Shard& shard = shards_[i];
+    const Descriptor file = open_for_reading(shard.path);
+    if (columns.empty()) {
+      std::string header(shard.header.bytes.size(), '\0');
+      read_exactly(file, header.data(), header.size(), 0, shard.path);
+      if (header != shard.header.bytes) corrupt(shard.path, "its header has changed");
+    }
+    for (const TensorInfo& info : shard.header.tensors) {
+      if (!columns.empty() &&
+          std::find(columns.begin(), columns.end(), info.name) == columns.end()) {
+        continue;
+      }
+      Digest digest;
+      for (std::int64_t at = info.begin; at < info.end;) {
+        const auto bytes = std::min<std::int64_t>(info.end - at, kVerifyBlock);
+        // pread, not the mapping: a file cut short under us is an error, not a signal.
+        read_exactly(file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
+        digest.update(block.data(), static_cast<std::size_t>(bytes));
+        at += bytes;
+        if (advance) advance(bytes);
+      }
+      const auto& digests = manifest_.shards[i].digests;
+      const auto expected = digests.find(info.name);
+      if (expected == digests.end() || expected->second != digest.hex()) {
+        corrupt(shard.path, "the checksum of \"" + info.name + "\" does not match");
+      }
+    }
+  }
+}
+
+std::int64_t ColumnReader::bytes() const {
+  std::int64_t sum = 0;
+  for (const ShardRecord& shard : manifest_.shards) sum += shard.bytes;
+  return sum;
+}
+
+std::shared_ptr<const ColumnReader> open_columns(const fs::path& directory,
+                                                 const std::string& format) {
+  for (std::int64_t seen = 0;;) {
+    try {
+      return std::make_shared<const ColumnReader>(directory, format);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::io && error.code() != ErrorCode::corrupt) throw;
+      const std::int64_t generation = read_manifest(directory, format).generation;
+      if (generation == seen) throw;
+      seen = generation;
+    }
+  }
+}
+
+}  // namespace helip

@@ -1,0 +1,199 @@
+#include "io/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "helip/error.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const std::string& action, const fs::path& path) {
+  throw Error(ErrorCode::io, "cannot " + action + " \"" + path.string() + "\"", errno);
+}
+
+template <typename Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Descriptor::Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+void Descriptor::close(const fs::path& name) {
+  const int fd = std::exchange(fd_, -1);
+  // EINTR still closes the descriptor on Linux; repeating could close somebody else's.
+  if (fd >= 0 && ::close(fd) != 0 && errno != EINTR) fail("close", name);
+}
+
+Descriptor open_for_reading(const fs::path& path) {
+  const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
+  if (fd < 0) fail("open", path);
+  Descriptor file(fd);
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) fail("stat", path);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is not a regular file");
+  }
+  return file;
+}
+
+std::int64_t file_size(const Descriptor& file, const fs::path& name) {
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail("stat", name);
+  return status.st_size;
+}
+
+void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
+                  const fs::path& name) {
+  auto* cursor = static_cast<char*>(out);
+  while (bytes > 0) {
+    const auto got = retry([&] { return ::pread(file.get(), cursor, bytes, offset); });
+    if (got < 0) fail("read", name);
+    if (got == 0) {
+      throw Error(ErrorCode::corrupt, "\"" + name.string() + "\" ends at byte " +
+                                          std::to_string(offset) + ", " + std::to_string(bytes) +
+                                          " bytes early; restore it from a copy");
+    }
+    cursor += got;
+    offset += got;
+    bytes -= static_cast<std::size_t>(got);
+  }
+}
+
+std::string read_small_file(const fs::path& path, std::int64_t limit) {
+  const Descriptor file = open_for_reading(path);
+  const std::int64_t size = file_size(file, path);
+  if (size > limit) {
+    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" has " + std::to_string(size) +
+                                        " bytes; at most " + std::to_string(limit) +
+                                        " are plausible");
+  }
+  std::string text(static_cast<std::size_t>(size), '\0');
+  read_exactly(file, text.data(), text.size(), 0, path);
+  return text;
+}
+
+void sync_directory(const fs::path& directory) {
+  const fs::path name = directory.empty() ? fs::path(".") : directory;
+  Descriptor file(retry([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (file.get() < 0) fail("open the directory", name);
+  // Some network file systems cannot sync a directory and say EINVAL.
+  if (::fsync(file.get()) != 0 && errno != EINVAL) fail("sync the directory", name);
+}
+
+void make_directory(const fs::path& directory) {
+  if (fs::is_directory(directory)) return;
+  const fs::path parent = directory.parent_path();
+  if (!parent.empty() && !fs::exists(parent)) make_directory(parent);
+  if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
+    fail("create the directory", directory);
+  }
+  if (!fs::is_directory(directory)) {
+    throw Error(ErrorCode::invalid_argument,
+                "\"" + directory.string() + "\" exists and is not a directory; choose another path");
+  }
+  sync_directory(parent);
+}
+
+void remove_file(const fs::path& path) noexcept { ::unlink(path.c_str()); }
+
+PendingFile::PendingFile(fs::path directory) : directory_(std::move(directory)) {
+  static std::atomic<unsigned> counter{0};
+  temporary_ = directory_ / (kPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++));
+  file_ = Descriptor(retry([&] {
+    return ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  }));
+  if (file_.get() < 0) fail("create", temporary_);
+}
+
+PendingFile::~PendingFile() {
+  if (!temporary_.empty()) remove_file(temporary_);
+}
+
+PendingFile::PendingFile(PendingFile&& other) noexcept
+    : directory_(std::move(other.directory_)),
+      temporary_(std::exchange(other.temporary_, fs::path())),
+      file_(std::move(other.file_)) {}
+
+void PendingFile::write_at(const void* data, std::size_t bytes, std::int64_t offset) {
+  const auto* cursor = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const auto put = retry([&] { return ::pwrite(file_.get(), cursor, bytes, offset); });
+    if (put < 0) fail("write", temporary_);
+    cursor += put;
+    offset += put;
+    bytes -= static_cast<std::size_t>(put);
+  }
+}
+
+void PendingFile::read_at(void* out, std::size_t bytes, std::int64_t offset) const {
+  read_exactly(file_, out, bytes, offset, temporary_);
+}
+
+void PendingFile::reserve(std::int64_t bytes) {
+  if (bytes <= 0) return;
+  const int error = ::posix_fallocate(file_.get(), 0, bytes);
+  if (error == 0 || error == EINVAL || error == EOPNOTSUPP) return;
+  errno = error;
+  fail("reserve " + std::to_string(bytes) + " bytes for", temporary_);
+}
+
+void PendingFile::truncate(std::int64_t bytes) {
+  if (retry([&] { return ::ftruncate(file_.get(), bytes); }) != 0) fail("truncate", temporary_);
+}
+
+void PendingFile::publish(const std::string& name) {
+  if (::fsync(file_.get()) != 0) fail("sync", temporary_);
+  file_.close(temporary_);
+  if (::rename(temporary_.c_str(), (directory_ / name).c_str()) != 0) fail("rename", temporary_);
+  temporary_.clear();
+  sync_directory(directory_);
+}
+
+DirectoryLock::DirectoryLock(const fs::path& directory) {
+  const fs::path path = directory / ".lock";
+  for (;;) {
+    file_ = Descriptor(retry(
+        [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
+    if (file_.get() < 0) fail("open", path);
+    if (retry([&] { return ::flock(file_.get(), LOCK_EX | LOCK_NB); }) != 0) {
+      if (errno != EWOULDBLOCK) fail("lock", path);
+      throw Error(ErrorCode::io, "another process is writing to \"" + directory.string() +
+                                     "\"; wait for it to end, or choose another path");
+    }
+    // An owner that gave up removes its directory: make sure that we locked the file of that name.
+    struct stat held {}, named {};
+    if (::fstat(file_.get(), &held) != 0) fail("stat", path);
+    if (::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
+        held.st_dev == named.st_dev) {
+      return;
+    }
+  }
+}
+
+}  // namespace helip

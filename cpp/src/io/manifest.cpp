@@ -1,0 +1,170 @@
+#include "io/manifest.h"
+
+#include <set>
+#include <utility>
+
+#include "helip/error.h"
+#include "io/checksum.h"
+#include "io/file.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::int64_t kManifestLimit = std::int64_t{256} << 20;
+constexpr int kNestingLimit = 64;
+
+json parse_bounded(const std::string& text) {
+  const auto shallow = [](int depth, json::parse_event_t, json&) {
+    if (depth > kNestingLimit) throw std::length_error("nesting deeper than 64");
+    return true;
+  };
+  return json::parse(text, shallow);
+}
+
+// The bytes of a manifest follow from its content, so a flipped bit anywhere shows.
+std::string serialise(json root) {
+  root.erase("checksum");
+  const std::string body = root.dump(1);
+  root["checksum"] = digest_hex(body.data(), body.size());
+  return root.dump(1) + "\n";
+}
+
+json to_json(const Manifest& manifest) {
+  json columns = json::array();
+  for (const ColumnSpec& column : manifest.columns) {
+    columns.push_back(
+        {{"name", column.name}, {"dtype", name_of(column.dtype)}, {"cols", column.cols}});
+  }
+  json shards = json::array();
+  for (const ShardRecord& shard : manifest.shards) {
+    shards.push_back({{"file", shard.file},
+                      {"rows", shard.rows},
+                      {"bytes", shard.bytes},
+                      {"header", shard.header_digest},
+                      {"tensors", shard.digests}});
+  }
+  return {{"format", manifest.format},
+          {"version", kManifestVersion},
+          {"requires", json::array()},
+          {"generation", manifest.generation},
+          {"rows", manifest.rows()},
+          {"shard_rows", manifest.shard_rows},
+          {"next_shard", manifest.next_shard},
+          {"columns", columns},
+          {"shards", shards},
+          {"attributes", manifest.attributes}};
+}
+
+void require(bool condition, const std::string& what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+Manifest from_json(const json& root) {
+  Manifest manifest;
+  manifest.format = root.at("format").get<std::string>();
+  manifest.generation = root.at("generation").get<std::int64_t>();
+  manifest.shard_rows = root.at("shard_rows").get<std::int64_t>();
+  manifest.next_shard = root.at("next_shard").get<std::int64_t>();
+  manifest.attributes = root.at("attributes");
+  require(manifest.generation >= 1, "generation is below 1");
+  require(manifest.shard_rows >= 1, "shard_rows is below 1");
+  require(manifest.attributes.is_object(), "attributes is not an object");
+  std::set<std::string> names;
+  for (const json& entry : root.at("columns")) {
+    ColumnSpec column;
+    column.name = entry.at("name").get<std::string>();
+    column.dtype = dtype_from_name(entry.at("dtype").get<std::string>());
+    column.cols = entry.at("cols").get<std::int64_t>();
+    require(column.cols >= 0 && column.cols <= (std::int64_t{1} << 32), "a width is implausible");
+    require(names.insert(column.name).second, "a column is listed twice");
+    manifest.columns.push_back(std::move(column));
+  }
+  std::int64_t rows = 0;
+  for (const json& entry : root.at("shards")) {
+    ShardRecord shard;
+    shard.file = entry.at("file").get<std::string>();
+    shard.rows = entry.at("rows").get<std::int64_t>();
+    shard.bytes = entry.at("bytes").get<std::int64_t>();
+    shard.header_digest = entry.at("header").get<std::string>();
+    shard.digests = entry.at("tensors").get<std::map<std::string, std::string>>();
+    require(!shard.file.empty() && shard.file.find('/') == std::string::npos &&
+                shard.file.front() != '.',
+            "a shard's file is not a plain name");
+    require(shard.rows >= 1 && shard.rows <= manifest.shard_rows, "a shard's rows are implausible");
+    require(rows % manifest.shard_rows == 0, "a shard before the last is not full");
+    require(!__builtin_add_overflow(rows, shard.rows, &rows), "the number of rows overflows");
+    manifest.shards.push_back(std::move(shard));
+  }
+  require(root.at("rows").get<std::int64_t>() == rows, "rows is not the sum over the shards");
+  return manifest;
+}
+
+}  // namespace
+
+std::int64_t Manifest::rows() const {
+  std::int64_t sum = 0;
+  for (const ShardRecord& shard : shards) sum += shard.rows;
+  return sum;
+}
+
+json parse_json_object(const std::string& text, const std::string& what) {
+  try {
+    json value = parse_bounded(text);
+    if (value.is_object()) return value;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::invalid_argument, what + " is not JSON: " + error.what());
+  }
+  throw Error(ErrorCode::invalid_argument, what + " is not a JSON object; pass {...}");
+}
+
+Manifest read_manifest(const fs::path& directory, const std::string& format) {
+  const fs::path path = directory / kManifestName;
+  if (!fs::exists(path)) {
+    throw Error(ErrorCode::io, "\"" + directory.string() + "\" holds no " + kManifestName +
+                                   "; was it written by helip, and to its end?");
+  }
+  const std::string text = read_small_file(path, kManifestLimit);
+  try {
+    const json root = parse_bounded(text);
+    require(root.is_object(), "it is not a JSON object");
+    require(serialise(root) == text, "its checksum does not match");
+    const auto found = root.at("format").get<std::string>();
+    if (found != format) {
+      throw Error(ErrorCode::mismatch, "\"" + directory.string() + "\" is a " + found + ", not a " +
+                                           format);
+    }
+    const auto version = root.at("version").get<std::int64_t>();
+    if (version > kManifestVersion || !root.at("requires").empty()) {
+      throw Error(ErrorCode::unsupported,
+                  "\"" + directory.string() + "\" has version " + std::to_string(version) +
+                      " or needs a feature that this helip lacks (it reads version " +
+                      std::to_string(kManifestVersion) + "); upgrade helip");
+    }
+    return from_json(root);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + error.what());
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + error.what());
+  }
+}
+
+void write_manifest(const fs::path& directory, const Manifest& manifest) {
+  std::string text;
+  try {
+    text = serialise(to_json(manifest));
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string("the metadata cannot be written as JSON: ") + error.what());
+  }
+  PendingFile file(directory);
+  file.write_at(text.data(), text.size(), 0);
+  file.publish(kManifestName);
+}
+
+}  // namespace helip

@@ -1,0 +1,60 @@
+// manifest.json: the only commit point of a directory of shards (docs/formats.md).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "helip/matrix.h"
+
+namespace helip {
+
+// A fixed-width column: [rows, cols] of one dtype, row-major; [rows] when cols is 0.
+struct ColumnSpec {
+  std::string name;
+  DType dtype = DType::float32;
+  std::int64_t cols = 0;
+
+  std::int64_t width() const { return cols == 0 ? 1 : cols; }
+  std::int64_t row_bytes() const { return width() * size_of(dtype); }
+  std::vector<std::int64_t> shape(std::int64_t rows) const {
+    return cols == 0 ? std::vector{rows} : std::vector{rows, cols};
+  }
+  bool operator==(const ColumnSpec&) const = default;
+};
+
+struct ShardRecord {
+  std::string file;  // a plain name inside the directory
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+  std::string header_digest;                        // of the safetensors header
+  std::map<std::string, std::string> digests;       // of every tensor, by name
+};
+
+struct Manifest {
+  std::string format;              // "helip.embedding_store", "helip.hard_pairs"
+  std::int64_t generation = 0;
+  std::int64_t shard_rows = 0;     // rows of every shard but the last
+  std::int64_t next_shard = 0;     // number of the next file; numbers are never used twice
+  std::vector<ColumnSpec> columns;
+  std::vector<ShardRecord> shards;
+  nlohmann::json attributes = nlohmann::json::object();
+
+  std::int64_t rows() const;
+};
+
+inline constexpr const char* kManifestName = "manifest.json";
+inline constexpr std::int64_t kManifestVersion = 1;
+
+// Parses user JSON that must be an object; throws invalid_argument naming `what`.
+nlohmann::json parse_json_object(const std::string& text, const std::string& what);
+
+// Throws Error: io (absent), corrupt (damaged), mismatch (another format), unsupported (newer).
+Manifest read_manifest(const std::filesystem::path& directory, const std::string& format);
+// Replaces the manifest atomically and durably: this is the commit.
+void write_manifest(const std::filesystem::path& directory, const Manifest& manifest);
+
+}  // namespace helip
