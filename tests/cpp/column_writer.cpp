@@ -59,7 +59,9 @@ std::set<std::string> names(const fs::path& folder) {
   return result;
 }
 
-void commit(ColumnWriter& writer) { writer.commit([](Manifest&) {}); }
+void commit(ColumnWriter& writer) {
+  writer.commit([](Manifest&) {});
+}
 
 }  // namespace
 
@@ -167,9 +169,11 @@ TEST_CASE("a second writer and a foreign folder are refused") {
   const TemporaryFolder folder;
   ColumnWriter writer(folder / "c", empty(), true);
   append(writer, 0, 10);
-  expect_error(ErrorCode::io, "another process", [&] { ColumnWriter(folder / "c", empty(), true); });
+  expect_error(ErrorCode::io, "another process",
+               [&] { ColumnWriter(folder / "c", empty(), true); });
   commit(writer);
-  expect_error(ErrorCode::io, "another process", [&] { ColumnWriter(folder / "c", kFormat, true); });
+  expect_error(ErrorCode::io, "another process",
+               [&] { ColumnWriter(folder / "c", kFormat, true); });
   expect_error(ErrorCode::invalid_argument, "already holds",
                [&] { ColumnWriter(folder / "c", empty(), true); });
   fs::create_directories(folder / "home/photos");

@@ -22,8 +22,9 @@ struct Rows {
   std::int64_t d_text = 3;
 
   MatrixView image_view() const {
-    return {image.data(), static_cast<std::int64_t>(keys.size()), d_image, DType::float32,
-            4 * d_image, nullptr};
+    return {image.data(), static_cast<std::int64_t>(keys.size()),
+            d_image,      DType::float32,
+            4 * d_image,  nullptr};
   }
   MatrixView text_view() const {
     return {text.data(), static_cast<std::int64_t>(keys.size()), d_text, DType::float32, 4 * d_text,

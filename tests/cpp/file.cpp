@@ -41,14 +41,17 @@ TEST_CASE("a pending file appears whole under its name when it is published") {
 
 TEST_CASE("a pending file that is given up leaves nothing") {
   const TemporaryFolder folder;
-  { PendingFile(folder / "").write_at("x", 1, 0); }
+  {
+    PendingFile(folder / "").write_at("x", 1, 0);
+  }
   CHECK(entries(folder / "") == 0);
 }
 
 TEST_CASE("a directory has one owner, and a killed owner frees it") {
   const TemporaryFolder folder;
   std::optional<DirectoryLock> lock(folder / "");
-  expect_error(ErrorCode::io, "another process is writing", [&] { DirectoryLock again(folder / ""); });
+  expect_error(ErrorCode::io, "another process is writing",
+               [&] { DirectoryLock again(folder / ""); });
   lock.reset();
   const pid_t child = ::fork();
   if (child == 0) {

@@ -109,7 +109,9 @@ TEST_CASE("a writer takes bands in order, and misses none") {
     CHECK(pairs.id(2, 1) == 1);
     CHECK(pairs.count(3) == 0);
   }
-  { HardPairsWriter given_up(folder / "q", 4, 2); }
+  {
+    HardPairsWriter given_up(folder / "q", 4, 2);
+  }
   CHECK_FALSE(std::filesystem::exists(folder / "q"));
 }
 

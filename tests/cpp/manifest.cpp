@@ -89,10 +89,12 @@ TEST_CASE("a manifest of another format, of a newer version or with an unknown n
   write_manifest(folder / "", sample());
   expect_error(ErrorCode::mismatch, "helip.test", [&] { read_manifest(folder / "", "other"); });
   put_changed(folder / "", "version", 2);
-  expect_error(ErrorCode::unsupported, "upgrade", [&] { read_manifest(folder / "", "helip.test"); });
+  expect_error(ErrorCode::unsupported, "upgrade",
+               [&] { read_manifest(folder / "", "helip.test"); });
   write_manifest(folder / "", sample());
   put_changed(folder / "", "requires", {"magic"});
-  expect_error(ErrorCode::unsupported, "upgrade", [&] { read_manifest(folder / "", "helip.test"); });
+  expect_error(ErrorCode::unsupported, "upgrade",
+               [&] { read_manifest(folder / "", "helip.test"); });
 }
 
 TEST_CASE("a manifest that names a file elsewhere is refused") {
@@ -101,7 +103,8 @@ TEST_CASE("a manifest that names a file elsewhere is refused") {
     Manifest manifest = sample();
     manifest.shards[0].file = name;
     write_manifest(folder / "", manifest);
-    expect_error(ErrorCode::corrupt, "plain name", [&] { read_manifest(folder / "", "helip.test"); });
+    expect_error(ErrorCode::corrupt, "plain name",
+                 [&] { read_manifest(folder / "", "helip.test"); });
   }
 }
 

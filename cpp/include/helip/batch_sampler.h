@@ -27,10 +27,10 @@ struct BatchOptions {
   std::uint64_t seed = 0;
   std::int64_t rank = 0;
   std::int64_t world_size = 1;
-  std::int64_t rank_min = 0;         // first rank of the window that hard pairs are drawn from
-  std::int64_t rank_max = 0;         // one past its last rank; 0 means the pool size k
-  double temperature = 0.0;          // 0: uniform; else drawn in proportion to exp(score / temperature)
-  double fraction = 1.0;             // share of targets that get hard pairs at all, 0 .. 1
+  std::int64_t rank_min = 0;  // first rank of the window that hard pairs are drawn from
+  std::int64_t rank_max = 0;  // one past its last rank; 0 means the pool size k
+  double temperature = 0.0;   // 0: uniform; else drawn in proportion to exp(score / temperature)
+  double fraction = 1.0;      // share of targets that get hard pairs at all, 0 .. 1
   ShortPolicy short_policy = ShortPolicy::skip;
 };
 
@@ -44,9 +44,9 @@ struct BatchStatistics {
   std::int64_t batches = 0;
   std::int64_t targets = 0;
   std::int64_t hard_pairs = 0;
-  std::int64_t replaced = 0;      // hard pairs that were in the batch already; the next one was taken
+  std::int64_t replaced = 0;  // hard pairs that were in the batch already; the next one was taken
   std::int64_t random_fills = 0;  // rows put in by ShortPolicy::random
-  std::int64_t unfilled = 0;      // places left empty: every hard pair of the window was in the batch
+  std::int64_t unfilled = 0;  // places left empty: every hard pair of the window was in the batch
 };
 
 // Targets of an epoch: every eligible row once, over all ranks together, in a random order. They
@@ -67,7 +67,7 @@ class HELIP_EXPORT BatchSampler {
   Batch batch(std::int64_t step);                   // of the current epoch; random access
 
   std::int64_t eligible_targets() const noexcept;
-  std::int64_t skipped_targets() const noexcept;    // by ShortPolicy::skip
+  std::int64_t skipped_targets() const noexcept;  // by ShortPolicy::skip
   const BatchStatistics& statistics() const noexcept;
   void reset_statistics() noexcept;
   const BatchOptions& options() const noexcept;

@@ -25,10 +25,10 @@ class HELIP_EXPORT EmbeddingStore {
   static EmbeddingStore open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const noexcept;
-  std::int64_t size() const noexcept;         // rows N
-  std::int64_t generation() const noexcept;   // 1 for the first commit
-  MatrixView image() const noexcept;          // [N, d_image], one contiguous view across shards
-  MatrixView text() const noexcept;           // [N, d_text]
+  std::int64_t size() const noexcept;            // rows N
+  std::int64_t generation() const noexcept;      // 1 for the first commit
+  MatrixView image() const noexcept;             // [N, d_image], one contiguous view across shards
+  MatrixView text() const noexcept;              // [N, d_text]
   std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
   const std::string& fingerprint() const noexcept;       // keys, shapes, dtypes, contents
   const std::string& keys_fingerprint() const noexcept;  // keys and their order alone
@@ -46,8 +46,8 @@ class HELIP_EXPORT EmbeddingStore {
 struct StoreOptions {
   std::int64_t image_dim = 0;
   std::int64_t text_dim = 0;
-  DType dtype = DType::float32;            // float32, float16, bfloat16 or int8
-  std::int64_t shard_rows = 262144;        // a multiple of 4096
+  DType dtype = DType::float32;      // float32, float16, bfloat16 or int8
+  std::int64_t shard_rows = 262144;  // a multiple of 4096
 };
 
 // Appends rows. One writer a directory (an advisory lock); not thread-safe. Destroyed without
@@ -55,7 +55,8 @@ struct StoreOptions {
 class HELIP_EXPORT EmbeddingStoreWriter {
  public:
   // Throws invalid_argument when `path` already holds a store.
-  static EmbeddingStoreWriter create(const std::filesystem::path& path, const StoreOptions& options);
+  static EmbeddingStoreWriter create(const std::filesystem::path& path,
+                                     const StoreOptions& options);
   // Continues a committed store; its next commit is a new generation.
   static EmbeddingStoreWriter append_to(const std::filesystem::path& path);
 
@@ -66,7 +67,8 @@ class HELIP_EXPORT EmbeddingStoreWriter {
   // `image` [n, d_image], `text` [n, d_text], any float dtype; values are converted to the store's
   // dtype (int8: one scale a row, so the largest magnitude maps to 127). All rows or none are
   // taken. Throws invalid_argument (shape, NaN or infinity with its row, duplicate or empty key).
-  void append(const std::vector<std::string>& keys, const MatrixView& image, const MatrixView& text);
+  void append(const std::vector<std::string>& keys, const MatrixView& image,
+              const MatrixView& text);
   // Publishes what was appended, durably. `metadata_json` replaces the store's metadata unless
   // empty. Appending may go on afterwards.
   EmbeddingStore commit(const std::string& metadata_json = {});

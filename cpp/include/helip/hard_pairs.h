@@ -32,8 +32,8 @@ class HELIP_EXPORT HardPairSink {
 struct HardPairStatistics {
   std::int64_t targets = 0;
   std::int64_t k = 0;
-  std::int64_t pairs = 0;     // sum of counts
-  std::int64_t outliers = 0;  // targets with no hard pair
+  std::int64_t pairs = 0;          // sum of counts
+  std::int64_t outliers = 0;       // targets with no hard pair
   std::int64_t short_targets = 0;  // targets with fewer than k
   // (q, value) for q in 0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1; empty when there is no pair.
   std::vector<std::pair<double, double>> score_quantiles;        // over every pair
@@ -41,8 +41,8 @@ struct HardPairStatistics {
   // Hubness: how often a row is somebody's hard pair (its in-degree).
   double mean_in_degree = 0;
   std::int64_t max_in_degree = 0;
-  std::int64_t never_chosen = 0;    // rows that are nobody's hard pair
-  double in_degree_skewness = 0;    // third standardised moment; large means a few hubs
+  std::int64_t never_chosen = 0;  // rows that are nobody's hard pair
+  double in_degree_skewness = 0;  // third standardised moment; large means a few hubs
   std::vector<std::pair<std::int64_t, std::int64_t>> hubs;  // (row, in-degree), the ten largest
 };
 
@@ -51,8 +51,8 @@ class HELIP_EXPORT HardPairs {
  public:
   // Where a table comes from; all of it is kept in the manifest.
   struct Origin {
-    std::string fingerprint;       // of the store that was mined; empty for bare arrays
-    std::string keys_fingerprint;  // digest of the row keys; empty for bare arrays
+    std::string fingerprint;          // of the store that was mined; empty for bare arrays
+    std::string keys_fingerprint;     // digest of the row keys; empty for bare arrays
     std::string options_json = "{}";  // the mining options, a JSON object
     std::string report_json = "{}";   // what mining measured: drops per filter, recall, seconds
   };

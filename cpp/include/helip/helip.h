@@ -1,11 +1,11 @@
 // Everything of the torch-free core: stores, mining, tables, batches.
 #pragma once
 
-#include "helip/batch_sampler.h"     // IWYU pragma: export
-#include "helip/embedding_store.h"   // IWYU pragma: export
-#include "helip/error.h"             // IWYU pragma: export
-#include "helip/hard_pairs.h"        // IWYU pragma: export
-#include "helip/matrix.h"            // IWYU pragma: export
-#include "helip/mine.h"              // IWYU pragma: export
-#include "helip/progress.h"          // IWYU pragma: export
-#include "helip/version.h"           // IWYU pragma: export
+#include "helip/batch_sampler.h"    // IWYU pragma: export
+#include "helip/embedding_store.h"  // IWYU pragma: export
+#include "helip/error.h"            // IWYU pragma: export
+#include "helip/hard_pairs.h"       // IWYU pragma: export
+#include "helip/matrix.h"           // IWYU pragma: export
+#include "helip/mine.h"             // IWYU pragma: export
+#include "helip/progress.h"         // IWYU pragma: export
+#include "helip/version.h"          // IWYU pragma: export

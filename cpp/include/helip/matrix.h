@@ -10,9 +10,9 @@ namespace helip {
 
 enum class DType { float64, float32, float16, bfloat16, int8, uint8, int32, int64, uint64 };
 
-HELIP_EXPORT std::int64_t size_of(DType dtype) noexcept;                // bytes an element
-HELIP_EXPORT const char* name_of(DType dtype) noexcept;                 // "float32", ...
-HELIP_EXPORT DType dtype_from_name(const std::string& name);            // throws invalid_argument
+HELIP_EXPORT std::int64_t size_of(DType dtype) noexcept;      // bytes an element
+HELIP_EXPORT const char* name_of(DType dtype) noexcept;       // "float32", ...
+HELIP_EXPORT DType dtype_from_name(const std::string& name);  // throws invalid_argument
 
 // Element (i, j) lies at data + i * row_stride + j * size_of(dtype). The view neither owns nor
 // copies; the owner must outlive it. Safe to read from many threads.

@@ -21,25 +21,25 @@ namespace helip {
 enum class Method { automatic, exact, sample, hnsw };
 enum class Modality { both, image, text };
 
-HELIP_EXPORT const char* name_of(Method method) noexcept;        // "auto", "exact", ...
-HELIP_EXPORT Method method_from_name(const std::string& name);   // throws invalid_argument
+HELIP_EXPORT const char* name_of(Method method) noexcept;       // "auto", "exact", ...
+HELIP_EXPORT Method method_from_name(const std::string& name);  // throws invalid_argument
 HELIP_EXPORT const char* name_of(Modality modality) noexcept;
 HELIP_EXPORT Modality modality_from_name(const std::string& name);
 
 struct MineOptions {
-  std::int64_t k = 100;                  // pool size, >= 1; above N - 1 every target is short
+  std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
   Method method = Method::automatic;
-  Modality modality = Modality::both;    // image / text: the score is that one similarity (IM, TM)
-  double image_max = 0.98;               // near-duplicate threshold on the image cosine
-  double text_max = 0.98;                // near-duplicate threshold on the text cosine
-  double min_score = 0.0;                // a score must exceed it
-  bool signed_products = false;          // no clamp at zero: two negatives multiply to a positive
-  std::int64_t candidates = 0;           // sample: C; 0 means min(N, 3,000,000)
-  std::int64_t refresh = 300000;         // sample: targets served by one draw of candidates
-  std::uint64_t seed = 0;                // sample and hnsw
-  double recall = 0.95;                  // hnsw: search widens until the measured recall reaches it
-  int threads = 0;                       // 0: all cores
-  std::int64_t memory = 0;               // bytes for buffers; 0: a quarter of physical memory
+  Modality modality = Modality::both;  // image / text: the score is that one similarity (IM, TM)
+  double image_max = 0.98;             // near-duplicate threshold on the image cosine
+  double text_max = 0.98;              // near-duplicate threshold on the text cosine
+  double min_score = 0.0;              // a score must exceed it
+  bool signed_products = false;        // no clamp at zero: two negatives multiply to a positive
+  std::int64_t candidates = 0;         // sample: C; 0 means min(N, 3,000,000)
+  std::int64_t refresh = 300000;       // sample: targets served by one draw of candidates
+  std::uint64_t seed = 0;              // sample and hnsw
+  double recall = 0.95;                // hnsw: search widens until the measured recall reaches it
+  int threads = 0;                     // 0: all cores
+  std::int64_t memory = 0;             // bytes for buffers; 0: a quarter of physical memory
 };
 
 // What a job would cost on this machine, estimated from a short measurement of its speed.

@@ -8,9 +8,9 @@
 namespace helip {
 
 struct Progress {
-  std::string stage;        // "mine", "verify", ...
-  std::int64_t done = 0;    // units of work finished
-  std::int64_t total = 0;   // units of work in this stage
+  std::string stage;       // "mine", "verify", ...
+  std::int64_t done = 0;   // units of work finished
+  std::int64_t total = 0;  // units of work in this stage
 };
 
 // Called on the calling thread only, a few times a second. Return false to stop: the job then

@@ -59,10 +59,10 @@ struct ColumnReader::Mapping {
              const fs::path& name) {
     if (bytes == 0) return;
     if (offset % ::sysconf(_SC_PAGESIZE) != 0 || at % ::sysconf(_SC_PAGESIZE) != 0) {
-      throw Error(ErrorCode::unsupported,
-                  "\"" + name.string() + "\" is laid out for pages of 4096 bytes, this machine's have " +
-                      std::to_string(::sysconf(_SC_PAGESIZE)) +
-                      "; write the store again with one shard");
+      throw Error(
+          ErrorCode::unsupported,
+          "\"" + name.string() + "\" is laid out for pages of 4096 bytes, this machine's have " +
+              std::to_string(::sysconf(_SC_PAGESIZE)) + "; write the store again with one shard");
     }
     if (::mmap(base + at, static_cast<std::size_t>(bytes), PROT_READ, MAP_SHARED | MAP_FIXED,
                file.get(), offset) == MAP_FAILED) {
@@ -75,7 +75,7 @@ struct ColumnReader::Shard {
   fs::path path;
   std::int64_t first_row = 0;
   SafetensorsHeader header;
-  Mapping keys;                             // the rest of the file from the first key tensor
+  Mapping keys;  // the rest of the file from the first key tensor
   const char* key_bytes = nullptr;
   std::int64_t key_bytes_size = 0;
   const std::uint64_t* key_offsets = nullptr;  // [rows + 1]
@@ -158,8 +158,8 @@ MatrixView ColumnReader::column(const std::string& name) const {
 
 std::string_view ColumnReader::key(std::int64_t row) const {
   if (row < 0 || row >= rows_) {
-    throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " is outside 0 .. " +
-                                                 std::to_string(rows_ - 1));
+    throw Error(ErrorCode::invalid_argument,
+                "row " + std::to_string(row) + " is outside 0 .. " + std::to_string(rows_ - 1));
   }
   const Shard& shard = shards_[static_cast<std::size_t>(row / manifest_.shard_rows)];
   const auto local = static_cast<std::size_t>(row % manifest_.shard_rows);

@@ -37,8 +37,11 @@ class Layout {
     for (const std::int64_t extent : shape) bytes *= extent;
     if (align && end_ != aligned(end_)) {
       const std::int64_t gap = aligned(end_) - end_;
-      tensors_.push_back({std::string(kPaddingPrefix) + std::to_string(fillers_++), DType::uint8,
-                          {gap}, end_, end_ + gap});
+      tensors_.push_back({std::string(kPaddingPrefix) + std::to_string(fillers_++),
+                          DType::uint8,
+                          {gap},
+                          end_,
+                          end_ + gap});
       end_ += gap;
     }
     tensors_.push_back({std::move(name), dtype, std::move(shape), end_, end_ + bytes});
@@ -55,8 +58,8 @@ class Layout {
 
 }  // namespace
 
-ShardWriter::ShardWriter(fs::path directory, const std::vector<ColumnSpec>& columns,
-                         bool with_keys, std::int64_t capacity)
+ShardWriter::ShardWriter(fs::path directory, const std::vector<ColumnSpec>& columns, bool with_keys,
+                         std::int64_t capacity)
     : columns_(columns),
       with_keys_(with_keys),
       capacity_(capacity),
@@ -147,12 +150,12 @@ ColumnWriter::ColumnWriter(fs::path directory, Manifest empty, bool with_keys)
   make_directory(directory_);
   for (const auto& entry : fs::directory_iterator(directory_)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name == ".lock" || name.starts_with(PendingFile::kPrefix) ||
-                      is_shard_name(name);
+    const bool ours =
+        name == ".lock" || name.starts_with(PendingFile::kPrefix) || is_shard_name(name);
     if (!ours) {
-      throw Error(ErrorCode::invalid_argument,
-                  "\"" + directory_.string() + "\" is not empty (it holds \"" + name +
-                      "\"); choose a new directory");
+      throw Error(ErrorCode::invalid_argument, "\"" + directory_.string() +
+                                                   "\" is not empty (it holds \"" + name +
+                                                   "\"); choose a new directory");
     }
   }
   lock_.emplace(directory_);
@@ -172,7 +175,8 @@ ColumnWriter::ColumnWriter(fs::path directory, const std::string& format, bool w
     const bool listed = std::any_of(manifest_.shards.begin(), manifest_.shards.end(),
                                     [&](const auto& shard) { return shard.file == name; });
     // Left by a writer that was killed; no manifest names it.
-    if (!listed && (is_shard_name(name) || name.starts_with(PendingFile::kPrefix))) remove_file(entry.path());
+    if (!listed && (is_shard_name(name) || name.starts_with(PendingFile::kPrefix)))
+      remove_file(entry.path());
   }
   first_uncommitted_shard_ = static_cast<std::int64_t>(manifest_.shards.size());
   if (rows_ % manifest_.shard_rows != 0) reload_tail();
@@ -231,8 +235,7 @@ void ColumnWriter::append(std::int64_t n, const std::vector<const void*>& data,
     const std::int64_t part = std::min(n - done, tail_->room());
     tail_->append(part, cursor, keys == nullptr ? nullptr : keys + done);
     for (std::size_t c = 0; c < cursor.size(); ++c) {
-      cursor[c] =
-          static_cast<const char*>(cursor[c]) + part * manifest_.columns[c].row_bytes();
+      cursor[c] = static_cast<const char*>(cursor[c]) + part * manifest_.columns[c].row_bytes();
     }
     done += part;
     rows_ += part;

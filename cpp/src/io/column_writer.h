@@ -20,8 +20,8 @@ namespace helip {
 // fewer is copied together, so that a full shard costs no second write.
 class ShardWriter {
  public:
-  ShardWriter(std::filesystem::path directory, const std::vector<ColumnSpec>& columns, bool with_keys,
-              std::int64_t capacity);
+  ShardWriter(std::filesystem::path directory, const std::vector<ColumnSpec>& columns,
+              bool with_keys, std::int64_t capacity);
 
   std::int64_t rows() const noexcept { return rows_; }
   std::int64_t room() const noexcept { return capacity_ - rows_; }

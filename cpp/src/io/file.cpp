@@ -54,7 +54,7 @@ Descriptor open_for_reading(const fs::path& path) {
   const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
   if (fd < 0) fail("open", path);
   Descriptor file(fd);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) fail("stat", path);
   if (!S_ISREG(status.st_mode)) {
     throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is not a regular file");
@@ -63,7 +63,7 @@ Descriptor open_for_reading(const fs::path& path) {
 }
 
 std::int64_t file_size(const Descriptor& file, const fs::path& name) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail("stat", name);
   return status.st_size;
 }
@@ -114,8 +114,9 @@ void make_directory(const fs::path& directory) {
     fail("create the directory", directory);
   }
   if (!fs::is_directory(directory)) {
-    throw Error(ErrorCode::invalid_argument,
-                "\"" + directory.string() + "\" exists and is not a directory; choose another path");
+    throw Error(
+        ErrorCode::invalid_argument,
+        "\"" + directory.string() + "\" exists and is not a directory; choose another path");
   }
   sync_directory(parent);
 }
@@ -124,10 +125,10 @@ void remove_file(const fs::path& path) noexcept { ::unlink(path.c_str()); }
 
 PendingFile::PendingFile(fs::path directory) : directory_(std::move(directory)) {
   static std::atomic<unsigned> counter{0};
-  temporary_ = directory_ / (kPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++));
-  file_ = Descriptor(retry([&] {
-    return ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  }));
+  temporary_ =
+      directory_ / (kPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++));
+  file_ = Descriptor(retry(
+      [&] { return ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
   if (file_.get() < 0) fail("create", temporary_);
 }
 
@@ -187,7 +188,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
                                      "\"; wait for it to end, or choose another path");
     }
     // An owner that gave up removes its directory: make sure that we locked the file of that name.
-    struct stat held {}, named {};
+    struct stat held{}, named{};
     if (::fstat(file_.get(), &held) != 0) fail("stat", path);
     if (::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
         held.st_dev == named.st_dev) {

@@ -30,15 +30,15 @@ struct ShardRecord {
   std::string file;  // a plain name inside the directory
   std::int64_t rows = 0;
   std::int64_t bytes = 0;
-  std::string header_digest;                        // of the safetensors header
-  std::map<std::string, std::string> digests;       // of every tensor, by name
+  std::string header_digest;                   // of the safetensors header
+  std::map<std::string, std::string> digests;  // of every tensor, by name
 };
 
 struct Manifest {
-  std::string format;              // "helip.embedding_store", "helip.hard_pairs"
+  std::string format;  // "helip.embedding_store", "helip.hard_pairs"
   std::int64_t generation = 0;
-  std::int64_t shard_rows = 0;     // rows of every shard but the last
-  std::int64_t next_shard = 0;     // number of the next file; numbers are never used twice
+  std::int64_t shard_rows = 0;  // rows of every shard but the last
+  std::int64_t next_shard = 0;  // number of the next file; numbers are never used twice
   std::vector<ColumnSpec> columns;
   std::vector<ShardRecord> shards;
   nlohmann::json attributes = nlohmann::json::object();

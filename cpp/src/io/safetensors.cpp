@@ -118,15 +118,16 @@ SafetensorsHeader read_safetensors_header(const Descriptor& file,
   if (!root.is_object()) corrupt(name, "the header is not a JSON object");
   for (const auto& [key, entry] : root.items()) {
     if (key == "__metadata__") continue;
-    header.tensors.push_back(parse_tensor(key, entry, header.data_begin, size - header.data_begin,
-                                          name));
+    header.tensors.push_back(
+        parse_tensor(key, entry, header.data_begin, size - header.data_begin, name));
   }
   std::sort(header.tensors.begin(), header.tensors.end(), [](const auto& a, const auto& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   std::int64_t cursor = header.data_begin;
   for (const TensorInfo& info : header.tensors) {
-    if (info.begin != cursor) corrupt(name, "tensor \"" + info.name + "\" overlaps or leaves a hole");
+    if (info.begin != cursor)
+      corrupt(name, "tensor \"" + info.name + "\" overlaps or leaves a hole");
     cursor = info.end;
   }
   if (cursor != size) {
@@ -148,9 +149,9 @@ std::string make_safetensors_header(const std::vector<TensorInfo>& tensors, std:
   std::string text = root.dump();
   const auto room = static_cast<std::size_t>(size) - 8;
   if (text.size() > room) {
-    throw Error(ErrorCode::invalid_argument,
-                "a shard header needs " + std::to_string(text.size()) + " bytes, " +
-                    std::to_string(room) + " are reserved");
+    throw Error(ErrorCode::invalid_argument, "a shard header needs " + std::to_string(text.size()) +
+                                                 " bytes, " + std::to_string(room) +
+                                                 " are reserved");
   }
   text.resize(room, ' ');
   std::string bytes(8, '\0');

@@ -46,8 +46,8 @@ StoreOptions options_of(const Manifest& manifest, const fs::path& path) {
     options.text_dim = manifest.columns[1].cols;
   }
   if (manifest.columns != columns_of(options)) {
-    throw Error(ErrorCode::corrupt, "\"" + path.string() +
-                                        "\" is damaged: its columns are not those of a store");
+    throw Error(ErrorCode::corrupt,
+                "\"" + path.string() + "\" is damaged: its columns are not those of a store");
   }
   return options;
 }
@@ -200,15 +200,15 @@ void EmbeddingStore::verify(const ProgressCallback& progress) const {
   state_->reader->verify({}, [&](std::int64_t bytes) {
     state.done += bytes;
     if (progress && !progress(state)) {
-      throw Error(ErrorCode::cancelled, "verification was stopped after " +
-                                            std::to_string(state.done) + " bytes");
+      throw Error(ErrorCode::cancelled,
+                  "verification was stopped after " + std::to_string(state.done) + " bytes");
     }
   });
   Digest digest;
   for (std::int64_t i = 0; i < size(); ++i) digest.update_field(key(i));
   if (digest.hex() != state_->keys_fingerprint) {
-    throw Error(ErrorCode::corrupt,
-                "\"" + path().string() + "\" is damaged: the keys do not give its keys_fingerprint");
+    throw Error(ErrorCode::corrupt, "\"" + path().string() +
+                                        "\" is damaged: the keys do not give its keys_fingerprint");
   }
 }
 
@@ -251,10 +251,9 @@ struct EmbeddingStoreWriter::Impl {
         earlier = find(batch[i]);
       }
       if (earlier < 0) continue;
-      throw Error(ErrorCode::invalid_argument, "key \"" + batch[i] + "\" of row " +
-                                                   std::to_string(row) + " is that of row " +
-                                                   std::to_string(earlier) +
-                                                   " already; keys must be unique");
+      throw Error(ErrorCode::invalid_argument,
+                  "key \"" + batch[i] + "\" of row " + std::to_string(row) + " is that of row " +
+                      std::to_string(earlier) + " already; keys must be unique");
     }
   }
 
@@ -296,7 +295,8 @@ EmbeddingStoreWriter EmbeddingStoreWriter::create(const fs::path& path,
 EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
   ColumnWriter columns(path, kFormat, true);
   const EmbeddingStore store = EmbeddingStore::open(path);
-  auto impl = std::make_unique<Impl>(options_of(columns.manifest(), path), std::move(columns), path);
+  auto impl =
+      std::make_unique<Impl>(options_of(columns.manifest(), path), std::move(columns), path);
   impl->metadata = parse_json_object(store.metadata_json(), "the store's metadata");
   impl->recent_first = store.size();
   for (std::int64_t i = 0; i < store.size(); ++i) {
@@ -320,7 +320,8 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
 
   const std::int64_t block = std::min(n, kConvertRows);
   const std::int64_t width = size_of(options.dtype);
-  std::vector<float> values(static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
+  std::vector<float> values(
+      static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
   std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
   std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
   std::vector<float> image_scale(static_cast<std::size_t>(block));

@@ -44,8 +44,8 @@ Manifest empty_manifest(std::int64_t rows, std::int64_t k) {
   Manifest manifest;
   manifest.format = kFormat;
   manifest.shard_rows = kShardRows;
-  manifest.columns = {{kIds, id_dtype(rows), k}, {kScores, DType::float32, k},
-                      {kCounts, DType::int32}};
+  manifest.columns = {
+      {kIds, id_dtype(rows), k}, {kScores, DType::float32, k}, {kCounts, DType::int32}};
   return manifest;
 }
 
@@ -104,8 +104,10 @@ struct HardPairs::State {
   void resize(std::int64_t rows, std::int64_t k) {
     const auto cells = static_cast<std::size_t>(rows * k);
     const bool narrow = id_dtype(rows) == DType::int32;
-    if (narrow) ids32.assign(cells, -1);
-    else ids64.assign(cells, -1);
+    if (narrow)
+      ids32.assign(cells, -1);
+    else
+      ids64.assign(cells, -1);
     owned_scores.assign(cells, 0.0F);
     owned_counts.assign(static_cast<std::size_t>(rows), 0);
     const std::int64_t width = size_of(id_dtype(rows));
@@ -119,8 +121,10 @@ struct HardPairs::State {
            std::int32_t count) {
     const auto at = static_cast<std::size_t>(row * ids.cols);
     for (std::size_t r = 0; r < static_cast<std::size_t>(ids.cols); ++r) {
-      if (ids32.empty()) ids64[at + r] = row_ids[r];
-      else ids32[at + r] = static_cast<std::int32_t>(row_ids[r]);
+      if (ids32.empty())
+        ids64[at + r] = row_ids[r];
+      else
+        ids32[at + r] = static_cast<std::int32_t>(row_ids[r]);
       owned_scores[at + r] = row_scores[r];
     }
     owned_counts[static_cast<std::size_t>(row)] = count;
@@ -232,8 +236,8 @@ struct HardPairsWriter::Impl {
   std::int64_t rows = 0;
   std::int64_t k = 0;
   std::int64_t written = 0;
-  std::optional<ColumnWriter> columns;           // streaming
-  std::shared_ptr<HardPairs::State> state;       // in memory
+  std::optional<ColumnWriter> columns;      // streaming
+  std::shared_ptr<HardPairs::State> state;  // in memory
 };
 
 HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t k)

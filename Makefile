@@ -1,0 +1,67 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up all that it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -name '*.pyc' \
+             -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
+# Built in this environment, so that torch is downloaded once.
+BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
+
+.PHONY: demo test test-cpp test-python test-consumer faults bench lint format stubs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/helip demo --out demo-out
+
+test: test-cpp test-python test-consumer
+
+test-cpp: $(VENV)/.dev
+	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DHELIP_WERROR=ON -DHELIP_TORCH=OFF
+	$(BIN)/cmake --build build/tests
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
+
+test-python: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/python
+
+test-consumer: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/consumer
+
+# Kills, full disks, damaged bytes: slower than the tests, called by CI.
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/faults
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/mine.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check python tests bench examples scripts
+	$(BIN)/ruff format --check python tests bench examples scripts
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
+	$(BIN)/python scripts/stubs.py --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format python tests bench examples scripts
+	$(BIN)/ruff check --fix python tests bench examples scripts
+	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp')
+
+stubs: $(VENV)/.dev
+	$(BIN)/python scripts/stubs.py
+
+clean:
+	rm -rf build $(VENV) demo-out
+
+$(VENV)/.base:
+	scripts/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q $(BUILD_NEEDS)
+	touch $@
+
+$(VENV)/.demo: $(SOURCES) | $(VENV)/.base
+	$(PIP) install -q --no-build-isolation '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(VENV)/.base
+	$(PIP) install -q --no-build-isolation '.[demo,embed,data,dev]'
+	touch $@

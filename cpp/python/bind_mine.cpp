@@ -1,0 +1,119 @@
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+py::tuple arrays_of(HardPairBand band) {
+  const auto rows = static_cast<py::ssize_t>(band.counts.size());
+  const auto k = static_cast<py::ssize_t>(band.k);
+  const auto copy = [](const auto& values, std::vector<py::ssize_t> shape) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    return py::array_t<Value>(std::move(shape), values.data());
+  };
+  return py::make_tuple(copy(band.ids, {rows, k}), copy(band.scores, {rows, k}),
+                        copy(band.counts, {rows}));
+}
+
+void bind_options(py::module_& module) {
+  py::class_<MineOptions>(module, "MineOptions")
+      .def(py::init([](std::int64_t k, const std::string& method, const std::string& modality,
+                       double image_max, double text_max, double min_score, bool signed_products,
+                       std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
+                       double recall, int threads, std::int64_t memory) {
+             MineOptions o;
+             o.k = k;
+             o.method = method_from_name(method);
+             o.modality = modality_from_name(modality);
+             o.image_max = image_max;
+             o.text_max = text_max;
+             o.min_score = min_score;
+             o.signed_products = signed_products;
+             o.candidates = candidates;
+             o.refresh = refresh;
+             o.seed = seed;
+             o.recall = recall;
+             o.threads = threads;
+             o.memory = memory;
+             return o;
+           }),
+           py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
+           py::arg("image_max") = 0.98, py::arg("text_max") = 0.98, py::arg("min_score") = 0.0,
+           py::arg("signed_products") = false, py::arg("candidates") = 0,
+           py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
+           py::arg("threads") = 0, py::arg("memory") = 0)
+      .def_readonly("k", &MineOptions::k);
+}
+
+py::dict dict_of(const MinePlan& plan) {
+  py::dict result;
+  result["method"] = name_of(plan.method);
+  result["reason"] = plan.reason;
+  result["seconds"] = plan.seconds;
+  result["memory_bytes"] = plan.memory_bytes;
+  result["disk_bytes"] = plan.disk_bytes;
+  result["pairs"] = plan.pairs;
+  result["bands"] = plan.bands;
+  return result;
+}
+
+}  // namespace
+
+void bind_mine(py::module_& module) {
+  bind_options(module);
+  module.def(
+      "mine",
+      [](const BoundView& image, const BoundView& text, const MineOptions& options,
+         const py::object& progress, const std::filesystem::path& out) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine(image.view, text.view, options, callback, out);
+        });
+      },
+      py::arg("image"), py::arg("text"), py::arg("options"), py::arg("progress") = py::none(),
+      py::arg("out") = std::filesystem::path());
+  module.def(
+      "mine_store",
+      [](const EmbeddingStore& store, const MineOptions& options, const py::object& progress,
+         const std::filesystem::path& out) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine(store, options, callback, out);
+        });
+      },
+      py::arg("store"), py::arg("options"), py::arg("progress") = py::none(),
+      py::arg("out") = std::filesystem::path());
+  module.def(
+      "plan",
+      [](const BoundView& image, const BoundView& text, const MineOptions& options) {
+        MinePlan result;
+        {
+          const py::gil_scoped_release release;
+          result = plan(image.view, text.view, options);
+        }
+        return dict_of(result);
+      },
+      py::arg("image"), py::arg("text"), py::arg("options"));
+  module.def(
+      "rerank",
+      [](const BoundView& image, const BoundView& text, const std::vector<std::int64_t>& targets,
+         const BoundView& candidates, const MineOptions& options) {
+        HardPairBand band;
+        {
+          const py::gil_scoped_release release;
+          band = rerank(image.view, text.view, targets, candidates.view, options);
+        }
+        return arrays_of(std::move(band));
+      },
+      py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("candidates"),
+      py::arg("options"));
+  module.def(
+      "mine_targets",
+      [](const BoundView& image, const BoundView& text, const std::vector<std::int64_t>& targets,
+         const MineOptions& options, const py::object& progress) {
+        return arrays_of(run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine_targets(image.view, text.view, targets, options, callback);
+        }));
+      },
+      py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("options"),
+      py::arg("progress") = py::none());
+}
+
+}  // namespace helip::python

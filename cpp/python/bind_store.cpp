@@ -1,0 +1,243 @@
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+BoundView make_view(std::uintptr_t address, std::int64_t rows, std::int64_t cols,
+                    const std::string& dtype, std::int64_t row_stride, py::object owner,
+                    std::uintptr_t scale, py::object scale_owner) {
+  MatrixView view{
+      reinterpret_cast<const void*>(address), rows, cols, dtype_from_name(dtype), row_stride,
+      reinterpret_cast<const float*>(scale)};
+  return {view, std::move(owner), std::move(scale_owner)};
+}
+
+py::array scale_array(const MatrixView& view, const py::object& owner) {
+  const MatrixView scale{view.scale, view.scale == nullptr ? 0 : view.rows, 1, DType::float32, 4,
+                         nullptr};
+  return array_over(scale, owner, true);
+}
+
+std::vector<std::string> keys_between(const EmbeddingStore& store, std::int64_t first,
+                                      std::int64_t last) {
+  std::vector<std::string> keys;
+  for (std::int64_t i = first; i < last; ++i) keys.emplace_back(store.key(i));
+  return keys;
+}
+
+template <typename Value>
+using Dense = py::array_t<Value, py::array::c_style>;
+
+template <typename Value>
+std::vector<Value> values_of(const Dense<Value>& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+py::list pairs_of(const std::vector<std::pair<double, double>>& values) {
+  py::list list;
+  for (const auto& [q, value] : values) list.append(py::make_tuple(q, value));
+  return list;
+}
+
+py::dict statistics_of(const HardPairs& pairs) {
+  HardPairStatistics s;
+  {
+    const py::gil_scoped_release release;
+    s = pairs.statistics();
+  }
+  py::list hubs;
+  for (const auto& [row, degree] : s.hubs) hubs.append(py::make_tuple(row, degree));
+  py::dict hubness;
+  hubness["mean_in_degree"] = s.mean_in_degree;
+  hubness["max_in_degree"] = s.max_in_degree;
+  hubness["never_chosen"] = s.never_chosen;
+  hubness["skewness"] = s.in_degree_skewness;
+  hubness["hubs"] = hubs;
+  py::dict result;
+  result["targets"] = s.targets;
+  result["k"] = s.k;
+  result["pairs"] = s.pairs;
+  result["outliers"] = s.outliers;
+  result["short_targets"] = s.short_targets;
+  result["score_quantiles"] = pairs_of(s.score_quantiles);
+  result["first_score_quantiles"] = pairs_of(s.first_score_quantiles);
+  result["hubness"] = hubness;
+  return result;
+}
+
+void bind_embedding_store(py::module_& module) {
+  py::class_<EmbeddingStore>(module, "EmbeddingStore")
+      .def_static("open", &EmbeddingStore::open, py::arg("path"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def("__len__", &EmbeddingStore::size)
+      .def_property_readonly("path", [](const EmbeddingStore& s) { return s.path().string(); })
+      .def_property_readonly("generation", &EmbeddingStore::generation)
+      .def_property_readonly(
+          "dtype", [](const EmbeddingStore& s) { return std::string(name_of(s.image().dtype)); })
+      .def_property_readonly("fingerprint", &EmbeddingStore::fingerprint)
+      .def_property_readonly("keys_fingerprint", &EmbeddingStore::keys_fingerprint)
+      .def_property_readonly("metadata_json", &EmbeddingStore::metadata_json)
+      .def_property_readonly("image",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const EmbeddingStore&>().image(), self);
+                             })
+      .def_property_readonly("text",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const EmbeddingStore&>().text(), self);
+                             })
+      .def_property_readonly("image_scale",
+                             [](const py::object& self) {
+                               return scale_array(self.cast<const EmbeddingStore&>().image(), self);
+                             })
+      .def_property_readonly("text_scale",
+                             [](const py::object& self) {
+                               return scale_array(self.cast<const EmbeddingStore&>().text(), self);
+                             })
+      .def_property_readonly("image_view",
+                             [](const py::object& self) {
+                               return BoundView{self.cast<const EmbeddingStore&>().image(), self,
+                                                py::none()};
+                             })
+      .def_property_readonly("text_view",
+                             [](const py::object& self) {
+                               return BoundView{self.cast<const EmbeddingStore&>().text(), self,
+                                                py::none()};
+                             })
+      .def("keys", &keys_between, py::arg("first"), py::arg("last"))
+      .def(
+          "verify",
+          [](const EmbeddingStore& self, const py::object& progress) {
+            run_with_progress(progress,
+                              [&](const ProgressCallback& callback) { self.verify(callback); });
+          },
+          py::arg("progress") = py::none());
+}
+
+void bind_writer(py::module_& module) {
+  py::class_<EmbeddingStoreWriter>(module, "EmbeddingStoreWriter")
+      .def_static(
+          "create",
+          [](const std::filesystem::path& path, std::int64_t image_dim, std::int64_t text_dim,
+             const std::string& dtype, std::int64_t shard_rows) {
+            return EmbeddingStoreWriter::create(
+                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows});
+          },
+          py::arg("path"), py::arg("image_dim"), py::arg("text_dim"), py::arg("dtype"),
+          py::arg("shard_rows"))
+      .def_static("append_to", &EmbeddingStoreWriter::append_to, py::arg("path"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def("__len__", &EmbeddingStoreWriter::size)
+      .def_property_readonly("image_dim",
+                             [](const EmbeddingStoreWriter& w) { return w.options().image_dim; })
+      .def_property_readonly("text_dim",
+                             [](const EmbeddingStoreWriter& w) { return w.options().text_dim; })
+      .def_property_readonly(
+          "dtype",
+          [](const EmbeddingStoreWriter& w) { return std::string(name_of(w.options().dtype)); })
+      .def_property_readonly("shard_rows",
+                             [](const EmbeddingStoreWriter& w) { return w.options().shard_rows; })
+      .def(
+          "append",
+          [](EmbeddingStoreWriter& self, const std::vector<std::string>& keys,
+             const BoundView& image, const BoundView& text) {
+            const py::gil_scoped_release release;
+            self.append(keys, image.view, text.view);
+          },
+          py::arg("keys"), py::arg("image"), py::arg("text"))
+      .def("commit", &EmbeddingStoreWriter::commit, py::arg("metadata_json") = "",
+           py::call_guard<py::gil_scoped_release>());
+}
+
+void bind_hard_pairs(py::module_& module) {
+  py::class_<HardPairs>(module, "HardPairs")
+      .def_static("open", &HardPairs::open, py::arg("path"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def_static(
+          "from_arrays",
+          [](const BoundView& ids, const BoundView& scores, const BoundView& counts,
+             const std::string& fingerprint, const std::string& keys_fingerprint,
+             const std::string& options_json, const std::string& report_json) {
+            return HardPairs::from_arrays(
+                ids.view, scores.view, counts.view,
+                {fingerprint, keys_fingerprint, options_json, report_json});
+          },
+          py::arg("ids"), py::arg("scores"), py::arg("counts"), py::kw_only(),
+          py::arg("fingerprint") = "", py::arg("keys_fingerprint") = "",
+          py::arg("options_json") = "{}", py::arg("report_json") = "{}")
+      .def("__len__", &HardPairs::size)
+      .def_property_readonly("k", &HardPairs::k)
+      .def_property_readonly("ids",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairs&>().ids(), self);
+                             })
+      .def_property_readonly("scores",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairs&>().scores(), self);
+                             })
+      .def_property_readonly("counts",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairs&>().counts(), self,
+                                                 true);
+                             })
+      .def_property_readonly("fingerprint",
+                             [](const HardPairs& p) { return p.origin().fingerprint; })
+      .def_property_readonly("keys_fingerprint",
+                             [](const HardPairs& p) { return p.origin().keys_fingerprint; })
+      .def_property_readonly("options_json",
+                             [](const HardPairs& p) { return p.origin().options_json; })
+      .def_property_readonly("report_json",
+                             [](const HardPairs& p) { return p.origin().report_json; })
+      .def("statistics", &statistics_of)
+      .def("save", &HardPairs::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def("verify", &HardPairs::verify, py::call_guard<py::gil_scoped_release>());
+}
+
+void bind_pairs_writer(py::module_& module) {
+  py::class_<HardPairsWriter>(module, "HardPairsWriter")
+      .def(py::init<std::filesystem::path, std::int64_t, std::int64_t>(), py::arg("path"),
+           py::arg("rows"), py::arg("k"))
+      .def(
+          "write",
+          [](HardPairsWriter& self, std::int64_t first, const Dense<std::int64_t>& ids,
+             const Dense<float>& scores, const Dense<std::int32_t>& counts) {
+            HardPairBand band{first, ids.ndim() == 2 ? ids.shape(1) : 0, values_of(ids),
+                              values_of(scores), values_of(counts)};
+            if (band.ids.size() != band.scores.size() ||
+                band.ids.size() != band.counts.size() * static_cast<std::size_t>(band.k)) {
+              throw Error(ErrorCode::invalid_argument,
+                          "ids and scores must be [n, k], counts [n] of one n and k");
+            }
+            const py::gil_scoped_release release;
+            self.write(band);
+          },
+          py::arg("first"), py::arg("ids"), py::arg("scores"), py::arg("counts"))
+      .def(
+          "finish",
+          [](HardPairsWriter& self, const std::string& fingerprint,
+             const std::string& keys_fingerprint, const std::string& options_json,
+             const std::string& report_json) {
+            return self.finish({fingerprint, keys_fingerprint, options_json, report_json});
+          },
+          py::kw_only(), py::arg("fingerprint"), py::arg("keys_fingerprint"),
+          py::arg("options_json"), py::arg("report_json"));
+}
+
+}  // namespace
+
+void bind_store(py::module_& module) {
+  py::class_<BoundView>(module, "MatrixView")
+      .def(py::init(&make_view), py::arg("address"), py::arg("rows"), py::arg("cols"),
+           py::arg("dtype"), py::arg("row_stride"), py::arg("owner"), py::arg("scale") = 0,
+           py::arg("scale_owner") = py::none())
+      .def_property_readonly("rows", [](const BoundView& v) { return v.view.rows; })
+      .def_property_readonly("cols", [](const BoundView& v) { return v.view.cols; })
+      .def_property_readonly("dtype",
+                             [](const BoundView& v) { return std::string(name_of(v.view.dtype)); });
+  bind_embedding_store(module);
+  bind_writer(module);
+  bind_hard_pairs(module);
+  bind_pairs_writer(module);
+  module.def("keys_fingerprint", &keys_fingerprint, py::arg("keys"));
+}
+
+}  // namespace helip::python

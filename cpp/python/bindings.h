@@ -1,0 +1,60 @@
+// Shared by the binding files. Bindings check arguments and handle the GIL; logic lives in the
+// core.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "helip/helip.h"
+
+namespace helip::python {
+
+namespace py = pybind11;
+
+void bind_store(py::module_& module);
+void bind_mine(py::module_& module);
+void bind_batches(py::module_& module);
+
+// A MatrixView that keeps the Python owner of its memory alive.
+struct BoundView {
+  MatrixView view;
+  py::object owner;
+  py::object scale_owner;
+};
+
+// A read-only array over memory that `owner` keeps alive. bfloat16 shows as uint16 bits.
+py::array array_over(const MatrixView& view, const py::object& owner, bool one_dimensional = false);
+
+// Runs a long call without the GIL. The callback is asked on the calling thread; a Python exception
+// in it, or Ctrl-C, stops the job and is raised in place of the core's Error(cancelled).
+template <typename Call>
+auto run_with_progress(const py::object& callback, Call call) {
+  std::exception_ptr raised;
+  const ProgressCallback progress = [&](const Progress& state) {
+    const py::gil_scoped_acquire gil;
+    try {
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (callback.is_none()) return true;
+      const py::object answer = callback(state.stage, state.done, state.total);
+      return answer.is_none() || answer.cast<bool>();
+    } catch (...) {
+      raised = std::current_exception();
+      return false;
+    }
+  };
+  try {
+    const py::gil_scoped_release release;
+    return call(progress);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled && raised) std::rethrow_exception(raised);
+    throw;
+  }
+}
+
+}  // namespace helip::python

@@ -1,0 +1,63 @@
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+const char* class_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument: return "InvalidArgumentError";
+    case ErrorCode::corrupt: return "CorruptError";
+    case ErrorCode::mismatch: return "MismatchError";
+    case ErrorCode::io: return "StorageError";
+    case ErrorCode::cancelled: return "CancelledError";
+    case ErrorCode::unsupported: return "UnsupportedError";
+    case ErrorCode::out_of_memory: return "OutOfMemoryError";
+  }
+  return "Error";
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const Error& error) {
+    const py::object type = py::module_::import("helip.errors").attr(class_of(error.code()));
+    // A message may quote bytes of a damaged file.
+    const std::string text = error.what();
+    const auto message = py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "replace"));
+    const py::object raised = type(message);
+    if (error.system_errno() != 0) raised.attr("errno") = error.system_errno();
+    PyErr_SetObject(type.ptr(), raised.ptr());
+  }
+}
+
+}  // namespace
+
+py::array array_over(const MatrixView& view, const py::object& owner, bool one_dimensional) {
+  py::dtype dtype;
+  switch (view.dtype) {
+    case DType::bfloat16: dtype = py::dtype("uint16"); break;
+    default: dtype = py::dtype(name_of(view.dtype)); break;
+  }
+  std::vector<py::ssize_t> shape{view.rows};
+  std::vector<py::ssize_t> strides{view.row_stride};
+  if (!one_dimensional) {
+    shape.push_back(view.cols);
+    strides.push_back(size_of(view.dtype));
+  }
+  py::array array(dtype, shape, strides, view.data, owner);
+  array.attr("setflags")(py::arg("write") = false);
+  return array;
+}
+
+}  // namespace helip::python
+
+PYBIND11_MODULE(_core, module) {
+  namespace py = pybind11;
+  module.doc() = "The torch-free C++ core of helip.";
+  module.attr("__version__") = helip::version();
+  py::register_exception_translator(&helip::python::translate);
+  helip::python::bind_store(module);
+  helip::python::bind_mine(module);
+  helip::python::bind_batches(module);
+}

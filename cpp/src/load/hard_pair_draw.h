@@ -1,0 +1,37 @@
+// The order in which one target's hard pairs are offered to a batch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "helip/hard_pairs.h"
+#include "load/counter_random.h"
+
+namespace helip::load {
+
+// Draws the ranks [first, last) of a target's pool without replacement, one at a time, each with
+// equal probability or in proportion to exp(score / temperature). One object serves many targets
+// and keeps its buffer. Not thread-safe.
+class HardPairDraw {
+ public:
+  explicit HardPairDraw(double temperature) noexcept : temperature_(temperature) {}
+
+  // Begins with another target; `random` belongs to it alone. last may be below first: none then.
+  void start(const HardPairs& pairs, std::int64_t target, std::int64_t first, std::int64_t last,
+             CounterRandom random);
+  // The next rank, or -1 when the window is exhausted.
+  std::int64_t next();
+
+ private:
+  struct Place {
+    double key;  // draws go from the largest down; unused without a temperature
+    std::int64_t rank;
+  };
+  static bool later(const Place& left, const Place& right) noexcept;
+
+  double temperature_;
+  CounterRandom random_{};
+  std::vector<Place> left_;  // not drawn yet; a heap when there is a temperature
+};
+
+}  // namespace helip::load

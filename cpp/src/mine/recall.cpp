@@ -1,0 +1,75 @@
+#include "recall.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "draw.h"
+#include "engine.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kSampleTargets = 1000;
+constexpr std::uint64_t kStream = 0x7265'6361'6c6cULL;  // apart from the draws of method sample
+
+void set_wilson_interval(RecallEstimate& recall) {
+  if (recall.targets == 0) return;
+  constexpr double z = 1.959963984540054;
+  const auto n = static_cast<double>(recall.targets);
+  const double p = recall.estimate;
+  const double spread = 1.0 + z * z / n;
+  const double middle = (p + z * z / (2.0 * n)) / spread;
+  const double half = z / spread * std::sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n));
+  recall.low = std::max(0.0, middle - half);
+  recall.high = std::min(1.0, middle + half);
+}
+
+}  // namespace
+
+RecallSample::RecallSample(const Context& context) {
+  const std::int64_t rows = context.corpus.size();
+  const auto drawn = draw_rows(rows, std::min(rows, kSampleTargets), context.options.seed, kStream);
+  targets_.assign(drawn.begin(), drawn.end());
+  const auto count = static_cast<std::int64_t>(targets_.size());
+  context.team.begin_stage("measure", count, count * rows);
+  exact_ = exact_pools(context, targets_);
+  context.team.end_stage();
+}
+
+RecallEstimate RecallSample::estimate(const HardPairBand& found) const {
+  RecallEstimate recall;
+  double sum = 0.0;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    const std::int32_t wanted = exact_.counts[i];
+    if (wanted == 0) continue;
+    const auto row = static_cast<std::int64_t>(i) * exact_.k;
+    const float last = exact_.scores[static_cast<std::size_t>(row + wanted - 1)];
+    const float* scores = found.scores.data() + row;
+    const auto hits = std::count_if(scores, scores + found.counts[i],
+                                    [last](float score) { return score >= last; });
+    sum += static_cast<double>(std::min<std::int64_t>(hits, wanted)) / wanted;
+    ++recall.targets;
+  }
+  if (recall.targets > 0) recall.estimate = sum / static_cast<double>(recall.targets);
+  set_wilson_interval(recall);
+  return recall;
+}
+
+RecallSink::RecallSink(const RecallSample& sample, HardPairSink& next)
+    : sample_(sample), next_(next) {}
+
+void RecallSink::write(const HardPairBand& band) {
+  const auto& targets = sample_.targets();
+  if (found_.k == 0) found_ = make_band(0, static_cast<std::int64_t>(targets.size()), band.k);
+  const auto end = band.first + static_cast<std::int64_t>(band.counts.size());
+  for (; seen_ < targets.size() && targets[seen_] < end; ++seen_) {
+    const std::int64_t row = targets[seen_] - band.first;
+    const auto to = static_cast<std::int64_t>(seen_) * band.k;
+    std::copy_n(band.ids.begin() + row * band.k, band.k, found_.ids.begin() + to);
+    std::copy_n(band.scores.begin() + row * band.k, band.k, found_.scores.begin() + to);
+    found_.counts[seen_] = band.counts[static_cast<std::size_t>(row)];
+  }
+  next_.write(band);
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,39 @@
+"""helip: make a trained CLIP or SLIP model better on the data it already has (arXiv 2305.05208)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helip._core import __version__
+from helip.data import open_dataset
+from helip.embed import embed
+from helip.errors import Error
+from helip.evaluate import evaluate
+from helip.loader import HardPairLoader
+from helip.loss import HelipLoss
+from helip.mine import mine, plan
+from helip.pairs import HardPairs
+from helip.report import report
+from helip.store import EmbeddingStore
+from helip.trainer import Trainer, train
+
+__all__ = [
+    "EmbeddingStore",
+    "Error",
+    "HardPairLoader",
+    "HardPairs",
+    "HelipLoss",
+    "Trainer",
+    "__version__",
+    "cmake_prefix_path",
+    "embed",
+    "evaluate",
+    "mine",
+    "open_dataset",
+    "plan",
+    "report",
+    "train",
+]
+
+#: Add it to CMAKE_PREFIX_PATH; then find_package(helip) gives the target helip::helip.
+cmake_prefix_path = str(Path(__file__).resolve().parent)

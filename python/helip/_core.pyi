@@ -1,0 +1,246 @@
+"""
+The torch-free C++ core of helip.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import typing
+
+import numpy
+import numpy.typing
+
+__all__: list[str] = [
+    "BatchSampler",
+    "EmbeddingStore",
+    "EmbeddingStoreWriter",
+    "HardPairs",
+    "HardPairsWriter",
+    "MatrixView",
+    "MineOptions",
+    "keys_fingerprint",
+    "mine",
+    "mine_store",
+    "mine_targets",
+    "plan",
+    "rerank",
+]
+
+class MatrixView:
+    def __init__(
+        self,
+        address: typing.SupportsInt | typing.SupportsIndex,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        cols: typing.SupportsInt | typing.SupportsIndex,
+        dtype: str,
+        row_stride: typing.SupportsInt | typing.SupportsIndex,
+        owner: typing.Any,
+        scale: typing.SupportsInt | typing.SupportsIndex = 0,
+        scale_owner: typing.Any = None,
+    ) -> None: ...
+    @property
+    def cols(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+
+class EmbeddingStore:
+    @staticmethod
+    def open(path: os.PathLike | str | bytes) -> EmbeddingStore: ...
+    def __len__(self) -> int: ...
+    def keys(
+        self,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        last: typing.SupportsInt | typing.SupportsIndex,
+    ) -> list[str]: ...
+    def verify(self, progress: typing.Any = None) -> None: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def image(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def image_scale(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def image_view(self) -> MatrixView: ...
+    @property
+    def keys_fingerprint(self) -> str: ...
+    @property
+    def metadata_json(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def text(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def text_scale(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def text_view(self) -> MatrixView: ...
+
+class EmbeddingStoreWriter:
+    @staticmethod
+    def append_to(path: os.PathLike | str | bytes) -> EmbeddingStoreWriter: ...
+    @staticmethod
+    def create(
+        path: os.PathLike | str | bytes,
+        image_dim: typing.SupportsInt | typing.SupportsIndex,
+        text_dim: typing.SupportsInt | typing.SupportsIndex,
+        dtype: str,
+        shard_rows: typing.SupportsInt | typing.SupportsIndex,
+    ) -> EmbeddingStoreWriter: ...
+    def __len__(self) -> int: ...
+    def append(
+        self, keys: collections.abc.Sequence[str], image: MatrixView, text: MatrixView
+    ) -> None: ...
+    def commit(self, metadata_json: str = "") -> EmbeddingStore: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def image_dim(self) -> int: ...
+    @property
+    def shard_rows(self) -> int: ...
+    @property
+    def text_dim(self) -> int: ...
+
+class HardPairs:
+    @staticmethod
+    def from_arrays(
+        ids: MatrixView,
+        scores: MatrixView,
+        counts: MatrixView,
+        *,
+        fingerprint: str = "",
+        keys_fingerprint: str = "",
+        options_json: str = "{}",
+        report_json: str = "{}",
+    ) -> HardPairs: ...
+    @staticmethod
+    def open(path: os.PathLike | str | bytes) -> HardPairs: ...
+    def __len__(self) -> int: ...
+    def save(self, path: os.PathLike | str | bytes) -> None: ...
+    def statistics(self) -> dict: ...
+    def verify(self) -> None: ...
+    @property
+    def counts(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def ids(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def keys_fingerprint(self) -> str: ...
+    @property
+    def options_json(self) -> str: ...
+    @property
+    def report_json(self) -> str: ...
+    @property
+    def scores(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+
+class HardPairsWriter:
+    def __init__(
+        self,
+        path: os.PathLike | str | bytes,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        k: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def finish(
+        self, *, fingerprint: str, keys_fingerprint: str, options_json: str, report_json: str
+    ) -> HardPairs: ...
+    def write(
+        self,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        counts: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    ) -> None: ...
+
+class MineOptions:
+    def __init__(
+        self,
+        *,
+        k: typing.SupportsInt | typing.SupportsIndex,
+        method: str = "auto",
+        modality: str = "both",
+        image_max: typing.SupportsFloat | typing.SupportsIndex = 0.98,
+        text_max: typing.SupportsFloat | typing.SupportsIndex = 0.98,
+        min_score: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        signed_products: bool = False,
+        candidates: typing.SupportsInt | typing.SupportsIndex = 0,
+        refresh: typing.SupportsInt | typing.SupportsIndex = 300000,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        recall: typing.SupportsFloat | typing.SupportsIndex = 0.95,
+        threads: typing.SupportsInt | typing.SupportsIndex = 0,
+        memory: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @property
+    def k(self) -> int: ...
+
+class BatchSampler:
+    def __init__(
+        self,
+        pairs: HardPairs,
+        *,
+        batch_size: typing.SupportsInt | typing.SupportsIndex = 256,
+        hard_per_target: typing.SupportsInt | typing.SupportsIndex = 1,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        rank: typing.SupportsInt | typing.SupportsIndex = 0,
+        world_size: typing.SupportsInt | typing.SupportsIndex = 1,
+        rank_min: typing.SupportsInt | typing.SupportsIndex = 0,
+        rank_max: typing.SupportsInt | typing.SupportsIndex = 0,
+        temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        short_policy: str = "skip",
+    ) -> None: ...
+    def batch(
+        self, step: typing.SupportsInt | typing.SupportsIndex
+    ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]: ...
+    def reset_statistics(self) -> None: ...
+    def set_epoch(self, epoch: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def statistics(self) -> dict: ...
+    @property
+    def batches_per_epoch(self) -> int: ...
+    @property
+    def eligible_targets(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def skipped_targets(self) -> int: ...
+
+def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
+def mine(
+    image: MatrixView,
+    text: MatrixView,
+    options: MineOptions,
+    progress: typing.Any = None,
+    out: os.PathLike | str | bytes = ...,
+) -> HardPairs: ...
+def mine_store(
+    store: EmbeddingStore,
+    options: MineOptions,
+    progress: typing.Any = None,
+    out: os.PathLike | str | bytes = ...,
+) -> HardPairs: ...
+def mine_targets(
+    image: MatrixView,
+    text: MatrixView,
+    targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    options: MineOptions,
+    progress: typing.Any = None,
+) -> tuple: ...
+def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
+def rerank(
+    image: MatrixView,
+    text: MatrixView,
+    targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    candidates: MatrixView,
+    options: MineOptions,
+) -> tuple: ...
+
+__version__: str = "0.1.0"
+
+__version__: str

@@ -1,0 +1,454 @@
+"""The ``helip`` command: one subcommand a step of the way from data to a better model.
+
+Exit codes: 0 done, 1 failed, 2 wrong use. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from helip.errors import CancelledError, Error, InvalidArgumentError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="helip",
+    help="Make a trained CLIP or SLIP model better on the data it already has.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Threads = Annotated[int, typer.Option(help="0: all cores.", min=0)]
+Memory = Annotated[str | None, typer.Option(help='Bound of the buffers, such as "4GB".')]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(min=0)]
+
+
+@app.command()
+def embed(
+    data: Annotated[str, typer.Argument(help="Tar shards, CSV, TSV, Parquet or a folder.")],
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    preset: Annotated[str | None, typer.Option(help="paper, paper-v1 or packaged.")] = None,
+    image_encoder: Annotated[str | None, typer.Option(help="Such as timm:NAME.")] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="Such as st:NAME.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 256,
+    workers: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float16",
+    max_quarantined: Annotated[float, typer.Option(help="Largest share of unreadable.")] = 0.1,
+    quiet: Quiet = False,
+) -> None:
+    """Embed every image and caption; the same call goes on after an interruption."""
+    import helip
+
+    store = helip.embed(
+        data, out=out, preset=preset, image_encoder=image_encoder, text_encoder=text_encoder,
+        batch_size=batch_size, workers=workers, device=device, precision=precision, dtype=dtype,
+        max_quarantined=max_quarantined, progress=not quiet,
+    )  # fmt: skip
+    _say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
+    quarantined = store.metadata.get("quarantined") or {}
+    if quarantined:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
+        _say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+
+
+@app.command()
+def plan(
+    store: Annotated[Path, typer.Argument(help="An EmbeddingStore.")],
+    k: Annotated[int, typer.Option("-k", "--k", help="Pool size.")] = 100,
+    method: Annotated[str, typer.Option(help="auto, exact, sample or hnsw.")] = "auto",
+    modality: Annotated[str, typer.Option(help="both, image or text.")] = "both",
+    candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    memory: Memory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what mining would cost, without doing it."""
+    import helip
+
+    result = helip.plan(
+        store, k=k, method=method, modality=modality, candidates=candidates, device=device,
+        threads=threads, memory=memory,
+    ).to_dict()  # fmt: skip
+    if as_json:
+        _print_json(result)
+        return
+    _table(
+        [
+            ("method", f"{result['method']} ({result['reason']})"),
+            ("device", result["device"]),
+            ("time", _duration(result["seconds"])),
+            ("memory", _bytes(result["memory_bytes"])),
+            ("disk", _bytes(result["disk_bytes"])),
+            ("pairs scored", f"{result['pairs']:,}"),
+        ]
+    )
+
+
+@app.command()
+def mine(
+    store: Annotated[Path, typer.Argument(help="An EmbeddingStore.")],
+    out: Annotated[Path, typer.Option(help="The table to write.")],
+    k: Annotated[int, typer.Option("-k", "--k", help="Pool size.")] = 100,
+    method: Annotated[str, typer.Option(help="auto, exact, sample or hnsw.")] = "auto",
+    modality: Annotated[str, typer.Option(help="both, image or text.")] = "both",
+    image_max: Annotated[float, typer.Option(help="Near-duplicate cosine, image.")] = 0.98,
+    text_max: Annotated[float, typer.Option(help="Near-duplicate cosine, text.")] = 0.98,
+    min_score: Annotated[float, typer.Option(help="A score must exceed it.")] = 0.0,
+    signed: Annotated[bool, typer.Option("--signed", help="Do not clamp at zero.")] = False,
+    candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
+    refresh: Annotated[int, typer.Option(help="sample: targets a draw serves.")] = 300_000,
+    seed: Seed = 0,
+    recall: Annotated[float, typer.Option(help="hnsw: recall@k to reach.")] = 0.95,
+    device: Device = "auto",
+    threads: Threads = 0,
+    memory: Memory = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write target,h1,...,hk.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mine the hard pairs of every target."""
+    import helip
+
+    pairs = helip.mine(
+        store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
+        min_score=min_score, signed=signed, candidates=candidates, refresh=refresh, seed=seed,
+        recall=recall, device=device, threads=threads, memory=memory, out=out,
+        progress=not quiet,
+    )  # fmt: skip
+    if csv is not None:
+        pairs.to_csv(csv)
+    _show_pairs(pairs, str(out), as_json)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="What was embedded.")],
+    model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints and metrics.")],
+    pairs: Annotated[Path | None, typer.Option(help="Table of hard pairs.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 2,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
+    hard_per_target: Annotated[int, typer.Option(min=0)] = 1,
+    gamma: Annotated[float, typer.Option(help="Weight of the margin loss.")] = 1.0,
+    margin: float = 0.0,
+    direction: Annotated[str, typer.Option(help="preserve (Eq. 6) or repel.")] = "preserve",
+    space: Annotated[str, typer.Option(help="cross or intra.")] = "cross",
+    lr: float = 1e-5,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
+    control: Annotated[
+        bool, typer.Option("--control", help="As many steps, no hard pairs, no margin loss.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune with hard pairs and the margin loss; the same call resumes."""
+    import helip
+    from helip.models import create_model
+
+    bundle = create_model(model, checkpoint=checkpoint, device="cpu")
+    result = helip.train(
+        model=bundle, data=data, pairs=pairs, out=out, epochs=epochs, batch_size=batch_size,
+        hard_per_target=hard_per_target, gamma=gamma, margin=margin, direction=direction,
+        space=space, lr=lr, precision=precision, device=device, workers=workers, seed=seed,
+        control=control, progress=not quiet,
+    )  # fmt: skip
+    summary = {
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "checkpoint": str(result.checkpoint),
+        "metrics": result.metrics,
+        "loader": result.loader_stats,
+    }
+    if as_json:
+        _print_json(summary)
+        return
+    _say(f"{result.steps:,} steps in {_duration(result.seconds)}; {result.checkpoint}")
+    _table([(name, _figure(value)) for name, value in result.metrics.items()])
+
+
+@app.command(name="eval")
+def evaluate(
+    data: Annotated[str, typer.Argument(help="Held-out pictures with captions or labels.")],
+    model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights to load.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="retrieval, zero_shot.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Text file, a class name a line.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help='Such as "a photo of a {}."')] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 256,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(min=0)] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of an interval.")] = 1000,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure retrieval and zero-shot classification, with 95 % intervals."""
+    import helip
+    from helip.models import create_model
+
+    names = None
+    if classes is not None:
+        try:
+            lines = classes.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise InvalidArgumentError(f"cannot read the class names: {error}") from error
+        names = [line.strip() for line in lines if line.strip()]
+    result = helip.evaluate(
+        create_model(model, checkpoint=checkpoint, device="cpu"), data,
+        tasks=tuple(task or ["retrieval"]), classes=names, templates=template or None,
+        batch_size=batch_size, precision=precision, device=device, workers=workers,
+        bootstrap=bootstrap, seed=seed, progress=not quiet,
+    )  # fmt: skip
+    if out is not None:
+        _write_json(out, result)
+    if as_json:
+        _print_json(result)
+        return
+    _table(list(_figures(result)))
+
+
+@app.command()
+def report(
+    pairs: Annotated[Path, typer.Argument(help="Table of hard pairs.")],
+    data: Annotated[str, typer.Option(help="The data set that was mined.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")],
+    store: Annotated[Path | None, typer.Option(help="Its store: similarities, baselines.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE.json from helip eval; repeatable.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Targets to show.")] = 12,
+    hard: Annotated[int, typer.Option(min=1, help="Hard pairs a target.")] = 6,
+    seed: Seed = 0,
+    title: str = "Hard pairs",
+) -> None:
+    """Write one HTML page: targets and their hard pairs, statistics, before and after."""
+    import helip
+
+    page = helip.report(
+        helip.HardPairs.open(pairs), helip.open_dataset(data), out,
+        store=None if store is None else helip.EmbeddingStore.open(store),
+        metrics=_named_json(metrics or []), rows=rows, hard=hard, seed=seed, title=title,
+    )  # fmt: skip
+    _say(f"wrote {page}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A store or a table.")], as_json: AsJson = False
+) -> None:
+    """Show what a store or a table of hard pairs holds."""
+    import helip
+
+    if _format_of(path) == "helip.hard_pairs":
+        _show_pairs(helip.HardPairs.open(path), str(path), as_json)
+        return
+    store = helip.EmbeddingStore.open(path)
+    facts: dict[str, Any] = {
+        "path": store.path,
+        "rows": len(store),
+        "image_dim": store._core.image.shape[1],
+        "text_dim": store._core.text.shape[1],
+        "dtype": store.dtype,
+        "generation": store.generation,
+        "fingerprint": store.fingerprint,
+        "keys_fingerprint": store.keys_fingerprint,
+        "metadata": store.metadata,
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    metadata = facts.pop("metadata")
+    facts.update({f"metadata.{name}": value for name, value in metadata.items()})
+    _table([(name, _figure(value)) for name, value in facts.items()])
+
+
+@app.command()
+def verify(path: Annotated[Path, typer.Argument(help="A store or a table.")]) -> None:
+    """Read every byte and compare checksums."""
+    import helip
+
+    if _format_of(path) == "helip.hard_pairs":
+        helip.HardPairs.open(path).verify()
+    else:
+        helip.EmbeddingStore.open(path).verify(progress=True)
+    _say(f"{path} is whole")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data, models and the report.")] = Path(
+        "demo-out"
+    ),
+    seed: Seed = 0,
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole way on 3,953 captioned OpenMoji pictures; about ten minutes on two cores."""
+    import helip.demo
+
+    summary = helip.demo.run(out, seed=seed, threads=threads or None, progress=not quiet, say=_say)
+    typer.echo(helip.demo.format_summary(summary))
+
+
+def _format_of(path: Path) -> str:
+    """The format that the manifest at ``path`` names; empty when there is none to read."""
+    try:
+        return json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("format", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
+    stats = pairs.stats()
+    if as_json:
+        _print_json(
+            {
+                "path": path,
+                "fingerprint": pairs.fingerprint,
+                "keys_fingerprint": pairs.keys_fingerprint,
+                "options": pairs.options,
+                **stats,
+            }
+        )
+        return
+    hubness = stats["hubness"]
+    rows = [
+        ("targets", f"{stats['targets']:,}"),
+        ("pool size k", f"{stats['k']:,}"),
+        ("method", str(pairs.options.get("method", "?"))),
+        ("hard pairs", f"{stats['pairs']:,}"),
+        ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
+        ("short targets", f"{stats['short_targets']:,} with fewer than k"),
+        ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, max {hubness['max_in_degree']:,}, "
+                      f"never chosen {hubness['never_chosen']:,}"),
+    ]  # fmt: skip
+    if stats["score_quantiles"]:
+        quantiles = dict(stats["score_quantiles"])
+        rows.append(
+            ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
+                      f"99 % {quantiles[0.99]:.3f}")
+        )  # fmt: skip
+    drops = stats.get("drops") or {}
+    if drops:
+        rows.append(("dropped", ", ".join(f"{n:,} {name}" for name, n in drops.items())))
+    recall = stats.get("recall")
+    if isinstance(recall, dict):
+        rows.append(("recall", ", ".join(f"{n} {_figure(v)}" for n, v in recall.items())))
+    _table(rows)
+
+
+def _figures(result: dict[str, Any], prefix: str = "") -> Any:
+    """(name, value [low, high]) of every figure of an evaluation."""
+    for name, value in result.items():
+        label = f"{prefix}{name}"
+        if isinstance(value, dict) and "value" in value:
+            interval = f" [{value['low']:.4f}, {value['high']:.4f}]" if "low" in value else ""
+            yield label, f"{value['value']:.4f}{interval}"
+        elif isinstance(value, dict):
+            yield from _figures(value, label + ".")
+        elif isinstance(value, (int, float, str)):
+            yield label, _figure(value)
+
+
+def _named_json(arguments: list[str]) -> dict[str, Any] | None:
+    named: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, file = argument.partition("=")
+        if not equals:
+            raise InvalidArgumentError(f"--metrics {argument!r} must be NAME=FILE.json")
+        try:
+            named[name] = json.loads(Path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
+    return named or None
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, default=_plain))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    from helip.publish import storage_errors
+
+    with storage_errors("write", path):
+        path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _table(rows: list[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def main() -> None:
+    """Entry point: turns helip's errors into one line and an exit code."""
+    from helip.progress import plain_lines
+
+    plain_lines()
+    try:
+        app(standalone_mode=True)
+    except InvalidArgumentError as error:
+        _say(f"helip: {error}")
+        sys.exit(2)
+    except CancelledError as error:
+        _say(f"helip: {error}")
+        sys.exit(1)
+    except Error as error:
+        _say(f"helip: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("helip: interrupted; what was committed stays, the same command goes on from there")
+        sys.exit(1)

@@ -1,0 +1,65 @@
+"""The exceptions of helip: one base class, one subclass a code.
+
+Every message gives the value, the bound it broke, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CancelledError",
+    "CorruptError",
+    "Error",
+    "InvalidArgumentError",
+    "MismatchError",
+    "OutOfMemoryError",
+    "StorageError",
+    "UnsupportedError",
+]
+
+
+class Error(Exception):
+    """Base of all errors that helip raises; ``code`` names the kind."""
+
+    code = "error"
+
+
+class InvalidArgumentError(Error, ValueError):
+    """An argument is outside its documented bound."""
+
+    code = "invalid_argument"
+
+
+class CorruptError(Error, ValueError):
+    """Bytes on disk are not what their manifest says."""
+
+    code = "corrupt"
+
+
+class MismatchError(Error, ValueError):
+    """Two things that must belong together do not, such as a table and a data set."""
+
+    code = "mismatch"
+
+
+class StorageError(Error, OSError):
+    """The operating system refused a read or a write; ``errno`` is set where it is known."""
+
+    code = "io"
+
+
+class CancelledError(Error):
+    """The job was asked to stop and did; what was committed stays."""
+
+    code = "cancelled"
+
+
+class UnsupportedError(Error, NotImplementedError):
+    """This build, machine or installation cannot do it; the message names what to install."""
+
+    code = "unsupported"
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """An allocation failed."""
+
+    code = "out_of_memory"

@@ -1,0 +1,315 @@
+"""Hard pair mining: from two embedding matrices to a table of hard pairs.
+
+For a target i, another pair j scores ``s_image(i, j) * s_text(i, j)``, the product of two cosine
+similarities, each set to zero for near duplicates (above ``image_max``, ``text_max``) and below
+zero; the k pairs of largest score are i's hard pairs (HPM, arXiv 2305.05208).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from helip import _core
+from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.mine_device import mine_on_torch_device
+from helip.pairs import HardPairs
+from helip.progress import ProgressBar
+from helip.store import EmbeddingStore
+from helip.views import MatrixView, view_of
+
+__all__ = ["Plan", "mine", "plan"]
+
+METHODS = ("auto", "exact", "sample", "hnsw")
+MODALITIES = ("both", "image", "text")
+
+# Where one GPU stays exact: the dense cost of 20 million pairs is minutes on a current one.
+_DEVICE_EXACT_ROWS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a mining job would cost on this machine, from a short measurement of its speed."""
+
+    method: str  # "exact", "sample" or "hnsw", never "auto"
+    reason: str  # why this method
+    device: str
+    seconds: float
+    memory_bytes: int  # buffers beyond the input
+    disk_bytes: int  # the saved table
+    pairs: int  # ordered pairs that will be scored
+    bands: int  # blocks of targets kept in memory one after another
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, JSON-able."""
+        return asdict(self)
+
+
+def mine(
+    store: EmbeddingStore | str | os.PathLike[str] | None = None,
+    *,
+    image: Any = None,
+    text: Any = None,
+    k: int = 100,
+    method: str = "auto",
+    modality: str = "both",
+    image_max: float = 0.98,
+    text_max: float = 0.98,
+    min_score: float = 0.0,
+    signed: bool = False,
+    candidates: int | None = None,
+    refresh: int = 300_000,
+    seed: int = 0,
+    recall: float = 0.95,
+    device: str = "auto",
+    threads: int | None = None,
+    memory: int | str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> HardPairs:
+    """Mines the hard pairs of every target.
+
+    The result depends on the input and on the options up to ``recall`` alone: device, threads and
+    memory change the time, not a byte of the table.
+
+    Args:
+        store: an EmbeddingStore or its path; or give ``image`` and ``text`` instead.
+        image: [N, d_image] NumPy array (memory-mapped too) or torch tensor of any float dtype, not
+            copied as a whole; need not be normalised. Rows of zeros are outliers.
+        text: [N, d_text], likewise.
+        k: pool size, at least 1; targets with fewer pairs of positive score are short.
+        method: ``exact`` scores all pairs; ``sample`` only ``candidates`` random ones (the paper's
+            FastHPM, expected recall candidates / N); ``hnsw`` searches a graph over the product
+            kernel until the measured recall reaches ``recall``; ``auto`` chooses, see :func:`plan`.
+        modality: ``both``, or ``image`` / ``text`` for the single-modality baselines.
+        image_max, text_max: cosine above which a pair is a near duplicate of the target.
+        min_score: a score must exceed it.
+        signed: do not clamp similarities at zero, so that two negative ones multiply to a positive
+            score; reproduces the reference implementation, and ranks unlike pairs as hard.
+        candidates, refresh: ``sample``: candidates of a draw (default min(N, 3,000,000)), and the
+            number of targets that one draw serves.
+        seed: of ``sample`` and ``hnsw``.
+        recall: recall@k that ``hnsw`` must reach, measured on exactly solved targets.
+        device: ``cpu``, ``cuda`` or ``auto`` (a GPU where there is one; exact mining only).
+        threads: 0 or None for all cores.
+        memory: bound of the buffers in bytes or as ``"4GB"``; None for a quarter of the machine's.
+        out: a directory that the table is streamed to; else it is kept in memory.
+        resume: with ``out``: return the table that is there if it has the same input and options.
+        progress: a bar on a terminal.
+
+    Raises:
+        InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
+            (with its row). MismatchError: ``out`` holds a table of something else.
+        UnsupportedError: no such device. StorageError: ``out`` cannot be written.
+    """
+    source, views, arrays = _inputs(store, image, text, modality)
+    options = _options(
+        k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
+        min_score=min_score, signed_products=signed, candidates=candidates, refresh=refresh,
+        seed=seed, recall=recall, threads=threads, memory=memory,
+    )  # fmt: skip
+    device = _device(device, method)
+    if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
+        asked = {
+            "k": k, "method": method, "modality": modality, "image_max": image_max,
+            "text_max": text_max, "min_score": min_score, "signed": signed, "seed": seed,
+        }  # fmt: skip
+        return _existing(os.fspath(out), source, asked, resume=resume)
+    path = "" if out is None else os.fspath(out)
+    rows = views[0].rows or views[1].rows
+    if device != "cpu" and method in ("auto", "exact") and rows <= _DEVICE_EXACT_ROWS:
+        rules = {
+            "k": k, "modality": modality, "image_max": image_max, "text_max": text_max,
+            "min_score": min_score, "signed": signed,
+        }  # fmt: skip
+        return mine_on_torch_device(
+            source, arrays, views, rules, device=device, out=path, progress=progress
+        )
+    with ProgressBar(None, label="mine", unit="units", enabled=progress) as bar:
+        follow = _Follower(bar)
+        if source is not None:
+            core = _core.mine_store(source._core, options, follow, path)
+        else:
+            core = _core.mine(views[0], views[1], options, follow, path)
+    return HardPairs(core)
+
+
+def plan(
+    store: EmbeddingStore | str | os.PathLike[str] | None = None,
+    *,
+    image: Any = None,
+    text: Any = None,
+    k: int = 100,
+    method: str = "auto",
+    modality: str = "both",
+    candidates: int | None = None,
+    refresh: int = 300_000,
+    recall: float = 0.95,
+    device: str = "auto",
+    threads: int | None = None,
+    memory: int | str | None = None,
+) -> Plan:
+    """What :func:`mine` would do with these options, and what it would cost, without doing it.
+
+    The time is extrapolated from a tenth of a second of the real work on this machine.
+    """
+    _, views, _ = _inputs(store, image, text, modality)
+    options = _options(
+        k=k, method=method, modality=modality, candidates=candidates, refresh=refresh,
+        recall=recall, threads=threads, memory=memory,
+    )  # fmt: skip
+    chosen = _device(device, method)
+    estimate = _core.plan(views[0], views[1], options)
+    if chosen != "cpu" and estimate["method"] == "exact":
+        estimate["reason"] += f"; on {chosen}, where the time was not measured beforehand"
+    return Plan(device=chosen, **estimate)
+
+
+class _Follower:
+    """Turns the core's progress calls into a bar; one bar a stage."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.restart(total, label=stage)
+        self._bar.set(done)
+
+
+def _inputs(
+    store: Any, image: Any, text: Any, modality: str
+) -> tuple[EmbeddingStore | None, tuple[MatrixView, MatrixView], tuple[Any, Any]]:
+    """The store if there is one, views for the core, arrays or tensors for a device."""
+    if modality not in MODALITIES:
+        raise InvalidArgumentError(
+            f"modality is {modality!r}; use one of {', '.join(map(repr, MODALITIES))}"
+        )
+    if store is not None:
+        if image is not None or text is not None:
+            raise InvalidArgumentError("pass a store, or image= and text=, not both")
+        if not isinstance(store, EmbeddingStore):
+            store = EmbeddingStore.open(store)
+        return store, store.views, (store.image_tensor, store.text_tensor)
+    needed = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}[modality]
+    given = {"image": image, "text": text}
+    for name in needed:
+        if given[name] is None:
+            raise InvalidArgumentError(
+                f"{name} is missing; pass a store, or {' and '.join(n + '=' for n in needed)}"
+            )
+    empty = _core.MatrixView(0, 0, 0, "float32", 0, None)
+    image = _on_cpu(image) if "image" in needed else None
+    text = _on_cpu(text) if "text" in needed else None
+    views = (
+        empty if image is None else view_of(image, name="image"),
+        empty if text is None else view_of(text, name="text"),
+    )
+    if modality == "both" and views[0].rows != views[1].rows:
+        raise InvalidArgumentError(
+            f"image has {views[0].rows} rows and text {views[1].rows}; row i of both must belong "
+            "to the same pair"
+        )
+    return None, views, (image, text)
+
+
+def _on_cpu(array: Any) -> Any:
+    # The exact rerank runs on the host, so a CUDA input is brought there once.
+    return array.cpu() if getattr(array, "is_cuda", False) else array
+
+
+def _options(
+    *,
+    method: str,
+    candidates: int | None,
+    threads: int | None,
+    memory: int | str | None,
+    **others: Any,
+) -> _core.MineOptions:
+    if method not in METHODS:
+        raise InvalidArgumentError(
+            f"method is {method!r}; use one of {', '.join(map(repr, METHODS))}"
+        )
+    for name in ("k", "refresh", "seed"):
+        value = others.get(name, 0)
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number")
+        if name == "seed" and not 0 <= value < 2**64:
+            raise InvalidArgumentError(f"seed is {value}; it must lie in 0 .. 2^64 - 1")
+    if candidates is not None and candidates < 1:
+        raise InvalidArgumentError(f"candidates is {candidates}; it must be at least 1")
+    if threads is not None and threads < 0:
+        raise InvalidArgumentError(f"threads is {threads}; use 0 for all cores, or a number")
+    return _core.MineOptions(
+        method=method, candidates=candidates or 0, threads=threads or 0,
+        memory=parse_bytes(memory), **others,
+    )  # fmt: skip
+
+
+def parse_bytes(size: int | str | None) -> int:
+    """Bytes from a number or a text such as ``"4GB"`` or ``"512 MiB"``; None gives 0."""
+    if size is None:
+        return 0
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", size, re.IGNORECASE)
+        if not match:
+            raise InvalidArgumentError(f'memory is {size!r}; write bytes, or "4GB", "512MiB"')
+        base = 1024 if match[3] else 1000
+        size = int(float(match[1]) * base ** " KMGT".index(match[2].upper() or " "))
+    if size < 1:
+        raise InvalidArgumentError(f"memory is {size}; it must be at least 1 byte")
+    return size
+
+
+def _device(device: str, method: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    exact = method in ("auto", "exact")
+    if device == "auto":
+        return "cuda" if exact and torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] != "cuda":
+        raise InvalidArgumentError(f'device is {device!r}; use "cpu", "cuda" or "auto"')
+    if not exact:
+        raise UnsupportedError(f'method {method!r} runs on the CPU; use device="cpu"')
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            'device is "cuda", but torch finds no CUDA device; use device="cpu", or a CUDA build'
+        )
+    return device
+
+
+def _existing(
+    path: str, source: EmbeddingStore | None, asked: dict[str, Any], *, resume: bool
+) -> HardPairs:
+    """The table at ``path`` when it answers this very call."""
+    if not resume or source is None:
+        raise InvalidArgumentError(
+            f"{path} already holds a table; remove it or choose another path"
+            + ("" if source is not None else " (bare arrays have no fingerprint to compare)")
+        )
+    pairs = HardPairs.open(path)
+    if pairs.fingerprint != source.fingerprint:
+        raise MismatchError(
+            f"{path} was mined from the store {pairs.fingerprint}, this one is "
+            f"{source.fingerprint}; choose another path"
+        )
+    found = pairs.options
+    if asked["method"] == "auto":
+        asked.pop("method")
+    changed = [
+        f"{name} {found.get(name)!r}, now {value!r}"
+        for name, value in asked.items()
+        if found.get(name) != value
+    ]
+    if changed:
+        raise MismatchError(
+            f"{path} was mined with other options ({'; '.join(changed)}); choose another path"
+        )
+    return pairs

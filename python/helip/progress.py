@@ -1,0 +1,114 @@
+"""Progress of long jobs: a bar on a terminal, plain lines for the command line elsewhere.
+
+The library itself prints nothing: without a terminal it stays silent unless the command line has
+asked for plain lines.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["ProgressBar", "plain_lines"]
+
+_LINE_SECONDS = 10.0
+_plain_lines = False
+
+
+def plain_lines(enabled: bool = True) -> None:
+    """Write a line to stderr every ten seconds where there is no terminal (command line only)."""
+    global _plain_lines
+    _plain_lines = enabled
+
+
+class ProgressBar:
+    """Shows how far a job is, its rate and the time left, on stderr.
+
+    Args:
+        total: units of work, or ``None`` when unknown.
+        label: what is being done, such as ``"embed"``.
+        unit: what is counted, in the plural.
+        enabled: ``False`` shows nothing at all.
+    """
+
+    def __init__(
+        self, total: int | None, *, label: str, unit: str = "rows", enabled: bool = True
+    ) -> None:
+        self._label = label
+        self._unit = unit
+        self._total = total
+        self._done = 0
+        self._notes: dict[str, Any] = {}
+        self._started = self._last_line = time.monotonic()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._lines = enabled and not terminal and _plain_lines
+        self._bar: Any = None
+        if enabled and terminal:
+            self._bar = tqdm(
+                total=total, desc=label, unit=" " + unit, dynamic_ncols=True, file=sys.stderr
+            )
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def update(self, n: int = 1) -> None:
+        """Counts ``n`` more units."""
+        self.set(self._done + n)
+
+    def set(self, done: int) -> None:
+        """Says that ``done`` units are finished."""
+        step, self._done = done - self._done, done
+        if self._bar is not None:
+            self._bar.update(step)
+        elif self._lines and time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._write_line()
+
+    def restart(self, total: int | None, *, label: str) -> None:
+        """Begins another stage of the same job, with its own total and rate."""
+        self._label, self._total, self._done = label, total, 0
+        self._started = self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._bar.set_description(label, refresh=False)
+            self._bar.reset(total)
+
+    def note(self, **values: Any) -> None:
+        """Shows named values beside the bar, such as the loss."""
+        self._notes.update(values)
+        if self._bar is not None:
+            self._bar.set_postfix(self._notes, refresh=False)
+
+    def close(self) -> None:
+        """Ends the display; further calls do nothing."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif self._lines:
+            self._write_line()
+            self._lines = False
+
+    def _write_line(self) -> None:
+        self._last_line = time.monotonic()
+        seconds = max(self._last_line - self._started, 1e-9)
+        rate = self._done / seconds
+        line = f"{self._label}: {self._done:,}"
+        if self._total:
+            line += f" of {self._total:,} {self._unit}, {rate:,.0f}/s"
+            if rate > 0:
+                line += f", {max(self._total - self._done, 0) / rate:,.0f} s left"
+        else:
+            line += f" {self._unit}, {rate:,.0f}/s"
+        line += "".join(f", {name} {value}" for name, value in self._notes.items())
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

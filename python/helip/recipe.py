@@ -1,0 +1,115 @@
+"""The recipe of a fine-tuning run: every number that decides what the run computes.
+
+Two runs with the same recipe, model, data and steps do the same work, so a run is resumed only
+under the recipe that it began with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from helip.errors import InvalidArgumentError, MismatchError
+from helip.loss import HelipLoss
+
+__all__ = ["Recipe", "refuse_changes"]
+
+_AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Hyper-parameters, checked when made. The defaults suit a large pre-trained model.
+
+    gamma, margin, direction, space: see `HelipLoss`.
+    lr, min_lr: peak and end of the schedule. A small model from scratch wants 1e-4 ... 1e-3.
+    weight_decay: of AdamW, for weight matrices alone.
+    warmup: below 1 a share of all steps, otherwise a number of steps.
+    precision: of autocast; "float32" is no autocast, "float16" needs a GPU. Weights stay float32.
+    grad_clip: bound on the gradient's norm; None for no bound.
+    """
+
+    gamma: float = 1.0
+    margin: float = 0.0
+    direction: str = "preserve"
+    space: str = "cross"
+    lr: float = 1e-5
+    min_lr: float = 0.0
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    warmup: float = 0.1
+    precision: str = "float32"
+    grad_clip: float | None = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.make_loss()
+        _require(self.lr > 0 and math.isfinite(self.lr), "lr", self.lr, "> 0; 1e-5 is usual")
+        _require(0 <= self.min_lr <= self.lr, "min_lr", self.min_lr, f"in [0, lr = {self.lr}]")
+        _require(
+            self.weight_decay >= 0 and math.isfinite(self.weight_decay),
+            "weight_decay",
+            self.weight_decay,
+            ">= 0; 0 switches it off",
+        )
+        _require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "betas",
+            self.betas,
+            "two numbers in [0, 1)",
+        )
+        _require(self.eps > 0, "eps", self.eps, "> 0")
+        _require(
+            self.warmup >= 0 and (self.warmup < 1 or self.warmup == int(self.warmup)),
+            "warmup",
+            self.warmup,
+            "a share in [0, 1) or a whole number of steps",
+        )
+        _require(
+            self.precision in _AUTOCAST, "precision", self.precision, f"one of {sorted(_AUTOCAST)}"
+        )
+        _require(
+            self.grad_clip is None or self.grad_clip > 0,
+            "grad_clip",
+            self.grad_clip,
+            "> 0; None switches it off",
+        )
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "in [0, 2**63)")
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        return _AUTOCAST[self.precision]
+
+    def make_loss(self) -> HelipLoss:
+        return HelipLoss(
+            gamma=self.gamma, margin=self.margin, direction=self.direction, space=self.space
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], label: str) -> None:
+    """Raise MismatchError that names every option of ``before`` that is another one ``now``."""
+    before, now = (json.loads(json.dumps(dict(options))) for options in (before, now))
+    changed = [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise MismatchError(
+            f"cannot resume {label}: {'; '.join(changed)}. Resume with the old values, or begin "
+            "anew in another out"
+        )
+
+
+def _require(holds: bool, name: str, value: Any, bound: str) -> None:
+    if not holds:
+        raise InvalidArgumentError(f"{name} is {value!r}, must be {bound}")

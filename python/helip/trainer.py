@@ -1,0 +1,192 @@
+"""Fine-tuning of a CLIP model on its own data with hard pairs (HELIP, arXiv 2305.05208).
+
+`train` puts the parts together: data set, table of hard pairs, loader, model, recipe. `Trainer`
+(in helip.train_loop) is the loop alone, for a loader of one's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from helip.data import Dataset, open_dataset
+from helip.errors import InvalidArgumentError
+from helip.loader import HardPairLoader
+from helip.models import ModelBundle, create_model
+from helip.pairs import HardPairs
+from helip.recipe import Recipe
+from helip.train_loop import BatchLoader, NonFiniteLossError, Trainer, TrainResult
+
+__all__ = ["BatchLoader", "NonFiniteLossError", "Recipe", "TrainResult", "Trainer", "train"]
+
+
+def train(
+    *,
+    model: ModelBundle | nn.Module | str | os.PathLike[str],
+    data: Any,
+    out: str | os.PathLike[str],
+    pairs: HardPairs | str | os.PathLike[str] | None = None,
+    epochs: int = 2,
+    steps: int | None = None,
+    batch_size: int = 256,
+    hard_per_target: int = 1,
+    rank_min: int = 0,
+    rank_max: int | None = None,
+    temperature: float | None = None,
+    fraction: float = 1.0,
+    short: str = "skip",
+    gamma: float = 1.0,
+    margin: float = 0.0,
+    direction: str = "preserve",
+    space: str = "cross",
+    lr: float = 1e-5,
+    min_lr: float = 0.0,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.98),
+    eps: float = 1e-6,
+    warmup: float = 0.1,
+    grad_clip: float | None = 1.0,
+    precision: str = "float32",
+    device: str | torch.device = "auto",
+    control: bool = False,
+    resume: bool = True,
+    seed: int = 0,
+    workers: int = 0,
+    max_quarantined: float = 0.1,
+    transform: Callable[[Any], torch.Tensor] | None = None,
+    tokenizer: Callable[[list[str]], torch.Tensor] | None = None,
+    checkpoint_every: int | None = 1000,
+    keep: int = 2,
+    log_every: int = 1,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
+
+    model: a ModelBundle, a name or path for `create_model`, or an open_clip model together with
+        ``transform`` and ``tokenizer``. It is trained in place, and left in eval mode.
+    data: a Dataset, or anything that `open_dataset` takes.
+    pairs: a HardPairs or its path. None trains plainly, with the CLIP loss alone.
+    epochs, steps: an epoch has every target once; ``steps`` overrides with a number of optimizer
+        steps.
+    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets.
+    rank_min, rank_max, temperature, fraction, short, max_quarantined, workers: see HardPairLoader.
+    gamma, margin, direction, space: see HelipLoss. The other numbers: see Recipe.
+    control: the fair comparison. As many optimizer steps with as many rows a batch as the run with
+        the same arguments and control=False, but plain shuffled targets in all rows and the CLIP
+        loss alone. Since a HELIP epoch spends rows on hard pairs, the control sees each pair as
+        a target about (1 + hard_per_target) times as often. Needs ``pairs``, to count the steps,
+        or ``steps``.
+    resume: see Trainer; a run whose options have changed is refused, naming them.
+
+    Raises MismatchError for a table of another data set or a changed option,
+    NonFiniteLossError when the loss is NaN, CancelledError when stopped.
+    """
+    recipe = Recipe(
+        gamma=0.0 if control or pairs is None else gamma,
+        margin=margin,
+        direction=direction,
+        space=space,
+        lr=lr,
+        min_lr=min_lr,
+        weight_decay=weight_decay,
+        betas=betas,
+        eps=eps,
+        warmup=warmup,
+        precision=precision,
+        grad_clip=grad_clip,
+        seed=seed,
+    )
+    if epochs < 1:
+        raise InvalidArgumentError(f"epochs is {epochs}, must be at least 1")
+    bundle = _bundle(model, transform, tokenizer)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
+    common: dict[str, Any] = {
+        "seed": seed,
+        "workers": workers,
+        "max_quarantined": max_quarantined,
+        "transform": transform or bundle.train_transform,
+        "tokenizer": tokenizer or bundle.tokenizer,
+    }
+    choice: dict[str, Any] = {
+        "hard_per_target": hard_per_target,
+        "rank_min": rank_min,
+        "rank_max": rank_max,
+        "temperature": temperature,
+        "fraction": fraction,
+        "short": short,
+    }
+    if table is None:
+        if control and steps is None:
+            raise InvalidArgumentError(
+                "control is True and both pairs and steps are None; pass the pairs of the HELIP "
+                "run, whose steps the control repeats, or the number of steps"
+            )
+        loader = HardPairLoader(dataset, None, batch_size=batch_size, hard_per_target=0, **common)
+    else:
+        loader = HardPairLoader(dataset, table, batch_size=batch_size, **choice, **common)
+    if control and table is not None:
+        steps = steps if steps is not None else epochs * len(loader)
+        rows = batch_size // (1 + hard_per_target) * (1 + hard_per_target)
+        loader = HardPairLoader(dataset, None, batch_size=rows, hard_per_target=0, **common)
+    trainer = Trainer(
+        bundle,
+        loader,
+        out=out,
+        recipe=recipe,
+        epochs=epochs,
+        steps=steps,
+        identity={
+            "control": control,
+            "batch_size": batch_size,
+            "data": dataset.fingerprint,
+            "pairs": _digest(table) if table is not None else None,
+            **choice,
+        },
+        device=device,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        log_every=log_every,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    return trainer.run()
+
+
+def _digest(table: HardPairs) -> str:
+    """Of the pools themselves: the table's fingerprint is that of its store."""
+    digest = hashlib.sha256(np.ascontiguousarray(table.ids).data)
+    digest.update(np.ascontiguousarray(table.counts).data)
+    return digest.hexdigest()
+
+
+def _bundle(model: Any, transform: Any, tokenizer: Any) -> ModelBundle:
+    if isinstance(model, ModelBundle):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return create_model(model)
+    if not isinstance(model, nn.Module):
+        raise InvalidArgumentError(
+            f"model is a {type(model).__name__}, must be a ModelBundle, an open_clip model, or a "
+            "name or path for create_model"
+        )
+    if transform is None or tokenizer is None:
+        raise InvalidArgumentError(
+            f"model is a bare {type(model).__name__}, so transform and tokenizer must be passed "
+            "too; or pass a ModelBundle from create_model"
+        )
+    return ModelBundle(
+        model=model,
+        train_transform=transform,
+        eval_transform=None,
+        tokenizer=tokenizer,
+        name=type(model).__name__,
+    )

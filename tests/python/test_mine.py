@@ -1,0 +1,336 @@
+"""helip.mine against a plain float64 brute force, and what it does with odd input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import helip
+from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.mine import parse_bytes
+
+ROWS, D_IMAGE, D_TEXT = 700, 24, 17
+
+
+def clustered(rows: int = ROWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows around 20 centres, with near duplicates of either modality among them."""
+    random = np.random.default_rng(seed)
+    centre = random.integers(0, 20, rows)
+    matrices = []
+    for dim in (D_IMAGE, D_TEXT):
+        matrix = random.normal(size=(20, dim))[centre] + random.normal(size=(rows, dim)) + 0.3
+        copies = random.permutation(rows)[: rows // 5]
+        matrix[copies] = matrix[np.roll(copies, 1)] * 3 + random.normal(size=(1, dim)) * 1e-3
+        matrices.append(matrix.astype(np.float32))
+    return matrices[0], matrices[1]
+
+
+def brute_force(
+    image: np.ndarray,
+    text: np.ndarray,
+    k: int,
+    *,
+    image_max: float = 0.98,
+    text_max: float = 0.98,
+    min_score: float = 0.0,
+    signed: bool = False,
+    modality: str = "both",
+) -> tuple[np.ndarray, np.ndarray]:
+    """method.md, word for word, in float64: ids [N, k] and scores [N, k]."""
+    n = len(image)
+    product = np.ones((n, n))
+    allowed = ~np.eye(n, dtype=bool)
+    for name, matrix, limit in (("image", image, image_max), ("text", text, text_max)):
+        if modality not in ("both", name):
+            continue
+        unit = np.asarray(matrix, np.float64)
+        norm = np.linalg.norm(unit, axis=1, keepdims=True)
+        unit = np.divide(unit, norm, out=np.zeros_like(unit), where=norm > 0)
+        cosine = np.clip(unit @ unit.T, -1, 1)
+        allowed &= cosine <= limit
+        product *= cosine if signed else np.maximum(cosine, 0)
+    product[~allowed] = 0
+    ids = np.full((n, k), -1)
+    scores = np.zeros((n, k))
+    for i in range(n):
+        order = sorted(np.flatnonzero(product[i] > min_score), key=lambda j: (-product[i, j], j))
+        order = order[:k]
+        ids[i, : len(order)] = order
+        scores[i, : len(order)] = product[i, order]
+    return ids, scores
+
+
+def mine(image: Any, text: Any, **options: Any) -> helip.HardPairs:
+    options = {"method": "exact", "device": "cpu", "progress": False, **options}
+    return helip.mine(image=image, text=text, **options)
+
+
+def check(pairs: helip.HardPairs, image: np.ndarray, text: np.ndarray, **options: Any) -> None:
+    ids, scores = brute_force(image, text, pairs.k, **options)
+    np.testing.assert_allclose(pairs.scores, scores, atol=1e-7)
+    # Ties aside: where an id differs the scores agree.
+    different = pairs.ids != ids
+    assert different.mean() < 0.01
+    np.testing.assert_allclose(pairs.scores[different], scores[different], atol=1e-7)
+    np.testing.assert_array_equal(pairs.counts, (ids >= 0).sum(axis=1))
+    assert (pairs.ids[pairs.scores == 0] == -1).all()
+
+
+@pytest.mark.parametrize("k", [1, 10, 300, ROWS - 1, ROWS + 5])
+def test_exact_mining_equals_a_float64_brute_force(k: int) -> None:
+    image, text = clustered()
+    check(mine(image, text, k=k), image, text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"modality": "image"},
+        {"modality": "text"},
+        {"signed": True},
+        {"image_max": 0.6, "text_max": 0.8},
+        {"image_max": 1.0, "text_max": 1.0},
+        {"min_score": 0.2},
+        {"min_score": 0.05, "signed": True},
+    ],
+    ids=str,
+)
+def test_every_rule_of_the_score_is_that_of_the_brute_force(options: dict[str, Any]) -> None:
+    image, text = clustered(300)
+    check(mine(image, text, k=20, **options), image, text, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_any_float_dtype_is_taken_from_numpy_and_torch(dtype: str, kind: str) -> None:
+    if (dtype, kind) == ("bfloat16", "numpy"):
+        return
+    image, text = (torch.from_numpy(m).to(getattr(torch, dtype)) for m in clustered(200))
+    given = (image, text) if kind == "torch" else (image.numpy(), text.numpy())
+    check(mine(*given, k=10), image.double().numpy(), text.double().numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_a_store_is_mined_as_the_values_that_it_holds(tmp_path: Path, dtype: str) -> None:
+    image, text = clustered(300)
+    with helip.EmbeddingStore.create(
+        tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT, dtype=dtype
+    ) as writer:
+        writer.append([f"k{i}" for i in range(300)], image, text)
+    store = helip.EmbeddingStore.open(tmp_path / "s")
+    pairs = helip.mine(store, k=10, method="exact", device="cpu", progress=False)
+    decoded = [m.double().numpy() for m in store.rows(slice(None))]
+    check(pairs, decoded[0], decoded[1])
+    assert pairs.fingerprint == store.fingerprint
+    assert pairs.keys_fingerprint == store.keys_fingerprint
+
+
+def test_strided_and_mapped_input_is_read_in_place(tmp_path: Path) -> None:
+    image, text = clustered(200)
+    wide = np.zeros((400, D_IMAGE + 9), np.float32)
+    wide[::2, :D_IMAGE] = image
+    np.save(tmp_path / "text.npy", text)
+    mapped = np.load(tmp_path / "text.npy", mmap_mode="r")
+    pairs = mine(wide[::2, :D_IMAGE], mapped, k=5)
+    np.testing.assert_array_equal(pairs.ids, mine(image, text, k=5).ids)
+
+
+def test_threads_and_memory_change_no_byte() -> None:
+    image, text = clustered(2500)
+    base = mine(image, text, k=30, threads=1)
+    for options in ({"threads": 2}, {"threads": 5}, {"threads": 3, "memory": "2MB"}):
+        other = mine(image, text, k=30, **options)
+        assert other.ids.tobytes() == base.ids.tobytes()
+        assert other.scores.tobytes() == base.scores.tobytes()
+        assert other.options == base.options
+        assert other.report == base.report
+
+
+def test_sample_mode_finds_the_share_of_candidates_that_it_draws() -> None:
+    image, text = clustered(2000)
+    exact = mine(image, text, k=20)
+    for share in (0.1, 0.3, 1.0):
+        pairs = mine(
+            image, text, k=20, method="sample", candidates=int(2000 * share), refresh=200, seed=3
+        )
+        found = np.mean(
+            [len(set(a) & set(b) - {-1}) for a, b in zip(pairs.ids, exact.ids, strict=True)]
+        )
+        assert found / exact.counts.mean() == pytest.approx(share, abs=0.03)
+    again = mine(image, text, k=20, method="sample", candidates=600, refresh=200, seed=3)
+    other = mine(image, text, k=20, method="sample", candidates=600, refresh=200, seed=4)
+    same = mine(image, text, k=20, method="sample", candidates=600, refresh=200, seed=3)
+    np.testing.assert_array_equal(again.ids, same.ids)
+    assert (again.ids != other.ids).any()
+
+
+def test_hnsw_reaches_its_recall_and_says_how_it_measured_it() -> None:
+    image, text = clustered(3000)
+    exact = mine(image, text, k=20)
+    pairs = mine(image, text, k=20, method="hnsw", recall=0.95, seed=1)
+    found = np.mean(
+        [len(set(a) & set(b) - {-1}) for a, b in zip(pairs.ids, exact.ids, strict=True)]
+    )
+    assert found / exact.counts.mean() >= 0.93
+    assert "recall" in pairs.report
+    again = mine(image, text, k=20, method="hnsw", recall=0.95, seed=1, threads=1)
+    assert again.ids.tobytes() == pairs.ids.tobytes()
+
+
+def test_negative_products_of_unlike_pairs_are_hard_only_when_signed() -> None:
+    # Row 1 is the opposite of row 0 in both modalities: the reference ranks it first for row 0.
+    image = np.array([[1, 0, 0], [-1, 0.1, 0], [0.8, 0.6, 0], [0, 0, 1]], np.float32)
+    text = np.array([[1, 0], [-1, 0.1], [0.7, 0.7], [0, 1]], np.float32)
+    assert mine(image, text, k=3).ids[0].tolist() == [2, -1, -1]
+    signed = mine(image, text, k=3, signed=True)
+    assert signed.ids[0, 0] == 1
+    assert signed.scores[0, 0] > 0.98
+
+
+def test_zero_rows_are_outliers_and_counted() -> None:
+    image, text = clustered(100)
+    image[7] = 0
+    text[8] = 0
+    pairs = mine(image, text, k=5)
+    assert pairs.counts[7] == pairs.counts[8] == 0
+    assert not np.isin(pairs.ids, [7, 8]).any()
+    assert pairs.stats()["outliers"] >= 2
+    assert pairs.stats()["drops"]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_tiny_data_sets_are_legal(tmp_path: Path, rows: int) -> None:
+    image, text = np.ones((rows, 4), np.float32), np.ones((rows, 3), np.float32)
+    pairs = mine(image, text, k=3, out=tmp_path / "p")
+    assert pairs.ids.shape == (rows, 3)
+    assert (pairs.counts == 0).all()  # all rows are duplicates of each other
+    assert helip.plan(image=image, text=text, k=3, device="cpu").method == "exact"
+
+
+def test_a_table_on_disk_is_the_table_in_memory_and_is_taken_up_again(tmp_path: Path) -> None:
+    image, text = clustered(300)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT) as w:
+        w.append([f"k{i}" for i in range(300)], image, text)
+    out = tmp_path / "p"
+    call: dict[str, Any] = {"k": 7, "device": "cpu", "progress": False, "out": out}
+    pairs = helip.mine(tmp_path / "s", **call)
+    np.testing.assert_array_equal(pairs.ids, mine(image, text, k=7).ids)
+    assert helip.mine(tmp_path / "s", **call).ids.tobytes() == pairs.ids.tobytes()
+    with pytest.raises(MismatchError, match="k 7, now 8"):
+        helip.mine(tmp_path / "s", **{**call, "k": 8})
+    with pytest.raises(InvalidArgumentError, match="already holds"):
+        helip.mine(tmp_path / "s", **call, resume=False)
+    with helip.EmbeddingStore.append_to(tmp_path / "s") as w:
+        w.append(["new"], image[:1], text[:1])
+    with pytest.raises(MismatchError, match="was mined from the store"):
+        helip.mine(tmp_path / "s", **call)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"k": -3}, "k is -3"),
+        ({"k": 2.5}, "k is 2.5"),
+        ({"method": "magic"}, "magic"),
+        ({"modality": "audio"}, "audio"),
+        ({"method": "sample", "candidates": 51}, "51"),
+        ({"candidates": 0}, "candidates is 0"),
+        ({"image_max": float("nan")}, "image_max"),
+        ({"recall": 1.5}, "recall"),
+        ({"threads": -1}, "threads is -1"),
+        ({"memory": "lots"}, "lots"),
+        ({"device": "tpu"}, "tpu"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+    ids=str,
+)
+def test_options_out_of_their_bounds_are_refused(options: dict[str, Any], message: str) -> None:
+    image, text = clustered(50)
+    with pytest.raises(InvalidArgumentError, match=message):
+        mine(image, text, **options)
+
+
+def test_input_that_cannot_be_mined_is_refused_by_row() -> None:
+    image, text = clustered(50)
+    with pytest.raises(InvalidArgumentError, match=r"50 rows and text 49"):
+        mine(image, text[:49])
+    with pytest.raises(InvalidArgumentError, match="text is missing"):
+        mine(image, None)
+    with pytest.raises(InvalidArgumentError, match="not both"):
+        helip.mine("somewhere", image=image, text=text)
+    bad = text.copy()
+    bad[31, 2] = np.nan
+    with pytest.raises(InvalidArgumentError, match=r"text.*31"):
+        mine(image, bad)
+    bad[31, 2] = np.inf
+    with pytest.raises(InvalidArgumentError, match=r"text.*31"):
+        mine(image, bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str) -> None:
+    # The device's code on CPU tensors; a GPU runs the same operators.
+    from helip.mine_device import mine_on_torch_device
+
+    image, text = clustered(900)
+    with helip.EmbeddingStore.create(
+        tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT, dtype=dtype
+    ) as writer:
+        writer.append([f"k{i}" for i in range(900)], image, text)
+    store = helip.EmbeddingStore.open(tmp_path / "s")
+    rules = {
+        "k": 15, "modality": "both", "image_max": 0.9, "text_max": 0.95, "min_score": 0.01,
+        "signed": False,
+    }  # fmt: skip
+    host = helip.mine(store, method="exact", device="cpu", progress=False, **rules)
+    there = mine_on_torch_device(
+        store, (store.image_tensor, store.text_tensor), store.views, rules, device="cpu",
+        out=str(tmp_path / "p"), progress=False,
+    )  # fmt: skip
+    assert there.ids.tobytes() == host.ids.tobytes()
+    assert there.scores.tobytes() == host.scores.tobytes()
+    assert there.fingerprint == host.fingerprint
+    assert helip.HardPairs.open(tmp_path / "p").options["k"] == 15
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_an_absent_device_is_named() -> None:
+    with pytest.raises(UnsupportedError, match="no CUDA device"):
+        mine(*clustered(50), device="cuda")
+
+
+def test_ctrl_c_stops_mining_and_leaves_nothing(tmp_path: Path) -> None:
+    import os
+    import signal
+    import threading
+
+    image, text = clustered(30_000)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        mine(image, text, k=200, threads=1, out=tmp_path / "p")
+    timer.join()
+    assert not (tmp_path / "p" / "manifest.json").exists()
+
+
+def test_the_plan_says_what_will_happen() -> None:
+    image, text = clustered(2000)
+    plan = helip.plan(image=image, text=text, k=10, device="cpu")
+    assert plan.method == "exact"
+    assert plan.reason
+    assert plan.seconds > 0
+    assert plan.disk_bytes >= 2000 * (10 * 8 + 4)
+    assert set(plan.to_dict()) >= {"method", "reason", "seconds", "memory_bytes", "disk_bytes"}
+
+
+def test_sizes_are_read_with_their_units() -> None:
+    assert parse_bytes("4GB") == 4_000_000_000
+    assert parse_bytes("512 MiB") == 512 << 20
+    assert parse_bytes("1.5k") == 1500
+    assert parse_bytes(7) == 7
+    assert parse_bytes(None) == 0
