@@ -38,11 +38,10 @@ std::optional<Modality> modality(const char* name, const std::optional<Tensor>& 
   STD_TORCH_CHECK(rows->dim() == 2 && columns->dim() == 2 && rows->size(1) == columns->size(1),
                   "helip::product_topk: ", name,
                   " rows and columns must be matrices of the same width");
-  STD_TORCH_CHECK(rows->size(0) == m && columns->size(0) == n && margin->dim() == 1 &&
-                      margin->size(0) == n,
-                  "helip::product_topk: ", name, " has ", rows->size(0), " rows and ",
-                  columns->size(0), " columns where the ids say ", m, " and ", n,
-                  "; margin must hold one value a column");
+  STD_TORCH_CHECK(
+      rows->size(0) == m && columns->size(0) == n && margin->dim() == 1 && margin->size(0) == n,
+      "helip::product_topk: ", name, " has ", rows->size(0), " rows and ", columns->size(0),
+      " columns where the ids say ", m, " and ", n, "; margin must hold one value a column");
   STD_TORCH_CHECK(rows->scalar_type() == columns->scalar_type() &&
                       (rows->scalar_type() == ScalarType::Float || is_half(rows->scalar_type())),
                   "helip::product_topk: ", name,
@@ -149,15 +148,13 @@ std::tuple<Tensor, Tensor> product_topk(
   const int64_t n = column_ids.size(0);
   STD_TORCH_CHECK(best_scores.dim() == 2 && best_ids.dim() == 2 && best_scores.size(0) == m &&
                       best_ids.size(0) == m && best_scores.size(1) == best_ids.size(1) &&
-                      best_scores.size(1) >= 1 &&
-                      best_scores.scalar_type() == ScalarType::Float &&
+                      best_scores.size(1) >= 1 && best_scores.scalar_type() == ScalarType::Float &&
                       best_ids.scalar_type() == ScalarType::Long,
                   "helip::product_topk: best_scores float32 and best_ids int64 must be [", m,
                   ", c] with c >= 1");
   STD_TORCH_CHECK(min_score >= 0.0, "helip::product_topk: min_score is ", min_score,
                   "; it must be at least 0");
-  const auto image =
-      modality("image", image_rows, image_columns, image_margin, image_max, m, n);
+  const auto image = modality("image", image_rows, image_columns, image_margin, image_max, m, n);
   const auto text = modality("text", text_rows, text_columns, text_margin, text_max, m, n);
   STD_TORCH_CHECK(image || text, "helip::product_topk: give the image, the text, or both");
   const int64_t c = best_scores.size(1);

@@ -11,7 +11,7 @@ goes on after its last commit and ends with the bytes of one that was not.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from helip.data import Dataset, SampleError, open_dataset
-from helip.embed_quarantine import Quarantine
+from helip.embed_quarantine import Quarantine, discard_orphan
 from helip.encoders import PRESETS, ImageEncoder, TextEncoder, image_encoder, text_encoder
+from helip.encoders_torch import check_precision
 from helip.errors import Error, InvalidArgumentError, MismatchError
 from helip.progress import ProgressBar
 from helip.store import EmbeddingStore
@@ -90,6 +91,7 @@ def embed(
         max_quarantined=max_quarantined,
         dtype=dtype,
     )
+    check_precision(precision)
     image_choice, text_choice = _choose_encoders(image_encoder, text_encoder, preset)
     data = data if isinstance(data, Dataset) else open_dataset(data)
     path = Path(out)
@@ -340,7 +342,7 @@ def _collate(samples: list[tuple[int, torch.Tensor, str] | _Failure]) -> _Batch:
 
 def _batches(start: int, total: int, batch_size: int, shard_rows: int) -> list[range]:
     """Rows start … total in batches that end at every shard boundary."""
-    batches = []
+    batches: list[range] = []
     while start < total:
         shard_end = (start // shard_rows + 1) * shard_rows
         stop = min(start + batch_size, shard_end, total)
@@ -349,14 +351,14 @@ def _batches(start: int, total: int, batch_size: int, shard_rows: int) -> list[r
     return batches
 
 
-def _read(samples: _Samples, batches: list[range], workers: int) -> Iterator[_Batch]:
+def _read(samples: _Samples, batches: list[range], workers: int) -> Generator[_Batch, None, None]:
     if workers == 0:
         for batch in batches:
             yield _collate([samples[row] for row in batch])
         return
     yield from torch.utils.data.DataLoader(
         samples,
-        batch_sampler=batches,
+        batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=_collate,
         num_workers=workers,
         # Its own generator: the loader would draw a seed from the caller's random state.
@@ -390,9 +392,8 @@ class _Job:
             counts = dict(existing.metadata.get("quarantined", {})) if existing else {}
             with (
                 Quarantine(self.path, committed_rows=done, counts=counts) as quarantine,
-                ProgressBar(total, label="embed", unit="rows", enabled=self.progress) as bar,
+                self._bar(done) as bar,
             ):
-                bar.set(done)
                 self._check_share(quarantine, done)
                 batches = _batches(done, total, self.batch_size, shard_rows)
                 samples = _Samples(self.data, self.encoders.image.preprocess)
@@ -411,9 +412,15 @@ class _Job:
                             bar.note(quarantined=quarantine.total)
                 return self._commit(writer, quarantine, complete=True)
 
+    def _bar(self, done: int) -> ProgressBar:
+        # Counts what is left: rows of an earlier run would make the rate and the time left lie.
+        label = f"embed from row {done:,}" if done else "embed"
+        return ProgressBar(len(self.data) - done, label=label, unit="rows", enabled=self.progress)
+
     def _writer(self, existing: EmbeddingStore | None) -> Any:
         if existing is not None:
             return EmbeddingStore.append_to(self.path)
+        discard_orphan(self.path)
         return EmbeddingStore.create(
             self.path,
             image_dim=self.encoders.image.dim,
@@ -452,5 +459,5 @@ class _Job:
             f"{failed} of the first {done} samples ({failed / max(done, 1):.1%}) cannot be read; "
             f"max_quarantined={self.max_quarantined} allows {int(self.max_quarantined * total)} of "
             f"{total}. The first: {'; '.join(quarantine.first)}. Mend the data, or allow a larger "
-            f"share; {quarantine.path} lists them, and the same call goes on after the last shard"
+            f"share: {quarantine.path} lists them, and the same call goes on after the last shard"
         )

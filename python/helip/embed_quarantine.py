@@ -7,17 +7,17 @@ is dropped when the job goes on, so that no sample is listed twice.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from helip.errors import CorruptError, Error, StorageError
+from helip.errors import CorruptError
+from helip.publish import storage_errors, sync
 
-__all__ = ["Quarantine"]
+__all__ = ["Quarantine", "discard_orphan"]
 
 _NAME = "quarantine.jsonl"
 _FIRST = 3  # samples that a message about the share quotes
@@ -35,7 +35,7 @@ class Quarantine:
         self.first: list[str] = []
         self._counts: dict[str, int] = {}
         self._file: IO[bytes] | None = None
-        with _storage_errors(self.path):
+        with storage_errors("read", self.path):
             self._keep(committed_rows)
         if self._counts != dict(counts):
             raise CorruptError(
@@ -58,7 +58,7 @@ class Quarantine:
         """List one sample; durable after the next sync()."""
         # Escaped to ASCII: messages quote file names, which need not be valid text.
         line = json.dumps({"row": row, "key": key, "reason": reason, "message": message})
-        with _storage_errors(self.path):
+        with storage_errors("write", self.path):
             if self._file is None:
                 self._file = self.path.open("ab")
             self._file.write(line.encode("ascii") + b"\n")
@@ -68,15 +68,15 @@ class Quarantine:
         """Make every listed sample durable."""
         if self._file is None:
             return
-        with _storage_errors(self.path):
+        with storage_errors("write", self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
-            _sync_directory(self.path.parent)
+            sync(self.path.parent)
 
     def close(self) -> None:
         """Close the file; lines since the last sync() may be lost in a power cut."""
         if self._file is not None:
-            with _storage_errors(self.path):
+            with storage_errors("write", self.path):
                 self._file.close()
             self._file = None
 
@@ -124,24 +124,30 @@ class Quarantine:
             temporary.replace(self.path)
         else:
             return
-        _sync_directory(self.path.parent)
+        sync(self.path.parent)
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def discard_orphan(directory: Path) -> None:
+    """Delete the list of a job that ended before its first commit, which no store refers to.
+
+    Call it where there is no store; a new one is only made in a directory without foreign files.
+    A list whose job is still at work is left alone.
+    """
+    path = directory / _NAME
+    if not path.exists() or (directory / "manifest.json").exists():
+        return
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Error:
-        raise
-    except OSError as error:
-        raised = StorageError(f"{path} cannot be kept: {error}; free space or mend its permissions")
-        raised.errno = error.errno
-        raise raised from error
+        import fcntl
+    except ImportError:  # Windows, where a store's writer has no lock either
+        path.unlink(missing_ok=True)
+        return
+    with storage_errors("remove", path):
+        # The lock that a store's writer holds from its first moment on.
+        lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # creating the store will say who is at work
+        finally:
+            os.close(lock)

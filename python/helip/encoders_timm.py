@@ -34,7 +34,7 @@ def load_image(
     size = options.get("size")
     if size is not None and hasattr(model, "set_input_size"):
         with loading(spec, mend=f"This model does not take size={size}; leave the option out"):
-            model.set_input_size(img_size=(size, size))
+            model.set_input_size(img_size=(size, size))  # type: ignore[operator]
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
         config["input_size"] = (3, size, size)

@@ -32,7 +32,7 @@ def check_precision(dtype: str) -> torch.dtype:
     """The torch dtype of a precision's name."""
     if dtype not in _PRECISIONS:
         raise InvalidArgumentError(
-            f"dtype is {dtype!r}; an encoder computes in one of {', '.join(_PRECISIONS)}"
+            f"an encoder's precision is {dtype!r}; it must be one of {', '.join(_PRECISIONS)}"
         )
     return _PRECISIONS[dtype]
 
@@ -98,7 +98,8 @@ class TorchImageEncoder:
         self.preprocess = preprocess
         self._compute = _Compute(device, dtype)
         self._module = module.float().eval()
-        self._module.to(device=self._compute.device, memory_format=torch.channels_last)
+        self._module.to(self._compute.device)
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # One blank picture settles the width and shows that the two parts fit each other.
         self.dim = int(self._features(self._blank()[None]).shape[1])
 

@@ -271,6 +271,8 @@ def test_no_pair_outside_the_list_scores_more_than_the_bound(modality, signed, p
         **reference.options(),
     )
     assert found.ids.shape == (300, 6)
+    assert (found.ids[50] == -1).all()  # of norm zero
+    assert found.bound[50] == -np.inf
     for target in range(300):
         score = reference.scores(target)
         score[found.ids[target][found.ids[target] >= 0]] = 0

@@ -14,6 +14,7 @@ from helip.data import SampleError
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.evaluate import compare, evaluate, retrieval, zero_shot
 from helip.evaluate_intervals import resamples
+from helip.evaluate_retrieval import rank_figures
 from helip.evaluate_zero_shot import class_embeddings
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255,) * 3}
@@ -227,7 +228,7 @@ def test_intervals_repeat_with_the_seed_and_cover_the_value():
 
 def test_the_interval_of_a_share_has_the_width_of_a_binomial():
     rng = np.random.default_rng(0)
-    right = rng.random(2000) < 0.3
+    right = np.sort(rng.random(2000) < 0.3)  # sorted: a lopsided draw would shift the interval
     images = np.eye(2)[np.zeros(2000, dtype=int)]
     classes = np.array([[1.0, 0.0], [0.0, 1.0]])
     result = zero_shot(
@@ -235,7 +236,19 @@ def test_the_interval_of_a_share_has_the_width_of_a_binomial():
     )
     p = right.mean()
     width = result["top1"]["high"] - result["top1"]["low"]
+    assert result["top1"]["low"] < p < result["top1"]["high"]
     assert width == pytest.approx(2 * 1.96 * np.sqrt(p * (1 - p) / 2000), rel=0.1)
+
+
+def test_rank_figures_are_those_of_the_ranks():
+    figures = rank_figures(np.array([9, 1, 2, 30, 4, 6]), bootstrap=0)
+    assert {name: round(figure["value"], 6) for name, figure in figures.items()} == {
+        "recall@1": round(1 / 6, 6),
+        "recall@5": 0.5,
+        "recall@10": round(5 / 6, 6),
+        "median_rank": 4,  # the lower of 4 and 6
+        "mean_reciprocal_rank": round((1 / 9 + 1 + 1 / 2 + 1 / 30 + 1 / 4 + 1 / 6) / 6, 6),
+    }
 
 
 def test_captions_of_one_picture_are_resampled_together():
@@ -346,10 +359,11 @@ def test_unreadable_samples_are_skipped_and_counted_by_reason(workers):
 
 def test_rows_of_one_group_are_one_picture_with_several_captions():
     rows = [("red", "a red thing"), (None, "red again"), ("blue", "a blue thing"), (None, "white")]
-    result = run(rows, groups=["r", "r", "b", "w"])
+    rows.append(("white", "white again"))  # its picture is that of the row before
+    result = run(rows, groups=["r", "r", "b", "w", "w"])
     assert result["retrieval"]["image_to_text"]["recall@1"]["n"] == 2
     assert result["retrieval"]["text_to_image"]["recall@1"]["n"] == 3
-    assert result["skipped"]["reasons"] == {"unreadable_image": 1}
+    assert result["skipped"]["reasons"] == {"unreadable_image": 2}
 
 
 def test_a_data_set_that_cannot_be_read_at_all_is_an_error():

@@ -73,7 +73,7 @@ class Pictures(Dataset):
         if row in self._bad:
             raise self._sample_error(row, "unreadable_image", "it is damaged")
         image = Image.new("RGB", (300, 200), (row * 4 % 256, 90, 160))
-        image.info["exif"] = image.info["icc_profile"] = b"SECRET" * 10
+        image.info["exif"] = image.info["icc_profile"] = image.info["comment"] = b"SECRET" * 10
         return image
 
     def _read_caption(self, row):
@@ -222,12 +222,15 @@ def test_markup_escapes_whatever_is_not_markup():
     )
 
 
-def test_pictures_are_shrunk_and_lose_their_metadata(pairs, data, tmp_path):
+@pytest.mark.parametrize("kind", ["webp", "jpeg"])
+def test_pictures_are_shrunk_and_lose_their_metadata(kind, pairs, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda name: kind == "webp")
     html = render(pairs, data, tmp_path, rows=1)
     for attrs in Page(html).named("img"):
         raw = base64.b64decode(attrs["src"].partition(",")[2])
         assert b"SECRET" not in raw
         image = Image.open(io.BytesIO(raw))
+        assert image.format == kind.upper()
         assert image.size == (192, 128) == (int(attrs["width"]), int(attrs["height"]))
         assert attrs["alt"].startswith("Row ")
 
@@ -281,6 +284,8 @@ def test_single_modality_pools_equal_brute_force_in_blocks(modality, store, monk
         assert found == [i for i in ids[target].tolist() if i >= 0]
         np.testing.assert_allclose(values, scores[target][: len(values)], atol=1e-6)
     assert pools[50] == ([], [])
+    lenient = Similarities(store, {f"{modality}_max": 2}).pools(targets, modality, 5)
+    assert all(target not in found for target, (found, _) in lenient.items())
 
 
 def test_targets_are_spread_over_the_quantiles_of_their_best_score(pairs):

@@ -1,0 +1,35 @@
+"""HelipLoss and HardPairLoader in a training loop of your own.
+
+    python examples/own_loop.py DATA PAIRS
+
+DATA is anything that helip.open_dataset takes, PAIRS the table that was mined from it.
+"""
+
+import sys
+
+import torch
+
+import helip
+from helip.models import create_model
+
+bundle = create_model("ViT-B-32")
+data = helip.open_dataset(sys.argv[1])
+pairs = helip.HardPairs.open(sys.argv[2])
+loader = helip.HardPairLoader(
+    data,
+    pairs,
+    batch_size=64,
+    hard_per_target=1,
+    transform=bundle.train_transform,
+    tokenizer=bundle.tokenizer,
+)
+loss = helip.HelipLoss(gamma=1.0)
+optimizer = torch.optim.AdamW(bundle.model.parameters(), lr=1e-5)
+for batch in loader:
+    image = bundle.model.encode_image(batch["image"])
+    text = bundle.model.encode_text(batch["text"])
+    out = loss(image, text, bundle.model.logit_scale.exp(), batch["target"])
+    optimizer.zero_grad()
+    out["loss"].backward()
+    optimizer.step()
+    print({name: round(float(value), 4) for name, value in out.items()})

@@ -1,0 +1,151 @@
+"""The helip command as a user types it: output, files, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import helip
+from helip import cli
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["helip", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+            sys.exit(0)
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        rows = random.normal(size=(60, 14)) + 0.4
+        writer.append([f"k{i}" for i in range(60)], rows[:, :8], rows[:, 8:])
+        writer.commit({"image_encoder": "a", "text_encoder": "b"})
+    return tmp_path / "s"
+
+
+def test_help_of_every_command_fits_a_screen(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for name in (
+        *("embed", "plan", "mine", "train", "eval"),
+        *("report", "inspect", "verify", "demo"),
+    ):
+        assert name in out
+        code, text, _ = run(name, "--help")
+        assert code == 0
+        assert len(text.splitlines()) <= 50
+        assert max(map(len, text.splitlines())) <= 120
+
+
+def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None:
+    code, out, _ = run("plan", store, "-k", 5, "--device", "cpu")
+    assert code == 0
+    assert "exact" in out
+    code, out, _ = run("plan", store, "--json", "--device", "cpu")
+    assert json.loads(out)["method"] == "exact"
+
+    code, out, _ = run("mine", store, "--out", tmp_path / "p", "-k", 5, "--csv", tmp_path / "c.csv")
+    assert code == 0
+    assert "targets" in out
+    assert (tmp_path / "c.csv").read_text().startswith("target,h1")
+    code, out, _ = run("inspect", tmp_path / "p", "--json")
+    facts = json.loads(out)
+    assert facts["targets"] == 60
+    assert facts["options"]["method"] == "exact"
+    code, out, _ = run("inspect", store, "--json")
+    assert json.loads(out)["metadata"] == {"image_encoder": "a", "text_encoder": "b"}
+    code, out, _ = run("inspect", store)
+    assert "60" in out
+    for path in (store, tmp_path / "p"):
+        code, _, err = run("verify", path)
+        assert code == 0
+        assert "is whole" in err
+
+
+def test_mining_again_returns_the_table_and_other_options_are_refused(
+    run: Run, store: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        assert run("mine", store, "--out", tmp_path / "p", "-k", 5)[0] == 0
+    code, out, err = run("mine", store, "--out", tmp_path / "p", "-k", 6)
+    assert (code, out) == (1, "")
+    assert "k 5, now 6" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["mine", "{store}", "--out", "{tmp}/p", "-k", "0"], 2, "k is 0"),
+        (["mine", "{store}", "--out", "{tmp}/p", "--method", "magic"], 2, "magic"),
+        (["mine", "{store}", "--out", "{tmp}/p", "--memory", "much"], 2, "much"),
+        (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no manifest"),
+        (["mine", "{store}"], 2, "--out"),
+        (["plan", "{tmp}/absent"], 1, "no manifest"),
+        (["inspect", "{tmp}/absent"], 1, "no manifest"),
+        (["verify", "{tmp}"], 1, "no manifest"),
+        (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no manifest"),
+        (["train", "{tmp}/d.csv", "--model", "ViT-B-33", "--out", "{tmp}/run"], 2, "ViT-B-3"),
+        (["eval", "{tmp}", "--model", "ViT-B-33"], 2, "ViT-B-3"),
+        (["embed", "{tmp}/absent.csv", "--out", "{tmp}/x"], 2, "absent.csv"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+    ids=lambda value: " ".join(value[:1]) if isinstance(value, list) else None,
+)
+def test_wrong_use_is_one_line_and_an_exit_code(
+    run: Run, store: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    names = {"store": store, "tmp": tmp_path}
+    ended, out, err = run(*(argument.format(**names) for argument in arguments))
+    assert ended in (1, 2)
+    assert ended == code
+    assert message in out + err
+    assert "Traceback" not in err
+    assert not (tmp_path / "p").exists()
+
+
+def test_damage_is_named(run: Run, store: Path) -> None:
+    shard = store / "shard-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 4
+    shard.write_bytes(content)
+    code, _, err = run("verify", store)
+    assert code == 1
+    assert 'checksum of "image"' in err
+
+
+def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    lines = ["image,caption"]
+    for i in range(12):
+        Image.new("RGB", (16, 16), (i * 20, 0, 0)).save(tmp_path / "pictures" / f"{i:02}.png")
+        lines.append(f"pictures/{i:02}.png,picture {i}")
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    data = helip.open_dataset(tmp_path / "d.csv")
+    random = np.random.default_rng(0)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        rows = random.normal(size=(12, 14)) + 0.4
+        writer.append(list(data.keys), rows[:, :8], rows[:, 8:])
+    assert run("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 3)[0] == 0
+    code, _, err = run(
+        *("report", tmp_path / "p", "--data", tmp_path / "d.csv", "--store", tmp_path / "s"),
+        *("--out", tmp_path / "page.html", "--rows", 3),
+    )
+    assert code == 0, err
+    assert "picture 3" in (tmp_path / "page.html").read_text()
