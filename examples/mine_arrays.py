@@ -1,6 +1,6 @@
 """Mine hard pairs from two arrays and look at one pool.
 
-    python examples/mine_arrays.py
+python examples/mine_arrays.py
 """
 
 import numpy as np

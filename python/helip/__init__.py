@@ -8,7 +8,7 @@ from helip._core import __version__
 from helip.data import open_dataset
 from helip.embed import embed
 from helip.errors import Error
-from helip.evaluate import evaluate
+from helip.evaluate import compare, evaluate
 from helip.loader import HardPairLoader
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
@@ -26,6 +26,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "cmake_prefix_path",
+    "compare",
     "embed",
     "evaluate",
     "mine",

@@ -45,6 +45,7 @@ def embed(
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float16",
+    shard_rows: Annotated[int, typer.Option(help="Rows between two commits.")] = 262_144,
     max_quarantined: Annotated[float, typer.Option(help="Largest share of unreadable.")] = 0.1,
     quiet: Quiet = False,
 ) -> None:
@@ -54,7 +55,7 @@ def embed(
     store = helip.embed(
         data, out=out, preset=preset, image_encoder=image_encoder, text_encoder=text_encoder,
         batch_size=batch_size, workers=workers, device=device, precision=precision, dtype=dtype,
-        max_quarantined=max_quarantined, progress=not quiet,
+        shard_rows=shard_rows, max_quarantined=max_quarantined, progress=not quiet,
     )  # fmt: skip
     _say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
     quarantined = store.metadata.get("quarantined") or {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from helip.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from helip.data import OpenOptions
+    from helip.data_base import OpenOptions
 
 __all__ = ["ROW_KEYS", "Columns", "choose_columns"]
 

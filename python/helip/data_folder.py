@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helip.data import ACCEPTED, Dataset, OpenOptions, SampleError
+from helip.data_base import ACCEPTED, Dataset, OpenOptions, SampleError
 from helip.data_columns import choose_columns
 from helip.data_image import decode_image
 from helip.data_keys import KeyList, PackedStrings

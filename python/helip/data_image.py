@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helip.data import MAX_PIXELS, SampleError
+from helip.data_base import MAX_PIXELS, SampleError
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from helip.data import OpenOptions
+from helip.data_base import OpenOptions
 from helip.data_columns import choose_columns
 from helip.data_keys import PackedStrings
 from helip.data_paths import FileStamp, stamp_file

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from helip.data import ACCEPTED, SampleError
+from helip.data_base import ACCEPTED, SampleError
 from helip.errors import (
     Error,
     InvalidArgumentError,

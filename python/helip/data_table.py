@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helip.data import Dataset, OpenOptions
+from helip.data_base import Dataset, OpenOptions
 from helip.data_columns import Columns, choose_columns
 from helip.data_image import decode_image
 from helip.data_keys import KeyList, PackedStrings

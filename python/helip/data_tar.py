@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helip.data import Dataset, OpenOptions
+from helip.data_base import Dataset, OpenOptions
 from helip.data_image import decode_image
 from helip.data_keys import KeyList, clean_key
 from helip.data_paths import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, FileStamp

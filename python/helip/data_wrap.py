@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helip.data import Dataset, Error, OpenOptions
+from helip.data_base import Dataset, Error, OpenOptions
 from helip.data_columns import (
     CAPTION_NAMES,
     IMAGE_NAMES,

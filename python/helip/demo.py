@@ -171,7 +171,7 @@ class _Demo:
         results = {"start": start, "control": control, "HELIP": helip}
         with self._stage("evaluate"):
             metrics = self._evaluate(results, sets)
-        summary = {
+        summary: dict[str, Any] = {
             "helip": __version__,
             "options": {"seed": self.seed, "fast": self.fast, "threads": self.threads},
             "data": description,

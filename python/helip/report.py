@@ -271,12 +271,13 @@ def _outliers(scores: Scores, pictures: Pictures, seed: int) -> Html:
     rows = np.flatnonzero(np.isnan(scores.first))
     if not len(rows):
         return Html()
+    count = "1 row has" if len(rows) == 1 else f"{len(rows):,} rows have"
     some = "; some of them, drawn at random" if len(rows) > OUTLIERS else ""
     drawn = np.random.default_rng(seed).choice(rows, min(OUTLIERS, len(rows)), replace=False)
     return gallery(
         "outliers",
         "Outliers",
-        f"{len(rows):,} rows have no hard pair{some}. Often picture and caption do not belong "
+        f"{count} no hard pair{some}. Often picture and caption do not belong "
         "together, or the sample could not be read.",
         [(int(row), f"row {int(row)}") for row in np.sort(drawn)],
         pictures,

@@ -325,7 +325,7 @@ def test_statistics_hubs_outliers_and_provenance_are_told(pairs, data, store, tm
         "image near duplicate 2",
         "95 %: 0.990 – 1.000",
         "rows never chosen",
-        "1 rows have no hard pair",
+        "1 row has no hard pair",
         store.fingerprint,
         store.keys_fingerprint,
     ):
