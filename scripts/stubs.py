@@ -19,7 +19,6 @@ def generate() -> str:
         ]
         subprocess.run(command, check=True, capture_output=True, text=True)
         text = (Path(folder) / "helip" / "_core.pyi").read_text(encoding="utf-8")
-    text += "\n__version__: str\n"  # the generator leaves it out
     for command in (["check", "--fix", "--exit-zero", "--select", "I,UP"], ["format"]):
         ruff = [
             sys.executable,

@@ -242,5 +242,3 @@ def rerank(
 ) -> tuple: ...
 
 __version__: str = "0.1.0"
-
-__version__: str

@@ -28,6 +28,9 @@ HELIP_EXPORT Modality modality_from_name(const std::string& name);
 
 struct MineOptions {
   std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
+  // automatic: exact up to 300,000 rows, and beyond while this machine does it in about half an
+  // hour, else hnsw. The options in the table say which; name the method to have it the same
+  // everywhere.
   Method method = Method::automatic;
   Modality modality = Modality::both;  // image / text: the score is that one similarity (IM, TM)
   double image_max = 0.98;             // near-duplicate threshold on the image cosine
@@ -55,7 +58,8 @@ struct MinePlan {
 
 // Throws Error: invalid_argument (options, shapes, NaN or infinity with its row), cancelled,
 // out_of_memory. `out` empty: the table is kept in memory, else it is streamed to a new directory.
-// The result depends on the input and the options alone, never on `threads` or `memory`.
+// The result depends on the input and the options alone, never on `threads` or `memory`; only the
+// choice that `automatic` makes above 300,000 rows asks for the machine's speed.
 HELIP_EXPORT HardPairs mine(const MatrixView& image, const MatrixView& text,
                             const MineOptions& options, const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});

@@ -101,9 +101,9 @@ class Planner {
         filter_(filter),
         rows_(corpus.size()),
         dimensions_(corpus.image_dimensions() + corpus.text_dimensions()) {
-    const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    threads_ = options.threads > 0 ? options.threads : processors;
-    speed_ = std::min(threads_, processors);
+    processors_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    threads_ = options.threads > 0 ? options.threads : processors_;
+    speed_ = std::min(threads_, processors_);
     lengths_ = 16 * rows_;
   }
 
@@ -119,6 +119,13 @@ class Planner {
     }
     plan.seconds = tiles(computed) + rerank(static_cast<double>(std::min(options_.k, rows_)));
     return plan;
+  }
+
+  // With every processor and all memory: what automatic goes by, so that its choice depends on
+  // neither option.
+  double exact_seconds_of_machine() const {
+    const auto rows = static_cast<double>(rows_);
+    return rows * rows / 2.0 * rates_.tile / (processors_ * kScanEfficiency);
   }
 
   MinePlan sample() const {
@@ -176,6 +183,7 @@ class Planner {
   const Filter& filter_;
   const std::int64_t rows_;
   const std::int64_t dimensions_;
+  int processors_ = 1;
   int threads_ = 1;
   double speed_ = 1.0;
   std::int64_t lengths_ = 0;
@@ -205,12 +213,13 @@ MinePlan make_plan(const Corpus& corpus, const Filter& filter, const MineOptions
     plan.reason = "asked for";
   } else if (corpus.size() <= kExactRows) {
     plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
-  } else if (plan.seconds < kExactSeconds) {
-    plan.reason = "exact mining takes about " + describe(plan.seconds) + ", under half an hour";
+  } else if (planner.exact_seconds_of_machine() < kExactSeconds) {
+    plan.reason = "exact mining takes this machine about " +
+                  describe(planner.exact_seconds_of_machine()) + ", under half an hour";
   } else {
-    const std::string exact = describe(plan.seconds);
     plan = planner.hnsw();
-    plan.reason = "exact mining would take about " + exact + ", more than half an hour";
+    plan.reason = "exact mining would take this machine about " +
+                  describe(planner.exact_seconds_of_machine()) + ", more than half an hour";
   }
   return plan;
 }

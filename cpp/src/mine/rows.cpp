@@ -71,7 +71,8 @@ void Rows::load_double(std::int64_t row, double* out) const {
     }
     largest = std::max(largest, std::abs(out[i]));
   }
-  if (largest == 0.0) return;
+  // Far from the ends of the range nothing can over- or underflow; a power of two changes no cosine.
+  if (largest == 0.0 || (largest > 0x1p-300 && largest < 0x1p300)) return;
   const int exponent = -std::ilogb(largest);
   for (std::int64_t i = 0; i < dimensions(); ++i) out[i] = std::scalbn(out[i], exponent);
 }

@@ -32,8 +32,8 @@ class Rows {
   // NaN or an infinity. Without it, lengths are computed each time they are needed.
   void measure(Team& team);
 
-  // out [dimensions]: the stored values, multiplied by a power of two that is the row's own when
-  // the values are float64, so that no product over- or underflows. int8 gives the codes.
+  // out [dimensions]: the stored values, multiplied by a power of two where float64 values are
+  // so large or small that products would over- or underflow. int8 gives the codes.
   void load(std::int64_t row, double* out, Scratch& scratch) const;
   // Length of what load() gives; negative for an int8 row of negative scale, 0 for a zero row.
   // Throws invalid_argument for NaN or infinity.

@@ -12,6 +12,7 @@ namespace {
 
 // Beyond this many dimensions the float32 error bound would swallow the scores.
 constexpr std::int64_t kMaxDimensions = std::int64_t{1} << 20;
+constexpr int kMaxThreads = 4096;
 constexpr std::int64_t kMaxRows = 0xfffffffe;  // candidates are kept as 32-bit ids
 
 [[noreturn]] void refuse(const std::string& message) {
@@ -34,6 +35,7 @@ void check_share(const char* name, double value, const char* mend) {
 void check_matrix(const char* name, const MatrixView& view) {
   const std::string subject = std::string(name) + " embeddings";
   check_at_least((subject + ": number of rows").c_str(), view.rows, 0);
+  check_at_least((subject + ": number of dimensions").c_str(), view.cols, 0);
   if (view.rows > kMaxRows) {
     throw Error(ErrorCode::unsupported, subject + " have " + std::to_string(view.rows) +
                                             " rows, but at most " + std::to_string(kMaxRows) +
@@ -80,6 +82,10 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
   check_at_least("candidates", options.candidates, 0);
   check_at_least("refresh", options.refresh, 1);
   check_at_least("threads", options.threads, 0);
+  if (options.threads > kMaxThreads) {
+    refuse("threads is " + std::to_string(options.threads) + ", but must be at most " +
+           std::to_string(kMaxThreads) + "; use 0 for one a processor");
+  }
   check_at_least("memory", options.memory, 0);
 
   const Rules rules = rules_of(options);
