@@ -23,7 +23,14 @@ from helip.train_loop import Trainer, TrainResult
 
 __all__ = ["MODEL", "PRETRAIN", "Batches", "precision", "pretrain"]
 
-# MEASURED
+# 16.7 million parameters, 9.5 million of them the table of tokens; no caption has more than 17.
+# Measured on two cores with bfloat16, batches of 256 of 3,326 pictures, by seconds of processor
+# time; recall@1 image to text on held-out variants (285) and held-out concepts (336):
+#     this model             150 s  0.60 0.08    225 s  0.81 0.12    303 s  0.85 0.11
+#     the same, batch 128    167 s  0.65 0.09    253 s  0.82 0.12    335 s  0.85 0.13
+#     ViT, 6 layers of 192, patch 16
+#                            292 s  0.30 0.06    437 s  0.54 0.08   1069 s  0.71 0.10
+# A ViT of patch 8 takes 2.3 times as long a step.
 MODEL: dict[str, Any] = {
     "embed_dim": 192,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32},
@@ -35,7 +42,7 @@ MODEL: dict[str, Any] = {
         "layers": 4,
     },
 }
-PRETRAIN: dict[str, Any] = {"passes": 24, "batch_size": 256, "lr": 1e-3, "weight_decay": 0.1}
+PRETRAIN: dict[str, Any] = {"passes": 18, "batch_size": 256, "lr": 1e-3, "weight_decay": 0.1}
 
 _SHIFT = 1 / 16  # of the side, either way
 _ZOOM = 0.1  # either way

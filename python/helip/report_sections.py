@@ -277,7 +277,7 @@ def recall_text(recall: Any) -> tuple[str, str] | None:
     if recall is None or isinstance(recall, bool):
         return None
     if isinstance(recall, Mapping):
-        value = recall.get("value", recall.get("recall", recall.get("mean")))
+        value = recall.get("value")
         if value is None:
             return None
         low, high = recall.get("low"), recall.get("high")

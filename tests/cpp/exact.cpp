@@ -103,6 +103,32 @@ TEST_CASE("thresholds are strict at the exact value", "[exact]") {
   REQUIRE(mine_data(data, options).count(0) == 0);
 }
 
+TEST_CASE("near duplicates that float32 cannot tell do not displace hard pairs", "[exact]") {
+  // 300 rows whose cosine with row 0 exceeds the threshold by 1e-9, then five that count.
+  const std::int64_t rows = 306, dim = 40;
+  std::vector<double> image = clustered_values(rows, dim, rows, 0.0, 11);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    double* row = image.data() + i * dim;
+    row[0] = 0.0;
+    double length = 0.0;
+    for (std::int64_t j = 1; j < dim; ++j) length += row[j] * row[j];
+    const double cosine = i == 0 ? 1.0 : i <= 300 ? 0.9 + 1e-9 : 0.5;
+    for (std::int64_t j = 1; j < dim; ++j) {
+      row[j] *= std::sqrt((1.0 - cosine * cosine) / length);
+    }
+    row[0] = cosine;
+  }
+  const std::vector<double> text(static_cast<std::size_t>(rows * 2), 1.0);
+  const Data data{Matrix(image, rows, dim, DType::float64), Matrix(text, rows, 2, DType::float64)};
+  MineOptions options = exact_options(2);
+  options.image_max = 0.9;
+  options.text_max = 1.0;
+  const HardPairs pairs = mine_data(data, options);
+  REQUIRE(pairs.count(0) == 2);
+  REQUIRE(pairs.id(0, 0) > 300);
+  check_table(data, options, pairs);
+}
+
 TEST_CASE("thresholds in the middle of the data are those of a plain search", "[exact]") {
   MineOptions options = exact_options(10);
   options.image_max = GENERATE(0.0, 0.5, 0.9);

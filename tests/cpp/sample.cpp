@@ -44,7 +44,7 @@ TEST_CASE("drawing every row is exact mining", "[sample]") {
   const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
   check_table(data, options, pairs);
   const auto report = nlohmann::json::parse(pairs.origin().report_json);
-  REQUIRE(report["recall"]["estimate"] == 1.0);
+  REQUIRE(report["recall"]["value"] == 1.0);
   REQUIRE(report["pairs_scored"] == 300 * 299);
 }
 
@@ -55,9 +55,9 @@ TEST_CASE("recall is about the share of the data set that is drawn", "[sample]")
   const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
   const auto recall = nlohmann::json::parse(pairs.origin().report_json)["recall"];
   REQUIRE(recall["targets"] == 1000);
-  REQUIRE(std::abs(recall["estimate"].get<double>() - 0.3) < 0.03);
-  REQUIRE(recall["low"] < recall["estimate"]);
-  REQUIRE(recall["high"] > recall["estimate"]);
+  REQUIRE(std::abs(recall["value"].get<double>() - 0.3) < 0.03);
+  REQUIRE(recall["low"] < recall["value"]);
+  REQUIRE(recall["high"] > recall["value"]);
 }
 
 TEST_CASE("pools hold the best of the group's own draw", "[sample]") {

@@ -48,12 +48,12 @@ void write_pools(const Context& context, Pools& pools, std::int64_t first, HardP
   for (std::int64_t begin = 0; begin < pools.size(); begin += step) {
     const std::int64_t rows = std::min(step, pools.size() - begin);
     HardPairBand band = make_band(first + begin, rows, k);
-    context.team.for_blocks(rows, kFinishGrain,
-                            [&](std::int64_t row, std::int64_t end, int worker) {
-      for (; row < end && !context.team.stopped(); ++row) {
-        pools.finish(begin + row, scorers[static_cast<std::size_t>(worker)], band, row);
-      }
-    });
+    context.team.for_blocks(
+        rows, kFinishGrain, [&](std::int64_t row, std::int64_t end, int worker) {
+          for (; row < end && !context.team.stopped(); ++row) {
+            pools.finish(begin + row, scorers[static_cast<std::size_t>(worker)], band, row);
+          }
+        });
     sink.write(band);
   }
 }
@@ -62,8 +62,8 @@ HardPairBand exact_pools(const Context& context, const std::vector<std::int64_t>
   const Corpus& corpus = context.corpus;
   const auto total = static_cast<std::int64_t>(targets.size());
   const std::int64_t k = context.options.k;
-  const BandSize size = band_size(context.filter, total, corpus.size(), k, context.memory,
-                                  context.team.size());
+  const BandSize size =
+      band_size(context.filter, total, corpus.size(), k, context.memory, context.team.size());
 
   HardPairBand result = make_band(0, total, k);
   struct Copy final : HardPairSink {

@@ -21,8 +21,8 @@ ScanJob band_job(std::int64_t first, std::int64_t last, std::int64_t rows, const
 Report mine_exact(const Context& context, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
   const std::int64_t rows = corpus.size();
-  const BandSize size = band_size(context.filter, rows, rows, context.options.k, context.memory,
-                                  context.team.size());
+  const BandSize size =
+      band_size(context.filter, rows, rows, context.options.k, context.memory, context.team.size());
   std::int64_t work = 0;
   for (std::int64_t first = 0; first < rows; first += size.targets) {
     work += band_job(first, std::min(rows, first + size.targets), rows, size).work();

@@ -45,8 +45,9 @@ class Filter {
 std::unique_ptr<Filter> make_float32_filter(const Corpus& corpus);
 
 // Largest error of a float32 dot product of d dimensions between unit vectors that were rounded
-// to float32, summed one after the other: (gamma_d + 2u + u²)(1 + u)², gamma_d = d·u / (1 − d·u),
-// u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+// to float32, summed one after the other: (gamma_d + 2u + u²)(1 + u)²,
+// gamma_d = d·u / (1 − d·u), u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms,
+// section 3.1).
 double float32_error(std::int64_t dimensions) noexcept;
 
 }  // namespace helip::mining

@@ -81,9 +81,7 @@ class GraphMiner {
   }
 
   std::int64_t graphs() const { return static_cast<std::int64_t>(graphs_.size()); }
-  std::int64_t largest_graph() const {
-    return (corpus_.size() + graphs() - 1) / graphs();
-  }
+  std::int64_t largest_graph() const { return (corpus_.size() + graphs() - 1) / graphs(); }
 
   void set_breadth(std::int64_t ef) {
     for (const auto& graph : graphs_) graph->setEf(static_cast<std::size_t>(ef));
@@ -94,18 +92,18 @@ class GraphMiner {
   template <typename Id>
   void search(HardPairBand& band, const Id& id, DropCounts& drops) {
     std::mutex mutex;
-    context_.team.for_blocks(
-        static_cast<std::int64_t>(band.counts.size()), 16,
-        [&](std::int64_t row, std::int64_t end, int) {
-          Searcher searcher(*this);
-          DropCounts counts;
-          for (std::int64_t i = row; i < end && !context_.team.stopped(); ++i) {
-            searcher.search(id(i), band, i, counts);
-          }
-          context_.team.add_work(end - row);
-          const std::lock_guard lock(mutex);
-          drops.add(counts, 1);
-        });
+    context_.team.for_blocks(static_cast<std::int64_t>(band.counts.size()), 16,
+                             [&](std::int64_t row, std::int64_t end, int) {
+                               Searcher searcher(*this);
+                               DropCounts counts;
+                               for (std::int64_t i = row; i < end && !context_.team.stopped();
+                                    ++i) {
+                                 searcher.search(id(i), band, i, counts);
+                               }
+                               context_.team.add_work(end - row);
+                               const std::lock_guard lock(mutex);
+                               drops.add(counts, 1);
+                             });
   }
 
  private:
@@ -187,7 +185,8 @@ class GraphMiner {
 // Doubles the breadth of the search until the sample's recall is what was asked for.
 RecallEstimate widen(GraphMiner& miner, const RecallSample& sample, const Context& context,
                      std::int64_t& ef) {
-  const std::int64_t widest = std::min(miner.largest_graph(), kHnswWidest);
+  const std::int64_t widest =
+      std::min(miner.largest_graph(), hnsw_last_breadth(context.options.k, miner.graphs()));
   ef = std::min(widest, hnsw_first_breadth(context.options.k, miner.graphs()));
   for (;;) {
     miner.set_breadth(ef);
@@ -196,8 +195,8 @@ RecallEstimate widen(GraphMiner& miner, const RecallSample& sample, const Contex
     HardPairBand found = make_band(0, count, context.options.k);
     DropCounts unused;
     context.team.begin_stage("tune", count, count);
-    miner.search(found, [&](std::int64_t i) { return targets[static_cast<std::size_t>(i)]; },
-                 unused);
+    miner.search(
+        found, [&](std::int64_t i) { return targets[static_cast<std::size_t>(i)]; }, unused);
     context.team.end_stage();
     const RecallEstimate recall = sample.estimate(found);
     if (recall.estimate >= context.options.recall || ef >= widest) return recall;
@@ -212,7 +211,11 @@ std::int64_t hnsw_graphs(std::int64_t rows) noexcept {
 }
 
 std::int64_t hnsw_first_breadth(std::int64_t k, std::int64_t graphs) noexcept {
-  return k + k / 2 <= kHnswWidest ? 32 + (k + k / 2) / graphs : kHnswWidest;
+  return 32 + (k + k / 2) / graphs;
+}
+
+std::int64_t hnsw_last_breadth(std::int64_t k, std::int64_t graphs) noexcept {
+  return std::max(kHnswWidest, 2 * hnsw_first_breadth(k, graphs));
 }
 
 Report mine_hnsw(const Context& context, HardPairSink& sink) try {

@@ -48,7 +48,7 @@ struct ScreenRow {
   const float* text;              // [kTileColumns]
   const float* column_threshold;  // [kTileColumns] of the candidates seen as targets
   float row_threshold;
-  std::uint32_t valid;            // columns that exist and are to be scored
+  std::uint32_t valid;  // columns that exist and are to be scored
 };
 
 struct ScreenHits {
@@ -59,7 +59,8 @@ struct ScreenHits {
 
 struct Kernel {
   const char* name;
-  // tile[r * kTileColumns + c] = sum over k of rows[k * kTileRows + r] * columns[k * kTileColumns + c];
+  // tile[r * kTileColumns + c] =
+  //     sum over k of rows[k * kTileRows + r] * columns[k * kTileColumns + c];
   // `columns` and `tile` are 64-byte aligned.
   void (*similarities)(const float* rows, const float* columns, std::int64_t depth, float* tile);
   // Writes score[kTileColumns], adds to `counts`.

@@ -26,7 +26,8 @@ struct Vector {
   }
 };
 
-constexpr int kPartRows = 6;  // 12 accumulators, two column vectors and two broadcasts: 16 registers
+// 12 accumulators, two column vectors and two broadcasts: all 16 registers.
+constexpr int kPartRows = 6;
 
 void similarities_part(const float* rows, const float* columns, std::int64_t depth, float* tile) {
   __m256 sum[kPartRows][2];
@@ -59,7 +60,7 @@ void similarities(const float* rows, const float* columns, std::int64_t depth, f
   }
 }
 
-constexpr Kernel kKernel = {"avx2", similarities, screen<Vector>, dot_float, dot_double,
+constexpr Kernel kKernel = {"avx2",    similarities, screen<Vector>, dot_float, dot_double,
                             dot_short, widen,        scale,          interleave};
 
 }  // namespace

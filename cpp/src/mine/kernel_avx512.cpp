@@ -50,7 +50,7 @@ void similarities(const float* rows, const float* columns, std::int64_t depth, f
   }
 }
 
-constexpr Kernel kKernel = {"avx512", similarities, screen<Vector>, dot_float, dot_double,
+constexpr Kernel kKernel = {"avx512",  similarities, screen<Vector>, dot_float, dot_double,
                             dot_short, widen,        scale,          interleave};
 
 }  // namespace

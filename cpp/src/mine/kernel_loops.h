@@ -40,8 +40,8 @@ inline double dot_lanes(const double* a, const T* b, std::int64_t n) {
     sum3 += load<Double8>(a + k + 24) * widened(load<V>(b + k + 24));
   }
   sum0 = (sum0 + sum1) + (sum2 + sum3);
-  double total = ((sum0[0] + sum0[1]) + (sum0[2] + sum0[3])) +
-                 ((sum0[4] + sum0[5]) + (sum0[6] + sum0[7]));
+  double total =
+      ((sum0[0] + sum0[1]) + (sum0[2] + sum0[3])) + ((sum0[4] + sum0[5]) + (sum0[6] + sum0[7]));
   for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
   return total;
 }
@@ -122,9 +122,8 @@ ScreenHits screen(const ScreenRow& row, const ScreenLimits& limits, float* score
   for (int c = 0; c < kTileColumns; c += V::kSize) {
     const V image = V::load(row.image + c);
     const V text = V::load(row.text + c);
-    const V product = limits.signed_products
-                          ? image * text
-                          : V::max(image, zero) * V::max(text, zero);
+    const V product =
+        limits.signed_products ? image * text : V::max(image, zero) * V::max(text, zero);
     product.store(score + c);
     const auto put = [c](std::uint32_t bits) { return bits << c; };
     image_duplicate |= put(image.above(V::broadcast(limits.image_max)));

@@ -25,8 +25,7 @@ constexpr std::array<const char*, 4> kMethodNames{"auto", "exact", "sample", "hn
 constexpr std::array<const char*, 3> kModalityNames{"both", "image", "text"};
 
 template <typename Enum, std::size_t n>
-Enum from_name(const std::array<const char*, n>& names, const char* what,
-               const std::string& name) {
+Enum from_name(const std::array<const char*, n>& names, const char* what, const std::string& name) {
   std::string known;
   for (std::size_t i = 0; i < n; ++i) {
     if (name == names[i]) return static_cast<Enum>(i);
@@ -75,10 +74,10 @@ std::string report_json(const Report& report) {
               {"nonpositive", drops.nonpositive},
               {"below_min_score", drops.below_min_score}}}};
   if (report.has_recall) {
-    json["recall"] = {{"targets", report.recall.targets},
-                      {"estimate", report.recall.estimate},
+    json["recall"] = {{"value", report.recall.estimate},
                       {"low", report.recall.low},
                       {"high", report.recall.high},
+                      {"targets", report.recall.targets},
                       {"confidence", 0.95}};
   }
   if (report.ef > 0) json["hnsw"] = {{"ef", report.ef}, {"graphs", report.graphs}};
@@ -107,10 +106,9 @@ HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineO
   const Corpus fresh(image, text, options, kernel);
   Report report;
   if (options.method == Method::automatic) {
-    options.method = rows == 0 ? Method::exact
-                               : mining::make_plan(fresh, *mining::make_float32_filter(fresh),
-                                                   options)
-                                     .method;
+    options.method =
+        rows == 0 ? Method::exact
+                  : mining::make_plan(fresh, *mining::make_float32_filter(fresh), options).method;
   }
   if (options.method == Method::sample) {
     options.candidates = mining::sample_candidates(options, rows);
@@ -138,23 +136,22 @@ void check_targets(const std::vector<std::int64_t>& targets, std::int64_t rows) 
 
 void check_candidates(const MatrixView& candidates, std::size_t targets, std::int64_t rows) {
   if (candidates.dtype != DType::int64) {
-    throw Error(ErrorCode::invalid_argument, std::string("candidates are ") +
-                                                 name_of(candidates.dtype) +
-                                                 ", but must be int64");
+    throw Error(ErrorCode::invalid_argument,
+                std::string("candidates are ") + name_of(candidates.dtype) + ", but must be int64");
   }
   if (candidates.rows != static_cast<std::int64_t>(targets) || candidates.cols < 0) {
-    throw Error(ErrorCode::invalid_argument,
-                "candidates have " + std::to_string(candidates.rows) + " rows for " +
-                    std::to_string(targets) + " targets; give one row for each");
+    throw Error(ErrorCode::invalid_argument, "candidates have " + std::to_string(candidates.rows) +
+                                                 " rows for " + std::to_string(targets) +
+                                                 " targets; give one row for each");
   }
   for (std::int64_t i = 0; i < candidates.rows; ++i) {
     const auto* ids = static_cast<const std::int64_t*>(candidates.row(i));
     for (std::int64_t j = 0; j < candidates.cols; ++j) {
       if (ids[j] >= -1 && ids[j] < rows) continue;
-      throw Error(ErrorCode::invalid_argument,
-                  "candidate " + std::to_string(ids[j]) + " in row " + std::to_string(i) +
-                      " is none of the rows 0 .. " + std::to_string(rows - 1) +
-                      "; use -1 for none");
+      throw Error(ErrorCode::invalid_argument, "candidate " + std::to_string(ids[j]) + " in row " +
+                                                   std::to_string(i) +
+                                                   " is none of the rows 0 .. " +
+                                                   std::to_string(rows - 1) + "; use -1 for none");
     }
   }
 }

@@ -59,23 +59,24 @@ Rates measure_rates(const Corpus& corpus, const Filter& filter) {
   const float* rows = columns + column_size;
   Products products;
   Rates rates;
-  rates.tile = seconds_per_call([&] {
-                 for (int panel = 0; panel < 8; ++panel) {
-                   filter.similarities(rows + panel * row_size, columns, products.image,
-                                       products.text);
-                 }
-               }) /
-               (8.0 * kTileRows * kTileColumns);
+  rates.tile =
+      seconds_per_call([&] {
+        for (int panel = 0; panel < 8; ++panel) {
+          filter.similarities(rows + panel * row_size, columns, products.image, products.text);
+        }
+      }) /
+      (8.0 * kTileRows * kTileColumns);
 
   const std::int64_t dimensions = corpus.image_dimensions() + corpus.text_dimensions();
   const std::vector<double> wide(static_cast<std::size_t>(dimensions), 0.01);
   const std::vector<float> narrow(static_cast<std::size_t>(dimensions), 0.01F);
   volatile double sink = 0.0;
   rates.exact = seconds_per_call([&] {
-    for (int i = 0; i < 64; ++i) {
-      sink = sink + corpus.kernel().dot_float(wide.data(), narrow.data(), dimensions);
-    }
-  }) / 64.0;
+                  for (int i = 0; i < 64; ++i) {
+                    sink = sink + corpus.kernel().dot_float(wide.data(), narrow.data(), dimensions);
+                  }
+                }) /
+                64.0;
   // Candidates lie anywhere in memory: at least the time to fetch them, at 4 GB/s and thread.
   rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / 4e9);
   return rates;
@@ -95,9 +96,10 @@ std::string describe(double seconds) {
 
 class Planner {
  public:
-  Planner(const Corpus& corpus, const Filter& filter, const MineOptions& options)
+  Planner(const Corpus& corpus, const Filter& filter, const MineOptions& options,
+          const Rates& rates)
       : options_(options),
-        rates_(measure_rates(corpus, filter)),
+        rates_(rates),
         filter_(filter),
         rows_(corpus.size()),
         dimensions_(corpus.image_dimensions() + corpus.text_dimensions()) {
@@ -121,13 +123,6 @@ class Planner {
     return plan;
   }
 
-  // With every processor and all memory: what automatic goes by, so that its choice depends on
-  // neither option.
-  double exact_seconds_of_machine() const {
-    const auto rows = static_cast<double>(rows_);
-    return rows * rows / 2.0 * rates_.tile / (processors_ * kScanEfficiency);
-  }
-
   MinePlan sample() const {
     const std::int64_t candidates = sample_candidates(options_, rows_);
     MinePlan plan = base(Method::sample, rows_ * candidates);
@@ -147,13 +142,12 @@ class Planner {
     MinePlan plan = base(Method::hnsw, rows_ * breadth);
     plan.bands = 1;
     plan.memory_bytes = lengths_ + rows_ * (4 * dimensions_ + 8 * kHnswDegree + 150);
-    const double distances =
-        static_cast<double>(rows_) * kDistancesPerBreadth *
-        (static_cast<double>(kHnswBuildBreadth) *
-             (speed_ / std::min<double>(speed_, static_cast<double>(graphs))) +
-         static_cast<double>(breadth));
-    plan.seconds = distances * rates_.exact / speed_ + measuring() +
-                   rerank(static_cast<double>(breadth));
+    const double distances = static_cast<double>(rows_) * kDistancesPerBreadth *
+                             (static_cast<double>(kHnswBuildBreadth) *
+                                  (speed_ / std::min<double>(speed_, static_cast<double>(graphs))) +
+                              static_cast<double>(breadth));
+    plan.seconds =
+        distances * rates_.exact / speed_ + measuring() + rerank(static_cast<double>(breadth));
     return plan;
   }
 
@@ -196,31 +190,38 @@ std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) no
 }
 
 MinePlan make_plan(const Corpus& corpus, const Filter& filter, const MineOptions& options) {
-  const Planner planner(corpus, filter, options);
-  MinePlan plan;
-  if (options.method == Method::sample) {
-    plan = planner.sample();
-    plan.reason = "asked for; exact would take about " + describe(planner.exact().seconds);
-    return plan;
-  }
-  if (options.method == Method::hnsw) {
-    plan = planner.hnsw();
-    plan.reason = "asked for; exact would take about " + describe(planner.exact().seconds);
-    return plan;
-  }
-  plan = planner.exact();
+  const Rates rates = measure_rates(corpus, filter);
+  const Planner planner(corpus, filter, options, rates);
+  MinePlan plan = planner.exact();
   if (options.method == Method::exact) {
     plan.reason = "asked for";
-  } else if (corpus.size() <= kExactRows) {
-    plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
-  } else if (planner.exact_seconds_of_machine() < kExactSeconds) {
-    plan.reason = "exact mining takes this machine about " +
-                  describe(planner.exact_seconds_of_machine()) + ", under half an hour";
-  } else {
-    plan = planner.hnsw();
-    plan.reason = "exact mining would take this machine about " +
-                  describe(planner.exact_seconds_of_machine()) + ", more than half an hour";
+    return plan;
   }
+  if (options.method == Method::sample || options.method == Method::hnsw) {
+    const std::string reason = "asked for; exact would take about " + describe(plan.seconds);
+    plan = options.method == Method::sample ? planner.sample() : planner.hnsw();
+    plan.reason = reason;
+    return plan;
+  }
+  if (corpus.size() <= kExactRows) {
+    plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
+    return plan;
+  }
+  // Judged with every processor and the usual memory, so that the choice depends on neither option.
+  MineOptions whole = options;
+  whole.threads = 0;
+  whole.memory = 0;
+  const Planner machine(corpus, filter, whole, rates);
+  const double exact_seconds = machine.exact().seconds;
+  const double hnsw_seconds = machine.hnsw().seconds;
+  const std::string times = "exact mining takes this machine about " + describe(exact_seconds) +
+                            ", a graph about " + describe(hnsw_seconds);
+  if (exact_seconds < kExactSeconds || exact_seconds < hnsw_seconds) {
+    plan.reason = times;
+    return plan;
+  }
+  plan = planner.hnsw();
+  plan.reason = times;
   return plan;
 }
 

@@ -8,7 +8,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kGuard = 64;  // room beyond 2k, so that small pools are not pruned all the time
+constexpr std::int64_t kGuard = 64;  // room beyond 2k, so that small pools are not pruned so often
 
 std::int64_t capacity_for(std::int64_t k, std::int64_t candidates) {
   return std::max<std::int64_t>(1, std::min(2 * k + kGuard, candidates));
@@ -48,7 +48,7 @@ Pools::Pools(const Corpus& corpus, const RowList& targets, std::int64_t k, std::
   for (std::int64_t target = 0; target < targets.size; ++target) {
     // Nothing scores above 0 with a zero row; without this, everything would wait for float64.
     const float start = corpus.is_zero(targets[target]) ? std::numeric_limits<float>::infinity()
-                                                         : -std::numeric_limits<float>::infinity();
+                                                        : -std::numeric_limits<float>::infinity();
     threshold_[static_cast<std::size_t>(target)] = start;
     raise(target, corpus.rules().min_score - error);
   }

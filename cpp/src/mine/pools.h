@@ -56,10 +56,10 @@ class Pools {
   const std::int64_t k_;
   const std::int64_t capacity_;
   const double error_;
-  std::unique_ptr<Candidate[]> buffers_;         // [targets, capacity]
-  std::vector<std::atomic<float>> threshold_;    // [targets]
-  std::vector<std::uint32_t> count_;             // [targets], under the target's lock
-  std::vector<std::atomic<bool>> locked_;        // [targets]
+  std::unique_ptr<Candidate[]> buffers_;       // [targets, capacity]
+  std::vector<std::atomic<float>> threshold_;  // [targets]
+  std::vector<std::uint32_t> count_;           // [targets], under the target's lock
+  std::vector<std::atomic<bool>> locked_;      // [targets]
 };
 
 }  // namespace helip::mining

@@ -52,7 +52,7 @@ void Rows::measure(Team& team) {
 void Rows::refuse(std::int64_t row) const {
   throw Error(ErrorCode::invalid_argument,
               name_ + " embedding of row " + std::to_string(row) +
-                  " holds a NaN or an infinity; embed that sample again or store a zero row for it");
+                  " holds a NaN or an infinity; embed that sample again or store a zero row");
 }
 
 const float* Rows::as_float(std::int64_t row, Scratch& scratch) const {
@@ -71,7 +71,7 @@ void Rows::load_double(std::int64_t row, double* out) const {
     }
     largest = std::max(largest, std::abs(out[i]));
   }
-  // Far from the ends of the range nothing can over- or underflow; a power of two changes no cosine.
+  // Far from the ends of the range no product over- or underflows.
   if (largest == 0.0 || (largest > 0x1p-300 && largest < 0x1p300)) return;
   const int exponent = -std::ilogb(largest);
   for (std::int64_t i = 0; i < dimensions(); ++i) out[i] = std::scalbn(out[i], exponent);

@@ -57,8 +57,8 @@ class Rows {
   [[noreturn]] void refuse(std::int64_t row) const;
 
   const std::string name_;
-  MatrixView view_;          // without its scale: int8 gives the codes
-  const float* scale_;       // int8 only
+  MatrixView view_;     // without its scale: int8 gives the codes
+  const float* scale_;  // int8 only
   const Kernel& kernel_;
   const bool direct_;  // float32 in aligned memory: used where it lies
   std::vector<double> length_;

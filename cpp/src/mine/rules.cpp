@@ -28,7 +28,8 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t bound) {
 
 void check_share(const char* name, double value, const char* mend) {
   if (!(value >= 0.0 && value <= 1.0)) {
-    refuse(std::string(name) + " is " + std::to_string(value) + ", but must lie in 0 .. 1; " + mend);
+    refuse(std::string(name) + " is " + std::to_string(value) + ", but must lie in 0 .. 1; " +
+           mend);
   }
 }
 
@@ -45,8 +46,7 @@ void check_matrix(const char* name, const MatrixView& view) {
     case DType::float64:
     case DType::float32:
     case DType::float16:
-    case DType::bfloat16:
-      break;
+    case DType::bfloat16: break;
     case DType::int8:
       if (view.scale == nullptr && view.rows > 0) {
         refuse(subject + " are int8 without a scale for each row; give MatrixView::scale");

@@ -26,8 +26,8 @@ Report mine_sample(const Context& context, HardPairSink& sink) {
   context.team.begin_stage("mine", rows, rows * options.candidates);
   Report report;
   for (std::int64_t group = 0; group * options.refresh < rows; ++group) {
-    const std::vector<std::uint32_t> candidates = draw_rows(
-        rows, options.candidates, options.seed, static_cast<std::uint64_t>(group));
+    const std::vector<std::uint32_t> candidates =
+        draw_rows(rows, options.candidates, options.seed, static_cast<std::uint64_t>(group));
     const std::int64_t group_begin = group * options.refresh;
     const std::int64_t group_end = std::min(rows, group_begin + options.refresh);
     const BandSize size = band_size(context.filter, group_end - group_begin, options.candidates,
@@ -41,8 +41,7 @@ Report mine_sample(const Context& context, HardPairSink& sink) {
       for (std::int64_t i = 0; i < job.targets.size; ++i) {
         job.self[static_cast<std::size_t>(i)] = place_among(candidates, first + i);
       }
-      Pools pools(corpus, job.targets, options.k, options.candidates,
-                  score_error(context.filter));
+      Pools pools(corpus, job.targets, options.k, options.candidates, score_error(context.filter));
       report.drops.add(scan(corpus, context.filter, job, pools, context.team), 1);
       write_pools(context, pools, first, measured);
     }

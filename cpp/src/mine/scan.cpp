@@ -35,15 +35,15 @@ struct ColumnGroup {
 
 ScreenLimits limits_for(const Rules& rules, const Filter& filter) {
   ScreenLimits limits;
-  const auto set = [&rules](double maximum, double error, float& drop, float& certain,
-                            float& doubt, float& floor) {
+  const auto set = [&rules](double maximum, double error, float& drop, float& certain, float& doubt,
+                            float& floor) {
     // Cosines are at most 1, so a maximum of 1 drops nothing.
     const bool drops = maximum < 1.0;
     drop = drops ? static_cast<float>(maximum) : kInfinity;
     certain = drops ? std::nextafter(static_cast<float>(maximum + error), kInfinity) : kInfinity;
     doubt = drops ? std::nextafter(static_cast<float>(maximum - error), -kInfinity) : kInfinity;
-    floor = rules.signed_products ? -kInfinity
-                                  : std::nextafter(static_cast<float>(-error), -kInfinity);
+    floor =
+        rules.signed_products ? -kInfinity : std::nextafter(static_cast<float>(-error), -kInfinity);
   };
   set(rules.image_max, filter.image_error(), limits.image_max, limits.image_certain,
       limits.image_doubt, limits.image_floor);
@@ -200,8 +200,8 @@ std::int64_t ScanJob::work() const noexcept {
 
 std::int64_t scan_bytes(const Filter& filter, std::int64_t block_rows, int threads) noexcept {
   const std::int64_t row_panels = (block_rows + kTileRows - 1) / kTileRows;
-  const std::int64_t floats = row_panels * filter.row_panel_size() +
-                              threads * kPanelsPerGroup * filter.column_panel_size();
+  const std::int64_t floats =
+      row_panels * filter.row_panel_size() + threads * kPanelsPerGroup * filter.column_panel_size();
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -213,9 +213,9 @@ double score_error(const Filter& filter) noexcept {
 
 DropCounts scan(const Corpus& corpus, const Filter& filter, const ScanJob& job, Pools& pools,
                 Team& team) {
-  const std::int64_t block_rows = std::min(
-      (block_rows_of(job) + kTileRows - 1) / kTileRows * kTileRows,
-      (job.targets.size + kTileRows - 1) / kTileRows * kTileRows);
+  const std::int64_t block_rows =
+      std::min((block_rows_of(job) + kTileRows - 1) / kTileRows * kTileRows,
+               (job.targets.size + kTileRows - 1) / kTileRows * kTileRows);
   const AlignedFloats row_panels =
       allocate_floats(block_rows / kTileRows * filter.row_panel_size());
   DropCounts counts;
@@ -235,8 +235,7 @@ DropCounts scan(const Corpus& corpus, const Filter& filter, const ScanJob& job, 
     std::atomic<std::size_t> next{0};
     team.run([&](int) {
       TileScanner scanner(corpus, filter, job, pools);
-      const AlignedFloats columns =
-          allocate_floats(kPanelsPerGroup * filter.column_panel_size());
+      const AlignedFloats columns = allocate_floats(kPanelsPerGroup * filter.column_panel_size());
       while (!team.stopped()) {
         const std::size_t place = next.fetch_add(1);
         if (place >= groups.size()) break;

@@ -13,12 +13,12 @@ namespace helip::mining {
 
 struct ScanJob {
   RowList targets;
-  RowList columns;                   // the candidates, all different
-  std::vector<std::int64_t> self;    // [targets] place of the target among the columns, -1: absent
+  RowList columns;                 // the candidates, all different
+  std::vector<std::int64_t> self;  // [targets] place of the target among the columns, -1: absent
   // Place among the columns of the first target when the targets are a run of the columns: each
   // unordered pair among them is then scored once and serves both. -1: every target on its own.
   std::int64_t mirror = -1;
-  std::int64_t block_rows = 0;       // targets packed at a time; 0 takes the default
+  std::int64_t block_rows = 0;  // targets packed at a time; 0 takes the default
 
   // Units that scan() adds to the team's work: pairs whose similarity is computed, roughly.
   std::int64_t work() const noexcept;

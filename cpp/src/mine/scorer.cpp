@@ -23,8 +23,8 @@ bool Corpus::is_zero(std::int64_t row) const {
 }
 
 void write_pool(std::vector<Scored>& pool, HardPairBand& band, std::int64_t row) {
-  const auto kept = static_cast<std::size_t>(
-      std::min(band.k, static_cast<std::int64_t>(pool.size())));
+  const auto kept =
+      static_cast<std::size_t>(std::min(band.k, static_cast<std::int64_t>(pool.size())));
   std::partial_sort(pool.begin(), pool.begin() + static_cast<std::ptrdiff_t>(kept), pool.end(),
                     ranks_before);
   const auto place = static_cast<std::size_t>(row * band.k);

@@ -93,9 +93,8 @@ void Team::run(const std::function<void(int)>& body) {
       --running;
       // Every job is shared out dynamically, so fewer threads than asked for do it as well.
       if (worker == 0) {
-        fail(std::make_exception_ptr(
-            Error(ErrorCode::out_of_memory,
-                  std::string("no thread could be started: ") + error.what())));
+        fail(std::make_exception_ptr(Error(
+            ErrorCode::out_of_memory, std::string("no thread could be started: ") + error.what())));
       }
       break;
     }
