@@ -16,7 +16,7 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -297,20 +297,16 @@ class _Demo:
         self, results: Mapping[str, TrainResult], sets: Mapping[str, Dataset]
     ) -> dict[str, dict[str, Any]]:
         metrics: dict[str, dict[str, Any]] = {}
+        names = _class_names(sets.values())
         for split, title in HELD_OUT.items():
             data = sets[split]
-            # A concept such as "in bed" goes by its shortest caption, "person in bed".
-            classes: dict[str, str] = {}
-            for row in range(len(data)):
-                label, caption = data.label(row) or "", data.caption(row)
-                if len(caption) < len(classes.get(label, caption + " ")):
-                    classes[label] = caption
+            labels = {data.label(row) or "" for row in range(len(data))}
             metrics[title] = {
                 name: evaluate(
                     results[name].model,
                     data,
                     tasks=("retrieval", "zero_shot"),
-                    classes=classes,
+                    classes={label: names[label] for label in sorted(labels)},
                     templates=("{}",),
                     device="cpu",
                     seed=self.seed,
@@ -338,6 +334,17 @@ def same_concept(table: HardPairs, concepts: np.ndarray, *, first: int) -> float
     ids = np.asarray(table.ids[:, :first])
     same = (concepts[np.maximum(ids, 0)] == concepts[:, None]) & (ids >= 0)
     return float(same.sum() / max(int((ids >= 0).sum()), 1))
+
+
+def _class_names(sets: Iterable[Dataset]) -> dict[str, str]:
+    """Concept → its shortest caption: "in bed" goes by "person in bed", "cook" by "cook"."""
+    names: dict[str, str] = {}
+    for data in sets:
+        for row in range(len(data)):
+            label, caption = data.label(row) or "", data.caption(row)
+            if label not in names or len(caption) < len(names[label]):
+                names[label] = caption
+    return names
 
 
 _FIGURES = {
