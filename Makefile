@@ -63,5 +63,5 @@ $(VENV)/.demo: $(SOURCES) | $(VENV)/.base
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/.base
-	$(PIP) install -q --no-build-isolation '.[demo,embed,data,dev]'
+	$(PIP) install -q --no-build-isolation -C cmake.define.HELIP_WERROR=ON '.[demo,embed,data,dev]'
 	touch $@

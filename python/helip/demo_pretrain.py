@@ -170,7 +170,7 @@ def pretrain(
         epochs=1,
         device="cpu",
         identity={"data": data.fingerprint, "passes": passes},
-        checkpoint_every=150,
+        checkpoint_every=108,
         keep=1,
         progress=progress,
     )

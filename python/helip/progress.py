@@ -104,11 +104,15 @@ class ProgressBar:
         rate = self._done / seconds
         line = f"{self._label}: {self._done:,}"
         if self._total:
-            line += f" of {self._total:,} {self._unit}, {rate:,.0f}/s"
+            line += f" of {self._total:,} {self._unit}, {_number(rate)}/s"
             if rate > 0:
                 line += f", {max(self._total - self._done, 0) / rate:,.0f} s left"
         else:
-            line += f" {self._unit}, {rate:,.0f}/s"
+            line += f" {self._unit}, {_number(rate)}/s"
         line += "".join(f", {name} {value}" for name, value in self._notes.items())
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
