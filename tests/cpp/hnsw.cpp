@@ -80,8 +80,7 @@ TEST_CASE("graph mining knows one modality, signed products and zero rows", "[hn
   const HardPairs both = mine(data.image.view(), data.text.view(), options);
   REQUIRE(both.count(0) == 0);
   options.signed_products = true;
-  REQUIRE(report_of(mine(data.image.view(), data.text.view(), options))["recall"]["value"] >=
-          0.95);
+  REQUIRE(report_of(mine(data.image.view(), data.text.view(), options))["recall"]["value"] >= 0.95);
   options.modality = Modality::text;
   REQUIRE(report_of(mine(MatrixView{}, data.text.view(), options))["recall"]["value"] >= 0.95);
 }
