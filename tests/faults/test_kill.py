@@ -16,7 +16,7 @@ import pytest
 
 import helip
 
-# Appends rows 0 .. 19,999 in batches of 500 and commits after each of them, going on from what is
+# Appends rows 0 .. 19,999 in batches of 50 and commits after each of them, going on from what is
 # committed; says "ready" when it starts to write.
 WRITER = """
 import sys
@@ -29,11 +29,11 @@ try:
 except OSError:
     writer = helip.EmbeddingStore.create(path, image_dim=32, text_dim=16, shard_rows=4096)
 print("ready", flush=True)
-for first in range(len(writer), 20000, 500):
-    rows = np.arange(first, first + 500, dtype=np.float32)[:, None]
-    keys = [f"k{i}" for i in range(first, first + 500)]
+for first in range(len(writer), 20000, 50):
+    rows = np.arange(first, first + 50, dtype=np.float32)[:, None]
+    keys = [f"k{i}" for i in range(first, first + 50)]
     writer.append(keys, rows + np.arange(32), rows - np.arange(16))
-    writer.commit({"rows": first + 500})
+    writer.commit({"rows": first + 50})
 """
 
 MINER = """
@@ -48,7 +48,7 @@ def check_whole(path: Path) -> int:
     store = helip.EmbeddingStore.open(path)
     store.verify()
     rows = len(store)
-    assert rows % 500 == 0
+    assert rows % 50 == 0
     assert store.metadata == {"rows": rows}
     np.testing.assert_array_equal(store.image[:, 0], np.arange(rows))
     np.testing.assert_array_equal(store.text[:, 3], np.arange(rows) - 3)
@@ -66,7 +66,7 @@ def test_a_store_writer_killed_at_random_moments_loses_nothing_committed(tmp_pat
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.0, 0.12))
+        time.sleep(moments.uniform(0.0, 0.06))
         writer.kill()
         kills += writer.wait() == -9
         writer.stdout.close()
