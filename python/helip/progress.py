@@ -95,7 +95,8 @@ class ProgressBar:
             self._bar.close()
             self._bar = None
         elif self._lines:
-            self._write_line()
+            if self._done:
+                self._write_line()
             self._lines = False
 
     def _write_line(self) -> None:

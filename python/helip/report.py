@@ -132,14 +132,6 @@ def _opened(pairs: Any, data: Any, store: Any) -> tuple[Any, Any, Any]:
 
 def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
     """Rows mean the same thing everywhere, or nothing on the page would be true."""
-    sizes = {"table": len(pairs), "data set": len(dataset)}
-    if store is not None:
-        sizes["store"] = len(store)
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-        raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
-    if len(pairs) == 0:
-        raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
     checks = [("data set", pairs.keys_fingerprint, lambda: dataset.fingerprint)]
     if store is not None:
         checks.append(("store", pairs.fingerprint, lambda: store.fingerprint))
@@ -149,6 +141,14 @@ def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
                 f"the table was made of a {name} with fingerprint {expected}, this one has "
                 f"{found}; give the one that was mined, or mine again"
             )
+    sizes = {"table": len(pairs), "data set": len(dataset)}
+    if store is not None:
+        sizes["store"] = len(store)
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+        raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
+    if len(pairs) == 0:
+        raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
 
 
 def _chosen(rows: int | Sequence[int] | None, scores: Scores, n: int, seed: int) -> list[int]:

@@ -416,8 +416,12 @@ def test_a_table_of_other_data_is_refused_with_both_fingerprints(pairs, store, t
     other = Other(["a"] * N)
     with pytest.raises(MismatchError, match=f"{pairs.keys_fingerprint}.*{other.fingerprint}"):
         report(pairs, other, tmp_path / "page.html")
+    shorter = Pictures(["a"] * (N - 1))
+    with pytest.raises(MismatchError, match=f"{pairs.keys_fingerprint}.*{shorter.fingerprint}"):
+        report(pairs, shorter, tmp_path / "page.html")
+    bare = HardPairs.from_arrays(pairs.ids, pairs.scores)
     with pytest.raises(MismatchError, match="table 60, data set 59"):
-        report(pairs, Pictures(["a"] * (N - 1)), tmp_path / "page.html")
+        report(bare, shorter, tmp_path / "page.html")
     stranger = HardPairs.from_arrays(pairs.ids, pairs.scores, fingerprint="0" * 32)
     with pytest.raises(MismatchError, match="made of a store"):
         report(stranger, Pictures(["a"] * N), tmp_path / "page.html", store=store)
