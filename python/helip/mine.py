@@ -25,6 +25,15 @@ __all__ = ["Plan", "mine", "plan"]
 METHODS = ("auto", "exact", "sample", "hnsw")
 MODALITIES = ("both", "image", "text")
 
+# Options that change the table of some methods only.
+_OPTIONS_OF = {
+    "seed": ("sample", "hnsw"),
+    "candidates": ("sample",),
+    "refresh": ("sample",),
+    "recall": ("hnsw",),
+}
+_DEFAULT_CANDIDATES = 3_000_000  # of the core
+
 # Where one GPU stays exact: the dense cost of 20 million pairs is minutes on a current one.
 _DEVICE_EXACT_ROWS = 20_000_000
 
@@ -116,6 +125,7 @@ def mine(
         asked = {
             "k": k, "method": method, "modality": modality, "image_max": image_max,
             "text_max": text_max, "min_score": min_score, "signed": signed, "seed": seed,
+            "candidates": candidates, "refresh": refresh, "recall": recall,
         }  # fmt: skip
         return _existing(os.fspath(out), source, asked, resume=resume)
     path = "" if out is None else os.fspath(out)
@@ -301,12 +311,15 @@ def _existing(
             f"{source.fingerprint}; choose another path"
         )
     found = pairs.options
+    ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}
     if asked["method"] == "auto":
-        asked.pop("method")
+        ignored.add("method")
+    if asked["candidates"] is None:  # the default, which depends on the rows alone
+        asked["candidates"] = min(len(source), _DEFAULT_CANDIDATES)
     changed = [
         f"{name} {found.get(name)!r}, now {value!r}"
         for name, value in asked.items()
-        if found.get(name) != value
+        if name not in ignored and found.get(name) != value
     ]
     if changed:
         raise MismatchError(

@@ -185,6 +185,30 @@ def test_a_table_on_disk_is_the_table_in_memory_and_is_taken_up_again(tmp_path: 
         helip.mine(tmp_path / "s", **call)
 
 
+def test_only_options_that_change_the_table_decide_whether_it_is_taken_up(tmp_path: Path) -> None:
+    image, text = clustered(300)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT) as w:
+        w.append([f"k{i}" for i in range(300)], image, text)
+
+    def again(out: str, **options: Any) -> helip.HardPairs:
+        return helip.mine(
+            tmp_path / "s", k=7, out=tmp_path / out, device="cpu", progress=False, **options
+        )
+
+    again("exact", method="exact")
+    again("exact", method="exact", seed=5, recall=0.5)
+    again("sample", method="sample", candidates=100)
+    with pytest.raises(MismatchError, match="candidates 100, now 200"):
+        again("sample", method="sample", candidates=200)
+    with pytest.raises(MismatchError, match="candidates 100, now 300"):
+        again("sample", method="sample")
+    with pytest.raises(MismatchError, match="refresh 300000, now 50"):
+        again("sample", method="sample", candidates=100, refresh=50)
+    again("hnsw", method="hnsw", recall=0.9)
+    with pytest.raises(MismatchError, match=r"recall 0\.9, now 0\.8"):
+        again("hnsw", method="hnsw", recall=0.8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
