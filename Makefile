@@ -33,6 +33,7 @@ faults: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/mine.py
+	$(BIN)/python bench/open_store.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts
