@@ -16,31 +16,37 @@ py::tuple arrays_of(HardPairBand band) {
 
 void bind_options(py::module_& module) {
   py::class_<MineOptions>(module, "MineOptions")
-      .def(py::init([](std::int64_t k, const std::string& method, const std::string& modality,
-                       double image_max, double text_max, double min_score, bool signed_products,
-                       std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
-                       double recall, int threads, std::int64_t memory) {
-             MineOptions o;
-             o.k = k;
-             o.method = method_from_name(method);
-             o.modality = modality_from_name(modality);
-             o.image_max = image_max;
-             o.text_max = text_max;
-             o.min_score = min_score;
-             o.signed_products = signed_products;
-             o.candidates = candidates;
-             o.refresh = refresh;
-             o.seed = seed;
-             o.recall = recall;
-             o.threads = threads;
-             o.memory = memory;
-             return o;
-           }),
-           py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
-           py::arg("image_max") = 0.98, py::arg("text_max") = 0.98, py::arg("min_score") = 0.0,
-           py::arg("signed_products") = false, py::arg("candidates") = 0,
-           py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
-           py::arg("threads") = 0, py::arg("memory") = 0)
+      .def(
+          py::init([](std::int64_t k, const std::string& method, const std::string& modality,
+                      double image_max, double text_max, double min_score, bool signed_products,
+                      std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
+                      double recall, int threads, std::int64_t memory, std::optional<double> margin,
+                      std::int64_t skip, const std::string& collapse) {
+            MineOptions o;
+            o.k = k;
+            o.method = method_from_name(method);
+            o.modality = modality_from_name(modality);
+            o.image_max = image_max;
+            o.text_max = text_max;
+            o.min_score = min_score;
+            o.signed_products = signed_products;
+            o.candidates = candidates;
+            o.refresh = refresh;
+            o.seed = seed;
+            o.recall = recall;
+            o.threads = threads;
+            o.memory = memory;
+            o.margin = margin;
+            o.skip = skip;
+            o.collapse = collapse_from_name(collapse);
+            return o;
+          }),
+          py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
+          py::arg("image_max") = 0.98, py::arg("text_max") = 0.98, py::arg("min_score") = 0.0,
+          py::arg("signed_products") = false, py::arg("candidates") = 0,
+          py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
+          py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
+          py::arg("skip") = 0, py::arg("collapse") = "none")
       .def_readonly("k", &MineOptions::k);
 }
 
@@ -48,9 +54,11 @@ py::dict dict_of(const MinePlan& plan) {
   py::dict result;
   result["method"] = name_of(plan.method);
   result["reason"] = plan.reason;
+  result["filters"] = plan.filters;
   result["seconds"] = plan.seconds;
   result["memory_bytes"] = plan.memory_bytes;
   result["disk_bytes"] = plan.disk_bytes;
+  result["scratch_bytes"] = plan.scratch_bytes;
   result["pairs"] = plan.pairs;
   result["bands"] = plan.bands;
   return result;

@@ -7,6 +7,7 @@ zero; the k pairs of largest score are i's hard pairs (HPM, arXiv 2305.05208).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -44,10 +45,12 @@ class Plan:
 
     method: str  # "exact", "sample" or "hnsw", never "auto"
     reason: str  # why this method
+    filters: dict[str, Any]  # exact: what pairs pass before they are scored, and the shares that do
     device: str
     seconds: float
     memory_bytes: int  # buffers beyond the input
     disk_bytes: int  # the saved table
+    scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that will be scored
     bands: int  # blocks of targets kept in memory one after another
 
@@ -68,6 +71,9 @@ def mine(
     text_max: float = 0.98,
     min_score: float = 0.0,
     signed: bool = False,
+    margin: float | None = None,
+    skip: int = 0,
+    collapse: str = "none",
     candidates: int | None = None,
     refresh: int = 300_000,
     seed: int = 0,
@@ -96,6 +102,13 @@ def mine(
         modality: ``both``, or ``image`` / ``text`` for the single-modality baselines.
         image_max, text_max: cosine above which a pair is a near duplicate of the target.
         min_score: a score must exceed it.
+        margin: drops a candidate whose caption fits the target's image, or whose image fits the
+            target's caption, as well as the target's own do but for this: a false negative.
+            ``max(cos(u_i, v_j), cos(u_j, v_i)) > cos(u_i, v_i) - margin``. For image and text
+            embeddings of one space, such as CLIP's own.
+        skip: the best pairs of each target that are passed over before its pool begins.
+        collapse: ``image``, ``text`` or ``both``: of candidates that are near duplicates of each
+            other in that sense, directly or by way of others, only the best enters a pool.
         signed: do not clamp similarities at zero, so that two negative ones multiply to a positive
             score; reproduces the reference implementation, and ranks unlike pairs as hard.
         candidates, refresh: ``sample``: candidates of a draw (default min(N, 3,000,000)), and the
@@ -117,14 +130,16 @@ def mine(
     source, views, arrays = _inputs(store, image, text, modality)
     options = _options(
         k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
-        min_score=min_score, signed_products=signed, candidates=candidates, refresh=refresh,
-        seed=seed, recall=recall, threads=threads, memory=memory,
+        min_score=min_score, signed_products=signed, margin=margin, skip=skip, collapse=collapse,
+        candidates=candidates, refresh=refresh, seed=seed, recall=recall, threads=threads,
+        memory=memory,
     )  # fmt: skip
     device = _device(device, method)
     if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
         asked = {
             "k": k, "method": method, "modality": modality, "image_max": image_max,
-            "text_max": text_max, "min_score": min_score, "signed": signed, "seed": seed,
+            "text_max": text_max, "min_score": min_score, "signed": signed, "margin": margin,
+            "skip": skip, "collapse": collapse, "seed": seed,
             "candidates": candidates, "refresh": refresh, "recall": recall,
         }  # fmt: skip
         return _existing(os.fspath(out), source, asked, resume=resume)
@@ -175,6 +190,7 @@ def plan(
     estimate = _core.plan(views[0], views[1], options)
     if chosen != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {chosen}, where the time was not measured beforehand"
+    estimate["filters"] = json.loads(estimate["filters"])
     return Plan(device=chosen, **estimate)
 
 

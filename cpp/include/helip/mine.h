@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,11 +21,14 @@ namespace helip {
 
 enum class Method { automatic, exact, sample, hnsw };
 enum class Modality { both, image, text };
+enum class Collapse { none, image, text, both };
 
 HELIP_EXPORT const char* name_of(Method method) noexcept;       // "auto", "exact", ...
 HELIP_EXPORT Method method_from_name(const std::string& name);  // throws invalid_argument
 HELIP_EXPORT const char* name_of(Modality modality) noexcept;
 HELIP_EXPORT Modality modality_from_name(const std::string& name);
+HELIP_EXPORT const char* name_of(Collapse collapse) noexcept;
+HELIP_EXPORT Collapse collapse_from_name(const std::string& name);
 
 struct MineOptions {
   std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
@@ -36,23 +40,34 @@ struct MineOptions {
   double text_max = 0.98;              // near-duplicate threshold on the text cosine
   double min_score = 0.0;              // a score must exceed it
   bool signed_products = false;        // no clamp at zero: two negatives multiply to a positive
-  std::int64_t candidates = 0;         // sample: C; 0 means min(N, 3,000,000)
-  std::int64_t refresh = 300000;       // sample: targets served by one draw of candidates
-  std::uint64_t seed = 0;              // sample and hnsw
-  double recall = 0.95;                // hnsw: search widens until the measured recall reaches it
-  int threads = 0;                     // 0: all cores
-  std::int64_t memory = 0;             // bytes for buffers; 0: a quarter of physical memory
+  // False negatives: drops a candidate whose caption fits the target's image, or whose image fits
+  // the target's caption, as well as the target's own do, but for this margin:
+  //     max(cos(uᵢ, vⱼ), cos(uⱼ, vᵢ)) > cos(uᵢ, vᵢ) − margin.
+  // Needs image and text embeddings of one space, such as CLIP's own.
+  std::optional<double> margin;
+  std::int64_t skip = 0;  // best pairs that are passed over before the pool begins
+  // Of candidates that are near duplicates of each other, directly or by way of others, only the
+  // best enters a pool: duplicates by image, by text, or by both at once.
+  Collapse collapse = Collapse::none;
+  std::int64_t candidates = 0;    // sample: C; 0 means min(N, 3,000,000)
+  std::int64_t refresh = 300000;  // sample: targets served by one draw of candidates
+  std::uint64_t seed = 0;         // sample and hnsw
+  double recall = 0.95;           // hnsw: search widens until the measured recall reaches it
+  int threads = 0;                // 0: all cores
+  std::int64_t memory = 0;        // bytes for buffers; 0: a quarter of physical memory
 };
 
 // What a job would cost on this machine, estimated from a short measurement of its speed.
 struct MinePlan {
   Method method = Method::exact;  // never automatic
   std::string reason;             // why this method
+  std::string filters;            // exact: what pairs go through before they are scored, JSON
   double seconds = 0;
-  std::int64_t memory_bytes = 0;  // buffers beyond the input
-  std::int64_t disk_bytes = 0;    // the saved table
-  std::int64_t pairs = 0;         // ordered pairs that will be scored
-  std::int64_t bands = 0;         // blocks of targets kept in memory one after another
+  std::int64_t memory_bytes = 0;   // buffers beyond the input
+  std::int64_t disk_bytes = 0;     // the saved table
+  std::int64_t pairs = 0;          // ordered pairs that will be scored
+  std::int64_t scratch_bytes = 0;  // on disk while it runs, where memory= is too small
+  std::int64_t bands = 0;          // blocks of targets kept in memory one after another
 };
 
 // Throws Error: invalid_argument (options, shapes, NaN or infinity with its row), cancelled,

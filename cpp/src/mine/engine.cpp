@@ -1,29 +1,93 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kLeastBlockRows = 96;
+constexpr std::int64_t kLeastBandRows = kSweepBlock;
 constexpr std::int64_t kBandBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kFinishGrain = 16;
 
+class Collect final : public HardPairSink {
+ public:
+  explicit Collect(HardPairBand& into) : result_(into) {}
+  void write(const HardPairBand& band) override {
+    std::copy(band.ids.begin(), band.ids.end(), result_.ids.begin() + band.first * band.k);
+    std::copy(band.scores.begin(), band.scores.end(), result_.scores.begin() + band.first * band.k);
+    std::copy(band.counts.begin(), band.counts.end(), result_.counts.begin() + band.first);
+  }
+
+ private:
+  HardPairBand& result_;
+};
+
 }  // namespace
 
-BandSize band_size(const Filter& filter, std::int64_t targets, std::int64_t candidates,
-                   std::int64_t k, std::int64_t memory, int threads) noexcept {
-  std::int64_t block_rows = kDefaultBlockRows;
-  while (block_rows > kLeastBlockRows && scan_bytes(filter, block_rows, threads) > memory / 2) {
-    block_rows /= 2;
+Context::Context(const Corpus& corpus_, const MineOptions& options_, std::int64_t memory_,
+                 std::filesystem::path scratch_, const std::uint32_t* groups_, Team& team_)
+    : corpus(corpus_),
+      options(options_),
+      memory(memory_),
+      scratch(std::move(scratch_)),
+      groups(groups_),
+      team(team_) {}
+
+Context::~Context() = default;
+
+const Filters& Context::filters() const {
+  if (!filters_) filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team);
+  return *filters_;
+}
+
+bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept {
+  return corpus.size() >= kLeastRowsToFilter && targets >= kLeastTargetsToFilter &&
+         corpus.dimensions() <= kMostDimensionsToFilter;
+}
+
+MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept {
+  MemoryUse use{};
+  use.codes = corpus.size() * Codes::bytes_per_row(corpus, plan);
+  use.codes_on_disk = use.codes > memory / 2;
+  use.left = use.codes_on_disk ? memory : memory - use.codes;
+  return use;
+}
+
+Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
+                 const std::filesystem::path& scratch, Team& team)
+    : plan_(choose_filters(corpus, k, team)),
+      order_(order_rows(corpus, plan_, team)),
+      memory_left_(memory_use(corpus, plan_, memory).left),
+      codes_(std::make_unique<Codes>(
+          corpus, plan_, order_,
+          memory_use(corpus, plan_, memory).codes_on_disk ? scratch : std::filesystem::path(),
+          team)),
+      sweep_(corpus, plan_, *codes_, order_) {
+  memory_left_ -= team.size() * Sweep::bytes_per_thread(*codes_);
+}
+
+std::vector<std::uint32_t> Filters::places_of(const std::vector<std::uint32_t>& rows) const {
+  std::vector<std::uint32_t> places;
+  std::vector<bool> wanted;
+  for (const std::uint32_t row : rows) {
+    if (row >= wanted.size()) wanted.resize(row + std::size_t{1});
+    wanted[row] = true;
   }
-  const std::int64_t packed = scan_bytes(filter, block_rows, threads);
+  for (std::size_t place = 0; place < order_.rows.size(); ++place) {
+    const std::uint32_t row = order_.rows[place];
+    if (row < wanted.size() && wanted[row]) places.push_back(static_cast<std::uint32_t>(place));
+  }
+  return places;
+}
+
+BandSize band_size(std::int64_t targets, const MineOptions& options, std::int64_t rows,
+                   std::int64_t memory) noexcept {
   const std::int64_t each =
-      Pools::bytes_per_target(k, candidates) + static_cast<std::int64_t>(sizeof(std::int64_t));
-  const std::int64_t fit = std::max(kLeastBlockRows, (memory - packed) / each);
+      Pools::bytes_per_target(std::min(options.k + options.skip, rows), 0) + 16;
+  const std::int64_t fit = std::max(kLeastBandRows, memory / each);
   const std::int64_t bands = std::max<std::int64_t>(1, (targets + fit - 1) / fit);
-  const std::int64_t size = (targets + bands - 1) / bands;
-  return {size, block_rows, bands, packed + size * each};
+  return {(targets + bands - 1) / bands, bands};
 }
 
 HardPairBand make_band(std::int64_t first, std::int64_t rows, std::int64_t k) {
@@ -40,20 +104,24 @@ std::int64_t band_rows_for(std::int64_t k) noexcept {
   return std::clamp<std::int64_t>(kBandBytes / (12 * k + 4), 1, 8192);
 }
 
-void write_pools(const Context& context, Pools& pools, std::int64_t first, HardPairSink& sink) {
+void write_pools(const Context& context, Pools& pools, const std::vector<std::int64_t>& slots,
+                 std::int64_t first, HardPairSink& sink, DropCounts& drops) {
   const std::int64_t k = context.options.k;
   const std::int64_t step = band_rows_for(k);
-  std::vector<Scorer> scorers(static_cast<std::size_t>(context.team.size()),
-                              Scorer(context.corpus));
-  for (std::int64_t begin = 0; begin < pools.size(); begin += step) {
-    const std::int64_t rows = std::min(step, pools.size() - begin);
+  const auto all = static_cast<std::int64_t>(slots.size());
+  std::mutex mutex;
+  for (std::int64_t begin = 0; begin < all; begin += step) {
+    const std::int64_t rows = std::min(step, all - begin);
     HardPairBand band = make_band(first + begin, rows, k);
-    context.team.for_blocks(
-        rows, kFinishGrain, [&](std::int64_t row, std::int64_t end, int worker) {
-          for (; row < end && !context.team.stopped(); ++row) {
-            pools.finish(begin + row, scorers[static_cast<std::size_t>(worker)], band, row);
-          }
-        });
+    context.team.for_blocks(rows, kFinishGrain, [&](std::int64_t row, std::int64_t end, int) {
+      DropCounts counts;
+      for (; row < end && !context.team.stopped(); ++row) {
+        const std::int64_t slot = slots[static_cast<std::size_t>(begin + row)];
+        if (slot >= 0) pools.finish(slot, band, row, counts);
+      }
+      const std::lock_guard lock(mutex);
+      drops.add(counts);
+    });
     sink.write(band);
   }
 }
@@ -61,33 +129,49 @@ void write_pools(const Context& context, Pools& pools, std::int64_t first, HardP
 HardPairBand exact_pools(const Context& context, const std::vector<std::int64_t>& targets) {
   const Corpus& corpus = context.corpus;
   const auto total = static_cast<std::int64_t>(targets.size());
-  const std::int64_t k = context.options.k;
-  const BandSize size =
-      band_size(context.filter, total, corpus.size(), k, context.memory, context.team.size());
+  HardPairBand result = make_band(0, total, context.options.k);
+  Collect collect(result);
+  DropCounts unused;
+  if (!filters_pay(corpus, total)) {
+    const std::vector<std::uint32_t> rows(targets.begin(), targets.end());
+    Pools pools(corpus, rows, context.options.k, context.options.skip, context.groups);
+    context.team.for_blocks(total, 1, [&](std::int64_t slot, std::int64_t, int) {
+      Scorer scorer(corpus);
+      for (std::int64_t row = 0; row < corpus.size() && !context.team.stopped(); ++row) {
+        if (row != targets[static_cast<std::size_t>(slot)]) pools.meet(slot, row, -1, scorer);
+      }
+      context.team.add_work(corpus.size());
+    });
+    std::vector<std::int64_t> slots(targets.size());
+    for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = static_cast<std::int64_t>(i);
+    write_pools(context, pools, slots, 0, collect, unused);
+    return result;
+  }
 
-  HardPairBand result = make_band(0, total, k);
-  struct Copy final : HardPairSink {
-    explicit Copy(HardPairBand& into) : result(into) {}
-    void write(const HardPairBand& band) override {
-      std::copy(band.ids.begin(), band.ids.end(), result.ids.begin() + band.first * band.k);
-      std::copy(band.scores.begin(), band.scores.end(),
-                result.scores.begin() + band.first * band.k);
-      std::copy(band.counts.begin(), band.counts.end(), result.counts.begin() + band.first);
-    }
-    HardPairBand& result;
-  } copy(result);
-
+  const Filters& filters = context.filters();
+  SweepJob job;
+  for (std::size_t place = 0; place < filters.order().rows.size(); ++place) {
+    job.others.push_back(static_cast<std::uint32_t>(place));
+  }
+  const BandSize size = band_size(total, context.options, corpus.size(), filters.memory_left());
   for (std::int64_t first = 0; first < total; first += size.targets) {
     const std::int64_t last = std::min(total, first + size.targets);
-    const std::vector<std::uint32_t> ids(targets.begin() + first, targets.begin() + last);
-    ScanJob job;
-    job.targets = {ids.data(), 0, last - first};
-    job.columns = {nullptr, 0, corpus.size()};
-    job.self.assign(targets.begin() + first, targets.begin() + last);
-    job.block_rows = size.block_rows;
-    Pools pools(corpus, job.targets, k, corpus.size(), score_error(context.filter));
-    scan(corpus, context.filter, job, pools, context.team);
-    write_pools(context, pools, first, copy);
+    const std::vector<std::uint32_t> rows(targets.begin() + first, targets.begin() + last);
+    job.targets = filters.places_of(rows);
+    std::vector<std::uint32_t> found;
+    for (const std::uint32_t place : job.targets) found.push_back(filters.order().rows[place]);
+    Pools pools(corpus, found, context.options.k, context.options.skip, context.groups);
+    filters.sweep().seed(job, context.kept(), pools, context.team);
+    filters.sweep().run(job, pools, context.team);
+
+    // A target may be asked for twice.
+    std::vector<std::int64_t> slot_of(static_cast<std::size_t>(corpus.size()), -1);
+    for (std::size_t slot = 0; slot < found.size(); ++slot) {
+      slot_of[found[slot]] = static_cast<std::int64_t>(slot);
+    }
+    std::vector<std::int64_t> slots;
+    for (const std::uint32_t row : rows) slots.push_back(slot_of[row]);
+    write_pools(context, pools, slots, first, collect, unused);
   }
   return result;
 }

@@ -2,25 +2,50 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "filter.h"
+#include "codes.h"
+#include "filter_plan.h"
 #include "helip/hard_pairs.h"
 #include "helip/mine.h"
+#include "pools.h"
 #include "recall.h"
-#include "scan.h"
+#include "row_order.h"
 #include "scorer.h"
+#include "sweep.h"
 #include "team.h"
 
 namespace helip::mining {
 
-struct Context {
+class Filters;
+
+// A mining job; one thread at a time.
+class Context {
+ public:
+  // `scratch`: folder for what does not fit into `memory` bytes. `groups`: of near duplicates, see
+  // Pools; nullptr: none.
+  Context(const Corpus& corpus, const MineOptions& options, std::int64_t memory,
+          std::filesystem::path scratch, const std::uint32_t* groups, Team& team);
+  ~Context();
+
   const Corpus& corpus;
-  const Filter& filter;
   const MineOptions& options;  // validated, resolved: candidates is never 0 for method sample
-  std::int64_t memory;         // bytes for buffers
+  const std::int64_t memory;
+  const std::filesystem::path scratch;
+  const std::uint32_t* const groups;
   Team& team;
+
+  // Pairs that a target's pool keeps.
+  std::int64_t kept() const noexcept { return options.k + options.skip; }
+  // Made when first asked for, once.
+  const Filters& filters() const;
+  bool has_filters() const noexcept { return filters_ != nullptr; }
+
+ private:
+  mutable std::unique_ptr<Filters> filters_;
 };
 
 // What a method measured besides the table.
@@ -37,23 +62,59 @@ Report mine_exact(const Context& context, HardPairSink& sink);
 Report mine_sample(const Context& context, HardPairSink& sink);
 Report mine_hnsw(const Context& context, HardPairSink& sink);
 
-// How many targets' buffers fit, and how many targets are packed at a time. A budget that is too
-// small for anything gets the least that works.
+// Below this number of rows every pair is scored; so is it for few targets.
+inline constexpr std::int64_t kLeastRowsToFilter = 256;
+inline constexpr std::int64_t kLeastTargetsToFilter = 64;
+// Above, products of codes could leave 32 bits.
+inline constexpr std::int64_t kMostDimensionsToFilter = 65536;
+bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
+
+// A corpus made ready for sweeps.
+class Filters {
+ public:
+  Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
+          const std::filesystem::path& scratch, Team& team);
+
+  const FilterPlan& plan() const noexcept { return plan_; }
+  const RowOrder& order() const noexcept { return order_; }
+  const Sweep& sweep() const noexcept { return sweep_; }
+  // Places of the codes of these rows, ascending; zero rows have none.
+  std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
+  std::int64_t memory_left() const noexcept { return memory_left_; }
+
+ private:
+  FilterPlan plan_;
+  RowOrder order_;
+  std::int64_t memory_left_;
+  std::unique_ptr<Codes> codes_;
+  Sweep sweep_;
+};
+
+// How many targets' pools fit into `memory`. One that is too small for anything gets the least
+// that works.
 struct BandSize {
   std::int64_t targets;
-  std::int64_t block_rows;
   std::int64_t bands;
-  std::int64_t bytes;
 };
-BandSize band_size(const Filter& filter, std::int64_t targets, std::int64_t candidates,
-                   std::int64_t k, std::int64_t memory, int threads) noexcept;
+BandSize band_size(std::int64_t targets, const MineOptions& options, std::int64_t rows,
+                   std::int64_t memory) noexcept;
+
+// Where the codes of all rows go, and what is then left of the memory.
+struct MemoryUse {
+  bool codes_on_disk;
+  std::int64_t codes;  // bytes
+  std::int64_t left;   // for pools
+};
+MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept;
 
 // A band of empty pools.
 HardPairBand make_band(std::int64_t first, std::int64_t rows, std::int64_t k);
 // Rows of a band that is handed to a sink: few enough to be small beside the buffers.
 std::int64_t band_rows_for(std::int64_t k) noexcept;
-// Finishes every pool and writes it; the first pool is row `first` of the table.
-void write_pools(const Context& context, Pools& pools, std::int64_t first, HardPairSink& sink);
+// Finishes pools and writes them: row first + i of the table is target slots[i] of `pools`, or has
+// no pairs where that is -1.
+void write_pools(const Context& context, Pools& pools, const std::vector<std::int64_t>& slots,
+                 std::int64_t first, HardPairSink& sink, DropCounts& drops);
 
 // Exact pools of a list of targets against the whole corpus, in the order of the list. Adds
 // targets.size() * corpus.size() to the team's work.

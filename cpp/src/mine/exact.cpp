@@ -6,37 +6,75 @@
 namespace helip::mining {
 namespace {
 
-// Bands of targets against every row, symmetric within the band.
-ScanJob band_job(std::int64_t first, std::int64_t last, std::int64_t rows, const BandSize& size) {
-  ScanJob job;
-  job.targets = {nullptr, first, last - first};
-  job.columns = {nullptr, 0, rows};
-  job.mirror = first;
-  job.block_rows = size.block_rows;
-  return job;
+// Every pair is scored: what filters would cost more than they save.
+void score_all(const Context& context, Pools& pools, std::int64_t first, std::int64_t last) {
+  const std::int64_t rows = context.corpus.size();
+  context.team.for_blocks(last - first, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    Scorer scorer(context.corpus);
+    for (std::int64_t slot = begin; slot < end && !context.team.stopped(); ++slot) {
+      const std::int64_t target = first + slot;
+      for (std::int64_t row = 0; row < rows; ++row) {
+        // Pairs within the band are met once.
+        const bool mirrored = row >= first && row < last;
+        if (row == target || (mirrored && row < target)) continue;
+        pools.meet(slot, row, mirrored ? row - first : -1, scorer);
+      }
+    }
+    context.team.add_work((end - begin) * rows);
+  });
 }
 
 }  // namespace
 
 Report mine_exact(const Context& context, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
+  const MineOptions& options = context.options;
   const std::int64_t rows = corpus.size();
-  const BandSize size =
-      band_size(context.filter, rows, rows, context.options.k, context.memory, context.team.size());
-  std::int64_t work = 0;
-  for (std::int64_t first = 0; first < rows; first += size.targets) {
-    work += band_job(first, std::min(rows, first + size.targets), rows, size).work();
-  }
-  context.team.begin_stage("mine", rows, work);
-
   Report report;
+
+  if (!filters_pay(corpus, rows)) {
+    const BandSize size = band_size(rows, options, rows, context.memory);
+    context.team.begin_stage("mine", rows, rows * rows);
+    for (std::int64_t first = 0; first < rows; first += size.targets) {
+      const std::int64_t last = std::min(rows, first + size.targets);
+      std::vector<std::uint32_t> targets(static_cast<std::size_t>(last - first));
+      std::iota(targets.begin(), targets.end(), static_cast<std::uint32_t>(first));
+      Pools pools(corpus, std::move(targets), options.k, options.skip, context.groups);
+      score_all(context, pools, first, last);
+      std::vector<std::int64_t> slots(static_cast<std::size_t>(last - first));
+      std::iota(slots.begin(), slots.end(), 0);
+      write_pools(context, pools, slots, first, sink, report.drops);
+    }
+    context.team.end_stage();
+    return report;
+  }
+
+  const Filters& filters = context.filters();
+  const std::vector<std::uint32_t>& order = filters.order().rows;
+  const BandSize size = band_size(rows, options, rows, filters.memory_left());
+  const auto places = static_cast<std::int64_t>(order.size());
+  context.team.begin_stage("mine", rows,
+                           size.bands == 1 ? places * (places + 1) / 2 : rows * places);
   for (std::int64_t first = 0; first < rows; first += size.targets) {
-    ScanJob job = band_job(first, std::min(rows, first + size.targets), rows, size);
-    job.self.resize(static_cast<std::size_t>(job.targets.size));
-    std::iota(job.self.begin(), job.self.end(), first);
-    Pools pools(corpus, job.targets, context.options.k, rows, score_error(context.filter));
-    report.drops.add(scan(corpus, context.filter, job, pools, context.team), 1);
-    write_pools(context, pools, first, sink);
+    const std::int64_t last = std::min(rows, first + size.targets);
+    SweepJob job;
+    job.mutual = true;
+    std::vector<std::uint32_t> targets;
+    std::vector<std::int64_t> slots(static_cast<std::size_t>(last - first), -1);
+    for (std::size_t place = 0; place < order.size(); ++place) {
+      const std::int64_t row = order[place];
+      if (row < first || row >= last) {
+        job.others.push_back(static_cast<std::uint32_t>(place));
+        continue;
+      }
+      slots[static_cast<std::size_t>(row - first)] = static_cast<std::int64_t>(targets.size());
+      job.targets.push_back(static_cast<std::uint32_t>(place));
+      targets.push_back(order[place]);
+    }
+    Pools pools(corpus, std::move(targets), options.k, options.skip, context.groups);
+    filters.sweep().seed(job, context.kept(), pools, context.team);
+    filters.sweep().run(job, pools, context.team);
+    write_pools(context, pools, slots, first, sink, report.drops);
   }
   context.team.end_stage();
   return report;

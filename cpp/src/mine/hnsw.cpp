@@ -91,19 +91,23 @@ class GraphMiner {
   // Pools of targets id(0) .. id(band rows - 1).
   template <typename Id>
   void search(HardPairBand& band, const Id& id, DropCounts& drops) {
+    const auto count = static_cast<std::int64_t>(band.counts.size());
+    std::vector<std::uint32_t> targets;
+    for (std::int64_t i = 0; i < count; ++i) targets.push_back(static_cast<std::uint32_t>(id(i)));
+    const MineOptions& options = context_.options;
+    Pools pools(corpus_, targets, options.k, options.skip, context_.groups);
     std::mutex mutex;
-    context_.team.for_blocks(static_cast<std::int64_t>(band.counts.size()), 16,
-                             [&](std::int64_t row, std::int64_t end, int) {
-                               Searcher searcher(*this);
-                               DropCounts counts;
-                               for (std::int64_t i = row; i < end && !context_.team.stopped();
-                                    ++i) {
-                                 searcher.search(id(i), band, i, counts);
-                               }
-                               context_.team.add_work(end - row);
-                               const std::lock_guard lock(mutex);
-                               drops.add(counts, 1);
-                             });
+    context_.team.for_blocks(count, 16, [&](std::int64_t row, std::int64_t end, int) {
+      Searcher searcher(*this, pools);
+      DropCounts counts;
+      for (std::int64_t i = row; i < end && !context_.team.stopped(); ++i) {
+        searcher.search(id(i), i);
+        pools.finish(i, band, i, counts);
+      }
+      context_.team.add_work(end - row);
+      const std::lock_guard lock(mutex);
+      drops.add(counts);
+    });
   }
 
  private:
@@ -128,8 +132,7 @@ class GraphMiner {
 
   class PointReader {
    public:
-    explicit PointReader(const Corpus& corpus)
-        : corpus_(corpus), image_(corpus.image_dimensions()), text_(corpus.text_dimensions()) {}
+    explicit PointReader(const Corpus& corpus) : corpus_(corpus) {}
     void read(std::int64_t row, float* point) {
       if (corpus_.image() != nullptr) corpus_.image()->unit(row, point, image_);
       if (corpus_.text() != nullptr) {
@@ -145,34 +148,32 @@ class GraphMiner {
 
   class Searcher {
    public:
-    explicit Searcher(const GraphMiner& miner)
+    Searcher(const GraphMiner& miner, Pools& pools)
         : miner_(miner),
+          pools_(pools),
           reader_(miner.corpus_),
           scorer_(miner.corpus_),
           point_(miner.space_.dimensions()) {}
 
-    void search(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts) {
+    // Target `slot` of the pools, row `target`, meets what its search finds.
+    void search(std::int64_t target, std::int64_t slot) {
       if (miner_.corpus_.is_zero(target)) return;
       reader_.read(target, point_.data());
-      scorer_.set_target(target);
-      pool_.clear();
       for (const auto& graph : miner_.graphs_) {
         auto found = graph->searchKnn(point_.data(), static_cast<std::size_t>(miner_.ef_));
         for (; !found.empty(); found.pop()) {
           const auto id = static_cast<std::int64_t>(found.top().second);
-          if (id == target) continue;
-          if (const auto score = scorer_.score(id, &counts)) pool_.push_back({*score, id});
+          if (id != target) pools_.meet(slot, id, -1, scorer_);
         }
       }
-      write_pool(pool_, band, row);
     }
 
    private:
     const GraphMiner& miner_;
+    Pools& pools_;
     PointReader reader_;
     Scorer scorer_;
     std::vector<float> point_;
-    std::vector<Scored> pool_;
   };
 
   const Context& context_;

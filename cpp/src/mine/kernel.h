@@ -1,8 +1,8 @@
 // Inner loops, one build for each instruction set, chosen when mining starts.
 //
-// The float32 similarities of a tile are accumulated one depth after the other with fused
-// multiply-add, so avx512, avx2 and aarch64 builds give the same bits; the float64 and hnsw dot
-// products use fixed lanes without fusing and give the same bits everywhere.
+// Float64 dot products use fixed lanes and give the same bits everywhere. Products of codes are
+// exact integers. Float32 products may differ in the last bits between kernels: they only steer
+// the filters, whose bounds allow for it.
 #pragma once
 
 #include <cstdint>
@@ -11,66 +11,82 @@
 
 namespace helip::mining {
 
-inline constexpr int kTileRows = 12;     // targets of a micro-tile
-inline constexpr int kTileColumns = 32;  // candidates of a micro-tile: bits of a mask
+inline constexpr int kTileRows = 12;     // rows of a micro-tile
+inline constexpr int kTileColumns = 32;  // columns of a micro-tile: bits of a mask
 
-// Float32 limits that a similarity or a score is held against. "certain" limits are widened by
-// the error bound of the similarities, so that what they drop is dropped by float64 as well.
-struct ScreenLimits {
-  float image_max, text_max;          // above: counted as a near duplicate
-  float image_certain, text_certain;  // above: a near duplicate whatever the rounding
-  float image_doubt, text_doubt;      // from here on float64 has to decide
-  float image_floor, text_floor;      // below: negative whatever the rounding
-  float min_score;                    // at or below: counted as too small
-  bool signed_products;
+// Codes are grouped in fours, what one 32-bit lane multiplies at a time, and in chunks, after
+// which narrow accumulators are widened.
+inline constexpr std::int64_t kCodeGroup = 4;
+inline constexpr std::int64_t kCodeChunk = 256;
+// Codes that gather_products() reads are padded with zeros to a multiple of this.
+inline constexpr std::int64_t kCodeAlign = 64;
+
+// Bytes of a panel of kTileRows or kTileColumns vectors of `depth` codes, a multiple of kCodeGroup.
+// Row panel: [depth / 4][kTileRows][4] unsigned codes. Column panel: for each chunk a line of
+// kTileColumns 32-bit corrections, then [chunk / 4][kTileColumns][4] signed codes.
+constexpr std::int64_t row_panel_bytes(std::int64_t depth) { return depth * kTileRows; }
+constexpr std::int64_t column_panel_bytes(std::int64_t depth) {
+  return (depth + (depth + kCodeChunk - 1) / kCodeChunk * 4) * kTileColumns;
+}
+
+// What the tile products of a kernel can hold.
+struct CodeLimits {
+  int largest;        // |code| <= largest
+  double chunk_norm;  // Euclidean norm of the codes of a chunk; 0: not limited
+  int gather_offset;  // gather_products() gives the product plus this, times the column's sum
 };
 
-// Ordered pairs that were scored, and the first filter that dropped them.
-struct DropCounts {
-  std::int64_t scored = 0;
-  std::int64_t image_duplicate = 0;
-  std::int64_t text_duplicate = 0;
-  std::int64_t nonpositive = 0;
-  std::int64_t below_min_score = 0;
-
-  void add(const DropCounts& other, std::int64_t weight) {
-    scored += weight * other.scored;
-    image_duplicate += weight * other.image_duplicate;
-    text_duplicate += weight * other.text_duplicate;
-    nonpositive += weight * other.nonpositive;
-    below_min_score += weight * other.below_min_score;
-  }
-};
-
-// One target against kTileColumns candidates.
-struct ScreenRow {
-  const float* image;             // [kTileColumns] similarities
-  const float* text;              // [kTileColumns]
-  const float* column_threshold;  // [kTileColumns] of the candidates seen as targets
-  float row_threshold;
-  std::uint32_t valid;  // columns that exist and are to be scored
-};
-
-struct ScreenHits {
-  std::uint32_t row;     // score >= row_threshold
-  std::uint32_t column;  // score >= column_threshold
-  std::uint32_t doubt;   // among those: float64 decides whether it is a duplicate
+// Products of one tile of codes, and what they are held against.
+struct Sieve {
+  struct Side {
+    const float* offset;  // each of these [kTileRows] or [kTileColumns]
+    const float* tail;
+    const float* limit;
+  };
+  const std::int32_t* products;  // [kTileRows * kTileColumns]
+  Side rows, columns;
+  bool absolute;  // the absolute value of product and offsets counts
 };
 
 struct Kernel {
   const char* name;
-  // tile[r * kTileColumns + c] =
-  //     sum over k of rows[k * kTileRows + r] * columns[k * kTileColumns + c];
-  // `columns` and `tile` are 64-byte aligned.
-  void (*similarities)(const float* rows, const float* columns, std::int64_t depth, float* tile);
-  // Writes score[kTileColumns], adds to `counts`.
-  ScreenHits (*screen)(const ScreenRow& row, const ScreenLimits& limits, float* score,
-                       DropCounts& counts);
-  double (*dot_float)(const double* a, const float* b, std::int64_t n);
+  CodeLimits limits;
+
+  // tile[r * kTileColumns + c] = sum over k of row r's code k * column c's code k. The panels come
+  // from pack_row_codes() and pack_column_codes(); all are 64-byte aligned.
+  void (*code_products)(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
+                        std::int32_t* tile);
+  void (*pack_row_codes)(const std::int8_t* const* codes, std::int64_t depth, std::uint8_t* panel);
+  void (*pack_column_codes)(const std::int8_t* const* codes, std::int64_t depth,
+                            std::int8_t* panel);
+  // Bit c of hits[r]: product + offsets + product of the tails reaches the lower of both limits.
+  void (*sieve)(const Sieve& sieve, std::uint32_t* hits);
+  // out[i] = sum over k of row[k] * columns[i][k], see gather_offset; `depth` a multiple of
+  // kCodeAlign, everything 64-byte aligned.
+  void (*gather_products)(const std::int8_t* row, const std::int8_t* const* columns,
+                          std::int64_t count, std::int64_t depth, std::int32_t* out);
+
+  // codes[i] = x[i] / scale, rounded, within ±largest. Returns |x − scale · codes|², sums in
+  // float32.
+  float (*round_codes)(const float* x, std::int64_t n, float scale, int largest,
+                       std::int8_t* codes);
+  // |x − scale · codes|² for codes that were changed since.
+  float (*missed)(const float* x, std::int64_t n, float scale, const std::int8_t* codes);
+  std::int32_t (*sum_codes)(const std::int8_t* codes, std::int64_t n);
+  float (*largest)(const float* x, std::int64_t n);         // of the absolute values
+  float (*squared_length)(const float* x, std::int64_t n);  // summed in float32, in 32 lanes
+  // An orthonormal transform (Walsh-Hadamard after signs) of each 64 values n / 64 apart, in place;
+  // n a multiple of 64.
+  void (*spread)(float* x, std::int64_t n);
+
+  // tile[r * kTileColumns + c] = sum over k of rows[k * kTileRows + r] * columns[k * kTileColumns
+  // + c], one k after the other; `columns` and `tile` are 64-byte aligned.
+  void (*products)(const float* rows, const float* columns, std::int64_t depth, float* tile);
+  double (*dot_float)(const float* a, const float* b, std::int64_t n);   // in float64
+  double (*dot_mixed)(const double* a, const float* b, std::int64_t n);  // a: widened float32
   double (*dot_double)(const double* a, const double* b, std::int64_t n);
   // Float32 dot product in a fixed order, for distances of a graph.
   float (*dot_short)(const float* a, const float* b, std::int64_t n);
-  void (*widen)(const float* in, std::int64_t n, double* out);
   // out[i] = float(in[i] * factor), the product in float64.
   void (*scale)(const float* in, std::int64_t n, double factor, float* out);
   // out[k * lanes + r] = in[r * n + k]; `lanes` is kTileRows or kTileColumns.
@@ -78,6 +94,7 @@ struct Kernel {
 };
 
 // nullptr where the build or the processor lacks the instructions.
+const Kernel* kernel_avx512vnni();
 const Kernel* kernel_avx512();
 const Kernel* kernel_avx2();
 const Kernel* kernel_portable();

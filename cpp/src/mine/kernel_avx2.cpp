@@ -1,4 +1,4 @@
-// Compiled with -mavx2 -mfma -mpopcnt.
+// Compiled with -mavx2 -mfma.
 #include "kernel.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -14,22 +14,25 @@ struct Vector {
   static constexpr int kSize = 8;
   __m256 v;
   static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Vector load_integers(const std::int32_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
   static Vector broadcast(float x) { return {_mm256_set1_ps(x)}; }
-  static Vector max(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
-  void store(float* p) const { _mm256_storeu_ps(p, v); }
-  Vector operator*(Vector b) const { return {_mm256_mul_ps(v, b.v)}; }
-  std::uint32_t above(Vector b) const { return bits(_mm256_cmp_ps(v, b.v, _CMP_GT_OQ)); }
-  std::uint32_t below(Vector b) const { return bits(_mm256_cmp_ps(v, b.v, _CMP_LT_OQ)); }
-  std::uint32_t at_least(Vector b) const { return bits(_mm256_cmp_ps(v, b.v, _CMP_GE_OQ)); }
-  static std::uint32_t bits(__m256 mask) {
-    return static_cast<std::uint32_t>(_mm256_movemask_ps(mask));
+  Vector operator+(Vector b) const { return {_mm256_add_ps(v, b.v)}; }
+  static Vector absolute(Vector a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0F), a.v)}; }
+  static Vector min(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
+  static Vector multiply_add(Vector a, Vector b, Vector c) {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+  }
+  static std::uint32_t reaches(Vector a, Vector b) {
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)));
   }
 };
 
 // 12 accumulators, two column vectors and two broadcasts: all 16 registers.
 constexpr int kPartRows = 6;
 
-void similarities_part(const float* rows, const float* columns, std::int64_t depth, float* tile) {
+void products_part(const float* rows, const float* columns, std::int64_t depth, float* tile) {
   __m256 sum[kPartRows][2];
 #pragma GCC unroll 6
   for (int r = 0; r < kPartRows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
@@ -52,22 +55,164 @@ void similarities_part(const float* rows, const float* columns, std::int64_t dep
   }
 }
 
-void similarities(const float* rows, const float* columns, std::int64_t depth, float* tile) {
+void products(const float* rows, const float* columns, std::int64_t depth, float* tile) {
   for (int c = 0; c < kTileColumns; c += 16) {
     for (int r = 0; r < kTileRows; r += kPartRows) {
-      similarities_part(rows + r, columns + c, depth, tile + r * kTileColumns + c);
+      products_part(rows + r, columns + c, depth, tile + r * kTileColumns + c);
     }
   }
 }
 
-constexpr Kernel kKernel = {"avx2",    similarities, screen<Vector>, dot_float, dot_double,
-                            dot_short, widen,        scale,          interleave};
+double dot_float_fused(const float* a, const float* b, std::int64_t n) {
+  __m256d sum[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) sum[i] = _mm256_setzero_pd();
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      sum[i] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + k + 4 * i)),
+                               _mm256_cvtps_pd(_mm_loadu_ps(b + k + 4 * i)), sum[i]);
+    }
+  }
+  Double8 lanes;
+  alignas(32) double parts[8];
+  _mm256_store_pd(parts,
+                  _mm256_add_pd(_mm256_add_pd(sum[0], sum[2]), _mm256_add_pd(sum[4], sum[6])));
+  _mm256_store_pd(parts + 4,
+                  _mm256_add_pd(_mm256_add_pd(sum[1], sum[3]), _mm256_add_pd(sum[5], sum[7])));
+  __builtin_memcpy(&lanes, parts, sizeof lanes);
+  double total = add_lanes(lanes);
+  for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+  return total;
+}
+
+double dot_mixed_fused(const double* a, const float* b, std::int64_t n) {
+  __m256d sum[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) sum[i] = _mm256_setzero_pd();
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      sum[i] = _mm256_fmadd_pd(_mm256_loadu_pd(a + k + 4 * i),
+                               _mm256_cvtps_pd(_mm_loadu_ps(b + k + 4 * i)), sum[i]);
+    }
+  }
+  Double8 lanes;
+  alignas(32) double parts[8];
+  _mm256_store_pd(parts,
+                  _mm256_add_pd(_mm256_add_pd(sum[0], sum[2]), _mm256_add_pd(sum[4], sum[6])));
+  _mm256_store_pd(parts + 4,
+                  _mm256_add_pd(_mm256_add_pd(sum[1], sum[3]), _mm256_add_pd(sum[5], sum[7])));
+  __builtin_memcpy(&lanes, parts, sizeof lanes);
+  double total = add_lanes(lanes);
+  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
+  return total;
+}
+
+// Pairs of products are added in 16 bits without saturation: 2 · 180 · 90 < 2^15.
+constexpr int kOffset = 90;
+constexpr int kCodePartRows = 3;  // 12 accumulators, a broadcast and a product: 14 registers
+
+void code_products_part(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
+                        std::int32_t* tile) {
+  bool first = true;
+  while (depth > 0) {
+    const std::int64_t chunk = depth < kCodeChunk ? depth : kCodeChunk;
+    const auto* corrections = reinterpret_cast<const __m256i*>(columns);
+    __m256i sum[kCodePartRows][4];
+#pragma GCC unroll 3
+    for (int r = 0; r < kCodePartRows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; ++c) sum[r][c] = _mm256_load_si256(corrections + c);
+    }
+    columns += kTileColumns * 4;
+    for (std::int64_t k = 0; k < chunk; k += kCodeGroup) {
+      const auto* codes = reinterpret_cast<const __m256i*>(columns);
+#pragma GCC unroll 3
+      for (int r = 0; r < kCodePartRows; ++r) {
+        std::int32_t four;
+        __builtin_memcpy(&four, rows + r * kCodeGroup, 4);
+        const __m256i row = _mm256_set1_epi32(four);
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; ++c) {
+          sum[r][c] =
+              _mm256_add_epi16(sum[r][c], _mm256_maddubs_epi16(row, _mm256_load_si256(codes + c)));
+        }
+      }
+      rows += kTileRows * kCodeGroup;
+      columns += kTileColumns * kCodeGroup;
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < kCodePartRows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; ++c) {
+        auto* out = reinterpret_cast<__m256i*>(tile + r * kTileColumns) + c;
+        __m256i wide = _mm256_madd_epi16(sum[r][c], _mm256_set1_epi16(1));
+        if (!first) wide = _mm256_add_epi32(wide, _mm256_load_si256(out));
+        _mm256_store_si256(out, wide);
+      }
+    }
+    first = false;
+    depth -= chunk;
+  }
+}
+
+void gather_products(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                     std::int64_t depth, std::int32_t* out) {
+  const auto wide = [](const std::int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+  };
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int8_t* column = columns[i];
+    __m256i left = _mm256_setzero_si256(), right = left;
+    for (std::int64_t k = 0; k < depth; k += 32) {
+      left = _mm256_add_epi32(left, _mm256_madd_epi16(wide(row + k), wide(column + k)));
+      right = _mm256_add_epi32(right, _mm256_madd_epi16(wide(row + k + 16), wide(column + k + 16)));
+    }
+    left = _mm256_add_epi32(left, right);
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(left), _mm256_extracti128_si256(left, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+    out[i] = _mm_cvtsi128_si32(half);
+  }
+}
+
+void code_products(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
+                   std::int32_t* tile) {
+  for (int r = 0; r < kTileRows; r += kCodePartRows) {
+    code_products_part(rows + r * kCodeGroup, columns, depth, tile + r * kTileColumns);
+  }
+}
+
+constexpr Kernel kKernel = {
+    "avx2",
+    {kOffset, 181.0, 0},
+    code_products,
+    pack_row_codes<kOffset>,
+    pack_column_codes<kOffset, true>,
+    sieve<Vector>,
+    gather_products,
+    round_codes,
+    missed,
+    sum_codes,
+    largest,
+    squared_length,
+    spread,
+    products,
+    dot_float_fused,
+    dot_mixed_fused,
+    dot_double,
+    dot_short,
+    scale,
+    interleave,
+};
 
 }  // namespace
 
 const Kernel* kernel_avx2() {
-  const bool usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("popcnt");
+  const bool usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return usable ? &kKernel : nullptr;
 }
 

@@ -1,65 +1,115 @@
-// Compiled with -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mpopcnt.
+// Compiled with -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma: processors with AVX-512
+// but without its instructions for codes (VNNI). Their 16-bit products work as in kernel_avx2.cpp.
 #include "kernel.h"
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BW__)
 
 #include <immintrin.h>
 
-#include "kernel_loops.h"
+#include "kernel_avx512_float.h"
 
 namespace helip::mining {
 namespace {
 
-struct Vector {
-  static constexpr int kSize = 16;
-  __m512 v;
-  static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static Vector broadcast(float x) { return {_mm512_set1_ps(x)}; }
-  static Vector max(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
-  void store(float* p) const { _mm512_storeu_ps(p, v); }
-  Vector operator*(Vector b) const { return {_mm512_mul_ps(v, b.v)}; }
-  std::uint32_t above(Vector b) const { return _mm512_cmp_ps_mask(v, b.v, _CMP_GT_OQ); }
-  std::uint32_t below(Vector b) const { return _mm512_cmp_ps_mask(v, b.v, _CMP_LT_OQ); }
-  std::uint32_t at_least(Vector b) const { return _mm512_cmp_ps_mask(v, b.v, _CMP_GE_OQ); }
-};
+// Pairs of products are added in 16 bits without saturation: 2 · 180 · 90 < 2^15.
+constexpr int kOffset = 90;
 
-// 24 accumulators, two columns vectors and one broadcast: 27 of 32 registers.
-void similarities(const float* rows, const float* columns, std::int64_t depth, float* tile) {
-  __m512 sum[kTileRows][2];
-#pragma GCC unroll 12
-  for (int r = 0; r < kTileRows; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  for (std::int64_t k = 0; k < depth; ++k) {
-    const __m512 left = _mm512_load_ps(columns);
-    const __m512 right = _mm512_load_ps(columns + 16);
-    _mm_prefetch(reinterpret_cast<const char*>(columns + 16 * kTileColumns), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(columns + 16 * kTileColumns + 16), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(rows + 16 * kTileRows), _MM_HINT_T0);
+// 24 accumulators, two column vectors, a broadcast and a product: 28 of 32 registers.
+void code_products(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
+                   std::int32_t* tile) {
+  bool first = true;
+  while (depth > 0) {
+    const std::int64_t chunk = depth < kCodeChunk ? depth : kCodeChunk;
+    __m512i sum[kTileRows][2];
 #pragma GCC unroll 12
     for (int r = 0; r < kTileRows; ++r) {
-      const __m512 value = _mm512_set1_ps(rows[r]);
-      sum[r][0] = _mm512_fmadd_ps(value, left, sum[r][0]);
-      sum[r][1] = _mm512_fmadd_ps(value, right, sum[r][1]);
+      sum[r][0] = _mm512_load_si512(columns);
+      sum[r][1] = _mm512_load_si512(columns + 64);
     }
-    rows += kTileRows;
-    columns += kTileColumns;
-  }
+    columns += kTileColumns * 4;
+    for (std::int64_t k = 0; k < chunk; k += kCodeGroup) {
+      const __m512i left = _mm512_load_si512(columns);
+      const __m512i right = _mm512_load_si512(columns + 64);
 #pragma GCC unroll 12
-  for (int r = 0; r < kTileRows; ++r) {
-    _mm512_store_ps(tile + r * kTileColumns, sum[r][0]);
-    _mm512_store_ps(tile + r * kTileColumns + 16, sum[r][1]);
+      for (int r = 0; r < kTileRows; ++r) {
+        std::int32_t four;
+        __builtin_memcpy(&four, rows + r * kCodeGroup, 4);
+        const __m512i row = _mm512_set1_epi32(four);
+        sum[r][0] = _mm512_add_epi16(sum[r][0], _mm512_maddubs_epi16(row, left));
+        sum[r][1] = _mm512_add_epi16(sum[r][1], _mm512_maddubs_epi16(row, right));
+      }
+      rows += kTileRows * kCodeGroup;
+      columns += kTileColumns * kCodeGroup;
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 2
+      for (int c = 0; c < 2; ++c) {
+        std::int32_t* out = tile + r * kTileColumns + c * 16;
+        __m512i wide = _mm512_madd_epi16(sum[r][c], _mm512_set1_epi16(1));
+        if (!first) wide = _mm512_add_epi32(wide, _mm512_load_si512(out));
+        _mm512_store_si512(out, wide);
+      }
+    }
+    first = false;
+    depth -= chunk;
   }
 }
 
-constexpr Kernel kKernel = {"avx512",  similarities, screen<Vector>, dot_float, dot_double,
-                            dot_short, widen,        scale,          interleave};
+void gather_products(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                     std::int64_t depth, std::int32_t* out) {
+  const auto wide = [](const std::int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+  };
+  for (std::int64_t i = 0; i < count; i += 4) {
+    const std::int8_t* column[4];
+    for (int j = 0; j < 4; ++j) {
+      column[j] = columns[i + j < count ? i + j : count - 1];
+    }
+    __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                      _mm512_setzero_si512()};
+    for (std::int64_t k = 0; k < depth; k += 32) {
+      const __m512i own = wide(row + k);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        sum[j] = _mm512_add_epi32(sum[j], _mm512_madd_epi16(own, wide(column[j] + k)));
+      }
+    }
+    std::int32_t sums[4];
+    store_sums(sum[0], sum[1], sum[2], sum[3], sums);
+    for (int j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
+constexpr Kernel kKernel = {
+    "avx512",
+    {kOffset, 181.0, 0},
+    code_products,
+    pack_row_codes<kOffset>,
+    pack_column_codes<kOffset, true>,
+    sieve<Vector>,
+    gather_products,
+    round_codes,
+    missed,
+    sum_codes,
+    largest,
+    squared_length,
+    spread,
+    products,
+    dot_float_fused,
+    dot_mixed_fused,
+    dot_double,
+    dot_short,
+    scale,
+    interleave,
+};
 
 }  // namespace
 
 const Kernel* kernel_avx512() {
   const bool usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("popcnt");
+                      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return usable ? &kKernel : nullptr;
 }
 

@@ -9,6 +9,8 @@
 
 // Wide vectors never cross a function that is not inlined, so their calling convention is moot.
 #pragma GCC diagnostic ignored "-Wpsabi"
+// A kernel takes what it needs of these.
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 namespace helip::mining {
 namespace {
@@ -28,26 +30,43 @@ inline V load(const T* p) {
 }
 
 // Element k goes to lane k mod 32; the lanes are added in pairs. Products are rounded before they
-// are added (the sources are compiled with -ffp-contract=off), so every build agrees.
+// are added (the sources are compiled with -ffp-contract=off), so every build agrees. Those of two
+// float32 are exact in float64: there fused multiply-add gives the same bits.
+inline double add_lanes(const Double8& sum) {
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 template <typename V, typename T>
-inline double dot_lanes(const double* a, const T* b, std::int64_t n) {
+inline double dot_lanes(const T* a, const T* b, std::int64_t n) {
   Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
   std::int64_t k = 0;
   for (; k + 32 <= n; k += 32) {
-    sum0 += load<Double8>(a + k) * widened(load<V>(b + k));
-    sum1 += load<Double8>(a + k + 8) * widened(load<V>(b + k + 8));
-    sum2 += load<Double8>(a + k + 16) * widened(load<V>(b + k + 16));
-    sum3 += load<Double8>(a + k + 24) * widened(load<V>(b + k + 24));
+    sum0 += widened(load<V>(a + k)) * widened(load<V>(b + k));
+    sum1 += widened(load<V>(a + k + 8)) * widened(load<V>(b + k + 8));
+    sum2 += widened(load<V>(a + k + 16)) * widened(load<V>(b + k + 16));
+    sum3 += widened(load<V>(a + k + 24)) * widened(load<V>(b + k + 24));
   }
-  sum0 = (sum0 + sum1) + (sum2 + sum3);
-  double total =
-      ((sum0[0] + sum0[1]) + (sum0[2] + sum0[3])) + ((sum0[4] + sum0[5]) + (sum0[6] + sum0[7]));
-  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
+  double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
+  for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
   return total;
 }
 
-double dot_float(const double* a, const float* b, std::int64_t n) {
+double dot_float(const float* a, const float* b, std::int64_t n) {
   return dot_lanes<Float8, float>(a, b, n);
+}
+
+double dot_mixed(const double* a, const float* b, std::int64_t n) {
+  Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+    sum0 += load<Double8>(a + k) * widened(load<Float8>(b + k));
+    sum1 += load<Double8>(a + k + 8) * widened(load<Float8>(b + k + 8));
+    sum2 += load<Double8>(a + k + 16) * widened(load<Float8>(b + k + 16));
+    sum3 += load<Double8>(a + k + 24) * widened(load<Float8>(b + k + 24));
+  }
+  double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
+  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
+  return total;
 }
 
 double dot_double(const double* a, const double* b, std::int64_t n) {
@@ -70,13 +89,102 @@ float dot_short(const float* a, const float* b, std::int64_t n) {
   return total;
 }
 
-void widen(const float* in, std::int64_t n, double* out) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<double>(in[i]);
-}
-
 void scale(const float* in, std::int64_t n, double factor, float* out) {
   for (std::int64_t i = 0; i < n; ++i) {
     out[i] = static_cast<float>(static_cast<double>(in[i]) * factor);
+  }
+}
+
+// Sums in kSums lanes, so that they are vectors to the compiler.
+constexpr int kSums = 32;
+
+inline float add_all(const float (&sums)[kSums]) {
+  float total = 0.0F;
+  for (const float sum : sums) total += sum;
+  return total;
+}
+
+float missed(const float* x, std::int64_t n, float scale, const std::int8_t* codes) {
+  float sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) {
+      const float rest = x[i + lane] - scale * static_cast<float>(codes[i + lane]);
+      sums[lane] += rest * rest;
+    }
+  }
+  float total = add_all(sums);
+  for (; i < n; ++i) {
+    const float rest = x[i] - scale * static_cast<float>(codes[i]);
+    total += rest * rest;
+  }
+  return total;
+}
+
+float round_codes(const float* x, std::int64_t n, float scale, int largest, std::int8_t* codes) {
+  const float factor = 1.0F / scale;
+  const auto limit = static_cast<float>(largest);
+  for (std::int64_t i = 0; i < n; ++i) {
+    float value = x[i] * factor;
+    value = value < limit ? value : limit;
+    value = value > -limit ? value : -limit;
+    codes[i] = static_cast<std::int8_t>(static_cast<int>(value + (value < 0.0F ? -0.5F : 0.5F)));
+  }
+  return missed(x, n, scale, codes);
+}
+
+std::int32_t sum_codes(const std::int8_t* codes, std::int64_t n) {
+  std::int32_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += codes[i];
+  return sum;
+}
+
+float largest(const float* x, std::int64_t n) {
+  float most[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) {
+      const float value = x[i + lane] < 0.0F ? -x[i + lane] : x[i + lane];
+      most[lane] = most[lane] > value ? most[lane] : value;
+    }
+  }
+  float all = 0.0F;
+  for (const float one : most) all = all > one ? all : one;
+  for (; i < n; ++i) {
+    const float value = x[i] < 0.0F ? -x[i] : x[i];
+    all = all > value ? all : value;
+  }
+  return all;
+}
+
+float squared_length(const float* x, std::int64_t n) {
+  float sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) sums[lane] += x[i + lane] * x[i + lane];
+  }
+  float total = add_all(sums);
+  for (; i < n; ++i) total += x[i] * x[i];
+  return total;
+}
+
+void spread(float* x, std::int64_t n) {
+  const std::int64_t step = n / 64;
+  for (int i = 0; i < 64; ++i) {
+    const bool negative = (static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15ULL >> 63) != 0;
+    const float factor = negative ? -0.125F : 0.125F;
+    for (std::int64_t k = 0; k < step; ++k) x[i * step + k] *= factor;
+  }
+  for (int half = 1; half < 64; half *= 2) {
+    for (int i = 0; i < 64; i += 2 * half) {
+      float* low = x + i * step;
+      float* high = low + half * step;
+      for (std::int64_t k = 0; k < half * step; ++k) {
+        const float a = low[k], b = high[k];
+        low[k] = a + b;
+        high[k] = a - b;
+      }
+    }
   }
 }
 
@@ -111,43 +219,78 @@ void interleave(const float* in, std::int64_t n, int lanes, float* out) {
   }
 }
 
-// V is a vector of V::kSize floats: load, broadcast, store, *, max and the comparisons above,
-// below and at_least, which give one bit a lane.
-template <typename V>
-ScreenHits screen(const ScreenRow& row, const ScreenLimits& limits, float* score,
-                  DropCounts& counts) {
-  const V zero = V::broadcast(0.0F);
-  std::uint32_t image_duplicate = 0, text_duplicate = 0, positive = 0, enough = 0;
-  std::uint32_t dropped = 0, doubt = 0, row_hits = 0, column_hits = 0;
-  for (int c = 0; c < kTileColumns; c += V::kSize) {
-    const V image = V::load(row.image + c);
-    const V text = V::load(row.text + c);
-    const V product =
-        limits.signed_products ? image * text : V::max(image, zero) * V::max(text, zero);
-    product.store(score + c);
-    const auto put = [c](std::uint32_t bits) { return bits << c; };
-    image_duplicate |= put(image.above(V::broadcast(limits.image_max)));
-    text_duplicate |= put(text.above(V::broadcast(limits.text_max)));
-    positive |= put(product.above(zero));
-    enough |= put(product.above(V::broadcast(limits.min_score)));
-    dropped |= put(image.above(V::broadcast(limits.image_certain)) |
-                   text.above(V::broadcast(limits.text_certain)) |
-                   image.below(V::broadcast(limits.image_floor)) |
-                   text.below(V::broadcast(limits.text_floor)));
-    doubt |= put(image.at_least(V::broadcast(limits.image_doubt)) |
-                 text.at_least(V::broadcast(limits.text_doubt)));
-    row_hits |= put(product.at_least(V::broadcast(row.row_threshold)));
-    column_hits |= put(product.at_least(V::load(row.column_threshold + c)));
+// Rows are multiplied as unsigned bytes, code + offset, since that is what the instructions take;
+// the corrections of the columns, -offset times the sum of their codes, make up for it.
+template <int kOffset>
+void pack_row_codes(const std::int8_t* const* codes, std::int64_t depth, std::uint8_t* panel) {
+  for (int r = 0; r < kTileRows; ++r) {
+    for (std::int64_t k = 0; k < depth; k += kCodeGroup) {
+      std::uint32_t four;
+      __builtin_memcpy(&four, codes[r] + k, 4);
+      // Added to each byte on its own: the top bits apart, so that nothing is carried over.
+      constexpr std::uint32_t kAdded = 0x01010101U * kOffset;
+      four = ((four & 0x7f7f7f7fU) + (kAdded & 0x7f7f7f7fU)) ^ ((four ^ kAdded) & 0x80808080U);
+      __builtin_memcpy(panel + k * kTileRows + r * kCodeGroup, &four, 4);
+    }
   }
-  const std::uint32_t valid = row.valid;
-  const std::uint32_t unique = valid & ~image_duplicate & ~text_duplicate;
-  counts.scored += __builtin_popcount(valid);
-  counts.image_duplicate += __builtin_popcount(valid & image_duplicate);
-  counts.text_duplicate += __builtin_popcount(valid & ~image_duplicate & text_duplicate);
-  counts.nonpositive += __builtin_popcount(unique & ~positive);
-  counts.below_min_score += __builtin_popcount(unique & positive & ~enough);
-  const std::uint32_t kept = valid & ~dropped;
-  return {row_hits & kept, column_hits & kept, doubt & (row_hits | column_hits) & kept};
+}
+
+// kHalves: a lane is kept as two 16-bit sums, of the codes 0, 1 and 2, 3 of each group. These may
+// wrap on the way: the true sum of a half fits by the limit of the chunk's norm.
+template <int kOffset, bool kHalves>
+void pack_column_codes(const std::int8_t* const* codes, std::int64_t depth, std::int8_t* panel) {
+  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
+    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
+    std::int8_t* corrections = panel;
+    panel += kTileColumns * 4;
+    for (int c = 0; c < kTileColumns; ++c) {
+      std::int32_t low = 0, high = 0;
+      const std::int8_t* code = codes[c];
+      for (std::int64_t k = begin; k < end; k += kCodeGroup) {
+        __builtin_memcpy(panel + (k - begin) * kTileColumns + c * kCodeGroup, code + k, kCodeGroup);
+        low += code[k] + code[k + 1];
+        high += code[k + 2] + code[k + 3];
+      }
+      if constexpr (kHalves) {
+        const std::uint32_t word = (static_cast<std::uint32_t>(-kOffset * low) & 0xffffU) |
+                                   static_cast<std::uint32_t>(-kOffset * high) << 16;
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      } else {
+        const std::int32_t word = -kOffset * (low + high);
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      }
+    }
+    panel += (end - begin) * kTileColumns;
+  }
+}
+
+// V is a vector of V::kSize floats: load, load_integers, broadcast, +, absolute, min, multiply_add
+// and reaches, which gives one bit a lane.
+template <typename V, bool kAbsolute>
+inline void sieve_rows(const Sieve& job, std::uint32_t* hits) {
+  for (int r = 0; r < kTileRows; ++r) {
+    const V offset = V::broadcast(job.rows.offset[r]);
+    const V tail = V::broadcast(job.rows.tail[r]);
+    const V limit = V::broadcast(job.rows.limit[r]);
+    std::uint32_t bits = 0;
+    for (int c = 0; c < kTileColumns; c += V::kSize) {
+      V product = V::load_integers(job.products + r * kTileColumns + c) +
+                  (V::load(job.columns.offset + c) + offset);
+      if (kAbsolute) product = V::absolute(product);
+      const V bound = V::multiply_add(tail, V::load(job.columns.tail + c), product);
+      bits |= V::reaches(bound, V::min(limit, V::load(job.columns.limit + c))) << c;
+    }
+    hits[r] = bits;
+  }
+}
+
+template <typename V>
+void sieve(const Sieve& job, std::uint32_t* hits) {
+  if (job.absolute) {
+    sieve_rows<V, true>(job, hits);
+  } else {
+    sieve_rows<V, false>(job, hits);
+  }
 }
 
 }  // namespace

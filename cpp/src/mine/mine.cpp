@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "engine.h"
+#include "groups.h"
 #include "helip/error.h"
 #include "plan.h"
 #include "rules.h"
@@ -16,13 +17,13 @@ namespace {
 
 using mining::Context;
 using mining::Corpus;
-using mining::Filter;
 using mining::Report;
 using mining::Team;
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, 4> kMethodNames{"auto", "exact", "sample", "hnsw"};
 constexpr std::array<const char*, 3> kModalityNames{"both", "image", "text"};
+constexpr std::array<const char*, 4> kCollapseNames{"none", "image", "text", "both"};
 
 template <typename Enum, std::size_t n>
 Enum from_name(const std::array<const char*, n>& names, const char* what, const std::string& name) {
@@ -58,6 +59,9 @@ std::string options_json(const MineOptions& options) {
               {"text_max", options.text_max},
               {"min_score", options.min_score},
               {"signed", options.signed_products},
+              {"margin", options.margin ? Json(*options.margin) : Json(nullptr)},
+              {"skip", options.skip},
+              {"collapse", name_of(options.collapse)},
               {"candidates", options.candidates},
               {"refresh", options.refresh},
               {"seed", options.seed},
@@ -65,14 +69,36 @@ std::string options_json(const MineOptions& options) {
       .dump();
 }
 
-std::string report_json(const Report& report) {
+// Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
+Json filters_json(const mining::FilterPlan& filters) {
+  Json json{{"weight", filters.weight},
+            {"high_share", filters.high_share},
+            {"dimensions", {filters.high, filters.low, filters.second}},
+            {"passed", Json::object()}};
+  const auto put = [&json](const char* name, double share) {
+    if (share >= 0.0) json["passed"][name] = share;
+  };
+  put("first", filters.passed_first);
+  put("second", filters.passed_second);
+  put("sum", filters.passed_whole);
+  put("score", filters.passed_score);
+  return json;
+}
+
+std::string report_json(const Report& report, const mining::FilterPlan* filters,
+                        std::int64_t pairs) {
   const mining::DropCounts& drops = report.drops;
-  Json json{{"pairs_scored", drops.scored},
+  const auto kept_out = [&drops](mining::Verdict verdict) {
+    return drops.kept_out[static_cast<std::size_t>(verdict)];
+  };
+  Json json{{"pairs", pairs},
             {"drops",
-             {{"image_duplicate", drops.image_duplicate},
-              {"text_duplicate", drops.text_duplicate},
-              {"nonpositive", drops.nonpositive},
-              {"below_min_score", drops.below_min_score}}}};
+             {{"image_duplicate", kept_out(mining::Verdict::image_duplicate)},
+              {"text_duplicate", kept_out(mining::Verdict::text_duplicate)},
+              {"margin", kept_out(mining::Verdict::margin)},
+              {"collapsed", kept_out(mining::Verdict::collapsed)},
+              {"skipped", drops.skipped}}}};
+  if (filters != nullptr) json["filters"] = filters_json(*filters);
   if (report.has_recall) {
     json["recall"] = {{"value", report.recall.estimate},
                       {"low", report.recall.low},
@@ -94,6 +120,13 @@ Report run(const Context& context, HardPairSink& sink) {
   return mining::mine_exact(context, sink);
 }
 
+// Where codes go that do not fit into memory: beside the table, or where temporary files go.
+std::filesystem::path scratch_folder(const std::filesystem::path& out) {
+  if (out.empty()) return std::filesystem::temp_directory_path();
+  const std::filesystem::path parent = std::filesystem::absolute(out).parent_path();
+  return std::filesystem::is_directory(parent) ? parent : std::filesystem::temp_directory_path();
+}
+
 HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                     const ProgressCallback& progress, const std::filesystem::path& out,
                     HardPairs::Origin origin) {
@@ -103,25 +136,34 @@ HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineO
   HardPairsWriter writer(out, rows, asked.k);
 
   MineOptions options = asked;
-  const Corpus fresh(image, text, options, kernel);
-  Report report;
+  Corpus corpus(image, text, mining::rules_of(options), kernel);
+  Team team(options.threads, progress);
   if (options.method == Method::automatic) {
-    options.method =
-        rows == 0 ? Method::exact
-                  : mining::make_plan(fresh, *mining::make_float32_filter(fresh), options).method;
+    options.method = rows <= mining::kExactRows
+                         ? Method::exact
+                         : mining::make_plan(corpus, options, team).plan.method;
   }
   if (options.method == Method::sample) {
     options.candidates = mining::sample_candidates(options, rows);
   }
+  Report report;
+  std::optional<mining::FilterPlan> filters;
   if (rows > 0) {
-    Team team(options.threads, progress);
-    Corpus corpus = fresh;
     corpus.measure(team);
-    const auto filter = mining::make_float32_filter(corpus);
-    report = run({corpus, *filter, options, mining::memory_budget(options), team}, writer);
+    const std::int64_t memory = mining::memory_budget(options);
+    const std::filesystem::path scratch = scratch_folder(out);
+    std::vector<std::uint32_t> groups;
+    if (options.collapse != Collapse::none) {
+      groups = mining::duplicate_groups(image, text, options, memory, scratch, team);
+    }
+    const Context context(corpus, options, memory, scratch,
+                          groups.empty() ? nullptr : groups.data(), team);
+    report = run(context, writer);
+    if (context.has_filters()) filters = context.filters().plan();
   }
   origin.options_json = options_json(options);
-  origin.report_json = report_json(report);
+  const std::int64_t candidates = options.method == Method::sample ? options.candidates : rows - 1;
+  origin.report_json = report_json(report, filters ? &*filters : nullptr, rows * candidates);
   return writer.finish(std::move(origin));
 }
 
@@ -176,6 +218,13 @@ Modality modality_from_name(const std::string& name) {
   return from_name<Modality>(kModalityNames, "modality", name);
 }
 
+const char* name_of(Collapse collapse) noexcept {
+  return kCollapseNames[static_cast<std::size_t>(collapse)];
+}
+Collapse collapse_from_name(const std::string& name) {
+  return from_name<Collapse>(kCollapseNames, "collapse", name);
+}
+
 HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,
                const ProgressCallback& progress, const std::filesystem::path& out) {
   return guarded([&] { return mine_into(image, text, options, progress, out, {}); });
@@ -193,8 +242,12 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
 MinePlan plan(const MatrixView& image, const MatrixView& text, const MineOptions& options) {
   return guarded([&] {
     mining::validate(image, text, options);
-    const Corpus corpus(image, text, options, mining::select_kernel());
-    return mining::make_plan(corpus, *mining::make_float32_filter(corpus), options);
+    const Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
+    const ProgressCallback silent;
+    Team team(options.threads, silent);
+    mining::Planned planned = mining::make_plan(corpus, options, team);
+    planned.plan.filters = filters_json(planned.filters).dump();
+    return planned.plan;
   });
 }
 
@@ -210,29 +263,28 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
     const std::int64_t rows = mining::row_count(image, text, options);
     check_targets(targets, rows);
     check_candidates(candidates, targets.size(), rows);
-    Corpus corpus(image, text, options, mining::select_kernel());
+    Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
     const ProgressCallback silent;
     Team team(options.threads, silent);
     measure_if_worth(corpus, candidates.rows * (candidates.cols + 1), team);
 
     HardPairBand band = mining::make_band(0, candidates.rows, options.k);
+    const std::vector<std::uint32_t> slots(targets.begin(), targets.end());
+    mining::Pools pools(corpus, slots, options.k, options.skip, nullptr);
     team.for_blocks(candidates.rows, 16, [&](std::int64_t row, std::int64_t end, int) {
       mining::Scorer scorer(corpus);
+      mining::DropCounts unused;
       std::vector<std::int64_t> ids;
-      std::vector<mining::Scored> pool;
       for (; row < end; ++row) {
-        const std::int64_t target = targets[static_cast<std::size_t>(row)];
         const auto* given = static_cast<const std::int64_t*>(candidates.row(row));
         ids.assign(given, given + candidates.cols);
         std::sort(ids.begin(), ids.end());
         ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-        scorer.set_target(target);
-        pool.clear();
         for (const std::int64_t id : ids) {
-          if (id < 0 || id == target) continue;
-          if (const auto score = scorer.score(id)) pool.push_back({*score, id});
+          if (id < 0 || id == targets[static_cast<std::size_t>(row)]) continue;
+          pools.meet(row, id, -1, scorer);
         }
-        mining::write_pool(pool, band, row);
+        pools.finish(row, band, row, unused);
       }
     });
     return band;
@@ -245,15 +297,20 @@ HardPairBand mine_targets(const MatrixView& image, const MatrixView& text,
   return guarded([&] {
     mining::validate(image, text, options);
     check_targets(targets, mining::row_count(image, text, options));
-    Corpus corpus(image, text, options, mining::select_kernel());
+    Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
     if (targets.empty()) return mining::make_band(0, 0, options.k);
     Team team(options.threads, progress);
     corpus.measure(team);
-    const auto filter = mining::make_float32_filter(corpus);
     const auto count = static_cast<std::int64_t>(targets.size());
+    const std::int64_t memory = mining::memory_budget(options);
+    std::vector<std::uint32_t> groups;
+    if (options.collapse != Collapse::none) {
+      groups = mining::duplicate_groups(image, text, options, memory, scratch_folder({}), team);
+    }
+    const Context context(corpus, options, memory, scratch_folder({}),
+                          groups.empty() ? nullptr : groups.data(), team);
     team.begin_stage("mine", count, count * corpus.size());
-    HardPairBand band = mining::exact_pools(
-        {corpus, *filter, options, mining::memory_budget(options), team}, targets);
+    HardPairBand band = mining::exact_pools(context, targets);
     team.end_stage();
     return band;
   });

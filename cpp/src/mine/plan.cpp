@@ -8,24 +8,29 @@
 #include <thread>
 #include <vector>
 
+#include "aligned.h"
 #include "engine.h"
 #include "hnsw.h"
+#include "rules.h"
 
 namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kDefaultCandidates = 3000000;
-constexpr std::int64_t kExactRows = 300000;  // up to here automatic does not ask for the time
 constexpr double kExactSeconds = 1800.0;
 constexpr double kMeasureSeconds = 0.04;
-constexpr double kScanEfficiency = 0.85;  // of the bare tiles' rate: packing, screening, waiting
+constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
+constexpr std::int64_t kMeasuredDepth = 256;
+// Pairs that are scored for one that ends in a pool: those met while thresholds rise, less those
+// that serve both of their rows.
+constexpr double kScoredPerKept = 1.2;
 // Distances that a graph takes for one row, in proportion to the breadth of the search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 12.0;
 
-// Seconds that one thread takes for one pair.
+// Seconds that one thread takes.
 struct Rates {
-  double tile;   // similarity in a tile
+  double cycle;  // the unit of FilterPlan::cycles
   double exact;  // float64 score
 };
 
@@ -44,41 +49,33 @@ double seconds_per_call(const Body& body) {
   return seconds / static_cast<double>(calls);
 }
 
-struct alignas(64) Products {
-  float image[kTileRows * kTileColumns];
-  float text[kTileRows * kTileColumns];
-};
-
-Rates measure_rates(const Corpus& corpus, const Filter& filter) {
-  // 64-byte alignment by hand: the kernels ask for it.
-  const std::int64_t row_size = filter.row_panel_size();
-  const std::int64_t column_size = filter.column_panel_size();
-  std::vector<float> panels(static_cast<std::size_t>(8 * row_size + column_size + 16), 0.01F);
-  auto address = reinterpret_cast<std::uintptr_t>(panels.data());
-  float* columns = panels.data() + (64 - address % 64) % 64 / sizeof(float);
-  const float* rows = columns + column_size;
-  Products products;
+Rates measure_rates(const Corpus& corpus) {
+  const Kernel& kernel = corpus.kernel();
+  const auto rows = allocate_aligned<std::uint8_t>(row_panel_bytes(kMeasuredDepth));
+  const auto columns = allocate_aligned<std::int8_t>(column_panel_bytes(kMeasuredDepth));
+  std::fill_n(rows.get(), row_panel_bytes(kMeasuredDepth), std::uint8_t{1});
+  std::fill_n(columns.get(), column_panel_bytes(kMeasuredDepth), std::int8_t{1});
+  alignas(64) std::int32_t products[kTileRows * kTileColumns];
   Rates rates;
-  rates.tile =
-      seconds_per_call([&] {
-        for (int panel = 0; panel < 8; ++panel) {
-          filter.similarities(rows + panel * row_size, columns, products.image, products.text);
-        }
-      }) /
-      (8.0 * kTileRows * kTileColumns);
+  rates.cycle = seconds_per_call([&] {
+                  for (int i = 0; i < 64; ++i) {
+                    kernel.code_products(rows.get(), columns.get(), kMeasuredDepth, products);
+                  }
+                }) /
+                (64.0 * kTileRows * kTileColumns * static_cast<double>(kMeasuredDepth) / 64.0);
 
   const std::int64_t dimensions = corpus.image_dimensions() + corpus.text_dimensions();
-  const std::vector<double> wide(static_cast<std::size_t>(dimensions), 0.01);
-  const std::vector<float> narrow(static_cast<std::size_t>(dimensions), 0.01F);
+  const std::vector<float> values(static_cast<std::size_t>(dimensions), 0.01F);
   volatile double sink = 0.0;
   rates.exact = seconds_per_call([&] {
                   for (int i = 0; i < 64; ++i) {
-                    sink = sink + corpus.kernel().dot_float(wide.data(), narrow.data(), dimensions);
+                    sink =
+                        sink + corpus.kernel().dot_float(values.data(), values.data(), dimensions);
                   }
                 }) /
                 64.0;
-  // Candidates lie anywhere in memory: at least the time to fetch them, at 4 GB/s and thread.
-  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / 4e9);
+  // Rows come from memory: at least the time to fetch one, at 10 GB/s and thread.
+  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / 10e9);
   return rates;
 }
 
@@ -96,13 +93,14 @@ std::string describe(double seconds) {
 
 class Planner {
  public:
-  Planner(const Corpus& corpus, const Filter& filter, const MineOptions& options,
+  Planner(const Corpus& corpus, const FilterPlan& filters, const MineOptions& options,
           const Rates& rates)
-      : options_(options),
+      : corpus_(corpus),
+        filters_(filters),
+        options_(options),
         rates_(rates),
-        filter_(filter),
         rows_(corpus.size()),
-        dimensions_(corpus.image_dimensions() + corpus.text_dimensions()) {
+        dimensions_(corpus.dimensions()) {
     processors_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     threads_ = options.threads > 0 ? options.threads : processors_;
     speed_ = std::min(threads_, processors_);
@@ -111,15 +109,16 @@ class Planner {
 
   MinePlan exact() const {
     MinePlan plan = base(Method::exact, rows_ * std::max<std::int64_t>(0, rows_ - 1));
-    const BandSize size = bands(rows_, rows_);
+    const std::int64_t left = use_memory(plan);
+    const BandSize size = band_size(rows_, options_, rows_, left);
     plan.bands = size.bands;
-    plan.memory_bytes = lengths_ + size.bytes;
+    plan.memory_bytes += pool_bytes(size.targets);
     double computed = 0.0;
     for (std::int64_t first = 0; first < rows_; first += size.targets) {
       const auto band = static_cast<double>(std::min(size.targets, rows_ - first));
       computed += band * (static_cast<double>(rows_) - band / 2.0);
     }
-    plan.seconds = tiles(computed) + rerank(static_cast<double>(std::min(options_.k, rows_)));
+    plan.seconds = sweep(computed) + scoring(kept() * kScoredPerKept);
     return plan;
   }
 
@@ -127,12 +126,13 @@ class Planner {
     const std::int64_t candidates = sample_candidates(options_, rows_);
     MinePlan plan = base(Method::sample, rows_ * candidates);
     const std::int64_t group = std::min(rows_, options_.refresh);
-    const BandSize size = bands(group, candidates);
+    const std::int64_t left = use_memory(plan);
+    const BandSize size = band_size(group, options_, candidates, left);
     const std::int64_t groups = (rows_ + options_.refresh - 1) / options_.refresh;
     plan.bands = groups * size.bands;
-    plan.memory_bytes = lengths_ + size.bytes + 4 * candidates;
-    plan.seconds = tiles(static_cast<double>(plan.pairs)) + measuring() +
-                   rerank(static_cast<double>(std::min(options_.k, candidates)));
+    plan.memory_bytes += pool_bytes(size.targets) + 4 * candidates;
+    plan.seconds = sweep(static_cast<double>(plan.pairs)) + measuring() +
+                   scoring(std::min(kept(), static_cast<double>(candidates)) * 2.0);
     return plan;
   }
 
@@ -147,7 +147,7 @@ class Planner {
                                   (speed_ / std::min<double>(speed_, static_cast<double>(graphs))) +
                               static_cast<double>(breadth));
     plan.seconds =
-        distances * rates_.exact / speed_ + measuring() + rerank(static_cast<double>(breadth));
+        distances * rates_.exact / speed_ + measuring() + scoring(static_cast<double>(breadth));
     return plan;
   }
 
@@ -160,21 +160,35 @@ class Planner {
     plan.disk_bytes = rows_ * (options_.k * (id_bytes + 4) + 4) + 4096;
     return plan;
   }
-  BandSize bands(std::int64_t targets, std::int64_t candidates) const {
-    return band_size(filter_, targets, candidates, options_.k, memory_budget(options_), threads_);
+  // Adds what is there besides the pools; returns what is left for them.
+  std::int64_t use_memory(MinePlan& plan) const {
+    plan.memory_bytes = lengths_;
+    const std::int64_t memory = memory_budget(options_);
+    if (!filters_pay(corpus_, rows_)) return memory;
+    const MemoryUse use = memory_use(corpus_, filters_, memory);
+    (use.codes_on_disk ? plan.scratch_bytes : plan.memory_bytes) += use.codes;
+    return use.left;
   }
-  double tiles(double pairs) const { return pairs * rates_.tile / (speed_ * kScanEfficiency); }
-  double rerank(double candidates) const {
+  std::int64_t pool_bytes(std::int64_t targets) const {
+    return targets * Pools::bytes_per_target(std::min(options_.k + options_.skip, rows_), 0);
+  }
+  double kept() const { return static_cast<double>(std::min(options_.k + options_.skip, rows_)); }
+  double sweep(double pairs) const {
+    if (!filters_pay(corpus_, rows_)) return pairs * rates_.exact / speed_;
+    return pairs * filters_.cycles * rates_.cycle / (speed_ * kSweepEfficiency);
+  }
+  double scoring(double candidates) const {
     return static_cast<double>(rows_) * candidates * rates_.exact / speed_;
   }
   double measuring() const {
-    return tiles(static_cast<double>(std::min<std::int64_t>(rows_, 1000)) *
+    return sweep(static_cast<double>(std::min<std::int64_t>(rows_, 1000)) *
                  static_cast<double>(rows_));
   }
 
+  const Corpus& corpus_;
+  const FilterPlan& filters_;
   const MineOptions& options_;
   const Rates rates_;
-  const Filter& filter_;
   const std::int64_t rows_;
   const std::int64_t dimensions_;
   int processors_ = 1;
@@ -189,40 +203,41 @@ std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) no
   return options.candidates > 0 ? options.candidates : std::min(rows, kDefaultCandidates);
 }
 
-MinePlan make_plan(const Corpus& corpus, const Filter& filter, const MineOptions& options) {
-  const Rates rates = measure_rates(corpus, filter);
-  const Planner planner(corpus, filter, options, rates);
-  MinePlan plan = planner.exact();
+Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) {
+  Planned planned;
+  MinePlan& plan = planned.plan;
+  if (filters_pay(corpus, corpus.size())) {
+    planned.filters = choose_filters(corpus, options.k + options.skip, team);
+  }
+  const Rates rates = measure_rates(corpus);
+  const Planner planner(corpus, planned.filters, options, rates);
+  plan = planner.exact();
   if (options.method == Method::exact) {
     plan.reason = "asked for";
-    return plan;
+    return planned;
   }
   if (options.method == Method::sample || options.method == Method::hnsw) {
     const std::string reason = "asked for; exact would take about " + describe(plan.seconds);
     plan = options.method == Method::sample ? planner.sample() : planner.hnsw();
     plan.reason = reason;
-    return plan;
+    return planned;
   }
   if (corpus.size() <= kExactRows) {
     plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
-    return plan;
+    return planned;
   }
   // Judged with every processor and the usual memory, so that the choice depends on neither option.
   MineOptions whole = options;
   whole.threads = 0;
   whole.memory = 0;
-  const Planner machine(corpus, filter, whole, rates);
+  const Planner machine(corpus, planned.filters, whole, rates);
   const double exact_seconds = machine.exact().seconds;
   const double hnsw_seconds = machine.hnsw().seconds;
   const std::string times = "exact mining takes this machine about " + describe(exact_seconds) +
                             ", a graph about " + describe(hnsw_seconds);
-  if (exact_seconds < kExactSeconds || exact_seconds < hnsw_seconds) {
-    plan.reason = times;
-    return plan;
-  }
-  plan = planner.hnsw();
+  if (exact_seconds >= kExactSeconds && exact_seconds >= hnsw_seconds) plan = planner.hnsw();
   plan.reason = times;
-  return plan;
+  return planned;
 }
 
 }  // namespace helip::mining

@@ -3,14 +3,23 @@
 
 #include <cstdint>
 
-#include "filter.h"
+#include "filter_plan.h"
 #include "helip/mine.h"
 #include "scorer.h"
+#include "team.h"
 
 namespace helip::mining {
 
-// `options` validated; `method` automatic is decided here. Takes up to 0.1 s of one core.
-MinePlan make_plan(const Corpus& corpus, const Filter& filter, const MineOptions& options);
+// Up to here method automatic does not ask for the time.
+inline constexpr std::int64_t kExactRows = 300000;
+
+struct Planned {
+  MinePlan plan;  // without `filters`
+  FilterPlan filters;
+};
+
+// `options` validated; `method` automatic is decided here. Looks at a sample of the rows.
+Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team);
 
 // options.candidates, or its default.
 std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept;

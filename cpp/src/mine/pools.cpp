@@ -8,16 +8,19 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kGuard = 64;  // room beyond 2k, so that small pools are not pruned so often
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::int64_t capacity_for(std::int64_t k, std::int64_t candidates) {
-  return std::max<std::int64_t>(1, std::min(2 * k + kGuard, candidates));
+float rounded_down(double value) {
+  const auto rounded = static_cast<float>(value);
+  return static_cast<double>(rounded) > value ? std::nextafter(rounded, -kInfinity) : rounded;
 }
 
-// Spins: a buffer is held for tens of nanoseconds, rarely for a pruning.
-class Lock {
+}  // namespace
+
+// Spins: a pool is held for some hundred nanoseconds.
+class Pools::Lock {
  public:
-  explicit Lock(std::atomic<bool>& flag) : flag_(flag) {
+  Lock(Pools& pools, std::int64_t target) : flag_(pools.locked_[static_cast<std::size_t>(target)]) {
     int tries = 0;
     while (flag_.exchange(true, std::memory_order_acquire)) {
       if (++tries > 1000) std::this_thread::yield();
@@ -31,104 +34,165 @@ class Lock {
   std::atomic<bool>& flag_;
 };
 
-bool scores_higher(const Candidate& a, const Candidate& b) { return a.score > b.score; }
-
-}  // namespace
-
-Pools::Pools(const Corpus& corpus, const RowList& targets, std::int64_t k, std::int64_t candidates,
-             double error)
-    : targets_(targets),
+Pools::Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t k,
+             std::int64_t skip, const std::uint32_t* groups)
+    : corpus_(corpus),
+      rows_(std::move(rows)),
       k_(k),
-      capacity_(capacity_for(k, candidates)),
-      error_(error),
-      buffers_(new Candidate[static_cast<std::size_t>(targets.size * capacity_)]),
-      threshold_(static_cast<std::size_t>(targets.size)),
-      count_(static_cast<std::size_t>(targets.size)),
-      locked_(static_cast<std::size_t>(targets.size)) {
-  for (std::int64_t target = 0; target < targets.size; ++target) {
-    // Nothing scores above 0 with a zero row; without this, everything would wait for float64.
-    const float start = corpus.is_zero(targets[target]) ? std::numeric_limits<float>::infinity()
-                                                        : -std::numeric_limits<float>::infinity();
-    threshold_[static_cast<std::size_t>(target)] = start;
-    raise(target, corpus.rules().min_score - error);
+      skip_(skip),
+      capacity_(std::max<std::int64_t>(1, std::min(k + skip, corpus.size()))),
+      groups_(groups),
+      scores_(new double[rows_.size() * static_cast<std::size_t>(capacity_)]),
+      ids_(new std::uint32_t[rows_.size() * static_cast<std::size_t>(capacity_)]),
+      held_(rows_.size()),
+      need_(rows_.size()),
+      locked_(rows_.size()),
+      kept_out_(rows_.size()) {
+  for (std::size_t target = 0; target < rows_.size(); ++target) {
+    // A zero row scores 0 with every other.
+    need_[target] =
+        corpus.is_zero(rows_[target]) ? kInfinity : rounded_down(corpus.rules().min_score);
   }
 }
 
-std::int64_t Pools::bytes_per_target(std::int64_t k, std::int64_t candidates) noexcept {
-  return capacity_for(k, candidates) * static_cast<std::int64_t>(sizeof(Candidate)) + 9;
+std::int64_t Pools::bytes_per_target(std::int64_t k, std::int64_t skip) noexcept {
+  return (k + skip) * static_cast<std::int64_t>(sizeof(double) + sizeof(std::uint32_t)) + 24;
 }
 
-void Pools::raise(std::int64_t target, double threshold) noexcept {
-  auto rounded = static_cast<float>(threshold);
-  if (static_cast<double>(rounded) > threshold) {
-    rounded = std::nextafter(rounded, -std::numeric_limits<float>::infinity());
-  }
-  std::atomic<float>& current = threshold_[static_cast<std::size_t>(target)];
-  if (rounded > current.load(std::memory_order_relaxed)) {
-    current.store(rounded, std::memory_order_relaxed);
+void Pools::raise_floor(std::int64_t target, float floor) noexcept {
+  std::atomic<float>& need = need_[static_cast<std::size_t>(target)];
+  float current = need.load(std::memory_order_relaxed);
+  while (current < floor &&
+         !need.compare_exchange_weak(current, floor, std::memory_order_relaxed)) {
   }
 }
 
-void Pools::offer(std::int64_t target, const Candidate* candidates, std::int64_t count,
-                  Scorer& scorer) {
-  const auto slot = static_cast<std::size_t>(target);
-  const Lock lock(locked_[slot]);
-  std::int64_t held = count_[slot];
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (candidates[i].score < threshold(target)) continue;
-    if (held == capacity_) {
-      held = prune(target, held);
-      if (held > capacity_ - kGuard / 2) held = cut_exactly(target, held, scorer);
-      if (candidates[i].score < threshold(target)) continue;
+void Pools::meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) {
+  const std::int64_t own = rows_[static_cast<std::size_t>(target)];
+  const Judged judged = scorer.judge(own, row);
+  if (judged.score <= corpus_.rules().min_score) return;
+  if (judged.score >= static_cast<double>(need(target))) {
+    offer(target, row, judged.score, judged.target);
+  }
+  if (mirror >= 0 && judged.score >= static_cast<double>(need(mirror))) {
+    offer(mirror, own, judged.score, judged.candidate);
+  }
+}
+
+void Pools::offer(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
+  const Scored pair{score, row};
+  const Lock lock(*this, target);
+  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  const bool full = held == capacity_;
+  if (full && !ranks_before(pair, at(target, 0))) return;
+  if (verdict != Verdict::kept) return keep_out(target, {pair, verdict});
+
+  if (groups_ != nullptr) {
+    for (std::int64_t place = 0; place < held; ++place) {
+      const Scored rival = at(target, place);
+      if (groups_[rival.id] != groups_[row]) continue;
+      if (ranks_before(rival, pair)) return keep_out(target, {pair, Verdict::collapsed});
+      keep_out(target, {rival, Verdict::collapsed});
+      sift_down(target, place, pair);
+      return raise(target);
     }
-    buffer(target)[held++] = candidates[i];
   }
-  count_[slot] = static_cast<std::uint32_t>(held);
-}
-
-std::int64_t Pools::prune(std::int64_t target, std::int64_t count) {
-  if (count <= k_) return count;
-  Candidate* entries = buffer(target);
-  std::nth_element(entries, entries + (k_ - 1), entries + count, scores_higher);
-  // k scores are at least this, so they are positive and exceed min_score unless it is below the
-  // start threshold, where raise() does nothing.
-  raise(target, static_cast<double>(entries[k_ - 1].score) - 2.0 * error_);
-  const float limit = threshold(target);
-  return std::remove_if(entries, entries + count,
-                        [limit](const Candidate& entry) { return entry.score < limit; }) -
-         entries;
-}
-
-std::vector<Scored> Pools::exact(std::int64_t target, std::int64_t count, Scorer& scorer) const {
-  const Candidate* entries = buffer(target);
-  std::vector<Scored> scored;
-  scored.reserve(static_cast<std::size_t>(count));
-  scorer.set_target(targets_[target]);
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (i + 1 < count) scorer.prefetch(entries[i + 1].id);
-    if (const auto score = scorer.score(entries[i].id)) scored.push_back({*score, entries[i].id});
+  if (full) {
+    sift_down(target, 0, pair);
+  } else {
+    held_[static_cast<std::size_t>(target)] = static_cast<std::uint32_t>(held + 1);
+    sift_up(target, held, pair);
   }
-  return scored;
+  raise(target);
 }
 
-std::int64_t Pools::cut_exactly(std::int64_t target, std::int64_t count, Scorer& scorer) {
-  std::vector<Scored> kept = exact(target, count, scorer);
-  std::sort(kept.begin(), kept.end(), ranks_before);
-  if (static_cast<std::int64_t>(kept.size()) > k_) kept.resize(static_cast<std::size_t>(k_));
-  Candidate* entries = buffer(target);
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    entries[i] = {static_cast<float>(kept[i].score), static_cast<std::uint32_t>(kept[i].id)};
+void Pools::keep_out(std::int64_t target, const KeptOut& entry) {
+  auto& entries = kept_out_[static_cast<std::size_t>(target)];
+  if (!entries) entries = std::make_unique<std::vector<KeptOut>>();
+  entries->push_back(entry);
+  // More than the capacity cannot be among the best; cut seldom, since each cut sorts.
+  if (static_cast<std::int64_t>(entries->size()) < 2 * capacity_ + 16) return;
+  std::sort(entries->begin(), entries->end(),
+            [](const KeptOut& a, const KeptOut& b) { return ranks_before(a.pair, b.pair); });
+  entries->resize(static_cast<std::size_t>(capacity_));
+}
+
+Scored Pools::at(std::int64_t target, std::int64_t place) const {
+  const auto i = static_cast<std::size_t>(target * capacity_ + place);
+  return {scores_[i], ids_[i]};
+}
+
+void Pools::set(std::int64_t target, std::int64_t place, const Scored& pair) {
+  const auto i = static_cast<std::size_t>(target * capacity_ + place);
+  scores_[i] = pair.score;
+  ids_[i] = static_cast<std::uint32_t>(pair.id);
+}
+
+void Pools::sift_up(std::int64_t target, std::int64_t place, const Scored& pair) {
+  while (place > 0) {
+    const std::int64_t parent = (place - 1) / 2;
+    const Scored above = at(target, parent);
+    if (!ranks_before(above, pair)) break;
+    set(target, place, above);
+    place = parent;
   }
-  const auto size = static_cast<std::int64_t>(kept.size());
-  if (size == k_) raise(target, kept.back().score - error_);
-  return size;
+  set(target, place, pair);
 }
 
-void Pools::finish(std::int64_t target, Scorer& scorer, HardPairBand& band, std::int64_t row) {
+void Pools::sift_down(std::int64_t target, std::int64_t place, const Scored& pair) {
+  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  for (;;) {
+    std::int64_t child = 2 * place + 1;
+    if (child >= held) break;
+    Scored below = at(target, child);
+    if (child + 1 < held) {
+      const Scored right = at(target, child + 1);
+      if (ranks_before(below, right)) {
+        ++child;
+        below = right;
+      }
+    }
+    if (!ranks_before(pair, below)) break;
+    set(target, place, below);
+    place = child;
+  }
+  set(target, place, pair);
+}
+
+void Pools::raise(std::int64_t target) {
+  if (held_[static_cast<std::size_t>(target)] < capacity_) return;
+  raise_floor(target, rounded_down(at(target, 0).score));
+}
+
+void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts) {
   const auto slot = static_cast<std::size_t>(target);
-  const std::int64_t held = prune(target, count_[slot]);
-  std::vector<Scored> pool = exact(target, held, scorer);
-  write_pool(pool, band, row);
+  std::vector<Scored> pool;
+  for (std::int64_t place = 0; place < held_[slot]; ++place) pool.push_back(at(target, place));
+  std::sort(pool.begin(), pool.end(), ranks_before);
+
+  const auto held = static_cast<std::int64_t>(pool.size());
+  const std::int64_t kept = std::clamp<std::int64_t>(held - skip_, 0, k_);
+  counts.skipped += std::min(skip_, held);
+  for (std::int64_t rank = 0; rank < kept; ++rank) {
+    const auto to = static_cast<std::size_t>(row * band.k + rank);
+    const Scored& pair = pool[static_cast<std::size_t>(skip_ + rank)];
+    band.ids[to] = pair.id;
+    band.scores[to] = static_cast<float>(pair.score);
+  }
+  band.counts[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(kept);
+
+  if (!kept_out_[slot]) return;
+  std::vector<KeptOut>& dropped = *kept_out_[slot];
+  std::sort(dropped.begin(), dropped.end(),
+            [](const KeptOut& a, const KeptOut& b) { return ranks_before(a.pair, b.pair); });
+  std::int64_t before = 0;  // pairs of the pool that rank before the dropped one
+  for (std::size_t i = 0; i < dropped.size(); ++i) {
+    while (before < held && ranks_before(pool[static_cast<std::size_t>(before)], dropped[i].pair)) {
+      ++before;
+    }
+    if (before + static_cast<std::int64_t>(i) >= capacity_) break;
+    ++counts.kept_out[static_cast<std::size_t>(dropped[i].verdict)];
+  }
 }
 
 }  // namespace helip::mining

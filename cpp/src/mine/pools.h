@@ -1,65 +1,85 @@
-// The best candidates of each target of a band so far, in bounded memory.
+// The k best pairs of each target so far, by their exact scores.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
-#include "filter.h"
 #include "helip/hard_pairs.h"
 #include "scorer.h"
+#include "sweep.h"
 
 namespace helip::mining {
 
-struct Candidate {
-  float score;  // within `error` of the exact score, if it counts as a hard pair at all
-  std::uint32_t id;
+// Pairs that would be among the k best of their target but for a filter, by filter; the pairs
+// passed over at the head of the ranking.
+struct DropCounts {
+  std::array<std::int64_t, kVerdicts> kept_out{};
+  std::int64_t skipped = 0;
+
+  void add(const DropCounts& other) {
+    for (int i = 0; i < kVerdicts; ++i) kept_out[i] += other.kept_out[i];
+    skipped += other.skipped;
+  }
 };
 
-// Each target has a threshold: what scores below it by a filter cannot be in its pool. It rises
-// with the k-th best approximate score, less twice the error bound, whenever the buffer is full.
-// Where so many scores lie that close together that no room is left, the buffer is scored exactly
-// and cut to k, ties by id. Either way the exact top-k of all candidates offered stays inside, so
-// the pool does not depend on their order.
-//
-// offer() may be called from many threads; a target is locked while its buffer changes.
-class Pools {
+// A pool does not depend on the order in which pairs are met, as long as each pair that scores at
+// least a target's need() at that moment is met, once. Thread-safe: a target is locked while its
+// pool changes.
+class Pools final : public SweepSink {
  public:
-  // `targets` must outlive it. Buffers hold no more than `candidates` entries, which is how many
-  // may be offered to one target.
-  Pools(const Corpus& corpus, const RowList& targets, std::int64_t k, std::int64_t candidates,
-        double error);
+  // Target t of the pools is row rows[t]. Keeps the k + skip best. `groups` [corpus.size()]: of a
+  // group only the best counts; nullptr: every row is its own.
+  Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t k, std::int64_t skip,
+        const std::uint32_t* groups);
 
-  // Bytes of one target's buffer.
-  static std::int64_t bytes_per_target(std::int64_t k, std::int64_t candidates) noexcept;
+  static std::int64_t bytes_per_target(std::int64_t k, std::int64_t skip) noexcept;
 
-  std::int64_t size() const noexcept { return targets_.size; }
-  float threshold(std::int64_t target) const noexcept {
-    return threshold_[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
+  std::int64_t size() const noexcept { return static_cast<std::int64_t>(rows_.size()); }
+  float need(std::int64_t target) const noexcept override {
+    return need_[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
   }
-  // Offers `count` candidates, none of them the target itself and none a second time.
-  void offer(std::int64_t target, const Candidate* candidates, std::int64_t count, Scorer& scorer);
-  // Scores what is left of one target exactly and writes it to row `row` of `band`.
-  void finish(std::int64_t target, Scorer& scorer, HardPairBand& band, std::int64_t row);
+  // Only where nothing but the score and the near duplicates decides what is kept.
+  bool takes_floors() const noexcept override {
+    return groups_ == nullptr && !corpus_.rules().use_margin;
+  }
+  void raise_floor(std::int64_t target, float floor) noexcept override;
+  // Scores target `target`'s row against `row`, which is target `mirror` unless that is -1.
+  void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) override;
+  // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
+  void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
 
  private:
-  Candidate* buffer(std::int64_t target) const noexcept {
-    return buffers_.get() + target * capacity_;
-  }
-  std::int64_t prune(std::int64_t target, std::int64_t count);
-  std::int64_t cut_exactly(std::int64_t target, std::int64_t count, Scorer& scorer);
-  std::vector<Scored> exact(std::int64_t target, std::int64_t count, Scorer& scorer) const;
-  void raise(std::int64_t target, double threshold) noexcept;
+  struct KeptOut {
+    Scored pair;
+    Verdict verdict;
+  };
+  class Lock;
 
-  const RowList targets_;
+  void offer(std::int64_t target, std::int64_t row, double score, Verdict verdict);
+  void keep_out(std::int64_t target, const KeptOut& entry);
+  Scored at(std::int64_t target, std::int64_t place) const;
+  void set(std::int64_t target, std::int64_t place, const Scored& pair);
+  void sift_up(std::int64_t target, std::int64_t place, const Scored& pair);
+  void sift_down(std::int64_t target, std::int64_t place, const Scored& pair);
+  void raise(std::int64_t target);
+
+  const Corpus& corpus_;
+  const std::vector<std::uint32_t> rows_;
   const std::int64_t k_;
-  const std::int64_t capacity_;
-  const double error_;
-  std::unique_ptr<Candidate[]> buffers_;       // [targets, capacity]
-  std::vector<std::atomic<float>> threshold_;  // [targets]
-  std::vector<std::uint32_t> count_;           // [targets], under the target's lock
-  std::vector<std::atomic<bool>> locked_;      // [targets]
+  const std::int64_t skip_;
+  const std::int64_t capacity_;  // k + skip, or what there is
+  const std::uint32_t* groups_;
+  // Heaps, the pair that ranks last on top.
+  std::unique_ptr<double[]> scores_;       // [targets, capacity]
+  std::unique_ptr<std::uint32_t[]> ids_;   // [targets, capacity]
+  std::vector<std::uint32_t> held_;        // [targets], under the target's lock
+  std::vector<std::atomic<float>> need_;   // [targets]
+  std::vector<std::atomic<bool>> locked_;  // [targets]
+  std::vector<std::unique_ptr<std::vector<KeptOut>>> kept_out_;  // [targets], under the lock
 };
 
 }  // namespace helip::mining

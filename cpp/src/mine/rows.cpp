@@ -33,9 +33,9 @@ void Rows::measure(Team& team) {
   std::vector<double> length(static_cast<std::size_t>(size()));
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   team.for_blocks(size(), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    Scratch scratch(dimensions());
+    std::vector<double> wide;
     for (std::int64_t row = begin; row < end && row < first_bad.load(); ++row) {
-      const double value = compute_length(row, scratch);
+      const double value = compute_length(row, wide);
       if (!std::isfinite(value)) {
         std::int64_t seen = first_bad.load();
         while (row < seen && !first_bad.compare_exchange_weak(seen, row)) {
@@ -55,10 +55,11 @@ void Rows::refuse(std::int64_t row) const {
                   " holds a NaN or an infinity; embed that sample again or store a zero row");
 }
 
-const float* Rows::as_float(std::int64_t row, Scratch& scratch) const {
+const float* Rows::as_float(std::int64_t row, std::vector<float>& converted) const {
   if (direct_) return static_cast<const float*>(view_.row(row));
-  read_row(view_, row, scratch.single.data());
-  return scratch.single.data();
+  converted.resize(static_cast<std::size_t>(dimensions()));
+  read_row(view_, row, converted.data());
+  return converted.data();
 }
 
 void Rows::load_double(std::int64_t row, double* out) const {
@@ -77,18 +78,18 @@ void Rows::load_double(std::int64_t row, double* out) const {
   for (std::int64_t i = 0; i < dimensions(); ++i) out[i] = std::scalbn(out[i], exponent);
 }
 
-void Rows::load(std::int64_t row, double* out, Scratch& scratch) const {
+void Rows::load_wide(std::int64_t row, double* out) const {
   if (view_.dtype == DType::float64) {
     load_double(row, out);
   } else {
-    kernel_.widen(as_float(row, scratch), dimensions(), out);
+    read_row(view_, row, out);
   }
 }
 
-double Rows::compute_length(std::int64_t row, Scratch& scratch) const {
-  double* values = scratch.wide.data();
-  load(row, values, scratch);
-  const double length = std::sqrt(kernel_.dot_double(values, values, dimensions()));
+double Rows::compute_length(std::int64_t row, std::vector<double>& wide) const {
+  wide.resize(static_cast<std::size_t>(dimensions()));
+  load_wide(row, wide.data());
+  const double length = std::sqrt(kernel_.dot_double(wide.data(), wide.data(), dimensions()));
   if (scale_ == nullptr || view_.dtype != DType::int8) return length;
   const float scale = scale_[row];
   if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
@@ -98,24 +99,41 @@ double Rows::compute_length(std::int64_t row, Scratch& scratch) const {
 
 double Rows::length(std::int64_t row) const {
   if (!length_.empty()) return length_[static_cast<std::size_t>(row)];
-  Scratch scratch(dimensions());
-  const double value = compute_length(row, scratch);
+  std::vector<double> wide;
+  const double value = compute_length(row, wide);
   if (!std::isfinite(value)) refuse(row);
   return value;
 }
 
-double Rows::cosine(const double* loaded, double loaded_length, std::int64_t row,
-                    Scratch& scratch) const {
+void Rows::load(std::int64_t row, LoadedRow& out) const {
+  out.row = row;
+  out.uses = 0;
+  out.length = length(row);
+  if (view_.dtype == DType::float64) {
+    out.wide.resize(static_cast<std::size_t>(dimensions()));
+    load_double(row, out.wide.data());
+  } else {
+    out.single = as_float(row, out.converted);
+  }
+}
+
+double Rows::cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const {
   const double own = length(row);
-  if (own == 0.0 || loaded_length == 0.0) return 0.0;
+  if (own == 0.0 || loaded.length == 0.0) return 0.0;
   double dot = 0.0;
   if (view_.dtype == DType::float64) {
-    load_double(row, scratch.wide.data());
-    dot = kernel_.dot_double(loaded, scratch.wide.data(), dimensions());
+    load(row, scratch);
+    dot = kernel_.dot_double(loaded.wide.data(), scratch.wide.data(), dimensions());
   } else {
-    dot = kernel_.dot_float(loaded, as_float(row, scratch), dimensions());
+    const float* other = as_float(row, scratch.converted);
+    // Widening costs about what it saves in one product.
+    if (++loaded.uses == 2) {
+      loaded.wide.assign(loaded.single, loaded.single + dimensions());
+    }
+    dot = loaded.uses >= 2 ? kernel_.dot_mixed(loaded.wide.data(), other, dimensions())
+                           : kernel_.dot_float(loaded.single, other, dimensions());
   }
-  return std::clamp(dot / (loaded_length * own), -1.0, 1.0);
+  return std::clamp(dot / (loaded.length * own), -1.0, 1.0);
 }
 
 void Rows::unit(std::int64_t row, float* out, Scratch& scratch) const {
@@ -123,13 +141,12 @@ void Rows::unit(std::int64_t row, float* out, Scratch& scratch) const {
   if (own == 0.0) {
     std::fill_n(out, dimensions(), 0.0F);
   } else if (view_.dtype == DType::float64) {
-    load_double(row, scratch.wide.data());
+    load(row, scratch);
     for (std::int64_t i = 0; i < dimensions(); ++i) {
       out[i] = static_cast<float>(scratch.wide[static_cast<std::size_t>(i)] / own);
     }
   } else {
-    const float* values = as_float(row, scratch);
-    kernel_.scale(values, dimensions(), 1.0 / own, out);
+    kernel_.scale(as_float(row, scratch.converted), dimensions(), 1.0 / own, out);
   }
 }
 

@@ -11,13 +11,18 @@
 
 namespace helip::mining {
 
-// Buffers that a thread brings along, one for each modality.
-struct Scratch {
-  explicit Scratch(std::int64_t dimensions)
-      : single(static_cast<std::size_t>(dimensions)), wide(static_cast<std::size_t>(dimensions)) {}
-  std::vector<float> single;
-  std::vector<double> wide;
+// A row that was read, to be compared with others.
+struct LoadedRow {
+  std::int64_t row = -1;
+  double length = 0.0;            // see Rows::length()
+  const float* single = nullptr;  // [dimensions], unless the rows are float64
+  std::vector<float> converted;   // what `single` points to when it is not the matrix itself
+  std::vector<double> wide;       // [dimensions], float64 rows, and others that are met again
+  int uses = 0;
 };
+
+// A thread's buffer for the other row; one for each modality.
+using Scratch = LoadedRow;
 
 // Immutable after measure(); safe to read from many threads. The view must outlive it.
 class Rows {
@@ -32,15 +37,16 @@ class Rows {
   // NaN or an infinity. Without it, lengths are computed each time they are needed.
   void measure(Team& team);
 
-  // out [dimensions]: the stored values, multiplied by a power of two where float64 values are
-  // so large or small that products would over- or underflow. int8 gives the codes.
-  void load(std::int64_t row, double* out, Scratch& scratch) const;
-  // Length of what load() gives; negative for an int8 row of negative scale, 0 for a zero row.
-  // Throws invalid_argument for NaN or infinity.
+  // Length of a row as it is compared: of the stored values, in float64 multiplied by a power of
+  // two where products would over- or underflow; of the codes for int8. Negative for an int8 row of
+  // negative scale, 0 for a zero row. Throws invalid_argument for NaN or infinity.
   double length(std::int64_t row) const;
-  // Cosine of `row` with a loaded row, in float64, limited to [-1, 1]; 0 when either is zero.
-  double cosine(const double* loaded, double loaded_length, std::int64_t row,
-                Scratch& scratch) const;
+  void load(std::int64_t row, LoadedRow& out) const;
+  // out [dimensions]: the values that length() belongs to.
+  void load_wide(std::int64_t row, double* out) const;
+  // Cosine of `row` with a loaded row, in float64, limited to [-1, 1]; 0 when either is zero. The
+  // same bits whichever of the two was loaded.
+  double cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const;
   // Asks for a row that cosine() will read soon.
   void prefetch(std::int64_t row) const noexcept {
     const char* bytes = static_cast<const char*>(view_.row(row));
@@ -51,9 +57,9 @@ class Rows {
   void unit(std::int64_t row, float* out, Scratch& scratch) const;
 
  private:
-  double compute_length(std::int64_t row, Scratch& scratch) const;
+  double compute_length(std::int64_t row, std::vector<double>& wide) const;
   void load_double(std::int64_t row, double* out) const;
-  const float* as_float(std::int64_t row, Scratch& scratch) const;
+  const float* as_float(std::int64_t row, std::vector<float>& converted) const;
   [[noreturn]] void refuse(std::int64_t row) const;
 
   const std::string name_;

@@ -68,6 +68,44 @@ void check_matrix(const char* name, const MatrixView& view) {
   }
 }
 
+void check_margin(const MatrixView& image, const MatrixView& text, const MineOptions& options) {
+  if (!options.margin) return;
+  if (!(*options.margin >= -2.0 && *options.margin <= 2.0)) {
+    refuse("margin is " + std::to_string(*options.margin) +
+           ", but must lie in -2 .. 2, the range of differences of cosines");
+  }
+  if (options.modality != Modality::both) {
+    refuse(std::string("margin compares images with texts, but modality is '") +
+           name_of(options.modality) + "'; use modality both, or no margin");
+  }
+  if (image.rows > 0 && image.cols != text.cols) {
+    refuse("margin compares images with texts, but image embeddings have " +
+           std::to_string(image.cols) + " dimensions and text embeddings " +
+           std::to_string(text.cols) +
+           "; embed both with one model such as CLIP, or use no margin");
+  }
+}
+
+void check_collapse(const MineOptions& options) {
+  const auto check = [&](const char* name, Modality unused, double maximum) {
+    if (options.modality == unused) {
+      refuse(std::string("collapse is '") + name_of(options.collapse) + "', but modality '" +
+             name_of(options.modality) + "' has no " + name +
+             " embeddings; use collapse none or '" + name_of(options.modality) + "'");
+    }
+    if (maximum >= 1.0) {
+      refuse(std::string("collapse is '") + name_of(options.collapse) + "', but " + name +
+             "_max is 1, so that nothing is a near duplicate; use a lower one, such as 0.98");
+    }
+  };
+  if (options.collapse == Collapse::image || options.collapse == Collapse::both) {
+    check("image", Modality::text, options.image_max);
+  }
+  if (options.collapse == Collapse::text || options.collapse == Collapse::both) {
+    check("text", Modality::image, options.text_max);
+  }
+}
+
 }  // namespace
 
 void validate(const MatrixView& image, const MatrixView& text, const MineOptions& options) {
@@ -78,6 +116,10 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
   check_share("image_max", options.image_max, "use 1 to keep near duplicates");
   check_share("text_max", options.text_max, "use 1 to keep near duplicates");
   check_share("min_score", options.min_score, "scores are products of cosines above 0");
+  check_at_least("skip", options.skip, 0);
+  if (options.skip > 0x7fffffff) {
+    refuse("skip is " + std::to_string(options.skip) + ", but must be at most 2147483647");
+  }
   check_share("recall", options.recall, "use method exact for 1");
   check_at_least("candidates", options.candidates, 0);
   check_at_least("refresh", options.refresh, 1);
@@ -96,6 +138,8 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
            " rows and text embeddings have " + std::to_string(text.rows) +
            " rows; row i of both must be pair i");
   }
+  check_margin(image, text, options);
+  check_collapse(options);
   const std::int64_t rows = row_count(image, text, options);
   if (options.method == Method::sample && options.candidates > rows) {
     refuse("candidates is " + std::to_string(options.candidates) + ", but the data set has " +
@@ -116,6 +160,8 @@ Rules rules_of(const MineOptions& options) noexcept {
   if (rules.use_image) rules.image_max = options.image_max;
   if (rules.use_text) rules.text_max = options.text_max;
   rules.min_score = options.min_score;
+  rules.use_margin = options.margin.has_value();
+  rules.margin = options.margin.value_or(0.0);
   return rules;
 }
 

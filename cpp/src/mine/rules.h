@@ -14,6 +14,8 @@ struct Rules {
   double image_max = 1.0;  // 1 drops nothing: cosines are limited to [-1, 1]
   double text_max = 1.0;
   double min_score = 0.0;
+  bool use_margin = false;
+  double margin = 0.0;
 };
 
 // Checks every option and that the matrices fit them and each other. Throws invalid_argument.

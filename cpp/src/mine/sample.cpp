@@ -1,19 +1,12 @@
 // FastHPM of the paper: candidates are a random part of the data set, drawn anew for each group of
 // targets.
 #include <algorithm>
+#include <numeric>
 
 #include "draw.h"
 #include "engine.h"
 
 namespace helip::mining {
-namespace {
-
-std::int64_t place_among(const std::vector<std::uint32_t>& sorted, std::int64_t id) {
-  const auto found = std::lower_bound(sorted.begin(), sorted.end(), id);
-  return found != sorted.end() && *found == id ? found - sorted.begin() : -1;
-}
-
-}  // namespace
 
 Report mine_sample(const Context& context, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
@@ -22,28 +15,51 @@ Report mine_sample(const Context& context, HardPairSink& sink) {
 
   RecallSample sample(context);
   RecallSink measured(sample, sink);
-
-  context.team.begin_stage("mine", rows, rows * options.candidates);
   Report report;
+
+  const bool filtered = filters_pay(corpus, rows);
+  if (filtered) context.filters();  // a stage of its own
+  context.team.begin_stage("mine", rows, rows * options.candidates);
   for (std::int64_t group = 0; group * options.refresh < rows; ++group) {
     const std::vector<std::uint32_t> candidates =
         draw_rows(rows, options.candidates, options.seed, static_cast<std::uint64_t>(group));
     const std::int64_t group_begin = group * options.refresh;
     const std::int64_t group_end = std::min(rows, group_begin + options.refresh);
-    const BandSize size = band_size(context.filter, group_end - group_begin, options.candidates,
-                                    options.k, context.memory, context.team.size());
+    const BandSize size = band_size(group_end - group_begin, options, options.candidates,
+                                    filtered ? context.filters().memory_left() : context.memory);
     for (std::int64_t first = group_begin; first < group_end; first += size.targets) {
-      ScanJob job;
-      job.targets = {nullptr, first, std::min(group_end, first + size.targets) - first};
-      job.columns = {candidates.data(), 0, options.candidates};
-      job.block_rows = size.block_rows;
-      job.self.resize(static_cast<std::size_t>(job.targets.size));
-      for (std::int64_t i = 0; i < job.targets.size; ++i) {
-        job.self[static_cast<std::size_t>(i)] = place_among(candidates, first + i);
+      const std::int64_t last = std::min(group_end, first + size.targets);
+      std::vector<std::uint32_t> targets(static_cast<std::size_t>(last - first));
+      std::iota(targets.begin(), targets.end(), static_cast<std::uint32_t>(first));
+      std::vector<std::int64_t> slots(targets.size(), -1);
+      if (!filtered) {
+        std::iota(slots.begin(), slots.end(), 0);
+        Pools pools(corpus, targets, options.k, options.skip, context.groups);
+        context.team.for_blocks(last - first, 8, [&](std::int64_t begin, std::int64_t end, int) {
+          Scorer scorer(corpus);
+          for (std::int64_t slot = begin; slot < end && !context.team.stopped(); ++slot) {
+            for (const std::uint32_t row : candidates) {
+              if (row != first + slot) pools.meet(slot, row, -1, scorer);
+            }
+          }
+          context.team.add_work((end - begin) * options.candidates);
+        });
+        write_pools(context, pools, slots, first, measured, report.drops);
+        continue;
       }
-      Pools pools(corpus, job.targets, options.k, options.candidates, score_error(context.filter));
-      report.drops.add(scan(corpus, context.filter, job, pools, context.team), 1);
-      write_pools(context, pools, first, measured);
+      const Filters& filters = context.filters();
+      SweepJob job;
+      job.targets = filters.places_of(targets);
+      job.others = filters.places_of(candidates);
+      std::vector<std::uint32_t> placed;
+      for (const std::uint32_t place : job.targets) {
+        const std::uint32_t row = filters.order().rows[place];
+        slots[static_cast<std::size_t>(row - first)] = static_cast<std::int64_t>(placed.size());
+        placed.push_back(row);
+      }
+      Pools pools(corpus, std::move(placed), options.k, options.skip, context.groups);
+      filters.sweep().run(job, pools, context.team);
+      write_pools(context, pools, slots, first, measured, report.drops);
     }
   }
   context.team.end_stage();

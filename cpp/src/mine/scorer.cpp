@@ -1,12 +1,13 @@
 #include "scorer.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace helip::mining {
 
-Corpus::Corpus(const MatrixView& image, const MatrixView& text, const MineOptions& options,
+Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
                const Kernel& kernel)
-    : rules_(rules_of(options)), kernel_(kernel), size_(row_count(image, text, options)) {
+    : rules_(rules), kernel_(kernel), size_(rules.use_image ? image.rows : text.rows) {
   if (rules_.use_image) image_.emplace("image", image, kernel);
   if (rules_.use_text) text_.emplace("text", text, kernel);
 }
@@ -22,72 +23,57 @@ bool Corpus::is_zero(std::int64_t row) const {
   return (image_ && image_->length(row) == 0.0) || (text_ && text_->length(row) == 0.0);
 }
 
-void write_pool(std::vector<Scored>& pool, HardPairBand& band, std::int64_t row) {
-  const auto kept =
-      static_cast<std::size_t>(std::min(band.k, static_cast<std::int64_t>(pool.size())));
-  std::partial_sort(pool.begin(), pool.begin() + static_cast<std::ptrdiff_t>(kept), pool.end(),
-                    ranks_before);
-  const auto place = static_cast<std::size_t>(row * band.k);
-  for (std::size_t rank = 0; rank < kept; ++rank) {
-    band.ids[place + rank] = pool[rank].id;
-    band.scores[place + rank] = static_cast<float>(pool[rank].score);
+Scorer::Scorer(const Corpus& corpus) : corpus_(corpus) {}
+
+Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
+  // Either may be the row that comes again and again, and is worth keeping.
+  if (candidate == loaded_ || (target != loaded_ && candidate == last_candidate_)) {
+    std::swap(target, candidate);
+  } else {
+    last_candidate_ = candidate;
   }
-  band.counts[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(kept);
-}
-
-Scorer::Scorer(const Corpus& corpus)
-    : corpus_(corpus),
-      image_scratch_(corpus.image_dimensions()),
-      text_scratch_(corpus.text_dimensions()),
-      image_(static_cast<std::size_t>(corpus.image_dimensions())),
-      text_(static_cast<std::size_t>(corpus.text_dimensions())) {}
-
-void Scorer::set_target(std::int64_t target) {
-  if (target == target_) return;
-  target_ = target;
-  if (const Rows* image = corpus_.image()) {
-    image->load(target, image_.data(), image_scratch_);
-    image_length_ = image->length(target);
-  }
-  if (const Rows* text = corpus_.text()) {
-    text->load(target, text_.data(), text_scratch_);
-    text_length_ = text->length(target);
-  }
-}
-
-std::optional<double> Scorer::score(std::int64_t candidate, DropCounts* counts) {
-  const Rules& rules = corpus_.rules();
-  DropCounts unused;
-  DropCounts& drops = counts != nullptr ? *counts : unused;
-  ++drops.scored;
-
-  double image = 1.0;
+  loaded_ = target;
+  Similarities found{1.0, 1.0};
   if (const Rows* rows = corpus_.image()) {
-    image = rows->cosine(image_.data(), image_length_, candidate, image_scratch_);
-    if (image > rules.image_max) {
-      ++drops.image_duplicate;
-      return std::nullopt;
-    }
+    if (image_.row != target) rows->load(target, image_);
+    found.image = rows->cosine(image_, candidate, other_image_);
   }
-  double text = 1.0;
   if (const Rows* rows = corpus_.text()) {
-    text = rows->cosine(text_.data(), text_length_, candidate, text_scratch_);
-    if (text > rules.text_max) {
-      ++drops.text_duplicate;
-      return std::nullopt;
-    }
+    if (text_.row != target) rows->load(target, text_);
+    found.text = rows->cosine(text_, candidate, other_text_);
   }
-  const double product = image * text;
+  return found;
+}
+
+Judged Scorer::judge(std::int64_t target, std::int64_t candidate) {
+  const Rules& rules = corpus_.rules();
+  const auto [image, text] = similarities(target, candidate);
   const bool clamped = !rules.signed_products && (image < 0.0 || text < 0.0);
-  if (clamped || product <= 0.0) {
-    ++drops.nonpositive;
-    return std::nullopt;
+  Judged judged{clamped ? 0.0 : image * text, Verdict::kept, Verdict::kept};
+  if (image > rules.image_max) {
+    judged.target = judged.candidate = Verdict::image_duplicate;
+  } else if (text > rules.text_max) {
+    judged.target = judged.candidate = Verdict::text_duplicate;
+  } else if (rules.use_margin && judged.score > rules.min_score) {
+    const double nearest = std::max(cross(target, candidate), cross(candidate, target));
+    if (nearest > cross(target, target) - rules.margin) judged.target = Verdict::margin;
+    if (nearest > cross(candidate, candidate) - rules.margin) judged.candidate = Verdict::margin;
   }
-  if (product <= rules.min_score) {
-    ++drops.below_min_score;
-    return std::nullopt;
-  }
-  return product;
+  return judged;
+}
+
+double Scorer::cross(std::int64_t image_row, std::int64_t text_row) {
+  const Rows& image = *corpus_.image();
+  const Rows& text = *corpus_.text();
+  const double lengths = image.length(image_row) * text.length(text_row);
+  if (lengths == 0.0) return 0.0;
+  wide_image_.resize(static_cast<std::size_t>(image.dimensions()));
+  wide_text_.resize(static_cast<std::size_t>(text.dimensions()));
+  image.load_wide(image_row, wide_image_.data());
+  text.load_wide(text_row, wide_text_.data());
+  const double dot =
+      corpus_.kernel().dot_double(wide_image_.data(), wide_text_.data(), image.dimensions());
+  return std::clamp(dot / lengths, -1.0, 1.0);
 }
 
 }  // namespace helip::mining

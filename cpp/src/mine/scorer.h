@@ -16,8 +16,7 @@ namespace helip::mining {
 // measured; safe to share between threads.
 class Corpus {
  public:
-  Corpus(const MatrixView& image, const MatrixView& text, const MineOptions& options,
-         const Kernel& kernel);
+  Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel);
 
   // Measures the rows of both modalities, in stage "check".
   void measure(Team& team);
@@ -29,6 +28,7 @@ class Corpus {
   const Rows* text() const noexcept { return text_ ? &*text_ : nullptr; }
   std::int64_t image_dimensions() const noexcept { return image_ ? image_->dimensions() : 0; }
   std::int64_t text_dimensions() const noexcept { return text_ ? text_->dimensions() : 0; }
+  std::int64_t dimensions() const noexcept { return image_dimensions() + text_dimensions(); }
   // Whether a modality that is used has no direction for this row: it scores 0 with every other.
   bool is_zero(std::int64_t row) const;
 
@@ -50,20 +50,31 @@ inline bool ranks_before(const Scored& a, const Scored& b) {
   return a.score != b.score ? a.score > b.score : a.id < b.id;
 }
 
-// Sorts `pool` and writes its best band.k to row `row` of `band`, which holds padding there.
-void write_pool(std::vector<Scored>& pool, HardPairBand& band, std::int64_t row);
+// Whether a pair counts as hard, or the first filter that keeps it out.
+enum class Verdict : std::uint8_t { kept, image_duplicate, text_duplicate, margin, collapsed };
+inline constexpr int kVerdicts = 5;
 
-// Scores candidates of one target at a time. Not thread-safe; one for each thread.
+struct Similarities {
+  double image, text;  // 1 for a modality that is not used
+};
+
+// A pair of a target and a candidate, seen from both.
+struct Judged {
+  double score;  // product of the similarities, before any filter; at most 0: no hard pair
+  Verdict target;
+  Verdict candidate;  // the verdict when the roles are exchanged
+};
+
+// Scores pairs; quicker where one row stays the same. Not thread-safe; one for each thread.
 class Scorer {
  public:
   explicit Scorer(const Corpus& corpus);
 
-  void set_target(std::int64_t target);
-  // The score when it counts as a hard pair, else nothing. `candidate` differs from the target.
-  // Adds the pair to `counts` when given.
-  std::optional<double> score(std::int64_t candidate, DropCounts* counts = nullptr);
+  Similarities similarities(std::int64_t target, std::int64_t candidate);
+  // The score, the same bits when the roles are exchanged. `candidate` differs from `target`.
+  Judged judge(std::int64_t target, std::int64_t candidate);
 
-  // Asks for the rows of a candidate that score() will get next: pools are scattered in memory.
+  // Asks for the rows of a candidate that judge() will get next: pools are scattered in memory.
   void prefetch(std::int64_t candidate) const noexcept {
     if (const Rows* image = corpus_.image()) image->prefetch(candidate);
     if (const Rows* text = corpus_.text()) text->prefetch(candidate);
@@ -72,14 +83,15 @@ class Scorer {
   const Corpus& corpus() const noexcept { return corpus_; }
 
  private:
+  // Cosine of an image and a text, of a shared space.
+  double cross(std::int64_t image_row, std::int64_t text_row);
+
   const Corpus& corpus_;
-  Scratch image_scratch_;
-  Scratch text_scratch_;
-  std::vector<double> image_;
-  std::vector<double> text_;
-  double image_length_ = 0;
-  double text_length_ = 0;
-  std::int64_t target_ = -1;
+  std::int64_t loaded_ = -1;
+  std::int64_t last_candidate_ = -1;
+  LoadedRow image_, text_;
+  Scratch other_image_, other_text_;
+  std::vector<double> wide_image_, wide_text_;
 };
 
 }  // namespace helip::mining

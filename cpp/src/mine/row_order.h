@@ -1,0 +1,31 @@
+// The order in which rows are worked on: rows that lie close together follow each other, so that
+// thresholds rise early and what is read together lies together. It changes the time alone.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "filter_plan.h"
+#include "scorer.h"
+#include "team.h"
+
+namespace helip::mining {
+
+struct RowOrder {
+  std::vector<std::uint32_t> rows;  // place -> row; zero rows, which have no pairs, are left out
+  // Clusters of close rows: places [begins[c], begins[c + 1]). One cluster where none were sought.
+  std::vector<std::int64_t> begins;
+  // [clusters]: for each cluster those that lie closest, itself first. Empty with one cluster.
+  std::vector<std::vector<std::uint32_t>> near;
+  std::vector<float> centres;  // [clusters, plan.leading.count]
+};
+
+RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
+
+// For each of some rows the `count` clusters whose centres lie closest to it. [rows, count]
+std::vector<std::uint32_t> closest_clusters(const Corpus& corpus, const FilterPlan& plan,
+                                            const RowOrder& order,
+                                            const std::vector<std::uint32_t>& rows,
+                                            std::int64_t count, Team& team);
+
+}  // namespace helip::mining

@@ -1,0 +1,234 @@
+#include "sweep.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "sweep_worker.h"
+
+namespace helip::mining {
+namespace {
+
+// Column blocks that a row block meets one after the other.
+constexpr std::int64_t kStrip = 8;
+constexpr std::int64_t kLeastSeeds = 1024;  // rows that seeds are chosen from
+constexpr std::int64_t kSeedRows = 96;      // most targets that share them
+constexpr double kProbedShare = 0.12;       // of the targets that look around for themselves
+constexpr std::int64_t kProbes = 32;        // clusters that they look into, and more for a large k
+
+// One block against another.
+struct Task {
+  const std::vector<SweepEntry>* rows;
+  std::int64_t row_block;
+  const std::vector<SweepEntry>* columns;
+  std::int64_t column_block;
+  Codes::Filter filter;
+};
+
+std::int64_t blocks_of(const std::vector<SweepEntry>& entries) {
+  return (static_cast<std::int64_t>(entries.size()) + kSweepBlock - 1) / kSweepBlock;
+}
+
+SweepEntries block_of(const std::vector<SweepEntry>& entries, std::int64_t block) {
+  const std::int64_t first = block * kSweepBlock;
+  const auto size = std::min(kSweepBlock, static_cast<std::int64_t>(entries.size()) - first);
+  return SweepEntries(entries).subspan(static_cast<std::size_t>(first),
+                                       static_cast<std::size_t>(size));
+}
+
+// A list against itself, each pair of blocks once.
+void add_mutual(const std::vector<SweepEntry>& entries, Codes::Filter filter,
+                std::vector<Task>& tasks) {
+  const std::int64_t blocks = blocks_of(entries);
+  for (std::int64_t strip = 0; strip < blocks; strip += kStrip) {
+    for (std::int64_t row = 0; row + strip < blocks; ++row) {
+      for (std::int64_t c = row + strip; c < std::min(blocks, row + strip + kStrip); ++c) {
+        tasks.push_back({&entries, row, &entries, c, filter});
+      }
+    }
+  }
+}
+
+// A list against another. Blocks that lie close together in the order come first: there the
+// thresholds rise.
+void add_cross(const std::vector<SweepEntry>& rows, const std::vector<SweepEntry>& columns,
+               Codes::Filter filter, std::vector<Task>& tasks) {
+  const auto middle = [](SweepEntries block) {
+    return static_cast<std::int64_t>(block[block.size() / 2].place);
+  };
+  std::vector<std::int64_t> centres;
+  for (std::int64_t c = 0; c < blocks_of(columns); ++c)
+    centres.push_back(middle(block_of(columns, c)));
+  std::vector<std::pair<std::int64_t, Task>> apart;
+  for (std::int64_t row = 0; row < blocks_of(rows); ++row) {
+    const std::int64_t own = middle(block_of(rows, row));
+    for (std::size_t c = 0; c < centres.size(); ++c) {
+      // In coarse steps, so that a row block meets several column blocks in succession.
+      const std::int64_t distance = std::abs(own - centres[c]) / (kStrip * kSweepBlock);
+      apart.push_back({distance, {&rows, row, &columns, static_cast<std::int64_t>(c), filter}});
+    }
+  }
+  std::stable_sort(apart.begin(), apart.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [distance, task] : apart) tasks.push_back(task);
+}
+
+}  // namespace
+
+void SweepCounts::add(const SweepCounts& more) {
+  pairs += more.pairs;
+  first += more.first;
+  second += more.second;
+  scored += more.scored;
+}
+
+Sweep::Sweep(const Corpus& corpus, const FilterPlan& plan, const Codes& codes,
+             const RowOrder& order)
+    : corpus_(corpus), plan_(plan), codes_(codes), order_(order) {}
+
+std::int64_t Sweep::work(const SweepJob& job) noexcept {
+  const auto targets = static_cast<std::int64_t>(job.targets.size());
+  const auto others = static_cast<std::int64_t>(job.others.size());
+  return targets * others + (job.mutual ? targets * (targets + 1) / 2 : 0);
+}
+
+std::int64_t Sweep::bytes_per_thread(const Codes& codes) noexcept {
+  return SweepWorker::bytes(codes);
+}
+
+SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
+  // Targets in two tiers by the thresholds that they have now.
+  const auto count = static_cast<std::int64_t>(job.targets.size());
+  float split = std::numeric_limits<float>::infinity();
+  if (codes_.depth(Codes::kHigh) > 0 && count > 0) {
+    std::vector<float> needs;
+    for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(t));
+    const auto place =
+        static_cast<std::int64_t>((1.0 - plan_.high_share) * static_cast<double>(count));
+    std::nth_element(needs.begin(), needs.begin() + place, needs.end());
+    split = needs[static_cast<std::size_t>(place)];
+  }
+  std::vector<SweepEntry> high, low, others;
+  for (std::int64_t t = 0; t < count; ++t) {
+    const SweepEntry entry{job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)};
+    (sink.need(t) >= split ? high : low).push_back(entry);
+  }
+  for (const std::uint32_t place : job.others) others.push_back({place, -1});
+
+  std::vector<Task> tasks;
+  if (job.mutual) {
+    add_mutual(high, Codes::kHigh, tasks);
+    add_mutual(low, Codes::kLow, tasks);
+    add_cross(low, high, Codes::kLow, tasks);
+  }
+  add_cross(high, others, Codes::kHigh, tasks);
+  add_cross(low, others, Codes::kLow, tasks);
+
+  SweepCounts counts;
+  std::mutex mutex;
+  std::atomic<std::size_t> next{0};
+  team.run([&](int) {
+    SweepWorker worker(corpus_, codes_, order_, sink);
+    while (!team.stopped()) {
+      const std::size_t place = next.fetch_add(1);
+      if (place >= tasks.size()) break;
+      const Task& task = tasks[place];
+      const std::int64_t before = worker.counts().pairs;
+      worker.run(block_of(*task.rows, task.row_block), block_of(*task.columns, task.column_block),
+                 task.filter);
+      team.add_work(worker.counts().pairs - before);
+    }
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
+  });
+  return counts;
+}
+
+void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const {
+  if (order_.near.empty() || !sink.takes_floors()) return;
+  // The closest clusters are the same for the rows of a cluster: quick, and good enough for most.
+  seed_clusters(job, kept, sink, team);
+  // The lowest thresholds let most pairs pass: those targets look around for themselves.
+  const auto count = static_cast<std::int64_t>(job.targets.size());
+  std::vector<float> needs;
+  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(t));
+  std::vector<float> sorted = needs;
+  const auto middle =
+      sorted.begin() + static_cast<std::ptrdiff_t>(kProbedShare * static_cast<double>(count));
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  std::vector<SweepEntry> probed;
+  for (std::int64_t t = 0; t < count; ++t) {
+    if (needs[static_cast<std::size_t>(t)] < *middle) {
+      probed.push_back({job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)});
+    }
+  }
+  probe_clusters(probed, kept, sink, team);
+}
+
+void Sweep::add_cluster(std::uint32_t cluster, std::vector<SweepEntry>& candidates) const {
+  for (std::int64_t place = order_.begins[cluster]; place < order_.begins[cluster + 1]; ++place) {
+    candidates.push_back({static_cast<std::uint32_t>(place), -1});
+  }
+}
+
+void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink,
+                          Team& team) const {
+  const auto clusters = static_cast<std::int64_t>(order_.near.size());
+  const std::int64_t wanted = std::max(kLeastSeeds, 4 * kept);
+  const auto target_at = [&](std::int64_t place) {
+    return std::lower_bound(job.targets.begin(), job.targets.end(), place) - job.targets.begin();
+  };
+  std::atomic<std::int64_t> next{0};
+  team.run([&](int) {
+    SweepWorker worker(corpus_, codes_, order_, sink);
+    std::vector<SweepEntry> rows, candidates;
+    while (!team.stopped()) {
+      const std::int64_t cluster = next.fetch_add(1);
+      if (cluster >= clusters) break;
+      const std::int64_t end = target_at(order_.begins[static_cast<std::size_t>(cluster) + 1]);
+      std::int64_t begin = target_at(order_.begins[static_cast<std::size_t>(cluster)]);
+      if (begin == end) continue;
+      candidates.clear();
+      for (const std::uint32_t other : order_.near[static_cast<std::size_t>(cluster)]) {
+        add_cluster(other, candidates);
+        if (static_cast<std::int64_t>(candidates.size()) >= wanted) break;
+      }
+      for (; begin < end; begin += kSeedRows) {
+        rows.clear();
+        for (std::int64_t t = begin; t < std::min(end, begin + kSeedRows); ++t) {
+          rows.push_back({job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)});
+        }
+        worker.seed(rows, candidates, kept);
+      }
+    }
+  });
+}
+
+void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t kept,
+                           SweepSink& sink, Team& team) const {
+  if (probed.empty()) return;
+  const auto clusters = static_cast<std::int64_t>(order_.near.size());
+  const std::int64_t each = std::min(clusters, kProbes + 4 * kept * clusters / codes_.size());
+  std::vector<std::uint32_t> rows;
+  for (const SweepEntry& entry : probed) rows.push_back(order_.rows[entry.place]);
+  const std::vector<std::uint32_t> closest =
+      closest_clusters(corpus_, plan_, order_, rows, each, team);
+  std::atomic<std::int64_t> next{0};
+  team.run([&](int) {
+    SweepWorker worker(corpus_, codes_, order_, sink);
+    std::vector<SweepEntry> candidates;
+    while (!team.stopped()) {
+      const std::int64_t i = next.fetch_add(1);
+      if (i >= static_cast<std::int64_t>(probed.size())) break;
+      candidates.clear();
+      for (std::int64_t c = 0; c < each; ++c) {
+        add_cluster(closest[static_cast<std::size_t>(i * each + c)], candidates);
+      }
+      worker.probe(probed[static_cast<std::size_t>(i)], candidates, kept);
+    }
+  });
+}
+
+}  // namespace helip::mining
