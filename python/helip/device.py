@@ -1,63 +1,55 @@
-"""Hard pair mining on a torch device, with the bytes of the exact miner as its result.
+"""Exact hard pair mining on torch devices, with the bytes of the host's exact miner as its result.
 
-The quadratic part (two matrix products, masks, top-k) runs tile by tile on the device, in float32
-or a 16-bit format. What it keeps of a target is a list of candidates and an upper bound of the
-score of every pair that is *not* in the list (``cpp/torch/product_topk.h`` states the rule,
-``device_rows`` the error bound behind it). The host then scores the candidates in float64. A target
-is **certified** when its k-th float64 score is above that bound, or when nothing was left out: no
-other pair can belong to its pool. Targets without a certificate are searched once more with a
-longer list where they are many, and what stays open is solved exactly on the host. So precision
-and device change the time, never the table.
+The quadratic part runs on the device, in a 16-bit format or float32: blocks of rows are multiplied
+with each other, each unordered pair once, and only pairs whose score may reach the k-th of either
+of their two targets are sent to the host (``cpp/torch/product_filter.h``). A threshold, the lower
+bound of a target's k-th score, begins with a sample of the rows and rises as candidates are found.
+The host keeps the candidates of every target, cuts them by their bounds, and ranks what is left in
+float64. A pair that is not sent has a proven upper bound below both thresholds, so precision,
+device and order of work change the time, never the table.
 
-Memory: the device holds one tile, one band of targets with their lists, and as many blocks of
-candidates as still fit, so that later bands do not read them again; the host one band of lists.
+Memory: a device holds as many blocks of rows as fit; the host two to three times the table, and
+where that is too much, one band of targets after another.
 
-The code is the same for ``cpu`` and ``cuda``, except that CUDA multiplies 16-bit tiles as such and
-the CPU casts them to float32 first. It is tested on CPU tensors; **it has not been run on a GPU**.
+The same code runs on ``cpu`` and ``cuda``. It is tested on CPU tensors, the CUDA kernel in an
+emulation of its threads: **nothing of it has been run on a GPU** (``docs/gpu.md``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from helip.device_rows import (
-    FORMATS,
-    RowBlock,
-    check_inputs,
-    check_products,
-    check_rows,
-    exact_products,
-    join,
-    margin,
-    read_block,
-)
-from helip.errors import CancelledError, InvalidArgumentError, OutOfMemoryError, UnsupportedError
+from helip.device_blocks import Blocks, units_of_band
+from helip.device_kernel import Rules, load_cuda_library, load_library
+from helip.device_pools import CandidatePools, Rerank, Solve
+from helip.device_products import check_kernel, check_products, exact_products, plain_mode
+from helip.device_rows import FORMATS, check_inputs
+from helip.device_search import DeviceMemory, Searcher
+from helip.errors import CancelledError, InvalidArgumentError, UnsupportedError
 
 __all__ = [
     "DeviceBand",
-    "DeviceCandidates",
+    "DeviceMiner",
     "DeviceOptions",
     "DeviceResult",
-    "device_candidates",
+    "devices_of",
     "load_library",
-    "mine_bands",
     "mine_on_device",
 ]
 
-# Exact pools: ids int64 [n, k] with -1, scores float32 [n, k] with 0, counts int32 [n].
-Pools = tuple[np.ndarray, np.ndarray, np.ndarray]
-Rerank = Callable[[np.ndarray, np.ndarray], Pools]  # (targets [n], candidates [n, c])
-Solve = Callable[[np.ndarray], Pools]  # (targets [n])
-Progress = Callable[[int, int], "bool | None"]  # (done, total) in targets; False stops the job
+Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False stops the job
 
-_BAND_ROWS = 131_072  # more would save transfers, but delay what the host has to do
-_RETRY_ABOVE = 32  # open targets of a band that are worth another pass on the device
+_BLOCK_ROWS = {"cpu": 2048, "cuda": 16384}
+_SAMPLE_ROWS = 16384
+_FINISH_ROWS = 8192  # targets whose pools are ranked at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,219 +62,341 @@ class DeviceOptions:
     min_score: float = 0.0  # a score must exceed it; >= 0
     modality: str = "both"  # "image" or "text": the score is that one similarity
     signed: bool = False  # two negative similarities multiply to a positive score
-    device: str | torch.device = "cuda"
-    precision: str = "float32"  # or "float16", "bfloat16": faster on a GPU, more open targets
-    guard: int | None = None  # candidates of a target beyond k; None: by precision
-    tile_rows: int = 2048  # a step scores tile_rows x tile_columns pairs
-    tile_columns: int = 8192
-    memory: int | None = None  # bytes on the device; None: 60 % of what is free (CPU: 1 GiB)
+    device: str = "cuda"  # "cuda:1", "cuda:0,cuda:1", "cuda:all"
+    precision: str = "auto"  # "bfloat16", "float16", "float32"; auto: bfloat16, on a CPU float32
+    kernel: str = "auto"  # "fused", "torch"; auto: HELIP_CUDA_KERNEL, else fused where it can run
+    block_rows: int | None = None  # rows of a block; None: by device
+    sample: int | None = None  # rows that give the first thresholds; None: 1/16, at most 16,384
+    capacity: int | None = None  # survivors of a call; None: by memory
+    memory: int | None = None  # bytes on each device; None: 60 % of what is free (CPU: 1 GiB)
+    host_memory: int | None = None  # bytes of candidates; None: a quarter of the machine's
 
     def __post_init__(self) -> None:
-        for name in ("k", "tile_rows", "tile_columns"):
-            _check_at_least(name, getattr(self, name), 1)
-        if self.guard is not None:
-            _check_at_least("guard", self.guard, 0)
-        if self.memory is not None:
-            _check_at_least("memory", self.memory, 1)
+        _check_at_least("k", self.k, 1)
+        least = {"block_rows": 1, "sample": 0, "capacity": 1, "memory": 1, "host_memory": 1}
+        for name, bound in least.items():
+            if getattr(self, name) is not None:
+                _check_at_least(name, getattr(self, name), bound)
         for name in ("image_max", "text_max", "min_score"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InvalidArgumentError(f"{name} is {value}; it must lie in 0 .. 1")
-        if self.modality not in ("both", "image", "text"):
-            raise InvalidArgumentError(
-                f'modality is {self.modality!r}; it must be "both", "image" or "text"'
-            )
-        if self.precision not in FORMATS:
-            raise InvalidArgumentError(
-                f"precision is {self.precision!r}; it must be one of {', '.join(FORMATS)}"
-            )
-        device = torch.device(self.device)
-        if device.type not in ("cpu", "cuda"):
-            raise UnsupportedError(f'device is "{device}"; mining runs on "cpu" and "cuda"')
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UnsupportedError(
-                f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
-            )
+        choices = {
+            "modality": ("both", "image", "text"),
+            "precision": ("auto", *FORMATS),
+            "kernel": ("auto", "fused", "torch"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}"
+                )
+        devices_of(self.device)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         return ("image", "text") if self.modality == "both" else (self.modality,)
 
-    @property
-    def candidates(self) -> int:
-        """Length of a list; a longer one certifies more targets."""
-        guard = self.guard
-        if guard is None:
-            least, share = {"float32": (32, 4), "float16": (64, 2), "bfloat16": (128, 1)}[
-                self.precision
-            ]
-            guard = max(least, self.k // share)
-        return self.k + guard
-
-
-@dataclass(frozen=True)
-class DeviceCandidates:
-    """Candidates of some targets, and what was left out."""
-
-    ids: np.ndarray  # int64 [n, c], falling by upper bound of the score, -1 for none
-    bound: np.ndarray  # float32 [n]: no pair outside ids scores more; -inf: there is no such pair
-
 
 @dataclass(frozen=True)
 class DeviceBand:
-    """Exact pools of some targets."""
+    """Exact pools of targets first .. first + n - 1."""
 
-    targets: np.ndarray  # int64 [n]
+    first: int
     ids: np.ndarray  # int64 [n, k], -1 beyond counts
     scores: np.ndarray  # float32 [n, k], 0 beyond counts
     counts: np.ndarray  # int32 [n]
-    retried: int  # targets searched twice on the device
-    solved: int  # targets solved on the host, for want of a certificate
 
 
 @dataclass(frozen=True)
 class DeviceResult:
     """A whole table and how it came about."""
 
-    ids: np.ndarray  # int32 [n, k], int64 from 2**31 rows on
+    ids: np.ndarray  # int32 [n, k]
     scores: np.ndarray  # float32 [n, k]
     counts: np.ndarray  # int32 [n]
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def load_library(path: str | Path | None = None) -> None:
-    """Registers ``torch.ops.helip``; does nothing when that has been done.
+def devices_of(device: str | torch.device) -> list[torch.device]:
+    """The devices that a name stands for: ``cuda``, ``cuda:1``, ``cuda:0,cuda:1``, ``cuda:all``.
 
-    ``path`` defaults to ``lib/libhelip_torch.so`` in a directory of the package (an editable
-    installation has two). UnsupportedError when there is none or torch refuses it.
+    ``cpu`` too, more than once for as many threads. UnsupportedError: no such device.
     """
-    if _registered():
-        return
-    if path is None:
-        import helip
+    names = [name.strip() for name in str(device).split(",")]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if names == ["cuda:all"]:
+        names = [f"cuda:{index}" for index in range(count)] or names
+    devices = []
+    for name in names:
+        kind, _, index = name.partition(":")
+        if kind not in ("cpu", "cuda") or (index and not (index.isdigit() or name == "cuda:all")):
+            raise UnsupportedError(
+                f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
+            )
+        if kind == "cuda" and not count:
+            raise UnsupportedError(
+                f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
+            )
+        if kind == "cpu":
+            devices.append(torch.device("cpu"))
+            continue
+        number = int(index) if index.isdigit() else torch.cuda.current_device()
+        if number >= count or name == "cuda:all":
+            raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
+        devices.append(torch.device("cuda", number))
+    gpus = [d.index for d in devices if d.type == "cuda"]
+    if len(set(gpus)) < len(gpus) or (gpus and len(gpus) < len(devices)):
+        raise UnsupportedError(f'device is "{device}"; name each GPU once, and no CPU beside it')
+    return devices
 
-        roots = [Path(__file__).parent, *map(Path, helip.__path__)]
-        places = [r / "lib" / f"libhelip_torch{s}" for r in roots for s in (".so", ".dylib")]
-        path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise UnsupportedError(
-            "libhelip_torch is not part of this installation, so no torch device can mine; build "
-            "helip with HELIP_TORCH=ON, or mine on the CPU without a device"
-        )
-    try:
-        torch.ops.load_library(str(path))
-    except OSError as error:
-        raise UnsupportedError(
-            f"{path} does not load into torch {torch.__version__} ({error}); it needs torch >= 2.11"
-        ) from error
 
+class DeviceMiner:
+    """One job.
 
-def _registered() -> bool:
-    return hasattr(torch.ops.helip, "product_topk")
-
-
-def device_candidates(
-    image: Any,
-    text: Any,
-    *,
-    targets: Any = None,
-    columns: Any = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> DeviceCandidates:
-    """Candidate lists of the targets, in host memory: the part that runs on the device.
-
-    ``image`` [N, d_image] and ``text`` [N, d_text] are NumPy arrays (memory maps too) or torch
-    tensors of any float dtype, or int8 codes (a positive scale does not change a cosine); they are
-    read block by block. With one modality the other may be None. ``targets`` and ``columns`` are
-    ascending, unique rows: those that get a list, and those that may be in one; None means all.
-    ``options`` are those of DeviceOptions.
+    Args:
+        image: [N, d_image] NumPy array (memory maps too) or torch tensor of any float dtype, or
+            int8 codes (a positive scale does not change a cosine); read block by block. None when
+            only the text is used.
+        text: [N, d_text], likewise.
+        views: of the same rows for the core, which ranks them; by default of ``image`` and
+            ``text`` themselves. int8 codes need views that know the scales, such as a store's.
+        rerank, solve: exact pools within candidate lists, and among all rows; by default the core's
+            ``rerank`` and ``mine_targets``.
+        options: those of DeviceOptions.
 
     Raises InvalidArgumentError (NaN and infinity with their row), MismatchError, UnsupportedError,
-    OutOfMemoryError, CancelledError.
+    OutOfMemoryError, CancelledError, also while bands are taken.
     """
-    job = _Job(image, text, targets, columns, DeviceOptions(**options), progress)
-    count = job.places(job.options.candidates)
-    ids = np.full((len(job.targets), count), -1, np.int64)
-    bound = np.full(len(job.targets), -np.inf, np.float32)
-    for first, band in job.bands():
-        found = job.search(band, count, first)
-        ids[first : first + len(band)] = found.ids
-        bound[first : first + len(band)] = found.bound
-        job.report(first + len(band))
-    return DeviceCandidates(ids, bound)
+
+    def __init__(
+        self,
+        image: Any,
+        text: Any,
+        *,
+        views: tuple[Any, Any] | None = None,
+        rerank: Rerank | None = None,
+        solve: Solve | None = None,
+        **options: Any,
+    ) -> None:
+        self.options = DeviceOptions(**options)
+        given = {"image": image, "text": text}
+        self._inputs = {name: given[name] for name in self.options.modalities}
+        self.rows = check_inputs(self._inputs)
+        if self.rows >= 2**31:
+            raise UnsupportedError(f"{self.rows} rows are too many for a device; split the data")
+        if rerank is None or solve is None:
+            native = _native(views or (image, text), self.options)
+            rerank, solve = rerank or native[0], solve or native[1]
+        self._rerank, self._solve = rerank, solve
+        self._progress: Progress | None = None
+        self._lock = threading.Lock()
+        self._done = 0
+        self._devices = devices_of(self.options.device)
+        precision = self.options.precision
+        if precision == "auto":
+            precision = "float32" if self._devices[0].type == "cpu" else "bfloat16"
+        self._dtype = FORMATS[precision]
+        load_library()
+        with exact_products():
+            kernel, reason = self._choose_kernel()
+        self.report: dict[str, Any] = {
+            "device": ",".join(map(str, self._devices)),
+            "precision": precision,
+            "kernel": kernel,
+        }
+        if reason:
+            self.report["kernel_reason"] = reason
+        self._memory = self._plan_memory()
+        self._blocks = Blocks(self.rows, self._memory.block_rows)
+        self._bands = self._plan_bands()
+        self.pairs = sum(_pairs_of_band(self._blocks, band) for band in self._bands)
+
+    def bands(self, progress: Progress | None = None) -> Iterator[DeviceBand]:
+        """Exact pools of all targets, ascending, once; ``report`` is complete after the last.
+
+        ``progress`` is called with the pairs done and ``pairs``, all of them, by any of the
+        devices' threads, one at a time.
+        """
+        self._progress = progress
+        blocks, memory, k = self._blocks, self._memory, self.options.k
+        searchers = [self._searcher(device) for device in self._devices]
+        devices = _Devices(searchers)
+        group = memory.resident // 2
+        if len(blocks) <= memory.resident:
+            group = -(-len(blocks) // (4 * len(searchers))) if len(searchers) > 1 else len(blocks)
+        sample = self._sample()
+        counts = {"candidates": 0, "lists_cut": 0, "solved_on_host": 0}
+        for band in self._bands:
+            first, last = blocks.span(band.start)[0], blocks.span(band[-1])[1]
+            pools = CandidatePools(first, last, k, self.rows, self._rerank, self._solve)
+            with exact_products():
+                if len(sample):
+                    devices.share(band, partial(Searcher.seed, sample=sample, k=k, pools=pools))
+                units = units_of_band(band, len(blocks), group)
+                devices.share(units, partial(Searcher.search, pools=pools))
+            for start in range(first, last, _FINISH_ROWS):
+                yield DeviceBand(start, *pools.finish(start, min(start + _FINISH_ROWS, last)))
+            counts["candidates"] += pools.candidates
+            counts["lists_cut"] += pools.cut
+            counts["solved_on_host"] += pools.solved
+        assert self._done == self.pairs, "a pair of blocks was not searched"
+        self.report |= counts
+        self.report["survivors"] = sum(s.survivors for s in searchers)
+        self.report["calls_split"] = sum(s.splits for s in searchers)
+
+    def _choose_kernel(self) -> tuple[str, str]:
+        """ "fused" or "torch", and what spoke against the former."""
+        wanted = self.options.kernel
+        if wanted == "auto":
+            wanted = os.environ.get("HELIP_CUDA_KERNEL", "") or "auto"
+            if wanted not in ("auto", "fused", "torch"):
+                raise InvalidArgumentError(
+                    f"HELIP_CUDA_KERNEL is {wanted!r}; set it to fused or torch, or not at all"
+                )
+        cuda = self._devices[0].type == "cuda"
+        for device in self._devices:
+            with plain_mode(device):
+                check_products(device, self._dtype)
+        if wanted == "torch" or (wanted == "auto" and not cuda):
+            return "torch", ""
+        try:
+            if self._dtype == torch.float32:
+                raise UnsupportedError("the fused kernel multiplies 16-bit rows, not float32")
+            if cuda:
+                load_cuda_library()
+            for device in self._devices:
+                if cuda and torch.cuda.get_device_capability(device) < (8, 0):
+                    raise UnsupportedError(f"{device} has a compute capability below 8.0")
+                with plain_mode(device):
+                    check_kernel(device, self._dtype)
+        except UnsupportedError as error:
+            if wanted == "fused":
+                raise
+            return "torch", str(error)
+        return "fused", ""
+
+    def _searcher(self, device: torch.device) -> Searcher:
+        options = self.options
+        return Searcher(
+            self._inputs,
+            self._blocks,
+            Rules(options.image_max, options.text_max, options.min_score, options.signed),
+            device,
+            self._dtype,
+            self._memory,
+            fused=self.report["kernel"] == "fused",
+            progress=self._advance,
+        )
+
+    def _plan_memory(self) -> DeviceMemory:
+        """One plan for all devices, by the one with the least memory."""
+        budget = self.options.memory
+        if budget is None:
+            cuda = self._devices[0].type == "cuda"
+            free = [torch.cuda.mem_get_info(d)[0] for d in self._devices] if cuda else []
+            budget = int(0.6 * min(free)) if cuda else 2**30 // len(self._devices)
+        return DeviceMemory.plan(
+            budget,
+            [int(x.shape[1]) for x in self._inputs.values()],
+            self._dtype,
+            rows=self.rows,
+            block_rows=self.options.block_rows or _BLOCK_ROWS[self._devices[0].type],
+            capacity=self.options.capacity,
+        )
+
+    def _plan_bands(self) -> list[range]:
+        """Blocks whose targets' candidates fit the host's memory together."""
+        memory = self.options.host_memory
+        if memory is None:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        targets = memory // CandidatePools.bytes_per_target(self.options.k, self.rows)
+        every = range(len(self._blocks))
+        step = max(1, targets // self._blocks.size)
+        return [every[start : start + step] for start in range(0, len(every), step)]
+
+    def _sample(self) -> np.ndarray:
+        """Rows at even distances, or none where so few would be no use."""
+        size = self.options.sample
+        if size is None:
+            size = min(_SAMPLE_ROWS, self.rows // 16)
+        size = min(size, self.rows)
+        if size < 2 * (self.options.k + 1):
+            return np.empty(0, np.int64)
+        return np.arange(size, dtype=np.int64) * self.rows // size
+
+    def _advance(self, pairs: int) -> None:
+        with self._lock:
+            self._done += pairs
+            if self._progress is not None and self._progress(self._done, self.pairs) is False:
+                raise CancelledError(f"mining was stopped after {self._done} of {self.pairs} pairs")
 
 
-def mine_bands(
-    image: Any,
-    text: Any,
-    *,
-    targets: Any = None,
-    columns: Any = None,
-    rerank: Rerank | None = None,
-    solve: Solve | None = None,
-    views: tuple[Any, Any] | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> Iterator[DeviceBand]:
-    """Exact pools in ascending bands of targets; host memory stays bounded by one band.
-
-    Arguments as in device_candidates. ``rerank(targets, candidates)`` and ``solve(targets)`` give
-    exact pools, within candidate lists and among all rows; by default the core's ``rerank`` and
-    ``mine_targets`` on ``views``, by default of ``image`` and ``text`` themselves (int8 codes need
-    views that know the scales, such as a store's). With ``columns`` a target without a certificate
-    is reranked against all of them instead.
-    """
-    job = _Job(image, text, targets, columns, DeviceOptions(**options), progress)
-    k = job.options.k
-    if rerank is None or (solve is None and columns is None):
-        native_rerank, native_solve = _native(views or (image, text), job.options)
-        rerank = rerank or native_rerank
-        solve = solve or (native_solve if columns is None else None)
-    solve = solve or _solve_within(job.columns, rerank)
-    count = job.places(job.options.candidates)
-    longer = job.places(4 * job.options.candidates)
-    for first, band in job.bands():
-        found = job.search(band, count, first)
-        pools = rerank(band, found.ids)
-        left = _uncertified(pools, found.bound, k)
-        retried = 0
-        if len(left) > _RETRY_ABOVE and longer > count:
-            retried = len(left)
-            found = job.search(band[left], longer, first)
-            again = rerank(band[left], found.ids)
-            _replace(pools, left, again)
-            left = left[_uncertified(again, found.bound, k)]
-        if len(left):
-            _replace(pools, left, solve(band[left]))
-        job.report(first + len(band))
-        yield DeviceBand(band, *pools, retried=retried, solved=len(left))
-
-
-def mine_on_device(image: Any, text: Any, **arguments: Any) -> DeviceResult:
-    """The bands of mine_bands as one table; the same arguments.
+def mine_on_device(
+    image: Any, text: Any, *, progress: Progress | None = None, **arguments: Any
+) -> DeviceResult:
+    """The bands of a DeviceMiner as one table; the same arguments.
 
     Equal, byte for byte, to what the exact miner of the host gives with the same options.
     """
-    names = {f.name for f in fields(DeviceOptions)}
-    options = DeviceOptions(**{n: v for n, v in arguments.items() if n in names})
-    bands = list(mine_bands(image, text, **arguments))
-    rows = len(text if image is None else image)
-    empty = np.empty((0, options.k))
+    miner = DeviceMiner(image, text, **arguments)
+    bands = list(miner.bands(progress))
+    empty = np.empty((0, miner.options.k))
     return DeviceResult(
-        np.concatenate([empty, *(b.ids for b in bands)]).astype(
-            np.int32 if rows < 2**31 else np.int64
-        ),
+        np.concatenate([empty, *(b.ids for b in bands)]).astype(np.int32),
         np.concatenate([empty, *(b.scores for b in bands)]).astype(np.float32),
         np.concatenate([empty[:, 0], *(b.counts for b in bands)]).astype(np.int32),
-        {
-            "device": str(options.device),
-            "precision": options.precision,
-            "candidates": options.candidates,
-            "retried": sum(b.retried for b in bands),
-            "solved_on_host": sum(b.solved for b in bands),
-        },
+        miner.report,
     )
+
+
+class _Devices:
+    """Devices that take work from one queue, each in a thread of its own."""
+
+    def __init__(self, searchers: list[Searcher]) -> None:
+        self._searchers = searchers
+
+    def share(self, units: Iterable[Any], work: Callable[[Searcher, Any], None]) -> None:
+        """Does every unit once; the first error stops all devices and is raised here."""
+        if len(self._searchers) == 1:
+            with plain_mode(self._searchers[0].device):
+                for unit in units:
+                    work(self._searchers[0], unit)
+            return
+        queue, lock, stop = iter(units), threading.Lock(), threading.Event()
+        errors: list[BaseException] = []
+
+        def serve(searcher: Searcher) -> None:
+            try:
+                with plain_mode(searcher.device):
+                    while not stop.is_set():
+                        with lock:
+                            unit = next(queue, None)
+                        if unit is None:
+                            return
+                        work(searcher, unit)
+            except BaseException as error:
+                errors.append(error)
+                stop.set()
+
+        threads = [threading.Thread(target=serve, args=(s,)) for s in self._searchers]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:  # an interrupt
+            stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        if errors:
+            raise errors[0]
+
+
+def _pairs_of_band(blocks: Blocks, band: range) -> int:
+    own = blocks.span(band[-1])[1] - blocks.span(band.start)[0]
+    return own * (own - 1) // 2 + own * (blocks.rows - own)
 
 
 def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, Solve]:
@@ -308,188 +422,14 @@ def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, 
         signed_products=options.signed,
     )
 
-    def rerank(targets: np.ndarray, candidates: np.ndarray) -> Pools:
+    def rerank(targets: np.ndarray, candidates: np.ndarray) -> Any:
         lists = view_of(np.ascontiguousarray(candidates), name="candidates")
-        pools: Pools = _core.rerank(*views, targets.tolist(), lists, native)
-        return pools
+        return _core.rerank(*views, targets.tolist(), lists, native)
 
-    def solve(targets: np.ndarray) -> Pools:
-        pools: Pools = _core.mine_targets(*views, targets.tolist(), native)
-        return pools
+    def solve(targets: np.ndarray) -> Any:
+        return _core.mine_targets(*views, targets.tolist(), native)
 
     return rerank, solve
-
-
-def _solve_within(columns: np.ndarray, rerank: Rerank) -> Solve:
-    """Exact pools among ``columns``, a few targets at a time so that memory stays bounded."""
-    step = max(1, 2**23 // max(1, len(columns)))  # 64 MiB of ids
-
-    def solve(targets: np.ndarray) -> Pools:
-        parts = []
-        for a in range(0, len(targets), step):
-            part = targets[a : a + step]
-            every = np.ascontiguousarray(np.broadcast_to(columns, (len(part), len(columns))))
-            parts.append(rerank(part, every))
-        ids, scores, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return ids, scores, counts
-
-    return solve
-
-
-def _uncertified(pools: Pools, bound: np.ndarray, k: int) -> np.ndarray:
-    """Positions of targets whose pool might miss a pair."""
-    _, scores, counts = pools
-    # A float32 score may lie above its float64 value by half a unit in the last place. A tie with
-    # the bound is no certificate either: among equal scores ids decide.
-    least = np.nextafter(scores[:, k - 1].astype(np.float32), np.float32(-np.inf))
-    certified = (bound == -np.inf) | ((counts == k) & (bound < least))
-    return np.flatnonzero(~certified)
-
-
-def _replace(pools: Pools, places: np.ndarray, others: Pools) -> None:
-    for array, other in zip(pools, others, strict=True):
-        array[places] = other
-
-
-class _Job:
-    """One job: its input, tiles that fit the memory, blocks that stay on the device."""
-
-    def __init__(
-        self,
-        image: Any,
-        text: Any,
-        targets: Any,
-        columns: Any,
-        options: DeviceOptions,
-        progress: Progress | None,
-    ) -> None:
-        given = {"image": image, "text": text}
-        self.options = options
-        self.inputs = {name: given[name] for name in options.modalities}
-        rows = check_inputs(self.inputs)
-        self.targets = check_rows("targets", targets, rows)
-        self.columns = check_rows("columns", columns, rows)
-        self.device = torch.device(options.device)
-        self.dtype = FORMATS[options.precision]
-        self._progress = progress
-        self._done = 0
-        self._kept: dict[int, RowBlock] = {}
-        load_library()
-        with exact_products(self.device):
-            check_products(self.device, self.dtype)
-        self._fit_memory()
-
-    def _fit_memory(self) -> None:
-        options = self.options
-        memory = options.memory
-        if memory is None:
-            cuda = self.device.type == "cuda"
-            memory = int(0.6 * torch.cuda.mem_get_info(self.device)[0]) if cuda else 2**30
-        widths = [int(x.shape[1]) for x in self.inputs.values()]
-        self.tile_rows = min(options.tile_rows, max(1, len(self.targets)))
-        self.tile_columns = min(options.tile_columns, max(1, len(self.columns)))
-
-        def step_bytes() -> int:
-            tile = (17 if options.signed else 13) * self.tile_rows * self.tile_columns
-            return tile + 40 * max(widths) * self.tile_columns  # 40: float64 while normalising
-
-        # Steps below 256 rows and columns would only be slow, so a budget under that is passed.
-        while step_bytes() > memory // 2 and max(self.tile_rows, self.tile_columns) > 256:
-            if self.tile_columns > 2 * self.tile_rows:
-                self.tile_columns = (self.tile_columns + 1) // 2
-            else:
-                self.tile_rows = (self.tile_rows + 1) // 2
-        row_bytes = sum(widths) * self.dtype.itemsize + 40 * options.candidates
-        band = max(self.tile_rows, min(_BAND_ROWS, memory // 4 // row_bytes))
-        self.band_rows = band - band % self.tile_rows
-        self._room = max(0, memory - step_bytes() - self.band_rows * row_bytes)
-
-    def places(self, wanted: int) -> int:
-        """Length of a list: one more than there are candidates shows that none is missing."""
-        return max(self.options.k, min(wanted, len(self.columns) + 1))
-
-    def bands(self) -> Iterator[tuple[int, np.ndarray]]:
-        for first in range(0, len(self.targets), self.band_rows):
-            yield first, self.targets[first : first + self.band_rows]
-
-    def report(self, done: int) -> None:
-        self._done = max(self._done, done)  # a second search does not take the bar back
-        total = len(self.targets)
-        if self._progress is not None and self._progress(self._done, total) is False:
-            raise CancelledError(f"mining was stopped after {self._done} of {total} targets")
-
-    def search(self, targets: np.ndarray, count: int, done: int) -> DeviceCandidates:
-        """The ``count`` best candidates of each target of one band."""
-        try:
-            with exact_products(self.device):
-                return self._search(targets, count, done)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self.device} has too little memory for tiles of {self.tile_rows} x "
-                f"{self.tile_columns}; give a smaller memory=, tile_rows= or tile_columns="
-            ) from error
-
-    def _search(self, targets: np.ndarray, count: int, done: int) -> DeviceCandidates:
-        step = self.tile_columns
-        rows = join([self._block(targets[a : a + step]) for a in range(0, len(targets), step)])
-        parts = [slice(a, a + self.tile_rows) for a in range(0, len(targets), self.tile_rows)]
-        scores = [torch.full((len(rows.ids[p]), count), -torch.inf).to(self.device) for p in parts]
-        ids = [torch.full_like(s, -1, dtype=torch.int64) for s in scores]
-        for number, start in enumerate(range(0, len(self.columns), step)):
-            block = self._candidates(number, start)
-            margins = {name: margin(rows, block, name) for name in self.inputs}
-            for i, part in enumerate(parts):
-                scores[i], ids[i] = self._step(rows, part, block, margins, scores[i], ids[i])
-            share = (start + step) / (len(self.columns) + 2 * step)
-            self.report(done + int(share * len(targets)))
-        all_ids = torch.cat(ids)
-        bound = torch.cat([s[:, -1] for s in scores])
-        # The margin gave such targets candidates; their scores are zero.
-        all_ids[rows.zero] = -1
-        bound[rows.zero] = -torch.inf
-        return DeviceCandidates(all_ids.cpu().numpy(), bound.cpu().numpy())
-
-    def _step(
-        self,
-        rows: RowBlock,
-        part: slice,
-        columns: RowBlock,
-        margins: dict[str, torch.Tensor],
-        scores: torch.Tensor,
-        ids: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        tensors: list[torch.Tensor | None] = []
-        for name in ("image", "text"):
-            if name in self.inputs:
-                tensors += [rows.units[name][part], columns.units[name], margins[name]]
-            else:
-                tensors += [None, None, None]
-        best: tuple[torch.Tensor, torch.Tensor] = torch.ops.helip.product_topk(
-            *tensors,
-            rows.ids[part],
-            columns.ids,
-            scores,
-            ids,
-            image_max=self.options.image_max,
-            text_max=self.options.text_max,
-            min_score=self.options.min_score,
-            signed=self.options.signed,
-        )
-        return best
-
-    def _candidates(self, number: int, start: int) -> RowBlock:
-        """A block of candidates; it stays on the device while there is room."""
-        kept = self._kept.get(number)
-        if kept is None:
-            ids = self.columns[start : start + self.tile_columns]
-            kept = self._block(ids).without_zero_rows()
-            if kept.nbytes <= self._room:
-                self._room -= kept.nbytes
-                self._kept[number] = kept
-        return kept
-
-    def _block(self, ids: np.ndarray) -> RowBlock:
-        return read_block(self.inputs, ids, self.device, self.dtype)
 
 
 def _check_at_least(name: str, value: Any, bound: int) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from helip import _core
-from helip.device import mine_bands
+from helip.device import DeviceMiner
 from helip.pairs import HardPairs
 from helip.progress import ProgressBar
 from helip.store import EmbeddingStore
@@ -36,24 +36,12 @@ def mine_on_torch_device(
     counts: a device does not count them.
     """
     rows = views[0].rows or views[1].rows
+    miner = DeviceMiner(*arrays, views=views, device=device, **options)
     writer = _core.HardPairsWriter(out, rows, options["k"])
-    retried = solved = 0
-    with ProgressBar(rows, label="mine", unit="targets", enabled=progress) as bar:
-
-        def follow(done: int, total: int) -> None:
-            bar.set(done)
-
-        bands = mine_bands(*arrays, views=views, device=device, progress=follow, **options)
-        for band in bands:
-            writer.write(int(band.targets[0]), band.ids, band.scores, band.counts)
-            retried += band.retried
-            solved += band.solved
-    report = {
-        "pairs_scored": rows * max(rows - 1, 0),
-        "device": device,
-        "retried": retried,
-        "solved_on_host": solved,
-    }
+    with ProgressBar(miner.pairs, label="mine", unit="pairs", enabled=progress) as bar:
+        for band in miner.bands(lambda done, _: bar.set(done)):
+            writer.write(band.first, band.ids, band.scores, band.counts)
+    report = {"pairs_scored": rows * max(rows - 1, 0), **miner.report}
     core = writer.finish(
         fingerprint="" if source is None else source.fingerprint,
         keys_fingerprint="" if source is None else source.keys_fingerprint,

@@ -1,4 +1,4 @@
-"""Mining on a torch device, on CPU tensors, against a plain float64 brute force."""
+"""Exact mining on torch devices, on CPU tensors, against a plain float64 brute force."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from helip import device
 from helip.errors import CancelledError, InvalidArgumentError, MismatchError, UnsupportedError
 
 PRECISIONS = ["float32", "float16", "bfloat16"]
+# What multiplies: torch in each format, and the emulation of the CUDA kernel in its two.
+PATHS = [(p, "torch") for p in PRECISIONS] + [(p, "fused") for p in PRECISIONS[1:]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,10 +83,8 @@ class Reference:
             self.image if image is None else image,
             self.text if text is None else text,
             rerank=self.pools,
-            solve=arguments.pop("solve", self.pools),
-            device="cpu",
-            **self.options(),
-            **arguments,
+            solve=self.pools,
+            **({"device": "cpu"} | self.options() | arguments),
         )
 
 
@@ -112,16 +112,17 @@ def assert_same(result, expected):
 # What is mined
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("precision", "kernel"), PATHS)
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("modality", ["both", "image", "text"])
-def test_equals_brute_force(modality, signed, precision):
+def test_equals_brute_force(modality, signed, precision, kernel):
     reference = Reference(*embeddings(), modality=modality, signed=signed)
-    result = reference.mine(precision=precision, tile_rows=64, tile_columns=77)
+    result = reference.mine(precision=precision, kernel=kernel, block_rows=140)
     assert_same(result, reference.pools(range(300)))
+    assert result.report["kernel"] == kernel
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_equals_brute_force_for_random_shapes_and_options(seed):
     rng = np.random.default_rng(100 + seed)
     rows = int(rng.integers(2, 200))
@@ -134,13 +135,21 @@ def test_equals_brute_force_for_random_shapes_and_options(seed):
         text_max=float(rng.choice([0.5, 0.9, 1.0])),
         min_score=float(rng.choice([0.0, 0.2])),
     )
+    precision, kernel = PATHS[rng.integers(len(PATHS))]
     result = reference.mine(
-        precision=str(rng.choice(PRECISIONS)),
-        tile_rows=int(rng.integers(1, 100)),
-        tile_columns=int(rng.integers(1, 100)),
-        guard=int(rng.integers(0, 20)),
+        precision=precision,
+        kernel=kernel,
+        block_rows=int(rng.integers(1, 100)),
+        sample=int(rng.integers(0, rows)),
+        capacity=int(rng.integers(1, 500)),
     )
     assert_same(result, reference.pools(range(rows)))
+
+
+@pytest.mark.parametrize("k", [1, 150, 299, 300])
+def test_pools_of_any_size(k):
+    reference = Reference(*embeddings(), k=k)
+    assert_same(reference.mine(precision="bfloat16"), reference.pools(range(300)))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7])
@@ -150,41 +159,106 @@ def test_pools_are_short_when_k_exceeds_the_rows(rows):
     result = reference.mine()
     assert result.ids.shape == (rows, 12)
     assert_same(result, reference.pools(range(rows)))
-    assert result.report["solved_on_host"] == 0
 
 
-def test_ties_break_by_id_even_when_they_overflow_the_list():
+def test_ties_break_by_id_however_many_they_are():
     rng = np.random.default_rng(3)
-    image = rng.integers(0, 2, size=(300, 2)).astype(np.float32)
-    text = rng.integers(0, 2, size=(300, 2)).astype(np.float32)
-    reference = Reference(image, text, k=5)
-    result = reference.mine(guard=3)
-    assert_same(result, reference.pools(range(300)))
-    assert result.report["solved_on_host"] > 0
+    image = rng.integers(0, 2, size=(400, 2)).astype(np.float32)
+    text = np.ones((400, 2), np.float32)
+    reference = Reference(image, text, k=5, image_max=1.0, text_max=1.0)
+    result = reference.mine(block_rows=100)
+    assert_same(result, reference.pools(range(400)))
+    assert result.report["lists_cut"] > 0
 
 
-def test_the_same_bytes_for_any_tile_and_memory():
+def test_targets_with_nothing_but_ties_are_left_to_the_host():
+    image, text = np.ones((700, 3)), np.ones((700, 2))
+    reference = Reference(image, text, k=2, image_max=1.0, text_max=1.0)
+    result = reference.mine(block_rows=100)
+    assert_same(result, reference.pools(range(700)))
+    assert result.report["solved_on_host"] > 500
+
+
+def test_pairs_that_are_all_unlike_give_empty_pools():
+    image = np.eye(50, dtype=np.float32)
+    reference = Reference(image, image)
+    result = reference.mine(precision="bfloat16")
+    assert_same(result, reference.pools(range(50)))
+    assert not result.counts.any()
+
+
+# In what pieces
+
+
+def test_the_same_bytes_for_any_block_memory_sample_and_number_of_devices():
     reference = Reference(*embeddings())
-    tables = [
-        reference.mine(),
-        reference.mine(tile_rows=1000, tile_columns=13),
-        reference.mine(tile_rows=7, tile_columns=1000),
-        reference.mine(memory=1),
-        reference.mine(memory=400_000, tile_rows=16, tile_columns=32),
-    ]
-    for table in tables:
-        assert_same(table, (tables[0].ids, tables[0].scores, tables[0].counts))
+    expected = reference.pools(range(300))
+    for options in (
+        {"block_rows": 1000},
+        {"block_rows": 7},
+        {"memory": 1, "block_rows": 50},
+        {"memory": 400_000, "block_rows": 64},
+        {"host_memory": 1, "block_rows": 50},
+        {"host_memory": 100_000, "block_rows": 30},
+        {"sample": 0},
+        {"sample": 300},
+        {"device": "cpu,cpu", "block_rows": 20},
+        {"device": "cpu,cpu,cpu", "block_rows": 30, "memory": 1, "host_memory": 100_000},
+    ):
+        assert_same(reference.mine(**options), expected)
 
 
-def test_serves_chosen_targets_from_chosen_columns():
+def test_a_band_of_targets_at_a_time_when_the_host_has_little_memory():
     reference = Reference(*embeddings())
-    rng = np.random.default_rng(1)
-    targets = np.sort(rng.choice(300, 40, replace=False))
-    columns = np.sort(rng.choice(300, 120, replace=False))
-    for guard in (0, 50):
-        result = reference.mine(targets=targets, columns=columns, guard=guard, solve=None)
-        expected = reference.pools(targets, np.broadcast_to(columns, (40, 120)))
-        assert_same(result, expected)
+    miner = device.DeviceMiner(
+        reference.image,
+        reference.text,
+        rerank=reference.pools,
+        solve=reference.pools,
+        device="cpu",
+        host_memory=1,
+        block_rows=100,
+        **reference.options(),
+    )
+    done = []
+    bands = list(miner.bands(lambda pairs, total: done.append((pairs, total))))
+    assert [band.first for band in bands] == [0, 100, 200]
+    # Pairs within a band once, pairs across bands once for each.
+    assert miner.pairs == 3 * 100 * 99 // 2 + 3 * 100 * 200
+    assert done[-1] == (miner.pairs, miner.pairs)
+
+
+def test_each_unordered_pair_is_filtered_once():
+    reference = Reference(*embeddings(), k=300)
+    result = reference.mine(block_rows=64)
+    possible = sum((reference.scores(i) > 0).sum() for i in range(300))
+    assert possible / 2 <= result.report["survivors"] < 1.01 * possible / 2 + 300
+
+
+def test_blocks_with_more_survivors_than_places_are_split():
+    reference = Reference(*embeddings())
+    for kernel in ("torch", "fused"):
+        result = reference.mine(precision="float16", kernel=kernel, capacity=1, block_rows=150)
+        assert_same(result, reference.pools(range(300)))
+        assert result.report["calls_split"] > 0
+
+
+def test_thresholds_from_a_sample_leave_fewer_survivors():
+    reference = Reference(*embeddings(rows=1500, seed=2), k=5)
+    without = reference.mine(sample=0).report["survivors"]
+    seeded = reference.mine(sample=300).report["survivors"]
+    assert seeded < without / 2
+
+
+def test_an_error_on_one_device_stops_all_and_is_raised(monkeypatch):
+    from helip.device_search import Searcher
+
+    def fail(self, unit, pools):
+        raise MemoryError("of this device")
+
+    monkeypatch.setattr(Searcher, "search", fail)
+    with pytest.raises(MemoryError, match="of this device"):
+        Reference(*embeddings()).mine(device="cpu,cpu", block_rows=20)
 
 
 # What it is mined from
@@ -212,7 +286,7 @@ def test_reads_memory_maps_and_strided_rows(tmp_path):
     wide[:, ::3][:, :16] = text
     reference = Reference(image, text)
     mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
-    result = reference.mine(mapped, wide[:, ::3][:, :16], tile_columns=100)
+    result = reference.mine(mapped, wide[:, ::3][:, :16], block_rows=100)
     assert_same(result, reference.pools(range(300)))
 
 
@@ -226,7 +300,7 @@ def test_norms_neither_overflow_nor_vanish():
 
 def test_a_row_of_norm_zero_is_an_outlier_and_nobodys_hard_pair():
     reference = Reference(*embeddings())
-    result = reference.mine(guard=0)
+    result = reference.mine()
     assert result.counts[50] == result.counts[51] == 0
     assert not np.isin(result.ids, [50, 51]).any()
 
@@ -236,7 +310,7 @@ def test_nan_and_infinity_are_refused_with_their_row(value):
     image, text = embeddings()
     text[123, 3] = value
     with pytest.raises(InvalidArgumentError, match="text row 123"):
-        Reference(image, text).mine(tile_columns=50)
+        Reference(image, text).mine(block_rows=50)
 
 
 def test_one_modality_does_not_look_at_the_other():
@@ -253,62 +327,6 @@ def test_one_modality_does_not_look_at_the_other():
     assert_same(result, reference.pools(range(300)))
 
 
-# Certificates
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("modality", ["both", "image"])
-def test_no_pair_outside_the_list_scores_more_than_the_bound(modality, signed, precision):
-    reference = Reference(*embeddings(seed=5), modality=modality, signed=signed, k=4)
-    found = device.device_candidates(
-        reference.image,
-        reference.text,
-        device="cpu",
-        precision=precision,
-        guard=2,
-        tile_columns=90,
-        **reference.options(),
-    )
-    assert found.ids.shape == (300, 6)
-    assert (found.ids[50] == -1).all()  # of norm zero
-    assert found.bound[50] == -np.inf
-    for target in range(300):
-        score = reference.scores(target)
-        score[found.ids[target][found.ids[target] >= 0]] = 0
-        assert score.max() <= max(found.bound[target], 0)
-        assert target not in found.ids[target]
-
-
-def test_targets_without_a_certificate_are_solved_exactly(monkeypatch):
-    monkeypatch.setattr(device, "_RETRY_ABOVE", 300)
-    reference = Reference(*embeddings())
-    asked = []
-
-    def solve(targets):
-        asked.extend(targets)
-        return reference.pools(targets)
-
-    result = reference.mine(guard=0, precision="bfloat16", solve=solve)
-    assert_same(result, reference.pools(range(300)))
-    assert len(asked) == result.report["solved_on_host"] > 0
-    assert result.report["retried"] == 0
-
-
-def test_a_longer_list_certifies_targets_without_the_host():
-    rows = embeddings(rows=600, seed=9)
-    reference = Reference(*rows, k=40)
-    result = reference.mine(guard=0, precision="float16")
-    assert_same(result, reference.pools(range(600)))
-    assert result.report["retried"] > 500
-    assert result.report["solved_on_host"] == 0
-
-
-def test_random_float32_data_needs_no_host_solve():
-    reference = Reference(*embeddings(rows=500, seed=4))
-    assert reference.mine().report["solved_on_host"] == 0
-
-
 # Surroundings
 
 
@@ -323,79 +341,47 @@ def test_global_precision_and_autocast_change_neither_the_table_nor_are_changed(
     finally:
         torch.set_float32_matmul_precision(before)
     assert_same(result, reference.pools(range(300)))
-    assert result.report["solved_on_host"] == 0
 
 
-def test_progress_rises_to_the_total():
+def test_progress_rises_to_the_number_of_pairs():
     seen = []
-    reference = Reference(*embeddings())
-    reference.mine(
-        progress=lambda done, total: seen.append((done, total)), tile_columns=50, guard=0
+    Reference(*embeddings()).mine(
+        progress=lambda done, total: seen.append((done, total)), block_rows=50
     )
     done = [d for d, _ in seen]
     assert done == sorted(done)
-    assert seen[-1] == (300, 300)
+    assert seen[-1] == (300 * 299 // 2, 300 * 299 // 2)
     assert len(seen) > 5
 
 
-def test_progress_that_returns_false_cancels():
-    with pytest.raises(CancelledError, match="of 300 targets"):
-        Reference(*embeddings()).mine(progress=lambda done, total: False)
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
+def test_progress_that_returns_false_cancels(devices):
+    with pytest.raises(CancelledError, match="of 44850 pairs"):
+        Reference(*embeddings()).mine(progress=lambda done, total: False, device=devices)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"k": 0}, "k is 0"),
-        ({"k": 2.5}, "k is 2.5"),
-        ({"image_max": 1.5}, "image_max is 1.5"),
-        ({"text_max": float("nan")}, "text_max is nan"),
-        ({"min_score": -0.1}, "min_score is -0.1"),
-        ({"modality": "audio"}, "audio"),
-        ({"precision": "int4"}, "int4"),
-        ({"tile_rows": 0}, "tile_rows is 0"),
-        ({"guard": -1}, "guard is -1"),
-        ({"targets": [3, 2]}, "ascending"),
-        ({"columns": [300]}, r"0 \.\. 299"),
-    ],
-)
-def test_options_are_refused_with_value_and_bound(options, message):
-    with pytest.raises(InvalidArgumentError, match=message):
-        device.device_candidates(*embeddings(), **({"device": "cpu"} | options))
+def test_the_environment_chooses_the_kernel(monkeypatch):
+    monkeypatch.setenv("HELIP_CUDA_KERNEL", "fused")
+    reference = Reference(*embeddings(rows=40))
+    assert reference.mine(precision="bfloat16").report["kernel"] == "fused"
+    assert reference.mine(precision="bfloat16", kernel="torch").report["kernel"] == "torch"
+    with pytest.raises(UnsupportedError, match="not float32"):
+        reference.mine(precision="float32")
+    monkeypatch.setenv("HELIP_CUDA_KERNEL", "quick")
+    with pytest.raises(InvalidArgumentError, match="quick"):
+        reference.mine(precision="bfloat16")
 
 
 def test_matrices_that_do_not_fit_are_refused():
     image, text = embeddings()
     with pytest.raises(MismatchError, match="300 rows and text has 299"):
-        device.device_candidates(image, text[:-1], device="cpu")
+        device.DeviceMiner(image, text[:-1], device="cpu")
     with pytest.raises(InvalidArgumentError, match="image is None"):
-        device.device_candidates(None, text, device="cpu")
+        device.DeviceMiner(None, text, device="cpu")
     with pytest.raises(InvalidArgumentError, match="int64"):
-        device.device_candidates(image.astype(np.int64), text, device="cpu")
+        device.DeviceMiner(image.astype(np.int64), text, device="cpu")
     with pytest.raises(InvalidArgumentError, match="shape"):
-        device.device_candidates(image[:, 0], text, device="cpu")
-
-
-def test_an_unknown_device_is_refused():
-    with pytest.raises(UnsupportedError, match="meta"):
-        device.DeviceOptions(device="meta")
-    if not torch.cuda.is_available():
-        with pytest.raises(UnsupportedError, match="no GPU"):
-            device.DeviceOptions(device="cuda:1")
-
-
-def test_an_installation_without_the_library_says_how_to_get_it(monkeypatch, tmp_path):
-    import helip
-
-    monkeypatch.setattr(device, "_registered", lambda: False)
-    monkeypatch.setattr(device, "__file__", str(tmp_path / "device.py"))
-    monkeypatch.setattr(helip, "__path__", [])
-    with pytest.raises(UnsupportedError, match="HELIP_TORCH=ON"):
-        device.load_library()
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "libhelip_torch.so").write_bytes(b"no library")
-    with pytest.raises(UnsupportedError, match=r"torch >= 2\.11"):
-        device.load_library()
+        device.DeviceMiner(image[:, 0], text, device="cpu")
 
 
 @pytest.mark.parametrize("modality", ["both", "image", "text"])
@@ -407,16 +393,38 @@ def test_equals_the_native_exact_miner_byte_for_byte(modality, precision):
     image, text = embeddings(rows=400, seed=8)
     options = {"k": 12, "modality": modality}
     result = device.mine_on_device(
-        image,
-        torch.from_numpy(text).bfloat16(),
-        device="cpu",
-        precision=precision,
-        guard=4,
-        **options,
+        image, torch.from_numpy(text).bfloat16(), device="cpu", precision=precision, **options
     )
     views = view_of(image, name="image"), view_of(torch.from_numpy(text).bfloat16(), name="text")
     native = core.MineOptions(method="exact", **options)
     assert_same(result, core.mine_targets(*views, list(range(400)), native))
+
+
+def test_the_table_of_a_device_is_that_of_the_host(tmp_path):
+    import helip
+    from helip.mine_device import mine_on_torch_device
+
+    image, text = embeddings(rows=400, seed=8)
+    with helip.EmbeddingStore.create(tmp_path / "store", image_dim=24, text_dim=16) as writer:
+        writer.append([str(i) for i in range(400)], image, text)
+    store = helip.EmbeddingStore.open(tmp_path / "store")
+    rules = {
+        "k": 9, "modality": "both", "image_max": 0.98, "text_max": 0.98, "min_score": 0.0,
+        "signed": False,
+    }  # fmt: skip
+    pairs = mine_on_torch_device(
+        store,
+        (store.image_tensor, store.text_tensor),
+        store.views,
+        rules,
+        device="cpu",
+        out=str(tmp_path / "pairs"),
+        progress=False,
+    )
+    host = helip.mine(store, k=9, method="exact", device="cpu", progress=False)
+    assert pairs.fingerprint == host.fingerprint
+    assert_same(pairs, (host.ids, host.scores, host.counts))
+    assert pairs.report["kernel"] == "torch"
 
 
 def test_int8_codes_are_reranked_through_views_that_know_their_scales(tmp_path):
