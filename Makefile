@@ -8,7 +8,7 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
 # Built in this environment, so that torch is downloaded once.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer faults bench lint format stubs clean
+.PHONY: demo test test-cpp test-python test-consumer cuda faults bench lint format stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/helip demo --out demo-out
@@ -27,6 +27,16 @@ test-python: $(VENV)/.dev
 test-consumer: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/consumer
 
+# Compiles the CUDA kernel where there is a compiler for it; it takes a GPU to run it.
+cuda: $(VENV)/.base
+	@if command -v "$${CUDACXX:-nvcc}" >/dev/null; then \
+	  $(BIN)/cmake -S cpp/cuda -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	    -DHELIP_CUDA=ON -DHELIP_WERROR=ON -DCMAKE_CUDA_ARCHITECTURES=90 && \
+	  $(BIN)/cmake --build build/cuda; \
+	else \
+	  echo "cuda: skipped, for there is no nvcc; install it or set CUDACXX"; \
+	fi
+
 # Kills, full disks, damaged bytes: slower than the tests, called by CI.
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults
@@ -39,13 +49,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts
 	$(BIN)/ruff format --check python tests bench examples scripts
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu')
 	$(BIN)/python scripts/stubs.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format python tests bench examples scripts
 	$(BIN)/ruff check --fix python tests bench examples scripts
-	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp')
+	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp' '*.cu')
 
 stubs: $(VENV)/.dev
 	$(BIN)/python scripts/stubs.py

@@ -57,11 +57,6 @@ struct Similarity {
   float margin;
 };
 
-struct Bounds {
-  float upper;  // of the score; 0 or NaN when the pair cannot count as a hard pair
-  float lower;  // of the score; 0 when the pair might not count as one
-};
-
 // x > 0 ? x : 0, and 0 for NaN.
 HELIP_HOST_DEVICE float positive(float x) { return x > 0.0F ? x : 0.0F; }
 HELIP_HOST_DEVICE float magnitude(float x) { return x < 0.0F ? -x : x; }
@@ -79,17 +74,25 @@ HELIP_HOST_DEVICE float signed_slack(Similarity image, Similarity text) {
          image.margin * text.margin;
 }
 
-// An upper bound of the score; at most 0 for a pair that is left out. The similarity of a modality
-// that takes no part is not looked at.
-HELIP_HOST_DEVICE float upper_bound(const Rules& rules, Similarity image, Similarity text) {
-  if (rules.image != 0 && is_duplicate(image, rules.image_above)) return 0.0F;
-  if (rules.text != 0 && is_duplicate(text, rules.text_above)) return 0.0F;
+HELIP_HOST_DEVICE bool is_duplicate(const Rules& rules, Similarity image, Similarity text) {
+  return (rules.image != 0 && is_duplicate(image, rules.image_above)) ||
+         (rules.text != 0 && is_duplicate(text, rules.text_above));
+}
+
+// An upper bound of the product of the similarities that take part; at most 0 or NaN where the pair
+// cannot count. The similarity of a modality that takes no part is not looked at.
+HELIP_HOST_DEVICE float product_bound(const Rules& rules, Similarity image, Similarity text) {
   const float from_image = positive(image.value + image.margin);
   const float from_text = positive(text.value + text.margin);
   if (rules.text == 0) return from_image;
   if (rules.image == 0) return from_text;
   if (rules.signed_score == 0) return from_image * from_text;
   return image.value * text.value + signed_slack(image, text);
+}
+
+// An upper bound of the score: that of the product, or 0 for a near duplicate beyond doubt.
+HELIP_HOST_DEVICE float upper_bound(const Rules& rules, Similarity image, Similarity text) {
+  return is_duplicate(rules, image, text) ? 0.0F : product_bound(rules, image, text);
 }
 
 // A lower bound of the score; 0 where the pair might be a near duplicate.
@@ -109,6 +112,13 @@ HELIP_HOST_DEVICE float lower_bound(const Rules& rules, Similarity image, Simila
 HELIP_HOST_DEVICE bool survives(const Rules& rules, float upper, float row_threshold,
                                 float column_threshold) {
   return upper > rules.floor && (upper >= row_threshold || upper >= column_threshold);
+}
+
+// The same of a pair; duplicates are looked at last, since few pairs come that far.
+HELIP_HOST_DEVICE bool survives(const Rules& rules, Similarity image, Similarity text,
+                                float row_threshold, float column_threshold) {
+  return survives(rules, product_bound(rules, image, text), row_threshold, column_threshold) &&
+         !is_duplicate(rules, image, text);
 }
 
 // The rules of a job. image_max, text_max in 0 .. 1, min_score >= 0.

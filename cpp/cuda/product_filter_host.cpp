@@ -121,8 +121,7 @@ void append(const HelipProductFilter& filter, std::int64_t row, std::int64_t col
       image, margin(filter.image.row_margins, row) + margin(filter.image.column_margins, column)};
   const Similarity by_text{
       text, margin(filter.text.row_margins, row) + margin(filter.text.column_margins, column)};
-  const float upper = upper_bound(filter.rules, by_image, by_text);
-  if (!survives(filter.rules, upper, filter.row_thresholds[row],
+  if (!survives(filter.rules, by_image, by_text, filter.row_thresholds[row],
                 filter.column_thresholds[column])) {
     return;
   }
@@ -130,7 +129,7 @@ void append(const HelipProductFilter& filter, std::int64_t row, std::int64_t col
   if (place >= filter.capacity) return;
   filter.survivor_rows[place] = static_cast<std::int32_t>(row);
   filter.survivor_columns[place] = static_cast<std::int32_t>(column);
-  filter.survivor_upper[place] = upper;
+  filter.survivor_upper[place] = upper_bound(filter.rules, by_image, by_text);
   filter.survivor_lower[place] = lower_bound(filter.rules, by_image, by_text);
 }
 
