@@ -89,6 +89,15 @@ def test_the_core_knows_neither_torch_nor_python() -> None:
             assert not re.search(r'#include [<"](torch|ATen|c10|pybind11|Python)', text), path
 
 
+def test_the_kernel_knows_neither_torch_nor_the_core() -> None:
+    folder = ROOT / "cpp" / "cuda"
+    own = {path.name for path in folder.iterdir()}
+    for path in folder.glob("*.[ch]*"):
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r'#include "([^"]+)"', text)) <= own, path
+        assert not re.search(r"#include <(torch|ATen|c10|helip|pybind11|Python)", text), path
+
+
 def test_the_public_names_are_there() -> None:
     assert set(helip.__all__) <= set(dir(helip))
     for name in ("mine", "embed", "plan", "open_dataset", "train", "evaluate", "report"):
