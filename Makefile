@@ -7,6 +7,8 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
 # Built in this environment, so that torch is downloaded once.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
+# What helip is measured against, and what draws.
+BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8'
 
 .PHONY: demo test test-cpp test-python test-consumer cuda faults bench lint format stubs clean
 
@@ -41,8 +43,10 @@ cuda: $(VENV)/.base
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults
 
+# A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.dev
-	$(BIN)/python bench/mine.py
+	$(PIP) install -q $(BENCH_NEEDS)
+	$(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
 	$(BIN)/python bench/open_store.py
 
 lint: $(VENV)/.dev
