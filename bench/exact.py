@@ -225,7 +225,7 @@ def summary(
     }
 
 
-FACTS = ("tile", "kept", "k_wide", "certified", "certified_of_sample", "bounds")
+FACTS = ("tile", "kept", "k_wide", "certified", "certified_of_sample", "filters")
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -265,8 +265,8 @@ def show(cell: Cell, threads: int) -> None:
             f"{side['extra_mb']:>10.0f}{side['same_ids']:>10.4f}  {notes(side)}"
         )
     for name, side in cell["sides"].items():
-        if side.get("bounds"):
-            print(f"{name} filters: {flat(side['bounds'])}")
+        if side.get("filters"):
+            print(f"{name} filters: {flat(side['filters'])}")
 
 
 def notes(side: dict[str, Any]) -> str:

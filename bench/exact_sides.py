@@ -235,7 +235,7 @@ class Helip:
             image=self.image, text=self.text, k=self.k, method="exact", threads=self.threads,
             device="cpu", progress=False,
         )  # fmt: skip
-        self.facts["bounds"] = pairs.report.get("bounds")
+        self.facts["filters"] = pairs.report.get("filters")
         return pairs.ids
 
 
@@ -314,9 +314,4 @@ def dense_rates(depth: int, threads: int) -> dict[str, float]:
             seconds.append(time.perf_counter() - started)
         rates[name] = 4096 * 4096 * depth / min(seconds) / 1e9
     rates["int8"] = max(rates["int8"], rates.pop("int8_by_columns"))
-    from helip import _core
-
-    if hasattr(_core, "code_rate"):
-        rates["int8_of_helip"] = float(_core.code_rate(threads))
-        rates["int8"] = max(rates["int8"], rates["int8_of_helip"])
     return rates

@@ -22,6 +22,8 @@ std::int64_t padded(std::int64_t depth) {
   return (depth + kCodeAlign - 1) / kCodeAlign * kCodeAlign;
 }
 
+std::int64_t fine_padded(std::int64_t depth) { return (depth + 127) / 128 * 128; }
+
 float rounded_up(double value) { return static_cast<float>(value * (1.0 + 0x1p-22)); }
 
 // Relative error of a sum of squares in float32, 32 lanes: at most (count / 32 + 40) · 2^-24,
@@ -74,11 +76,11 @@ double residual(float squared, std::int64_t count) {
 struct Codes::Layout {
   Layout(const Corpus& corpus, const FilterPlan& plan)
       : filters{plan.high, plan.low > 0 ? plan.low : padded(corpus.dimensions()), plan.second},
-        image(padded(corpus.image_dimensions())),
-        text(padded(corpus.text_dimensions())) {}
+        image(fine_padded(corpus.image_dimensions())),
+        text(fine_padded(corpus.text_dimensions())) {}
   std::int64_t bytes() const {
-    return kHead + padded(filters[0]) + padded(filters[1]) + padded(filters[2]) + 2 * image +
-           2 * text;
+    return kHead + padded(filters[0]) + padded(filters[1]) + padded(filters[2]) +
+           (image + text) / 2 * 3;
   }
   std::int64_t filters[3];
   std::int64_t image, text;
@@ -249,9 +251,20 @@ class Codes::Encoder {
     for (std::int64_t i = 0; i < depth; ++i) {
       centred_[static_cast<std::size_t>(i)] -= scale * static_cast<float>(codes[i]);
     }
-    const float still = kernel.round_codes(y, depth, scale / kFineSteps, 127, codes + depth);
+    const float fine_scale = scale / kFineSteps;
+    fine_.resize(static_cast<std::size_t>(depth));
+    kernel.round_codes(y, depth, fine_scale, 8, fine_.data());
+    for (std::int8_t& code : fine_) code = std::min<std::int8_t>(code, 7);
+    const float still = kernel.missed(y, depth, fine_scale, fine_.data());
     bounds.fine_error = rounded_up(residual(still, depth) + 2.0 * kRounding);
-    bounds.fine_sum = kernel.sum_codes(codes + depth, depth);
+    std::int8_t* packed = codes + depth;
+    for (std::int64_t k = 0; k < depth; k += 128) {
+      for (std::int64_t i = 0; i < 64; ++i) {
+        const int low = fine_[static_cast<std::size_t>(k + i)] + 8;
+        const int high = fine_[static_cast<std::size_t>(k + 64 + i)] + 8;
+        packed[k / 2 + i] = static_cast<std::int8_t>(low | high << 4);
+      }
+    }
     return bounds;
   }
 
@@ -265,6 +278,7 @@ class Codes::Encoder {
   std::vector<float> units_, weighted_;
   PackedRows packed_;
   std::vector<float> coordinates_, centred_;
+  std::vector<std::int8_t> fine_;
   Scratch image_, text_;
 };
 
@@ -281,7 +295,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   image_depth_ = layout.image;
   text_depth_ = layout.text;
   image_at_ = next;
-  text_at_ = image_at_ + 2 * layout.image;
+  text_at_ = image_at_ + layout.image / 2 * 3;
   stride_ = layout.bytes();
   memory_ =
       folder.empty() ? ScratchMemory(size_ * stride_) : ScratchMemory(size_ * stride_, folder);

@@ -29,16 +29,17 @@ struct FilterBounds {
   std::int32_t sum;  // of the codes
 };
 // Of the codes of one modality, on two levels: with y = unit vector − mean,
-//     y = scale · (coarse + fine / kFineSteps) + r,    error bounds y − scale · coarse,
+//     y = scale · (coarse + fine / kFineSteps) + r,    fine in 4 bits, -8 .. 7
 // and for two rows, without the product of both fine parts,
-//     <y, y'> = s·s' (<coarse, coarse'> + (<coarse, fine'> + <fine, coarse'>) / kFineSteps) ± fine
-//     errors of both rows.
+//     <y, y'> = s·s' (<coarse, coarse'> + (<coarse, fine'> + <fine, coarse'>) / kFineSteps) ± e ±
+//     e'
+// where e is the row's fine_error, or its error without what the fine codes add.
 struct UnitBounds {
   float scale, offset;
   float error, fine_error;
-  std::int32_t sum, fine_sum;  // of the codes
+  std::int32_t sum;  // of the coarse codes
 };
-inline constexpr float kFineSteps = 254.0F;
+inline constexpr float kFineSteps = 16.0F;
 struct CodeBounds {
   FilterBounds filters[3];  // see Codes::Filter
   UnitBounds image, text;
@@ -66,7 +67,8 @@ class Codes {
   const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
     return at(place) + filter_at_[filter];
   }
-  // The coarse codes; the fine ones follow, image_depth() or text_depth() further.
+  // The coarse codes; the fine ones follow, image_depth() or text_depth() further, see
+  // Kernel::gather_fine().
   const std::int8_t* image(std::int64_t place) const noexcept { return at(place) + image_at_; }
   const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
 

@@ -41,6 +41,10 @@ const Filters& Context::filters() const {
   return *filters_;
 }
 
+void Context::drop_codes() const noexcept {
+  if (filters_) filters_->drop_codes();
+}
+
 bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept {
   return corpus.size() >= kLeastRowsToFilter && targets >= kLeastTargetsToFilter &&
          corpus.dimensions() <= kMostDimensionsToFilter;

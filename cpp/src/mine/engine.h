@@ -43,6 +43,8 @@ class Context {
   // Made when first asked for, once.
   const Filters& filters() const;
   bool has_filters() const noexcept { return filters_ != nullptr; }
+  // Ends their use for sweeps.
+  void drop_codes() const noexcept;
 
  private:
   mutable std::unique_ptr<Filters> filters_;
@@ -81,6 +83,8 @@ class Filters {
   // Places of the codes of these rows, ascending; zero rows have none.
   std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
   std::int64_t memory_left() const noexcept { return memory_left_; }
+  // After the last sweep: what is written then needs the memory.
+  void drop_codes() noexcept { codes_.reset(); }
 
  private:
   FilterPlan plan_;

@@ -74,6 +74,7 @@ Report mine_exact(const Context& context, HardPairSink& sink) {
     Pools pools(corpus, std::move(targets), options.k, options.skip, context.groups);
     filters.sweep().seed(job, context.kept(), pools, context.team);
     filters.sweep().run(job, pools, context.team);
+    if (last == rows) context.drop_codes();
     write_pools(context, pools, slots, first, sink, report.drops);
   }
   context.team.end_stage();

@@ -66,6 +66,12 @@ struct Kernel {
   void (*gather_products)(const std::int8_t* row, const std::int8_t* const* columns,
                           std::int64_t count, std::int64_t depth, std::int32_t* out);
 
+  // The same for fine codes, 4 bits each: out[i] = sum over k of row[k] * (columns[i]'s nibble k −
+  // 8). Nibbles of 128 dimensions lie in 64 bytes, the first 64 of them in the low halves. `depth`
+  // a multiple of 128.
+  void (*gather_fine)(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                      std::int64_t depth, std::int32_t* out);
+
   // codes[i] = x[i] / scale, rounded, within ±largest. Returns |x − scale · codes|², sums in
   // float32.
   float (*round_codes)(const float* x, std::int64_t n, float scale, int largest,

@@ -179,6 +179,35 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
   }
 }
 
+void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                 std::int64_t depth, std::int32_t* out) {
+  const __m256i half = _mm256_set1_epi8(15);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const std::int32_t correction = 8 * sum_codes(row, depth);
+  for (std::int64_t i = 0; i < count; ++i) {
+    __m256i sum = _mm256_setzero_si256();
+    for (std::int64_t k = 0; k < depth; k += 128) {
+      for (int j = 0; j < 64; j += 32) {
+        const __m256i both =
+            _mm256_load_si256(reinterpret_cast<const __m256i*>(columns[i] + k / 2 + j));
+        const auto own = [&](std::int64_t at) {
+          return _mm256_load_si256(reinterpret_cast<const __m256i*>(row + at));
+        };
+        // At most 4 · 15 · 127 in 16 bits.
+        const __m256i products = _mm256_add_epi16(
+            _mm256_maddubs_epi16(_mm256_and_si256(both, half), own(k + j)),
+            _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(both, 4), half),
+                                 own(k + 64 + j)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, ones));
+      }
+    }
+    __m128i low = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    low = _mm_add_epi32(low, _mm_shuffle_epi32(low, 0x4e));
+    low = _mm_add_epi32(low, _mm_shuffle_epi32(low, 0xb1));
+    out[i] = _mm_cvtsi128_si32(low) - correction;
+  }
+}
+
 void code_products(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
                    std::int32_t* tile) {
   for (int r = 0; r < kTileRows; r += kCodePartRows) {
@@ -194,6 +223,7 @@ constexpr Kernel kKernel = {
     pack_column_codes<kOffset, true>,
     sieve<Vector>,
     gather_products,
+    gather_fine,
     round_codes,
     missed,
     sum_codes,

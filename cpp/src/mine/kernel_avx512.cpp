@@ -81,6 +81,26 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
   }
 }
 
+void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                 std::int64_t depth, std::int32_t* out) {
+  const __m512i half = _mm512_set1_epi8(15);
+  const __m512i ones = _mm512_set1_epi16(1);
+  const std::int32_t correction = 8 * sum_codes(row, depth);
+  for (std::int64_t i = 0; i < count; ++i) {
+    __m512i sum = _mm512_setzero_si512();
+    for (std::int64_t k = 0; k < depth; k += 128) {
+      const __m512i both = _mm512_load_si512(columns[i] + k / 2);
+      // At most 4 · 15 · 127 in 16 bits.
+      const __m512i products = _mm512_add_epi16(
+          _mm512_maddubs_epi16(_mm512_and_si512(both, half), _mm512_load_si512(row + k)),
+          _mm512_maddubs_epi16(_mm512_and_si512(_mm512_srli_epi16(both, 4), half),
+                               _mm512_load_si512(row + k + 64)));
+      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(products, ones));
+    }
+    out[i] = _mm512_reduce_add_epi32(sum) - correction;
+  }
+}
+
 constexpr Kernel kKernel = {
     "avx512",
     {kOffset, 181.0, 0},
@@ -89,6 +109,7 @@ constexpr Kernel kKernel = {
     pack_column_codes<kOffset, true>,
     sieve<Vector>,
     gather_products,
+    gather_fine,
     round_codes,
     missed,
     sum_codes,

@@ -85,6 +85,24 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
   }
 }
 
+void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                 std::int64_t depth, std::int32_t* out) {
+  const __m512i half = _mm512_set1_epi8(15);
+  const std::int32_t correction = 8 * sum_codes(row, depth);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int8_t* later = columns[i + 1 < count ? i + 1 : i];
+    __m512i low = _mm512_setzero_si512(), high = low;
+    for (std::int64_t k = 0; k < depth; k += 128) {
+      _mm_prefetch(reinterpret_cast<const char*>(later + k / 2), _MM_HINT_T0);
+      const __m512i both = _mm512_load_si512(columns[i] + k / 2);
+      multiply_add(low, _mm512_and_si512(both, half), _mm512_load_si512(row + k));
+      multiply_add(high, _mm512_and_si512(_mm512_srli_epi16(both, 4), half),
+                   _mm512_load_si512(row + k + 64));
+    }
+    out[i] = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high)) - correction;
+  }
+}
+
 constexpr Kernel kKernel = {
     "avx512vnni",
     {127, 0.0, kOffset},
@@ -93,6 +111,7 @@ constexpr Kernel kKernel = {
     pack_column_codes<kOffset, false>,
     sieve<Vector>,
     gather_products,
+    gather_fine,
     round_codes,
     missed,
     sum_codes,

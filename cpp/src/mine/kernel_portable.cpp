@@ -87,6 +87,20 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
   }
 }
 
+void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
+                 std::int64_t depth, std::int32_t* out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int32_t sum = 0;
+    for (std::int64_t k = 0; k < depth; k += 128) {
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(columns[i] + k / 2);
+      for (int j = 0; j < 64; ++j) {
+        sum += row[k + j] * ((bytes[j] & 15) - 8) + row[k + 64 + j] * ((bytes[j] >> 4) - 8);
+      }
+    }
+    out[i] = sum;
+  }
+}
+
 constexpr Kernel kKernel = {
     "portable",
     {127, 0.0, 0},
@@ -95,6 +109,7 @@ constexpr Kernel kKernel = {
     pack_column_codes<kOffset, false>,
     sieve<Scalar>,
     gather_products,
+    gather_fine,
     round_codes,
     missed,
     sum_codes,

@@ -176,7 +176,7 @@ void Sweep::add_cluster(std::uint32_t cluster, std::vector<SweepEntry>& candidat
 void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink,
                           Team& team) const {
   const auto clusters = static_cast<std::int64_t>(order_.near.size());
-  const std::int64_t wanted = std::max(kLeastSeeds, 4 * kept);
+  const std::int64_t wanted = std::max(kLeastSeeds, 8 * kept);
   const auto target_at = [&](std::int64_t place) {
     return std::lower_bound(job.targets.begin(), job.targets.end(), place) - job.targets.begin();
   };

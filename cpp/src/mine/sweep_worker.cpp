@@ -47,7 +47,8 @@ SweepWorker::SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrde
       signed_(corpus.rules().signed_products),
       row_panels_(allocate_aligned<std::uint8_t>(kRowTiles * row_panel_bytes(most_depth(codes)))),
       column_panels_(
-          allocate_aligned<std::int8_t>(kColumnTiles * column_panel_bytes(most_depth(codes)))) {}
+          allocate_aligned<std::int8_t>(kColumnTiles * column_panel_bytes(most_depth(codes)))),
+      unpacked_(allocate_aligned<std::int8_t>(std::max(codes.image_depth(), codes.text_depth()))) {}
 
 std::int64_t SweepWorker::bytes(const Codes& codes) noexcept {
   return kRowTiles * row_panel_bytes(most_depth(codes)) +
@@ -223,26 +224,41 @@ void SweepWorker::hold_second(std::int64_t row, std::vector<std::uint16_t>& colu
   columns.resize(kept);
 }
 
-// Bounds of one modality's similarities of a row and those at places_, by the coarse codes or, with
-// coarse_ holding what those gave, by both.
+// The fine codes of a row in a byte each.
+const std::int8_t* SweepWorker::unpacked(const std::int8_t* fine, std::int64_t depth) {
+  std::int8_t* out = unpacked_.get();
+  for (std::int64_t k = 0; k < depth; k += 128) {
+    for (std::int64_t i = 0; i < 64; ++i) {
+      const auto both = static_cast<std::uint8_t>(fine[k / 2 + i]);
+      out[k + i] = static_cast<std::int8_t>((both & 15) - 8);
+      out[k + 64 + i] = static_cast<std::int8_t>((both >> 4) - 8);
+    }
+  }
+  return out;
+}
+
+// Bounds of one modality's similarities of a row and those at places_, by the coarse codes alone or
+// by both.
 void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval* out) {
   const auto count = static_cast<std::int64_t>(places_.size());
   const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
   const auto codes = [&](std::uint32_t place) {
     return image ? codes_.image(place) : codes_.text(place);
   };
-  const auto gather = [&](std::int64_t own_at, std::int64_t other_at,
-                          std::vector<std::int32_t>& products) {
+  const auto point = [&](std::int64_t offset) {
     pointers_.resize(places_.size());
-    products.resize(places_.size());
-    for (std::size_t i = 0; i < places_.size(); ++i) pointers_[i] = codes(places_[i]) + other_at;
-    kernel_.gather_products(codes(row.place) + own_at, pointers_.data(), count, depth,
-                            products.data());
+    for (std::size_t i = 0; i < places_.size(); ++i) pointers_[i] = codes(places_[i]) + offset;
   };
-  gather(0, 0, coarse_);
+  coarse_.resize(places_.size());
+  point(0);
+  kernel_.gather_products(codes(row.place), pointers_.data(), count, depth, coarse_.data());
   if (fine) {
-    gather(0, depth, gathered_);
-    gather(depth, 0, more_);
+    mixed_.resize(places_.size());
+    kernel_.gather_products(unpacked(codes(row.place) + depth, depth), pointers_.data(), count,
+                            depth, mixed_.data());
+    fine_.resize(places_.size());
+    point(depth);
+    kernel_.gather_fine(codes(row.place), pointers_.data(), count, depth, fine_.data());
   }
   const CodeBounds& own_bounds = codes_.bounds(row.place);
   const UnitBounds own = image ? own_bounds.image : own_bounds.text;
@@ -253,9 +269,7 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
     auto product = static_cast<float>(coarse_[i] - correction * other.sum);
     float error = own.error + other.error;
     if (fine) {
-      product += static_cast<float>(gathered_[i] - correction * other.fine_sum + more_[i] -
-                                    correction * other.sum) /
-                 kFineSteps;
+      product += static_cast<float>(fine_[i] + mixed_[i] - correction * other.sum) / kFineSteps;
       error = own.fine_error + other.fine_error;
     }
     const float similarity = own.scale * other.scale * product + own.offset + other.offset;

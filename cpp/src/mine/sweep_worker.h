@@ -58,6 +58,7 @@ class SweepWorker {
   void hold_second(std::int64_t row, std::vector<std::uint16_t>& columns);
   void hold_units(std::int64_t row, std::vector<std::uint16_t>& columns);
   void measure(const SweepEntry& row, bool image, bool fine, Interval* out);
+  const std::int8_t* unpacked(const std::int8_t* fine, std::int64_t depth);
   Interval times(const Interval& a, const Interval& b) const noexcept;
   void meet();
   std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
@@ -74,13 +75,14 @@ class SweepWorker {
   Codes::Filter filter_ = Codes::kLow;
   const AlignedArray<std::uint8_t> row_panels_;
   const AlignedArray<std::int8_t> column_panels_;
+  const AlignedArray<std::int8_t> unpacked_;
   Block rows_, columns_;
   alignas(64) std::int32_t products_[kTileRows * kTileColumns];
   std::uint32_t hits_[kTileRows];
   std::vector<std::uint16_t> passed_[kTileRows];
   std::vector<std::uint32_t> places_;  // that are measured
   std::vector<const std::int8_t*> pointers_;
-  std::vector<std::int32_t> gathered_, coarse_, more_;
+  std::vector<std::int32_t> gathered_, coarse_, fine_, mixed_;
   std::vector<Interval> image_, text_;
   std::vector<Met> met_;
   std::vector<std::int32_t> seeds_, sorted_;
