@@ -156,7 +156,7 @@ void measure_excess(Basis& basis, const Kernel& kernel, Team& team) {
     }
     largest = std::max(largest, sum);
   }
-  basis.excess = largest - 1.0 + 1e-12;
+  basis.excess = largest - 1.0 + 1e-9;  // for the rounding of the products themselves
 }
 
 }  // namespace helip::mining

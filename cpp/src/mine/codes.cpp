@@ -13,6 +13,7 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kScaleRows = 1024;  // that the scale of the codes is taken from
+constexpr double kLeastScale = 1e-4;       // of the length of a row
 constexpr double kHeadroom = 1.05;         // rows outside the sample reach a little further
 constexpr std::uint64_t kStream = 0x7363'616c'65ULL;
 // Rounding of unit vectors, weights and bounds to float32, generously.
@@ -69,6 +70,18 @@ bool keep_chunk_norm(std::int64_t count, double most, std::int8_t* codes) {
 
 double residual(float squared, std::int64_t count) {
   return std::sqrt(static_cast<double>(squared)) * (1.0 + sum_error(count));
+}
+
+// No less than |w|.
+double row_length(const FilterPlan& plan) { return std::sqrt(plan.length) * (1.0 + kRounding); }
+
+// By how far `count` computed coordinates may be off what exact arithmetic gives, as a vector.
+double coordinate_error(const FilterPlan& plan, std::int64_t dimensions, std::int64_t count) {
+  const double length = row_length(plan);
+  const double rounding = 2.0 * kRounding * length;
+  if (plan.low == 0) return rounding;
+  return rounding + std::sqrt(static_cast<double>(count)) * product_error(dimensions) * length *
+                        (1.0 + plan.basis.excess);
 }
 
 }  // namespace
@@ -218,13 +231,10 @@ class Codes::Encoder {
     if (limits.chunk_norm > 0.0 && keep_chunk_norm(depth, limits.chunk_norm, codes)) {
       missed = kernel.missed(y, depth, rounded_scale, codes);
     }
-    // By how far the coordinates may be off what exact arithmetic gives, as a vector.
-    const double length = std::sqrt(plan_.length) * (1.0 + kRounding);
-    double off = 2.0 * kRounding * length;
+    const double length = row_length(plan_);
+    const double off = coordinate_error(plan_, dimensions_, count);
     double rest = 0.0;
     if (panels_ != nullptr) {
-      off += std::sqrt(static_cast<double>(count)) * product_error(dimensions_) * length *
-             (1.0 + plan_.basis.excess);
       const double held =
           std::max(0.0, norm(x, count, kernel) * (1.0 - 2.0 * sum_error(count)) - off);
       rest = std::max(0.0, length * length * (1.0 + plan_.basis.excess) - held * held);
@@ -309,7 +319,9 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   {
     Encoder encoder(corpus, plan, panels.get());
     const auto places = draw_rows(size_, std::min(size_, kScaleRows), 0, kStream);
-    double scales[3] = {1e-30, 1e-30, 1e-30};
+    // Not zero where all rows of the sample coincide; what they do not show is measured later.
+    const double least = kLeastScale * row_length(plan);
+    double scales[3] = {least, least, least};
     for (const std::uint32_t place : places) {
       encoder.read(&order.rows[place], 1);
       encoder.fit(0, *this, scales);
@@ -346,24 +358,34 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     const std::lock_guard lock(mutex);
     longest.add(lengths);
   });
-  finish(plan, longest, team);
+  finish(plan, corpus, longest, team);
   team.end_stage();
 }
 
 // Lengths of errors become slacks, now that the greatest lengths are known.
-void Codes::finish(const FilterPlan& plan, const Lengths& longest, Team& team) {
+void Codes::finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& longest,
+                   Team& team) {
+  // Half of what both rows share is each one's: a basis a little longer than 1, and the roundings
+  // of the comparison itself, relative to products of at most about the length. The offset is off
+  // by the mean times the error of the coordinates.
+  const double mean =
+      plan.mean.empty()
+          ? 0.0
+          : norm(plan.mean.data(), static_cast<std::int64_t>(plan.mean.size()), corpus.kernel());
+  double shared[3];
+  for (const Filter filter : {kHigh, kLow, kSecond}) {
+    shared[filter] = plan.length * (plan.basis.excess / 2.0 + 3.0 * kRounding) +
+                     mean * coordinate_error(plan, corpus.dimensions(), depth_[filter]);
+  }
+  const auto slack = [](double missed, double length) {
+    return length * missed + missed * missed / 2.0;
+  };
   team.for_blocks(size_, 4096, [&](std::int64_t begin, std::int64_t end, int) {
-    const auto slack = [](double missed, double length) {
-      return length * missed + missed * missed / 2.0;
-    };
-    // Half of what both rows share is each one's: a basis a little longer than 1, and the roundings
-    // of the comparison itself, relative to products of at most about the length.
-    const double shared = plan.length * (plan.basis.excess / 2.0 + 3.0 * kRounding);
     for (std::int64_t i = begin; i < end; ++i) {
       auto& bounds = *reinterpret_cast<CodeBounds*>(at(i));
       for (const Filter filter : {kHigh, kLow, kSecond}) {
         float& own = bounds.filters[filter].slack;
-        own = rounded_up(factor(filter) * (slack(own, longest.filters[filter]) + shared));
+        own = rounded_up(factor(filter) * (slack(own, longest.filters[filter]) + shared[filter]));
       }
       for (auto [unit, length] :
            {std::pair(&bounds.image, longest.image), std::pair(&bounds.text, longest.text)}) {

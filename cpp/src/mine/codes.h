@@ -82,7 +82,7 @@ class Codes {
   static_assert(sizeof(CodeBounds) <= kHead);
   struct Lengths;
 
-  void finish(const FilterPlan& plan, const Lengths& longest, Team& team);
+  void finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& longest, Team& team);
   std::int8_t* at(std::int64_t place) const noexcept {
     return reinterpret_cast<std::int8_t*>(memory_.data()) + place * stride_;
   }

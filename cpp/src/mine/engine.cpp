@@ -7,6 +7,7 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kLeastBandRows = kSweepBlock;
+constexpr std::int64_t kMostBandRows = 0x7fffffff;  // targets are numbered in 32 bits
 constexpr std::int64_t kBandBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kFinishGrain = 16;
 
@@ -89,7 +90,7 @@ BandSize band_size(std::int64_t targets, const MineOptions& options, std::int64_
                    std::int64_t memory) noexcept {
   const std::int64_t each =
       Pools::bytes_per_target(std::min(options.k + options.skip, rows), 0) + 16;
-  const std::int64_t fit = std::max(kLeastBandRows, memory / each);
+  const std::int64_t fit = std::clamp(memory / each, kLeastBandRows, kMostBandRows);
   const std::int64_t bands = std::max<std::int64_t>(1, (targets + fit - 1) / fit);
   return {(targets + bands - 1) / bands, bands};
 }

@@ -413,7 +413,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team) {
     plan.mean = mean_of(sample.values, rows, dimensions, 0, dimensions);
     return plan;
   }
-  Basis basis = principal_basis(sample.values, rows, dimensions, count, kernel, team);
+  Basis basis =
+      principal_basis(sample.values, std::min(rows, kBasisRows), dimensions, count, kernel, team);
   plan.leading.count = std::min(kLeading, count);
   plan.leading.dimensions = dimensions;
   plan.leading.vectors.assign(basis.vectors.begin(),

@@ -187,8 +187,8 @@ class GraphMiner {
 RecallEstimate widen(GraphMiner& miner, const RecallSample& sample, const Context& context,
                      std::int64_t& ef) {
   const std::int64_t widest =
-      std::min(miner.largest_graph(), hnsw_last_breadth(context.options.k, miner.graphs()));
-  ef = std::min(widest, hnsw_first_breadth(context.options.k, miner.graphs()));
+      std::min(miner.largest_graph(), hnsw_last_breadth(context.kept(), miner.graphs()));
+  ef = std::min(widest, hnsw_first_breadth(context.kept(), miner.graphs()));
   for (;;) {
     miner.set_breadth(ef);
     const auto& targets = sample.targets();

@@ -9,7 +9,7 @@ namespace helip::mining {
 std::vector<const Kernel*> available_kernels() {
   std::vector<const Kernel*> kernels;
   for (const Kernel* kernel :
-       {kernel_avx512vnni(), kernel_avx512(), kernel_avx2(), kernel_portable()}) {
+       {kernel_avx512vnni(), kernel_avx512(), kernel_avx2(), kernel_neon(), kernel_portable()}) {
     if (kernel != nullptr) kernels.push_back(kernel);
   }
   return kernels;
@@ -22,15 +22,14 @@ const Kernel& select_kernel() {
   for (const Kernel* kernel : available_kernels()) {
     if (name == kernel->name) return *kernel;
   }
-  if (name == "avx512vnni" || name == "avx512" || name == "avx2") {
+  if (name == "avx512vnni" || name == "avx512" || name == "avx2" || name == "neon") {
     throw Error(ErrorCode::unsupported, "HELIP_KERNEL is '" + name +
                                             "', which this processor or this build does not have; "
                                             "unset it to take the fastest kernel that can run");
   }
-  throw Error(
-      ErrorCode::invalid_argument,
-      "HELIP_KERNEL is '" + name +
-          "', but must be avx512vnni, avx512, avx2 or portable; unset it to take the fastest");
+  throw Error(ErrorCode::invalid_argument, "HELIP_KERNEL is '" + name +
+                                               "', but must be avx512vnni, avx512, avx2, neon or "
+                                               "portable; unset it to take the fastest");
 }
 
 }  // namespace helip::mining

@@ -103,6 +103,7 @@ struct Kernel {
 const Kernel* kernel_avx512vnni();
 const Kernel* kernel_avx512();
 const Kernel* kernel_avx2();
+const Kernel* kernel_neon();
 const Kernel* kernel_portable();
 
 // The kernels that can run here, fastest first.

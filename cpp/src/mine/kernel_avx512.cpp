@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#include "kernel_avx512_float.h"
+#include "kernel_avx512.h"
 
 namespace helip::mining {
 namespace {
@@ -106,7 +106,7 @@ constexpr Kernel kKernel = {
     {kOffset, 181.0, 0},
     code_products,
     pack_row_codes<kOffset>,
-    pack_column_codes<kOffset, true>,
+    pack_column_codes_fast<kOffset, true>,
     sieve<Vector>,
     gather_products,
     gather_fine,

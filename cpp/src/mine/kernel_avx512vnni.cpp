@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#include "kernel_avx512_float.h"
+#include "kernel_avx512.h"
 
 namespace helip::mining {
 namespace {
@@ -108,7 +108,7 @@ constexpr Kernel kKernel = {
     {127, 0.0, kOffset},
     code_products,
     pack_row_codes<kOffset>,
-    pack_column_codes<kOffset, false>,
+    pack_column_codes_fast<kOffset, false>,
     sieve<Vector>,
     gather_products,
     gather_fine,

@@ -21,6 +21,9 @@ constexpr double kExactSeconds = 1800.0;
 constexpr double kMeasureSeconds = 0.04;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
 constexpr std::int64_t kMeasuredDepth = 256;
+// Cycles for what comes before the pairs: the sample, and for each row its order, codes and seeds.
+constexpr double kSampleCycles = 3e9;
+constexpr double kRowCycles = 1.5e5;
 // Pairs that are scored for one that ends in a pool: those met while thresholds rise, less those
 // that serve both of their rows.
 constexpr double kScoredPerKept = 1.2;
@@ -118,7 +121,7 @@ class Planner {
       const auto band = static_cast<double>(std::min(size.targets, rows_ - first));
       computed += band * (static_cast<double>(rows_) - band / 2.0);
     }
-    plan.seconds = sweep(computed) + scoring(kept() * kScoredPerKept);
+    plan.seconds = preparation() + sweep(computed) + scoring(kept() * kScoredPerKept);
     return plan;
   }
 
@@ -131,14 +134,14 @@ class Planner {
     const std::int64_t groups = (rows_ + options_.refresh - 1) / options_.refresh;
     plan.bands = groups * size.bands;
     plan.memory_bytes += pool_bytes(size.targets) + 4 * candidates;
-    plan.seconds = sweep(static_cast<double>(plan.pairs)) + measuring() +
+    plan.seconds = preparation() + sweep(static_cast<double>(plan.pairs)) + measuring() +
                    scoring(std::min(kept(), static_cast<double>(candidates)) * 2.0);
     return plan;
   }
 
   MinePlan hnsw() const {
     const std::int64_t graphs = hnsw_graphs(rows_);
-    const std::int64_t breadth = graphs * hnsw_first_breadth(options_.k, graphs);
+    const std::int64_t breadth = graphs * hnsw_first_breadth(options_.k + options_.skip, graphs);
     MinePlan plan = base(Method::hnsw, rows_ * breadth);
     plan.bands = 1;
     plan.memory_bytes = lengths_ + rows_ * (4 * dimensions_ + 8 * kHnswDegree + 150);
@@ -176,6 +179,11 @@ class Planner {
   double sweep(double pairs) const {
     if (!filters_pay(corpus_, rows_)) return pairs * rates_.exact / speed_;
     return pairs * filters_.cycles * rates_.cycle / (speed_ * kSweepEfficiency);
+  }
+  double preparation() const {
+    if (!filters_pay(corpus_, rows_)) return 0.0;
+    const double sample = filters_.leading.count > 0 ? kSampleCycles : 0.0;
+    return (sample + kRowCycles * static_cast<double>(rows_)) * rates_.cycle / speed_;
   }
   double scoring(double candidates) const {
     return static_cast<double>(rows_) * candidates * rates_.exact / speed_;

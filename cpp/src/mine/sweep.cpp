@@ -16,16 +16,8 @@ constexpr std::int64_t kStrip = 8;
 constexpr std::int64_t kLeastSeeds = 1024;  // rows that seeds are chosen from
 constexpr std::int64_t kSeedRows = 96;      // most targets that share them
 constexpr double kProbedShare = 0.12;       // of the targets that look around for themselves
-constexpr std::int64_t kProbes = 32;        // clusters that they look into, and more for a large k
-
-// One block against another.
-struct Task {
-  const std::vector<SweepEntry>* rows;
-  std::int64_t row_block;
-  const std::vector<SweepEntry>* columns;
-  std::int64_t column_block;
-  Codes::Filter filter;
-};
+constexpr std::int64_t kProbedRows = 2048;  // that they look at, and more for a large k
+constexpr std::int64_t kProbedAtOnce = 65536;
 
 std::int64_t blocks_of(const std::vector<SweepEntry>& entries) {
   return (static_cast<std::int64_t>(entries.size()) + kSweepBlock - 1) / kSweepBlock;
@@ -38,42 +30,59 @@ SweepEntries block_of(const std::vector<SweepEntry>& entries, std::int64_t block
                                        static_cast<std::size_t>(size));
 }
 
-// A list against itself, each pair of blocks once.
-void add_mutual(const std::vector<SweepEntry>& entries, Codes::Filter filter,
-                std::vector<Task>& tasks) {
-  const std::int64_t blocks = blocks_of(entries);
-  for (std::int64_t strip = 0; strip < blocks; strip += kStrip) {
-    for (std::int64_t row = 0; row + strip < blocks; ++row) {
-      for (std::int64_t c = row + strip; c < std::min(blocks, row + strip + kStrip); ++c) {
-        tasks.push_back({&entries, row, &entries, c, filter});
-      }
-    }
-  }
-}
-
-// A list against another. Blocks that lie close together in the order come first: there the
-// thresholds rise.
-void add_cross(const std::vector<SweepEntry>& rows, const std::vector<SweepEntry>& columns,
-               Codes::Filter filter, std::vector<Task>& tasks) {
-  const auto middle = [](SweepEntries block) {
-    return static_cast<std::int64_t>(block[block.size() / 2].place);
+// A list against another or against itself, as tasks of one row block and a strip of column blocks.
+// Blocks that lie close together in the order come first: there the thresholds rise.
+class Tasks {
+ public:
+  struct Task {
+    std::int64_t row_block;
+    std::int64_t begin, end;  // column blocks
   };
-  std::vector<std::int64_t> centres;
-  for (std::int64_t c = 0; c < blocks_of(columns); ++c)
-    centres.push_back(middle(block_of(columns, c)));
-  std::vector<std::pair<std::int64_t, Task>> apart;
-  for (std::int64_t row = 0; row < blocks_of(rows); ++row) {
-    const std::int64_t own = middle(block_of(rows, row));
-    for (std::size_t c = 0; c < centres.size(); ++c) {
-      // In coarse steps, so that a row block meets several column blocks in succession.
-      const std::int64_t distance = std::abs(own - centres[c]) / (kStrip * kSweepBlock);
-      apart.push_back({distance, {&rows, row, &columns, static_cast<std::int64_t>(c), filter}});
+
+  Tasks(const std::vector<SweepEntry>& rows, const std::vector<SweepEntry>& columns,
+        Codes::Filter filter)
+      : rows(rows), columns(columns), filter(filter), mutual_(&rows == &columns) {}
+
+  const std::vector<SweepEntry>& rows;
+  const std::vector<SweepEntry>& columns;
+  const Codes::Filter filter;
+
+  // False when there are no more.
+  bool next(Task& task) {
+    const std::int64_t row_blocks = blocks_of(rows);
+    const std::int64_t column_blocks = blocks_of(columns);
+    // Strips to the right of where the row block lies, the closest first, and to the left of it;
+    // a list against itself is done with the right ones.
+    while (row_blocks > 0 && apart_ * kStrip < column_blocks) {
+      const std::int64_t middle = mutual_ ? row_ : middle_of(row_);
+      const std::int64_t first = left_ ? middle - (apart_ + 1) * kStrip : middle + apart_ * kStrip;
+      task = {row_, std::max<std::int64_t>(first, 0),
+              std::min(first + kStrip, left_ ? middle : column_blocks)};
+      left_ = !mutual_ && !left_;
+      if (!left_ && ++row_ == row_blocks) {
+        row_ = 0;
+        ++apart_;
+      }
+      if (task.begin < task.end) return true;
     }
+    return false;
   }
-  std::stable_sort(apart.begin(), apart.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [distance, task] : apart) tasks.push_back(task);
-}
+
+ private:
+  // The column block where a row block's places lie.
+  std::int64_t middle_of(std::int64_t row_block) const {
+    const SweepEntries block = block_of(rows, row_block);
+    const auto found = std::lower_bound(
+        columns.begin(), columns.end(), block[block.size() / 2].place,
+        [](const SweepEntry& entry, std::uint32_t place) { return entry.place < place; });
+    return std::min((found - columns.begin()) / kSweepBlock, blocks_of(columns) - 1);
+  }
+
+  const bool mutual_;
+  std::int64_t apart_ = 0;
+  std::int64_t row_ = 0;
+  bool left_ = false;
+};
 
 }  // namespace
 
@@ -117,28 +126,34 @@ SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   }
   for (const std::uint32_t place : job.others) others.push_back({place, -1});
 
-  std::vector<Task> tasks;
+  std::vector<Tasks> tasks;
   if (job.mutual) {
-    add_mutual(high, Codes::kHigh, tasks);
-    add_mutual(low, Codes::kLow, tasks);
-    add_cross(low, high, Codes::kLow, tasks);
+    tasks.emplace_back(high, high, Codes::kHigh);
+    tasks.emplace_back(low, low, Codes::kLow);
+    tasks.emplace_back(low, high, Codes::kLow);
   }
-  add_cross(high, others, Codes::kHigh, tasks);
-  add_cross(low, others, Codes::kLow, tasks);
+  tasks.emplace_back(high, others, Codes::kHigh);
+  tasks.emplace_back(low, others, Codes::kLow);
 
   SweepCounts counts;
   std::mutex mutex;
-  std::atomic<std::size_t> next{0};
+  std::size_t current = 0;
   team.run([&](int) {
     SweepWorker worker(corpus_, codes_, order_, sink);
+    Tasks::Task task{};
     while (!team.stopped()) {
-      const std::size_t place = next.fetch_add(1);
-      if (place >= tasks.size()) break;
-      const Task& task = tasks[place];
-      const std::int64_t before = worker.counts().pairs;
-      worker.run(block_of(*task.rows, task.row_block), block_of(*task.columns, task.column_block),
-                 task.filter);
-      team.add_work(worker.counts().pairs - before);
+      const Tasks* from = nullptr;
+      {
+        const std::lock_guard lock(mutex);
+        while (current < tasks.size() && !tasks[current].next(task)) ++current;
+        if (current == tasks.size()) break;
+        from = &tasks[current];
+      }
+      for (std::int64_t c = task.begin; c < task.end && !team.stopped(); ++c) {
+        const std::int64_t before = worker.counts().pairs;
+        worker.run(block_of(from->rows, task.row_block), block_of(from->columns, c), from->filter);
+        team.add_work(worker.counts().pairs - before);
+      }
     }
     const std::lock_guard lock(mutex);
     counts.add(worker.counts());
@@ -208,27 +223,34 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
 
 void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t kept,
                            SweepSink& sink, Team& team) const {
-  if (probed.empty()) return;
   const auto clusters = static_cast<std::int64_t>(order_.near.size());
-  const std::int64_t each = std::min(clusters, kProbes + 4 * kept * clusters / codes_.size());
+  const std::int64_t each =
+      std::clamp<std::int64_t>((kProbedRows + 4 * kept) * clusters / codes_.size(), 1, clusters);
   std::vector<std::uint32_t> rows;
-  for (const SweepEntry& entry : probed) rows.push_back(order_.rows[entry.place]);
-  const std::vector<std::uint32_t> closest =
-      closest_clusters(corpus_, plan_, order_, rows, each, team);
-  std::atomic<std::int64_t> next{0};
-  team.run([&](int) {
-    SweepWorker worker(corpus_, codes_, order_, sink);
-    std::vector<SweepEntry> candidates;
-    while (!team.stopped()) {
-      const std::int64_t i = next.fetch_add(1);
-      if (i >= static_cast<std::int64_t>(probed.size())) break;
-      candidates.clear();
-      for (std::int64_t c = 0; c < each; ++c) {
-        add_cluster(closest[static_cast<std::size_t>(i * each + c)], candidates);
-      }
-      worker.probe(probed[static_cast<std::size_t>(i)], candidates, kept);
+  for (std::size_t first = 0; first < probed.size(); first += kProbedAtOnce) {
+    const auto count =
+        static_cast<std::int64_t>(std::min<std::size_t>(kProbedAtOnce, probed.size() - first));
+    rows.clear();
+    for (std::int64_t i = 0; i < count; ++i) {
+      rows.push_back(order_.rows[probed[first + static_cast<std::size_t>(i)].place]);
     }
-  });
+    const std::vector<std::uint32_t> closest =
+        closest_clusters(corpus_, plan_, order_, rows, each, team);
+    std::atomic<std::int64_t> next{0};
+    team.run([&](int) {
+      SweepWorker worker(corpus_, codes_, order_, sink);
+      std::vector<SweepEntry> candidates;
+      while (!team.stopped()) {
+        const std::int64_t i = next.fetch_add(1);
+        if (i >= count) break;
+        candidates.clear();
+        for (std::int64_t c = 0; c < each; ++c) {
+          add_cluster(closest[static_cast<std::size_t>(i * each + c)], candidates);
+        }
+        worker.probe(probed[first + static_cast<std::size_t>(i)], candidates, kept);
+      }
+    });
+  }
 }
 
 }  // namespace helip::mining

@@ -389,10 +389,11 @@ void SweepWorker::raise_floor(const SweepEntry& row, SweepEntries columns,
   for (const bool image : {true, false}) {
     if ((image ? codes_.image_depth() : codes_.text_depth()) == 0) continue;
     measure(row, image, true, image_.data());
-    const auto most = static_cast<float>(image ? rules.image_max : rules.text_max);
+    const double maximum = image ? rules.image_max : rules.text_max;
+    const auto surely = static_cast<float>(maximum) * (1.0F - 1e-6F);
     for (std::size_t i = 0; i < size; ++i) {
       // Counts only what is positive and no near duplicate, beyond doubt.
-      const bool duplicate = most < 1.0F && image_[i].high > most * (1.0F - 1e-6F);
+      const bool duplicate = maximum < 1.0 && image_[i].high > surely;
       floors_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
     }
   }

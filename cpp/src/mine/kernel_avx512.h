@@ -101,5 +101,70 @@ inline void store_sums(__m512i a, __m512i b, __m512i c, __m512i d, std::int32_t*
                    _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
 }
 
+// rows[i] holds 16 words of column i; afterwards rows[k] holds word k of all columns.
+inline void transpose(__m512i (&rows)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    rows[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    rows[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    rows[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    rows[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // Lane l of rows[4 g + j] now has word 4 l + j of the columns 4 g .. 4 g + 3.
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i low01 = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x44);
+    const __m512i high01 = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x44);
+    const __m512i high23 = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xee);
+    t[j] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    t[4 + j] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+    t[8 + j] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    t[12 + j] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) rows[i] = t[i];
+}
+
+// As pack_column_codes(), 16 columns and 64 depths at a time.
+template <int kOffset, bool kHalves>
+void pack_column_codes_fast(const std::int8_t* const* codes, std::int64_t depth,
+                            std::int8_t* panel) {
+  if (depth % 64 != 0) return pack_column_codes<kOffset, kHalves>(codes, depth, panel);
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
+    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
+    for (int first = 0; first < kTileColumns; first += 16) {
+      std::int8_t* out = panel + kTileColumns * 4 + first * kCodeGroup;
+      // Sums of the codes 0, 1 and 2, 3 of each group, 16 bits each.
+      __m512i sums = _mm512_setzero_si512();
+      for (std::int64_t k = begin; k < end; k += 64) {
+        __m512i lines[16];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) lines[i] = _mm512_loadu_si512(codes[first + i] + k);
+        transpose(lines);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) {
+          _mm512_storeu_si512(out, lines[i]);
+          out += kTileColumns * kCodeGroup;
+          sums = _mm512_add_epi16(sums, _mm512_maddubs_epi16(ones, lines[i]));
+        }
+      }
+      const __m512i corrections =
+          kHalves ? _mm512_mullo_epi16(sums, _mm512_set1_epi16(-kOffset))
+                  : _mm512_mullo_epi32(_mm512_madd_epi16(sums, _mm512_set1_epi16(1)),
+                                       _mm512_set1_epi32(-kOffset));
+      _mm512_storeu_si512(panel + first * 4, corrections);
+    }
+    panel += kTileColumns * (4 + end - begin);
+  }
+}
+
 }  // namespace
 }  // namespace helip::mining
