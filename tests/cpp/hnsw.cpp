@@ -57,7 +57,7 @@ TEST_CASE("scores of graph mining are exact", "[hnsw]") {
         return pair.id == pairs.id(target, rank);
       });
       REQUIRE(found != expected.end());
-      REQUIRE(std::abs(found->score - pairs.score(target, rank)) <= 1e-7);
+      REQUIRE(static_cast<float>(found->score) == pairs.score(target, rank));
     }
   }
 }
@@ -96,4 +96,22 @@ TEST_CASE("the number of graphs depends on the rows alone", "[hnsw]") {
   REQUIRE(mining::hnsw_graphs(0) == 1);
   REQUIRE(mining::hnsw_graphs(65536) == 1);
   REQUIRE(mining::hnsw_graphs(65537) == 2);
+}
+
+TEST_CASE("graph mining honours margin, skipped pairs and groups", "[hnsw]") {
+  const auto image = clustered_values(500, 16, 25, 0.4, 1);
+  auto text = image;
+  const auto other = clustered_values(500, 16, 12, 0.5, 3);
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] += 0.5 * other[i];
+  const Data data{Matrix(image, 500, 16, DType::float32), Matrix(text, 500, 16, DType::float32)};
+  MineOptions options = hnsw_options(5, 1.0);  // as wide as it takes: here all rows
+  options.image_max = options.text_max = 0.95;
+  options.margin = 0.02;
+  options.skip = 2;
+  options.collapse = Collapse::both;
+  const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
+  REQUIRE(report_of(pairs)["recall"]["value"] == 1.0);
+  const PlainMiner plain(data, options);
+  for (const std::int64_t target : {0, 41, 250, 499}) check_target(plain, target, pairs);
+  REQUIRE(report_of(pairs)["drops"]["skipped"].get<int>() > 500);
 }

@@ -49,6 +49,9 @@ TEST_CASE("options outside their bounds are refused with value and bound", "[min
   REQUIRE_THAT(with([](auto& o) { o.text_max = -0.1; }), ContainsSubstring("text_max"));
   REQUIRE_THAT(with([](auto& o) { o.min_score = std::nan(""); }), ContainsSubstring("min_score"));
   REQUIRE_THAT(with([](auto& o) { o.refresh = 0; }), ContainsSubstring("refresh is 0"));
+  REQUIRE_THAT(with([](auto& o) { o.skip = -1; }), ContainsSubstring("skip is -1"));
+  REQUIRE_THAT(with([](auto& o) { o.margin = 2.5; }), ContainsSubstring("margin is 2.5"));
+  REQUIRE_THAT(with([](auto& o) { o.margin = std::nan(""); }), ContainsSubstring("margin"));
   REQUIRE_THAT(with([](auto& o) { o.threads = -1; }), ContainsSubstring("threads is -1"));
   REQUIRE_THAT(with([](auto& o) { o.memory = -1; }), ContainsSubstring("memory is -1"));
   REQUIRE_THAT(with([](auto& o) {
@@ -56,6 +59,25 @@ TEST_CASE("options outside their bounds are refused with value and bound", "[min
                  o.candidates = 11;
                }),
                ContainsSubstring("candidates is 11") && ContainsSubstring("10 rows"));
+}
+
+TEST_CASE("margin and collapse are refused where they mean nothing", "[mine]") {
+  const Data data = clustered_data(10, 4, 4);
+  MineOptions options = exact_options(3);
+  options.margin = 0.1;
+  options.modality = Modality::image;
+  REQUIRE_THAT(refused_options(data, options), ContainsSubstring("modality is 'image'"));
+  options.modality = Modality::both;
+  REQUIRE_THAT(refused_options(clustered_data(10, 4, 5), options),
+               ContainsSubstring("4 dimensions") && ContainsSubstring("5"));
+  options = exact_options(3);
+  options.collapse = Collapse::text;
+  options.modality = Modality::image;
+  REQUIRE_THAT(refused_options(data, options),
+               ContainsSubstring("collapse is 'text'") && ContainsSubstring("modality 'image'"));
+  options.modality = Modality::both;
+  options.text_max = 1.0;
+  REQUIRE_THAT(refused_options(data, options), ContainsSubstring("text_max is 1"));
 }
 
 TEST_CASE("matrices that do not belong together are refused", "[mine]") {
@@ -152,27 +174,87 @@ TEST_CASE("the options of a table name the method but not threads or memory", "[
   REQUIRE_FALSE(used.contains("memory"));
 }
 
+TEST_CASE("the options of a table name the filters", "[mine]") {
+  const Data data = clustered_data(50, 8, 8);
+  MineOptions options = exact_options(5);
+  const auto used = [&] {
+    return nlohmann::json::parse(
+        mine(data.image.view(), data.text.view(), options).origin().options_json);
+  };
+  REQUIRE(used()["margin"].is_null());
+  REQUIRE(used()["skip"] == 0);
+  REQUIRE(used()["collapse"] == "none");
+  options.margin = 0.25;
+  options.skip = 3;
+  options.collapse = Collapse::both;
+  REQUIRE(used()["margin"] == 0.25);
+  REQUIRE(used()["skip"] == 3);
+  REQUIRE(used()["collapse"] == "both");
+}
+
 TEST_CASE("chosen targets get the pools of the whole table", "[mine]") {
-  const Data data = clustered_data(400, 14, 9);
+  const Data data = clustered_data(400, 14, 14);
   MineOptions options = exact_options(6);
-  const std::vector<std::int64_t> targets{399, 0, 17, 17, 250};
-  for (const std::int64_t memory : {std::int64_t{0}, std::int64_t{1}}) {
-    options.memory = memory;
-    const HardPairBand band = mine_targets(data.image.view(), data.text.view(), targets, options);
-    REQUIRE(band.first == 0);
-    for (std::size_t i = 0; i < targets.size(); ++i) {
-      check_pool(plain_pool(data, targets[i], options), 6, band.ids.data() + i * 6,
-                 band.scores.data() + i * 6, band.counts[i]);
+  std::vector<std::int64_t> few{399, 0, 17, 17, 250};
+  std::vector<std::int64_t> many;  // enough to take the filters
+  for (std::int64_t i = 399; i >= 0; i -= 3) many.push_back(i);
+  many.insert(many.end(), {5, 5, 399});
+  const auto check = [&] {
+    const PlainMiner plain(data, options);
+    for (const auto& targets : {few, many}) {
+      for (const std::int64_t memory : {std::int64_t{0}, std::int64_t{1}}) {
+        INFO(targets.size() << " targets, memory " << memory);
+        options.memory = memory;
+        const HardPairBand band =
+            mine_targets(data.image.view(), data.text.view(), targets, options);
+        REQUIRE(band.first == 0);
+        for (std::size_t i = 0; i < targets.size(); ++i) {
+          check_pool(plain.pool(targets[i]), 6, band.ids.data() + i * 6, band.scores.data() + i * 6,
+                     band.counts[i]);
+        }
+      }
     }
-  }
+    options.memory = 0;
+  };
+  check();
+  options.skip = 4;
+  options.margin = 0.1;
+  check();
+  options.margin.reset();
+  options.image_max = options.text_max = 0.9;
+  options.collapse = Collapse::image;
+  check();
   REQUIRE_THAT(refused(ErrorCode::invalid_argument,
                        [&] { mine_targets(data.image.view(), data.text.view(), {400}, options); }),
                ContainsSubstring("row 400"));
 }
 
-TEST_CASE("reranking everything gives the exact pools", "[mine]") {
-  const Data data = clustered_data(120, 14, 9, DType::float16);
+TEST_CASE("chosen targets of many rows get the pools of the whole table", "[mine]") {
+  auto image = clustered_values(4300, 40, 60, 0.6, 1);
+  for (std::int64_t i = 0; i < 4300; i += 9) std::fill_n(image.begin() + i * 40, 40, 0.0);
+  const Data data{Matrix(image, 4300, 40, DType::float32),
+                  Matrix(clustered_values(4300, 30, 60, 0.6, 2), 4300, 30, DType::float32)};
   const MineOptions options = exact_options(6);
+  const PlainMiner plain(data, options);
+  std::vector<std::int64_t> targets, zeros;
+  for (std::int64_t i = 0; i < 4300; i += 47) targets.push_back(i * 13 % 4300);
+  for (std::int64_t i = 0; i < 4300; i += 45) zeros.push_back(i);
+  const HardPairBand band = mine_targets(data.image.view(), data.text.view(), targets, options);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    check_pool(plain.pool(targets[i]), 6, band.ids.data() + i * 6, band.scores.data() + i * 6,
+               band.counts[i]);
+  }
+  const HardPairBand none = mine_targets(data.image.view(), data.text.view(), zeros, options);
+  REQUIRE(std::count(none.counts.begin(), none.counts.end(), 0) ==
+          static_cast<std::int64_t>(zeros.size()));
+}
+
+TEST_CASE("reranking everything gives the exact pools", "[mine]") {
+  const Data data = clustered_data(120, 14, 14, DType::float16);
+  MineOptions options = exact_options(6);
+  options.skip = 2;
+  options.margin = 0.1;
+  const PlainMiner plain(data, options);
   std::vector<std::int64_t> targets, candidates;
   for (std::int64_t i = 0; i < 120; i += 3) {
     targets.push_back(i);
@@ -183,8 +265,8 @@ TEST_CASE("reranking everything gives the exact pools", "[mine]") {
                         DType::int64, 123 * 8};
   const HardPairBand band = rerank(data.image.view(), data.text.view(), targets, view, options);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    check_pool(plain_pool(data, targets[i], options), 6, band.ids.data() + i * 6,
-               band.scores.data() + i * 6, band.counts[i]);
+    check_pool(plain.pool(targets[i]), 6, band.ids.data() + i * 6, band.scores.data() + i * 6,
+               band.counts[i]);
   }
   candidates[7] = 120;
   REQUIRE_THAT(
@@ -199,11 +281,9 @@ TEST_CASE("reranking few candidates equals reranking with all lengths known", "[
   const std::vector<std::int64_t> candidates{4, 9, 20, 6};
   const HardPairBand band = rerank(data.image.view(), data.text.view(), {0},
                                    {candidates.data(), 1, 4, DType::int64, 32}, options);
-  std::vector<PlainPair> expected = plain_pool(data, 0, options);
-  std::erase_if(expected, [&](const PlainPair& pair) {
-    return std::find(candidates.begin(), candidates.end(), pair.id) == candidates.end();
-  });
-  check_pool(expected, 3, band.ids.data(), band.scores.data(), band.counts[0]);
+  const std::vector<std::uint32_t> allowed{4, 6, 9, 20};
+  check_pool(PlainMiner(data, options).pool(0, nullptr, &allowed), 3, band.ids.data(),
+             band.scores.data(), band.counts[0]);
 }
 
 TEST_CASE("a plan says what exact mining of a small data set costs", "[mine]") {
@@ -219,11 +299,17 @@ TEST_CASE("a plan says what exact mining of a small data set costs", "[mine]") {
   REQUIRE_FALSE(small.reason.empty());
 }
 
-TEST_CASE("names of methods and modalities are read back", "[mine]") {
+TEST_CASE("names of methods, modalities and collapse are read back", "[mine]") {
   for (const Method method : {Method::automatic, Method::exact, Method::sample, Method::hnsw}) {
     REQUIRE(method_from_name(name_of(method)) == method);
   }
   REQUIRE(modality_from_name("text") == Modality::text);
+  for (const Collapse collapse :
+       {Collapse::none, Collapse::image, Collapse::text, Collapse::both}) {
+    REQUIRE(collapse_from_name(name_of(collapse)) == collapse);
+  }
+  REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { collapse_from_name("all"); }),
+               ContainsSubstring("none, image, text or both"));
   REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { method_from_name("magic"); }),
                ContainsSubstring("auto, exact, sample or hnsw"));
 }

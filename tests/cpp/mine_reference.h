@@ -159,8 +159,8 @@ inline double lane_dot(const double* a, const double* b, std::size_t n) {
   for (std::size_t i = 0; i < 8; ++i) {
     sums[i] = (lanes[i] + lanes[i + 8]) + (lanes[i + 16] + lanes[i + 24]);
   }
-  double total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-                 ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+  double total =
+      ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
   for (; k < n; ++k) total += a[k] * b[k];
   return total;
 }
@@ -259,7 +259,7 @@ class PlainMiner {
                               const std::vector<std::uint32_t>* allowed = nullptr) const {
     struct Ranked {
       PlainPair pair;
-      std::int64_t Drops::*reason;
+      std::int64_t Drops::* reason;
     };
     std::vector<Ranked> ranking;
     const double own = options_.margin ? image_.cosine(target, text_, target) : 0.0;
@@ -270,7 +270,7 @@ class PlainMiner {
       const bool clamped = !options_.signed_products && (a < 0.0 || b < 0.0);
       const double product = clamped ? 0.0 : a * b;
       if (product <= options_.min_score) continue;
-      std::int64_t Drops::*reason = nullptr;
+      std::int64_t Drops::* reason = nullptr;
       if (use_image_ && a > options_.image_max) {
         reason = &Drops::image;
       } else if (use_text_ && b > options_.text_max) {
@@ -282,9 +282,8 @@ class PlainMiner {
       }
       ranking.push_back({{product, j}, reason});
     }
-    std::sort(ranking.begin(), ranking.end(), [](const Ranked& a, const Ranked& b) {
-      return plain_before(a.pair, b.pair);
-    });
+    std::sort(ranking.begin(), ranking.end(),
+              [](const Ranked& a, const Ranked& b) { return plain_before(a.pair, b.pair); });
 
     std::vector<PlainPair> pool;
     std::set<std::uint32_t> seen;

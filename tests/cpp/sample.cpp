@@ -1,5 +1,6 @@
 // Mining against a random part of the data set (FastHPM).
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -45,7 +46,7 @@ TEST_CASE("drawing every row is exact mining", "[sample]") {
   check_table(data, options, pairs);
   const auto report = nlohmann::json::parse(pairs.origin().report_json);
   REQUIRE(report["recall"]["value"] == 1.0);
-  REQUIRE(report["pairs_scored"] == 300 * 299);
+  REQUIRE(report["pairs"] == 300 * 300);
 }
 
 TEST_CASE("recall is about the share of the data set that is drawn", "[sample]") {
@@ -69,10 +70,7 @@ TEST_CASE("pools hold the best of the group's own draw", "[sample]") {
   for (const std::int64_t target : {0, 129, 130, 299}) {
     const auto drawn =
         mining::draw_rows(300, 100, 9, static_cast<std::uint64_t>(target / options.refresh));
-    auto expected = plain_pool(data, target, options);
-    std::erase_if(expected, [&](const PlainPair& pair) {
-      return !std::binary_search(drawn.begin(), drawn.end(), pair.id);
-    });
+    const auto expected = PlainMiner(data, options).pool(target, nullptr, &drawn);
     std::vector<std::int64_t> ids;
     std::vector<float> scores;
     for (std::int64_t rank = 0; rank < 5; ++rank) {
@@ -95,4 +93,42 @@ TEST_CASE("a sampled table has the same bytes for any threads and memory", "[sam
   REQUIRE(bytes_of(mine(data.image.view(), data.text.view(), options)) == wanted);
   options.seed = 1;
   REQUIRE(bytes_of(mine(data.image.view(), data.text.view(), options)) != wanted);
+}
+
+TEST_CASE("every option holds within the draw, and drops are counted there", "[sample]") {
+  const std::int64_t rows = GENERATE(200, 420);
+  const auto image = clustered_values(rows, 16, 12, 0.3, 1);
+  auto text = image;
+  const auto other = clustered_values(rows, 16, 12, 0.5, 3);
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] += 0.5 * other[i];
+  const Data data{Matrix(image, rows, 16, DType::float32), Matrix(text, rows, 16, DType::float16)};
+  MineOptions options = sample_options(4, 90);
+  options.refresh = 150;
+  options.image_max = options.text_max = 0.93;
+  options.skip = 2;
+  options.margin = 0.02;
+  options.collapse = Collapse::image;
+  const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
+  const PlainMiner plain(data, options);
+  Drops drops;
+  for (std::int64_t target = 0; target < rows; ++target) {
+    INFO("target " << target);
+    const auto drawn = mining::draw_rows(rows, 90, options.seed,
+                                         static_cast<std::uint64_t>(target / options.refresh));
+    const auto expected = plain.pool(target, &drops, &drawn);
+    std::vector<std::int64_t> ids;
+    std::vector<float> scores;
+    for (std::int64_t rank = 0; rank < 4; ++rank) {
+      ids.push_back(pairs.id(target, rank));
+      scores.push_back(pairs.score(target, rank));
+    }
+    check_pool(expected, 4, ids.data(), scores.data(), pairs.count(target));
+  }
+  const auto report = nlohmann::json::parse(pairs.origin().report_json);
+  REQUIRE(report["pairs"] == rows * 90);
+  REQUIRE(report["drops"]["image_duplicate"] == drops.image);
+  REQUIRE(report["drops"]["text_duplicate"] == drops.text);
+  REQUIRE(report["drops"]["margin"] == drops.margin);
+  REQUIRE(report["drops"]["collapsed"] == drops.collapsed);
+  REQUIRE(report["drops"]["skipped"] == drops.skipped);
 }
