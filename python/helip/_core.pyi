@@ -176,6 +176,9 @@ class MineOptions:
         recall: typing.SupportsFloat | typing.SupportsIndex = 0.95,
         threads: typing.SupportsInt | typing.SupportsIndex = 0,
         memory: typing.SupportsInt | typing.SupportsIndex = 0,
+        margin: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        skip: typing.SupportsInt | typing.SupportsIndex = 0,
+        collapse: str = "none",
     ) -> None: ...
     @property
     def k(self) -> int: ...

@@ -30,6 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[int, typer.Option(help="0: all cores.", min=0)]
 Memory = Annotated[str | None, typer.Option(help='Bound of the buffers, such as "4GB".')]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+MiningDevice = Annotated[str, typer.Option(help='auto, cpu, cuda, "cuda:0,cuda:1", cuda:all.')]
 Seed = Annotated[int, typer.Option(min=0)]
 
 
@@ -71,7 +72,7 @@ def plan(
     method: Annotated[str, typer.Option(help="auto, exact, sample or hnsw.")] = "auto",
     modality: Annotated[str, typer.Option(help="both, image or text.")] = "both",
     candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
-    device: Device = "auto",
+    device: MiningDevice = "auto",
     threads: Threads = 0,
     memory: Memory = None,
     as_json: AsJson = False,
@@ -93,7 +94,9 @@ def plan(
             ("time", _duration(result["seconds"])),
             ("memory", _bytes(result["memory_bytes"])),
             ("disk", _bytes(result["disk_bytes"])),
-            ("pairs scored", f"{result['pairs']:,}"),
+            ("scratch", f"{_bytes(result['scratch_bytes'])} on disk while it runs"),
+            ("pairs", f"{result['pairs']:,}"),
+            *_filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
         ]
     )
 
@@ -109,11 +112,14 @@ def mine(
     text_max: Annotated[float, typer.Option(help="Near-duplicate cosine, text.")] = 0.98,
     min_score: Annotated[float, typer.Option(help="A score must exceed it.")] = 0.0,
     signed: Annotated[bool, typer.Option("--signed", help="Do not clamp at zero.")] = False,
+    margin: Annotated[float | None, typer.Option(help="Drop false negatives, by this.")] = None,
+    skip: Annotated[int, typer.Option(help="Best pairs to pass over.")] = 0,
+    collapse: Annotated[str, typer.Option(help="Copies once: none, image, text or both.")] = "none",
     candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
     refresh: Annotated[int, typer.Option(help="sample: targets a draw serves.")] = 300_000,
     seed: Seed = 0,
     recall: Annotated[float, typer.Option(help="hnsw: recall@k to reach.")] = 0.95,
-    device: Device = "auto",
+    device: MiningDevice = "auto",
     threads: Threads = 0,
     memory: Memory = None,
     csv: Annotated[Path | None, typer.Option(help="Also write target,h1,...,hk.")] = None,
@@ -125,9 +131,9 @@ def mine(
 
     pairs = helip.mine(
         store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
-        min_score=min_score, signed=signed, candidates=candidates, refresh=refresh, seed=seed,
-        recall=recall, device=device, threads=threads, memory=memory, out=out,
-        progress=not quiet,
+        min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
+        candidates=candidates, refresh=refresh, seed=seed, recall=recall, device=device,
+        threads=threads, memory=memory, out=out, progress=not quiet,
     )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
@@ -318,7 +324,25 @@ def _format_of(path: Path) -> str:
         return ""
 
 
+def _filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
+    """What pairs go through before they are scored, and how many are left of them."""
+    from helip.mine_words import filter_words, share_words, weight_words
+
+    steps = filter_words(filters)
+    rows = [
+        (f"filter {number}", f"{name}: {share_words(share)} of the pairs pass")
+        for number, (name, share) in enumerate(steps[:-1], start=1)
+    ]
+    if steps:
+        rows.append(("in the end", f"{share_words(steps[-1][1])} belong to a pool"))
+        if weights := weight_words(filters):
+            rows.append(("filters use", weights))
+    return rows
+
+
 def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
+    from helip.mine_words import drop_words
+
     stats = pairs.stats()
     if as_json:
         _print_json(
@@ -348,9 +372,9 @@ def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
             ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
                       f"99 % {quantiles[0.99]:.3f}")
         )  # fmt: skip
-    drops = stats.get("drops") or {}
-    if drops:
-        rows.append(("dropped", ", ".join(f"{n:,} {name}" for name, n in drops.items())))
+    kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
+    if kept_out:
+        rows.append(("kept out", kept_out))
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {_figure(v)}" for n, v in recall.items())))

@@ -45,13 +45,16 @@ class Plan:
 
     method: str  # "exact", "sample" or "hnsw", never "auto"
     reason: str  # why this method
-    filters: dict[str, Any]  # exact: what pairs pass before they are scored, and the shares that do
+    # What exact and sampled mining hold pairs against before they score them: "weight" of image to
+    # text, "dimensions" [among high thresholds, of others, of the next filter], "high_share" of the
+    # former, and "passed", shares of a sample's pairs (empty where it is too small for one).
+    filters: dict[str, Any]
     device: str
     seconds: float
     memory_bytes: int  # buffers beyond the input
     disk_bytes: int  # the saved table
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
-    pairs: int  # ordered pairs that will be scored
+    pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +118,9 @@ def mine(
             number of targets that one draw serves.
         seed: of ``sample`` and ``hnsw``.
         recall: recall@k that ``hnsw`` must reach, measured on exactly solved targets.
-        device: ``cpu``, ``cuda`` or ``auto`` (a GPU where there is one; exact mining only).
+        device: ``cpu``, one GPU (``cuda``, ``cuda:1``), several (``cuda:0,cuda:1``), all of them
+            (``cuda:all``), or ``auto``: a GPU where there is one. GPUs mine exactly, without
+            ``margin`` and ``collapse``; with another method or these, ``auto`` is the CPU.
         threads: 0 or None for all cores.
         memory: bound of the buffers in bytes or as ``"4GB"``; None for a quarter of the machine's.
         out: a directory that the table is streamed to; else it is kept in memory.
@@ -125,7 +130,8 @@ def mine(
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else.
-        UnsupportedError: no such device. StorageError: ``out`` cannot be written.
+        UnsupportedError: no such device, or an option that it does not know. StorageError: ``out``
+            cannot be written.
     """
     source, views, arrays = _inputs(store, image, text, modality)
     options = _options(
@@ -134,7 +140,7 @@ def mine(
         candidates=candidates, refresh=refresh, seed=seed, recall=recall, threads=threads,
         memory=memory,
     )  # fmt: skip
-    device = _device(device, method)
+    device = _device(device, method, margin=margin, collapse=collapse)
     if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
         asked = {
             "k": k, "method": method, "modality": modality, "image_max": image_max,
@@ -148,7 +154,7 @@ def mine(
     if device != "cpu" and method in ("auto", "exact") and rows <= _DEVICE_EXACT_ROWS:
         rules = {
             "k": k, "modality": modality, "image_max": image_max, "text_max": text_max,
-            "min_score": min_score, "signed": signed,
+            "min_score": min_score, "signed": signed, "skip": skip,
         }  # fmt: skip
         return mine_on_torch_device(
             source, arrays, views, rules, device=device, out=path, progress=progress
@@ -261,7 +267,7 @@ def _options(
         raise InvalidArgumentError(
             f"method is {method!r}; use one of {', '.join(map(repr, METHODS))}"
         )
-    for name in ("k", "refresh", "seed"):
+    for name in ("k", "skip", "refresh", "seed"):
         value = others.get(name, 0)
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number")
@@ -292,21 +298,32 @@ def parse_bytes(size: int | str | None) -> int:
     return size
 
 
-def _device(device: str, method: str) -> str:
+def _device(
+    device: str, method: str, *, margin: float | None = None, collapse: str = "none"
+) -> str:
     if device == "cpu":
         return device
     import torch
 
-    exact = method in ("auto", "exact")
+    of_the_host = ""
+    if method not in ("auto", "exact"):
+        of_the_host = f"method is {method!r}"
+    elif margin is not None:
+        of_the_host = f"margin is {margin}"
+    elif collapse != "none":
+        of_the_host = f"collapse is {collapse!r}"
     if device == "auto":
-        return "cuda" if exact and torch.cuda.is_available() else "cpu"
+        return "cuda" if not of_the_host and torch.cuda.is_available() else "cpu"
     if device.split(":")[0] != "cuda":
-        raise InvalidArgumentError(f'device is {device!r}; use "cpu", "cuda" or "auto"')
-    if not exact:
-        raise UnsupportedError(f'method {method!r} runs on the CPU; use device="cpu"')
+        raise InvalidArgumentError(
+            f'device is {device!r}; use "cpu", "cuda", "cuda:0,cuda:1", "cuda:all" or "auto"'
+        )
+    if of_the_host:
+        raise UnsupportedError(f'{of_the_host}, which only the CPU knows; use device="cpu"')
     if not torch.cuda.is_available():
         raise UnsupportedError(
-            'device is "cuda", but torch finds no CUDA device; use device="cpu", or a CUDA build'
+            f'device is {device!r}, but torch finds no CUDA device; use device="cpu", or a CUDA '
+            "build of torch"
         )
     return device
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from helip import _core
 from helip.device import DeviceMiner
 from helip.pairs import HardPairs
@@ -30,22 +32,30 @@ def mine_on_torch_device(
         source: the store that ``arrays`` belong to, for its fingerprints.
         arrays: image and text as arrays or tensors; None for a modality that is not used.
         views: the same for the core.
-        options: ``k, modality, image_max, text_max, min_score, signed``.
+        options: ``k, modality, image_max, text_max, min_score, signed`` and ``skip``, the best
+            pairs of each target that are left out.
 
-    Returns the table that the host's exact miner gives, but for the report, which has no drop
-    counts: a device does not count them.
+    Returns the table that the host's exact miner gives. Of the report's drops there is only
+    ``skipped``: a device does not count what its filters keep out.
     """
     rows = views[0].rows or views[1].rows
-    miner = DeviceMiner(*arrays, views=views, device=device, **options)
-    writer = _core.HardPairsWriter(out, rows, options["k"])
+    k, skip = options["k"], options.get("skip", 0)
+    found = {name: value for name, value in options.items() if name != "skip"}
+    miner = DeviceMiner(*arrays, views=views, device=device, **(found | {"k": k + skip}))
+    writer = _core.HardPairsWriter(out, rows, k)
+    skipped = 0
     with ProgressBar(miner.pairs, label="mine", unit="pairs", enabled=progress) as bar:
         for band in miner.bands(lambda done, _: bar.set(done)):
-            writer.write(band.first, band.ids, band.scores, band.counts)
-    report = {"pairs_scored": rows * max(rows - 1, 0), **miner.report}
+            over = np.minimum(band.counts, skip)
+            skipped += int(over.sum())
+            ids, scores = (np.ascontiguousarray(x[:, skip:]) for x in (band.ids, band.scores))
+            writer.write(band.first, ids, scores, band.counts - over)
+    report = {"pairs": rows * max(rows - 1, 0), "drops": {"skipped": skipped}, **miner.report}
+    used = {"method": "exact", "margin": None, "skip": 0, "collapse": "none", **options}
     core = writer.finish(
         fingerprint="" if source is None else source.fingerprint,
         keys_fingerprint="" if source is None else source.keys_fingerprint,
-        options_json=json.dumps({"method": "exact", **options}),
+        options_json=json.dumps(used),
         report_json=json.dumps(report),
     )
     return HardPairs(core)

@@ -181,7 +181,7 @@ class HardPairs:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What the mining counted: drops per filter, pairs scored, measured recall."""
+        """What the mining counted and measured; see :meth:`stats` for what the names mean."""
         return json.loads(self._core.report_json)
 
     def stats(self) -> dict[str, Any]:
@@ -189,9 +189,19 @@ class HardPairs:
 
         Keys: ``targets, k, pairs, outliers, short_targets, score_quantiles,
         first_score_quantiles, hubness`` (``mean_in_degree, max_in_degree, never_chosen, skewness,
-        hubs``) and, where mining counted them, ``drops, pairs_scored, recall``.
+        hubs``) and what mining reported:
+
+        - ``pairs``: here the hard pairs; :attr:`report` has the ordered pairs that mining decided
+          on, N(N - 1) when it was exact.
+        - ``drops``: by filter, the pairs that would be among their target's best k + skip but for
+          it, each under the first that keeps it out, over all targets: ``image_duplicate``,
+          ``text_duplicate``, ``margin``, ``collapsed``; and ``skipped``, passed over on request,
+          all that a GPU counts.
+        - ``filters``: what pairs were held against before they were scored, and the shares of a
+          sample that passed; see ``helip.mine.Plan``.
+        - ``recall``: measured (``value, low, high, targets``), of ``sample`` and ``hnsw``.
         """
-        return {**self._core.statistics(), **self.report}
+        return {**self.report, **self._core.statistics()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new directory, all or nothing.

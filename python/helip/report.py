@@ -317,7 +317,7 @@ def _provenance(pairs: Any, dataset: Any, store: Any) -> Html:
         "data set": getattr(dataset, "fingerprint", "") or "unknown",
     }
     tables = [settings("Mining options", pairs.options)]
-    known = {"drops", "recall"}
+    known = {"drops", "filters", "pairs", "recall"}
     rest = {name: value for name, value in pairs.report.items() if name not in known}
     if rest:
         tables.append(settings("Mining report", rest))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from helip.mine_words import drop_words, filter_words, share_words, weight_words
 from helip.report_charts import number
 from helip.report_html import Html, join, markup
 from helip.report_pictures import Pictures
@@ -199,14 +200,7 @@ def statistics(stats: Mapping[str, Any], chart: Html) -> Html:
     if recall:
         rows.append(("recall of the exact pools", " · ".join(part for part in recall if part)))
     tables = [pairs_table("Pools", rows)]
-    drops = stats.get("drops")
-    if isinstance(drops, Mapping) and drops:
-        tables.append(
-            pairs_table(
-                "Pairs dropped, by filter",
-                [(name.replace("_", " "), number(value)) for name, value in drops.items()],
-            )
-        )
+    tables += _filter_tables(stats)
     if all_scores:
         tables.append(_quantile_table(all_scores, first))
     return markup(
@@ -215,6 +209,27 @@ def statistics(stats: Mapping[str, Any], chart: Html) -> Html:
         chart=chart,
         tables=join(tables),
     )
+
+
+def _filter_tables(stats: Mapping[str, Any]) -> Iterable[Html]:
+    """What was kept out of the pools and why; what pairs went through before they were scored."""
+    drops = drop_words(stats.get("drops"))
+    if drops:
+        yield pairs_table(
+            _captioned("Kept out of the pools", "pairs that would be in one but for this"),
+            [(_captioned(name, meaning), number(count)) for name, count, meaning in drops],
+        )
+    filters = stats.get("filters")
+    steps = filter_words(filters)
+    if steps:
+        rows = [(name, share_words(share)) for name, share in steps]
+        if weights := weight_words(filters):
+            rows.append(("what they compute with", weights))
+        yield pairs_table(_captioned("Filters", "pairs that pass, of a sample"), rows)
+
+
+def _captioned(name: str, note: str) -> Html:
+    return markup("{name} <small>{note}</small>", name=name, note=note)
 
 
 def _quantile_table(every: Mapping[float, float], first: Mapping[float, float]) -> Html:

@@ -40,7 +40,10 @@ MINER = """
 import sys
 import helip
 
-helip.mine(sys.argv[1], k=20, method="exact", device="cpu", threads=1, out=sys.argv[2])
+helip.mine(
+    sys.argv[1], k=20, method="exact", device="cpu", threads=1, out=sys.argv[2],
+    memory=int(sys.argv[3]) if len(sys.argv) > 3 else None,
+)
 """
 
 
@@ -89,15 +92,18 @@ def test_a_store_writer_killed_at_random_moments_loses_nothing_committed(tmp_pat
     assert names == sorted([".lock", "manifest.json", *(shard["file"] for shard in shards)])
 
 
-def test_a_killed_miner_publishes_nothing_and_can_run_again(tmp_path: Path) -> None:
+def write_rows(path: Path, rows: int) -> None:
     random_rows = np.random.default_rng(0)
-    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=64, text_dim=32) as writer:
-        rows = 12_000
+    with helip.EmbeddingStore.create(path, image_dim=64, text_dim=32) as writer:
         writer.append(
             [str(i) for i in range(rows)],
             random_rows.normal(size=(rows, 64)) + 0.5,
             random_rows.normal(size=(rows, 32)) + 0.5,
         )
+
+
+def test_a_killed_miner_publishes_nothing_and_can_run_again(tmp_path: Path) -> None:
+    write_rows(tmp_path / "s", 12_000)
     out = tmp_path / "p"
     for moment in (0.0, 0.05, 0.2, 0.4):
         miner = subprocess.Popen([sys.executable, "-c", MINER, tmp_path / "s", out])
@@ -113,6 +119,43 @@ def test_a_killed_miner_publishes_nothing_and_can_run_again(tmp_path: Path) -> N
     again = helip.mine(tmp_path / "s", k=20, method="exact", device="cpu", progress=False)
     assert again.ids.tobytes() == pairs.ids.tobytes()
     assert not list(out.glob(".pending-*"))
+
+
+def test_a_killed_miner_leaves_no_scratch_file_beside_its_table(tmp_path: Path) -> None:
+    write_rows(tmp_path / "s", 12_000)
+    out = tmp_path / "tables" / "p"
+    out.parent.mkdir()
+    for moment in (0.0, 0.3, 0.6):
+        miner = subprocess.Popen([sys.executable, "-c", MINER, tmp_path / "s", out, "1000"])
+        time.sleep(1.5 + moment)
+        miner.kill()
+        miner.wait()
+        assert not [entry for entry in out.parent.iterdir() if "codes" in entry.name]
+        shutil.rmtree(out, ignore_errors=True)
+    subprocess.run([sys.executable, "-c", MINER, tmp_path / "s", out, "1000"], check=True)
+    assert [entry.name for entry in out.parent.iterdir()] == ["p"]
+    whole = helip.mine(tmp_path / "s", k=20, method="exact", device="cpu", progress=False)
+    assert helip.HardPairs.open(out).ids.tobytes() == whole.ids.tobytes()
+
+
+def test_no_room_for_scratch_is_one_clear_error(tmp_path: Path) -> None:
+    write_rows(tmp_path / "s", 3000)
+    script = MINER.replace(
+        "import helip\n",
+        "import helip\nimport resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "s", tmp_path / "p", "1000"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "StorageError" in done.stderr
+    assert "no scratch file could be made" in done.stderr
+    assert "memory= higher" in done.stderr
+    assert not (tmp_path / "p" / "manifest.json").exists()
+    assert not [entry for entry in tmp_path.iterdir() if "codes" in entry.name]
 
 
 def test_a_full_disk_is_one_clear_error_and_the_last_generation_stays(tmp_path: Path) -> None:

@@ -79,6 +79,54 @@ def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None
         assert "is whole" in err
 
 
+def test_the_plan_tells_filters_and_scratch_space(run: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(2100, 112)) / np.sqrt(1 + np.arange(112)) + 0.1
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=64, text_dim=48) as writer:
+        writer.append([f"k{i}" for i in range(2100)], rows[:, :64], rows[:, 64:])
+    code, out, _ = run("plan", tmp_path / "s", "-k", 5, "--device", "cpu", "--memory", "100KB")
+    assert code == 0
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["scratch"].endswith("on disk while it runs")
+    assert not lines["scratch"].startswith("0 ")
+    assert lines["pairs"] == "4,407,900"
+    assert "% of the pairs pass" in lines["filter"]
+    assert "all dimensions" in out
+    assert "× image" in out
+    code, out, _ = run("plan", tmp_path / "s", "--json", "--device", "cpu")
+    facts = json.loads(out)
+    assert facts["scratch_bytes"] == 0
+    assert 0 < facts["filters"]["passed"]["score"] < 1
+
+
+def test_a_plan_without_a_sample_names_no_filters(run: Run, store: Path) -> None:
+    _, out, _ = run("plan", store, "-k", 5, "--device", "cpu")
+    assert "filter" not in out
+
+
+def test_mining_takes_margin_skip_and_collapse(run: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = np.repeat(random.normal(size=(30, 8)) + 0.4, 2, axis=0)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=8) as writer:
+        writer.append([f"k{i}" for i in range(60)], rows, np.roll(rows, 8, axis=1))
+    code, out, err = run(
+        *("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 4, "--image-max", "0.999"),
+        *("--margin", "0.1", "--skip", 2, "--collapse", "image"),
+    )
+    assert code == 0, err
+    options = helip.HardPairs.open(tmp_path / "p").options
+    assert (options["margin"], options["skip"], options["collapse"]) == (0.1, 2, "image")
+    kept_out = next(line for line in out.splitlines() if line.startswith("kept out"))
+    for words in ("near-duplicate images", "copies", "passed over"):
+        assert words in kept_out
+    code, _, err = run(
+        *("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 4, "--image-max", "0.999"),
+        *("--margin", "0.1", "--skip", 3, "--collapse", "image"),
+    )
+    assert code == 1
+    assert "skip 2, now 3" in err
+
+
 def test_mining_again_returns_the_table_and_other_options_are_refused(
     run: Run, store: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +143,9 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
         (["mine", "{store}", "--out", "{tmp}/p", "-k", "0"], 2, "k is 0"),
         (["mine", "{store}", "--out", "{tmp}/p", "--method", "magic"], 2, "magic"),
         (["mine", "{store}", "--out", "{tmp}/p", "--memory", "much"], 2, "much"),
+        (["mine", "{store}", "--out", "{tmp}/p", "--skip", "-1"], 2, "skip is -1"),
+        (["mine", "{store}", "--out", "{tmp}/p", "--collapse", "all"], 2, "none, image, text"),
+        (["mine", "{store}", "--out", "{tmp}/p", "--margin", "0.1"], 2, "8 dimensions and text"),
         (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no manifest"),
         (["mine", "{store}"], 2, "--out"),
         (["plan", "{tmp}/absent"], 1, "no manifest"),

@@ -12,6 +12,7 @@ import torch
 import helip
 from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.mine import parse_bytes
+from helip.mine_words import drop_words, filter_words, weight_words
 from mining_reference import check_exact
 
 ROWS, D_IMAGE, D_TEXT = 700, 24, 17
@@ -154,7 +155,11 @@ def test_zero_rows_are_outliers_and_counted() -> None:
     assert pairs.counts[7] == pairs.counts[8] == 0
     assert not np.isin(pairs.ids, [7, 8]).any()
     assert pairs.stats()["outliers"] >= 2
-    assert pairs.stats()["drops"]
+    assert set(pairs.stats()["drops"]) == {
+        "image_duplicate", "text_duplicate", "margin", "collapsed", "skipped",
+    }  # fmt: skip
+    assert pairs.stats()["pairs"] == pairs.counts.sum()
+    assert pairs.report["pairs"] == 100 * 99
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
@@ -197,6 +202,13 @@ def test_only_options_that_change_the_table_decide_whether_it_is_taken_up(tmp_pa
 
     again("exact", method="exact")
     again("exact", method="exact", seed=5, recall=0.5)
+    for options, message in (
+        ({"skip": 1}, "skip 0, now 1"),
+        ({"collapse": "text"}, "collapse 'none', now 'text'"),
+        ({"margin": 0.0}, r"margin None, now 0\.0"),
+    ):
+        with pytest.raises(MismatchError, match=message):
+            again("exact", method="exact", **options)
     again("sample", method="sample", candidates=100)
     with pytest.raises(MismatchError, match="candidates 100, now 200"):
         again("sample", method="sample", candidates=200)
@@ -251,8 +263,8 @@ def test_input_that_cannot_be_mined_is_refused_by_row() -> None:
         mine(image, bad)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "skip"), [("float32", 0), ("int8", 0), ("float32", 4)])
+def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str, skip: int) -> None:
     # The device's code on CPU tensors; a GPU runs the same operators.
     from helip.mine_device import mine_on_torch_device
 
@@ -264,7 +276,7 @@ def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str) 
     store = helip.EmbeddingStore.open(tmp_path / "s")
     rules = {
         "k": 15, "modality": "both", "image_max": 0.9, "text_max": 0.95, "min_score": 0.01,
-        "signed": False,
+        "signed": False, "skip": skip,
     }  # fmt: skip
     host = helip.mine(store, method="exact", device="cpu", progress=False, **rules)
     there = mine_on_torch_device(
@@ -273,8 +285,54 @@ def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str) 
     )  # fmt: skip
     assert there.ids.tobytes() == host.ids.tobytes()
     assert there.scores.tobytes() == host.scores.tobytes()
+    assert there.counts.tobytes() == host.counts.tobytes()
     assert there.fingerprint == host.fingerprint
+    assert there.report["pairs"] == host.report["pairs"]
+    assert there.report["drops"] == {"skipped": host.report["drops"]["skipped"]}
     assert helip.HardPairs.open(tmp_path / "p").options["k"] == 15
+    # The same call on the host takes the table up.
+    again = helip.mine(store, device="cpu", out=tmp_path / "p", progress=False, **rules)
+    assert again.report == there.report
+
+
+def test_a_target_of_a_device_may_have_no_more_pairs_than_are_passed_over() -> None:
+    from helip.mine_device import mine_on_torch_device
+    from helip.views import view_of
+
+    image, text = (m[:6] for m in clustered(100))
+    rules = {"k": 3, "modality": "both", "min_score": 0.1}
+    views = view_of(image, name="image"), view_of(text, name="text")
+    for skip in (0, 1, 3, 9):
+        there = mine_on_torch_device(
+            None, (image, text), views, {**rules, "skip": skip}, device="cpu", out="",
+            progress=False,
+        )  # fmt: skip
+        host = mine(image, text, skip=skip, **rules)
+        assert there.ids.tolist() == host.ids.tolist()
+        assert there.counts.tolist() == host.counts.tolist()
+        assert there.report["drops"]["skipped"] == host.report["drops"]["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"margin": 0.1}, r'margin is 0\.1, which only the CPU knows; use device="cpu"'),
+        ({"collapse": "text"}, "collapse is 'text', which only the CPU"),
+        ({"method": "hnsw"}, "method is 'hnsw', which only the CPU"),
+    ],
+    ids=str,
+)
+def test_what_a_gpu_does_not_know_is_refused_there_and_left_to_the_cpu_by_auto(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    image, _ = clustered(60)
+    for device in ("cuda", "cuda:0,cuda:1", "cuda:all"):
+        with pytest.raises(UnsupportedError, match=message):
+            mine(image, image, device=device, **options)
+    on_cpu = mine(image, image, k=3, device="auto", **options)
+    assert on_cpu.ids.tobytes() == mine(image, image, k=3, **options).ids.tobytes()
+    assert "device" not in on_cpu.report
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
@@ -305,6 +363,34 @@ def test_the_plan_says_what_will_happen() -> None:
     assert plan.seconds > 0
     assert plan.disk_bytes >= 2000 * (10 * 8 + 4)
     assert set(plan.to_dict()) >= {"method", "reason", "seconds", "memory_bytes", "disk_bytes"}
+
+
+def test_the_plan_says_what_the_filters_pass_and_what_goes_to_disk() -> None:
+    image, text = clustered(2200)
+    plan = helip.plan(image=image, text=text, k=10, device="cpu")
+    assert plan.scratch_bytes == 0
+    assert plan.bands == 1
+    assert plan.pairs == 2200 * 2199
+    assert 0 < plan.filters["passed"]["score"] <= plan.filters["passed"]["sum"] <= 1
+    assert plan.filters == mine(image, text, k=10).report["filters"]
+    small = helip.plan(image=image, text=text, k=10, device="cpu", memory=1)
+    assert small.scratch_bytes > 0
+    assert small.bands > 1
+
+
+def test_words_for_what_a_report_counts() -> None:
+    assert drop_words({"other_thing": 1, "collapsed": 2, "image_duplicate": 0, "margin": 0}) == [
+        ("near-duplicate images", 0, "image similarity above image_max"),
+        ("copies", 2, "near duplicates of a better pair of the same pool"),
+        ("other thing", 1, ""),
+    ]
+    assert drop_words(None) == []
+    assert filter_words({"dimensions": [0, 64, 192], "passed": {"first": 0.5, "second": 0.25}}) == [
+        ("64 leading dimensions", 0.5),
+        ("192 leading dimensions", 0.25),
+    ]
+    assert filter_words({}) == filter_words(None) == []
+    assert weight_words({"weight": 1.0}) == ""  # one modality
 
 
 def test_sizes_are_read_with_their_units() -> None:

@@ -124,7 +124,14 @@ def pairs(store):
         keys_fingerprint=store.keys_fingerprint,
         options={"method": "exact", "k": K, "modality": "both", "image_max": 0.98},
         report={
-            "drops": {"image_near_duplicate": 2},
+            "pairs": N * (N - 1),
+            "drops": {"image_duplicate": 2, "text_duplicate": 0, "margin": 0, "skipped": 7},
+            "filters": {
+                "weight": 1.25,
+                "high_share": 0.4,
+                "dimensions": [64, 128, 0],
+                "passed": {"first": 0.0312, "sum": 0.01, "score": 0.005},
+            },
             "recall": {"value": 1, "low": 0.99, "high": 1},
         },
     )
@@ -322,7 +329,13 @@ def test_statistics_hubs_outliers_and_provenance_are_told(pairs, data, store, tm
         "HPM image × text",
         "Image only image similarity",
         "Text only text similarity",
-        "image near duplicate 2",
+        f"hard pairs {pairs.counts.sum()} up to {K} a target",
+        "near-duplicate images image similarity above image_max 2",
+        "near-duplicate texts text similarity above text_max 0",
+        "passed over the best pairs, left out on request 7",
+        "128 leading dimensions (64 among the 40 % of rows with the highest thresholds) 3.12 %",
+        "the score itself 0.5 %",
+        "1.25 × image + 0.80 × text",
         "95 %: 0.990 – 1.000",
         "rows never chosen",
         "1 row has no hard pair",
@@ -337,6 +350,17 @@ def test_baselines_given_as_tables_take_the_place_of_brute_force(pairs, data, st
     words = Page(render(pairs, data, tmp_path, store=store, baselines=baselines, rows=2)).words
     assert "Somebody else's" in words
     assert "Image only" not in words
+
+
+def test_filters_that_kept_nothing_out_and_unknown_ones_are_told_sparely(pairs, data, tmp_path):
+    words = Page(render(pairs, data, tmp_path, rows=3)).words
+    assert "false negatives" not in words
+    other = HardPairs.from_arrays(
+        pairs.ids, pairs.scores, report={"drops": {"below_min_score": 3}, "filters": {"passed": {}}}
+    )
+    words = Page(render(other, data, tmp_path, rows=3)).words
+    assert "below min score 3" in words
+    assert "of a sample" not in words
 
 
 def test_without_a_store_only_scores_are_shown(pairs, data, tmp_path):

@@ -1,0 +1,65 @@
+"""What a mining report means, in words: for the command line and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["drop_words", "filter_words", "share_words", "weight_words"]
+
+_DROPS = {
+    "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
+    "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),
+    "margin": ("false negatives", "fit the target as well as its own picture and text do"),
+    "collapsed": ("copies", "near duplicates of a better pair of the same pool"),
+    "skipped": ("passed over", "the best pairs, left out on request"),
+}
+_ALWAYS = ("image_duplicate", "text_duplicate")  # worth a line even where there are none
+
+
+def drop_words(drops: Any) -> list[tuple[str, int, str]]:
+    """(name, number, meaning) of the filters that kept pairs out of the pools."""
+    if not isinstance(drops, Mapping):
+        return []
+    names = [*(n for n in _DROPS if n in drops), *(n for n in drops if n not in _DROPS)]
+    return [_named(n, int(drops[n])) for n in names if drops[n] or n in _ALWAYS]
+
+
+def _named(name: str, number: int) -> tuple[str, int, str]:
+    words, meaning = _DROPS.get(name, (name.replace("_", " "), ""))
+    return words, number, meaning
+
+
+def filter_words(filters: Any) -> list[tuple[str, float]]:
+    """(what pairs are held against, share that passes) in order; empty where nothing was measured.
+
+    A pair goes from one to the next, the dearer one; the last is the score itself.
+    """
+    if not isinstance(filters, Mapping):
+        return []
+    high, low, second = (int(n) for n in filters.get("dimensions", (0, 0, 0)))
+    first = f"{low} leading dimensions"
+    if high:
+        share = share_words(float(filters.get("high_share", 0.0)))
+        first += f" ({high} among the {share} of rows with the highest thresholds)"
+    names = {
+        "first": first,
+        "second": f"{second} leading dimensions",
+        "sum": "all dimensions",
+        "score": "the score itself",
+    }
+    passed = filters.get("passed", {})
+    return [(words, float(passed[name])) for name, words in names.items() if name in passed]
+
+
+def weight_words(filters: Any) -> str:
+    """How much the modalities count in what the filters compute; empty where they count alike."""
+    weight = float(filters.get("weight", 1.0)) if isinstance(filters, Mapping) else 1.0
+    if weight == 1.0:
+        return ""
+    return f"{weight:.2f} × image + {1 / weight:.2f} × text"
+
+
+def share_words(share: float) -> str:
+    """A share in percent, three digits."""
+    return f"{100 * share:.3g} %"
