@@ -159,23 +159,91 @@ void code_products_part(const std::uint8_t* rows, const std::int8_t* columns, st
   }
 }
 
+// Lane j of line i becomes lane i of line j.
+inline void transpose(__m256i (&lines)[8]) {
+  __m256i pairs[8], fours[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_epi32(lines[i], lines[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_epi32(lines[i], lines[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    fours[i] = _mm256_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 1] = _mm256_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 2] = _mm256_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    fours[i + 3] = _mm256_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    lines[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
+    lines[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
+  }
+}
+
+// As pack_column_codes(), 8 columns and 32 depths at a time.
+void pack_column_codes_fast(const std::int8_t* const* codes, std::int64_t depth,
+                            std::int8_t* panel) {
+  if (depth % 32 != 0) return pack_column_codes<kOffset, true>(codes, depth, panel);
+  const __m256i ones = _mm256_set1_epi8(1);
+  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
+    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
+    for (int first = 0; first < kTileColumns; first += 8) {
+      std::int8_t* out = panel + kTileColumns * 4 + first * kCodeGroup;
+      // Sums of the codes 0, 1 and 2, 3 of each group, 16 bits each.
+      __m256i sums = _mm256_setzero_si256();
+      for (std::int64_t k = begin; k < end; k += 32) {
+        __m256i lines[8];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) {
+          lines[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes[first + i] + k));
+        }
+        transpose(lines);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) {
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), lines[i]);
+          out += kTileColumns * kCodeGroup;
+          sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(ones, lines[i]));
+        }
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(panel + first * 4),
+                          _mm256_mullo_epi16(sums, _mm256_set1_epi16(-kOffset)));
+    }
+    panel += kTileColumns * (4 + end - begin);
+  }
+}
+
+// The sign of the row's code moves to the column's, for the instruction wants one side unsigned:
+// two products of at most 127 · 127 fit into 16 bits. What comes next is fetched meanwhile.
 void gather_products(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
                      std::int64_t depth, std::int32_t* out) {
-  const auto wide = [](const std::int8_t* p) {
-    return _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
-  };
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int8_t* column = columns[i];
-    __m256i left = _mm256_setzero_si256(), right = left;
-    for (std::int64_t k = 0; k < depth; k += 32) {
-      left = _mm256_add_epi32(left, _mm256_madd_epi16(wide(row + k), wide(column + k)));
-      right = _mm256_add_epi32(right, _mm256_madd_epi16(wide(row + k + 16), wide(column + k + 16)));
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (std::int64_t i = 0; i < count; i += 4) {
+    const std::int8_t* column[4];
+    const std::int8_t* later[4];
+    for (int j = 0; j < 4; ++j) {
+      column[j] = columns[i + j < count ? i + j : count - 1];
+      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
     }
-    left = _mm256_add_epi32(left, right);
-    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(left), _mm256_extracti128_si256(left, 1));
-    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
-    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
-    out[i] = _mm_cvtsi128_si32(half);
+    __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                      _mm256_setzero_si256()};
+    for (std::int64_t k = 0; k < depth; k += 32) {
+      const __m256i own = _mm256_load_si256(reinterpret_cast<const __m256i*>(row + k));
+      const __m256i absolute = _mm256_abs_epi8(own);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        if (k % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(later[j] + k), _MM_HINT_T0);
+        const __m256i other = _mm256_load_si256(reinterpret_cast<const __m256i*>(column[j] + k));
+        const __m256i products = _mm256_maddubs_epi16(absolute, _mm256_sign_epi8(other, own));
+        sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(products, ones));
+      }
+    }
+    const __m256i all =
+        _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
+    std::int32_t sums[4];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sums),
+                     _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+    for (int j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
   }
 }
 
@@ -185,8 +253,10 @@ void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std:
   const __m256i ones = _mm256_set1_epi16(1);
   const std::int32_t correction = 8 * sum_codes(row, depth);
   for (std::int64_t i = 0; i < count; ++i) {
+    const std::int8_t* later = columns[i + 4 < count ? i + 4 : count - 1];
     __m256i sum = _mm256_setzero_si256();
     for (std::int64_t k = 0; k < depth; k += 128) {
+      _mm_prefetch(reinterpret_cast<const char*>(later + k / 2), _MM_HINT_T0);
       for (int j = 0; j < 64; j += 32) {
         const __m256i both =
             _mm256_load_si256(reinterpret_cast<const __m256i*>(columns[i] + k / 2 + j));
@@ -220,7 +290,7 @@ constexpr Kernel kKernel = {
     {kOffset, 181.0, 0},
     code_products,
     pack_row_codes<kOffset>,
-    pack_column_codes<kOffset, true>,
+    pack_column_codes_fast,
     sieve<Vector>,
     gather_products,
     gather_fine,
