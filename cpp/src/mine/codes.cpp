@@ -317,15 +317,23 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
                                              plan.basis.dimensions, corpus.kernel());
   }
   {
-    Encoder encoder(corpus, plan, panels.get());
-    const auto places = draw_rows(size_, std::min(size_, kScaleRows), 0, kStream);
+    std::vector<std::uint32_t> rows;
+    for (const std::uint32_t place : draw_rows(size_, std::min(size_, kScaleRows), 0, kStream)) {
+      rows.push_back(order.rows[place]);
+    }
     // Not zero where all rows of the sample coincide; what they do not show is measured later.
     const double least = kLeastScale * row_length(plan);
     double scales[3] = {least, least, least};
-    for (const std::uint32_t place : places) {
-      encoder.read(&order.rows[place], 1);
-      encoder.fit(0, *this, scales);
-    }
+    std::mutex mutex;
+    team.for_blocks(static_cast<std::int64_t>(rows.size()), kProductRows,
+                    [&](std::int64_t begin, std::int64_t end, int) {
+                      Encoder encoder(corpus, plan, panels.get());
+                      double own[3] = {least, least, least};
+                      encoder.read(rows.data() + begin, end - begin);
+                      for (std::int64_t r = 0; r < end - begin; ++r) encoder.fit(r, *this, own);
+                      const std::lock_guard lock(mutex);
+                      for (int f = 0; f < 3; ++f) scales[f] = std::max(scales[f], own[f]);
+                    });
     for (int f = 0; f < 3; ++f) scale_[f] = static_cast<float>(scales[f] * kHeadroom);
   }
 
