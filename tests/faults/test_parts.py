@@ -96,7 +96,9 @@ def test_killed_at_random_moments_a_job_keeps_its_parts_and_ends_in_the_same_byt
         miner = start(store, out, 12)
         assert miner.stdout is not None
         first = miner.stdout.readline()  # it mines
-        time.sleep(dice.random() * 0.4)
+        for _ in range(dice.randint(0, 3)):
+            miner.stdout.readline()
+        time.sleep(dice.random() * 0.05)
         miner.kill()
         miner.communicate()
         if (out / "manifest.json").exists():
