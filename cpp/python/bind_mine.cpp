@@ -21,7 +21,7 @@ void bind_options(py::module_& module) {
                       double image_max, double text_max, double min_score, bool signed_products,
                       std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
                       double recall, int threads, std::int64_t memory, std::optional<double> margin,
-                      std::int64_t skip, const std::string& collapse) {
+                      std::int64_t skip, const std::string& collapse, std::int64_t parts) {
             MineOptions o;
             o.k = k;
             o.method = method_from_name(method);
@@ -39,6 +39,7 @@ void bind_options(py::module_& module) {
             o.margin = margin;
             o.skip = skip;
             o.collapse = collapse_from_name(collapse);
+            o.parts = parts;
             return o;
           }),
           py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
@@ -46,7 +47,7 @@ void bind_options(py::module_& module) {
           py::arg("signed_products") = false, py::arg("candidates") = 0,
           py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
           py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
-          py::arg("skip") = 0, py::arg("collapse") = "none")
+          py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1)
       .def_readonly("k", &MineOptions::k);
 }
 
@@ -88,6 +89,25 @@ void bind_mine(py::module_& module) {
       },
       py::arg("store"), py::arg("options"), py::arg("progress") = py::none(),
       py::arg("out") = std::filesystem::path());
+  module.def(
+      "mine_part",
+      [](const EmbeddingStore& store, std::int64_t index, std::int64_t count,
+         const MineOptions& options, const std::filesystem::path& out, const py::object& progress) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine_part(store, index, count, options, out, callback);
+        });
+      },
+      py::arg("store"), py::arg("index"), py::arg("count"), py::arg("options"), py::arg("out"),
+      py::arg("progress") = py::none());
+  module.def(
+      "merge_parts",
+      [](const std::vector<std::filesystem::path>& parts, const std::filesystem::path& out,
+         const py::object& progress) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return merge_parts(parts, out, callback);
+        });
+      },
+      py::arg("parts"), py::arg("out"), py::arg("progress") = py::none());
   module.def(
       "plan",
       [](const BoundView& image, const BoundView& text, const MineOptions& options) {

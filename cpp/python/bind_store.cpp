@@ -192,6 +192,42 @@ void bind_hard_pairs(py::module_& module) {
       .def("verify", &HardPairs::verify, py::call_guard<py::gil_scoped_release>());
 }
 
+void bind_hard_pairs_part(py::module_& module) {
+  py::class_<HardPairsPart>(module, "HardPairsPart")
+      .def_static("open", &HardPairsPart::open, py::arg("path"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def("__len__", [](const HardPairsPart& p) { return p.range().size(); })
+      .def_property_readonly("path", [](const HardPairsPart& p) { return p.path().string(); })
+      .def_property_readonly("index", [](const HardPairsPart& p) { return p.range().index; })
+      .def_property_readonly("count", [](const HardPairsPart& p) { return p.range().count; })
+      .def_property_readonly("first", [](const HardPairsPart& p) { return p.range().first(); })
+      .def_property_readonly("last", [](const HardPairsPart& p) { return p.range().last(); })
+      .def_property_readonly("rows", [](const HardPairsPart& p) { return p.range().rows; })
+      .def_property_readonly("k", &HardPairsPart::k)
+      .def_property_readonly("ids",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairsPart&>().ids(), self);
+                             })
+      .def_property_readonly("scores",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairsPart&>().scores(), self);
+                             })
+      .def_property_readonly("counts",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const HardPairsPart&>().counts(), self,
+                                                 true);
+                             })
+      .def_property_readonly("fingerprint",
+                             [](const HardPairsPart& p) { return p.origin().fingerprint; })
+      .def_property_readonly("keys_fingerprint",
+                             [](const HardPairsPart& p) { return p.origin().keys_fingerprint; })
+      .def_property_readonly("options_json",
+                             [](const HardPairsPart& p) { return p.origin().options_json; })
+      .def_property_readonly("report_json",
+                             [](const HardPairsPart& p) { return p.origin().report_json; })
+      .def("verify", &HardPairsPart::verify, py::call_guard<py::gil_scoped_release>());
+}
+
 void bind_pairs_writer(py::module_& module) {
   py::class_<HardPairsWriter>(module, "HardPairsWriter")
       .def(py::init<std::filesystem::path, std::int64_t, std::int64_t>(), py::arg("path"),
@@ -236,6 +272,7 @@ void bind_store(py::module_& module) {
   bind_embedding_store(module);
   bind_writer(module);
   bind_hard_pairs(module);
+  bind_hard_pairs_part(module);
   bind_pairs_writer(module);
   module.def("keys_fingerprint", &keys_fingerprint, py::arg("keys"));
 }

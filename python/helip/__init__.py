@@ -12,7 +12,9 @@ from helip.evaluate import compare, evaluate
 from helip.loader import HardPairLoader
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
+from helip.mine_parts import merge
 from helip.pairs import HardPairs
+from helip.pairs_part import HardPairsPart
 from helip.report import report
 from helip.store import EmbeddingStore
 from helip.trainer import Trainer, train
@@ -22,6 +24,7 @@ __all__ = [
     "Error",
     "HardPairLoader",
     "HardPairs",
+    "HardPairsPart",
     "HelipLoss",
     "Trainer",
     "__version__",
@@ -29,6 +32,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "merge",
     "mine",
     "open_dataset",
     "plan",

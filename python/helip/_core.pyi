@@ -16,11 +16,14 @@ __all__: list[str] = [
     "EmbeddingStore",
     "EmbeddingStoreWriter",
     "HardPairs",
+    "HardPairsPart",
     "HardPairsWriter",
     "MatrixView",
     "MineOptions",
     "keys_fingerprint",
+    "merge_parts",
     "mine",
+    "mine_part",
     "mine_store",
     "mine_targets",
     "plan",
@@ -141,6 +144,40 @@ class HardPairs:
     @property
     def scores(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
 
+class HardPairsPart:
+    @staticmethod
+    def open(path: os.PathLike | str | bytes) -> HardPairsPart: ...
+    def __len__(self) -> int: ...
+    def verify(self) -> None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def counts(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def ids(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def keys_fingerprint(self) -> str: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def options_json(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def report_json(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def scores(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+
 class HardPairsWriter:
     def __init__(
         self,
@@ -179,6 +216,7 @@ class MineOptions:
         margin: typing.SupportsFloat | typing.SupportsIndex | None = None,
         skip: typing.SupportsInt | typing.SupportsIndex = 0,
         collapse: str = "none",
+        parts: typing.SupportsInt | typing.SupportsIndex = 1,
     ) -> None: ...
     @property
     def k(self) -> int: ...
@@ -215,6 +253,11 @@ class BatchSampler:
     def skipped_targets(self) -> int: ...
 
 def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
+def merge_parts(
+    parts: collections.abc.Sequence[os.PathLike | str | bytes],
+    out: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> HardPairs: ...
 def mine(
     image: MatrixView,
     text: MatrixView,
@@ -222,6 +265,14 @@ def mine(
     progress: typing.Any = None,
     out: os.PathLike | str | bytes = ...,
 ) -> HardPairs: ...
+def mine_part(
+    store: EmbeddingStore,
+    index: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    options: MineOptions,
+    out: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> HardPairsPart: ...
 def mine_store(
     store: EmbeddingStore,
     options: MineOptions,

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use. Data goes to stdout, everything else 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+_INTERRUPTED = 130  # typer's exit code after a KeyboardInterrupt
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -122,21 +125,44 @@ def mine(
     device: MiningDevice = "auto",
     threads: Threads = 0,
     memory: Memory = None,
+    parts: Annotated[int | None, typer.Option(help="Commit the job in so many parts.")] = None,
+    part: Annotated[str | None, typer.Option(help="i/n: mine that part alone, to --out.")] = None,
+    engine: Annotated[str, typer.Option(help="threads or ray.")] = "threads",
     csv: Annotated[Path | None, typer.Option(help="Also write target,h1,...,hk.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Mine the hard pairs of every target."""
+    """Mine the hard pairs of every target; the same call goes on after an interruption."""
     import helip
+    from helip.cli_resume import saying_how_to_continue
+    from helip.mine_parts import parse_part
 
-    pairs = helip.mine(
-        store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
-        min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
-        candidates=candidates, refresh=refresh, seed=seed, recall=recall, device=device,
-        threads=threads, memory=memory, out=out, progress=not quiet,
-    )  # fmt: skip
+    if part is not None and csv is not None:
+        raise InvalidArgumentError("--csv is of a whole table; merge the parts first")
+    with saying_how_to_continue(out, part, _say):
+        pairs = helip.mine(
+            store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
+            min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
+            candidates=candidates, refresh=refresh, seed=seed, recall=recall, device=device,
+            threads=threads, memory=memory, out=out, parts=parts,
+            part=None if part is None else parse_part(part), engine=engine, progress=not quiet,
+        )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
+    _show_pairs(pairs, str(out), as_json)
+
+
+@app.command()
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="All parts of a job, in any order.")],
+    out: Annotated[Path, typer.Option(help="The table to write.")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the table of all parts that helip mine --part wrote."""
+    import helip
+
+    pairs = helip.merge(parts, out=out, progress=not quiet)
     _show_pairs(pairs, str(out), as_json)
 
 
@@ -260,13 +286,14 @@ def report(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A store or a table.")], as_json: AsJson = False
+    path: Annotated[Path, typer.Argument(help="A store, a table or a part of one.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show what a store or a table of hard pairs holds."""
     import helip
 
-    if _format_of(path) == "helip.hard_pairs":
-        _show_pairs(helip.HardPairs.open(path), str(path), as_json)
+    if (table := _table_at(path)) is not None:
+        _show_pairs(table, str(path), as_json)
         return
     store = helip.EmbeddingStore.open(path)
     facts: dict[str, Any] = {
@@ -289,12 +316,12 @@ def inspect(
 
 
 @app.command()
-def verify(path: Annotated[Path, typer.Argument(help="A store or a table.")]) -> None:
+def verify(path: Annotated[Path, typer.Argument(help="A store, a table or a part.")]) -> None:
     """Read every byte and compare checksums."""
     import helip
 
-    if _format_of(path) == "helip.hard_pairs":
-        helip.HardPairs.open(path).verify()
+    if (table := _table_at(path)) is not None:
+        table.verify()
     else:
         helip.EmbeddingStore.open(path).verify(progress=True)
     _say(f"{path} is whole")
@@ -322,6 +349,15 @@ def _format_of(path: Path) -> str:
         return json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("format", "")
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def _table_at(path: Path) -> Any:
+    """The table or the part of one at ``path``; None when there is neither."""
+    import helip
+
+    formats = {"helip.hard_pairs": helip.HardPairs, "helip.hard_pairs_part": helip.HardPairsPart}
+    kind = formats.get(_format_of(path))
+    return None if kind is None else kind.open(path)
 
 
 def _filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
@@ -355,18 +391,27 @@ def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
             }
         )
         return
-    hubness = stats["hubness"]
+    targets = f"{stats['targets']:,}"
+    if "part" in stats:
+        targets += (
+            f", part {stats['part']}: {stats['first']:,} to {stats['last'] - 1:,} of "
+            f"{stats['rows']:,}"
+        )
     rows = [
-        ("targets", f"{stats['targets']:,}"),
+        ("targets", targets),
         ("pool size k", f"{stats['k']:,}"),
         ("method", str(pairs.options.get("method", "?"))),
         ("hard pairs", f"{stats['pairs']:,}"),
         ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
         ("short targets", f"{stats['short_targets']:,} with fewer than k"),
-        ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, max {hubness['max_in_degree']:,}, "
-                      f"never chosen {hubness['never_chosen']:,}"),
-    ]  # fmt: skip
-    if stats["score_quantiles"]:
+    ]
+    if hubness := stats.get("hubness"):
+        rows.append(
+            ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, "
+                          f"max {hubness['max_in_degree']:,}, "
+                          f"never chosen {hubness['never_chosen']:,}")
+        )  # fmt: skip
+    if stats.get("score_quantiles"):
         quantiles = dict(stats["score_quantiles"])
         rows.append(
             ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
@@ -463,6 +508,8 @@ def main() -> None:
     from helip.progress import plain_lines
 
     plain_lines()
+    # What Ctrl-C does: a job stops at once and tidily, and says how to go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except InvalidArgumentError as error:
@@ -474,6 +521,8 @@ def main() -> None:
     except Error as error:
         _say(f"helip: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except SystemExit as ended:
+        if ended.code != _INTERRUPTED:
+            raise
         _say("helip: interrupted; what was committed stays, the same command goes on from there")
         sys.exit(1)

@@ -16,8 +16,9 @@ from typing import Any
 from helip import _core
 from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.mine_device import mine_on_torch_device
+from helip.mine_parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.pairs import HardPairs
-from helip.progress import ProgressBar
+from helip.progress import Follower, ProgressBar
 from helip.store import EmbeddingStore
 from helip.views import MatrixView, view_of
 
@@ -25,6 +26,7 @@ __all__ = ["Plan", "mine", "plan"]
 
 METHODS = ("auto", "exact", "sample", "hnsw")
 MODALITIES = ("both", "image", "text")
+ENGINES = ("threads", "ray")
 
 # Options that change the table of some methods only.
 _OPTIONS_OF = {
@@ -86,12 +88,15 @@ def mine(
     memory: int | str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = True,
+    parts: int | None = None,
+    part: tuple[int, int] | None = None,
+    engine: str = "threads",
     progress: bool = True,
 ) -> HardPairs:
     """Mines the hard pairs of every target.
 
-    The result depends on the input and on the options up to ``recall`` alone: device, threads and
-    memory change the time, not a byte of the table.
+    The result depends on the input and on the options up to ``recall`` alone: device, threads,
+    memory, parts and engine change the time, not a byte of the table.
 
     Args:
         store: an EmbeddingStore or its path; or give ``image`` and ``text`` instead.
@@ -125,32 +130,65 @@ def mine(
         memory: bound of the buffers in bytes or as ``"4GB"``; None for a quarter of the machine's.
         out: a directory that the table is streamed to; else it is kept in memory.
         resume: with ``out``: return the table that is there if it has the same input and options.
+        parts: commits the job in so many parts, ranges of targets, in ``<out>.parts``; the same
+            call takes them up after an interruption, and removes them when the table is there. For
+            a store, ``exact`` (``auto`` is that then) and ``sample``, on the CPU. None: as begun;
+            else 1, or for a job of more than an hour one for half an hour each. Pairs of two
+            parts are looked at twice, so that exact mining takes up to twice as long.
+        part: (i, n), i from 1 to n: mines the i-th of n parts alone, anywhere, to the directory
+            ``out``, and returns a HardPairsPart; :func:`helip.merge` makes the table of all n.
+        engine: ``threads`` of this process, or ``ray``: parts as tasks of a Ray cluster, of which
+            ``threads`` and ``memory`` are the bounds.
         progress: a bar on a terminal.
 
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else.
         UnsupportedError: no such device, or an option that it does not know. StorageError: ``out``
-            cannot be written.
+            cannot be written, or another job is writing it; parts that are done stay.
     """
     source, views, arrays = _inputs(store, image, text, modality)
-    options = _options(
-        k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
-        min_score=min_score, signed_products=signed, margin=margin, skip=skip, collapse=collapse,
-        candidates=candidates, refresh=refresh, seed=seed, recall=recall, threads=threads,
-        memory=memory,
-    )  # fmt: skip
-    device = _device(device, method, margin=margin, collapse=collapse)
-    if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
-        asked = {
-            "k": k, "method": method, "modality": modality, "image_max": image_max,
-            "text_max": text_max, "min_score": min_score, "signed": signed, "margin": margin,
-            "skip": skip, "collapse": collapse, "seed": seed,
-            "candidates": candidates, "refresh": refresh, "recall": recall,
-        }  # fmt: skip
-        return _existing(os.fspath(out), source, asked, resume=resume)
-    path = "" if out is None else os.fspath(out)
     rows = views[0].rows or views[1].rows
+    path = "" if out is None else os.fspath(out)
+    asked = {
+        "k": k, "method": method, "modality": modality, "image_max": image_max,
+        "text_max": text_max, "min_score": min_score, "signed": signed, "margin": margin,
+        "skip": skip, "collapse": collapse, "seed": seed,
+        "candidates": candidates, "refresh": refresh, "recall": recall,
+    }  # fmt: skip
+    used = {name: value for name, value in asked.items() if name != "signed"}
+    options = _options(signed_products=signed, threads=threads, memory=memory, **used)
+    if part is not None:
+        if parts is not None or engine != "threads":
+            raise InvalidArgumentError("part is one part of a job; give no parts= or engine= to it")
+        return mine_part(
+            source, part, options, device=device, out=path, resume=resume, progress=progress
+        )
+    if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
+        table = _existing(path, source, asked, resume=resume)
+        remove_parts(path)
+        return table
+    if engine not in ENGINES:
+        raise InvalidArgumentError(f"engine is {engine!r}; use 'threads' or 'ray'")
+    if engine == "ray":
+        parts = _on_ray(
+            source, asked, options, out=path, parts=parts, threads=threads, memory=memory,
+            device=device, progress=progress,
+        )  # fmt: skip
+    if device == "auto" and (parts is not None or (path and begun_parts(path))):
+        device = "cpu"
+    device = _device(device, method, margin=margin, collapse=collapse)
+    if device == "cpu":
+        parts = number_of_parts(
+            parts, out=path, method=method, rows=0 if source is None else rows,
+            estimate=lambda: _core.plan(*views, options),
+        )  # fmt: skip
+    if parts not in (None, 1):
+        if device != "cpu":
+            raise UnsupportedError(f"parts is {parts}, which only the CPU knows; use device='cpu'")
+        options = _options(
+            signed_products=signed, threads=threads, memory=memory, parts=parts, **used
+        )
     if device != "cpu" and method in ("auto", "exact") and rows <= _DEVICE_EXACT_ROWS:
         rules = {
             "k": k, "modality": modality, "image_max": image_max, "text_max": text_max,
@@ -160,7 +198,7 @@ def mine(
             source, arrays, views, rules, device=device, out=path, progress=progress
         )
     with ProgressBar(None, label="mine", unit="units", enabled=progress) as bar:
-        follow = _Follower(bar)
+        follow = Follower(bar)
         if source is not None:
             core = _core.mine_store(source._core, options, follow, path)
         else:
@@ -198,20 +236,6 @@ def plan(
         estimate["reason"] += f"; on {chosen}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])
     return Plan(device=chosen, **estimate)
-
-
-class _Follower:
-    """Turns the core's progress calls into a bar; one bar a stage."""
-
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar = bar
-        self._stage = ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self._stage = stage
-            self._bar.restart(total, label=stage)
-        self._bar.set(done)
 
 
 def _inputs(
@@ -281,6 +305,23 @@ def _options(
         method=method, candidates=candidates or 0, threads=threads or 0,
         memory=parse_bytes(memory), **others,
     )  # fmt: skip
+
+
+def _on_ray(
+    source: EmbeddingStore | None, asked: dict[str, Any], options: _core.MineOptions, *,
+    parts: int | None, device: str, **others: Any,
+) -> int:  # fmt: skip
+    """Has the parts mined by Ray; returns their number."""
+    from helip.mine_ray import mine_on_ray
+
+    if source is None or not others["out"]:
+        raise InvalidArgumentError(
+            "engine is 'ray', which reads a store and writes to out; give both, by paths that all "
+            "nodes share"
+        )
+    if device not in ("auto", "cpu"):
+        raise UnsupportedError(f"device is {device!r}; engine 'ray' mines on CPUs, device='cpu'")
+    return mine_on_ray(source, asked, options, parts=parts, **others)
 
 
 def parse_bytes(size: int | str | None) -> int:

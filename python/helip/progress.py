@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["ProgressBar", "plain_lines"]
+__all__ = ["Follower", "ProgressBar", "plain_lines"]
 
 _LINE_SECONDS = 10.0
 _plain_lines = False
@@ -42,6 +42,7 @@ class ProgressBar:
         self._unit = unit
         self._total = total
         self._done = 0
+        self._before = 0  # done before this run, which says nothing of its rate
         self._notes: dict[str, Any] = {}
         self._started = self._last_line = time.monotonic()
         terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -75,13 +76,17 @@ class ProgressBar:
         elif self._lines and time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._write_line()
 
-    def restart(self, total: int | None, *, label: str) -> None:
-        """Begins another stage of the same job, with its own total and rate."""
-        self._label, self._total, self._done = label, total, 0
+    def restart(self, total: int | None, *, label: str, done: int = 0) -> None:
+        """Begins another stage of the same job, with its own total and rate.
+
+        ``done`` units of it were finished by an earlier run.
+        """
+        self._label, self._total, self._done, self._before = label, total, done, done
         self._started = self._last_line = time.monotonic()
         if self._bar is not None:
             self._bar.set_description(label, refresh=False)
             self._bar.reset(total)
+            self._bar.initial = self._bar.n = done
 
     def note(self, **values: Any) -> None:
         """Shows named values beside the bar, such as the loss."""
@@ -102,7 +107,7 @@ class ProgressBar:
     def _write_line(self) -> None:
         self._last_line = time.monotonic()
         seconds = max(self._last_line - self._started, 1e-9)
-        rate = self._done / seconds
+        rate = (self._done - self._before) / seconds
         line = f"{self._label}: {self._done:,}"
         if self._total:
             line += f" of {self._total:,} {self._unit}, {_number(rate)}/s"
@@ -113,6 +118,20 @@ class ProgressBar:
         line += "".join(f", {name} {value}" for name, value in self._notes.items())
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+class Follower:
+    """Turns the core's progress calls into a bar; one bar a stage."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.restart(total, label=stage, done=done)
+        self._bar.set(done)
 
 
 def _number(rate: float) -> str:

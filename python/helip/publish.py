@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -144,11 +145,12 @@ def sha256_of(path: Path) -> str:
 class DirectoryLock:
     """One owner of an output directory: flock on ``<directory>/lock``, a file never deleted.
 
-    The system frees it when its owner dies. On systems without flock it does nothing.
+    The system frees it when its owner dies. The file names the owner, for the message of whoever
+    else wants it. On systems without flock it does nothing.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "lock"
+    def __init__(self, directory: Path, *, name: str = "lock") -> None:
+        self._path = directory / name
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
@@ -161,11 +163,16 @@ class DirectoryLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            owner = os.pread(descriptor, 300, 0).decode(errors="replace").strip()
             os.close(descriptor)
             raise StorageError(
                 error.errno,
-                f"{self._path.parent} is in use by another job; wait for it, or choose another out",
+                f"{self._path.parent} is in use by another job{f' ({owner})' if owner else ''}; "
+                "wait for it, or choose another out",
             ) from error
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._descriptor = descriptor
         return self
 

@@ -44,7 +44,7 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     for name in (
-        *("embed", "plan", "mine", "train", "eval"),
+        *("embed", "plan", "mine", "merge", "train", "eval"),
         *("report", "inspect", "verify", "demo"),
     ):
         assert name in out
@@ -77,6 +77,37 @@ def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None
         code, _, err = run("verify", path)
         assert code == 0
         assert "is whole" in err
+
+
+def test_parts_are_mined_one_by_one_and_merged(run: Run, store: Path, tmp_path: Path) -> None:
+    parts = [tmp_path / f"part{index}" for index in (1, 2, 3)]
+    for index, part in enumerate(parts, start=1):
+        code, out, err = run("mine", store, "--out", part, "-k", 5, "--part", f"{index}/3")
+        assert code == 0, err
+        assert f"part {index}/3" in out
+    code, out, _ = run("inspect", parts[1], "--json")
+    assert (json.loads(out)["first"], json.loads(out)["last"]) == (20, 40)
+    assert run("verify", parts[1])[0] == 0
+    code, _, err = run("merge", *parts[:2], "--out", tmp_path / "p")
+    assert code == 2
+    assert "missing: 3 (targets 40 .. 59)" in err
+    code, out, _ = run("merge", *parts, "--out", tmp_path / "p", "--json")
+    assert code == 0
+    assert json.loads(out)["targets"] == 60
+    code, out, _ = run("mine", store, "--out", tmp_path / "q", "-k", 5, "--parts", 4)
+    assert code == 0
+    assert helip.HardPairs.open(tmp_path / "q").ids.tolist() == (
+        helip.HardPairs.open(tmp_path / "p").ids.tolist()
+    )
+    for arguments, words in (
+        (("--part", "4"), "write i/n, such as 3/8"),
+        (("--part", "4/3"), "with i from 1 to n"),
+        (("--part", "1/3", "--csv", "x.csv"), "merge the parts first"),
+        (("--engine", "spark"), "'threads' or 'ray'"),
+    ):
+        code, _, err = run("mine", store, "--out", tmp_path / "r", *arguments)
+        assert code == 2
+        assert words in err
 
 
 def test_the_plan_tells_filters_and_scratch_space(run: Run, tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ struct MineOptions {
   double recall = 0.95;           // hnsw: search widens until the measured recall reaches it
   int threads = 0;                // 0: all cores
   std::int64_t memory = 0;        // bytes for buffers; 0: a quarter of physical memory
+  // With `out`: commits the job in so many parts, ranges of targets, in "<out>.parts", and takes up
+  // those that an interrupted job left there. More than one gives up symmetry between parts: up to
+  // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.
+  std::int64_t parts = 1;
 };
 
 // What a job would cost on this machine, estimated from a short measurement of its speed.

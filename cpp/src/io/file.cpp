@@ -28,6 +28,27 @@ auto retry(Call call) {
   return result;
 }
 
+// Who holds a lock, for the message of whoever wants it: not more than a hint, so no error.
+void name_owner(const Descriptor& file) noexcept {
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  char text[320];
+  const int size =
+      std::snprintf(text, sizeof text, "pid %ld on %s\n", static_cast<long>(::getpid()), host);
+  if (::ftruncate(file.get(), 0) != 0 ||
+      ::pwrite(file.get(), text, static_cast<std::size_t>(size), 0) != size) {
+    (void)!::ftruncate(file.get(), 0);
+  }
+}
+
+std::string owner_of(const Descriptor& file) {
+  char text[320];
+  const auto size = ::pread(file.get(), text, sizeof text, 0);
+  std::string owner;
+  for (ssize_t i = 0; i < size && text[i] >= ' ' && text[i] <= '~'; ++i) owner += text[i];
+  return owner.empty() ? owner : " (" + owner + ")";
+}
+
 }  // namespace
 
 Descriptor::~Descriptor() {
@@ -184,7 +205,8 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
     if (file_.get() < 0) fail("open", path);
     if (retry([&] { return ::flock(file_.get(), LOCK_EX | LOCK_NB); }) != 0) {
       if (errno != EWOULDBLOCK) fail("lock", path);
-      throw Error(ErrorCode::io, "another process is writing to \"" + directory.string() +
+      throw Error(ErrorCode::io, "another process" + owner_of(file_) + " is writing to \"" +
+                                     directory.string() +
                                      "\"; wait for it to end, or choose another path");
     }
     // An owner that gave up removes its directory: make sure that we locked the file of that name.
@@ -192,6 +214,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
     if (::fstat(file_.get(), &held) != 0) fail("stat", path);
     if (::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
         held.st_dev == named.st_dev) {
+      name_owner(file_);
       return;
     }
   }

@@ -50,18 +50,30 @@ class Context {
   mutable std::unique_ptr<Filters> filters_;
 };
 
+// Targets [first, last) of a job. Of its `rows` targets `done` were solved before, for progress.
+struct TargetRange {
+  std::int64_t first;
+  std::int64_t last;
+  std::int64_t done;
+  std::int64_t rows;
+
+  bool ends_the_job() const noexcept { return done + last - first == rows; }
+};
+
 // What a method measured besides the table.
 struct Report {
   DropCounts drops;
   bool has_recall = false;
   RecallEstimate recall;
-  std::int64_t ef = 0;      // hnsw: breadth of the search in each graph
-  std::int64_t graphs = 0;  // hnsw
+  std::vector<RecallHits> hits;  // sample: what the recall is made of
+  std::int64_t ef = 0;           // hnsw: breadth of the search in each graph
+  std::int64_t graphs = 0;       // hnsw
 };
 
-// Writes the pools of every row of the corpus, in bands. The same bytes for any team and memory.
-Report mine_exact(const Context& context, HardPairSink& sink);
-Report mine_sample(const Context& context, HardPairSink& sink);
+// Writes the pools of the targets, in bands. The same bytes for any team, memory and range.
+Report mine_exact(const Context& context, const TargetRange& targets, HardPairSink& sink);
+Report mine_sample(const Context& context, const TargetRange& targets, HardPairSink& sink);
+// Of every row of the corpus.
 Report mine_hnsw(const Context& context, HardPairSink& sink);
 
 // Below this number of rows every pair is scored; so is it for few targets.

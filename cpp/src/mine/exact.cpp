@@ -26,17 +26,19 @@ void score_all(const Context& context, Pools& pools, std::int64_t first, std::in
 
 }  // namespace
 
-Report mine_exact(const Context& context, HardPairSink& sink) {
+Report mine_exact(const Context& context, const TargetRange& range, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
   const MineOptions& options = context.options;
   const std::int64_t rows = corpus.size();
+  const std::int64_t wanted = range.last - range.first;
   Report report;
 
+  // The same choice for every range, since the report tells it.
   if (!filters_pay(corpus, rows)) {
-    const BandSize size = band_size(rows, options, rows, context.memory);
-    context.team.begin_stage("mine", rows, rows * rows);
-    for (std::int64_t first = 0; first < rows; first += size.targets) {
-      const std::int64_t last = std::min(rows, first + size.targets);
+    const BandSize size = band_size(wanted, options, rows, context.memory);
+    context.team.begin_stage("mine", range.rows, range.rows * rows, range.done * rows);
+    for (std::int64_t first = range.first; first < range.last; first += size.targets) {
+      const std::int64_t last = std::min(range.last, first + size.targets);
       std::vector<std::uint32_t> targets(static_cast<std::size_t>(last - first));
       std::iota(targets.begin(), targets.end(), static_cast<std::uint32_t>(first));
       Pools pools(corpus, std::move(targets), options.k, options.skip, context.groups);
@@ -45,18 +47,19 @@ Report mine_exact(const Context& context, HardPairSink& sink) {
       std::iota(slots.begin(), slots.end(), 0);
       write_pools(context, pools, slots, first, sink, report.drops);
     }
-    context.team.end_stage();
+    if (range.ends_the_job()) context.team.end_stage();
     return report;
   }
 
   const Filters& filters = context.filters();
   const std::vector<std::uint32_t>& order = filters.order().rows;
-  const BandSize size = band_size(rows, options, rows, filters.memory_left());
+  const BandSize size = band_size(wanted, options, rows, filters.memory_left());
   const auto places = static_cast<std::int64_t>(order.size());
-  context.team.begin_stage("mine", rows,
-                           size.bands == 1 ? places * (places + 1) / 2 : rows * places);
-  for (std::int64_t first = 0; first < rows; first += size.targets) {
-    const std::int64_t last = std::min(rows, first + size.targets);
+  // Pairs of two targets of a band are met once, and others once for each of their bands.
+  const std::int64_t each = size.targets == rows ? (places + 1) / 2 : places;
+  context.team.begin_stage("mine", range.rows, range.rows * each, range.done * each);
+  for (std::int64_t first = range.first; first < range.last; first += size.targets) {
+    const std::int64_t last = std::min(range.last, first + size.targets);
     SweepJob job;
     job.mutual = true;
     std::vector<std::uint32_t> targets;
@@ -74,10 +77,10 @@ Report mine_exact(const Context& context, HardPairSink& sink) {
     Pools pools(corpus, std::move(targets), options.k, options.skip, context.groups);
     filters.sweep().seed(job, context.kept(), pools, context.team);
     filters.sweep().run(job, pools, context.team);
-    if (last == rows) context.drop_codes();
+    if (last == range.last && range.ends_the_job()) context.drop_codes();
     write_pools(context, pools, slots, first, sink, report.drops);
   }
-  context.team.end_stage();
+  if (range.ends_the_job()) context.team.end_stage();
   return report;
 }
 

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "engine.h"
 #include "groups.h"
 #include "helip/error.h"
+#include "job.h"
+#include "parts.h"
 #include "plan.h"
 #include "rules.h"
 
@@ -17,6 +17,7 @@ namespace {
 
 using mining::Context;
 using mining::Corpus;
+using mining::guarded;
 using mining::Report;
 using mining::Team;
 using Json = nlohmann::ordered_json;
@@ -36,22 +37,9 @@ Enum from_name(const std::array<const char*, n>& names, const char* what, const 
               std::string(what) + " '" + name + "' is unknown; use " + known);
 }
 
-// What every entry point sets up; allocation failures of the calling thread become Errors.
-template <typename Body>
-auto guarded(const Body& body) {
-  const std::string message =
-      "there is not enough memory for the pools; lower k, memory= or the number of threads";
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, message);
-  } catch (const std::length_error&) {
-    throw Error(ErrorCode::out_of_memory, message);
-  }
-}
+}  // namespace
 
-// The options as used, without those that change nothing in the result.
-std::string options_json(const MineOptions& options) {
+std::string mining::options_json(const MineOptions& options) {
   return Json{{"k", options.k},
               {"method", name_of(options.method)},
               {"modality", name_of(options.modality)},
@@ -69,6 +57,8 @@ std::string options_json(const MineOptions& options) {
       .dump();
 }
 
+namespace {
+
 // Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
 Json filters_json(const mining::FilterPlan& filters) {
   Json json{{"weight", filters.weight},
@@ -85,13 +75,17 @@ Json filters_json(const mining::FilterPlan& filters) {
   return json;
 }
 
-std::string report_json(const Report& report, const mining::FilterPlan* filters,
-                        std::int64_t pairs) {
+}  // namespace
+
+std::string mining::report_json(const Report& report, const FilterPlan* filters,
+                                const MineOptions& options, const TargetRange& targets,
+                                std::int64_t rows) {
+  const std::int64_t each = options.method == Method::sample ? options.candidates : rows - 1;
   const mining::DropCounts& drops = report.drops;
   const auto kept_out = [&drops](mining::Verdict verdict) {
     return drops.kept_out[static_cast<std::size_t>(verdict)];
   };
-  Json json{{"pairs", pairs},
+  Json json{{"pairs", (targets.last - targets.first) * each},
             {"drops",
              {{"image_duplicate", kept_out(mining::Verdict::image_duplicate)},
               {"text_duplicate", kept_out(mining::Verdict::text_duplicate)},
@@ -99,71 +93,45 @@ std::string report_json(const Report& report, const mining::FilterPlan* filters,
               {"collapsed", kept_out(mining::Verdict::collapsed)},
               {"skipped", drops.skipped}}}};
   if (filters != nullptr) json["filters"] = filters_json(*filters);
-  if (report.has_recall) {
-    json["recall"] = {{"value", report.recall.estimate},
-                      {"low", report.recall.low},
-                      {"high", report.recall.high},
-                      {"targets", report.recall.targets},
-                      {"confidence", 0.95}};
+  if (report.has_recall && targets.last - targets.first == rows) {
+    json["recall"] = recall_json(report.recall);
+  } else if (report.has_recall) {
+    // Of a part: what the recall of the whole table is made of when the parts are merged.
+    json["recall_hits"] = Json::array();
+    for (const RecallHits& target : report.hits) {
+      json["recall_hits"].push_back({target.hits, target.wanted});
+    }
   }
   if (report.ef > 0) json["hnsw"] = {{"ef", report.ef}, {"graphs", report.graphs}};
   return json.dump();
 }
 
-Report run(const Context& context, HardPairSink& sink) {
+Report mining::run(const Context& context, const TargetRange& targets, HardPairSink& sink) {
   switch (context.options.method) {
-    case Method::sample: return mining::mine_sample(context, sink);
-    case Method::hnsw: return mining::mine_hnsw(context, sink);
+    case Method::sample: return mine_sample(context, targets, sink);
+    case Method::hnsw: return mine_hnsw(context, sink);
     case Method::automatic:
     case Method::exact: break;
   }
-  return mining::mine_exact(context, sink);
+  return mine_exact(context, targets, sink);
 }
 
-// Where codes go that do not fit into memory: beside the table, or where temporary files go.
-std::filesystem::path scratch_folder(const std::filesystem::path& out) {
+std::filesystem::path mining::scratch_folder(const std::filesystem::path& out) {
   if (out.empty()) return std::filesystem::temp_directory_path();
   const std::filesystem::path parent = std::filesystem::absolute(out).parent_path();
   return std::filesystem::is_directory(parent) ? parent : std::filesystem::temp_directory_path();
 }
 
+namespace {
+
 HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                     const ProgressCallback& progress, const std::filesystem::path& out,
                     HardPairs::Origin origin) {
   mining::validate(image, text, asked);
-  const mining::Kernel& kernel = mining::select_kernel();
-  const std::int64_t rows = mining::row_count(image, text, asked);
-  HardPairsWriter writer(out, rows, asked.k);
-
-  MineOptions options = asked;
-  Corpus corpus(image, text, mining::rules_of(options), kernel);
-  Team team(options.threads, progress);
-  if (options.method == Method::automatic) {
-    options.method = rows <= mining::kExactRows
-                         ? Method::exact
-                         : mining::make_plan(corpus, options, team).plan.method;
-  }
-  if (options.method == Method::sample) {
-    options.candidates = mining::sample_candidates(options, rows);
-  }
-  Report report;
-  std::optional<mining::FilterPlan> filters;
-  if (rows > 0) {
-    corpus.measure(team);
-    const std::int64_t memory = mining::memory_budget(options);
-    const std::filesystem::path scratch = scratch_folder(out);
-    std::vector<std::uint32_t> groups;
-    if (options.collapse != Collapse::none) {
-      groups = mining::duplicate_groups(image, text, options, memory, scratch, team);
-    }
-    const Context context(corpus, options, memory, scratch,
-                          groups.empty() ? nullptr : groups.data(), team);
-    report = run(context, writer);
-    if (context.has_filters()) filters = context.filters().plan();
-  }
-  origin.options_json = options_json(options);
-  const std::int64_t candidates = options.method == Method::sample ? options.candidates : rows - 1;
-  origin.report_json = report_json(report, filters ? &*filters : nullptr, rows * candidates);
+  HardPairsWriter writer(out, mining::row_count(image, text, asked), asked.k);
+  mining::Job job(image, text, asked, mining::scratch_folder(out), progress);
+  origin.report_json = job.mine({0, job.rows(), 0, job.rows()}, writer);
+  origin.options_json = mining::options_json(job.options());
   return writer.finish(std::move(origin));
 }
 
@@ -227,11 +195,20 @@ Collapse collapse_from_name(const std::string& name) {
 
 HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,
                const ProgressCallback& progress, const std::filesystem::path& out) {
+  if (options.parts != 1) {
+    throw Error(ErrorCode::invalid_argument,
+                "parts is " + std::to_string(options.parts) +
+                    "; bare arrays have no fingerprint by which parts could be told apart, so "
+                    "mine a store, or use parts = 1");
+  }
   return guarded([&] { return mine_into(image, text, options, progress, out, {}); });
 }
 
 HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
                const ProgressCallback& progress, const std::filesystem::path& out) {
+  if (options.parts != 1) {
+    return guarded([&] { return mining::mine_in_parts(store, options, progress, out); });
+  }
   HardPairs::Origin origin;
   origin.fingerprint = store.fingerprint();
   origin.keys_fingerprint = store.keys_fingerprint();
@@ -305,9 +282,10 @@ HardPairBand mine_targets(const MatrixView& image, const MatrixView& text,
     const std::int64_t memory = mining::memory_budget(options);
     std::vector<std::uint32_t> groups;
     if (options.collapse != Collapse::none) {
-      groups = mining::duplicate_groups(image, text, options, memory, scratch_folder({}), team);
+      groups =
+          mining::duplicate_groups(image, text, options, memory, mining::scratch_folder({}), team);
     }
-    const Context context(corpus, options, memory, scratch_folder({}),
+    const Context context(corpus, options, memory, mining::scratch_folder({}),
                           groups.empty() ? nullptr : groups.data(), team);
     team.begin_stage("mine", count, count * corpus.size());
     HardPairBand band = mining::exact_pools(context, targets);

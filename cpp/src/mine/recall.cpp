@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "draw.h"
 #include "engine.h"
@@ -26,19 +27,22 @@ void set_wilson_interval(RecallEstimate& recall) {
 
 }  // namespace
 
-RecallSample::RecallSample(const Context& context) {
+RecallSample::RecallSample(const Context& context)
+    : RecallSample(context, 0, context.corpus.size()) {}
+
+RecallSample::RecallSample(const Context& context, std::int64_t first, std::int64_t last) {
   const std::int64_t rows = context.corpus.size();
   const auto drawn = draw_rows(rows, std::min(rows, kSampleTargets), context.options.seed, kStream);
-  targets_.assign(drawn.begin(), drawn.end());
+  std::copy_if(drawn.begin(), drawn.end(), std::back_inserter(targets_),
+               [&](std::int64_t row) { return row >= first && row < last; });
   const auto count = static_cast<std::int64_t>(targets_.size());
   context.team.begin_stage("measure", count, count * rows);
   exact_ = exact_pools(context, targets_);
   context.team.end_stage();
 }
 
-RecallEstimate RecallSample::estimate(const HardPairBand& found) const {
-  RecallEstimate recall;
-  double sum = 0.0;
+std::vector<RecallHits> RecallSample::hits(const HardPairBand& found) const {
+  std::vector<RecallHits> all;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const std::int32_t wanted = exact_.counts[i];
     if (wanted == 0) continue;
@@ -47,12 +51,29 @@ RecallEstimate RecallSample::estimate(const HardPairBand& found) const {
     const float* scores = found.scores.data() + row;
     const auto hits = std::count_if(scores, scores + found.counts[i],
                                     [last](float score) { return score >= last; });
-    sum += static_cast<double>(std::min<std::int64_t>(hits, wanted)) / wanted;
+    all.push_back({std::min<std::int64_t>(hits, wanted), wanted});
+  }
+  return all;
+}
+
+RecallEstimate estimate_recall(const std::vector<RecallHits>& found) {
+  RecallEstimate recall;
+  double sum = 0.0;
+  for (const RecallHits& target : found) {
+    sum += static_cast<double>(target.hits) / static_cast<double>(target.wanted);
     ++recall.targets;
   }
   if (recall.targets > 0) recall.estimate = sum / static_cast<double>(recall.targets);
   set_wilson_interval(recall);
   return recall;
+}
+
+nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
+  return {{"value", recall.estimate},
+          {"low", recall.low},
+          {"high", recall.high},
+          {"targets", recall.targets},
+          {"confidence", 0.95}};
 }
 
 RecallSink::RecallSink(const RecallSample& sample, HardPairSink& next)

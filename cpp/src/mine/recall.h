@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "helip/hard_pairs.h"
@@ -19,16 +20,29 @@ struct RecallEstimate {
   double high = 1.0;
 };
 
+// What was found of one target's exact pool.
+struct RecallHits {
+  std::int64_t hits = 0;
+  std::int64_t wanted = 0;
+};
+
+RecallEstimate estimate_recall(const std::vector<RecallHits>& found);
+// As a report has it.
+nlohmann::ordered_json recall_json(const RecallEstimate& recall);
+
 // min(N, 1000) targets drawn by the seed, and their exact pools.
 class RecallSample {
  public:
-  // Solves them, in stage "measure".
+  // Solves those among targets [first, last), in stage "measure".
+  RecallSample(const Context& context, std::int64_t first, std::int64_t last);
+  // Solves all of them.
   explicit RecallSample(const Context& context);
 
   const std::vector<std::int64_t>& targets() const noexcept { return targets_; }  // ascending
   // `found` holds the pools of targets(), in that order. A pair found counts when it scores no
   // less than the last one of the exact pool, so that ties do not matter.
-  RecallEstimate estimate(const HardPairBand& found) const;
+  std::vector<RecallHits> hits(const HardPairBand& found) const;
+  RecallEstimate estimate(const HardPairBand& found) const { return estimate_recall(hits(found)); }
 
  private:
   std::vector<std::int64_t> targets_;

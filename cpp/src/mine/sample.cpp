@@ -8,23 +8,25 @@
 
 namespace helip::mining {
 
-Report mine_sample(const Context& context, HardPairSink& sink) {
+Report mine_sample(const Context& context, const TargetRange& range, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
   const MineOptions& options = context.options;
   const std::int64_t rows = corpus.size();
 
-  RecallSample sample(context);
+  RecallSample sample(context, range.first, range.last);
   RecallSink measured(sample, sink);
   Report report;
 
   const bool filtered = filters_pay(corpus, rows);
   if (filtered) context.filters();  // a stage of its own
-  context.team.begin_stage("mine", rows, rows * options.candidates);
-  for (std::int64_t group = 0; group * options.refresh < rows; ++group) {
+  context.team.begin_stage("mine", range.rows, range.rows * options.candidates,
+                           range.done * options.candidates);
+  for (std::int64_t group = range.first / options.refresh; group * options.refresh < range.last;
+       ++group) {
     const std::vector<std::uint32_t> candidates =
         draw_rows(rows, options.candidates, options.seed, static_cast<std::uint64_t>(group));
-    const std::int64_t group_begin = group * options.refresh;
-    const std::int64_t group_end = std::min(rows, group_begin + options.refresh);
+    const std::int64_t group_begin = std::max(range.first, group * options.refresh);
+    const std::int64_t group_end = std::min(range.last, (group + 1) * options.refresh);
     const BandSize size = band_size(group_end - group_begin, options, options.candidates,
                                     filtered ? context.filters().memory_left() : context.memory);
     for (std::int64_t first = group_begin; first < group_end; first += size.targets) {
@@ -62,9 +64,10 @@ Report mine_sample(const Context& context, HardPairSink& sink) {
       write_pools(context, pools, slots, first, measured, report.drops);
     }
   }
-  context.team.end_stage();
+  if (range.ends_the_job()) context.team.end_stage();
   report.has_recall = true;
-  report.recall = sample.estimate(measured.found());
+  report.hits = sample.hits(measured.found());
+  report.recall = estimate_recall(report.hits);
   return report;
 }
 

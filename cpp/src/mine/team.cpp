@@ -26,11 +26,12 @@ int default_threads() {
 Team::Team(int threads, const ProgressCallback& progress)
     : threads_(threads > 0 ? threads : default_threads()), progress_(progress) {}
 
-void Team::begin_stage(const std::string& name, std::int64_t rows, std::int64_t work) {
+void Team::begin_stage(const std::string& name, std::int64_t rows, std::int64_t work,
+                       std::int64_t done) {
   stage_ = name;
   stage_rows_ = rows;
   stage_work_ = std::max<std::int64_t>(work, 1);
-  work_done_ = 0;
+  work_done_ = done;
   report();
 }
 

@@ -18,8 +18,10 @@ class Team {
 
   int size() const noexcept { return threads_; }
 
-  // Starts a stage of `rows` rows whose cost is `work` units, spread evenly over the rows.
-  void begin_stage(const std::string& name, std::int64_t rows, std::int64_t work);
+  // Starts a stage of `rows` rows whose cost is `work` units, spread evenly over the rows, of which
+  // `done` are done.
+  void begin_stage(const std::string& name, std::int64_t rows, std::int64_t work,
+                   std::int64_t done = 0);
   void end_stage();
   void add_work(std::int64_t units) noexcept {
     work_done_.fetch_add(units, std::memory_order_relaxed);

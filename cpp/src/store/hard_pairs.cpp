@@ -1,14 +1,13 @@
 #include "helip/hard_pairs.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <optional>
 #include <utility>
 
 #include "helip/error.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"
+#include "store/pair_columns.h"
 
 namespace helip {
 namespace {
@@ -17,74 +16,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kFormat = "helip.hard_pairs";
-constexpr const char* kIds = "ids";
-constexpr const char* kScores = "scores";
-constexpr const char* kCounts = "counts";
-constexpr std::int64_t kShardRows = 262144;
 constexpr std::int64_t kCopyRows = 4096;
-
-DType id_dtype(std::int64_t rows) {
-  return rows <= std::numeric_limits<std::int32_t>::max() ? DType::int32 : DType::int64;
-}
-
-std::int64_t id_at(const MatrixView& ids, std::int64_t i, std::int64_t r) {
-  return ids.dtype == DType::int64 ? static_cast<const std::int64_t*>(ids.row(i))[r]
-                                   : static_cast<const std::int32_t*>(ids.row(i))[r];
-}
-
-float score_at(const MatrixView& scores, std::int64_t i, std::int64_t r) {
-  return static_cast<const float*>(scores.row(i))[r];
-}
-
-std::int32_t count_at(const MatrixView& counts, std::int64_t i) {
-  return *static_cast<const std::int32_t*>(counts.row(i));
-}
-
-Manifest empty_manifest(std::int64_t rows, std::int64_t k) {
-  Manifest manifest;
-  manifest.format = kFormat;
-  manifest.shard_rows = kShardRows;
-  manifest.columns = {
-      {kIds, id_dtype(rows), k}, {kScores, DType::float32, k}, {kCounts, DType::int32}};
-  return manifest;
-}
-
-json attributes_of(const HardPairs::Origin& origin) {
-  return {{"fingerprint", origin.fingerprint},
-          {"keys_fingerprint", origin.keys_fingerprint},
-          {"options", parse_json_object(origin.options_json, "the mining options")},
-          {"report", parse_json_object(origin.report_json, "the mining report")}};
-}
-
-// The first rule of a table that row i breaks, or an empty string.
-std::string fault_of(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
-                     std::int64_t i) {
-  const std::int32_t count = count_at(counts, i);
-  const auto place = [i](std::int64_t r) {
-    return "target " + std::to_string(i) + ", rank " + std::to_string(r);
-  };
-  if (count < 0 || count > ids.cols) {
-    return "target " + std::to_string(i) + " has the count " + std::to_string(count) +
-           ", outside 0 .. " + std::to_string(ids.cols);
-  }
-  for (std::int64_t r = 0; r < ids.cols; ++r) {
-    const std::int64_t id = id_at(ids, i, r);
-    const float score = score_at(scores, i, r);
-    if (r >= count) {
-      if (id != -1 || score != 0.0F) {
-        return place(r) + " lies beyond the count and must be -1 and 0";
-      }
-      continue;
-    }
-    if (id < 0 || id >= ids.rows) {
-      return place(r) + " has the id " + std::to_string(id) + ", outside 0 .. " +
-             std::to_string(ids.rows - 1);
-    }
-    if (id == i) return place(r) + " names the target itself";
-    if (!std::isfinite(score)) return place(r) + " has a score that is not finite";
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -142,25 +74,22 @@ HardPairs HardPairs::open(const fs::path& path) {
     return Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + what);
   };
   const std::int64_t k = manifest.columns.empty() ? 0 : manifest.columns[0].cols;
-  if (k < 1 || manifest.columns != empty_manifest(reader.rows(), k).columns) {
+  if (k < 1 || manifest.columns != pair_manifest(kFormat, reader.rows(), k).columns) {
     throw damaged("its columns are not those of a table of hard pairs");
   }
-  state->ids = reader.column(kIds);
-  state->scores = reader.column(kScores);
-  state->counts = reader.column(kCounts);
+  state->ids = reader.column(kIdsColumn);
+  state->scores = reader.column(kScoresColumn);
+  state->counts = reader.column(kCountsColumn);
   try {
-    const json& attributes = manifest.attributes;
-    state->origin.fingerprint = attributes.at("fingerprint").get<std::string>();
-    state->origin.keys_fingerprint = attributes.at("keys_fingerprint").get<std::string>();
-    state->origin.options_json = attributes.at("options").dump();
-    state->origin.report_json = attributes.at("report").dump();
+    state->origin = origin_of(manifest.attributes);
   } catch (const json::exception& error) {
     throw damaged(error.what());
   }
   // Ids steer training, so a flipped bit in them must show before the first batch.
-  reader.verify({kIds, kCounts}, {});
+  reader.verify({kIdsColumn, kCountsColumn}, {});
   for (std::int64_t i = 0; i < reader.rows(); ++i) {
-    const std::string fault = fault_of(state->ids, state->scores, state->counts, i);
+    const std::string fault =
+        fault_of(state->ids, state->scores, state->counts, i, 0, reader.rows());
     if (!fault.empty()) throw damaged(fault);
   }
   return HardPairs(std::move(state));
@@ -189,7 +118,7 @@ HardPairs HardPairs::from_arrays(MatrixView ids, MatrixView scores, MatrixView c
   state->resize(ids.rows, ids.cols);
   std::vector<std::int64_t> row_ids(static_cast<std::size_t>(ids.cols));
   for (std::int64_t i = 0; i < ids.rows; ++i) {
-    const std::string fault = fault_of(ids, scores, counts, i);
+    const std::string fault = fault_of(ids, scores, counts, i, 0, ids.rows);
     if (!fault.empty()) bad(fault + "; mend the arrays");
     for (std::int64_t r = 0; r < ids.cols; ++r) {
       row_ids[static_cast<std::size_t>(r)] = id_at(ids, i, r);
@@ -202,7 +131,7 @@ HardPairs HardPairs::from_arrays(MatrixView ids, MatrixView scores, MatrixView c
 }
 
 void HardPairs::save(const fs::path& path) const {
-  ColumnWriter writer(path, empty_manifest(size(), k()), false);
+  ColumnWriter writer(path, pair_manifest(kFormat, size(), k()), false);
   for (std::int64_t first = 0; first < size(); first += kCopyRows) {
     const std::int64_t rows = std::min(kCopyRows, size() - first);
     writer.append(rows, {ids().row(first), scores().row(first), counts().row(first)}, nullptr);
@@ -249,7 +178,7 @@ HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t 
     impl_->state = std::make_shared<HardPairs::State>();
     impl_->state->resize(rows, k);
   } else {
-    impl_->columns.emplace(impl_->path, empty_manifest(rows, k), false);
+    impl_->columns.emplace(impl_->path, pair_manifest(kFormat, rows, k), false);
   }
 }
 

@@ -1,0 +1,200 @@
+"""What it costs to commit a mining job in parts, and what kills cost then.
+
+    python bench/resume.py
+    python bench/resume.py --rows 200000 --parts 1 8 32 --kills 20 --gap 20
+
+Over real embeddings grown to N rows (``grown.py``), as a float16 store, three tables:
+
+- one process, the job in n parts: what the symmetry is worth that pairs of two parts give up;
+- n processes, a part each: what every process prepares anew (its share of it is what a second part
+  in the same process does not cost);
+- n parts and a process that is killed (SIGKILL) again and again, at moments drawn from an
+  exponential distribution with mean ``--gap`` seconds, until ``--kills`` kills; then it may end.
+  Its table is compared with that of the first run, byte for byte.
+
+Times are CPU seconds of all threads of a process and of its kernel calls, which do not depend on
+what else the machine does as much as wall time; wall time is printed beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from grown import grown_folder
+
+import helip
+from helip import mine_parts
+
+
+@dataclass
+class Run:
+    """A process that has ended."""
+
+    wall: float  # seconds
+    cpu: float
+    killed: bool
+
+
+def child(arguments: argparse.Namespace) -> None:
+    part = None if arguments.part is None else mine_parts.parse_part(arguments.part)
+    helip.mine(
+        arguments.child, out=arguments.to, k=arguments.k, method="exact", device="cpu",
+        threads=arguments.threads, parts=None if part else arguments.parts[0], part=part,
+        progress=False,
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace, *more: Any, kill_after: float | None = None) -> Run:
+    """One process of this script as a child; SIGKILL after so many seconds."""
+    command = [
+        sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads, *more
+    ]  # fmt: skip
+    started = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in command])
+    killed = False
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        wall = time.perf_counter() - started
+        if pid:
+            break
+        if kill_after is not None and wall >= kill_after and not killed:
+            process.kill()
+            killed = True
+        time.sleep(0.005)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0 and not killed:
+        raise SystemExit(f"a run failed: {command}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, process.returncode != 0)
+
+
+def write_store(folder: Path, path: Path) -> None:
+    image, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "text"))
+    with helip.EmbeddingStore.create(
+        path, image_dim=image.shape[1], text_dim=text.shape[1], dtype="float16"
+    ) as writer:
+        for first in range(0, len(image), 8192):
+            block = slice(first, first + 8192)
+            keys = [str(i) for i in range(first, min(len(image), first + 8192))]
+            writer.append(keys, image[block], text[block])
+
+
+def same_bytes(a: Path, b: Path) -> bool:
+    names = [sorted(p.name for p in x.iterdir() if p.name != ".lock") for x in (a, b)]
+    return names[0] == names[1] and all(
+        (a / name).read_bytes() == (b / name).read_bytes() for name in names[0]
+    )
+
+
+def in_one_process(arguments: argparse.Namespace, store: Path, work: Path) -> list[dict[str, Any]]:
+    table = []
+    print(f"{'parts':>6} {'wall s':>8} {'CPU s':>8} {'CPU, ratio':>11}")
+    for count in arguments.parts:
+        out = work / f"whole-{count}"
+        one = run(arguments, "--child", store, "--to", out, "--parts", count)
+        if count != arguments.parts[0]:
+            assert same_bytes(out, work / f"whole-{arguments.parts[0]}")
+        table.append(
+            {"parts": count, **asdict(one), "ratio": one.cpu / (table or [asdict(one)])[0]["cpu"]}
+        )
+        print(f"{count:6} {one.wall:8.2f} {one.cpu:8.2f} {table[-1]['ratio']:11.2f}", flush=True)
+    return table
+
+
+def in_processes(arguments: argparse.Namespace, store: Path, work: Path) -> list[dict[str, Any]]:
+    table = []
+    print(f"\n{'parts':>6} {'CPU s of one':>13} {'of all':>8}")
+    for count in arguments.parts[1:]:
+        few = sorted({1, (count + 1) // 2, count})
+        runs = [
+            run(arguments, "--child", store, "--to", work / f"part-{count}-{i}",
+                "--part", f"{i}/{count}")
+            for i in few
+        ]  # fmt: skip
+        one = sum(r.cpu for r in runs) / len(runs)
+        table.append({"parts": count, "cpu_of_one": one, "cpu_of_all": one * count})
+        print(f"{count:6} {one:13.2f} {one * count:8.1f}", flush=True)
+        for i in few:
+            shutil.rmtree(work / f"part-{count}-{i}")
+    return table
+
+
+def with_kills(
+    arguments: argparse.Namespace, store: Path, work: Path, whole: dict[str, Any]
+) -> dict[str, Any]:
+    count, dice = whole["parts"], random.Random(arguments.seed)
+    out = work / "killed"
+    cpu = wall = 0.0
+    kills = 0
+    done: list[int] = []
+    while not (out / "manifest.json").exists():
+        gap = dice.expovariate(1 / arguments.gap) if kills < arguments.kills else None
+        one = run(arguments, "--child", store, "--to", out, "--parts", count, kill_after=gap)
+        cpu, wall, kills = cpu + one.cpu, wall + one.wall, kills + one.killed
+        done.append(mine_parts.done_parts(out))
+    assert same_bytes(out, work / f"whole-{arguments.parts[0]}")
+    lost = (cpu - whole["cpu"]) / max(kills, 1)
+    result = {
+        "parts": count, "kills": kills, "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
+        "overhead": cpu / whole["cpu"] - 1, "cpu_lost_by_a_kill": lost, "parts_after_each": done,
+    }  # fmt: skip
+    print(
+        f"\n{kills} kills, {count} parts: {cpu:.1f} CPU s against {whole['cpu']:.1f} without, "
+        f"{100 * result['overhead']:.0f} % more; a kill costs {lost:.1f} CPU s; the same bytes"
+    )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dims", default="1280x384")
+    parser.add_argument("-k", type=int, default=50)
+    parser.add_argument("--parts", type=int, nargs="+", default=[1, 4, 16], help="first one: 1")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--gap", type=float, default=20.0, help="mean seconds until a kill")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/resume.json"))
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--to", help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments)
+        return
+    dims = tuple(int(d) for d in arguments.dims.split("x"))
+    work = Path(tempfile.mkdtemp(prefix="helip-resume-"))
+    try:
+        store = work / "store"
+        write_store(grown_folder(arguments.cache, dims, arguments.rows), store)
+        print(f"{arguments.rows:,} rows, {arguments.dims}, k {arguments.k}, exact, "
+              f"{arguments.threads} threads\n")  # fmt: skip
+        one = in_one_process(arguments, store, work)
+        result = {
+            "rows": arguments.rows, "dims": arguments.dims, "k": arguments.k,
+            "threads": arguments.threads, "one_process": one,
+            "processes": in_processes(arguments, store, work),
+        }  # fmt: skip
+        if arguments.kills:
+            result["kills"] = with_kills(arguments, store, work, one[-1])
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

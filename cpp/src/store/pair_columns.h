@@ -1,0 +1,38 @@
+// The columns of hard pairs, which a table and a part of one share: on disk, and the rules of a
+// row.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "helip/hard_pairs.h"
+#include "io/column_reader.h"
+#include "io/manifest.h"
+
+namespace helip {
+
+inline constexpr const char* kIdsColumn = "ids";
+inline constexpr const char* kScoresColumn = "scores";
+inline constexpr const char* kCountsColumn = "counts";
+
+// Of ids that are rows of a data set of this size.
+DType id_dtype(std::int64_t rows);
+std::int64_t id_at(const MatrixView& ids, std::int64_t i, std::int64_t r);
+float score_at(const MatrixView& scores, std::int64_t i, std::int64_t r);
+std::int32_t count_at(const MatrixView& counts, std::int64_t i);
+
+// An empty manifest for pairs of a data set of `rows` rows.
+Manifest pair_manifest(const char* format, std::int64_t rows, std::int64_t k);
+
+// Throws invalid_argument where options or report are no JSON objects.
+nlohmann::json attributes_of(const HardPairs::Origin& origin);
+// Throws nlohmann::json::exception where an attribute is absent.
+HardPairs::Origin origin_of(const nlohmann::json& attributes);
+
+// The first rule that row i breaks, or an empty string. Row i is target first + i of a data set of
+// `rows` rows.
+std::string fault_of(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
+                     std::int64_t i, std::int64_t first, std::int64_t rows);
+
+}  // namespace helip

@@ -1,0 +1,119 @@
+"""Parts as tasks of a real Ray cluster on this machine; a worker dies in mid-job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip import mine_parts
+from helip.errors import InvalidArgumentError, MismatchError
+
+ray = pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
+
+ROWS = 12_000
+CALL = {"k": 20, "method": "exact", "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "s"
+    values = np.random.default_rng(0).normal(size=(ROWS, 96)) + 0.4
+    with helip.EmbeddingStore.create(path, image_dim=64, text_dim=32) as writer:
+        writer.append([str(i) for i in range(ROWS)], values[:, :64], values[:, 64:])
+    return path
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    return {
+        entry.name: entry.read_bytes() for entry in sorted(path.iterdir()) if entry.name != ".lock"
+    }
+
+
+def miners() -> set[int]:
+    """Ray workers of this machine that are at a part."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        if "ray::_mine_part" in " ".join(process.info["cmdline"] or ()):
+            found.add(process.pid)
+    return found
+
+
+def test_a_killed_worker_costs_a_part_and_no_byte(
+    cluster: None, store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p"
+    seen: set[int] = set()
+    killed: list[int] = []
+    together = 0
+
+    def kill_one() -> None:
+        nonlocal together
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and not (out / "manifest.json").exists():
+            now = miners()
+            seen.update(now)
+            together = max(together, len(now))
+            if now and not killed and mine_parts.done_parts(out) >= 2:
+                killed.append(now.pop())
+                os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    pairs = helip.mine(store, out=out, engine="ray", parts=10, threads=1, **CALL)
+    killer.join()
+    assert killed
+    assert together >= 2
+    assert len(seen) >= 3  # another worker took its place
+    pairs.verify()
+    helip.mine(store, out=tmp_path / "whole", **CALL)
+    assert files_of(out) == files_of(tmp_path / "whole")
+    assert not mine_parts.parts_folder(out).exists()
+
+
+def test_parts_that_are_there_are_not_mined_again(
+    cluster: None, store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p"
+    for index in (1, 2, 3):
+        helip.mine(store, out=mine_parts.part_path(out, index, 4), part=(index, 4), **CALL)
+    stamps = {
+        path.name: (path / "manifest.json").stat().st_mtime_ns
+        for path in mine_parts.parts_folder(out).iterdir()
+    }
+    with pytest.raises(MismatchError, match="k 20, here 21"):
+        helip.mine(store, out=out, engine="ray", threads=1, **{**CALL, "k": 21})
+    assert len(stamps) == 3
+    for name, stamp in stamps.items():
+        assert (mine_parts.parts_folder(out) / name / "manifest.json").stat().st_mtime_ns == stamp
+    helip.mine(store, out=out, engine="ray", threads=1, **CALL)
+    helip.mine(store, out=tmp_path / "whole", **CALL)
+    assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_an_option_that_is_out_of_its_bound_is_refused_as_it_is_without_ray(
+    cluster: None, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidArgumentError, match="k is 0"):
+        helip.mine(store, out=tmp_path / "p", engine="ray", **{**CALL, "k": 0})
+    with pytest.raises(InvalidArgumentError, match="at least a target each"):
+        helip.mine(store, out=tmp_path / "p", engine="ray", parts=ROWS + 1, threads=1, **CALL)
