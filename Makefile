@@ -9,6 +9,8 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 # What helip is measured against, and what draws.
 BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8'
+# What loses workers.
+FAULT_NEEDS := 'ray>=2.9' psutil
 
 .PHONY: demo test test-cpp test-python test-consumer cuda faults bench lint format stubs clean
 
@@ -39,8 +41,9 @@ cuda: $(VENV)/.base
 	  echo "cuda: skipped, for there is no nvcc; install it or set CUDACXX"; \
 	fi
 
-# Kills, full disks, damaged bytes: slower than the tests, called by CI.
+# Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.
 faults: $(VENV)/.dev
+	$(PIP) install -q $(FAULT_NEEDS)
 	$(BIN)/python -m pytest tests/faults
 
 # A few minutes; `python bench/exact.py` without options measures everything.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from helip import _core
+from helip._core import HardPairsPart as CorePart
 from helip.errors import UnsupportedError
 from helip.pairs import HardPairs
 
@@ -19,9 +19,9 @@ class HardPairsPart(HardPairs):
     are rows of the whole data set. No loader takes a part: ``helip.merge`` makes the table.
     """
 
-    _core: _core.HardPairsPart  # type: ignore[assignment]
+    _core: CorePart  # type: ignore[assignment]
 
-    def __init__(self, core: _core.HardPairsPart) -> None:
+    def __init__(self, core: CorePart) -> None:
         self._core = core
 
     @classmethod
@@ -32,7 +32,7 @@ class HardPairsPart(HardPairs):
             StorageError: no part there. CorruptError: it is damaged. MismatchError: it is
                 something else.
         """
-        return cls(_core.HardPairsPart.open(os.fspath(path)))
+        return cls(CorePart.open(os.fspath(path)))
 
     def __repr__(self) -> str:
         return (
