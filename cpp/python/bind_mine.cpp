@@ -109,6 +109,16 @@ void bind_mine(py::module_& module) {
       },
       py::arg("parts"), py::arg("out"), py::arg("progress") = py::none());
   module.def(
+      "update",
+      [](const HardPairs& pairs, const EmbeddingStore& store, int threads, std::int64_t memory,
+         const py::object& progress, const std::filesystem::path& out) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return update(pairs, store, {threads, memory}, callback, out);
+        });
+      },
+      py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
+      py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path());
+  module.def(
       "plan",
       [](const BoundView& image, const BoundView& text, const MineOptions& options) {
         MinePlan result;

@@ -77,6 +77,12 @@ void bind_embedding_store(py::module_& module) {
       .def_property_readonly("fingerprint", &EmbeddingStore::fingerprint)
       .def_property_readonly("keys_fingerprint", &EmbeddingStore::keys_fingerprint)
       .def_property_readonly("metadata_json", &EmbeddingStore::metadata_json)
+      .def_property_readonly("deleted",
+                             [](const EmbeddingStore& s) {
+                               const std::vector<std::int64_t>& rows = s.deleted();
+                               return py::array_t<std::int64_t>(
+                                   static_cast<py::ssize_t>(rows.size()), rows.data());
+                             })
       .def_property_readonly("image",
                              [](const py::object& self) {
                                return array_over(self.cast<const EmbeddingStore&>().image(), self);
@@ -144,6 +150,10 @@ void bind_writer(py::module_& module) {
             self.append(keys, image.view, text.view);
           },
           py::arg("keys"), py::arg("image"), py::arg("text"))
+      .def("delete_rows", &EmbeddingStoreWriter::delete_rows, py::arg("rows"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("delete_keys", &EmbeddingStoreWriter::delete_keys, py::arg("keys"),
+           py::call_guard<py::gil_scoped_release>())
       .def("commit", &EmbeddingStoreWriter::commit, py::arg("metadata_json") = "",
            py::call_guard<py::gil_scoped_release>());
 }

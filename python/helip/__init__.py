@@ -18,6 +18,7 @@ from helip.pairs_part import HardPairsPart
 from helip.report import report
 from helip.store import EmbeddingStore
 from helip.trainer import Trainer, train
+from helip.update import update
 
 __all__ = [
     "EmbeddingStore",
@@ -38,6 +39,7 @@ __all__ = [
     "plan",
     "report",
     "train",
+    "update",
 ]
 
 #: Add it to CMAKE_PREFIX_PATH; then find_package(helip) gives the target helip::helip.

@@ -28,6 +28,7 @@ __all__: list[str] = [
     "mine_targets",
     "plan",
     "rerank",
+    "update",
 ]
 
 class MatrixView:
@@ -59,6 +60,8 @@ class EmbeddingStore:
         last: typing.SupportsInt | typing.SupportsIndex,
     ) -> list[str]: ...
     def verify(self, progress: typing.Any = None) -> None: ...
+    @property
+    def deleted(self) -> numpy.typing.NDArray[numpy.int64]: ...
     @property
     def dtype(self) -> str: ...
     @property
@@ -100,6 +103,10 @@ class EmbeddingStoreWriter:
         self, keys: collections.abc.Sequence[str], image: MatrixView, text: MatrixView
     ) -> None: ...
     def commit(self, metadata_json: str = "") -> EmbeddingStore: ...
+    def delete_keys(self, keys: collections.abc.Sequence[str]) -> int: ...
+    def delete_rows(
+        self, rows: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+    ) -> int: ...
     @property
     def dtype(self) -> str: ...
     @property
@@ -294,5 +301,13 @@ def rerank(
     candidates: MatrixView,
     options: MineOptions,
 ) -> tuple: ...
+def update(
+    pairs: HardPairs,
+    store: EmbeddingStore,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    memory: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: typing.Any = None,
+    out: os.PathLike | str | bytes = ...,
+) -> HardPairs: ...
 
 __version__: str = "0.1.0"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,6 +168,24 @@ def merge(
 
 
 @app.command()
+def update(
+    pairs: Annotated[Path, typer.Argument(help="A table that was mined exactly.")],
+    store: Annotated[Path, typer.Option(help="The store that was mined, as it is now.")],
+    out: Annotated[Path | None, typer.Option(help="The table to write; else PAIRS.")] = None,
+    threads: Threads = 0,
+    memory: Memory = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a table up to date with rows that were appended to its store, or deleted."""
+    import helip
+
+    out = pairs if out is None else out
+    result = helip.update(pairs, store, out=out, threads=threads, memory=memory, progress=not quiet)
+    _show_pairs(result, str(out), as_json)
+
+
+@app.command()
 def train(
     data: Annotated[str, typer.Argument(help="What was embedded.")],
     model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
@@ -302,6 +321,7 @@ def inspect(
         "image_dim": store._core.image.shape[1],
         "text_dim": store._core.text.shape[1],
         "dtype": store.dtype,
+        "deleted": len(store.deleted),
         "generation": store.generation,
         "fingerprint": store.fingerprint,
         "keys_fingerprint": store.keys_fingerprint,
@@ -355,9 +375,12 @@ def _table_at(path: Path) -> Any:
     """The table or the part of one at ``path``; None when there is neither."""
     import helip
 
-    formats = {"helip.hard_pairs": helip.HardPairs, "helip.hard_pairs_part": helip.HardPairsPart}
-    kind = formats.get(_format_of(path))
-    return None if kind is None else kind.open(path)
+    openers: dict[str, Callable[[Path], Any]] = {
+        "helip.hard_pairs": helip.HardPairs.open,
+        "helip.hard_pairs_part": helip.HardPairsPart.open,
+    }
+    opener = openers.get(_format_of(path))
+    return None if opener is None else opener(path)
 
 
 def _filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
@@ -377,7 +400,7 @@ def _filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
-    from helip.mine_words import drop_words
+    from helip.mine_words import drop_words, update_words
 
     stats = pairs.stats()
     if as_json:
@@ -420,6 +443,8 @@ def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
     if kept_out:
         rows.append(("kept out", kept_out))
+    if isinstance(stats.get("update"), dict):
+        rows.append(("update", update_words(stats["update"])))
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {_figure(v)}" for n, v in recall.items())))

@@ -125,7 +125,8 @@ def mine(
         recall: recall@k that ``hnsw`` must reach, measured on exactly solved targets.
         device: ``cpu``, one GPU (``cuda``, ``cuda:1``), several (``cuda:0,cuda:1``), all of them
             (``cuda:all``), or ``auto``: a GPU where there is one. GPUs mine exactly, without
-            ``margin`` and ``collapse``; with another method or these, ``auto`` is the CPU.
+            ``margin``, ``collapse`` and deleted rows; with another method or these, ``auto`` is
+            the CPU.
         threads: 0 or None for all cores.
         memory: bound of the buffers in bytes or as ``"4GB"``; None for a quarter of the machine's.
         out: a directory that the table is streamed to; else it is kept in memory.
@@ -156,7 +157,7 @@ def mine(
         "skip": skip, "collapse": collapse, "seed": seed,
         "candidates": candidates, "refresh": refresh, "recall": recall,
     }  # fmt: skip
-    used = {name: value for name, value in asked.items() if name != "signed"}
+    used: dict[str, Any] = {name: value for name, value in asked.items() if name != "signed"}
     options = _options(signed_products=signed, threads=threads, memory=memory, **used)
     if part is not None:
         if parts is not None or engine != "threads":
@@ -177,7 +178,8 @@ def mine(
         )  # fmt: skip
     if device == "auto" and (parts is not None or (path and begun_parts(path))):
         device = "cpu"
-    device = _device(device, method, margin=margin, collapse=collapse)
+    deleted = 0 if source is None else len(source.deleted)
+    device = _device(device, method, margin=margin, collapse=collapse, deleted=deleted)
     if device == "cpu":
         parts = number_of_parts(
             parts, out=path, method=method, rows=0 if source is None else rows,
@@ -340,7 +342,12 @@ def parse_bytes(size: int | str | None) -> int:
 
 
 def _device(
-    device: str, method: str, *, margin: float | None = None, collapse: str = "none"
+    device: str,
+    method: str,
+    *,
+    margin: float | None = None,
+    collapse: str = "none",
+    deleted: int = 0,
 ) -> str:
     if device == "cpu":
         return device
@@ -353,6 +360,8 @@ def _device(
         of_the_host = f"margin is {margin}"
     elif collapse != "none":
         of_the_host = f"collapse is {collapse!r}"
+    elif deleted:
+        of_the_host = f"the store has {deleted:,} deleted rows"
     if device == "auto":
         return "cuda" if not of_the_host and torch.cuda.is_available() else "cpu"
     if device.split(":")[0] != "cuda":

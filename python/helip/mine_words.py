@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["drop_words", "filter_words", "share_words", "weight_words"]
+__all__ = ["drop_words", "filter_words", "share_words", "update_words", "weight_words"]
 
 _DROPS = {
     "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
@@ -58,6 +58,17 @@ def weight_words(filters: Any) -> str:
     if weight == 1.0:
         return ""
     return f"{weight:.2f} × image + {1 / weight:.2f} × text"
+
+
+def update_words(update: Mapping[str, Any]) -> str:
+    """What bringing a table up to date took."""
+    words = (
+        f"{update.get('added', 0):,} rows new, {update.get('deleted', 0):,} deleted, "
+        f"{update.get('mined_again', 0):,} old targets mined again, "
+        f"{update.get('pairs', 0):,} pairs met"
+    )
+    afresh = update.get("afresh")
+    return f"{words}; mined afresh: {afresh}" if afresh else words
 
 
 def share_words(share: float) -> str:

@@ -97,7 +97,10 @@ class EmbeddingStore:
 
     @classmethod
     def append_to(cls, path: str | os.PathLike[str]) -> StoreWriter:
-        """A writer that adds rows to a committed store; each commit is a new generation."""
+        """A writer that adds and deletes rows of a committed store.
+
+        Each commit is a new generation; :func:`helip.update` brings tables up to date with it.
+        """
         return StoreWriter(_core.EmbeddingStoreWriter.append_to(os.fspath(path)))
 
     def __len__(self) -> int:
@@ -183,8 +186,17 @@ class EmbeddingStore:
         return StoreKeys(self._core)
 
     @property
+    def deleted(self) -> np.ndarray:
+        """Rows that were deleted, ascending int64; see :meth:`StoreWriter.delete`.
+
+        They are still rows of the store, with their numbers, keys and values. Mining takes them for
+        rows of zeros: they get no pool, and are in nobody's.
+        """
+        return self._core.deleted
+
+    @property
     def fingerprint(self) -> str:
-        """Digest over keys, shapes, dtypes and contents."""
+        """Digest over keys, shapes, dtypes, contents and deleted rows."""
         return self._core.fingerprint
 
     @property
@@ -227,7 +239,7 @@ class EmbeddingStore:
 
 
 class StoreWriter:
-    """Appends rows to a store. As a context manager it commits on a clean exit.
+    """Appends rows to a store and deletes some. As a context manager it commits on a clean exit.
 
     An exception inside the block leaves the last committed generation as it was.
     """
@@ -235,6 +247,7 @@ class StoreWriter:
     def __init__(self, core: _core.EmbeddingStoreWriter) -> None:
         self._core: _core.EmbeddingStoreWriter | None = core
         self._committed_rows = -1
+        self._deleted = 0  # since the last commit
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -245,7 +258,8 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self._core is not None and self._committed_rows != len(self):
+        changed = self._core is not None and (self._committed_rows != len(self) or self._deleted)
+        if kind is None and changed:
             self.commit()
         self.close()
 
@@ -290,14 +304,41 @@ class StoreWriter:
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
         self._open().append(list(keys), view_of(image, name="image"), view_of(text, name="text"))
 
+    def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
+        """Marks rows as deleted, all or none; returns how many were not before.
+
+        A deleted row keeps its number, so that no other moves, and its bytes; a key of a deleted
+        row is not free again. Appended rows may be deleted too.
+
+        Args:
+            rows: row numbers, or keys.
+
+        Raises:
+            InvalidArgumentError: a row or a key that is none of the store's.
+        """
+        if isinstance(rows, (str, bytes)):
+            raise InvalidArgumentError("rows is one str; pass a sequence of keys or row numbers")
+        wanted = list(rows)
+        if all(isinstance(row, str) for row in wanted):
+            count = self._open().delete_keys(wanted)
+        elif all(hasattr(row, "__index__") and not isinstance(row, bool) for row in wanted):
+            count = self._open().delete_rows([int(row) for row in wanted])
+        else:
+            raise InvalidArgumentError(
+                f"rows are {wanted[:3]!r}, ...; pass row numbers alone, or keys alone"
+            )
+        self._deleted += count
+        return count
+
     def commit(self, metadata: dict[str, Any] | None = None) -> EmbeddingStore:
-        """Publishes what was appended, durably, and returns the new generation.
+        """Publishes what was appended and deleted, durably, and returns the new generation.
 
         ``metadata`` (JSON-able) replaces the store's; appending may go on afterwards.
         """
         text = "" if metadata is None else json.dumps(metadata)
         store = EmbeddingStore(self._open().commit(text))
         self._committed_rows = len(store)
+        self._deleted = 0
         return store
 
     def close(self) -> None:

@@ -8,6 +8,7 @@
 
 #include "expect_error.h"
 #include "io/column_reader.h"
+#include "io/file.h"
 #include "temporary_folder.h"
 
 using namespace helip;
@@ -85,6 +86,21 @@ TEST_CASE("nothing shows before the commit, and an abandoned writer leaves nothi
     expect_error(ErrorCode::io, "no manifest", [&] { ColumnReader(folder / "c", kFormat); });
   }
   CHECK_FALSE(fs::exists(folder / "c"));
+}
+
+TEST_CASE("what the last commit leaves is named by the manifest while the writer still lives") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 0, 1500);
+  bool gone = false;
+  writer.close([&](Manifest&) {
+    gone = true;
+    for (const std::string& name : names(folder / "c")) {
+      if (name.starts_with(PendingFile::kPrefix)) gone = false;
+    }
+  });
+  CHECK(gone);
+  check(ColumnReader(folder / "c", kFormat), 1500);
 }
 
 TEST_CASE("each commit is a generation, and an older one stays readable while it is open") {

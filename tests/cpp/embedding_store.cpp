@@ -2,6 +2,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -162,4 +164,106 @@ TEST_CASE("zero rows are legal, and metadata is kept until it is replaced") {
   std::vector<double> image(5, 1.0);
   read_row(EmbeddingStore::open(folder / "s").image(), 0, image.data());
   CHECK(image == std::vector<double>(5, 0.0));
+}
+
+TEST_CASE("deleted rows keep their numbers, keys and values, and are marked in the views") {
+  const TemporaryFolder folder;
+  {
+    auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+    append(writer, rows_between(0, 10));
+    CHECK(writer.commit().image().deleted == nullptr);
+    CHECK(writer.delete_rows({7, 2, 7}) == 2);
+    CHECK(writer.delete_keys({"key-2", "key-4"}) == 1);
+    append(writer, rows_between(10, 12));
+    CHECK(writer.delete_keys({"key-11"}) == 1);
+    writer.commit();
+  }
+  const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+  CHECK(store.size() == 12);
+  CHECK(store.deleted() == std::vector<std::int64_t>{2, 4, 7, 11});
+  CHECK(store.key(2) == "key-2");
+  for (std::int64_t row = 0; row < 12; ++row) {
+    const bool gone = row == 2 || row == 4 || row == 7 || row == 11;
+    CHECK((store.image().deleted[row] != 0) == gone);
+    CHECK((store.text().deleted[row] != 0) == gone);
+  }
+  store.verify();
+  auto again = EmbeddingStoreWriter::append_to(folder / "s");
+  CHECK(again.delete_rows({2, 3}) == 1);
+  expect_error(ErrorCode::invalid_argument, "row 2", [&] { append(again, rows_between(2, 3)); });
+  CHECK(again.commit().deleted() == std::vector<std::int64_t>{2, 3, 4, 7, 11});
+}
+
+TEST_CASE("what cannot be deleted is refused by name, and nothing is deleted") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  append(writer, rows_between(0, 10));
+  expect_error(ErrorCode::invalid_argument, "row 10", [&] { writer.delete_rows({1, 10}); });
+  expect_error(ErrorCode::invalid_argument, "row -1", [&] { writer.delete_rows({-1}); });
+  expect_error(ErrorCode::invalid_argument, "key \"x\"",
+               [&] { writer.delete_keys({"key-1", "x"}); });
+  CHECK(writer.commit().deleted().empty());
+}
+
+TEST_CASE(
+    "deleted rows are part of the fingerprint, and a store without any has that it always had") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  append(writer, rows_between(0, 6));
+  const EmbeddingStore whole = writer.commit();
+  writer.delete_rows({1});
+  const EmbeddingStore one = writer.commit();
+  writer.delete_rows({2});
+  const EmbeddingStore two = writer.commit();
+  CHECK(one.fingerprint() != whole.fingerprint());
+  CHECK(two.fingerprint() != one.fingerprint());
+  CHECK(two.keys_fingerprint() == whole.keys_fingerprint());
+  CHECK(whole.fingerprint() == "1bbc3139bd5729b912604c8aca7c1068");
+  CHECK(writer.commit().fingerprint() == two.fingerprint());  // nothing new
+}
+
+TEST_CASE("a store knows the states that it had") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  struct Then {
+    std::int64_t rows;
+    std::string fingerprint;
+    std::vector<std::int64_t> deleted;
+  };
+  std::vector<Then> states;
+  const auto commit = [&] {
+    const EmbeddingStore store = writer.commit();
+    states.push_back({store.size(), store.fingerprint(), store.deleted()});
+  };
+  int rows = 0;
+  // Within a shard, up to its end, beyond it.
+  for (const int size : {100, 3000, 4096, 4100, 9000}) {
+    append(writer, rows_between(rows, size));
+    rows = size;
+    commit();
+    writer.delete_rows({size / 2, size - 1});
+    commit();
+  }
+  const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+  for (const Then& then : states) {
+    INFO(then.rows << " rows, " << then.deleted.size() << " deleted");
+    const auto found = store.deleted_when(then.rows, then.fingerprint);
+    REQUIRE(found);
+    CHECK(*found == then.deleted);
+    CHECK_FALSE(store.deleted_when(then.rows - 1, then.fingerprint));
+  }
+  CHECK_FALSE(store.deleted_when(9001, store.fingerprint()));
+  CHECK_FALSE(store.deleted_when(100, "0"));
+}
+
+TEST_CASE("a reader that does not know deleted rows refuses the store") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  append(writer, rows_between(0, 6));
+  writer.commit();
+  writer.delete_rows({1});
+  writer.commit();
+  std::ifstream file(folder / "s" / "manifest.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  CHECK(text.find("\"requires\": [\n  \"deleted_rows\"\n ]") != std::string::npos);
 }

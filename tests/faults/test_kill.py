@@ -228,3 +228,75 @@ def test_bytes_changed_at_random_are_found_or_harmless(tmp_path: Path) -> None:
                 helip.HardPairs.open(tmp_path / "p").verify()
         file.write_bytes(whole)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20
+
+
+# Appends and deletes rows commit by commit, going on from what is committed.
+CHANGER = """
+import sys
+import numpy as np
+import helip
+
+path = sys.argv[1]
+dice = np.random.default_rng(0)
+rows = dice.normal(size=(6000, 48)).astype(np.float32) + 0.5
+with helip.EmbeddingStore.append_to(path) as writer:
+    print("ready", flush=True)
+    for first in range(len(writer), 6000, 50):
+        part = slice(first, first + 50)
+        writer.append([str(i) for i in range(first, first + 50)], rows[part, :32], rows[part, 32:])
+        writer.delete([first - 100])
+        writer.commit()
+"""
+
+UPDATER = """
+import sys
+import helip
+
+print("ready", flush=True)
+helip.update(sys.argv[1], sys.argv[2], out=sys.argv[1], threads=1, progress=False)
+"""
+
+
+def killed(script: str, *arguments: Path, after: float) -> bool:
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(after)
+    process.kill()
+    process.stdout.close()
+    return process.wait() == -9
+
+
+def test_killed_appends_deletions_and_updates_leave_whole_states(tmp_path: Path) -> None:
+    store, table = tmp_path / "s", tmp_path / "p"
+    rows = np.random.default_rng(0).normal(size=(6000, 48)).astype(np.float32) + 0.5
+    with helip.EmbeddingStore.create(store, image_dim=32, text_dim=16, shard_rows=4096) as writer:
+        writer.append([str(i) for i in range(3000)], rows[:3000, :32], rows[:3000, 32:])
+    helip.mine(store, k=10, method="exact", device="cpu", out=table, progress=False)
+    moments = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        kills += killed(CHANGER, store, after=moments.uniform(0.0, 0.1))
+        now = helip.EmbeddingStore.open(store)
+        now.verify()
+        assert len(now) % 50 == 0
+        assert now.deleted.tolist() == list(range(2900, len(now) - 100, 50))
+        before = helip.HardPairs.open(table)
+        kills += killed(UPDATER, table, store, after=moments.uniform(0.0, 0.3))
+        after = helip.HardPairs.open(table)
+        after.verify()
+        assert after.fingerprint in (before.fingerprint, now.fingerprint)
+    assert kills >= 4
+    for script, arguments in ((CHANGER, [store]), (UPDATER, [table, store])):
+        subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
+    updated, whole = helip.HardPairs.open(table), helip.EmbeddingStore.open(store)
+    assert len(whole) == 6000
+    fresh = helip.mine(store, k=10, method="exact", device="cpu", progress=False)
+    assert updated.fingerprint == whole.fingerprint
+    assert updated.ids.tobytes() == fresh.ids.tobytes()
+    assert updated.scores.tobytes() == fresh.scores.tobytes()
+    shards = json.loads((table / "manifest.json").read_text())["shards"]
+    names = sorted(entry.name for entry in table.iterdir())
+    assert names == sorted([".lock", "manifest.json", *(shard["file"] for shard in shards)])

@@ -24,6 +24,7 @@ ROOMS = [
     ["pairs"],
     ["device"],
     ["mine"],
+    ["update"],
     ["reader", "loader"],
     ["loss"],
     ["models", "weights"],
@@ -100,7 +101,7 @@ def test_the_kernel_knows_neither_torch_nor_the_core() -> None:
 
 def test_the_public_names_are_there() -> None:
     assert set(helip.__all__) <= set(dir(helip))
-    for name in ("mine", "embed", "plan", "open_dataset", "train", "evaluate", "report"):
+    for name in ("mine", "embed", "plan", "open_dataset", "train", "evaluate", "report", "update"):
         assert callable(getattr(helip, name))
 
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,15 +31,23 @@ class HELIP_EXPORT EmbeddingStore {
   MatrixView image() const noexcept;             // [N, d_image], one contiguous view across shards
   MatrixView text() const noexcept;              // [N, d_text]
   std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
-  const std::string& fingerprint() const noexcept;       // keys, shapes, dtypes, contents
+  // Rows that were deleted, ascending. They keep their numbers and their bytes; the views mark
+  // them, so that mining takes them for rows of zeros: no pool, and in nobody's pool.
+  const std::vector<std::int64_t>& deleted() const noexcept;
+  const std::string& fingerprint() const noexcept;  // keys, shapes, dtypes, contents, deleted rows
   const std::string& keys_fingerprint() const noexcept;  // keys and their order alone
   const std::string& metadata_json() const noexcept;     // the writer's JSON object
+  // What deleted() was when this store had `rows` rows and `fingerprint`; nullopt where it never
+  // had. Reads the keys of these rows and at most one shard.
+  std::optional<std::vector<std::int64_t>> deleted_when(std::int64_t rows,
+                                                        const std::string& fingerprint) const;
   // Reads every byte and compares checksums; throws Error(corrupt) at the first damage.
   void verify(const ProgressCallback& progress = {}) const;
 
   struct State;
 
  private:
+  friend class EmbeddingStoreWriter;
   explicit EmbeddingStore(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;
 };
@@ -69,8 +78,13 @@ class HELIP_EXPORT EmbeddingStoreWriter {
   // taken. Throws invalid_argument (shape, NaN or infinity with its row, duplicate or empty key).
   void append(const std::vector<std::string>& keys, const MatrixView& image,
               const MatrixView& text);
-  // Publishes what was appended, durably. `metadata_json` replaces the store's metadata unless
-  // empty. Appending may go on afterwards.
+  // Marks rows, appended ones too, as deleted; returns how many were not before. A row keeps its
+  // number, and its key is not free again. Throws invalid_argument for a row or key that is none
+  // of the store's; then nothing is marked.
+  std::int64_t delete_rows(const std::vector<std::int64_t>& rows);
+  std::int64_t delete_keys(const std::vector<std::string>& keys);
+  // Publishes what was appended and deleted, durably. `metadata_json` replaces the store's metadata
+  // unless empty. Appending may go on afterwards.
   EmbeddingStore commit(const std::string& metadata_json = {});
 
   std::int64_t size() const noexcept;  // rows committed and appended

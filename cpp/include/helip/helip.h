@@ -10,4 +10,5 @@
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/parts.h"            // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
+#include "helip/update.h"           // IWYU pragma: export
 #include "helip/version.h"          // IWYU pragma: export

@@ -23,6 +23,8 @@ struct MatrixView {
   DType dtype = DType::float32;
   std::int64_t row_stride = 0;   // bytes; at least cols * size_of(dtype), or 0 when rows <= 1
   const float* scale = nullptr;  // [rows], int8 only: value = code * scale[row]
+  // [rows]; mining takes a row whose mark is not 0 for a row of zeros. nullptr: none is deleted.
+  const std::uint8_t* deleted = nullptr;
 
   const void* row(std::int64_t i) const noexcept {
     return static_cast<const char*>(data) + i * row_stride;

@@ -179,7 +179,19 @@ ColumnWriter::ColumnWriter(fs::path directory, const std::string& format, bool w
       remove_file(entry.path());
   }
   first_uncommitted_shard_ = static_cast<std::int64_t>(manifest_.shards.size());
-  if (rows_ % manifest_.shard_rows != 0) reload_tail();
+}
+
+ColumnWriter ColumnWriter::replacing(fs::path directory, Manifest empty, bool with_keys) {
+  ColumnWriter writer(std::move(directory), empty.format, with_keys);
+  for (const ShardRecord& shard : writer.manifest_.shards) {
+    writer.replaced_.push_back(writer.directory_ / shard.file);
+  }
+  empty.generation = writer.manifest_.generation;
+  empty.next_shard = writer.manifest_.next_shard;
+  writer.manifest_ = std::move(empty);
+  writer.rows_ = writer.committed_rows_ = 0;
+  writer.first_uncommitted_shard_ = 0;
+  return writer;
 }
 
 ColumnWriter::~ColumnWriter() {
@@ -206,7 +218,8 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       committed_rows_(other.committed_rows_),
       first_uncommitted_shard_(other.first_uncommitted_shard_),
       tail_(std::move(other.tail_)),
-      obsolete_tail_(std::move(other.obsolete_tail_)) {}
+      obsolete_tail_(std::move(other.obsolete_tail_)),
+      replaced_(std::move(other.replaced_)) {}
 
 void ColumnWriter::open_shard() {
   tail_.emplace(directory_, manifest_.columns, with_keys_, manifest_.shard_rows);
@@ -231,7 +244,14 @@ void ColumnWriter::append(std::int64_t n, const std::vector<const void*>& data,
                           const std::string* keys) {
   std::vector<const void*> cursor = data;
   for (std::int64_t done = 0; done < n;) {
-    if (!tail_) open_shard();
+    if (!tail_) {
+      // The committed tail is copied only now: a commit of other things leaves it as it is.
+      if (rows_ % manifest_.shard_rows != 0) {
+        reload_tail();
+      } else {
+        open_shard();
+      }
+    }
     const std::int64_t part = std::min(n - done, tail_->room());
     tail_->append(part, cursor, keys == nullptr ? nullptr : keys + done);
     for (std::size_t c = 0; c < cursor.size(); ++c) {
@@ -250,7 +270,11 @@ void ColumnWriter::append(std::int64_t n, const std::vector<const void*>& data,
   }
 }
 
-void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) {
+void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) { publish(finish, false); }
+
+void ColumnWriter::close(const std::function<void(Manifest&)>& finish) { publish(finish, true); }
+
+void ColumnWriter::publish(const std::function<void(Manifest&)>& finish, bool last) {
   Manifest next = manifest_;
   next.generation += 1;
   std::optional<fs::path> tail_path;
@@ -261,6 +285,7 @@ void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) {
     next.shards.push_back(tail_->publish(name));
     tail_path = directory_ / name;
   }
+  if (last) tail_.reset();
   try {
     finish(next);
     write_manifest(directory_, next);
@@ -277,6 +302,8 @@ void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) {
     obsolete_tail_.reset();
   }
   if (tail_path) obsolete_tail_ = tail_path;
+  for (const fs::path& shard : replaced_) remove_file(shard);
+  replaced_.clear();
 }
 
 }  // namespace helip

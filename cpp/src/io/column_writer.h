@@ -49,6 +49,8 @@ class ColumnWriter {
   ColumnWriter(std::filesystem::path directory, Manifest empty, bool with_keys);
   // Continues the committed generation of `directory`.
   ColumnWriter(std::filesystem::path directory, const std::string& format, bool with_keys);
+  // Begins anew in a directory that has a committed generation, which stays until the commit.
+  static ColumnWriter replacing(std::filesystem::path directory, Manifest empty, bool with_keys);
   ~ColumnWriter();
   ColumnWriter(ColumnWriter&&) noexcept;
 
@@ -58,11 +60,15 @@ class ColumnWriter {
   // Shards first, then the manifest; shards that no generation needs any more are removed last.
   // `finish` may fill in attributes from the shard records.
   void commit(const std::function<void(Manifest&)>& finish);
+  // The last commit: nothing is appended afterwards, so the file that gathers rows to come goes
+  // first, and a kill cannot leave it beside what was committed.
+  void close(const std::function<void(Manifest&)>& finish);
   bool committed() const noexcept { return manifest_.generation > 0; }
 
  private:
   void open_shard();
   void reload_tail();
+  void publish(const std::function<void(Manifest&)>& finish, bool last);
 
   std::filesystem::path directory_;
   std::optional<DirectoryLock> lock_;
@@ -74,6 +80,7 @@ class ColumnWriter {
   std::int64_t first_uncommitted_shard_ = 0;
   std::optional<ShardWriter> tail_;
   std::optional<std::filesystem::path> obsolete_tail_;  // committed, and since then grown
+  std::vector<std::filesystem::path> replaced_;         // committed, no longer once we commit
 };
 
 }  // namespace helip

@@ -1,5 +1,6 @@
 #include "io/manifest.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -48,7 +49,7 @@ json to_json(const Manifest& manifest) {
   }
   return {{"format", manifest.format},
           {"version", kManifestVersion},
-          {"requires", json::array()},
+          {"requires", manifest.features},
           {"generation", manifest.generation},
           {"rows", manifest.rows()},
           {"shard_rows", manifest.shard_rows},
@@ -68,6 +69,7 @@ Manifest from_json(const json& root) {
   manifest.generation = root.at("generation").get<std::int64_t>();
   manifest.shard_rows = root.at("shard_rows").get<std::int64_t>();
   manifest.next_shard = root.at("next_shard").get<std::int64_t>();
+  manifest.features = root.at("requires").get<std::vector<std::string>>();
   manifest.attributes = root.at("attributes");
   require(manifest.generation >= 1, "generation is below 1");
   require(manifest.shard_rows >= 1, "shard_rows is below 1");
@@ -137,7 +139,10 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
                   "\"" + directory.string() + "\" is a " + found + ", not a " + format);
     }
     const auto version = root.at("version").get<std::int64_t>();
-    if (version > kManifestVersion || !root.at("requires").empty()) {
+    const auto features = root.at("requires").get<std::vector<std::string>>();
+    const bool known = std::all_of(features.begin(), features.end(),
+                                   [](const auto& name) { return name == kDeletedRows; });
+    if (version > kManifestVersion || !known) {
       throw Error(ErrorCode::unsupported,
                   "\"" + directory.string() + "\" has version " + std::to_string(version) +
                       " or needs a feature that this helip lacks (it reads version " +
@@ -161,6 +166,13 @@ void write_manifest(const fs::path& directory, const Manifest& manifest) {
   } catch (const json::exception& error) {
     throw Error(ErrorCode::invalid_argument,
                 std::string("the metadata cannot be written as JSON: ") + error.what());
+  }
+  if (static_cast<std::int64_t>(text.size()) > kManifestLimit) {
+    throw Error(ErrorCode::invalid_argument,
+                "the manifest would have " + std::to_string(text.size()) +
+                    " bytes, more than the " + std::to_string(kManifestLimit) +
+                    " that can be read; use fewer, larger shards, or write a new store without the "
+                    "deleted rows");
   }
   PendingFile file(directory);
   file.write_at(text.data(), text.size(), 0);

@@ -37,8 +37,9 @@ struct ShardRecord {
 struct Manifest {
   std::string format;  // "helip.embedding_store", "helip.hard_pairs"
   std::int64_t generation = 0;
-  std::int64_t shard_rows = 0;  // rows of every shard but the last
-  std::int64_t next_shard = 0;  // number of the next file; numbers are never used twice
+  std::int64_t shard_rows = 0;        // rows of every shard but the last
+  std::int64_t next_shard = 0;        // number of the next file; numbers are never used twice
+  std::vector<std::string> features;  // that a reader must know
   std::vector<ColumnSpec> columns;
   std::vector<ShardRecord> shards;
   nlohmann::json attributes = nlohmann::json::object();
@@ -48,13 +49,16 @@ struct Manifest {
 
 inline constexpr const char* kManifestName = "manifest.json";
 inline constexpr std::int64_t kManifestVersion = 1;
+// The feature of a store some of whose rows are deleted: who does not know it would mine them.
+inline constexpr const char* kDeletedRows = "deleted_rows";
 
 // Parses user JSON that must be an object; throws invalid_argument naming `what`.
 nlohmann::json parse_json_object(const std::string& text, const std::string& what);
 
 // Throws Error: io (absent), corrupt (damaged), mismatch (another format), unsupported (newer).
 Manifest read_manifest(const std::filesystem::path& directory, const std::string& format);
-// Replaces the manifest atomically and durably: this is the commit.
+// Replaces the manifest atomically and durably: this is the commit. Throws Error: io, and
+// invalid_argument where it would be too long to be read.
 void write_manifest(const std::filesystem::path& directory, const Manifest& manifest);
 
 }  // namespace helip

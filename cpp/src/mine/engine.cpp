@@ -60,8 +60,8 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
 }
 
 Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team)
-    : plan_(choose_filters(corpus, k, team)),
+                 const std::filesystem::path& scratch, Team& team, double share)
+    : plan_(choose_filters(corpus, k, team, share)),
       order_(order_rows(corpus, plan_, team)),
       memory_left_(memory_use(corpus, plan_, memory).left),
       codes_(std::make_unique<Codes>(

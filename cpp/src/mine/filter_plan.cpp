@@ -238,12 +238,11 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
 class Costs {
  public:
   // `shares` as passing() gives them, queries by falling threshold.
-  Costs(std::vector<double> shares, std::int64_t queries, std::int64_t rows,
-        std::int64_t dimensions)
+  Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions)
       : shares_(std::move(shares)),
         queries_(queries),
         steps_(static_cast<std::int64_t>(shares_.size()) / queries),
-        rows_(static_cast<double>(rows)),
+        rows_(rows),
         dimensions_(static_cast<double>(dimensions)) {}
 
   // Sets the shares and the cost of a plan whose dimensions are chosen.
@@ -296,7 +295,7 @@ class Costs {
   const std::vector<double> shares_;
   const std::int64_t queries_;
   const std::int64_t steps_;
-  const double rows_;
+  const double rows_;  // that a row is held against
   const double dimensions_;
 };
 
@@ -364,7 +363,7 @@ void WeightedRow::read(std::int64_t row, float* out) {
   if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team) {
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share) {
   FilterPlan plan;
   const bool both = corpus.rules().use_image && corpus.rules().use_text;
   plan.length = both ? 2.0 : 1.0;
@@ -423,7 +422,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team) {
       sorted_by_limit(passing(coordinates(sample, basis, kernel, team), count, sample, limits,
                               plan.length, absolute, kernel, team),
                       limits);
-  choose_dimensions(Costs(shares, sample.queries, corpus.size(), dimensions), count, plan);
+  const auto met = static_cast<double>(corpus.size()) * share;  // by a row
+  choose_dimensions(Costs(shares, sample.queries, met, dimensions), count, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
     plan.basis.count = std::max(plan.low, plan.second);

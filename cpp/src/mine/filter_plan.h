@@ -46,8 +46,9 @@ struct FilterPlan {
   double cycles = 0.0;         // that one pair takes, roughly: what the choice minimises
 };
 
-// Deterministic: depends on the rows, the rules and k alone.
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team);
+// Deterministic: depends on the rows, the rules, k and `share` alone: of all pairs, those that will
+// be held against the filters.
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {

@@ -66,6 +66,12 @@ std::string options_json(const MineOptions& options);
 std::string report_json(const Report& report, const FilterPlan* filters, const MineOptions& options,
                         const TargetRange& targets, std::int64_t rows);
 Report run(const Context& context, const TargetRange& targets, HardPairSink& sink);
+// The "filters" of a report, JSON.
+std::string describe_filters(const FilterPlan& filters);
+// mine() of a store. Fields of `origin.report_json` are added to the report.
+HardPairs mine_store_into(const EmbeddingStore& store, const MineOptions& options,
+                          const ProgressCallback& progress, const std::filesystem::path& out,
+                          HardPairs::Origin origin, Existing existing);
 // Where codes go that do not fit into memory: beside the table, or where temporary files go.
 std::filesystem::path scratch_folder(const std::filesystem::path& out);
 

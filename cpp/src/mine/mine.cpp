@@ -126,11 +126,13 @@ namespace {
 
 HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                     const ProgressCallback& progress, const std::filesystem::path& out,
-                    HardPairs::Origin origin) {
+                    HardPairs::Origin origin, Existing existing = Existing::refuse) {
   mining::validate(image, text, asked);
-  HardPairsWriter writer(out, mining::row_count(image, text, asked), asked.k);
+  HardPairsWriter writer(out, mining::row_count(image, text, asked), asked.k, existing);
   mining::Job job(image, text, asked, mining::scratch_folder(out), progress);
-  origin.report_json = job.mine({0, job.rows(), 0, job.rows()}, writer);
+  Json report = Json::parse(job.mine({0, job.rows(), 0, job.rows()}, writer));
+  if (!origin.report_json.empty()) report.update(Json::parse(origin.report_json));
+  origin.report_json = report.dump();
   origin.options_json = mining::options_json(job.options());
   return writer.finish(std::move(origin));
 }
@@ -191,6 +193,18 @@ const char* name_of(Collapse collapse) noexcept {
 }
 Collapse collapse_from_name(const std::string& name) {
   return from_name<Collapse>(kCollapseNames, "collapse", name);
+}
+
+std::string mining::describe_filters(const FilterPlan& filters) {
+  return filters_json(filters).dump();
+}
+
+HardPairs mining::mine_store_into(const EmbeddingStore& store, const MineOptions& options,
+                                  const ProgressCallback& progress,
+                                  const std::filesystem::path& out, HardPairs::Origin origin,
+                                  Existing existing) {
+  return mine_into(store.image(), store.text(), options, progress, out, std::move(origin),
+                   existing);
 }
 
 HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,

@@ -164,12 +164,17 @@ void Pools::raise(std::int64_t target) {
   raise_floor(target, rounded_down(at(target, 0).score));
 }
 
+std::vector<Scored> Pools::sorted(std::int64_t target) const {
+  std::vector<Scored> pool;
+  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  for (std::int64_t place = 0; place < held; ++place) pool.push_back(at(target, place));
+  std::sort(pool.begin(), pool.end(), ranks_before);
+  return pool;
+}
+
 void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts) {
   const auto slot = static_cast<std::size_t>(target);
-  std::vector<Scored> pool;
-  for (std::int64_t place = 0; place < held_[slot]; ++place) pool.push_back(at(target, place));
-  std::sort(pool.begin(), pool.end(), ranks_before);
-
+  const std::vector<Scored> pool = sorted(target);
   const auto held = static_cast<std::int64_t>(pool.size());
   const std::int64_t kept = std::clamp<std::int64_t>(held - skip_, 0, k_);
   counts.skipped += std::min(skip_, held);

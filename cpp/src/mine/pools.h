@@ -49,6 +49,12 @@ class Pools final : public SweepSink {
   void raise_floor(std::int64_t target, float floor) noexcept override;
   // Scores target `target`'s row against `row`, which is target `mirror` unless that is -1.
   void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) override;
+  // A pair that was scored already, of target `target` alone.
+  void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
+    if (score >= static_cast<double>(need(target))) offer(target, row, score, verdict);
+  }
+  // What a pool holds now, best first.
+  std::vector<Scored> sorted(std::int64_t target) const;
   // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
 

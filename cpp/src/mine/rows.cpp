@@ -24,6 +24,7 @@ Rows::Rows(std::string name, const MatrixView& view, const Kernel& kernel)
     : name_(std::move(name)),
       view_(view),
       scale_(view.scale),
+      deleted_(view.deleted),
       kernel_(kernel),
       direct_(view.dtype == DType::float32 && is_aligned(view)) {
   view_.scale = nullptr;
@@ -87,6 +88,7 @@ void Rows::load_wide(std::int64_t row, double* out) const {
 }
 
 double Rows::compute_length(std::int64_t row, std::vector<double>& wide) const {
+  if (deleted_ != nullptr && deleted_[row] != 0) return 0.0;
   wide.resize(static_cast<std::size_t>(dimensions()));
   load_wide(row, wide.data());
   const double length = std::sqrt(kernel_.dot_double(wide.data(), wide.data(), dimensions()));

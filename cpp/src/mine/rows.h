@@ -39,7 +39,8 @@ class Rows {
 
   // Length of a row as it is compared: of the stored values, in float64 multiplied by a power of
   // two where products would over- or underflow; of the codes for int8. Negative for an int8 row of
-  // negative scale, 0 for a zero row. Throws invalid_argument for NaN or infinity.
+  // negative scale, 0 for a zero row and a deleted one. Throws invalid_argument for NaN or
+  // infinity.
   double length(std::int64_t row) const;
   void load(std::int64_t row, LoadedRow& out) const;
   // out [dimensions]: the values that length() belongs to.
@@ -65,6 +66,7 @@ class Rows {
   const std::string name_;
   MatrixView view_;     // without its scale: int8 gives the codes
   const float* scale_;  // int8 only
+  const std::uint8_t* deleted_;
   const Kernel& kernel_;
   const bool direct_;  // float32 in aligned memory: used where it lies
   std::vector<double> length_;

@@ -30,6 +30,15 @@ SweepEntries block_of(const std::vector<SweepEntry>& entries, std::int64_t block
                                        static_cast<std::size_t>(size));
 }
 
+SweepEntry target_of(const SweepJob& job, std::int64_t t) {
+  const auto at = static_cast<std::size_t>(t);
+  return {job.targets[at], job.numbers.empty() ? static_cast<std::int32_t>(t) : job.numbers[at]};
+}
+
+SweepEntry other_of(const SweepJob& job, std::size_t i) {
+  return {job.others[i], job.other_numbers.empty() ? -1 : job.other_numbers[i]};
+}
+
 // A list against another or against itself, as tasks of one row block and a strip of column blocks.
 // Blocks that lie close together in the order come first: there the thresholds rise.
 class Tasks {
@@ -110,21 +119,32 @@ std::int64_t Sweep::bytes_per_thread(const Codes& codes) noexcept {
 SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   // Targets in two tiers by the thresholds that they have now.
   const auto count = static_cast<std::int64_t>(job.targets.size());
+  std::vector<float> needs;
+  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(target_of(job, t).target));
+  for (const std::int32_t number : job.other_numbers) {
+    if (number >= 0) needs.push_back(sink.need(number));
+  }
   float split = std::numeric_limits<float>::infinity();
-  if (codes_.depth(Codes::kHigh) > 0 && count > 0) {
-    std::vector<float> needs;
-    for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(t));
+  if (codes_.depth(Codes::kHigh) > 0 && !needs.empty()) {
+    std::vector<float> sorted = needs;
     const auto place =
-        static_cast<std::int64_t>((1.0 - plan_.high_share) * static_cast<double>(count));
-    std::nth_element(needs.begin(), needs.begin() + place, needs.end());
-    split = needs[static_cast<std::size_t>(place)];
+        static_cast<std::int64_t>((1.0 - plan_.high_share) * static_cast<double>(needs.size()));
+    std::nth_element(sorted.begin(), sorted.begin() + place, sorted.end());
+    split = sorted[static_cast<std::size_t>(place)];
   }
-  std::vector<SweepEntry> high, low, others;
+  std::vector<SweepEntry> high, low, others, high_others, low_others;
+  std::size_t seen = 0;
   for (std::int64_t t = 0; t < count; ++t) {
-    const SweepEntry entry{job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)};
-    (sink.need(t) >= split ? high : low).push_back(entry);
+    (needs[seen++] >= split ? high : low).push_back(target_of(job, t));
   }
-  for (const std::uint32_t place : job.others) others.push_back({place, -1});
+  for (std::size_t i = 0; i < job.others.size(); ++i) {
+    const SweepEntry entry = other_of(job, i);
+    if (entry.target < 0) {
+      others.push_back(entry);
+    } else {
+      (needs[seen++] >= split ? high_others : low_others).push_back(entry);
+    }
+  }
 
   std::vector<Tasks> tasks;
   if (job.mutual) {
@@ -134,6 +154,10 @@ SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   }
   tasks.emplace_back(high, others, Codes::kHigh);
   tasks.emplace_back(low, others, Codes::kLow);
+  tasks.emplace_back(high, high_others, Codes::kHigh);
+  tasks.emplace_back(high, low_others, Codes::kLow);
+  tasks.emplace_back(low, high_others, Codes::kLow);
+  tasks.emplace_back(low, low_others, Codes::kLow);
 
   SweepCounts counts;
   std::mutex mutex;
@@ -168,7 +192,7 @@ void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& 
   // The lowest thresholds let most pairs pass: those targets look around for themselves.
   const auto count = static_cast<std::int64_t>(job.targets.size());
   std::vector<float> needs;
-  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(t));
+  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(target_of(job, t).target));
   std::vector<float> sorted = needs;
   const auto middle =
       sorted.begin() + static_cast<std::ptrdiff_t>(kProbedShare * static_cast<double>(count));
@@ -176,7 +200,7 @@ void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& 
   std::vector<SweepEntry> probed;
   for (std::int64_t t = 0; t < count; ++t) {
     if (needs[static_cast<std::size_t>(t)] < *middle) {
-      probed.push_back({job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)});
+      probed.push_back(target_of(job, t));
     }
   }
   probe_clusters(probed, kept, sink, team);
@@ -213,7 +237,7 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
       for (; begin < end; begin += kSeedRows) {
         rows.clear();
         for (std::int64_t t = begin; t < std::min(end, begin + kSeedRows); ++t) {
-          rows.push_back({job.targets[static_cast<std::size_t>(t)], static_cast<std::int32_t>(t)});
+          rows.push_back(target_of(job, t));
         }
         worker.seed(rows, candidates, kept);
       }

@@ -36,9 +36,13 @@ struct SweepEntry {
 // Places of the codes, ascending; target t has place targets[t].
 struct SweepJob {
   std::vector<std::uint32_t> targets;
+  std::vector<std::int32_t> numbers;  // of targets in the sink; empty: t of target t
   // Whether targets are held against each other, each pair once.
   bool mutual = false;
   std::vector<std::uint32_t> others;  // candidates that are no targets, unless not mutual
+  // Of others that are targets too, held against `targets` but not against each other; -1 for
+  // those that are none, and empty where all are none.
+  std::vector<std::int32_t> other_numbers;
 };
 
 // Pairs that were looked at, and those that passed: of the tiles, of the next filter, and of the

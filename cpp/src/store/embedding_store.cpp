@@ -4,6 +4,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <set>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -12,7 +15,9 @@
 #include "io/checksum.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"
+#include "store/fingerprint.h"
 #include "store/key_set.h"
+#include "store/tombstones.h"
 
 namespace helip {
 namespace {
@@ -25,6 +30,7 @@ constexpr const char* kImage = "image";
 constexpr const char* kText = "text";
 constexpr const char* kImageScale = "image_scale";
 constexpr const char* kTextScale = "text_scale";
+constexpr const char* kDeleted = "deleted";  // attribute
 constexpr std::int64_t kConvertRows = 4096;  // rows converted at a time
 
 std::vector<ColumnSpec> columns_of(const StoreOptions& options) {
@@ -153,6 +159,9 @@ struct EmbeddingStore::State {
   std::shared_ptr<const ColumnReader> reader;
   MatrixView image;
   MatrixView text;
+  Tombstones tombstones;
+  std::vector<std::int64_t> deleted;
+  std::vector<std::uint8_t> marks;  // [rows], empty where none is deleted
   std::string fingerprint;
   std::string keys_fingerprint;
   std::string metadata;
@@ -175,8 +184,19 @@ EmbeddingStore EmbeddingStore::open(const fs::path& path) {
     state->fingerprint = manifest.attributes.at("fingerprint").get<std::string>();
     state->keys_fingerprint = manifest.attributes.at("keys_fingerprint").get<std::string>();
     state->metadata = manifest.attributes.at("metadata").dump();
-  } catch (const json::exception& error) {
+    if (!manifest.features.empty()) {
+      state->tombstones = Tombstones(manifest.attributes.at(kDeleted), state->reader->rows());
+    }
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
     throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + error.what());
+  }
+  state->deleted = state->tombstones.rows();
+  if (!state->deleted.empty()) {
+    state->marks.resize(static_cast<std::size_t>(state->reader->rows()));
+    for (const std::int64_t row : state->deleted) state->marks[static_cast<std::size_t>(row)] = 1;
+    state->image.deleted = state->text.deleted = state->marks.data();
   }
   return EmbeddingStore(std::move(state));
 }
@@ -189,11 +209,29 @@ std::int64_t EmbeddingStore::generation() const noexcept {
 MatrixView EmbeddingStore::image() const noexcept { return state_->image; }
 MatrixView EmbeddingStore::text() const noexcept { return state_->text; }
 std::string_view EmbeddingStore::key(std::int64_t row) const { return state_->reader->key(row); }
+const std::vector<std::int64_t>& EmbeddingStore::deleted() const noexcept {
+  return state_->deleted;
+}
 const std::string& EmbeddingStore::fingerprint() const noexcept { return state_->fingerprint; }
 const std::string& EmbeddingStore::keys_fingerprint() const noexcept {
   return state_->keys_fingerprint;
 }
 const std::string& EmbeddingStore::metadata_json() const noexcept { return state_->metadata; }
+
+std::optional<std::vector<std::int64_t>> EmbeddingStore::deleted_when(
+    std::int64_t rows, const std::string& fingerprint) const {
+  if (rows == size() && fingerprint == state_->fingerprint) return state_->deleted;
+  if (rows < 0 || rows > size()) return std::nullopt;
+  const std::string content = content_fingerprint(*state_->reader, rows);
+  if (fingerprint == content) return std::vector<std::int64_t>{};
+  const std::vector<std::string> digests = state_->tombstones.digests();
+  for (std::size_t batch = 0; batch < digests.size(); ++batch) {
+    if (fingerprint != fingerprint_without(content, digests[batch])) continue;
+    std::vector<std::int64_t> deleted = state_->tombstones.rows(batch + 1);
+    if (deleted.back() < rows) return deleted;
+  }
+  return std::nullopt;
+}
 
 void EmbeddingStore::verify(const ProgressCallback& progress) const {
   Progress state{"verify", 0, state_->reader->bytes()};
@@ -220,6 +258,8 @@ struct EmbeddingStoreWriter::Impl {
   KeySet keys;
   std::vector<std::string> recent_keys;  // since the last commit, to name the row of a duplicate
   std::int64_t recent_first = 0;
+  Tombstones tombstones;           // committed
+  std::set<std::int64_t> deleted;  // since then
   fs::path path;
 
   Impl(StoreOptions opts, ColumnWriter writer, fs::path where)
@@ -257,22 +297,29 @@ struct EmbeddingStoreWriter::Impl {
     }
   }
 
-  std::string fingerprint_of(const Manifest& manifest, const std::string& keys_fingerprint) const {
-    Digest digest;
-    digest.update_field(kFormat);
-    digest.update_field(keys_fingerprint);
-    for (const ColumnSpec& column : manifest.columns) {
-      digest.update_field(column.name);
-      digest.update_field(name_of(column.dtype));
-      digest.update_field(std::to_string(column.cols));
+  // Rows of these keys.
+  std::vector<std::int64_t> rows_of(const std::vector<std::string>& wanted) const {
+    std::unordered_map<std::string_view, std::int64_t> found;
+    for (const std::string& key : wanted) found.emplace(key, -1);
+    const auto look = [&found](std::string_view key, std::int64_t row) {
+      const auto place = found.find(key);
+      if (place != found.end()) place->second = row;
+    };
+    if (recent_first > 0) {
+      const EmbeddingStore store = EmbeddingStore::open(path);
+      for (std::int64_t i = 0; i < store.size(); ++i) look(store.key(i), i);
     }
-    for (const ShardRecord& shard : manifest.shards) {
-      digest.update_field(std::to_string(shard.rows));
-      for (const ColumnSpec& column : manifest.columns) {
-        digest.update_field(shard.digests.at(column.name));
-      }
+    for (std::size_t i = 0; i < recent_keys.size(); ++i) {
+      look(recent_keys[i], recent_first + static_cast<std::int64_t>(i));
     }
-    return digest.hex();
+    std::vector<std::int64_t> rows;
+    for (const std::string& key : wanted) {
+      rows.push_back(found.at(key));
+      if (rows.back() >= 0) continue;
+      throw Error(ErrorCode::invalid_argument,
+                  "key \"" + key + "\" is that of no row, so nothing was deleted");
+    }
+    return rows;
   }
 };
 
@@ -299,6 +346,7 @@ EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
       std::make_unique<Impl>(options_of(columns.manifest(), path), std::move(columns), path);
   impl->metadata = parse_json_object(store.metadata_json(), "the store's metadata");
   impl->recent_first = store.size();
+  impl->tombstones = store.state_->tombstones;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const std::string_view key = store.key(i);
     impl->keys_digest.update_field(key);
@@ -350,16 +398,46 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
   }
 }
 
+std::int64_t EmbeddingStoreWriter::delete_rows(const std::vector<std::int64_t>& rows) {
+  Impl& impl = *impl_;
+  for (const std::int64_t row : rows) {
+    if (row >= 0 && row < size()) continue;
+    throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) +
+                                                 " cannot be deleted: the store has rows 0 .. " +
+                                                 std::to_string(size() - 1));
+  }
+  const std::vector<std::int64_t> before = impl.tombstones.rows();
+  const std::size_t marked = impl.deleted.size();
+  for (const std::int64_t row : rows) {
+    if (!std::binary_search(before.begin(), before.end(), row)) impl.deleted.insert(row);
+  }
+  return static_cast<std::int64_t>(impl.deleted.size() - marked);
+}
+
+std::int64_t EmbeddingStoreWriter::delete_keys(const std::vector<std::string>& keys) {
+  return delete_rows(impl_->rows_of(keys));
+}
+
 EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
   Impl& impl = *impl_;
   json metadata = metadata_json.empty() ? impl.metadata
                                         : parse_json_object(metadata_json, "the store's metadata");
+  Tombstones tombstones = impl.tombstones;
+  if (!impl.deleted.empty()) tombstones.add({impl.deleted.begin(), impl.deleted.end()});
   impl.columns.commit([&](Manifest& manifest) {
     const std::string keys_fingerprint = impl.keys_digest.hex();
-    manifest.attributes = {{"keys_fingerprint", keys_fingerprint},
-                           {"fingerprint", impl.fingerprint_of(manifest, keys_fingerprint)},
-                           {"metadata", metadata}};
+    std::string fingerprint = content_fingerprint(manifest, keys_fingerprint);
+    manifest.features.clear();
+    manifest.attributes = {{"keys_fingerprint", keys_fingerprint}, {"metadata", metadata}};
+    if (!tombstones.empty()) {
+      fingerprint = fingerprint_without(fingerprint, tombstones.digests().back());
+      manifest.features = {kDeletedRows};
+      manifest.attributes[kDeleted] = tombstones.to_json();
+    }
+    manifest.attributes["fingerprint"] = fingerprint;
   });
+  impl.tombstones = std::move(tombstones);
+  impl.deleted.clear();
   impl.metadata = std::move(metadata);
   impl.recent_first = size();
   impl.recent_keys.clear();

@@ -136,7 +136,7 @@ void HardPairs::save(const fs::path& path) const {
     const std::int64_t rows = std::min(kCopyRows, size() - first);
     writer.append(rows, {ids().row(first), scores().row(first), counts().row(first)}, nullptr);
   }
-  writer.commit([&](Manifest& manifest) { manifest.attributes = attributes_of(origin()); });
+  writer.close([&](Manifest& manifest) { manifest.attributes = attributes_of(origin()); });
 }
 
 void HardPairs::verify() const {
@@ -169,7 +169,8 @@ struct HardPairsWriter::Impl {
   std::shared_ptr<HardPairs::State> state;  // in memory
 };
 
-HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t k)
+HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t k,
+                                 Existing existing)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = std::move(path);
   impl_->rows = rows;
@@ -177,6 +178,9 @@ HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t 
   if (impl_->path.empty()) {
     impl_->state = std::make_shared<HardPairs::State>();
     impl_->state->resize(rows, k);
+  } else if (existing == Existing::replace && fs::exists(impl_->path / kManifestName)) {
+    impl_->columns.emplace(
+        ColumnWriter::replacing(impl_->path, pair_manifest(kFormat, rows, k), false));
   } else {
     impl_->columns.emplace(impl_->path, pair_manifest(kFormat, rows, k), false);
   }
@@ -222,7 +226,7 @@ HardPairs HardPairsWriter::finish(HardPairs::Origin origin) {
     impl.state->origin = std::move(origin);
     return HardPairs(std::move(impl.state));
   }
-  impl.columns->commit([&](Manifest& manifest) { manifest.attributes = attributes; });
+  impl.columns->close([&](Manifest& manifest) { manifest.attributes = attributes; });
   return HardPairs::open(impl.path);
 }
 

@@ -153,7 +153,7 @@ HardPairsPart HardPairsPartWriter::finish(const HardPairs::Origin& origin) {
   json attributes = attributes_of(origin);
   attributes["part"] = {
       {"index", impl.range.index}, {"count", impl.range.count}, {"rows", impl.range.rows}};
-  impl.columns.commit([&](Manifest& manifest) { manifest.attributes = attributes; });
+  impl.columns.close([&](Manifest& manifest) { manifest.attributes = attributes; });
   return HardPairsPart::open(impl.path);
 }
 
