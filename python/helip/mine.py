@@ -24,16 +24,16 @@ from helip.views import MatrixView, view_of
 
 __all__ = ["Plan", "mine", "plan"]
 
-METHODS = ("auto", "exact", "sample", "hnsw")
+METHODS = ("auto", "exact", "sample", "hnsw", "partition")
 MODALITIES = ("both", "image", "text")
 ENGINES = ("threads", "ray")
 
 # Options that change the table of some methods only.
 _OPTIONS_OF = {
-    "seed": ("sample", "hnsw"),
+    "seed": ("sample", "hnsw", "partition"),
     "candidates": ("sample",),
     "refresh": ("sample",),
-    "recall": ("hnsw",),
+    "recall": ("hnsw", "partition"),
 }
 _DEFAULT_CANDIDATES = 3_000_000  # of the core
 
@@ -45,7 +45,7 @@ _DEVICE_EXACT_ROWS = 20_000_000
 class Plan:
     """What a mining job would cost on this machine, from a short measurement of its speed."""
 
-    method: str  # "exact", "sample" or "hnsw", never "auto"
+    method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
     reason: str  # why this method
     # What exact and sampled mining hold pairs against before they score them: "weight" of image to
     # text, "dimensions" [among high thresholds, of others, of the next filter], "high_share" of the
@@ -106,7 +106,9 @@ def mine(
         k: pool size, at least 1; targets with fewer pairs of positive score are short.
         method: ``exact`` scores all pairs; ``sample`` only ``candidates`` random ones (the paper's
             FastHPM, expected recall candidates / N); ``hnsw`` searches a graph over the product
-            kernel until the measured recall reaches ``recall``; ``auto`` chooses, see :func:`plan`.
+            kernel until the measured recall reaches ``recall``; ``partition`` compares clusters
+            with those close to them, until the lower 95 % limit of the measured recall reaches
+            ``recall``; ``auto`` chooses, see :func:`plan`.
         modality: ``both``, or ``image`` / ``text`` for the single-modality baselines.
         image_max, text_max: cosine above which a pair is a near duplicate of the target.
         min_score: a score must exceed it.
@@ -121,8 +123,9 @@ def mine(
             score; reproduces the reference implementation, and ranks unlike pairs as hard.
         candidates, refresh: ``sample``: candidates of a draw (default min(N, 3,000,000)), and the
             number of targets that one draw serves.
-        seed: of ``sample`` and ``hnsw``.
-        recall: recall@k that ``hnsw`` must reach, measured on exactly solved targets.
+        seed: of ``sample``, ``hnsw`` and ``partition``.
+        recall: recall@k that ``hnsw`` and ``partition`` must reach, measured on exactly solved
+            targets.
         device: ``cpu``, one GPU (``cuda``, ``cuda:1``), several (``cuda:0,cuda:1``), all of them
             (``cuda:all``), or ``auto``: a GPU where there is one. GPUs mine exactly, without
             ``margin``, ``collapse`` and deleted rows; with another method or these, ``auto`` is

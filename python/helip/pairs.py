@@ -199,7 +199,8 @@ class HardPairs:
           all that a GPU counts.
         - ``filters``: what pairs were held against before they were scored, and the shares of a
           sample that passed; see ``helip.mine.Plan``.
-        - ``recall``: measured (``value, low, high, targets``), of ``sample`` and ``hnsw``.
+        - ``recall``: measured (``value, low, high, targets``), of ``sample``, ``hnsw`` and
+          ``partition``.
         """
         return {**self.report, **self._core.statistics()}
 

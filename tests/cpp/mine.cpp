@@ -113,7 +113,8 @@ TEST_CASE("an unknown or absent kernel is refused by name", "[mine]") {
 
 TEST_CASE("an empty data set gives an empty table", "[mine]") {
   const Data data = clustered_data(0, 4, 4);
-  for (const Method method : {Method::automatic, Method::exact, Method::sample, Method::hnsw}) {
+  for (const Method method :
+       {Method::automatic, Method::exact, Method::sample, Method::hnsw, Method::partition}) {
     MineOptions options;
     options.method = method;
     REQUIRE(mine(data.image.view(), data.text.view(), options).size() == 0);
@@ -123,7 +124,7 @@ TEST_CASE("an empty data set gives an empty table", "[mine]") {
 
 TEST_CASE("a callback that returns false stops mining soon", "[mine]") {
   const Data data = clustered_data(6000, 512, 256);
-  for (const Method method : {Method::exact, Method::sample, Method::hnsw}) {
+  for (const Method method : {Method::exact, Method::sample, Method::hnsw, Method::partition}) {
     MineOptions options = exact_options(50);
     options.method = method;
     std::chrono::steady_clock::time_point refused_at;
@@ -300,7 +301,8 @@ TEST_CASE("a plan says what exact mining of a small data set costs", "[mine]") {
 }
 
 TEST_CASE("names of methods, modalities and collapse are read back", "[mine]") {
-  for (const Method method : {Method::automatic, Method::exact, Method::sample, Method::hnsw}) {
+  for (const Method method :
+       {Method::automatic, Method::exact, Method::sample, Method::hnsw, Method::partition}) {
     REQUIRE(method_from_name(name_of(method)) == method);
   }
   REQUIRE(modality_from_name("text") == Modality::text);
@@ -311,5 +313,5 @@ TEST_CASE("names of methods, modalities and collapse are read back", "[mine]") {
   REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { collapse_from_name("all"); }),
                ContainsSubstring("none, image, text or both"));
   REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { method_from_name("magic"); }),
-               ContainsSubstring("auto, exact, sample or hnsw"));
+               ContainsSubstring("auto, exact, sample, hnsw or partition"));
 }

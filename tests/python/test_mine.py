@@ -399,3 +399,19 @@ def test_sizes_are_read_with_their_units() -> None:
     assert parse_bytes("1.5k") == 1500
     assert parse_bytes(7) == 7
     assert parse_bytes(None) == 0
+
+
+def test_partition_reaches_its_recall_by_the_lower_limit_and_repeats() -> None:
+    image, text = clustered(6000)
+    exact = mine(image, text, k=20)
+    pairs = mine(image, text, k=20, method="partition", recall=0.9, seed=1)
+    last = np.where(exact.counts > 0, exact.scores[np.arange(6000), exact.counts - 1], np.inf)
+    found = ((pairs.scores >= last[:, None]) & (pairs.ids >= 0)).sum(axis=1)
+    wanted = exact.counts > 0
+    assert np.mean(np.minimum(found, exact.counts)[wanted] / exact.counts[wanted]) >= 0.9
+    assert pairs.report["recall"]["low"] >= 0.9
+    assert set(pairs.report["partition"]) == {"clusters", "near", "passes", "met", "exact"}
+    again = mine(image, text, k=20, method="partition", recall=0.9, seed=1, threads=3)
+    assert again.ids.tobytes() == pairs.ids.tobytes()
+    assert again.report == pairs.report
+    assert helip.plan(image=image, text=text, k=20, method="partition").method == "partition"

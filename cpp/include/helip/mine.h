@@ -19,7 +19,7 @@
 
 namespace helip {
 
-enum class Method { automatic, exact, sample, hnsw };
+enum class Method { automatic, exact, sample, hnsw, partition };
 enum class Modality { both, image, text };
 enum class Collapse { none, image, text, both };
 
@@ -51,10 +51,12 @@ struct MineOptions {
   Collapse collapse = Collapse::none;
   std::int64_t candidates = 0;    // sample: C; 0 means min(N, 3,000,000)
   std::int64_t refresh = 300000;  // sample: targets served by one draw of candidates
-  std::uint64_t seed = 0;         // sample and hnsw
-  double recall = 0.95;           // hnsw: search widens until the measured recall reaches it
-  int threads = 0;                // 0: all cores
-  std::int64_t memory = 0;        // bytes for buffers; 0: a quarter of physical memory
+  std::uint64_t seed = 0;         // sample, hnsw and partition
+  // hnsw: the search widens until the measured recall reaches it; partition: until the lower 95 %
+  // limit of the measured recall does.
+  double recall = 0.95;
+  int threads = 0;          // 0: all cores
+  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of physical memory
   // With `out`: commits the job in so many parts, ranges of targets, in "<out>.parts", and takes up
   // those that an interrupted job left there. More than one gives up symmetry between parts: up to
   // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.

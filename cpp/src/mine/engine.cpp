@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "partition.h"
+
 namespace helip::mining {
 namespace {
 
@@ -38,7 +40,11 @@ Context::Context(const Corpus& corpus_, const MineOptions& options_, std::int64_
 Context::~Context() = default;
 
 const Filters& Context::filters() const {
-  if (!filters_) filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team);
+  if (!filters_) {
+    const bool partition = options.method == Method::partition;
+    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team, 1.0,
+                                         partition ? kPartitionRows : kRowsPerCluster);
+  }
   return *filters_;
 }
 
@@ -60,9 +66,10 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
 }
 
 Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team, double share)
+                 const std::filesystem::path& scratch, Team& team, double share,
+                 std::int64_t rows_per_cluster)
     : plan_(choose_filters(corpus, k, team, share)),
-      order_(order_rows(corpus, plan_, team)),
+      order_(order_rows(corpus, plan_, team, rows_per_cluster)),
       memory_left_(memory_use(corpus, plan_, memory).left),
       codes_(std::make_unique<Codes>(
           corpus, plan_, order_,

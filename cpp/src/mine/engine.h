@@ -68,6 +68,12 @@ struct Report {
   std::vector<RecallHits> hits;  // sample: what the recall is made of
   std::int64_t ef = 0;           // hnsw: breadth of the search in each graph
   std::int64_t graphs = 0;       // hnsw
+  struct Partition {
+    std::int64_t clusters = 0;  // 0: another method
+    std::int64_t near = 0;      // clusters that each one met at least, of those closest to it
+    std::int64_t passes = 0;    // over the neighbours of neighbours
+    double met = 1.0;           // share of the pairs of rows whose clusters met; 1: exact
+  } partition;
 };
 
 // Writes the pools of the targets, in bands. The same bytes for any team, memory and range.
@@ -75,6 +81,7 @@ Report mine_exact(const Context& context, const TargetRange& targets, HardPairSi
 Report mine_sample(const Context& context, const TargetRange& targets, HardPairSink& sink);
 // Of every row of the corpus.
 Report mine_hnsw(const Context& context, HardPairSink& sink);
+Report mine_partition(const Context& context, HardPairSink& sink);
 
 // Below this number of rows every pair is scored; so is it for few targets.
 inline constexpr std::int64_t kLeastRowsToFilter = 256;
@@ -88,7 +95,8 @@ class Filters {
  public:
   // `share`: of all pairs, those that will be swept.
   Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-          const std::filesystem::path& scratch, Team& team, double share = 1.0);
+          const std::filesystem::path& scratch, Team& team, double share = 1.0,
+          std::int64_t rows_per_cluster = kRowsPerCluster);
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }

@@ -22,7 +22,7 @@ using mining::Report;
 using mining::Team;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<const char*, 4> kMethodNames{"auto", "exact", "sample", "hnsw"};
+constexpr std::array<const char*, 5> kMethodNames{"auto", "exact", "sample", "hnsw", "partition"};
 constexpr std::array<const char*, 3> kModalityNames{"both", "image", "text"};
 constexpr std::array<const char*, 4> kCollapseNames{"none", "image", "text", "both"};
 
@@ -103,6 +103,13 @@ std::string mining::report_json(const Report& report, const FilterPlan* filters,
     }
   }
   if (report.ef > 0) json["hnsw"] = {{"ef", report.ef}, {"graphs", report.graphs}};
+  if (report.partition.clusters > 0) {
+    json["partition"] = {{"clusters", report.partition.clusters},
+                         {"near", report.partition.near},
+                         {"passes", report.partition.passes},
+                         {"met", report.partition.met},
+                         {"exact", report.partition.met >= 1.0}};
+  }
   return json.dump();
 }
 
@@ -110,6 +117,7 @@ Report mining::run(const Context& context, const TargetRange& targets, HardPairS
   switch (context.options.method) {
     case Method::sample: return mine_sample(context, targets, sink);
     case Method::hnsw: return mine_hnsw(context, sink);
+    case Method::partition: return mine_partition(context, sink);
     case Method::automatic:
     case Method::exact: break;
   }

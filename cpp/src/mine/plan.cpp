@@ -11,6 +11,7 @@
 #include "aligned.h"
 #include "engine.h"
 #include "hnsw.h"
+#include "partition.h"
 #include "rules.h"
 
 namespace helip::mining {
@@ -154,6 +155,21 @@ class Planner {
     return plan;
   }
 
+  // Where the first round and a pass over neighbours are enough; data without structure takes as
+  // long as exact mining and the passes together.
+  MinePlan partition() const {
+    const auto rows = static_cast<double>(rows_);
+    const double met = std::min(rows, static_cast<double>(kPartitionNear * kPartitionRows) * 1.5);
+    MinePlan plan = base(Method::partition, static_cast<std::int64_t>(rows * met));
+    const std::int64_t left = use_memory(plan);
+    const std::int64_t pools = pool_bytes(rows_) + 64 * rows_;
+    (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
+    plan.bands = 1;
+    plan.seconds =
+        preparation() + measuring() + sweep(rows * met / 2.0) + scoring(kept() * kScoredPerKept);
+    return plan;
+  }
+
  private:
   MinePlan base(Method method, std::int64_t pairs) const {
     MinePlan plan;
@@ -224,9 +240,11 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
     plan.reason = "asked for";
     return planned;
   }
-  if (options.method == Method::sample || options.method == Method::hnsw) {
+  if (options.method != Method::automatic) {
     const std::string reason = "asked for; exact would take about " + describe(plan.seconds);
-    plan = options.method == Method::sample ? planner.sample() : planner.hnsw();
+    plan = options.method == Method::sample ? planner.sample()
+           : options.method == Method::hnsw ? planner.hnsw()
+                                            : planner.partition();
     plan.reason = reason;
     return planned;
   }

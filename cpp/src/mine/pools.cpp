@@ -9,10 +9,15 @@ namespace helip::mining {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kPairBytes = sizeof(double) + sizeof(std::uint32_t);
 
 float rounded_down(double value) {
   const auto rounded = static_cast<float>(value);
   return static_cast<double>(rounded) > value ? std::nextafter(rounded, -kInfinity) : rounded;
+}
+
+ScratchMemory scratch(std::int64_t bytes, const std::filesystem::path& folder) {
+  return folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
 }
 
 }  // namespace
@@ -35,15 +40,16 @@ class Pools::Lock {
 };
 
 Pools::Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t k,
-             std::int64_t skip, const std::uint32_t* groups)
+             std::int64_t skip, const std::uint32_t* groups, const std::filesystem::path& folder)
     : corpus_(corpus),
       rows_(std::move(rows)),
       k_(k),
       skip_(skip),
       capacity_(std::max<std::int64_t>(1, std::min(k + skip, corpus.size()))),
       groups_(groups),
-      scores_(new double[rows_.size() * static_cast<std::size_t>(capacity_)]),
-      ids_(new std::uint32_t[rows_.size() * static_cast<std::size_t>(capacity_)]),
+      memory_(scratch(size() * capacity_ * kPairBytes, folder)),
+      scores_(reinterpret_cast<double*>(memory_.data())),
+      ids_(reinterpret_cast<std::uint32_t*>(scores_ + size() * capacity_)),
       held_(rows_.size()),
       need_(rows_.size()),
       locked_(rows_.size()),
@@ -56,7 +62,7 @@ Pools::Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t
 }
 
 std::int64_t Pools::bytes_per_target(std::int64_t k, std::int64_t skip) noexcept {
-  return (k + skip) * static_cast<std::int64_t>(sizeof(double) + sizeof(std::uint32_t)) + 24;
+  return (k + skip) * kPairBytes + 24;
 }
 
 void Pools::raise_floor(std::int64_t target, float floor) noexcept {
@@ -85,6 +91,10 @@ void Pools::offer(std::int64_t target, std::int64_t row, double score, Verdict v
   const std::int64_t held = held_[static_cast<std::size_t>(target)];
   const bool full = held == capacity_;
   if (full && !ranks_before(pair, at(target, 0))) return;
+  if (repeats_) {
+    const std::uint32_t* ids = ids_ + target * capacity_;
+    if (std::find(ids, ids + held, static_cast<std::uint32_t>(row)) != ids + held) return;
+  }
   if (verdict != Verdict::kept) return keep_out(target, {pair, verdict});
 
   if (groups_ != nullptr) {
@@ -112,9 +122,15 @@ void Pools::keep_out(std::int64_t target, const KeptOut& entry) {
   entries->push_back(entry);
   // More than the capacity cannot be among the best; cut seldom, since each cut sorts.
   if (static_cast<std::int64_t>(entries->size()) < 2 * capacity_ + 16) return;
-  std::sort(entries->begin(), entries->end(),
+  sort_kept_out(*entries);
+  entries->resize(std::min(entries->size(), static_cast<std::size_t>(capacity_)));
+}
+
+void Pools::sort_kept_out(std::vector<KeptOut>& entries) {
+  std::sort(entries.begin(), entries.end(),
             [](const KeptOut& a, const KeptOut& b) { return ranks_before(a.pair, b.pair); });
-  entries->resize(static_cast<std::size_t>(capacity_));
+  const auto same = [](const KeptOut& a, const KeptOut& b) { return a.pair.id == b.pair.id; };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
 }
 
 Scored Pools::at(std::int64_t target, std::int64_t place) const {
@@ -188,8 +204,7 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
 
   if (!kept_out_[slot]) return;
   std::vector<KeptOut>& dropped = *kept_out_[slot];
-  std::sort(dropped.begin(), dropped.end(),
-            [](const KeptOut& a, const KeptOut& b) { return ranks_before(a.pair, b.pair); });
+  sort_kept_out(dropped);
   std::int64_t before = 0;  // pairs of the pool that rank before the dropped one
   for (std::size_t i = 0; i < dropped.size(); ++i) {
     while (before < held && ranks_before(pool[static_cast<std::size_t>(before)], dropped[i].pair)) {

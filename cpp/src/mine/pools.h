@@ -4,12 +4,14 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <vector>
 
 #include "helip/hard_pairs.h"
 #include "scorer.h"
+#include "scratch_memory.h"
 #include "sweep.h"
 
 namespace helip::mining {
@@ -27,14 +29,15 @@ struct DropCounts {
 };
 
 // A pool does not depend on the order in which pairs are met, as long as each pair that scores at
-// least a target's need() at that moment is met, once. Thread-safe: a target is locked while its
-// pool changes.
+// least a target's need() at that moment is met, once, or more often after expect_repeats().
+// Thread-safe: a target is locked while its pool changes.
 class Pools final : public SweepSink {
  public:
   // Target t of the pools is row rows[t]. Keeps the k + skip best. `groups` [corpus.size()]: of a
-  // group only the best counts; nullptr: every row is its own.
+  // group only the best counts; nullptr: every row is its own. `folder` empty: in memory, else on
+  // disk there.
   Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t k, std::int64_t skip,
-        const std::uint32_t* groups);
+        const std::uint32_t* groups, const std::filesystem::path& folder = {});
 
   static std::int64_t bytes_per_target(std::int64_t k, std::int64_t skip) noexcept;
 
@@ -53,6 +56,8 @@ class Pools final : public SweepSink {
   void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
     if (score >= static_cast<double>(need(target))) offer(target, row, score, verdict);
   }
+  // From now on pairs may be met that were met before.
+  void expect_repeats() noexcept { repeats_ = true; }
   // What a pool holds now, best first.
   std::vector<Scored> sorted(std::int64_t target) const;
   // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
@@ -67,6 +72,8 @@ class Pools final : public SweepSink {
 
   void offer(std::int64_t target, std::int64_t row, double score, Verdict verdict);
   void keep_out(std::int64_t target, const KeptOut& entry);
+  // Best first, each once.
+  static void sort_kept_out(std::vector<KeptOut>& entries);
   Scored at(std::int64_t target, std::int64_t place) const;
   void set(std::int64_t target, std::int64_t place, const Scored& pair);
   void sift_up(std::int64_t target, std::int64_t place, const Scored& pair);
@@ -79,9 +86,11 @@ class Pools final : public SweepSink {
   const std::int64_t skip_;
   const std::int64_t capacity_;  // k + skip, or what there is
   const std::uint32_t* groups_;
-  // Heaps, the pair that ranks last on top.
-  std::unique_ptr<double[]> scores_;       // [targets, capacity]
-  std::unique_ptr<std::uint32_t[]> ids_;   // [targets, capacity]
+  bool repeats_ = false;
+  // Heaps, the pair that ranks last on top: float64 scores and uint32 ids, [targets, capacity].
+  ScratchMemory memory_;
+  double* const scores_;
+  std::uint32_t* const ids_;
   std::vector<std::uint32_t> held_;        // [targets], under the target's lock
   std::vector<std::atomic<float>> need_;   // [targets]
   std::vector<std::atomic<bool>> locked_;  // [targets]

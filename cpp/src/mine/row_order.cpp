@@ -10,7 +10,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kRowsPerCluster = 64;
+constexpr std::int64_t kLeastClusters = 64;
 constexpr std::int64_t kMostClusters = 8192;
 constexpr std::int64_t kSamplePerCluster = 8;
 constexpr int kIterations = 3;
@@ -141,7 +141,7 @@ std::vector<float> find_centres(const Directions& directions,
 // The `count` centres closest to each of some directions, the closest first. [rows, count]
 std::vector<std::uint32_t> closest_of(const std::vector<float>& directions, std::int64_t rows,
                                       const ProductPanels& centres, std::int64_t count,
-                                      const Kernel& kernel, Team& team) {
+                                      const Kernel& kernel, Team& team, bool absolute = false) {
   const std::int64_t depth = centres.depth();
   std::vector<std::uint32_t> closest_ones(static_cast<std::size_t>(rows * count));
   team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
@@ -151,7 +151,10 @@ std::vector<std::uint32_t> closest_of(const std::vector<float>& directions, std:
     packed.pack(directions.data() + begin * depth, end - begin);
     centres.multiply(packed.data(), packed.tiles(), products.data());
     for (std::int64_t r = 0; r < end - begin; ++r) {
-      const float* row = products.data() + r * centres.padded();
+      float* row = products.data() + r * centres.padded();
+      if (absolute) {
+        for (std::int64_t c = 0; c < centres.count(); ++c) row[c] = std::abs(row[c]);
+      }
       const auto before = [row](std::uint32_t a, std::uint32_t b) {
         return row[a] != row[b] ? row[a] > row[b] : a < b;
       };
@@ -167,9 +170,9 @@ std::vector<std::uint32_t> closest_of(const std::vector<float>& directions, std:
 // For each centre the closest ones, itself first.
 std::vector<std::vector<std::uint32_t>> nearest(const std::vector<float>& centres,
                                                 std::int64_t clusters, const ProductPanels& panels,
+                                                std::int64_t count, bool absolute,
                                                 const Kernel& kernel, Team& team) {
-  const std::int64_t count = std::min(kNear, clusters);
-  const auto all = closest_of(centres, clusters, panels, count, kernel, team);
+  const auto all = closest_of(centres, clusters, panels, count, kernel, team, absolute);
   std::vector<std::vector<std::uint32_t>> near;
   for (std::int64_t c = 0; c < clusters; ++c) {
     std::vector<std::uint32_t> own(all.begin() + c * count, all.begin() + (c + 1) * count);
@@ -210,15 +213,17 @@ std::vector<std::uint32_t> chain(const std::vector<std::vector<std::uint32_t>>& 
 
 }  // namespace
 
-RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
+RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team,
+                    std::int64_t rows_per_cluster) {
   RowOrder order;
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
     if (!corpus.is_zero(row)) order.rows.push_back(static_cast<std::uint32_t>(row));
   }
   const auto rows = static_cast<std::int64_t>(order.rows.size());
   order.begins = {0, rows};
-  const std::int64_t clusters = std::min(kMostClusters, rows / kRowsPerCluster);
-  if (plan.leading.count == 0 || clusters < 64) return order;
+  const std::int64_t most = std::min(kMostClusters, rows / kRowsPerCluster);
+  if (plan.leading.count == 0 || most < kLeastClusters) return order;
+  const std::int64_t clusters = std::clamp(rows / rows_per_cluster, kLeastClusters, most);
 
   const Directions directions(corpus, plan);
   const std::int64_t count = directions.count();
@@ -235,7 +240,7 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
 
   // Numbered along the chain; rows of a cluster keep their order.
   const std::vector<std::vector<std::uint32_t>> near =
-      nearest(centres, clusters, panels, kernel, team);
+      nearest(centres, clusters, panels, std::min(kNear, clusters), false, kernel, team);
   const std::vector<std::uint32_t> chained = chain(near);
   std::vector<std::uint32_t> number(chained.size());
   for (std::size_t i = 0; i < chained.size(); ++i)
@@ -259,6 +264,16 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
   }
   order.rows = std::move(sorted);
   return order;
+}
+
+std::vector<std::vector<std::uint32_t>> near_clusters(const RowOrder& order, std::int64_t count,
+                                                      bool absolute, const Kernel& kernel,
+                                                      Team& team) {
+  const auto clusters = static_cast<std::int64_t>(order.near.size());
+  const std::int64_t depth = static_cast<std::int64_t>(order.centres.size()) / clusters;
+  return nearest(order.centres, clusters,
+                 ProductPanels(order.centres.data(), clusters, depth, kernel),
+                 std::min(count, clusters), absolute, kernel, team);
 }
 
 std::vector<std::uint32_t> closest_clusters(const Corpus& corpus, const FilterPlan& plan,

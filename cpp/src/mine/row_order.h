@@ -20,7 +20,16 @@ struct RowOrder {
   std::vector<float> centres;  // [clusters, plan.leading.count]
 };
 
-RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
+inline constexpr std::int64_t kRowsPerCluster = 64;
+// Clusters of about `rows_per_cluster` rows; smaller where there would be few of them.
+RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team,
+                    std::int64_t rows_per_cluster = kRowsPerCluster);
+
+// For each cluster the `count` that lie closest to it, itself first; by the absolute value of the
+// product where `absolute`. The order must have centres.
+std::vector<std::vector<std::uint32_t>> near_clusters(const RowOrder& order, std::int64_t count,
+                                                      bool absolute, const Kernel& kernel,
+                                                      Team& team);
 
 // For each of some rows the `count` clusters whose centres lie closest to it. [rows, count]
 std::vector<std::uint32_t> closest_clusters(const Corpus& corpus, const FilterPlan& plan,

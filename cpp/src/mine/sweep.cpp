@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <numeric>
 
 #include "sweep_worker.h"
 
@@ -215,7 +216,6 @@ void Sweep::add_cluster(std::uint32_t cluster, std::vector<SweepEntry>& candidat
 void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink,
                           Team& team) const {
   const auto clusters = static_cast<std::int64_t>(order_.near.size());
-  const std::int64_t wanted = std::max(kLeastSeeds, 8 * kept);
   const auto target_at = [&](std::int64_t place) {
     return std::lower_bound(job.targets.begin(), job.targets.end(), place) - job.targets.begin();
   };
@@ -230,9 +230,10 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
       std::int64_t begin = target_at(order_.begins[static_cast<std::size_t>(cluster)]);
       if (begin == end) continue;
       candidates.clear();
-      for (const std::uint32_t other : order_.near[static_cast<std::size_t>(cluster)]) {
-        add_cluster(other, candidates);
-        if (static_cast<std::int64_t>(candidates.size()) >= wanted) break;
+      const std::int64_t near = seeding_clusters(static_cast<std::uint32_t>(cluster), kept);
+      for (std::int64_t i = 0; i < near; ++i) {
+        add_cluster(order_.near[static_cast<std::size_t>(cluster)][static_cast<std::size_t>(i)],
+                    candidates);
       }
       for (; begin < end; begin += kSeedRows) {
         rows.clear();
@@ -275,6 +276,103 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
       }
     });
   }
+}
+
+SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, SweepSink& sink,
+                                 Team& team) const {
+  std::vector<SweepEntry> entries;
+  for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
+    entries.push_back({place, static_cast<std::int32_t>(place)});
+  }
+  const auto rows_of = [&](std::uint32_t cluster) {
+    const std::int64_t begin = order_.begins[cluster];
+    return SweepEntries(entries).subspan(
+        static_cast<std::size_t>(begin),
+        static_cast<std::size_t>(order_.begins[cluster + 1] - begin));
+  };
+  const auto blocks = [](SweepEntries all, const auto& body) {
+    constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
+    for (std::size_t first = 0; first < all.size(); first += kBlock) {
+      body(all.subspan(first, std::min(kBlock, all.size() - first)), first);
+    }
+  };
+  SweepCounts counts;
+  std::mutex mutex;
+  team.for_blocks(
+      static_cast<std::int64_t>(meetings.size()), 1, [&](std::int64_t c, std::int64_t, int) {
+        const auto cluster = static_cast<std::uint32_t>(c);
+        SweepWorker worker(corpus_, codes_, order_, sink);
+        // Partners together, so that small clusters make full blocks.
+        std::vector<SweepEntry> others;
+        bool own = false;
+        for (const std::uint32_t other : meetings[cluster]) {
+          own = own || other == cluster;
+          if (other == cluster) continue;
+          const SweepEntries more = rows_of(other);
+          others.insert(others.end(), more.begin(), more.end());
+        }
+        const auto run = [&](SweepEntries rows, SweepEntries columns) {
+          if (team.stopped()) return;
+          const std::int64_t before = worker.counts().pairs;
+          worker.run(rows, columns, Codes::kLow);
+          team.add_work(worker.counts().pairs - before);
+        };
+        blocks(rows_of(cluster), [&](SweepEntries rows, std::size_t first) {
+          if (own) {
+            blocks(rows_of(cluster).subspan(first),
+                   [&](SweepEntries columns, std::size_t) { run(rows, columns); });
+          }
+          blocks(others, [&](SweepEntries columns, std::size_t) { run(rows, columns); });
+        });
+        const std::lock_guard lock(mutex);
+        counts.add(worker.counts());
+      });
+  return counts;
+}
+
+void Sweep::seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const {
+  if (order_.near.empty() || !sink.takes_floors()) return;
+  SweepJob job;
+  job.targets.resize(order_.rows.size());
+  std::iota(job.targets.begin(), job.targets.end(), 0U);
+  seed_clusters(job, kept, sink, team);
+}
+
+std::int64_t Sweep::seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept {
+  const std::int64_t wanted = std::max(kLeastSeeds, 8 * kept);
+  std::int64_t rows = 0;
+  std::int64_t count = 0;
+  for (const std::uint32_t other : order_.near[cluster]) {
+    rows += order_.begins[other + 1] - order_.begins[other];
+    ++count;
+    if (rows >= wanted) break;
+  }
+  return count;
+}
+
+SweepCounts Sweep::meet_candidates(const Candidates& candidates, SweepSink& sink,
+                                   Team& team) const {
+  constexpr std::int64_t kGrain = 256;
+  SweepCounts counts;
+  std::mutex mutex;
+  team.for_blocks(codes_.size(), kGrain, [&](std::int64_t begin, std::int64_t end, int thread) {
+    SweepWorker worker(corpus_, codes_, order_, sink);
+    std::vector<std::uint32_t> places;
+    std::vector<SweepEntry> columns;
+    for (std::int64_t target = begin; target < end && !team.stopped(); ++target) {
+      places.clear();
+      candidates(target, thread, places);
+      columns.clear();
+      for (const std::uint32_t place : places) {
+        columns.push_back({place, static_cast<std::int32_t>(place)});
+      }
+      worker.meet({static_cast<std::uint32_t>(target), static_cast<std::int32_t>(target)}, columns);
+    }
+    team.add_work(end - begin);
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
+  });
+  return counts;
 }
 
 }  // namespace helip::mining

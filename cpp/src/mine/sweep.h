@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "codes.h"
@@ -55,6 +56,10 @@ struct SweepCounts {
   void add(const SweepCounts& more);
 };
 
+// For each cluster of an order those that it meets; of two clusters one names the other. A cluster
+// that names itself has its rows meet each other.
+using ClusterMeetings = std::vector<std::vector<std::uint32_t>>;
+
 inline constexpr std::int64_t kSweepBlock = 576;  // rows of a block, whole tiles both ways
 
 class Sweep {
@@ -70,6 +75,19 @@ class Sweep {
   // filter's products, each target's `kept`-th score is at least the floor that it gets. For jobs
   // whose candidates are all rows.
   void seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;
+
+  // What follows is for sinks whose target t is the row at place t.
+
+  // All pairs of rows of clusters that meet; adds their number to the team's work.
+  SweepCounts meet_clusters(const ClusterMeetings& meetings, SweepSink& sink, Team& team) const;
+  // Floors by rows of the first clusters near a target's own, seeding_clusters() of them.
+  void seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const;
+  std::int64_t seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept;
+  // Writes the places that a target meets, none twice and not its own.
+  using Candidates =
+      std::function<void(std::int64_t target, int worker, std::vector<std::uint32_t>& places)>;
+  // Each target of the order and its candidates. Adds the number of targets to the team's work.
+  SweepCounts meet_candidates(const Candidates& candidates, SweepSink& sink, Team& team) const;
 
  private:
   void seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;

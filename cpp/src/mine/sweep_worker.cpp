@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 
 namespace helip::mining {
 namespace {
@@ -90,6 +91,25 @@ void SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter fil
   }
   meet();
   counts_.pairs += diagonal ? row_count * (row_count - 1) / 2 : row_count * column_count;
+}
+
+void SweepWorker::meet(const SweepEntry& row, SweepEntries columns) {
+  filter_ = Codes::kLow;
+  read({&row, 1}, kTileRows, rows_);
+  constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
+  for (std::size_t first = 0; first < columns.size(); first += kBlock) {
+    const SweepEntries some = columns.subspan(first, std::min(kBlock, columns.size() - first));
+    const auto count = static_cast<std::int64_t>(some.size());
+    read(some, kTileColumns, columns_);
+    refresh(columns_, 0, count);
+    refresh(rows_, 0, 1);
+    passed_[0].resize(some.size());
+    std::iota(passed_[0].begin(), passed_[0].end(), std::uint16_t{0});
+    refine(0, passed_[0]);
+    meet();
+    counts_.pairs += count;
+  }
+  rows_.entries = {};  // were not packed
 }
 
 void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {

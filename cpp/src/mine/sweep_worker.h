@@ -18,6 +18,8 @@ class SweepWorker {
 
   // All rows against all columns; against itself, each pair once. At most kSweepBlock of each.
   void run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
+  // One row and columns that were chosen for it: no tiles, the later filters alone.
+  void meet(const SweepEntry& row, SweepEntries columns);
   // Each row meets the `count` columns of greatest products.
   void seed(SweepEntries rows, SweepEntries columns, std::int64_t count);
 
