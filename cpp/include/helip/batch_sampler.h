@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "helip/export.h"
+#include "helip/growing_pairs.h"
 #include "helip/hard_pairs.h"
 
 namespace helip {
@@ -43,6 +44,7 @@ struct Batch {
 struct BatchStatistics {
   std::int64_t batches = 0;
   std::int64_t targets = 0;
+  std::int64_t plain_targets = 0;  // those with no hard pair in the window when they were drawn
   std::int64_t hard_pairs = 0;
   std::int64_t replaced = 0;  // hard pairs that were in the batch already; the next one was taken
   std::int64_t random_fills = 0;  // rows put in by ShortPolicy::random
@@ -57,6 +59,10 @@ class HELIP_EXPORT BatchSampler {
   // Throws invalid_argument (bounds; short targets under ShortPolicy::error, with their number;
   // fewer eligible targets than ranks).
   BatchSampler(HardPairs pairs, BatchOptions options);
+  // Draws from what the table knows when batch() is called. Which rows will be short is not known
+  // yet, so every row is a target: under ShortPolicy::skip places without a hard pair stay empty,
+  // and ShortPolicy::error is refused.
+  BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options);
   ~BatchSampler();
   BatchSampler(BatchSampler&&) noexcept;
   BatchSampler& operator=(BatchSampler&&) noexcept;

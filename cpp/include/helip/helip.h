@@ -4,11 +4,13 @@
 #include "helip/batch_sampler.h"    // IWYU pragma: export
 #include "helip/embedding_store.h"  // IWYU pragma: export
 #include "helip/error.h"            // IWYU pragma: export
+#include "helip/growing_pairs.h"    // IWYU pragma: export
 #include "helip/hard_pairs.h"       // IWYU pragma: export
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/parts.h"            // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
+#include "helip/streaming.h"        // IWYU pragma: export
 #include "helip/update.h"           // IWYU pragma: export
 #include "helip/version.h"          // IWYU pragma: export

@@ -10,11 +10,13 @@
 #include "helip/error.h"
 #include "load/counter_random.h"
 #include "load/hard_pair_draw.h"
+#include "load/pair_source.h"
 
 namespace helip {
 namespace {
 
 using load::CounterRandom;
+using load::PairSource;
 
 // What a random number is for; part of its key, so that no two uses share a sequence.
 enum Purpose : std::uint64_t { kOrder = 1, kFraction = 2, kDraw = 3, kFill = 4 };
@@ -86,9 +88,13 @@ ShortPolicy short_policy_from_name(const std::string& name) {
 }
 
 struct BatchSampler::Impl {
-  Impl(HardPairs table, BatchOptions chosen)
-      : pairs(std::move(table)), options(chosen), draw(chosen.temperature) {
+  Impl(PairSource source, BatchOptions chosen)
+      : pairs(std::move(source)), options(chosen), draw(chosen.temperature) {
     check_options(options, pairs.k());
+    if (pairs.grows() && options.short_policy == ShortPolicy::error) {
+      refuse("the short policy \"error\" asks for hard pairs that are not found yet; use \"skip\" ",
+             "or \"random\" with pairs that grow");
+    }
     window_last = options.rank_max == 0 ? pairs.k() : options.rank_max;
     count_targets();
     const std::int64_t world = options.world_size;
@@ -114,7 +120,7 @@ struct BatchSampler::Impl {
 
   bool is_eligible(std::int64_t row) const noexcept {
     return options.hard_per_target == 0 || options.short_policy == ShortPolicy::random ||
-           !is_short(row);
+           pairs.grows() || !is_short(row);
   }
 
   void count_targets() {
@@ -233,16 +239,16 @@ struct BatchSampler::Impl {
       taken.insert(batch.index.back());
     }
     for (std::int64_t place = 0; options.hard_per_target > 0 && place < targets; ++place) {
-      if (gets_hard_pairs(batch.index[static_cast<std::size_t>(place)])) {
-        add_hard_pairs(batch, place);
-      }
+      const std::int64_t target = batch.index[static_cast<std::size_t>(place)];
+      if (pairs.count(target) <= options.rank_min) ++statistics.plain_targets;
+      if (gets_hard_pairs(target)) add_hard_pairs(batch, place);
     }
     ++statistics.batches;
     statistics.targets += targets;
     return batch;
   }
 
-  HardPairs pairs;
+  PairSource pairs;
   BatchOptions options;
   std::int64_t window_last = 0;  // one past the last rank that is drawn
   std::int64_t eligible = 0;
@@ -257,7 +263,9 @@ struct BatchSampler::Impl {
 };
 
 BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options)
-    : impl_(std::make_unique<Impl>(std::move(pairs), options)) {}
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options)) {}
+BatchSampler::BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options)
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options)) {}
 BatchSampler::~BatchSampler() = default;
 BatchSampler::BatchSampler(BatchSampler&&) noexcept = default;
 BatchSampler& BatchSampler::operator=(BatchSampler&&) noexcept = default;

@@ -7,7 +7,7 @@
 
 namespace helip::load {
 
-void HardPairDraw::start(const HardPairs& pairs, std::int64_t target, std::int64_t first,
+void HardPairDraw::start(const PairSource& pairs, std::int64_t target, std::int64_t first,
                          std::int64_t last, CounterRandom random) {
   random_ = random;
   left_.clear();

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "helip/hard_pairs.h"
 #include "load/counter_random.h"
+#include "load/pair_source.h"
 
 namespace helip::load {
 
@@ -17,7 +17,7 @@ class HardPairDraw {
   explicit HardPairDraw(double temperature) noexcept : temperature_(temperature) {}
 
   // Begins with another target; `random` belongs to it alone. last may be below first: none then.
-  void start(const HardPairs& pairs, std::int64_t target, std::int64_t first, std::int64_t last,
+  void start(const PairSource& pairs, std::int64_t target, std::int64_t first, std::int64_t last,
              CounterRandom random);
   // The next rank, or -1 when the window is exhausted.
   std::int64_t next();

@@ -45,16 +45,22 @@ Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
   return found;
 }
 
-Judged Scorer::judge(std::int64_t target, std::int64_t candidate) {
-  const Rules& rules = corpus_.rules();
-  const auto [image, text] = similarities(target, candidate);
+Judged judge(const Rules& rules, const Similarities& found) noexcept {
+  const auto [image, text] = found;
   const bool clamped = !rules.signed_products && (image < 0.0 || text < 0.0);
   Judged judged{clamped ? 0.0 : image * text, Verdict::kept, Verdict::kept};
   if (image > rules.image_max) {
     judged.target = judged.candidate = Verdict::image_duplicate;
   } else if (text > rules.text_max) {
     judged.target = judged.candidate = Verdict::text_duplicate;
-  } else if (rules.use_margin && judged.score > rules.min_score) {
+  }
+  return judged;
+}
+
+Judged Scorer::judge(std::int64_t target, std::int64_t candidate) {
+  const Rules& rules = corpus_.rules();
+  Judged judged = mining::judge(rules, similarities(target, candidate));
+  if (rules.use_margin && judged.target == Verdict::kept && judged.score > rules.min_score) {
     const double nearest = std::max(cross(target, candidate), cross(candidate, target));
     if (nearest > cross(target, target) - rules.margin) judged.target = Verdict::margin;
     if (nearest > cross(candidate, candidate) - rules.margin) judged.candidate = Verdict::margin;

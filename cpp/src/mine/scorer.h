@@ -65,6 +65,9 @@ struct Judged {
   Verdict candidate;  // the verdict when the roles are exchanged
 };
 
+// What the rules say of a pair by its similarities alone, so without the margin.
+Judged judge(const Rules& rules, const Similarities& found) noexcept;
+
 // Scores pairs; quicker where one row stays the same. Not thread-safe; one for each thread.
 class Scorer {
  public:

@@ -1,0 +1,31 @@
+// The best pairs of a few rows among many that no codes were made of.
+//
+// Rows are multiplied in float32, block by block. With e the bound on the error of a cosine
+// (product_error() and the rounding of unit vectors) the computed cosines ŝ give
+//     score <= upper = max(0, ŝᴵ + eᴵ) · max(0, ŝᵀ + eᵀ) <= score + 2eᴵ + 2eᵀ + 4eᴵeᵀ,
+// since cosines are at most 1. So upper less that width is a lower bound; once k candidates that no
+// filter keeps out have lower bounds of at least f, those with upper < f are out. What is left, a
+// little more than k, is scored in float64.
+#pragma once
+
+#include <span>
+
+#include "helip/hard_pairs.h"
+#include "kernel.h"
+#include "row_memory.h"
+#include "rules.h"
+#include "team.h"
+
+namespace helip::mining {
+
+struct StreamDimensions {
+  std::int64_t image, text;
+};
+
+// Pools of rows[0 .. targets) among all `rows`, which have ids of their own each: row i of the band
+// is the pool of rows[i]. The same for any team.
+HardPairBand search_stream(std::span<const StreamRow> rows, std::int64_t targets, std::int64_t k,
+                           const StreamDimensions& dimensions, const Rules& rules,
+                           const Kernel& kernel, Team& team);
+
+}  // namespace helip::mining
