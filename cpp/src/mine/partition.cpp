@@ -1,5 +1,5 @@
 // Approximate mining by clusters: the rows of a cluster meet those of the clusters closest to it,
-// then the neighbours of their neighbours, until enough is found. docs/partition.md says why the
+// then the neighbours of their neighbours, until enough is found. docs/method.md says why the
 // measured recall may be believed.
 #include "partition.h"
 
