@@ -9,10 +9,10 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 # What helip is measured against, and what draws.
 BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8'
-# What loses workers.
+# What the tests of lost workers need.
 FAULT_NEEDS := 'ray>=2.9' psutil
 
-.PHONY: demo test test-cpp test-python test-consumer cuda faults bench lint format stubs clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench lint format stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/helip demo --out demo-out
@@ -43,8 +43,14 @@ cuda: $(VENV)/.base
 
 # Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.
 faults: $(VENV)/.dev
+	scripts/system-packages strace
 	$(PIP) install -q $(FAULT_NEEDS)
 	$(BIN)/python -m pytest tests/faults
+
+# That what helip is measured against finds the same pools.
+test-bench: $(VENV)/.dev
+	$(PIP) install -q $(BENCH_NEEDS)
+	$(BIN)/python -m pytest tests/python/test_bench_exact.py
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.dev

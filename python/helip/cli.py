@@ -14,7 +14,19 @@ from typing import Annotated, Any
 
 import typer
 
-from helip.errors import CancelledError, Error, InvalidArgumentError
+from helip.cli_show import (
+    bytes_words,
+    duration_words,
+    figure,
+    figures,
+    filter_rows,
+    print_json,
+    say,
+    show_pairs,
+    show_table,
+    write_json,
+)
+from helip.errors import Error, InvalidArgumentError
 
 __all__ = ["app", "main"]
 
@@ -62,11 +74,11 @@ def embed(
         batch_size=batch_size, workers=workers, device=device, precision=precision, dtype=dtype,
         shard_rows=shard_rows, max_quarantined=max_quarantined, progress=not quiet,
     )  # fmt: skip
-    _say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
+    say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
     quarantined = store.metadata.get("quarantined") or {}
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
-        _say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+        say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
 
 
 @app.command()
@@ -89,18 +101,18 @@ def plan(
         threads=threads, memory=memory,
     ).to_dict()  # fmt: skip
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
-    _table(
+    show_table(
         [
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
-            ("time", _duration(result["seconds"])),
-            ("memory", _bytes(result["memory_bytes"])),
-            ("disk", _bytes(result["disk_bytes"])),
-            ("scratch", f"{_bytes(result['scratch_bytes'])} on disk while it runs"),
+            ("time", duration_words(result["seconds"])),
+            ("memory", bytes_words(result["memory_bytes"])),
+            ("disk", bytes_words(result["disk_bytes"])),
+            ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
-            *_filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
+            *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
         ]
     )
 
@@ -140,7 +152,7 @@ def mine(
 
     if part is not None and csv is not None:
         raise InvalidArgumentError("--csv is of a whole table; merge the parts first")
-    with saying_how_to_continue(out, part, _say):
+    with saying_how_to_continue(out, part, say):
         pairs = helip.mine(
             store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
             min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
@@ -150,7 +162,7 @@ def mine(
         )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
-    _show_pairs(pairs, str(out), as_json)
+    show_pairs(pairs, str(out), as_json)
 
 
 @app.command()
@@ -164,7 +176,7 @@ def merge(
     import helip
 
     pairs = helip.merge(parts, out=out, progress=not quiet)
-    _show_pairs(pairs, str(out), as_json)
+    show_pairs(pairs, str(out), as_json)
 
 
 @app.command()
@@ -182,7 +194,7 @@ def update(
 
     out = pairs if out is None else out
     result = helip.update(pairs, store, out=out, threads=threads, memory=memory, progress=not quiet)
-    _show_pairs(result, str(out), as_json)
+    show_pairs(result, str(out), as_json)
 
 
 @app.command()
@@ -229,10 +241,10 @@ def train(
         "loader": result.loader_stats,
     }
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return
-    _say(f"{result.steps:,} steps in {_duration(result.seconds)}; {result.checkpoint}")
-    _table([(name, _figure(value)) for name, value in result.metrics.items()])
+    say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
+    show_table([(name, figure(value)) for name, value in result.metrics.items()])
 
 
 @app.command(name="eval")
@@ -271,11 +283,11 @@ def evaluate(
         bootstrap=bootstrap, seed=seed, progress=not quiet,
     )  # fmt: skip
     if out is not None:
-        _write_json(out, result)
+        write_json(out, result)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
-    _table(list(_figures(result)))
+    show_table(list(figures(result)))
 
 
 @app.command()
@@ -300,7 +312,7 @@ def report(
         store=None if store is None else helip.EmbeddingStore.open(store),
         metrics=_named_json(metrics or []), rows=rows, hard=hard, seed=seed, title=title,
     )  # fmt: skip
-    _say(f"wrote {page}")
+    say(f"wrote {page}")
 
 
 @app.command()
@@ -312,7 +324,7 @@ def inspect(
     import helip
 
     if (table := _table_at(path)) is not None:
-        _show_pairs(table, str(path), as_json)
+        show_pairs(table, str(path), as_json)
         return
     store = helip.EmbeddingStore.open(path)
     facts: dict[str, Any] = {
@@ -328,11 +340,11 @@ def inspect(
         "metadata": store.metadata,
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     metadata = facts.pop("metadata")
     facts.update({f"metadata.{name}": value for name, value in metadata.items()})
-    _table([(name, _figure(value)) for name, value in facts.items()])
+    show_table([(name, figure(value)) for name, value in facts.items()])
 
 
 @app.command()
@@ -344,7 +356,7 @@ def verify(path: Annotated[Path, typer.Argument(help="A store, a table or a part
         table.verify()
     else:
         helip.EmbeddingStore.open(path).verify(progress=True)
-    _say(f"{path} is whole")
+    say(f"{path} is whole")
 
 
 @app.command()
@@ -359,7 +371,7 @@ def demo(
     """Run the whole way on 3,953 captioned OpenMoji pictures; about ten minutes on two cores."""
     import helip.demo
 
-    summary = helip.demo.run(out, seed=seed, threads=threads or None, progress=not quiet, say=_say)
+    summary = helip.demo.run(out, seed=seed, threads=threads or None, progress=not quiet, say=say)
     typer.echo(helip.demo.format_summary(summary))
 
 
@@ -383,87 +395,6 @@ def _table_at(path: Path) -> Any:
     return None if opener is None else opener(path)
 
 
-def _filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
-    """What pairs go through before they are scored, and how many are left of them."""
-    from helip.mine_words import filter_words, share_words, weight_words
-
-    steps = filter_words(filters)
-    rows = [
-        (f"filter {number}", f"{name}: {share_words(share)} of the pairs pass")
-        for number, (name, share) in enumerate(steps[:-1], start=1)
-    ]
-    if steps:
-        rows.append(("in the end", f"{share_words(steps[-1][1])} belong to a pool"))
-        if weights := weight_words(filters):
-            rows.append(("filters use", weights))
-    return rows
-
-
-def _show_pairs(pairs: Any, path: str, as_json: bool) -> None:
-    from helip.mine_words import drop_words, update_words
-
-    stats = pairs.stats()
-    if as_json:
-        _print_json(
-            {
-                "path": path,
-                "fingerprint": pairs.fingerprint,
-                "keys_fingerprint": pairs.keys_fingerprint,
-                "options": pairs.options,
-                **stats,
-            }
-        )
-        return
-    targets = f"{stats['targets']:,}"
-    if "part" in stats:
-        targets += (
-            f", part {stats['part']}: {stats['first']:,} to {stats['last'] - 1:,} of "
-            f"{stats['rows']:,}"
-        )
-    rows = [
-        ("targets", targets),
-        ("pool size k", f"{stats['k']:,}"),
-        ("method", str(pairs.options.get("method", "?"))),
-        ("hard pairs", f"{stats['pairs']:,}"),
-        ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
-        ("short targets", f"{stats['short_targets']:,} with fewer than k"),
-    ]
-    if hubness := stats.get("hubness"):
-        rows.append(
-            ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, "
-                          f"max {hubness['max_in_degree']:,}, "
-                          f"never chosen {hubness['never_chosen']:,}")
-        )  # fmt: skip
-    if stats.get("score_quantiles"):
-        quantiles = dict(stats["score_quantiles"])
-        rows.append(
-            ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
-                      f"99 % {quantiles[0.99]:.3f}")
-        )  # fmt: skip
-    kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
-    if kept_out:
-        rows.append(("kept out", kept_out))
-    if isinstance(stats.get("update"), dict):
-        rows.append(("update", update_words(stats["update"])))
-    recall = stats.get("recall")
-    if isinstance(recall, dict):
-        rows.append(("recall", ", ".join(f"{n} {_figure(v)}" for n, v in recall.items())))
-    _table(rows)
-
-
-def _figures(result: dict[str, Any], prefix: str = "") -> Any:
-    """(name, value [low, high]) of every figure of an evaluation."""
-    for name, value in result.items():
-        label = f"{prefix}{name}"
-        if isinstance(value, dict) and "value" in value:
-            interval = f" [{value['low']:.4f}, {value['high']:.4f}]" if "low" in value else ""
-            yield label, f"{value['value']:.4f}{interval}"
-        elif isinstance(value, dict):
-            yield from _figures(value, label + ".")
-        elif isinstance(value, (int, float, str)):
-            yield label, _figure(value)
-
-
 def _named_json(arguments: list[str]) -> dict[str, Any] | None:
     named: dict[str, Any] = {}
     for argument in arguments:
@@ -477,57 +408,6 @@ def _named_json(arguments: list[str]) -> dict[str, Any] | None:
     return named or None
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, default=_plain))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    from helip.publish import storage_errors
-
-    with storage_errors("write", path):
-        path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        typer.echo(f"{name:<{width}}  {value}")
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=_plain)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
 def main() -> None:
     """Entry point: turns helip's errors into one line and an exit code."""
     from helip.progress import plain_lines
@@ -538,16 +418,13 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except InvalidArgumentError as error:
-        _say(f"helip: {error}")
+        say(f"helip: {error}")
         sys.exit(2)
-    except CancelledError as error:
-        _say(f"helip: {error}")
-        sys.exit(1)
     except Error as error:
-        _say(f"helip: {error}")
+        say(f"helip: {error}")
         sys.exit(1)
     except SystemExit as ended:
         if ended.code != _INTERRUPTED:
             raise
-        _say("helip: interrupted; what was committed stays, the same command goes on from there")
+        say("helip: interrupted; what was committed stays, the same command goes on from there")
         sys.exit(1)

@@ -5,6 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <numeric>
 #include <set>
 #include <string>
@@ -463,4 +464,35 @@ TEST_CASE("short policies have names") {
     CHECK(helip::short_policy_from_name(helip::name_of(policy)) == policy);
   }
   CHECK_THROWS_WITH(helip::short_policy_from_name("drop"), ContainsSubstring("\"drop\""));
+}
+
+TEST_CASE("batches draw what a growing table knows when they are made") {
+  const auto pairs = std::make_shared<helip::GrowingPairs>(8, 2);
+  BatchSampler sampler(pairs, {.batch_size = 4, .hard_per_target = 1});
+  CHECK(sampler.eligible_targets() == 8);
+  CHECK(sampler.batch(0).index.size() == 2);  // targets alone
+  CHECK(sampler.statistics().plain_targets == 2);
+  // Row t's only pair is t + 4, and the other way round.
+  pairs->offer({0, 1, 2, 3}, {0, 1, {4, 5, 6, 7}, {0.9F, 0.8F, 0.7F, 0.6F}, {1, 1, 1, 1}});
+  sampler.reset_statistics();
+  std::int64_t hard = 0;
+  for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
+    const Batch batch = sampler.batch(step);
+    for (std::size_t row = 0; row < batch.index.size(); ++row) {
+      const auto target = static_cast<std::size_t>(batch.target[row]);
+      if (target == row) continue;
+      CHECK(batch.index[row] == (batch.index[target] + 4) % 8);
+      ++hard;
+    }
+  }
+  CHECK(hard > 0);
+  CHECK(sampler.statistics().plain_targets == 0);
+  CHECK(sampler.statistics().hard_pairs == hard);
+  CHECK(sampler.statistics().hard_pairs + sampler.statistics().unfilled == 8);
+  try {
+    BatchSampler strict(pairs, {.batch_size = 4, .short_policy = ShortPolicy::error});
+    FAIL("accepted a policy that a growing table cannot keep");
+  } catch (const helip::Error& error) {
+    CHECK(error.code() == helip::ErrorCode::invalid_argument);
+  }
 }

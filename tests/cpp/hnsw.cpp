@@ -17,10 +17,6 @@ MineOptions hnsw_options(std::int64_t k, double recall = 0.95) {
   return options;
 }
 
-nlohmann::json report_of(const HardPairs& pairs) {
-  return nlohmann::json::parse(pairs.origin().report_json);
-}
-
 }  // namespace
 
 TEST_CASE("graphs reach the recall that was asked for on clustered data", "[hnsw]") {

@@ -420,6 +420,10 @@ class ForcedKernel {
   ~ForcedKernel() { unsetenv("HELIP_KERNEL"); }
 };
 
+inline nlohmann::json report_of(const HardPairs& pairs) {
+  return nlohmann::json::parse(pairs.origin().report_json);
+}
+
 inline MineOptions exact_options(std::int64_t k, int threads = 2) {
   MineOptions options;
   options.k = k;

@@ -22,10 +22,6 @@ MineOptions partition_options(std::int64_t k, double recall = 0.95) {
   return options;
 }
 
-nlohmann::json report_of(const HardPairs& pairs) {
-  return nlohmann::json::parse(pairs.origin().report_json);
-}
-
 Data scattered(std::int64_t rows, std::int64_t clusters, double noise, unsigned seed = 1) {
   return clustered_data(rows, 48, 32, DType::float32, seed, clusters, noise);
 }

@@ -219,12 +219,7 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
                      std::int64_t depth, std::int32_t* out) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (std::int64_t i = 0; i < count; i += 4) {
-    const std::int8_t* column[4];
-    const std::int8_t* later[4];
-    for (int j = 0; j < 4; ++j) {
-      column[j] = columns[i + j < count ? i + j : count - 1];
-      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
-    }
+    const FourColumns column(columns, i, count);
     __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
                       _mm256_setzero_si256()};
     for (std::int64_t k = 0; k < depth; k += 32) {
@@ -232,8 +227,10 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
       const __m256i absolute = _mm256_abs_epi8(own);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        if (k % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(later[j] + k), _MM_HINT_T0);
-        const __m256i other = _mm256_load_si256(reinterpret_cast<const __m256i*>(column[j] + k));
+        if (k % 64 == 0)
+          _mm_prefetch(reinterpret_cast<const char*>(column.later[j] + k), _MM_HINT_T0);
+        const __m256i other =
+            _mm256_load_si256(reinterpret_cast<const __m256i*>(column.now[j] + k));
         const __m256i products = _mm256_maddubs_epi16(absolute, _mm256_sign_epi8(other, own));
         sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(products, ones));
       }

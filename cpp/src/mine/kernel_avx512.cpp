@@ -62,12 +62,7 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
                      std::int64_t depth, std::int32_t* out) {
   const __m512i ones = _mm512_set1_epi16(1);
   for (std::int64_t i = 0; i < count; i += 4) {
-    const std::int8_t* column[4];
-    const std::int8_t* later[4];
-    for (int j = 0; j < 4; ++j) {
-      column[j] = columns[i + j < count ? i + j : count - 1];
-      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
-    }
+    const FourColumns column(columns, i, count);
     __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                       _mm512_setzero_si512()};
     for (std::int64_t k = 0; k < depth; k += 64) {
@@ -76,8 +71,8 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
       const __mmask64 negative = _mm512_movepi8_mask(own);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        _mm_prefetch(reinterpret_cast<const char*>(later[j] + k), _MM_HINT_T0);
-        const __m512i other = _mm512_load_si512(column[j] + k);
+        _mm_prefetch(reinterpret_cast<const char*>(column.later[j] + k), _MM_HINT_T0);
+        const __m512i other = _mm512_load_si512(column.now[j] + k);
         const __m512i products = _mm512_maddubs_epi16(
             absolute, _mm512_mask_sub_epi8(other, negative, _mm512_setzero_si512(), other));
         sum[j] = _mm512_add_epi32(sum[j], _mm512_madd_epi16(products, ones));

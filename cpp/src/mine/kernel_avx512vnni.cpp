@@ -62,22 +62,17 @@ void gather_products(const std::int8_t* row, const std::int8_t* const* columns, 
                      std::int64_t depth, std::int32_t* out) {
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
   for (std::int64_t i = 0; i < count; i += 4) {
-    const std::int8_t* column[4];
-    const std::int8_t* later[4];
-    for (int j = 0; j < 4; ++j) {
-      column[j] = columns[i + j < count ? i + j : count - 1];
-      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
-    }
+    const FourColumns column(columns, i, count);
     __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
     for (std::int64_t k = 0; k < depth; k += 64) {
       const __m512i own = _mm512_xor_si512(_mm512_load_si512(row + k), flip);
       for (int j = 0; j < 4; ++j) {
-        _mm_prefetch(reinterpret_cast<const char*>(later[j] + k), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(column.later[j] + k), _MM_HINT_T0);
       }
-      multiply_add(sum0, own, _mm512_load_si512(column[0] + k));
-      multiply_add(sum1, own, _mm512_load_si512(column[1] + k));
-      multiply_add(sum2, own, _mm512_load_si512(column[2] + k));
-      multiply_add(sum3, own, _mm512_load_si512(column[3] + k));
+      multiply_add(sum0, own, _mm512_load_si512(column.now[0] + k));
+      multiply_add(sum1, own, _mm512_load_si512(column.now[1] + k));
+      multiply_add(sum2, own, _mm512_load_si512(column.now[2] + k));
+      multiply_add(sum3, own, _mm512_load_si512(column.now[3] + k));
     }
     std::int32_t sums[4];
     store_sums(sum0, sum1, sum2, sum3, sums);

@@ -293,5 +293,19 @@ void sieve(const Sieve& job, std::uint32_t* hits) {
   }
 }
 
+// Columns i .. i + 3 and the four that come next, to be fetched meanwhile; the last one stands in
+// for those beyond `count`.
+struct FourColumns {
+  const std::int8_t* now[4];
+  const std::int8_t* later[4];
+
+  FourColumns(const std::int8_t* const* columns, std::int64_t i, std::int64_t count) {
+    for (int j = 0; j < 4; ++j) {
+      now[j] = columns[i + j < count ? i + j : count - 1];
+      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
+    }
+  }
+};
+
 }  // namespace
 }  // namespace helip::mining

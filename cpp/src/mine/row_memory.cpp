@@ -9,7 +9,9 @@ RowMemory::RowMemory(std::int64_t image_dim, std::int64_t text_dim, std::int64_t
       text_dim_(text_dim),
       capacity_(capacity),
       image_(allocate_aligned<float>(capacity * image_dim)),
-      text_(allocate_aligned<float>(capacity * text_dim)) {}
+      text_(allocate_aligned<float>(capacity * text_dim)) {
+  slots_.reserve(static_cast<std::size_t>(capacity));
+}
 
 StreamRow RowMemory::row(std::uint32_t slot) const noexcept {
   const Slot& found = slots_[slot];
@@ -20,8 +22,7 @@ StreamRow RowMemory::row(std::uint32_t slot) const noexcept {
 void RowMemory::put(const StreamRow& row) {
   const bool full = size() == capacity_;
   const auto free = full ? oldest_ : static_cast<std::uint32_t>(size());
-  // All that may throw comes first.
-  if (!full) slots_.reserve(slots_.size() + 1);
+  // Alone this may throw, and it comes first.
   const auto [place, is_new] = slot_of_.try_emplace(row.id, free);
   const std::uint32_t slot = place->second;
   if (!is_new) {
