@@ -42,8 +42,9 @@ Context::~Context() = default;
 const Filters& Context::filters() const {
   if (!filters_) {
     const bool partition = options.method == Method::partition;
-    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team, 1.0,
-                                         partition ? kPartitionRows : kRowsPerCluster);
+    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team,
+                                         partition ? partition_share(corpus.size(), kept()) : 1.0,
+                                         partition);
   }
   return *filters_;
 }
@@ -66,10 +67,9 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
 }
 
 Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team, double share,
-                 std::int64_t rows_per_cluster)
-    : plan_(choose_filters(corpus, k, team, share)),
-      order_(order_rows(corpus, plan_, team, rows_per_cluster)),
+                 const std::filesystem::path& scratch, Team& team, double share, bool closest)
+    : plan_(choose_filters(corpus, k, team, share, closest)),
+      order_(order_rows(corpus, plan_, team)),
       memory_left_(memory_use(corpus, plan_, memory).left),
       codes_(std::make_unique<Codes>(
           corpus, plan_, order_,

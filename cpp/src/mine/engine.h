@@ -93,10 +93,10 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 // A corpus made ready for sweeps.
 class Filters {
  public:
-  // `share`: of all pairs, those that will be swept.
+  // `share`, `closest`: see choose_filters().
   Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
           const std::filesystem::path& scratch, Team& team, double share = 1.0,
-          std::int64_t rows_per_cluster = kRowsPerCluster);
+          bool closest = false);
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }

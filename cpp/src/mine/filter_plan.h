@@ -46,9 +46,11 @@ struct FilterPlan {
   double cycles = 0.0;         // that one pair takes, roughly: what the choice minimises
 };
 
-// Deterministic: depends on the rows, the rules, k and `share` alone: of all pairs, those that will
-// be held against the filters.
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0);
+// Deterministic: depends on the rows, the rules, k, `share` and `closest` alone. `share`: of all
+// pairs, those that will be held against the filters. `closest`: they are not any pairs, but those
+// that pass are among them.
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0,
+                          bool closest = false);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {

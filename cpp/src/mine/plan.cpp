@@ -159,10 +159,10 @@ class Planner {
   // long as exact mining and the passes together.
   MinePlan partition() const {
     const auto rows = static_cast<double>(rows_);
-    const double met = std::min(rows, static_cast<double>(kPartitionNear * kPartitionRows) * 1.5);
+    const double met = rows * partition_share(rows_, options_.k + options_.skip);
     MinePlan plan = base(Method::partition, static_cast<std::int64_t>(rows * met));
     const std::int64_t left = use_memory(plan);
-    const std::int64_t pools = pool_bytes(rows_) + 64 * rows_;
+    const std::int64_t pools = pool_bytes(rows_) + 4 * kNeighbours * rows_;
     (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
     plan.bands = 1;
     plan.seconds =

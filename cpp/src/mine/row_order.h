@@ -21,9 +21,8 @@ struct RowOrder {
 };
 
 inline constexpr std::int64_t kRowsPerCluster = 64;
-// Clusters of about `rows_per_cluster` rows; smaller where there would be few of them.
-RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team,
-                    std::int64_t rows_per_cluster = kRowsPerCluster);
+// Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
+RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
 
 // For each cluster the `count` that lie closest to it, itself first; by the absolute value of the
 // product where `absolute`. The order must have centres.
