@@ -132,6 +132,15 @@ class StreamingMiner:
             self._pairs.offer(numbers, found)
         return found
 
+    def remember(self, ids: Any, image: Any, text: Any) -> None:
+        """Remembers rows without mining, as if they came in this order; takes what add() takes."""
+        numbers = row_numbers(ids, "ids")
+        self._check_rows(numbers)
+        views = _view(image, "image"), _view(text, "text")
+        core = self._make_core_of(views) if self._core is None else self._core
+        core.remember(numbers, *views)
+        self._core = core
+
     def forget(self) -> None:
         """Forgets every row, and every pair that was found."""
         if self._core is not None:

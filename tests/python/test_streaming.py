@@ -231,6 +231,19 @@ def test_dimensions_are_those_of_the_first_batch_that_was_taken():
     miner.add(range(6), IMAGE, TEXT)
 
 
+def test_rows_are_remembered_without_mining():
+    image, text = whole_rows()
+    ids = np.arange(40)
+    silent, mining = StreamingMiner(memory=30, rows=ROWS), StreamingMiner(memory=30)
+    silent.remember(ids, torch.from_numpy(image[:40]), text[:40])
+    mining.add(ids, image[:40], text[:40])
+    assert (len(silent), silent.pairs.known) == (30, 0)
+    for name, value in mining.state_dict().items():
+        assert value.tobytes() == silent.state_dict()[name].tobytes(), name
+    with pytest.raises(InvalidArgumentError, match="id 60 of row 0"):
+        silent.remember([60], image[:1], text[:1])
+
+
 def test_an_empty_batch_finds_nothing():
     miner = StreamingMiner(rows=ROWS)
     for _ in range(2):
