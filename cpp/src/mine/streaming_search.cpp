@@ -172,6 +172,8 @@ class Worker {
         most_(static_cast<std::size_t>(2 * search.k + 64)),
         pending_(limits_.size()),
         scored_(limits_.size()) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
 
   // All targets against rows [begin, end), at most kProductRows.
   void meet(std::int64_t begin, std::int64_t end) {
