@@ -209,7 +209,7 @@ class HardPairLoader:
         if self._handed >= len(self):  # the consumer took the last batch and never asked for more
             self._begin(self._epoch + 1)
         self._iteration += 1
-        self._handed = self._start
+        self._handed, self._plans = self._start, None
         self._counts = copy.deepcopy(self._start_counts)
         return self._batches(self._iteration)
 
