@@ -203,6 +203,9 @@ def train(
     model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
     out: Annotated[Path, typer.Option(help="Folder of checkpoints and metrics.")],
     pairs: Annotated[Path | None, typer.Option(help="Table of hard pairs.")] = None,
+    stream: Annotated[
+        int | None, typer.Option(min=1, help="No table: mine from the last so many rows.")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
@@ -226,12 +229,15 @@ def train(
     import helip
     from helip.models import create_model
 
+    if stream is not None and pairs is not None:
+        raise InvalidArgumentError("--stream mines while training; give no --pairs to it")
     bundle = create_model(model, checkpoint=checkpoint, device="cpu")
     result = helip.train(
-        model=bundle, data=data, pairs=pairs, out=out, epochs=epochs, batch_size=batch_size,
-        hard_per_target=hard_per_target, gamma=gamma, margin=margin, direction=direction,
-        space=space, lr=lr, precision=precision, device=device, workers=workers, seed=seed,
-        control=control, progress=not quiet,
+        model=bundle, data=data, out=out,
+        pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
+        batch_size=batch_size, hard_per_target=hard_per_target, gamma=gamma, margin=margin,
+        direction=direction, space=space, lr=lr, precision=precision, device=device,
+        workers=workers, seed=seed, control=control, progress=not quiet,
     )  # fmt: skip
     summary = {
         "steps": result.steps,

@@ -184,6 +184,11 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
         (["verify", "{tmp}"], 1, "no manifest"),
         (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no manifest"),
         (["train", "{tmp}/d.csv", "--model", "ViT-B-33", "--out", "{tmp}/run"], 2, "ViT-B-3"),
+        (
+            ["train", "d", "--model", "m", "--out", "{tmp}/r", "--pairs", "p", "--stream", "9"],
+            2,
+            "give no --pairs",
+        ),
         (["eval", "{tmp}", "--model", "ViT-B-33"], 2, "ViT-B-3"),
         (["embed", "{tmp}/absent.csv", "--out", "{tmp}/x"], 2, "absent.csv"),
         (["nonsense"], 2, "nonsense"),
@@ -200,6 +205,23 @@ def test_wrong_use_is_one_line_and_an_exit_code(
     assert message in out + err
     assert "Traceback" not in err
     assert not (tmp_path / "p").exists()
+
+
+def test_train_mines_from_a_stream_of_so_many_rows(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: dict[str, object] = {}
+
+    def train(**options: object) -> None:
+        given.update(options)
+        raise helip.Error("that is enough")
+
+    monkeypatch.setattr(helip, "train", train)
+    monkeypatch.setattr("helip.models.create_model", lambda *_, **__: None)
+    code, _, err = run("train", "d", "--model", "m", "--out", tmp_path / "r", "--stream", 500)
+    assert (code, "that is enough" in err) == (1, True)
+    assert isinstance(given["pairs"], helip.StreamingMiner)
+    assert given["pairs"].options["memory"] == 500
 
 
 def test_damage_is_named(run: Run, store: Path) -> None:
