@@ -30,14 +30,14 @@ STYLES: dict[str, tuple[str, str, str, str]] = {  # label, colour, line, mark
     "faiss-sq8": ("faiss IVF-SQ8", FAISS, "--", "s"),
     "faiss-hnsw": ("faiss HNSW32", FAISS, ":", "^"),
     "hnswlib": ("hnswlib", HNSWLIB, "-", "o"),
-    "scann": ("scann", SCANN, "-", "o"),
     "usearch-bf16": ("usearch bf16", USEARCH, "-", "o"),
     "usearch-i8": ("usearch i8", USEARCH, "--", "s"),
+    "scann": ("scann", SCANN, "-", "o"),
     "pynndescent": ("pynndescent", DESCENT, "-", "o"),
     "pynndescent-product": ("pynndescent, product", DESCENT, "--", "s"),
 }
 GREY = "#595959"
-EXACT = 0.9995  # where what misses nothing is drawn
+EXACT = 0.9981  # where what misses nothing is drawn
 TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 Cell = dict[str, Any]
@@ -76,21 +76,22 @@ def draw(cells: dict[int, Cell], about: dict[str, Any], out: Path) -> None:
     ]
     bounds = min(speeds) / 1.6, max(speeds) * 1.8
     figure, panels = pyplot.subplots(
-        1, len(cells), figsize=(2 + 5.4 * len(cells), 7.2), dpi=100, sharey=True, squeeze=False
+        1, len(cells), figsize=(1.4 + 5.2 * len(cells), 6.8), dpi=100, sharey=True, squeeze=False
     )
     for axes, (rows, cell) in zip(panels[0], cells.items(), strict=True):
         for name in reversed(STYLES):  # helip above all
             if name in cell["sides"]:
                 draw_side(axes, name, rows, cell["sides"][name]["points"])
-        axes.set_xlim(place(TICKS[0]) - 0.05, place(EXACT) + 0.14)
+        axes.set_xlim(place(TICKS[0]) - 0.05, place(EXACT) + 0.1)
         axes.set_yscale("log")
         axes.set_ylim(*bounds)
         axes.set_xticks(
             [place(tick) for tick in TICKS] + [place(EXACT)],
             [f"{100 * tick:g}" for tick in TICKS] + ["all"],
         )
-        powers = 10.0 ** np.arange(np.ceil(np.log10(bounds[0])), np.log10(bounds[1]))
-        axes.set_yticks(powers, [f"{power:,.0f}" for power in powers])
+        steps = [step * 10.0**power for power in range(-1, 6) for step in (1, 3)]
+        steps = [step for step in steps if bounds[0] <= step <= bounds[1]]
+        axes.set_yticks(steps, [f"{step:,g}" for step in steps])
         axes.minorticks_off()
         axes.grid(color="#DDDDDD", lw=0.8)
         axes.set_axisbelow(True)
@@ -100,7 +101,7 @@ def draw(cells: dict[int, Cell], about: dict[str, Any], out: Path) -> None:
         axes.set_title(f"{rows:,} pairs", loc="left", size=15, weight="bold", pad=8)
         axes.set_xlabel(f"recall@{cell['k']}, %", size=13, color=GREY)
         axes.text(
-            0.0, -0.16, textwrap.fill(unfinished(cell), 62), transform=axes.transAxes, size=10.5,
+            0.0, -0.17, textwrap.fill(unfinished(cell), 66), transform=axes.transAxes, size=10.5,
             color=GREY, va="top",
         )  # fmt: skip
     panels[0][0].set_ylabel("targets a second, end to end", size=13, color=GREY)
@@ -114,7 +115,7 @@ def draw(cells: dict[int, Cell], about: dict[str, Any], out: Path) -> None:
             for name, (label, colour, line, mark) in STYLES.items()
             if name in used
         ],
-        loc="lower center", ncols=min(len(used), 3 if len(cells) < 2 else 6), frameon=False,
+        loc="lower center", ncols=2 if len(cells) < 2 else 4, frameon=False,
         fontsize=12, handlelength=2.8, columnspacing=1.8,
     )  # fmt: skip
     scaled = any(
@@ -124,14 +125,16 @@ def draw(cells: dict[int, Cell], about: dict[str, Any], out: Path) -> None:
         for point in side["points"]
     )
     threads, (image, text) = about["threads"], about["dims"]
+    wide = len(cells) > 1
+    left = 0.95 / figure.get_figwidth()
     figure.suptitle(
-        f"Hard pairs by approximate search: build, search and exact rerank, {image} + {text} "
-        f"dimensions, {threads} threads" + ("; hollow: scaled" if scaled else ""),
-        x=0.01, ha="left", size=16 if len(cells) > 1 else 11, y=0.985,
+        f"Hard pairs{' by approximate search' if wide else ''}: build, search, rank; {image} + "
+        f"{text} dimensions, {threads} threads"
+        + (" (hollow: scaled from a part of the targets)" if scaled else ""),
+        x=left, ha="left", size=16 if wide else 12, y=0.975,
     )  # fmt: skip
-    figure.subplots_adjust(
-        left=0.1 if len(cells) < 2 else 0.055, right=0.99, top=0.87, bottom=0.32, wspace=0.06
-    )
+    bottom = 0.3 if wide else 0.38
+    figure.subplots_adjust(left=left, right=0.99, top=0.865, bottom=bottom, wspace=0.05)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
     print(f"wrote {out}")

@@ -186,7 +186,7 @@ class Graph(Library):
         return [64, 128]
 
     def levels(self) -> list[Any]:
-        return [round(self.wide * times) for times in (1, 1.5, 2, 4, 8)]
+        return [round(self.wide * times) for times in (1, 2, 4)]
 
 
 class FaissHnsw(Graph):
@@ -303,8 +303,10 @@ class Scann(Library):
             num_leaves=self.leaves, num_leaves_to_search=1,
             training_sample_size=min(self.rows, 40 * self.leaves),
         )  # fmt: skip
-        builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2)
-        self.index = builder.reorder(2 * self.wide).build()
+        builder = builder.score_ah(
+            2, anisotropic_quantization_threshold=0.2, training_sample_size=10_000
+        )
+        self.index = builder.reorder(4 * self.wide).build()
         self.index.set_num_threads(self.threads)
 
     def level(self, level: int) -> None:
