@@ -17,8 +17,8 @@ rows for the least time at recall 0.95:
 - ``hnswlib``: ``M`` = 16; ``ef_construction`` and ``ef`` are swept.
 - ``usearch-bf16``, ``usearch-i8``: connectivity 16 (its own); both expansions are swept; vectors
   in bfloat16 and in 8 bits.
-- ``pynndescent``: the graph that it builds is the answer; its ``n_neighbors`` is swept, which means
-  a graph for each.
+- ``pynndescent``: the graph that it builds, of k′ neighbours, is the answer; ``max_candidates`` is
+  swept, which means a graph for each.
 - ``scann``: a tree of 4·√N leaves, asymmetric hashing of 2 dimensions a block, reordering by exact
   inner products; the leaves to search are swept.
 
@@ -256,7 +256,7 @@ class Pynndescent(Library):
     metric: Any = "dot"
 
     def levels(self) -> list[Any]:
-        return [round(self.wide * times) + 1 for times in (1, 1.5, 2)]  # one is the row itself
+        return [4, 8, 16]
 
     def build(self, effort: None) -> None:
         self.whole = self.joined(slice(None))
@@ -265,23 +265,21 @@ class Pynndescent(Library):
         found = self.graph(level)[targets].astype(np.int64)
         return self.ranked(targets, found, None)
 
-    def graph(self, neighbors: int) -> np.ndarray:
+    def graph(self, candidates: int) -> np.ndarray:
         from pynndescent import NNDescent
 
         index = NNDescent(
-            self.whole, metric=self.metric, n_neighbors=min(neighbors, self.rows - 1),
-            n_jobs=self.threads, random_state=0,
+            self.whole, metric=self.metric, n_neighbors=min(self.wide + 1, self.rows - 1),
+            max_candidates=candidates, n_jobs=self.threads, random_state=0,
         )  # fmt: skip
         return index.neighbor_graph[0]
 
 
 class PynndescentProduct(Pynndescent):
-    def levels(self) -> list[Any]:
-        # Near duplicates come first, for the graph must be able to pass through them.
-        return [round(self.k * times) + 1 for times in (1, 1.25, 1.5, 2)]
-
     def build(self, effort: None) -> None:
         super().build(effort)
+        # Near duplicates come first, for the graph must be able to pass through them.
+        self.wide = min(self.wide, round(1.25 * self.k))
         self.metric = product_metric(self.image.shape[1])
 
 
