@@ -159,7 +159,10 @@ def test_ratios_and_goals_say_what_was_measured(bench: Any) -> None:
     cell = scale.summary(1000, runs)
     low, high = cell["over_helip"]
     assert high["sides"] == {"faiss-ivf": {"median": 5.0, "min": 4.0, "max": 6.0}}
-    assert low["sides"]["hnswlib"]["median"] == 3.0
+    assert low["sides"]["hnswlib"]["median"] == 3.0 and low["short"] == {}
+    assert high["short"] == {}  # hnswlib does not come to 0.95
+    runs["hnswlib"] = [run(("64/100", 0.955, 3.0))]
+    assert scale.ratios(runs)[1]["short"]["hnswlib"]["median"] == 1.5
     assert cell["sides"]["faiss-ivf"]["points"][1]["seconds"] == 10
     (goal,) = scale.goals(cell)
     assert "faiss-ivf with 5.00 times" in goal and goal.endswith("is met")
