@@ -1,16 +1,15 @@
 """Approximate mining at scale: helip against libraries for nearest neighbours, end to end.
 
-    python bench/scale.py --rows 50000 200000
-    python bench/scale.py --rows 1000000 --share 0.05 --repeats 1 --limit 5400
+    python bench/scale.py --rows 50000 200000 --share 0.05
+    python bench/scale.py --rows 1000000 --share 0.01 --repeats 1 --limit 5400
 
 Each side goes from two arrays in memory to the ids and scores of every pool: it builds what it
 searches in, searches, and ranks by the true product (``scale_sides.py`` describes the sides and
-what favours them). Each has a parameter of its search that trades time for recall, graphs one
-of their build too, and every value makes a point: the time of the whole way, where what is built is
-shared by points but counts in each;
-recall@k of 1,000 fixed random targets against a float64 brute force (``scale_truth.py``); the peak
-of memory beyond the input, which is mapped. Data are real embeddings grown to N rows
-(``grown.py``).
+what favours them). Each has a parameter of its search that trades time for recall, graphs one of
+their build too, and every value makes a point: the time of the whole way, where what is built is
+shared by points but counts in each; recall@k of 1,000 fixed random targets against a float64 brute
+force (``scale_truth.py``); the peak of memory beyond the input, which is mapped. Data are real
+embeddings grown to N rows (``grown.py``).
 
 A side and its points are one process, watched from outside (``watch.py``); sides alternate, on the
 same threads. A side that takes longer than ``--limit`` or more memory than ``--memory-limit`` is
@@ -19,8 +18,8 @@ same for each target search a fixed random part of the targets, and that time is
 figure is marked ``~`` and ``"scaled": true``. What helip does is never scaled.
 
 "At equal recall" means: the time that the other side's curve has at helip's recall, interpolated
-between its best points; below its curve the time of its cheapest point. A side that does not get there is
-held against helip with its time at recall 0.95, a bound in its favour.
+between its best points; below its curve the time of its cheapest point. A side that does not get
+there is held against helip with its time at recall 0.95, a bound in its favour.
 
 ``plot_scale.py`` draws the curves.
 """

@@ -11,7 +11,7 @@ kernel ranks what they found, several times as fast as torch; a first call on a 
 loads and compiles, is not timed. Parameters were chosen at 20,000 rows for the least time at recall
 0.95:
 
-- ``faiss-ivf``, ``faiss-sq8``: IVF with 4·√N lists, trained on 40 rows a list in 10 rounds; the
+- ``faiss-ivf``, ``faiss-sq8``: IVF with 4·√N lists, trained on 40 rows a list in 5 rounds; the
   vectors as they are, or in 8 bits; ``nprobe`` is swept.
 - ``faiss-hnsw``: HNSW with ``M`` = 32; ``efConstruction`` and ``efSearch`` are swept.
 - ``hnswlib``: ``M`` = 16; ``ef_construction`` and ``ef`` are swept.
@@ -143,7 +143,7 @@ class FaissIvf(Library):
         self.index = faiss.index_factory(
             self.width, f"IVF{self.lists},{self.stored}", faiss.METRIC_INNER_PRODUCT
         )
-        self.index.cp.niter = 10
+        self.index.cp.niter = 5
         self.index.cp.max_points_per_centroid = 40
         sample = np.random.default_rng(0).choice(
             self.rows, min(self.rows, 40 * self.lists), replace=False
