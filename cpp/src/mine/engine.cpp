@@ -42,7 +42,7 @@ Context::~Context() = default;
 const Filters& Context::filters() const {
   if (!filters_) {
     const bool partition = options.method == Method::partition;
-    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team, 1.0,
+    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team,
                                          partition ? kPartitionRows : kRowsPerCluster);
   }
   return *filters_;
@@ -65,11 +65,25 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
   return use;
 }
 
+namespace {
+
+Filters::Parts prepare(const Corpus& corpus, std::int64_t k, std::int64_t rows_per_cluster,
+                       Team& team) {
+  FilterPlan plan = choose_filters(corpus, k, team);
+  RowOrder order = order_rows(corpus, plan, team, rows_per_cluster);
+  return {std::move(plan), std::move(order)};
+}
+
+}  // namespace
+
 Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team, double share,
-                 std::int64_t rows_per_cluster)
-    : plan_(choose_filters(corpus, k, team, share)),
-      order_(order_rows(corpus, plan_, team, rows_per_cluster)),
+                 const std::filesystem::path& scratch, Team& team, std::int64_t rows_per_cluster)
+    : Filters(corpus, prepare(corpus, k, rows_per_cluster, team), memory, scratch, team) {}
+
+Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+                 const std::filesystem::path& scratch, Team& team)
+    : plan_(std::move(parts.plan)),
+      order_(std::move(parts.order)),
       memory_left_(memory_use(corpus, plan_, memory).left),
       codes_(std::make_unique<Codes>(
           corpus, plan_, order_,

@@ -93,13 +93,19 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 // A corpus made ready for sweeps.
 class Filters {
  public:
-  // `share`: of all pairs, those that will be swept.
+  struct Parts {
+    FilterPlan plan;
+    RowOrder order;
+  };
+  Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+          const std::filesystem::path& scratch, Team& team);
   Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-          const std::filesystem::path& scratch, Team& team, double share = 1.0,
+          const std::filesystem::path& scratch, Team& team,
           std::int64_t rows_per_cluster = kRowsPerCluster);
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }
+  const Codes& codes() const noexcept { return *codes_; }
   const Sweep& sweep() const noexcept { return sweep_; }
   // Places of the codes of these rows, ascending; zero rows have none.
   std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;

@@ -30,6 +30,8 @@ struct FilterPlan {
   std::int64_t low = 0;
   std::int64_t second = 0;  // of the next filter, more than `low`; 0: there is none
   Basis basis;              // the first max(low, second) directions, none if both are 0
+  // Rows are met by few others, so what is made of each must be cheap: there are no fine codes.
+  bool light = false;
   // Means over the sample, taken off before rounding to codes: of the coordinates along the basis
   // [basis.count], of w if there is none [dimensions], and of the unit vectors. Empty: zero.
   std::vector<float> mean;
@@ -47,7 +49,7 @@ struct FilterPlan {
 };
 
 // Deterministic: depends on the rows, the rules, k and `share` alone: of all pairs, those that will
-// be held against the filters.
+// be held against the filters. Below 1 the plan is light.
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
