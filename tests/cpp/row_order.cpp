@@ -160,3 +160,32 @@ TEST_CASE("very many rows are put in clusters group by group", "[row_order]") {
   INFO(same << " of " << some.size());
   REQUIRE(10 * same >= 9 * some.size());
 }
+
+TEST_CASE("a walk along a table visits each row once, close ones after each other", "[row_order]") {
+  SilentTeam silent;
+  constexpr std::int64_t kRows = 600, kBefore = 500;
+  auto image = clustered_values(kRows, 20, 30, 0.3, 5);
+  for (const std::int64_t row : {0, 9, 550}) std::fill_n(image.begin() + row * 20, 20, 0.0);
+  const Data data{Matrix(image, kRows, 20, DType::float32),
+                  Matrix(clustered_values(kRows, 20, 30, 0.3, 6), kRows, 20, DType::float32)};
+  MatrixView old_image = data.image.view(), old_text = data.text.view();
+  old_image.rows = old_text.rows = kBefore;
+  MineOptions options;
+  options.k = 5;
+  options.method = Method::exact;
+  const HardPairs pairs = mine(old_image, old_text, options);
+  Corpus corpus(data.image.view(), data.text.view(), {}, select_kernel());
+  corpus.measure(silent.team);
+  const RowOrder order = walk_along(pairs, corpus);
+  check_order(corpus, order);
+  REQUIRE(order.near.empty());
+  std::int64_t steps = 0;
+  for (std::size_t i = 0; i + 1 < order.rows.size(); ++i) {
+    const std::int64_t from = order.rows[i];
+    for (std::int64_t rank = 0; from < kBefore && rank < pairs.count(from); ++rank) {
+      steps += pairs.id(from, rank) == order.rows[i + 1] ? 1 : 0;
+    }
+  }
+  REQUIRE(steps > kBefore / 2);
+  REQUIRE(std::is_sorted(order.rows.end() - 99, order.rows.end()));
+}

@@ -224,6 +224,43 @@ TEST_CASE("deleted rows leave all pools, and pools that were full are filled aga
   for (const std::int64_t row : deleted) CHECK(updated.count(row) == 0);
 }
 
+TEST_CASE("filters that a sample suggests change nothing", "[update]") {
+  // Enough rows for leading dimensions, which say nearly all of most rows and little of some.
+  constexpr std::int64_t kRows = 6000, kBefore = 5000, kDims = 128, kLatent = 20;
+  const TemporaryFolder folder;
+  const auto values = [](unsigned seed) {
+    const auto latent = clustered_values(kRows, kLatent, 40, 0.5, seed);
+    auto all = clustered_values(kRows, kDims, 1, 1.0, seed + 1);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      for (std::int64_t d = 0; d < kDims; ++d) {
+        double& value = all[static_cast<std::size_t>(row * kDims + d)];
+        const double spread = row % 40 == 0 ? 1.0 : 0.05;
+        value = spread * value + latent[static_cast<std::size_t>(row * kLatent + d % kLatent)];
+      }
+    }
+    return all;
+  };
+  const Data data{Matrix(values(3), kRows, kDims, DType::float32),
+                  Matrix(values(5), kRows, kDims, DType::float32)};
+  std::vector<std::string> keys;
+  for (std::int64_t row = 0; row < kRows; ++row) keys.push_back(std::to_string(row));
+  auto writer = EmbeddingStoreWriter::create(folder / "s", {kDims, kDims, DType::float32, 4096});
+  writer.append({keys.begin(), keys.begin() + kBefore}, part_of(data.image.view(), 0, kBefore),
+                part_of(data.text.view(), 0, kBefore));
+  const MineOptions options = exact_options(10);
+  const HardPairs pairs = mine(writer.commit(), options);
+  writer.append({keys.begin() + kBefore, keys.end()}, part_of(data.image.view(), kBefore, kRows),
+                part_of(data.text.view(), kBefore, kRows));
+  writer.delete_rows({7, 11, 1500, 5001});
+  const EmbeddingStore store = writer.commit();
+  const HardPairs updated = update(pairs, store, {2, 0});
+  check_fresh(updated, store, options);
+  CHECK_FALSE(did(updated).contains("afresh"));
+  CHECK(did(updated)["mined_again"] > 5);
+  const auto report = nlohmann::json::parse(updated.origin().report_json);
+  CHECK(report.at("filters").at("dimensions").at(1) > 0);
+}
+
 TEST_CASE("pools that were short lose deleted rows and nothing is mined again", "[update]") {
   const std::int64_t rows = 300;
   MineOptions options = exact_options(200);

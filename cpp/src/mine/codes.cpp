@@ -90,13 +90,17 @@ struct Codes::Layout {
   Layout(const Corpus& corpus, const FilterPlan& plan)
       : filters{plan.high, plan.low > 0 ? plan.low : padded(corpus.dimensions()), plan.second},
         image(fine_padded(corpus.image_dimensions())),
-        text(fine_padded(corpus.text_dimensions())) {}
+        text(fine_padded(corpus.text_dimensions())),
+        has_fine(!plan.light) {}
+  // Of the coarse codes of a modality and the fine ones.
+  std::int64_t unit_bytes(std::int64_t depth) const { return has_fine ? depth / 2 * 3 : depth; }
   std::int64_t bytes() const {
     return kHead + padded(filters[0]) + padded(filters[1]) + padded(filters[2]) +
-           (image + text) / 2 * 3;
+           unit_bytes(image) + unit_bytes(text);
   }
   std::int64_t filters[3];
   std::int64_t image, text;
+  bool has_fine;
 };
 
 // Greatest lengths of what was rounded to codes.
@@ -167,12 +171,12 @@ class Codes::Encoder {
     const std::int64_t image_dimensions = corpus_.image_dimensions();
     if (image_dimensions > 0) {
       bounds.image = unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
-                                out + codes.image_at_, lengths.image);
+                                out + codes.image_at_, codes.has_fine_, lengths.image);
     }
     if (corpus_.text_dimensions() > 0) {
       bounds.text =
           unit_codes(unit(r) + image_dimensions, corpus_.text_dimensions(), plan_.text_mean,
-                     codes.text_depth_, out + codes.text_at_, lengths.text);
+                     codes.text_depth_, out + codes.text_at_, codes.has_fine_, lengths.text);
     }
     std::memcpy(out, &bounds, sizeof bounds);
   }
@@ -246,7 +250,7 @@ class Codes::Encoder {
   }
 
   UnitBounds unit_codes(const float* unit, std::int64_t count, const std::vector<float>& mean,
-                        std::int64_t depth, std::int8_t* codes, double& longest) {
+                        std::int64_t depth, std::int8_t* codes, bool fine, double& longest) {
     const Kernel& kernel = corpus_.kernel();
     const double offset = centre(unit, count, mean, depth);
     const float* y = centred_.data();
@@ -258,6 +262,7 @@ class Codes::Encoder {
     bounds.offset = static_cast<float>(offset);
     bounds.error = rounded_up(residual(missed, depth) + 2.0 * kRounding);
     bounds.sum = kernel.sum_codes(codes, depth);
+    if (!fine) return bounds;
     for (std::int64_t i = 0; i < depth; ++i) {
       centred_[static_cast<std::size_t>(i)] -= scale * static_cast<float>(codes[i]);
     }
@@ -305,7 +310,8 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   image_depth_ = layout.image;
   text_depth_ = layout.text;
   image_at_ = next;
-  text_at_ = image_at_ + layout.image / 2 * 3;
+  text_at_ = image_at_ + layout.unit_bytes(layout.image);
+  has_fine_ = layout.has_fine;
   stride_ = layout.bytes();
   memory_ =
       folder.empty() ? ScratchMemory(size_ * stride_) : ScratchMemory(size_ * stride_, folder);
@@ -345,8 +351,11 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   team.begin_stage("encode", size_, size_);
   Lengths longest;
   std::mutex mutex;
-  team.for_blocks(corpus.size(), 4 * kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
-    Encoder encoder(corpus, plan, panels.get());
+  std::vector<std::unique_ptr<Encoder>> encoders(static_cast<std::size_t>(team.size()));
+  const auto encode = [&](std::int64_t begin, std::int64_t end, int worker) {
+    auto& own = encoders[static_cast<std::size_t>(worker)];
+    if (!own) own = std::make_unique<Encoder>(corpus, plan, panels.get());
+    Encoder& encoder = *own;
     std::vector<std::uint32_t> rows;
     Lengths lengths;
     const auto flush = [&] {
@@ -365,7 +374,8 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     team.add_work(end - begin);
     const std::lock_guard lock(mutex);
     longest.add(lengths);
-  });
+  };
+  team.for_blocks(corpus.size(), 4 * kProductRows, encode);
   finish(plan, corpus, longest, team);
   team.end_stage();
 }

@@ -60,6 +60,7 @@ class Codes {
   std::int64_t depth(Filter filter) const noexcept { return depth_[filter]; }  // 0: there is none
   std::int64_t image_depth() const noexcept { return image_depth_; }           // 0: not used
   std::int64_t text_depth() const noexcept { return text_depth_; }
+  bool has_fine() const noexcept { return has_fine_; }
 
   const CodeBounds& bounds(std::int64_t place) const noexcept {
     return *reinterpret_cast<const CodeBounds*>(at(place));
@@ -67,8 +68,8 @@ class Codes {
   const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
     return at(place) + filter_at_[filter];
   }
-  // The coarse codes; the fine ones follow, image_depth() or text_depth() further, see
-  // Kernel::gather_fine().
+  // The coarse codes; the fine ones, if there are any, follow, image_depth() or text_depth()
+  // further, see Kernel::gather_fine().
   const std::int8_t* image(std::int64_t place) const noexcept { return at(place) + image_at_; }
   const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
 
@@ -93,6 +94,7 @@ class Codes {
   std::int64_t filter_at_[3] = {0, 0, 0};
   double scale_[3] = {1.0, 1.0, 1.0};
   std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
+  bool has_fine_ = true;
   ScratchMemory memory_;
 };
 

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "partition.h"
+#include "plan.h"
 
 namespace helip::mining {
 namespace {
@@ -41,10 +42,8 @@ Context::~Context() = default;
 
 const Filters& Context::filters() const {
   if (!filters_) {
-    const bool partition = options.method == Method::partition;
-    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team,
-                                         partition ? partition_share(corpus.size(), kept()) : 1.0,
-                                         partition);
+    filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, options, team), memory,
+                                         scratch, team);
   }
   return *filters_;
 }
@@ -66,10 +65,37 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
   return use;
 }
 
-Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team, double share, bool closest)
-    : plan_(choose_filters(corpus, k, team, share, closest)),
-      order_(order_rows(corpus, plan_, team)),
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
+  const std::int64_t rows = corpus.size();
+  const std::int64_t kept = options.k + options.skip;
+  if (options.method == Method::partition && partition_pays(rows, kept)) {
+    return choose_filters(corpus, kept, team, Held::closest, partition_share(rows, kept));
+  }
+  if (options.method == Method::sample) {
+    // The best of some rows would be far down among all.
+    const std::int64_t candidates = std::max<std::int64_t>(1, sample_candidates(options, rows));
+    return choose_filters(corpus, std::min(rows, kept * rows / candidates), team);
+  }
+  return choose_filters(corpus, kept, team);
+}
+
+namespace {
+
+Filters::Parts with_order(const Corpus& corpus, FilterPlan plan, Team& team) {
+  RowOrder order = order_rows(corpus, plan, team);
+  return {std::move(plan), std::move(order)};
+}
+
+}  // namespace
+
+Filters::Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+                 const std::filesystem::path& scratch, Team& team)
+    : Filters(corpus, with_order(corpus, std::move(plan), team), memory, scratch, team) {}
+
+Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+                 const std::filesystem::path& scratch, Team& team)
+    : plan_(std::move(parts.plan)),
+      order_(std::move(parts.order)),
       memory_left_(memory_use(corpus, plan_, memory).left),
       codes_(std::make_unique<Codes>(
           corpus, plan_, order_,

@@ -90,16 +90,25 @@ inline constexpr std::int64_t kLeastTargetsToFilter = 64;
 inline constexpr std::int64_t kMostDimensionsToFilter = 65536;
 bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 
+// The filters that a method's pairs go through.
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
+
 // A corpus made ready for sweeps.
 class Filters {
  public:
-  // `share`, `closest`: see choose_filters().
-  Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-          const std::filesystem::path& scratch, Team& team, double share = 1.0,
-          bool closest = false);
+  struct Parts {
+    FilterPlan plan;
+    RowOrder order;
+  };
+  Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+          const std::filesystem::path& scratch, Team& team);
+  // In clusters.
+  Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+          const std::filesystem::path& scratch, Team& team);
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }
+  const Codes& codes() const noexcept { return *codes_; }
   const Sweep& sweep() const noexcept { return sweep_; }
   // Places of the codes of these rows, ascending; zero rows have none.
   std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;

@@ -10,11 +10,8 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kSampleRows = 4096;
-constexpr std::int64_t kBasisRows = 2048;  // of those, that the basis is taken from
 constexpr std::int64_t kQueries = 256;
 constexpr std::int64_t kStep = 64;  // dimensions are tried in steps of this
-constexpr std::int64_t kMostDimensions = 384;
 constexpr std::int64_t kLeading = 64;
 constexpr std::int64_t kLeastRows = 2048;  // below, a sample costs more than it saves
 constexpr std::uint64_t kStream = 0x6669'6c74'6572ULL;
@@ -24,6 +21,15 @@ constexpr double kCodeSlack = 2.0 * 4.5 / (127.0 * 3.46);
 // A pair goes on when either of its rows wants it; in the sample only one was asked.
 constexpr double kEither = 1.7;
 
+// What a plan may cost.
+struct Effort {
+  std::int64_t sample_rows;
+  std::int64_t basis_rows;  // of those, that the basis is taken from
+  std::int64_t dimensions;  // most leading ones
+};
+constexpr Effort kFull{4096, 2048, 384};
+constexpr Effort kLight{1536, 768, 192};
+
 struct Sample {
   std::vector<std::uint32_t> rows;
   std::int64_t queries = 0;  // the first rows
@@ -31,10 +37,10 @@ struct Sample {
   std::vector<float> values;  // [rows, dimensions]
 };
 
-Sample draw_sample(const Corpus& corpus) {
+Sample draw_sample(const Corpus& corpus, std::int64_t most) {
   Sample sample;
   sample.dimensions = corpus.dimensions();
-  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), kSampleRows), 0, kStream);
+  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), most), 0, kStream);
   // Queries are spread over the data set: its order may mean something.
   const auto count = static_cast<std::int64_t>(drawn.size());
   const std::int64_t stride = std::max<std::int64_t>(1, count / kQueries);
@@ -323,7 +329,7 @@ std::vector<double> sorted_by_limit(const std::vector<double>& shares,
 void choose_dimensions(const Costs& costs, std::int64_t count, bool one_tier, FilterPlan& plan) {
   costs.rate(plan);
   for (std::int64_t low = kStep; low <= count; low += kStep) {
-    for (std::int64_t second = low; second <= count; second += kStep) {
+    for (std::int64_t second = low; second <= (plan.light ? low : count); second += kStep) {
       for (std::int64_t high = 0; high < (one_tier ? kStep : low); high += kStep) {
         for (int tenths = high == 0 ? 0 : 1; tenths <= (high == 0 ? 0 : 9); ++tenths) {
           FilterPlan tried;
@@ -367,14 +373,16 @@ void WeightedRow::read(std::int64_t row, float* out) {
   if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share,
-                          bool closest) {
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held,
+                          double share) {
   FilterPlan plan;
   const bool both = corpus.rules().use_image && corpus.rules().use_text;
   plan.length = both ? 2.0 : 1.0;
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
+  plan.light = held == Held::few;
   if (corpus.size() < kLeastRows) return plan;
-  Sample sample = draw_sample(corpus);
+  const Effort effort = plan.light ? kLight : kFull;
+  Sample sample = draw_sample(corpus, effort.sample_rows);
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   if (rows < kLeastRows / 2) return plan;
 
@@ -412,24 +420,27 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, doub
     }
     plan.passed_whole = static_cast<double>(passed) / static_cast<double>(sample.queries * rows);
   }
-  const std::int64_t count = std::min(kMostDimensions, dimensions / kStep * kStep);
+  const std::int64_t count = std::min(effort.dimensions, dimensions / kStep * kStep);
   if (count == 0) {
     plan.mean = mean_of(sample.values, rows, dimensions, 0, dimensions);
     return plan;
   }
-  Basis basis =
-      principal_basis(sample.values, std::min(rows, kBasisRows), dimensions, count, kernel, team);
-  plan.leading.count = std::min(kLeading, count);
-  plan.leading.dimensions = dimensions;
-  plan.leading.vectors.assign(basis.vectors.begin(),
-                              basis.vectors.begin() + plan.leading.count * dimensions);
+  Basis basis = principal_basis(sample.values, std::min(rows, effort.basis_rows), dimensions, count,
+                                kernel, team);
+  if (!plan.light) {
+    plan.leading.count = std::min(kLeading, count);
+    plan.leading.dimensions = dimensions;
+    plan.leading.vectors.assign(basis.vectors.begin(),
+                                basis.vectors.begin() + plan.leading.count * dimensions);
+  }
   const std::vector<double> shares =
       sorted_by_limit(passing(coordinates(sample, basis, kernel, team), count, sample, limits,
                               plan.length, absolute, kernel, team),
                       limits);
   const auto met = static_cast<double>(corpus.size()) * share;  // by a row
-  const Costs costs(shares, sample.queries, met, dimensions, closest ? 1.0 / share : 1.0);
-  choose_dimensions(costs, count, closest, plan);
+  const Costs costs(shares, sample.queries, met, dimensions,
+                    held == Held::closest ? 1.0 / share : 1.0);
+  choose_dimensions(costs, count, held == Held::closest, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
     plan.basis.count = std::max(plan.low, plan.second);

@@ -30,6 +30,8 @@ struct FilterPlan {
   std::int64_t low = 0;
   std::int64_t second = 0;  // of the next filter, more than `low`; 0: there is none
   Basis basis;              // the first max(low, second) directions, none if both are 0
+  // Rows are met by few others, so what is made of each must be cheap: there are no fine codes.
+  bool light = false;
   // Means over the sample, taken off before rounding to codes: of the coordinates along the basis
   // [basis.count], of w if there is none [dimensions], and of the unit vectors. Empty: zero.
   std::vector<float> mean;
@@ -46,11 +48,15 @@ struct FilterPlan {
   double cycles = 0.0;         // that one pair takes, roughly: what the choice minimises
 };
 
-// Deterministic: depends on the rows, the rules, k, `share` and `closest` alone. `share`: of all
-// pairs, those that will be held against the filters. `closest`: they are not any pairs, but those
-// that pass are among them.
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0,
-                          bool closest = false);
+// Which pairs are held against the filters.
+enum class Held {
+  all,
+  closest,  // a share of them, in which are those that pass
+  few,      // a share of them, whose rows meet few others each: the plan is light
+};
+// Deterministic: depends on what is given alone.
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held = Held::all,
+                          double share = 1.0);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {

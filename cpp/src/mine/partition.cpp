@@ -282,8 +282,8 @@ bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
 Report mine_partition(const Context& context, HardPairSink& sink) {
   Report report;
   const std::int64_t rows = context.corpus.size();
-  const bool clusters =
-      filters_pay(context.corpus, rows) && !context.filters().order().near.empty();
+  const bool clusters = filters_pay(context.corpus, rows) && partition_pays(rows, context.kept()) &&
+                        !context.filters().order().near.empty();
   return clusters && mine_clusters(context, sink, report) ? report : all_pairs(context, sink);
 }
 

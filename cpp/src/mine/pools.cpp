@@ -11,16 +11,16 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kPairBytes = sizeof(double) + sizeof(std::uint32_t);
 
-float rounded_down(double value) {
-  const auto rounded = static_cast<float>(value);
-  return static_cast<double>(rounded) > value ? std::nextafter(rounded, -kInfinity) : rounded;
-}
-
 ScratchMemory scratch(std::int64_t bytes, const std::filesystem::path& folder) {
   return folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
 }
 
 }  // namespace
+
+float rounded_down(double score) noexcept {
+  const auto rounded = static_cast<float>(score);
+  return static_cast<double>(rounded) > score ? std::nextafter(rounded, -kInfinity) : rounded;
+}
 
 // Spins: a pool is held for some hundred nanoseconds.
 class Pools::Lock {

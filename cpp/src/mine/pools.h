@@ -28,6 +28,9 @@ struct DropCounts {
   }
 };
 
+// A need in float32, no more than the score that it comes from.
+float rounded_down(double score) noexcept;
+
 // A pool does not depend on the order in which pairs are met, as long as each pair that scores at
 // least a target's need() at that moment is met, once, or more often after expect_repeats().
 // Thread-safe: a target is locked while its pool changes.

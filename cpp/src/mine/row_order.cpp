@@ -81,6 +81,30 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
   return order;
 }
 
+RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus) {
+  RowOrder order;
+  std::vector<bool> passed(static_cast<std::size_t>(corpus.size()));
+  const auto visit = [&](std::int64_t row) {
+    const auto at = static_cast<std::size_t>(row);
+    if (passed[at]) return false;
+    passed[at] = true;
+    if (corpus.is_zero(row)) return false;
+    order.rows.push_back(static_cast<std::uint32_t>(row));
+    return true;
+  };
+  for (std::int64_t start = 0; start < corpus.size(); ++start) {
+    if (!visit(start)) continue;
+    for (std::int64_t row = start; row < pairs.size();) {
+      std::int64_t rank = 0;
+      while (rank < pairs.count(row) && !visit(pairs.id(row, rank))) ++rank;
+      if (rank == pairs.count(row)) break;
+      row = pairs.id(row, rank);
+    }
+  }
+  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
+  return order;
+}
+
 std::vector<std::vector<std::uint32_t>> near_clusters(const RowOrder& order, std::int64_t count,
                                                       bool absolute, const Kernel& kernel,
                                                       Team& team) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "filter_plan.h"
+#include "helip/hard_pairs.h"
 #include "scorer.h"
 #include "team.h"
 
@@ -23,6 +24,10 @@ struct RowOrder {
 inline constexpr std::int64_t kRowsPerCluster = 64;
 // Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
 RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
+
+// The order of a walk along a table of close rows, from each to the first of its pool that was not
+// visited yet; rows that came after the table follow. Without clusters.
+RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus);
 
 // For each cluster the `count` that lie closest to it, itself first; by the absolute value of the
 // product where `absolute`. The order must have centres.

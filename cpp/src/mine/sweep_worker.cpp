@@ -298,7 +298,7 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
 }
 
 // By the codes of both modalities: first the coarse ones of the shorter, since the other similarity
-// is at most 1, in the end the fine ones of both.
+// is at most 1, in the end the fine ones of both where there are any.
 void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& columns) {
   const SweepEntry& own = rows_.entries[static_cast<std::size_t>(row)];
   const float need = rows_.need[static_cast<std::size_t>(row)];
@@ -330,6 +330,7 @@ void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& colum
   }
   step(image_shorter, false);
   if (both_) step(!image_shorter, false);
+  if (!codes_.has_fine()) return;
   step(image_shorter, true);
   if (both_) step(!image_shorter, true);
 }

@@ -12,6 +12,7 @@
 #include "helip/error.h"
 #include "job.h"
 #include "rules.h"
+#include "table_floors.h"
 #include "updated_pools.h"
 
 namespace helip {
@@ -26,6 +27,7 @@ using mining::UpdatedPools;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kNoTarget = -1;
+constexpr std::int64_t kMeetGrain = 256;
 
 MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   const std::string& text = pairs.origin().options_json;
@@ -160,10 +162,13 @@ class Update {
         memory_(mining::memory_budget(options)),
         number_(static_cast<std::size_t>(corpus.size()), kNoTarget) {
     const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
-    const auto rows = static_cast<double>(corpus.size());
     if (mining::filters_pay(corpus, fresh)) {
-      const double share = std::min(1.0, 2.0 * static_cast<double>(fresh) / rows);
-      filters_ = std::make_unique<Filters>(corpus, options.k, memory_, scratch, team, share);
+      // Of all pairs, those of a fresh row; less than half of the rows are fresh.
+      const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
+      Filters::Parts light{
+          mining::choose_filters(corpus, options.k, team, mining::Held::few, share * (2.0 - share)),
+          mining::walk_along(before, corpus)};
+      filters_ = std::make_unique<Filters>(corpus, std::move(light), memory_, scratch, team);
       memory_ = filters_->memory_left();
       order_ = filters_->order().rows;
     } else {
@@ -182,23 +187,24 @@ class Update {
   std::int64_t pairs() const noexcept { return pairs_; }
 
   void run(HardPairSink& sink) {
-    SweepJob all;
     std::vector<std::uint32_t> rows;
     for (std::uint32_t place = 0; place < order_.size(); ++place) {
       const std::uint32_t row = order_[place];
       if (parts_.of[row] != Part::added && parts_.of[row] != Part::stale) continue;
       number_[row] = static_cast<std::int32_t>(rows.size());
       rows.push_back(row);
-      all.targets.push_back(place);
     }
-    UpdatedPools pools(corpus_, before_, deleted_.marks, std::move(rows));
+    UpdatedPools pools(corpus_, before_, deleted_.marks, rows);
 
     const SweepJob among_added = job(Part::added, true, places_of(Part::stale), true);
     const SweepJob stale = job(Part::stale, true, places_of(Part::kept), false);
     const std::int64_t band_work = parts_[Part::added] * parts_[Part::kept];
     team_.begin_stage("update", corpus_.size(),
                       Sweep::work(among_added) + Sweep::work(stale) + band_work);
-    if (filters_) filters_->sweep().seed(all, options_.k, pools, team_);
+    if (filters_) {
+      mining::TableFloors(corpus_, filters_->codes(), filters_->order(), before_)
+          .raise(rows, pools, team_);
+    }
     meet(among_added, pools);
     meet(stale, pools);
 
@@ -252,21 +258,31 @@ class Update {
     }
   }
 
-  // Few targets: every pair is scored.
+  // Few targets: every pair is scored. The rows of the targets stay in the cache, those of others
+  // are read once.
   void meet_all(const SweepJob& job, UpdatedPools& pools) {
-    const auto targets = static_cast<std::int64_t>(job.targets.size());
-    team_.for_blocks(targets, 1, [&](std::int64_t t, std::int64_t, int) {
+    const std::size_t targets = job.targets.size();
+    const std::size_t mutual = job.mutual ? targets : 0;
+    team_.for_blocks(static_cast<std::int64_t>(mutual), 1, [&](std::int64_t at, std::int64_t, int) {
       mining::Scorer scorer(corpus_);
-      const std::int32_t number = job.numbers[static_cast<std::size_t>(t)];
-      for (auto u = static_cast<std::size_t>(t) + 1; job.mutual && u < job.targets.size(); ++u) {
-        pools.meet(number, order_[job.targets[u]], job.numbers[u], scorer);
+      const auto t = static_cast<std::size_t>(at);
+      for (std::size_t u = t + 1; u < targets && !team_.stopped(); ++u) {
+        pools.meet(job.numbers[t], order_[job.targets[u]], job.numbers[u], scorer);
       }
-      for (std::size_t i = 0; i < job.others.size() && !team_.stopped(); ++i) {
-        const std::int32_t mirror = job.other_numbers.empty() ? kNoTarget : job.other_numbers[i];
-        pools.meet(number, order_[job.others[i]], mirror, scorer);
-      }
-      team_.add_work(static_cast<std::int64_t>(job.others.size()));
     });
+    team_.for_blocks(static_cast<std::int64_t>(job.others.size()), kMeetGrain,
+                     [&](std::int64_t i, std::int64_t end, int) {
+                       mining::Scorer scorer(corpus_);
+                       for (; i < end && !team_.stopped(); ++i) {
+                         const auto at = static_cast<std::size_t>(i);
+                         const std::int32_t mirror =
+                             job.other_numbers.empty() ? kNoTarget : job.other_numbers[at];
+                         for (const std::int32_t number : job.numbers) {
+                           pools.meet(number, order_[job.others[at]], mirror, scorer);
+                         }
+                         team_.add_work(static_cast<std::int64_t>(targets));
+                       }
+                     });
   }
 
   // Rows [first, last) of the table.
