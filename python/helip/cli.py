@@ -16,6 +16,7 @@ import typer
 
 from helip.cli_show import (
     bytes_words,
+    cost_words,
     duration_words,
     figure,
     figures,
@@ -96,12 +97,17 @@ def plan(
     """Say what mining would cost, without doing it."""
     import helip
 
-    result = helip.plan(
-        store, k=k, method=method, modality=modality, candidates=candidates, device=device,
-        threads=threads, memory=memory,
-    ).to_dict()  # fmt: skip
+    def planned(method: str, candidates: int | None, device: str) -> dict[str, Any]:
+        return helip.plan(
+            store, k=k, method=method, modality=modality, candidates=candidates, device=device,
+            threads=threads, memory=memory,
+        ).to_dict()  # fmt: skip
+
+    result = planned(method, candidates, device)
+    others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
+    alternatives = [planned(m, None, "cpu") for m in (others if method == "auto" else [])]
     if as_json:
-        print_json(result)
+        print_json({**result, "alternatives": alternatives})
         return
     show_table(
         [
@@ -113,6 +119,7 @@ def plan(
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
+            *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
 

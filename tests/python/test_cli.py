@@ -58,8 +58,15 @@ def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None
     code, out, _ = run("plan", store, "-k", 5, "--device", "cpu")
     assert code == 0
     assert "exact" in out
+    assert all(f"or {method}" in out for method in ("partition", "hnsw", "sample"))
     code, out, _ = run("plan", store, "--json", "--device", "cpu")
-    assert json.loads(out)["method"] == "exact"
+    planned = json.loads(out)
+    assert planned["method"] == "exact"
+    alternatives = {other["method"]: other for other in planned["alternatives"]}
+    assert set(alternatives) == {"partition", "hnsw", "sample"}
+    assert all(other["seconds"] > 0 for other in alternatives.values())
+    code, out, _ = run("plan", store, "--json", "--method", "sample")
+    assert json.loads(out)["alternatives"] == []
 
     code, out, _ = run("mine", store, "--out", tmp_path / "p", "-k", 5, "--csv", tmp_path / "c.csv")
     assert code == 0

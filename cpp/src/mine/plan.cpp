@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "hnsw.h"
 #include "partition.h"
+#include "recall.h"
 #include "rules.h"
 
 namespace helip::mining {
@@ -101,6 +102,12 @@ std::string describe(double seconds) {
   } else {
     std::snprintf(text, sizeof text, "%.1f h", seconds / 3600.0);
   }
+  return text;
+}
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
   return text;
 }
 
@@ -276,6 +283,10 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
                                                   : planner.partition();
     asked.plan.reason = "asked for; exact would take about " + describe(exact.plan.seconds);
     return asked;
+  }
+  if (estimate_recall(std::vector<RecallHits>(1000, {1, 1})).low < options.recall) {
+    exact.plan.reason = "1,000 targets cannot show a recall of " + number(options.recall);
+    return exact;
   }
   // Judged with every processor and the usual memory, so that the choice depends on neither option.
   MineOptions whole = options;
