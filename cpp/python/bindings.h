@@ -20,6 +20,7 @@ namespace py = pybind11;
 void bind_store(py::module_& module);
 void bind_mine(py::module_& module);
 void bind_batches(py::module_& module);
+void bind_index(py::module_& module);
 
 // A MatrixView that keeps the Python owner of its memory alive.
 struct BoundView {

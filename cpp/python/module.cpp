@@ -60,4 +60,5 @@ PYBIND11_MODULE(_core, module) {
   helip::python::bind_store(module);
   helip::python::bind_mine(module);
   helip::python::bind_batches(module);
+  helip::python::bind_index(module);
 }

@@ -77,9 +77,10 @@ struct MinePlan {
 };
 
 // Throws Error: invalid_argument (options, shapes, NaN or infinity with its row), cancelled,
-// out_of_memory (also: the graph of method hnsw is larger than `memory`). `out` empty: the table is kept in memory, else it is streamed to a new directory.
-// The result depends on the input and the options alone, never on `threads` or `memory`; only the
-// choice that `automatic` makes above 300,000 rows asks for the machine's speed.
+// out_of_memory (also: the graph of method hnsw is larger than `memory`). `out` empty: the table is
+// kept in memory, else it is streamed to a new directory. The result depends on the input and the
+// options alone, never on `threads` or `memory`; only the choice that `automatic` makes above
+// 300,000 rows asks for the machine's speed.
 HELIP_EXPORT HardPairs mine(const MatrixView& image, const MatrixView& text,
                             const MineOptions& options, const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});
