@@ -306,6 +306,24 @@ TEST_CASE("a newer format, another format and nothing at all are refused", "[pai
   expect_error(ErrorCode::unsupported, "upgrade helip", [&] { PairIndex::open(folder / "index"); });
 }
 
+TEST_CASE("an addition comes through while queries never pause", "[pair_index]") {
+  const Data data = data_of(400);
+  PairIndex index = built(data, 300);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      while (!done) index.query(data.image.view(), data.text.view(), 5, 0, 1);
+    });
+  }
+  for (std::int64_t row = 300; row < 310; ++row) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1), {}, 1);
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(index.size() == 310);
+}
+
 TEST_CASE("queries and additions may go on at once", "[pair_index]") {
   const Data data = data_of(1200);
   PairIndex index = built(data, 600);

@@ -184,7 +184,14 @@ struct PairIndex::State {
   index::PairRows rows;
   Graph graph;
   std::optional<std::unordered_set<std::int64_t>> known;  // ids, made by the first add()
-  mutable std::shared_mutex mutex;  // of all above: shared by queries, exclusive to add()
+  // Of all above: shared by those who read, exclusive to add(). The gate sees to it that new
+  // readers do not overtake an add() that waits: shared_mutex makes no promise.
+  mutable std::mutex gate;
+  mutable std::shared_mutex mutex;
+  std::shared_lock<std::shared_mutex> lock_to_read() const {
+    const std::lock_guard turn(gate);
+    return std::shared_lock(mutex);
+  }
   mutable std::mutex idle_mutex;
   mutable std::vector<std::unique_ptr<Searcher>> idle;
 };
@@ -379,7 +386,7 @@ PairIndex PairIndex::open(const fs::path& path) {
 }
 
 void PairIndex::save(const fs::path& path) const {
-  const std::shared_lock lock(state_->mutex);
+  const auto lock = state_->lock_to_read();
   state_->save(path);
 }
 
@@ -406,7 +413,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       queries.text()->length(i);
     }
 
-    const std::shared_lock lock(state.mutex);
+    const auto lock = state.lock_to_read();
     const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, state.rows.size()));
     const auto find = [&](std::int64_t begin, std::int64_t end) {
       auto searcher = state.take_searcher();
@@ -441,6 +448,7 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     Corpus corpus(image, text, mining::rules_of(mine), state.kernel);
     corpus.measure(team);
 
+    const std::lock_guard turn(state.gate);
     const std::unique_lock lock(state.mutex);
     const auto all = checked_ids(ids, image.rows, ids.empty() ? state.next_id() : 0);
     if (!state.known) {
@@ -459,7 +467,7 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
 }
 
 std::int64_t PairIndex::size() const {
-  const std::shared_lock lock(state_->mutex);
+  const auto lock = state_->lock_to_read();
   return state_->rows.size();
 }
 std::int64_t PairIndex::image_dimensions() const noexcept {
@@ -467,7 +475,7 @@ std::int64_t PairIndex::image_dimensions() const noexcept {
 }
 std::int64_t PairIndex::text_dimensions() const noexcept { return state_->rows.text_dimensions(); }
 std::int64_t PairIndex::bytes() const {
-  const std::shared_lock lock(state_->mutex);
+  const auto lock = state_->lock_to_read();
   return state_->rows.size() *
          (state_->rows.bytes_per_row() +
           Graph::bytes_per_node({state_->options.degree, state_->options.breadth}));
