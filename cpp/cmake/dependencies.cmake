@@ -26,14 +26,5 @@ else()
                        https://github.com/nlohmann/json.git include)
 endif()
 
-find_package(hnswlib CONFIG QUIET)
-if(hnswlib_FOUND)
-  add_library(helip_hnswlib INTERFACE)
-  target_link_libraries(helip_hnswlib INTERFACE hnswlib::hnswlib)
-else()
-  helip_header_library(helip_hnswlib hnswlib/hnswlib.h 3f3429661187e4c24a490a0f148fc6bc89042b3d
-                       https://github.com/nmslib/hnswlib.git)
-endif()
-
 helip_header_library(helip_xxhash xxhash.h 94e5f23e736f2bb67ebdf90727353e65344f9fc0
                      https://github.com/Cyan4973/xxHash.git)

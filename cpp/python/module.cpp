@@ -84,4 +84,5 @@ PYBIND11_MODULE(_core, module) {
   helip::python::bind_mine(module);
   helip::python::bind_streaming(module);
   helip::python::bind_batches(module);
+  helip::python::bind_index(module);
 }

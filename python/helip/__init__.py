@@ -13,6 +13,7 @@ from helip.loader import HardPairLoader
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
 from helip.mine_parts import merge
+from helip.pair_index import PairIndex
 from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
 from helip.report import report
@@ -28,6 +29,7 @@ __all__ = [
     "HardPairs",
     "HardPairsPart",
     "HelipLoss",
+    "PairIndex",
     "StreamingMiner",
     "Trainer",
     "__version__",

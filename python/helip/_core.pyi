@@ -21,6 +21,8 @@ __all__: list[str] = [
     "HardPairsWriter",
     "MatrixView",
     "MineOptions",
+    "PairIndex",
+    "PairIndexOptions",
     "StreamingMiner",
     "keys_fingerprint",
     "merge_parts",
@@ -346,6 +348,65 @@ class BatchSampler:
     def epoch(self) -> int: ...
     @property
     def skipped_targets(self) -> int: ...
+
+class PairIndexOptions:
+    def __init__(
+        self,
+        *,
+        image_max: typing.SupportsFloat | typing.SupportsIndex,
+        text_max: typing.SupportsFloat | typing.SupportsIndex,
+        degree: typing.SupportsInt | typing.SupportsIndex,
+        breadth: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    @property
+    def breadth(self) -> int: ...
+    @property
+    def degree(self) -> int: ...
+    @property
+    def image_max(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def text_max(self) -> float: ...
+
+class PairIndex:
+    @staticmethod
+    def build(
+        image: MatrixView,
+        text: MatrixView,
+        options: PairIndexOptions,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        threads: typing.SupportsInt | typing.SupportsIndex,
+        progress: typing.Any = None,
+    ) -> PairIndex: ...
+    @staticmethod
+    def open(path: os.PathLike | str | bytes) -> PairIndex: ...
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        image: MatrixView,
+        text: MatrixView,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def query(
+        self,
+        image: MatrixView,
+        text: MatrixView,
+        k: typing.SupportsInt | typing.SupportsIndex,
+        breadth: typing.SupportsInt | typing.SupportsIndex,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]: ...
+    def save(self, path: os.PathLike | str | bytes) -> None: ...
+    @property
+    def image_dim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def options(self) -> PairIndexOptions: ...
+    @property
+    def text_dim(self) -> int: ...
 
 def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
 def merge_parts(

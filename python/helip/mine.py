@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -106,9 +107,9 @@ def mine(
         k: pool size, at least 1; targets with fewer pairs of positive score are short.
         method: ``exact`` scores all pairs; ``sample`` only ``candidates`` random ones (the paper's
             FastHPM, expected recall candidates / N); ``hnsw`` searches a graph over the product
-            kernel until the measured recall reaches ``recall``; ``partition`` compares clusters
-            with those close to them, until the lower 95 % limit of the measured recall reaches
-            ``recall``; ``auto`` chooses, see :func:`plan`.
+            kernel and ``partition`` compares clusters with those close to them, until the lower
+            95 % limit of the measured recall reaches ``recall``; ``auto`` chooses, see
+            :func:`plan`. A graph that falls short warns.
         modality: ``both``, or ``image`` / ``text`` for the single-modality baselines.
         image_max, text_max: cosine above which a pair is a near duplicate of the target.
         min_score: a score must exceed it.
@@ -208,7 +209,21 @@ def mine(
             core = _core.mine_store(source._core, options, follow, path)
         else:
             core = _core.mine(views[0], views[1], options, follow, path)
-    return HardPairs(core)
+    pairs = HardPairs(core)
+    _warn_of_recall(pairs.report, recall)
+    return pairs
+
+
+def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:
+    if report.get("hnsw", {}).get("reached", True):
+        return
+    found = report["recall"]
+    warnings.warn(
+        f"the graph found recall {found['value']:.4f} with the lower limit {found['low']:.4f}, "
+        f"below recall = {wanted}, at its greatest breadth {report['hnsw']['breadth']}; ask for "
+        "less, or use method 'partition' or 'exact'",
+        stacklevel=3,
+    )
 
 
 def plan(

@@ -201,6 +201,8 @@ class HardPairs:
           sample that passed; see ``helip.mine.Plan``.
         - ``recall``: measured (``value, low, high, targets``), of ``sample``, ``hnsw`` and
           ``partition``.
+        - ``hnsw``: ``breadth`` of the searches, and whether the lower limit of the recall
+          ``reached`` what was asked for.
         """
         return {**self.report, **self._core.statistics()}
 

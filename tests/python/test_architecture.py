@@ -24,6 +24,7 @@ ROOMS = [
     ["pairs"],
     ["device"],
     ["mine"],
+    ["pair_index"],
     ["update"],
     ["streaming"],
     ["reader", "loader"],
@@ -37,8 +38,14 @@ ROOMS = [
     ["cli"],
 ]
 
-# The C++ core: io < store < mine, load; public headers stand outside.
-CPP_ROOMS = {"io": {"io"}, "store": {"io", "store"}, "mine": {"mine"}, "load": {"load"}}
+# The C++ core: io < store < mine, load; io, mine < index; public headers stand outside.
+CPP_ROOMS = {
+    "io": {"io"},
+    "store": {"io", "store"},
+    "mine": {"mine"},
+    "load": {"load"},
+    "index": {"index", "io", "mine"},
+}
 
 
 def room_of(module: str) -> int:

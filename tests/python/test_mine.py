@@ -133,9 +133,17 @@ def test_hnsw_reaches_its_recall_and_says_how_it_measured_it() -> None:
         [len(set(a) & set(b) - {-1}) for a, b in zip(pairs.ids, exact.ids, strict=True)]
     )
     assert found / exact.counts.mean() >= 0.93
-    assert "recall" in pairs.report
+    assert pairs.report["recall"]["low"] >= 0.95
+    assert pairs.report["hnsw"]["reached"]
     again = mine(image, text, k=20, method="hnsw", recall=0.95, seed=1, threads=1)
     assert again.ids.tobytes() == pairs.ids.tobytes()
+
+
+def test_a_graph_that_falls_short_of_the_recall_warns() -> None:
+    image, text = clustered(300)
+    with pytest.warns(UserWarning, match="below recall = 1.0, at its greatest breadth 300"):
+        pairs = mine(image, text, k=5, method="hnsw", recall=1.0)
+    assert not pairs.report["hnsw"]["reached"]
 
 
 def test_negative_products_of_unlike_pairs_are_hard_only_when_signed() -> None:

@@ -9,6 +9,7 @@
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
+#include "helip/pair_index.h"       // IWYU pragma: export
 #include "helip/parts.h"            // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
 #include "helip/streaming.h"        // IWYU pragma: export

@@ -53,8 +53,8 @@ struct MineOptions {
   std::int64_t candidates = 0;    // sample: C; 0 means min(N, 3,000,000)
   std::int64_t refresh = 300000;  // sample: targets served by one draw of candidates
   std::uint64_t seed = 0;         // sample, hnsw and partition
-  // hnsw: the search widens until the measured recall reaches it; partition: until the lower 95 %
-  // limit of the measured recall does.
+  // hnsw, partition: the lower 95 % limit of the measured recall must reach it. A graph may fall
+  // short, and its report says so.
   double recall = 0.95;
   int threads = 0;          // 0: all cores
   std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of physical memory
@@ -78,9 +78,10 @@ struct MinePlan {
 };
 
 // Throws Error: invalid_argument (options, shapes, NaN or infinity with its row), cancelled,
-// out_of_memory. `out` empty: the table is kept in memory, else it is streamed to a new directory.
-// The result depends on the input and the options alone, never on `threads` or `memory`; only the
-// choice that `automatic` makes above 300,000 rows asks for the machine's speed.
+// out_of_memory (also: the graph of method hnsw is larger than `memory`). `out` empty: the table is
+// kept in memory, else it is streamed to a new directory. The result depends on the input and the
+// options alone, never on `threads` or `memory`; only the choice that `automatic` makes above
+// 300,000 rows asks for the machine's speed.
 HELIP_EXPORT HardPairs mine(const MatrixView& image, const MatrixView& text,
                             const MineOptions& options, const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});

@@ -66,8 +66,10 @@ struct Report {
   bool has_recall = false;
   RecallEstimate recall;
   std::vector<RecallHits> hits;  // sample: what the recall is made of
-  std::int64_t ef = 0;           // hnsw: breadth of the search in each graph
-  std::int64_t graphs = 0;       // hnsw
+  struct Hnsw {
+    std::int64_t breadth = 0;  // of the searches; 0: another method
+    bool reached = true;       // whether the lower limit of the recall is what was asked for
+  } hnsw;
   struct Partition {
     std::int64_t clusters = 0;  // 0: another method
     std::int64_t near = 0;      // clusters that each one met at least, of those closest to it

@@ -1,251 +1,190 @@
-// Approximate mining by graphs (HNSW, arXiv 1603.09320) over the product kernel itself.
-//
-// Adding rows to one graph from several threads gives another graph each time. So rows are dealt
-// out to a number of graphs that depends on N alone; each is built by one thread, in order, and
-// every target is looked up in all of them.
-#include <hnswlib/hnswlib.h>
+// Approximate mining by a graph over the product kernel, see graph.h. Rows are added to it, then
+// each searches from its own node, so broadly that the lower 95 % limit of the measured recall is
+// what was asked for.
+#include "hnsw.h"
 
 #include <algorithm>
-#include <atomic>
-#include <memory>
-#include <mutex>
+#include <numeric>
 
 #include "engine.h"
 #include "helip/error.h"
-#include "hnsw.h"
 
 namespace helip::mining {
 namespace {
 
-// What the distance needs to know; hnswlib hands it over as an untyped pointer.
-struct Metric {
-  const Kernel* kernel;
-  std::int64_t image_dimensions;
-  std::int64_t text_dimensions;
-  bool signed_products;
-};
+constexpr std::int64_t kEncodeGrain = 256;
+constexpr std::int64_t kSearchGrain = 32;
 
-// 1 - score. Where a similarity is negative every score is 0; there the distance goes on growing
-// with it, so that a search starting far away finds its way.
-float product_distance(const void* a, const void* b, const void* parameter) {
-  const Metric& metric = *static_cast<const Metric*>(parameter);
-  const auto* left = static_cast<const float*>(a);
-  const auto* right = static_cast<const float*>(b);
-  const std::int64_t image_dimensions = metric.image_dimensions;
-  float image = 1.0F;
-  if (image_dimensions > 0) image = metric.kernel->dot_short(left, right, image_dimensions);
-  float text = 1.0F;
-  if (metric.text_dimensions > 0) {
-    text = metric.kernel->dot_short(left + image_dimensions, right + image_dimensions,
-                                    metric.text_dimensions);
-  }
-  if (!metric.signed_products && (image <= 0.0F || text <= 0.0F)) {
-    return 1.0F - std::min(image, text);
-  }
-  return 1.0F - image * text;
-}
-
-class ProductSpace final : public hnswlib::SpaceInterface<float> {
- public:
-  explicit ProductSpace(const Corpus& corpus)
-      : metric_{&corpus.kernel(), corpus.image_dimensions(), corpus.text_dimensions(),
-                corpus.rules().signed_products} {}
-
-  std::size_t get_data_size() override { return sizeof(float) * dimensions(); }
-  hnswlib::DISTFUNC<float> get_dist_func() override { return product_distance; }
-  void* get_dist_func_param() override { return &metric_; }
-  std::size_t dimensions() const {
-    return static_cast<std::size_t>(metric_.image_dimensions + metric_.text_dimensions);
-  }
-
- private:
-  Metric metric_;
-};
-
-using Graph = hnswlib::HierarchicalNSW<float>;
-
+// Node n of the graph is the row at place n of the order: what lies close is read together.
 class GraphMiner {
  public:
   explicit GraphMiner(const Context& context)
-      : context_(context), corpus_(context.corpus), space_(corpus_) {}
+      : context_(context),
+        corpus_(context.corpus),
+        order_(context.filters().order().rows),
+        nodes_(static_cast<std::int64_t>(order_.size())),
+        codec_(corpus_.image_dimensions(), corpus_.text_dimensions(),
+               corpus_.rules().signed_products, corpus_.kernel()),
+        codes_(std::max<std::int64_t>(1, nodes_) * codec_.bytes()),
+        rows_{&codec_, reinterpret_cast<const std::int8_t*>(codes_.data())},
+        graph_(kHnswGraph),
+        limits_{static_cast<float>(corpus_.rules().image_max) + kCodeError,
+                static_cast<float>(corpus_.rules().text_max) + kCodeError},
+        searches_(static_cast<std::size_t>(context.team.size())),
+        slots_(static_cast<std::size_t>(corpus_.size()), -1) {
+    for (std::int64_t node = 0; node < nodes_; ++node) {
+      slots_[order_[static_cast<std::size_t>(node)]] = node;
+    }
+  }
+
+  // row -> node; -1 for a zero row
+  const std::vector<std::int64_t>& slots() const { return slots_; }
+  std::int64_t nodes() const { return nodes_; }
 
   void build() {
-    const std::int64_t rows = corpus_.size();
-    const std::int64_t count = hnsw_graphs(rows);
-    graphs_.resize(static_cast<std::size_t>(count));
-    context_.team.begin_stage("build", rows, rows);
-    context_.team.for_blocks(count, 1, [&](std::int64_t graph, std::int64_t, int) {
-      graphs_[static_cast<std::size_t>(graph)] = build_graph(graph, count);
-    });
-    context_.team.end_stage();
-  }
-
-  std::int64_t graphs() const { return static_cast<std::int64_t>(graphs_.size()); }
-  std::int64_t largest_graph() const { return (corpus_.size() + graphs() - 1) / graphs(); }
-
-  void set_breadth(std::int64_t ef) {
-    for (const auto& graph : graphs_) graph->setEf(static_cast<std::size_t>(ef));
-    ef_ = ef;
-  }
-
-  // Pools of targets id(0) .. id(band rows - 1).
-  template <typename Id>
-  void search(HardPairBand& band, const Id& id, DropCounts& drops) {
-    const auto count = static_cast<std::int64_t>(band.counts.size());
-    std::vector<std::uint32_t> targets;
-    for (std::int64_t i = 0; i < count; ++i) targets.push_back(static_cast<std::uint32_t>(id(i)));
-    const MineOptions& options = context_.options;
-    Pools pools(corpus_, targets, options.k, options.skip, context_.groups);
-    std::mutex mutex;
-    context_.team.for_blocks(count, 16, [&](std::int64_t row, std::int64_t end, int) {
-      Searcher searcher(*this, pools);
-      DropCounts counts;
-      for (std::int64_t i = row; i < end && !context_.team.stopped(); ++i) {
-        searcher.search(id(i), i);
-        pools.finish(i, band, i, counts);
+    Team& team = context_.team;
+    team.begin_stage("build", nodes_, 2 * nodes_);
+    team.for_blocks(nodes_, kEncodeGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      PairCodec::Scratch scratch;
+      for (std::int64_t node = begin; node < end && !team.stopped(); ++node) {
+        codec_.encode(corpus_, order_[static_cast<std::size_t>(node)], scratch,
+                      reinterpret_cast<std::int8_t*>(codes_.data()) + node * codec_.bytes());
       }
-      context_.team.add_work(end - row);
-      const std::lock_guard lock(mutex);
-      drops.add(counts);
+      team.add_work(end - begin);
+    });
+    graph_.add(rows_, random_order(nodes_, context_.options.seed), nodes_, team);
+    team.end_stage();
+  }
+
+  // Target t of the pools, node nodes[t], meets what its search finds.
+  void search(const std::vector<std::uint32_t>& nodes, std::int64_t breadth, Pools& pools) {
+    Team& team = context_.team;
+    const auto count = static_cast<std::int64_t>(nodes.size());
+    team.for_blocks(count, kSearchGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
+      GraphSearch& search = searches_[static_cast<std::size_t>(worker)];
+      Scorer scorer(corpus_);
+      for (std::int64_t t = begin; t < end && !team.stopped(); ++t) {
+        const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
+        graph_.search_from(rows_, own, breadth, limits_, search);
+        for (const auto* found : {&search.best(), &search.duplicates()}) {
+          for (const Neighbour& other : *found) {
+            if (other.node == own || other.similarity + kCodeError < pools.need(t)) continue;
+            pools.meet(t, order_[other.node], -1, scorer);
+          }
+        }
+      }
+      team.add_work(end - begin);
     });
   }
 
  private:
-  std::unique_ptr<Graph> build_graph(std::int64_t graph, std::int64_t count) {
-    const std::int64_t rows = corpus_.size();
-    auto built = std::make_unique<Graph>(
-        &space_, static_cast<std::size_t>((rows - graph + count - 1) / count), kHnswDegree,
-        kHnswBuildBreadth,
-        static_cast<std::size_t>(context_.options.seed + static_cast<std::uint64_t>(graph)));
-    std::vector<float> point(space_.dimensions());
-    PointReader reader(corpus_);
-    for (std::int64_t row = graph; row < rows && !context_.team.stopped(); row += count) {
-      // A zero row scores 0 with every other and would only hang about unlinked.
-      if (!corpus_.is_zero(row)) {
-        reader.read(row, point.data());
-        built->addPoint(point.data(), static_cast<hnswlib::labeltype>(row));
-      }
-      context_.team.add_work(1);
-    }
-    return built;
-  }
-
-  class PointReader {
-   public:
-    explicit PointReader(const Corpus& corpus) : corpus_(corpus) {}
-    void read(std::int64_t row, float* point) {
-      if (corpus_.image() != nullptr) corpus_.image()->unit(row, point, image_);
-      if (corpus_.text() != nullptr) {
-        corpus_.text()->unit(row, point + corpus_.image_dimensions(), text_);
-      }
-    }
-
-   private:
-    const Corpus& corpus_;
-    Scratch image_;
-    Scratch text_;
-  };
-
-  class Searcher {
-   public:
-    Searcher(const GraphMiner& miner, Pools& pools)
-        : miner_(miner),
-          pools_(pools),
-          reader_(miner.corpus_),
-          scorer_(miner.corpus_),
-          point_(miner.space_.dimensions()) {}
-
-    // Target `slot` of the pools, row `target`, meets what its search finds.
-    void search(std::int64_t target, std::int64_t slot) {
-      if (miner_.corpus_.is_zero(target)) return;
-      reader_.read(target, point_.data());
-      for (const auto& graph : miner_.graphs_) {
-        auto found = graph->searchKnn(point_.data(), static_cast<std::size_t>(miner_.ef_));
-        for (; !found.empty(); found.pop()) {
-          const auto id = static_cast<std::int64_t>(found.top().second);
-          if (id != target) pools_.meet(slot, id, -1, scorer_);
-        }
-      }
-    }
-
-   private:
-    const GraphMiner& miner_;
-    Pools& pools_;
-    PointReader reader_;
-    Scorer scorer_;
-    std::vector<float> point_;
-  };
-
   const Context& context_;
   const Corpus& corpus_;
-  ProductSpace space_;
-  std::vector<std::unique_ptr<Graph>> graphs_;
-  std::int64_t ef_ = 0;
+  const std::vector<std::uint32_t>& order_;  // node -> row
+  const std::int64_t nodes_;
+  const PairCodec codec_;
+  ScratchMemory codes_;
+  const PairRows rows_;
+  Graph graph_;
+  const GraphSearch::Limits limits_;
+  std::vector<GraphSearch> searches_;
+  std::vector<std::int64_t> slots_;
 };
 
-// Doubles the breadth of the search until the sample's recall is what was asked for.
-RecallEstimate widen(GraphMiner& miner, const RecallSample& sample, const Context& context,
-                     std::int64_t& ef) {
-  const std::int64_t widest =
-      std::min(miner.largest_graph(), hnsw_last_breadth(context.kept(), miner.graphs()));
-  ef = std::min(widest, hnsw_first_breadth(context.kept(), miner.graphs()));
-  for (;;) {
-    miner.set_breadth(ef);
-    const auto& targets = sample.targets();
-    const auto count = static_cast<std::int64_t>(targets.size());
-    HardPairBand found = make_band(0, count, context.options.k);
-    DropCounts unused;
-    context.team.begin_stage("tune", count, count);
-    miner.search(
-        found, [&](std::int64_t i) { return targets[static_cast<std::size_t>(i)]; }, unused);
-    context.team.end_stage();
-    const RecallEstimate recall = sample.estimate(found);
-    if (recall.estimate >= context.options.recall || ef >= widest) return recall;
-    ef = std::min(widest, 2 * ef);
+// The sample's recall with searches of this breadth.
+RecallEstimate measure(GraphMiner& miner, const RecallSample& sample, const Context& context,
+                       std::int64_t breadth) {
+  const auto& targets = sample.targets();
+  std::vector<std::uint32_t> nodes, rows;
+  std::vector<std::int64_t> places;  // in the band
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const std::int64_t node = miner.slots()[static_cast<std::size_t>(targets[i])];
+    if (node < 0) continue;
+    nodes.push_back(static_cast<std::uint32_t>(node));
+    rows.push_back(static_cast<std::uint32_t>(targets[i]));
+    places.push_back(static_cast<std::int64_t>(i));
   }
+  Pools pools(context.corpus, rows, context.options.k, context.options.skip, context.groups);
+  const auto count = static_cast<std::int64_t>(nodes.size());
+  context.team.begin_stage("tune", count, count);
+  miner.search(nodes, breadth, pools);
+  context.team.end_stage();
+  HardPairBand found = make_band(0, static_cast<std::int64_t>(targets.size()), context.options.k);
+  DropCounts unused;
+  for (std::int64_t t = 0; t < count; ++t) {
+    pools.finish(t, found, places[static_cast<std::size_t>(t)], unused);
+  }
+  return sample.estimate(found);
+}
+
+void check_memory(const Context& context) {
+  const std::int64_t bytes = hnsw_bytes(context.corpus);
+  if (bytes <= context.memory) return;
+  throw Error(ErrorCode::out_of_memory,
+              "the graph of " + std::to_string(context.corpus.size()) + " rows takes " +
+                  std::to_string(bytes) +
+                  " bytes, more than memory = " + std::to_string(context.memory) +
+                  "; raise memory=, or use method partition or exact, which need less");
 }
 
 }  // namespace
 
-std::int64_t hnsw_graphs(std::int64_t rows) noexcept {
-  return std::max<std::int64_t>(1, (rows + kHnswGraphRows - 1) / kHnswGraphRows);
+std::int64_t hnsw_first_breadth(std::int64_t kept) noexcept { return kept + kept / 4 + 16; }
+
+std::int64_t hnsw_last_breadth(std::int64_t kept) noexcept {
+  return std::max(kHnswWidest, 2 * hnsw_first_breadth(kept));
 }
 
-std::int64_t hnsw_first_breadth(std::int64_t k, std::int64_t graphs) noexcept {
-  return 32 + (k + k / 2) / graphs;
+std::int64_t hnsw_bytes(const Corpus& corpus) noexcept {
+  const PairCodec codec(corpus.image_dimensions(), corpus.text_dimensions(),
+                        corpus.rules().signed_products, corpus.kernel());
+  return corpus.size() * (codec.bytes() + Graph::bytes_per_node(kHnswGraph) +
+                          static_cast<std::int64_t>(sizeof(std::int64_t)));
 }
 
-std::int64_t hnsw_last_breadth(std::int64_t k, std::int64_t graphs) noexcept {
-  return std::max(kHnswWidest, 2 * hnsw_first_breadth(k, graphs));
-}
-
-Report mine_hnsw(const Context& context, HardPairSink& sink) try {
+Report mine_hnsw(const Context& context, HardPairSink& sink) {
+  const std::int64_t rows = context.corpus.size();
+  if (!filters_pay(context.corpus, rows)) {
+    Report report = mine_exact(context, {0, rows, 0, rows}, sink);
+    report.has_recall = true;
+    report.recall = {rows, 1.0, 1.0, 1.0};
+    report.hnsw = {std::max<std::int64_t>(1, rows - 1), true};
+    return report;
+  }
+  check_memory(context);
   const RecallSample sample(context);
+  context.drop_codes();
   GraphMiner miner(context);
   miner.build();
 
   Report report;
-  report.graphs = miner.graphs();
   report.has_recall = true;
-  report.recall = widen(miner, sample, context, report.ef);
-
-  const std::int64_t rows = context.corpus.size();
-  context.team.begin_stage("mine", rows, rows);
-  const std::int64_t step = band_rows_for(context.options.k);
-  for (std::int64_t first = 0; first < rows; first += step) {
-    HardPairBand band = make_band(first, std::min(step, rows - first), context.options.k);
-    miner.search(band, [first](std::int64_t i) { return first + i; }, report.drops);
-    sink.write(band);
+  const std::int64_t widest = std::min(rows, hnsw_last_breadth(context.kept()));
+  std::int64_t breadth = std::min(widest, hnsw_first_breadth(context.kept()));
+  report.recall = measure(miner, sample, context, breadth);
+  while (report.recall.low < context.options.recall && breadth < widest) {
+    breadth = std::min(widest, breadth + breadth / 2);
+    report.recall = measure(miner, sample, context, breadth);
   }
+  report.hnsw = {breadth, report.recall.low >= context.options.recall};
+
+  // Searches go through the order, so pools of all rows are kept: on disk where memory is too
+  // small.
+  const std::int64_t pool_bytes =
+      miner.nodes() * Pools::bytes_per_target(context.options.k, context.options.skip);
+  const bool fits = pool_bytes <= context.memory - hnsw_bytes(context.corpus);
+  Pools pools(context.corpus, context.filters().order().rows, context.options.k,
+              context.options.skip, context.groups,
+              fits ? std::filesystem::path() : context.scratch);
+  std::vector<std::uint32_t> nodes(static_cast<std::size_t>(miner.nodes()));
+  std::iota(nodes.begin(), nodes.end(), 0U);
+  context.team.begin_stage("mine", rows, miner.nodes());
+  miner.search(nodes, breadth, pools);
+  context.team.end_stage();
+  context.team.begin_stage("write", rows, 1);
+  write_pools(context, pools, miner.slots(), 0, sink, report.drops);
   context.team.end_stage();
   return report;
-} catch (const Error&) {
-  throw;
-} catch (const std::runtime_error& error) {
-  // hnswlib reports a failed malloc this way.
-  throw Error(ErrorCode::out_of_memory,
-              std::string("the graph index could not be built: ") + error.what() +
-                  "; use method sample or exact, whose memory is bounded");
 }
 
 }  // namespace helip::mining

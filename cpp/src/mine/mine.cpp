@@ -102,7 +102,9 @@ std::string mining::report_json(const Report& report, const FilterPlan* filters,
       json["recall_hits"].push_back({target.hits, target.wanted});
     }
   }
-  if (report.ef > 0) json["hnsw"] = {{"ef", report.ef}, {"graphs", report.graphs}};
+  if (report.hnsw.breadth > 0) {
+    json["hnsw"] = {{"breadth", report.hnsw.breadth}, {"reached", report.hnsw.reached}};
+  }
   if (report.partition.clusters > 0) {
     json["partition"] = {{"clusters", report.partition.clusters},
                          {"near", report.partition.near},

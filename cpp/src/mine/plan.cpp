@@ -32,9 +32,10 @@ constexpr double kRowCycles = 1.5e5;
 constexpr double kScoredPerKept = 1.2;
 // Cycles that a row takes to list the neighbours of its neighbours, for two passes.
 constexpr double kPassCycles = 4e4;
-// Distances that a graph takes for one row, in proportion to the breadth of the search: each of
+// Distances that a graph takes for one row, in proportion to the breadth of a search: each of
 // `breadth` visited rows shows some new neighbours.
-constexpr double kDistancesPerBreadth = 12.0;
+constexpr double kDistancesPerBreadth = 7.0;
+constexpr double kMemoryRate = 10e9;  // bytes a second and thread, of rows that are scattered
 
 // Seconds that one thread takes.
 struct Rates {
@@ -88,8 +89,8 @@ Rates measure_rates(const Corpus& corpus) {
                   }
                 }) /
                 64.0;
-  // Rows come from memory: at least the time to fetch one, at 10 GB/s and thread.
-  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / 10e9);
+  // Rows come from memory: at least the time to fetch one.
+  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / kMemoryRate);
   return rates;
 }
 
@@ -160,17 +161,18 @@ class Planner {
   }
 
   MinePlan hnsw() const {
-    const std::int64_t graphs = hnsw_graphs(rows_);
-    const std::int64_t breadth = graphs * hnsw_first_breadth(options_.k + options_.skip, graphs);
+    const std::int64_t breadth = hnsw_first_breadth(options_.k + options_.skip);
     MinePlan plan = base(Method::hnsw, rows_ * breadth);
     plan.bands = 1;
-    plan.memory_bytes = lengths_ + rows_ * (4 * dimensions_ + 8 * kHnswDegree + 150);
+    plan.memory_bytes = lengths_ + hnsw_bytes(corpus_);
+    const std::int64_t pools = pool_bytes(rows_);
+    (pools > memory_budget(options_) - hnsw_bytes(corpus_) ? plan.scratch_bytes
+                                                           : plan.memory_bytes) += pools;
+    const double distance = std::max(static_cast<double>(dimensions_) / 64.0 * rates_.cycle,
+                                     static_cast<double>(dimensions_) / kMemoryRate);
     const double distances = static_cast<double>(rows_) * kDistancesPerBreadth *
-                             (static_cast<double>(kHnswBuildBreadth) *
-                                  (speed_ / std::min<double>(speed_, static_cast<double>(graphs))) +
-                              static_cast<double>(breadth));
-    plan.seconds =
-        distances * rates_.exact / speed_ + measuring() + scoring(static_cast<double>(breadth));
+                             static_cast<double>(kHnswGraph.breadth + breadth);
+    plan.seconds = preparation() + measuring() + distances * distance / speed_ + scoring(kept());
     return plan;
   }
 

@@ -1,0 +1,89 @@
+// An index of pairs that answers for *new* pairs which of them are hard: the k pairs j of largest
+//     score(q, j) = cos(image q, image j) · cos(text q, text j)
+// among those that are no near duplicates of q, as in mine.h. For production pipelines: captions or
+// images that arrive, checked against what is there.
+//
+// The search goes through a graph over int8 codes; scores are float64 products over float16 rows.
+// docs/pair-index.md has the format, the precision and what was measured.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "helip/embedding_store.h"
+#include "helip/export.h"
+#include "helip/matrix.h"
+#include "helip/progress.h"
+
+namespace helip {
+
+struct PairIndexOptions {
+  double image_max = 0.98;    // a pair of greater image cosine is a near duplicate, no result
+  double text_max = 0.98;     // likewise
+  std::int64_t degree = 32;   // links of a pair: 4 .. 1024; more take memory and find more
+  std::int64_t breadth = 80;  // of the searches that find the links: 1 .. 65536
+  std::uint64_t seed = 0;     // of the order in which pairs are linked
+};
+
+// What was found for each query, best first: ids -1 and scores 0 from counts[i] on.
+struct PairMatches {
+  std::int64_t k = 0;
+  std::vector<std::int64_t> ids;     // [queries, k]
+  std::vector<float> scores;         // [queries, k]
+  std::vector<std::int32_t> counts;  // [queries]
+};
+
+// Any number of threads may query at once; add() waits for them and they for it. Moves, does not
+// copy; not to be moved while another thread uses it.
+class HELIP_EXPORT PairIndex {
+ public:
+  // `image` [N, d_image], `text` [N, d_text] of any dtype; float16 rows are kept as they are,
+  // others as unit vectors rounded to float16. `ids` [N], not negative, each once; empty: row
+  // numbers. Rows of zeros and deleted rows count, but are never found. The same index for any
+  // `threads` (0: all cores). Throws Error: invalid_argument (options, shapes, ids, NaN or infinity
+  // with its row), cancelled, out_of_memory.
+  static PairIndex build(const MatrixView& image, const MatrixView& text,
+                         const PairIndexOptions& options = {},
+                         const std::vector<std::int64_t>& ids = {}, int threads = 0,
+                         const ProgressCallback& progress = {});
+  // Ids are the rows of the store.
+  static PairIndex build(const EmbeddingStore& store, const PairIndexOptions& options = {},
+                         int threads = 0, const ProgressCallback& progress = {});
+  // Maps the rows of a saved index and compares every checksum. Throws Error: io, corrupt, mismatch
+  // (another format), unsupported (a newer one).
+  static PairIndex open(const std::filesystem::path& path);
+  // Writes a new directory, all or nothing. Throws Error: invalid_argument (something is there),
+  // io.
+  void save(const std::filesystem::path& path) const;
+
+  PairIndex(PairIndex&&) noexcept;
+  PairIndex& operator=(PairIndex&&) noexcept;
+  ~PairIndex();
+
+  // The k best of each row of `image` [n, d_image] and `text` [n, d_text]. `breadth`: of the
+  // search, at least k; 0 takes max(64, 2k); more finds more and takes longer in proportion.
+  // `threads` 0: all cores, but few queries run in the calling thread. Throws Error:
+  // invalid_argument.
+  PairMatches query(const MatrixView& image, const MatrixView& text, std::int64_t k,
+                    std::int64_t breadth = 0, int threads = 0) const;
+
+  // Adds pairs; empty `ids` go on from the greatest. An opened index is copied into memory first.
+  // All pairs or none. Throws as build() does.
+  void add(const MatrixView& image, const MatrixView& text,
+           const std::vector<std::int64_t>& ids = {}, int threads = 0);
+
+  std::int64_t size() const;
+  std::int64_t image_dimensions() const noexcept;
+  std::int64_t text_dimensions() const noexcept;
+  std::int64_t bytes() const;  // of rows, codes, ids and links
+  const PairIndexOptions& options() const noexcept;
+
+ private:
+  struct State;
+  explicit PairIndex(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace helip

@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+using Ids = py::array_t<std::int64_t, py::array::c_style>;
+
+std::vector<std::int64_t> values_of(const Ids& ids) {
+  return {ids.data(), ids.data() + ids.size()};
+}
+
+template <typename T>
+py::array_t<T> array_of(const std::vector<T>& values, std::int64_t rows, std::int64_t k) {
+  py::array_t<T> array({rows, k});
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+PairIndexOptions options_of(double image_max, double text_max, std::int64_t degree,
+                            std::int64_t breadth, std::uint64_t seed) {
+  return {image_max, text_max, degree, breadth, seed};
+}
+
+}  // namespace
+
+void bind_index(py::module_& module) {
+  py::class_<PairIndexOptions>(module, "PairIndexOptions")
+      .def(py::init(&options_of), py::kw_only(), py::arg("image_max"), py::arg("text_max"),
+           py::arg("degree"), py::arg("breadth"), py::arg("seed"))
+      .def_readonly("image_max", &PairIndexOptions::image_max)
+      .def_readonly("text_max", &PairIndexOptions::text_max)
+      .def_readonly("degree", &PairIndexOptions::degree)
+      .def_readonly("breadth", &PairIndexOptions::breadth)
+      .def_readonly("seed", &PairIndexOptions::seed);
+  py::class_<PairIndex>(module, "PairIndex")
+      .def_static(
+          "build",
+          [](const BoundView& image, const BoundView& text, const PairIndexOptions& options,
+             const Ids& ids, int threads, const py::object& progress) {
+            const std::vector<std::int64_t> own = values_of(ids);
+            return run_with_progress(progress, [&](const ProgressCallback& callback) {
+              return PairIndex::build(image.view, text.view, options, own, threads, callback);
+            });
+          },
+          py::arg("image"), py::arg("text"), py::arg("options"), py::arg("ids"), py::arg("threads"),
+          py::arg("progress") = py::none())
+      .def_static("open", &PairIndex::open, py::arg("path"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def("save", &PairIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "query",
+          [](const PairIndex& self, const BoundView& image, const BoundView& text, std::int64_t k,
+             std::int64_t breadth, int threads) {
+            PairMatches found;
+            {
+              const py::gil_scoped_release release;
+              found = self.query(image.view, text.view, k, breadth, threads);
+            }
+            const auto rows = static_cast<std::int64_t>(found.counts.size());
+            return py::make_tuple(array_of(found.ids, rows, k), array_of(found.scores, rows, k));
+          },
+          py::arg("image"), py::arg("text"), py::arg("k"), py::arg("breadth"), py::arg("threads"))
+      .def(
+          "add",
+          [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,
+             int threads) {
+            const std::vector<std::int64_t> own = values_of(ids);
+            const py::gil_scoped_release release;
+            self.add(image.view, text.view, own, threads);
+          },
+          py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
+      // add() may hold the lock for long.
+      .def("__len__", &PairIndex::size, py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("nbytes",
+                             [](const PairIndex& self) {
+                               const py::gil_scoped_release release;
+                               return self.bytes();
+                             })
+      .def_property_readonly("image_dim", &PairIndex::image_dimensions)
+      .def_property_readonly("text_dim", &PairIndex::text_dimensions)
+      .def_property_readonly("options", &PairIndex::options);
+}
+
+}  // namespace helip::python
