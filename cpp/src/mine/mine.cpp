@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "groups.h"
 #include "helip/error.h"
+#include "hnsw.h"
 #include "job.h"
 #include "parts.h"
 #include "plan.h"
@@ -113,10 +114,26 @@ std::string mining::report_json(const Report& report, const FilterPlan* filters,
   return json.dump();
 }
 
+namespace {
+
+// The other methods spill to disk or work in bands; their recall does not depend on the memory.
+void check_graphs_fit(const Context& context) {
+  const Corpus& corpus = context.corpus;
+  const std::int64_t bytes = mining::hnsw_bytes(corpus.size(), corpus.dimensions());
+  if (context.options.memory == 0 || bytes <= context.memory) return;
+  throw Error(ErrorCode::out_of_memory,
+              "memory is " + std::to_string(context.options.memory) + " bytes, but the graphs of " +
+                  std::to_string(corpus.size()) + " rows take " + std::to_string(bytes) +
+                  ", whatever the recall; use memory = " + std::to_string(bytes) +
+                  ", or method partition, which reaches the recall in any memory");
+}
+
+}  // namespace
+
 Report mining::run(const Context& context, const TargetRange& targets, HardPairSink& sink) {
   switch (context.options.method) {
     case Method::sample: return mine_sample(context, targets, sink);
-    case Method::hnsw: return mine_hnsw(context, sink);
+    case Method::hnsw: check_graphs_fit(context); return mine_hnsw(context, sink);
     case Method::partition: return mine_partition(context, sink);
     case Method::automatic:
     case Method::exact: break;

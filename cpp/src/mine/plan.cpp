@@ -145,7 +145,7 @@ class Planner {
     const std::int64_t breadth = graphs * hnsw_first_breadth(options_.k + options_.skip, graphs);
     MinePlan plan = base(Method::hnsw, rows_ * breadth);
     plan.bands = 1;
-    plan.memory_bytes = lengths_ + rows_ * (4 * dimensions_ + 8 * kHnswDegree + 150);
+    plan.memory_bytes = lengths_ + hnsw_bytes(rows_, dimensions_);
     const double distances = static_cast<double>(rows_) * kDistancesPerBreadth *
                              (static_cast<double>(kHnswBuildBreadth) *
                                   (speed_ / std::min<double>(speed_, static_cast<double>(graphs))) +
