@@ -8,7 +8,9 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
 # Built in this environment, so that torch is downloaded once.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 # What helip is measured against, and what draws.
-BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8'
+BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8' hnswlib usearch pynndescent numba
+# Where there is a wheel for it.
+BENCH_WISHES := scann
 # What the tests of lost workers need.
 FAULT_NEEDS := 'ray>=2.9' psutil
 
@@ -50,7 +52,8 @@ faults: $(VENV)/.dev
 # That what helip is measured against finds the same pools.
 test-bench: $(VENV)/.dev
 	$(PIP) install -q $(BENCH_NEEDS)
-	$(BIN)/python -m pytest tests/python/test_bench_exact.py
+	-$(PIP) install -q $(BENCH_WISHES)
+	$(BIN)/python -m pytest tests/python/test_bench_exact.py tests/python/test_bench_scale.py
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.dev

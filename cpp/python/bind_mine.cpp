@@ -3,17 +3,6 @@
 namespace helip::python {
 namespace {
 
-py::tuple arrays_of(HardPairBand band) {
-  const auto rows = static_cast<py::ssize_t>(band.counts.size());
-  const auto k = static_cast<py::ssize_t>(band.k);
-  const auto copy = [](const auto& values, std::vector<py::ssize_t> shape) {
-    using Value = typename std::decay_t<decltype(values)>::value_type;
-    return py::array_t<Value>(std::move(shape), values.data());
-  };
-  return py::make_tuple(copy(band.ids, {rows, k}), copy(band.scores, {rows, k}),
-                        copy(band.counts, {rows}));
-}
-
 void bind_options(py::module_& module) {
   py::class_<MineOptions>(module, "MineOptions")
       .def(

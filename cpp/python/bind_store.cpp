@@ -25,14 +25,6 @@ std::vector<std::string> keys_between(const EmbeddingStore& store, std::int64_t 
   return keys;
 }
 
-template <typename Value>
-using Dense = py::array_t<Value, py::array::c_style>;
-
-template <typename Value>
-std::vector<Value> values_of(const Dense<Value>& array) {
-  return {array.data(), array.data() + array.size()};
-}
-
 py::list pairs_of(const std::vector<std::pair<double, double>>& values) {
   py::list list;
   for (const auto& [q, value] : values) list.append(py::make_tuple(q, value));
@@ -246,13 +238,7 @@ void bind_pairs_writer(py::module_& module) {
           "write",
           [](HardPairsWriter& self, std::int64_t first, const Dense<std::int64_t>& ids,
              const Dense<float>& scores, const Dense<std::int32_t>& counts) {
-            HardPairBand band{first, ids.ndim() == 2 ? ids.shape(1) : 0, values_of(ids),
-                              values_of(scores), values_of(counts)};
-            if (band.ids.size() != band.scores.size() ||
-                band.ids.size() != band.counts.size() * static_cast<std::size_t>(band.k)) {
-              throw Error(ErrorCode::invalid_argument,
-                          "ids and scores must be [n, k], counts [n] of one n and k");
-            }
+            const HardPairBand band = band_of(first, ids, scores, counts);
             const py::gil_scoped_release release;
             self.write(band);
           },

@@ -10,6 +10,7 @@
 #include <exception>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "helip/helip.h"
 
@@ -19,6 +20,7 @@ namespace py = pybind11;
 
 void bind_store(py::module_& module);
 void bind_mine(py::module_& module);
+void bind_streaming(py::module_& module);
 void bind_batches(py::module_& module);
 
 // A MatrixView that keeps the Python owner of its memory alive.
@@ -30,6 +32,24 @@ struct BoundView {
 
 // A read-only array over memory that `owner` keeps alive. bfloat16 shows as uint16 bits.
 py::array array_over(const MatrixView& view, const py::object& owner, bool one_dimensional = false);
+
+template <typename Value>
+using Dense = py::array_t<Value, py::array::c_style>;
+
+template <typename Value>
+std::vector<Value> values_of(const Dense<Value>& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+template <typename Value>
+py::array_t<Value> array_of(const std::vector<Value>& values) {
+  return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// Pools as ids [n, k], scores [n, k] and counts [n], and back.
+py::tuple arrays_of(HardPairBand band);
+HardPairBand band_of(std::int64_t first, const Dense<std::int64_t>& ids, const Dense<float>& scores,
+                     const Dense<std::int32_t>& counts);
 
 // Runs a long call without the GIL. The callback is asked on the calling thread; a Python exception
 // in it, or Ctrl-C, stops the job and is raised in place of the core's Error(cancelled).

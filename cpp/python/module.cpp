@@ -50,6 +50,29 @@ py::array array_over(const MatrixView& view, const py::object& owner, bool one_d
   return array;
 }
 
+py::tuple arrays_of(HardPairBand band) {
+  const auto rows = static_cast<py::ssize_t>(band.counts.size());
+  const auto k = static_cast<py::ssize_t>(band.k);
+  const auto copy = [](const auto& values, std::vector<py::ssize_t> shape) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    return py::array_t<Value>(std::move(shape), values.data());
+  };
+  return py::make_tuple(copy(band.ids, {rows, k}), copy(band.scores, {rows, k}),
+                        copy(band.counts, {rows}));
+}
+
+HardPairBand band_of(std::int64_t first, const Dense<std::int64_t>& ids, const Dense<float>& scores,
+                     const Dense<std::int32_t>& counts) {
+  HardPairBand band{first, ids.ndim() == 2 ? ids.shape(1) : 0, values_of(ids), values_of(scores),
+                    values_of(counts)};
+  if (band.ids.size() != band.scores.size() ||
+      band.ids.size() != band.counts.size() * static_cast<std::size_t>(band.k)) {
+    throw Error(ErrorCode::invalid_argument,
+                "ids and scores must be [n, k], counts [n] of one n and k");
+  }
+  return band;
+}
+
 }  // namespace helip::python
 
 PYBIND11_MODULE(_core, module) {
@@ -59,5 +82,6 @@ PYBIND11_MODULE(_core, module) {
   py::register_exception_translator(&helip::python::translate);
   helip::python::bind_store(module);
   helip::python::bind_mine(module);
+  helip::python::bind_streaming(module);
   helip::python::bind_batches(module);
 }

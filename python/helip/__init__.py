@@ -17,6 +17,7 @@ from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
 from helip.report import report
 from helip.store import EmbeddingStore
+from helip.streaming import StreamingMiner
 from helip.trainer import Trainer, train
 from helip.update import update
 
@@ -27,6 +28,7 @@ __all__ = [
     "HardPairs",
     "HardPairsPart",
     "HelipLoss",
+    "StreamingMiner",
     "Trainer",
     "__version__",
     "cmake_prefix_path",

@@ -15,11 +15,13 @@ __all__: list[str] = [
     "BatchSampler",
     "EmbeddingStore",
     "EmbeddingStoreWriter",
+    "GrowingPairs",
     "HardPairs",
     "HardPairsPart",
     "HardPairsWriter",
     "MatrixView",
     "MineOptions",
+    "StreamingMiner",
     "keys_fingerprint",
     "merge_parts",
     "mine",
@@ -228,10 +230,96 @@ class MineOptions:
     @property
     def k(self) -> int: ...
 
+class GrowingPairs:
+    def __init__(
+        self,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        k: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def assign(
+        self,
+        targets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        counts: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    ) -> None: ...
+    def clear(self) -> None: ...
+    def known_targets(self) -> numpy.typing.NDArray[numpy.int64]: ...
+    def offer(
+        self,
+        targets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        counts: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    ) -> None: ...
+    def pools(self, targets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> tuple: ...
+    def table(self, *, keys_fingerprint: str, options_json: str) -> HardPairs: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def known(self) -> int: ...
+    @property
+    def pairs(self) -> int: ...
+
+class StreamingMiner:
+    def __init__(
+        self,
+        image_dim: typing.SupportsInt | typing.SupportsIndex,
+        text_dim: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        memory: typing.SupportsInt | typing.SupportsIndex,
+        k: typing.SupportsInt | typing.SupportsIndex,
+        image_max: typing.SupportsFloat | typing.SupportsIndex,
+        text_max: typing.SupportsFloat | typing.SupportsIndex,
+        min_score: typing.SupportsFloat | typing.SupportsIndex,
+        signed_products: bool,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        image: MatrixView,
+        text: MatrixView,
+    ) -> tuple: ...
+    def forget(self) -> None: ...
+    def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
+    def remember(
+        self,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        image: MatrixView,
+        text: MatrixView,
+    ) -> None: ...
+    def rows(
+        self,
+    ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]: ...
+    @property
+    def image_dim(self) -> int: ...
+    @property
+    def text_dim(self) -> int: ...
+
 class BatchSampler:
+    @typing.overload
     def __init__(
         self,
         pairs: HardPairs,
+        *,
+        batch_size: typing.SupportsInt | typing.SupportsIndex = 256,
+        hard_per_target: typing.SupportsInt | typing.SupportsIndex = 1,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        rank: typing.SupportsInt | typing.SupportsIndex = 0,
+        world_size: typing.SupportsInt | typing.SupportsIndex = 1,
+        rank_min: typing.SupportsInt | typing.SupportsIndex = 0,
+        rank_max: typing.SupportsInt | typing.SupportsIndex = 0,
+        temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        short_policy: str = "skip",
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        pairs: GrowingPairs,
         *,
         batch_size: typing.SupportsInt | typing.SupportsIndex = 256,
         hard_per_target: typing.SupportsInt | typing.SupportsIndex = 1,

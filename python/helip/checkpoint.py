@@ -2,6 +2,7 @@
 
     <root>/step-000042/model.safetensors      the model's state dict
                        optimizer.safetensors  "parameter|state" and "rng|..." tensors
+                       streaming.safetensors  of a run that mines: what the miner remembers
                        state.json             step, options, ...; size and SHA-256 of the rest
                        open_clip_config.json  where known, so that create_model opens the directory
 
@@ -15,7 +16,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ _FORMAT = "helip.checkpoint"
 _VERSION = 1
 _NAME = re.compile(r"step-(\d{6,})")
 _TENSORS = ("model.safetensors", "optimizer.safetensors")
+_STREAMING = "streaming.safetensors"
 _CONFIG = "open_clip_config.json"
 _RNG = "rng|"
 
@@ -62,6 +64,7 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     random: dict[str, Any]  # for `restore_random_states`
     state: dict[str, Any]  # what the trainer put there
+    streaming: dict[str, Tensor] = field(default_factory=dict)  # for StreamingMiner.load_state_dict
 
 
 def write_checkpoint(
@@ -72,6 +75,7 @@ def write_checkpoint(
     optimizer: Mapping[str, Tensor],
     random: Mapping[str, Any],
     state: Mapping[str, Any],
+    streaming: Mapping[str, Tensor] | None = None,
     config: Mapping[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
@@ -91,6 +95,8 @@ def write_checkpoint(
     with publish_directory(path) as directory:
         write_tensors(model, directory / _TENSORS[0])
         write_tensors({**optimizer, **tensors}, directory / _TENSORS[1])
+        if streaming:
+            write_tensors(streaming, directory / _STREAMING)
         if config:
             write_json(directory / _CONFIG, config)
         files = {
@@ -156,6 +162,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             **{k[len(_RNG) :]: v for k, v in optimizer.items() if k.startswith(_RNG)},
         },
         state=body["state"],
+        streaming=read_tensors(path / _STREAMING) if _STREAMING in body["files"] else {},
     )
 
 

@@ -16,6 +16,7 @@ import typer
 
 from helip.cli_show import (
     bytes_words,
+    cost_words,
     duration_words,
     figure,
     figures,
@@ -96,12 +97,17 @@ def plan(
     """Say what mining would cost, without doing it."""
     import helip
 
-    result = helip.plan(
-        store, k=k, method=method, modality=modality, candidates=candidates, device=device,
-        threads=threads, memory=memory,
-    ).to_dict()  # fmt: skip
+    def planned(method: str, candidates: int | None, device: str) -> dict[str, Any]:
+        return helip.plan(
+            store, k=k, method=method, modality=modality, candidates=candidates, device=device,
+            threads=threads, memory=memory,
+        ).to_dict()  # fmt: skip
+
+    result = planned(method, candidates, device)
+    others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
+    alternatives = [planned(m, None, "cpu") for m in (others if method == "auto" else [])]
     if as_json:
-        print_json(result)
+        print_json({**result, "alternatives": alternatives})
         return
     show_table(
         [
@@ -113,6 +119,7 @@ def plan(
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
+            *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
 
@@ -203,6 +210,9 @@ def train(
     model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
     out: Annotated[Path, typer.Option(help="Folder of checkpoints and metrics.")],
     pairs: Annotated[Path | None, typer.Option(help="Table of hard pairs.")] = None,
+    stream: Annotated[
+        int | None, typer.Option(min=1, help="No table: mine from the last so many rows.")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
@@ -226,12 +236,15 @@ def train(
     import helip
     from helip.models import create_model
 
+    if stream is not None and pairs is not None:
+        raise InvalidArgumentError("--stream mines while training; give no --pairs to it")
     bundle = create_model(model, checkpoint=checkpoint, device="cpu")
     result = helip.train(
-        model=bundle, data=data, pairs=pairs, out=out, epochs=epochs, batch_size=batch_size,
-        hard_per_target=hard_per_target, gamma=gamma, margin=margin, direction=direction,
-        space=space, lr=lr, precision=precision, device=device, workers=workers, seed=seed,
-        control=control, progress=not quiet,
+        model=bundle, data=data, out=out,
+        pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
+        batch_size=batch_size, hard_per_target=hard_per_target, gamma=gamma, margin=margin,
+        direction=direction, space=space, lr=lr, precision=precision, device=device,
+        workers=workers, seed=seed, control=control, progress=not quiet,
     )  # fmt: skip
     summary = {
         "steps": result.steps,

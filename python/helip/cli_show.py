@@ -11,6 +11,7 @@ import typer
 
 __all__ = [
     "bytes_words",
+    "cost_words",
     "duration_words",
     "figure",
     "figures",
@@ -157,6 +158,14 @@ def bytes_words(size: float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def cost_words(plan: dict[str, Any]) -> str:
+    """What a planned job takes."""
+    return (
+        f"{duration_words(plan['seconds'])}, {bytes_words(plan['memory_bytes'])} of memory, "
+        f"{bytes_words(plan['disk_bytes'] + plan['scratch_bytes'])} of disk"
+    )
 
 
 def _plain(value: Any) -> Any:

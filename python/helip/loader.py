@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ from torch.utils.data import DataLoader, Sampler
 from helip import _core
 from helip.errors import Error, InvalidArgumentError, MismatchError
 from helip.pairs import HardPairs
+from helip.pairs_growing import GrowingPairs
 from helip.reader import BatchPlan, BatchReader, ReadBatch
+from helip.streaming import StreamingMiner
 
 __all__ = ["HardPairLoader"]
 
 _LISTED_ROWS = 100  # quarantined rows that stats() names; the others are only counted
 _JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
 _STATE_FORMAT = 1
+_PLANNED = ("targets", "plain_targets", "hard_pairs", "replaced", "random_fills", "unfilled")
 
 
 class HardPairLoader:
@@ -46,11 +49,21 @@ class HardPairLoader:
     the next time. :meth:`set_epoch` chooses another epoch. Batches depend on the seed, the epoch
     and the options, never on the number of workers.
 
+    Pairs that grow: with a StreamingMiner in place of a table, a batch is drawn from what was found
+    when it is planned. Without workers that is when it is asked for, so what the batch before was
+    mined for is known; n workers have their batches planned 2·n ahead. Either way it depends on
+    what the miner was given, not on time, and goes on the same after :meth:`load_state_dict`, with
+    as many workers and the miner's own state. Every row is a target; one that has no hard pair yet
+    is a plain one, and counted. With ``short="skip"`` its places stay empty, so that the batches of
+    the first epoch, which sees each row for the first time, hold targets alone; "random" fills
+    them.
+
     Args:
         data: a data set: ``len``, ``keys``, ``fingerprint`` and ``data[i]``, a dict with
             ``image`` (PIL) and ``text``.
-        pairs: the table mined from that data set. None, with ``hard_per_target=0``, gives plain
-            shuffled batches of ``batch_size`` targets.
+        pairs: the table mined from that data set, or a StreamingMiner that the training loop gives
+            its batches to (or the GrowingPairs of one). None, with ``hard_per_target=0``, gives
+            plain shuffled batches of ``batch_size`` targets.
         batch_size: rows of a batch on this rank, targets and hard pairs together.
         hard_per_target: hard pairs drawn for each target (p).
         seed: of the order, the draws and the augmentations; 0 .. 2**64 - 1.
@@ -83,11 +96,12 @@ class HardPairLoader:
     _handed: int  # batches before the consumer's place in it
     _counts: _Counts
     _start_counts: _Counts  # the account up to _start
+    _start_plans: Sequence[BatchPlan]  # from _start on, that were made before
 
     def __init__(
         self,
         data: Any,
-        pairs: HardPairs | None,
+        pairs: HardPairs | StreamingMiner | GrowingPairs | None,
         *,
         batch_size: int = 256,
         hard_per_target: int = 1,
@@ -126,6 +140,8 @@ class HardPairLoader:
         if not 0.0 <= max_quarantined <= 1.0:
             raise InvalidArgumentError(f"max_quarantined = {max_quarantined} must lie in 0 .. 1")
         _check_epoch(epoch)
+        if isinstance(pairs, StreamingMiner):
+            pairs = pairs.collect(len(data))
         _check_same_data(data, pairs)
         own_rank, own_world = _distributed_place()
         self._rank = own_rank if rank is None else rank
@@ -160,6 +176,8 @@ class HardPairLoader:
             "eligible_targets": self._sampler.eligible_targets,
         }
         self._reader = BatchReader(data, transform, tokenizer, seed)
+        self._grows = isinstance(pairs, GrowingPairs)
+        self._plans: _Plans | None = None  # of the iteration that may go on
         self._workers = workers
         self._max_quarantined = max_quarantined
         self._iteration = 0  # the number of the one iteration that may go on
@@ -191,7 +209,7 @@ class HardPairLoader:
         if self._handed >= len(self):  # the consumer took the last batch and never asked for more
             self._begin(self._epoch + 1)
         self._iteration += 1
-        self._handed = self._start
+        self._handed, self._plans = self._start, None
         self._counts = copy.deepcopy(self._start_counts)
         return self._batches(self._iteration)
 
@@ -209,6 +227,7 @@ class HardPairLoader:
             "rank": self._rank,
             "options": dict(self._identity),
             "counts": dataclasses.asdict(counts),
+            "plans": [_state_of(plan) for plan in self._waiting_plans()] if batches > 0 else [],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -224,6 +243,7 @@ class HardPairLoader:
             form, epoch, batches = state["format"], int(state["epoch"]), int(state["batches"])
             options, rank = dict(state["options"]), int(state["rank"])
             counts = _Counts(**state["counts"]) if rank == self._rank else _Counts(epoch)
+            plans = [_plan_of(plan, epoch) for plan in state.get("plans", ())]
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidArgumentError(
                 f"not a state of HardPairLoader ({type(error).__name__}: {error}); pass what its "
@@ -250,7 +270,9 @@ class HardPairLoader:
                 f"a state at epoch {epoch}, batch {batches} is outside an epoch of "
                 f"{len(self)} batches"
             )
-        self._begin(epoch, batches, counts)
+        if rank != self._rank:
+            plans = []  # of other rows
+        self._begin(epoch, batches, counts, plans)
         self._counts = copy.deepcopy(counts)
         self._iteration += 1
 
@@ -258,19 +280,33 @@ class HardPairLoader:
         """Counts of the running epoch on this rank, or of the last one between two iterations.
 
         ``epoch``, ``batches``, ``emitted`` (rows handed over), ``targets``, ``hard_pairs``,
-        ``random_fills`` (rows planned, by kind), ``replaced`` (hard pairs that were in the batch
-        already, so the next one was taken), ``unfilled`` (places left empty), ``skipped_targets``
-        (short targets), ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
+        ``random_fills`` (rows planned, by kind), ``plain_targets`` (those of them with no hard pair
+        in the window), ``replaced`` (hard pairs that were in the batch already, so the next one was
+        taken), ``unfilled`` (places left empty), ``skipped_targets`` (short targets),
+        ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
         row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
         counts["skipped_targets"] = int(self._sampler.skipped_targets)
         return counts
 
-    def _begin(self, epoch: int, start: int = 0, counts: _Counts | None = None) -> None:
+    def _begin(
+        self,
+        epoch: int,
+        start: int = 0,
+        counts: _Counts | None = None,
+        plans: Sequence[BatchPlan] = (),
+    ) -> None:
         """Places the next iteration at batch ``start`` of ``epoch``; stats() stay as they are."""
         self._epoch, self._start, self._handed = epoch, start, start
         self._start_counts = _Counts(epoch) if counts is None else counts
+        self._start_plans, self._plans = plans, None
+
+    def _waiting_plans(self) -> Sequence[BatchPlan]:
+        """Plans that only a growing table's past can repeat: made, but not handed over yet."""
+        if not self._grows:
+            return ()
+        return self._start_plans if self._plans is None else tuple(self._plans.waiting)
 
     def _position(self) -> tuple[int, int]:
         """(epoch, batches handed), with a whole epoch as the start of the next."""
@@ -280,10 +316,13 @@ class HardPairLoader:
 
     def _batches(self, iteration: int) -> Iterator[dict[str, Any]]:
         self._sampler.set_epoch(self._epoch)
+        self._plans = plans = _Plans(
+            self._sampler, self._epoch, self._start, len(self), self._start_plans
+        )
         # A generator of its own: DataLoader would draw from the caller's random state.
         reads: DataLoader[Any] = DataLoader(
             self._reader,
-            sampler=_Plans(self._sampler, self._epoch, self._start, len(self)),
+            sampler=plans,
             batch_size=None,  # one plan in, one batch out
             collate_fn=_unchanged,
             num_workers=self._workers,
@@ -295,6 +334,7 @@ class HardPairLoader:
                     "this iteration was ended by a later one, by set_epoch or by load_state_dict; "
                     "iterate over a loader once at a time, or make another loader"
                 )
+            plans.waiting.popleft()
             self._counts.add(read)
             self._check_quarantined(read)
             self._handed += 1
@@ -336,6 +376,7 @@ class _Counts:
     batches: int = 0
     emitted: int = 0
     targets: int = 0
+    plain_targets: int = 0
     hard_pairs: int = 0
     replaced: int = 0
     random_fills: int = 0
@@ -346,7 +387,7 @@ class _Counts:
     def add(self, read: ReadBatch) -> None:
         self.batches += 1
         self.emitted += 0 if read.batch is None else len(read.batch["index"])
-        for name in ("targets", "hard_pairs", "replaced", "random_fills", "unfilled"):
+        for name in _PLANNED:
             setattr(self, name, getattr(self, name) + int(read.planned[name]))
         reasons = Counter(self.quarantined)
         reasons.update(failure["reason"] for failure in read.failures)
@@ -356,19 +397,39 @@ class _Counts:
 
 
 class _Plans(Sampler[BatchPlan]):
-    """The plans of an epoch from batch ``start`` on, made in the consumer's process."""
+    """The plans of an epoch from batch ``start`` on, made in the consumer's process when asked for.
 
-    def __init__(self, sampler: Any, epoch: int, start: int, stop: int) -> None:
+    ``made``: the first of them, where they were made before.
+    """
+
+    def __init__(
+        self, sampler: Any, epoch: int, start: int, stop: int, made: Sequence[BatchPlan] = ()
+    ) -> None:
         self._sampler, self._epoch, self._start, self._stop = sampler, epoch, start, stop
+        self.waiting = deque(made)  # whose batches were not handed over yet
 
     def __len__(self) -> int:
         return self._stop - self._start
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        for step in range(self._start, self._stop):
+        made = tuple(self.waiting)
+        yield from made
+        for step in range(self._start + len(made), self._stop):
             self._sampler.reset_statistics()
             index, target = self._sampler.batch(step)
-            yield BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
+            plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
+            self.waiting.append(plan)
+            yield plan
+
+
+def _state_of(plan: BatchPlan) -> dict[str, Any]:
+    rows = {"index": plan.index.tolist(), "target": plan.target.tolist()}
+    return {"step": plan.step, **rows, "planned": plan.planned}
+
+
+def _plan_of(state: Mapping[str, Any], epoch: int) -> BatchPlan:
+    index, target = (np.array(state[name], dtype=np.int64) for name in ("index", "target"))
+    return BatchPlan(epoch, int(state["step"]), index, target, dict(state["planned"]))
 
 
 def _unchanged(read: Any) -> Any:
@@ -380,10 +441,10 @@ def _check_epoch(epoch: int) -> None:
         raise InvalidArgumentError(f"epoch = {epoch} must not be negative")
 
 
-def _check_same_data(data: Any, pairs: HardPairs | None) -> None:
+def _check_same_data(data: Any, pairs: HardPairs | GrowingPairs | None) -> None:
     if pairs is None:
         return
-    table, own = pairs.keys_fingerprint or "", data.fingerprint or ""
+    table, own = getattr(pairs, "keys_fingerprint", ""), data.fingerprint or ""
     if len(pairs) == len(data) and (not table or not own or table == own):
         return
     raise MismatchError(

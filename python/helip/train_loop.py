@@ -48,9 +48,11 @@ from helip.optim import (
 from helip.progress import ProgressBar
 from helip.publish import DirectoryLock, make_directory, remove_leftovers
 from helip.recipe import Recipe, refuse_changes
+from helip.streaming import StreamingMiner
+from helip.trainer_stream import Embed, StepMiner
 from helip.weights import fit_state_dict
 
-__all__ = ["BatchLoader", "NonFiniteLossError", "TrainResult", "Trainer"]
+__all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "TrainResult", "Trainer"]
 
 
 class BatchLoader(Protocol):
@@ -104,6 +106,10 @@ class Trainer:
 
     steps: optimizer steps in all; None takes ``epochs * len(loader)``. The loader begins another
         epoch whenever it runs out.
+    miner: is given each batch after its step, with the features [b, d] that the model made of it;
+        usually the one that the loader draws from. Its state is part of a checkpoint.
+    embed: called with the batch, its tensors on the device, for embeddings of frozen encoders to be
+        mined in place of the model's: image [b, d_image] and text [b, d_text].
     identity: other plain values that must be the same when the run is resumed.
     resume: go on from the newest whole checkpoint in ``out``; False refuses an ``out`` that holds
         any. A run that has finished returns at once.
@@ -122,6 +128,8 @@ class Trainer:
         recipe: Recipe | None = None,
         epochs: int = 2,
         steps: int | None = None,
+        miner: StreamingMiner | None = None,
+        embed: Embed | None = None,
         identity: Mapping[str, Any] | None = None,
         device: str | torch.device = "auto",
         resume: bool = True,
@@ -140,6 +148,10 @@ class Trainer:
         ):
             if value is not None and value < 1:
                 raise InvalidArgumentError(f"{name} is {value}, must be at least 1")
+        if embed is not None and miner is None:
+            raise InvalidArgumentError(
+                "embed makes what a miner is given, but there is none; pass miner="
+            )
         self.recipe = recipe or Recipe()
         self.bundle = model
         self.loader = loader
@@ -150,6 +162,7 @@ class Trainer:
                 "the loader has 0 batches an epoch, must have at least 1; lower batch_size"
             )
         self.device = _device(device)
+        self._stream = None if miner is None else StepMiner(miner, embed)
         self._identity = dict(identity or {})
         self._resume = resume
         self._checkpoint_every = checkpoint_every
@@ -204,6 +217,8 @@ class Trainer:
     def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The losses of a batch on the device, under autocast. The place to add another term."""
         image, text, scale = _features(self.model(batch["image"], batch["text"]))
+        if self._stream:
+            self._stream.keep(image, text)
         return {**self.loss(image, text, scale, batch["target"]), "logit_scale": scale.detach()}
 
     def _run(self) -> TrainResult:
@@ -339,6 +354,11 @@ class Trainer:
         else:
             self.optimizer.step()
         clamp_logit_scale(self.model)
+        if self._stream:
+            row |= self._stream.feed({**batch, **ready})
+            stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
+            if "plain_targets" in stats:  # of this epoch so far
+                row["plain_targets"] = stats["plain_targets"]
         return row
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -400,6 +420,7 @@ class Trainer:
                 "loader": self.loader.state_dict() if mid_epoch else None,
                 "scaler": self._scaler.state_dict() if self._scaler else None,
             },
+            streaming=self._stream.tensors() if self._stream else None,
             config=config,
             keep=self._keep,
         )
@@ -430,6 +451,8 @@ class Trainer:
         load_optimizer_tensors(self.optimizer, self.model.named_parameters(), checkpoint.optimizer)
         if self._scaler and scaler:
             self._scaler.load_state_dict(scaler)
+        if self._stream:
+            self._stream.restore(checkpoint.streaming)
         return loader, checkpoint.random
 
     def _options(self) -> dict[str, Any]:
@@ -438,6 +461,7 @@ class Trainer:
             **self.recipe.as_dict(),
             "steps": self.total_steps,
             "model": self.bundle.name,
+            "streaming": self._stream.options() if self._stream else None,
         }
 
     def _check_model(self) -> None:

@@ -21,7 +21,8 @@ from helip.loader import HardPairLoader
 from helip.models import ModelBundle, create_model
 from helip.pairs import HardPairs
 from helip.recipe import Recipe
-from helip.train_loop import BatchLoader, NonFiniteLossError, Trainer, TrainResult
+from helip.streaming import StreamingMiner
+from helip.train_loop import BatchLoader, Embed, NonFiniteLossError, Trainer, TrainResult
 
 __all__ = ["BatchLoader", "NonFiniteLossError", "Recipe", "TrainResult", "Trainer", "train"]
 
@@ -31,7 +32,8 @@ def train(
     model: ModelBundle | nn.Module | str | os.PathLike[str],
     data: Any,
     out: str | os.PathLike[str],
-    pairs: HardPairs | str | os.PathLike[str] | None = None,
+    pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None,
+    embed: Embed | None = None,
     epochs: int = 2,
     steps: int | None = None,
     batch_size: int = 256,
@@ -72,7 +74,11 @@ def train(
     model: a ModelBundle, a name or path for `create_model`, or an open_clip model together with
         ``transform`` and ``tokenizer``. It is trained in place, and left in eval mode.
     data: a Dataset, or anything that `open_dataset` takes.
-    pairs: a HardPairs or its path. None trains plainly, with the CLIP loss alone.
+    pairs: a HardPairs or its path, or a StreamingMiner, which is given each batch after its step,
+        and whose finds the next batches are drawn from. None trains plainly, with the CLIP loss
+        alone.
+    embed: what the StreamingMiner mines, of frozen encoders: a callable(batch) that gives image
+        [b, d_image] and text [b, d_text]. None: the features of the model that is trained.
     epochs, steps: an epoch has every target once; ``steps`` overrides with a number of optimizer
         steps.
     batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets.
@@ -103,6 +109,11 @@ def train(
         grad_clip=grad_clip,
         seed=seed,
     )
+    if embed is not None and not isinstance(pairs, StreamingMiner):
+        raise InvalidArgumentError(
+            f"embed makes what a StreamingMiner mines, but pairs is a {type(pairs).__name__}; pass "
+            "pairs=StreamingMiner(...), or no embed"
+        )
     if epochs < 1:
         raise InvalidArgumentError(f"epochs is {epochs}, must be at least 1")
     bundle = _bundle(model, transform, tokenizer)
@@ -143,11 +154,13 @@ def train(
         recipe=recipe,
         epochs=epochs,
         steps=steps,
+        miner=table if isinstance(table, StreamingMiner) and not control else None,
+        embed=embed if not control else None,
         identity={
             "control": control,
             "batch_size": batch_size,
             "data": dataset.fingerprint,
-            "pairs": _digest(table) if table is not None else None,
+            "pairs": _digest(table) if isinstance(table, HardPairs) else None,
             **choice,
         },
         device=device,

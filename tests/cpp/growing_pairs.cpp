@@ -10,6 +10,7 @@ TEST_CASE("a pair is offered to both of its rows, and the k best stay", "[growin
   GrowingPairs pairs(5, 2);
   pairs.offer({0}, {0, 2, {3, 1}, {0.9F, 0.5F}, {2}});
   CHECK(pairs.known() == 3);
+  CHECK(pairs.pairs() == 4);
   CHECK(pairs.id(3, 0) == 0);
   pairs.offer({0}, {0, 2, {4, 1}, {0.7F, 0.8F}, {2}});  // 1 is there: its score rises
   CHECK(pairs.count(0) == 2);
@@ -41,6 +42,7 @@ TEST_CASE("pools that were taken out are put back as they were", "[growing_pairs
   again.assign(pairs.known_targets(), pairs.pools(pairs.known_targets()));
   CHECK(again.known_targets() == pairs.known_targets());
   CHECK(again.known() == pairs.known());
+  CHECK(again.pairs() == pairs.pairs());
   const std::vector<std::int64_t> all{0, 1, 2, 3, 4, 5};
   CHECK(again.pools(all).ids == pairs.pools(all).ids);
   CHECK(again.pools(all).scores == pairs.pools(all).scores);

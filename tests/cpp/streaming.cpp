@@ -59,6 +59,39 @@ TEST_CASE("one batch of all rows gets the bytes of mine()", "[streaming]") {
   }
 }
 
+TEST_CASE("a few targets among many rows get the bytes of mine(), whichever modality is first",
+          "[streaming]") {
+  for (const auto& [image_dim, text_dim] : {std::pair{64, 20}, std::pair{20, 64}}) {
+    const Data data = clustered_data(3000, image_dim, text_dim);
+    for (const bool signed_products : {false, true}) {
+      StreamingOptions options;
+      options.k = 3;
+      options.image_max = 0.9;
+      options.signed_products = signed_products;
+      options.threads = 2;
+      StreamingMiner miner(image_dim, text_dim, options);
+      miner.remember(numbers(0, 3000), data.image.view(), data.text.view());
+      const std::int64_t first = 1000, count = 37;
+      const HardPairBand found =
+          miner.add(numbers(first, count), part(data.image.view(), first, count),
+                    part(data.text.view(), first, count));
+      MineOptions mining;
+      mining.k = 3;
+      mining.image_max = 0.9;
+      mining.signed_products = signed_products;
+      const HardPairs wanted = mine(data.image.view(), data.text.view(), mining);
+      for (std::int64_t i = 0; i < count; ++i) {
+        REQUIRE(found.counts[static_cast<std::size_t>(i)] == wanted.count(first + i));
+        for (std::int64_t r = 0; r < wanted.count(first + i); ++r) {
+          const auto at = static_cast<std::size_t>(i * 3 + r);
+          REQUIRE(found.ids[at] == wanted.id(first + i, r));
+          REQUIRE(found.scores[at] == wanted.score(first + i, r));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a batch meets the rows that came last alone, each id once", "[streaming]") {
   const Data data = clustered_data(90, 16, 16);
   StreamingOptions options;

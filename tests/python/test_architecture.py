@@ -25,6 +25,7 @@ ROOMS = [
     ["device"],
     ["mine"],
     ["update"],
+    ["streaming"],
     ["reader", "loader"],
     ["loss"],
     ["models", "weights"],

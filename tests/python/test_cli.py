@@ -60,8 +60,15 @@ def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None
     code, out, _ = run("plan", store, "-k", 5, "--device", "cpu")
     assert code == 0
     assert "exact" in out
+    assert all(f"or {method}" in out for method in ("partition", "hnsw", "sample"))
     code, out, _ = run("plan", store, "--json", "--device", "cpu")
-    assert json.loads(out)["method"] == "exact"
+    planned = json.loads(out)
+    assert planned["method"] == "exact"
+    alternatives = {other["method"]: other for other in planned["alternatives"]}
+    assert set(alternatives) == {"partition", "hnsw", "sample"}
+    assert all(other["seconds"] > 0 for other in alternatives.values())
+    code, out, _ = run("plan", store, "--json", "--method", "sample")
+    assert json.loads(out)["alternatives"] == []
 
     code, out, _ = run("mine", store, "--out", tmp_path / "p", "-k", 5, "--csv", tmp_path / "c.csv")
     assert code == 0
@@ -186,6 +193,11 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
         (["verify", "{tmp}"], 1, "no manifest"),
         (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no manifest"),
         (["train", "{tmp}/d.csv", "--model", "ViT-B-33", "--out", "{tmp}/run"], 2, "ViT-B-3"),
+        (
+            ["train", "d", "--model", "m", "--out", "{tmp}/r", "--pairs", "p", "--stream", "9"],
+            2,
+            "give no --pairs",
+        ),
         (["eval", "{tmp}", "--model", "ViT-B-33"], 2, "ViT-B-3"),
         (["embed", "{tmp}/absent.csv", "--out", "{tmp}/x"], 2, "absent.csv"),
         (["nonsense"], 2, "nonsense"),
@@ -202,6 +214,23 @@ def test_wrong_use_is_one_line_and_an_exit_code(
     assert message in out + err
     assert "Traceback" not in err
     assert not (tmp_path / "p").exists()
+
+
+def test_train_mines_from_a_stream_of_so_many_rows(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: dict[str, object] = {}
+
+    def train(**options: object) -> None:
+        given.update(options)
+        raise helip.Error("that is enough")
+
+    monkeypatch.setattr(helip, "train", train)
+    monkeypatch.setattr("helip.models.create_model", lambda *_, **__: None)
+    code, _, err = run("train", "d", "--model", "m", "--out", tmp_path / "r", "--stream", 500)
+    assert (code, "that is enough" in err) == (1, True)
+    assert isinstance(given["pairs"], helip.StreamingMiner)
+    assert given["pairs"].options["memory"] == 500
 
 
 def test_damage_is_named(run: Run, store: Path) -> None:

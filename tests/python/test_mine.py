@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -435,3 +436,37 @@ def test_partition_reaches_its_recall_by_the_lower_limit_and_repeats() -> None:
     assert again.ids.tobytes() == pairs.ids.tobytes()
     assert again.report == pairs.report
     assert helip.plan(image=image, text=text, k=20, method="partition").method == "partition"
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "dims"),
+    [
+        ("exact", 5000, (512, 256)),
+        ("exact", 20000, (128, 64)),
+        ("sample", 8000, (512, 256)),
+        ("partition", 30000, (128, 64)),
+    ],
+)
+def test_a_plan_tells_the_time_within_a_factor_of_two(
+    method: str, rows: int, dims: tuple[int, int]
+) -> None:
+    # Processor time of one thread, which other work on the machine hardly changes.
+    rng = np.random.default_rng(7)
+    cluster = rng.integers(0, rows // 60, rows)
+    image, text = (
+        rng.standard_normal((rows // 60, width), np.float32)[cluster]
+        + np.float32(0.8) * rng.standard_normal((rows, width), np.float32)
+        for width in dims
+    )
+    options: dict[str, Any] = {"k": 50, "method": method, "threads": 1}
+    if method == "sample":
+        options["candidates"] = rows // 4
+    ratios = []
+    for _ in range(3):
+        planned = helip.plan(image=image, text=text, **options)
+        start = time.process_time()
+        helip.mine(image=image, text=text, **options)
+        ratios.append((time.process_time() - start) / planned.seconds)
+        if 0.5 <= ratios[-1] <= 2.0:
+            return
+    pytest.fail(f"took {ratios} of what was planned")

@@ -32,6 +32,7 @@ class HELIP_EXPORT GrowingPairs {
   std::int64_t size() const noexcept;
   std::int64_t k() const noexcept;
   std::int64_t known() const noexcept;  // rows with at least one pair
+  std::int64_t pairs() const noexcept;  // in all pools together
   std::int32_t count(std::int64_t target) const noexcept;
   std::int64_t id(std::int64_t target, std::int64_t rank) const noexcept;
   float score(std::int64_t target, std::int64_t rank) const noexcept;

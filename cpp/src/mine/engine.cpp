@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "partition.h"
+#include "plan.h"
 
 namespace helip::mining {
 namespace {
@@ -41,9 +42,8 @@ Context::~Context() = default;
 
 const Filters& Context::filters() const {
   if (!filters_) {
-    const bool partition = options.method == Method::partition;
-    filters_ = std::make_unique<Filters>(corpus, kept(), memory, scratch, team,
-                                         partition ? kPartitionRows : kRowsPerCluster);
+    filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, options, team), memory,
+                                         scratch, team);
   }
   return *filters_;
 }
@@ -65,20 +65,32 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
   return use;
 }
 
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
+  const std::int64_t rows = corpus.size();
+  const std::int64_t kept = options.k + options.skip;
+  if (options.method == Method::partition && partition_pays(rows, kept)) {
+    return choose_filters(corpus, kept, team, Held::closest, partition_share(rows, kept));
+  }
+  if (options.method == Method::sample) {
+    // The best of some rows would be far down among all.
+    const std::int64_t candidates = std::max<std::int64_t>(1, sample_candidates(options, rows));
+    return choose_filters(corpus, std::min(rows, kept * rows / candidates), team);
+  }
+  return choose_filters(corpus, kept, team);
+}
+
 namespace {
 
-Filters::Parts prepare(const Corpus& corpus, std::int64_t k, std::int64_t rows_per_cluster,
-                       Team& team) {
-  FilterPlan plan = choose_filters(corpus, k, team);
-  RowOrder order = order_rows(corpus, plan, team, rows_per_cluster);
+Filters::Parts with_order(const Corpus& corpus, FilterPlan plan, Team& team) {
+  RowOrder order = order_rows(corpus, plan, team);
   return {std::move(plan), std::move(order)};
 }
 
 }  // namespace
 
-Filters::Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team, std::int64_t rows_per_cluster)
-    : Filters(corpus, prepare(corpus, k, rows_per_cluster, team), memory, scratch, team) {}
+Filters::Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+                 const std::filesystem::path& scratch, Team& team)
+    : Filters(corpus, with_order(corpus, std::move(plan), team), memory, scratch, team) {}
 
 Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
                  const std::filesystem::path& scratch, Team& team)

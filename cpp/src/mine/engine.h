@@ -90,6 +90,9 @@ inline constexpr std::int64_t kLeastTargetsToFilter = 64;
 inline constexpr std::int64_t kMostDimensionsToFilter = 65536;
 bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 
+// The filters that a method's pairs go through.
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
+
 // A corpus made ready for sweeps.
 class Filters {
  public:
@@ -99,9 +102,9 @@ class Filters {
   };
   Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
           const std::filesystem::path& scratch, Team& team);
-  Filters(const Corpus& corpus, std::int64_t k, std::int64_t memory,
-          const std::filesystem::path& scratch, Team& team,
-          std::int64_t rows_per_cluster = kRowsPerCluster);
+  // In clusters.
+  Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+          const std::filesystem::path& scratch, Team& team);
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }

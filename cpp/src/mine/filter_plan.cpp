@@ -243,19 +243,22 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
 // What a choice of dimensions costs, in cycles a pair.
 class Costs {
  public:
-  // `shares` as passing() gives them, queries by falling threshold.
-  Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions)
+  // `shares` as passing() gives them, queries by falling threshold. `density`: how many times as
+  // many pass as those say.
+  Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions,
+        double density)
       : shares_(std::move(shares)),
         queries_(queries),
         steps_(static_cast<std::int64_t>(shares_.size()) / queries),
         rows_(rows),
-        dimensions_(static_cast<double>(dimensions)) {}
+        dimensions_(static_cast<double>(dimensions)),
+        density_(density) {}
 
   // Sets the shares and the cost of a plan whose dimensions are chosen.
   void rate(FilterPlan& plan) const {
     const double whole = dimensions_ / 64.0 * kGathered + 60.0;
     if (plan.low == 0) {
-      plan.cycles = dimensions_ / 64.0 + kSieve + either(plan.passed_whole) * whole;
+      plan.cycles = dimensions_ / 64.0 + kSieve + either(plan.passed_whole * density_) * whole;
       return;
     }
     const double high = plan.high_share;
@@ -295,7 +298,7 @@ class Costs {
     for (std::int64_t q = begin; q < end; ++q) {
       sum += shares_[static_cast<std::size_t>(q * steps_ + dims / kStep - 1)];
     }
-    return sum / static_cast<double>(end - begin);
+    return std::min(1.0, density_ * sum / static_cast<double>(end - begin));
   }
 
   const std::vector<double> shares_;
@@ -303,6 +306,7 @@ class Costs {
   const std::int64_t steps_;
   const double rows_;  // that a row is held against
   const double dimensions_;
+  const double density_;
 };
 
 // Queries by falling threshold.
@@ -321,12 +325,12 @@ std::vector<double> sorted_by_limit(const std::vector<double>& shares,
   return sorted;
 }
 
-// The cheapest plan of all.
-void choose_dimensions(const Costs& costs, std::int64_t count, FilterPlan& plan) {
+// The cheapest plan of all, or of those in one tier.
+void choose_dimensions(const Costs& costs, std::int64_t count, bool one_tier, FilterPlan& plan) {
   costs.rate(plan);
   for (std::int64_t low = kStep; low <= count; low += kStep) {
     for (std::int64_t second = low; second <= (plan.light ? low : count); second += kStep) {
-      for (std::int64_t high = 0; high < low; high += kStep) {
+      for (std::int64_t high = 0; high < (one_tier ? kStep : low); high += kStep) {
         for (int tenths = high == 0 ? 0 : 1; tenths <= (high == 0 ? 0 : 9); ++tenths) {
           FilterPlan tried;
           tried.passed_whole = plan.passed_whole;
@@ -369,12 +373,13 @@ void WeightedRow::read(std::int64_t row, float* out) {
   if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share) {
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held,
+                          double share) {
   FilterPlan plan;
   const bool both = corpus.rules().use_image && corpus.rules().use_text;
   plan.length = both ? 2.0 : 1.0;
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
-  plan.light = share < 1.0;
+  plan.light = held == Held::few;
   if (corpus.size() < kLeastRows) return plan;
   const Effort effort = plan.light ? kLight : kFull;
   Sample sample = draw_sample(corpus, effort.sample_rows);
@@ -433,7 +438,9 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, doub
                               plan.length, absolute, kernel, team),
                       limits);
   const auto met = static_cast<double>(corpus.size()) * share;  // by a row
-  choose_dimensions(Costs(shares, sample.queries, met, dimensions), count, plan);
+  const Costs costs(shares, sample.queries, met, dimensions,
+                    held == Held::closest ? 1.0 / share : 1.0);
+  choose_dimensions(costs, count, held == Held::closest, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
     plan.basis.count = std::max(plan.low, plan.second);

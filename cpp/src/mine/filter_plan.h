@@ -48,9 +48,15 @@ struct FilterPlan {
   double cycles = 0.0;         // that one pair takes, roughly: what the choice minimises
 };
 
-// Deterministic: depends on the rows, the rules, k and `share` alone: of all pairs, those that will
-// be held against the filters. Below 1 the plan is light.
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, double share = 1.0);
+// Which pairs are held against the filters.
+enum class Held {
+  all,
+  closest,  // a share of them, in which are those that pass
+  few,      // a share of them, whose rows meet few others each: the plan is light
+};
+// Deterministic: depends on what is given alone.
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held = Held::all,
+                          double share = 1.0);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {

@@ -10,23 +10,22 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kNeighbours = 16;  // of a row, whose neighbours it meets
-constexpr int kPasses = 2;                // most, before more clusters meet
-constexpr double kWorthwhile = 0.2;       // share of what is missing that a pass must find
-constexpr double kMostOfAll = 0.5;        // beyond this share of all pairs the rest is met as well
+constexpr int kPasses = 2;           // most, before more clusters meet
+constexpr double kWorthwhile = 0.2;  // share of what is missing that a pass must find
 constexpr std::uint32_t kNone = ~0U;
 
 // Which pairs of clusters have met.
 class Met {
  public:
-  explicit Met(const RowOrder& order) : order_(order), clusters_(order.near.size()) {
-    bits_.resize(clusters_ * clusters_);
+  explicit Met(const RowOrder& order) : order_(order), partners_(order.near.size()) {}
+  // Clusters that one has met, ascending.
+  const std::vector<std::uint32_t>& partners(std::uint32_t cluster) const {
+    return partners_[cluster];
   }
-  bool has(std::uint32_t a, std::uint32_t b) const { return bits_[a * clusters_ + b]; }
   // False if they had.
   bool add(std::uint32_t a, std::uint32_t b) {
-    if (has(a, b)) return false;
-    bits_[a * clusters_ + b] = bits_[b * clusters_ + a] = true;
+    if (!insert(partners_[a], b)) return false;
+    if (a != b) insert(partners_[b], a);
     pairs_ += a == b ? size(a) * (size(a) - 1) / 2 : size(a) * size(b);
     return true;
   }
@@ -37,14 +36,26 @@ class Met {
   }
 
  private:
+  static bool insert(std::vector<std::uint32_t>& sorted, std::uint32_t value) {
+    const auto at = std::lower_bound(sorted.begin(), sorted.end(), value);
+    if (at != sorted.end() && *at == value) return false;
+    sorted.insert(at, value);
+    return true;
+  }
   std::int64_t size(std::uint32_t cluster) const {
     return order_.begins[cluster + 1] - order_.begins[cluster];
   }
 
   const RowOrder& order_;
-  const std::size_t clusters_;
-  std::vector<bool> bits_;
+  std::vector<std::vector<std::uint32_t>> partners_;
   std::int64_t pairs_ = 0;
+};
+
+// What a thread remembers while rows meet the neighbours of their neighbours.
+struct Marks {
+  std::vector<std::uint32_t> listed_by;  // [places]: the last target that listed a place
+  std::vector<bool> met;                 // [clusters]: by the cluster of the target
+  std::uint32_t cluster = kNone;         // that `met` is of
 };
 
 class PartitionMiner {
@@ -95,7 +106,7 @@ class PartitionMiner {
     meet(meetings, met_.pairs());
   }
 
-  // Twice as many clusters meet, or all where that is most of them.
+  // Twice as many clusters meet.
   void widen() {
     near_ = std::min(2 * near_, clusters_);
     const std::int64_t before = met_.pairs();
@@ -103,12 +114,6 @@ class PartitionMiner {
     const auto closest = near_clusters(order_, near_, context_.options.signed_products,
                                        context_.corpus.kernel(), context_.team);
     for (std::uint32_t c = 0; c < closest.size(); ++c) add(c, closest[c], meetings);
-    if (met_.share() > kMostOfAll) {
-      near_ = clusters_;
-      for (std::uint32_t a = 0; a < clusters_; ++a) {
-        for (std::uint32_t b = a; b < clusters_; ++b) add(a, {b}, meetings);
-      }
-    }
     meet(meetings, met_.pairs() - before);
   }
 
@@ -117,24 +122,22 @@ class PartitionMiner {
     ++passes_;
     pools_.expect_repeats();
     take_neighbours();
-    const auto threads = static_cast<std::size_t>(context_.team.size());
-    std::vector<std::vector<std::uint32_t>> seen(threads);  // the last target that listed a place
+    std::vector<Marks> marks(static_cast<std::size_t>(context_.team.size()));
     context_.team.begin_stage("refine", places_, places_);
     filters_.sweep().meet_candidates(
         [&](std::int64_t target, int thread, std::vector<std::uint32_t>& places) {
-          auto& marks = seen[static_cast<std::size_t>(thread)];
-          if (marks.empty()) marks.assign(order_.rows.size(), kNone);
           const auto own = static_cast<std::uint32_t>(target);
-          const std::uint32_t cluster = cluster_of_[own];
+          Marks& mark = marks[static_cast<std::size_t>(thread)];
+          move_to(cluster_of_[own], mark);
           for (std::int64_t i = 0; i < neighbours_; ++i) {
             const std::uint32_t neighbour = neighbours_of(own)[i];
             if (neighbour == kNone) break;
             for (std::int64_t j = 0; j < neighbours_; ++j) {
               const std::uint32_t place = neighbours_of(neighbour)[j];
               if (place == kNone) break;
-              if (marks[place] == own) continue;
-              marks[place] = own;
-              if (!met_.has(cluster, cluster_of_[place])) places.push_back(place);
+              if (mark.listed_by[place] == own) continue;
+              mark.listed_by[place] = own;
+              if (!mark.met[cluster_of_[place]]) places.push_back(place);
             }
           }
         },
@@ -161,6 +164,18 @@ class PartitionMiner {
         places_ *
         (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_);
     return bytes > filters_.memory_left() ? context_.scratch : std::filesystem::path();
+  }
+
+  void move_to(std::uint32_t cluster, Marks& marks) const {
+    if (marks.cluster == cluster) return;
+    if (marks.cluster == kNone) {
+      marks.listed_by.assign(order_.rows.size(), kNone);
+      marks.met.resize(order_.near.size());
+    } else {
+      for (const std::uint32_t partner : met_.partners(marks.cluster)) marks.met[partner] = false;
+    }
+    for (const std::uint32_t partner : met_.partners(cluster)) marks.met[partner] = true;
+    marks.cluster = cluster;
   }
 
   void add(std::uint32_t cluster, const std::vector<std::uint32_t>& others,
@@ -215,26 +230,27 @@ class PartitionMiner {
   std::int64_t passes_ = 0;
 };
 
-RecallEstimate all_found(std::int64_t targets) { return {targets, 1.0, 1.0, 1.0}; }
-
-}  // namespace
-
-Report mine_partition(const Context& context, HardPairSink& sink) {
+Report all_pairs(const Context& context, HardPairSink& sink) {
   const std::int64_t rows = context.corpus.size();
-  if (!filters_pay(context.corpus, rows) || context.filters().order().near.empty()) {
-    Report report = mine_exact(context, {0, rows, 0, rows}, sink);
-    report.has_recall = true;
-    report.recall = all_found(rows);
-    report.partition.clusters = report.partition.near = 1;
-    return report;
-  }
+  Report report = mine_exact(context, {0, rows, 0, rows}, sink);
+  report.has_recall = true;
+  report.recall = {rows, 1.0, 1.0, 1.0};
+  report.partition.clusters = report.partition.near = 1;
+  return report;
+}
 
-  const RecallSample sample(context);
-  PartitionMiner miner(context);
+// Writes nothing and says false where all pairs had better meet.
+bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
   const double target = context.options.recall;
+  const RecallSample sample(context);
+  // The limit says no more than this even where nothing is missing.
+  const std::vector<RecallHits> all(sample.targets().size(), {1, 1});
+  if (estimate_recall(all).low < target) return false;
+
+  PartitionMiner miner(context);
   miner.begin();
   RecallEstimate recall = miner.measure(sample);
-  while (recall.low < target && miner.met().share() < 1.0) {
+  while (recall.low < target) {
     for (int pass = 0; pass < kPasses && recall.low < target; ++pass) {
       const double missing = 1.0 - recall.estimate;
       miner.refine();
@@ -242,22 +258,33 @@ Report mine_partition(const Context& context, HardPairSink& sink) {
       if (missing - (1.0 - recall.estimate) < kWorthwhile * missing) break;
     }
     if (recall.low >= target) break;
+    if (2.0 * miner.met().share() > kMostToMeet) return false;
     miner.widen();
     recall = miner.measure(sample);
   }
 
-  Report report;
   report.has_recall = true;
+  report.recall = recall;
   report.partition.clusters = static_cast<std::int64_t>(context.filters().order().near.size());
   report.partition.near = miner.near();
   report.partition.passes = miner.passes();
   report.partition.met = miner.met().share();
-  report.recall = report.partition.met < 1.0 ? recall : all_found(rows);
+  const std::int64_t rows = context.corpus.size();
   context.drop_codes();
   context.team.begin_stage("write", rows, 1);
   write_pools(context, miner.pools(), miner.slots(), 0, sink, report.drops);
   context.team.end_stage();
-  return report;
+  return true;
+}
+
+}  // namespace
+
+Report mine_partition(const Context& context, HardPairSink& sink) {
+  Report report;
+  const std::int64_t rows = context.corpus.size();
+  const bool clusters = filters_pay(context.corpus, rows) && partition_pays(rows, context.kept()) &&
+                        !context.filters().order().near.empty();
+  return clusters && mine_clusters(context, sink, report) ? report : all_pairs(context, sink);
 }
 
 }  // namespace helip::mining

@@ -1,11 +1,28 @@
-// Sizes of the clusters, for the miner and for what it is planned to cost.
+// How many clusters meet, for the miner and for what it is planned to cost.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+
+#include "row_order.h"
 
 namespace helip::mining {
 
-inline constexpr std::int64_t kPartitionRows = 256;  // of a cluster, about
-inline constexpr std::int64_t kPartitionNear = 8;    // clusters that each one meets at first
+inline constexpr std::int64_t kPartitionNear = 16;  // clusters that each one meets at first
+inline constexpr std::int64_t kNeighbours = 32;     // of a row, whose neighbours it meets
+inline constexpr double kMostToMeet = 0.25;         // share of all pairs; beyond, exact is quicker
+
+// Of all pairs those that meet in the first round, about: of two clusters each may choose the
+// other, or only one of them does. Larger pools make more clusters meet.
+inline double partition_share(std::int64_t rows, std::int64_t kept) noexcept {
+  const double met =
+      1.5 * static_cast<double>(std::max(kPartitionNear * kRowsPerCluster, 8 * kept));
+  return std::min(1.0, met / static_cast<double>(std::max<std::int64_t>(rows, 1)));
+}
+
+// Whether clusters can find enough before exact mining would be quicker: two widenings on.
+inline bool partition_pays(std::int64_t rows, std::int64_t kept) noexcept {
+  return 4.0 * partition_share(rows, kept) <= kMostToMeet;
+}
 
 }  // namespace helip::mining

@@ -1,7 +1,8 @@
 #include "plan.h"
 
+#include <time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -12,6 +13,7 @@
 #include "engine.h"
 #include "hnsw.h"
 #include "partition.h"
+#include "recall.h"
 #include "rules.h"
 
 namespace helip::mining {
@@ -23,11 +25,13 @@ constexpr double kMeasureSeconds = 0.04;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
 constexpr std::int64_t kMeasuredDepth = 256;
 // Cycles for what comes before the pairs: the sample, and for each row its order, codes and seeds.
-constexpr double kSampleCycles = 3e9;
+constexpr double kSampleCycles = 1.8e6;  // by dimension
 constexpr double kRowCycles = 1.5e5;
 // Pairs that are scored for one that ends in a pool: those met while thresholds rise, less those
 // that serve both of their rows.
 constexpr double kScoredPerKept = 1.2;
+// Cycles that a row takes to list the neighbours of its neighbours, for two passes.
+constexpr double kPassCycles = 4e4;
 // Distances that a graph takes for one row, in proportion to the breadth of the search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 12.0;
@@ -38,17 +42,23 @@ struct Rates {
   double exact;  // float64 score
 };
 
+// Processor time, so that what else the machine does meanwhile does not count.
+double thread_seconds() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 template <typename Body>
 double seconds_per_call(const Body& body) {
-  using Clock = std::chrono::steady_clock;
   body();
-  const auto start = Clock::now();
+  const double start = thread_seconds();
   std::int64_t calls = 0;
   double seconds = 0.0;
   do {
     body();
     ++calls;
-    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    seconds = thread_seconds() - start;
   } while (seconds < kMeasureSeconds);
   return seconds / static_cast<double>(calls);
 }
@@ -95,6 +105,12 @@ std::string describe(double seconds) {
   return text;
 }
 
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
 class Planner {
  public:
   Planner(const Corpus& corpus, const FilterPlan& filters, const MineOptions& options,
@@ -135,8 +151,11 @@ class Planner {
     const std::int64_t groups = (rows_ + options_.refresh - 1) / options_.refresh;
     plan.bands = groups * size.bands;
     plan.memory_bytes += pool_bytes(size.targets) + 4 * candidates;
-    plan.seconds = preparation() + sweep(static_cast<double>(plan.pairs)) + measuring() +
-                   scoring(std::min(kept(), static_cast<double>(candidates)) * 2.0);
+    // Without floors a pool takes in what beats those before: the i-th with chance kept / i.
+    const double met = static_cast<double>(candidates);
+    const double scored = std::min(met, kept() * (1.0 + std::log(std::max(1.0, met / kept()))));
+    plan.seconds =
+        preparation() + sweep(static_cast<double>(plan.pairs)) + measuring() + scoring(scored);
     return plan;
   }
 
@@ -155,18 +174,25 @@ class Planner {
     return plan;
   }
 
-  // Where the first round and a pass over neighbours are enough; data without structure takes as
-  // long as exact mining and the passes together.
+  // Where one widening is enough; `filters_` are those for close pairs. Data without structure
+  // takes as long as exact mining and the rounds before.
   MinePlan partition() const {
+    if (!filters_pay(corpus_, rows_) || !partition_pays(rows_, options_.k + options_.skip)) {
+      MinePlan plan = exact();
+      plan.method = Method::partition;
+      return plan;
+    }
     const auto rows = static_cast<double>(rows_);
-    const double met = std::min(rows, static_cast<double>(kPartitionNear * kPartitionRows) * 1.5);
+    const double met = rows * partition_share(rows_, options_.k + options_.skip);
     MinePlan plan = base(Method::partition, static_cast<std::int64_t>(rows * met));
     const std::int64_t left = use_memory(plan);
-    const std::int64_t pools = pool_bytes(rows_) + 64 * rows_;
+    const std::int64_t pools = pool_bytes(rows_) + 4 * kNeighbours * rows_;
     (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
     plan.bands = 1;
-    plan.seconds =
-        preparation() + measuring() + sweep(rows * met / 2.0) + scoring(kept() * kScoredPerKept);
+    // Of two rounds each pair serves both of its rows; first floors come from as many rows as meet.
+    const double passes = rows * kPassCycles * rates_.cycle / speed_;
+    plan.seconds = preparation() + measuring() + sweep(rows * met) + sweep(rows * met / 1.5) +
+                   passes + scoring(kept() * kScoredPerKept);
     return plan;
   }
 
@@ -198,7 +224,8 @@ class Planner {
   }
   double preparation() const {
     if (!filters_pay(corpus_, rows_)) return 0.0;
-    const double sample = filters_.leading.count > 0 ? kSampleCycles : 0.0;
+    const double sample =
+        filters_.leading.count > 0 ? kSampleCycles * static_cast<double>(dimensions_) : 0.0;
     return (sample + kRowCycles * static_cast<double>(rows_)) * rates_.cycle / speed_;
   }
   double scoring(double candidates) const {
@@ -228,42 +255,57 @@ std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) no
 }
 
 Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) {
-  Planned planned;
-  MinePlan& plan = planned.plan;
-  if (filters_pay(corpus, corpus.size())) {
-    planned.filters = choose_filters(corpus, options.k + options.skip, team);
-  }
+  const bool automatic = options.method == Method::automatic;
   const Rates rates = measure_rates(corpus);
-  const Planner planner(corpus, planned.filters, options, rates);
-  plan = planner.exact();
+  const auto filters_for = [&](Method method) {
+    MineOptions own = options;
+    own.method = method;
+    return filters_pay(corpus, corpus.size()) ? choose_filters_for(corpus, own, team)
+                                              : FilterPlan();
+  };
+  Planned exact;
+  exact.filters = filters_for(Method::exact);
+  exact.plan = Planner(corpus, exact.filters, options, rates).exact();
   if (options.method == Method::exact) {
-    plan.reason = "asked for";
-    return planned;
+    exact.plan.reason = "asked for";
+    return exact;
   }
-  if (options.method != Method::automatic) {
-    const std::string reason = "asked for; exact would take about " + describe(plan.seconds);
-    plan = options.method == Method::sample ? planner.sample()
-           : options.method == Method::hnsw ? planner.hnsw()
-                                            : planner.partition();
-    plan.reason = reason;
-    return planned;
+  if (automatic && corpus.size() <= kExactRows) {
+    exact.plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
+    return exact;
   }
-  if (corpus.size() <= kExactRows) {
-    plan.reason = "up to " + std::to_string(kExactRows) + " rows exact mining is affordable";
-    return planned;
+  if (!automatic) {
+    Planned asked;
+    asked.filters = options.method == Method::hnsw ? exact.filters : filters_for(options.method);
+    const Planner planner(corpus, asked.filters, options, rates);
+    asked.plan = options.method == Method::sample ? planner.sample()
+                 : options.method == Method::hnsw ? planner.hnsw()
+                                                  : planner.partition();
+    asked.plan.reason = "asked for; exact would take about " + describe(exact.plan.seconds);
+    return asked;
+  }
+  if (estimate_recall(std::vector<RecallHits>(1000, {1, 1})).low < options.recall) {
+    exact.plan.reason = "1,000 targets cannot show a recall of " + number(options.recall);
+    return exact;
   }
   // Judged with every processor and the usual memory, so that the choice depends on neither option.
   MineOptions whole = options;
   whole.threads = 0;
   whole.memory = 0;
-  const Planner machine(corpus, planned.filters, whole, rates);
-  const double exact_seconds = machine.exact().seconds;
-  const double hnsw_seconds = machine.hnsw().seconds;
-  const std::string times = "exact mining takes this machine about " + describe(exact_seconds) +
-                            ", a graph about " + describe(hnsw_seconds);
-  if (exact_seconds >= kExactSeconds && exact_seconds >= hnsw_seconds) plan = planner.hnsw();
-  plan.reason = times;
-  return planned;
+  Planned clusters;
+  clusters.filters = filters_for(Method::partition);
+  const double exact_seconds = Planner(corpus, exact.filters, whole, rates).exact().seconds;
+  const double clusters_seconds =
+      Planner(corpus, clusters.filters, whole, rates).partition().seconds;
+  const std::string reason = "exact mining takes this machine about " + describe(exact_seconds) +
+                             ", partitions about " + describe(clusters_seconds);
+  if (exact_seconds < kExactSeconds || exact_seconds < 2.0 * clusters_seconds) {
+    exact.plan.reason = reason;
+    return exact;
+  }
+  clusters.plan = Planner(corpus, clusters.filters, options, rates).partition();
+  clusters.plan.reason = reason;
+  return clusters;
 }
 
 }  // namespace helip::mining

@@ -22,9 +22,8 @@ struct RowOrder {
 };
 
 inline constexpr std::int64_t kRowsPerCluster = 64;
-// Clusters of about `rows_per_cluster` rows; smaller where there would be few of them.
-RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team,
-                    std::int64_t rows_per_cluster = kRowsPerCluster);
+// Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
+RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
 
 // The order of a walk along a table of close rows, from each to the first of its pool that was not
 // visited yet; rows that came after the table follow. Without clusters.

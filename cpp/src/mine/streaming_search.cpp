@@ -18,6 +18,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // More than float32 arithmetic on the bounds themselves can lose: a few times 2^-24.
 constexpr double kRounding = 0x1p-22;
+// What the cosine of one pair costs, against its share of a product of blocks.
+constexpr double kPairCost = 3.0;
 
 float rounded_down(double value) {
   const auto rounded = static_cast<float>(value);
@@ -70,8 +72,10 @@ struct Search {
         image_bounds(dimensions_.image, rules_.image_max),
         text_bounds(dimensions_.text, rules_.text_max),
         floors(static_cast<std::size_t>(targets_)),
-        image_panels(pack(image_of, dimensions_.image)),
-        text_panels(pack(text_of, dimensions_.text)) {
+        image_units(units_of(image_of, dimensions_.image)),
+        text_units(units_of(text_of, dimensions_.text)),
+        image_panels(image_units.data(), targets_, dimensions_.image, kernel_),
+        text_panels(text_units.data(), targets_, dimensions_.text, kernel_) {
     const double image = image_bounds.error, text = text_bounds.error;
     signed_error = rounded_up(image + text + 3.0 * image * text + kRounding);
     width = rounded_up(
@@ -100,14 +104,21 @@ struct Search {
     }
   }
 
+  // As Rows::cosine().
+  double cosine(std::int64_t target, std::uint32_t row, Vector (*part)(const StreamRow&),
+                std::int64_t size) const noexcept {
+    const Vector a = part(rows[static_cast<std::size_t>(target)]), b = part(rows[row]);
+    if (a.length == 0.0 || b.length == 0.0) return 0.0;
+    return std::clamp(kernel.dot_float(a.values, b.values, size) / (a.length * b.length), -1.0,
+                      1.0);
+  }
+
   // Scores a pair by the definition, and appends it if it counts.
   void append(std::int64_t target, std::uint32_t row, std::vector<Scored>& scored) const {
-    const StreamRow& a = rows[static_cast<std::size_t>(target)];
-    const StreamRow& b = rows[row];
-    const Judged judged = judge(rules, {cosine(image_of(a), image_of(b), dimensions.image),
-                                        cosine(text_of(a), text_of(b), dimensions.text)});
+    const Judged judged = judge(rules, {cosine(target, row, image_of, dimensions.image),
+                                        cosine(target, row, text_of, dimensions.text)});
     if (judged.target == Verdict::kept && judged.score > rules.min_score) {
-      scored.push_back({judged.score, b.id});
+      scored.push_back({judged.score, rows[row].id});
     }
   }
 
@@ -130,22 +141,16 @@ struct Search {
   float signed_error = 0.0F;               // of a signed product of two cosines
   float width = 0.0F;                      // an upper bound exceeds its score by at most this
   std::vector<std::atomic<float>> floors;  // [targets]; k pairs that count score at least this
-  const ProductPanels image_panels, text_panels;  // of the targets' unit vectors
+  const std::vector<float> image_units, text_units;  // [targets, dim]
+  const ProductPanels image_panels, text_panels;     // of them
 
  private:
-  ProductPanels pack(Vector (*part)(const StreamRow&), std::int64_t size) const {
+  std::vector<float> units_of(Vector (*part)(const StreamRow&), std::int64_t size) const {
     std::vector<float> units(static_cast<std::size_t>(targets * size));
     for (std::int64_t t = 0; t < targets; ++t) {
       write_unit(part(rows[static_cast<std::size_t>(t)]), size, units.data() + t * size);
     }
-    return {units.data(), targets, size, kernel};
-  }
-
-  // As Rows::cosine().
-  double cosine(const Vector& a, const Vector& b, std::int64_t size) const noexcept {
-    if (a.length == 0.0 || b.length == 0.0) return 0.0;
-    return std::clamp(kernel.dot_float(a.values, b.values, size) / (a.length * b.length), -1.0,
-                      1.0);
+    return units;
   }
 };
 
@@ -154,28 +159,42 @@ class Worker {
  public:
   explicit Worker(Search& search)
       : search_(search),
-        image_rows_(search.dimensions.image, search.kernel),
-        text_rows_(search.dimensions.text, search.kernel),
         units_(static_cast<std::size_t>(kProductRows *
                                         std::max(search.dimensions.image, search.dimensions.text))),
-        image_(static_cast<std::size_t>(kProductRows * search.image_panels.padded())),
-        text_(image_.size()),
+        image_(image_of, search.image_units, search.image_panels, search.image_bounds.error,
+               search.kernel),
+        text_(text_of, search.text_units, search.text_panels, search.text_bounds.error,
+              search.kernel),
+        first_(search.dimensions.image < search.dimensions.text ? &image_ : &text_),
+        second_(first_ == &image_ ? &text_ : &image_),
         limits_(static_cast<std::size_t>(search.targets)),
         uppers_(limits_.size()),
         most_(static_cast<std::size_t>(2 * search.k + 64)),
         pending_(limits_.size()),
         scored_(limits_.size()) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
 
   // All targets against rows [begin, end), at most kProductRows.
   void meet(std::int64_t begin, std::int64_t end) {
-    multiply(begin, end, image_of, search_.image_panels, image_rows_, image_.data());
-    multiply(begin, end, text_of, search_.text_panels, text_rows_, text_.data());
     for (std::int64_t t = 0; t < search_.targets; ++t) {
       limits_[static_cast<std::size_t>(t)] = search_.floor_of(t);
     }
+    multiply(begin, end, *first_);
+    const double share = reaching(*first_, end - begin);
+    if (kPairCost * share < 1.0) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        sift_by_first(static_cast<std::uint32_t>(r), first_->row(r - begin));
+      }
+      return;
+    }
+    multiply(begin, end, *second_);
+    const double other = reaching(*second_, end - begin);
     for (std::int64_t r = begin; r < end; ++r) {
-      const std::int64_t at = (r - begin) * search_.image_panels.padded();
-      sift(static_cast<std::uint32_t>(r), image_.data() + at, text_.data() + at);
+      sift(static_cast<std::uint32_t>(r), image_.row(r - begin), text_.row(r - begin));
+    }
+    if (work(*second_, other, *first_) < work(*first_, share, *second_)) {
+      std::swap(first_, second_);
     }
   }
 
@@ -199,21 +218,114 @@ class Worker {
   }
 
  private:
-  // out [end - begin, padded targets]: cosines.
-  void multiply(std::int64_t begin, std::int64_t end, Vector (*part)(const StreamRow&),
-                const ProductPanels& panels, PackedRows& packed, float* out) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      search_.write_unit(part(search_.rows[static_cast<std::size_t>(r)]), panels.depth(),
-                         units_.data() + (r - begin) * panels.depth());
+  // One modality of a block of rows.
+  struct Side {
+    Side(Vector (*part_)(const StreamRow&), const std::vector<float>& targets_,
+         const ProductPanels& panels_, float error_, const Kernel& kernel)
+        : part(part_),
+          targets(targets_),
+          panels(panels_),
+          error(error_),
+          packed(panels_.depth(), kernel),
+          cosines(static_cast<std::size_t>(kProductRows * panels_.padded())) {}
+
+    const float* row(std::int64_t place) const noexcept {
+      return cosines.data() + place * panels.padded();
     }
-    packed.pack(units_.data(), end - begin);
-    panels.multiply(packed.data(), packed.tiles(), out);
+
+    Vector (*const part)(const StreamRow&);
+    const std::vector<float>& targets;  // unit vectors
+    const ProductPanels& panels;
+    const float error;
+    PackedRows packed;
+    std::vector<float> cosines;  // [kProductRows, padded targets]
+  };
+
+  void multiply(std::int64_t begin, std::int64_t end, Side& side) {
+    const std::int64_t depth = side.panels.depth();
+    for (std::int64_t r = begin; r < end; ++r) {
+      search_.write_unit(side.part(search_.rows[static_cast<std::size_t>(r)]), depth,
+                         units_.data() + (r - begin) * depth);
+    }
+    side.packed.pack(units_.data(), end - begin);
+    side.panels.multiply(side.packed.data(), side.packed.tiles(), side.cosines.data());
+  }
+
+  // The most that a pair can score for one of its cosines, whatever the other is.
+  float most(float cosine, float error) const noexcept {
+    return (search_.rules.signed_products ? std::abs(cosine) : cosine) + error;
+  }
+
+  // The targets that a row may be of use to by one cosine.
+  int count_reaching(const float* cosines, float error) const noexcept {
+    int hits = 0;
+    if (search_.rules.signed_products) {
+      for (std::size_t t = 0; t < limits_.size(); ++t) {
+        hits += std::abs(cosines[t]) + error >= limits_[t] ? 1 : 0;
+      }
+    } else {
+      for (std::size_t t = 0; t < limits_.size(); ++t) {
+        hits += cosines[t] + error >= limits_[t] ? 1 : 0;
+      }
+    }
+    return hits;
+  }
+
+  // The share of the pairs of a block that may reach the floor by this modality alone.
+  double reaching(const Side& side, std::int64_t rows) const noexcept {
+    std::int64_t hits = 0;
+    for (std::int64_t r = 0; r < rows; ++r) hits += count_reaching(side.row(r), side.error);
+    return static_cast<double>(hits) / static_cast<double>(rows * search_.targets);
+  }
+
+  // Of a block where `first` is multiplied first, and this share of its pairs reaches the floor.
+  static double work(const Side& first, double share, const Side& second) noexcept {
+    return static_cast<double>(first.panels.depth()) +
+           std::min(kPairCost * share, 1.0) * static_cast<double>(second.panels.depth());
+  }
+
+  // As sift(), of the first modality's cosines; computes others only where they matter.
+  void sift_by_first(std::uint32_t row, const float* cosines) {
+    int hits = count_reaching(cosines, first_->error);
+    const bool image_first = first_ == &image_;
+    const std::int64_t depth = second_->panels.depth();
+    bool written = false;
+    for (std::size_t t = 0; hits > 0 && t < limits_.size(); ++t) {
+      if (!(most(cosines[t], first_->error) >= limits_[t])) continue;
+      --hits;
+      if (row == t) continue;
+      if (!written) search_.write_unit(second_->part(search_.rows[row]), depth, units_.data());
+      written = true;
+      // Its error is that of the products of blocks: product_error() holds for any order.
+      const float other = search_.kernel.dot_short(
+          second_->targets.data() + static_cast<std::int64_t>(t) * depth, units_.data(), depth);
+      const float image = image_first ? cosines[t] : other, text = image_first ? other : cosines[t];
+      const float upper = upper_of(image, text);
+      if (upper >= limits_[t]) take(row, t, image, text, upper);
+    }
+  }
+
+  float upper_of(float image, float text) const noexcept {
+    return search_.rules.signed_products
+               ? image * text + search_.signed_error
+               : std::max(image + image_.error, 0.0F) * std::max(text + text_.error, 0.0F);
+  }
+
+  // A pair whose bound reaches the limit.
+  void take(std::uint32_t row, std::size_t t, float image, float text, float upper) {
+    const CosineBounds &images = search_.image_bounds, &texts = search_.text_bounds;
+    if (row == t || image > images.surely_above || text > texts.surely_above) return;
+    const bool counts = image < images.surely_below && text < texts.surely_below;
+    std::vector<Candidate>& pending = pending_[t];
+    if (pending.capacity() == 0) pending.reserve(most_);
+    pending.push_back({upper, row, counts});
+    if (pending.size() == most_) shrink(t);
   }
 
   // The targets that one row may be of use to.
   void sift(std::uint32_t row, const float* image, const float* text) {
     const auto targets = limits_.size();
-    const float image_error = search_.image_bounds.error, text_error = search_.text_bounds.error;
+    const float image_error = image_.error, text_error = text_.error;
     int hits = 0;
     if (search_.rules.signed_products) {
       for (std::size_t t = 0; t < targets; ++t) {
@@ -229,13 +341,7 @@ class Worker {
     for (std::size_t t = 0; hits > 0; ++t) {
       if (!(uppers_[t] >= limits_[t])) continue;
       --hits;
-      const CosineBounds &images = search_.image_bounds, &texts = search_.text_bounds;
-      if (row == t || image[t] > images.surely_above || text[t] > texts.surely_above) continue;
-      const bool counts = image[t] < images.surely_below && text[t] < texts.surely_below;
-      std::vector<Candidate>& pending = pending_[t];
-      if (pending.capacity() == 0) pending.reserve(most_);
-      pending.push_back({uppers_[t], row, counts});
-      if (pending.size() == most_) shrink(t);
+      take(row, t, image[t], text[t], uppers_[t]);
     }
   }
 
@@ -259,10 +365,10 @@ class Worker {
   }
 
   Search& search_;
-  PackedRows image_rows_, text_rows_;
-  std::vector<float> units_;         // [kProductRows, dim]
-  std::vector<float> image_, text_;  // [kProductRows, padded targets], cosines
-  std::vector<float> limits_;        // [targets], the floors as they were lately
+  std::vector<float> units_;  // [kProductRows, dim]
+  Side image_, text_;
+  Side *first_, *second_;      // in the order in which they are multiplied
+  std::vector<float> limits_;  // [targets], the floors as they were lately
   std::vector<float> uppers_, lows_;
   const std::size_t most_;
   std::vector<std::vector<Candidate>> pending_;  // [targets], each at most `most_`

@@ -6,6 +6,11 @@
 // since cosines are at most 1. So upper less that width is a lower bound; once k candidates that no
 // filter keeps out have lower bounds of at least f, those with upper < f are out. What is left, a
 // little more than k, is scored in float64.
+//
+// A block of rows is multiplied in one modality first. Since the other cosine is at most 1,
+//     score <= max(0, ŝ + e)       (|ŝ| + e for signed products)
+// of that one alone; where few pairs of the block reach f by this, only their other cosines are
+// computed, one by one. Which modality goes first is the one that promises less work.
 #pragma once
 
 #include <span>

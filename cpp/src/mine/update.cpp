@@ -165,8 +165,9 @@ class Update {
     if (mining::filters_pay(corpus, fresh)) {
       // Of all pairs, those of a fresh row; less than half of the rows are fresh.
       const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
-      Filters::Parts light{mining::choose_filters(corpus, options.k, team, share * (2.0 - share)),
-                           mining::walk_along(before, corpus)};
+      Filters::Parts light{
+          mining::choose_filters(corpus, options.k, team, mining::Held::few, share * (2.0 - share)),
+          mining::walk_along(before, corpus)};
       filters_ = std::make_unique<Filters>(corpus, std::move(light), memory_, scratch, team);
       memory_ = filters_->memory_left();
       order_ = filters_->order().rows;

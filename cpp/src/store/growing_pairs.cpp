@@ -86,6 +86,7 @@ struct GrowingPairs::Impl {
       if (count < k) {
         known += count == 0 ? 1 : 0;
         ++count;
+        ++pairs;
       } else if (rank == k) {
         return;
       } else {
@@ -107,6 +108,7 @@ struct GrowingPairs::Impl {
   const std::int64_t rows;
   const std::int64_t k;
   std::int64_t known = 0;
+  std::int64_t pairs = 0;
   std::unique_ptr<std::int32_t[]> ids;  // [rows, k], undefined beyond the count
   std::unique_ptr<float[]> scores;      // [rows, k]
   std::vector<std::int32_t> counts;     // [rows]
@@ -133,6 +135,7 @@ void GrowingPairs::assign(const std::vector<std::int64_t>& targets, const HardPa
   for (std::size_t i = 0; i < targets.size(); ++i) {
     std::int32_t& count = impl_->counts[static_cast<std::size_t>(targets[i])];
     impl_->known -= count > 0 ? 1 : 0;
+    impl_->pairs -= count;
     count = 0;
     const std::size_t first = i * static_cast<std::size_t>(pools.k);
     for (std::size_t place = first; place < first + static_cast<std::size_t>(pools.counts[i]);
@@ -145,11 +148,13 @@ void GrowingPairs::assign(const std::vector<std::int64_t>& targets, const HardPa
 void GrowingPairs::clear() noexcept {
   std::fill(impl_->counts.begin(), impl_->counts.end(), 0);
   impl_->known = 0;
+  impl_->pairs = 0;
 }
 
 std::int64_t GrowingPairs::size() const noexcept { return impl_->rows; }
 std::int64_t GrowingPairs::k() const noexcept { return impl_->k; }
 std::int64_t GrowingPairs::known() const noexcept { return impl_->known; }
+std::int64_t GrowingPairs::pairs() const noexcept { return impl_->pairs; }
 std::int32_t GrowingPairs::count(std::int64_t target) const noexcept {
   return impl_->counts[static_cast<std::size_t>(target)];
 }

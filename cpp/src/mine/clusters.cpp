@@ -1,0 +1,342 @@
+#include "clusters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "draw.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kSamplePerCluster = 8;
+constexpr int kIterations = 3;
+constexpr std::int64_t kMostAtOnce = 4096;  // clusters that every row is held against
+constexpr std::int64_t kGroupsSeen = 6;     // that a point looks at all centres of
+constexpr std::int64_t kNearSteps = 32;     // centres that a point looks at from the one it has
+constexpr std::int64_t kGrain = 4 * kProductRows;
+constexpr std::uint64_t kStream = 0x6f72'6465'72ULL;
+
+// Where the largest of `count` values is. The maximum first, in lanes, then its place: two loops
+// that a compiler makes vectors of. `values` has padding of zeros to whole tiles, which win where
+// all values are negative: then any place does.
+std::uint32_t place_of_largest(const float* values, std::int64_t count, std::int64_t padded) {
+  float most[kTileColumns];
+  std::copy_n(values, kTileColumns, most);
+  for (std::int64_t c = kTileColumns; c < padded; c += kTileColumns) {
+    for (int lane = 0; lane < kTileColumns; ++lane) {
+      most[lane] = std::max(most[lane], values[c + lane]);
+    }
+  }
+  const float largest = *std::max_element(most, most + kTileColumns);
+  const std::int64_t found = std::find(values, values + count, largest) - values;
+  return static_cast<std::uint32_t>(std::min(found, count - 1));
+}
+
+// The closest centre of each direction. out [rows]
+void assign(const float* directions, std::int64_t rows, const ProductPanels& centres,
+            const Kernel& kernel, std::uint32_t* out) {
+  PackedRows packed(centres.depth(), kernel);
+  std::vector<float> products(static_cast<std::size_t>(kProductRows * centres.padded()));
+  for (std::int64_t first = 0; first < rows; first += kProductRows) {
+    const std::int64_t present = std::min(kProductRows, rows - first);
+    packed.pack(directions + first * centres.depth(), present);
+    centres.multiply(packed.data(), packed.tiles(), products.data());
+    for (std::int64_t r = 0; r < present; ++r) {
+      out[first + r] = place_of_largest(products.data() + r * centres.padded(), centres.count(),
+                                        centres.padded());
+    }
+  }
+}
+
+// The `count` centres closest to each direction, the closest first. out [rows, count]
+void assign_few(const float* directions, std::int64_t rows, const ProductPanels& centres,
+                std::int64_t count, bool absolute, const Kernel& kernel, std::uint32_t* out) {
+  PackedRows packed(centres.depth(), kernel);
+  std::vector<float> products(static_cast<std::size_t>(kProductRows * centres.padded()));
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(centres.count()));
+  for (std::int64_t first = 0; first < rows; first += kProductRows) {
+    const std::int64_t present = std::min(kProductRows, rows - first);
+    packed.pack(directions + first * centres.depth(), present);
+    centres.multiply(packed.data(), packed.tiles(), products.data());
+    for (std::int64_t r = 0; r < present; ++r) {
+      float* row = products.data() + r * centres.padded();
+      if (absolute) {
+        for (std::int64_t c = 0; c < centres.count(); ++c) row[c] = std::abs(row[c]);
+      }
+      const auto before = [row](std::uint32_t a, std::uint32_t b) {
+        return row[a] != row[b] ? row[a] > row[b] : a < b;
+      };
+      std::iota(order.begin(), order.end(), 0U);
+      std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), before);
+      std::sort(order.begin(), order.begin() + count, before);
+      std::copy_n(order.begin(), count, out + (first + r) * count);
+    }
+  }
+}
+
+// Puts each centre where the mean of its points is. One without points stays where it is.
+void move_to_means(const std::vector<float>& points, const std::vector<std::uint32_t>& clusters,
+                   std::vector<float>& centres) {
+  const auto dimensions = static_cast<std::int64_t>(points.size() / clusters.size());
+  std::vector<double> sums(centres.size());
+  for (std::size_t i = 0; i < clusters.size(); ++i) {
+    const float* point = points.data() + static_cast<std::int64_t>(i) * dimensions;
+    double* sum = sums.data() + clusters[i] * dimensions;
+    for (std::int64_t d = 0; d < dimensions; ++d) sum[d] += point[d];
+  }
+  for (std::size_t first = 0; first < centres.size();
+       first += static_cast<std::size_t>(dimensions)) {
+    double length = 0.0;
+    for (std::int64_t d = 0; d < dimensions; ++d) length += sums[first + d] * sums[first + d];
+    if (length == 0.0) continue;
+    for (std::int64_t d = 0; d < dimensions; ++d) {
+      centres[first + d] = static_cast<float>(sums[first + d] / std::sqrt(length));
+    }
+  }
+}
+
+// Centres of points, from some of them spread evenly. [count, dimensions]
+std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t dimensions,
+                               std::int64_t count, const Kernel& kernel, Team& team) {
+  const std::int64_t size = static_cast<std::int64_t>(points.size()) / dimensions;
+  std::vector<float> centres(static_cast<std::size_t>(count * dimensions));
+  for (std::int64_t c = 0; c < count; ++c) {
+    std::copy_n(points.begin() + c * size / count * dimensions, dimensions,
+                centres.begin() + c * dimensions);
+  }
+  std::vector<std::uint32_t> clusters(static_cast<std::size_t>(size));
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    const ProductPanels panels(centres.data(), count, dimensions, kernel);
+    team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      assign(points.data() + begin * dimensions, end - begin, panels, kernel,
+             clusters.data() + begin);
+    });
+    move_to_means(points, clusters, centres);
+  }
+  return centres;
+}
+
+// Every row is held against all centres.
+Clusters at_once(const Directions& directions, const std::vector<std::uint32_t>& rows,
+                 const std::vector<float>& sample, std::int64_t count, Team& team) {
+  const std::int64_t dimensions = directions.count();
+  const Kernel& kernel = directions.kernel();
+  Clusters found;
+  found.count = count;
+  found.centres = fit_centres(sample, dimensions, count, kernel, team);
+  found.of_rows.resize(rows.size());
+  const ProductPanels panels(found.centres.data(), count, dimensions, kernel);
+  team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
+                  [&](std::int64_t begin, std::int64_t end, int) {
+                    std::vector<float> points(static_cast<std::size_t>((end - begin) * dimensions));
+                    directions.read(rows.data() + begin, end - begin, points.data());
+                    assign(points.data(), end - begin, panels, kernel,
+                           found.of_rows.data() + begin);
+                  });
+  return found;
+}
+
+// Many centres, in groups that are numbered one after the other. A point looks for the closest in
+// the closest groups, and from there on among the centres near the one it has.
+class GroupedCentres {
+ public:
+  GroupedCentres(const std::vector<float>& sample, std::int64_t dimensions, std::int64_t count,
+                 const Kernel& kernel, Team& team)
+      : dimensions_(dimensions), kernel_(kernel) {
+    const auto groups = std::llround(std::sqrt(static_cast<double>(count)));
+    group_centres_ = fit_centres(sample, dimensions, groups, kernel, team);
+    const std::int64_t size = static_cast<std::int64_t>(sample.size()) / dimensions;
+    std::vector<std::uint32_t> group(static_cast<std::size_t>(size));
+    const ProductPanels panels(group_centres_.data(), groups, dimensions, kernel);
+    team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      assign(sample.data() + begin * dimensions, end - begin, panels, kernel, group.data() + begin);
+    });
+    std::vector<std::vector<float>> members(static_cast<std::size_t>(groups));
+    for (std::int64_t i = 0; i < size; ++i) {
+      std::vector<float>& own = members[group[static_cast<std::size_t>(i)]];
+      own.insert(own.end(), sample.begin() + i * dimensions, sample.begin() + (i + 1) * dimensions);
+    }
+    for (const std::vector<float>& own : members) {
+      const auto points = static_cast<double>(own.size()) / static_cast<double>(dimensions);
+      const auto wanted =
+          std::llround(points * static_cast<double>(count) / static_cast<double>(size));
+      if (!own.empty()) {
+        const std::vector<float> centres =
+            fit_centres(own, dimensions, std::max<std::int64_t>(1, wanted), kernel, team);
+        centres_.insert(centres_.end(), centres.begin(), centres.end());
+      }
+      begins_.push_back(static_cast<std::uint32_t>(count_of(centres_)));
+    }
+    near_ = nearest_centres(centres_, count_of(centres_), kNearSteps, false, kernel, team);
+  }
+
+  const std::vector<float>& centres() const { return centres_; }
+  std::int64_t count() const { return count_of(centres_); }
+
+  // Centres move, and are numbered as before.
+  void settle(const std::vector<float>& sample, Team& team) {
+    std::vector<std::uint32_t> clusters(sample.size() / static_cast<std::size_t>(dimensions_));
+    for (int iteration = 0; iteration < kIterations; ++iteration) {
+      team.for_blocks(static_cast<std::int64_t>(clusters.size()), kGrain,
+                      [&](std::int64_t begin, std::int64_t end, int) {
+                        find(sample.data() + begin * dimensions_, end - begin,
+                             clusters.data() + begin);
+                      });
+      move_to_means(sample, clusters, centres_);
+    }
+  }
+
+  // out [rows]
+  void find(const float* points, std::int64_t rows, std::uint32_t* out) const {
+    const ProductPanels panels(group_centres_.data(), count_of(group_centres_), dimensions_,
+                               kernel_);
+    const std::int64_t few = std::min(kGroupsSeen, panels.count());
+    std::vector<std::uint32_t> groups(static_cast<std::size_t>(rows * few));
+    assign_few(points, rows, panels, few, false, kernel_, groups.data());
+    for (std::int64_t i = 0; i < rows; ++i) {
+      out[i] = closest(points + i * dimensions_, groups.data() + i * few, few);
+    }
+  }
+
+ private:
+  std::int64_t count_of(const std::vector<float>& centres) const {
+    return static_cast<std::int64_t>(centres.size()) / dimensions_;
+  }
+  float product(const float* point, std::uint32_t centre) const {
+    return kernel_.dot_short(point, centres_.data() + centre * dimensions_, dimensions_);
+  }
+  std::uint32_t closest(const float* point, const std::uint32_t* groups, std::int64_t few) const {
+    std::uint32_t best = 0;
+    float most = -2.0F;
+    const auto look = [&](std::uint32_t centre) {
+      const float reached = product(point, centre);
+      if (reached <= most) return;
+      most = reached;
+      best = centre;
+    };
+    for (std::int64_t g = 0; g < few; ++g) {
+      for (std::uint32_t c = begins_[groups[g]]; c < begins_[groups[g] + 1]; ++c) look(c);
+    }
+    for (std::int64_t from = -1; from != best;) {
+      from = best;
+      for (const std::uint32_t centre : near_[best]) look(centre);
+    }
+    return best;
+  }
+
+  const std::int64_t dimensions_;
+  const Kernel& kernel_;
+  std::vector<float> group_centres_;
+  std::vector<float> centres_;
+  std::vector<std::uint32_t> begins_{0};  // [groups + 1]: where the centres of each begin
+  std::vector<std::vector<std::uint32_t>> near_;
+};
+
+Clusters in_groups(const Directions& directions, const std::vector<std::uint32_t>& rows,
+                   const std::vector<float>& sample, std::int64_t count, Team& team) {
+  const std::int64_t dimensions = directions.count();
+  GroupedCentres centres(sample, dimensions, count, directions.kernel(), team);
+  centres.settle(sample, team);
+  Clusters found;
+  found.count = centres.count();
+  found.centres = centres.centres();
+  found.of_rows.resize(rows.size());
+  team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
+                  [&](std::int64_t begin, std::int64_t end, int) {
+                    std::vector<float> points(static_cast<std::size_t>((end - begin) * dimensions));
+                    directions.read(rows.data() + begin, end - begin, points.data());
+                    centres.find(points.data(), end - begin, found.of_rows.data() + begin);
+                  });
+  return found;
+}
+
+}  // namespace
+
+Directions::Directions(const Corpus& corpus, const FilterPlan& plan)
+    : corpus_(corpus),
+      plan_(plan),
+      panels_(plan.leading.vectors.data(), plan.leading.count, plan.leading.dimensions,
+              corpus.kernel()) {}
+
+void Directions::read(const std::uint32_t* rows, std::int64_t size, float* out) const {
+  const std::int64_t depth = panels_.depth();
+  WeightedRow reader(corpus_, plan_.weight);
+  std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
+  PackedRows packed(depth, corpus_.kernel());
+  std::vector<float> products(static_cast<std::size_t>(kProductRows * panels_.padded()));
+  for (std::int64_t first = 0; first < size; first += kProductRows) {
+    const std::int64_t present = std::min(kProductRows, size - first);
+    for (std::int64_t r = 0; r < present; ++r) {
+      reader.read(rows[first + r], some.data() + r * depth);
+    }
+    packed.pack(some.data(), present);
+    panels_.multiply(packed.data(), packed.tiles(), products.data());
+    for (std::int64_t r = 0; r < present; ++r) {
+      const float* from = products.data() + r * panels_.padded();
+      double sum = 0.0;
+      for (std::int64_t d = 0; d < count(); ++d) sum += static_cast<double>(from[d]) * from[d];
+      const auto factor = static_cast<float>(sum > 0.0 ? 1.0 / std::sqrt(sum) : 0.0);
+      for (std::int64_t d = 0; d < count(); ++d) out[(first + r) * count() + d] = from[d] * factor;
+    }
+  }
+}
+
+std::vector<float> Directions::read(const std::vector<std::uint32_t>& rows, Team& team) const {
+  const auto size = static_cast<std::int64_t>(rows.size());
+  std::vector<float> points(static_cast<std::size_t>(size * count()));
+  team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    read(rows.data() + begin, end - begin, points.data() + begin * count());
+  });
+  return points;
+}
+
+Clusters find_clusters(const Directions& directions, const std::vector<std::uint32_t>& rows,
+                       std::int64_t count, Team& team) {
+  const auto all = static_cast<std::int64_t>(rows.size());
+  std::vector<std::uint32_t> some;
+  for (const std::uint32_t place :
+       draw_rows(all, std::min(all, count * kSamplePerCluster), 0, kStream)) {
+    some.push_back(rows[place]);
+  }
+  const std::vector<float> sample = directions.read(some, team);
+  return count <= kMostAtOnce ? at_once(directions, rows, sample, count, team)
+                              : in_groups(directions, rows, sample, count, team);
+}
+
+std::vector<std::uint32_t> closest_centres(const std::vector<float>& directions, std::int64_t rows,
+                                           const ProductPanels& centres, std::int64_t count,
+                                           const Kernel& kernel, Team& team, bool absolute) {
+  std::vector<std::uint32_t> closest(static_cast<std::size_t>(rows * count));
+  team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
+    assign_few(directions.data() + begin * centres.depth(), end - begin, centres, count, absolute,
+               kernel, closest.data() + begin * count);
+  });
+  return closest;
+}
+
+std::vector<std::vector<std::uint32_t>> nearest_centres(const std::vector<float>& centres,
+                                                        std::int64_t clusters, std::int64_t count,
+                                                        bool absolute, const Kernel& kernel,
+                                                        Team& team) {
+  const std::int64_t dimensions = static_cast<std::int64_t>(centres.size()) / clusters;
+  const ProductPanels panels(centres.data(), clusters, dimensions, kernel);
+  count = std::min(count, clusters);
+  const auto all = closest_centres(centres, clusters, panels, count, kernel, team, absolute);
+  std::vector<std::vector<std::uint32_t>> near;
+  for (std::int64_t c = 0; c < clusters; ++c) {
+    std::vector<std::uint32_t> own(all.begin() + c * count, all.begin() + (c + 1) * count);
+    const auto self = std::find(own.begin(), own.end(), static_cast<std::uint32_t>(c));
+    // Whatever the rounding, and where centres coincide.
+    if (self == own.end()) {
+      own.back() = static_cast<std::uint32_t>(c);
+      std::swap(own.front(), own.back());
+    } else {
+      std::rotate(own.begin(), self, self + 1);
+    }
+    near.push_back(std::move(own));
+  }
+  return near;
+}
+
+}  // namespace helip::mining
