@@ -159,7 +159,7 @@ def mine(
 
     if part is not None and csv is not None:
         raise InvalidArgumentError("--csv is of a whole table; merge the parts first")
-    with saying_how_to_continue(out, part, say):
+    with saying_how_to_continue(out, part, method, say):
         pairs = helip.mine(
             store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
             min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,

@@ -9,14 +9,14 @@ from pathlib import Path
 import typer
 
 from helip.errors import Error, InvalidArgumentError
-from helip.mine_parts import begun_parts, done_parts, parts_folder
+from helip.mine_parts import METHODS, begun_parts, done_parts, parts_folder
 
 __all__ = ["saying_how_to_continue"]
 
 
 @contextlib.contextmanager
 def saying_how_to_continue(
-    out: Path, part: str | None, say: Callable[[str], None]
+    out: Path, part: str | None, method: str, say: Callable[[str], None]
 ) -> Iterator[None]:
     """After Ctrl-C, SIGTERM or an error: what is committed, and what to do."""
     try:
@@ -34,6 +34,8 @@ def saying_how_to_continue(
             )
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
+        elif stopped and method not in METHODS:
+            say(f"nothing is committed yet, and method {method} has no parts: it begins again")
         elif stopped:
             say("nothing is committed yet; with --parts N what is done is kept from then on")
         if stopped:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 import helip
 from helip import cli
+from helip.cli_resume import saying_how_to_continue
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -260,3 +262,25 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
     )
     assert code == 0, err
     assert "picture 3" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "said"),
+    [
+        ("exact", None, "nothing is committed yet; with --parts N what is done is kept"),
+        ("exact", "1/3", "the same command mines this part again"),
+        ("partition", None, "method partition has no parts: it begins again"),
+        ("hnsw", None, "method hnsw has no parts: it begins again"),
+    ],
+)
+def test_a_stopped_command_says_how_to_go_on(
+    method: str, part: str | None, said: str, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    with (
+        pytest.raises(typer.Exit),
+        saying_how_to_continue(tmp_path / "p", part, method, lines.append),
+    ):
+        raise KeyboardInterrupt
+    assert lines[0] == "helip: stopped"
+    assert said in lines[1]

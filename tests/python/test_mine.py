@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ import pytest
 import torch
 
 import helip
-from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.errors import (
+    InvalidArgumentError,
+    MismatchError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
 from helip.mine import parse_bytes
 from helip.mine_words import drop_words, filter_words, weight_words
 from mining_reference import check_exact
@@ -123,6 +129,18 @@ def test_sample_mode_finds_the_share_of_candidates_that_it_draws() -> None:
     same = mine(image, text, k=20, method="sample", candidates=600, refresh=200, seed=3)
     np.testing.assert_array_equal(again.ids, same.ids)
     assert (again.ids != other.ids).any()
+
+
+def test_graphs_that_do_not_fit_the_memory_are_refused_with_what_they_take() -> None:
+    rows = np.random.default_rng(0).normal(size=(3000, 24)).astype(np.float32)
+    image, text = rows[:, :16], rows[:, 16:]
+    with pytest.raises(OutOfMemoryError, match="more than memory = 100000") as error:
+        mine(image, text, k=5, method="hnsw", memory=100_000)
+    needed = int(re.search(r"the graph of 3000 rows takes (\d+) bytes", str(error.value))[1])
+    assert mine(image, text, k=5, method="hnsw", memory=needed).report["recall"]["value"] > 0.5
+    # The others keep to their recall in any memory.
+    found = mine(image, text, k=5, method="partition", recall=0.9, memory=1_000_000)
+    assert found.report["recall"]["low"] >= 0.9
 
 
 def test_hnsw_reaches_its_recall_and_says_how_it_measured_it() -> None:

@@ -128,6 +128,20 @@ def test_rows_are_deleted_by_number_or_by_key(tmp_path: Path) -> None:
     assert not set(after.deleted) & set(pairs.ids.ravel())
 
 
+def test_what_a_killed_update_left_goes_with_the_next_call(tmp_path: Path) -> None:
+    image, text = rows_of(120)
+    mine(grow(tmp_path / "s", image, text, 100), k=5, out=tmp_path / "p")
+    store = grow(tmp_path / "s", image, text, 120)
+    helip.update(tmp_path / "p", store, out=tmp_path / "p", progress=False)
+    whole = {entry.name for entry in (tmp_path / "p").iterdir()}
+    # Shards that were replaced, of a process that died between the manifest and their removal.
+    for name in ("shard-00900.safetensors", ".pending-left"):
+        (tmp_path / "p" / name).write_bytes(b"left")
+    again = helip.update(tmp_path / "p", store, out=tmp_path / "p", progress=False)
+    assert {entry.name for entry in (tmp_path / "p").iterdir()} == whole
+    check_same(again, mine(store, k=5))
+
+
 def test_a_store_with_deleted_rows_is_mined_on_the_host(tmp_path: Path) -> None:
     image, text = rows_of(20)
     grow(tmp_path / "s", image, text, 20, [1])

@@ -106,6 +106,10 @@ class HELIP_EXPORT HardPairsWriter final : public HardPairSink {
   // Publishes. Throws invalid_argument when rows are missing.
   HardPairs finish(HardPairs::Origin origin);
 
+  // Removes what a writer that was killed left beside a table. Leaves it where another writer is at
+  // work, or where the directory can only be read.
+  static void remove_leftovers(const std::filesystem::path& path);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

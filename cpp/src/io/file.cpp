@@ -78,7 +78,9 @@ Descriptor open_for_reading(const fs::path& path) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) fail("stat", path);
   if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is not a regular file");
+    throw Error(ErrorCode::corrupt, "\"" + path.string() +
+                                        "\" is not a regular file; restore it from "
+                                        "a copy or write it again");
   }
   return file;
 }

@@ -135,8 +135,8 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
     require(serialise(root) == text, "its checksum does not match");
     const auto found = root.at("format").get<std::string>();
     if (found != format) {
-      throw Error(ErrorCode::mismatch,
-                  "\"" + directory.string() + "\" is a " + found + ", not a " + format);
+      throw Error(ErrorCode::mismatch, "\"" + directory.string() + "\" is a " + found + ", not a " +
+                                           format + "; give the path of one");
     }
     const auto version = root.at("version").get<std::int64_t>();
     const auto features = root.at("requires").get<std::vector<std::string>>();

@@ -386,7 +386,10 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
       HardPairs there = HardPairs::open(out);
       const HardPairs::Origin& origin = there.origin();
       const bool same = same_rules(there, pairs);
-      if (same && origin.fingerprint == store.fingerprint()) return there;
+      if (same && origin.fingerprint == store.fingerprint()) {
+        HardPairsWriter::remove_leftovers(out);
+        return there;
+      }
       if (!same || origin.fingerprint != pairs.origin().fingerprint) {
         throw Error(ErrorCode::invalid_argument,
                     "\"" + out.string() +

@@ -188,6 +188,13 @@ HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t 
 
 HardPairsWriter::~HardPairsWriter() = default;
 
+void HardPairsWriter::remove_leftovers(const fs::path& path) {
+  try {
+    const ColumnWriter tidy(path, kFormat, false);
+  } catch (const Error&) {  // the table is whole all the same
+  }
+}
+
 void HardPairsWriter::write(const HardPairBand& band) {
   Impl& impl = *impl_;
   const auto rows = static_cast<std::int64_t>(band.counts.size());
