@@ -118,7 +118,7 @@ TEST_CASE("isotropic rows make all pairs of a partition meet", "[partition]") {
 }
 
 TEST_CASE("a partition widens until it has found enough", "[partition]") {
-  const Data data = scattered(kRows, 400, 1.2);
+  const Data data = scattered(kRows, 400, 0.9);
   const HardPairs pairs = mined(data, partition_options(10));
   const auto report = report_of(pairs);
   INFO(report.dump());
@@ -225,7 +225,7 @@ TEST_CASE("partitions honour the rules of a pool", "[partition]") {
 }
 
 TEST_CASE("partitions can be stopped in each stage", "[partition]") {
-  const Data data = scattered(kRows, 400, 1.2);
+  const Data data = scattered(kRows, 400, 0.9);
   const MineOptions options = partition_options(10);
   for (const std::string stage : {"check", "encode", "measure", "mine", "refine", "write"}) {
     INFO(stage);

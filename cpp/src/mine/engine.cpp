@@ -48,6 +48,14 @@ const Filters& Context::filters() const {
   return *filters_;
 }
 
+void Context::choose_filters_again(Method method) const {
+  MineOptions own = options;
+  own.method = method;
+  filters_.reset();
+  filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, own, team), memory,
+                                       scratch, team);
+}
+
 void Context::drop_codes() const noexcept {
   if (filters_) filters_->drop_codes();
 }

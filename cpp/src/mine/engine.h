@@ -43,6 +43,8 @@ class Context {
   // Made when first asked for, once.
   const Filters& filters() const;
   bool has_filters() const noexcept { return filters_ != nullptr; }
+  // Those of another method take their place.
+  void choose_filters_again(Method method) const;
   // Ends their use for sweeps.
   void drop_codes() const noexcept;
 

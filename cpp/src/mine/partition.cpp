@@ -4,14 +4,16 @@
 #include "partition.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine.h"
 
 namespace helip::mining {
 namespace {
 
-constexpr int kPasses = 2;           // most, before more clusters meet
-constexpr double kWorthwhile = 0.2;  // share of what is missing that a pass must find
+constexpr int kPasses = 2;              // most, before more clusters meet
+constexpr double kWorthwhile = 0.2;     // share of what is missing that a pass must find
+constexpr double kMostWidenings = 3.0;  // looked ahead
 constexpr std::uint32_t kNone = ~0U;
 
 // Which pairs of clusters have met.
@@ -232,11 +234,20 @@ class PartitionMiner {
 
 Report all_pairs(const Context& context, HardPairSink& sink) {
   const std::int64_t rows = context.corpus.size();
+  if (context.has_filters()) context.choose_filters_again(Method::exact);
   Report report = mine_exact(context, {0, rows, 0, rows}, sink);
   report.has_recall = true;
   report.recall = {rows, 1.0, 1.0, 1.0};
   report.partition.clusters = report.partition.near = 1;
   return report;
+}
+
+// How often the number of clusters that meet must double: each time about halves what is missing.
+double widenings(const RecallEstimate& recall, double target) {
+  const double missing = 1.0 - recall.estimate;
+  const double allowed = 1.0 - target - (recall.estimate - recall.low);
+  return allowed <= 0.0 ? kMostWidenings
+                        : std::clamp(std::ceil(std::log2(missing / allowed)), 1.0, kMostWidenings);
 }
 
 // Writes nothing and says false where all pairs had better meet.
@@ -258,7 +269,7 @@ bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
       if (missing - (1.0 - recall.estimate) < kWorthwhile * missing) break;
     }
     if (recall.low >= target) break;
-    if (2.0 * miner.met().share() > kMostToMeet) return false;
+    if (miner.met().share() * std::exp2(widenings(recall, target)) > kMostToMeet) return false;
     miner.widen();
     recall = miner.measure(sample);
   }

@@ -20,9 +20,9 @@ inline double partition_share(std::int64_t rows, std::int64_t kept) noexcept {
   return std::min(1.0, met / static_cast<double>(std::max<std::int64_t>(rows, 1)));
 }
 
-// Whether clusters can find enough before exact mining would be quicker: two widenings on.
+// Whether clusters may find enough before exact mining would be quicker.
 inline bool partition_pays(std::int64_t rows, std::int64_t kept) noexcept {
-  return 4.0 * partition_share(rows, kept) <= kMostToMeet;
+  return partition_share(rows, kept) <= 1.0 / 16.0;
 }
 
 }  // namespace helip::mining
