@@ -127,12 +127,12 @@ def draw(cells: dict[int, Cell], about: dict[str, Any], out: Path) -> None:
     threads, (image, text) = about["threads"], about["dims"]
     wide = len(cells) > 1
     left = 0.95 / figure.get_figwidth()
-    figure.suptitle(
+    title = (
         f"Hard pairs{' by approximate search' if wide else ''}: build, search, rank; {image} + "
-        f"{text} dimensions, {threads} threads"
-        + (" (hollow: scaled from a part of the targets)" if scaled else ""),
-        x=left, ha="left", size=16 if wide else 12, y=0.975,
-    )  # fmt: skip
+        f"{text} dimensions, {threads} threads" + (" (hollow: scaled)" if scaled else "")
+    )
+    title_size = 16 if len(cells) > 2 else 12
+    figure.suptitle(title, x=left, ha="left", size=title_size, y=0.975)
     bottom = 0.3 if wide else 0.38
     figure.subplots_adjust(left=left, right=0.99, top=0.865, bottom=bottom, wspace=0.05)
     out.parent.mkdir(parents=True, exist_ok=True)
