@@ -99,7 +99,8 @@ class TorchImageEncoder:
         self._compute = _Compute(device, dtype)
         self._module = module.float().eval()
         self._module.to(self._compute.device)
-        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        any_module: Any = self._module  # some versions of torch do not declare this overload
+        any_module.to(memory_format=torch.channels_last)
         # One blank picture settles the width and shows that the two parts fit each other.
         self.dim = int(self._features(self._blank()[None]).shape[1])
 
