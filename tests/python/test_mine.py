@@ -450,6 +450,8 @@ def test_partition_reaches_its_recall_by_the_lower_limit_and_repeats() -> None:
         ("exact", 5000, (512, 256)),
         ("exact", 20000, (128, 64)),
         ("sample", 8000, (512, 256)),
+        ("hnsw", 8000, (512, 256)),
+        ("hnsw", 10000, (128, 64)),
         ("partition", 30000, (128, 64)),
     ],
 )

@@ -36,6 +36,7 @@ constexpr double kPassCycles = 4e4;
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
 constexpr double kMemoryRate = 10e9;  // bytes a second and thread, of rows that are scattered
+constexpr double kVisitBytes = 192;   // what a visited row costs besides its codes, as bytes
 
 // Seconds that one thread takes.
 struct Rates {
@@ -168,8 +169,9 @@ class Planner {
     const std::int64_t pools = pool_bytes(rows_);
     (pools > memory_budget(options_) - hnsw_bytes(corpus_) ? plan.scratch_bytes
                                                            : plan.memory_bytes) += pools;
-    const double distance = std::max(static_cast<double>(dimensions_) / 64.0 * rates_.cycle,
-                                     static_cast<double>(dimensions_) / kMemoryRate);
+    const double distance =
+        std::max(static_cast<double>(dimensions_) / 64.0 * rates_.cycle,
+                 (static_cast<double>(dimensions_) + kVisitBytes) / kMemoryRate);
     const double distances = static_cast<double>(rows_) * kDistancesPerBreadth *
                              static_cast<double>(kHnswGraph.breadth + breadth);
     plan.seconds = preparation() + measuring() + distances * distance / speed_ + scoring(kept());
