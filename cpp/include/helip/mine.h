@@ -33,8 +33,8 @@ HELIP_EXPORT Collapse collapse_from_name(const std::string& name);
 struct MineOptions {
   std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
   // automatic: exact up to 300,000 rows; beyond, partition where exact would take this machine more
-  // than half an hour and twice as long, unless `recall` or the options ask for all pairs. `threads`
-  // and `memory` do not matter to it.
+  // than half an hour and twice as long, unless `recall` or the options ask for all pairs.
+  // `threads` and `memory` do not matter to it.
   Method method = Method::automatic;
   Modality modality = Modality::both;  // image / text: the score is that one similarity (IM, TM)
   double image_max = 0.98;             // near-duplicate threshold on the image cosine
