@@ -33,9 +33,10 @@ std::uint32_t place_of_largest(const float* values, std::int64_t count, std::int
   return static_cast<std::uint32_t>(std::min(found, count - 1));
 }
 
-// The closest centre of each direction. out [rows]
-void assign(const float* directions, std::int64_t rows, const ProductPanels& centres,
-            const Kernel& kernel, std::uint32_t* out) {
+// Calls body(row, products) for each direction; it may change the products [centres.padded()].
+template <typename Body>
+void multiply_rows(const float* directions, std::int64_t rows, const ProductPanels& centres,
+                   const Kernel& kernel, const Body& body) {
   PackedRows packed(centres.depth(), kernel);
   std::vector<float> products(static_cast<std::size_t>(kProductRows * centres.padded()));
   for (std::int64_t first = 0; first < rows; first += kProductRows) {
@@ -43,36 +44,35 @@ void assign(const float* directions, std::int64_t rows, const ProductPanels& cen
     packed.pack(directions + first * centres.depth(), present);
     centres.multiply(packed.data(), packed.tiles(), products.data());
     for (std::int64_t r = 0; r < present; ++r) {
-      out[first + r] = place_of_largest(products.data() + r * centres.padded(), centres.count(),
-                                        centres.padded());
+      body(first + r, products.data() + r * centres.padded());
     }
   }
+}
+
+// The closest centre of each direction. out [rows]
+void assign(const float* directions, std::int64_t rows, const ProductPanels& centres,
+            const Kernel& kernel, std::uint32_t* out) {
+  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, const float* products) {
+    out[row] = place_of_largest(products, centres.count(), centres.padded());
+  });
 }
 
 // The `count` centres closest to each direction, the closest first. out [rows, count]
 void assign_few(const float* directions, std::int64_t rows, const ProductPanels& centres,
                 std::int64_t count, bool absolute, const Kernel& kernel, std::uint32_t* out) {
-  PackedRows packed(centres.depth(), kernel);
-  std::vector<float> products(static_cast<std::size_t>(kProductRows * centres.padded()));
   std::vector<std::uint32_t> order(static_cast<std::size_t>(centres.count()));
-  for (std::int64_t first = 0; first < rows; first += kProductRows) {
-    const std::int64_t present = std::min(kProductRows, rows - first);
-    packed.pack(directions + first * centres.depth(), present);
-    centres.multiply(packed.data(), packed.tiles(), products.data());
-    for (std::int64_t r = 0; r < present; ++r) {
-      float* row = products.data() + r * centres.padded();
-      if (absolute) {
-        for (std::int64_t c = 0; c < centres.count(); ++c) row[c] = std::abs(row[c]);
-      }
-      const auto before = [row](std::uint32_t a, std::uint32_t b) {
-        return row[a] != row[b] ? row[a] > row[b] : a < b;
-      };
-      std::iota(order.begin(), order.end(), 0U);
-      std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), before);
-      std::sort(order.begin(), order.begin() + count, before);
-      std::copy_n(order.begin(), count, out + (first + r) * count);
+  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, float* products) {
+    if (absolute) {
+      for (std::int64_t c = 0; c < centres.count(); ++c) products[c] = std::abs(products[c]);
     }
-  }
+    const auto before = [products](std::uint32_t a, std::uint32_t b) {
+      return products[a] != products[b] ? products[a] > products[b] : a < b;
+    };
+    std::iota(order.begin(), order.end(), 0U);
+    std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), before);
+    std::sort(order.begin(), order.begin() + count, before);
+    std::copy_n(order.begin(), count, out + row * count);
+  });
 }
 
 // Puts each centre where the mean of its points is. One without points stays where it is.
@@ -117,24 +117,33 @@ std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t di
   return centres;
 }
 
+// Of each row what find(points, rows, out) says. [rows]
+template <typename Find>
+std::vector<std::uint32_t> find_for_rows(const Directions& directions,
+                                         const std::vector<std::uint32_t>& rows, Team& team,
+                                         const Find& find) {
+  std::vector<std::uint32_t> found(rows.size());
+  team.for_blocks(
+      static_cast<std::int64_t>(rows.size()), kGrain,
+      [&](std::int64_t begin, std::int64_t end, int) {
+        std::vector<float> points(static_cast<std::size_t>((end - begin) * directions.count()));
+        directions.read(rows.data() + begin, end - begin, points.data());
+        find(points.data(), end - begin, found.data() + begin);
+      });
+  return found;
+}
+
 // Every row is held against all centres.
 Clusters at_once(const Directions& directions, const std::vector<std::uint32_t>& rows,
                  const std::vector<float>& sample, std::int64_t count, Team& team) {
-  const std::int64_t dimensions = directions.count();
   const Kernel& kernel = directions.kernel();
-  Clusters found;
-  found.count = count;
-  found.centres = fit_centres(sample, dimensions, count, kernel, team);
-  found.of_rows.resize(rows.size());
-  const ProductPanels panels(found.centres.data(), count, dimensions, kernel);
-  team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
-                  [&](std::int64_t begin, std::int64_t end, int) {
-                    std::vector<float> points(static_cast<std::size_t>((end - begin) * dimensions));
-                    directions.read(rows.data() + begin, end - begin, points.data());
-                    assign(points.data(), end - begin, panels, kernel,
-                           found.of_rows.data() + begin);
-                  });
-  return found;
+  std::vector<float> centres = fit_centres(sample, directions.count(), count, kernel, team);
+  const ProductPanels panels(centres.data(), count, directions.count(), kernel);
+  auto of_rows = find_for_rows(directions, rows, team,
+                               [&](const float* points, std::int64_t size, std::uint32_t* out) {
+                                 assign(points, size, panels, kernel, out);
+                               });
+  return {count, std::move(centres), std::move(of_rows)};
 }
 
 // Many centres, in groups that are numbered one after the other. A point looks for the closest in
@@ -235,20 +244,13 @@ class GroupedCentres {
 
 Clusters in_groups(const Directions& directions, const std::vector<std::uint32_t>& rows,
                    const std::vector<float>& sample, std::int64_t count, Team& team) {
-  const std::int64_t dimensions = directions.count();
-  GroupedCentres centres(sample, dimensions, count, directions.kernel(), team);
+  GroupedCentres centres(sample, directions.count(), count, directions.kernel(), team);
   centres.settle(sample, team);
-  Clusters found;
-  found.count = centres.count();
-  found.centres = centres.centres();
-  found.of_rows.resize(rows.size());
-  team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
-                  [&](std::int64_t begin, std::int64_t end, int) {
-                    std::vector<float> points(static_cast<std::size_t>((end - begin) * dimensions));
-                    directions.read(rows.data() + begin, end - begin, points.data());
-                    centres.find(points.data(), end - begin, found.of_rows.data() + begin);
-                  });
-  return found;
+  auto of_rows = find_for_rows(directions, rows, team,
+                               [&](const float* points, std::int64_t size, std::uint32_t* out) {
+                                 centres.find(points, size, out);
+                               });
+  return {centres.count(), centres.centres(), std::move(of_rows)};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct Clusters {
 };
 
 // Deterministic. Where there are many, they are found group by group: a row is held against some
-// 2·√count centres instead of all.
+// 7·√count centres instead of all, and those near the one it has.
 Clusters find_clusters(const Directions& directions, const std::vector<std::uint32_t>& rows,
                        std::int64_t count, Team& team);
 

@@ -41,17 +41,14 @@ Context::Context(const Corpus& corpus_, const MineOptions& options_, std::int64_
 Context::~Context() = default;
 
 const Filters& Context::filters() const {
-  if (!filters_) {
-    filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, options, team), memory,
-                                         scratch, team);
-  }
+  if (!filters_) choose_filters_again(options.method);
   return *filters_;
 }
 
 void Context::choose_filters_again(Method method) const {
   MineOptions own = options;
   own.method = method;
-  filters_.reset();
+  filters_.reset();  // first, for their memory
   filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, own, team), memory,
                                        scratch, team);
 }
@@ -76,7 +73,7 @@ MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t 
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
   const std::int64_t rows = corpus.size();
   const std::int64_t kept = options.k + options.skip;
-  if (options.method == Method::partition && partition_pays(rows, kept)) {
+  if (options.method == Method::partition && partition_pays(rows, kept, options.recall)) {
     return choose_filters(corpus, kept, team, Held::closest, partition_share(rows, kept));
   }
   if (options.method == Method::sample) {

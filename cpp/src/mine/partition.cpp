@@ -254,10 +254,6 @@ double widenings(const RecallEstimate& recall, double target) {
 bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
   const double target = context.options.recall;
   const RecallSample sample(context);
-  // The limit says no more than this even where nothing is missing.
-  const std::vector<RecallHits> all(sample.targets().size(), {1, 1});
-  if (estimate_recall(all).low < target) return false;
-
   PartitionMiner miner(context);
   miner.begin();
   RecallEstimate recall = miner.measure(sample);
@@ -293,7 +289,8 @@ bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
 Report mine_partition(const Context& context, HardPairSink& sink) {
   Report report;
   const std::int64_t rows = context.corpus.size();
-  const bool clusters = filters_pay(context.corpus, rows) && partition_pays(rows, context.kept()) &&
+  const bool clusters = filters_pay(context.corpus, rows) &&
+                        partition_pays(rows, context.kept(), context.options.recall) &&
                         !context.filters().order().near.empty();
   return clusters && mine_clusters(context, sink, report) ? report : all_pairs(context, sink);
 }

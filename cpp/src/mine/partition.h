@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "recall.h"
 #include "row_order.h"
 
 namespace helip::mining {
@@ -20,9 +21,9 @@ inline double partition_share(std::int64_t rows, std::int64_t kept) noexcept {
   return std::min(1.0, met / static_cast<double>(std::max<std::int64_t>(rows, 1)));
 }
 
-// Whether clusters may find enough before exact mining would be quicker.
-inline bool partition_pays(std::int64_t rows, std::int64_t kept) noexcept {
-  return partition_share(rows, kept) <= 1.0 / 16.0;
+// Whether clusters may find enough, and a sample show it, before exact mining would be quicker.
+inline bool partition_pays(std::int64_t rows, std::int64_t kept, double recall) {
+  return partition_share(rows, kept) <= 1.0 / 16.0 && recall <= most_recall_shown(rows);
 }
 
 }  // namespace helip::mining

@@ -181,7 +181,8 @@ class Planner {
   // Where one widening is enough; `filters_` are those for close pairs. Data without structure
   // takes as long as exact mining and the rounds before.
   MinePlan partition() const {
-    if (!filters_pay(corpus_, rows_) || !partition_pays(rows_, options_.k + options_.skip)) {
+    if (!filters_pay(corpus_, rows_) ||
+        !partition_pays(rows_, options_.k + options_.skip, options_.recall)) {
       MinePlan plan = exact();
       plan.method = Method::partition;
       return plan;
@@ -288,7 +289,7 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
     asked.plan.reason = "asked for; exact would take about " + describe(exact.plan.seconds);
     return asked;
   }
-  if (estimate_recall(std::vector<RecallHits>(1000, {1, 1})).low < options.recall) {
+  if (most_recall_shown(corpus.size()) < options.recall) {
     exact.plan.reason = "1,000 targets cannot show a recall of " + number(options.recall);
     return exact;
   }

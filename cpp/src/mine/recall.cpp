@@ -68,6 +68,11 @@ RecallEstimate estimate_recall(const std::vector<RecallHits>& found) {
   return recall;
 }
 
+double most_recall_shown(std::int64_t rows) {
+  const auto targets = static_cast<std::size_t>(std::min(rows, kSampleTargets));
+  return estimate_recall(std::vector<RecallHits>(targets, {1, 1})).low;
+}
+
 nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
   return {{"value", recall.estimate},
           {"low", recall.low},

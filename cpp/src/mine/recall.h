@@ -27,6 +27,8 @@ struct RecallHits {
 };
 
 RecallEstimate estimate_recall(const std::vector<RecallHits>& found);
+// The lower limit where a sample of so many rows misses nothing: no more can be shown.
+double most_recall_shown(std::int64_t rows);
 // As a report has it.
 nlohmann::ordered_json recall_json(const RecallEstimate& recall);
 
