@@ -25,13 +25,14 @@ constexpr double kMeasureSeconds = 0.04;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
 constexpr std::int64_t kMeasuredDepth = 256;
 // Cycles for what comes before the pairs: the sample, and for each row its order, codes and seeds.
-constexpr double kSampleCycles = 1.8e6;  // by dimension
-constexpr double kRowCycles = 1.5e5;
+constexpr double kSampleCycles = 1.8e6;         // by dimension
+constexpr double kRowCycles = 1.15e5;           // and
+constexpr double kRowCyclesByDimension = 21.0;  // more by dimension
 // Pairs that are scored for one that ends in a pool: those met while thresholds rise, less those
 // that serve both of their rows.
 constexpr double kScoredPerKept = 1.2;
 // Cycles that a row takes to list the neighbours of its neighbours, for two passes.
-constexpr double kPassCycles = 4e4;
+constexpr double kPassCycles = 3e4;
 // Distances that a graph takes for one row, in proportion to the breadth of a search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
@@ -178,8 +179,8 @@ class Planner {
     return plan;
   }
 
-  // Where one widening is enough; `filters_` are those for close pairs. Data without structure
-  // takes as long as exact mining and the rounds before.
+  // Where the first round and two passes are enough; `filters_` are those for close pairs. Data
+  // without structure takes as long as exact mining and the rounds before.
   MinePlan partition() const {
     if (!filters_pay(corpus_, rows_) ||
         !partition_pays(rows_, options_.k + options_.skip, options_.recall)) {
@@ -194,9 +195,10 @@ class Planner {
     const std::int64_t pools = pool_bytes(rows_) + 4 * kNeighbours * rows_;
     (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
     plan.bands = 1;
-    // Of two rounds each pair serves both of its rows; first floors come from as many rows as meet.
+    // In the first round each pair serves both of its rows; first floors come from as many rows as
+    // meet.
     const double passes = rows * kPassCycles * rates_.cycle / speed_;
-    plan.seconds = preparation() + measuring() + sweep(rows * met) + sweep(rows * met / 1.5) +
+    plan.seconds = preparation() + measuring() + sweep(rows * met / 2.0) + sweep(rows * met / 1.5) +
                    passes + scoring(kept() * kScoredPerKept);
     return plan;
   }
@@ -231,7 +233,9 @@ class Planner {
     if (!filters_pay(corpus_, rows_)) return 0.0;
     const double sample =
         filters_.leading.count > 0 ? kSampleCycles * static_cast<double>(dimensions_) : 0.0;
-    return (sample + kRowCycles * static_cast<double>(rows_)) * rates_.cycle / speed_;
+    return (sample + (kRowCycles + kRowCyclesByDimension * static_cast<double>(dimensions_)) *
+                         static_cast<double>(rows_)) *
+           rates_.cycle / speed_;
   }
   double scoring(double candidates) const {
     return static_cast<double>(rows_) * candidates * rates_.exact / speed_;
