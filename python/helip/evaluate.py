@@ -1,9 +1,7 @@
-"""Evaluation of a model on a data set: retrieval and zero-shot, every figure with its interval."""
+"""Evaluation of a model on a data set: every task's figures, each with its interval."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,31 +11,51 @@ import torch
 from helip.data import open_dataset
 from helip.errors import InvalidArgumentError
 from helip.evaluate_compare import compare
-from helip.evaluate_encode import PRECISIONS, Encoded, Subject, encode
+from helip.evaluate_composition import composition
+from helip.evaluate_composition_sets import CompositionSet
+from helip.evaluate_encode import PRECISIONS, Subject, encode
+from helip.evaluate_figures import TASKS
 from helip.evaluate_intervals import Ints
+from helip.evaluate_linear_probe import linear_probe
 from helip.evaluate_retrieval import retrieval
-from helip.evaluate_zero_shot import (
-    DEFAULT_TEMPLATES,
-    class_embeddings,
-    label_numbers,
-    named_classes,
-    zero_shot,
+from helip.evaluate_sets import EvaluationSet, open_evaluation_set
+from helip.evaluate_tasks import (
+    Labelled,
+    LabelOf,
+    composition_task,
+    labels_of,
+    linear_probe_task,
+    retrieval_task,
+    zero_shot_task,
 )
+from helip.evaluate_templates import DEFAULT_TEMPLATES, checked_templates
+from helip.evaluate_zero_shot import label_numbers, named_classes, zero_shot
 
-__all__ = ["DEFAULT_TEMPLATES", "compare", "evaluate", "retrieval", "zero_shot"]
-
-TASKS = ("retrieval", "zero_shot")
+__all__ = [
+    "DEFAULT_TEMPLATES",
+    "EvaluationSet",
+    "compare",
+    "composition",
+    "evaluate",
+    "linear_probe",
+    "open_evaluation_set",
+    "retrieval",
+    "zero_shot",
+]
 
 
 def evaluate(
     model: Any,
     data: Any,
     *,
-    tasks: Sequence[str] = ("retrieval",),
+    tasks: str | Sequence[str] | None = None,
     classes: Sequence[str] | Mapping[str, str] | None = None,
-    templates: Sequence[str] | None = None,
-    label_of: Callable[[int], str | None] | None = None,
+    templates: str | Sequence[str] | None = None,
+    label_of: LabelOf | None = None,
     groups: Sequence[Any] | None = None,
+    train: Any = None,
+    train_label_of: LabelOf | None = None,
+    regularisation: float | None = None,
     duplicates: str = "any",
     batch_size: int = 256,
     device: str | torch.device = "auto",
@@ -51,10 +69,13 @@ def evaluate(
     keep_ranks: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Encode a data set with ``model`` and measure retrieval, zero-shot accuracy, or both.
+    """Encode a data set with ``model`` and measure how well it does the ``tasks``.
 
-    ``model`` is a ``ModelBundle``, or an open_clip model together with ``transform`` and
-    ``tokenizer``. ``data`` is a ``Dataset`` or anything that ``open_dataset`` takes.
+    ``model`` is a ``ModelBundle``, a name or path for ``create_model``, or an open_clip model
+    together with ``transform`` and ``tokenizer``. ``data`` is an ``EvaluationSet``, a ``Dataset``,
+    or anything that ``open_evaluation_set`` takes. ``tasks`` are some of "retrieval", "zero_shot",
+    "linear_probe" and "composition"; None measures what the set is made for, which is retrieval
+    for a plain data set.
 
     Retrieval: every row is a picture with a caption. ``groups`` gives an id to each row; rows of
     one id show the same picture (the first row's is encoded), so a picture can have several
@@ -63,141 +84,116 @@ def evaluate(
     Zero-shot: labels come from ``label_of(row)``, or else from ``data.label(row)``; rows without
     one are left out and counted as ``unlabelled``. ``classes`` lists the labels, or maps each to
     the name used in prompts; by default it is the sorted labels of the data. ``templates`` hold
-    ``{}`` once each; a class embedding is the mean of its normalised prompt embeddings.
+    ``{}`` once each, or name one of open_clip's sets ("openai_imagenet_template",
+    "simple_imagenet_template"); a class embedding is the mean of its normalised prompt embeddings.
 
-    Samples that cannot be read are skipped, and counted by reason under ``skipped``. Every
-    figure is ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on
-    ``seed`` alone. ``keep_ranks`` adds each query's outcome, which :func:`compare` needs. The
-    result holds plain JSON types only. The model's mode and device are restored.
+    Linear probe: logistic regression fitted to the pictures and labels of ``train`` (what
+    ``open_dataset`` takes; labels from ``train_label_of``), measured on those of ``data``;
+    ``regularisation`` is explained at :func:`linear_probe`.
+
+    Composition: for compositional sets; see :func:`composition`.
+
+    Samples that cannot be read are skipped, and counted by reason under ``skipped``; strings that
+    the model's context cuts off are counted under ``truncated`` of each task. Every figure is
+    ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
+    ``keep_ranks`` adds each query's outcome, which :func:`compare` needs. The result holds plain
+    JSON types only. The model's mode and device are restored.
     """
-    chosen = _check(tasks, batch_size=batch_size, precision=precision, workers=workers)
-    subject = Subject.of(model, transform, tokenizer, device, precision, batch_size)
-    dataset = data if hasattr(data, "caption") and hasattr(data, "keys") else open_dataset(data)
+    given = _given(data)
+    chosen = _check(
+        given.tasks if tasks is None else tasks,
+        isinstance(given.data, CompositionSet),
+        batch_size=batch_size,
+        precision=precision,
+        workers=workers,
+    )
+    classes = given.classes if classes is None else classes
+    templates = given.templates if templates is None else templates
+    groups = given.groups if groups is None else groups
+    dataset: Any = given.data
     rows = len(dataset)
     if rows == 0:
         raise InvalidArgumentError("the data set has 0 rows; give at least one")
     pictures = _first_of_group(groups, rows)
 
+    # What is wrong is refused before an hour of encoding rather than after it.
     labels: list[str | None] = []
     names: dict[str, str] = {}
-    if "zero_shot" in chosen:
-        labels = _labels(dataset, label_of, pictures)
+    train_labels: list[str | None] = []
+    if "zero_shot" in chosen or "linear_probe" in chosen:
+        checked_templates(templates)
+        labels = labels_of(dataset, label_of, pictures)
         names = named_classes(classes, labels)
-        # Refused before an hour of encoding rather than after it.
         label_numbers([label for label in labels if label is not None], names)
+    if "linear_probe" in chosen:
+        train = _training_rows(given.train if train is None else train)
+        train_labels = labels_of(train, train_label_of, np.arange(len(train)))
+        label_numbers([label for label in train_labels if label is not None], names)
 
-    with subject.ready():
-        encoded = encode(subject, dataset, pictures, "retrieval" in chosen, workers, progress)
-        options = {
-            "chunk": chunk,
-            "device": subject.device,
+    subject = Subject.of(model, transform, tokenizer, device, precision, batch_size)
+    options: dict[str, Any] = {
+        "chunk": chunk,
+        "device": subject.device,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "keep_ranks": keep_ranks,
+    }
+    result: dict[str, Any] = {
+        "model": subject.name,
+        "data": {"fingerprint": str(getattr(dataset, "fingerprint", "")), "rows": rows},
+        "options": {
+            "tasks": list(chosen),
+            "precision": precision,
             "bootstrap": bootstrap,
             "seed": seed,
-            "keep_ranks": keep_ranks,
-        }
-        result: dict[str, Any] = {
-            "model": subject.name,
-            "data": {"fingerprint": str(getattr(dataset, "fingerprint", "")), "rows": rows},
-            "options": {
-                "tasks": list(chosen),
-                "precision": precision,
-                "bootstrap": bootstrap,
-                "seed": seed,
-            },
-            "skipped": encoded.skipped(dataset),
-        }
+        },
+    }
+    with subject.ready():
+        if isinstance(dataset, CompositionSet):
+            task = composition_task(subject, dataset, workers, progress, options)
+            return result | {"skipped": task.pop("skipped_pictures"), "composition": task}
+        encoded = encode(subject, dataset, pictures, "retrieval" in chosen, workers, progress)
+        result["skipped"] = encoded.skipped(dataset)
         if "retrieval" in chosen:
-            result["retrieval"] = _retrieval_task(
+            result["retrieval"] = retrieval_task(
                 subject, dataset, encoded, duplicates, progress, options
             )
+        if labels:
+            measured = Labelled.of(dataset, encoded, labels)
+            unlabelled = sum(label is None for label in labels)
         if "zero_shot" in chosen:
-            result["zero_shot"] = _zero_shot_task(
-                subject, dataset, encoded, labels, names, templates, options
-            )
+            result["zero_shot"] = zero_shot_task(subject, measured, names, templates, options)
+            result["zero_shot"]["unlabelled"] = unlabelled
+        if "linear_probe" in chosen:
+            result["linear_probe"] = linear_probe_task(
+                subject, measured, train, train_labels, list(names),
+                regularisation=regularisation, workers=workers, progress=progress, options=options,
+            )  # fmt: skip
+            result["linear_probe"]["unlabelled"] = unlabelled
     return result
 
 
-def _retrieval_task(
-    subject: Subject,
-    dataset: Any,
-    encoded: Encoded,
-    duplicates: str,
-    progress: bool,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    place = {int(row): number for number, row in enumerate(encoded.picture_rows)}
-    rows = [row for row in sorted(encoded.captions) if int(encoded.pictures[row]) in place]
-    if not rows:
+def _given(data: Any) -> EvaluationSet:
+    if isinstance(data, EvaluationSet):
+        return data
+    if isinstance(data, CompositionSet):
+        return EvaluationSet(data=data, tasks=("composition",))
+    if hasattr(data, "caption") and hasattr(data, "keys"):
+        return EvaluationSet(data=data)
+    return open_evaluation_set(data)
+
+
+def _training_rows(train: Any) -> Any:
+    if train is None:
         raise InvalidArgumentError(
-            "no row has both a picture and a caption that can be read: "
-            f"{dict(Counter(encoded.reasons.values()))}; check the data set"
+            "a linear probe is fitted to labelled pictures that are not measured, and train is "
+            "None; give train, or leave 'linear_probe' out of tasks"
         )
-    image_of = np.array([place[int(encoded.pictures[row])] for row in rows], dtype=np.int64)
-    used, image_of = np.unique(image_of, return_inverse=True)
-    captions = [encoded.captions[row] for row in rows]
-    distinct = list(dict.fromkeys(captions))
-    number = {caption: i for i, caption in enumerate(distinct)}
-    texts = subject.texts(distinct, progress)
-    result = retrieval(
-        encoded.features[torch.as_tensor(used)],
-        texts[torch.as_tensor([number[caption] for caption in captions])],
-        image_of=image_of,
-        captions=captions,
-        duplicates=duplicates,
-        **options,
-    )
-    result["rows"] = len(rows)
-    result["queries"] = _digest(
-        [duplicates],
-        (f"{dataset.keys[row]}\0{picture}" for row, picture in zip(rows, image_of, strict=True)),
-        captions,
-    )
-    return result
-
-
-def _zero_shot_task(
-    subject: Subject,
-    dataset: Any,
-    encoded: Encoded,
-    labels: list[str | None],
-    names: dict[str, str],
-    templates: Sequence[str] | None,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    label_at = dict(zip(np.unique(encoded.pictures).tolist(), labels, strict=True))
-    chosen = [
-        (number, label)
-        for number, row in enumerate(encoded.picture_rows.tolist())
-        if (label := label_at[row]) is not None
-    ]
-    if not chosen:
-        raise InvalidArgumentError(
-            "no picture that can be read has a label; give label_of, or leave 'zero_shot' out of "
-            "tasks"
-        )
-    rows = encoded.picture_rows[[number for number, _ in chosen]]
-    given = [label for _, label in chosen]
-    result = zero_shot(
-        encoded.features[torch.as_tensor([number for number, _ in chosen])],
-        label_numbers(given, names),
-        class_embeddings(list(names.values()), templates, subject.texts),
-        class_names=list(names),
-        **options,
-    )
-    result["templates"] = list(DEFAULT_TEMPLATES if templates is None else templates)
-    result["unlabelled"] = sum(label is None for label in labels)
-    result["queries"] = _digest(names, (dataset.keys[int(row)] for row in rows), given)
-    return result
-
-
-def _labels(
-    dataset: Any, label_of: Callable[[int], str | None] | None, pictures: Ints
-) -> list[str | None]:
-    """The label of each distinct picture, in order of its first row."""
-    source = dataset.label if label_of is None else label_of
-    return [
-        None if (label := source(int(row))) is None else str(label) for row in np.unique(pictures)
-    ]
+    if not (hasattr(train, "label") and hasattr(train, "keys")):
+        train = open_dataset(train)
+    if len(train) == 0:
+        raise InvalidArgumentError("train has 0 rows; give at least two of a class")
+    return train
 
 
 def _first_of_group(groups: Sequence[Any] | None, rows: int) -> Ints:
@@ -211,23 +207,27 @@ def _first_of_group(groups: Sequence[Any] | None, rows: int) -> Ints:
     return np.array([first.setdefault(group, row) for row, group in enumerate(groups)])
 
 
-def _digest(*lists: Any) -> str:
-    digest = hashlib.sha256()
-    for strings in lists:
-        for string in strings:
-            raw = string.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "little") + raw)
-        digest.update(b"\xff" * 8)  # no length looks like this: lists cannot run into each other
-    return digest.hexdigest()[:32]
-
-
 def _check(
-    tasks: Sequence[str], *, batch_size: int, precision: str, workers: int
+    tasks: str | Sequence[str],
+    compositional: bool,
+    *,
+    batch_size: int,
+    precision: str,
+    workers: int,
 ) -> tuple[str, ...]:
     chosen = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     unknown = [task for task in chosen if task not in TASKS]
     if unknown or not chosen:
         raise InvalidArgumentError(f"tasks is {list(chosen)}; give one or more of {list(TASKS)}")
+    if compositional and chosen != ("composition",):
+        raise InvalidArgumentError(
+            f"tasks is {list(chosen)} for a compositional set; it has 'composition' alone"
+        )
+    if not compositional and "composition" in chosen:
+        raise InvalidArgumentError(
+            "'composition' needs a compositional set (SugarCrepe's or Winoground's format), and "
+            "this is none; leave it out of tasks"
+        )
     if batch_size < 1:
         raise InvalidArgumentError(f"batch_size is {batch_size}; give 1 or more")
     if workers < 0:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from helip.errors import InvalidArgumentError, MismatchError
+from helip.evaluate_composition import SCORES, composition_statistic
+from helip.evaluate_figures import TASKS
 from helip.evaluate_intervals import Figure, Ints, Statistic, intervals, rank_statistic
 from helip.evaluate_retrieval import DIRECTIONS, KS, RANK_FIGURES
 from helip.evaluate_zero_shot import zero_shot_statistic
@@ -26,7 +28,7 @@ def compare(
     two did not answer the same queries.
     """
     result: dict[str, Any] = {}
-    for task in ("retrieval", "zero_shot"):
+    for task in TASKS:
         if task not in a or task not in b:
             continue
         left, right = a[task], b[task]
@@ -45,11 +47,7 @@ def compare(
                 f"the two results hold {len(_outcomes(left))} and {len(_outcomes(right))} queries "
                 f"of {task}; evaluate both on the same rows with the same options"
             )
-        result[task] = (
-            _compare_retrieval(left["per_query"], right["per_query"], bootstrap, seed)
-            if task == "retrieval"
-            else _compare_zero_shot(left, right, bootstrap, seed)
-        )
+        result[task] = _COMPARE[task](left, right, bootstrap, seed)
     if not result:
         raise InvalidArgumentError(
             "the two results have no task in common; evaluate both with the same tasks"
@@ -62,8 +60,8 @@ def _compare_retrieval(
 ) -> dict[str, Any]:
     result = {}
     for direction in DIRECTIONS:
-        ranks = [_ints(side[direction]["ranks"]) for side in (a, b)]
-        groups = a[direction]["groups"]
+        ranks = [_ints(side["per_query"][direction]["ranks"]) for side in (a, b)]
+        groups = a["per_query"][direction]["groups"]
         figures = _differences(
             (rank_statistic(ranks[0], KS), rank_statistic(ranks[1], KS)),
             [len(ranks[0])] * len(RANK_FIGURES),
@@ -75,7 +73,7 @@ def _compare_retrieval(
     return result
 
 
-def _compare_zero_shot(
+def _compare_classes(
     a: Mapping[str, Any], b: Mapping[str, Any], bootstrap: int, seed: int
 ) -> dict[str, Any]:
     labels = _ints(a["per_query"]["labels"])
@@ -91,6 +89,42 @@ def _compare_zero_shot(
         seed,
     )
     return dict(zip(("top1", "top5", "mean_per_class"), figures, strict=False))
+
+
+def _compare_composition(
+    a: Mapping[str, Any], b: Mapping[str, Any], bootstrap: int, seed: int
+) -> dict[str, Any]:
+    right = [np.asarray(side["per_query"]["right"], dtype=np.bool_) for side in (a, b)]
+    categories = _ints(a["per_query"]["categories"])
+    groups = a["per_query"]["groups"]
+    sizes = np.bincount(categories).tolist()
+    scores = SCORES[: len(right[0])]
+    figures = _differences(
+        (
+            composition_statistic(right[0], categories),
+            composition_statistic(right[1], categories),
+        ),
+        [len(categories)] * (len(scores) + 1) + sizes,
+        None if groups is None else _ints(groups),
+        bootstrap,
+        seed,
+    )
+    result: dict[str, Any] = dict(
+        zip((*scores, "mean_per_category"), figures[: len(scores) + 1], strict=True)
+    )
+    result["categories"] = {
+        name: {"text_score": figure}
+        for name, figure in zip(a["per_query"]["names"], figures[len(scores) + 1 :], strict=True)
+    }
+    return result
+
+
+_COMPARE = {
+    "retrieval": _compare_retrieval,
+    "zero_shot": _compare_classes,
+    "linear_probe": _compare_classes,
+    "composition": _compare_composition,
+}
 
 
 def _differences(
@@ -110,10 +144,13 @@ def _differences(
     )
 
 
-def _outcomes(task: Mapping[str, Any]) -> Sequence[int]:
-    outcomes = task["per_query"]
-    ranks: Sequence[int] = (outcomes if "ranks" in outcomes else outcomes[DIRECTIONS[0]])["ranks"]
-    return ranks
+def _outcomes(task: Mapping[str, Any]) -> Sequence[Any]:
+    """What each query came to; one list of them where there are several."""
+    outcomes: Any = task["per_query"]
+    if DIRECTIONS[0] in outcomes:
+        outcomes = outcomes[DIRECTIONS[0]]
+    found: Sequence[Any] = outcomes["right"][0] if "right" in outcomes else outcomes["ranks"]
+    return found
 
 
 def _ints(values: Sequence[int]) -> Ints:

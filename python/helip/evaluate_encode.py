@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +16,14 @@ import torch
 from helip.data import SampleError
 from helip.errors import InvalidArgumentError
 from helip.evaluate_intervals import Ints
+from helip.models import create_model
 from helip.progress import ProgressBar
 
 __all__ = ["PRECISIONS", "Encoded", "Subject", "encode"]
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EXAMPLES = 20  # skipped rows that the result names
+TOKENIZED = 1024  # strings at a time
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Subject:
         precision: str,
         batch_size: int,
     ) -> Subject:
+        if isinstance(model, (str, os.PathLike)):
+            model = create_model(model)
         name = getattr(model, "name", type(model).__name__)
         if hasattr(model, "eval_transform"):
             transform = transform or model.eval_transform
@@ -92,6 +98,20 @@ class Subject:
                 parts.append(self._features(self.model.encode_text, tokens))
                 bar.update(len(part))
         return torch.cat(parts)
+
+    def truncated(self, strings: Sequence[str]) -> dict[str, int] | None:
+        """How many strings the model's context cuts off; None where the tokenizer cannot tell."""
+        context = getattr(self.tokenizer, "context_length", None)
+        if not isinstance(context, int) or not _takes_context(self.tokenizer):
+            return None
+        tokenize: Any = self.tokenizer
+        count = 0
+        for start in range(0, len(strings), TOKENIZED):
+            part = list(strings[start : start + TOKENIZED])
+            # One more place changes nothing for a string that fits but padding at the end.
+            wider = tokenize(part, context_length=context + 1)[:, :context]
+            count += int((wider != tokenize(part)).any(dim=1).sum())
+        return {"captions": count, "of": len(strings), "context_length": context}
 
     def _features(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
         context = (
@@ -184,6 +204,13 @@ def encode(
         if int(pictures[row]) in lost:
             reasons.setdefault(int(row), reasons[int(pictures[row])])
     return Encoded(pictures, np.array(read, dtype=np.int64), torch.cat(parts), strings, reasons)
+
+
+def _takes_context(tokenizer: Any) -> bool:
+    try:
+        return "context_length" in inspect.signature(tokenizer).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _device(model: torch.nn.Module, device: str | torch.device) -> torch.device:

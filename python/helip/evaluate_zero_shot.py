@@ -12,10 +12,12 @@ import torch
 from helip.errors import InvalidArgumentError
 from helip.evaluate_intervals import Floats, Ints, Statistic, intervals
 from helip.evaluate_retrieval import Right, count_ranks, unit_rows
+from helip.evaluate_templates import checked_templates
 
 __all__ = [
-    "DEFAULT_TEMPLATES",
+    "checked_labels",
     "class_embeddings",
+    "class_figures",
     "label_numbers",
     "named_classes",
     "zero_shot",
@@ -23,16 +25,6 @@ __all__ = [
 ]
 
 KS = (1, 5)
-
-DEFAULT_TEMPLATES = (
-    "a photo of a {}.",
-    "a photo of the {}.",
-    "a close-up photo of a {}.",
-    "a photo of many {}.",
-    "a picture of a {}.",
-    "a drawing of a {}.",
-    "{}.",
-)
 
 
 def zero_shot(
@@ -56,26 +48,32 @@ def zero_shot(
     """
     images = unit_rows(image_features, "image_features", device)
     classes = unit_rows(class_features, "class_features", device)
-    numbers = np.asarray(labels, dtype=np.int64)
-    if numbers.shape != (len(images),):
-        raise InvalidArgumentError(
-            f"labels have shape {list(numbers.shape)}; give one for each of {len(images)} pictures"
-        )
     if len(class_names) != len(classes):
         raise InvalidArgumentError(
             f"{len(class_names)} class names for {len(classes)} class features; give one each"
         )
-    if numbers.min() < 0 or numbers.max() >= len(classes):
-        raise InvalidArgumentError(
-            f"labels span {numbers.min()} … {numbers.max()}; give numbers in 0 … {len(classes) - 1}"
-        )
+    numbers = checked_labels(labels, "labels", len(images), len(classes))
     right = Right(np.arange(len(images) + 1, dtype=np.int64), numbers)
     ranks = count_ranks(images, classes, right, chunk=chunk)
+    return class_figures(
+        ranks, numbers, class_names, bootstrap=bootstrap, seed=seed, keep_ranks=keep_ranks
+    )
 
-    sizes = np.bincount(numbers, minlength=len(classes))
+
+def class_figures(
+    ranks: Ints,
+    labels: Ints,
+    class_names: Sequence[str],
+    *,
+    bootstrap: int,
+    seed: int,
+    keep_ranks: bool,
+) -> dict[str, Any]:
+    """Figures of a classifier; ``ranks`` int64 [n], from 1, are those of the right classes."""
+    sizes = np.bincount(labels, minlength=len(class_names))
     present = np.flatnonzero(sizes).tolist()
     figures = intervals(
-        zero_shot_statistic(ranks, numbers, len(classes)),
+        zero_shot_statistic(ranks, labels, len(class_names)),
         [len(ranks)] * (len(KS) + 1) + sizes[present].tolist(),
         n=len(ranks),
         bootstrap=bootstrap,
@@ -87,12 +85,26 @@ def zero_shot(
         "top5": top5,
         "mean_per_class": mean_per_class,
         "per_class": {class_names[c]: figure for c, figure in zip(present, per_class, strict=True)},
-        "classes": len(classes),
+        "classes": len(class_names),
         "classes_without_samples": [class_names[c] for c, size in enumerate(sizes) if not size],
     }
     if keep_ranks:
-        result["per_query"] = {"ranks": ranks.tolist(), "labels": numbers.tolist()}
+        result["per_query"] = {"ranks": ranks.tolist(), "labels": labels.tolist()}
     return result
+
+
+def checked_labels(labels: Any, name: str, rows: int, classes: int) -> Ints:
+    """Labels as int64 [rows], each the number of a class."""
+    numbers = np.asarray(labels, dtype=np.int64)
+    if numbers.shape != (rows,):
+        raise InvalidArgumentError(
+            f"{name} have shape {list(numbers.shape)}; give one for each of {rows} pictures"
+        )
+    if numbers.min() < 0 or numbers.max() >= classes:
+        raise InvalidArgumentError(
+            f"{name} span {numbers.min()} … {numbers.max()}; give numbers in 0 … {classes - 1}"
+        )
+    return numbers
 
 
 def zero_shot_statistic(ranks: Ints, labels: Ints, classes: int) -> Statistic:
@@ -119,8 +131,8 @@ def named_classes(
         classes = sorted({label for label in labels if label is not None})
         if not classes:
             raise InvalidArgumentError(
-                "no row of the data set has a label; give label_of, or leave 'zero_shot' out of "
-                "tasks"
+                "no row of the data set has a label; give label_of, or leave classification out "
+                "of tasks"
             )
     names = dict(classes) if isinstance(classes, Mapping) else {name: name for name in classes}
     if not isinstance(classes, Mapping) and len(names) != len(classes):
@@ -153,22 +165,14 @@ def label_numbers(labels: Sequence[str], names: Mapping[str, str]) -> Ints:
 
 def class_embeddings(
     names: Sequence[str],
-    templates: Sequence[str] | None,
+    templates: str | Sequence[str] | None,
     encode: Callable[[list[str]], torch.Tensor],
 ) -> torch.Tensor:
     """One embedding a class, float32 [C, d]: the mean of its normalised prompt embeddings.
 
-    ``encode`` turns strings into features [n, d]. Each template holds ``{}`` once.
+    ``encode`` turns strings into features [n, d]. ``templates``: see ``checked_templates``.
     """
-    chosen = list(DEFAULT_TEMPLATES if templates is None else templates)
-    if not chosen:
-        raise InvalidArgumentError("templates is empty; give at least one, such as '{}'")
-    for template in chosen:
-        if template.count("{}") != 1:
-            raise InvalidArgumentError(
-                f"template {template!r} holds '{{}}' {template.count('{}')} times; it must hold "
-                "it once, where the class name goes"
-            )
+    chosen = checked_templates(templates)
     # replace, not format: names and templates may hold other braces.
     prompts = [template.replace("{}", name) for name in names for template in chosen]
     features = unit_rows(encode(prompts), "prompt features", "cpu")

@@ -7,76 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from helip.data import SampleError
+from evaluate_samples import COLOURS, ColourData, ColourModel, tiny_model, tokenizer, transform
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.evaluate import compare, evaluate, retrieval, zero_shot
+from helip.evaluate_encode import Subject
 from helip.evaluate_intervals import resamples
 from helip.evaluate_retrieval import rank_figures
 from helip.evaluate_zero_shot import class_embeddings
-
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255,) * 3}
-
-
-class ColourModel(torch.nn.Module):
-    """A stand-in for CLIP that knows four colours; ``flip`` makes it mix up red and blue."""
-
-    logit_scale = torch.zeros(())
-
-    def __init__(self, flip: bool = False):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.eye(3))
-        self.flip = flip
-
-    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        assert not self.training
-        return pixels.mean(dim=(2, 3)) @ self.weight
-
-    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
-        rows = torch.stack([torch.tensor(COLOURS[name]) / 255.0 for name in COLOURS])
-        features = rows[tokens]
-        return features.flip(1) if self.flip else features
-
-
-def transform(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0).permute(2, 0, 1)
-
-
-def tokenizer(strings: list[str]) -> torch.Tensor:
-    names = list(COLOURS)
-    return torch.tensor([next(i for i, name in enumerate(names) if name in s) for s in strings])
-
-
-class ColourData:
-    """Rows of (colour, caption); a colour or caption of None cannot be read."""
-
-    fingerprint = "colours"
-
-    def __init__(self, rows):
-        self.rows = rows
-        self.keys = [f"key{i}" for i in range(len(rows))]
-
-    def __len__(self):
-        return len(self.rows)
-
-    def image(self, row):
-        if self.rows[row][0] is None:
-            raise error(self.keys[row], "unreadable_image")
-        return Image.new("RGB", (4, 4), COLOURS[self.rows[row][0]])
-
-    def caption(self, row):
-        if self.rows[row][1] is None:
-            raise error(self.keys[row], "missing_caption")
-        return self.rows[row][1]
-
-    def label(self, row):
-        return self.rows[row][0]
-
-
-def error(key, reason):
-    return SampleError(f"sample {key!r}: {reason}", key=key, reason=reason)
 
 
 def run(rows, model=None, **options):
@@ -382,6 +321,9 @@ def test_half_precision_is_normalised_in_full_precision():
     ("options", "words"),
     [
         ({"tasks": ("probe",)}, "retrieval"),
+        ({"tasks": ("composition",)}, "needs a compositional set"),
+        ({"tasks": ("linear_probe",)}, "train is None"),
+        ({"tasks": ("zero_shot",), "templates": "imagenet"}, "openai_imagenet_template"),
         ({"tasks": ()}, "one or more"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"precision": "int8"}, "precision is 'int8'"),
@@ -442,3 +384,37 @@ def test_a_worse_model_is_seen_as_worse():
     good, bad = (run(FOUR, ColourModel(flip), keep_ranks=True) for flip in (False, True))
     figure = compare(good, bad)["retrieval"]["image_to_text"]["recall@1"]
     assert figure["value"] == 0.5
+
+
+# Captions that the context cuts off
+
+
+class ContextTokenizer:
+    """Words as tokens; zeros behind them, as open_clip's tokenizers pad."""
+
+    context_length = 3
+
+    def __call__(self, strings, context_length=None):
+        length = context_length or self.context_length
+        rows = [[*map(len, string.split()), 99][:length] for string in strings]
+        rows = [[*row[:-1], 99] if len(row) == length else row for row in rows]
+        return torch.tensor([row + [0] * (length - len(row)) for row in rows])
+
+
+def test_captions_longer_than_the_context_are_counted():
+    subject = Subject.of(ColourModel(), transform, ContextTokenizer(), "cpu", "float32", 8)
+    counted = subject.truncated(["one two", "one two three", "one", "a b c d e"])
+    assert counted == {"captions": 2, "of": 4, "context_length": 3}
+    blind = Subject.of(ColourModel(), transform, tokenizer, "cpu", "float32", 8)
+    assert blind.truncated(["one two three four"]) is None
+
+
+def test_a_real_tokenizer_counts_in_every_task():
+    bundle = tiny_model()
+    data = ColourData([("red", "one two three four five six seven eight"), ("blue", "short")])
+    result = evaluate(
+        bundle, data, tasks=("retrieval", "zero_shot"), templates=["{}"], bootstrap=0,
+        device="cpu", progress=False,
+    )  # fmt: skip
+    assert result["retrieval"]["truncated"] == {"captions": 1, "of": 2, "context_length": 8}
+    assert result["zero_shot"]["truncated"] == {"captions": 0, "of": 2, "context_length": 8}

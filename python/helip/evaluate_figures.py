@@ -1,0 +1,101 @@
+"""The figures of an evaluation: where each stands in a result, and how people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TASKS", "Line", "figure_at", "figures_of", "groups_of", "is_result", "judgement"]
+
+#: What a result of ``evaluate`` can hold.
+TASKS = ("retrieval", "zero_shot", "linear_probe", "composition")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: its place in a result, and how it is shown."""
+
+    path: tuple[str, ...]
+    name: str
+    percent: bool = True
+    lower_is_better: bool = False
+    short: str = ""  # its name in a table that has room for the few most important ones
+
+
+def _retrieval(direction: str, arrow: str) -> tuple[Line, ...]:
+    place = ("retrieval", direction)
+    return (
+        *(
+            Line((*place, f"recall@{k}"), f"recall@{k}", short=f"{arrow} R@1" if k == 1 else "")
+            for k in (1, 5, 10)
+        ),
+        Line((*place, "mean_reciprocal_rank"), "mean reciprocal rank"),
+        Line((*place, "median_rank"), "median rank", percent=False, lower_is_better=True),
+    )
+
+
+def _classification(task: str, short: str) -> tuple[Line, ...]:
+    return (
+        Line((task, "top1"), "top-1 accuracy", short=f"{short} top-1"),
+        Line((task, "top5"), "top-5 accuracy"),
+        Line((task, "mean_per_class"), "mean per class", short=f"{short} per class"),
+    )
+
+
+_GROUPS: tuple[tuple[str, tuple[Line, ...]], ...] = (
+    ("Image to text", _retrieval("image_to_text", "I→T")),
+    ("Text to image", _retrieval("text_to_image", "T→I")),
+    ("Zero-shot classification", _classification("zero_shot", "zero-shot")),
+    ("Linear probe", _classification("linear_probe", "probe")),
+    (
+        "Composition",
+        (
+            Line(("composition", "text_score"), "text score", short="text score"),
+            Line(("composition", "image_score"), "image score", short="image score"),
+            Line(("composition", "group_score"), "group score", short="group score"),
+            Line(("composition", "mean_per_category"), "mean per category"),
+        ),
+    ),
+)
+
+
+def groups_of(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[Line, ...]]]:
+    """(heading, lines) of all figures that one of ``results`` may have."""
+    categories: dict[str, None] = {}
+    for result in results:
+        categories.update(dict.fromkeys((result.get("composition") or {}).get("categories") or {}))
+    lines = tuple(
+        Line(("composition", "categories", category, "text_score"), category)
+        for category in categories
+    )
+    return [*_GROUPS, ("Composition, text score by category", lines)] if lines else list(_GROUPS)
+
+
+def figures_of(result: Mapping[str, Any]) -> Iterator[tuple[Line, Mapping[str, Any]]]:
+    """The figures that a result has, in the order in which they are shown."""
+    for _, lines in groups_of([result]):
+        for line in lines:
+            if figure := figure_at(result, line.path):
+                yield line, figure
+
+
+def figure_at(result: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
+    """The figure at a place of a result; None where there is none."""
+    value: Any = result
+    for step in path:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) and value.get("value") is not None else None
+
+
+def is_result(value: Any) -> bool:
+    """Whether ``value`` is what ``evaluate`` returns."""
+    return isinstance(value, Mapping) and any(task in value for task in TASKS)
+
+
+def judgement(difference: Mapping[str, Any], line: Line) -> str:
+    """``better`` or ``worse`` where the interval of a difference leaves out zero, else ``open``."""
+    low, high = difference.get("low"), difference.get("high")
+    if low is None or high is None or low <= 0 <= high:
+        return "open"
+    return "better" if (low > 0) != line.lower_is_better else "worse"
