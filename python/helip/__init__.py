@@ -8,7 +8,9 @@ from helip._core import __version__
 from helip.data import open_dataset
 from helip.embed import embed
 from helip.errors import Error
-from helip.evaluate import compare, evaluate
+from helip.evaluate import compare, evaluate, open_evaluation_set
+from helip.evaluate_forgetting import evaluate_forgetting, forgetting
+from helip.evaluate_suite import evaluate_all
 from helip.loader import HardPairLoader
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
@@ -37,9 +39,13 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "evaluate_all",
+    "evaluate_forgetting",
+    "forgetting",
     "merge",
     "mine",
     "open_dataset",
+    "open_evaluation_set",
     "plan",
     "report",
     "train",

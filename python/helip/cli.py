@@ -19,13 +19,11 @@ from helip.cli_show import (
     cost_words,
     duration_words,
     figure,
-    figures,
     filter_rows,
     print_json,
     say,
     show_pairs,
     show_table,
-    write_json,
 )
 from helip.errors import Error, InvalidArgumentError
 
@@ -262,45 +260,52 @@ def train(
 
 @app.command(name="eval")
 def evaluate(
-    data: Annotated[str, typer.Argument(help="Held-out pictures with captions or labels.")],
-    model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights to load.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="retrieval, zero_shot.")] = None,
+    data: Annotated[list[str], typer.Argument(help="Held-out data, [NAME=]PATH each.")],
+    model: Annotated[list[str], typer.Option(help="[NAME=]open_clip name, config or saved model.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights to load, of one model.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="retrieval, zero_shot, linear_probe, composition.")
+    ] = None,
     classes: Annotated[Path | None, typer.Option(help="Text file, a class name a line.")] = None,
-    template: Annotated[list[str] | None, typer.Option(help='Such as "a photo of a {}."')] = None,
+    template: Annotated[
+        list[str] | None, typer.Option(help='"a photo of a {}.", or openai_imagenet_template.')
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of data in CLIP_benchmark's layout.")] = "test",
+    pictures: Annotated[Path | None, typer.Option(help="Folder of a compositional set.")] = None,
+    train: Annotated[str | None, typer.Option(help="What a linear probe is fitted to.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Model to compare with.")] = None,
+    guard: Annotated[
+        bool, typer.Option("--guard", help="Have models start, control and a third: forgotten?")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1)] = 256,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0)] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of an interval.")] = 1000,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.json for one result, else a folder of them.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out what is in --out.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure retrieval and zero-shot classification, with 95 % intervals."""
-    import helip
-    from helip.models import create_model
+    """Measure models on data sets, with 95 % intervals and paired differences."""
+    from helip import cli_eval
 
-    names = None
-    if classes is not None:
-        try:
-            lines = classes.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InvalidArgumentError(f"cannot read the class names: {error}") from error
-        names = [line.strip() for line in lines if line.strip()]
-    result = helip.evaluate(
-        create_model(model, checkpoint=checkpoint, device="cpu"), data,
-        tasks=tuple(task or ["retrieval"]), classes=names, templates=template or None,
-        batch_size=batch_size, precision=precision, device=device, workers=workers,
-        bootstrap=bootstrap, seed=seed, progress=not quiet,
+    cli_eval.evaluate(
+        data, model, checkpoint=checkpoint, tasks=task or None, classes=classes,
+        templates=template or None, split=split, pictures=pictures, train=train, out=out,
+        skip_existing=skip_existing, baseline=baseline, guard=guard,
+        form="json" if as_json else "markdown" if markdown else "text",
+        options={
+            "batch_size": batch_size, "precision": precision, "device": device,
+            "workers": workers, "bootstrap": bootstrap, "seed": seed, "progress": not quiet,
+        },
     )  # fmt: skip
-    if out is not None:
-        write_json(out, result)
-    if as_json:
-        print_json(result)
-        return
-    show_table(list(figures(result)))
 
 
 @app.command()
@@ -310,7 +315,10 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")],
     store: Annotated[Path | None, typer.Option(help="Its store: similarities, baselines.")] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option(help="NAME=FILE.json from helip eval; repeatable.")
+        list[str] | None, typer.Option(help="NAME=FILE.json or a folder, from helip eval --out.")
+    ] = None,
+    guard: Annotated[
+        list[str] | None, typer.Option(help="General data set of that folder: forgotten?")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Targets to show.")] = 12,
     hard: Annotated[int, typer.Option(min=1, help="Hard pairs a target.")] = 6,
@@ -319,11 +327,13 @@ def report(
 ) -> None:
     """Write one HTML page: targets and their hard pairs, statistics, before and after."""
     import helip
+    from helip.cli_eval import metrics_of
 
+    shown, guarded = metrics_of(metrics or [], guard or [])
     page = helip.report(
         helip.HardPairs.open(pairs), helip.open_dataset(data), out,
         store=None if store is None else helip.EmbeddingStore.open(store),
-        metrics=_named_json(metrics or []), rows=rows, hard=hard, seed=seed, title=title,
+        metrics=shown, guard=guarded, rows=rows, hard=hard, seed=seed, title=title,
     )  # fmt: skip
     say(f"wrote {page}")
 
@@ -406,19 +416,6 @@ def _table_at(path: Path) -> Any:
     }
     opener = openers.get(_format_of(path))
     return None if opener is None else opener(path)
-
-
-def _named_json(arguments: list[str]) -> dict[str, Any] | None:
-    named: dict[str, Any] = {}
-    for argument in arguments:
-        name, equals, file = argument.partition("=")
-        if not equals:
-            raise InvalidArgumentError(f"--metrics {argument!r} must be NAME=FILE.json")
-        try:
-            named[name] = json.loads(Path(file).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
-    return named or None
 
 
 def main() -> None:

@@ -123,7 +123,10 @@ def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     for name, value in result.items():
         label = f"{prefix}{name}"
         if isinstance(value, dict) and "value" in value:
-            interval = f" [{value['low']:.4f}, {value['high']:.4f}]" if "low" in value else ""
+            if value["value"] is None:
+                continue
+            there = value.get("low") is not None
+            interval = f" [{value['low']:.4f}, {value['high']:.4f}]" if there else ""
             yield label, f"{value['value']:.4f}{interval}"
         elif isinstance(value, dict):
             yield from figures(value, label + ".")

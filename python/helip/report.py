@@ -15,6 +15,7 @@ from helip.errors import InvalidArgumentError, MismatchError
 from helip.publish import storage_errors, sync
 from helip.report_charts import curves as curve_chart
 from helip.report_charts import histogram, number
+from helip.report_guard import guard_section
 from helip.report_html import Html, document, join, markup
 from helip.report_metrics import metrics_section, result_names
 from helip.report_pictures import Pictures
@@ -53,6 +54,7 @@ def report(
     store: Any = None,
     baselines: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    guard: Mapping[str, Any] | None = None,
     curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     rows: int | Sequence[int] | None = None,
     hard: int = 6,
@@ -73,8 +75,10 @@ def report(
 
     ``metrics`` maps names to results of ``evaluate``, such as start, control and HELIP; one named
     "control" is what the others are compared with. Sets of results may be grouped one level
-    higher, set -> name -> result. ``curves`` maps names to rows of a ``metrics.jsonl``.
-    ``summary`` is a paragraph, or a mapping of things to say about the run.
+    higher, set -> name -> result. ``guard`` maps general sets to the results of "start", "control"
+    and the tuned model, made with ``keep_ranks=True``: the page says what was forgotten. ``curves``
+    maps names to rows of a ``metrics.jsonl``. ``summary`` is a paragraph, or a mapping of things to
+    say about the run.
 
     The page has no scripts, loads nothing, and a policy in its head forbids both. Pictures are
     encoded anew; captions are inserted as text in which hidden characters are spelled out. Rows
@@ -95,6 +99,7 @@ def report(
 
     sections = [
         Html() if metrics is None else metrics_section(metrics),
+        Html() if guard is None else guard_section(guard),
         _targets_section(targets, pairs, pictures, similarities, isinstance(rows, Sequence)),
         statistics(stats, histogram(scores)),
         _hubs(stats, pictures),
@@ -106,7 +111,7 @@ def report(
         "{head}<main>{notice}{overview}{summary}{sections}</main>"
         "<footer><p>Made with helip. Method: Getting More Juice Out of Your Data, "
         "arXiv 2305.05208.</p></footer>",
-        head=_head(title, pairs, len(dataset), bool(metrics), bool(curves)),
+        head=_head(title, pairs, len(dataset), bool(metrics), bool(guard), bool(curves)),
         notice=_failures(pictures),
         overview=overview(stats),
         summary=_summary(summary),
@@ -334,13 +339,14 @@ def _provenance(pairs: Any, dataset: Any, store: Any) -> Html:
     )
 
 
-def _head(title: str, pairs: Any, rows: int, metrics: bool, curves: bool) -> Html:
+def _head(title: str, pairs: Any, rows: int, metrics: bool, guard: bool, curves: bool) -> Html:
     options = pairs.options
     facts = [f"{number(rows)} captioned pictures", f"k = {number(pairs.k)}"]
     if method := options.get("method"):
         facts.insert(1, f"{method} mining")
     places = [
         ("results", "Before and after", metrics),
+        ("guard", "Forgetting guard", guard),
         ("targets", "Targets", True),
         ("statistics", "Statistics", True),
         ("curves", "Learning curves", curves),

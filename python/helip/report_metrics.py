@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.evaluate import compare
+from helip.evaluate_figures import Line, figure_at, figures_of, groups_of, is_result, judgement
 from helip.report_charts import interval_plot, number
 from helip.report_html import Html, join, markup
 
-__all__ = ["metrics_section", "result_names"]
+__all__ = ["difference_cell", "metrics_section", "result_names", "value_cell"]
 
 Results = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure of an evaluation: where it is in the result, and how it is shown."""
-
-    path: tuple[str, ...]
-    name: str
-    percent: bool = True
-    lower_is_better: bool = False
-
-
-GROUPS: tuple[tuple[str, tuple[Line, ...]], ...] = (
-    *(
-        (
-            heading,
-            (
-                *(Line(("retrieval", key, f"recall@{k}"), f"recall@{k}") for k in (1, 5, 10)),
-                Line(("retrieval", key, "mean_reciprocal_rank"), "mean reciprocal rank"),
-                Line(("retrieval", key, "median_rank"), "median rank", False, True),
-            ),
-        )
-        for heading, key in (
-            ("Image to text", "image_to_text"),
-            ("Text to image", "text_to_image"),
-        )
-    ),
-    (
-        "Zero-shot classification",
-        (
-            Line(("zero_shot", "top1"), "top-1 accuracy"),
-            Line(("zero_shot", "top5"), "top-5 accuracy"),
-            Line(("zero_shot", "mean_per_class"), "mean per class"),
-        ),
-    ),
-)
 
 
 def metrics_section(metrics: Mapping[str, Any]) -> Html:
@@ -58,7 +22,7 @@ def metrics_section(metrics: Mapping[str, Any]) -> Html:
         raise InvalidArgumentError("metrics is empty; give name -> result, or leave it out")
     sets = _sets(metrics)
     for name, results in sets.items():
-        if not isinstance(results, Mapping) or not all(_is_result(r) for r in results.values()):
+        if not isinstance(results, Mapping) or not all(is_result(r) for r in results.values()):
             raise InvalidArgumentError(
                 f"metrics[{name!r}] is no result of evaluate() and no mapping of names to results"
             )
@@ -74,7 +38,7 @@ def result_names(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _sets(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"": metrics} if all(_is_result(value) for value in metrics.values()) else metrics
+    return {"": metrics} if all(is_result(value) for value in metrics.values()) else metrics
 
 
 def _block(title: str, results: Results) -> Html:
@@ -86,8 +50,8 @@ def _block(title: str, results: Results) -> Html:
     differences = {name: _difference(results[name], results[baseline]) for name in rivals}
     tables = join(
         _table(heading, lines, results, baseline, differences)
-        for heading, lines in GROUPS
-        if any(_figure(results[name], line.path) for name in names for line in lines)
+        for heading, lines in groups_of(results.values())
+        if any(figure_at(results[name], line.path) for name in names for line in lines)
     )
     keys = join(
         (
@@ -127,11 +91,11 @@ def _table(
     )
     rows = []
     for line in lines:
-        figures = [_figure(result, line.path) for result in results.values()]
+        figures = [figure_at(result, line.path) for result in results.values()]
         if not any(figures):
             continue
-        cells = [_value_cell(figure, line) for figure in figures]
-        cells += [_difference_cell(_figure(d, line.path), line) for d in differences.values()]
+        cells = [value_cell(figure, line) for figure in figures]
+        cells += [difference_cell(figure_at(d, line.path), line) for d in differences.values()]
         shown = [figure for figure in figures if figure]
         plot = interval_plot(shown, 0.0, 1.0) if line.percent else Html()
         rows.append(
@@ -142,7 +106,7 @@ def _table(
                 plot=plot,
             )
         )
-    n = next(f["n"] for line in lines for r in results.values() if (f := _figure(r, line.path)))
+    n = next(f["n"] for line in lines for r in results.values() if (f := figure_at(r, line.path)))
     return markup(
         '<div class="scroll" role="region" aria-label="{heading}" tabindex="0">'
         '<table class="metrics"><caption>{heading} <small>{n} queries</small></caption>'
@@ -156,7 +120,8 @@ def _table(
     )
 
 
-def _value_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+def value_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+    """A figure with its interval."""
     if not figure:
         return Html("<td>–</td>")
     interval = (
@@ -173,7 +138,8 @@ def _value_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
     )
 
 
-def _difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+def difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+    """A paired difference, coloured where its interval leaves out zero."""
     if not figure:
         return Html("<td>–</td>")
     interval = (
@@ -187,24 +153,16 @@ def _difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
     )
     return markup(
         '<td class="difference {judgement}"><b>{value}</b>{interval}</td>',
-        judgement=_judgement(figure, line),
+        judgement=judgement(figure, line),
         value=_signed(figure["value"], line),
         interval=interval,
     )
 
 
-def _judgement(figure: Mapping[str, Any], line: Line) -> str:
-    """``better`` or ``worse`` where the interval leaves out zero, else ``open``."""
-    low, high = figure.get("low"), figure.get("high")
-    if low is None or high is None or low <= 0 <= high:
-        return "open"
-    return "better" if (low > 0) != line.lower_is_better else "worse"
-
-
 def _verdict(name: str, baseline: str, difference: Mapping[str, Any]) -> Html:
     judged = [
-        _judgement(figure, line) if figure.get("low") is not None else "unknown"
-        for line, figure in _figures(difference)
+        judgement(figure, line) if figure.get("low") is not None else "unknown"
+        for line, figure in figures_of(difference)
     ]
     if not judged:
         return Html()
@@ -235,33 +193,13 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
         return compare(a, b, bootstrap=options.get("bootstrap", 1000), seed=options.get("seed", 0))
     except (InvalidArgumentError, MismatchError):
         result: dict[str, Any] = {}
-        for _, lines in GROUPS:
-            for line in lines:
-                one, two = _figure(a, line.path), _figure(b, line.path)
-                if one and two:
-                    place = result
-                    for step in line.path[:-1]:
-                        place = place.setdefault(step, {})
-                    place[line.path[-1]] = {"value": one["value"] - two["value"]}
+        for line, one in figures_of(a):
+            if two := figure_at(b, line.path):
+                place = result
+                for step in line.path[:-1]:
+                    place = place.setdefault(step, {})
+                place[line.path[-1]] = {"value": one["value"] - two["value"]}
         return result
-
-
-def _figures(result: Mapping[str, Any]) -> Iterator[tuple[Line, Mapping[str, Any]]]:
-    for _, lines in GROUPS:
-        for line in lines:
-            if figure := _figure(result, line.path):
-                yield line, figure
-
-
-def _figure(result: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
-    value: Any = result
-    for step in path:
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) and value.get("value") is not None else None
-
-
-def _is_result(value: Any) -> bool:
-    return isinstance(value, Mapping) and ("retrieval" in value or "zero_shot" in value)
 
 
 def _shown(value: float, line: Line) -> str:

@@ -414,6 +414,17 @@ def test_a_run_has_one_colour_on_the_whole_page(pairs, data, tmp_path):
     assert len(lines[0]["points"].split()) == 240
 
 
+def test_the_guard_gives_a_verdict_and_the_change_of_all_three(pairs, data, tmp_path):
+    names = (("start", 1.0), ("control", 1.0), ("HELIP", 3.0))
+    guard = {"general": {name: result(scale, keep_ranks=True) for name, scale in names}}
+    words = Page(render(pairs, data, tmp_path, guard=guard)).words
+    assert "Forgetting guard" in words
+    assert "HELIP has lost some of what the start model could do." in words
+    assert "HELIP − start" in words
+    assert "HELIP − control" in words
+    assert "lost" in words
+
+
 # What is refused
 
 
@@ -425,6 +436,9 @@ def test_a_run_has_one_colour_on_the_whole_page(pairs, data, tmp_path):
         ({"hard": 0}, "hard is 0"),
         ({"metrics": {}}, "metrics is empty"),
         ({"metrics": {"a": 3}}, "no result of evaluate"),
+        ({"guard": {}}, "guard is empty"),
+        ({"guard": {"a": {"start": 3}}}, "no mapping of start, control"),
+        ({"guard": {"a": {"start": {"retrieval": {}}}}}, "these are start"),
     ],
 )
 def test_bad_options_are_refused_with_the_mend(options, words, pairs, data, tmp_path):
