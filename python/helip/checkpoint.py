@@ -3,6 +3,7 @@
     <root>/step-000042/model.safetensors      the model's state dict
                        optimizer.safetensors  "parameter|state" and "rng|..." tensors
                        streaming.safetensors  of a run that mines: what the miner remembers
+                       NAME.safetensors       what a hook of that name keeps, such as averages
                        state.json             step, options, ...; size and SHA-256 of the rest
                        open_clip_config.json  where known, so that create_model opens the directory
 
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helip.errors import CorruptError, Error, StorageError
+from helip.errors import CorruptError, Error, InvalidArgumentError, StorageError
 from helip.publish import (
     discard_directory,
     publish_directory,
@@ -37,6 +38,8 @@ from helip.weights import read_tensors, write_tensors
 
 __all__ = [
     "Checkpoint",
+    "check_hook_name",
+    "checkpoint_path",
     "list_checkpoints",
     "newest_checkpoint",
     "random_states",
@@ -50,6 +53,7 @@ _VERSION = 1
 _NAME = re.compile(r"step-(\d{6,})")
 _TENSORS = ("model.safetensors", "optimizer.safetensors")
 _STREAMING = "streaming.safetensors"
+_SUFFIX = ".safetensors"
 _CONFIG = "open_clip_config.json"
 _RNG = "rng|"
 
@@ -65,6 +69,7 @@ class Checkpoint:
     random: dict[str, Any]  # for `restore_random_states`
     state: dict[str, Any]  # what the trainer put there
     streaming: dict[str, Tensor] = field(default_factory=dict)  # for StreamingMiner.load_state_dict
+    hooks: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # by name
 
 
 def write_checkpoint(
@@ -76,6 +81,7 @@ def write_checkpoint(
     random: Mapping[str, Any],
     state: Mapping[str, Any],
     streaming: Mapping[str, Tensor] | None = None,
+    hooks: Mapping[str, Mapping[str, Tensor]] | None = None,
     config: Mapping[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
@@ -83,7 +89,7 @@ def write_checkpoint(
 
     A whole checkpoint of the same step is left as it is.
     """
-    path = root / f"step-{step:06d}"
+    path = checkpoint_path(root, step)
     if path.exists():
         try:
             _verify(path)
@@ -97,6 +103,8 @@ def write_checkpoint(
         write_tensors({**optimizer, **tensors}, directory / _TENSORS[1])
         if streaming:
             write_tensors(streaming, directory / _STREAMING)
+        for name, kept in (hooks or {}).items():
+            write_tensors(kept, directory / f"{name}{_SUFFIX}")
         if config:
             write_json(directory / _CONFIG, config)
         files = {
@@ -115,6 +123,20 @@ def write_checkpoint(
     for _, old in list_checkpoints(root)[keep:]:
         discard_directory(old)
     return path
+
+
+def checkpoint_path(root: Path, step: int) -> Path:
+    return root / f"step-{step:06d}"
+
+
+def check_hook_name(name: str) -> None:
+    """Raise InvalidArgumentError unless a checkpoint can hold a file of that name."""
+    taken = {Path(file).stem for file in (*_TENSORS, _STREAMING)}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+        raise InvalidArgumentError(
+            f"a hook is named {name!r}, must be lower-case letters, digits and underscores, and "
+            f"none of {', '.join(sorted(taken))}: it names a file of the checkpoint"
+        )
 
 
 def list_checkpoints(root: Path) -> list[tuple[int, Path]]:
@@ -163,6 +185,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         },
         state=body["state"],
         streaming=read_tensors(path / _STREAMING) if _STREAMING in body["files"] else {},
+        hooks={
+            name.removesuffix(_SUFFIX): read_tensors(path / name)
+            for name in body["files"]
+            if name.endswith(_SUFFIX) and name not in (*_TENSORS, _STREAMING)
+        },
     )
 
 

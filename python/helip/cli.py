@@ -215,12 +215,18 @@ def train(
     epochs: Annotated[int, typer.Option(min=1)] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
     hard_per_target: Annotated[int, typer.Option(min=0)] = 1,
+    loss: Annotated[str, typer.Option(help="clip or siglip.")] = "clip",
     gamma: Annotated[float, typer.Option(help="Weight of the margin loss.")] = 1.0,
     margin: float = 0.0,
     direction: Annotated[str, typer.Option(help="preserve (Eq. 6) or repel.")] = "preserve",
     space: Annotated[str, typer.Option(help="cross or intra.")] = "cross",
     lr: float = 1e-5,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts a batch is encoded in.")] = 1,
+    parallel: Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")] = "ddp",
+    grad_checkpointing: Annotated[bool, typer.Option("--grad-checkpointing")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="By torch.compile.")] = False,
+    log_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb.")] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0)] = 0,
     seed: Seed = 0,
@@ -233,6 +239,7 @@ def train(
     """Fine-tune with hard pairs and the margin loss; the same call resumes."""
     import helip
     from helip.models import create_model
+    from helip.processes import launched_rank
 
     if stream is not None and pairs is not None:
         raise InvalidArgumentError("--stream mines while training; give no --pairs to it")
@@ -240,10 +247,14 @@ def train(
     result = helip.train(
         model=bundle, data=data, out=out,
         pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
-        batch_size=batch_size, hard_per_target=hard_per_target, gamma=gamma, margin=margin,
-        direction=direction, space=space, lr=lr, precision=precision, device=device,
-        workers=workers, seed=seed, control=control, progress=not quiet,
+        batch_size=batch_size, hard_per_target=hard_per_target, loss=loss, gamma=gamma,
+        margin=margin, direction=direction, space=space, lr=lr, precision=precision, device=device,
+        accumulate=accumulate, parallel=parallel, grad_checkpointing=grad_checkpointing,
+        compiled=compiled, log_to=log_to or (), workers=workers, seed=seed, control=control,
+        progress=not quiet,
     )  # fmt: skip
+    if launched_rank() > 0:  # of the processes, one speaks
+        return
     summary = {
         "steps": result.steps,
         "seconds": result.seconds,

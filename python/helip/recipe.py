@@ -16,9 +16,11 @@ import torch
 
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.loss import HelipLoss
+from helip.loss_siglip import HelipSigmoidLoss
 
 __all__ = ["Recipe", "refuse_changes"]
 
+_LOSSES: dict[str, type[HelipLoss]] = {"clip": HelipLoss, "siglip": HelipSigmoidLoss}
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -26,6 +28,7 @@ _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float
 class Recipe:
     """Hyper-parameters, checked when made. The defaults suit a large pre-trained model.
 
+    loss: "clip" is `HelipLoss`, "siglip" is `HelipSigmoidLoss`, for models with a learned bias.
     gamma, margin, direction, space: see `HelipLoss`.
     lr, min_lr: peak and end of the schedule. A small model from scratch wants 1e-4 ... 1e-3.
     weight_decay: of AdamW, for weight matrices alone.
@@ -34,6 +37,7 @@ class Recipe:
     grad_clip: bound on the gradient's norm; None for no bound.
     """
 
+    loss: str = "clip"
     gamma: float = 1.0
     margin: float = 0.0
     direction: str = "preserve"
@@ -49,6 +53,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.loss in _LOSSES, "loss", self.loss, f"one of {sorted(_LOSSES)}")
         self.make_loss()
         _require(self.lr > 0 and math.isfinite(self.lr), "lr", self.lr, "> 0; 1e-5 is usual")
         _require(0 <= self.min_lr <= self.lr, "min_lr", self.min_lr, f"in [0, lr = {self.lr}]")
@@ -86,9 +91,14 @@ class Recipe:
     def autocast_dtype(self) -> torch.dtype | None:
         return _AUTOCAST[self.precision]
 
-    def make_loss(self) -> HelipLoss:
-        return HelipLoss(
-            gamma=self.gamma, margin=self.margin, direction=self.direction, space=self.space
+    def make_loss(self, *, gather: bool = False) -> HelipLoss:
+        """``gather``: negatives come from all processes."""
+        return _LOSSES[self.loss](
+            gamma=self.gamma,
+            margin=self.margin,
+            direction=self.direction,
+            space=self.space,
+            gather=gather,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,97 +8,53 @@ A run lives in one directory: ``metrics.jsonl`` and ``checkpoints/step-XXXXXX``.
 on from its newest whole checkpoint, also in mid-epoch; on a CPU, and with a loader whose batches
 depend on its state and the global random generators alone, the weights are those of a run that was
 never interrupted, bit for bit.
+
+Under torchrun the loader of each process gives its part of the batch; negatives come from all of
+them, and every process takes the same steps on the same weights. Rank 0 writes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from helip.checkpoint import (
-    Checkpoint,
+    check_hook_name,
     list_checkpoints,
-    newest_checkpoint,
     random_states,
     restore_random_states,
-    write_checkpoint,
 )
-from helip.errors import CancelledError, CorruptError, Error, InvalidArgumentError
+from helip.errors import CancelledError, Error, InvalidArgumentError, UnsupportedError
 from helip.loss import check_target
-from helip.metrics import Meter, MetricsLog
+from helip.metrics import Meter
+from helip.metrics_sinks import RunLog, check_sinks, open_log
 from helip.models import ModelBundle
-from helip.optim import (
-    clamp_logit_scale,
-    load_optimizer_tensors,
-    make_adamw,
-    optimizer_tensors,
-    scheduled_lr,
-    warmup_steps,
-)
+from helip.processes import Processes
 from helip.progress import ProgressBar
 from helip.publish import DirectoryLock, make_directory, remove_leftovers
-from helip.recipe import Recipe, refuse_changes
+from helip.recipe import Recipe
 from helip.streaming import StreamingMiner
+from helip.trainer_network import Network
+from helip.trainer_result import (
+    BatchLoader,
+    NonFiniteLossError,
+    Progress,
+    StepHook,
+    TrainResult,
+)
+from helip.trainer_state import RunState
+from helip.trainer_step import OptimizerStep
 from helip.trainer_stream import Embed, StepMiner
-from helip.weights import fit_state_dict
 
-__all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "TrainResult", "Trainer"]
-
-
-class BatchLoader(Protocol):
-    """What a trainer asks of a loader; state_dict holds plain JSON values."""
-
-    def __iter__(self) -> Iterator[dict[str, Any]]: ...
-    def __len__(self) -> int: ...
-    def set_epoch(self, epoch: int) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class NonFiniteLossError(Error):
-    """The loss or its gradient became NaN or infinite; the weights were not touched by it."""
-
-    def __init__(self, message: str, *, step: int, rows: list[int], checkpoint: Path | None):
-        super().__init__(message)
-        self.step = step
-        self.rows = rows  # data-set rows of the batch
-        self.checkpoint = checkpoint  # the last good one
-
-
-@dataclass
-class TrainResult:
-    """What a finished run hands back."""
-
-    steps: int
-    seconds: float  # of all sessions that worked on the run
-    metrics: dict[str, Any]  # the last line of metrics.jsonl
-    checkpoint: Path
-    loader_stats: dict[str, Any]
-    model: ModelBundle  # the model that was passed in, trained, in eval mode
-    resumed_from: int = 0  # step
-    captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
-
-
-@dataclass
-class _Progress:
-    """Where a run stands; goes into each checkpoint."""
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    seconds: float = 0.0
-    captions_at_context_limit: int = 0
-    metrics: dict[str, Any] = field(default_factory=dict)
+__all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "StepHook", "TrainResult", "Trainer"]
 
 
 class Trainer:
@@ -106,17 +62,27 @@ class Trainer:
 
     steps: optimizer steps in all; None takes ``epochs * len(loader)``. The loader begins another
         epoch whenever it runs out.
+    accumulate: parts that a batch is encoded in, one after the other, to save memory; loss and
+        gradients stay those of the whole batch (`helip.grad_cache`).
+    parallel: "ddp" gives each of several processes a replica of the model, "fsdp" a part of it.
+    grad_checkpointing: compute activations again in the backward pass, to save memory.
+    compiled: compile the model with torch.compile.
     miner: is given each batch after its step, with the features [b, d] that the model made of it;
         usually the one that the loader draws from. Its state is part of a checkpoint.
     embed: called with the batch, its tensors on the device, for embeddings of frozen encoders to be
         mined in place of the model's: image [b, d_image] and text [b, d_text].
+    hooks: name -> StepHook, called after each step in this order. What a hook keeps is part of a
+        checkpoint, as ``NAME.safetensors``.
     identity: other plain values that must be the same when the run is resumed.
     resume: go on from the newest whole checkpoint in ``out``; False refuses an ``out`` that holds
         any. A run that has finished returns at once.
     checkpoint_every: steps between checkpoints, besides those after each epoch and at the end.
     keep: newest checkpoints to keep, at least 1.
+    log_to: "tensorboard", "wandb" or both, besides ``metrics.jsonl``.
     should_stop: asked after each step; True, or `stop()` from a signal handler, ends the run with
         a checkpoint and CancelledError.
+
+    To train with another loss, override `encode` and `losses`.
     """
 
     def __init__(
@@ -128,20 +94,27 @@ class Trainer:
         recipe: Recipe | None = None,
         epochs: int = 2,
         steps: int | None = None,
+        accumulate: int = 1,
+        parallel: str = "ddp",
+        grad_checkpointing: bool = False,
+        compiled: bool = False,
         miner: StreamingMiner | None = None,
         embed: Embed | None = None,
+        hooks: Mapping[str, StepHook] | None = None,
         identity: Mapping[str, Any] | None = None,
         device: str | torch.device = "auto",
         resume: bool = True,
         checkpoint_every: int | None = 1000,
         keep: int = 2,
         log_every: int = 1,
+        log_to: Sequence[str] = (),
         progress: bool = True,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         for name, value in (
             ("epochs", epochs),
             ("steps", steps),
+            ("accumulate", accumulate),
             ("checkpoint_every", checkpoint_every),
             ("keep", keep),
             ("log_every", log_every),
@@ -156,40 +129,63 @@ class Trainer:
         self.bundle = model
         self.loader = loader
         self.out = Path(out)
+        self.processes = Processes()
         self.total_steps = steps if steps is not None else epochs * len(loader)
-        if self.total_steps == 0:
-            raise InvalidArgumentError(
-                "the loader has 0 batches an epoch, must have at least 1; lower batch_size"
-            )
         self.device = _device(device)
+        self.hooks = dict(hooks or {})
         self._stream = None if miner is None else StepMiner(miner, embed)
-        self._identity = dict(identity or {})
+        self._accumulate = accumulate
         self._resume = resume
         self._checkpoint_every = checkpoint_every
-        self._keep = keep
         self._log_every = log_every
-        self._show_progress = progress
+        self._log_to = check_sinks(log_to)
+        self._show_progress = progress and self.processes.leads
         self._should_stop = should_stop
         self._stop_requested = False
-        self._check_model()
-        self.loss = self.recipe.make_loss()
-        self.model = model.model.to(self.device)
-        self._autocast = self.recipe.autocast_dtype
-        if self._autocast == torch.float16 and self.device.type != "cuda":
-            raise InvalidArgumentError(
-                f"precision is 'float16' on {self.device.type}, must be 'bfloat16' or 'float32' "
-                "there: loss scaling needs a CUDA device"
-            )
-        self._scaler = torch.amp.GradScaler("cuda") if self._autocast == torch.float16 else None
-        self.optimizer = make_adamw(
-            self.model,
-            lr=self.recipe.lr,
-            weight_decay=self.recipe.weight_decay,
-            betas=self.recipe.betas,
-            eps=self.recipe.eps,
+        self._check(parallel)
+        self.loss = self.recipe.make_loss(gather=self.processes.count > 1)
+        self.network = Network(
+            model.model,
+            self.device,
+            self.processes,
+            parallel=parallel,
+            grad_checkpointing=grad_checkpointing,
+            compiled=compiled,
         )
-        self._warmup = warmup_steps(self.recipe.warmup, self.total_steps)
-        self._at = _Progress()
+        self.model = self.network.model
+        self._optimizer_step = OptimizerStep(
+            self.recipe,
+            self.network,
+            self.processes,
+            self.device,
+            total_steps=self.total_steps,
+            accumulate=accumulate,
+        )
+        self.optimizer = self._optimizer_step.optimizer
+        self._at = Progress()
+        self._rank_rows = [0]
+        self._options = {
+            **dict(identity or {}),
+            **self.recipe.as_dict(),
+            "steps": self.total_steps,
+            "model": model.name,
+            "streaming": self._stream.options() if self._stream else None,
+            "accumulate": accumulate,
+            "compiled": compiled,
+        }
+        self._state = RunState(
+            self.checkpoints,
+            processes=self.processes,
+            network=self.network,
+            optimizer=self.optimizer,
+            scaler=self._optimizer_step.scaler,
+            loader=loader,
+            stream=self._stream,
+            hooks=self.hooks,
+            options=self._options,
+            config={"name": model.name, **model.config} if model.config else None,
+            keep=keep,
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -201,40 +197,73 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Train to the last step and return; see the class for what can end it earlier."""
-        make_directory(self.checkpoints)
         callers = random_states()
-        with DirectoryLock(self.out):
+        with contextlib.ExitStack() as stack:
+            self.processes.leader_does(lambda: self._take_place(stack))
             try:
                 return self._run()
             finally:
                 restore_random_states(callers)
                 self.model.eval()
 
-    def _wants_to_stop(self) -> bool:
-        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
-        return asked and self._at.step < self.total_steps
+    def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model makes of rows of a batch on the device, under autocast.
 
-    def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The losses of a batch on the device, under autocast. The place to add another term."""
-        image, text, scale = _features(self.model(batch["image"], batch["text"]))
+        Entries of two and more dimensions have a row for each of the batch's; others, such as the
+        temperature, do not depend on the rows.
+        """
+        return _named(self.network(batch["image"], batch["text"]))
+
+    def losses(
+        self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The losses of a batch on the device, of which ``loss`` is trained on; scalars."""
+        image, text = encoded["image_features"], encoded["text_features"]
+        scale = encoded["logit_scale"]
         if self._stream:
             self._stream.keep(image, text)
-        return {**self.loss(image, text, scale, batch["target"]), "logit_scale": scale.detach()}
+        options: dict[str, Any] = {"rank_rows": self._rank_rows}
+        bias = encoded.get("logit_bias")
+        if self.recipe.loss == "siglip":
+            options["logit_bias"] = bias
+        out = self.loss(image, text, scale, batch["target"], **options)
+        if self.recipe.loss == "clip" and bias is not None:
+            # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
+            out["loss"] = out["loss"] + 0.0 * bias.sum()
+        return {**out, "logit_scale": scale.detach()}
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """`losses` of what `encode` makes of a whole batch. The place to add another term."""
+        return self.losses(self.encode(batch), batch)
+
+    def _take_place(self, stack: contextlib.ExitStack) -> None:
+        make_directory(self.checkpoints)
+        stack.enter_context(DirectoryLock(self.out))
+        remove_leftovers(self.checkpoints)
+
+    def _wants_to_stop(self) -> bool:
+        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
+        return self.processes.any(asked) and self._at.step < self.total_steps
 
     def _run(self) -> TrainResult:
-        remove_leftovers(self.checkpoints)
-        checkpoint, damage = self._find_checkpoint()
-        _seed_all(self.recipe.seed)
-        loader_state, states = self._restore(checkpoint) if checkpoint else (None, None)
+        checkpoint, damage = self._state.find(resume=self._resume)
+        # Dropout differs between processes; the loader draws from its own seed.
+        _seed_all(self.recipe.seed + self.processes.rank)
+        loader_state, states = None, None
+        if checkpoint:
+            self._at, loader_state, states = self._state.restore(checkpoint)
         resumed_from = self._at.step
-        log = MetricsLog(self.out / "metrics.jsonl", keep_to=self._at.step)
-        try:
+        with open_log(
+            self.out,
+            keep_to=self._at.step,
+            sinks=self._log_to,
+            options=self._options,
+            leads=self.processes.leads,
+        ) as log:
             self._at.metrics = log.last
             for message in damage:
                 log.write(step=self._at.step, event="warning", message=message)
             path = self._loop(log, loader_state, states)
-        finally:
-            log.close()
         stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
         return TrainResult(
             steps=self._at.step,
@@ -244,11 +273,13 @@ class Trainer:
             loader_stats=dict(stats),
             model=self.bundle,
             resumed_from=resumed_from,
-            captions_at_context_limit=self._at.captions_at_context_limit,
+            captions_at_context_limit=sum(
+                self.processes.exchange(self._at.captions_at_context_limit)
+            ),
         )
 
     def _loop(
-        self, log: MetricsLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+        self, log: RunLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
     ) -> Path:
         at = self._at
         self.model.train()
@@ -266,12 +297,14 @@ class Trainer:
                         meter.wait_begins()
                         batch = next(iterator, None)
                         meter.wait_ends()
-                        if batch is None:
+                        if not self._all_have_rows(batch):
                             break
+                        assert batch is not None
                         row = self._step(batch, log)
                         at.step += 1
                         at.step_in_epoch += 1
-                        at.seconds += meter.step_ends(len(batch["index"]))
+                        row |= self._after_step()
+                        at.seconds += meter.step_ends(sum(self._rank_rows))
                         at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
                         if at.step % self._log_every == 0 or at.step == self.total_steps:
                             log.write(**at.metrics)
@@ -313,52 +346,40 @@ class Trainer:
             restore_random_states(states)
         return iterator
 
-    def _step(self, batch: Mapping[str, Any], log: MetricsLog) -> dict[str, float]:
+    def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
+        """Whether there is a batch, on which all processes agree."""
+        self._rank_rows = self.processes.rows(-1 if batch is None else len(batch["index"]))
+        ended = [rows < 0 for rows in self._rank_rows]
+        if any(ended) and not all(ended):
+            raise Error(
+                f"of the loaders, those of ranks {[r for r, e in enumerate(ended) if e]} end after "
+                f"{self._at.step_in_epoch} batches of epoch {self._at.epoch}, and the others do "
+                "not; give the processes loaders of one length"
+            )
+        return not any(ended)
+
+    def _step(self, batch: Mapping[str, Any], log: RunLog) -> dict[str, float]:
         """One optimizer step; the numbers of it."""
         ready = self._to_device(batch)
-        lr = scheduled_lr(
+        row = self._optimizer_step(
             self._at.step,
-            lr=self.recipe.lr,
-            min_lr=self.recipe.min_lr,
-            warmup=self._warmup,
-            total=self.total_steps,
+            ready,
+            compute=self.compute_loss,
+            encode=self.encode,
+            losses=self.losses,
+            refuse=lambda row: self._refuse_non_finite(batch, row, log),
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(
-            self.device.type, dtype=self._autocast, enabled=self._autocast is not None
-        ):
-            out = self.compute_loss(ready)
-        scaler = self._scaler
-        (scaler.scale(out["loss"]) if scaler else out["loss"]).backward()
-        if scaler:
-            scaler.unscale_(self.optimizer)
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.recipe.grad_clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.recipe.grad_clip, norm)
-        names = ["loss", "clip", "margin", "violated", "logit_scale"]
-        names += sorted(set(out) - set(names))
-        # One copy from the device for all of them.
-        numbers = torch.stack([out[name].detach().reshape(()).float() for name in names] + [norm])
-        row = dict(zip([*names, "grad_norm"], numbers.tolist(), strict=True))
-        row["lr"] = lr
-        # With loss scaling, an infinite gradient is the scaler's own way to find its factor.
-        if not math.isfinite(row["loss"]) or not (scaler or math.isfinite(row["grad_norm"])):
-            self._refuse_non_finite(batch, row, log)
-        if scaler:
-            scaler.step(self.optimizer)
-            scaler.update()
-            row["loss_factor"] = scaler.get_scale()
-        else:
-            self.optimizer.step()
-        clamp_logit_scale(self.model)
         if self._stream:
             row |= self._stream.feed({**batch, **ready})
             stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
             if "plain_targets" in stats:  # of this epoch so far
                 row["plain_targets"] = stats["plain_targets"]
+        return row
+
+    def _after_step(self) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for hook in self.hooks.values():
+            row |= hook.after_step(self.model, self._at.step) or {}
         return row
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -377,10 +398,11 @@ class Trainer:
         return {name: batch[name].to(self.device, non_blocking=True) for name in names}
 
     def _refuse_non_finite(
-        self, batch: Mapping[str, Any], row: Mapping[str, float], log: MetricsLog
+        self, batch: Mapping[str, Any], row: Mapping[str, float], log: RunLog
     ) -> None:
         step = self._at.step + 1
-        rows = [int(index) for index in batch["index"]]
+        own = [int(index) for index in batch["index"]]
+        rows = [index for part in self.processes.exchange(own) for index in part]
         log.write(**{**row, "step": step, "event": "non_finite", "rows": rows})
         log.sync()
         existing = list_checkpoints(self.checkpoints)
@@ -395,76 +417,44 @@ class Trainer:
             checkpoint=last,
         )
 
-    def _save(self, log: MetricsLog) -> Path:
+    def _save(self, log: RunLog) -> Path:
         log.sync()
-        at = self._at
-        # After an epoch's last batch the place is the start of the next, whoever asks for it.
-        ended = at.step_in_epoch >= len(self.loader)
-        mid_epoch = at.step_in_epoch > 0 and not ended
-        config = {"name": self.bundle.name, **self.bundle.config} if self.bundle.config else None
-        return write_checkpoint(
-            self.checkpoints,
-            step=at.step,
-            model=self.model.state_dict(),
-            optimizer=optimizer_tensors(self.optimizer, self.model.named_parameters()),
-            random=random_states(),
-            state={
-                "options": self._options(),
-                "progress": {
-                    "epoch": at.epoch + int(ended),
-                    "step_in_epoch": at.step_in_epoch if mid_epoch else 0,
-                    "seconds": at.seconds,
-                    "captions_at_context_limit": at.captions_at_context_limit,
-                },
-                # Between epochs set_epoch says all that there is to say.
-                "loader": self.loader.state_dict() if mid_epoch else None,
-                "scaler": self._scaler.state_dict() if self._scaler else None,
-            },
-            streaming=self._stream.tensors() if self._stream else None,
-            config=config,
-            keep=self._keep,
-        )
+        return self._state.save(self._at)
 
-    def _find_checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
-        if self._resume:
-            return newest_checkpoint(self.checkpoints)
-        found = list_checkpoints(self.checkpoints)
-        if found:
+    def _check(self, parallel: str) -> None:
+        """What does not fit together is refused before anything is written."""
+        if self.total_steps == 0:
             raise InvalidArgumentError(
-                f"{self.out} holds checkpoints up to step {found[0][0]} and resume is False; pass "
-                "resume=True to go on, or choose another out"
+                "the loader has 0 batches an epoch, must have at least 1; lower batch_size"
             )
-        return None, []
-
-    def _restore(
-        self, checkpoint: Checkpoint
-    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Take over a checkpoint; returns the loader's and the random generators' states."""
-        state = checkpoint.state
-        try:
-            options, scaler, loader = state["options"], state["scaler"], state["loader"]
-            self._at = _Progress(step=checkpoint.step, **state["progress"])
-        except (KeyError, TypeError) as error:
-            raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
-        refuse_changes(options, self._options(), str(self.out))
-        fit_state_dict(self.model, checkpoint.model, str(checkpoint.path))
-        load_optimizer_tensors(self.optimizer, self.model.named_parameters(), checkpoint.optimizer)
-        if self._scaler and scaler:
-            self._scaler.load_state_dict(scaler)
-        if self._stream:
-            self._stream.restore(checkpoint.streaming)
-        return loader, checkpoint.random
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            **self._identity,
-            **self.recipe.as_dict(),
-            "steps": self.total_steps,
-            "model": self.bundle.name,
-            "streaming": self._stream.options() if self._stream else None,
-        }
-
-    def _check_model(self) -> None:
+        lengths = self.processes.exchange(len(self.loader))
+        if len(set(lengths)) > 1:
+            raise InvalidArgumentError(
+                f"the loaders of the processes have {lengths} batches an epoch, must have as many"
+            )
+        half = self.recipe.precision == "float16"
+        if half and self.device.type != "cuda":
+            raise InvalidArgumentError(
+                f"precision is 'float16' on {self.device.type}, must be 'bfloat16' or 'float32' "
+                "there: loss scaling needs a CUDA device"
+            )
+        if self.processes.count > 1 and self._stream:
+            raise UnsupportedError(
+                f"a StreamingMiner mines in one process, and there are {self.processes.count}; "
+                "mine a table before training, or train in one process"
+            )
+        if self.processes.count > 1 and parallel == "fsdp" and half:
+            raise UnsupportedError(
+                "precision='float16' has not been made to work with parallel='fsdp'; take "
+                "'bfloat16', or parallel='ddp'"
+            )
+        if self._accumulate > 1 and type(self).compute_loss is not Trainer.compute_loss:
+            raise UnsupportedError(
+                f"accumulate is {self._accumulate}, and {type(self).__name__} overrides "
+                "compute_loss, which sees the batch whole; override encode and losses instead"
+            )
+        for name in self.hooks:
+            check_hook_name(name)
         low = {p.dtype for p in self.bundle.model.parameters()} - {torch.float32, torch.float64}
         if low:
             raise InvalidArgumentError(
@@ -483,11 +473,12 @@ class _Closable:
         getattr(self._iterator, "close", lambda: None)()
 
 
-def _features(out: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Image features, text features and logit scale of either form of open_clip's output."""
+def _named(out: Any) -> dict[str, Tensor]:
+    """Either form of open_clip's output as a dict."""
     if isinstance(out, dict):
-        return out["image_features"], out["text_features"], out["logit_scale"]
-    return out[0], out[1], out[2]
+        return out
+    names = ("image_features", "text_features", "logit_scale", "logit_bias")
+    return dict(zip(names, out, strict=False))  # most models have no bias
 
 
 def _seed_all(seed: int) -> None:

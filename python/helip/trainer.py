@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,30 @@ from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
 from helip.models import ModelBundle, create_model
 from helip.pairs import HardPairs
+from helip.processes import Processes, in_processes
 from helip.recipe import Recipe
 from helip.streaming import StreamingMiner
-from helip.train_loop import BatchLoader, Embed, NonFiniteLossError, Trainer, TrainResult
+from helip.train_loop import (
+    BatchLoader,
+    Embed,
+    NonFiniteLossError,
+    StepHook,
+    Trainer,
+    TrainResult,
+)
 
-__all__ = ["BatchLoader", "NonFiniteLossError", "Recipe", "TrainResult", "Trainer", "train"]
+__all__ = [
+    "BatchLoader",
+    "NonFiniteLossError",
+    "Recipe",
+    "StepHook",
+    "TrainResult",
+    "Trainer",
+    "train",
+]
 
 
+@in_processes
 def train(
     *,
     model: ModelBundle | nn.Module | str | os.PathLike[str],
@@ -43,10 +60,15 @@ def train(
     temperature: float | None = None,
     fraction: float = 1.0,
     short: str = "skip",
+    loss: str = "clip",
     gamma: float = 1.0,
     margin: float = 0.0,
     direction: str = "preserve",
     space: str = "cross",
+    accumulate: int = 1,
+    parallel: str = "ddp",
+    grad_checkpointing: bool = False,
+    compiled: bool = False,
     lr: float = 1e-5,
     min_lr: float = 0.0,
     weight_decay: float = 0.1,
@@ -63,9 +85,11 @@ def train(
     max_quarantined: float = 0.1,
     transform: Callable[[Any], torch.Tensor] | None = None,
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None,
+    hooks: Mapping[str, StepHook] | None = None,
     checkpoint_every: int | None = 1000,
     keep: int = 2,
     log_every: int = 1,
+    log_to: Sequence[str] = (),
     progress: bool = True,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
@@ -81,9 +105,12 @@ def train(
         [b, d_image] and text [b, d_text]. None: the features of the model that is trained.
     epochs, steps: an epoch has every target once; ``steps`` overrides with a number of optimizer
         steps.
-    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets.
+    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets. Under
+        torchrun it is the batch of all processes together, a multiple of their number.
     rank_min, rank_max, temperature, fraction, short, max_quarantined, workers: see HardPairLoader.
-    gamma, margin, direction, space: see HelipLoss. The other numbers: see Recipe.
+    gamma, margin, direction, space: see HelipLoss. loss and the other numbers: see Recipe.
+    accumulate, parallel, grad_checkpointing, compiled, hooks, log_to: see Trainer.
+    device: "auto" takes a GPU where there is one; under torchrun each process takes its own.
     control: the fair comparison. As many optimizer steps with as many rows a batch as the run with
         the same arguments and control=False, but plain shuffled targets in all rows and the CLIP
         loss alone. Since a HELIP epoch spends rows on hard pairs, the control sees each pair as
@@ -95,6 +122,7 @@ def train(
     NonFiniteLossError when the loss is NaN, CancelledError when stopped.
     """
     recipe = Recipe(
+        loss=loss,
         gamma=0.0 if control or pairs is None else gamma,
         margin=margin,
         direction=direction,
@@ -119,6 +147,7 @@ def train(
     bundle = _bundle(model, transform, tokenizer)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
+    own_rows = Processes().share(batch_size, "batch_size")
     common: dict[str, Any] = {
         "seed": seed,
         "workers": workers,
@@ -140,12 +169,12 @@ def train(
                 "control is True and both pairs and steps are None; pass the pairs of the HELIP "
                 "run, whose steps the control repeats, or the number of steps"
             )
-        loader = HardPairLoader(dataset, None, batch_size=batch_size, hard_per_target=0, **common)
+        loader = HardPairLoader(dataset, None, batch_size=own_rows, hard_per_target=0, **common)
     else:
-        loader = HardPairLoader(dataset, table, batch_size=batch_size, **choice, **common)
+        loader = HardPairLoader(dataset, table, batch_size=own_rows, **choice, **common)
     if control and table is not None:
         steps = steps if steps is not None else epochs * len(loader)
-        rows = batch_size // (1 + hard_per_target) * (1 + hard_per_target)
+        rows = own_rows // (1 + hard_per_target) * (1 + hard_per_target)
         loader = HardPairLoader(dataset, None, batch_size=rows, hard_per_target=0, **common)
     trainer = Trainer(
         bundle,
@@ -154,6 +183,11 @@ def train(
         recipe=recipe,
         epochs=epochs,
         steps=steps,
+        accumulate=accumulate,
+        parallel=parallel,
+        grad_checkpointing=grad_checkpointing,
+        compiled=compiled,
+        hooks=hooks,
         miner=table if isinstance(table, StreamingMiner) and not control else None,
         embed=embed if not control else None,
         identity={
@@ -168,6 +202,7 @@ def train(
         checkpoint_every=checkpoint_every,
         keep=keep,
         log_every=log_every,
+        log_to=log_to,
         progress=progress,
         should_stop=should_stop,
     )

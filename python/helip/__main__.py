@@ -1,0 +1,7 @@
+"""``python -m helip`` is the command line, also under torchrun."""
+
+from __future__ import annotations
+
+from helip.cli import main
+
+main()
