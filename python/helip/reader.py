@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from helip.data import SampleError
 from helip.errors import InvalidArgumentError
+from helip.loader_views import TwoViews, split_views
 
 __all__ = ["BatchPlan", "BatchReader", "ReadBatch", "renumbered"]
 
@@ -113,8 +114,10 @@ class BatchReader(Dataset[ReadBatch]):
                     "it resize or crop to one shape"
                 )
             stacked = torch.stack(images)
+        # One transform makes all three looks at a picture, as one tensor.
+        three = isinstance(self._transform, TwoViews)
         return {
-            "image": stacked,
+            **(split_views(stacked) if three else {"image": stacked}),
             "text": texts if self._tokenizer is None else self._tokenizer(texts),
             "index": torch.from_numpy(plan.index[kept]),
             "target": torch.from_numpy(renumbered(plan.target, kept)),
