@@ -15,6 +15,8 @@ from helip.loader import HardPairLoader
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
 from helip.mine_parts import merge
+from helip.models_export import export
+from helip.models_interpolate import interpolate
 from helip.pair_index import PairIndex
 from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
@@ -42,6 +44,8 @@ __all__ = [
     "evaluate_all",
     "evaluate_forgetting",
     "forgetting",
+    "export",
+    "interpolate",
     "merge",
     "mine",
     "open_dataset",

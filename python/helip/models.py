@@ -1,9 +1,10 @@
 """CLIP models with what belongs to them: transforms, tokenizer and configuration.
 
-Models are open_clip's. A model comes from an architecture name, a configuration (dict or JSON
-file), or a directory that `save_model` or open_clip wrote; weights come from a local checkpoint, a
-pretrained tag of open_clip, or a seeded random start. No pickle is ever executed: ``.safetensors``
-files hold tensors alone, and ``.pt`` files are read with ``weights_only=True``.
+Models are open_clip's, or a CLIPModel of transformers (helip.models_hf). A model comes from an
+architecture name, a configuration (dict or JSON file), or a directory that `save_model`, open_clip
+or transformers wrote; weights come from a local checkpoint, a pretrained tag of open_clip, or a
+seeded random start. No pickle is ever executed: ``.safetensors`` files hold tensors alone, and
+``.pt`` files are read with ``weights_only=True``.
 
 A directory holds ``open_clip_config.json`` and ``model.safetensors``, so that open_clip opens it
 too, as ``local-dir:PATH``.
@@ -12,8 +13,6 @@ too, as ``local-dir:PATH``.
 from __future__ import annotations
 
 import contextlib
-import copy
-import difflib
 import json
 import logging
 import os
@@ -26,20 +25,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helip.errors import InvalidArgumentError, StorageError, UnsupportedError
-from helip.publish import publish_directory, read_json, storage_errors, write_json
-from helip.weights import find_weights, load_weights, write_tensors
+from helip.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
+from helip.models_hf import (
+    HFTransform,
+    TransformersClip,
+    load_processors,
+    model_from_config,
+    parts_of,
+)
+from helip.models_lora import add_lora, merge_lora
+from helip.models_slip import (
+    HEAD,
+    add_ssl_head,
+    has_ssl_head,
+    register_small_tower,
+    ssl_head_of,
+)
+from helip.models_source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
+from helip.publish import publish_directory, storage_errors, write_json
+from helip.weights import load_weights, write_tensors
 
 __all__ = [
     "CONFIG_FILE",
     "ModelBundle",
+    "bundle_of_transformers",
     "create_model",
     "encode_image",
     "encode_text",
     "save_model",
 ]
 
-CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -55,7 +70,7 @@ class ModelBundle:
     eval_transform: Callable[[Any], Tensor] | None  # PIL image -> [3, H, W]
     tokenizer: Callable[[list[str]], Tensor] | None  # captions -> int64 [n, context]
     name: str
-    config: dict[str, Any] = field(default_factory=dict)  # {"model_cfg", "preprocess_cfg"}
+    config: dict[str, Any] = field(default_factory=dict)  # what `save_model` writes; {}: unknown
     precision: str = "float32"  # of the weights
 
     @property
@@ -115,13 +130,16 @@ def create_model(
     precision: str = "float32",
     seed: int | None = 0,
     augmentation: dict[str, Any] | None = None,
+    ssl_head: bool | None = None,
 ) -> ModelBundle:
     """Make a CLIP model.
 
     name_or_path: an architecture of open_clip ("ViT-B-32"), a directory with a saved model or a
         training checkpoint, a configuration file (.json), or a weights file that has its
         configuration beside it. With ``config`` it is only a label. "hf-hub:owner/name" is passed
-        to open_clip, which downloads.
+        to open_clip, which downloads. "slip:ViT-B-16" (-S-, -L-) is the architecture of SLIP's
+        published checkpoints. "hf:NAME", or a directory that transformers wrote, is a CLIPModel of
+        transformers, which downloads a NAME that is no directory.
     checkpoint: weights: a .safetensors, .pt, .pth, .bin or .ckpt file, a directory that holds
         one, or a pretrained tag of open_clip ("laion2b_s34b_b79k", downloaded by open_clip).
         None takes those of ``name_or_path`` where it is a directory or a weights file, and a
@@ -131,6 +149,8 @@ def create_model(
     precision: of the weights: "float32" (needed for training), "bfloat16", "float16".
     seed: of a random start; the caller's random state is left as it was. None draws from it.
     augmentation: fields of open_clip's AugmentationCfg for `train_transform`.
+    ssl_head: True gives the model SLIP's self-supervised head, a random one where the weights have
+        none; False leaves out one that is there. None does what ``name_or_path`` says.
 
     Raises InvalidArgumentError for an unknown architecture, StorageError for an absent file,
     MismatchError for weights that do not fit, CorruptError for damaged ones.
@@ -139,35 +159,117 @@ def create_model(
         raise InvalidArgumentError(
             f"precision is {precision!r}, must be one of {sorted(_OPEN_CLIP_PRECISION)}"
         )
-    source = _resolve(os.fspath(name_or_path), config)
+    source = resolve(os.fspath(name_or_path), config)
     if checkpoint is not None:
-        source = _with_checkpoint(source, os.fspath(checkpoint))
+        source = with_checkpoint(source, os.fspath(checkpoint))
+    if ssl_head is not None:
+        source.ssl_head = (source.ssl_head or {}) if ssl_head else None
+    with _seeded(seed):
+        if source.transformers:
+            bundle = _transformers_bundle(source, device, precision, augmentation)
+        else:
+            bundle = _open_clip_bundle(source, device, precision, augmentation)
+        if source.ssl_head is not None:
+            add_ssl_head(bundle.model, **source.ssl_head)
+        if source.lora is not None:
+            add_lora(bundle.model, source.lora)
+    if source.weights is not None:
+        without = f"{HEAD}." if ssl_head is False else None
+        load_weights(bundle.model, source.weights, without=without)
+    merge_lora(bundle.model)
+    if bundle.config and has_ssl_head(bundle.model):
+        bundle.config["ssl_head"] = ssl_head_of(bundle.model)
+    return bundle
+
+
+def bundle_of_transformers(
+    model: Any, *, processor: Any = None, tokenizer: Any = None
+) -> ModelBundle:
+    """A bundle around a `transformers.CLIPModel`, which is trained in place.
+
+    processor, tokenizer: an image processor of transformers, and a callable from captions to int64
+        [n, context]; by default those that CLIP has.
+    """
+    wrapped = TransformersClip(model)
+    if processor is None or tokenizer is None:
+        own_processor, own_tokenizer = load_processors(None, model.config)
+        processor, tokenizer = processor or own_processor, tokenizer or own_tokenizer
+    train_transform, eval_transform, config = parts_of(wrapped, processor, None)
+    name = getattr(model.config, "name_or_path", "") or type(model).__name__
+    return ModelBundle(wrapped, train_transform, eval_transform, tokenizer, name, config)
+
+
+def _open_clip_bundle(
+    source: Source, device: Any, precision: str, augmentation: dict[str, Any] | None
+) -> ModelBundle:
     options = {
         "precision": _OPEN_CLIP_PRECISION[precision],
         "device": device,
-        "aug_cfg": augmentation,
+        "aug_cfg": augmentation or source.augmentation,
     }
-    model, train_transform, eval_transform = _build(source, seed, options)
-    if source.weights is not None:
-        load_weights(model, source.weights)
+    model, train_transform, eval_transform = _build(source, options)
+    config, tokenizer = _config_of(model, source), _tokenizer(source)
     return ModelBundle(
-        model=model,
-        train_transform=train_transform,
-        eval_transform=eval_transform,
-        tokenizer=_tokenizer(source),
-        name=source.name,
-        config=_config_of(model, source),
-        precision=precision,
+        model, train_transform, eval_transform, tokenizer, source.name, config, precision
     )
+
+
+def _transformers_bundle(
+    source: Source, device: Any, precision: str, augmentation: dict[str, Any] | None
+) -> ModelBundle:
+    if source.config is not None:
+        model = model_from_config(source.config["transformers_cfg"])
+    else:
+        model = _transformers_model(source)
+    processor, tokenizer = load_processors(source.directory, model.model.config)
+    train_transform, _, config = parts_of(model, processor, augmentation)
+    model.to(device, _DTYPE[precision]).eval()
+    return ModelBundle(
+        model, train_transform, HFTransform(processor), tokenizer, source.name, config, precision
+    )
+
+
+def _transformers_model(source: Source) -> TransformersClip:
+    """By transformers itself: of its hub, or in several weights files."""
+    import transformers
+
+    where = str(source.directory or source.name)
+    with storage_errors("load", where):
+        loader: Any = transformers.CLIPModel
+        model, report = loader.from_pretrained(where, output_loading_info=True)
+    odd = [k for k in sorted(report["missing_keys"]) if not k.endswith("position_ids")]
+    odd += [str(k) for k in report.get("mismatched_keys", ())]
+    if odd:
+        raise MismatchError(
+            f"the weights of {where} lack {len(odd)} keys of a CLIPModel ({', '.join(odd[:5])})"
+        )
+    return TransformersClip(model)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """torch's CPU generator at ``seed``, put back afterwards; as it is with None."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
     """Write weights and configuration into the new directory ``path``, all or nothing.
 
-    `create_model(path)` opens it again. A transformers tokenizer is saved beside them. Refuses a
-    path that exists, and a bundle without a configuration.
+    `create_model(path)` opens it again. A transformers tokenizer is saved beside them, and a
+    CLIPModel of transformers in its own layout, unless it has a self-supervised head, which no
+    other library knows. `helip.export` writes the layouts of others. Refuses a path that exists,
+    and a bundle without a configuration.
     """
     path = Path(path)
+    if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
+        from helip.models_export import export
+
+        return export(bundle, path, format="transformers")
     if not bundle.config:
         raise InvalidArgumentError(
             f"the model {bundle.name!r} has no configuration to save; make it with create_model"
@@ -181,118 +283,16 @@ def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-@dataclass
-class _Source:
-    """Where a model comes from."""
-
-    name: str
-    config: dict[str, Any] | None = None  # None: open_clip knows it by name
-    weights: Path | None = None
-    tag: str | None = None  # pretrained tag of open_clip
-    directory: Path | None = None  # may hold tokenizer files
-
-
-def _resolve(name: str, config: Any) -> _Source:
-    path = Path(name)
-    if config is not None:
-        if not isinstance(config, dict):
-            config = _read_config(Path(config))
-        return _Source(name=name, config=_checked_config(config, "config"))
-    if path.is_dir():
-        file = path / CONFIG_FILE
-        if not file.is_file():
-            raise StorageError(f"{path} holds no {CONFIG_FILE}; pass config= to say what it is")
-        return _from_config_file(file, weights=find_weights(path), directory=path)
-    if path.is_file() and path.suffix == ".json":
-        return _from_config_file(path, directory=path.parent)
-    if path.is_file():
-        file = path.parent / CONFIG_FILE
-        if not file.is_file():
-            raise StorageError(
-                f"{path} has no {CONFIG_FILE} beside it; pass the architecture as the first "
-                "argument and the file as checkpoint=, or pass config="
-            )
-        return _from_config_file(file, weights=path, directory=path.parent)
-    if name.startswith("hf-hub:"):
-        return _Source(name=name, tag="")
-    known = _open_clip().list_models()
-    cleaned = name.replace("/", "-")
-    if cleaned in known:
-        return _Source(name=cleaned)
-    if path.suffix in (".json", ".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 2:
-        raise StorageError(f"{name} does not exist; it must be a file, a directory or a model name")
-    close = difflib.get_close_matches(cleaned, known, n=4, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else "open_clip.list_models() lists them"
-    raise InvalidArgumentError(
-        f"{name!r} is no architecture of open_clip and no file or directory; {hint}"
-    )
-
-
-def _from_config_file(file: Path, **where: Path | None) -> _Source:
-    config = _read_config(file)
-    name = config.get("name")
-    if not isinstance(name, str):
-        name = file.parent.name if file.name == CONFIG_FILE else file.stem
-    return _Source(name=name, config=_checked_config(config, str(file)), **where)  # type: ignore[arg-type]
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise StorageError(f"the configuration {file} does not exist")
-    return read_json(file)
-
-
-def _checked_config(config: dict[str, Any], label: str) -> dict[str, Any]:
-    """{"model_cfg", "preprocess_cfg"} from either accepted form; a copy."""
-    model = config.get("model_cfg", config)
-    needed = ("embed_dim", "vision_cfg", "text_cfg")
-    missing = [key for key in needed if not isinstance(model, dict) or key not in model]
-    if missing:
-        raise InvalidArgumentError(
-            f"{label} lacks {', '.join(missing)}; a model configuration holds {', '.join(needed)}"
-        )
-    # The name is ours; what describes the model is not.
-    model = {key: value for key, value in model.items() if key not in ("name", "preprocess_cfg")}
-    return copy.deepcopy(
-        {"model_cfg": model, "preprocess_cfg": dict(config.get("preprocess_cfg") or {})}
-    )
-
-
-def _with_checkpoint(source: _Source, checkpoint: str) -> _Source:
-    path = Path(checkpoint)
-    if path.is_dir():
-        weights = find_weights(path)
-        if weights is None:
-            raise StorageError(f"{path} holds no weights; pass the file itself")
-        source.weights = weights
-        return source
-    if path.is_file():
-        source.weights = path
-        return source
-    open_clip = _open_clip()
-    tags = open_clip.list_pretrained_tags_by_model(source.name) if source.config is None else []
-    if checkpoint.lower().replace("-", "_") in tags:
-        source.tag = checkpoint
-        return source
-    known = f"; tags of {source.name}: {', '.join(tags[:8])}" if tags else ""
-    raise StorageError(
-        f"the checkpoint {checkpoint!r} does not exist, and is no pretrained tag of "
-        f"{source.name}{known}"
-    )
-
-
-def _build(source: _Source, seed: int | None, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    open_clip = _open_clip()
-    keep = torch.random.fork_rng(devices=[]) if seed is not None else contextlib.nullcontext()
-    with keep, _quiet_open_clip(), contextlib.ExitStack() as stack:
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
+def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    open_clip = open_clip_module()
+    with _quiet_open_clip(), contextlib.ExitStack() as stack:
         name, pretrained = source.name, source.tag or None
         if source.config is not None:
             # By way of a directory, so that open_clip's registry of names stays as it is.
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             file = Path(directory) / CONFIG_FILE
             file.write_text(json.dumps(source.config), encoding="utf-8")
+            register_small_tower(source.config)
             name = f"local-dir:{directory}"
         try:
             return open_clip.create_model_and_transforms(
@@ -317,20 +317,20 @@ def _build(source: _Source, seed: int | None, options: dict[str, Any]) -> tuple[
             ) from error
 
 
-def _config_of(model: nn.Module, source: _Source) -> dict[str, Any]:
+def _config_of(model: nn.Module, source: Source) -> dict[str, Any]:
     """What `save_model` writes; {} when open_clip does not tell."""
     if source.config is not None:
         model_config = source.config["model_cfg"]
     elif source.tag == "":
         return {}
     else:
-        model_config = _open_clip().get_model_config(source.name)
+        model_config = open_clip_module().get_model_config(source.name)
     preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
     return json.loads(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}))
 
 
-def _tokenizer(source: _Source) -> Any:
-    open_clip = _open_clip()
+def _tokenizer(source: Source) -> Any:
+    open_clip = open_clip_module()
     with _quiet_open_clip():
         if source.config is None:
             return open_clip.get_tokenizer(source.name)
@@ -349,16 +349,6 @@ def _tokenizer(source: _Source) -> Any:
                 tokenizer_mode=text.get("tokenizer_mode"),
                 **options,
             )
-
-
-def _open_clip() -> Any:
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UnsupportedError(
-            "models need open_clip, which is absent; pip install open_clip_torch"
-        ) from error
-    return open_clip
 
 
 @contextlib.contextmanager

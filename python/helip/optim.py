@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helip.errors import CorruptError, InvalidArgumentError
+from helip.optim_layers import layer_scales
 
 __all__ = [
     "MAX_LOGIT_SCALE",
@@ -17,6 +19,7 @@ __all__ = [
     "make_adamw",
     "optimizer_tensors",
     "scheduled_lr",
+    "set_lr",
     "warmup_steps",
 ]
 
@@ -30,25 +33,38 @@ def make_adamw(
     weight_decay: float,
     betas: tuple[float, float],
     eps: float,
+    layer_decay: float | None = None,
 ) -> torch.optim.AdamW:
     """AdamW over the parameters that need a gradient; no decay for norms, biases, logit scale.
 
-    Those are the parameters with fewer than two dimensions.
+    Those are the parameters with fewer than two dimensions. With ``layer_decay`` there is a group
+    for each depth (helip.optim_layers), whose ``lr_scale`` `set_lr` multiplies the rate by.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise InvalidArgumentError(
             "the model has 0 parameters that need a gradient, must have at least 1; unfreeze some"
         )
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
-        ],
-        lr=lr,
-        betas=betas,
-        eps=eps,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    if layer_decay is not None:
+        scales = layer_scales(model, layer_decay)
+        of = {id(p): scales[name] for name, p in model.named_parameters()}
+        groups = [
+            {**group, "params": [p for p in group["params"] if of[id(p)] == scale],
+             "lr_scale": scale}
+            for group in groups
+            for scale in sorted({of[id(p)] for p in group["params"]})
+        ]  # fmt: skip
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """``lr`` for every group, times the group's ``lr_scale`` where it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 def warmup_steps(warmup: float, total: int) -> int:

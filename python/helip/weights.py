@@ -6,6 +6,7 @@ layouts are converted, and position embeddings of another grid or context length
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from helip.errors import CorruptError, InvalidArgumentError, MismatchError, StorageError
+from helip.models_hf import TransformersClip, bare_names
+from helip.models_slip import HEAD, from_published, has_ssl_head
 from helip.publish import storage_errors
 
 __all__ = [
@@ -93,7 +96,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     with storage_errors("read", path):
         try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            # SLIP's checkpoints hold their arguments; a Namespace runs nothing when it is made.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise CorruptError(
                 f"{path} holds more than tensors, or is damaged; it is never unpickled: save its "
@@ -112,9 +117,24 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return _without_prefixes(tensors)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load the file ``path`` into an open_clip ``model``; MismatchError names the odd keys."""
-    fit_state_dict(model, _as_open_clip(model, read_state_dict(path)), str(path))
+def load_weights(model: nn.Module, path: Path, *, without: str | None = None) -> None:
+    """Load the file ``path`` into a CLIP ``model``; MismatchError names the odd keys.
+
+    Weights of open_clip, of SLIP's own code, and for its models of transformers. Of a file without
+    a self-supervised head, a model keeps its own.
+    without: keys that begin so are passed over.
+    """
+    state = read_state_dict(path)
+    if without is not None:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(without)}
+    if isinstance(model, TransformersClip):
+        state = bare_names(state)
+    else:
+        state = _as_open_clip(model, from_published(model, state))
+    if has_ssl_head(model) and not any(name.startswith(f"{HEAD}.") for name in state):
+        own = model.state_dict()
+        state |= {name: own[name] for name in own if name.startswith(f"{HEAD}.")}
+    fit_state_dict(model, state, str(path))
 
 
 def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
