@@ -21,6 +21,7 @@ from helip.pair_index import PairIndex
 from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
 from helip.report import report
+from helip.reshard import reshard
 from helip.store import EmbeddingStore
 from helip.streaming import StreamingMiner
 from helip.trainer import Trainer, train
@@ -52,6 +53,7 @@ __all__ = [
     "open_evaluation_set",
     "plan",
     "report",
+    "reshard",
     "train",
     "update",
 ]

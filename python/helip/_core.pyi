@@ -25,6 +25,7 @@ __all__: list[str] = [
     "PairIndexOptions",
     "StreamingMiner",
     "keys_fingerprint",
+    "locality_order",
     "merge_parts",
     "mine",
     "mine_part",
@@ -409,6 +410,14 @@ class PairIndex:
     def text_dim(self) -> int: ...
 
 def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
+def locality_order(
+    pairs: HardPairs,
+    *,
+    block: typing.SupportsInt | typing.SupportsIndex = 64,
+    rank_max: typing.SupportsInt | typing.SupportsIndex = 0,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: typing.Any = None,
+) -> numpy.typing.NDArray[numpy.int64]: ...
 def merge_parts(
     parts: collections.abc.Sequence[os.PathLike | str | bytes],
     out: os.PathLike | str | bytes,

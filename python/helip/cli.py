@@ -203,6 +203,34 @@ def update(
 
 
 @app.command()
+def reshard(
+    data: Annotated[str, typer.Argument(help="The tar shards that were mined.")],
+    pairs: Annotated[Path, typer.Option(help="Their table of hard pairs.")],
+    out: Annotated[Path, typer.Option(help="The directory to write.")],
+    store: Annotated[Path | None, typer.Option(help="Their store, to renumber it too.")] = None,
+    shard_size: Annotated[str | None, typer.Option(help='Most bytes a shard; else "1GB".')] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="Or most samples.")] = None,
+    rank_max: Annotated[int | None, typer.Option(help="Only the best so many pairs count.")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
+    import helip
+    from helip.cli_show import show_resharded
+
+    try:
+        result = helip.reshard(
+            data, pairs, out=out, store=store, shard_size=shard_size, rank_max=rank_max,
+            samples_per_shard=samples_per_shard, seed=seed, progress=not quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        say("helip: stopped; nothing was written, and the same command begins again")
+        raise typer.Exit(1) from None
+    show_resharded(result, as_json)
+
+
+@app.command()
 def train(
     data: Annotated[str, typer.Argument(help="What was embedded.")],
     model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],

@@ -19,6 +19,7 @@ __all__ = [
     "print_json",
     "say",
     "show_pairs",
+    "show_resharded",
     "show_table",
     "write_json",
 ]
@@ -99,6 +100,31 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
+    show_table(rows)
+
+
+def show_resharded(result: Any, as_json: bool) -> None:
+    """What resharding wrote."""
+    if as_json:
+        print_json(result.to_dict())
+        return
+    kept_out = ", ".join(f"{n:,} {reason}" for reason, n in result.left_out.items())
+    rows = [
+        ("samples", f"{result.rows:,} in {result.shards:,} shards"),
+        ("members", f"{result.members:,}, {bytes_words(result.bytes)}"),
+        ("left out", f"{kept_out or 'no'} members"),
+    ]
+    for block, share in result.locality.items():
+        rows.append(
+            (f"within {block:,}", f"{share['after']:.1%} of the hard pairs, "
+                                  f"{share['before']:.1%} before")
+        )  # fmt: skip
+    rows.append(("shards", result.path))
+    rows.append(("table", result.pairs))
+    if result.store is None:
+        rows.append(("store", f"none: give --store, or embed {result.path} anew"))
+    else:
+        rows.append(("store", result.store))
     show_table(rows)
 
 

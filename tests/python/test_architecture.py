@@ -26,6 +26,7 @@ ROOMS = [
     ["mine"],
     ["pair_index"],
     ["update"],
+    ["reshard"],
     ["streaming"],
     ["reader", "loader"],
     ["loss"],

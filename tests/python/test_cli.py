@@ -46,7 +46,7 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     for name in (
-        *("embed", "plan", "mine", "merge", "train", "eval"),
+        *("embed", "plan", "mine", "merge", "reshard", "train", "eval"),
         *("report", "inspect", "verify", "demo"),
     ):
         assert name in out

@@ -7,6 +7,7 @@
 #include "helip/growing_pairs.h"    // IWYU pragma: export
 #include "helip/hard_pairs.h"       // IWYU pragma: export
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export
+#include "helip/locality_order.h"   // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/pair_index.h"       // IWYU pragma: export
