@@ -76,7 +76,7 @@ def imports_of(path: Path) -> set[str]:
 
 def test_python_imports_point_to_the_left() -> None:
     files = {path: path.stem for path in PYTHON.glob("*.py") if path.stem != "__init__"}
-    files |= {path: "integrations" for path in (PYTHON / "integrations").glob("*.py")}
+    files |= dict.fromkeys((PYTHON / "integrations").glob("*.py"), "integrations")
     wrong = []
     for path, module in sorted(files.items()):
         for imported in sorted(imports_of(path) & {*files.values(), "_core"}):
