@@ -17,6 +17,7 @@ import typer
 from helip.cli_show import (
     bytes_words,
     cost_words,
+    draw_training,
     duration_words,
     figure,
     filter_rows,
@@ -283,6 +284,7 @@ def train(
     )  # fmt: skip
     if launched_rank() > 0:  # of the processes, one speaks
         return
+    draw_training(out)
     summary = {
         "steps": result.steps,
         "seconds": result.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 __all__ = [
     "bytes_words",
     "cost_words",
+    "draw_training",
     "duration_words",
     "figure",
     "figures",
@@ -48,6 +50,16 @@ def write_json(path: Path, value: Any) -> None:
 
     with storage_errors("write", path):
         path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def draw_training(out: Path) -> None:
+    """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
+    from helip.errors import UnsupportedError
+    from helip.metrics import read_metrics
+    from helip.metrics_curves import draw_curves
+
+    with contextlib.suppress(UnsupportedError):
+        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
 
 
 def show_pairs(pairs: Any, path: str, as_json: bool) -> None:

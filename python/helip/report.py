@@ -43,7 +43,10 @@ __all__ = ["report"]
 TARGETS = 12
 HUBS = 10
 OUTLIERS = 10
-CURVES = ("loss", "clip", "margin", "violated")
+CURVES = (
+    *("loss", "clip", "margin", "violated", "hard_similarity", "ordinary_similarity"),
+    *("temperature", "data_wait_seconds"),
+)
 
 
 def report(

@@ -89,7 +89,7 @@ class OptimizerStep:
         if self._recipe.grad_clip is not None:
             self._network.clip_gradients(self._recipe.grad_clip, norm)
         row = self._numbers(out, norm)
-        row["lr"] = lr
+        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": lr}
         # With loss scaling, an infinite gradient is the scaler's own way to find its factor.
         if not math.isfinite(row["loss"]) or not (scaler or math.isfinite(row["grad_norm"])):
             refuse(row)
