@@ -12,6 +12,7 @@ const char* class_of(ErrorCode code) {
     case ErrorCode::cancelled: return "CancelledError";
     case ErrorCode::unsupported: return "UnsupportedError";
     case ErrorCode::out_of_memory: return "OutOfMemoryError";
+    case ErrorCode::sample: return "SampleError";
   }
   return "Error";
 }
@@ -26,6 +27,9 @@ void translate(std::exception_ptr pointer) {
     const auto message = py::reinterpret_steal<py::object>(
         PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "replace"));
     const py::object raised = type(message);
+    if (const auto* sample = dynamic_cast<const SampleError*>(&error)) {
+      raised.attr("reason") = sample->reason();
+    }
     if (error.system_errno() != 0) raised.attr("errno") = error.system_errno();
     PyErr_SetObject(type.ptr(), raised.ptr());
   }

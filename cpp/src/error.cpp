@@ -13,6 +13,7 @@ const char* name_of(ErrorCode code) noexcept {
     case ErrorCode::cancelled: return "cancelled";
     case ErrorCode::unsupported: return "unsupported";
     case ErrorCode::out_of_memory: return "out_of_memory";
+    case ErrorCode::sample: return "sample";
   }
   return "unknown";
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helip.data_keys import KeyList
-from helip.errors import Error, InvalidArgumentError
+from helip.errors import InvalidArgumentError, SampleError
 
 if TYPE_CHECKING:
     import os
@@ -35,24 +35,6 @@ ACCEPTED = """a data set can be
   a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
   datasets.Dataset  of Hugging Face, or the folder that save_to_disk wrote
   torch Dataset     any object with len() and [i] that gives (image, caption) or a dict"""
-
-
-class SampleError(Error):
-    """One sample cannot be read; the others can.
-
-    Attributes:
-        key: the sample's key.
-        reason: ``missing_image``, ``missing_caption``, ``unreadable_image``,
-            ``unreadable_caption``, ``too_large``, ``outside_root``, ``io`` or ``source_error``.
-    """
-
-    code = "sample"
-
-    # A worker's error is raised again from its message alone, hence the defaults.
-    def __init__(self, message: str, *, key: str = "", reason: str = "io") -> None:
-        super().__init__(message)
-        self.key = key
-        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)

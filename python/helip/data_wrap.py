@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helip.data_base import Dataset, Error, OpenOptions
+from helip.data_base import Dataset, OpenOptions
 from helip.data_columns import (
     CAPTION_NAMES,
     IMAGE_NAMES,
@@ -20,7 +20,7 @@ from helip.data_image import decode_image, to_rgb
 from helip.data_keys import KeyList
 from helip.data_paths import is_url, read_inside
 from helip.data_table import first_text
-from helip.errors import CorruptError, InvalidArgumentError, UnsupportedError
+from helip.errors import CorruptError, Error, InvalidArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
     from PIL import Image

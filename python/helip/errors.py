@@ -12,6 +12,7 @@ __all__ = [
     "InvalidArgumentError",
     "MismatchError",
     "OutOfMemoryError",
+    "SampleError",
     "StorageError",
     "UnsupportedError",
 ]
@@ -63,3 +64,21 @@ class OutOfMemoryError(Error, MemoryError):
     """An allocation failed."""
 
     code = "out_of_memory"
+
+
+class SampleError(Error):
+    """One sample cannot be read; the others can.
+
+    Attributes:
+        key: the sample's key.
+        reason: ``missing_image``, ``missing_caption``, ``unreadable_image``,
+            ``unreadable_caption``, ``too_large``, ``outside_root``, ``io`` or ``source_error``.
+    """
+
+    code = "sample"
+
+    # A worker's error is raised again from its message alone, hence the defaults.
+    def __init__(self, message: str, *, key: str = "", reason: str = "io") -> None:
+        super().__init__(message)
+        self.key = key
+        self.reason = reason

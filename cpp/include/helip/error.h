@@ -16,6 +16,7 @@ enum class ErrorCode {
   cancelled,         // the progress callback asked to stop
   unsupported,       // this build or this machine cannot do it
   out_of_memory,     // an allocation failed
+  sample,            // one sample cannot be read: a SampleError (helip/sample_error.h)
 };
 
 // "invalid_argument", "corrupt", ...: the names that Python shows as `error.code`.

@@ -13,6 +13,7 @@
 #include "helip/pair_index.h"       // IWYU pragma: export
 #include "helip/parts.h"            // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
+#include "helip/sample_error.h"     // IWYU pragma: export
 #include "helip/streaming.h"        // IWYU pragma: export
 #include "helip/update.h"           // IWYU pragma: export
 #include "helip/version.h"          // IWYU pragma: export
