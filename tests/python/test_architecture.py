@@ -41,13 +41,15 @@ ROOMS = [
     ["cli", "__main__", "open_clip_train"],
 ]
 
-# The C++ core: io < store < mine, load; io, mine < index; public headers stand outside.
+# The C++ core: io < store < mine, load; io, mine < index; io < tar; public headers
+# stand outside.
 CPP_ROOMS = {
     "io": {"io"},
     "store": {"io", "store"},
     "mine": {"mine"},
     "load": {"load"},
     "index": {"index", "io", "mine"},
+    "tar": {"tar", "io"},
 }
 
 

@@ -71,6 +71,8 @@ void Descriptor::close(const fs::path& name) {
   if (fd >= 0 && ::close(fd) != 0 && errno != EINTR) fail("close", name);
 }
 
+int Descriptor::release() noexcept { return std::exchange(fd_, -1); }
+
 Descriptor open_for_reading(const fs::path& path) {
   const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
   if (fd < 0) fail("open", path);
@@ -91,21 +93,29 @@ std::int64_t file_size(const Descriptor& file, const fs::path& name) {
   return status.st_size;
 }
 
+std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
+                       const fs::path& name) {
+  std::size_t done = 0;
+  while (done < bytes) {
+    const auto got = retry([&] {
+      return ::pread(file.get(), static_cast<char*>(out) + done, bytes - done,
+                     offset + static_cast<std::int64_t>(done));
+    });
+    if (got < 0) fail("read", name);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
 void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
                   const fs::path& name) {
-  auto* cursor = static_cast<char*>(out);
-  while (bytes > 0) {
-    const auto got = retry([&] { return ::pread(file.get(), cursor, bytes, offset); });
-    if (got < 0) fail("read", name);
-    if (got == 0) {
-      throw Error(ErrorCode::corrupt, "\"" + name.string() + "\" ends at byte " +
-                                          std::to_string(offset) + ", " + std::to_string(bytes) +
-                                          " bytes early; restore it from a copy");
-    }
-    cursor += got;
-    offset += got;
-    bytes -= static_cast<std::size_t>(got);
-  }
+  const std::size_t done = read_up_to(file, out, bytes, offset, name);
+  if (done == bytes) return;
+  throw Error(ErrorCode::corrupt, "\"" + name.string() + "\" ends at byte " +
+                                      std::to_string(offset + static_cast<std::int64_t>(done)) +
+                                      ", " + std::to_string(bytes - done) +
+                                      " bytes early; restore it from a copy");
 }
 
 std::string read_small_file(const fs::path& path, std::int64_t limit) {

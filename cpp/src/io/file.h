@@ -17,6 +17,7 @@ class Descriptor {
   Descriptor& operator=(Descriptor&& other) noexcept;
   int get() const noexcept { return fd_; }
   void close(const std::filesystem::path& name);  // checked: throws Error(io)
+  int release() noexcept;                         // leaves it open
 
  private:
   int fd_;
@@ -24,6 +25,9 @@ class Descriptor {
 
 Descriptor open_for_reading(const std::filesystem::path& path);
 std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
+// Reads `bytes`, fewer only where the file ends; returns how many.
+std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
+                       const std::filesystem::path& name);
 // Reads exactly `bytes`; throws corrupt when the file ends before.
 void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
                   const std::filesystem::path& name);
