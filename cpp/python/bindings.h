@@ -24,6 +24,7 @@ void bind_streaming(py::module_& module);
 void bind_batches(py::module_& module);
 void bind_index(py::module_& module);
 void bind_order(py::module_& module);
+void bind_samples(py::module_& module);
 
 // A MatrixView that keeps the Python owner of its memory alive.
 struct BoundView {

@@ -90,4 +90,5 @@ PYBIND11_MODULE(_core, module) {
   helip::python::bind_batches(module);
   helip::python::bind_index(module);
   helip::python::bind_order(module);
+  helip::python::bind_samples(module);
 }

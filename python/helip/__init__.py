@@ -22,6 +22,7 @@ from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
 from helip.report import report
 from helip.reshard import reshard
+from helip.sample_index import SampleIndex
 from helip.store import EmbeddingStore
 from helip.streaming import StreamingMiner
 from helip.trainer import Trainer, train
@@ -35,6 +36,7 @@ __all__ = [
     "HardPairsPart",
     "HelipLoss",
     "PairIndex",
+    "SampleIndex",
     "StreamingMiner",
     "Trainer",
     "__version__",

@@ -23,6 +23,7 @@ from helip.cli_show import (
     filter_rows,
     print_json,
     say,
+    show_index,
     show_pairs,
     show_table,
 )
@@ -51,8 +52,30 @@ Seed = Annotated[int, typer.Option(min=0)]
 
 
 @app.command()
+def index(
+    shards: Annotated[list[str], typer.Argument(help="Tar shards: paths or patterns.")],
+    out: Annotated[Path, typer.Option(help="The index to write, or to bring up to date.")],
+    image_column: Annotated[str | None, typer.Option(help="Extension of pictures.")] = None,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read every byte, so that verify can compare.")
+    ] = False,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Index tar shards, so that they open at once; only new and changed ones are read again."""
+    import helip
+
+    built = helip.SampleIndex.build(
+        shards if len(shards) > 1 else shards[0], out=out, image_extension=image_column,
+        contents=contents, threads=threads, progress=not quiet,
+    )  # fmt: skip
+    show_index(built, as_json, scanned=built.scanned)
+
+
+@app.command()
 def embed(
-    data: Annotated[str, typer.Argument(help="Tar shards, CSV, TSV, Parquet or a folder.")],
+    data: Annotated[str, typer.Argument(help="Tar shards, their index, CSV, Parquet, folder.")],
     out: Annotated[Path, typer.Option(help="The store to write.")],
     preset: Annotated[str | None, typer.Option(help="paper, paper-v1 or packaged.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Such as timm:NAME.")] = None,
@@ -381,12 +404,15 @@ def report(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A store, a table or a part of one.")],
+    path: Annotated[Path, typer.Argument(help="A store, an index, a table or a part of one.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what a store or a table of hard pairs holds."""
+    """Show what a store, an index of shards or a table of hard pairs holds."""
     import helip
 
+    if _format_of(path) == "helip.sample_index":
+        show_index(helip.SampleIndex.open(path, check=False), as_json)
+        return
     if (table := _table_at(path)) is not None:
         show_pairs(table, str(path), as_json)
         return
@@ -412,11 +438,20 @@ def inspect(
 
 
 @app.command()
-def verify(path: Annotated[Path, typer.Argument(help="A store, a table or a part.")]) -> None:
-    """Read every byte and compare checksums."""
+def verify(
+    path: Annotated[Path, typer.Argument(help="A store, an index, a table or a part.")],
+    contents: Annotated[
+        bool, typer.Option("--contents", help="An index: also every byte of its shards.")
+    ] = False,
+) -> None:
+    """Read every byte and compare checksums; of an index, also the headers of its shards."""
     import helip
 
-    if (table := _table_at(path)) is not None:
+    if _format_of(path) == "helip.sample_index":
+        helip.SampleIndex.open(path).verify(contents=contents, progress=True)
+    elif contents:
+        raise InvalidArgumentError(f"--contents is for an index of shards, and {path} is none")
+    elif (table := _table_at(path)) is not None:
         table.verify()
     else:
         helip.EmbeddingStore.open(path).verify(progress=True)

@@ -20,6 +20,7 @@ __all__ = [
     "filter_rows",
     "print_json",
     "say",
+    "show_index",
     "show_pairs",
     "show_resharded",
     "show_table",
@@ -60,6 +61,17 @@ def draw_training(out: Path) -> None:
 
     with contextlib.suppress(UnsupportedError):
         draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
+
+
+def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None:
+    """What an index of tar shards holds; ``scanned`` of them were read just now."""
+    facts = {"path": index.path, **index.counts(), "fingerprint": index.fingerprint}
+    if scanned is not None:
+        facts["scanned"] = scanned
+    if as_json:
+        print_json({**facts, "contents": index.has_contents})
+        return
+    show_table([(name.replace("_", " "), figure(value)) for name, value in facts.items()])
 
 
 def show_pairs(pairs: Any, path: str, as_json: bool) -> None:

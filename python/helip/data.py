@@ -12,7 +12,7 @@ from helip import data_paths, data_wrap
 from helip.data_base import ACCEPTED, MAX_PIXELS, Dataset, KeyList, OpenOptions, SampleError
 from helip.data_folder import FolderDataset
 from helip.data_table import open_table
-from helip.data_tar import TarDataset
+from helip.data_tar import open_index, open_shards
 from helip.errors import InvalidArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def open_dataset(
     """Open captioned pictures of any accepted format; nothing is extracted or downloaded.
 
     Args:
-        source: tar shards (a path, a brace or glob pattern, a list, a folder), a table (.csv,
-            .tsv, .jsonl, .parquet), a folder of pictures, a Hugging Face ``datasets.Dataset`` or
-            its saved folder, or any map-style torch ``Dataset``. A :class:`Dataset` is returned
-            as it is.
+        source: tar shards (a path, a brace or glob pattern, a list, a folder), an index of them
+            (``helip index``), a table (.csv, .tsv, .jsonl, .parquet), a folder of pictures, a
+            Hugging Face ``datasets.Dataset`` or its saved folder, or any map-style torch
+            ``Dataset``. A :class:`Dataset` is returned as it is.
         image_column: column of the picture (a path, or bytes); guessed from usual names if None.
             For tar shards: the extension of the picture's member, such as ``"seg.png"``.
         caption_column: column of the caption; for tar shards the field of the sample's .json.
@@ -49,7 +49,7 @@ def open_dataset(
         label_column: column of the class; guessed if None.
         keys: unique keys, one a row, for sources that have no columns (torch data sets).
         root: the folder that picture paths start from and may not leave; by default the folder
-            of the table.
+            of the table. For an index, the folder of its shards where they were moved.
         follow_links: also read pictures through symbolic links that lead out of ``root``.
         max_pixels: a larger picture raises ``SampleError`` with the reason ``too_large``.
         progress: show a bar while many shards are scanned.
@@ -81,7 +81,9 @@ def open_dataset(
         return _open_object(source, options)
     kind, paths = found
     if kind == "tar":
-        return TarDataset(paths, options)
+        return open_shards(paths, options)
+    if kind == "index":
+        return open_index(paths[0], options)
     if kind == "table":
         return open_table(paths, options)
     if kind == "saved":

@@ -31,6 +31,7 @@ MAX_PIXELS = 178_956_970
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
+  their index       the directory that helip index wrote
   a table           .csv, .tsv, .jsonl or .parquet with a picture and a caption column
   a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
   datasets.Dataset  of Hugging Face, or the folder that save_to_disk wrote

@@ -116,7 +116,10 @@ def _check_expansions(count: int, pattern: str) -> None:
 
 
 def recognise(source: Any) -> tuple[str, list[Path]] | None:
-    """Return the kind (tar, table, folder, saved) and the files of a source, None for an object."""
+    """Return the kind (tar, index, table, folder, saved) and the files of a source.
+
+    None for an object.
+    """
     if isinstance(source, (str, os.PathLike)):
         return _recognise_pattern(os.fspath(source))
     if isinstance(source, (list, tuple)):
@@ -129,7 +132,7 @@ def recognise(source: Any) -> tuple[str, list[Path]] | None:
                 raise InvalidArgumentError(
                     f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
                 )
-            if kinds[0] in ("folder", "saved") and len(found) > 1:
+            if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
                 raise InvalidArgumentError(
                     f"{len(found)} folders given; only tar shards and tables can be listed"
                 )
@@ -207,12 +210,22 @@ def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
         )
     if "state.json" in names and "dataset_info.json" in names:
         return "saved", [folder]
+    if "manifest.json" in names and _holds_an_index(folder / "manifest.json"):
+        return "index", [folder]
     # img2dataset writes .parquet and .json beside each shard: the tars are the data.
     for suffix, kind in ((".tar", "tar"), (".parquet", "table")):
         found = [folder / name for name in names if name.lower().endswith(suffix)]
         if found:
             return kind, found
     return "folder", [folder]
+
+
+def _holds_an_index(manifest: Path) -> bool:
+    # Its text is canonical, so that a look at this line will do; damage shows on opening.
+    try:
+        return b'\n "format": "helip.sample_index",\n' in manifest.read_bytes()
+    except OSError:
+        return False
 
 
 class FileStamp:

@@ -18,7 +18,7 @@ ROOMS = [
     ["_core"],
     ["views"],
     ["store"],
-    ["data"],
+    ["data", "sample_index"],
     ["encoders"],
     ["embed"],
     ["pairs"],
@@ -41,8 +41,8 @@ ROOMS = [
     ["cli", "__main__", "open_clip_train"],
 ]
 
-# The C++ core: io < store < mine, load; io, mine < index; io < tar; public headers
-# stand outside.
+# The C++ core: io < store < mine, load; io, mine < index; io < tar < samples; public headers stand
+# outside.
 CPP_ROOMS = {
     "io": {"io"},
     "store": {"io", "store"},
@@ -50,6 +50,7 @@ CPP_ROOMS = {
     "load": {"load"},
     "index": {"index", "io", "mine"},
     "tar": {"tar", "io"},
+    "samples": {"samples", "tar", "io"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from PIL import Image
 
 import helip
+from data_samples import write_shard
 from helip import cli
 from helip.cli_resume import saying_how_to_continue
 
@@ -46,7 +48,7 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     for name in (
-        *("embed", "plan", "mine", "merge", "reshard", "train", "eval"),
+        *("index", "embed", "plan", "mine", "merge", "reshard", "train", "eval"),
         *("report", "inspect", "verify", "demo"),
     ):
         assert name in out
@@ -54,6 +56,40 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
         assert code == 0
         assert len(text.splitlines()) <= 50
         assert max(map(len, text.splitlines())) <= 120
+
+
+def test_index_inspect_verify(run: Run, tmp_path: Path) -> None:
+    for shard in range(3):
+        write_shard(tmp_path / f"{shard}.tar", range(5 * shard, 5 * shard + 5))
+    shards, out = tmp_path / "*.tar", tmp_path / "index"
+    code, text, _ = run("index", shards, "--out", out, "--contents", "--quiet")
+    assert code == 0
+    assert re.search(r"^rows +15$", text, re.MULTILINE)
+    code, text, _ = run("index", shards, "--out", out, "--contents", "--quiet", "--json")
+    facts = json.loads(text)
+    assert (facts["rows"], facts["shards"], facts["scanned"]) == (15, 3, 0)
+    assert facts["fingerprint"] == helip.open_dataset(out).fingerprint
+    code, text, _ = run("inspect", out, "--json")
+    assert json.loads(text)["contents"] is True
+    assert run("verify", out)[0] == 0
+    code, _, err = run("verify", out, "--contents")
+    assert (code, "is whole" in err) == (0, True)
+    write_shard(tmp_path / "1.tar", range(5, 12))
+    code, _, err = run("verify", out)
+    assert code == 1
+    assert "1.tar was changed" in err
+    assert "helip index" in err
+    code, text, _ = run("index", shards, "--out", out, "--quiet", "--json")
+    assert code == 2  # two rows of one key
+    write_shard(tmp_path / "1.tar", range(5, 9))
+    code, text, _ = run("index", shards, "--out", out, "--quiet", "--json")
+    assert json.loads(text)["scanned"] == 1
+    assert run("verify", out)[0] == 0
+    assert run("verify", out, "--contents")[0] == 2
+    (tmp_path / "2.tar").write_bytes((tmp_path / "2.tar").read_bytes()[:1000])
+    code, _, err = run("index", shards, "--out", out, "--quiet")
+    assert (code, "2.tar is truncated" in err) == (1, True)
+    assert run("index", tmp_path / "none-*.tar", "--out", out)[0] == 2
 
 
 def test_plan_mine_inspect_verify(run: Run, store: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@
 #include "helip/parts.h"            // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
 #include "helip/sample_error.h"     // IWYU pragma: export
+#include "helip/sample_index.h"     // IWYU pragma: export
 #include "helip/streaming.h"        // IWYU pragma: export
 #include "helip/update.h"           // IWYU pragma: export
 #include "helip/version.h"          // IWYU pragma: export

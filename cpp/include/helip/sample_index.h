@@ -1,0 +1,125 @@
+// Where the samples of tar shards lie: an index of every picture, caption and label, so that
+// samples are read at random and nothing is extracted.
+//
+// A sample is what webdataset takes for one: the members whose names agree up to the first dot of
+// the last path component. Rows are samples, in order of shards and of first members. On disk: a
+// directory with manifest.json and shard-*.safetensors (docs/formats-sample-index.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "helip/export.h"
+#include "helip/progress.h"
+#include "helip/sample_error.h"
+
+namespace helip {
+
+// The members that a sample can have: a picture, a text (.txt, .caption, .text), .json and .cls.
+enum class SampleField { image, text, json, label };
+inline constexpr std::int64_t kSampleFields = 4;
+
+enum class MemberState {
+  present,
+  absent,
+  refused,  // a link, a sparse file or a device: there, but never read
+};
+
+struct SampleMember {
+  MemberState state = MemberState::absent;
+  std::int64_t shard = 0;   // where the sample lies, whatever the state
+  std::int64_t offset = 0;  // of its bytes in the shard
+  std::int64_t bytes = 0;   // at most 2^31 - 1, also of a larger one, which is refused when read
+};
+
+// A tar file as it was when it was indexed.
+struct SampleShard {
+  std::filesystem::path path;  // absolute
+  std::int64_t first_row = 0;
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+  std::int64_t modified = 0;  // nanoseconds since 1970
+  std::string headers;        // digest of all tar headers
+  std::string contents;       // digest of all bytes; empty where it was not asked for
+  // Members that are no part of a row, by reason: device, extra, link, other, sparse, unnamed.
+  std::map<std::string, std::int64_t> ignored;
+};
+
+struct SampleIndexOptions {
+  // Extensions of pictures in lower case, without the dot in front; one may have several parts.
+  std::vector<std::string> image_extensions{"jpg", "jpeg", "png", "webp",
+                                            "gif", "bmp",  "tif", "tiff"};
+  bool contents = false;  // also read every byte, so that verify() can compare contents
+  int threads = 0;        // 0 for all cores; a shard is read by one
+};
+
+struct SampleCounts {
+  std::int64_t rows = 0;
+  std::int64_t shards = 0;
+  std::int64_t missing_image = 0;               // rows without a picture that can be read
+  std::int64_t missing_caption = 0;             // rows with neither text nor json
+  std::map<std::string, std::int64_t> ignored;  // as in the shards
+};
+
+// Immutable; cheap to copy (shared state); safe to read from many threads, and after a fork.
+class HELIP_EXPORT SampleIndex {
+ public:
+  // One pass over the headers of all shards, the same index on any number of threads. Shards that
+  // `previous` has, unchanged in size and time, are taken from there without being read, if it was
+  // made with the same options. Progress counts bytes passed.
+  // Throws Error: invalid_argument (no sample, two of one key, two members of one name), corrupt (a
+  // damaged shard, with the place), unsupported (a compressed one), io, cancelled.
+  static SampleIndex build(const std::vector<std::filesystem::path>& shards,
+                           const SampleIndexOptions& options = {},
+                           const ProgressCallback& progress = {},
+                           const SampleIndex* previous = nullptr);
+  // Maps a saved index, which takes milliseconds whatever its size. `root` is the folder of its
+  // shards where they were moved. Unless told not to, looks whether each shard still has its size
+  // and time. Throws Error: io, corrupt, unsupported, mismatch (a shard was changed).
+  static SampleIndex open(const std::filesystem::path& path, const std::filesystem::path& root = {},
+                          bool check_shards = true);
+  // Writes a new directory, or takes the place of the index that lies there. All or nothing.
+  void save(const std::filesystem::path& path) const;
+
+  // For another process of the same helip that has no saved index to open.
+  std::string to_bytes() const;
+  static SampleIndex from_bytes(std::string_view bytes);
+
+  // Compares its own checksums, then reads the headers of all shards again and compares every row;
+  // with `contents` also every byte of the shards. Throws Error: corrupt (the index, or a shard),
+  // mismatch (a shard was changed), invalid_argument (built without digests of contents).
+  void verify(bool contents = false, int threads = 0, const ProgressCallback& progress = {}) const;
+
+  std::int64_t size() const noexcept;            // rows
+  std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
+  // Throws invalid_argument where there is no such row.
+  SampleMember member(std::int64_t row, SampleField field) const;
+  // Reads a member into `out`, which is resized. Opens shards as they are needed, 128 at a time at
+  // most and one a thread besides. Throws SampleError: missing_image, missing_caption,
+  // missing_label (absent or refused), too_large (a picture of more than 256 MiB, anything else of
+  // more than 16 MiB), io; and Error(mismatch) where the shard was changed since it was indexed.
+  void read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const;
+
+  // Digest of the keys and their order, as EmbeddingStore::keys_fingerprint().
+  const std::string& fingerprint() const noexcept;
+  const SampleCounts& counts() const noexcept;
+  const std::vector<SampleShard>& shards() const noexcept;
+  const SampleIndexOptions& options() const noexcept;  // threads is of no meaning here
+  std::int64_t scanned() const noexcept;               // shards that build() read, not taken over
+  const std::filesystem::path& path() const noexcept;  // empty unless it was opened
+  std::int64_t generation() const noexcept;            // of the directory; 0 unless it was opened
+
+  struct State;
+
+ private:
+  explicit SampleIndex(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace helip

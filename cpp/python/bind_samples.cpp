@@ -1,0 +1,134 @@
+#include <optional>
+
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+SampleField field_of(const std::string& name) {
+  if (name == "image") return SampleField::image;
+  if (name == "text") return SampleField::text;
+  if (name == "json") return SampleField::json;
+  if (name == "label") return SampleField::label;
+  throw Error(ErrorCode::invalid_argument,
+              "field is '" + name + "'; it must be image, text, json or label");
+}
+
+const char* name_of_state(MemberState state) {
+  switch (state) {
+    case MemberState::present: return "present";
+    case MemberState::absent: return "absent";
+    case MemberState::refused: return "refused";
+  }
+  return "absent";
+}
+
+std::vector<std::string> keys_between(const SampleIndex& index, std::int64_t first,
+                                      std::int64_t last) {
+  std::vector<std::string> keys;
+  for (std::int64_t i = first; i < last; ++i) keys.emplace_back(index.key(i));
+  return keys;
+}
+
+py::dict counts_of(const SampleIndex& index) {
+  const SampleCounts& counts = index.counts();
+  py::dict result;
+  result["rows"] = counts.rows;
+  result["shards"] = counts.shards;
+  result["missing_image"] = counts.missing_image;
+  result["missing_caption"] = counts.missing_caption;
+  for (const auto& [reason, count] : counts.ignored) {
+    result[py::str("ignored_" + reason)] = count;
+  }
+  return result;
+}
+
+py::list shards_of(const SampleIndex& index) {
+  py::list list;
+  for (const SampleShard& shard : index.shards()) {
+    py::dict entry;
+    entry["path"] = shard.path;
+    entry["first_row"] = shard.first_row;
+    entry["rows"] = shard.rows;
+    entry["bytes"] = shard.bytes;
+    entry["modified"] = shard.modified;
+    entry["headers"] = shard.headers;
+    entry["contents"] = shard.contents;
+    entry["ignored"] = shard.ignored;
+    list.append(entry);
+  }
+  return list;
+}
+
+py::bytes bytes_of(const SampleIndex& index, std::int64_t row, const std::string& name) {
+  const SampleField field = field_of(name);
+  std::vector<std::byte> data;
+  {
+    const py::gil_scoped_release release;
+    index.read(row, field, data);
+  }
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
+
+}  // namespace
+
+void bind_samples(py::module_& module) {
+  py::class_<SampleIndex>(module, "SampleIndex")
+      .def_static(
+          "build",
+          [](const std::vector<std::filesystem::path>& shards,
+             const std::vector<std::string>& image_extensions, bool contents, int threads,
+             const std::optional<SampleIndex>& previous, const py::object& progress) {
+            const SampleIndexOptions options{image_extensions, contents, threads};
+            return run_with_progress(progress, [&](const ProgressCallback& callback) {
+              return SampleIndex::build(shards, options, callback, previous ? &*previous : nullptr);
+            });
+          },
+          py::arg("shards"), py::arg("image_extensions"), py::arg("contents") = false,
+          py::arg("threads") = 0, py::arg("previous") = py::none(),
+          py::arg("progress") = py::none())
+      .def_static(
+          "open",
+          [](const std::filesystem::path& path, const std::optional<std::filesystem::path>& root,
+             bool check_shards) {
+            const py::gil_scoped_release release;
+            return SampleIndex::open(path, root.value_or(std::filesystem::path()), check_shards);
+          },
+          py::arg("path"), py::arg("root") = py::none(), py::arg("check_shards") = true)
+      .def("save", &SampleIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def("to_bytes", [](const SampleIndex& self) { return py::bytes(self.to_bytes()); })
+      .def_static(
+          "from_bytes",
+          [](const py::bytes& bytes) { return SampleIndex::from_bytes(std::string_view(bytes)); },
+          py::arg("data"))
+      .def(
+          "verify",
+          [](const SampleIndex& self, bool contents, int threads, const py::object& progress) {
+            run_with_progress(progress, [&](const ProgressCallback& callback) {
+              self.verify(contents, threads, callback);
+            });
+          },
+          py::arg("contents") = false, py::arg("threads") = 0, py::arg("progress") = py::none())
+      .def("__len__", &SampleIndex::size)
+      .def("keys", &keys_between, py::arg("first"), py::arg("last"))
+      .def(
+          "member",
+          [](const SampleIndex& self, std::int64_t row, const std::string& field) {
+            const SampleMember member = self.member(row, field_of(field));
+            return py::make_tuple(name_of_state(member.state), member.shard, member.offset,
+                                  member.bytes);
+          },
+          py::arg("row"), py::arg("field"))
+      .def("read", &bytes_of, py::arg("row"), py::arg("field"))
+      .def("counts", &counts_of)
+      .def("shards", &shards_of)
+      .def_property_readonly("fingerprint", &SampleIndex::fingerprint)
+      .def_property_readonly("image_extensions",
+                             [](const SampleIndex& s) { return s.options().image_extensions; })
+      .def_property_readonly("contents", [](const SampleIndex& s) { return s.options().contents; })
+      .def_property_readonly("scanned", &SampleIndex::scanned)
+      .def_property_readonly("path", [](const SampleIndex& s) { return s.path().string(); })
+      .def_property_readonly("generation", &SampleIndex::generation);
+}
+
+}  // namespace helip::python

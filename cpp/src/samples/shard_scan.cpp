@@ -1,0 +1,164 @@
+#include "samples/shard_scan.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "helip/error.h"
+#include "io/checksum.h"
+#include "samples/sample_name.h"
+#include "samples/shard_file.h"
+#include "tar/tar_reader.h"
+
+namespace helip::samples {
+namespace {
+
+namespace fs = std::filesystem;
+using tar::Member;
+using tar::MemberKind;
+
+constexpr int kAdvanceEvery = 1024;  // members
+constexpr std::size_t kContentsBlock = std::size_t{1} << 20;
+
+// Why a member has no bytes of its own to read, nullptr for a regular file.
+const char* refusal_of(MemberKind kind) {
+  switch (kind) {
+    case MemberKind::file:
+    case MemberKind::directory: return nullptr;
+    case MemberKind::link: return "link";
+    case MemberKind::sparse: return "sparse";
+    case MemberKind::other: return "device";
+  }
+  return "device";
+}
+
+// Groups the members of one shard into rows.
+class Grouping {
+ public:
+  Grouping(const fs::path& path, const FieldNames& names, ShardScan& scan)
+      : path_(path), names_(names), scan_(scan) {}
+
+  void add(const Member& member) {
+    if (member.kind == MemberKind::directory) return;
+    const std::string_view name = plain_name(member.name);
+    const char* refusal = refusal_of(member.kind);
+    const auto split = split_name(name);
+    if (!split) return ignore(refusal != nullptr ? refusal : "unnamed");
+    const int field = names_.field_of(split->extension);
+    if (refusal != nullptr || field < 0) ignore(refusal != nullptr ? refusal : "other");
+    if (field < 0) return;
+    const auto [seen, is_new] = seen_.try_emplace(std::string(name), member.header);
+    if (!is_new) {
+      throw Error(ErrorCode::invalid_argument,
+                  path_.string() + " has two members '" + clean_key(name) + "': at offset " +
+                      std::to_string(seen->second) + " and at offset " +
+                      std::to_string(member.header) + "; write the shard again with unique names");
+    }
+    const auto place = static_cast<std::size_t>(row_of(split->key) * kSampleFields + field);
+    std::int64_t& offset = scan_.rows.offsets[place];
+    if (refusal != nullptr) {
+      if (offset == kAbsent) offset = kRefused;
+    } else if (offset >= 0) {
+      ignore("extra");  // a sample may hold a.jpg and a.png; the first one is its picture
+    } else {
+      offset = member.offset;
+      scan_.rows.sizes[place] = static_cast<std::int32_t>(std::min(member.bytes, kSizeCap));
+    }
+  }
+
+ private:
+  void ignore(const char* reason) { ++scan_.shard.ignored[reason]; }
+
+  std::int64_t row_of(std::string_view raw_key) {
+    SampleRows& rows = scan_.rows;
+    std::string key = clean_key(raw_key);
+    // Members of a sample are neighbours as a rule.
+    if (rows.size() > 0 && rows.key(rows.size() - 1) == key) return rows.size() - 1;
+    const auto [found, is_new] = row_of_key_.try_emplace(std::move(key), rows.size());
+    if (is_new) {
+      constexpr std::int64_t kNone[] = {kAbsent, kAbsent, kAbsent, kAbsent};
+      constexpr std::int32_t kNoBytes[] = {0, 0, 0, 0};
+      rows.add(found->first, kNone, kNoBytes);
+    }
+    return found->second;
+  }
+
+  const fs::path& path_;
+  const FieldNames& names_;
+  ShardScan& scan_;
+  std::unordered_map<std::string, std::int64_t> seen_;  // names, and where their headers lie
+  std::unordered_map<std::string, std::int64_t> row_of_key_;
+};
+
+std::string digest_contents(const Descriptor& file, const fs::path& path, std::int64_t size,
+                            const std::function<void(std::int64_t)>& advance) {
+  Digest digest;
+  std::vector<char> block(kContentsBlock);
+  for (std::int64_t at = 0; at < size;) {
+    const auto wanted = std::min<std::int64_t>(size - at, static_cast<std::int64_t>(block.size()));
+    const std::size_t got =
+        read_up_to(file, block.data(), static_cast<std::size_t>(wanted), at, path);
+    if (got == 0) break;  // cut short meanwhile, which shows in a moment
+    digest.update(block.data(), got);
+    at += static_cast<std::int64_t>(got);
+    advance(static_cast<std::int64_t>(got));
+  }
+  return digest.hex();
+}
+
+}  // namespace
+
+FieldNames::FieldNames(const std::vector<std::string>& image_extensions) {
+  const auto add = [this](const std::string& extension, SampleField field) {
+    fields_[extension] = static_cast<int>(field);
+  };
+  for (const char* extension : {"txt", "caption", "text"}) add(extension, SampleField::text);
+  add("json", SampleField::json);
+  add("cls", SampleField::label);
+  for (const std::string& extension : image_extensions) add(extension, SampleField::image);
+}
+
+int FieldNames::field_of(std::string_view extension) const {
+  std::string lower(extension);
+  for (char& letter : lower) {
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  }
+  const auto found = fields_.find(lower);
+  return found == fields_.end() ? -1 : found->second;
+}
+
+ShardScan scan_shard(const fs::path& path, const FieldNames& names, bool contents,
+                     const std::function<void(std::int64_t)>& advance) {
+  const Descriptor file = open_shard_file(path);
+  const FileStamp stamp = stamp_of(file, path);
+  ShardScan scan;
+  scan.shard.path = path;
+  scan.shard.bytes = stamp.bytes;
+  scan.shard.modified = stamp.modified;
+  tar::TarReader reader(file, path, stamp.bytes);
+  Grouping grouping(path, names, scan);
+  Member member;
+  std::int64_t passed = 0;
+  // Where contents are read as well, that is what takes the time.
+  const auto pass = [&](std::int64_t to) {
+    if (!contents) advance(to - passed);
+    passed = to;
+  };
+  for (std::int64_t count = 1; reader.next(member); ++count) {
+    grouping.add(member);
+    if (count % kAdvanceEvery == 0) pass(reader.position());
+  }
+  pass(stamp.bytes);
+  scan.shard.rows = scan.rows.size();
+  scan.shard.headers = reader.headers_digest();
+  if (contents) scan.shard.contents = digest_contents(file, path, stamp.bytes, advance);
+  if (stamp_of(file, path) != stamp) {
+    throw Error(ErrorCode::mismatch, path.string() +
+                                         " was changed while it was indexed; index it again when "
+                                         "nobody writes to it any more");
+  }
+  return scan;
+}
+
+}  // namespace helip::samples
