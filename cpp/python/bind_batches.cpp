@@ -9,17 +9,28 @@ py::dict dict_of(const BatchStatistics& statistics) {
   result["targets"] = statistics.targets;
   result["plain_targets"] = statistics.plain_targets;
   result["hard_pairs"] = statistics.hard_pairs;
+  result["shared"] = statistics.shared;
   result["replaced"] = statistics.replaced;
   result["random_fills"] = statistics.random_fills;
   result["unfilled"] = statistics.unfilled;
   return result;
 }
 
+HardnessSchedule make_schedule(double epochs, const std::string& shape,
+                               std::optional<std::int64_t> rank_min,
+                               std::optional<std::int64_t> rank_max,
+                               std::optional<double> temperature) {
+  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, temperature};
+}
+
 template <typename Pairs>
 BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int64_t hard_per_target,
                           std::uint64_t seed, std::int64_t rank, std::int64_t world_size,
                           std::int64_t rank_min, std::int64_t rank_max, double temperature,
-                          double fraction, const std::string& short_policy) {
+                          double fraction, const std::string& short_policy,
+                          const std::string& strategy, const HardnessSchedule& schedule,
+                          std::int64_t targets_per_batch, const std::string& order,
+                          std::int64_t block, std::int64_t walk_rows, double restart) {
   BatchOptions o;
   o.batch_size = batch_size;
   o.hard_per_target = hard_per_target;
@@ -31,27 +42,47 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.temperature = temperature;
   o.fraction = fraction;
   o.short_policy = short_policy_from_name(short_policy);
+  o.strategy = batch_strategy_from_name(strategy);
+  o.schedule = schedule;
+  o.targets_per_batch = targets_per_batch;
+  o.order = target_order_from_name(order);
+  o.block = block;
+  o.walk_rows = walk_rows;
+  o.restart = restart;
   return BatchSampler(pairs, o);
 }
 
 }  // namespace
 
 void bind_batches(py::module_& module) {
+  py::class_<HardnessSchedule>(module, "HardnessSchedule")
+      .def(py::init(&make_schedule), py::kw_only(), py::arg("epochs") = 0.0,
+           py::arg("shape") = "linear", py::arg("rank_min") = py::none(),
+           py::arg("rank_max") = py::none(), py::arg("temperature") = py::none());
+
   py::class_<BatchSampler> sampler(module, "BatchSampler");
   const auto made_by = [&sampler](auto make) {
     sampler.def(py::init(make), py::arg("pairs"), py::kw_only(), py::arg("batch_size") = 256,
                 py::arg("hard_per_target") = 1, py::arg("seed") = 0, py::arg("rank") = 0,
                 py::arg("world_size") = 1, py::arg("rank_min") = 0, py::arg("rank_max") = 0,
                 py::arg("temperature") = 0.0, py::arg("fraction") = 1.0,
-                py::arg("short_policy") = "skip");
+                py::arg("short_policy") = "skip", py::arg("strategy") = "auto",
+                py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
+                py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
+                py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1);
   };
   made_by(&make_sampler<HardPairs>);
   made_by(&make_sampler<std::shared_ptr<GrowingPairs>>);
-  sampler.def("set_epoch", &BatchSampler::set_epoch, py::arg("epoch"))
+  sampler.def("set_epoch", &BatchSampler::set_epoch, py::arg("epoch"), py::arg("consumed") = 0)
       .def_property_readonly("epoch", &BatchSampler::epoch)
       .def_property_readonly("batches_per_epoch", &BatchSampler::batches_per_epoch)
+      .def("batches_after", &BatchSampler::batches_after, py::arg("consumed"))
+      .def("targets_before", &BatchSampler::targets_before, py::arg("step"),
+           py::arg("consumed") = 0)
       .def_property_readonly("eligible_targets", &BatchSampler::eligible_targets)
       .def_property_readonly("skipped_targets", &BatchSampler::skipped_targets)
+      .def_property_readonly(
+          "strategy", [](const BatchSampler& self) { return name_of(self.options().strategy); })
       .def(
           "batch",
           [](BatchSampler& self, std::int64_t step) {
@@ -61,6 +92,13 @@ void bind_batches(py::module_& module) {
               batch = self.batch(step);
             }
             return py::make_tuple(array_of(batch.index), array_of(batch.target));
+          },
+          py::arg("step"))
+      .def(
+          "hardness",
+          [](const BatchSampler& self, std::int64_t step) {
+            const Hardness now = self.hardness(step);
+            return py::make_tuple(now.rank_min, now.rank_max, now.temperature);
           },
           py::arg("step"))
       .def("statistics", [](const BatchSampler& self) { return dict_of(self.statistics()); })

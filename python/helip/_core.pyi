@@ -19,6 +19,7 @@ __all__: list[str] = [
     "HardPairs",
     "HardPairsPart",
     "HardPairsWriter",
+    "HardnessSchedule",
     "MatrixView",
     "MineOptions",
     "PairIndex",
@@ -303,6 +304,17 @@ class StreamingMiner:
     @property
     def text_dim(self) -> int: ...
 
+class HardnessSchedule:
+    def __init__(
+        self,
+        *,
+        epochs: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        shape: str = "linear",
+        rank_min: typing.SupportsInt | typing.SupportsIndex | None = None,
+        rank_max: typing.SupportsInt | typing.SupportsIndex | None = None,
+        temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None: ...
+
 class BatchSampler:
     @typing.overload
     def __init__(
@@ -319,6 +331,13 @@ class BatchSampler:
         temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         short_policy: str = "skip",
+        strategy: str = "auto",
+        schedule: HardnessSchedule = ...,
+        targets_per_batch: typing.SupportsInt | typing.SupportsIndex = 0,
+        order: str = "rows",
+        block: typing.SupportsInt | typing.SupportsIndex = 1024,
+        walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
+        restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
     ) -> None: ...
     @typing.overload
     def __init__(
@@ -335,13 +354,33 @@ class BatchSampler:
         temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         short_policy: str = "skip",
+        strategy: str = "auto",
+        schedule: HardnessSchedule = ...,
+        targets_per_batch: typing.SupportsInt | typing.SupportsIndex = 0,
+        order: str = "rows",
+        block: typing.SupportsInt | typing.SupportsIndex = 1024,
+        walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
+        restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
     ) -> None: ...
     def batch(
         self, step: typing.SupportsInt | typing.SupportsIndex
     ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]: ...
+    def batches_after(self, consumed: typing.SupportsInt | typing.SupportsIndex) -> int: ...
+    def hardness(
+        self, step: typing.SupportsInt | typing.SupportsIndex
+    ) -> tuple[int, int, float]: ...
     def reset_statistics(self) -> None: ...
-    def set_epoch(self, epoch: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def set_epoch(
+        self,
+        epoch: typing.SupportsInt | typing.SupportsIndex,
+        consumed: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
     def statistics(self) -> dict: ...
+    def targets_before(
+        self,
+        step: typing.SupportsInt | typing.SupportsIndex,
+        consumed: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> int: ...
     @property
     def batches_per_epoch(self) -> int: ...
     @property
@@ -350,6 +389,8 @@ class BatchSampler:
     def epoch(self) -> int: ...
     @property
     def skipped_targets(self) -> int: ...
+    @property
+    def strategy(self) -> str: ...
 
 class PairIndexOptions:
     def __init__(

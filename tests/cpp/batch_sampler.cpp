@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "batch_samples.h"
 #include "helip/error.h"
 
 namespace {
@@ -21,96 +22,16 @@ using helip::BatchOptions;
 using helip::BatchSampler;
 using helip::HardPairs;
 using helip::ShortPolicy;
+using helip::test::digest;
+using helip::test::disjoint;
+using helip::test::epoch_of;
+using helip::test::hard_of;
+using helip::test::ring;
+using helip::test::table;
+using helip::test::targets_of;
 
-// pools[i] are the hard pairs of row i, best first; scores fall by `step` from 0.9.
-HardPairs table(const std::vector<std::vector<std::int64_t>>& pools, std::int64_t k,
-                float step = 0.05F) {
-  const auto rows = static_cast<std::int64_t>(pools.size());
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(rows * k), -1);
-  std::vector<float> scores(ids.size(), 0.0F);
-  std::vector<std::int32_t> counts;
-  for (std::size_t row = 0; row < pools.size(); ++row) {
-    counts.push_back(static_cast<std::int32_t>(pools[row].size()));
-    for (std::size_t rank = 0; rank < pools[row].size(); ++rank) {
-      ids[row * static_cast<std::size_t>(k) + rank] = pools[row][rank];
-      scores[row * static_cast<std::size_t>(k) + rank] = 0.9F - step * static_cast<float>(rank);
-    }
-  }
-  return HardPairs::from_arrays({ids.data(), rows, k, helip::DType::int64, k * 8, nullptr},
-                                {scores.data(), rows, k, helip::DType::float32, k * 4, nullptr},
-                                {counts.data(), rows, 1, helip::DType::int32, 4, nullptr}, {});
-}
-
-// Row i's pool: the k rows that follow it.
-HardPairs ring(std::int64_t rows, std::int64_t k) {
-  std::vector<std::vector<std::int64_t>> pools(static_cast<std::size_t>(rows));
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t j = 1; j <= k; ++j) {
-      pools[static_cast<std::size_t>(row)].push_back((row + j) % rows);
-    }
-  }
-  return table(pools, k);
-}
-
-// Rows 0 .. targets - 1 have pools of `k` rows that are nobody else's; the rest have none. So no
-// hard pair is ever in a batch already.
-HardPairs disjoint(std::int64_t targets, std::int64_t k, float step = 0.05F) {
-  std::vector<std::vector<std::int64_t>> pools(static_cast<std::size_t>(targets * (1 + k)));
-  for (std::int64_t row = 0; row < targets; ++row) {
-    for (std::int64_t j = 0; j < k; ++j) {
-      pools[static_cast<std::size_t>(row)].push_back(targets + row * k + j);
-    }
-  }
-  return table(pools, k, step);
-}
-
-std::vector<std::int64_t> targets_of(const Batch& batch) {
-  std::vector<std::int64_t> rows;
-  for (std::size_t place = 0; place < batch.index.size(); ++place) {
-    if (batch.target[place] == static_cast<std::int64_t>(place)) rows.push_back(batch.index[place]);
-  }
-  return rows;
-}
-
-// target row -> its hard rows, in their order in the batch
-std::map<std::int64_t, std::vector<std::int64_t>> hard_of(const Batch& batch) {
-  std::map<std::int64_t, std::vector<std::int64_t>> hard;
-  for (std::size_t place = 0; place < batch.index.size(); ++place) {
-    if (batch.target[place] == static_cast<std::int64_t>(place)) continue;
-    hard[batch.index[static_cast<std::size_t>(batch.target[place])]].push_back(batch.index[place]);
-  }
-  return hard;
-}
-
-std::vector<Batch> epoch_of(BatchSampler& sampler) {
-  std::vector<Batch> batches;
-  for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
-    batches.push_back(sampler.batch(step));
-  }
-  return batches;
-}
-
-// FNV-1a over every number, for the frozen order below.
-std::uint64_t digest(const std::vector<Batch>& batches) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const Batch& batch : batches) {
-    for (const auto* column : {&batch.index, &batch.target}) {
-      for (const std::int64_t value : *column) {
-        hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3ULL;
-      }
-    }
-  }
-  return hash;
-}
-
-void refuses(const BatchOptions& options, const std::string& part, std::int64_t rows = 20) {
-  try {
-    BatchSampler sampler(ring(rows, 4), options);
-    FAIL("accepted where a refusal with '" << part << "' was due");
-  } catch (const helip::Error& error) {
-    CHECK(error.code() == helip::ErrorCode::invalid_argument);
-    CHECK_THAT(error.what(), ContainsSubstring(part));
-  }
+void refuses(const BatchOptions& options, const std::string& part) {
+  helip::test::refuses(ring(20, 4), options, part);
 }
 
 }  // namespace
@@ -464,6 +385,82 @@ TEST_CASE("short policies have names") {
     CHECK(helip::short_policy_from_name(helip::name_of(policy)) == policy);
   }
   CHECK_THROWS_WITH(helip::short_policy_from_name("drop"), ContainsSubstring("\"drop\""));
+}
+
+TEST_CASE("strategies, orders and shapes have names") {
+  for (const auto strategy : {helip::BatchStrategy::automatic, helip::BatchStrategy::uniform,
+                              helip::BatchStrategy::temperature, helip::BatchStrategy::scheduled,
+                              helip::BatchStrategy::shared, helip::BatchStrategy::walk}) {
+    CHECK(helip::batch_strategy_from_name(helip::name_of(strategy)) == strategy);
+  }
+  CHECK(helip::target_order_from_name("blocks") == helip::TargetOrder::blocks);
+  CHECK(helip::schedule_shape_from_name("cosine") == helip::ScheduleShape::cosine);
+  CHECK_THROWS_WITH(helip::batch_strategy_from_name("hard"),
+                    ContainsSubstring("\"hard\"") && ContainsSubstring("\"walk\""));
+}
+
+TEST_CASE("the strategy is chosen by the options, and options of another one are refused") {
+  const auto chosen = [](const BatchOptions& options) {
+    return BatchSampler(ring(20, 4), options).options().strategy;
+  };
+  CHECK(chosen({}) == helip::BatchStrategy::uniform);
+  CHECK(chosen({.temperature = 0.1}) == helip::BatchStrategy::temperature);
+  CHECK(chosen({.schedule = {.epochs = 1.0, .rank_max = 2}}) == helip::BatchStrategy::scheduled);
+  using enum helip::BatchStrategy;
+  refuses({.temperature = 0.1, .strategy = uniform}, "strategy \"uniform\"");
+  refuses({.strategy = temperature}, "above 0");
+  refuses({.strategy = scheduled}, "needs a schedule");
+  refuses({.strategy = uniform, .schedule = {.epochs = 1.0, .rank_max = 2}}, "no schedule");
+  refuses({.schedule = {.rank_max = 2}}, "epochs = 0");
+  refuses({.targets_per_batch = 4}, "\"shared\" and \"walk\"");
+  refuses({.order = helip::TargetOrder::blocks, .block = 0}, "block = 0");
+}
+
+TEST_CASE("what is left of an epoch goes to other ranks, each target once") {
+  for (const std::int64_t rows : {40, 97, 500}) {
+    BatchSampler whole(ring(rows, 3), {.batch_size = 8, .world_size = 2});
+    const std::int64_t step = whole.batches_per_epoch() / 3;
+    const std::int64_t gone = whole.targets_before(step);
+    std::vector<std::int64_t> seen;
+    for (std::int64_t rank = 0; rank < 2; ++rank) {
+      BatchSampler part(ring(rows, 3), {.batch_size = 8, .rank = rank, .world_size = 2});
+      for (std::int64_t i = 0; i < step; ++i) {
+        for (const std::int64_t row : targets_of(part.batch(i))) seen.push_back(row);
+      }
+    }
+    CHECK(static_cast<std::int64_t>(seen.size()) == gone);
+    for (std::int64_t rank = 0; rank < 5; ++rank) {
+      BatchSampler rest(ring(rows, 3), {.batch_size = 6, .rank = rank, .world_size = 5});
+      rest.set_epoch(0, gone);
+      const std::int64_t steps = rest.batches_after(gone);
+      CHECK(rest.targets_before(steps, gone) == rows);
+      for (std::int64_t i = 0; i < steps; ++i) {
+        const auto targets = targets_of(rest.batch(i));
+        CHECK(!targets.empty());
+        CHECK(targets.size() <= 3);
+        seen.insert(seen.end(), targets.begin(), targets.end());
+      }
+      CHECK_THROWS_WITH(rest.batch(steps), ContainsSubstring("number of batches"));
+    }
+    std::sort(seen.begin(), seen.end());
+    std::vector<std::int64_t> all(static_cast<std::size_t>(rows));
+    std::iota(all.begin(), all.end(), 0);
+    CHECK(seen == all);
+  }
+}
+
+TEST_CASE("too few targets for every rank are refused, with the mend") {
+  BatchSampler sampler(ring(20, 3), {.batch_size = 8, .world_size = 4});
+  CHECK_NOTHROW(sampler.set_epoch(1, 16));
+  CHECK_THROWS_WITH(
+      sampler.set_epoch(1, 17),
+      ContainsSubstring("3 targets of the epoch are left") && ContainsSubstring("fewer ranks"));
+  CHECK_THROWS_WITH(sampler.set_epoch(1, 20), ContainsSubstring("consumed = 20"));
+  CHECK_THROWS_WITH(sampler.set_epoch(1, -1), ContainsSubstring("consumed = -1"));
+  CHECK_THROWS_WITH(sampler.targets_before(6), ContainsSubstring("step = 6"));
+  BatchSampler single(ring(20, 3), {.batch_size = 2, .world_size = 2});
+  CHECK_NOTHROW(single.set_epoch(0, 2));
+  CHECK_THROWS_WITH(single.set_epoch(0, 3), ContainsSubstring("without one"));
 }
 
 TEST_CASE("batches draw what a growing table knows when they are made") {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,45 @@ enum class ShortPolicy {
   error,   // construction throws
 };
 
+// Which rows make a batch; docs/loader.md says when to use which.
+enum class BatchStrategy {
+  automatic,    // scheduled with a schedule, temperature with a temperature, else uniform
+  uniform,      // each target draws from its rank window, all ranks alike
+  temperature,  // each target draws in proportion to exp(score / temperature)
+  scheduled,    // window or temperature change with the progress of training
+  shared,       // a row of the batch counts for every target that it is a hard pair of
+  walk,         // targets lie along random walks over the table: they are each other's hard pairs
+};
+
+// In which order the targets of an epoch come.
+enum class TargetOrder {
+  rows,    // any row after any other, all orders equally likely
+  blocks,  // blocks of neighbouring rows in a random order, rows mixed among four blocks
+};
+
+enum class ScheduleShape {
+  linear,
+  cosine,  // slow at both ends
+};
+
 HELIP_EXPORT const char* name_of(ShortPolicy policy) noexcept;
+HELIP_EXPORT const char* name_of(BatchStrategy strategy) noexcept;  // automatic is "auto"
+HELIP_EXPORT const char* name_of(TargetOrder order) noexcept;
+HELIP_EXPORT const char* name_of(ScheduleShape shape) noexcept;
 HELIP_EXPORT ShortPolicy short_policy_from_name(const std::string& name);
+HELIP_EXPORT BatchStrategy batch_strategy_from_name(const std::string& name);
+HELIP_EXPORT TargetOrder target_order_from_name(const std::string& name);
+HELIP_EXPORT ScheduleShape schedule_shape_from_name(const std::string& name);
+
+// Where rank_min, rank_max and temperature of BatchOptions go, and how long it takes them. What has
+// no value here stays as it is. Afterwards everything stays at the end.
+struct HardnessSchedule {
+  double epochs = 0.0;  // above 0; 0 means that there is no schedule
+  ScheduleShape shape = ScheduleShape::linear;
+  std::optional<std::int64_t> rank_min = std::nullopt;
+  std::optional<std::int64_t> rank_max = std::nullopt;  // 0 means the pool size k
+  std::optional<double> temperature = std::nullopt;     // both ends must be above 0
+};
 
 struct BatchOptions {
   std::int64_t batch_size = 256;     // rows of a batch and rank, targets and hard pairs together
@@ -33,11 +71,20 @@ struct BatchOptions {
   double temperature = 0.0;   // 0: uniform; else drawn in proportion to exp(score / temperature)
   double fraction = 1.0;      // share of targets that get hard pairs at all, 0 .. 1
   ShortPolicy short_policy = ShortPolicy::skip;
+  BatchStrategy strategy = BatchStrategy::automatic;
+  HardnessSchedule schedule = {};      // of scheduled
+  std::int64_t targets_per_batch = 0;  // of shared and walk; 0: batch_size / (1 + p), batch_size
+  TargetOrder order = TargetOrder::rows;
+  std::int64_t block = 1024;     // rows of a block of TargetOrder::blocks
+  std::int64_t walk_rows = 256;  // targets that one walk collects
+  double restart = 0.1;          // probability of a step of a walk back to its first row, 0 .. 1
 };
 
 struct Batch {
-  std::vector<std::int64_t> index;   // [rows] data-set rows, all different
-  std::vector<std::int64_t> target;  // [rows] batch row of the target that each row serves
+  std::vector<std::int64_t> index;  // [rows] data-set rows, all different; targets come first
+  // [rows] Batch row of the target that each row serves: the one that drew it; for a target its own
+  // row. Under shared and walk a target may serve another target: whose hard pair it is.
+  std::vector<std::int64_t> target;
 };
 
 // Counted over the batches made since construction or the last reset.
@@ -45,14 +92,28 @@ struct BatchStatistics {
   std::int64_t batches = 0;
   std::int64_t targets = 0;
   std::int64_t plain_targets = 0;  // those with no hard pair in the window when they were drawn
-  std::int64_t hard_pairs = 0;
+  std::int64_t hard_pairs = 0;     // rows put in as hard pairs
+  std::int64_t shared =
+      0;  // places that a row of the batch filled, without one more (shared, walk)
   std::int64_t replaced = 0;  // hard pairs that were in the batch already; the next one was taken
   std::int64_t random_fills = 0;  // rows put in by ShortPolicy::random
-  std::int64_t unfilled = 0;  // places left empty: every hard pair of the window was in the batch
+  std::int64_t unfilled = 0;  // places left empty: no hard pair of the window, or no room, was left
+};
+
+// What hard means at a place of the training.
+struct Hardness {
+  std::int64_t rank_min = 0;
+  std::int64_t rank_max = 0;  // one past the last rank of the window
+  double temperature = 0.0;   // 0: uniform
 };
 
 // Targets of an epoch: every eligible row once, over all ranks together, in a random order. They
 // are spread evenly, so batches differ by at most one target and no row is dropped at the end.
+//
+// The targets before a step, of all ranks together, are the first so many of the epoch's order. The
+// order depends on the seed, the epoch, the table and the options other than batch_size,
+// targets_per_batch, rank and world_size; so what is left of an epoch can be gone through by
+// another number of ranks, in batches of another size.
 // Not thread-safe.
 class HELIP_EXPORT BatchSampler {
  public:
@@ -61,22 +122,31 @@ class HELIP_EXPORT BatchSampler {
   BatchSampler(HardPairs pairs, BatchOptions options);
   // Draws from what the table knows when batch() is called. Which rows will be short is not known
   // yet, so every row is a target: under ShortPolicy::skip places without a hard pair stay empty,
-  // and ShortPolicy::error is refused.
+  // and ShortPolicy::error is refused. So are walks, whose order needs the whole table.
   BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options);
   ~BatchSampler();
   BatchSampler(BatchSampler&&) noexcept;
   BatchSampler& operator=(BatchSampler&&) noexcept;
 
-  void set_epoch(std::int64_t epoch);
+  // Goes to an epoch, or to what is left of it after its first `consumed` targets.
+  void set_epoch(std::int64_t epoch, std::int64_t consumed = 0);
   std::int64_t epoch() const noexcept;
-  std::int64_t batches_per_epoch() const noexcept;  // the same on every rank
-  Batch batch(std::int64_t step);                   // of the current epoch; random access
+  std::int64_t batches_per_epoch() const noexcept;  // of a whole one, the same on every rank
+  // Batches over what is left after `consumed` targets, the same on every rank. Throws
+  // invalid_argument where nothing is left, or too little for every rank.
+  std::int64_t batches_after(std::int64_t consumed) const;
+  // Targets of the epoch, over all ranks, before `step` of the batches over what was left after
+  // `consumed` of them. step = batches_after(consumed) gives all of them.
+  std::int64_t targets_before(std::int64_t step, std::int64_t consumed = 0) const;
+  Batch batch(std::int64_t step);  // step from where set_epoch went to; random access
+  // At that step; depends on the epoch and the share of its targets that came before.
+  Hardness hardness(std::int64_t step) const;
 
   std::int64_t eligible_targets() const noexcept;
   std::int64_t skipped_targets() const noexcept;  // by ShortPolicy::skip
   const BatchStatistics& statistics() const noexcept;
   void reset_statistics() noexcept;
-  const BatchOptions& options() const noexcept;
+  const BatchOptions& options() const noexcept;  // with the strategy that automatic chose
 
  private:
   struct Impl;

@@ -7,8 +7,11 @@
 
 namespace helip::load {
 
-void HardPairDraw::start(const PairSource& pairs, std::int64_t target, std::int64_t first,
-                         std::int64_t last, CounterRandom random) {
+void HardPairDraw::start(const PairSource& pairs, std::int64_t target, const Hardness& hardness,
+                         CounterRandom random) {
+  const std::int64_t first = hardness.rank_min;
+  const std::int64_t last = std::min<std::int64_t>(pairs.count(target), hardness.rank_max);
+  temperature_ = hardness.temperature;
   random_ = random;
   left_.clear();
   if (temperature_ == 0.0) {

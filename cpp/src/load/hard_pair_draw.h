@@ -4,20 +4,20 @@
 #include <cstdint>
 #include <vector>
 
+#include "helip/batch_sampler.h"
 #include "load/counter_random.h"
 #include "load/pair_source.h"
 
 namespace helip::load {
 
-// Draws the ranks [first, last) of a target's pool without replacement, one at a time, each with
-// equal probability or in proportion to exp(score / temperature). One object serves many targets
-// and keeps its buffer. Not thread-safe.
+// Draws the ranks of a target's window without replacement, one at a time, each with equal
+// probability or in proportion to exp(score / temperature). One object serves many targets and
+// keeps its buffer. Not thread-safe.
 class HardPairDraw {
  public:
-  explicit HardPairDraw(double temperature) noexcept : temperature_(temperature) {}
-
-  // Begins with another target; `random` belongs to it alone. last may be below first: none then.
-  void start(const PairSource& pairs, std::int64_t target, std::int64_t first, std::int64_t last,
+  // Begins with another target; `random` belongs to it alone. Where the target's pool ends before
+  // the window begins, there is nothing to draw.
+  void start(const PairSource& pairs, std::int64_t target, const Hardness& hardness,
              CounterRandom random);
   // The next rank, or -1 when the window is exhausted.
   std::int64_t next();
@@ -29,7 +29,7 @@ class HardPairDraw {
   };
   static bool later(const Place& left, const Place& right) noexcept;
 
-  double temperature_;
+  double temperature_ = 0.0;
   CounterRandom random_{};
   std::vector<Place> left_;  // not drawn yet; a heap when there is a temperature
 };

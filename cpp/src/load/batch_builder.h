@@ -1,0 +1,66 @@
+// A batch while it is made: its rows, whom they serve, and what is counted.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+
+#include "helip/batch_sampler.h"
+#include "load/epoch_random.h"
+#include "load/pair_source.h"
+
+namespace helip::load {
+
+// Serves many batches and keeps its buffers. Not thread-safe.
+class BatchBuilder {
+ public:
+  // Borrows all three.
+  BatchBuilder(const PairSource& pairs, const BatchOptions& options, BatchStatistics& statistics);
+
+  // A new batch of these targets, which come first and serve themselves. It gets at most
+  // `most_rows` rows in all.
+  void begin(std::span<const std::int64_t> targets, std::int64_t most_rows,
+             const EpochRandom& random);
+  Batch take();
+
+  std::int64_t targets() const noexcept { return targets_; }
+  std::int64_t row(std::int64_t place) const {
+    return batch_.index[static_cast<std::size_t>(place)];
+  }
+  bool full() const noexcept;
+  // Where a row is in the batch, or -1.
+  std::int64_t place_of(std::int64_t row) const;
+  bool serves_itself(std::int64_t place) const;
+  // BatchOptions::fraction decides it, target by target.
+  bool gets_hard_pairs(std::int64_t target_place) const;
+
+  CounterRandom random(Purpose purpose, std::int64_t target_place) const {
+    return random_.of(purpose, row(target_place));
+  }
+
+  // Puts a row into the batch that is not there yet, as a hard pair of that target.
+  void add_hard_pair(std::int64_t row, std::int64_t target_place);
+  // A row that is there, and serves itself, serves that target from now on.
+  void let_serve(std::int64_t place, std::int64_t target_place);
+  // A place of that target for which no hard pair is left: a random row, or nothing.
+  void fill_up(std::int64_t target_place, CounterRandom& random);
+
+  const PairSource& pairs() const noexcept { return pairs_; }
+  const BatchOptions& options() const noexcept { return options_; }
+  BatchStatistics& statistics() noexcept { return statistics_; }
+
+ private:
+  void add(std::int64_t row, std::int64_t target_place);
+  std::int64_t random_row(CounterRandom& random) const;
+
+  const PairSource& pairs_;
+  const BatchOptions& options_;
+  BatchStatistics& statistics_;
+  EpochRandom random_;
+  std::int64_t targets_ = 0;
+  std::int64_t most_rows_ = 0;
+  Batch batch_;
+  std::unordered_map<std::int64_t, std::int64_t> places_;  // row -> its place
+};
+
+}  // namespace helip::load

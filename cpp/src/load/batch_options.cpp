@@ -1,0 +1,162 @@
+#include "load/batch_options.h"
+
+#include <array>
+#include <cmath>
+
+#include "load/refuse.h"
+
+namespace helip {
+namespace {
+
+using load::refuse;
+
+void check_ranks(const BatchOptions& options) {
+  if (options.world_size < 1) refuse("world_size = ", options.world_size, " must be at least 1");
+  if (options.rank < 0 || options.rank >= options.world_size) {
+    refuse("rank = ", options.rank, " must lie in 0 .. world_size - 1 = ", options.world_size - 1);
+  }
+}
+
+void check_window(const BatchOptions& options, std::int64_t k) {
+  const std::int64_t p = options.hard_per_target;
+  if (options.rank_max < 0 || options.rank_max > k) {
+    refuse("rank_max = ", options.rank_max, " must lie in 1 .. k = ", k,
+           ", the pool size of the table, or be 0 for all of it");
+  }
+  const std::int64_t last = options.rank_max == 0 ? k : options.rank_max;
+  if (options.rank_min < 0 || options.rank_min >= last) {
+    refuse("rank_min = ", options.rank_min, " must lie in 0 .. ", last - 1,
+           ", below the end of the rank window");
+  }
+  if (p > last - options.rank_min) {
+    refuse("hard_per_target = ", p, " exceeds the ", last - options.rank_min,
+           " ranks of the window [", options.rank_min, ", ", last,
+           "); widen the window, mine a larger k or ask for fewer hard pairs");
+  }
+}
+
+bool has_schedule(const HardnessSchedule& schedule) noexcept {
+  return schedule.epochs != 0.0 || schedule.rank_min || schedule.rank_max || schedule.temperature;
+}
+
+// An option of a strategy that was not chosen would be passed over in silence.
+void check_foreign_options(const BatchOptions& options) {
+  const char* chosen = name_of(options.strategy);
+  if (has_schedule(options.schedule) && options.strategy != BatchStrategy::scheduled) {
+    refuse("a schedule is of the strategy \"scheduled\", not \"", chosen,
+           "\"; take that strategy, or give no schedule");
+  }
+  if (options.targets_per_batch != 0 && options.strategy != BatchStrategy::shared &&
+      options.strategy != BatchStrategy::walk) {
+    refuse("targets_per_batch = ", options.targets_per_batch,
+           " is of the strategies \"shared\" and \"walk\"; with \"", chosen,
+           "\" a batch has batch_size / (1 + hard_per_target) targets");
+  }
+}
+
+template <typename Enum, std::size_t count>
+Enum from_name(const char* what, const std::string& name, const std::array<Enum, count>& all) {
+  std::string names;
+  for (const Enum value : all) {
+    if (name == name_of(value)) return value;
+    names += (names.empty() ? "\"" : ", \"") + std::string(name_of(value)) + "\"";
+  }
+  refuse(what, " \"", name, "\" must be one of ", names);
+}
+
+}  // namespace
+
+const char* name_of(ShortPolicy policy) noexcept {
+  switch (policy) {
+    case ShortPolicy::skip: return "skip";
+    case ShortPolicy::random: return "random";
+    case ShortPolicy::error: return "error";
+  }
+  return "unknown";
+}
+
+const char* name_of(BatchStrategy strategy) noexcept {
+  switch (strategy) {
+    case BatchStrategy::automatic: return "auto";
+    case BatchStrategy::uniform: return "uniform";
+    case BatchStrategy::temperature: return "temperature";
+    case BatchStrategy::scheduled: return "scheduled";
+    case BatchStrategy::shared: return "shared";
+    case BatchStrategy::walk: return "walk";
+  }
+  return "unknown";
+}
+
+const char* name_of(TargetOrder order) noexcept {
+  switch (order) {
+    case TargetOrder::rows: return "rows";
+    case TargetOrder::blocks: return "blocks";
+  }
+  return "unknown";
+}
+
+const char* name_of(ScheduleShape shape) noexcept {
+  switch (shape) {
+    case ScheduleShape::linear: return "linear";
+    case ScheduleShape::cosine: return "cosine";
+  }
+  return "unknown";
+}
+
+ShortPolicy short_policy_from_name(const std::string& name) {
+  return from_name("short policy", name,
+                   std::array{ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error});
+}
+
+BatchStrategy batch_strategy_from_name(const std::string& name) {
+  return from_name(
+      "strategy", name,
+      std::array{BatchStrategy::automatic, BatchStrategy::uniform, BatchStrategy::temperature,
+                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk});
+}
+
+TargetOrder target_order_from_name(const std::string& name) {
+  return from_name("order", name, std::array{TargetOrder::rows, TargetOrder::blocks});
+}
+
+ScheduleShape schedule_shape_from_name(const std::string& name) {
+  return from_name("shape of the schedule", name,
+                   std::array{ScheduleShape::linear, ScheduleShape::cosine});
+}
+
+namespace load {
+
+BatchOptions checked(BatchOptions options, const PairSource& pairs) {
+  const std::int64_t p = options.hard_per_target;
+  if (p < 0) refuse("hard_per_target = ", p, " is negative; use 0 for batches without hard pairs");
+  if (options.batch_size < 1) refuse("batch_size = ", options.batch_size, " must be at least 1");
+  if (p >= options.batch_size) {
+    refuse("batch_size = ", options.batch_size,
+           " has no room for one target and hard_per_target = ", p,
+           " hard pairs; raise batch_size above hard_per_target");
+  }
+  check_ranks(options);
+  if (!std::isfinite(options.temperature) || options.temperature < 0.0) {
+    refuse("temperature = ", options.temperature,
+           " must be finite and not negative; 0 draws hard pairs uniformly");
+  }
+  if (!(options.fraction >= 0.0 && options.fraction <= 1.0)) {
+    refuse("fraction = ", options.fraction, " must lie in 0 .. 1");
+  }
+  if (options.block < 1) refuse("block = ", options.block, " must be at least 1");
+  if (pairs.grows() && options.short_policy == ShortPolicy::error) {
+    refuse("the short policy \"error\" asks for hard pairs that are not found yet; use \"skip\" ",
+           "or \"random\" with pairs that grow");
+  }
+  if (options.strategy == BatchStrategy::automatic) {
+    options.strategy = has_schedule(options.schedule) ? BatchStrategy::scheduled
+                       : options.temperature > 0.0    ? BatchStrategy::temperature
+                                                      : BatchStrategy::uniform;
+  }
+  check_foreign_options(options);
+  if (p > 0) check_window(options, pairs.k());  // without hard pairs the window draws nothing
+  return options;
+}
+
+}  // namespace load
+}  // namespace helip

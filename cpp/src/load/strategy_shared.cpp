@@ -1,0 +1,67 @@
+#include "load/strategy_shared.h"
+
+#include <algorithm>
+
+#include "load/refuse.h"
+
+namespace helip::load {
+
+Shared::Shared(const BatchOptions& options, const PairSource& pairs) : Strategy(options, pairs) {
+  if (options.hard_per_target == 0) {
+    refuse("the strategy \"", name_of(options.strategy),
+           "\" needs hard_per_target of at least 1: how many rows of the batch a target counts as "
+           "its hard pairs");
+  }
+  if (options.targets_per_batch < 0 || options.targets_per_batch > options.batch_size) {
+    refuse("targets_per_batch = ", options.targets_per_batch,
+           " must lie in 1 .. batch_size = ", options.batch_size,
+           ", or be 0 for the strategy's own number");
+  }
+}
+
+std::int64_t Shared::targets_per_batch() const noexcept {
+  return options().targets_per_batch > 0 ? options().targets_per_batch
+                                         : Strategy::targets_per_batch();
+}
+
+void Shared::add_hard_pairs(BatchBuilder& batch, const Hardness& hardness) {
+  for (std::int64_t target = 0; target < batch.targets(); ++target) {
+    if (batch.gets_hard_pairs(target)) serve(batch, target, hardness);
+  }
+}
+
+void Shared::serve(BatchBuilder& batch, std::int64_t target, const Hardness& hardness) {
+  std::int64_t missing = options().hard_per_target;
+  std::int64_t busy = 0;  // rows of the window that serve another target
+  absent_.clear();
+  draw().start(pairs(), batch.row(target), hardness, batch.random(Purpose::draw, target));
+  for (std::int64_t rank = draw().next(); rank >= 0 && missing > 0; rank = draw().next()) {
+    const std::int64_t row = pairs().id(batch.row(target), rank);
+    const std::int64_t place = batch.place_of(row);
+    if (place < 0) {
+      absent_.push_back(row);
+    } else if (batch.serves_itself(place)) {
+      batch.let_serve(place, target);
+      ++batch.statistics().shared;
+      --missing;
+    } else {
+      ++busy;
+    }
+  }
+  // Rows that only count come after those that the margin loss sees as this target's own.
+  const std::int64_t counted = std::min(missing, busy);
+  batch.statistics().shared += counted;
+  missing -= counted;
+  for (auto row = absent_.begin(); missing > 0 && row != absent_.end() && !batch.full(); ++row) {
+    batch.add_hard_pair(*row, target);
+    --missing;
+  }
+  CounterRandom fill = batch.random(Purpose::fill, target);
+  for (; missing > 0; --missing) batch.fill_up(target, fill);
+}
+
+std::unique_ptr<Strategy> make_shared_pairs(const BatchOptions& options, const PairSource& pairs) {
+  return std::make_unique<Shared>(options, pairs);
+}
+
+}  // namespace helip::load
