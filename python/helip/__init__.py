@@ -12,6 +12,7 @@ from helip.evaluate import compare, evaluate, open_evaluation_set
 from helip.evaluate_forgetting import evaluate_forgetting, forgetting
 from helip.evaluate_suite import evaluate_all
 from helip.loader import HardPairLoader
+from helip.loader_schedule import HardnessSchedule
 from helip.loss import HelipLoss
 from helip.mine import mine, plan
 from helip.mine_parts import merge
@@ -34,6 +35,7 @@ __all__ = [
     "HardPairLoader",
     "HardPairs",
     "HardPairsPart",
+    "HardnessSchedule",
     "HelipLoss",
     "PairIndex",
     "SampleIndex",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from helip import _core
 from helip.errors import Error, InvalidArgumentError, MismatchError
+from helip.loader_schedule import HardnessSchedule
+from helip.loader_state import EpochCounts, LoaderState, refuse_another_loader
 from helip.pairs import HardPairs
 from helip.pairs_growing import GrowingPairs
 from helip.reader import BatchPlan, BatchReader, ReadBatch
@@ -27,10 +29,7 @@ from helip.streaming import StreamingMiner
 
 __all__ = ["HardPairLoader"]
 
-_LISTED_ROWS = 100  # quarantined rows that stats() names; the others are only counted
 _JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
-_STATE_FORMAT = 1
-_PLANNED = ("targets", "plain_targets", "hard_pairs", "replaced", "random_fills", "unfilled")
 
 
 class HardPairLoader:
@@ -40,9 +39,10 @@ class HardPairLoader:
     ``text`` (what ``tokenizer`` gives for the list of captions, else that list[str]), ``index``
     (int64 [b], row of the data set) and ``target`` (int64 [b], batch row of the target that a row
     serves; its own row for a target). Targets come first, then hard pairs grouped by target; no
-    row occurs twice. A batch has at most ``batch_size // (1 + hard_per_target)`` targets. Every
-    eligible row is a target exactly once an epoch, over all ranks; they are spread evenly, so that
-    batches differ by one target at most and no row is dropped at the end.
+    row occurs twice. A batch has at most ``batch_size // (1 + hard_per_target)`` targets, or
+    ``targets_per_batch``. Every eligible row is a target exactly once an epoch, over all ranks;
+    they are spread evenly, so that batches differ by one target at most and no row is dropped at
+    the end. docs/loader.md says when to use which strategy.
 
     Epochs: iterating goes through epoch ``epoch``, then the next time through ``epoch + 1``, and
     so on, each in an order of its own. An iteration that is broken off starts its epoch again
@@ -73,6 +73,20 @@ class HardPairLoader:
         temperature: draws in proportion to exp(score / temperature); None draws uniformly.
         fraction: share of the targets that get hard pairs. With 0.0 the targets of every batch are
             the same as with 1.0, alone: a control of as many steps.
+        strategy: "uniform" or "temperature" (each target draws its own hard pairs), "scheduled"
+            (the window or the temperature follow ``schedule``), "shared" (a row of the batch counts
+            for every target that it is a hard pair of) or "walk" (batches of targets that are each
+            other's hard pairs). "auto" is the first three, as ``temperature`` and ``schedule`` are
+            given. With "shared" and "walk" a target that is a hard pair of another one of the batch
+            serves that one: ``target`` is not its own row then, though it is a target.
+        schedule: a HardnessSchedule, or its fields as a mapping.
+        targets_per_batch: of "shared" and "walk". None: batch_size // (1 + hard_per_target) with
+            "shared", ``batch_size`` with "walk".
+        order: of the targets: "rows" (any after any other) or "blocks" (blocks of ``block``
+            neighbouring rows in a random order, rows mixed among four blocks), for data that is
+            read best in its own order.
+        walk_rows, restart: targets that one walk collects, and the probability that a step leads
+            back to its first row.
         short: what becomes of a target with fewer than p hard pairs in the window: "skip" (it is
             no target), "random" (random rows fill in) or "error".
         workers: processes that read; 0 reads in this one.
@@ -83,7 +97,8 @@ class HardPairLoader:
 
     Raises:
         MismatchError: the table belongs to another data set.
-        InvalidArgumentError: an option is outside its bound; short targets under ``short="error"``.
+        InvalidArgumentError: an option is outside its bound, or of another strategy; short targets
+            under ``short="error"``.
 
     A row that cannot be read or transformed is left out of its batch and counted under its reason
     (:meth:`stats`); hard pairs of a target that is left out become targets without hard pairs.
@@ -92,10 +107,12 @@ class HardPairLoader:
     """
 
     _epoch: int  # being iterated, or next
+    _first: int  # targets of it, over all ranks, before batch 0; not 0 after a resume alone
+    _steps: int  # batches of it after those
     _start: int  # the batch at which an iteration of it begins
     _handed: int  # batches before the consumer's place in it
-    _counts: _Counts
-    _start_counts: _Counts  # the account up to _start
+    _counts: EpochCounts
+    _start_counts: EpochCounts  # the account up to _start
     _start_plans: Sequence[BatchPlan]  # from _start on, that were made before
 
     def __init__(
@@ -114,6 +131,13 @@ class HardPairLoader:
         temperature: float | None = None,
         fraction: float = 1.0,
         short: str = "skip",
+        strategy: str = "auto",
+        schedule: HardnessSchedule | Mapping[str, Any] | None = None,
+        targets_per_batch: int | None = None,
+        order: str = "rows",
+        block: int = 1024,
+        walk_rows: int = 256,
+        restart: float = 0.1,
         workers: int = 0,
         transform: Callable[[Any], Any] | None = None,
         tokenizer: Callable[[list[str]], Any] | None = None,
@@ -135,6 +159,12 @@ class HardPairLoader:
                 f"temperature = {temperature} must be positive; None draws uniformly, and "
                 "rank_max=hard_per_target takes the hardest pairs alone"
             )
+        if targets_per_batch is not None and targets_per_batch < 1:
+            raise InvalidArgumentError(
+                f"targets_per_batch = {targets_per_batch} must be at least 1; None means the "
+                "strategy's own number"
+            )
+        schedule = HardnessSchedule.of(schedule)
         if workers < 0:
             raise InvalidArgumentError(f"workers = {workers} must not be negative")
         if not 0.0 <= max_quarantined <= 1.0:
@@ -146,22 +176,30 @@ class HardPairLoader:
         own_rank, own_world = _distributed_place()
         self._rank = own_rank if rank is None else rank
         world_size = own_world if world_size is None else world_size
-        table = _empty_pairs(len(data)) if pairs is None else pairs
-        self._sampler = _core.BatchSampler(
-            table._core,
-            batch_size=batch_size,
-            hard_per_target=hard_per_target,
-            seed=seed,
-            rank=self._rank,
-            world_size=world_size,
-            rank_min=rank_min,
-            rank_max=rank_max or 0,
-            temperature=temperature or 0.0,
-            fraction=fraction,
-            short_policy=short,
-        )
+        self._table = _empty_pairs(len(data)) if pairs is None else pairs
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "hard_per_target": hard_per_target,
+            "seed": seed,
+            "rank": self._rank,
+            "world_size": world_size,
+            "rank_min": rank_min,
+            "rank_max": rank_max or 0,
+            "temperature": temperature or 0.0,
+            "fraction": fraction,
+            "short_policy": short,
+            "strategy": strategy,
+            "targets_per_batch": targets_per_batch or 0,
+            "order": order,
+            "block": block,
+            "walk_rows": walk_rows,
+            "restart": restart,
+            **({} if schedule is None else {"schedule": schedule._core}),
+        }
+        self._sampler = _core.BatchSampler(self._table._core, **self._options)
         self._batch_size = batch_size
-        self._identity = {  # whatever changes the batches; a state of another identity is refused
+        walks = self._sampler.strategy == "walk"
+        self._identity = {  # whatever changes the batches; loader_state says what may differ
             "seed": seed,
             "batch_size": batch_size,
             "hard_per_target": hard_per_target,
@@ -170,6 +208,13 @@ class HardPairLoader:
             "temperature": temperature,
             "fraction": fraction,
             "short": short,
+            "strategy": self._sampler.strategy,
+            "schedule": None if schedule is None else dataclasses.asdict(schedule),
+            "targets_per_batch": targets_per_batch,
+            "order": order,
+            "block": block if order == "blocks" else None,
+            "walk_rows": walk_rows if walks else None,
+            "restart": restart if walks else None,
             "world_size": world_size,
             "fingerprint": data.fingerprint or "",
             "rows": len(data),
@@ -181,7 +226,7 @@ class HardPairLoader:
         self._workers = workers
         self._max_quarantined = max_quarantined
         self._iteration = 0  # the number of the one iteration that may go on
-        self._counts = _Counts(epoch)
+        self._counts = EpochCounts(epoch)
         self._begin(epoch)
 
     def __len__(self) -> int:
@@ -193,6 +238,14 @@ class HardPairLoader:
         """The epoch being iterated, or between two iterations the one that comes next."""
         return self._epoch
 
+    @property
+    def hardness(self) -> dict[str, float]:
+        """``rank_min``, ``rank_max`` and ``temperature`` (0: uniform) of the batch that is next."""
+        epoch, first, batches = self._position()
+        self._sampler.set_epoch(epoch, first)
+        names = ("rank_min", "rank_max", "temperature")
+        return dict(zip(names, self._sampler.hardness(batches), strict=True))
+
     def set_epoch(self, epoch: int) -> None:
         """Makes ``epoch`` the next one, from its start, and ends a running iteration.
 
@@ -202,11 +255,11 @@ class HardPairLoader:
         _check_epoch(epoch)
         if epoch != self._position()[0]:
             self._begin(epoch)
-            self._counts = _Counts(epoch)
+            self._counts = EpochCounts(epoch)
             self._iteration += 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._handed >= len(self):  # the consumer took the last batch and never asked for more
+        if self._handed >= self._steps:  # the consumer took the last batch and never asked for more
             self._begin(self._epoch + 1)
         self._iteration += 1
         self._handed, self._plans = self._start, None
@@ -216,63 +269,61 @@ class HardPairLoader:
     def state_dict(self) -> dict[str, Any]:
         """The place in the epoch, counted by batches handed to the consumer; JSON-able.
 
-        It serves every rank. Taken at the end of an epoch it stands for the start of the next.
+        It serves every rank, also of a run with more or fewer of them. Taken at the end of an epoch
+        it stands for the start of the next.
         """
-        epoch, batches = self._position()
-        counts = self._counts if batches > 0 else _Counts(epoch)
-        return {
-            "format": _STATE_FORMAT,
-            "epoch": epoch,
-            "batches": batches,
-            "rank": self._rank,
-            "options": dict(self._identity),
-            "counts": dataclasses.asdict(counts),
-            "plans": [_state_of(plan) for plan in self._waiting_plans()] if batches > 0 else [],
-        }
+        epoch, first, batches = self._position()
+        under_way = (first, batches) != (0, 0)
+        return LoaderState(
+            epoch=epoch,
+            begin=first,
+            batches=batches,
+            targets=self._sampler.targets_before(batches, first),
+            rank=self._rank,
+            options=self._identity,
+            counts=self._counts if under_way else EpochCounts(epoch),
+            plans=self._waiting_plans() if under_way else (),
+        ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues where ``state`` was taken: the next iteration yields the rest of its epoch.
 
-        Counts go on where ``state`` comes from the same rank; else they begin at this place.
+        With as many ranks and the same batch size and targets per batch, the batches are those of a
+        run that was not interrupted. With others, every target that is left comes exactly once,
+        over all ranks; with pairs that grow, batches that were planned ahead are planned anew. The
+        number of workers may always be another one.
+
+        Counts go on where ``state`` comes from the same rank of as many; else they begin here.
 
         Raises:
-            InvalidArgumentError: ``state`` is not a state of a loader.
-            MismatchError: seed, options, world size or data set differ; the message names them.
+            InvalidArgumentError: ``state`` is not a state of a loader, or too few targets are left
+                for every rank to get one.
+            MismatchError: seed, data set or another option differ; the message names them.
         """
-        try:
-            form, epoch, batches = state["format"], int(state["epoch"]), int(state["batches"])
-            options, rank = dict(state["options"]), int(state["rank"])
-            counts = _Counts(**state["counts"]) if rank == self._rank else _Counts(epoch)
-            plans = [_plan_of(plan, epoch) for plan in state.get("plans", ())]
-        except (KeyError, TypeError, ValueError) as error:
+        saved = LoaderState.from_dict(state)
+        refuse_another_loader(saved.options, self._identity)
+
+        def targets_of_format_1() -> int:
+            division = {name: saved.options[name] for name in ("batch_size", "world_size")}
+            options = {**self._options, **division, "rank": 0}
+            sampler = _core.BatchSampler(self._table._core, **options)
+            return sampler.targets_before(saved.batches)
+
+        first, batches = saved.place_for(
+            self._identity, self._sampler.targets_before, targets_of_format_1
+        )
+        steps = self._sampler.batches_after(first)
+        if batches >= steps:
             raise InvalidArgumentError(
-                f"not a state of HardPairLoader ({type(error).__name__}: {error}); pass what its "
-                "state_dict() returned"
-            ) from error
-        if form != _STATE_FORMAT:
-            raise InvalidArgumentError(
-                f"a loader state of format {form} cannot be read here (format {_STATE_FORMAT}); "
-                "resume with the version of helip that wrote it"
+                f"a state at epoch {saved.epoch}, batch {batches} is outside an epoch of "
+                f"{steps} batches"
             )
-        differing = [
-            f"{name} (state: {options.get(name)!r}, loader: {own!r})"
-            for name, own in self._identity.items()
-            if options.get(name) != own
-        ]
-        if differing:
-            raise MismatchError(
-                "the state belongs to another loader; it differs in "
-                + ", ".join(differing)
-                + "; make the loader with the options of the state, or start the epoch anew"
-            )
-        if epoch < 0 or not 0 <= batches < len(self):
-            raise InvalidArgumentError(
-                f"a state at epoch {epoch}, batch {batches} is outside an epoch of "
-                f"{len(self)} batches"
-            )
-        if rank != self._rank:
-            plans = []  # of other rows
-        self._begin(epoch, batches, counts, plans)
+        counts, plans = EpochCounts(saved.epoch), saved.plans
+        if saved.rank == self._rank and saved.divides_as(self._identity):
+            counts = saved.counts
+        else:
+            plans = ()  # of other rows
+        self._begin(saved.epoch, first, batches, counts, plans)
         self._counts = copy.deepcopy(counts)
         self._iteration += 1
 
@@ -281,8 +332,9 @@ class HardPairLoader:
 
         ``epoch``, ``batches``, ``emitted`` (rows handed over), ``targets``, ``hard_pairs``,
         ``random_fills`` (rows planned, by kind), ``plain_targets`` (those of them with no hard pair
-        in the window), ``replaced`` (hard pairs that were in the batch already, so the next one was
-        taken), ``unfilled`` (places left empty), ``skipped_targets`` (short targets),
+        in the window), ``shared`` (places that a row of the batch filled, without one more),
+        ``replaced`` (hard pairs that were in the batch already, so the next one was taken),
+        ``unfilled`` (places left empty), ``skipped_targets`` (short targets),
         ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
         row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
         """
@@ -293,13 +345,18 @@ class HardPairLoader:
     def _begin(
         self,
         epoch: int,
+        first: int = 0,
         start: int = 0,
-        counts: _Counts | None = None,
+        counts: EpochCounts | None = None,
         plans: Sequence[BatchPlan] = (),
     ) -> None:
-        """Places the next iteration at batch ``start`` of ``epoch``; stats() stay as they are."""
-        self._epoch, self._start, self._handed = epoch, start, start
-        self._start_counts = _Counts(epoch) if counts is None else counts
+        """Places the next iteration at batch ``start`` of those after ``first`` targets.
+
+        stats() stay as they are.
+        """
+        self._epoch, self._first, self._start, self._handed = epoch, first, start, start
+        self._steps = int(self._sampler.batches_after(first))
+        self._start_counts = EpochCounts(epoch) if counts is None else counts
         self._start_plans, self._plans = plans, None
 
     def _waiting_plans(self) -> Sequence[BatchPlan]:
@@ -308,17 +365,17 @@ class HardPairLoader:
             return ()
         return self._start_plans if self._plans is None else tuple(self._plans.waiting)
 
-    def _position(self) -> tuple[int, int]:
-        """(epoch, batches handed), with a whole epoch as the start of the next."""
-        if self._handed >= len(self):
-            return self._epoch + 1, 0
-        return self._epoch, self._handed
+    def _position(self) -> tuple[int, int, int]:
+        """(epoch, targets before batch 0, batches handed); after the last, those of the next."""
+        if self._handed >= self._steps:
+            return self._epoch + 1, 0, 0
+        return self._epoch, self._first, self._handed
 
     def _batches(self, iteration: int) -> Iterator[dict[str, Any]]:
-        self._sampler.set_epoch(self._epoch)
         self._plans = plans = _Plans(
-            self._sampler, self._epoch, self._start, len(self), self._start_plans
-        )
+            self._sampler, self._epoch, self._first, range(self._start, self._steps),
+            self._start_plans,
+        )  # fmt: skip
         # A generator of its own: DataLoader would draw from the caller's random state.
         reads: DataLoader[Any] = DataLoader(
             self._reader,
@@ -347,7 +404,7 @@ class HardPairLoader:
         failed = sum(counts.quarantined.values())
         total = counts.emitted + failed
         judged = total
-        if read.step + 1 < len(self):  # too few rows say little, unless the epoch has no more
+        if read.step + 1 < self._steps:  # too few rows say little, unless the epoch has no more
             judged = max(total, min(_JUDGED_ROWS, len(self) * self._batch_size))
         if read.batch is not None and failed <= self._max_quarantined * judged:
             return
@@ -368,68 +425,33 @@ class HardPairLoader:
         )
 
 
-@dataclasses.dataclass
-class _Counts:
-    """The account of one epoch on one rank."""
-
-    epoch: int
-    batches: int = 0
-    emitted: int = 0
-    targets: int = 0
-    plain_targets: int = 0
-    hard_pairs: int = 0
-    replaced: int = 0
-    random_fills: int = 0
-    unfilled: int = 0
-    quarantined: dict[str, int] = dataclasses.field(default_factory=dict)
-    quarantined_rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def add(self, read: ReadBatch) -> None:
-        self.batches += 1
-        self.emitted += 0 if read.batch is None else len(read.batch["index"])
-        for name in _PLANNED:
-            setattr(self, name, getattr(self, name) + int(read.planned[name]))
-        reasons = Counter(self.quarantined)
-        reasons.update(failure["reason"] for failure in read.failures)
-        self.quarantined = dict(reasons)
-        free = _LISTED_ROWS - len(self.quarantined_rows)
-        self.quarantined_rows.extend(read.failures[: max(free, 0)])
-
-
 class _Plans(Sampler[BatchPlan]):
-    """The plans of an epoch from batch ``start`` on, made in the consumer's process when asked for.
+    """The plans of these steps of an epoch, made in the consumer's process when asked for.
 
-    ``made``: the first of them, where they were made before.
+    The steps are those after its ``first`` targets. ``made``: plans of the first steps, where they
+    were made before.
     """
 
     def __init__(
-        self, sampler: Any, epoch: int, start: int, stop: int, made: Sequence[BatchPlan] = ()
+        self, sampler: Any, epoch: int, first: int, steps: range, made: Sequence[BatchPlan] = ()
     ) -> None:
-        self._sampler, self._epoch, self._start, self._stop = sampler, epoch, start, stop
+        self._sampler, self._epoch, self._first, self._steps = sampler, epoch, first, steps
         self.waiting = deque(made)  # whose batches were not handed over yet
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return len(self._steps)
 
     def __iter__(self) -> Iterator[BatchPlan]:
         made = tuple(self.waiting)
         yield from made
-        for step in range(self._start + len(made), self._stop):
+        for step in self._steps[len(made) :]:
+            # Another iteration, which ends this one, may have moved the sampler.
+            self._sampler.set_epoch(self._epoch, self._first)
             self._sampler.reset_statistics()
             index, target = self._sampler.batch(step)
             plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
             self.waiting.append(plan)
             yield plan
-
-
-def _state_of(plan: BatchPlan) -> dict[str, Any]:
-    rows = {"index": plan.index.tolist(), "target": plan.target.tolist()}
-    return {"step": plan.step, **rows, "planned": plan.planned}
-
-
-def _plan_of(state: Mapping[str, Any], epoch: int) -> BatchPlan:
-    index, target = (np.array(state[name], dtype=np.int64) for name in ("index", "target"))
-    return BatchPlan(epoch, int(state["step"]), index, target, dict(state["planned"]))
 
 
 def _unchanged(read: Any) -> Any:

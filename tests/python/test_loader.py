@@ -287,14 +287,12 @@ def test_one_state_serves_every_rank():
     ("option", "value"),
     [
         ("seed", 6),
-        ("batch_size", 14),
         ("hard_per_target", 2),
         ("rank_min", 1),
         ("rank_max", 4),
         ("temperature", 0.5),
         ("fraction", 0.5),
         ("short", "random"),
-        ("world_size", 2),
     ],
 )
 def test_a_state_of_other_options_is_refused_by_name(option, value):
