@@ -25,6 +25,7 @@ void bind_batches(py::module_& module);
 void bind_index(py::module_& module);
 void bind_order(py::module_& module);
 void bind_samples(py::module_& module);
+void bind_image(py::module_& module);
 
 // A MatrixView that keeps the Python owner of its memory alive.
 struct BoundView {

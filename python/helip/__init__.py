@@ -27,6 +27,7 @@ from helip.sample_index import SampleIndex
 from helip.store import EmbeddingStore
 from helip.streaming import StreamingMiner
 from helip.trainer import Trainer, train
+from helip.transform import ImageTransform
 from helip.update import update
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "HardPairsPart",
     "HardnessSchedule",
     "HelipLoss",
+    "ImageTransform",
     "PairIndex",
     "SampleIndex",
     "StreamingMiner",

@@ -19,6 +19,7 @@ ROOMS = [
     ["views"],
     ["store"],
     ["data", "sample_index"],
+    ["transform"],
     ["encoders"],
     ["embed"],
     ["pairs"],
@@ -41,13 +42,15 @@ ROOMS = [
     ["cli", "__main__", "open_clip_train"],
 ]
 
-# The C++ core: io < store < mine, load; io, mine < index; io < tar < samples; public headers stand
-# outside.
+# The C++ core: io < store < mine; random < load, picture; io, mine < index; io < tar < samples;
+# public headers stand outside.
 CPP_ROOMS = {
     "io": {"io"},
     "store": {"io", "store"},
     "mine": {"mine"},
-    "load": {"load"},
+    "random": {"random"},
+    "load": {"load", "random"},
+    "picture": {"picture", "random"},
     "index": {"index", "io", "mine"},
     "tar": {"tar", "io"},
     "samples": {"samples", "tar", "io"},

@@ -1,4 +1,4 @@
-// Everything of the torch-free core: stores, mining, tables, batches.
+// Everything of the torch-free core: stores, mining, tables, batches, pictures.
 #pragma once
 
 #include "helip/batch_sampler.h"    // IWYU pragma: export
@@ -8,6 +8,7 @@
 #include "helip/hard_pairs.h"       // IWYU pragma: export
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export
 #include "helip/locality_order.h"   // IWYU pragma: export
+#include "helip/image_transform.h"  // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/pair_index.h"       // IWYU pragma: export
