@@ -8,9 +8,10 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -n
 # Built in this environment, so that torch is downloaded once.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 # What helip is measured against, and what draws.
-BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8' hnswlib usearch pynndescent numba
+BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8' hnswlib usearch pynndescent numba \
+  scikit-image webdataset simplejpeg pandas
 # Where there is a wheel for it.
-BENCH_WISHES := scann
+BENCH_WISHES := scann spdl
 # What the tests of lost workers need.
 FAULT_NEEDS := 'ray>=2.9' psutil
 
@@ -52,8 +53,9 @@ faults: $(VENV)/.dev
 # That what helip is measured against finds the same pools.
 test-bench: $(VENV)/.dev
 	$(PIP) install -q $(BENCH_NEEDS)
-	-$(PIP) install -q $(BENCH_WISHES)
-	$(BIN)/python -m pytest tests/python/test_bench_exact.py tests/python/test_bench_scale.py
+	for wish in $(BENCH_WISHES); do $(PIP) install -q $$wish || true; done
+	$(BIN)/python -m pytest tests/python/test_bench_exact.py tests/python/test_bench_scale.py \
+	  tests/python/test_bench_loader.py
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.dev

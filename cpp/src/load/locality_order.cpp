@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kStart = 0x6f72646572ULL;  // the purpose of the draw
 // Rows that a row of the walk is compared with, in blocks.
-constexpr std::int64_t kWindowBlocks = 1;
+constexpr std::int64_t kWindowBlocks = 4;
 
 void check(const HardPairs& pairs, const LocalityOptions& options) {
   if (options.block < 2) {
