@@ -13,8 +13,8 @@ float32 NCHW normalised by CLIP's mean and deviation, and captions through open_
 - ``webdataset``: shards in sequence, a shuffle buffer of 1,000, PIL and open_clip's transform: what
   open_clip does with ``--dataset-type webdataset``. No hard pairs: it cannot read at random.
 - ``spdl``: a pipeline of threads on files; FFmpeg decodes, crops and scales by swscale (bicubic,
-  without antialias); the lock is released. Needs FFmpeg's libraries (Debian: libavdevice61). Crops keep their aspect: its filter draws width and
-  height alike.
+  without antialias); the lock is released. Crops keep their aspect: its filter draws width and
+  height alike. Needs FFmpeg's libraries (Debian: libavdevice61).
 - ``ffcv``: its own file format (JPEG kept), threads, its decoder crops and scales by OpenCV's area
   filter, for it has no other.
 - ``helip``: HardPairLoader on the tar shards with one hard pair a target; ``helip-plain`` without;

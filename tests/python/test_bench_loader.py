@@ -180,3 +180,14 @@ def test_processes_are_found_with_those_that_they_start(bench: Any) -> None:
     watched = watch.Watched([sys.executable, "-c", code], tree=True)
     list(watched.lines())
     assert watched.ended == "" and 2e8 < watched.most < 3e8
+
+
+def test_half_of_a_batch_with_hard_pairs_are_hard_pairs_of_the_other_half(bench: Any) -> None:
+    ids, _ = bench("pictures").hard_pairs(640)
+    batches = iter(bench("loader_sides")._HardBatches(640, 64))
+    for _ in range(30):  # three epochs of targets
+        rows = next(batches)
+        targets, hard = rows[:32], rows[32:]
+        assert len(set(rows)) == len(rows) and len(hard) >= 30
+        pools = {row for target in targets for row in ids[target].tolist()}
+        assert set(hard) <= pools
