@@ -20,14 +20,15 @@ from helip.evaluate_intervals import Ints
 from helip.evaluate_retrieval import unit_rows
 from helip.evaluate_zero_shot import checked_labels, class_figures
 
-__all__ = ["Probe", "fit", "linear_probe"]
+__all__ = ["Basis", "Probe", "fit", "linear_probe"]
 
 LAMBDAS = np.logspace(-6.0, 6.0, 97)  # eight a decade
 COARSE = 16  # of them between two of the first seven
 MAX_ITERATIONS = 1000
 BLOCK = 2**22  # elements of a block of rows, in float64
-TOLERANCE = 1e-7  # largest gradient of the mean loss where a fit ends; scikit-learn has 1e-4
-SWEEP_TOLERANCE = 1e-5  # while λ is chosen
+TOLERANCE = 1e-6  # largest gradient of the mean loss where a fit ends
+SWEEP_TOLERANCE = 1e-4  # while λ is chosen
+_TINY = 1e-15  # curvature of axes along which rows do not vary
 
 
 def linear_probe(
@@ -107,31 +108,61 @@ class Probe:
         return rows.double() @ self.weights[:, :-1].T + self.weights[:, -1]
 
 
+@dataclass(frozen=True)
+class Basis:
+    """The principal axes of rows: coordinates in which the loss is about as steep in each."""
+
+    mean: torch.Tensor  # float64 [d]
+    axes: torch.Tensor  # float64 [d, d], one a column
+    variances: torch.Tensor  # float64 [d]
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> Basis:
+        n, width = rows.shape
+        mean = rows.mean(dim=0, dtype=torch.float64)
+        moment = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
+        step = max(1, BLOCK // width)
+        for first in range(0, n, step):
+            x = rows[first : first + step].double() - mean
+            moment += x.T @ x
+        variances, axes = torch.linalg.eigh(moment / n)
+        return cls(mean, axes, variances.clamp_(min=0.0))
+
+
 def fit(
     rows: torch.Tensor,
     labels: Ints,
     classes: int,
     *,
     regularisation: float,
+    basis: Basis | None = None,
     start: Probe | None = None,
     max_iterations: int = MAX_ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> Probe:
     """Fit logistic regression to rows [n, d] with labels [n]; ``start`` is where to begin.
 
-    Memory beyond the rows is bounded: the sum over rows is taken block by block.
+    L-BFGS steps on U = W A D with the axes A of ``basis`` and D² = half their variances + λ/n, an
+    upper bound of the curvature (Böhning 1992): the optimum is the same, and reached in far fewer
+    steps than by the weights themselves. It ends where no gradient by U exceeds ``tolerance``.
+    Memory beyond the rows is bounded: sums over rows are taken block by block.
     """
     # Features of a model come as inference tensors, which an optimizer may not step on.
     with torch.inference_mode(False), torch.no_grad():
         n, width = rows.shape
+        basis = Basis.of(rows) if basis is None else basis
         targets = torch.as_tensor(labels, device=rows.device)
-        weights = torch.zeros(classes, width + 1, dtype=torch.float64, device=rows.device)
-        if start is not None:
-            weights.copy_(start.weights)
         decay = regularisation / n
+        steepness = (0.5 * basis.variances + decay + _TINY).sqrt_()
+        # Weights, and the bias of rows without their mean, which is not regularised.
+        unknown = torch.zeros(classes, width + 1, dtype=torch.float64, device=rows.device)
+        if start is not None:
+            weights, bias = start.weights[:, :-1], start.weights[:, -1]
+            unknown[:, :-1] = weights @ basis.axes * steepness
+            unknown[:, -1] = bias + weights @ basis.mean
         step = max(1, BLOCK // max(width, classes))
         optimizer = torch.optim.LBFGS(
-            [weights],
+            [unknown],
             max_iter=max_iterations,
             max_eval=2 * max_iterations,
             tolerance_grad=tolerance,
@@ -140,26 +171,36 @@ def fit(
             line_search_fn="strong_wolfe",
         )
 
+        def plain() -> tuple[torch.Tensor, torch.Tensor]:
+            weights = (unknown[:, :-1] / steepness) @ basis.axes.T
+            return weights, unknown[:, -1] - weights @ basis.mean
+
         def loss() -> float:
-            gradient = torch.zeros_like(weights)
+            weights, bias = plain()
+            slope = torch.zeros_like(weights)  # by the weights, of rows as they are
+            residuals = torch.zeros_like(bias)
             total = 0.0
             for first in range(0, n, step):
                 x, y = rows[first : first + step].double(), targets[first : first + step]
-                log_p = (x @ weights[:, :-1].T + weights[:, -1]).log_softmax(dim=1)
+                log_p = torch.addmm(bias, x, weights.T).log_softmax(dim=1)
                 total -= float(log_p.gather(1, y[:, None]).sum())
                 residual = log_p.exp_()
                 residual[torch.arange(len(y), device=y.device), y] -= 1.0
-                gradient[:, :-1] += residual.T @ x
-                gradient[:, -1] += residual.sum(dim=0)
-            gradient /= n
-            gradient[:, :-1] += decay * weights[:, :-1]
-            weights.grad = gradient
-            return total / n + 0.5 * decay * float(weights[:, :-1].square().sum())
+                slope += residual.T @ x
+                residuals += residual.sum(dim=0)
+            slope -= residuals[:, None] * basis.mean
+            slope = slope / n + decay * weights
+            unknown.grad = torch.cat(
+                [slope @ basis.axes / steepness, residuals[:, None] / n], dim=1
+            )
+            return total / n + 0.5 * decay * float(weights.square().sum())
 
         optimizer.step(loss)
-        iterations = int(optimizer.state[weights]["n_iter"])
-        weights.grad = None
-    return Probe(weights, iterations, iterations < max_iterations)
+        iterations = int(optimizer.state[unknown]["n_iter"])
+        weights, bias = plain()
+    return Probe(
+        torch.cat([weights, bias[:, None]], dim=1), iterations, iterations < max_iterations
+    )
 
 
 def _choose(
@@ -169,6 +210,7 @@ def _choose(
     train = torch.as_tensor(np.flatnonzero(~held_out), device=rows.device)
     test = torch.as_tensor(np.flatnonzero(held_out), device=rows.device)
     fitted, wanted = rows[train], rows[test]
+    basis = Basis.of(fitted)
     tried: dict[int, tuple[float, float]] = {}  # place in the grid -> accuracy, minus the loss
     probes: dict[int, Probe] = {}
 
@@ -182,8 +224,8 @@ def _choose(
             nearest = min(tried, key=lambda other: abs(other - place), default=None)
             probe = fit(
                 fitted, labels[~held_out], classes, regularisation=float(LAMBDAS[place]),
-                start=None if nearest is None else probes[nearest], max_iterations=max_iterations,
-                tolerance=SWEEP_TOLERANCE,
+                basis=basis, start=None if nearest is None else probes[nearest],
+                max_iterations=max_iterations, tolerance=SWEEP_TOLERANCE,
             )  # fmt: skip
             probes[place] = probe
             tried[place] = _accuracy(probe, wanted, labels[held_out])

@@ -67,11 +67,11 @@ def retrieval(
     defaults to row t for caption t.
 
     The rank of a query is 1 plus the number of wrong candidates that score at least as high as
-    its best right one: ties count against the model, so one that gives every pair the same
-    score finds nothing. ``duplicates`` says what is right when a caption string belongs to
-    several pictures (``captions`` given): with ``"any"`` each distinct string is one query and
-    one candidate, and every picture that bears it is right; with ``"strict"`` every row stands
-    for itself, and only its own picture is right.
+    its best right one: ties (cosines within 1e-6, about what float32 sums can tell apart) count
+    against the model, so one that gives every pair the same score finds nothing. ``duplicates``
+    says what is right when a caption string belongs to several pictures (``captions`` given): with
+    ``"any"`` each distinct string is one query and one candidate, and every picture that bears it
+    is right; with ``"strict"`` every row stands for itself, and only its own picture is right.
 
     Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
     Intervals resample pictures, each with all of its captions. Returns
