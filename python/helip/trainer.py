@@ -147,7 +147,7 @@ def train(
     bundle = _bundle(model, transform, tokenizer)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
-    own_rows = Processes().share(batch_size, "batch_size")
+    own_rows = _own_rows(batch_size, hard_per_target if table is not None else 0)
     common: dict[str, Any] = {
         "seed": seed,
         "workers": workers,
@@ -207,6 +207,19 @@ def train(
         should_stop=should_stop,
     )
     return trainer.run()
+
+
+def _own_rows(batch_size: int, hard_per_target: int) -> int:
+    """Rows of a batch on this process."""
+    processes = Processes()
+    rows = processes.share(batch_size, "batch_size")
+    if processes.count > 1 and rows <= hard_per_target:
+        raise InvalidArgumentError(
+            f"batch_size is {batch_size}, which leaves each of {processes.count} processes {rows} "
+            f"rows, must be at least {(1 + hard_per_target) * processes.count}: a target and its "
+            f"{hard_per_target} hard pairs stay together"
+        )
+    return rows
 
 
 def _digest(table: HardPairs) -> str:

@@ -14,12 +14,20 @@ import torch
 import torch.distributed as dist
 
 from helip.checkpoint import read_checkpoint
-from helip.errors import CancelledError, Error, InvalidArgumentError, MismatchError
+from helip.errors import (
+    CancelledError,
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    UnsupportedError,
+)
 from helip.metrics import read_metrics
 from helip.models import ModelBundle, create_model, save_model
 from helip.processes import Processes, join_processes
 from helip.recipe import Recipe
+from helip.streaming import StreamingMiner
 from helip.train_loop import NonFiniteLossError, Trainer
+from helip.trainer import _own_rows
 from process_group import run
 
 CONFIG = {
@@ -216,6 +224,8 @@ def refusals(rank: int, folder: Path) -> list[str]:
     note(NonFiniteLossError, trainer(folder / "nan", loader=nan).run)
     note(Error, trainer(folder / "short", loader=Loader(less=rank)).run)
     note(InvalidArgumentError, lambda: trainer(folder / "x", parallel="zero"))
+    note(UnsupportedError, lambda: trainer(folder / "x", miner=StreamingMiner(memory=9)))
+    note(InvalidArgumentError, lambda: _own_rows(4, 2))
 
     def fails_on_rank_0():
         raise Error("the disk is full")
@@ -231,12 +241,14 @@ def refusals(rank: int, folder: Path) -> list[str]:
 def test_what_goes_wrong_on_one_process_is_said_by_all(tmp_path):
     first, second = run(refusals, tmp_path, tmp_path)
     for messages in (first, second):
-        share, nan, short, parallel, _ = messages
+        share, nan, short, parallel, miner, few, _ = messages
         assert share == "batch_size is 9, must be a multiple of the 2 processes; take 8 or 10"
         assert "step 3: loss nan" in nan
         assert "(8 in all" in nan
         assert "ranks [1] end after 3 batches of epoch 0" in short
         assert "parallel is 'zero'" in parallel
+        assert "a StreamingMiner mines in one process, and there are 2" in miner
+        assert "leaves each of 2 processes 2 rows, must be at least 6" in few
     assert first[-1] == "the disk is full"
     assert second[-1] == "rank 0 failed: the disk is full"
     rows = read_metrics(tmp_path / "nan" / "metrics.jsonl")[-1]["rows"]
