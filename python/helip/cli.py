@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from helip import cli_models
 from helip.cli_show import (
     bytes_words,
     cost_words,
@@ -273,6 +274,12 @@ def train(
     direction: Annotated[str, typer.Option(help="preserve (Eq. 6) or repel.")] = "preserve",
     space: Annotated[str, typer.Option(help="cross or intra.")] = "cross",
     lr: float = 1e-5,
+    lora: Annotated[int | None, typer.Option(min=1, help="Rank: train thin matrices.")] = None,
+    lock_image: Annotated[bool, typer.Option("--lock-image", help="Freeze that tower.")] = False,
+    lock_text: Annotated[bool, typer.Option("--lock-text", help="Freeze that tower.")] = False,
+    layer_decay: Annotated[float | None, typer.Option(help="Rate a layer deeper.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Average of weights, such as 0.999.")] = None,
+    wise_ft: Annotated[float | None, typer.Option(help="Also write a mixture.")] = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     accumulate: Annotated[int, typer.Option(min=1, help="Parts a batch is encoded in.")] = 1,
     parallel: Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")] = "ddp",
@@ -300,10 +307,11 @@ def train(
         model=bundle, data=data, out=out,
         pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
         batch_size=batch_size, hard_per_target=hard_per_target, loss=loss, gamma=gamma,
-        margin=margin, direction=direction, space=space, lr=lr, precision=precision, device=device,
-        accumulate=accumulate, parallel=parallel, grad_checkpointing=grad_checkpointing,
-        compiled=compiled, log_to=log_to or (), workers=workers, seed=seed, control=control,
-        progress=not quiet,
+        margin=margin, direction=direction, space=space, lr=lr, lora=lora, lock_image=lock_image,
+        lock_text=lock_text, layer_decay=layer_decay, ema=ema, wise_ft=wise_ft,
+        precision=precision, device=device, accumulate=accumulate, parallel=parallel,
+        grad_checkpointing=grad_checkpointing, compiled=compiled, log_to=log_to or (),
+        workers=workers, seed=seed, control=control, progress=not quiet,
     )  # fmt: skip
     if launched_rank() > 0:  # of the processes, one speaks
         return
@@ -370,6 +378,10 @@ def evaluate(
             "workers": workers, "bootstrap": bootstrap, "seed": seed, "progress": not quiet,
         },
     )  # fmt: skip
+
+
+app.command()(cli_models.interpolate)
+app.command()(cli_models.export)
 
 
 @app.command()

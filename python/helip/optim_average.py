@@ -37,10 +37,13 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step."""
-        trained = dict(self._trained())
-        averages = [self._average[name] for name in trained]
-        weights = [weight.detach().float() for weight in trained.values()]
-        torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
+        kinds: dict[type, tuple[list[Tensor], list[Tensor]]] = {}  # no kernel takes two of these
+        for name, weight in self._trained():
+            averages, weights = kinds.setdefault(type(self._average[name]), ([], []))
+            averages.append(self._average[name])
+            weights.append(weight.detach().float())
+        for averages, weights in kinds.values():
+            torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """`update`, as a training loop calls what it is given to do after each step."""

@@ -17,6 +17,8 @@ import torch
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.loss import HelipLoss
 from helip.loss_siglip import HelipSigmoidLoss
+from helip.loss_ssl import SslLoss
+from helip.models_lora import Lora
 
 __all__ = ["Recipe", "refuse_changes"]
 
@@ -35,6 +37,11 @@ class Recipe:
     warmup: below 1 a share of all steps, otherwise a number of steps.
     precision: of autocast; "float32" is no autocast, "float16" needs a GPU. Weights stay float32.
     grad_clip: bound on the gradient's norm; None for no bound.
+    ssl_scale, ssl_temperature: see `SslLoss`; of models with a self-supervised head alone.
+    lock_image, lock_text, ...: see `lock_towers`.
+    lora: a `Lora`, a rank, or a dict of its options; None trains the weights themselves.
+    layer_decay: see `layer_scales`; None moves all layers alike.
+    ema: decay of a `WeightAverage`, which checkpoints keep beside the weights; None keeps none.
     """
 
     loss: str = "clip"
@@ -51,10 +58,38 @@ class Recipe:
     precision: str = "float32"
     grad_clip: float | None = 1.0
     seed: int = 0
+    ssl_scale: float = 1.0
+    ssl_temperature: float = 0.1
+    lock_image: bool = False
+    lock_image_unlocked_groups: int = 0
+    lock_text: bool = False
+    lock_text_unlocked_layers: int = 0
+    lora: Lora | None = None
+    layer_decay: float | None = None
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         _require(self.loss in _LOSSES, "loss", self.loss, f"one of {sorted(_LOSSES)}")
         self.make_loss()
+        self.make_ssl_loss()
+        object.__setattr__(self, "lora", Lora.of(self.lora))
+        _require(
+            self.layer_decay is None or 0 < self.layer_decay <= 1,
+            "layer_decay",
+            self.layer_decay,
+            "in (0, 1]; None moves all layers alike",
+        )
+        _require(
+            self.ema is None or 0 < self.ema < 1, "ema", self.ema, "in (0, 1); None keeps none"
+        )
+        for tower, rest in (("image", "unlocked_groups"), ("text", "unlocked_layers")):
+            name = f"lock_{tower}_{rest}"
+            _require(
+                getattr(self, name) == 0 or getattr(self, f"lock_{tower}"),
+                name,
+                getattr(self, name),
+                f"0 without lock_{tower}=True",
+            )
         _require(self.lr > 0 and math.isfinite(self.lr), "lr", self.lr, "> 0; 1e-5 is usual")
         _require(0 <= self.min_lr <= self.lr, "min_lr", self.min_lr, f"in [0, lr = {self.lr}]")
         _require(
@@ -100,6 +135,9 @@ class Recipe:
             space=self.space,
             gather=gather,
         )
+
+    def make_ssl_loss(self) -> SslLoss:
+        return SslLoss(scale=self.ssl_scale, temperature=self.ssl_temperature)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

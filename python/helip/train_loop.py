@@ -34,9 +34,12 @@ from helip.checkpoint import (
 )
 from helip.errors import CancelledError, Error, InvalidArgumentError, UnsupportedError
 from helip.loss import check_target
+from helip.loss_gather import gather_rows
 from helip.metrics import Meter
 from helip.metrics_sinks import RunLog, check_sinks, open_log
 from helip.models import ModelBundle
+from helip.models_lock import train_mode
+from helip.optim_average import WeightAverage
 from helip.processes import Processes
 from helip.progress import ProgressBar
 from helip.publish import DirectoryLock, make_directory, remove_leftovers
@@ -53,6 +56,7 @@ from helip.trainer_result import (
 from helip.trainer_state import RunState
 from helip.trainer_step import OptimizerStep
 from helip.trainer_stream import Embed, StepMiner
+from helip.trainer_tune import ModelTuning, SslTerm
 
 __all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "StepHook", "TrainResult", "Trainer"]
 
@@ -142,8 +146,10 @@ class Trainer:
         self._show_progress = progress and self.processes.leads
         self._should_stop = should_stop
         self._stop_requested = False
+        self._ssl = SslTerm.of(model.model, self.recipe)
         self._check(parallel)
         self.loss = self.recipe.make_loss(gather=self.processes.count > 1)
+        self._tuning = ModelTuning(model, self.recipe)
         self.network = Network(
             model.model,
             self.device,
@@ -153,6 +159,8 @@ class Trainer:
             compiled=compiled,
         )
         self.model = self.network.model
+        if self.recipe.ema is not None:
+            self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
         self._optimizer_step = OptimizerStep(
             self.recipe,
             self.network,
@@ -201,7 +209,9 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             self.processes.leader_does(lambda: self._take_place(stack))
             try:
-                return self._run()
+                result = self._run()
+                self._tuning.finish()
+                return result
             finally:
                 restore_random_states(callers)
                 self.model.eval()
@@ -212,7 +222,8 @@ class Trainer:
         Entries of two and more dimensions have a row for each of the batch's; others, such as the
         temperature, do not depend on the rows.
         """
-        return _named(self.network(batch["image"], batch["text"]))
+        views = (self._ssl.views(batch),) if self._ssl else ()
+        return _named(self.network(batch["image"], batch["text"], *views))
 
     def losses(
         self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]
@@ -230,7 +241,12 @@ class Trainer:
         if self.recipe.loss == "clip" and bias is not None:
             # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
             out["loss"] = out["loss"] + 0.0 * bias.sum()
-        return {**out, "logit_scale": scale.detach()}
+        out["logit_scale"] = scale.detach()
+        return self._ssl.add(out, encoded, self._gather) if self._ssl else out
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        """Rows of this process -> those of all, with gradients."""
+        return gather_rows(rows, self._rank_rows) if self.processes.count > 1 else rows
 
     def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """`losses` of what `encode` makes of a whole batch. The place to add another term."""
@@ -282,7 +298,7 @@ class Trainer:
         self, log: RunLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
     ) -> Path:
         at = self._at
-        self.model.train()
+        train_mode(self.model)
         path: Path | None = None
         with ProgressBar(
             self.total_steps, label="train", unit="steps", enabled=self._show_progress
@@ -395,7 +411,10 @@ class Trainer:
             full = int((batch["text"][:, -1] == end).sum())
             self._at.captions_at_context_limit += full
         names = [name for name, value in batch.items() if isinstance(value, Tensor)]
-        return {name: batch[name].to(self.device, non_blocking=True) for name in names}
+        ready = {name: batch[name].to(self.device, non_blocking=True) for name in names}
+        if "views" in ready:
+            ready["views"] = ready["views"].transpose(0, 1)  # rows first, as all entries are
+        return ready
 
     def _refuse_non_finite(
         self, batch: Mapping[str, Any], row: Mapping[str, float], log: RunLog
@@ -453,8 +472,20 @@ class Trainer:
                 f"accumulate is {self._accumulate}, and {type(self).__name__} overrides "
                 "compute_loss, which sees the batch whole; override encode and losses instead"
             )
+        if self._accumulate > 1 and self._ssl:
+            raise UnsupportedError(
+                f"accumulate is {self._accumulate}, and the self-supervised head normalises over "
+                "the batch, which parts would change; use accumulate=1, or ssl_scale=0"
+            )
+        if self.processes.count > 1 and parallel == "fsdp" and self.recipe.lora is not None:
+            raise UnsupportedError(
+                "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which "
+                "keeps no optimizer state of what is frozen"
+            )
         for name in self.hooks:
             check_hook_name(name)
+        if self.recipe.ema is not None and "ema" in self.hooks:
+            raise InvalidArgumentError("a hook is named 'ema', as what recipe.ema keeps is")
         low = {p.dtype for p in self.bundle.model.parameters()} - {torch.float32, torch.float64}
         if low:
             raise InvalidArgumentError(

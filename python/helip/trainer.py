@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from torch import nn
 from helip.data import Dataset, open_dataset
 from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
-from helip.models import ModelBundle, create_model
+from helip.loader_views import SlipAugmentation, TwoViews
+from helip.models import ModelBundle, bundle_of_transformers, create_model
+from helip.models_hf import is_transformers_clip
+from helip.models_lora import Lora
+from helip.models_slip import has_ssl_head
 from helip.pairs import HardPairs
 from helip.processes import Processes, in_processes
 from helip.recipe import Recipe
@@ -31,6 +36,7 @@ from helip.train_loop import (
     Trainer,
     TrainResult,
 )
+from helip.trainer_wise import StartWeights
 
 __all__ = [
     "BatchLoader",
@@ -77,6 +83,16 @@ def train(
     warmup: float = 0.1,
     grad_clip: float | None = 1.0,
     precision: str = "float32",
+    ssl_scale: float = 1.0,
+    ssl_temperature: float = 0.1,
+    lock_image: bool = False,
+    lock_image_unlocked_groups: int = 0,
+    lock_text: bool = False,
+    lock_text_unlocked_layers: int = 0,
+    lora: Lora | int | Mapping[str, Any] | None = None,
+    layer_decay: float | None = None,
+    ema: float | None = None,
+    wise_ft: float | None = None,
     device: str | torch.device = "auto",
     control: bool = False,
     resume: bool = True,
@@ -95,8 +111,9 @@ def train(
 ) -> TrainResult:
     """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
 
-    model: a ModelBundle, a name or path for `create_model`, or an open_clip model together with
-        ``transform`` and ``tokenizer``. It is trained in place, and left in eval mode.
+    model: a ModelBundle, a name or path for `create_model`, a CLIPModel of transformers, or an
+        open_clip model together with ``transform`` and ``tokenizer``. It is trained in place, and
+        left in eval mode.
     data: a Dataset, or anything that `open_dataset` takes.
     pairs: a HardPairs or its path, or a StreamingMiner, which is given each batch after its step,
         and whose finds the next batches are drawn from. None trains plainly, with the CLIP loss
@@ -108,7 +125,12 @@ def train(
     batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets. Under
         torchrun it is the batch of all processes together, a multiple of their number.
     rank_min, rank_max, temperature, fraction, short, max_quarantined, workers: see HardPairLoader.
-    gamma, margin, direction, space: see HelipLoss. loss and the other numbers: see Recipe.
+    gamma, margin, direction, space: see HelipLoss.
+    ssl_scale, ssl_temperature: of a model with SLIP's head, whose loss is CLIP + ssl_scale x SSL +
+        gamma x HNML. A ``transform`` that is no TwoViews is made one with SLIP's augmentation.
+    loss, lock_image, lock_text, ..., lora, layer_decay, ema, and the other numbers: see Recipe.
+    wise_ft: also save (1 - wise_ft) of the start model + wise_ft of the tuned one as OUT/wise-ft
+        (`helip.interpolate`), in (0, 1).
     accumulate, parallel, grad_checkpointing, compiled, hooks, log_to: see Trainer.
     device: "auto" takes a GPU where there is one; under torchrun each process takes its own.
     control: the fair comparison. As many optimizer steps with as many rows a batch as the run with
@@ -136,6 +158,15 @@ def train(
         precision=precision,
         grad_clip=grad_clip,
         seed=seed,
+        ssl_scale=ssl_scale,
+        ssl_temperature=ssl_temperature,
+        lock_image=lock_image,
+        lock_image_unlocked_groups=lock_image_unlocked_groups,
+        lock_text=lock_text,
+        lock_text_unlocked_layers=lock_text_unlocked_layers,
+        lora=Lora.of(lora),
+        layer_decay=layer_decay,
+        ema=ema,
     )
     if embed is not None and not isinstance(pairs, StreamingMiner):
         raise InvalidArgumentError(
@@ -145,6 +176,7 @@ def train(
     if epochs < 1:
         raise InvalidArgumentError(f"epochs is {epochs}, must be at least 1")
     bundle = _bundle(model, transform, tokenizer)
+    start = None if wise_ft is None else StartWeights(bundle, wise_ft)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
     own_rows = _own_rows(batch_size, hard_per_target if table is not None else 0)
@@ -152,7 +184,7 @@ def train(
         "seed": seed,
         "workers": workers,
         "max_quarantined": max_quarantined,
-        "transform": transform or bundle.train_transform,
+        "transform": _with_views(bundle, transform or bundle.train_transform, ssl_scale),
         "tokenizer": tokenizer or bundle.tokenizer,
     }
     choice: dict[str, Any] = {
@@ -196,6 +228,7 @@ def train(
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,
             **choice,
+            **(start.identity() if start else {}),
         },
         device=device,
         resume=resume,
@@ -206,7 +239,17 @@ def train(
         progress=progress,
         should_stop=should_stop,
     )
-    return trainer.run()
+    result = trainer.run()
+    if start is not None:
+        Processes().leader_does(lambda: start.save(result.checkpoint, Path(out)))
+    return result
+
+
+def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
+    """``transform``, and SLIP's augmented views beside it where the model's head wants them."""
+    if not (has_ssl_head(bundle.model) and ssl_scale > 0) or isinstance(transform, TwoViews):
+        return transform
+    return TwoViews(transform, SlipAugmentation.like(bundle.config.get("preprocess_cfg") or {}))
 
 
 def _own_rows(batch_size: int, hard_per_target: int) -> int:
@@ -234,6 +277,10 @@ def _bundle(model: Any, transform: Any, tokenizer: Any) -> ModelBundle:
         return model
     if isinstance(model, (str, os.PathLike)):
         return create_model(model)
+    if is_transformers_clip(model):
+        own = bundle_of_transformers(model, tokenizer=tokenizer)
+        own.train_transform = transform or own.train_transform
+        return own
     if not isinstance(model, nn.Module):
         raise InvalidArgumentError(
             f"model is a {type(model).__name__}, must be a ModelBundle, an open_clip model, or a "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from helip.grad_cache import cached_backward
-from helip.optim import clamp_logit_scale, make_adamw, scheduled_lr, warmup_steps
+from helip.optim import clamp_logit_scale, make_adamw, scheduled_lr, set_lr, warmup_steps
 from helip.processes import Processes
 from helip.recipe import Recipe
 from helip.trainer_network import Network
@@ -52,6 +52,7 @@ class OptimizerStep:
             weight_decay=recipe.weight_decay,
             betas=recipe.betas,
             eps=recipe.eps,
+            layer_decay=recipe.layer_decay,
         )
         network.separate(self.optimizer)
 
@@ -78,8 +79,7 @@ class OptimizerStep:
             warmup=self._warmup,
             total=self._total,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         out = self._backward(batch, compute, encode, losses)
         scaler = self.scaler
