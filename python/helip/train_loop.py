@@ -34,18 +34,16 @@ from helip.checkpoint import (
 )
 from helip.errors import CancelledError, Error, InvalidArgumentError, UnsupportedError
 from helip.loss import check_target
-from helip.loss_gather import gather_rows
 from helip.metrics import Meter
 from helip.metrics_sinks import RunLog, check_sinks, open_log
 from helip.models import ModelBundle
 from helip.models_lock import train_mode
-from helip.optim_average import WeightAverage
 from helip.processes import Processes
 from helip.progress import ProgressBar
 from helip.publish import DirectoryLock, make_directory, remove_leftovers
 from helip.recipe import Recipe
 from helip.streaming import StreamingMiner
-from helip.trainer_network import Network
+from helip.trainer_network import Network, named_outputs
 from helip.trainer_result import (
     BatchLoader,
     NonFiniteLossError,
@@ -56,7 +54,7 @@ from helip.trainer_result import (
 from helip.trainer_state import RunState
 from helip.trainer_step import OptimizerStep
 from helip.trainer_stream import Embed, StepMiner
-from helip.trainer_tune import ModelTuning, SslTerm
+from helip.trainer_tune import ModelTuning, SslTerm, averages, check_tuning
 
 __all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "StepHook", "TrainResult", "Trainer"]
 
@@ -159,8 +157,7 @@ class Trainer:
             compiled=compiled,
         )
         self.model = self.network.model
-        if self.recipe.ema is not None:
-            self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
+        self.hooks |= averages(self.model, self.recipe)
         self._optimizer_step = OptimizerStep(
             self.recipe,
             self.network,
@@ -223,7 +220,7 @@ class Trainer:
         temperature, do not depend on the rows.
         """
         views = (self._ssl.views(batch),) if self._ssl else ()
-        return _named(self.network(batch["image"], batch["text"], *views))
+        return named_outputs(self.network(batch["image"], batch["text"], *views))
 
     def losses(
         self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]
@@ -242,11 +239,7 @@ class Trainer:
             # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
             out["loss"] = out["loss"] + 0.0 * bias.sum()
         out["logit_scale"] = scale.detach()
-        return self._ssl.add(out, encoded, self._gather) if self._ssl else out
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows of this process -> those of all, with gradients."""
-        return gather_rows(rows, self._rank_rows) if self.processes.count > 1 else rows
+        return self._ssl.add(out, encoded, self._rank_rows) if self._ssl else out
 
     def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """`losses` of what `encode` makes of a whole batch. The place to add another term."""
@@ -472,20 +465,10 @@ class Trainer:
                 f"accumulate is {self._accumulate}, and {type(self).__name__} overrides "
                 "compute_loss, which sees the batch whole; override encode and losses instead"
             )
-        if self._accumulate > 1 and self._ssl:
-            raise UnsupportedError(
-                f"accumulate is {self._accumulate}, and the self-supervised head normalises over "
-                "the batch, which parts would change; use accumulate=1, or ssl_scale=0"
-            )
-        if self.processes.count > 1 and parallel == "fsdp" and self.recipe.lora is not None:
-            raise UnsupportedError(
-                "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which "
-                "keeps no optimizer state of what is frozen"
-            )
         for name in self.hooks:
             check_hook_name(name)
-        if self.recipe.ema is not None and "ema" in self.hooks:
-            raise InvalidArgumentError("a hook is named 'ema', as what recipe.ema keeps is")
+        sharded = self.processes.count > 1 and parallel == "fsdp"
+        check_tuning(self.recipe, self.bundle.model, self.hooks, self._accumulate, sharded=sharded)
         low = {p.dtype for p in self.bundle.model.parameters()} - {torch.float32, torch.float64}
         if low:
             raise InvalidArgumentError(
@@ -502,14 +485,6 @@ class _Closable:
 
     def close(self) -> None:
         getattr(self._iterator, "close", lambda: None)()
-
-
-def _named(out: Any) -> dict[str, Tensor]:
-    """Either form of open_clip's output as a dict."""
-    if isinstance(out, dict):
-        return out
-    names = ("image_features", "text_features", "logit_scale", "logit_bias")
-    return dict(zip(names, out, strict=False))  # most models have no bias
 
 
 def _seed_all(seed: int) -> None:

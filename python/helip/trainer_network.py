@@ -16,7 +16,7 @@ from helip.optim import load_optimizer_tensors, optimizer_tensors
 from helip.processes import Processes
 from helip.weights import fit_state_dict
 
-__all__ = ["Network", "parts_like", "whole"]
+__all__ = ["Network", "named_outputs", "parts_like", "whole"]
 
 PARALLEL = ("ddp", "fsdp")
 
@@ -139,6 +139,14 @@ class Network:
             yield
         finally:
             model.set_requires_gradient_sync(True)
+
+
+def named_outputs(out: Any) -> dict[str, Tensor]:
+    """Either form of open_clip's output as a dict."""
+    if isinstance(out, dict):
+        return out
+    names = ("image_features", "text_features", "logit_scale", "logit_bias")
+    return dict(zip(names, out, strict=False))  # most models have no bias
 
 
 def _checkpoint_activations(model: nn.Module) -> None:

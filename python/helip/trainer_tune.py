@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helip.errors import InvalidArgumentError
+from helip.errors import InvalidArgumentError, UnsupportedError
+from helip.loss_gather import gather_rows
 from helip.loss_ssl import SslLoss
 from helip.models import ModelBundle
 from helip.models_lock import lock_towers
 from helip.models_lora import add_lora, has_lora, merge_lora
 from helip.models_slip import HEAD, has_ssl_head
+from helip.optim_average import WeightAverage
 from helip.recipe import Recipe
 
-__all__ = ["ModelTuning", "SslTerm"]
+__all__ = ["ModelTuning", "SslTerm", "averages", "check_tuning"]
 
 
 class ModelTuning:
@@ -53,6 +55,31 @@ class ModelTuning:
             parameter.requires_grad_(self._trained.get(name, True))
 
 
+def averages(model: nn.Module, recipe: Recipe) -> dict[str, WeightAverage]:
+    """The step hook that keeps an average of the weights, where the recipe wants one."""
+    return {} if recipe.ema is None else {"ema": WeightAverage(model, recipe.ema)}
+
+
+def check_tuning(
+    recipe: Recipe, model: nn.Module, hooks: Mapping[str, Any], accumulate: int, *, sharded: bool
+) -> None:
+    """Refuse what does not go together with the way that a run computes."""
+    if accumulate > 1 and SslTerm.of(model, recipe):
+        raise UnsupportedError(
+            f"accumulate is {accumulate}, and the self-supervised head normalises over the batch, "
+            "which parts would change; use accumulate=1, or ssl_scale=0"
+        )
+    if sharded and recipe.lora is not None:
+        raise UnsupportedError(
+            "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which keeps "
+            "no optimizer state of what is frozen"
+        )
+    if recipe.ema is not None and "ema" in hooks:
+        raise InvalidArgumentError(
+            "a hook is named 'ema', and so is what the recipe's ema keeps; name the hook otherwise"
+        )
+
+
 class SslTerm:
     """SLIP's self-supervised loss, for a model that has the head."""
 
@@ -78,13 +105,15 @@ class SslTerm:
         self,
         losses: Mapping[str, Tensor],
         out: Mapping[str, Tensor],
-        gather: Callable[[Tensor], Tensor] = lambda features: features,
+        rank_rows: Sequence[int] = (),
     ) -> dict[str, Tensor]:
         """``losses`` with the term in ``loss``, and ``ssl`` and ``ssl_accuracy`` beside it.
 
-        out: the model's output. gather: takes features [b, d] of this process to those of all, with
-            gradients.
+        out: the model's output. rank_rows: how many rows each process has; with several, the term
+            is that of all their rows, on each of them.
         """
-        both = gather(torch.cat([out["ssl_first"], out["ssl_second"]], dim=1))
+        both = torch.cat([out["ssl_first"], out["ssl_second"]], dim=1)
+        if len(rank_rows) > 1:
+            both = gather_rows(both, rank_rows)
         term = self._loss(*both.chunk(2, dim=1))
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
