@@ -80,6 +80,18 @@ def test_the_weights_beside_the_products_keep_their_bits(kind):
     assert all("lora_" in name for name in moved), sorted(moved)[:5]
 
 
+def test_dropout_drops_while_training_alone():
+    torch.manual_seed(0)
+    model = model_of("transformers")
+    add_lora(model, Lora(rank=2, dropout=0.5))
+    step(model, "transformers", lr=1.0)
+    _, text = inputs("transformers")
+    model.train()
+    assert not torch.equal(model.encode_text(text), model.encode_text(text))
+    model.eval()
+    assert torch.equal(model.encode_text(text), model.encode_text(text))
+
+
 def test_every_attention_and_mlp_of_both_towers_is_adapted():
     names = lora_targets(tiny().model)
     assert len(names) == 2 * 2 * 3  # towers, blocks; attention and the two layers of the MLP

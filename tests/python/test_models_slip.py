@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.models import create_model, save_model
@@ -131,7 +132,12 @@ def test_weights_without_a_head_leave_the_model_its_own(tmp_path, slip):
 # --------------------------------------------------------------------------- published checkpoints
 
 TOWER = timm_tower("test_vit", timm_pool="token", timm_proj_bias=False)
-SMALL = {**CONFIG, "vision_cfg": TOWER, "ssl_head": {"hidden": 24, "features": 8}}
+SMALL = {
+    **CONFIG,
+    "quick_gelu": True,
+    "vision_cfg": TOWER,
+    "ssl_head": {"hidden": 24, "features": 8},
+}
 
 
 def published(bundle) -> dict[str, torch.Tensor]:
@@ -178,6 +184,37 @@ def test_a_published_checkpoint_gives_the_features_that_slips_code_gives(checkpo
     for name, value in state.items():
         if not name.startswith(("visual.", "image_projection")):
             assert torch.equal(own[name], value), name
+
+
+def published_text_features(state: dict[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
+    """SLIP's text tower, written out: two blocks of width 16 with two heads, QuickGELU."""
+
+    def norm(x, name):
+        return F.layer_norm(x, (16,), state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def linear(x, name):
+        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = state["token_embedding.weight"][text] + state["positional_embedding"]
+    for block in ("transformer.resblocks.0", "transformer.resblocks.1"):
+        y = norm(x, f"{block}.ln_1")
+        y = F.linear(y, state[f"{block}.attn.in_proj_weight"], state[f"{block}.attn.in_proj_bias"])
+        q, k, v = (part.unflatten(2, (2, 8)).transpose(1, 2) for part in y.chunk(3, dim=2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+        x = x + linear(y, f"{block}.attn.out_proj")
+        y = linear(norm(x, f"{block}.ln_2"), f"{block}.mlp.c_fc")
+        x = x + linear(y * torch.sigmoid(1.702 * y), f"{block}.mlp.c_proj")
+    last = norm(x, "ln_final")[torch.arange(len(text)), text.argmax(dim=-1)]
+    return last @ state["text_projection"]
+
+
+def test_a_published_checkpoint_gives_the_text_features_that_slips_code_gives(checkpoint):
+    path, state = checkpoint
+    model = create_model("x", config=SMALL, checkpoint=path).model.eval()
+    with torch.no_grad():
+        expected = published_text_features(state, captions())
+        torch.testing.assert_close(model.encode_text(captions()), expected, rtol=1e-4, atol=1e-4)
+    assert published_config("ViT-B-16")["model_cfg"]["quick_gelu"]
 
 
 def test_a_published_checkpoint_is_saved_and_opened_again(tmp_path, checkpoint):
