@@ -269,6 +269,15 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
     hard_per_target: Annotated[int, typer.Option(min=0)] = 1,
     loss: Annotated[str, typer.Option(help="clip or siglip.")] = "clip",
+    strategy: Annotated[
+        str, typer.Option(help="auto, uniform, temperature, scheduled, shared or walk.")
+    ] = "auto",
+    temperature: Annotated[float | None, typer.Option(help="Lower draws harder pairs.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Such as epochs=2,rank_max=10,shape=cosine.")
+    ] = None,
+    targets_per_batch: Annotated[int | None, typer.Option(help="shared, walk: targets.")] = None,
+    order: Annotated[str, typer.Option(help="rows, or blocks of neighbours.")] = "rows",
     gamma: Annotated[float, typer.Option(help="Weight of the margin loss.")] = 1.0,
     margin: float = 0.0,
     direction: Annotated[str, typer.Option(help="preserve (Eq. 6) or repel.")] = "preserve",
@@ -306,7 +315,10 @@ def train(
     result = helip.train(
         model=bundle, data=data, out=out,
         pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
-        batch_size=batch_size, hard_per_target=hard_per_target, loss=loss, gamma=gamma,
+        batch_size=batch_size, hard_per_target=hard_per_target, strategy=strategy,
+        temperature=temperature,
+        schedule=None if schedule is None else helip.HardnessSchedule.parse(schedule),
+        targets_per_batch=targets_per_batch, order=order, loss=loss, gamma=gamma,
         margin=margin, direction=direction, space=space, lr=lr, lora=lora, lock_image=lock_image,
         lock_text=lock_text, layer_decay=layer_decay, ema=ema, wise_ft=wise_ft,
         precision=precision, device=device, accumulate=accumulate, parallel=parallel,

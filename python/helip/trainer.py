@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from torch import nn
 from helip.data import Dataset, open_dataset
 from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
+from helip.loader_schedule import HardnessSchedule
 from helip.loader_views import SlipAugmentation, TwoViews
 from helip.models import ModelBundle, bundle_of_transformers, create_model
 from helip.models_hf import is_transformers_clip
@@ -48,6 +50,18 @@ __all__ = [
     "train",
 ]
 
+# A run names these options where they are not what they were before there was a choice; so runs of
+# that time can be resumed.
+_ONLY_CHOICE = {
+    "strategy": "auto",
+    "schedule": None,
+    "targets_per_batch": None,
+    "order": "rows",
+    "block": 1024,
+    "walk_rows": 256,
+    "restart": 0.1,
+}
+
 
 @in_processes
 def train(
@@ -66,6 +80,13 @@ def train(
     temperature: float | None = None,
     fraction: float = 1.0,
     short: str = "skip",
+    strategy: str = "auto",
+    schedule: HardnessSchedule | Mapping[str, Any] | None = None,
+    targets_per_batch: int | None = None,
+    order: str = "rows",
+    block: int = 1024,
+    walk_rows: int = 256,
+    restart: float = 0.1,
     loss: str = "clip",
     gamma: float = 1.0,
     margin: float = 0.0,
@@ -122,9 +143,11 @@ def train(
         [b, d_image] and text [b, d_text]. None: the features of the model that is trained.
     epochs, steps: an epoch has every target once; ``steps`` overrides with a number of optimizer
         steps.
-    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets. Under
-        torchrun it is the batch of all processes together, a multiple of their number.
-    rank_min, rank_max, temperature, fraction, short, max_quarantined, workers: see HardPairLoader.
+    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets, or
+        targets_per_batch. Under torchrun it is the batch of all processes together, a multiple of
+        their number.
+    rank_min, rank_max, temperature, fraction, short, strategy, schedule, targets_per_batch, order,
+        block, walk_rows, restart, max_quarantined, workers: see HardPairLoader.
     gamma, margin, direction, space: see HelipLoss.
     ssl_scale, ssl_temperature: of a model with SLIP's head, whose loss is CLIP + ssl_scale x SSL +
         gamma x HNML. A ``transform`` that is no TwoViews is made one with SLIP's augmentation.
@@ -186,6 +209,8 @@ def train(
         "max_quarantined": max_quarantined,
         "transform": _with_views(bundle, transform or bundle.train_transform, ssl_scale),
         "tokenizer": tokenizer or bundle.tokenizer,
+        "order": order,
+        "block": block,
     }
     choice: dict[str, Any] = {
         "hard_per_target": hard_per_target,
@@ -194,6 +219,11 @@ def train(
         "temperature": temperature,
         "fraction": fraction,
         "short": short,
+        "strategy": strategy,
+        "schedule": HardnessSchedule.of(schedule),
+        "targets_per_batch": targets_per_batch,
+        "walk_rows": walk_rows,
+        "restart": restart,
     }
     if table is None:
         if control and steps is None:
@@ -206,7 +236,9 @@ def train(
         loader = HardPairLoader(dataset, table, batch_size=own_rows, **choice, **common)
     if control and table is not None:
         steps = steps if steps is not None else epochs * len(loader)
-        rows = own_rows // (1 + hard_per_target) * (1 + hard_per_target)
+        rows = own_rows  # of a batch in which rows may serve several targets
+        if strategy not in ("shared", "walk"):
+            rows -= own_rows % (1 + hard_per_target)
         loader = HardPairLoader(dataset, None, batch_size=rows, hard_per_target=0, **common)
     trainer = Trainer(
         bundle,
@@ -227,7 +259,7 @@ def train(
             "batch_size": batch_size,
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,
-            **choice,
+            **_named({**choice, "order": order, "block": block}),
             **(start.identity() if start else {}),
         },
         device=device,
@@ -263,6 +295,17 @@ def _own_rows(batch_size: int, hard_per_target: int) -> int:
             f"{hard_per_target} hard pairs stay together"
         )
     return rows
+
+
+def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a loader that a run is known by, as plain values."""
+    named = {
+        name: value
+        for name, value in choice.items()
+        if name not in _ONLY_CHOICE or value != _ONLY_CHOICE[name]
+    }
+    schedule = named.get("schedule")
+    return named if schedule is None else {**named, "schedule": dataclasses.asdict(schedule)}
 
 
 def _digest(table: HardPairs) -> str:

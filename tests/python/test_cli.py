@@ -267,6 +267,14 @@ def test_train_mines_from_a_stream_of_so_many_rows(
     assert (code, "that is enough" in err) == (1, True)
     assert isinstance(given["pairs"], helip.StreamingMiner)
     assert given["pairs"].options["memory"] == 500
+    assert (given["strategy"], given["schedule"], given["order"]) == ("auto", None, "rows")
+    schedule = "epochs=2,temperature=0.05"
+    run(
+        *("train", "d", "--model", "m", "--out", tmp_path / "r", "--order", "blocks"),
+        *("--temperature", 0.5, "--schedule", schedule),
+    )
+    assert given["schedule"] == helip.HardnessSchedule(epochs=2, temperature=0.05)
+    assert (given["temperature"], given["order"]) == (0.5, "blocks")
 
 
 def test_damage_is_named(run: Run, store: Path) -> None:

@@ -156,3 +156,29 @@ def test_a_bare_model_needs_its_transform_and_tokenizer(tmp_path):
 def test_something_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match="model is a int"):
         run(tmp_path, model=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "targets"),
+    [
+        ({"strategy": "shared", "targets_per_batch": 6}, 20),
+        ({"strategy": "walk", "walk_rows": 8}, 20),
+        ({"schedule": {"epochs": 2, "rank_max": 1}, "order": "blocks", "block": 4}, 20),
+    ],
+)
+def test_the_batches_are_those_of_the_strategy(tmp_path, options, targets):
+    result = run(tmp_path / "run", **options)
+    assert result.loader_stats["targets"] == targets
+    assert (result.loader_stats["shared"] > 0) == ("strategy" in options)
+    control = run(tmp_path / "control", control=True, **options)
+    assert control.steps == result.steps
+    rows = 8 * -(-ROWS // 8)
+    assert control.loader_stats["emitted"] <= rows
+
+
+def test_a_run_is_not_resumed_with_another_strategy_and_names_no_option_that_is_as_ever(tmp_path):
+    run(tmp_path, steps=2, order="blocks", block=8)
+    with pytest.raises(MismatchError, match="order was 'blocks', is None"):
+        run(tmp_path, steps=2)
+    with pytest.raises(MismatchError, match="block was 8, is 4"):
+        run(tmp_path, steps=2, order="blocks", block=4)
