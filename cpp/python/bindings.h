@@ -21,6 +21,7 @@ namespace py = pybind11;
 void bind_store(py::module_& module);
 void bind_mine(py::module_& module);
 void bind_streaming(py::module_& module);
+void bind_assembler(py::module_& module);
 void bind_batches(py::module_& module);
 void bind_index(py::module_& module);
 void bind_order(py::module_& module);

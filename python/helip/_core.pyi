@@ -10,8 +10,10 @@ import typing
 
 import numpy
 import numpy.typing
+import typing_extensions
 
 __all__: list[str] = [
+    "BatchAssembler",
     "BatchSampler",
     "EmbeddingStore",
     "EmbeddingStoreWriter",
@@ -20,12 +22,17 @@ __all__: list[str] = [
     "HardPairsPart",
     "HardPairsWriter",
     "HardnessSchedule",
+    "ImageTransform",
     "MatrixView",
     "MineOptions",
     "PairIndex",
     "PairIndexOptions",
+    "PictureFiles",
+    "PictureSource",
     "SampleIndex",
+    "ShardPictures",
     "StreamingMiner",
+    "decodes_format",
     "keys_fingerprint",
     "locality_order",
     "merge_parts",
@@ -451,6 +458,69 @@ class PairIndex:
     @property
     def text_dim(self) -> int: ...
 
+class ImageTransform:
+    def __init__(
+        self,
+        *,
+        height: typing.SupportsInt | typing.SupportsIndex,
+        width: typing.SupportsInt | typing.SupportsIndex,
+        crop: str,
+        scale: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(2)"
+        ],
+        ratio: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(2)"
+        ],
+        fill: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"
+        ],
+        interpolation: str,
+        jitter_probability: typing.SupportsFloat | typing.SupportsIndex,
+        brightness: typing.SupportsFloat | typing.SupportsIndex,
+        contrast: typing.SupportsFloat | typing.SupportsIndex,
+        saturation: typing.SupportsFloat | typing.SupportsIndex,
+        hue: typing.SupportsFloat | typing.SupportsIndex,
+        grayscale_probability: typing.SupportsFloat | typing.SupportsIndex,
+        blur_probability: typing.SupportsFloat | typing.SupportsIndex,
+        blur_sigma: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(2)"
+        ],
+        flip_probability: typing.SupportsFloat | typing.SupportsIndex,
+        dtype: str,
+        layout: str,
+        mean: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"
+        ],
+        std: typing.Annotated[
+            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"
+        ],
+        exact_decode: bool,
+        max_pixels: typing.SupportsInt | typing.SupportsIndex,
+        max_bytes: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def apply(
+        self,
+        encoded: typing_extensions.Buffer,
+        *,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        epoch: typing.SupportsInt | typing.SupportsIndex,
+        row: typing.SupportsInt | typing.SupportsIndex,
+        view: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    def apply_pixels(
+        self,
+        rgb: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+        *,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        epoch: typing.SupportsInt | typing.SupportsIndex,
+        row: typing.SupportsInt | typing.SupportsIndex,
+        view: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def shape(self) -> list[int]: ...
+
 class SampleIndex:
     @staticmethod
     def build(
@@ -502,6 +572,42 @@ class SampleIndex:
     @property
     def scanned(self) -> int: ...
 
+class PictureSource:
+    def __len__(self) -> int: ...
+
+class PictureFiles(PictureSource):
+    def __init__(
+        self,
+        roots: collections.abc.Sequence[str],
+        starts: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        blob: bytes,
+        offsets: numpy.typing.NDArray[numpy.int64],
+        follow_links: bool,
+    ) -> None: ...
+
+class ShardPictures(PictureSource):
+    def __init__(self, index: SampleIndex) -> None: ...
+
+class BatchAssembler:
+    def __init__(
+        self,
+        source: PictureSource,
+        views: collections.abc.Sequence[ImageTransform],
+        *,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def clear(self) -> None: ...
+    def submit(
+        self,
+        rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        names: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        epoch: typing.SupportsInt | typing.SupportsIndex,
+        out: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> int: ...
+    def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
+
+def decodes_format(format: str) -> bool: ...
 def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
 def locality_order(
     pairs: HardPairs,

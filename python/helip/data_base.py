@@ -102,6 +102,11 @@ class Dataset(ABC):
     def _read_label(self, row: int) -> str | None:
         return None
 
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        """Return a ``_core.PictureSource`` and the row of it for each row [n], or None for "the
+        same"; None where the core cannot read these pictures by itself."""
+        return None
+
     def _read_pair(self, row: int) -> tuple[Image.Image, str]:
         # The caption first: it is cheap, and without one the picture need not be decoded.
         text = self._checked_caption(row, self._read_caption(row))
@@ -247,3 +252,10 @@ class _Subset(Dataset):
 
     def _read_pair(self, row: int) -> tuple[Image.Image, str]:
         return self._parent._read_pair(int(self._rows[row]))
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        found = self._parent._picture_source()
+        if found is None:
+            return None
+        source, rows = found
+        return source, self._rows if rows is None else rows[self._rows]

@@ -7,7 +7,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from helip.data_base import ACCEPTED, Dataset, OpenOptions, SampleError
 from helip.data_columns import choose_columns
 from helip.data_image import decode_image
 from helip.data_keys import KeyList, PackedStrings
-from helip.data_paths import IMAGE_SUFFIXES, read_inside
+from helip.data_paths import IMAGE_SUFFIXES, picture_files, read_inside
 from helip.data_table import first_text, read_rows
 from helip.errors import InvalidArgumentError, StorageError
 
@@ -166,6 +166,9 @@ class FolderDataset(Dataset):
         key = self.keys[row]
         data = read_inside(self._root, self._paths[row], key=key, follow_links=self._follow_links)
         return decode_image(data, key=key, max_pixels=self.max_pixels)
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        return picture_files([self._root], [0, len(self)], self._paths, self._follow_links), None
 
     def _read_caption(self, row: int) -> str | None:
         if self._captions is not None and (caption := self._captions[row]):

@@ -103,6 +103,10 @@ class PackedStrings(Sequence[str]):
         """How many strings have no characters."""
         return int((np.diff(self._offsets) == 0).sum())
 
+    def packed(self) -> tuple[bytes, np.ndarray]:
+        """Return the blob and int64 [n + 1] offsets into it, shared, not copied."""
+        return self._blob, np.ascontiguousarray(self._offsets, dtype=np.int64)
+
     def take(self, rows: Iterable[int]) -> PackedStrings:
         """Return the strings at ``rows``, in that order."""
         return self.from_strings(self[int(row)] for row in rows)

@@ -8,11 +8,14 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from helip.data_base import ACCEPTED, SampleError
+from helip.data_keys import PackedStrings
 from helip.errors import (
     Error,
     InvalidArgumentError,
@@ -27,6 +30,7 @@ __all__ = [
     "FileStamp",
     "expand_braces",
     "is_url",
+    "picture_files",
     "read_inside",
     "recognise",
 ]
@@ -281,6 +285,19 @@ def read_inside(root: str, relative: str, *, key: str, follow_links: bool = Fals
             key=key,
             reason="missing_image" if absent else "io",
         ) from error
+
+
+def picture_files(
+    roots: Sequence[str], starts: Sequence[int], paths: PackedStrings, follow_links: bool
+) -> Any:
+    """Return the core's reader of the same files: a ``_core.PictureFiles``.
+
+    Root ``r`` has the rows ``starts[r]`` up to ``starts[r + 1]`` of ``paths``.
+    """
+    from helip import _core
+
+    blob, offsets = paths.packed()
+    return _core.PictureFiles(list(roots), np.asarray(starts), blob, offsets, follow_links)
 
 
 def _open_beneath(root: str, parts: Iterable[str]) -> int:

@@ -20,7 +20,7 @@ from helip.data_base import Dataset, OpenOptions
 from helip.data_columns import Columns, choose_columns
 from helip.data_image import decode_image
 from helip.data_keys import KeyList, PackedStrings
-from helip.data_paths import is_url, read_inside
+from helip.data_paths import is_url, picture_files, read_inside
 from helip.errors import CorruptError, InvalidArgumentError, StorageError
 
 if TYPE_CHECKING:
@@ -126,6 +126,12 @@ class TableDataset(Dataset):
                 raise self._sample_error(row, "missing_image", "its picture column is empty")
             data = found
         return decode_image(data, key=key, max_pixels=self.max_pixels)
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        if not isinstance(self._images, PackedStrings):
+            return None  # pictures lie in the table itself
+        starts = self._starts.tolist()
+        return picture_files(self._roots, starts, self._images, self._follow_links), None
 
     def _read_caption(self, row: int) -> str | None:
         return self._captions[row]

@@ -16,6 +16,7 @@ from helip.errors import InvalidArgumentError
 from helip.sample_index import SampleIndex, SampleKeys
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 __all__ = ["TarDataset", "open_index", "open_shards"]
@@ -83,6 +84,9 @@ class TarDataset(Dataset):
     def _read_image(self, row: int) -> Image.Image:
         data = self._index.read(row, "image")
         return decode_image(data, key=self.keys[row], max_pixels=self.max_pixels)
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        return self._index.pictures(), None
 
     def _read_caption(self, row: int) -> str | None:
         if self._caption_field is not None:

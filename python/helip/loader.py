@@ -1,13 +1,15 @@
 """Batches of targets and their hard pairs, read and transformed for training.
 
-Which rows make a batch is decided by the BatchSampler of the native core; this module reads them,
-in worker processes if asked, and keeps account: of every row that was emitted, replaced or
-quarantined, and of the place in the epoch, so that training resumes in the middle of one.
+Which rows make a batch is decided by the BatchSampler of the native core; rows are read by threads
+of the core, or in worker processes. This module joins the two and keeps account: of every row that
+was emitted, replaced or quarantined, and of the place in the epoch, so that training resumes in the
+middle of one.
 The batch rules are those of HELIP (arXiv 2305.05208).
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections import deque
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
 from helip import _core
 from helip.errors import Error, InvalidArgumentError, MismatchError
@@ -24,8 +26,10 @@ from helip.loader_schedule import HardnessSchedule
 from helip.loader_state import EpochCounts, LoaderState, refuse_another_loader
 from helip.pairs import HardPairs
 from helip.pairs_growing import GrowingPairs
-from helip.reader import BatchPlan, BatchReader, ReadBatch
+from helip.reader import BatchPlan, ReadBatch
+from helip.reader_choice import choose_reads
 from helip.streaming import StreamingMiner
+from helip.transform import ImageTransform
 
 __all__ = ["HardPairLoader"]
 
@@ -50,10 +54,10 @@ class HardPairLoader:
     and the options, never on the number of workers.
 
     Pairs that grow: with a StreamingMiner in place of a table, a batch is drawn from what was found
-    when it is planned. Without workers that is when it is asked for, so what the batch before was
-    mined for is known; n workers have their batches planned 2·n ahead. Either way it depends on
+    when it is planned. With ``workers=0`` that is when it is asked for, so what the batch before
+    was mined for is known; else batches are planned ahead (``prefetch``). Either way it depends on
     what the miner was given, not on time, and goes on the same after :meth:`load_state_dict`, with
-    as many workers and the miner's own state. Every row is a target; one that has no hard pair yet
+    the same options and the miner's own state. Every row is a target; one that has no hard pair yet
     is a plain one, and counted. With ``short="skip"`` its places stay empty, so that the batches of
     the first epoch, which sees each row for the first time, hold targets alone; "random" fills
     them.
@@ -89,10 +93,20 @@ class HardPairLoader:
             back to its first row.
         short: what becomes of a target with fewer than p hard pairs in the window: "skip" (it is
             no target), "random" (random rows fill in) or "error".
-        workers: processes that read; 0 reads in this one.
-        transform: called with a PIL image, after ``torch``, ``random`` and NumPy's global generator
-            were seeded from (seed, epoch, row), so an augmentation does not depend on the workers.
-        tokenizer: called once a batch with the list of captions.
+        transform: an ImageTransform, which threads of the core apply to the pictures of tar shards,
+            folders and tables; or any callable from a PIL image, called after ``torch``,
+            ``random`` and NumPy's global generator were seeded from (seed, epoch, row). Either way
+            an augmentation does not depend on the workers.
+        views: more ImageTransforms. ``batch["views"]`` [v, b, ...] has their pictures of the same
+            rows, as the second loss of SLIP needs them.
+        tokenizer: called with a list of captions. One that works row by row, as open_clip's do, is
+            asked once a row where threads read.
+        workers: threads of the core, or where it cannot read this data or do this transform,
+            processes. None takes a thread for each processor, but no process. 0 reads nothing
+            ahead: a batch is made when it is asked for.
+        prefetch: batches that threads begin ahead; that each process makes ahead.
+        pin_memory: whether threads write pictures to page-locked memory, from which a GPU copies
+            without waiting.
         max_quarantined: the largest share of rows that may fail to be read.
 
     Raises:
@@ -138,8 +152,11 @@ class HardPairLoader:
         block: int = 1024,
         walk_rows: int = 256,
         restart: float = 0.1,
-        workers: int = 0,
+        workers: int | None = None,
+        prefetch: int = 2,
+        pin_memory: bool = False,
         transform: Callable[[Any], Any] | None = None,
+        views: Sequence[ImageTransform] = (),
         tokenizer: Callable[[list[str]], Any] | None = None,
         max_quarantined: float = 0.1,
     ) -> None:
@@ -165,8 +182,12 @@ class HardPairLoader:
                 "strategy's own number"
             )
         schedule = HardnessSchedule.of(schedule)
-        if workers < 0:
+        if workers is not None and workers < 0:
             raise InvalidArgumentError(f"workers = {workers} must not be negative")
+        if prefetch < 1:
+            raise InvalidArgumentError(
+                f"prefetch = {prefetch} must be at least 1; workers=0 reads nothing ahead"
+            )
         if not 0.0 <= max_quarantined <= 1.0:
             raise InvalidArgumentError(f"max_quarantined = {max_quarantined} must lie in 0 .. 1")
         _check_epoch(epoch)
@@ -220,10 +241,11 @@ class HardPairLoader:
             "rows": len(data),
             "eligible_targets": self._sampler.eligible_targets,
         }
-        self._reader = BatchReader(data, transform, tokenizer, seed)
+        self._reads = choose_reads(
+            data, transform, views, tokenizer, seed, workers, prefetch, pin_memory
+        )
         self._grows = isinstance(pairs, GrowingPairs)
         self._plans: _Plans | None = None  # of the iteration that may go on
-        self._workers = workers
         self._max_quarantined = max_quarantined
         self._iteration = 0  # the number of the one iteration that may go on
         self._counts = EpochCounts(epoch)
@@ -371,35 +393,31 @@ class HardPairLoader:
             return self._epoch + 1, 0, 0
         return self._epoch, self._first, self._handed
 
+    def _check_current(self, iteration: int) -> None:
+        if iteration != self._iteration:
+            raise Error(
+                "this iteration was ended by a later one, by set_epoch or by load_state_dict; "
+                "iterate over a loader once at a time, or make another loader"
+            )
+
     def _batches(self, iteration: int) -> Iterator[dict[str, Any]]:
+        self._check_current(iteration)
         self._plans = plans = _Plans(
             self._sampler, self._epoch, self._first, range(self._start, self._steps),
             self._start_plans,
         )  # fmt: skip
-        # A generator of its own: DataLoader would draw from the caller's random state.
-        reads: DataLoader[Any] = DataLoader(
-            self._reader,
-            sampler=plans,
-            batch_size=None,  # one plan in, one batch out
-            collate_fn=_unchanged,
-            num_workers=self._workers,
-            generator=torch.Generator(),
-        )
-        for read in reads:
-            if iteration != self._iteration:
-                raise Error(
-                    "this iteration was ended by a later one, by set_epoch or by load_state_dict; "
-                    "iterate over a loader once at a time, or make another loader"
-                )
-            plans.waiting.popleft()
-            self._counts.add(read)
-            self._check_quarantined(read)
-            self._handed += 1
-            yield read.batch
-        if iteration == self._iteration:
-            self._begin(self._epoch + 1)
+        with contextlib.closing(self._reads(plans)) as reads:
+            for read in reads:
+                plans.waiting.popleft()
+                self._counts.add(read)
+                batch = self._checked(read)
+                self._handed += 1
+                yield batch
+                self._check_current(iteration)
+        self._begin(self._epoch + 1)
 
-    def _check_quarantined(self, read: ReadBatch) -> None:
+    def _checked(self, read: ReadBatch) -> dict[str, Any]:
+        """The batch, unless too many rows have failed by now."""
         counts = self._counts
         failed = sum(counts.quarantined.values())
         total = counts.emitted + failed
@@ -407,7 +425,7 @@ class HardPairLoader:
         if read.step + 1 < self._steps:  # too few rows say little, unless the epoch has no more
             judged = max(total, min(_JUDGED_ROWS, len(self) * self._batch_size))
         if read.batch is not None and failed <= self._max_quarantined * judged:
-            return
+            return read.batch
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.quarantined.items()))
         first = counts.quarantined_rows[0]
         account = (
@@ -452,10 +470,6 @@ class _Plans(Sampler[BatchPlan]):
             plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
             self.waiting.append(plan)
             yield plan
-
-
-def _unchanged(read: Any) -> Any:
-    return read
 
 
 def _check_epoch(epoch: int) -> None:

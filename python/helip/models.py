@@ -42,6 +42,7 @@ from helip.models_slip import (
     ssl_head_of,
 )
 from helip.models_source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
+from helip.preprocess import train_transform as image_transform
 from helip.publish import publish_directory, storage_errors, write_json
 from helip.weights import load_weights, write_tensors
 
@@ -209,8 +210,11 @@ def _open_clip_bundle(
     }
     model, train_transform, eval_transform = _build(source, options)
     config, tokenizer = _config_of(model, source), _tokenizer(source)
+    # The same in the core, where there is one: threads of a loader do it without the GIL.
+    preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
+    fast = image_transform(preprocess, options["aug_cfg"] or {})
     return ModelBundle(
-        model, train_transform, eval_transform, tokenizer, source.name, config, precision
+        model, fast or train_transform, eval_transform, tokenizer, source.name, config, precision
     )
 
 

@@ -22,7 +22,7 @@ from helip.data import SampleError
 from helip.errors import InvalidArgumentError
 from helip.loader_views import TwoViews, split_views
 
-__all__ = ["BatchPlan", "BatchReader", "ReadBatch", "renumbered"]
+__all__ = ["BatchPlan", "BatchReader", "ReadBatch", "failure_of", "renumbered"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class BatchReader(Dataset[ReadBatch]):
                 except MemoryError:
                     raise  # the machine's fault, not the sample's
                 except Exception as error:
-                    failures.append(self._failure(row, error))
+                    failures.append(failure_of(self._data, row, error))
                 else:
                     kept.append(place)
                     images.append(image)
@@ -92,15 +92,6 @@ class BatchReader(Dataset[ReadBatch]):
             raise
         except Exception as error:
             raise _TransformError(f"{type(error).__name__}: {error}") from error
-
-    def _failure(self, row: int, error: Exception) -> dict[str, Any]:
-        if isinstance(error, SampleError):
-            reason, message = str(error.reason), str(error)
-        elif isinstance(error, _TransformError):
-            reason, message = "transform", str(error)
-        else:
-            reason, message = "error", f"{type(error).__name__}: {error}"
-        return {"row": row, "key": str(self._data.keys[row]), "reason": reason, "message": message}
 
     def _collate(
         self, plan: BatchPlan, kept: list[int], images: list[Any], texts: list[str]
@@ -126,6 +117,17 @@ class BatchReader(Dataset[ReadBatch]):
 
 class _TransformError(Exception):
     """The transform failed on one image."""
+
+
+def failure_of(data: Any, row: int, error: Exception) -> dict[str, Any]:
+    """How the account names a row that could not be read."""
+    if isinstance(error, SampleError):
+        reason, message = str(error.reason), str(error)
+    elif isinstance(error, _TransformError):
+        reason, message = "transform", str(error)
+    else:
+        reason, message = "error", f"{type(error).__name__}: {error}"
+    return {"row": row, "key": str(data.keys[row]), "reason": reason, "message": message}
 
 
 def renumbered(target: np.ndarray, kept: list[int]) -> np.ndarray:

@@ -5,6 +5,7 @@ docs/reshard.md has the order, the files and what it gains.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -169,8 +170,10 @@ def _write_shards(
     # Two shards that follow each other hold more than one may.
     most = len(order) if shard_bytes is None else 2 * least_bytes(members) // shard_bytes + 1
     digits = max(5, len(str(most)))
-    reader = MemberReader(data)
-    with ProgressBar(len(members), label="copy", unit="members", enabled=progress) as bar:
+    with (
+        contextlib.closing(MemberReader(data)) as reader,
+        ProgressBar(len(members), label="copy", unit="members", enabled=progress) as bar,
+    ):
         plans = plan_shards(
             members, data.keys, order, shard_bytes=shard_bytes, shard_rows=shard_rows
         )

@@ -255,6 +255,10 @@ class SampleIndex:
             error.key = self.keys[row]
             raise
 
+    def pictures(self) -> Any:
+        """The core's reader of the same pictures: a ``_core.PictureSource``."""
+        return _core.ShardPictures(self._core)
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:
             return _from_bytes, (self._core.to_bytes(),)

@@ -118,7 +118,7 @@ def train(
     control: bool = False,
     resume: bool = True,
     seed: int = 0,
-    workers: int = 0,
+    workers: int | None = None,
     max_quarantined: float = 0.1,
     transform: Callable[[Any], torch.Tensor] | None = None,
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None,

@@ -121,7 +121,7 @@ class ImageTransform:
     @classmethod
     def slip(cls, size: int | tuple[int, int] = 224, **options: Any) -> ImageTransform:
         """The augmentation of SLIP's self-supervised views (arXiv 2112.12750)."""
-        recipe = {
+        recipe: dict[str, Any] = {
             "scale": (0.08, 1.0),
             "jitter_probability": 0.8,
             "brightness": 0.4,

@@ -31,7 +31,7 @@ ROOMS = [
     ["streaming"],
     ["reader", "loader"],
     ["loss"],
-    ["models", "weights"],
+    ["models", "weights", "preprocess"],
     ["processes", "grad_cache"],
     ["optim", "recipe", "metrics", "checkpoint"],
     ["train_loop", "trainer"],

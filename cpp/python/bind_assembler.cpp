@@ -1,0 +1,78 @@
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "bindings.h"
+
+namespace helip::python {
+namespace {
+
+// How long a wait holds back Ctrl-C.
+constexpr std::chrono::milliseconds kPatience{100};
+
+std::shared_ptr<PictureFiles> make_files(std::vector<std::string> roots,
+                                         const Dense<std::int64_t>& starts, const py::bytes& blob,
+                                         const Dense<std::int64_t>& offsets, bool follow_links) {
+  const PathList paths{std::string_view(blob),
+                       {offsets.data(), static_cast<std::size_t>(offsets.size())}};
+  return std::make_shared<PictureFiles>(std::move(roots), values_of(starts), paths, follow_links);
+}
+
+std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
+                     const Dense<std::int64_t>& names, std::int64_t epoch,
+                     const std::vector<std::uintptr_t>& out) {
+  AssembleRequest request;
+  request.epoch = epoch;
+  request.rows = values_of(rows);
+  request.names = values_of(names);
+  for (const std::uintptr_t address : out) {
+    request.out.push_back(reinterpret_cast<std::byte*>(address));
+  }
+  const py::gil_scoped_release release;
+  return self.submit(std::move(request));
+}
+
+py::list wait(BatchAssembler& self, std::uint64_t ticket) {
+  std::optional<std::vector<MissingPicture>> missing;
+  while (!missing) {
+    {
+      const py::gil_scoped_release release;
+      missing = self.wait_for(ticket, kPatience);
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+  py::list result;
+  for (const MissingPicture& picture : *missing) {
+    result.append(py::make_tuple(picture.place, picture.reason, picture.message));
+  }
+  return result;
+}
+
+}  // namespace
+
+void bind_assembler(py::module_& module) {
+  py::class_<PictureSource, std::shared_ptr<PictureSource>>(module, "PictureSource")
+      .def("__len__", [](const PictureSource& self) { return self.size(); });
+  py::class_<PictureFiles, PictureSource, std::shared_ptr<PictureFiles>>(module, "PictureFiles")
+      .def(py::init(&make_files), py::arg("roots"), py::arg("starts"), py::arg("blob"),
+           py::arg("offsets").noconvert(), py::arg("follow_links"), py::keep_alive<1, 4>(),
+           py::keep_alive<1, 5>());
+  py::class_<ShardPictures, PictureSource, std::shared_ptr<ShardPictures>>(module, "ShardPictures")
+      .def(py::init<SampleIndex>(), py::arg("index"));
+  py::class_<BatchAssembler>(module, "BatchAssembler")
+      .def(py::init([](std::shared_ptr<PictureSource> source,
+                       const std::vector<const ImageTransform*>& views, std::uint64_t seed,
+                       int threads) {
+             std::vector<ImageTransform> own;
+             for (const ImageTransform* view : views) own.emplace_back(view->options());
+             return BatchAssembler(std::move(source), std::move(own),
+                                   {.seed = seed, .threads = threads});
+           }),
+           py::arg("source"), py::arg("views"), py::kw_only(), py::arg("seed"), py::arg("threads"),
+           py::keep_alive<1, 2>())
+      .def("submit", &submit, py::arg("rows"), py::arg("names"), py::arg("epoch"), py::arg("out"))
+      .def("wait", &wait, py::arg("ticket"))
+      .def("clear", &BatchAssembler::clear, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace helip::python

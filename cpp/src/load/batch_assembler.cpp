@@ -1,0 +1,124 @@
+#include "helip/batch_assembler.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "helip/error.h"
+#include "helip/sample_error.h"
+#include "load/background_team.h"
+
+namespace helip {
+namespace {
+
+// What one thread keeps from picture to picture.
+struct Desk {
+  std::vector<std::byte> encoded;
+  ImageTransform::Scratch scratch;
+};
+
+struct Batch {
+  AssembleRequest request;
+  std::mutex mutex;
+  std::vector<MissingPicture> missing;
+};
+
+}  // namespace
+
+struct BatchAssembler::Impl {
+  void fill(Batch& batch, std::int64_t place, Desk& desk) {
+    const auto at = static_cast<std::size_t>(place);
+    const AssembleRequest& request = batch.request;
+    const std::int64_t row = request.rows[at];
+    const std::int64_t name = request.names.empty() ? row : request.names[at];
+    try {
+      source->read(row, desk.encoded);
+      for (std::size_t view = 0; view < views.size(); ++view) {
+        const ImageTransform::Key key{seed, static_cast<std::uint64_t>(request.epoch),
+                                      static_cast<std::uint64_t>(name), view};
+        views[view].apply(desk.encoded, key, request.out[view] + at * views[view].bytes(),
+                          desk.scratch);
+      }
+    } catch (const SampleError& error) {
+      const std::lock_guard lock(batch.mutex);
+      batch.missing.push_back({place, error.reason(), error.what()});
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::out_of_memory,
+                  "an allocation failed while reading a batch; lower workers or prefetch");
+    }
+  }
+
+  std::shared_ptr<const PictureSource> source;
+  std::vector<ImageTransform> views;
+  std::uint64_t seed = 0;
+  std::vector<Desk> desks;  // [threads]
+  std::map<std::uint64_t, std::shared_ptr<Batch>> batches;
+  load::BackgroundTeam team;  // last: it ends before what it works on
+};
+
+BatchAssembler::BatchAssembler(std::shared_ptr<const PictureSource> source,
+                               std::vector<ImageTransform> views, AssembleOptions options)
+    : impl_(new Impl{.source = std::move(source),
+                     .views = std::move(views),
+                     .seed = options.seed,
+                     .desks = {},
+                     .batches = {},
+                     .team = load::BackgroundTeam(options.threads)}) {
+  if (impl_->views.empty()) {
+    throw Error(ErrorCode::invalid_argument, "views is empty; give one transform at the least");
+  }
+  impl_->desks.resize(static_cast<std::size_t>(impl_->team.size()));
+}
+
+BatchAssembler::~BatchAssembler() = default;
+BatchAssembler::BatchAssembler(BatchAssembler&&) noexcept = default;
+BatchAssembler& BatchAssembler::operator=(BatchAssembler&&) noexcept = default;
+
+std::uint64_t BatchAssembler::submit(AssembleRequest request) {
+  const std::size_t rows = request.rows.size();
+  if ((!request.names.empty() && request.names.size() != rows) ||
+      request.out.size() != impl_->views.size()) {
+    throw Error(ErrorCode::invalid_argument,
+                "a request has " + std::to_string(rows) + " rows, " +
+                    std::to_string(request.names.size()) + " names and " +
+                    std::to_string(request.out.size()) + " outputs for " +
+                    std::to_string(impl_->views.size()) +
+                    " views; names must be as many as rows, or none, and outputs as many as views");
+  }
+  for (const std::int64_t row : request.rows) {
+    if (row < 0 || row >= impl_->source->size()) {
+      throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " must lie in 0 .. " +
+                                                   std::to_string(impl_->source->size() - 1) +
+                                                   ", the rows of the source");
+    }
+  }
+  for (const std::int64_t row : request.rows) impl_->source->will_need(row);
+  auto batch = std::make_shared<Batch>();
+  batch->request = std::move(request);
+  Impl& self = *impl_;
+  const std::uint64_t ticket = self.team.submit(
+      static_cast<std::int64_t>(rows), [&self, batch](std::int64_t place, int worker) {
+        self.fill(*batch, place, self.desks[static_cast<std::size_t>(worker)]);
+      });
+  self.batches[ticket] = std::move(batch);
+  return ticket;
+}
+
+std::optional<std::vector<MissingPicture>> BatchAssembler::wait_for(
+    std::uint64_t ticket, std::chrono::milliseconds patience) {
+  if (!impl_->team.wait_for(ticket, patience)) return std::nullopt;
+  const auto done = impl_->batches.extract(ticket);
+  std::vector<MissingPicture> missing = std::move(done.mapped()->missing);
+  std::sort(missing.begin(), missing.end(),
+            [](const auto& left, const auto& right) { return left.place < right.place; });
+  return missing;
+}
+
+void BatchAssembler::clear() {
+  impl_->team.clear();
+  impl_->batches.clear();
+}
+
+}  // namespace helip
