@@ -69,3 +69,16 @@ def test_no_library_needs_a_cpp_symbol_of_torch() -> None:
             if any(s in line for s in ("at::", "c10::", "torch::"))
         ]
         assert not wrong, f"{library.name}: {wrong[:5]}"
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="binutils is not installed")
+def test_the_core_exports_nothing_of_the_libraries_that_decode_pictures() -> None:
+    (library,) = [path for path in PACKAGE.rglob("libhelip.so") if not path.is_symlink()] or [
+        (PACKAGE / "lib" / "libhelip.so").resolve()
+    ]
+    listing = subprocess.run(
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    ).stdout
+    names = [line.split()[-1] for line in listing.splitlines()]
+    assert names
+    assert not [name for name in names if name.startswith(("jpeg_", "jinit_", "png_", "WebP"))]
