@@ -258,29 +258,25 @@ def reshard(
 @app.command()
 def train(
     data: Annotated[str, typer.Argument(help="What was embedded.")],
-    model: Annotated[str, typer.Option(help="open_clip name, config or saved model.")],
-    out: Annotated[Path, typer.Option(help="Folder of checkpoints and metrics.")],
+    model: Annotated[str, typer.Option(help="Name, configuration or folder.")],
+    out: Annotated[Path, typer.Option(help="Checkpoints and metrics.")],
     pairs: Annotated[Path | None, typer.Option(help="Table of hard pairs.")] = None,
-    stream: Annotated[
-        int | None, typer.Option(min=1, help="No table: mine from the last so many rows.")
-    ] = None,
+    stream: Annotated[int | None, typer.Option(min=1, help="No table: rows kept.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 2,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows, hard pairs included.")] = 256,
+    batch_size: Annotated[int, typer.Option(min=1, help="All rows.")] = 256,
     hard_per_target: Annotated[int, typer.Option(min=0)] = 1,
     loss: Annotated[str, typer.Option(help="clip or siglip.")] = "clip",
-    strategy: Annotated[
-        str, typer.Option(help="auto, uniform, temperature, scheduled, shared or walk.")
-    ] = "auto",
+    strategy: Annotated[str, typer.Option(help="Such as shared or walk.")] = "auto",
     temperature: Annotated[float | None, typer.Option(help="Lower draws harder pairs.")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Such as epochs=2,rank_max=10,shape=cosine.")
     ] = None,
     targets_per_batch: Annotated[int | None, typer.Option(help="shared, walk: targets.")] = None,
-    order: Annotated[str, typer.Option(help="rows, or blocks of neighbours.")] = "rows",
+    order: Annotated[str, typer.Option(help="rows or blocks.")] = "rows",
     gamma: Annotated[float, typer.Option(help="Weight of the margin loss.")] = 1.0,
     margin: float = 0.0,
-    direction: Annotated[str, typer.Option(help="preserve (Eq. 6) or repel.")] = "preserve",
+    direction: Annotated[str, typer.Option(help="preserve or repel.")] = "preserve",
     space: Annotated[str, typer.Option(help="cross or intra.")] = "cross",
     lr: float = 1e-5,
     lora: Annotated[int | None, typer.Option(min=1, help="Rank: train thin matrices.")] = None,
@@ -289,14 +285,14 @@ def train(
     layer_decay: Annotated[float | None, typer.Option(help="Rate a layer deeper.")] = None,
     ema: Annotated[float | None, typer.Option(help="Average of weights, such as 0.999.")] = None,
     wise_ft: Annotated[float | None, typer.Option(help="Also write a mixture.")] = None,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    accumulate: Annotated[int, typer.Option(min=1, help="Parts a batch is encoded in.")] = 1,
-    parallel: Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")] = "ddp",
+    precision: Annotated[str, typer.Option(help="Or bfloat16, float16.")] = "float32",
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts a batch.")] = 1,
+    parallel: Annotated[str, typer.Option(help="Or fsdp.")] = "ddp",
     grad_checkpointing: Annotated[bool, typer.Option("--grad-checkpointing")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="By torch.compile.")] = False,
     log_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb.")] = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Annotated[int | None, typer.Option(min=0, help="Threads or processes.")] = None,
     seed: Seed = 0,
     control: Annotated[
         bool, typer.Option("--control", help="As many steps, no hard pairs, no margin loss.")
