@@ -43,6 +43,10 @@ def test_one_picture_has_a_text_score_alone_by_category():
 def test_equal_similarities_count_against_the_model():
     result = composition(np.full((3, 2, 2), 0.5), bootstrap=0)
     assert result["text_score"]["value"] == result["image_score"]["value"] == 0.0
+    rounded = np.full((3, 2, 2), 0.5) + 1e-8 * np.eye(2)  # what float32 sums may make of a tie
+    result = composition(rounded, bootstrap=0)
+    assert result["text_score"]["value"] == result["image_score"]["value"] == 0.0
+    assert composition(rounded[:, :1], bootstrap=0)["text_score"]["value"] == 0.0
 
 
 def test_items_that_share_a_picture_are_resampled_together():
@@ -74,6 +78,25 @@ def test_paired_differences_are_those_of_the_scores_and_tighter():
         assert difference[name]["high"] - difference[name]["low"] < one["high"] - one["low"]
     assert set(difference["categories"]) == {"a", "b"}
     assert difference["categories"]["b"]["text_score"]["n"] == 150
+
+
+def test_paired_differences_resample_items_of_one_picture_together():
+    random = np.random.default_rng(0)
+    one, two = random.normal(size=(2, 40, 1, 2))
+
+    def difference(copies):
+        results = [
+            {
+                "composition": composition(
+                    np.repeat(scores, copies, axis=0), groups=np.repeat(np.arange(40), copies),
+                    bootstrap=0, keep_ranks=True,
+                )
+            }
+            for scores in (one, two)
+        ]  # fmt: skip
+        return compare(*results, bootstrap=200)["composition"]["text_score"]
+
+    assert difference(5) == difference(1) | {"n": 200}
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,9 @@ def test_bad_input_is_refused_with_the_mend(bad, words):
 
 
 def measured(rows, train, **options):
+    train = train if isinstance(train, ColourData) else ColourData(train)
     return evaluate(
-        ColourModel(), ColourData(rows), tasks=("linear_probe",), train=ColourData(train),
+        ColourModel(), ColourData(rows), tasks=("linear_probe",), train=train,
         transform=transform, tokenizer=tokenizer, bootstrap=20, progress=False, device="cpu",
         **options,
     )  # fmt: skip
@@ -175,6 +176,11 @@ def test_evaluate_fits_to_the_training_set_and_measures_the_other():
 
 def test_probes_fitted_to_other_rows_are_not_compared():
     one = measured(ROWS, ROWS * 3, keep_ranks=True)
+    other = ColourData(ROWS * 3)
+    other.keys = [f"other {key}" for key in other.keys]  # as many of each label, other pictures
+    three = measured(ROWS, other, keep_ranks=True)
+    with pytest.raises(ValueError, match="different queries of linear_probe"):
+        compare(one, three)
     two = measured(ROWS, ROWS * 4, keep_ranks=True)
     assert compare(one, one, bootstrap=20)["linear_probe"]["top1"]["value"] == 0.0
     with pytest.raises(ValueError, match="different queries of linear_probe"):
