@@ -38,6 +38,16 @@ class Processes:
         """Whether this one writes what is written once."""
         return self.rank == 0
 
+    def must_have_met(self) -> None:
+        """Raise InvalidArgumentError where torchrun started several, and each is alone."""
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > 1 and not self.together:
+            raise InvalidArgumentError(
+                f"torchrun started {started} processes, and they have not met: each would train "
+                "alone; go into helip.processes.join_processes() first, or call "
+                "torch.distributed.init_process_group()"
+            )
+
     def share(self, total: int, name: str) -> int:
         """``total`` over the processes; InvalidArgumentError where that leaves a rest."""
         if total % self.count:

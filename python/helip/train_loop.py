@@ -435,6 +435,7 @@ class Trainer:
 
     def _check(self, parallel: str) -> None:
         """What does not fit together is refused before anything is written."""
+        self.processes.must_have_met()
         if self.total_steps == 0:
             raise InvalidArgumentError(
                 "the loader has 0 batches an epoch, must have at least 1; lower batch_size"

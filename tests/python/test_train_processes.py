@@ -293,6 +293,12 @@ def test_without_torchrun_nobody_is_met(monkeypatch):
         assert Processes().count == 1
 
 
+def test_processes_that_have_not_met_are_not_trained_each_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidArgumentError, match="torchrun started 2 processes, and they have"):
+        trainer(tmp_path)
+
+
 def test_the_command_trains_under_torchrun(tmp_path):
     from test_trainer import Colours, table
 
