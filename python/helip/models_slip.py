@@ -271,6 +271,20 @@ def _processes() -> int:
 
 def _sum_over_processes(x: Tensor) -> Tensor:
     """The sum of x over all processes; its gradient is the sum of theirs."""
-    from torch.distributed.nn.functional import all_reduce
+    summed: Tensor = _SumOverProcesses.apply(x)
+    return summed
 
-    return all_reduce(x.clone())
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.clone()
+        torch.distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        torch.distributed.all_reduce(gradient)
+        return gradient

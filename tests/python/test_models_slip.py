@@ -83,6 +83,16 @@ def test_each_view_is_normalised_by_its_own_statistics_while_training(slip):
     torch.testing.assert_close(out["ssl_second"], model.image_mlp(raw_features(model, views[1])))
 
 
+@pytest.mark.slow
+def test_the_forward_with_views_is_one_graph_for_torch_compile(slip):
+    compiled = torch.compile(slip.model.eval(), fullgraph=True, backend="eager")
+    inputs = pictures(slip), captions(), torch.stack([pictures(slip, seed=1)] * 2)
+    with torch.no_grad():
+        expected = slip.model(*inputs)
+        for name, value in compiled(*inputs).items():
+            torch.testing.assert_close(value, expected[name])
+
+
 def test_the_model_stays_open_clips_and_the_head_comes_off(slip):
     import open_clip
 
