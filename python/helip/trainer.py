@@ -39,6 +39,7 @@ from helip.train_loop import (
     TrainResult,
 )
 from helip.trainer_wise import StartWeights
+from helip.transform import ImageTransform
 
 __all__ = [
     "BatchLoader",
@@ -281,6 +282,10 @@ def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
     """``transform``, and SLIP's augmented views beside it where the model's head wants them."""
     if not (has_ssl_head(bundle.model) and ssl_scale > 0) or isinstance(transform, TwoViews):
         return transform
+    if isinstance(transform, ImageTransform):  # threads of the core make all three
+        shared = {name: getattr(transform, name) for name in ("mean", "std", "dtype", "layout")}
+        again = ImageTransform.slip(transform.size, interpolation="bilinear", **shared)
+        return TwoViews(transform, again)
     return TwoViews(transform, SlipAugmentation.like(bundle.config.get("preprocess_cfg") or {}))
 
 

@@ -13,6 +13,7 @@ from helip.models_lora import has_lora
 from helip.models_slip import add_ssl_head
 from helip.recipe import Recipe
 from helip.trainer import train
+from helip.transform import ImageTransform
 from test_models_hf import clip_model
 from tune_samples import Colours, same, table, tiny, weights
 
@@ -70,6 +71,11 @@ def test_without_its_term_the_head_rests_and_no_views_are_needed(tmp_path):
     start, end = weights(slip().model), weights(result.model.model)
     assert all(torch.equal(start[n], end[n]) for n in start if n.startswith("image_mlp."))
     assert "ssl" not in result.metrics
+
+
+def test_a_transform_of_the_core_makes_its_own_views(tmp_path):
+    result = run(tmp_path, slip(), transform=ImageTransform.train(16), steps=2)
+    assert result.metrics["ssl"] > 0
 
 
 def test_a_batch_without_views_is_refused(tmp_path):
