@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = 2**64 - 1
@@ -268,7 +268,3 @@ class Sampler:
         self._batch.index.append(row)
         self._batch.target.append(at)
         self._batch.counts[count] += 1
-
-
-def for_each_rank(make: Callable[[int], Any], world: int) -> list[Any]:
-    return [make(rank) for rank in range(world)]

@@ -58,20 +58,8 @@ class Run:
         return [loader.stats()["targets"] for loader in self.loaders]
 
 
-def targets_of(run, steps):
-    """The targets of these steps, by the order of the epoch that all strategies share."""
-    counted = [len(run.loaders[0]._sampler.batch(0)[0])]  # the order is made
-    assert counted
-    return [
-        row
-        for ranks in steps
-        for index, target in ranks
-        for row in index[: number_of_targets(index, target)]
-    ]
-
-
 def number_of_targets(index, target):
-    """Targets come first; in these tests every target is one of the rows that others may serve."""
+    """Of a batch in which targets serve themselves."""
     return len(index) - sum(1 for place, served in enumerate(target) if served != place)
 
 
