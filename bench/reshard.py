@@ -5,7 +5,7 @@
 
 ``--rows``: tables mined from real embeddings, grown to N rows (``grown.py``); ``--planted``:
 tables of N rows in clusters of 300, numbered at random, with one pair in five anywhere, for the
-time alone. For each: seconds of the order; the share of hard pairs that lie in the same block of
+time alone. For each: time of the order; the share of hard pairs that lie in the same block of
 64, 256 and 1,024 rows as their target, and within so many rows of it, before and after.
 
 Reads of batches of 256 rows (128 targets, one hard pair each), at ``--bytes`` a sample, each batch
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from watch import held
 
 import helip
 from helip import _core
@@ -101,11 +100,11 @@ def reads(pairs: helip.HardPairs, order: np.ndarray, walk: str, arguments: Any) 
 
 
 def measure(name: str, pairs: helip.HardPairs, arguments: Any) -> dict[str, Any]:
-    before, started = held(), time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     order = _core.locality_order(pairs._core)
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     cell: dict[str, Any] = {"table": name, "rows": len(pairs), "k": pairs.k, "seconds": seconds}
-    cell["kept_mb"] = (held() - before) / 1e6
+    cell["processor_seconds"] = used
     for when, rows in (("before", np.arange(len(pairs))), ("after", order)):
         cell[when] = {
             "block": locality(pairs, rows, BLOCKS),
@@ -118,7 +117,10 @@ def measure(name: str, pairs: helip.HardPairs, arguments: Any) -> dict[str, Any]
 
 
 def show(cell: dict[str, Any]) -> None:
-    print(f"\n{cell['table']}, N = {cell['rows']:,}, k = {cell['k']}: {cell['seconds']:.1f} s")
+    print(
+        f"\n{cell['table']}, N = {cell['rows']:,}, k = {cell['k']}: {cell['seconds']:.1f} s, "
+        f"{cell['processor_seconds']:.1f} of a core"
+    )
     for when in ("before", "after"):
         shares = ", ".join(
             f"{block:,}: {cell[when]['block'][block]:.3f} ({cell[when]['within'][block]:.3f})"
