@@ -204,6 +204,9 @@ def train(
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
     own_rows = _own_rows(batch_size, hard_per_target if table is not None else 0)
+    own_targets = targets_per_batch
+    if targets_per_batch is not None:
+        own_targets = Processes().share(targets_per_batch, "targets_per_batch")
     common: dict[str, Any] = {
         "seed": seed,
         "workers": workers,
@@ -222,7 +225,7 @@ def train(
         "short": short,
         "strategy": strategy,
         "schedule": HardnessSchedule.of(schedule),
-        "targets_per_batch": targets_per_batch,
+        "targets_per_batch": own_targets,
         "walk_rows": walk_rows,
         "restart": restart,
     }
@@ -260,7 +263,9 @@ def train(
             "batch_size": batch_size,
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,
-            **_named({**choice, "order": order, "block": block}),
+            **_named(
+                {**choice, "targets_per_batch": targets_per_batch, "order": order, "block": block}
+            ),
             **(start.identity() if start else {}),
         },
         device=device,
