@@ -1,7 +1,8 @@
-"""What it costs to commit a mining job in parts, and what kills cost then.
+"""What it costs to commit a mining job in parts or to save checkpoints, and what kills cost then.
 
     python bench/resume.py
     python bench/resume.py --rows 200000 --parts 1 8 32 --kills 20 --gap 20
+    python bench/resume.py --rows 200000 --method partition --checkpoint inf 60 5 0 --gap 5
 
 Over real embeddings grown to N rows (``grown.py``), as a float16 store, three tables:
 
@@ -11,6 +12,9 @@ Over real embeddings grown to N rows (``grown.py``), as a float16 store, three t
 - n parts and a process that is killed (SIGKILL) again and again, at moments drawn from an
   exponential distribution with mean ``--gap`` seconds, until ``--kills`` kills; then it may end.
   Its table is compared with that of the first run, byte for byte.
+
+With ``--method partition`` or ``hnsw``, which have no parts: one process with a checkpoint after so
+many seconds each, and the kills with the last of them.
 
 Times are CPU seconds of all threads of a process and of its kernel calls, which do not depend on
 what else the machine does as much as wall time; wall time is printed beside them.
@@ -49,17 +53,19 @@ class Run:
 
 def child(arguments: argparse.Namespace) -> None:
     part = None if arguments.part is None else mine_parts.parse_part(arguments.part)
+    whole = part is not None or arguments.method != "exact"
     helip.mine(
-        arguments.child, out=arguments.to, k=arguments.k, method="exact", device="cpu",
-        threads=arguments.threads, parts=None if part else arguments.parts[0], part=part,
-        progress=False,
+        arguments.child, out=arguments.to, k=arguments.k, method=arguments.method, device="cpu",
+        threads=arguments.threads, checkpoint=arguments.checkpoint[0],
+        parts=None if whole else arguments.parts[0], part=part, progress=False,
     )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, *more: Any, kill_after: float | None = None) -> Run:
     """One process of this script as a child; SIGKILL after so many seconds."""
     command = [
-        sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads, *more
+        sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads,
+        "--method", arguments.method, *more,
     ]  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command])
@@ -98,18 +104,24 @@ def same_bytes(a: Path, b: Path) -> bool:
 
 
 def in_one_process(arguments: argparse.Namespace, store: Path, work: Path) -> list[dict[str, Any]]:
-    table = []
-    print(f"{'parts':>6} {'wall s':>8} {'CPU s':>8} {'CPU, ratio':>11}")
-    for count in arguments.parts:
-        out = work / f"whole-{count}"
-        one = run(arguments, "--child", store, "--to", out, "--parts", count)
-        if count != arguments.parts[0]:
-            assert same_bytes(out, work / f"whole-{arguments.parts[0]}")
+    option, values = ways(arguments)
+    table: list[dict[str, Any]] = []
+    print(f"{option:>10} {'wall s':>8} {'CPU s':>8} {'CPU, ratio':>11}")
+    for value in values:
+        out = work / f"whole-{value}"
+        one = run(arguments, "--child", store, "--to", out, f"--{option}", value)
+        assert same_bytes(out, work / f"whole-{values[0]}")
         table.append(
-            {"parts": count, **asdict(one), "ratio": one.cpu / (table or [asdict(one)])[0]["cpu"]}
+            {option: value, **asdict(one), "ratio": one.cpu / (table or [asdict(one)])[0]["cpu"]}
         )
-        print(f"{count:6} {one.wall:8.2f} {one.cpu:8.2f} {table[-1]['ratio']:11.2f}", flush=True)
+        print(f"{value:10} {one.wall:8.2f} {one.cpu:8.2f} {table[-1]['ratio']:11.2f}", flush=True)
     return table
+
+
+def ways(arguments: argparse.Namespace) -> tuple[str, list[Any]]:
+    """The option that is varied, and its values."""
+    name = "parts" if arguments.method == "exact" else "checkpoint"
+    return name, getattr(arguments, name)
 
 
 def in_processes(arguments: argparse.Namespace, store: Path, work: Path) -> list[dict[str, Any]]:
@@ -133,24 +145,25 @@ def in_processes(arguments: argparse.Namespace, store: Path, work: Path) -> list
 def with_kills(
     arguments: argparse.Namespace, store: Path, work: Path, whole: dict[str, Any]
 ) -> dict[str, Any]:
-    count, dice = whole["parts"], random.Random(arguments.seed)
+    option, values = ways(arguments)
+    value, dice = values[-1], random.Random(arguments.seed)
     out = work / "killed"
     cpu = wall = 0.0
     kills = 0
     done: list[int] = []
     while not (out / "manifest.json").exists():
         gap = dice.expovariate(1 / arguments.gap) if kills < arguments.kills else None
-        one = run(arguments, "--child", store, "--to", out, "--parts", count, kill_after=gap)
+        one = run(arguments, "--child", store, "--to", out, f"--{option}", value, kill_after=gap)
         cpu, wall, kills = cpu + one.cpu, wall + one.wall, kills + one.killed
         done.append(mine_parts.done_parts(out))
-    assert same_bytes(out, work / f"whole-{arguments.parts[0]}")
+    assert same_bytes(out, work / f"whole-{values[0]}")
     lost = (cpu - whole["cpu"]) / max(kills, 1)
     result = {
-        "parts": count, "kills": kills, "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
+        option: value, "kills": kills, "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
         "overhead": cpu / whole["cpu"] - 1, "cpu_lost_by_a_kill": lost, "parts_after_each": done,
     }  # fmt: skip
     print(
-        f"\n{kills} kills, {count} parts: {cpu:.1f} CPU s against {whole['cpu']:.1f} without, "
+        f"\n{kills} kills, {option} {value}: {cpu:.1f} CPU s against {whole['cpu']:.1f} without, "
         f"{100 * result['overhead']:.0f} % more; a kill costs {lost:.1f} CPU s; the same bytes"
     )
     return result
@@ -162,6 +175,10 @@ def main() -> None:
     parser.add_argument("--dims", default="1280x384")
     parser.add_argument("-k", type=int, default=50)
     parser.add_argument("--parts", type=int, nargs="+", default=[1, 4, 16], help="first one: 1")
+    parser.add_argument("--method", default="exact", help="exact, partition or hnsw")
+    parser.add_argument(
+        "--checkpoint", type=float, nargs="+", default=[float("inf"), 60.0, 0.0], help="seconds"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--gap", type=float, default=20.0, help="mean seconds until a kill")
@@ -180,14 +197,16 @@ def main() -> None:
     try:
         store = work / "store"
         write_store(grown_folder(arguments.cache, dims, arguments.rows), store)
-        print(f"{arguments.rows:,} rows, {arguments.dims}, k {arguments.k}, exact, "
+        print(f"{arguments.rows:,} rows, {arguments.dims}, k {arguments.k}, "
+              f"{arguments.method}, "
               f"{arguments.threads} threads\n")  # fmt: skip
         one = in_one_process(arguments, store, work)
         result = {
             "rows": arguments.rows, "dims": arguments.dims, "k": arguments.k,
-            "threads": arguments.threads, "one_process": one,
-            "processes": in_processes(arguments, store, work),
+            "method": arguments.method, "threads": arguments.threads, "one_process": one,
         }  # fmt: skip
+        if arguments.method == "exact":
+            result["processes"] = in_processes(arguments, store, work)
         if arguments.kills:
             result["kills"] = with_kills(arguments, store, work, one[-1])
     finally:

@@ -238,6 +238,7 @@ class MineOptions:
         skip: typing.SupportsInt | typing.SupportsIndex = 0,
         collapse: str = "none",
         parts: typing.SupportsInt | typing.SupportsIndex = 1,
+        checkpoint: typing.SupportsFloat | typing.SupportsIndex = 60.0,
     ) -> None: ...
     @property
     def k(self) -> int: ...

@@ -168,6 +168,9 @@ def mine(
     device: MiningDevice = "auto",
     threads: Threads = 0,
     memory: Memory = None,
+    checkpoint: Annotated[
+        float, typer.Option(min=0, help="hnsw, partition: seconds between saves.")
+    ] = 60.0,
     parts: Annotated[int | None, typer.Option(help="Commit the job in so many parts.")] = None,
     part: Annotated[str | None, typer.Option(help="i/n: mine that part alone, to --out.")] = None,
     engine: Annotated[str, typer.Option(help="threads or ray.")] = "threads",
@@ -187,7 +190,7 @@ def mine(
             store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
             min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
             candidates=candidates, refresh=refresh, seed=seed, recall=recall, device=device,
-            threads=threads, memory=memory, out=out, parts=parts,
+            threads=threads, memory=memory, out=out, checkpoint=checkpoint, parts=parts,
             part=None if part is None else parse_part(part), engine=engine, progress=not quiet,
         )  # fmt: skip
     if csv is not None:

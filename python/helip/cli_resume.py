@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from helip.errors import Error, InvalidArgumentError
+from helip.mine_checkpoint import checkpoint_folder, has_checkpoint
 from helip.mine_parts import METHODS, begun_parts, done_parts, parts_folder
 
 __all__ = ["saying_how_to_continue"]
@@ -32,10 +33,15 @@ def saying_how_to_continue(
                 f"{done_parts(out)} of {count} parts are committed in {parts_folder(out)}; the "
                 "same command goes on from there"
             )
+        elif has_checkpoint(out):
+            say(
+                f"what was found so far is kept in {checkpoint_folder(out)}; the same command goes "
+                "on from there"
+            )
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
         elif stopped and method not in METHODS:
-            say(f"nothing is committed yet, and method {method} has no parts: it begins again")
+            say("nothing was saved yet (see --checkpoint); the same command begins again")
         elif stopped:
             say("nothing is committed yet; with --parts N what is done is kept from then on")
         if stopped:

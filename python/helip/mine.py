@@ -16,6 +16,7 @@ from typing import Any
 
 from helip import _core
 from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.mine_checkpoint import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mine_device import mine_on_torch_device
 from helip.mine_parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.pairs import HardPairs
@@ -89,6 +90,7 @@ def mine(
     memory: int | str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = True,
+    checkpoint: float = 60.0,
     parts: int | None = None,
     part: tuple[int, int] | None = None,
     engine: str = "threads",
@@ -97,7 +99,7 @@ def mine(
     """Mines the hard pairs of every target.
 
     The result depends on the input and on the options up to ``recall`` alone: device, threads,
-    memory, parts and engine change the time, not a byte of the table.
+    memory, checkpoint, parts and engine change the time, not a byte of the table.
 
     Args:
         store: an EmbeddingStore or its path; or give ``image`` and ``text`` instead.
@@ -134,7 +136,12 @@ def mine(
         threads: 0 or None for all cores.
         memory: bound of the buffers in bytes or as ``"4GB"``; None for a quarter of the machine's.
         out: a directory that the table is streamed to; else it is kept in memory.
-        resume: with ``out``: return the table that is there if it has the same input and options.
+        resume: with ``out``: return the table that is there if it has the same input and options,
+            and go on with what an interrupted ``hnsw`` or ``partition`` has left; False refuses.
+        checkpoint: ``hnsw`` and ``partition``, of a store and with ``out``: seconds of work after
+            which what was found so far is saved in ``<out>.checkpoint``, for the same call after an
+            interruption; it is removed when the table is there. 0 saves after each step,
+            ``math.inf`` never.
         parts: commits the job in so many parts, ranges of targets, in ``<out>.parts``; the same
             call takes them up after an interruption, and removes them when the table is there. For
             a store, ``exact`` (``auto`` is that then) and ``sample``, on the CPU. None: as begun;
@@ -162,6 +169,7 @@ def mine(
         "candidates": candidates, "refresh": refresh, "recall": recall,
     }  # fmt: skip
     used: dict[str, Any] = {name: value for name, value in asked.items() if name != "signed"}
+    used["checkpoint"] = checkpoint
     options = _options(signed_products=signed, threads=threads, memory=memory, **used)
     if part is not None:
         if parts is not None or engine != "threads":
@@ -172,7 +180,14 @@ def mine(
     if out is not None and os.path.exists(os.path.join(out, "manifest.json")):
         table = _existing(path, source, asked, resume=resume)
         remove_parts(path)
+        remove_checkpoint(path)
         return table
+    begun = bool(path) and has_checkpoint(path)
+    if begun and not resume:
+        raise InvalidArgumentError(
+            f"{checkpoint_folder(path)} is what an interrupted job has found; remove it, or go on "
+            "with resume=True"
+        )
     if engine not in ENGINES:
         raise InvalidArgumentError(f"engine is {engine!r}; use 'threads' or 'ray'")
     if engine == "ray":
@@ -180,7 +195,7 @@ def mine(
             source, asked, options, out=path, parts=parts, threads=threads, memory=memory,
             device=device, progress=progress,
         )  # fmt: skip
-    if device == "auto" and (parts is not None or (path and begun_parts(path))):
+    if device == "auto" and (begun or parts is not None or (path and begun_parts(path))):
         device = "cpu"
     deleted = 0 if source is None else len(source.deleted)
     device = _device(device, method, margin=margin, collapse=collapse, deleted=deleted)
@@ -319,6 +334,10 @@ def _options(
             raise InvalidArgumentError(f"seed is {value}; it must lie in 0 .. 2^64 - 1")
     if candidates is not None and candidates < 1:
         raise InvalidArgumentError(f"candidates is {candidates}; it must be at least 1")
+    if not isinstance(others.get("checkpoint", 0.0), (int, float)):
+        raise InvalidArgumentError(
+            f"checkpoint is {others['checkpoint']!r}; it must be seconds, math.inf for none"
+        )
     if threads is not None and threads < 0:
         raise InvalidArgumentError(f"threads is {threads}; use 0 for all cores, or a number")
     return _core.MineOptions(

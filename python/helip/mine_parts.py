@@ -16,6 +16,7 @@ from typing import Any
 
 from helip import _core
 from helip.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.mine_checkpoint import checkpoint_folder, has_checkpoint
 from helip.pairs import HardPairs
 from helip.pairs_part import HardPairsPart
 from helip.progress import Follower, ProgressBar
@@ -160,6 +161,11 @@ def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:
     """The number of parts that is asked for or was begun with; None where nobody has said it."""
     if parts is not None and (type(parts) is not int or parts < 1):
         raise InvalidArgumentError(f"parts is {parts!r}; it must be a whole number, at least 1")
+    if out and (parts or 1) > 1 and has_checkpoint(out):
+        raise MismatchError(
+            f"{checkpoint_folder(out)} was left by an interrupted job in one part, now "
+            f"parts={parts}; go on without parts=, or remove that folder"
+        )
     begun = begun_parts(out) if out else None
     if begun is not None and (method not in METHODS or parts not in (None, begun)):
         now = f"method {method!r}" if method not in METHODS else f"parts={parts}"
@@ -185,7 +191,7 @@ def number_of_parts(
     """
     if agreed := agreed_parts(parts, out=out, method=method):
         return agreed
-    if not out or rows <= _WHOLE_ROWS or method not in METHODS:
+    if not out or rows <= _WHOLE_ROWS or method not in METHODS or has_checkpoint(out):
         return 1
     plan = estimate()
     if plan["method"] not in METHODS or plan["seconds"] < _WHOLE_SECONDS:

@@ -21,7 +21,7 @@ std::string reason_of(const Encoded& encoded, const DecodeLimits& limits = {}) {
     decoder.decode({0, 0, header.stored.height, header.stored.width}, 8, picture);
   } catch (const helip::SampleError& error) {
     INFO(error.what());
-    CHECK(error.code() == helip::ErrorCode::corrupt);
+    CHECK(error.code() == helip::ErrorCode::sample);
     return error.reason();
   }
   return "decoded";

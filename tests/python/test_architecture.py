@@ -42,12 +42,12 @@ ROOMS = [
     ["cli", "__main__", "open_clip_train"],
 ]
 
-# The C++ core: io < store < mine; random < load, picture; io, mine < index; io < tar < samples;
+# The C++ core: io < store, mine < index; random < load, picture; io < tar < samples;
 # public headers stand outside.
 CPP_ROOMS = {
     "io": {"io"},
     "store": {"io", "store"},
-    "mine": {"mine"},
+    "mine": {"io", "mine"},
     "random": {"random"},
     "load": {"load", "random"},
     "picture": {"picture", "random"},

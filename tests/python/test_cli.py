@@ -313,8 +313,8 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
     [
         ("exact", None, "nothing is committed yet; with --parts N what is done is kept"),
         ("exact", "1/3", "the same command mines this part again"),
-        ("partition", None, "method partition has no parts: it begins again"),
-        ("hnsw", None, "method hnsw has no parts: it begins again"),
+        ("partition", None, "nothing was saved yet (see --checkpoint); the same command begins"),
+        ("hnsw", None, "nothing was saved yet (see --checkpoint); the same command begins"),
     ],
 )
 def test_a_stopped_command_says_how_to_go_on(

@@ -62,6 +62,11 @@ struct MineOptions {
   // those that an interrupted job left there. More than one gives up symmetry between parts: up to
   // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.
   std::int64_t parts = 1;
+  // hnsw and partition, of a store and with `out`: seconds of work after which what was found so
+  // far is saved in "<out>.checkpoint", where the same call goes on after an interruption; 0 saves
+  // after each step, infinity never. Saving takes at most a fiftieth of the time. The table is the
+  // same.
+  double checkpoint = 60.0;
 };
 
 // What a job would cost on this machine, estimated from a short measurement of its speed.

@@ -201,8 +201,12 @@ void PendingFile::truncate(std::int64_t bytes) {
   if (retry([&] { return ::ftruncate(file_.get(), bytes); }) != 0) fail("truncate", temporary_);
 }
 
-void PendingFile::publish(const std::string& name) {
+void PendingFile::sync() {
   if (::fsync(file_.get()) != 0) fail("sync", temporary_);
+}
+
+void PendingFile::publish(const std::string& name) {
+  sync();
   file_.close(temporary_);
   if (::rename(temporary_.c_str(), (directory_ / name).c_str()) != 0) fail("rename", temporary_);
   temporary_.clear();

@@ -50,6 +50,7 @@ class PendingFile {
   void read_at(void* out, std::size_t bytes, std::int64_t offset) const;
   void reserve(std::int64_t bytes);  // so that a full disk shows now; a hint where unsupported
   void truncate(std::int64_t bytes);
+  void sync();  // what was written so far, so that publish() has less to wait for
   void publish(const std::string& name);  // fsync, close, rename, fsync of the directory
 
   static constexpr const char* kPrefix = ".pending-";

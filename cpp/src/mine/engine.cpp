@@ -30,18 +30,27 @@ class Collect final : public HardPairSink {
 }  // namespace
 
 Context::Context(const Corpus& corpus_, const MineOptions& options_, std::int64_t memory_,
-                 std::filesystem::path scratch_, const std::uint32_t* groups_, Team& team_)
+                 std::filesystem::path scratch_, const std::uint32_t* groups_, Team& team_,
+                 Checkpoint* checkpoint_)
     : corpus(corpus_),
       options(options_),
       memory(memory_),
       scratch(std::move(scratch_)),
       groups(groups_),
-      team(team_) {}
+      team(team_),
+      checkpoint(checkpoint_) {}
 
 Context::~Context() = default;
 
 const Filters& Context::filters() const {
-  if (!filters_) choose_filters_again(options.method);
+  if (filters_) return *filters_;
+  if (saved() == nullptr) {
+    choose_filters_again(options.method);
+  } else {
+    Filters::Parts parts{choose_filters_for(corpus, options, team),
+                         restore_order(corpus, *saved())};
+    filters_ = std::make_unique<Filters>(corpus, std::move(parts), memory, scratch, team);
+  }
   return *filters_;
 }
 
@@ -99,15 +108,30 @@ Filters::Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
 
 Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
                  const std::filesystem::path& scratch, Team& team)
-    : plan_(std::move(parts.plan)),
+    : corpus_(corpus),
+      plan_(std::move(parts.plan)),
       order_(std::move(parts.order)),
-      memory_left_(memory_use(corpus, plan_, memory).left),
-      codes_(std::make_unique<Codes>(
-          corpus, plan_, order_,
-          memory_use(corpus, plan_, memory).codes_on_disk ? scratch : std::filesystem::path(),
-          team)),
-      sweep_(corpus, plan_, *codes_, order_) {
-  memory_left_ -= team.size() * Sweep::bytes_per_thread(*codes_);
+      use_(memory_use(corpus, plan_, memory)),
+      scratch_(use_.codes_on_disk ? scratch : std::filesystem::path()),
+      team_(team) {}
+
+const Sweep& Filters::sweep() const {
+  if (!sweep_) {
+    codes_ = std::make_unique<Codes>(corpus_, plan_, order_, scratch_, team_);
+    sweep_.emplace(corpus_, plan_, *codes_, order_);
+    memory_left_ = use_.left - team_.size() * Sweep::bytes_per_thread(*codes_);
+  }
+  return *sweep_;
+}
+
+const Codes& Filters::codes() const {
+  sweep();
+  return *codes_;
+}
+
+std::int64_t Filters::memory_left() const {
+  sweep();
+  return memory_left_;
 }
 
 std::vector<std::uint32_t> Filters::places_of(const std::vector<std::uint32_t>& rows) const {

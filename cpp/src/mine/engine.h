@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "checkpoint.h"
 #include "codes.h"
 #include "filter_plan.h"
 #include "helip/hard_pairs.h"
@@ -26,9 +28,10 @@ class Filters;
 class Context {
  public:
   // `scratch`: folder for what does not fit into `memory` bytes. `groups`: of near duplicates, see
-  // Pools; nullptr: none.
+  // Pools; nullptr: none. `checkpoint` nullptr: what is found is lost with the process.
   Context(const Corpus& corpus, const MineOptions& options, std::int64_t memory,
-          std::filesystem::path scratch, const std::uint32_t* groups, Team& team);
+          std::filesystem::path scratch, const std::uint32_t* groups, Team& team,
+          Checkpoint* checkpoint = nullptr);
   ~Context();
 
   const Corpus& corpus;
@@ -37,7 +40,12 @@ class Context {
   const std::filesystem::path scratch;
   const std::uint32_t* const groups;
   Team& team;
+  Checkpoint* const checkpoint;
 
+  // What an earlier process has found; nullptr: nothing.
+  const SavedState* saved() const noexcept {
+    return checkpoint == nullptr ? nullptr : checkpoint->found();
+  }
   // Pairs that a target's pool keeps.
   std::int64_t kept() const noexcept { return options.k + options.skip; }
   // Made when first asked for, once.
@@ -97,7 +105,15 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 // The filters that a method's pairs go through.
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
 
-// A corpus made ready for sweeps.
+// Where the codes of all rows go, and what is then left of the memory.
+struct MemoryUse {
+  bool codes_on_disk;
+  std::int64_t codes;  // bytes
+  std::int64_t left;   // for pools
+};
+MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept;
+
+// A corpus made ready for sweeps. Codes are made when the first sweep is asked for.
 class Filters {
  public:
   struct Parts {
@@ -112,20 +128,25 @@ class Filters {
 
   const FilterPlan& plan() const noexcept { return plan_; }
   const RowOrder& order() const noexcept { return order_; }
-  const Codes& codes() const noexcept { return *codes_; }
-  const Sweep& sweep() const noexcept { return sweep_; }
+  const Sweep& sweep() const;
+  const Codes& codes() const;
   // Places of the codes of these rows, ascending; zero rows have none.
   std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
-  std::int64_t memory_left() const noexcept { return memory_left_; }
+  // Beside the codes and what a sweep takes.
+  std::int64_t memory_left() const;
   // After the last sweep: what is written then needs the memory.
   void drop_codes() noexcept { codes_.reset(); }
 
  private:
-  FilterPlan plan_;
-  RowOrder order_;
-  std::int64_t memory_left_;
-  std::unique_ptr<Codes> codes_;
-  Sweep sweep_;
+  const Corpus& corpus_;
+  const FilterPlan plan_;
+  const RowOrder order_;
+  const MemoryUse use_;
+  const std::filesystem::path scratch_;
+  Team& team_;
+  mutable std::unique_ptr<Codes> codes_;
+  mutable std::optional<Sweep> sweep_;
+  mutable std::int64_t memory_left_ = 0;
 };
 
 // How many targets' pools fit into `memory`. One that is too small for anything gets the least
@@ -136,14 +157,6 @@ struct BandSize {
 };
 BandSize band_size(std::int64_t targets, const MineOptions& options, std::int64_t rows,
                    std::int64_t memory) noexcept;
-
-// Where the codes of all rows go, and what is then left of the memory.
-struct MemoryUse {
-  bool codes_on_disk;
-  std::int64_t codes;  // bytes
-  std::int64_t left;   // for pools
-};
-MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept;
 
 // A band of empty pools.
 HardPairBand make_band(std::int64_t first, std::int64_t rows, std::int64_t k);

@@ -43,6 +43,14 @@ Graph::Graph(const GraphOptions& options, std::span<const std::uint32_t> links,
              std::vector<std::uint32_t> starts, std::int64_t added)
     : options_(options), links_(links), starts_(std::move(starts)), added_(added) {}
 
+Graph::Graph(const GraphOptions& options, std::vector<std::uint32_t>&& links,
+             std::vector<std::uint32_t> starts, std::int64_t added)
+    : options_(options),
+      owned_(std::move(links)),
+      links_(owned_),
+      starts_(std::move(starts)),
+      added_(added) {}
+
 void Graph::see(std::uint32_t node, GraphSearch& search) const {
   std::uint64_t& word = search.seen_[node / 64];
   const std::uint64_t bit = std::uint64_t{1} << (node % 64);
@@ -251,7 +259,7 @@ void Graph::join(const PairRows& rows, std::span<const std::uint32_t> round,
 }
 
 void Graph::add(const PairRows& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
-                Team& team) {
+                Team& team, const std::function<void()>& after_round) {
   if (owned_.empty()) owned_.assign(links_.begin(), links_.end());
   owned_.resize(static_cast<std::size_t>(nodes * options_.degree), kNone);
   links_ = owned_;
@@ -281,6 +289,8 @@ void Graph::add(const PairRows& rows, std::span<const std::uint32_t> order, std:
     join(rows, round, found, searches, team);
     done += count;
     added_ += count;
+    team.report();
+    if (after_round) after_round();
   }
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -80,6 +81,9 @@ class Graph {
   static constexpr std::uint32_t kNone = ~0U;
 
   explicit Graph(const GraphOptions& options) : options_(options) {}
+  // As it was after some round of add(): links [nodes, degree].
+  Graph(const GraphOptions& options, std::vector<std::uint32_t>&& links,
+        std::vector<std::uint32_t> starts, std::int64_t added);
   Graph(Graph&&) = default;  // not to be copied: links_ shows owned_
   Graph& operator=(Graph&&) = default;
   // As it was saved: links [nodes, degree], which must stay until add() copies them, the first
@@ -93,8 +97,10 @@ class Graph {
 
   // Adds nodes in this order; best in random order. `nodes` is one more than the greatest node.
   // Adds nodes.size() to the team's work. Rows that are not added have no links and are not found.
+  // Calls after_round() when some are added: to add those that are left of the order goes on from
+  // there.
   void add(const PairRows& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
-           Team& team);
+           Team& team, const std::function<void()>& after_round = {});
 
   // Undoes an add() that failed: nodes from `nodes` on are forgotten, and links to them.
   void forget(std::int64_t nodes, std::int64_t added);
@@ -115,6 +121,7 @@ class Graph {
     return {links_.data() + static_cast<std::int64_t>(node) * options_.degree,
             static_cast<std::size_t>(options_.degree)};
   }
+  std::span<const std::uint32_t> links() const noexcept { return links_; }  // [nodes, degree]
   const std::vector<std::uint32_t>& starts() const noexcept { return starts_; }
 
  private:

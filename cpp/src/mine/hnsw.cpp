@@ -16,10 +16,12 @@ constexpr std::int64_t kEncodeGrain = 256;
 constexpr std::int64_t kSearchGrain = 32;
 
 // Node n of the graph is the row at place n of the order: what lies close is read together.
+// Building and searching may be done by one process after another.
 class GraphMiner {
  public:
-  explicit GraphMiner(const Context& context)
+  GraphMiner(const Context& context, const RecallSample& sample)
       : context_(context),
+        sample_(sample),
         corpus_(context.corpus),
         order_(context.filters().order().rows),
         nodes_(static_cast<std::int64_t>(order_.size())),
@@ -35,6 +37,7 @@ class GraphMiner {
     for (std::int64_t node = 0; node < nodes_; ++node) {
       slots_[order_[static_cast<std::size_t>(node)]] = node;
     }
+    if (const SavedState* saved = context.saved()) restore_graph(*saved);
   }
 
   // row -> node; -1 for a zero row
@@ -43,7 +46,7 @@ class GraphMiner {
 
   void build() {
     Team& team = context_.team;
-    team.begin_stage("build", nodes_, 2 * nodes_);
+    team.begin_stage("build", nodes_, 2 * nodes_, graph_.added());
     team.for_blocks(nodes_, kEncodeGrain, [&](std::int64_t begin, std::int64_t end, int) {
       PairCodec::Scratch scratch;
       for (std::int64_t node = begin; node < end && !team.stopped(); ++node) {
@@ -52,33 +55,92 @@ class GraphMiner {
       }
       team.add_work(end - begin);
     });
-    graph_.add(rows_, random_order(nodes_, context_.options.seed), nodes_, team);
+    const std::vector<std::uint32_t> order = random_order(nodes_, context_.options.seed);
+    const auto left = std::span(order).subspan(static_cast<std::size_t>(graph_.added()));
+    if (!left.empty()) graph_.add(rows_, left, nodes_, team, [&] { save_if_due(); });
     team.end_stage();
   }
 
-  // Target t of the pools, node nodes[t], meets what its search finds.
-  void search(const std::vector<std::uint32_t>& nodes, std::int64_t breadth, Pools& pools) {
+  // Every target: the pools' t is node t. Those that an earlier process has found are in them.
+  void search_all(std::int64_t breadth, const RecallEstimate& recall, Pools& pools) {
+    std::int64_t first = 0;
+    if (const SavedState* saved = context_.saved(); saved && saved->has("pools.held")) {
+      first = pools.restore(*saved);
+    }
+    std::vector<std::uint32_t> nodes(static_cast<std::size_t>(nodes_));
+    std::iota(nodes.begin(), nodes.end(), 0U);
+    context_.team.begin_stage("mine", corpus_.size(), nodes_, first);
+    const auto save_pools = [&](std::int64_t searched) {
+      CheckpointState state = graph_state();
+      state.progress["breadth"] = breadth;
+      state.progress["recall"] = recall_json(recall);
+      pools.save(searched, state);
+      context_.checkpoint->save(state);
+    };
+    in_slices(
+        context_.checkpoint, context_.team, first, nodes_, save_pools,
+        [&](std::int64_t begin, std::int64_t end) { search(nodes, begin, end, breadth, pools); });
+    context_.team.end_stage();
+    if (context_.checkpoint != nullptr && context_.checkpoint->due()) save_pools(nodes_);
+  }
+
+  // Targets [first, last) of the pools, node nodes[t] each, meet what their searches find.
+  void search(const std::vector<std::uint32_t>& nodes, std::int64_t first, std::int64_t last,
+              std::int64_t breadth, Pools& pools) {
     Team& team = context_.team;
-    const auto count = static_cast<std::int64_t>(nodes.size());
-    team.for_blocks(count, kSearchGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
-      GraphSearch& search = searches_[static_cast<std::size_t>(worker)];
-      Scorer scorer(corpus_);
-      for (std::int64_t t = begin; t < end && !team.stopped(); ++t) {
-        const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
-        graph_.search_from(rows_, own, breadth, limits_, search);
-        for (const auto* found : {&search.best(), &search.duplicates()}) {
-          for (const Neighbour& other : *found) {
-            if (other.node == own || other.similarity + kCodeError < pools.need(t)) continue;
-            pools.meet(t, order_[other.node], -1, scorer);
+    team.for_blocks(
+        last - first, kSearchGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
+          GraphSearch& search = searches_[static_cast<std::size_t>(worker)];
+          Scorer scorer(corpus_);
+          for (std::int64_t t = first + begin; t < first + end && !team.stopped(); ++t) {
+            const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
+            graph_.search_from(rows_, own, breadth, limits_, search);
+            for (const auto* found : {&search.best(), &search.duplicates()}) {
+              for (const Neighbour& other : *found) {
+                if (other.node == own || other.similarity + kCodeError < pools.need(t)) continue;
+                pools.meet(t, order_[other.node], -1, scorer);
+              }
+            }
           }
-        }
-      }
-      team.add_work(end - begin);
-    });
+          team.add_work(end - begin);
+        });
   }
 
  private:
+  CheckpointState graph_state() const {
+    CheckpointState state;
+    state.progress["added"] = graph_.added();
+    save(context_.filters().order(), state);
+    sample_.save(state);
+    state.show("graph.links", graph_.links().data(),
+               static_cast<std::int64_t>(graph_.links().size()));
+    state.show("graph.starts", graph_.starts().data(),
+               static_cast<std::int64_t>(graph_.starts().size()));
+    return state;
+  }
+  void save_if_due() const {
+    if (context_.checkpoint != nullptr && context_.checkpoint->due()) {
+      context_.checkpoint->save(graph_state());
+    }
+  }
+  void restore_graph(const SavedState& saved) {
+    auto links = saved.read<std::uint32_t>("graph.links");
+    auto starts = saved.read<std::uint32_t>("graph.starts");
+    const auto added = saved.at<std::int64_t>("added");
+    saved.require(static_cast<std::int64_t>(links.size()) == nodes_ * kHnswGraph.degree,
+                  "its graph has not a node for each row");
+    saved.require(added >= 0 && added <= nodes_ && starts.empty() == (added == 0),
+                  "its graph is not one of these rows");
+    for (const auto* nodes : {&links, &starts}) {
+      for (const std::uint32_t node : *nodes) {
+        saved.require(node == Graph::kNone || node < nodes_, "a link leads to no node");
+      }
+    }
+    graph_ = Graph(kHnswGraph, std::move(links), std::move(starts), added);
+  }
+
   const Context& context_;
+  const RecallSample& sample_;
   const Corpus& corpus_;
   const std::vector<std::uint32_t>& order_;  // node -> row
   const std::int64_t nodes_;
@@ -107,7 +169,7 @@ RecallEstimate measure(GraphMiner& miner, const RecallSample& sample, const Cont
   Pools pools(context.corpus, rows, context.options.k, context.options.skip, context.groups);
   const auto count = static_cast<std::int64_t>(nodes.size());
   context.team.begin_stage("tune", count, count);
-  miner.search(nodes, breadth, pools);
+  miner.search(nodes, 0, count, breadth, pools);
   context.team.end_stage();
   HardPairBand found = make_band(0, static_cast<std::int64_t>(targets.size()), context.options.k);
   DropCounts unused;
@@ -154,17 +216,24 @@ Report mine_hnsw(const Context& context, HardPairSink& sink) {
   check_memory(context);
   const RecallSample sample(context);
   context.drop_codes();
-  GraphMiner miner(context);
-  miner.build();
+  GraphMiner miner(context, sample);
 
   Report report;
   report.has_recall = true;
   const std::int64_t widest = std::min(rows, hnsw_last_breadth(context.kept()));
   std::int64_t breadth = std::min(widest, hnsw_first_breadth(context.kept()));
-  report.recall = measure(miner, sample, context, breadth);
-  while (report.recall.low < context.options.recall && breadth < widest) {
-    breadth = std::min(widest, breadth + breadth / 2);
+  const SavedState* saved = context.saved();
+  if (saved != nullptr && saved->has("pools.held")) {
+    breadth = saved->at<std::int64_t>("breadth");
+    report.recall = recall_of_json(saved->at<nlohmann::json>("recall"));
+    miner.build();
+  } else {
+    miner.build();
     report.recall = measure(miner, sample, context, breadth);
+    while (report.recall.low < context.options.recall && breadth < widest) {
+      breadth = std::min(widest, breadth + breadth / 2);
+      report.recall = measure(miner, sample, context, breadth);
+    }
   }
   report.hnsw = {breadth, report.recall.low >= context.options.recall};
 
@@ -176,11 +245,7 @@ Report mine_hnsw(const Context& context, HardPairSink& sink) {
   Pools pools(context.corpus, context.filters().order().rows, context.options.k,
               context.options.skip, context.groups,
               fits ? std::filesystem::path() : context.scratch);
-  std::vector<std::uint32_t> nodes(static_cast<std::size_t>(miner.nodes()));
-  std::iota(nodes.begin(), nodes.end(), 0U);
-  context.team.begin_stage("mine", rows, miner.nodes());
-  miner.search(nodes, breadth, pools);
-  context.team.end_stage();
+  miner.search_all(breadth, report.recall, pools);
   context.team.begin_stage("write", rows, 1);
   write_pools(context, pools, miner.slots(), 0, sink, report.drops);
   context.team.end_stage();

@@ -23,20 +23,20 @@ Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& ask
   if (options_.method == Method::sample) options_.candidates = sample_candidates(options_, rows());
 }
 
-void Job::prepare() {
+void Job::prepare(Checkpoint* checkpoint) {
   corpus_.measure(team_);
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
     groups_ = duplicate_groups(image_, text_, options_, memory, scratch_, team_);
   }
   context_.emplace(corpus_, options_, memory, scratch_, groups_.empty() ? nullptr : groups_.data(),
-                   team_);
+                   team_, checkpoint);
 }
 
-std::string Job::mine(const TargetRange& targets, HardPairSink& sink) {
+std::string Job::mine(const TargetRange& targets, HardPairSink& sink, Checkpoint* checkpoint) {
   Report report;
   if (rows() > 0) {
-    if (!context_) prepare();
+    if (!context_) prepare(checkpoint);
     report = run(*context_, targets, sink);
   }
   const bool filtered = context_ && context_->has_filters();

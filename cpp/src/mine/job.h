@@ -42,11 +42,12 @@ class Job {
   std::int64_t rows() const noexcept { return corpus_.size(); }
   const MineOptions& options() const noexcept { return options_; }
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
-  // another gets what the first one needed.
-  std::string mine(const TargetRange& targets, HardPairSink& sink);
+  // another gets what the first one needed. `checkpoint`: see Context.
+  std::string mine(const TargetRange& targets, HardPairSink& sink,
+                   Checkpoint* checkpoint = nullptr);
 
  private:
-  void prepare();
+  void prepare(Checkpoint* checkpoint);
 
   const MatrixView image_;
   const MatrixView text_;

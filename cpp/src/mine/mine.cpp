@@ -4,10 +4,12 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint.h"
 #include "engine.h"
 #include "groups.h"
 #include "helip/error.h"
 #include "job.h"
+#include "job_identity.h"
 #include "parts.h"
 #include "plan.h"
 #include "rules.h"
@@ -147,6 +149,28 @@ HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineO
   return writer.finish(std::move(origin));
 }
 
+// With a checkpoint beside the table.
+HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
+                  MineOptions options, const ProgressCallback& progress) {
+  mining::validate(store.image(), store.text(), options);
+  // Owns the place until the table is there.
+  HardPairsWriter writer(out, store.size(), options.k);
+  const std::filesystem::path folder = mining::checkpoint_folder(out);
+  if (options.method == Method::automatic) {
+    // What was begun decides: a machine measured twice may choose otherwise.
+    options.method = mining::begun_method(folder).value_or(options.method);
+  }
+  mining::Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+  mining::Checkpoint checkpoint(folder, mining::identity_of(store, job.options()),
+                                options.checkpoint, progress);
+  HardPairs::Origin origin{
+      store.fingerprint(), store.keys_fingerprint(), mining::options_json(job.options()), {}};
+  origin.report_json = job.mine({0, job.rows(), 0, job.rows()}, writer, &checkpoint);
+  HardPairs table = writer.finish(std::move(origin));
+  checkpoint.remove();
+  return table;
+}
+
 void check_targets(const std::vector<std::int64_t>& targets, std::int64_t rows) {
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i] >= 0 && targets[i] < rows) continue;
@@ -233,11 +257,12 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
   if (options.parts != 1) {
     return guarded([&] { return mining::mine_in_parts(store, options, progress, out); });
   }
+  if (!out.empty()) return guarded([&] { return mine_to(out, store, options, progress); });
   HardPairs::Origin origin;
   origin.fingerprint = store.fingerprint();
   origin.keys_fingerprint = store.keys_fingerprint();
   return guarded(
-      [&] { return mine_into(store.image(), store.text(), options, progress, out, origin); });
+      [&] { return mine_into(store.image(), store.text(), options, progress, {}, origin); });
 }
 
 MinePlan plan(const MatrixView& image, const MatrixView& text, const MineOptions& options) {

@@ -28,10 +28,12 @@ class Met {
   bool add(std::uint32_t a, std::uint32_t b) {
     if (!insert(partners_[a], b)) return false;
     if (a != b) insert(partners_[b], a);
-    pairs_ += a == b ? size(a) * (size(a) - 1) / 2 : size(a) * size(b);
+    pairs_ += pairs_of(a, b);
     return true;
   }
-  std::int64_t pairs() const { return pairs_; }
+  std::int64_t pairs_of(std::uint32_t a, std::uint32_t b) const {
+    return a == b ? size(a) * (size(a) - 1) / 2 : size(a) * size(b);
+  }
   double share() const {
     const auto rows = static_cast<double>(order_.rows.size());
     return rows < 2.0 ? 1.0 : static_cast<double>(pairs_) / (rows * (rows - 1.0) / 2.0);
@@ -60,10 +62,13 @@ struct Marks {
   std::uint32_t cluster = kNone;         // that `met` is of
 };
 
+// One process after another may do its rounds, and slices of them: what an earlier one has done is
+// gone through again without meeting a pair.
 class PartitionMiner {
  public:
-  explicit PartitionMiner(const Context& context)
+  PartitionMiner(const Context& context, const RecallSample& sample)
       : context_(context),
+        sample_(sample),
         filters_(context.filters()),
         order_(filters_.order()),
         places_(static_cast<std::int64_t>(order_.rows.size())),
@@ -82,6 +87,7 @@ class PartitionMiner {
                 cluster_of_.begin() + order_.begins[static_cast<std::size_t>(c) + 1],
                 static_cast<std::uint32_t>(c));
     }
+    if (const SavedState* saved = context.saved()) restore(*saved);
   }
 
   const Met& met() const { return met_; }
@@ -90,9 +96,11 @@ class PartitionMiner {
   Pools& pools() { return pools_; }
   const std::vector<std::int64_t>& slots() const { return slots_; }
 
+  // Each of the rounds returns the recall after it.
+
   // The first round. Floors come from clusters that meet, so that a pool is filled by what reaches
   // its floor.
-  void begin() {
+  RecallEstimate begin() {
     near_ = std::min(kPartitionNear, clusters_);
     ClusterMeetings meetings(order_.near.size());
     for (std::uint32_t c = 0; c < order_.near.size(); ++c) {
@@ -104,59 +112,60 @@ class PartitionMiner {
            closest.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, closest.size()))},
           meetings);
     }
-    filters_.sweep().seed_by_clusters(context_.kept(), pools_, context_.team);
-    meet(meetings, met_.pairs());
+    if (!done_before() && next_ == 0) {
+      filters_.sweep().seed_by_clusters(context_.kept(), pools_, context_.team);
+    }
+    return meet(meetings);
   }
 
   // Twice as many clusters meet.
-  void widen() {
+  RecallEstimate widen() {
     near_ = std::min(2 * near_, clusters_);
-    const std::int64_t before = met_.pairs();
     ClusterMeetings meetings(order_.near.size());
     const auto closest = near_clusters(order_, near_, context_.options.signed_products,
                                        context_.corpus.kernel(), context_.team);
     for (std::uint32_t c = 0; c < closest.size(); ++c) add(c, closest[c], meetings);
-    meet(meetings, met_.pairs() - before);
+    return meet(meetings);
   }
 
   // Every row meets the neighbours of its neighbours whose clusters it has not met.
-  void refine() {
+  RecallEstimate refine() {
     ++passes_;
     pools_.expect_repeats();
-    take_neighbours();
+    if (done_before()) return end_round();
+    if (next_ == 0) take_neighbours();
     std::vector<Marks> marks(static_cast<std::size_t>(context_.team.size()));
-    context_.team.begin_stage("refine", places_, places_);
-    filters_.sweep().meet_candidates(
-        [&](std::int64_t target, int thread, std::vector<std::uint32_t>& places) {
-          const auto own = static_cast<std::uint32_t>(target);
-          Marks& mark = marks[static_cast<std::size_t>(thread)];
-          move_to(cluster_of_[own], mark);
-          for (std::int64_t i = 0; i < neighbours_; ++i) {
-            const std::uint32_t neighbour = neighbours_of(own)[i];
-            if (neighbour == kNone) break;
-            for (std::int64_t j = 0; j < neighbours_; ++j) {
-              const std::uint32_t place = neighbours_of(neighbour)[j];
-              if (place == kNone) break;
-              if (mark.listed_by[place] == own) continue;
-              mark.listed_by[place] = own;
-              if (!mark.met[cluster_of_[place]]) places.push_back(place);
-            }
-          }
-        },
-        pools_, context_.team);
+    const Sweep::Candidates candidates = [&](std::int64_t target, int thread,
+                                             std::vector<std::uint32_t>& places) {
+      const auto own = static_cast<std::uint32_t>(target);
+      Marks& mark = marks[static_cast<std::size_t>(thread)];
+      move_to(cluster_of_[own], mark);
+      for (std::int64_t i = 0; i < neighbours_; ++i) {
+        const std::uint32_t neighbour = neighbours_of(own)[i];
+        if (neighbour == kNone) break;
+        for (std::int64_t j = 0; j < neighbours_; ++j) {
+          const std::uint32_t place = neighbours_of(neighbour)[j];
+          if (place == kNone) break;
+          if (mark.listed_by[place] == own) continue;
+          mark.listed_by[place] = own;
+          if (!mark.met[cluster_of_[place]]) places.push_back(place);
+        }
+      }
+    };
+    context_.team.begin_stage("refine", places_, places_, next_);
+    in_slices(
+        context_.checkpoint, context_.team, next_, places_,
+        [&](std::int64_t place) { save(place, true); },
+        [&](std::int64_t first, std::int64_t last) {
+          filters_.sweep().meet_candidates(candidates, first, last, pools_, context_.team);
+        });
     context_.team.end_stage();
+    return end_round();
   }
 
-  RecallEstimate measure(const RecallSample& sample) {
-    const auto count = static_cast<std::int64_t>(sample.targets().size());
-    HardPairBand found = make_band(0, count, context_.options.k);
-    DropCounts unused;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = sample.targets()[static_cast<std::size_t>(i)];
-      const std::int64_t slot = slots_[static_cast<std::size_t>(row)];
-      if (slot >= 0) pools_.finish(slot, found, i, unused);
-    }
-    return sample.estimate(found);
+  // Between rounds, where that is due.
+  void save_if_due() const {
+    if (context_.checkpoint != nullptr && context_.checkpoint->due()) save(0, false);
   }
 
  private:
@@ -187,19 +196,81 @@ class PartitionMiner {
     }
   }
 
-  void meet(const ClusterMeetings& meetings, std::int64_t pairs) {
-    context_.team.begin_stage("mine", context_.corpus.size(), pairs);
-    filters_.sweep().meet_clusters(meetings, pools_, context_.team);
+  RecallEstimate meet(const ClusterMeetings& meetings) {
+    if (done_before()) return end_round();
+    context_.team.begin_stage("mine", context_.corpus.size(), pairs_of(meetings, clusters_),
+                              pairs_of(meetings, next_));
+    in_slices(
+        context_.checkpoint, context_.team, next_, clusters_,
+        [&](std::int64_t cluster) { save(cluster, false); },
+        [&](std::int64_t first, std::int64_t last) {
+          filters_.sweep().meet_clusters(meetings, first, last, pools_, context_.team);
+        });
     context_.team.end_stage();
+    return end_round();
+  }
+  // Of clusters [0, last) and those that they meet.
+  std::int64_t pairs_of(const ClusterMeetings& meetings, std::int64_t last) const {
+    std::int64_t pairs = 0;
+    for (std::uint32_t c = 0; c < last; ++c) {
+      for (const std::uint32_t other : meetings[c]) pairs += met_.pairs_of(c, other);
+    }
+    return pairs;
+  }
+
+  // Whether an earlier process has ended the round that comes now.
+  bool done_before() const { return round_ < recalls_.size(); }
+  RecallEstimate end_round() {
+    if (!done_before()) {
+      recalls_.push_back(measure());
+      next_ = 0;
+    }
+    return recalls_[round_++];
+  }
+  RecallEstimate measure() {
+    const auto count = static_cast<std::int64_t>(sample_.targets().size());
+    HardPairBand found = make_band(0, count, context_.options.k);
+    DropCounts unused;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = sample_.targets()[static_cast<std::size_t>(i)];
+      const std::int64_t slot = slots_[static_cast<std::size_t>(row)];
+      if (slot >= 0) pools_.finish(slot, found, i, unused);
+    }
+    return sample_.estimate(found);
+  }
+
+  // Before cluster or target `next` of the round that comes now.
+  void save(std::int64_t next, bool refining) const {
+    CheckpointState state;
+    state.progress = {{"next", next}, {"recalls", nlohmann::json::array()}};
+    for (const RecallEstimate& recall : recalls_) {
+      state.progress["recalls"].push_back(nlohmann::json(recall_json(recall)));
+    }
+    mining::save(order_, state);
+    sample_.save(state);
+    pools_.save(places_, state);
+    if (refining) state.show("neighbours", neighbours_of(0), places_ * neighbours_);
+    context_.checkpoint->save(state);
+  }
+  void restore(const SavedState& saved) {
+    for (const auto& recall : saved.at<std::vector<nlohmann::json>>("recalls")) {
+      recalls_.push_back(recall_of_json(recall));
+    }
+    next_ = saved.at<std::int64_t>("next");
+    saved.require(next_ >= 0 && next_ < places_, "it goes on beyond the last row");
+    saved.require(pools_.restore(saved) == places_, "it has fewer pools than there are rows");
+    if (!saved.has("neighbours")) return;
+    make_graph();
+    saved.read("neighbours", neighbours_of(0), places_ * neighbours_);
+    for (std::int64_t i = 0; i < places_ * neighbours_; ++i) {
+      const std::uint32_t neighbour = neighbours_of(0)[i];
+      saved.require(neighbour == kNone || neighbour < places_, "a neighbour is none of the rows");
+    }
   }
 
   // As they are now, since pools change while rows meet.
   void take_neighbours() {
-    if (graph_.data() == nullptr) {
-      const std::int64_t bytes = places_ * neighbours_ * 4;
-      const std::filesystem::path folder = pool_folder();
-      graph_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
-    }
+    make_graph();
     context_.team.for_blocks(places_, 1024, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t place = begin; place < end && !context_.team.stopped(); ++place) {
         std::uint32_t* out = neighbours_of(static_cast<std::uint32_t>(place));
@@ -213,11 +284,18 @@ class PartitionMiner {
       }
     });
   }
+  void make_graph() {
+    if (graph_.data() != nullptr) return;
+    const std::int64_t bytes = places_ * neighbours_ * 4;
+    const std::filesystem::path folder = pool_folder();
+    graph_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
+  }
   std::uint32_t* neighbours_of(std::uint32_t place) const {
     return reinterpret_cast<std::uint32_t*>(graph_.data()) + place * neighbours_;
   }
 
   const Context& context_;
+  const RecallSample& sample_;
   const Filters& filters_;
   const RowOrder& order_;
   const std::int64_t places_;
@@ -230,6 +308,9 @@ class PartitionMiner {
   ScratchMemory graph_;                    // uint32 [places, neighbours_], best first
   std::int64_t near_ = 0;
   std::int64_t passes_ = 0;
+  std::vector<RecallEstimate> recalls_;  // after each round
+  std::size_t round_ = 0;                // that comes now
+  std::int64_t next_ = 0;                // cluster or target of the first that is not done
 };
 
 Report all_pairs(const Context& context, HardPairSink& sink) {
@@ -254,21 +335,19 @@ double widenings(const RecallEstimate& recall, double target) {
 bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
   const double target = context.options.recall;
   const RecallSample sample(context);
-  PartitionMiner miner(context);
-  miner.begin();
-  RecallEstimate recall = miner.measure(sample);
+  PartitionMiner miner(context, sample);
+  RecallEstimate recall = miner.begin();
   while (recall.low < target) {
     for (int pass = 0; pass < kPasses && recall.low < target; ++pass) {
       const double missing = 1.0 - recall.estimate;
-      miner.refine();
-      recall = miner.measure(sample);
+      recall = miner.refine();
       if (missing - (1.0 - recall.estimate) < kWorthwhile * missing) break;
     }
     if (recall.low >= target) break;
     if (miner.met().share() * std::exp2(widenings(recall, target)) > kMostToMeet) return false;
-    miner.widen();
-    recall = miner.measure(sample);
+    recall = miner.widen();
   }
+  miner.save_if_due();
 
   report.has_recall = true;
   report.recall = recall;

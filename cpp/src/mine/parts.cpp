@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "checkpoint.h"
 #include "helip/error.h"
 #include "job.h"
+#include "job_identity.h"
 #include "rules.h"
 
 namespace helip {
@@ -21,37 +23,12 @@ constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kCopyCells = std::int64_t{1} << 20;  // pairs that are copied at once
 
 // What the parts of one job have in common. Whatever else a job depends on changes no byte.
-struct Identity {
-  std::string fingerprint;
-  std::string keys_fingerprint;
-  Json options;
-  std::int64_t rows = 0;
-  std::int64_t count = 0;
-};
-
-Identity identity_of(const HardPairsPart& part) {
-  return {part.origin().fingerprint, part.origin().keys_fingerprint,
-          Json::parse(part.origin().options_json), part.range().rows, part.range().count};
-}
-
-// What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
-std::string differences(const Identity& there, const Identity& here) {
-  std::string text;
-  const auto compare = [&text](const std::string& name, const Json& a, const Json& b) {
-    if (a == b) return;
-    text += (text.empty() ? "" : "; ") + name + " " + a.dump() + ", here " + b.dump();
-  };
-  compare("store", there.fingerprint, here.fingerprint);
-  compare("keys", there.keys_fingerprint, here.keys_fingerprint);
-  compare("rows", there.rows, here.rows);
-  for (const auto& [name, value] : there.options.items()) {
-    compare(name, value, here.options.contains(name) ? here.options[name] : Json());
-  }
-  for (const auto& [name, value] : here.options.items()) {
-    if (!there.options.contains(name)) compare(name, Json(), value);
-  }
-  compare("number of parts", there.count, here.count);
-  return text;
+Json part_identity(const HardPairsPart& part) {
+  const HardPairs::Origin& origin = part.origin();
+  Json identity = mining::identity_of(origin.fingerprint, origin.keys_fingerprint,
+                                      part.range().rows, origin.options_json);
+  identity["number of parts"] = part.range().count;
+  return identity;
 }
 
 std::string quoted(const fs::path& path) { return "\"" + path.string() + "\""; }
@@ -78,14 +55,15 @@ MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, Min
   return options;
 }
 
-Identity identity_of(const EmbeddingStore& store, const Job& job, std::int64_t count) {
-  return {store.fingerprint(), store.keys_fingerprint(),
-          Json::parse(mining::options_json(job.options())), job.rows(), count};
+Json part_identity(const EmbeddingStore& store, const Job& job, std::int64_t count) {
+  Json identity = mining::identity_of(store, job.options());
+  identity["number of parts"] = count;
+  return identity;
 }
 
 // Throws mismatch unless the part that lies there is this one of this job.
-void check_same(const HardPairsPart& part, const Identity& job, std::int64_t index) {
-  std::string differs = differences(identity_of(part), job);
+void check_same(const HardPairsPart& part, const Json& job, std::int64_t index) {
+  std::string differs = mining::differences(part_identity(part), job);
   if (differs.empty() && part.range().index != index) {
     differs = "it is " + part_words(part.range()) + ", here " + std::to_string(index);
   }
@@ -131,7 +109,8 @@ std::vector<HardPairsPart> sorted_parts(const std::vector<fs::path>& paths) {
   std::vector<HardPairsPart> parts;
   for (const fs::path& path : paths) {
     parts.push_back(HardPairsPart::open(path));
-    const std::string differs = differences(identity_of(parts[0]), identity_of(parts.back()));
+    const std::string differs =
+        mining::differences(part_identity(parts[0]), part_identity(parts.back()));
     if (differs.empty()) continue;
     throw Error(ErrorCode::mismatch, quoted(paths[0]) + " and " + quoted(path) +
                                          " are parts of different jobs: " + differs +
@@ -264,9 +243,15 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   HardPairsWriter writer(out, store.size(), options.k);
   const RemovedIfEmpty tidy{folder};
   check_count(folder, count);
+  if (const auto method = begun_method(checkpoint_folder(out))) {
+    throw Error(ErrorCode::mismatch, quoted(checkpoint_folder(out)) +
+                                         " was left by an interrupted job of method '" +
+                                         name_of(*method) + "', now in " + std::to_string(count) +
+                                         " parts; go on as it was begun, or remove that folder");
+  }
 
   Job job(store.image(), store.text(), options, scratch_folder(out), progress);
-  const Identity identity = identity_of(store, job, count);
+  const Json identity = part_identity(store, job, count);
   std::vector<HardPairsPart> parts;
   std::vector<PartRange> missing;
   std::int64_t done = 0;
@@ -313,7 +298,7 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
     Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
     if (fs::exists(out / kManifest)) {
       const HardPairsPart part = HardPairsPart::open(out);
-      check_same(part, identity_of(store, job, count), index);
+      check_same(part, part_identity(store, job, count), index);
       return part;
     }
     const PartRange range{index, count, job.rows()};

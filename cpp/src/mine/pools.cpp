@@ -215,4 +215,68 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
   }
 }
 
+void Pools::save(std::int64_t count, CheckpointState& state) const {
+  state.show("pools.scores", scores_, count * capacity_);
+  state.show("pools.ids", ids_, count * capacity_);
+  state.show("pools.held", held_.data(), count);
+  std::vector<float> needs;
+  std::vector<std::uint32_t> numbers, ids;  // of what was kept out, target by target
+  std::vector<double> scores;
+  std::vector<std::uint8_t> verdicts;
+  for (std::int64_t target = 0; target < count; ++target) {
+    needs.push_back(need(target));
+    const auto& entries = kept_out_[static_cast<std::size_t>(target)];
+    numbers.push_back(entries ? static_cast<std::uint32_t>(entries->size()) : 0);
+    if (!entries) continue;
+    for (const KeptOut& entry : *entries) {
+      ids.push_back(static_cast<std::uint32_t>(entry.pair.id));
+      scores.push_back(entry.pair.score);
+      verdicts.push_back(static_cast<std::uint8_t>(entry.verdict));
+    }
+  }
+  state.keep("pools.needs", std::move(needs));
+  state.keep("kept_out.numbers", std::move(numbers));
+  state.keep("kept_out.ids", std::move(ids));
+  state.keep("kept_out.scores", std::move(scores));
+  state.keep("kept_out.verdicts", std::move(verdicts));
+}
+
+std::int64_t Pools::restore(const SavedState& saved) {
+  const auto held = saved.read<std::uint32_t>("pools.held");
+  const auto count = static_cast<std::int64_t>(held.size());
+  saved.require(count <= size(), "it has more pools than there are rows");
+  saved.read("pools.scores", scores_, count * capacity_);
+  saved.read("pools.ids", ids_, count * capacity_);
+  std::vector<float> needs(held.size());
+  saved.read("pools.needs", needs.data(), count);
+  std::vector<std::uint32_t> numbers(held.size());
+  saved.read("kept_out.numbers", numbers.data(), count);
+  const auto ids = saved.read<std::uint32_t>("kept_out.ids");
+  const auto scores = saved.read<double>("kept_out.scores");
+  const auto verdicts = saved.read<std::uint8_t>("kept_out.verdicts");
+  const auto known = [&](std::uint32_t id) {
+    saved.require(id < corpus_.size(), "it names a row that there is not");
+    return static_cast<std::int64_t>(id);
+  };
+  std::size_t next = 0;
+  for (std::size_t target = 0; target < held.size(); ++target) {
+    saved.require(held[target] <= capacity_, "a pool is larger than it can be");
+    held_[target] = held[target];
+    need_[target] = needs[target];
+    const std::uint32_t* own = ids_ + static_cast<std::int64_t>(target) * capacity_;
+    for (std::uint32_t place = 0; place < held[target]; ++place) known(own[place]);
+    if (numbers[target] == 0) continue;
+    saved.require(numbers[target] <= ids.size() - next && ids.size() == scores.size() &&
+                      ids.size() == verdicts.size(),
+                  "what was kept out of the pools is not whole");
+    kept_out_[target] = std::make_unique<std::vector<KeptOut>>();
+    for (std::uint32_t i = 0; i < numbers[target]; ++i, ++next) {
+      saved.require(verdicts[next] < kVerdicts, "a verdict is none");
+      kept_out_[target]->push_back(
+          {{scores[next], known(ids[next])}, static_cast<Verdict>(verdicts[next])});
+    }
+  }
+  return count;
+}
+
 }  // namespace helip::mining

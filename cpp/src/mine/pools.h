@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "checkpoint.h"
 #include "helip/hard_pairs.h"
 #include "scorer.h"
 #include "scratch_memory.h"
@@ -65,6 +66,10 @@ class Pools final : public SweepSink {
   std::vector<Scored> sorted(std::int64_t target) const;
   // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
+  // What the first `count` targets hold, which must not change until it is saved; and back, into
+  // empty pools. How many they are.
+  void save(std::int64_t count, CheckpointState& state) const;
+  std::int64_t restore(const SavedState& saved);
 
  private:
   struct KeptOut {

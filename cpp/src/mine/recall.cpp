@@ -27,18 +27,47 @@ void set_wilson_interval(RecallEstimate& recall) {
 
 }  // namespace
 
-RecallSample::RecallSample(const Context& context)
-    : RecallSample(context, 0, context.corpus.size()) {}
+RecallSample::RecallSample(const Context& context) {
+  draw(context, 0, context.corpus.size());
+  const SavedState* saved = context.saved();
+  if (saved == nullptr) {
+    solve(context);
+    return;
+  }
+  const auto count = static_cast<std::int64_t>(targets_.size());
+  exact_ = make_band(0, count, context.options.k);
+  saved->read("sample.scores", exact_.scores.data(), count * exact_.k);
+  saved->read("sample.counts", exact_.counts.data(), count);
+  for (const std::int32_t wanted : exact_.counts) {
+    saved->require(wanted >= 0 && wanted <= exact_.k, "a pool of the sample is none");
+  }
+}
 
 RecallSample::RecallSample(const Context& context, std::int64_t first, std::int64_t last) {
+  draw(context, first, last);
+  solve(context);
+}
+
+void RecallSample::draw(const Context& context, std::int64_t first, std::int64_t last) {
   const std::int64_t rows = context.corpus.size();
   const auto drawn = draw_rows(rows, std::min(rows, kSampleTargets), context.options.seed, kStream);
   std::copy_if(drawn.begin(), drawn.end(), std::back_inserter(targets_),
                [&](std::int64_t row) { return row >= first && row < last; });
+}
+
+void RecallSample::solve(const Context& context) {
   const auto count = static_cast<std::int64_t>(targets_.size());
-  context.team.begin_stage("measure", count, count * rows);
+  if (filters_pay(context.corpus, count)) context.filters().sweep();  // a stage of its own
+  context.team.begin_stage("measure", count, count * context.corpus.size());
   exact_ = exact_pools(context, targets_);
   context.team.end_stage();
+}
+
+void RecallSample::save(CheckpointState& state) const {
+  state.show("sample.scores", exact_.scores.data(),
+             static_cast<std::int64_t>(exact_.scores.size()));
+  state.show("sample.counts", exact_.counts.data(),
+             static_cast<std::int64_t>(exact_.counts.size()));
 }
 
 std::vector<RecallHits> RecallSample::hits(const HardPairBand& found) const {
@@ -79,6 +108,11 @@ nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
           {"high", recall.high},
           {"targets", recall.targets},
           {"confidence", 0.95}};
+}
+
+RecallEstimate recall_of_json(const nlohmann::json& json) {
+  return {json.at("targets").get<std::int64_t>(), json.at("value").get<double>(),
+          json.at("low").get<double>(), json.at("high").get<double>()};
 }
 
 RecallSink::RecallSink(const RecallSample& sample, HardPairSink& next)

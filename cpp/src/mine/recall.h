@@ -9,7 +9,8 @@
 
 namespace helip::mining {
 
-struct Context;
+class CheckpointState;
+class Context;
 
 struct RecallEstimate {
   std::int64_t targets = 0;  // with a pool that is not empty
@@ -29,16 +30,19 @@ struct RecallHits {
 RecallEstimate estimate_recall(const std::vector<RecallHits>& found);
 // The lower limit where a sample of so many rows misses nothing: no more can be shown.
 double most_recall_shown(std::int64_t rows);
-// As a report has it.
+// As a report has it, and back.
 nlohmann::ordered_json recall_json(const RecallEstimate& recall);
+RecallEstimate recall_of_json(const nlohmann::json& json);
 
 // min(N, 1000) targets drawn by the seed, and their exact pools.
 class RecallSample {
  public:
   // Solves those among targets [first, last), in stage "measure".
   RecallSample(const Context& context, std::int64_t first, std::int64_t last);
-  // Solves all of them.
+  // Solves all of them, unless the checkpoint has their pools.
   explicit RecallSample(const Context& context);
+  // Which must stay until it is saved.
+  void save(CheckpointState& state) const;
 
   const std::vector<std::int64_t>& targets() const noexcept { return targets_; }  // ascending
   // `found` holds the pools of targets(), in that order. A pair found counts when it scores no
@@ -47,6 +51,9 @@ class RecallSample {
   RecallEstimate estimate(const HardPairBand& found) const { return estimate_recall(hits(found)); }
 
  private:
+  void draw(const Context& context, std::int64_t first, std::int64_t last);
+  void solve(const Context& context);
+
   std::vector<std::int64_t> targets_;
   HardPairBand exact_;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "checkpoint.h"
 #include "filter_plan.h"
 #include "helip/hard_pairs.h"
 #include "scorer.h"
@@ -24,6 +25,10 @@ struct RowOrder {
 inline constexpr std::int64_t kRowsPerCluster = 64;
 // Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
 RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
+
+// To a checkpoint, and back.
+void save(const RowOrder& order, CheckpointState& state);
+RowOrder restore_order(const Corpus& corpus, const SavedState& saved);
 
 // The order of a walk along a table of close rows, from each to the first of its pool that was not
 // visited yet; rows that came after the table follow. Without clusters.

@@ -117,6 +117,10 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
   check_share("text_max", options.text_max, "use 1 to keep near duplicates");
   check_share("min_score", options.min_score, "scores are products of cosines above 0");
   check_at_least("skip", options.skip, 0);
+  if (!(options.checkpoint >= 0.0)) {
+    refuse("checkpoint is " + std::to_string(options.checkpoint) +
+           " seconds, but must be at least 0; use infinity for none");
+  }
   if (options.skip > 0x7fffffff) {
     refuse("skip is " + std::to_string(options.skip) + ", but must be at most 2147483647");
   }

@@ -278,8 +278,8 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
   }
 }
 
-SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, SweepSink& sink,
-                                 Team& team) const {
+SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, std::int64_t first,
+                                 std::int64_t last, SweepSink& sink, Team& team) const {
   std::vector<SweepEntry> entries;
   for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
     entries.push_back({place, static_cast<std::int32_t>(place)});
@@ -292,41 +292,40 @@ SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, SweepSink& sin
   };
   const auto blocks = [](SweepEntries all, const auto& body) {
     constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
-    for (std::size_t first = 0; first < all.size(); first += kBlock) {
-      body(all.subspan(first, std::min(kBlock, all.size() - first)), first);
+    for (std::size_t at = 0; at < all.size(); at += kBlock) {
+      body(all.subspan(at, std::min(kBlock, all.size() - at)), at);
     }
   };
   SweepCounts counts;
   std::mutex mutex;
-  team.for_blocks(
-      static_cast<std::int64_t>(meetings.size()), 1, [&](std::int64_t c, std::int64_t, int) {
-        const auto cluster = static_cast<std::uint32_t>(c);
-        SweepWorker worker(corpus_, codes_, order_, sink);
-        // Partners together, so that small clusters make full blocks.
-        std::vector<SweepEntry> others;
-        bool own = false;
-        for (const std::uint32_t other : meetings[cluster]) {
-          own = own || other == cluster;
-          if (other == cluster) continue;
-          const SweepEntries more = rows_of(other);
-          others.insert(others.end(), more.begin(), more.end());
-        }
-        const auto run = [&](SweepEntries rows, SweepEntries columns) {
-          if (team.stopped()) return;
-          const std::int64_t before = worker.counts().pairs;
-          worker.run(rows, columns, Codes::kLow);
-          team.add_work(worker.counts().pairs - before);
-        };
-        blocks(rows_of(cluster), [&](SweepEntries rows, std::size_t first) {
-          if (own) {
-            blocks(rows_of(cluster).subspan(first),
-                   [&](SweepEntries columns, std::size_t) { run(rows, columns); });
-          }
-          blocks(others, [&](SweepEntries columns, std::size_t) { run(rows, columns); });
-        });
-        const std::lock_guard lock(mutex);
-        counts.add(worker.counts());
-      });
+  team.for_blocks(last - first, 1, [&](std::int64_t c, std::int64_t, int) {
+    const auto cluster = static_cast<std::uint32_t>(first + c);
+    SweepWorker worker(corpus_, codes_, order_, sink);
+    // Partners together, so that small clusters make full blocks.
+    std::vector<SweepEntry> others;
+    bool own = false;
+    for (const std::uint32_t other : meetings[cluster]) {
+      own = own || other == cluster;
+      if (other == cluster) continue;
+      const SweepEntries more = rows_of(other);
+      others.insert(others.end(), more.begin(), more.end());
+    }
+    const auto run = [&](SweepEntries rows, SweepEntries columns) {
+      if (team.stopped()) return;
+      const std::int64_t before = worker.counts().pairs;
+      worker.run(rows, columns, Codes::kLow);
+      team.add_work(worker.counts().pairs - before);
+    };
+    blocks(rows_of(cluster), [&](SweepEntries rows, std::size_t at) {
+      if (own) {
+        blocks(rows_of(cluster).subspan(at),
+               [&](SweepEntries columns, std::size_t) { run(rows, columns); });
+      }
+      blocks(others, [&](SweepEntries columns, std::size_t) { run(rows, columns); });
+    });
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
+  });
   return counts;
 }
 
@@ -350,16 +349,16 @@ std::int64_t Sweep::seeding_clusters(std::uint32_t cluster, std::int64_t kept) c
   return count;
 }
 
-SweepCounts Sweep::meet_candidates(const Candidates& candidates, SweepSink& sink,
-                                   Team& team) const {
+SweepCounts Sweep::meet_candidates(const Candidates& candidates, std::int64_t first,
+                                   std::int64_t last, SweepSink& sink, Team& team) const {
   constexpr std::int64_t kGrain = 256;
   SweepCounts counts;
   std::mutex mutex;
-  team.for_blocks(codes_.size(), kGrain, [&](std::int64_t begin, std::int64_t end, int thread) {
+  team.for_blocks(last - first, kGrain, [&](std::int64_t begin, std::int64_t end, int thread) {
     SweepWorker worker(corpus_, codes_, order_, sink);
     std::vector<std::uint32_t> places;
     std::vector<SweepEntry> columns;
-    for (std::int64_t target = begin; target < end && !team.stopped(); ++target) {
+    for (std::int64_t target = first + begin; target < first + end && !team.stopped(); ++target) {
       places.clear();
       candidates(target, thread, places);
       columns.clear();

@@ -78,16 +78,19 @@ class Sweep {
 
   // What follows is for sinks whose target t is the row at place t.
 
-  // All pairs of rows of clusters that meet; adds their number to the team's work.
-  SweepCounts meet_clusters(const ClusterMeetings& meetings, SweepSink& sink, Team& team) const;
+  // All pairs of rows of clusters [first, last) and those that they meet; adds their number to the
+  // team's work.
+  SweepCounts meet_clusters(const ClusterMeetings& meetings, std::int64_t first, std::int64_t last,
+                            SweepSink& sink, Team& team) const;
   // Floors by rows of the first clusters near a target's own, seeding_clusters() of them.
   void seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const;
   std::int64_t seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept;
   // Writes the places that a target meets, none twice and not its own.
   using Candidates =
       std::function<void(std::int64_t target, int worker, std::vector<std::uint32_t>& places)>;
-  // Each target of the order and its candidates. Adds the number of targets to the team's work.
-  SweepCounts meet_candidates(const Candidates& candidates, SweepSink& sink, Team& team) const;
+  // Targets [first, last) of the order and their candidates. Adds their number to the team's work.
+  SweepCounts meet_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
+                              SweepSink& sink, Team& team) const;
 
  private:
   void seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;

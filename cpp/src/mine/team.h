@@ -37,10 +37,10 @@ class Team {
 
   // Workers return early, in whatever state, once this is true.
   bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed); }
-
- private:
+  // Asks the callback, as run() does now and then: for those who call it for short whiles only.
   void report();
 
+ private:
   const int threads_;
   const ProgressCallback& progress_;
   std::string stage_;

@@ -1,0 +1,117 @@
+#include "io/tensor_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "helip/error.h"
+#include "io/checksum.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kHeaderBytes = 4096;
+constexpr std::int64_t kBlock = std::int64_t{4} << 20;
+constexpr std::int64_t kSyncBytes = std::int64_t{64} << 20;  // so that no sync takes long
+
+std::int64_t product_of(const std::vector<std::int64_t>& shape) noexcept {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) elements *= extent;
+  return elements;
+}
+
+}  // namespace
+
+std::int64_t Tensor::bytes() const noexcept { return product_of(shape) * size_of(dtype); }
+
+ShardRecord write_tensors(const fs::path& directory, const std::string& name,
+                          const std::vector<Tensor>& tensors,
+                          const std::function<void(std::int64_t)>& advance) {
+  std::vector<TensorInfo> layout;
+  std::int64_t end = kHeaderBytes;
+  for (const Tensor& tensor : tensors) {
+    layout.push_back({tensor.name, tensor.dtype, tensor.shape, end, end + tensor.bytes()});
+    end += tensor.bytes();
+  }
+  ShardRecord record;
+  record.file = name;
+  record.rows = 1;
+  record.bytes = end;
+
+  PendingFile file(directory);
+  file.reserve(end);
+  const std::string header = make_safetensors_header(layout, kHeaderBytes);
+  file.write_at(header.data(), header.size(), 0);
+  record.header_digest = digest_hex(header.data(), header.size());
+  std::int64_t since_sync = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto* data = static_cast<const char*>(tensors[i].data);
+    Digest digest;
+    for (std::int64_t done = 0; done < tensors[i].bytes(); done += kBlock) {
+      const std::int64_t bytes = std::min(kBlock, tensors[i].bytes() - done);
+      digest.update(data + done, static_cast<std::size_t>(bytes));
+      file.write_at(data + done, static_cast<std::size_t>(bytes), layout[i].begin + done);
+      since_sync += bytes;
+      if (since_sync < kSyncBytes) continue;
+      file.sync();
+      if (advance) advance(since_sync);
+      since_sync = 0;
+    }
+    record.digests[tensors[i].name] = digest.hex();
+  }
+  file.publish(name);
+  return record;
+}
+
+TensorFile::TensorFile(fs::path path, ShardRecord record)
+    : path_(std::move(path)),
+      record_(std::move(record)),
+      file_(open_for_reading(path_)),
+      header_(read_safetensors_header(file_, path_)) {
+  if (file_size(file_, path_) != record_.bytes ||
+      digest_hex(header_.bytes.data(), header_.bytes.size()) != record_.header_digest) {
+    damaged("its header is not the one that the manifest names");
+  }
+}
+
+void TensorFile::damaged(const std::string& what) const {
+  throw Error(ErrorCode::corrupt, "\"" + path_.string() + "\" is damaged: " + what);
+}
+
+bool TensorFile::has(const std::string& name) const noexcept {
+  return std::any_of(header_.tensors.begin(), header_.tensors.end(),
+                     [&](const TensorInfo& info) { return info.name == name; });
+}
+
+std::int64_t TensorFile::elements(const std::string& name, DType dtype) const {
+  const TensorInfo& info = header_.at(name, path_);
+  if (info.dtype != dtype) {
+    damaged("tensor \"" + name + "\" is " + name_of(info.dtype) + ", not " + name_of(dtype));
+  }
+  return product_of(info.shape);
+}
+
+void TensorFile::read(const std::string& name, DType dtype, std::int64_t elements,
+                      void* out) const {
+  const std::int64_t found = this->elements(name, dtype);
+  if (found != elements) {
+    damaged("tensor \"" + name + "\" has " + std::to_string(found) + " elements, not " +
+            std::to_string(elements));
+  }
+  const TensorInfo& info = header_.at(name, path_);
+  auto* data = static_cast<char*>(out);
+  Digest digest;
+  for (std::int64_t at = info.begin; at < info.end; at += kBlock) {
+    const auto bytes = static_cast<std::size_t>(std::min(kBlock, info.end - at));
+    read_exactly(file_, data, bytes, at, path_);
+    digest.update(data, bytes);
+    data += bytes;
+  }
+  const auto recorded = record_.digests.find(name);
+  if (recorded == record_.digests.end() || recorded->second != digest.hex()) {
+    damaged("tensor \"" + name + "\" has another checksum than the manifest names");
+  }
+}
+
+}  // namespace helip

@@ -1,0 +1,53 @@
+// A few named arrays in one safetensors file: written from where they lie, read to where they go.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "helip/matrix.h"
+#include "io/file.h"
+#include "io/manifest.h"
+#include "io/safetensors.h"
+
+namespace helip {
+
+// Dense, row-major.
+struct Tensor {
+  std::string name;
+  DType dtype = DType::uint8;
+  std::vector<std::int64_t> shape;
+  const void* data = nullptr;
+
+  std::int64_t bytes() const noexcept;
+};
+
+// Publishes them as the file `name` of a directory, whole or not at all. `advance(bytes)` is called
+// now and then and may throw to stop. Returns what a reader checks; as a shard it has one row.
+ShardRecord write_tensors(const std::filesystem::path& directory, const std::string& name,
+                          const std::vector<Tensor>& tensors,
+                          const std::function<void(std::int64_t)>& advance = {});
+
+class TensorFile {
+ public:
+  // Checks the header. Throws Error: io, corrupt.
+  TensorFile(std::filesystem::path path, ShardRecord record);
+
+  bool has(const std::string& name) const noexcept;
+  // Throws corrupt where there is none, or of another dtype.
+  std::int64_t elements(const std::string& name, DType dtype) const;
+  // All of them, compared with their checksum: corrupt where they differ, or are not so many.
+  void read(const std::string& name, DType dtype, std::int64_t elements, void* out) const;
+
+ private:
+  [[noreturn]] void damaged(const std::string& what) const;
+
+  std::filesystem::path path_;
+  ShardRecord record_;
+  Descriptor file_;
+  SafetensorsHeader header_;
+};
+
+}  // namespace helip

@@ -1,0 +1,22 @@
+// What the bytes of a job's table depend on. What two processes do of one job must agree in it.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "helip/embedding_store.h"
+#include "helip/mine.h"
+
+namespace helip::mining {
+
+// A flat JSON object: "store", "keys", "rows" and each option as used.
+nlohmann::ordered_json identity_of(const std::string& fingerprint,
+                                   const std::string& keys_fingerprint, std::int64_t rows,
+                                   const std::string& options_json);
+nlohmann::ordered_json identity_of(const EmbeddingStore& store, const MineOptions& options);
+
+// What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
+std::string differences(const nlohmann::ordered_json& there, const nlohmann::ordered_json& here);
+
+}  // namespace helip::mining
