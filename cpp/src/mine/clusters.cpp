@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "draw.h"
 
@@ -15,6 +16,7 @@ constexpr std::int64_t kMostAtOnce = 4096;  // clusters that every row is held a
 constexpr std::int64_t kGroupsSeen = 6;     // that a point looks at all centres of
 constexpr std::int64_t kNearSteps = 32;     // centres that a point looks at from the one it has
 constexpr std::int64_t kGrain = 4 * kProductRows;
+constexpr std::int64_t kBatch = 1024;  // points that are held against groups together
 constexpr std::uint64_t kStream = 0x6f72'6465'72ULL;
 
 // Where the largest of `count` values is. The maximum first, in lanes, then its place: two loops
@@ -31,6 +33,43 @@ std::uint32_t place_of_largest(const float* values, std::int64_t count, std::int
   const float largest = *std::max_element(most, most + kTileColumns);
   const std::int64_t found = std::find(values, values + count, largest) - values;
   return static_cast<std::uint32_t>(std::min(found, count - 1));
+}
+
+// The two largest of some values, and where the first is.
+struct Largest {
+  float first = -2.0F;
+  float second = -2.0F;
+  std::uint32_t place = 0;
+
+  void add(const Largest& more) {
+    if (more.first > first) {
+      second = std::max(first, more.second);
+      first = more.first;
+      place = more.place;
+    } else {
+      second = std::max(second, more.first);
+    }
+  }
+};
+
+// As in place_of_largest(): zeros that pad the values count, so `first` is of a value only if it is
+// above 0.
+Largest largest_of(const float* values, std::int64_t count, std::int64_t padded) {
+  float first[kTileColumns], second[kTileColumns];
+  std::copy_n(values, kTileColumns, first);
+  std::fill_n(second, kTileColumns, -2.0F);
+  for (std::int64_t c = kTileColumns; c < padded; c += kTileColumns) {
+    for (int lane = 0; lane < kTileColumns; ++lane) {
+      const float value = values[c + lane];
+      second[lane] = std::max(second[lane], std::min(first[lane], value));
+      first[lane] = std::max(first[lane], value);
+    }
+  }
+  Largest largest;
+  for (int lane = 0; lane < kTileColumns; ++lane) largest.add({first[lane], second[lane], 0});
+  const std::int64_t place = std::find(values, values + count, largest.first) - values;
+  largest.place = static_cast<std::uint32_t>(std::min(place, count - 1));
+  return largest;
 }
 
 // Calls body(row, products) for each direction; it may change the products [centres.padded()].
@@ -117,14 +156,14 @@ std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t di
   return centres;
 }
 
-// Of each row what find(points, rows, out) says. [rows]
+// Of each row what find(points, rows, out) says, `grain` rows at a time. [rows]
 template <typename Find>
 std::vector<std::uint32_t> find_for_rows(const Directions& directions,
-                                         const std::vector<std::uint32_t>& rows, Team& team,
-                                         const Find& find) {
+                                         const std::vector<std::uint32_t>& rows, std::int64_t grain,
+                                         Team& team, const Find& find) {
   std::vector<std::uint32_t> found(rows.size());
   team.for_blocks(
-      static_cast<std::int64_t>(rows.size()), kGrain,
+      static_cast<std::int64_t>(rows.size()), grain,
       [&](std::int64_t begin, std::int64_t end, int) {
         std::vector<float> points(static_cast<std::size_t>((end - begin) * directions.count()));
         directions.read(rows.data() + begin, end - begin, points.data());
@@ -139,7 +178,7 @@ Clusters at_once(const Directions& directions, const std::vector<std::uint32_t>&
   const Kernel& kernel = directions.kernel();
   std::vector<float> centres = fit_centres(sample, directions.count(), count, kernel, team);
   const ProductPanels panels(centres.data(), count, directions.count(), kernel);
-  auto of_rows = find_for_rows(directions, rows, team,
+  auto of_rows = find_for_rows(directions, rows, kGrain, team,
                                [&](const float* points, std::int64_t size, std::uint32_t* out) {
                                  assign(points, size, panels, kernel, out);
                                });
@@ -154,12 +193,13 @@ class GroupedCentres {
                  const Kernel& kernel, Team& team)
       : dimensions_(dimensions), kernel_(kernel) {
     const auto groups = std::llround(std::sqrt(static_cast<double>(count)));
-    group_centres_ = fit_centres(sample, dimensions, groups, kernel, team);
+    const std::vector<float> group_centres = fit_centres(sample, dimensions, groups, kernel, team);
+    group_panels_.emplace(group_centres.data(), groups, dimensions, kernel);
     const std::int64_t size = static_cast<std::int64_t>(sample.size()) / dimensions;
     std::vector<std::uint32_t> group(static_cast<std::size_t>(size));
-    const ProductPanels panels(group_centres_.data(), groups, dimensions, kernel);
     team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign(sample.data() + begin * dimensions, end - begin, panels, kernel, group.data() + begin);
+      assign(sample.data() + begin * dimensions, end - begin, *group_panels_, kernel,
+             group.data() + begin);
     });
     std::vector<std::vector<float>> members(static_cast<std::size_t>(groups));
     for (std::int64_t i = 0; i < size; ++i) {
@@ -178,6 +218,7 @@ class GroupedCentres {
       begins_.push_back(static_cast<std::uint32_t>(count_of(centres_)));
     }
     near_ = nearest_centres(centres_, count_of(centres_), kNearSteps, false, kernel, team);
+    pack();
   }
 
   const std::vector<float>& centres() const { return centres_; }
@@ -187,24 +228,29 @@ class GroupedCentres {
   void settle(const std::vector<float>& sample, Team& team) {
     std::vector<std::uint32_t> clusters(sample.size() / static_cast<std::size_t>(dimensions_));
     for (int iteration = 0; iteration < kIterations; ++iteration) {
-      team.for_blocks(static_cast<std::int64_t>(clusters.size()), kGrain,
+      team.for_blocks(static_cast<std::int64_t>(clusters.size()), kBatch,
                       [&](std::int64_t begin, std::int64_t end, int) {
                         find(sample.data() + begin * dimensions_, end - begin,
                              clusters.data() + begin);
                       });
       move_to_means(sample, clusters, centres_);
+      pack();
     }
   }
 
   // out [rows]
   void find(const float* points, std::int64_t rows, std::uint32_t* out) const {
-    const ProductPanels panels(group_centres_.data(), count_of(group_centres_), dimensions_,
-                               kernel_);
-    const std::int64_t few = std::min(kGroupsSeen, panels.count());
+    const std::int64_t few = std::min(kGroupsSeen, group_panels_->count());
     std::vector<std::uint32_t> groups(static_cast<std::size_t>(rows * few));
-    assign_few(points, rows, panels, few, false, kernel_, groups.data());
+    assign_few(points, rows, *group_panels_, few, false, kernel_, groups.data());
+    const std::vector<Largest> found = look_in_groups(points, rows, groups, few);
+    // Products of tiles round otherwise than single ones, which decide where both could.
+    const auto doubt = static_cast<float>(4.04 * product_error(dimensions_));
     for (std::int64_t i = 0; i < rows; ++i) {
-      out[i] = closest(points + i * dimensions_, groups.data() + i * few, few);
+      const Largest& largest = found[static_cast<std::size_t>(i)];
+      const bool clear = largest.first > doubt && largest.first - largest.second > doubt;
+      const float* point = points + i * dimensions_;
+      out[i] = walk(point, clear ? largest.place : closest(point, groups.data() + i * few, few));
     }
   }
 
@@ -215,29 +261,82 @@ class GroupedCentres {
   float product(const float* point, std::uint32_t centre) const {
     return kernel_.dot_short(point, centres_.data() + centre * dimensions_, dimensions_);
   }
+  // After centres have moved.
+  void pack() {
+    panels_.clear();
+    for (std::size_t g = 0; g + 1 < begins_.size(); ++g) {
+      panels_.emplace_back(centres_.data() + begins_[g] * dimensions_, begins_[g + 1] - begins_[g],
+                           dimensions_, kernel_);
+    }
+  }
+  // Of each point the closest centres of its groups [rows, few]; those of a group are looked at by
+  // all its points together.
+  std::vector<Largest> look_in_groups(const float* points, std::int64_t rows,
+                                      const std::vector<std::uint32_t>& groups,
+                                      std::int64_t few) const {
+    std::vector<std::uint32_t> ends(panels_.size() + 1);  // of the points of each group
+    for (const std::uint32_t group : groups) ++ends[group + 1];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<std::uint32_t> members(groups.size());
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      members[ends[groups[i]]++] = static_cast<std::uint32_t>(static_cast<std::int64_t>(i) / few);
+    }
+    std::vector<Largest> found(static_cast<std::size_t>(rows));
+    std::vector<float> own;
+    std::size_t first = 0;
+    for (std::size_t g = 0; g < panels_.size(); ++g) {
+      const std::size_t last = ends[g];
+      own.clear();
+      for (std::size_t i = first; i < last; ++i) {
+        const float* point = points + members[i] * dimensions_;
+        own.insert(own.end(), point, point + dimensions_);
+      }
+      const auto size = static_cast<std::int64_t>(last - first);
+      const ProductPanels& panels = panels_[g];
+      multiply_rows(own.data(), panels.count() > 0 ? size : 0, panels, kernel_,
+                    [&](std::int64_t row, const float* products) {
+                      Largest largest = largest_of(products, panels.count(), panels.padded());
+                      largest.place += begins_[g];
+                      found[members[first + static_cast<std::size_t>(row)]].add(largest);
+                    });
+      first = last;
+    }
+    return found;
+  }
+  // Of all centres of some groups; the first of those that are as close.
   std::uint32_t closest(const float* point, const std::uint32_t* groups, std::int64_t few) const {
     std::uint32_t best = 0;
     float most = -2.0F;
-    const auto look = [&](std::uint32_t centre) {
-      const float reached = product(point, centre);
-      if (reached <= most) return;
-      most = reached;
-      best = centre;
-    };
     for (std::int64_t g = 0; g < few; ++g) {
-      for (std::uint32_t c = begins_[groups[g]]; c < begins_[groups[g] + 1]; ++c) look(c);
+      for (std::uint32_t c = begins_[groups[g]]; c < begins_[groups[g] + 1]; ++c) {
+        const float reached = product(point, c);
+        if (reached <= most) continue;
+        most = reached;
+        best = c;
+      }
     }
-    for (std::int64_t from = -1; from != best;) {
+    return best;
+  }
+  // On to closer ones while there are any near.
+  std::uint32_t walk(const float* point, std::uint32_t best) const {
+    float most = product(point, best);
+    for (std::uint32_t from = ~best; from != best;) {
       from = best;
-      for (const std::uint32_t centre : near_[best]) look(centre);
+      for (const std::uint32_t centre : near_[from]) {
+        const float reached = product(point, centre);
+        if (reached <= most) continue;
+        most = reached;
+        best = centre;
+      }
     }
     return best;
   }
 
   const std::int64_t dimensions_;
   const Kernel& kernel_;
-  std::vector<float> group_centres_;
+  std::optional<ProductPanels> group_panels_;  // the centres of the groups
   std::vector<float> centres_;
+  std::vector<ProductPanels> panels_;     // of each group
   std::vector<std::uint32_t> begins_{0};  // [groups + 1]: where the centres of each begin
   std::vector<std::vector<std::uint32_t>> near_;
 };
@@ -246,7 +345,7 @@ Clusters in_groups(const Directions& directions, const std::vector<std::uint32_t
                    const std::vector<float>& sample, std::int64_t count, Team& team) {
   GroupedCentres centres(sample, directions.count(), count, directions.kernel(), team);
   centres.settle(sample, team);
-  auto of_rows = find_for_rows(directions, rows, team,
+  auto of_rows = find_for_rows(directions, rows, kBatch, team,
                                [&](const float* points, std::int64_t size, std::uint32_t* out) {
                                  centres.find(points, size, out);
                                });
