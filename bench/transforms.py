@@ -1,6 +1,7 @@
 """Images a second and core: an encoded JPEG to a normalised float32 tensor of 224 x 224.
 
     python bench/transforms.py
+    python bench/transforms.py --differences --sides 600,800,1024,2400
 
 Pictures are real photographs (those that scikit-image and scikit-learn carry), cut and scaled to a
 longer side of ``--sides`` and written as JPEG of quality 90, 4:2:0. Every way makes a
@@ -159,12 +160,39 @@ def measure(pictures: list[bytes], scale: tuple[float, float], rounds: int) -> d
     return best
 
 
+def differences(pictures: list[bytes], scale: tuple[float, float]) -> str:
+    """What decoding to a smaller size changes, in levels, and what bilinear would change."""
+    import helip
+
+    plain: dict[str, Any] = {"size": SIZE, "scale": scale, "dtype": "uint8"}
+    fast = helip.ImageTransform(**plain)
+    exact = helip.ImageTransform(exact_decode=True, **plain)
+    bilinear = helip.ImageTransform(exact_decode=True, interpolation="bilinear", **plain)
+    found = []
+    for row, data in enumerate(pictures):
+        expected = exact.from_bytes(data, row=row).numpy().astype(float)
+        off = np.abs(fast.from_bytes(data, row=row).numpy() - expected)
+        other = np.abs(bilinear.from_bytes(data, row=row).numpy() - expected)
+        if off.any():
+            noise = 10 * np.log10(255**2 / np.mean(off**2))
+            found.append((off.mean(), np.quantile(off, 0.999), noise, other.mean()))
+    if not found:
+        return "no picture changes"
+    mean, most, noise, other = np.mean(found, axis=0)
+    worst = min(row[2] for row in found)
+    return (
+        f"{len(found)} of {len(pictures)} change: mean {mean:.2f}, 99.9 % within {most:.1f}, "
+        f"PSNR {noise:.1f} dB, worst {worst:.1f}; bilinear {other:.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sides", default="256,500,1024", help="longer sides, comma separated")
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the table as JSON too")
+    parser.add_argument("--differences", action="store_true", help="of pixels, not of time")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results = []
@@ -172,6 +200,9 @@ def main() -> None:
         pictures = encoded(side, arguments.pictures)
         kilobytes = sum(map(len, pictures)) / len(pictures) / 1000
         for scale in SCALES:
+            if arguments.differences:
+                print(f"{side} px, scale {scale}: {differences(pictures, scale)}")
+                continue
             rates = measure(pictures, scale, arguments.rounds)
             print(f"\n{side} px, {kilobytes:.0f} kB, scale {scale}: images/s and core")
             for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
