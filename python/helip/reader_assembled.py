@@ -163,7 +163,9 @@ class AssembledReader:
         """Lets Pillow try what the core has no decoder for. Returns what is wrong, if anything."""
         row = int(work.plan.index[place])
         if reason != "unsupported_format":
-            return self._data._sample_error(row, reason, message)
+            source_row = row if self._rows is None else int(self._rows[row])
+            named = f"sample '{self._data.keys[row]}' (row {source_row}): "
+            return self._data._sample_error(row, reason, message.removeprefix(named))
         key: dict[str, Any] = {"seed": self._seed, "epoch": work.plan.epoch, "row": row}
         try:
             image = self._data.image(row)

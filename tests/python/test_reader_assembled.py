@@ -203,7 +203,22 @@ def test_rows_that_cannot_be_read_are_left_out_and_counted(tmp_path, tokenizer):
     assert {entry["row"] for entry in stats["quarantined_rows"]} == {*DAMAGED, 12, 20}
     for entry in stats["quarantined_rows"]:
         assert entry["key"] == f"{entry['row']:03d}"
-        assert entry["message"].startswith(f"sample '{entry['key']}'")
+        assert entry["message"].startswith(f"sample '{entry['key']}' (row {entry['row']}): ")
+        assert entry["message"].count("sample '") == 1
+
+
+def test_a_sample_without_a_picture_is_named_once_in_a_subset_too(tmp_path):
+    write_tar(tmp_path, pictures())
+    with tarfile.open(tmp_path / "9.tar", "w") as tar:
+        info = tarfile.TarInfo("lonely.txt")
+        info.size = 7
+        tar.addfile(info, io.BytesIO(b"caption"))
+    data = helip.open_dataset(tmp_path, progress=False).subset([ROWS, *range(6)])
+    loader = make(data, hard_per_target=0, max_quarantined=1.0)
+    list(loader)
+    (failure,) = loader.stats()["quarantined_rows"]
+    assert failure["message"].startswith("sample 'lonely' (row 0): it has no picture in ")
+    assert failure["reason"] == "missing_image"
 
 
 def test_too_many_unreadable_rows_stop_the_run(tmp_path):

@@ -106,6 +106,9 @@ class HELIP_EXPORT SampleIndex {
   // more than 16 MiB), io; and Error(mismatch) where the shard was changed since it was indexed.
   void read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const;
 
+  // A hint that the member will be read soon, so that the system can fetch it meanwhile.
+  void will_need(std::int64_t row, SampleField field) const noexcept;
+
   // Digest of the keys and their order, as EmbeddingStore::keys_fingerprint().
   const std::string& fingerprint() const noexcept;
   const SampleCounts& counts() const noexcept;

@@ -20,6 +20,7 @@ class HELIP_EXPORT ShardPictures : public PictureSource {
 
   std::int64_t size() const noexcept override { return index_.size(); }
   void read(std::int64_t row, std::vector<std::byte>& out) const override;
+  void will_need(std::int64_t row) const noexcept override;
 
  private:
   SampleIndex index_;

@@ -13,6 +13,9 @@
 namespace helip {
 namespace {
 
+// How many pictures the system fetches while one is decoded.
+constexpr std::int64_t kFetchedAhead = 16;
+
 // What one thread keeps from picture to picture.
 struct Desk {
   std::vector<std::byte> encoded;
@@ -33,6 +36,11 @@ struct BatchAssembler::Impl {
     const AssembleRequest& request = batch.request;
     const std::int64_t row = request.rows[at];
     const std::int64_t name = request.names.empty() ? row : request.names[at];
+    const auto rows = static_cast<std::int64_t>(request.rows.size());
+    for (std::int64_t next = place == 0 ? 1 : place + kFetchedAhead;
+         next < std::min(rows, place + kFetchedAhead + 1); ++next) {
+      source->will_need(request.rows[static_cast<std::size_t>(next)]);
+    }
     try {
       source->read(row, desk.encoded);
       for (std::size_t view = 0; view < views.size(); ++view) {
@@ -94,7 +102,6 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
                                                    ", the rows of the source");
     }
   }
-  for (const std::int64_t row : request.rows) impl_->source->will_need(row);
   auto batch = std::make_shared<Batch>();
   batch->request = std::move(request);
   Impl& self = *impl_;

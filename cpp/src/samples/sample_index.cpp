@@ -1,5 +1,7 @@
 #include "helip/sample_index.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cstring>
 #include <unordered_map>
@@ -144,6 +146,15 @@ std::vector<Value> get_vector(std::string_view& bytes, std::size_t count) {
   std::vector<Value> values(count);
   get(bytes, values.data(), count);
   return values;
+}
+
+samples::OpenFiles::Lease open_shard(const SampleIndex::State& state, std::int64_t number) {
+  const SampleShard& shard = state.shards[static_cast<std::size_t>(number)];
+  return state.files.lease(number, [&] {
+    Descriptor file = samples::open_shard_file(shard.path);
+    samples::check_stamp(shard, samples::stamp_of(file, shard.path), state.mend());
+    return file;
+  });
 }
 
 }  // namespace
@@ -343,6 +354,16 @@ SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
   return member;
 }
 
+void SampleIndex::will_need(std::int64_t row, SampleField field) const noexcept {
+  try {
+    const SampleMember found = member(row, field);
+    if (found.state != MemberState::present) return;
+    const auto lease = open_shard(*state_, found.shard);
+    (void)::posix_fadvise(lease.file().get(), found.offset, found.bytes, POSIX_FADV_WILLNEED);
+  } catch (...) {  // read() will say what is wrong
+  }
+}
+
 void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const {
   const State& state = *state_;
   const SampleMember found = member(row, field);
@@ -374,11 +395,7 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
   out.resize(static_cast<std::size_t>(found.bytes));
   std::size_t got = 0;
   try {
-    const auto lease = state.files.lease(found.shard, [&] {
-      Descriptor file = samples::open_shard_file(shard.path);
-      samples::check_stamp(shard, samples::stamp_of(file, shard.path), state.mend());
-      return file;
-    });
+    const auto lease = open_shard(state, found.shard);
     got = read_up_to(lease.file(), out.data(), out.size(), found.offset, shard.path);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::mismatch) throw;
