@@ -24,6 +24,7 @@ from helip.cli_show import (
     filter_rows,
     print_json,
     say,
+    show_account,
     show_index,
     show_pairs,
     show_table,
@@ -339,6 +340,7 @@ def train(
         return
     say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
+    show_account(result.loader_stats)
 
 
 @app.command(name="eval")

@@ -20,6 +20,7 @@ __all__ = [
     "filter_rows",
     "print_json",
     "say",
+    "show_account",
     "show_index",
     "show_pairs",
     "show_resharded",
@@ -166,6 +167,31 @@ def filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
         if weights := weight_words(filters):
             rows.append(("filters use", weights))
     return rows
+
+
+def show_account(stats: dict[str, Any]) -> None:
+    """What a loader read in its last epoch, on this process: emitted + quarantined = planned."""
+    quarantined: dict[str, int] = stats.get("quarantined") or {}
+    planned = ("targets", "hard_pairs", "random_fills")
+    rows = [
+        (f"last epoch ({stats['epoch']}): rows planned", sum(stats.get(name, 0) for name in planned)),
+        ("  emitted", stats["emitted"]),
+        *((f"  quarantined: {reason}", count) for reason, count in sorted(quarantined.items())),
+        ("targets", stats["targets"]),
+        *(
+            (name.replace("_", " "), stats[name])
+            for name in (
+                "hard_pairs", "shared", "replaced", "random_fills", "unfilled", "plain_targets",
+                "skipped_targets",
+            ) if stats.get(name)
+        ),
+    ]  # fmt: skip
+    show_table([(name, figure(value)) for name, value in rows])
+    listed = stats.get("quarantined_rows") or []
+    for failure in listed[:3]:
+        typer.echo(f"  {failure['message']}")
+    if sum(quarantined.values()) > 3:
+        typer.echo(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
 
 
 def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
