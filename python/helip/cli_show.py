@@ -174,7 +174,10 @@ def show_account(stats: dict[str, Any]) -> None:
     quarantined: dict[str, int] = stats.get("quarantined") or {}
     planned = ("targets", "hard_pairs", "random_fills")
     rows = [
-        (f"last epoch ({stats['epoch']}): rows planned", sum(stats.get(name, 0) for name in planned)),
+        (
+            f"last epoch ({stats['epoch']}): rows planned",
+            sum(stats.get(name, 0) for name in planned),
+        ),
         ("  emitted", stats["emitted"]),
         *((f"  quarantined: {reason}", count) for reason, count in sorted(quarantined.items())),
         ("targets", stats["targets"]),
