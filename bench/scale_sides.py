@@ -28,7 +28,6 @@ A side has two timed steps: ``build`` for each effort, then ``solve`` for each l
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -65,7 +64,7 @@ class Side(Protocol):
         """What is worth telling of the last level solved."""
 
 
-class Library(ABC):
+class Library:
     """A library that finds the k′ best of sᴵ + sᵀ; what all of them share."""
 
     linear = True
@@ -113,18 +112,18 @@ class Library(ABC):
         lists = view_of(found, name="found")
         return _core.rerank(*self.views, own.tolist(), lists, self.core)[:2]
 
-    @abstractmethod
-    def levels(self) -> list[Any]: ...
+    def levels(self) -> list[Any]:
+        raise NotImplementedError
 
-    @abstractmethod
-    def build(self, effort: Any) -> None: ...
+    def build(self, effort: Any) -> None:
+        raise NotImplementedError
 
-    @abstractmethod
     def level(self, level: Any) -> None:
         """Sets what is swept."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def search(self, queries: np.ndarray) -> Found: ...
+    def search(self, queries: np.ndarray) -> Found:
+        raise NotImplementedError
 
 
 class FaissIvf(Library):
