@@ -6,15 +6,16 @@ batch of them apart into ``image`` and ``views``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from helip.errors import InvalidArgumentError
+from helip.transform import ImageTransform
 
-__all__ = ["SlipAugmentation", "TwoViews", "split_views"]
+__all__ = ["TwoViews", "slip_augmentation", "split_views"]
 
 
 class TwoViews:
@@ -40,57 +41,17 @@ class TwoViews:
         return f"TwoViews({self.transform!r}, {self.ssl_transform!r})"
 
 
-class SlipAugmentation:
-    """SLIP's augmentation of a view: SimCLR's with weaker colours. A PIL image -> [3, size, size].
-
-    A crop of 8 to 100 % of the area; with probability 0.8 brightness, contrast and saturation by up
-    to 40 % and hue by up to 10 %; grey with 0.2; blurred by 0.1 to 2 pixels with 0.5; mirrored with
-    0.5. Draws from torch's global generator alone.
-    """
-
-    def __init__(
-        self, size: int | Sequence[int], mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        from torchvision import transforms  # which open_clip needs as well
-
-        self._steps = transforms.Compose(
-            [
-                transforms.RandomResizedCrop(size, scale=(0.08, 1.0)),
-                transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-                transforms.RandomGrayscale(p=0.2),
-                transforms.RandomApply([_Blur(0.1, 2.0)], p=0.5),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(tuple(mean), tuple(std)),
-            ]
+def slip_augmentation(preprocess: Mapping[str, Any]) -> ImageTransform:
+    """SLIP's augmentation, in the size and colours of a model's ``preprocess_cfg``."""
+    missing = [name for name in ("size", "mean", "std") if not preprocess.get(name)]
+    if missing:
+        raise InvalidArgumentError(
+            f"the model's preprocess_cfg lacks {', '.join(missing)}, so its views cannot be "
+            "made; pass transform=TwoViews(transform, ImageTransform.slip(size, mean=..., std=...))"
         )
-
-    @classmethod
-    def like(cls, preprocess: dict[str, Any]) -> SlipAugmentation:
-        """Of the size and colour statistics of a model's ``preprocess_cfg``."""
-        missing = [name for name in ("size", "mean", "std") if not preprocess.get(name)]
-        if missing:
-            raise InvalidArgumentError(
-                f"the model's preprocess_cfg lacks {', '.join(missing)}, so its views cannot be "
-                "made; pass transform=TwoViews(transform, SlipAugmentation(size, mean, std))"
-            )
-        return cls(preprocess["size"], preprocess["mean"], preprocess["std"])
-
-    def __call__(self, image: Any) -> Tensor:
-        return self._steps(image.convert("RGB"))
-
-
-class _Blur:
-    """A Gaussian blur of a PIL image, its radius drawn from [low, high]."""
-
-    def __init__(self, low: float, high: float) -> None:
-        self._low, self._high = low, high
-
-    def __call__(self, image: Any) -> Any:
-        from PIL import ImageFilter
-
-        radius = self._low + (self._high - self._low) * float(torch.rand(()))
-        return image.filter(ImageFilter.GaussianBlur(radius))
+    size, mean, std = preprocess["size"], preprocess["mean"], preprocess["std"]
+    size = size if isinstance(size, int) else tuple(size)
+    return ImageTransform.slip(size, interpolation="bilinear", mean=mean, std=std)
 
 
 def split_views(images: Tensor) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from helip.data import Dataset, open_dataset
 from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
 from helip.loader_schedule import HardnessSchedule
-from helip.loader_views import SlipAugmentation, TwoViews
+from helip.loader_views import TwoViews, slip_augmentation
 from helip.models import ModelBundle, bundle_of_transformers, create_model
 from helip.models_hf import is_transformers_clip
 from helip.models_lora import Lora
@@ -291,7 +291,7 @@ def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
         shared = {name: getattr(transform, name) for name in ("mean", "std", "dtype", "layout")}
         again = ImageTransform.slip(transform.size, interpolation="bilinear", **shared)
         return TwoViews(transform, again)
-    return TwoViews(transform, SlipAugmentation.like(bundle.config.get("preprocess_cfg") or {}))
+    return TwoViews(transform, slip_augmentation(bundle.config.get("preprocess_cfg") or {}))
 
 
 def _own_rows(batch_size: int, hard_per_target: int) -> int:

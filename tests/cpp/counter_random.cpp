@@ -1,13 +1,13 @@
-#include "load/counter_random.h"
+#include "random/counter_random.h"
 
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <set>
 
-using helip::load::CounterRandom;
-using helip::load::mix64;
-using helip::load::portable_log;
+using helip::random::CounterRandom;
+using helip::random::mix64;
+using helip::random::portable_log;
 
 TEST_CASE("the mixer is the finaliser of SplitMix64") {
   // The first outputs of the published generator from state 0.

@@ -9,7 +9,8 @@ from PIL import Image
 
 from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
-from helip.loader_views import SlipAugmentation, TwoViews, split_views
+from helip.loader_views import TwoViews, slip_augmentation, split_views
+from helip.transform import ImageTransform
 from tune_samples import Colours, table
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -20,6 +21,10 @@ def picture():
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
 
 
+def slip(size, mean, std):
+    return ImageTransform.slip(size, interpolation="bilinear", mean=mean, std=std)
+
+
 def plain(image):
     pixels = np.asarray(image.resize((16, 16)), dtype=np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -27,14 +32,14 @@ def plain(image):
 
 def test_a_picture_becomes_the_plain_view_and_two_others(picture):
     torch.manual_seed(0)
-    three = TwoViews(plain, SlipAugmentation(16, MEAN, STD))(picture)
+    three = TwoViews(plain, slip(16, MEAN, STD))(picture)
     assert three.shape == (3, 3, 16, 16)
     assert torch.equal(three[0], plain(picture))
     assert not torch.equal(three[1], three[2])
 
 
 def test_the_augmentation_repeats_from_torchs_generator(picture):
-    augment = SlipAugmentation(16, MEAN, STD)
+    augment = slip(16, MEAN, STD)
     torch.manual_seed(3)
     first = [augment(picture) for _ in range(20)]
     torch.manual_seed(3)
@@ -45,7 +50,7 @@ def test_the_augmentation_mirrors_greys_and_blurs_as_often_as_slip_does():
     left = np.zeros((32, 32, 3), dtype=np.uint8)
     left[:, :16] = (250, 20, 20)
     image = Image.fromarray(left)
-    augment = SlipAugmentation(16, (0, 0, 0), (1, 1, 1))
+    augment = slip(16, (0, 0, 0), (1, 1, 1))
     torch.manual_seed(0)
     grey = sum(
         bool((view[0] - view[1]).abs().max() < 1e-6)
@@ -55,18 +60,18 @@ def test_the_augmentation_mirrors_greys_and_blurs_as_often_as_slip_does():
 
 
 def test_the_size_and_the_colours_come_from_the_models_preprocessing(picture):
-    like = SlipAugmentation.like({"size": [16, 16], "mean": MEAN, "std": STD})
+    like = slip_augmentation({"size": [16, 16], "mean": MEAN, "std": STD})
     torch.manual_seed(1)
-    expected = SlipAugmentation(16, MEAN, STD)(picture)
+    expected = slip(16, MEAN, STD)(picture)
     torch.manual_seed(1)
     assert torch.equal(like(picture), expected)
     with pytest.raises(InvalidArgumentError, match="lacks mean, std"):
-        SlipAugmentation.like({"size": 16})
+        slip_augmentation({"size": 16})
 
 
 def test_views_of_another_size_are_refused(picture):
     with pytest.raises(InvalidArgumentError, match=r"\(3, 16, 16\) and ssl_transform \(3, 8, 8\)"):
-        TwoViews(plain, SlipAugmentation(8, MEAN, STD))(picture)
+        TwoViews(plain, slip(8, MEAN, STD))(picture)
 
 
 def test_a_batch_is_taken_apart():
@@ -82,7 +87,7 @@ def test_a_batch_is_taken_apart():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_gives_views_that_do_not_depend_on_the_workers(workers):
     data = Colours(8)
-    transform = TwoViews(plain, SlipAugmentation(16, MEAN, STD))
+    transform = TwoViews(plain, slip(16, MEAN, STD))
 
     def batches(workers):
         return list(

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
-#include "load/counter_random.h"
+#include "random/counter_random.h"
 
 namespace helip::load {
+
+using random::CounterRandom;
 
 // Part of a random number's key, so that no two uses share a sequence.
 enum class Purpose : std::uint64_t { order = 1, fraction = 2, draw = 3, fill = 4, walk = 5 };

@@ -5,10 +5,12 @@
 #include <vector>
 
 #include "helip/batch_sampler.h"
-#include "load/counter_random.h"
+#include "random/counter_random.h"
 #include "load/pair_source.h"
 
 namespace helip::load {
+
+using random::CounterRandom;
 
 // Draws the ranks of a target's window without replacement, one at a time, each with equal
 // probability or in proportion to exp(score / temperature). One object serves many targets and

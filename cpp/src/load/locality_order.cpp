@@ -5,7 +5,7 @@
 #include <string>
 
 #include "helip/error.h"
-#include "load/counter_random.h"
+#include "random/counter_random.h"
 #include "load/locality_halves.h"
 #include "load/locality_walk.h"
 #include "load/pair_graph.h"
@@ -47,7 +47,7 @@ std::vector<std::int64_t> locality_order(const HardPairs& pairs, const LocalityO
     }
   };
   const load::PairGraph graph(pairs, options.rank_max == 0 ? pairs.k() : options.rank_max);
-  const std::int64_t start = load::CounterRandom({options.seed, kStart}).below(rows);
+  const std::int64_t start = random::CounterRandom({options.seed, kStart}).below(rows);
   std::vector<load::Row> order =
       load::locality_walk(graph, kWindowBlocks * options.block, start,
                           [&](std::int64_t placed) { report("walk", placed, rows); });

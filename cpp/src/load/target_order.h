@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "load/counter_random.h"
+#include "random/counter_random.h"
 
 namespace helip::load {
+
+using random::CounterRandom;
 
 // Every order with the same probability.
 void shuffle_rows(std::vector<std::int64_t>& targets, CounterRandom random);

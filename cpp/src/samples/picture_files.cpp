@@ -16,29 +16,13 @@
 
 #include "helip/error.h"
 #include "helip/sample_error.h"
+#include "io/file.h"
 
 namespace helip {
 namespace {
 
 // O_NONBLOCK: opening a pipe must not wait for its writer.
 constexpr int kFile = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 template <typename Call>
 auto retry(Call call) noexcept {
