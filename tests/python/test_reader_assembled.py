@@ -96,6 +96,12 @@ def make(data, **options):
     return HardPairLoader(data, ring(len(data)), **options)
 
 
+def expected(contents: list[bytes], row: int, *, augmented_as: int | None = None, view: int = 0):
+    """What seed 3 makes of a picture in epoch 0."""
+    as_row = row if augmented_as is None else augmented_as
+    return TRANSFORM.from_bytes(contents[row], seed=3, row=as_row, view=view)
+
+
 def same(first, second) -> bool:
     return len(first) == len(second) and all(
         torch.equal(one["image"], other["image"])
@@ -160,15 +166,20 @@ def test_a_subset_reads_the_rows_that_it_names(data):
     rows = [20, 3, 11, 7, 5]
     part = data.subset(rows)
     for batch in make(part, hard_per_target=0, batch_size=2):
-        for text, row in zip(batch["text"], batch["index"].tolist(), strict=True):
+        for image, text, row in zip(
+            batch["image"], batch["text"], batch["index"].tolist(), strict=True
+        ):
             assert text == f"caption {rows[row]}"
+            # Augmentations count the rows of the subset, as everything else does.
+            assert torch.equal(image, expected(pictures(), rows[row], augmented_as=row))
 
 
 def test_more_views_show_the_same_rows_differently(data):
     loader = make(data, views=(TRANSFORM, ImageTransform.slip(size=16)))
     for batch in loader:
         assert batch["views"].shape == (2, *batch["image"].shape)
-        assert not torch.equal(batch["views"][0], batch["image"])
+        for image, row in zip(batch["views"][0], batch["index"].tolist(), strict=True):
+            assert torch.equal(image, expected(pictures(), row, view=1))
     with pytest.raises(InvalidArgumentError, match="views need transform to be an ImageTransform"):
         make(data, transform=np.asarray, views=(TRANSFORM,))
 
@@ -190,7 +201,10 @@ def test_rows_that_cannot_be_read_are_left_out_and_counted(tmp_path, tokenizer):
     seen = set()
     for batch in loader:
         seen |= set(batch["index"].tolist())
-        for text, row in zip(batch["text"], batch["index"].tolist(), strict=True):
+        for image, text, row in zip(
+            batch["image"], batch["text"], batch["index"].tolist(), strict=True
+        ):
+            assert torch.equal(image, expected(contents, row))
             if tokenizer is None:
                 assert text == f"caption {row}"
             else:

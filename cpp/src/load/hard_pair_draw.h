@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "helip/batch_sampler.h"
-#include "random/counter_random.h"
 #include "load/pair_source.h"
+#include "random/counter_random.h"
 
 namespace helip::load {
 

@@ -5,10 +5,10 @@
 #include <string>
 
 #include "helip/error.h"
-#include "random/counter_random.h"
 #include "load/locality_halves.h"
 #include "load/locality_walk.h"
 #include "load/pair_graph.h"
+#include "random/counter_random.h"
 
 namespace helip {
 namespace {
