@@ -7,18 +7,16 @@ the rules by which members become samples, and the format of a saved index.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from helip import _core
 from helip.data_paths import IMAGE_SUFFIXES, recognise
 from helip.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.progress import Follower, ProgressBar
+from helip.store_keys import CoreKeys
 
 __all__ = ["SampleIndex", "SampleKeys", "SampleMember"]
-
-_KEY_BLOCK = 4096
 
 
 class SampleMember(NamedTuple):
@@ -33,46 +31,8 @@ class SampleMember(NamedTuple):
     bytes: int
 
 
-class SampleKeys(Sequence[str]):
-    """The keys of an index, in row order, read when they are asked for."""
-
-    def __init__(self, core: _core.SampleIndex) -> None:
-        self._core = core
-
-    def __len__(self) -> int:
-        return len(self._core)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            first, last, step = index.indices(len(self))
-            if step == 1:
-                return self._core.keys(first, max(first, last))
-            return [self[row] for row in range(first, last, step)]
-        row = index + len(self) if index < 0 else index
-        if not 0 <= row < len(self):
-            raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
-        return self._core.keys(row, row + 1)[0]
-
-    def __iter__(self) -> Iterator[str]:
-        for first in range(0, len(self), _KEY_BLOCK):
-            yield from self._core.keys(first, min(first + _KEY_BLOCK, len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sequence) and not isinstance(other, (str, bytes)):
-            return len(self) == len(other) and all(
-                mine == theirs for mine, theirs in zip(self, other, strict=True)
-            )
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(map(repr, self[:3]))
-        return f"{type(self).__name__}({shown}{', …' if len(self) > 3 else ''}; {len(self):,})"
+class SampleKeys(CoreKeys):
+    """The keys of an index of tar shards."""
 
 
 class SampleIndex:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,37 +18,14 @@ import torch
 from helip import _core
 from helip.errors import InvalidArgumentError, UnsupportedError
 from helip.progress import ProgressBar
+from helip.store_keys import CoreKeys
 from helip.views import MatrixView, view_of
 
 __all__ = ["EmbeddingStore", "StoreKeys", "StoreWriter"]
 
-_KEY_BLOCK = 4096
 
-
-class StoreKeys(Sequence[str]):
-    """The keys of a store, read from the map when they are asked for."""
-
-    def __init__(self, core: _core.EmbeddingStore) -> None:
-        self._core = core
-
-    def __len__(self) -> int:
-        return len(self._core)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = index + len(self) if index < 0 else index
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {index} is outside a store of {len(self)} rows")
-        return self._core.keys(row, row + 1)[0]
-
-    def __iter__(self) -> Iterator[str]:
-        for first in range(0, len(self), _KEY_BLOCK):
-            yield from self._core.keys(first, min(first + _KEY_BLOCK, len(self)))
+class StoreKeys(CoreKeys):
+    """The keys of a store."""
 
 
 class EmbeddingStore:

@@ -1,0 +1,55 @@
+"""The keys of a store or an index: a sequence without an object for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+__all__ = ["CoreKeys"]
+
+_KEY_BLOCK = 4096
+
+
+class CoreKeys(Sequence[str]):
+    """Keys in row order, read from the core when they are asked for.
+
+    ``core``: has a length, and ``keys(first, last)``.
+    """
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            first, last, step = index.indices(len(self))
+            if step == 1:
+                return self._core.keys(first, max(first, last))
+            return [self[row] for row in range(first, last, step)]
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
+        return self._core.keys(row, row + 1)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _KEY_BLOCK):
+            yield from self._core.keys(first, min(first + _KEY_BLOCK, len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sequence) and not isinstance(other, (str, bytes)):
+            return len(self) == len(other) and all(
+                mine == theirs for mine, theirs in zip(self, other, strict=True)
+            )
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:3]))
+        return f"{type(self).__name__}({shown}{', …' if len(self) > 3 else ''}; {len(self):,})"
