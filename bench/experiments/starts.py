@@ -1,0 +1,65 @@
+"""The models that every run begins from: trained from scratch on the training split, one a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import setting
+
+import helip
+from helip.demo_pretrain import precision
+from helip.models import ModelBundle, save_model
+
+# SLIP encodes three views of a picture, so that an epoch of it costs about twice as much.
+RECIPES: dict[str, dict[str, Any]] = {
+    "clip": setting.PRETRAIN,
+    "slip": {**setting.PRETRAIN, "epochs": 12},
+}
+
+
+def identity(kind: str, seed: int) -> dict[str, Any]:
+    return {
+        "start": kind,
+        "seed": seed,
+        "recipe": RECIPES[kind],
+        "model": setting.MODEL,
+        "augmentation": setting.AUGMENTATION,
+        "data": setting.data("train").fingerprint,
+    }
+
+
+def start(kind: str, seed: int) -> Path:
+    """The folder of a "clip" or "slip" model."""
+
+    def make(folder: Path) -> None:
+        bundle = helip.create_model(
+            "emoji",
+            config=setting.MODEL,
+            seed=seed,
+            augmentation=setting.AUGMENTATION,
+            ssl_head=kind == "slip",
+        )
+        setting.working(
+            folder,
+            lambda scratch: helip.train(
+                model=bundle,
+                data=setting.data("train"),
+                out=scratch,
+                precision=precision(),
+                device="cpu",
+                seed=seed,
+                workers=1,
+                checkpoint_every=None,
+                keep=1,
+                progress=False,
+                **RECIPES[kind],
+            ),
+        )
+        save_model(bundle, folder / "model")
+
+    return setting.cached("starts", identity(kind, seed), make) / "model"
+
+
+def loaded(kind: str, seed: int) -> ModelBundle:
+    return helip.create_model(start(kind, seed), augmentation=setting.AUGMENTATION)

@@ -1,0 +1,139 @@
+"""The experiments: for each, what is varied, named as the tables of docs/results.md name it.
+
+A variant is a fine-tuning run but for its seed: ``start`` (the kind of model), ``pool`` (how hard
+pairs are mined, see pools.py; or ``{"memory": rows}``, mined while training) and ``train`` (options
+of `helip.train` that differ from the default recipe). Runs are kept by what they do, not by their
+name, so that one run serves all experiments that it stands in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import setting
+
+UNTUNED: dict[str, Any] = {"steps": 0}  # the start model itself
+CONTROL: dict[str, Any] = {"control": True}
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    train: dict[str, Any] = field(default_factory=dict)
+    pool: dict[str, Any] = field(default_factory=lambda: dict(setting.POOL))
+    start: str = "clip"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Variants, the first of which but ``start`` is what the others are compared with."""
+
+    title: str
+    variants: tuple[Variant, ...]
+    mining: bool = False  # a table of how good the pools are, too
+
+    @property
+    def baseline(self) -> Variant:
+        return next(variant for variant in self.variants if variant.train != UNTUNED)
+
+
+def _pool(**options: Any) -> dict[str, Any]:
+    return {**setting.POOL, **options}
+
+
+_HELIP = Variant("HELIP")
+_CONTROL = Variant("control", CONTROL)
+_SLIP = {"start": "slip"}
+_ROWS = 9692  # of the training split
+_LORA = {"lora": 8, "lr": 1e-3}
+_TEXT_TOWER = {"lock_image": True}
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "clip": Experiment(
+        "CLIP: start, control, HELIP",
+        (Variant("start", UNTUNED), _CONTROL, _HELIP),
+    ),
+    "slip": Experiment(
+        "SLIP: start, control, HELIP",
+        (
+            Variant("start", UNTUNED, **_SLIP),
+            Variant("control", CONTROL, **_SLIP),
+            Variant("HELIP", **_SLIP),
+        ),
+    ),
+    "pools": Experiment(
+        "Which pairs are hard: HPM against other pools",
+        (
+            _CONTROL,
+            Variant("random pairs", pool=_pool(method="random")),
+            Variant("in-batch", pool=_pool(method="in-batch")),
+            Variant("image only", pool=_pool(modality="image")),
+            Variant("text only", pool=_pool(modality="text")),
+            Variant("HPM", pool=_pool()),
+        ),
+    ),
+    "margin": Experiment(
+        "The margin loss, with the hard pairs held constant",
+        (
+            Variant("γ = 0", {"gamma": 0.0}),
+            Variant("γ = 0.1", {"gamma": 0.1}),
+            Variant("γ = 1", {"gamma": 1.0}),
+            Variant("γ = 10", {"gamma": 10.0}),
+            Variant("γ = 1, repel", {"direction": "repel"}),
+            Variant("γ = 1, within modalities", {"space": "intra"}),
+            Variant("γ = 1, repel, within", {"direction": "repel", "space": "intra"}),
+        ),
+    ),
+    "encoders": Experiment(
+        "Whose features are mined",
+        (
+            _CONTROL,
+            Variant("unimodal encoders"),
+            Variant("the CLIP's own towers", pool=_pool(features="own")),
+        ),
+    ),
+    "methods": Experiment(
+        "How pools are mined",
+        (
+            _CONTROL,
+            Variant("exact"),
+            *(
+                Variant(
+                    f"sample, {share} %",
+                    pool=_pool(method="sample", candidates=_ROWS * share // 100),
+                )
+                for share in (10, 30, 50)
+            ),
+            Variant("partition", pool=_pool(method="partition")),
+            Variant("hnsw", pool=_pool(method="hnsw")),
+            *(
+                Variant(f"streaming, {rows:,} rows", {"short": "random"}, {"memory": rows})
+                for rows in (1024, 4096)
+            ),
+        ),
+        mining=True,
+    ),
+    "sizes": Experiment(
+        "Hard pairs a target (p) and pool size (k)",
+        (
+            _CONTROL,
+            Variant("p = 1, k = 50"),
+            Variant("p = 2, k = 50", {"hard_per_target": 2}),
+            Variant("p = 3, k = 50", {"hard_per_target": 3}),
+            Variant("p = 1, k = 10", {"rank_max": 10}),
+            Variant("p = 1, k = 200", pool=_pool(k=200)),
+        ),
+    ),
+    "lora": Experiment(
+        "All weights against LoRA",
+        (
+            _CONTROL,
+            _HELIP,
+            Variant("LoRA, control", {**CONTROL, **_LORA}),
+            Variant("LoRA, HELIP", _LORA),
+            Variant("text tower, control", {**CONTROL, **_TEXT_TOWER}),
+            Variant("text tower, HELIP", _TEXT_TOWER),
+        ),
+    ),
+}
