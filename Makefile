@@ -5,17 +5,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -name '*.pyc' \
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
+# Tests that run at once.
+JOBS ?= $(shell nproc)
 # Built in this environment, so that torch is downloaded once.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 # What helip is measured against, and what draws.
 BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8' hnswlib usearch pynndescent numba \
-  scikit-image webdataset simplejpeg pandas
+  scikit-image webdataset simplejpeg pandas scipy
 # Where there is a wheel for it.
 BENCH_WISHES := scann spdl
 # What the tests of lost workers need.
 FAULT_NEEDS := 'ray>=2.9' psutil
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench lint format stubs clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench experiments lint format stubs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/helip demo --out demo-out
@@ -29,7 +31,8 @@ test-cpp: $(VENV)/.dev
 	$(BIN)/ctest --test-dir build/tests --output-on-failure
 
 test-python: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/python
+	$(BIN)/python -m pytest tests/python -m 'not alone' -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests/python -m alone
 
 test-consumer: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/consumer
@@ -62,6 +65,11 @@ bench: $(VENV)/.dev
 	$(PIP) install -q $(BENCH_NEEDS)
 	$(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
 	$(BIN)/python bench/open_store.py
+
+# What fine-tuning gains, on real pictures: two hours on two cores, of which a rerun costs what changed.
+experiments: $(VENV)/.dev
+	$(PIP) install -q $(BENCH_NEEDS)
+	$(BIN)/python bench/experiments/run.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts

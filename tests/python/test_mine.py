@@ -444,6 +444,7 @@ def test_partition_reaches_its_recall_by_the_lower_limit_and_repeats() -> None:
     assert helip.plan(image=image, text=text, k=20, method="partition").method == "partition"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("method", "rows", "dims"),
     [
