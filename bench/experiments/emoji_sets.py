@@ -34,7 +34,8 @@ VENDORS = ("openmoji", "google", "twitter")
 VERSION = "16.0.0"  # of the npm packages
 SPLITS = demo_data.SPLITS
 SHARD_ROWS = 1000
-FORMAT = 1  # raised when the same packages would give other rows
+VARIANT_SHARE = 0.3  # held out, of the variants of a concept that has six or more
+FORMAT = 2  # raised when the same packages would give other rows
 
 
 def build(out: Path) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def divide(of_vendors: Mapping[str, Iterable[Picture]]) -> dict[str, list[Pictur
             first.setdefault(picture.key, picture)
     place = {
         picture.key: name
-        for name, rows in demo_data.split(list(first.values())).items()
+        for name, rows in demo_data.split(list(first.values()), variant_share=VARIANT_SHARE).items()
         for picture in rows
     }
     splits: dict[str, list[Picture]] = {name: [] for name in (*SPLITS, "left-out")}

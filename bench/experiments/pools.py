@@ -1,7 +1,8 @@
 """Tables of hard pairs of the training split, mined in the ways that the experiments compare.
 
 A way is a dict: ``method`` and the other options of `helip.mine`, and ``features`` where they are
-not those of the unimodal encoders: "own" for the start model's towers. The method "random" draws
+not those of the unimodal encoders: "own" for the start model's towers. ``share`` is the share of
+all rows that are candidates. The method "random" draws
 pools at random, and "in-batch" takes the best of one batch of random rows for each batch of
 targets, which is what mining inside batches can see.
 """
@@ -65,6 +66,8 @@ def table(way: Mapping[str, Any], kind: str = "clip", seed: int = 0) -> HardPair
             if options["method"] == "in-batch":
                 batch = setting.FINETUNE["batch_size"]
                 options |= {"method": "sample", "candidates": batch, "refresh": batch}
+            if "share" in options:
+                options["candidates"] = round(options.pop("share") * len(setting.data("train")))
             pairs = helip.mine(
                 store(way.get("features", "unimodal"), kind, seed),
                 seed=seed,

@@ -1,6 +1,6 @@
 """Experiments with HELIP on real pictures: what fine-tuning gains, and what it depends on.
 
-    python bench/experiments/run.py                      everything, three seeds
+    python bench/experiments/run.py                    everything, three seeds
     python bench/experiments/run.py clip pools --seeds 0 1 2 3 4
 
 Results are kept in the cache of the bench, so that a rerun costs what changed. Prints tables in
@@ -53,7 +53,7 @@ def main() -> None:
     about = {"seeds": args.seeds, "finetune": setting.FINETUNE, "pool": setting.POOL}
     args.out.write_text(json.dumps({**about, "experiments": report}, indent=1), encoding="utf-8")
     for name, part in report.items():
-        print(f"\n## {chosen[name].title}\n", *part["table"], *part["notes"], sep="\n")
+        print(f"\n## {chosen[name].title}\n", *part["table"], "", *part["notes"], sep="\n")
 
 
 def prepare(workers: Any, chosen: dict[str, Experiment], seeds: list[int]) -> None:
@@ -63,7 +63,7 @@ def prepare(workers: Any, chosen: dict[str, Experiment], seeds: list[int]) -> No
     kinds = sorted({variant.start for variant in variants})
     finish(
         "features and start models",
-        [workers.submit(pools.store)]
+        [workers.submit(_embedded)]
         + [workers.submit(starts.start, kind, seed) for kind in kinds for seed in seeds],
     )
     needed = {}
@@ -74,7 +74,7 @@ def prepare(workers: Any, chosen: dict[str, Experiment], seeds: list[int]) -> No
             identity = json.dumps(pools.identity(variant.pool, variant.start, seed))
             needed[identity] = (variant.pool, variant.start, seed)
     own = [place for place in needed.values() if place[0].get("features") == "own"]
-    finish("features of start models", [workers.submit(pools.store, "own", *p[1:]) for p in own])
+    finish("features of start models", [workers.submit(_embedded, "own", *p[1:]) for p in own])
     finish("pools", [workers.submit(_mined, *place) for place in needed.values()])
 
 
@@ -95,37 +95,40 @@ def measured(
 
 
 def told(experiment: Experiment, results: Any, seeds: list[int]) -> dict[str, Any]:
-    """One experiment: its table, and every run's figures."""
+    """One experiment: its table, gains with both kinds of intervals, and every run's figures."""
     of: dict[str, dict[int, Any]] = {
         variant.name: {seed: results[key(variant, seed), seed] for seed in seeds}
         for variant in experiment.variants
     }
-    baseline = experiment.baseline.name
+    compared = experiment.compared
     gains = {
         name: {
+            "over": other,
             "seeds": {
-                figure: summary.difference(run, of[baseline], figure) for figure in summary.FIGURES
+                figure: summary.difference(of[name], of[other], figure)
+                for figure in summary.FIGURES
             },
-            "queries": summary.over_queries(run, of[baseline]),
+            "queries": summary.over_queries(of[name], of[other]),
         }
-        for name, run in of.items()
-        if name != baseline
+        for name, other in compared.items()
     }
-    notes = [""] + [
-        f"{name} - {baseline}, held-out: over seeds {summary.points(gain['seeds']['held-out'])}, "
+    notes = [
+        f"{name} - {gain['over']}, held-out: over seeds "
+        f"{summary.points(gain['seeds']['held-out'])}, "
         f"over queries {summary.points(gain['queries'])}"
         for name, gain in gains.items()
     ]
     quality = {}
-    if experiment.mining:
-        for variant in experiment.variants:
-            if variant.train.get("control"):
-                continue
+    for variant in experiment.variants if experiment.mining else ():
+        if not variant.train.get("control"):
             values = [runs.mining_quality(variant, seed) for seed in seeds]
             quality[variant.name] = summary.mean(values)
-            notes.append(f"{variant.name}: recall of the exact pools {np_mean(values):.3f}")
+            found = quality[variant.name]["value"]
+            notes.append(f"{variant.name}: recall of the exact pools {found:.3f}")
     return {
-        "table": summary.table(of, baseline),
+        "table": summary.table(
+            of, compared, summary.FIGURES if experiment.unseen else summary.HELD_OUT
+        ),
         "notes": notes,
         "gains": gains,
         "mining": quality,
@@ -143,17 +146,23 @@ def key(variant: Variant, seed: int) -> str:
     return json.dumps(runs.identity(variant, seed), sort_keys=True)
 
 
-def np_mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 def finish(name: str, futures: Iterable[Any]) -> None:
     """Wait for all; say how far it is, to who watches."""
     waiting = list(futures)
     began = time.perf_counter()
     for done, future in enumerate(as_completed(waiting), 1):
-        future.result()
+        if error := future.exception():
+            for other in waiting:
+                other.cancel()
+            raise error
         print(f"{name}: {done} of {len(waiting)}, {time.perf_counter() - began:.0f} s", flush=True)
+
+
+# What a worker returns must be picklable, which stores and tables are not.
+
+
+def _embedded(*whose: Any) -> None:
+    pools.store(*whose)
 
 
 def _mined(way: dict[str, Any], kind: str, seed: int) -> None:

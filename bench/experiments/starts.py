@@ -9,12 +9,12 @@ import setting
 
 import helip
 from helip.demo_pretrain import precision
-from helip.models import ModelBundle, save_model
+from helip.models import ModelBundle, create_model, save_model
 
 # SLIP encodes three views of a picture, so that an epoch of it costs about twice as much.
 RECIPES: dict[str, dict[str, Any]] = {
     "clip": setting.PRETRAIN,
-    "slip": {**setting.PRETRAIN, "epochs": 12},
+    "slip": {**setting.PRETRAIN, "epochs": 6},
 }
 
 
@@ -33,7 +33,7 @@ def start(kind: str, seed: int) -> Path:
     """The folder of a "clip" or "slip" model."""
 
     def make(folder: Path) -> None:
-        bundle = helip.create_model(
+        bundle = create_model(
             "emoji",
             config=setting.MODEL,
             seed=seed,
@@ -62,4 +62,4 @@ def start(kind: str, seed: int) -> Path:
 
 
 def loaded(kind: str, seed: int) -> ModelBundle:
-    return helip.create_model(start(kind, seed), augmentation=setting.AUGMENTATION)
+    return create_model(start(kind, seed), augmentation=setting.AUGMENTATION)

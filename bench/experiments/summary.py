@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+HELD_OUT = ("held-out", "variants I→T", "variants T→I", "concepts I→T", "concepts T→I")
 FIGURES = (
-    "held-out",
-    "variants I→T",
-    "variants T→I",
-    "concepts I→T",
-    "concepts T→I",
+    *HELD_OUT,
     "stamps I→T @5",
     "stamps T→I @5",
     "stamps zero-shot",
@@ -57,16 +54,23 @@ def over_queries(
     return {"value": value, "low": float(low), "high": float(high), "n": len(of)}
 
 
-def table(results: Mapping[str, Mapping[int, Any]], baseline: str) -> list[str]:
-    """Markdown: a row for each variant, its means in percent, its gain over the baseline."""
-    titles = ["", *FIGURES, f"held-out, against {baseline}"]
-    lines = [_row(titles), _row(["---"] + ["---:"] * (len(titles) - 1))]
+def table(
+    results: Mapping[str, Mapping[int, Any]],
+    compared: Mapping[str, str],
+    figures: Sequence[str] = FIGURES,
+) -> list[str]:
+    """Markdown: of each variant its means in percent, and what it gains over what it is held to."""
+    titles = ["", *figures, "held-out, gain", "over"]
+    lines = [_row(titles), _row(["---"] + ["---:"] * len(figures) + ["---", "---"])]
     for name, runs in results.items():
         cells = [name]
-        for figure in FIGURES:
+        for figure in figures:
             cells.append(f"{100 * np.mean([run['figures'][figure] for run in runs.values()]):.1f}")
-        gain = "" if name == baseline else points(difference(runs, results[baseline], "held-out"))
-        lines.append(_row([*cells, gain]))
+        if other := compared.get(name):
+            cells += [points(difference(runs, results[other], "held-out")), other]
+        else:
+            cells += ["", ""]
+        lines.append(_row(cells))
     return lines
 
 

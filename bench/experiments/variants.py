@@ -23,19 +23,23 @@ class Variant:
     train: dict[str, Any] = field(default_factory=dict)
     pool: dict[str, Any] = field(default_factory=lambda: dict(setting.POOL))
     start: str = "clip"
+    against: str | None = None  # name of the variant that it is compared with
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Variants, the first of which but ``start`` is what the others are compared with."""
+    """Variants; those that say nothing else are compared with the first."""
 
     title: str
     variants: tuple[Variant, ...]
-    mining: bool = False  # a table of how good the pools are, too
+    unseen: bool = False  # the table has the stamps, too
+    mining: bool = False  # and how good the pools are
 
     @property
-    def baseline(self) -> Variant:
-        return next(variant for variant in self.variants if variant.train != UNTUNED)
+    def compared(self) -> dict[str, str]:
+        """Name -> name of what it is compared with."""
+        first = self.variants[0].name
+        return {v.name: v.against or first for v in self.variants if v.name != first}
 
 
 def _pool(**options: Any) -> dict[str, Any]:
@@ -45,22 +49,28 @@ def _pool(**options: Any) -> dict[str, Any]:
 _HELIP = Variant("HELIP")
 _CONTROL = Variant("control", CONTROL)
 _SLIP = {"start": "slip"}
-_ROWS = 9692  # of the training split
 _LORA = {"lora": 8, "lr": 1e-3}
 _TEXT_TOWER = {"lock_image": True}
+_ROWS = setting.FINETUNE["steps"] * setting.FINETUNE["batch_size"]
+_CONDITIONS: dict[str, dict[str, Any]] = {
+    **{f"batch {rows}": {"batch_size": rows, "steps": _ROWS // rows} for rows in (16, 256)},
+    **{f"lr {lr:g}": {"lr": lr} for lr in (5e-5, 5e-4)},
+}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "clip": Experiment(
         "CLIP: start, control, HELIP",
-        (Variant("start", UNTUNED), _CONTROL, _HELIP),
+        (_CONTROL, Variant("start", UNTUNED), _HELIP),
+        unseen=True,
     ),
     "slip": Experiment(
         "SLIP: start, control, HELIP",
         (
-            Variant("start", UNTUNED, **_SLIP),
             Variant("control", CONTROL, **_SLIP),
+            Variant("start", UNTUNED, **_SLIP),
             Variant("HELIP", **_SLIP),
         ),
+        unseen=True,
     ),
     "pools": Experiment(
         "Which pairs are hard: HPM against other pools",
@@ -82,7 +92,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("γ = 10", {"gamma": 10.0}),
             Variant("γ = 1, repel", {"direction": "repel"}),
             Variant("γ = 1, within modalities", {"space": "intra"}),
-            Variant("γ = 1, repel, within", {"direction": "repel", "space": "intra"}),
         ),
     ),
     "encoders": Experiment(
@@ -99,10 +108,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             _CONTROL,
             Variant("exact"),
             *(
-                Variant(
-                    f"sample, {share} %",
-                    pool=_pool(method="sample", candidates=_ROWS * share // 100),
-                )
+                Variant(f"sample, {share} %", pool=_pool(method="sample", share=share / 100))
                 for share in (10, 30, 50)
             ),
             Variant("partition", pool=_pool(method="partition")),
@@ -131,9 +137,24 @@ EXPERIMENTS: dict[str, Experiment] = {
             _CONTROL,
             _HELIP,
             Variant("LoRA, control", {**CONTROL, **_LORA}),
-            Variant("LoRA, HELIP", _LORA),
+            Variant("LoRA, HELIP", _LORA, against="LoRA, control"),
             Variant("text tower, control", {**CONTROL, **_TEXT_TOWER}),
-            Variant("text tower, HELIP", _TEXT_TOWER),
+            Variant("text tower, HELIP", _TEXT_TOWER, against="text tower, control"),
+        ),
+    ),
+    "conditions": Experiment(
+        "When hard pairs help: batch size and learning rate",
+        (
+            _CONTROL,
+            _HELIP,
+            *(
+                variant
+                for name, train in _CONDITIONS.items()
+                for variant in (
+                    Variant(f"{name}, control", {**CONTROL, **train}),
+                    Variant(f"{name}, HELIP", train, against=f"{name}, control"),
+                )
+            ),
         ),
     ),
 }
