@@ -52,9 +52,8 @@ _SLIP = {"start": "slip"}
 _LORA = {"lora": 8, "lr": 1e-3}
 _TEXT_TOWER = {"lock_image": True}
 _ROWS = setting.FINETUNE["steps"] * setting.FINETUNE["batch_size"]
-_CONDITIONS: dict[str, dict[str, Any]] = {
-    **{f"batch {rows}": {"batch_size": rows, "steps": _ROWS // rows} for rows in (16, 256)},
-    **{f"lr {lr:g}": {"lr": lr} for lr in (5e-5, 5e-4)},
+_BATCHES: dict[str, dict[str, Any]] = {
+    f"{rows} rows": {"batch_size": rows, "steps": _ROWS // rows} for rows in (16, 256)
 }
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -142,14 +141,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("text tower, HELIP", _TEXT_TOWER, against="text tower, control"),
         ),
     ),
-    "conditions": Experiment(
-        "When hard pairs help: batch size and learning rate",
+    "batches": Experiment(
+        "Rows of a batch",
         (
-            _CONTROL,
-            _HELIP,
+            Variant("64 rows, control", CONTROL),
+            Variant("64 rows, HELIP"),
             *(
                 variant
-                for name, train in _CONDITIONS.items()
+                for name, train in _BATCHES.items()
                 for variant in (
                     Variant(f"{name}, control", {**CONTROL, **train}),
                     Variant(f"{name}, HELIP", train, against=f"{name}, control"),
