@@ -4,7 +4,7 @@ A way is a dict: ``method`` and the other options of `helip.mine`, and ``feature
 not those of the unimodal encoders: "own" for the start model's towers. ``share`` is the share of
 all rows that are candidates. The method "random" draws
 pools at random, and "in-batch" takes the best of one batch of random rows for each batch of
-targets, which is what mining inside batches can see.
+targets, which is what mining inside batches can see; k = 1 is its hardest.
 """
 
 from __future__ import annotations

@@ -112,12 +112,7 @@ def told(experiment: Experiment, results: Any, seeds: list[int]) -> dict[str, An
         }
         for name, other in compared.items()
     }
-    notes = [
-        f"{name} - {gain['over']}, held-out: over seeds "
-        f"{summary.points(gain['seeds']['held-out'])}, "
-        f"over queries {summary.points(gain['queries'])}"
-        for name, gain in gains.items()
-    ]
+    notes = []
     quality = {}
     for variant in experiment.variants if experiment.mining else ():
         if not variant.train.get("control"):

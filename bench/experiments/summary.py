@@ -60,16 +60,17 @@ def table(
     figures: Sequence[str] = FIGURES,
 ) -> list[str]:
     """Markdown: of each variant its means in percent, and what it gains over what it is held to."""
-    titles = ["", *figures, "held-out, gain", "over"]
-    lines = [_row(titles), _row(["---"] + ["---:"] * len(figures) + ["---", "---"])]
+    titles = ["", *figures, "gain over", "in held-out, over seeds", "over queries"]
+    lines = [_row(titles), _row(["---"] + ["---:"] * len(figures) + ["---"] * 3)]
     for name, runs in results.items():
         cells = [name]
         for figure in figures:
             cells.append(f"{100 * np.mean([run['figures'][figure] for run in runs.values()]):.1f}")
         if other := compared.get(name):
-            cells += [points(difference(runs, results[other], "held-out")), other]
+            gains = difference(runs, results[other], "held-out"), over_queries(runs, results[other])
+            cells += [other, *map(points, gains)]
         else:
-            cells += ["", ""]
+            cells += [""] * 3
         lines.append(_row(cells))
     return lines
 

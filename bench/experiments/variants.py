@@ -76,7 +76,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         (
             _CONTROL,
             Variant("random pairs", pool=_pool(method="random")),
-            Variant("in-batch", pool=_pool(method="in-batch")),
+            Variant("hardest in batch", pool=_pool(method="in-batch", k=1)),
             Variant("image only", pool=_pool(modality="image")),
             Variant("text only", pool=_pool(modality="text")),
             Variant("HPM", pool=_pool()),

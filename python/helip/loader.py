@@ -129,6 +129,8 @@ class HardPairLoader:
     _start_counts: EpochCounts  # the account up to _start
     _start_plans: Sequence[BatchPlan]  # from _start on, that were made before
 
+    resumes_on_other_ranks = True
+
     def __init__(
         self,
         data: Any,

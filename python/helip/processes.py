@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from torch import Tensor
 from helip.errors import Error, InvalidArgumentError
 from helip.loss_gather import gather_blocks, row_counts
 
-__all__ = ["Processes", "in_processes", "join_processes", "launched_rank"]
+__all__ = ["Processes", "in_processes", "join_processes", "launched_rank", "leave_processes"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,7 +137,17 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
     try:
         yield chosen
     finally:
-        dist.destroy_process_group()
+        leave_processes()
+
+
+def leave_processes() -> None:
+    """Leave the group, and let go of what would outlive it in a cycle of references.
+
+    A wrapped model in the traceback of an error keeps the group's threads, which may ask for the
+    interpreter when it is gone: the process would end by SIGABRT after its work is done.
+    """
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def in_processes(work: Callable[P, R]) -> Callable[P, R]:

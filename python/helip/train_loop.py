@@ -77,7 +77,9 @@ class Trainer:
         checkpoint, as ``NAME.safetensors``.
     identity: other plain values that must be the same when the run is resumed.
     resume: go on from the newest whole checkpoint in ``out``; False refuses an ``out`` that holds
-        any. A run that has finished returns at once.
+        any. A run that has finished returns at once. Another number of processes goes on where
+        the loader says ``resumes_on_other_ranks``, as a HardPairLoader does, with as many rows a
+        batch in all; else it is refused.
     checkpoint_every: steps between checkpoints, besides those after each epoch and at the end.
     keep: newest checkpoints to keep, at least 1.
     log_to: "tensorboard", "wandb" or both, besides ``metrics.jsonl``.
@@ -261,6 +263,9 @@ class Trainer:
         loader_state, states = None, None
         if checkpoint:
             self._at, loader_state, states = self._state.restore(checkpoint)
+            if states is None:
+                place = [self.recipe.seed, self.processes.rank, checkpoint.step]
+                _seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
         resumed_from = self._at.step
         with open_log(
             self.out,

@@ -16,7 +16,11 @@ __all__ = ["BatchLoader", "NonFiniteLossError", "Progress", "StepHook", "TrainRe
 
 
 class BatchLoader(Protocol):
-    """What a trainer asks of a loader; state_dict holds plain JSON values."""
+    """What a trainer asks of a loader; state_dict holds plain JSON values.
+
+    One whose state of rank 0 serves any rank of any number of ranks has an attribute
+    ``resumes_on_other_ranks`` that is True.
+    """
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __len__(self) -> int: ...

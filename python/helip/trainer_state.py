@@ -43,7 +43,8 @@ class RunState:
     """Saves the parts of a run and takes them up again; all processes call it together.
 
     Rank 0 writes. What differs between processes, the random generators and the loader's account,
-    is kept for each.
+    is kept for each. Another number of processes goes on where the loader can: weights, optimizer
+    and place in the data are of the whole run, only the random generators begin anew.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class RunState:
         }
         self._config = config
         self._keep = keep
+        self._any_count = bool(getattr(loader, "resumes_on_other_ranks", False))
 
     def save(self, at: Progress) -> Path:
         # After an epoch's last batch the place is the start of the next, whoever asks for it.
@@ -141,17 +143,27 @@ class RunState:
 
     def restore(
         self, checkpoint: Checkpoint
-    ) -> tuple[Progress, dict[str, Any] | None, dict[str, Any]]:
-        """Take over a checkpoint; returns the place, and the loader's and generators' states."""
+    ) -> tuple[Progress, dict[str, Any] | None, dict[str, Any] | None]:
+        """Take over a checkpoint; returns the place, and the loader's and generators' states.
+
+        Of another number of processes there are no generators' states.
+        """
         state, rank = checkpoint.state, self._processes.rank
         try:
             options, scaler, loader = state["options"], state["scaler"], state["loader"]
             at = Progress(step=checkpoint.step, **state["progress"])
         except (KeyError, TypeError) as error:
             raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
-        refuse_changes({**_BEFORE, **options}, self._options, str(self._root.parent))
-        random = checkpoint.random
-        if rank > 0:
+        before, now = {**_BEFORE, **options}, self._options
+        others = before["processes"] != now["processes"] and self._any_count
+        if others:
+            now = {**now, **{name: before[name] for name in ("processes", "parallel")}}
+        refuse_changes(before, now, str(self._root.parent))
+        random: dict[str, Any] | None = checkpoint.random
+        if others:
+            random = None
+            at.captions_at_context_limit = _captions(checkpoint) if rank == 0 else 0
+        elif rank > 0:
             own = _of_rank(checkpoint, rank)
             loader, at.captions_at_context_limit = own["loader"], own["captions"]
             random = _from_text(own["random"])
@@ -166,6 +178,13 @@ class RunState:
                 raise CorruptError(f"{checkpoint.path} lacks the state of the hook {name!r}")
             hook.load_state_dict(parts_like(checkpoint.hooks[name], hook.state_dict()))
         return at, loader, random
+
+
+def _captions(checkpoint: Checkpoint) -> int:
+    """Captions at the context's limit that all ranks met."""
+    ranks = range(1, int(checkpoint.state["options"].get("processes", 1)))
+    first: int = checkpoint.state["progress"]["captions_at_context_limit"]
+    return first + sum(_of_rank(checkpoint, rank)["captions"] for rank in ranks)
 
 
 def _of_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:

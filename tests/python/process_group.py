@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from helip.processes import leave_processes
+
 
 def run(work: Callable[..., Any], folder: Path, *arguments: Any, processes: int = 2) -> list[Any]:
     """What ``work(rank, *arguments)`` gives on each rank: anything that torch.save takes."""
@@ -36,4 +38,4 @@ def _main(rank: int, work: Any, folder: str, port: int, processes: int, argument
         torch.save(work(rank, *arguments), Path(folder) / f"rank-{rank}.pt")
         dist.barrier()  # nobody leaves while others still come
     finally:
-        dist.destroy_process_group()
+        leave_processes()

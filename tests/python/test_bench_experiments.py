@@ -148,3 +148,19 @@ def test_random_pools_hold_other_rows_each_once(experiments: Any) -> None:
     for row, pool in enumerate(ids):
         assert row not in pool and len(set(pool)) == 20
     assert set(ids.ravel()) == set(range(60))
+
+
+def test_a_table_compares_each_variant_with_what_it_is_held_to(experiments: Any) -> None:
+    summary = experiments("summary")
+    results = {
+        "a": {0: _run(0.10, [2, 2]), 1: _run(0.12, [2, 2])},
+        "b": {0: _run(0.30, [1, 1]), 1: _run(0.32, [1, 1])},
+        "c": {0: _run(0.35, [1, 1]), 1: _run(0.37, [1, 1])},
+    }
+    lines = summary.table(results, {"b": "a", "c": "b"}, ("held-out",))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["", "held-out", "gain over", "in held-out, over seeds", "over queries"]
+    assert cells[2] == ["a", "11.0", "", "", ""]
+    assert cells[3][:4] == ["b", "31.0", "a", "+20.00 [+20.00, +20.00]"]
+    assert cells[4][:4] == ["c", "36.0", "b", "+5.00 [+5.00, +5.00]"]
+    assert cells[3][4] == "+100.00 [+100.00, +100.00]" and cells[4][4].startswith("+0.00")

@@ -42,13 +42,16 @@ HARD = [0, 0, 2, 2]  # of four rows
 class Loader:
     """Batches of eight rows, or this process's half of them; with global noise if asked."""
 
-    def __init__(self, *, noise: bool = False, nan_at: int | None = None, less: int = 0) -> None:
+    def __init__(
+        self, *, noise: bool = False, nan_at: int | None = None, less: int = 0, any_rank=False
+    ) -> None:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.share = ROWS // (dist.get_world_size() if dist.is_initialized() else 1)
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randn(40, 3, 16, 16, generator=generator, dtype=torch.float64)
         self.texts = torch.randint(1, 49000, (40, 8), generator=generator)
         self.noise, self.nan_at, self.less = noise, nan_at, less
+        self.resumes_on_other_ranks = any_rank
         self.epoch = self.next = 0
 
     def __len__(self) -> int:
@@ -61,7 +64,7 @@ class Loader:
         return {"epoch": self.epoch, "next": self.next, "rank": self.rank}
 
     def load_state_dict(self, state: dict) -> None:
-        assert state["rank"] == self.rank
+        assert state["rank"] == (0 if self.resumes_on_other_ranks else self.rank)
         self.epoch, self.next = state["epoch"], state["next"]
 
     def __iter__(self):
@@ -150,21 +153,33 @@ def several_runs(rank: int, folder: Path) -> None:
             result = trainer(folder / out, **options, **noisy()).run()
             assert result.resumed_from == (stop or 0)
             assert result.steps == 8
+    with pytest.raises(CancelledError):
+        cut(folder / "two, then one", parallel="fsdp")
+    assert trainer(folder / "one, then two", loader=Loader(any_rank=True)).run().resumed_from == 6
+
+
+def cut(out: Path, **options) -> None:
+    """A run that is stopped in its second epoch, with batches for any number of processes."""
+    trainer(out, loader=Loader(any_rank=True), should_stop=stop_after(6), **options).run()
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, one_thread):
     """The folder of `several_runs`, and ``one``: the same by one process."""
     folder = tmp_path_factory.mktemp("runs")
+    with pytest.raises(CancelledError):
+        cut(folder / "one, then two")
     run(several_runs, folder, folder)
     trainer(folder / "one").run()
+    again = trainer(folder / "two, then one", loader=Loader(any_rank=True)).run()
+    assert again.resumed_from == 6
     return folder
 
 
 WRAPPERS = [f"{p}-{a}" for p in ("ddp", "fsdp") for a in (1, 2)]
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("name", [*WRAPPERS, "two, then one", "one, then two"])
 def test_two_processes_train_the_weights_of_one(runs, name):
     ours, theirs = final(runs / name), final(runs / "one")
     for mine, right in zip(ours, theirs, strict=True):
@@ -205,7 +220,7 @@ def test_a_checkpoint_of_several_processes_opens_as_a_model(runs):
     ("name", "message"),
     [("ddp-1", "processes was 2, is 1"), ("fsdp-2", "accumulate was 2, is 1.*parallel was 'fsdp'")],
 )
-def test_a_run_is_not_resumed_by_another_number_of_processes(runs, name, message):
+def test_a_loader_that_cannot_go_on_with_other_ranks_is_not_resumed_by_them(runs, name, message):
     with pytest.raises(MismatchError, match=message):
         trainer(runs / name).run()
 
