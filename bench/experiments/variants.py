@@ -110,12 +110,12 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Variant(f"sample, {share} %", pool=_pool(method="sample", share=share / 100))
                 for share in (10, 30, 50)
             ),
-            Variant("partition", pool=_pool(method="partition")),
-            Variant("hnsw", pool=_pool(method="hnsw")),
             *(
                 Variant(f"streaming, {rows:,} rows", {"short": "random"}, {"memory": rows})
                 for rows in (1024, 4096)
             ),
+            Variant("hnsw", pool=_pool(method="hnsw")),
+            Variant("partition", pool=_pool(method="partition")),
         ),
         mining=True,
     ),
