@@ -1,12 +1,11 @@
-"""Rows that tests of streaming mine, the data set of them, and a loader over it."""
+"""Rows that tests of streaming mine, and a loader over a data set of as many."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from helip.data import Dataset
 from helip.loader import HardPairLoader
+from train_samples import Colours
 
 ROWS = 60
 
@@ -25,23 +24,5 @@ def whole_rows(rows: int = ROWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return image, text
 
 
-class Colours(Dataset):
-    """Squares of noise, one for each row of whole_rows()."""
-
-    def __init__(self, rows: int = ROWS) -> None:
-        self._keys = [f"row-{row}" for row in range(rows)]
-
-    @property
-    def keys(self):
-        return self._keys
-
-    def _read_image(self, row: int) -> Image.Image:
-        pixels = np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-        return Image.fromarray(pixels)
-
-    def _read_caption(self, row: int) -> str:
-        return f"colour number {row}"
-
-
 def loader_of(miner, **options) -> HardPairLoader:
-    return HardPairLoader(Colours(), miner, **{"batch_size": 10, "seed": 3, **options})
+    return HardPairLoader(Colours(ROWS), miner, **{"batch_size": 10, "seed": 3, **options})

@@ -25,15 +25,10 @@ from helip.loss import HelipLoss
 from helip.models import create_model, save_model
 from helip.open_clip_train import main
 from process_group import run as run_processes
-from test_trainer import CONFIG, Colours, table
+from test_trainer import table
+from train_samples import CONFIG, Colours
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def bundle():
@@ -222,7 +217,7 @@ def test_processes_take_the_same_steps_on_batches_of_their_own(tmp_path):
 
 
 def test_a_table_of_other_data_is_refused(place):
-    other = Colours("other")
+    other = Colours(prefix="other")
     table(other).save(place / "other")
     done = run(
         place, "-m", "helip.open_clip_train", *flags(place, "other", "--hard-pairs", "other")

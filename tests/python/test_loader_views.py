@@ -11,7 +11,8 @@ from helip.errors import InvalidArgumentError
 from helip.loader import HardPairLoader
 from helip.loader_views import TwoViews, slip_augmentation, split_views
 from helip.transform import ImageTransform
-from tune_samples import Colours, table
+from train_samples import Colours
+from tune_samples import table
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

@@ -11,7 +11,8 @@ from helip import _core
 from helip.errors import InvalidArgumentError, MismatchError
 from helip.loader import HardPairLoader
 from helip.streaming import StreamingMiner
-from streaming_samples import ROWS, Colours, loader_of, whole_rows
+from streaming_samples import ROWS, loader_of, whole_rows
+from train_samples import Colours
 
 
 def train_on(loader: HardPairLoader, miner: StreamingMiner, batches=None) -> list[tuple]:

@@ -14,29 +14,17 @@ from helip.metrics import read_metrics
 from helip.models import create_model
 from helip.streaming import StreamingMiner
 from helip.train_loop import Trainer
-from streaming_samples import ROWS, Colours, loader_of, whole_rows
+from streaming_samples import ROWS, loader_of, whole_rows
+from train_samples import CONFIG, Colours
 
-CONFIG = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny models gain nothing from threads, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(out, **options):
     options.setdefault("model", create_model("tiny", config=CONFIG, seed=3))
     options.setdefault("pairs", StreamingMiner(memory=40, k=5, image_max=1.0, text_max=1.0))
     defaults = {"batch_size": 12, "device": "cpu", "progress": False, "lr": 1e-3, "epochs": 2}
-    return helip.train(data=Colours(), out=out, **{**defaults, **options})
+    return helip.train(data=Colours(ROWS), out=out, **{**defaults, **options})
 
 
 def frozen(batch):

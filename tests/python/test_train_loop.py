@@ -27,6 +27,8 @@ from helip.models import ModelBundle, create_model
 from helip.recipe import Recipe
 from helip.train_loop import NonFiniteLossError, Trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -101,15 +103,6 @@ def weights(model: ModelBundle) -> dict[str, torch.Tensor]:
 def stop_after(step: int):
     calls = iter(range(1, 1000))
     return lambda: next(calls) == step
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny models gain nothing from threads, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ from helip.train_loop import NonFiniteLossError, Trainer
 from helip.trainer import _own_rows
 from process_group import run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 16, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
@@ -121,14 +123,6 @@ def trainer(out: Path, *, model: ModelBundle | None = None, averages: bool = Fal
 def stop_after(step: int):
     calls = itertools.count(1)
     return lambda: next(calls) == step
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def final(out: Path) -> tuple[dict, dict]:
@@ -315,7 +309,8 @@ def test_processes_that_have_not_met_are_not_trained_each_alone(tmp_path, monkey
 
 
 def test_the_command_trains_under_torchrun(tmp_path):
-    from test_trainer import Colours, table
+    from test_trainer import table
+    from train_samples import Colours
 
     data = Colours()
     pictures = tmp_path / "pictures"

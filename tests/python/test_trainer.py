@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from helip.data import Dataset
 from helip.errors import CancelledError, InvalidArgumentError, MismatchError
@@ -13,40 +12,11 @@ from helip.metrics import read_metrics
 from helip.models import create_model, save_model
 from helip.pairs import HardPairs
 from helip.trainer import train
+from train_samples import CONFIG, Colours
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROWS = 24
-CONFIG = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny models gain nothing from threads, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-class Colours(Dataset):
-    """Squares of one colour each, all readable."""
-
-    def __init__(self, prefix: str = "row") -> None:
-        self._keys = [f"{prefix}-{row}" for row in range(ROWS)]
-
-    @property
-    def keys(self):
-        return self._keys
-
-    def _read_image(self, row: int) -> Image.Image:
-        pixels = np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-        return Image.fromarray(pixels)
-
-    def _read_caption(self, row: int) -> str:
-        return f"colour number {row}"
 
 
 def table(data: Dataset, shift: int = 1) -> HardPairs:
@@ -132,7 +102,7 @@ def test_a_run_is_not_resumed_with_another_table_or_batch_size(tmp_path):
 
 def test_a_table_of_another_data_set_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(MismatchError, match="another data set"):
-        run(tmp_path / "out", data=Colours("other"), pairs=table(Colours()))
+        run(tmp_path / "out", data=Colours(prefix="other"), pairs=table(Colours()))
     assert not (tmp_path / "out").exists()
 
 

@@ -16,15 +16,9 @@ from helip.recipe import Recipe
 from helip.train_loop import Trainer
 from test_train_loop import CONFIG, RECIPE, FakeLoader, bundle, trainer, weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HALF = Recipe(lr=1e-2, warmup=2, seed=5, precision="bfloat16")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def rows_of(out, **options):

@@ -15,15 +15,10 @@ from helip.recipe import Recipe
 from helip.trainer import train
 from helip.transform import ImageTransform
 from test_models_hf import clip_model
-from tune_samples import Colours, same, table, tiny, weights
+from train_samples import Colours
+from tune_samples import same, table, tiny, weights
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def slip():

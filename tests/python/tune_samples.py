@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
 
 from helip.data import Dataset
 from helip.models import ModelBundle, create_model
@@ -58,24 +57,6 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
-class Colours(Dataset):
-    """Squares of noise, all readable."""
-
-    def __init__(self, rows: int = 24) -> None:
-        self._keys = [f"row-{row}" for row in range(rows)]
-
-    @property
-    def keys(self):
-        return self._keys
-
-    def _read_image(self, row: int) -> Image.Image:
-        pixels = np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-        return Image.fromarray(pixels)
-
-    def _read_caption(self, row: int) -> str:
-        return f"colour number {row}"
 
 
 def table(data: Dataset) -> HardPairs:

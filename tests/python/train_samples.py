@@ -1,0 +1,32 @@
+"""A data set to train on, and the smallest CLIP model."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from helip.data import Dataset
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+class Colours(Dataset):
+    """Squares of noise, all readable."""
+
+    def __init__(self, rows: int = 24, *, prefix: str = "row") -> None:
+        self._keys = [f"{prefix}-{row}" for row in range(rows)]
+
+    @property
+    def keys(self):
+        return self._keys
+
+    def _read_image(self, row: int) -> Image.Image:
+        pixels = np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        return Image.fromarray(pixels)
+
+    def _read_caption(self, row: int) -> str:
+        return f"colour number {row}"
