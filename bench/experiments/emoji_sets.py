@@ -38,14 +38,14 @@ VARIANT_SHARE = 0.3  # held out, of the variants of a concept that has six or mo
 FORMAT = 2  # raised when the same packages would give other rows
 
 
-def build(out: Path) -> dict[str, Any]:
-    """Write the three splits as tar shards below ``out``, unless they are there; what they hold."""
+def build(out: Path) -> None:
+    """Write the three splits as tar shards below ``out``, unless they are there."""
     description = out / "dataset.json"
     if description.exists():
-        known: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        if known["format"] == FORMAT:
-            return known
-        raise SystemExit(f"{out} holds data of format {known['format']}; remove it")
+        known = json.loads(description.read_text(encoding="utf-8"))["format"]
+        if known != FORMAT:
+            raise SystemExit(f"{out} holds data of format {known}, must be {FORMAT}; remove it")
+        return
     splits = divide({vendor: pictures_of(vendor) for vendor in VENDORS})
     facts = {
         "format": FORMAT,
@@ -64,7 +64,6 @@ def build(out: Path) -> dict[str, Any]:
         for name in SPLITS:
             demo_data.write_shards(staging / name, splits[name], shard_rows=SHARD_ROWS)
         (staging / "dataset.json").write_text(json.dumps(facts, indent=2) + "\n")
-    return facts
 
 
 def pictures_of(vendor: str) -> list[Picture]:
@@ -88,7 +87,8 @@ def pictures_of(vendor: str) -> list[Picture]:
                     continue
                 content = tar.extractfile(member)
                 assert content is not None
-                pictures.append(_picture(codes, name, content.read()))
+                png = over_white(content.read(), SIZE)
+                pictures.append(demo_data.named_picture(_key(codes), codes, name, png))
     return sorted(pictures, key=lambda picture: picture.key)
 
 
@@ -142,13 +142,6 @@ def over_white(content: bytes, size: int) -> bytes:
     out = io.BytesIO()
     canvas.convert("RGB").save(out, format="PNG")
     return out.getvalue()
-
-
-def _picture(codes: tuple[int, ...], name: str, content: bytes) -> Picture:
-    caption = demo_data.clean_name(name)
-    group = demo_data.group_of(codes)
-    concept = caption.lower() if group == "flag" else demo_data.concept_of(caption)
-    return Picture(_key(codes), caption, concept, group, over_white(content, SIZE))
 
 
 def _entries(listed: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

@@ -24,7 +24,7 @@ TEMPLATES = ("{}", "a {}", "some {}", "a picture of {}")
 
 
 def measure(bundle: ModelBundle) -> dict[str, Any]:
-    """``figures``: name -> share; ``hits``: name -> 0 or 1 of each query, with its caption."""
+    """``figures``: name -> share; ``ranks``: name -> rank of each held-out query, from 1."""
     common: dict[str, Any] = {"device": "cpu", "progress": False, "bootstrap": 1}
     figures: dict[str, float] = {}
     ranks: dict[str, list[int]] = {}

@@ -59,7 +59,8 @@ def main() -> None:
 def prepare(workers: Any, chosen: dict[str, Experiment], seeds: list[int]) -> None:
     """What several runs need, before the runs: two of them would make it twice."""
     variants = [variant for experiment in chosen.values() for variant in experiment.variants]
-    setting.data("train"), setting.data("stamps-probe")
+    for split in ("train", "stamps-probe"):
+        setting.data(split)
     kinds = sorted({variant.start for variant in variants})
     finish(
         "features and start models",
@@ -119,7 +120,7 @@ def told(experiment: Experiment, results: Any, seeds: list[int]) -> dict[str, An
             values = [runs.mining_quality(variant, seed) for seed in seeds]
             quality[variant.name] = summary.mean(values)
             found = quality[variant.name]["value"]
-            notes.append(f"{variant.name}: recall of the exact pools {found:.3f}")
+            notes.append(f"{variant.name}: {found:.3f} of its pairs are in the exact pools")
     return {
         "table": summary.table(
             of, compared, summary.FIGURES if experiment.unseen else summary.HELD_OUT

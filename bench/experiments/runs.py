@@ -16,8 +16,6 @@ import torch
 from variants import UNTUNED, Variant
 
 import helip
-from helip.demo import recall
-from helip.demo_pretrain import precision
 from helip.pairs import HardPairs
 
 
@@ -62,23 +60,12 @@ def _run(variant: Variant, seed: int, folder: Path) -> None:
 
 def _tune(bundle: Any, variant: Variant, seed: int, out: Path) -> dict[str, Any]:
     pairs, streaming = _pairs(variant, seed)
-    result = helip.train(
-        model=bundle,
-        data=setting.data("train"),
-        pairs=pairs,
-        out=out,
-        precision=precision(),
-        device="cpu",
-        seed=seed,
-        workers=1,
-        checkpoint_every=None,
-        keep=1,
-        progress=False,
-        **streaming,
-        **options(variant),
-    )
-    streamed = isinstance(pairs, helip.StreamingMiner)
-    mining = {"recall": _found(pairs, _exact())} if streamed else {}
+    result = setting.train(bundle, out, seed, pairs=pairs, **streaming, **options(variant))
+    mining = {}
+    if isinstance(pairs, helip.StreamingMiner):
+        grown = pairs.pairs
+        assert grown is not None
+        mining["exact"] = _share_in(grown.pools(np.arange(len(grown))).ids)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     kept = ("clip", "margin", "violated", "hard_similarity", "ordinary_similarity")
     return {
@@ -96,10 +83,10 @@ def _tune(bundle: Any, variant: Variant, seed: int, out: Path) -> dict[str, Any]
 
 
 def mining_quality(variant: Variant, seed: int) -> float:
-    """Share of the exact pools that a variant's pools hold."""
+    """Share of a variant's pairs that are in the exact pools of both modalities."""
     if "memory" in variant.pool:
-        return float(run(variant, seed)["mining"]["recall"])
-    return recall(pools.table(variant.pool, variant.start, seed), _exact())
+        return float(run(variant, seed)["mining"]["exact"])
+    return _share_in(pools.table(variant.pool, variant.start, seed).ids)
 
 
 def _exact() -> HardPairs:
@@ -124,10 +111,7 @@ def _pairs(variant: Variant, seed: int) -> tuple[Any, dict[str, Any]]:
     return miner, {"embed": embed}
 
 
-def _found(miner: helip.StreamingMiner, exact: HardPairs) -> float:
-    """Share of the exact pools in the table that grew."""
-    assert miner.pairs is not None
-    found = miner.pairs.pools(np.arange(len(exact))).ids
-    ids = np.asarray(exact.ids)
-    same = sum(len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found, ids, strict=True))
-    return float(same / (ids >= 0).sum())
+def _share_in(ids: np.ndarray) -> float:
+    exact = np.asarray(_exact().ids)
+    same = sum(len(np.intersect1d(a[a >= 0], b)) for a, b in zip(ids, exact, strict=True))
+    return float(same / (np.asarray(ids) >= 0).sum())

@@ -33,7 +33,7 @@ class Experiment:
     title: str
     variants: tuple[Variant, ...]
     unseen: bool = False  # the table has the stamps, too
-    mining: bool = False  # and how good the pools are
+    mining: bool = False  # and how many of the pairs are those of exact pools
 
     @property
     def compared(self) -> dict[str, str]:
@@ -81,6 +81,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("text only", pool=_pool(modality="text")),
             Variant("HPM", pool=_pool()),
         ),
+        mining=True,
     ),
     "margin": Experiment(
         "The margin loss, with the hard pairs held constant",
@@ -100,6 +101,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("unimodal encoders"),
             Variant("the CLIP's own towers", pool=_pool(features="own")),
         ),
+        mining=True,
     ),
     "methods": Experiment(
         "How pools are mined",

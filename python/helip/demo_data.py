@@ -103,6 +103,14 @@ def group_of(codes: Sequence[int]) -> str:
     return "thing"
 
 
+def named_picture(key: str, codes: Sequence[int], name: str, png: bytes) -> Picture:
+    """The picture of an emoji, from its code points and its `english_names` name."""
+    caption, group = clean_name(name), group_of(codes)
+    # A flag's name is all that it is of.
+    concept = caption.lower() if group == "flag" else concept_of(caption)
+    return Picture(key=key, caption=caption, concept=concept, group=group, png=png)
+
+
 def split(
     pictures: Sequence[Picture],
     *,
@@ -269,25 +277,15 @@ def render(*, size: int = 128, limit: int | None = None, progress: bool = True) 
     pictures = []
     with ProgressBar(len(found), label="drawing", unit="pictures", enabled=progress) as bar:
         for entry, codes in found:
-            caption = clean_name(names[without_selectors(codes)])
-            group = group_of(codes)
-            pictures.append(
-                Picture(
-                    key=entry.name[:-4].lower(),
-                    caption=caption,
-                    concept=caption.lower() if group == "flag" else concept_of(caption),
-                    group=group,
-                    png=bytes(
-                        resvg_py.svg_to_bytes(
-                            svg_string=entry.read_text(encoding="utf-8"),
-                            width=size,
-                            height=size,
-                            background="white",
-                            skip_system_fonts=True,
-                        )
-                    ),
-                )
+            png = resvg_py.svg_to_bytes(
+                svg_string=entry.read_text(encoding="utf-8"),
+                width=size,
+                height=size,
+                background="white",
+                skip_system_fonts=True,
             )
+            name = names[without_selectors(codes)]
+            pictures.append(named_picture(entry.name[:-4].lower(), codes, name, bytes(png)))
             bar.update(1)
     return pictures
 

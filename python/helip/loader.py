@@ -129,6 +129,7 @@ class HardPairLoader:
     _start_counts: EpochCounts  # the account up to _start
     _start_plans: Sequence[BatchPlan]  # from _start on, that were made before
 
+    #: For a Trainer: load_state_dict() takes the state of any rank of any number of ranks.
     resumes_on_other_ranks = True
 
     def __init__(

@@ -143,8 +143,8 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
 def leave_processes() -> None:
     """Leave the group, and let go of what would outlive it in a cycle of references.
 
-    A wrapped model in the traceback of an error keeps the group's threads, which may ask for the
-    interpreter when it is gone: the process would end by SIGABRT after its work is done.
+    A wrapped model in the traceback of an error keeps the group's threads. One that asks for the
+    interpreter when it is gone ends the process by SIGABRT, after its work is done.
     """
     gc.collect()
     dist.destroy_process_group()
