@@ -28,7 +28,7 @@ test-cpp: $(VENV)/.dev
 	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DCMAKE_BUILD_TYPE=Release -DHELIP_WERROR=ON -DHELIP_TORCH=OFF
 	$(BIN)/cmake --build build/tests
-	$(BIN)/ctest --test-dir build/tests --output-on-failure
+	$(BIN)/ctest --test-dir build/tests --output-on-failure -j $(JOBS)
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'not alone' -n $(JOBS) --dist loadfile

@@ -30,7 +30,8 @@ def cluster() -> Iterator[None]:
         runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
     )  # fmt: skip
     # Both workers have started before a test kills one.
-    ray.get([ray.remote(time.sleep).remote(1) for _ in range(2)])
+    pause = ray.remote(lambda: time.sleep(1))
+    ray.get([pause.remote() for _ in range(2)])
     yield
     ray.shutdown()
 
