@@ -37,7 +37,7 @@ constexpr double kPassCycles = 3e4;
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
 constexpr double kMemoryRate = 10e9;  // bytes a second and thread, of rows that are scattered
-constexpr double kVisitBytes = 192;   // what a visited row costs besides its codes, as bytes
+constexpr double kVisitBytes = 448;   // what a visited row costs besides its codes, as bytes
 
 // Seconds that one thread takes.
 struct Rates {
