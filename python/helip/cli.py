@@ -14,21 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from helip import cli_models
-from helip.cli_show import (
-    bytes_words,
-    cost_words,
-    draw_training,
-    duration_words,
-    figure,
-    filter_rows,
-    print_json,
-    say,
-    show_account,
-    show_index,
-    show_pairs,
-    show_table,
-)
+from helip import cli_mine, cli_models, cli_train
+from helip.cli_options import AsJson, Device, Quiet, Seed, Threads
+from helip.cli_show import figure, print_json, say, show_index, show_pairs, show_table
 from helip.errors import Error, InvalidArgumentError
 
 __all__ = ["app", "main"]
@@ -43,14 +31,6 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130  # typer's exit code after a KeyboardInterrupt
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Threads = Annotated[int, typer.Option(help="0: all cores.", min=0)]
-Memory = Annotated[str | None, typer.Option(help='Bound of the buffers, such as "4GB".')]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-MiningDevice = Annotated[str, typer.Option(help='auto, cpu, cuda, "cuda:0,cuda:1", cuda:all.')]
-Seed = Annotated[int, typer.Option(min=0)]
 
 
 @app.command()
@@ -106,129 +86,10 @@ def embed(
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
 
 
-@app.command()
-def plan(
-    store: Annotated[Path, typer.Argument(help="An EmbeddingStore.")],
-    k: Annotated[int, typer.Option("-k", "--k", help="Pool size.")] = 100,
-    method: Annotated[str, typer.Option(help="auto, exact, sample, hnsw or partition.")] = "auto",
-    modality: Annotated[str, typer.Option(help="both, image or text.")] = "both",
-    candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
-    device: MiningDevice = "auto",
-    threads: Threads = 0,
-    memory: Memory = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what mining would cost, without doing it."""
-    import helip
-
-    def planned(method: str, candidates: int | None, device: str) -> dict[str, Any]:
-        return helip.plan(
-            store, k=k, method=method, modality=modality, candidates=candidates, device=device,
-            threads=threads, memory=memory,
-        ).to_dict()  # fmt: skip
-
-    result = planned(method, candidates, device)
-    others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
-    alternatives = [planned(m, None, "cpu") for m in (others if method == "auto" else [])]
-    if as_json:
-        print_json({**result, "alternatives": alternatives})
-        return
-    show_table(
-        [
-            ("method", f"{result['method']} ({result['reason']})"),
-            ("device", result["device"]),
-            ("time", duration_words(result["seconds"])),
-            ("memory", bytes_words(result["memory_bytes"])),
-            ("disk", bytes_words(result["disk_bytes"])),
-            ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
-            ("pairs", f"{result['pairs']:,}"),
-            *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
-            *((f"or {other['method']}", cost_words(other)) for other in alternatives),
-        ]
-    )
-
-
-@app.command()
-def mine(
-    store: Annotated[Path, typer.Argument(help="An EmbeddingStore.")],
-    out: Annotated[Path, typer.Option(help="The table to write.")],
-    k: Annotated[int, typer.Option("-k", "--k", help="Pool size.")] = 100,
-    method: Annotated[str, typer.Option(help="auto, exact, sample, hnsw or partition.")] = "auto",
-    modality: Annotated[str, typer.Option(help="both, image or text.")] = "both",
-    image_max: Annotated[float, typer.Option(help="Near-duplicate cosine, image.")] = 0.98,
-    text_max: Annotated[float, typer.Option(help="Near-duplicate cosine, text.")] = 0.98,
-    min_score: Annotated[float, typer.Option(help="A score must exceed it.")] = 0.0,
-    signed: Annotated[bool, typer.Option("--signed", help="Do not clamp at zero.")] = False,
-    margin: Annotated[float | None, typer.Option(help="Drop false negatives, by this.")] = None,
-    skip: Annotated[int, typer.Option(help="Best pairs to pass over.")] = 0,
-    collapse: Annotated[str, typer.Option(help="Copies once: none, image, text or both.")] = "none",
-    candidates: Annotated[int | None, typer.Option(help="sample: size of a draw.")] = None,
-    refresh: Annotated[int, typer.Option(help="sample: targets a draw serves.")] = 300_000,
-    seed: Seed = 0,
-    recall: Annotated[float, typer.Option(help="hnsw, partition: recall@k to reach.")] = 0.95,
-    device: MiningDevice = "auto",
-    threads: Threads = 0,
-    memory: Memory = None,
-    checkpoint: Annotated[
-        float, typer.Option(min=0, help="hnsw, partition: seconds between saves.")
-    ] = 60.0,
-    parts: Annotated[int | None, typer.Option(help="Commit the job in so many parts.")] = None,
-    part: Annotated[str | None, typer.Option(help="i/n: mine that part alone, to --out.")] = None,
-    engine: Annotated[str, typer.Option(help="threads or ray.")] = "threads",
-    csv: Annotated[Path | None, typer.Option(help="Also write target,h1,...,hk.")] = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Mine the hard pairs of every target; the same call goes on after an interruption."""
-    import helip
-    from helip.cli_resume import saying_how_to_continue
-    from helip.mine_parts import parse_part
-
-    if part is not None and csv is not None:
-        raise InvalidArgumentError("--csv is of a whole table; merge the parts first")
-    with saying_how_to_continue(out, part, method, say):
-        pairs = helip.mine(
-            store, k=k, method=method, modality=modality, image_max=image_max, text_max=text_max,
-            min_score=min_score, signed=signed, margin=margin, skip=skip, collapse=collapse,
-            candidates=candidates, refresh=refresh, seed=seed, recall=recall, device=device,
-            threads=threads, memory=memory, out=out, checkpoint=checkpoint, parts=parts,
-            part=None if part is None else parse_part(part), engine=engine, progress=not quiet,
-        )  # fmt: skip
-    if csv is not None:
-        pairs.to_csv(csv)
-    show_pairs(pairs, str(out), as_json)
-
-
-@app.command()
-def merge(
-    parts: Annotated[list[Path], typer.Argument(help="All parts of a job, in any order.")],
-    out: Annotated[Path, typer.Option(help="The table to write.")],
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make the table of all parts that helip mine --part wrote."""
-    import helip
-
-    pairs = helip.merge(parts, out=out, progress=not quiet)
-    show_pairs(pairs, str(out), as_json)
-
-
-@app.command()
-def update(
-    pairs: Annotated[Path, typer.Argument(help="A table that was mined exactly.")],
-    store: Annotated[Path, typer.Option(help="The store that was mined, as it is now.")],
-    out: Annotated[Path | None, typer.Option(help="The table to write; else PAIRS.")] = None,
-    threads: Threads = 0,
-    memory: Memory = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Bring a table up to date with rows that were appended to its store, or deleted."""
-    import helip
-
-    out = pairs if out is None else out
-    result = helip.update(pairs, store, out=out, threads=threads, memory=memory, progress=not quiet)
-    show_pairs(result, str(out), as_json)
+app.command()(cli_mine.plan)
+app.command()(cli_mine.mine)
+app.command()(cli_mine.merge)
+app.command()(cli_mine.update)
 
 
 @app.command()
@@ -259,88 +120,7 @@ def reshard(
     show_resharded(result, as_json)
 
 
-@app.command()
-def train(
-    data: Annotated[str, typer.Argument(help="What was embedded.")],
-    model: Annotated[str, typer.Option(help="Name, configuration or folder.")],
-    out: Annotated[Path, typer.Option(help="Checkpoints and metrics.")],
-    pairs: Annotated[Path | None, typer.Option(help="Table of hard pairs.")] = None,
-    stream: Annotated[int | None, typer.Option(min=1, help="No table: rows kept.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 2,
-    batch_size: Annotated[int, typer.Option(min=1, help="All rows.")] = 256,
-    hard_per_target: Annotated[int, typer.Option(min=0)] = 1,
-    loss: Annotated[str, typer.Option(help="clip or siglip.")] = "clip",
-    strategy: Annotated[str, typer.Option(help="Such as shared or walk.")] = "auto",
-    temperature: Annotated[float | None, typer.Option(help="Lower draws harder pairs.")] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="Such as epochs=2,rank_max=10,shape=cosine.")
-    ] = None,
-    targets_per_batch: Annotated[int | None, typer.Option(help="shared, walk: targets.")] = None,
-    order: Annotated[str, typer.Option(help="rows or blocks.")] = "rows",
-    gamma: Annotated[float, typer.Option(help="Weight of the margin loss.")] = 1.0,
-    margin: float = 0.0,
-    direction: Annotated[str, typer.Option(help="preserve or repel.")] = "preserve",
-    space: Annotated[str, typer.Option(help="cross or intra.")] = "cross",
-    lr: float = 1e-5,
-    lora: Annotated[int | None, typer.Option(min=1, help="Rank: train thin matrices.")] = None,
-    lock_image: Annotated[bool, typer.Option("--lock-image", help="Freeze that tower.")] = False,
-    lock_text: Annotated[bool, typer.Option("--lock-text", help="Freeze that tower.")] = False,
-    layer_decay: Annotated[float | None, typer.Option(help="Rate a layer deeper.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Average of weights, such as 0.999.")] = None,
-    wise_ft: Annotated[float | None, typer.Option(help="Also write a mixture.")] = None,
-    precision: Annotated[str, typer.Option(help="Or bfloat16, float16.")] = "float32",
-    accumulate: Annotated[int, typer.Option(min=1, help="Parts a batch.")] = 1,
-    parallel: Annotated[str, typer.Option(help="Or fsdp.")] = "ddp",
-    grad_checkpointing: Annotated[bool, typer.Option("--grad-checkpointing")] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="By torch.compile.")] = False,
-    log_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb.")] = None,
-    device: Device = "auto",
-    workers: Annotated[int | None, typer.Option(min=0, help="Threads or processes.")] = None,
-    seed: Seed = 0,
-    control: Annotated[
-        bool, typer.Option("--control", help="As many steps, no hard pairs, no margin loss.")
-    ] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Fine-tune with hard pairs and the margin loss; the same call resumes."""
-    import helip
-    from helip.models import create_model
-    from helip.processes import launched_rank
-
-    if stream is not None and pairs is not None:
-        raise InvalidArgumentError("--stream mines while training; give no --pairs to it")
-    bundle = create_model(model, checkpoint=checkpoint, device="cpu")
-    result = helip.train(
-        model=bundle, data=data, out=out,
-        pairs=pairs if stream is None else helip.StreamingMiner(memory=stream), epochs=epochs,
-        batch_size=batch_size, hard_per_target=hard_per_target, strategy=strategy,
-        temperature=temperature,
-        schedule=None if schedule is None else helip.HardnessSchedule.parse(schedule),
-        targets_per_batch=targets_per_batch, order=order, loss=loss, gamma=gamma,
-        margin=margin, direction=direction, space=space, lr=lr, lora=lora, lock_image=lock_image,
-        lock_text=lock_text, layer_decay=layer_decay, ema=ema, wise_ft=wise_ft,
-        precision=precision, device=device, accumulate=accumulate, parallel=parallel,
-        grad_checkpointing=grad_checkpointing, compiled=compiled, log_to=log_to or (),
-        workers=workers, seed=seed, control=control, progress=not quiet,
-    )  # fmt: skip
-    if launched_rank() > 0:  # of the processes, one speaks
-        return
-    draw_training(out)
-    summary = {
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "checkpoint": str(result.checkpoint),
-        "metrics": result.metrics,
-        "loader": result.loader_stats,
-    }
-    if as_json:
-        print_json(summary)
-        return
-    say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
-    show_table([(name, figure(value)) for name, value in result.metrics.items()])
-    show_account(result.loader_stats)
+app.command()(cli_train.train)
 
 
 @app.command(name="eval")
