@@ -49,7 +49,7 @@ const Filters& Context::filters() const {
   } else {
     Filters::Parts parts{choose_filters_for(corpus, options, team),
                          restore_order(corpus, *saved())};
-    filters_ = std::make_unique<Filters>(corpus, std::move(parts), memory, scratch, team);
+    filters_ = std::make_unique<Filters>(corpus, std::move(parts), kept(), memory, scratch, team);
   }
   return *filters_;
 }
@@ -58,8 +58,8 @@ void Context::choose_filters_again(Method method) const {
   MineOptions own = options;
   own.method = method;
   filters_.reset();  // first, for their memory
-  filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, own, team), memory,
-                                       scratch, team);
+  filters_ = std::make_unique<Filters>(corpus, choose_filters_for(corpus, own, team), kept(),
+                                       memory, scratch, team);
 }
 
 void Context::drop_codes() const noexcept {
@@ -71,10 +71,14 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept {
          corpus.dimensions() <= kMostDimensionsToFilter;
 }
 
-MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept {
+MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t kept,
+                     std::int64_t memory) noexcept {
   MemoryUse use{};
   use.codes = corpus.size() * Codes::bytes_per_row(corpus, plan);
-  use.codes_on_disk = use.codes > memory / 2;
+  const std::int64_t pools =
+      corpus.size() *
+      (Pools::bytes_per_target(std::min(kept, corpus.size()), 0) + 16 + 4 * kNeighbours);
+  use.codes_on_disk = use.codes > memory / 2 && use.codes + pools > memory;
   use.left = use.codes_on_disk ? memory : memory - use.codes;
   return use;
 }
@@ -102,16 +106,16 @@ Filters::Parts with_order(const Corpus& corpus, FilterPlan plan, Team& team) {
 
 }  // namespace
 
-Filters::Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+Filters::Filters(const Corpus& corpus, FilterPlan plan, std::int64_t kept, std::int64_t memory,
                  const std::filesystem::path& scratch, Team& team)
-    : Filters(corpus, with_order(corpus, std::move(plan), team), memory, scratch, team) {}
+    : Filters(corpus, with_order(corpus, std::move(plan), team), kept, memory, scratch, team) {}
 
-Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+Filters::Filters(const Corpus& corpus, Parts parts, std::int64_t kept, std::int64_t memory,
                  const std::filesystem::path& scratch, Team& team)
     : corpus_(corpus),
       plan_(std::move(parts.plan)),
       order_(std::move(parts.order)),
-      use_(memory_use(corpus, plan_, memory)),
+      use_(memory_use(corpus, plan_, kept, memory)),
       scratch_(use_.codes_on_disk ? scratch : std::filesystem::path()),
       team_(team) {}
 

@@ -111,7 +111,10 @@ struct MemoryUse {
   std::int64_t codes;  // bytes
   std::int64_t left;   // for pools
 };
-MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t memory) noexcept;
+// They stay in memory where they take half of it at most, or leave room for pools of `kept` pairs
+// of all rows.
+MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t kept,
+                     std::int64_t memory) noexcept;
 
 // A corpus made ready for sweeps. Codes are made when the first sweep is asked for.
 class Filters {
@@ -120,10 +123,11 @@ class Filters {
     FilterPlan plan;
     RowOrder order;
   };
-  Filters(const Corpus& corpus, Parts parts, std::int64_t memory,
+  // For pools of `kept` pairs.
+  Filters(const Corpus& corpus, Parts parts, std::int64_t kept, std::int64_t memory,
           const std::filesystem::path& scratch, Team& team);
   // In clusters.
-  Filters(const Corpus& corpus, FilterPlan plan, std::int64_t memory,
+  Filters(const Corpus& corpus, FilterPlan plan, std::int64_t kept, std::int64_t memory,
           const std::filesystem::path& scratch, Team& team);
 
   const FilterPlan& plan() const noexcept { return plan_; }

@@ -90,7 +90,7 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
       }
     });
   } else {
-    const Filters filters(corpus, choose_filters(corpus, 1, team), memory, scratch, team);
+    const Filters filters(corpus, choose_filters(corpus, 1, team), 1, memory, scratch, team);
     team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
     SweepJob job;
     job.mutual = true;

@@ -217,7 +217,7 @@ class Planner {
     plan.memory_bytes = lengths_;
     const std::int64_t memory = memory_budget(options_);
     if (!filters_pay(corpus_, rows_)) return memory;
-    const MemoryUse use = memory_use(corpus_, filters_, memory);
+    const MemoryUse use = memory_use(corpus_, filters_, options_.k + options_.skip, memory);
     (use.codes_on_disk ? plan.scratch_bytes : plan.memory_bytes) += use.codes;
     return use.left;
   }

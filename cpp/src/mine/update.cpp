@@ -168,7 +168,8 @@ class Update {
       Filters::Parts light{
           mining::choose_filters(corpus, options.k, team, mining::Held::few, share * (2.0 - share)),
           mining::walk_along(before, corpus)};
-      filters_ = std::make_unique<Filters>(corpus, std::move(light), memory_, scratch, team);
+      filters_ =
+          std::make_unique<Filters>(corpus, std::move(light), options.k, memory_, scratch, team);
       memory_ = filters_->memory_left();
       order_ = filters_->order().rows;
     } else {
