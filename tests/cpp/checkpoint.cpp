@@ -5,7 +5,11 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <fstream>
+#include <functional>
 #include <limits>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "expect_error.h"
 #include "helip/embedding_store.h"
@@ -57,14 +61,18 @@ bool stopped(const EmbeddingStore& store, const MineOptions& options, const fs::
   }
 }
 
-// The n-th time that a stage ends, however often it says so.
-ProgressCallback until(int n) {
-  return [n, ended = 0, in_stage = false](const Progress& progress) mutable {
-    const bool at_end = progress.done == progress.total;
-    ended += in_stage && at_end ? 1 : 0;
-    in_stage = !at_end;
-    return ended < n;
+// Stops where `stops` says so of a stage that ends; asked once, however often the stage says it.
+ProgressCallback at_an_end(std::function<bool(const std::string&)> stops) {
+  return [stops = std::move(stops), in_stage = false](const Progress& progress) mutable {
+    const bool ends = in_stage && progress.done == progress.total;
+    in_stage = progress.done < progress.total;
+    return !ends || !stops(progress.stage);
   };
+}
+
+// The n-th time that a stage ends.
+ProgressCallback until(int n) {
+  return at_an_end([n, ended = 0](const std::string&) mutable { return ++ended == n; });
 }
 
 void flip_byte(const fs::path& path, std::uintmax_t at) {
@@ -104,13 +112,21 @@ TEST_CASE("a partition goes on after each stage in which it was stopped", "[chec
   const HardPairs whole = mine(store, plain, {}, folder / "whole");
   REQUIRE(report_of(whole)["partition"]["near"] > 16);  // it widens
   REQUIRE(!fs::exists(checkpoint_folder(folder / "whole")));
+  std::map<std::string, int> ends;
+  const auto at_two_of_each =
+      at_an_end([&](const std::string& stage) { return ++ends[stage] <= 2; });
   int stops = 0;
-  for (int n = 1; stopped(store, options, folder / "p", until(n)); ++n) {
+  while (stopped(store, options, folder / "p", at_two_of_each)) {
     REQUIRE(++stops < 40);
     // A thread or ten, what was begun goes on.
     options.threads = 1 + stops % 3;
   }
-  REQUIRE(stops >= 5);
+  REQUIRE(stops >= 6);
+  for (const char* stage : {"check", "encode", "measure", "mine", "refine", "write"}) {
+    INFO(stage);
+    REQUIRE(ends[stage] >= 1);
+  }
+  REQUIRE(ends["mine"] >= 2);  // before clusters are widened, and after
   REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
   REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
 }

@@ -18,8 +18,7 @@ TEST_CASE("codes go to disk where they leave no room for the pools of all rows",
     return plan(data.image.view(), data.text.view(), options).scratch_bytes;
   };
   const std::int64_t codes = on_disk(1);
-  const std::int64_t pools =
-      kRows * (mining::Pools::bytes_per_target(kPairs, 0) + 16 + 4 * mining::kNeighbours);
+  const std::int64_t pools = kRows * (mining::bytes_of_target(kPairs) + 4 * mining::kNeighbours);
   REQUIRE(pools < codes);  // so that half of the memory is not what decides
   REQUIRE(on_disk(codes + pools) == 0);
   REQUIRE(on_disk(codes + pools - 1) == codes);

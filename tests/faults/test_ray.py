@@ -60,23 +60,39 @@ def miners() -> set[int]:
     return found
 
 
+def release(held: set[int]) -> None:
+    for pid in held:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_killed_worker_costs_a_part_and_no_byte(
     cluster: None, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "p"
+    seen: set[int] = set()
     killed: list[int] = []
     together = 0
 
     def kill_one() -> None:
         nonlocal together
+        held: set[int] = set()
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and not (out / "manifest.json").exists():
             now = miners()
+            if held and now - seen:  # another worker has come
+                release(held)
+                held = set()
+            seen.update(now)
             together = max(together, len(now))
-            if now and not killed and mine_parts.done_parts(out) >= 2:
+            if len(now) >= 2 and not killed and mine_parts.done_parts(out) >= 2:
                 killed.append(now.pop())
                 os.kill(killed[0], signal.SIGKILL)
+                # The others wait until Ray has replaced it: alone they might end the job first.
+                held = now
+                for pid in held:
+                    os.kill(pid, signal.SIGSTOP)
             time.sleep(0.02)
+        release(held)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
@@ -84,6 +100,7 @@ def test_a_killed_worker_costs_a_part_and_no_byte(
     killer.join()
     assert killed
     assert together >= 2
+    assert len(seen) >= 3  # another worker took its place
     pairs.verify()
     helip.mine(store, out=tmp_path / "whole", **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")

@@ -71,13 +71,16 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept {
          corpus.dimensions() <= kMostDimensionsToFilter;
 }
 
+std::int64_t bytes_of_target(std::int64_t kept) noexcept {
+  return Pools::bytes_per_target(kept, 0) + 16;
+}
+
 MemoryUse memory_use(const Corpus& corpus, const FilterPlan& plan, std::int64_t kept,
                      std::int64_t memory) noexcept {
   MemoryUse use{};
   use.codes = corpus.size() * Codes::bytes_per_row(corpus, plan);
   const std::int64_t pools =
-      corpus.size() *
-      (Pools::bytes_per_target(std::min(kept, corpus.size()), 0) + 16 + 4 * kNeighbours);
+      corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours);
   use.codes_on_disk = use.codes > memory / 2 && use.codes + pools > memory;
   use.left = use.codes_on_disk ? memory : memory - use.codes;
   return use;
@@ -154,8 +157,7 @@ std::vector<std::uint32_t> Filters::places_of(const std::vector<std::uint32_t>& 
 
 BandSize band_size(std::int64_t targets, const MineOptions& options, std::int64_t rows,
                    std::int64_t memory) noexcept {
-  const std::int64_t each =
-      Pools::bytes_per_target(std::min(options.k + options.skip, rows), 0) + 16;
+  const std::int64_t each = bytes_of_target(std::min(options.k + options.skip, rows));
   const std::int64_t fit = std::clamp(memory / each, kLeastBandRows, kMostBandRows);
   const std::int64_t bands = std::max<std::int64_t>(1, (targets + fit - 1) / fit);
   return {(targets + bands - 1) / bands, bands};

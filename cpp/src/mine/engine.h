@@ -105,6 +105,9 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept;
 // The filters that a method's pairs go through.
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
 
+// What a target takes while its pool is found: the pool, and its numbers.
+std::int64_t bytes_of_target(std::int64_t kept) noexcept;
+
 // Where the codes of all rows go, and what is then left of the memory.
 struct MemoryUse {
   bool codes_on_disk;

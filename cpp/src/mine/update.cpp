@@ -143,7 +143,7 @@ std::string reason_to_mine(const MineOptions& options, const Parts& parts) {
   if (options.collapse != Collapse::none) return "collapse joins old rows by way of new ones";
   const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
   if (2 * fresh > fresh + parts[Part::kept]) return "more than half of the rows meet every row";
-  const std::int64_t bytes = fresh * (mining::Pools::bytes_per_target(options.k, 0) + 16);
+  const std::int64_t bytes = fresh * mining::bytes_of_target(options.k);
   if (4 * bytes > mining::memory_budget(options)) return "memory is too low for the new pools";
   return {};
 }
@@ -210,7 +210,7 @@ class Update {
     meet(stale, pools);
 
     const std::int64_t old = before_.size();
-    const std::int64_t each = mining::Pools::bytes_per_target(options_.k, 0) + 16;
+    const std::int64_t each = mining::bytes_of_target(options_.k);
     const mining::BandSize size =
         mining::band_size(old, options_, corpus_.size(), memory_ - pools.fresh() * each);
     for (std::int64_t first = 0; first < old; first += size.targets) {
