@@ -56,7 +56,7 @@ Cell = dict[str, Any]
 def child(arguments: argparse.Namespace) -> None:
     from exact_sides import SIDES, dense_rates
 
-    from helip.errors import UnsupportedError
+    from helip.common.errors import UnsupportedError
 
     threads, k = arguments.threads, arguments.k[0]
     if arguments.child == "limits":

@@ -34,7 +34,7 @@ BLOCK = 8192
 
 def base_store(cache: Path) -> helip.EmbeddingStore:
     """The embedded data set, made on first use."""
-    from helip.demo_data import build
+    from helip.demo.data import build
 
     store = cache / "openmoji.store"
     if not (store / "manifest.json").exists():
@@ -91,7 +91,7 @@ def _french(cache: Path, keys: Sequence[str]) -> np.ndarray:
     if not folder.exists():
         import emoji
 
-        from helip.encoders import text_encoder
+        from helip.encoders.registry import text_encoder
 
         emoji.config.load_language("fr")
         names = {

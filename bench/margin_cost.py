@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 import helip
-from helip.models import create_model
+from helip.models.bundle import create_model
 
 
 def seconds(work: Callable[[], None], device: torch.device) -> float:

@@ -39,7 +39,7 @@ import numpy as np
 from grown import grown_folder
 
 import helip
-from helip import mine_parts
+from helip.mining.engines import parts as mine_parts
 
 
 @dataclass

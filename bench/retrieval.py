@@ -58,7 +58,7 @@ def reference_ranks(
 def child(arguments: argparse.Namespace) -> None:
     from watch import held
 
-    from helip.evaluate import retrieval
+    from helip.evaluation.evaluating import retrieval
 
     at_start = held()
     image, text, image_of = features(arguments.pictures, arguments.captions, arguments.width)

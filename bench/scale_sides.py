@@ -34,7 +34,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from helip import _core
-from helip.views import view_of
+from helip.store.matrices import view_of
 
 ADD = 65_536  # rows that are joined and added at a time
 QUERIES = 8192  # targets that are searched at a time

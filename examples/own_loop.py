@@ -10,7 +10,7 @@ import sys
 import torch
 
 import helip
-from helip.models import create_model
+from helip.models.bundle import create_model
 
 bundle = create_model("ViT-B-32")
 data = helip.open_dataset(sys.argv[1])

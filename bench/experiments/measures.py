@@ -14,8 +14,8 @@ import emoji_sets
 import setting
 
 import helip
-from helip.data import Dataset
-from helip.models import ModelBundle
+from helip.data.opening import Dataset
+from helip.models.bundle import ModelBundle
 
 VERSION = 1  # raised when what is measured changes
 HELD_OUT = ("heldout-variants", "heldout-concepts")

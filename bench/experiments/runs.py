@@ -16,7 +16,7 @@ import torch
 from variants import UNTUNED, Variant
 
 import helip
-from helip.pairs import HardPairs
+from helip.pairs.hard_pairs import HardPairs
 
 
 def run(variant: Variant, seed: int) -> dict[str, Any]:

@@ -18,10 +18,10 @@ import emoji_sets
 import stamps
 
 import helip
-from helip.data import Dataset
-from helip.demo_pretrain import precision
-from helip.models import ModelBundle
-from helip.publish import publish_directory
+from helip.common.files import publish_directory
+from helip.data.opening import Dataset
+from helip.demo.pretraining import precision
+from helip.models.bundle import ModelBundle
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "bench" / "experiments"
 

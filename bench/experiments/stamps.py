@@ -17,9 +17,9 @@ from pathlib import Path
 
 from emoji_sets import SIZE, over_white
 
-from helip import demo_data
-from helip.demo_data import Picture
-from helip.publish import publish_directory
+from helip.common.files import publish_directory
+from helip.demo import data as demo_data
+from helip.demo.data import Picture
 
 PACKAGE = "tuxpaint-stamps-default"
 SPLITS = ("probe", "test")

@@ -21,7 +21,7 @@ void translate(std::exception_ptr pointer) {
   try {
     if (pointer) std::rethrow_exception(pointer);
   } catch (const Error& error) {
-    const py::object type = py::module_::import("helip.errors").attr(class_of(error.code()));
+    const py::object type = py::module_::import("helip.common.errors").attr(class_of(error.code()));
     // A message may quote bytes of a damaged file.
     const std::string text = error.what();
     const auto message = py::reinterpret_steal<py::object>(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from helip.cli import main
+from helip.cli.app import main
 
 main()

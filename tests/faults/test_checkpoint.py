@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import helip
-from helip.errors import CorruptError, InvalidArgumentError, MismatchError
-from helip.mine_checkpoint import checkpoint_folder, has_checkpoint
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 
 # Partitions take up clusters from 24,576 rows and 64 dimensions on.
 ROWS = {"partition": 25_000, "hnsw": 6_000}
@@ -188,7 +188,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
     seconds: float,
 ) -> None:  # fmt: skip
     out = tmp_path / "p"
-    code = "import sys; from helip.cli import main; sys.argv[0] = 'helip'; main()"
+    code = "import sys; from helip.cli.app import main; sys.argv[0] = 'helip'; main()"
     command = [
         sys.executable, "-c", code, "mine", store, "--out", out, "-k", "10", "--threads", "1",
         "--method", method, "--checkpoint", str(seconds),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip import mine_parts
+from helip.mining.engines import parts as mine_parts
 
 ROWS = 6000
 
@@ -207,7 +207,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
 ) -> None:
     store = write_store(tmp_path / "s", 30_000)
     out = tmp_path / "p"
-    code = "import sys; from helip.cli import main; sys.argv[0] = 'helip'; main()"
+    code = "import sys; from helip.cli.app import main; sys.argv[0] = 'helip'; main()"
     miner = subprocess.Popen(
         [sys.executable, "-c", code, "mine", store, "--out", out, "-k", "20", "--threads", "1",
          "--device", "cpu", "--parts", str(parts)],

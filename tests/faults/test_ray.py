@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import helip
-from helip import mine_parts
-from helip.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.mining.engines import parts as mine_parts
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")

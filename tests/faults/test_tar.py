@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import helip
-from helip.errors import CorruptError, InvalidArgumentError, UnsupportedError
+from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
 
 ROUNDS = 10_000
 FIELDS = ("image", "text", "json", "label")

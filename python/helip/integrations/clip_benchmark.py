@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from helip.errors import UnsupportedError
-from helip.models import CONFIG_FILE, ModelBundle, create_model
+from helip.common.errors import UnsupportedError
+from helip.models.bundle import CONFIG_FILE, ModelBundle, create_model
 
 __all__ = ["as_clip", "load_helip", "main", "register"]
 

@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helip.data import open_dataset
-from helip.errors import InvalidArgumentError, UnsupportedError
-from helip.loader import HardPairLoader
-from helip.loss import HelipLoss
-from helip.loss_siglip import HelipSigmoidLoss
-from helip.pairs import HardPairs
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.data.opening import open_dataset
+from helip.loading.loader import HardPairLoader
+from helip.losses.helip_loss import HelipLoss
+from helip.losses.siglip import HelipSigmoidLoss
+from helip.pairs.hard_pairs import HardPairs
 
 __all__ = ["HardPairOptions", "HardPairSource", "OpenClipLoss", "hard_pair_training"]
 

@@ -1,0 +1,166 @@
+"""The parts of bench/experiments that decide what its tables say."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helip.demo.data import Picture
+
+FOLDER = str(Path(__file__).resolve().parents[1] / "experiments")
+
+
+@pytest.fixture(scope="module")
+def experiments() -> Any:
+    sys.path.insert(0, FOLDER)
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(FOLDER)
+
+
+def _run(value: float, ranks: list[int]) -> dict[str, Any]:
+    return {"figures": {"held-out": value}, "ranks": {"variants I→T": ranks}}
+
+
+def test_the_interval_of_a_mean_over_seeds_is_students(experiments: Any) -> None:
+    summary = experiments("summary")
+    found = summary.mean([0.1, 0.2, 0.6])
+    # t(0.975, 2) = 4.302653, standard deviation 0.264575.
+    half = 4.302653 * 0.264575 / math.sqrt(3)
+    assert found["value"] == pytest.approx(0.3)
+    assert found["high"] - found["value"] == pytest.approx(half, rel=1e-5)
+    assert math.isnan(summary.mean([0.1])["low"])
+
+
+def test_a_difference_is_taken_seed_by_seed(experiments: Any) -> None:
+    summary = experiments("summary")
+    a = {seed: _run(value, [1]) for seed, value in enumerate((0.2, 0.5, 0.9))}
+    b = {seed: _run(value, [1]) for seed, value in enumerate((0.1, 0.4, 0.8))}
+    found = summary.difference(a, b, "held-out")
+    assert found["value"] == pytest.approx(0.1)
+    assert found["high"] - found["low"] < 1e-9
+
+
+def test_the_bootstrap_over_queries_is_of_the_mean_over_seeds(experiments: Any) -> None:
+    summary = experiments("summary")
+    ranks = [1] * 60 + [2] * 40
+    a = {0: _run(0, ranks), 1: _run(0, [1] * 100)}
+    b = {0: _run(0, [2] * 100), 1: _run(0, [2] * 100)}
+    found = summary.over_queries(a, b)
+    assert found["value"] == pytest.approx(0.8)
+    # Queries gain 1 or 0.5: the standard error of their mean is 0.5 * sqrt(0.24 / 100).
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 0.0245, rel=0.15)
+
+
+def test_no_held_out_emoji_is_trained_on_in_any_hand(experiments: Any) -> None:
+    sets = experiments("emoji_sets")
+    names = [f"{who} {what}" for what in ("cook", "judge", "pilot", "singer", "farmer", "diver")
+             for who in ("man", "woman", "person", "boy", "girl", "adult", "mx")]  # fmt: skip
+
+    def drawn(vendor: str) -> list[Picture]:
+        return [
+            Picture(f"1f{n:03x}", name, name.split()[1], "person", f"{vendor}{name}".encode())
+            for n, name in enumerate(names)
+        ]
+
+    of = {vendor: drawn(vendor) for vendor in sets.VENDORS}
+    # One designer drew a held-out emoji as they drew one that is trained on.
+    plain = sets.divide(of)
+    held = next(row for row in plain["heldout-variants"] if row.key.startswith("google/"))
+    trained = plain["train"][0]
+    vendor, key = held.key.split("/")
+    of[vendor] = [
+        Picture(p.key, p.caption, p.concept, p.group, trained.png) if p.key == key else p
+        for p in of[vendor]
+    ]
+    splits = sets.divide(of)
+
+    captions = {name: {row.caption for row in rows} for name, rows in splits.items()}
+    concepts = {name: {row.concept for row in rows} for name, rows in splits.items()}
+    assert splits["heldout-variants"] and splits["heldout-concepts"]
+    for name in ("heldout-variants", "heldout-concepts"):
+        assert not captions[name] & captions["train"]
+    assert not concepts["heldout-concepts"] & concepts["train"]
+    assert concepts["heldout-variants"] <= concepts["train"]
+    assert [row.key for row in splits["left-out"]] == [held.key]
+    assert sum(map(len, splits.values())) == 3 * len(names)
+    keys = [row.key for rows in splits.values() for row in rows]
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_is_kept_depends_on_what_is_done_and_not_on_its_name(
+    experiments: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, variants = experiments("runs"), experiments("variants")
+    setting = experiments("setting")
+    monkeypatch.setattr(setting, "data", lambda split: type("Data", (), {"fingerprint": "f"}))
+    Variant, pool = variants.Variant, setting.POOL
+    same = Variant("HELIP"), Variant("p = 1", {"hard_per_target": 1}, dict(pool))
+    assert runs.identity(same[0], 0) == runs.identity(same[1], 0)
+    assert runs.identity(same[0], 0) != runs.identity(same[0], 1)
+    for other in (
+        Variant("HELIP", {"gamma": 0.5}),
+        Variant("HELIP", pool={**pool, "k": 20}),
+        Variant("HELIP", start="slip"),
+        Variant("HELIP", {"control": True}),
+        Variant("HELIP", pool={"memory": 100}),
+    ):
+        assert runs.identity(other, 0) != runs.identity(same[0], 0)
+    # A control takes no pool, so that there is one for all of them.
+    control = {"control": True}
+    assert runs.identity(Variant("a", control), 0) == runs.identity(
+        Variant("b", control, {**pool, "modality": "text"}), 0
+    )
+
+
+def test_a_result_is_kept_whole_or_not_at_all(
+    experiments: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = experiments("setting")
+    monkeypatch.setattr(setting, "CACHE", tmp_path)
+    made = []
+
+    def fails(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise OSError("disk")
+
+    def works(folder: Path) -> None:
+        made.append(folder)
+        (folder / "whole").write_text("")
+
+    with pytest.raises(OSError, match="disk"):
+        setting.cached("runs", {"a": 1}, fails)
+    first = setting.cached("runs", {"a": 1}, works)
+    assert setting.cached("runs", {"a": 1}, works) == first and len(made) == 1
+    assert sorted(path.name for path in first.iterdir()) == ["identity.json", "whole"]
+    assert setting.cached("runs", {"a": 2}, works) != first
+
+
+def test_random_pools_hold_other_rows_each_once(experiments: Any) -> None:
+    ids = experiments("pools").random_pools(60, 20, 0)
+    assert ids.shape == (60, 20)
+    for row, pool in enumerate(ids):
+        assert row not in pool and len(set(pool)) == 20
+    assert set(ids.ravel()) == set(range(60))
+
+
+def test_a_table_compares_each_variant_with_what_it_is_held_to(experiments: Any) -> None:
+    summary = experiments("summary")
+    results = {
+        "a": {0: _run(0.10, [2, 2]), 1: _run(0.12, [2, 2])},
+        "b": {0: _run(0.30, [1, 1]), 1: _run(0.32, [1, 1])},
+        "c": {0: _run(0.35, [1, 1]), 1: _run(0.37, [1, 1])},
+    }
+    lines = summary.table(results, {"b": "a", "c": "b"}, ("held-out",))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["", "held-out", "gain over", "in held-out, over seeds", "over queries"]
+    assert cells[2] == ["a", "11.0", "", "", ""]
+    assert cells[3][:4] == ["b", "31.0", "a", "+20.00 [+20.00, +20.00]"]
+    assert cells[4][:4] == ["c", "36.0", "b", "+5.00 [+5.00, +5.00]"]
+    assert cells[3][4] == "+100.00 [+100.00, +100.00]" and cells[4][4].startswith("+0.00")

@@ -1,0 +1,76 @@
+from ._core import __version__
+from .common import (
+    CancelledError,
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    OutOfMemoryError,
+    SampleError,
+    StorageError,
+    UnsupportedError,
+)
+from .data import ImageTransform, SampleIndex, open_dataset
+from .encoders import embed
+from .evaluation import (
+    compare,
+    evaluate,
+    evaluate_all,
+    evaluate_forgetting,
+    forgetting,
+    open_evaluation_set,
+)
+from .loading import HardnessSchedule, HardPairLoader
+from .losses import HelipLoss
+from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
+from .models import create_model, export, interpolate
+from .pairs import HardPairs, HardPairsPart, reshard
+from .reporting import report
+from .store import EmbeddingStore
+from .training import Recipe, Trainer, train
+
+__all__ = [
+    "CancelledError",
+    "CorruptError",
+    "EmbeddingStore",
+    "Error",
+    "HardPairLoader",
+    "HardPairs",
+    "HardPairsPart",
+    "HardnessSchedule",
+    "HelipLoss",
+    "ImageTransform",
+    "InvalidArgumentError",
+    "MismatchError",
+    "OutOfMemoryError",
+    "PairIndex",
+    "Recipe",
+    "SampleError",
+    "SampleIndex",
+    "StorageError",
+    "StreamingMiner",
+    "Trainer",
+    "UnsupportedError",
+    "__version__",
+    "cmake_prefix_path",
+    "compare",
+    "create_model",
+    "embed",
+    "evaluate",
+    "evaluate_all",
+    "evaluate_forgetting",
+    "export",
+    "forgetting",
+    "interpolate",
+    "merge",
+    "mine",
+    "open_dataset",
+    "open_evaluation_set",
+    "plan",
+    "report",
+    "reshard",
+    "train",
+    "update",
+]
+
+cmake_prefix_path: str

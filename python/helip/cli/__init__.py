@@ -1,0 +1,1 @@
+"""The ``helip`` command: thin, one file a group of subcommands."""

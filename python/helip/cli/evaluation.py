@@ -1,0 +1,229 @@
+"""What ``helip eval`` does: one model on one data set, or many on many in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from helip.cli.showing import figures, print_json, say, show_table, write_json
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import storage_errors
+
+__all__ = ["evaluate", "guards", "metrics_of"]
+
+_NO_PICTURES = {"pictures": None}
+
+
+def evaluate(
+    data: Sequence[str],
+    models: Sequence[str],
+    *,
+    checkpoint: Path | None,
+    tasks: Sequence[str] | None,
+    classes: Path | None,
+    templates: Sequence[str] | None,
+    split: str,
+    pictures: Path | None,
+    train: str | None,
+    out: Path | None,
+    skip_existing: bool,
+    baseline: str | None,
+    guard: bool,
+    form: str,
+    options: Mapping[str, Any],
+) -> None:
+    """Measure, write and print."""
+    from helip.evaluation.sets.composition import holds_composition
+    from helip.evaluation.sets.evaluation_set import open_evaluation_set
+    from helip.evaluation.suite import ModelSource, evaluate_all
+
+    named = _named("--model", models)
+    if checkpoint is not None and len(named) > 1:
+        raise InvalidArgumentError(
+            f"--checkpoint names the weights of one model, and {len(named)} are given; give the "
+            "folders of saved models or checkpoints as --model"
+        )
+    sources = {
+        name: ModelSource(path, None if checkpoint is None else str(checkpoint))
+        for name, path in named.items()
+    }
+    places = _named("DATA", data)
+    opening = {
+        "split": split, "pictures": pictures, "classes": _names(classes),
+        "templates": _templates(templates), "train": train, "progress": options["progress"],
+    }  # fmt: skip
+    if len(sources) == len(places) == 1 and (out is None or out.suffix == ".json"):
+        if guard or skip_existing or baseline is not None:
+            raise InvalidArgumentError(
+                "--guard and --baseline compare several models, and --skip-existing needs --out "
+                "FOLDER; leave them out"
+            )
+        (source,), (place,) = sources.values(), places.values()
+        _one(source, place, tasks, out, form, opening, options)
+        return
+    if out is not None and out.suffix == ".json":
+        raise InvalidArgumentError(
+            f"--out {out} is one file, for {len(sources)} models and {len(places)} data sets; "
+            "give a folder"
+        )
+    if skip_existing and out is None:
+        raise InvalidArgumentError("--skip-existing needs --out FOLDER, where the results are kept")
+    if guard:
+        from helip.evaluation.statistics.forgetting import roles
+
+        roles(sources)
+    compositional = {path for path in places.values() if holds_composition(Path(path))}
+    # Of several sets those of another kind have no use for it.
+    sets = {
+        name: open_evaluation_set(
+            path, **opening | ({} if path in compositional or not compositional else _NO_PICTURES)
+        )
+        for name, path in places.items()
+    }
+    results = evaluate_all(
+        sources, sets, out=out, tasks=tasks, skip_existing=skip_existing, say=say, **options
+    )
+    _many(results, baseline, guard, out, form)
+
+
+def metrics_of(
+    arguments: Sequence[str], guarded: Sequence[str]
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What a report shows: results (NAME=FILE.json, or a folder), and those for the guard."""
+    from helip.evaluation.statistics.forgetting import roles
+    from helip.evaluation.suite import read_results
+
+    metrics: dict[str, Any] = {}
+    sets: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, file = argument.partition("=")
+        if equals:
+            metrics[name] = _result(file)
+        elif Path(argument).is_dir():
+            sets |= read_results(argument)
+        else:
+            raise InvalidArgumentError(
+                f"--metrics {argument!r} must be NAME=FILE.json, or a folder that helip eval --out "
+                "wrote"
+            )
+    absent = [title for title in guarded if title not in sets]
+    if absent:
+        raise InvalidArgumentError(
+            f"--guard {absent[0]!r} is no data set of the folders given as --metrics, which hold "
+            f"{', '.join(sets) or 'none'}"
+        )
+    if metrics and sets:
+        raise InvalidArgumentError("--metrics takes files or folders of results, not both")
+    general = {title: sets.pop(title) for title in guarded}
+    for models in general.values():
+        roles(models)
+    return (metrics or sets) or None, general or None
+
+
+def guards(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the guard against forgetting says of each data set."""
+    from helip.evaluation.statistics.forgetting import forgetting, roles
+
+    said = {}
+    for title, models in results.items():
+        start, control, tuned = roles(models)
+        said[title] = forgetting(models[start], models[control], models[tuned], name=tuned)
+    return said
+
+
+def _one(
+    model: Any,
+    place: str,
+    tasks: Sequence[str] | None,
+    out: Path | None,
+    form: str,
+    opening: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    import helip
+    from helip.models.bundle import create_model
+
+    bundle = create_model(model.name_or_path, checkpoint=model.checkpoint, device="cpu")
+    data = helip.open_evaluation_set(place, **opening)
+    result = helip.evaluate(bundle, data, tasks=tasks, **options)
+    if out is not None:
+        write_json(out, result)
+    if form == "json":
+        print_json(result)
+    elif form == "markdown":
+        _many({place: {bundle.name: result}}, None, False, None, form)
+    else:
+        show_table(list(figures(result)))
+
+
+def _many(
+    results: Mapping[str, Mapping[str, Any]],
+    baseline: str | None,
+    guard: bool,
+    out: Path | None,
+    form: str,
+) -> None:
+    from helip.evaluation.table import tables, tables_as_data, tables_as_markdown, tables_as_text
+
+    made = tables(results, baseline=baseline)
+    summary: dict[str, Any] = {"tables": tables_as_data(made)}
+    if guard:
+        summary["guard"] = guards(results)
+    verdicts = [f"{title}: {g['words']}" for title, g in summary.get("guard", {}).items()]
+    markdown = "\n\n".join([tables_as_markdown(made), *verdicts])
+    if out is not None:
+        write_json(out / "table.json", summary)
+        with storage_errors("write", out / "table.md"):
+            (out / "table.md").write_text(markdown + "\n", encoding="utf-8")
+    if form == "json":
+        print_json(summary)
+    elif form == "markdown":
+        typer.echo(markdown)
+    else:
+        typer.echo("\n\n".join([tables_as_text(made), *verdicts]))
+
+
+def _result(file: str) -> Any:
+    try:
+        value = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
+    return value.get("result", value) if isinstance(value, dict) else value
+
+
+def _named(option: str, arguments: Sequence[str]) -> dict[str, str]:
+    """NAME=PATH, or a path that is its own name."""
+    named: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or "/" in name:
+            name, path = argument.rstrip("/"), argument
+        if not name or not path:
+            raise InvalidArgumentError(f"{option} {argument!r} must be a path, or NAME=PATH")
+        if name in named:
+            raise InvalidArgumentError(
+                f"{option} {name!r} is given twice; give each its own name, as NAME=PATH"
+            )
+        named[name] = path
+    return named
+
+
+def _names(file: Path | None) -> list[str] | None:
+    if file is None:
+        return None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"cannot read the class names: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _templates(given: Sequence[str] | None) -> str | Sequence[str] | None:
+    """A single one may be the name of a set."""
+    if not given:
+        return None
+    return given[0] if len(given) == 1 else list(given)

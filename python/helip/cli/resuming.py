@@ -1,0 +1,49 @@
+"""What the command line says when a mining job stops before its end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import typer
+
+from helip.common.errors import Error, InvalidArgumentError
+from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
+
+__all__ = ["saying_how_to_continue"]
+
+
+@contextlib.contextmanager
+def saying_how_to_continue(
+    out: Path, part: str | None, method: str, say: Callable[[str], None]
+) -> Iterator[None]:
+    """After Ctrl-C, SIGTERM or an error: what is committed, and what to do."""
+    try:
+        yield
+    except InvalidArgumentError:
+        raise
+    except (Error, KeyboardInterrupt) as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        if stopped:
+            say("helip: stopped")
+        if count := begun_parts(out):
+            say(
+                f"{done_parts(out)} of {count} parts are committed in {parts_folder(out)}; the "
+                "same command goes on from there"
+            )
+        elif has_checkpoint(out):
+            say(
+                f"what was found so far is kept in {checkpoint_folder(out)}; the same command goes "
+                "on from there"
+            )
+        elif stopped and part is not None:
+            say("the same command mines this part again; parts that are done stay")
+        elif stopped and method not in METHODS:
+            say("nothing was saved yet (see --checkpoint); the same command begins again")
+        elif stopped:
+            say("nothing is committed yet; with --parts N what is done is kept from then on")
+        if stopped:
+            raise typer.Exit(1) from None
+        raise

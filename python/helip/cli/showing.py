@@ -1,0 +1,254 @@
+"""What the command line writes: tables and figures for people, JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+__all__ = [
+    "bytes_words",
+    "cost_words",
+    "draw_training",
+    "duration_words",
+    "figure",
+    "figures",
+    "filter_rows",
+    "print_json",
+    "say",
+    "show_account",
+    "show_index",
+    "show_pairs",
+    "show_resharded",
+    "show_table",
+    "write_json",
+]
+
+
+def say(text: str) -> None:
+    """A line for people, to stderr."""
+    typer.echo(text, err=True)
+
+
+def show_table(rows: list[tuple[str, str]]) -> None:
+    """Names and values in two columns, to stdout."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def print_json(value: Any) -> None:
+    """JSON to stdout."""
+    typer.echo(json.dumps(value, indent=1, default=_plain))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON to a file."""
+    from helip.common.files import storage_errors
+
+    with storage_errors("write", path):
+        path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def draw_training(out: Path) -> None:
+    """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
+    from helip.common.errors import UnsupportedError
+    from helip.training.curves import draw_curves
+    from helip.training.metrics import read_metrics
+
+    with contextlib.suppress(UnsupportedError):
+        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
+
+
+def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None:
+    """What an index of tar shards holds; ``scanned`` of them were read just now."""
+    facts = {"path": index.path, **index.counts(), "fingerprint": index.fingerprint}
+    if scanned is not None:
+        facts["scanned"] = scanned
+    if as_json:
+        print_json({**facts, "contents": index.has_contents})
+        return
+    show_table([(name.replace("_", " "), figure(value)) for name, value in facts.items()])
+
+
+def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
+    """What a table, or a part of one, holds."""
+    from helip.mining.report_words import drop_words, update_words
+
+    stats = pairs.stats()
+    if as_json:
+        print_json(
+            {
+                "path": path,
+                "fingerprint": pairs.fingerprint,
+                "keys_fingerprint": pairs.keys_fingerprint,
+                "options": pairs.options,
+                **stats,
+            }
+        )
+        return
+    targets = f"{stats['targets']:,}"
+    if "part" in stats:
+        targets += (
+            f", part {stats['part']}: {stats['first']:,} to {stats['last'] - 1:,} of "
+            f"{stats['rows']:,}"
+        )
+    rows = [
+        ("targets", targets),
+        ("pool size k", f"{stats['k']:,}"),
+        ("method", str(pairs.options.get("method", "?"))),
+        ("hard pairs", f"{stats['pairs']:,}"),
+        ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
+        ("short targets", f"{stats['short_targets']:,} with fewer than k"),
+    ]
+    if hubness := stats.get("hubness"):
+        rows.append(
+            ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, "
+                          f"max {hubness['max_in_degree']:,}, "
+                          f"never chosen {hubness['never_chosen']:,}")
+        )  # fmt: skip
+    if stats.get("score_quantiles"):
+        quantiles = dict(stats["score_quantiles"])
+        rows.append(
+            ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
+                      f"99 % {quantiles[0.99]:.3f}")
+        )  # fmt: skip
+    kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
+    if kept_out:
+        rows.append(("kept out", kept_out))
+    if isinstance(stats.get("update"), dict):
+        rows.append(("update", update_words(stats["update"])))
+    recall = stats.get("recall")
+    if isinstance(recall, dict):
+        rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
+    show_table(rows)
+
+
+def show_resharded(result: Any, as_json: bool) -> None:
+    """What resharding wrote."""
+    if as_json:
+        print_json(result.to_dict())
+        return
+    kept_out = ", ".join(f"{n:,} {reason}" for reason, n in result.left_out.items())
+    rows = [
+        ("samples", f"{result.rows:,} in {result.shards:,} shards"),
+        ("members", f"{result.members:,}, {bytes_words(result.bytes)}"),
+        ("left out", f"{kept_out or 'no'} members"),
+    ]
+    for block, share in result.locality.items():
+        rows.append(
+            (f"within {block:,}", f"{share['after']:.1%} of the hard pairs, "
+                                  f"{share['before']:.1%} before")
+        )  # fmt: skip
+    rows.append(("shards", result.path))
+    rows.append(("table", result.pairs))
+    if result.store is None:
+        rows.append(("store", f"none: give --store, or embed {result.path} anew"))
+    else:
+        rows.append(("store", result.store))
+    show_table(rows)
+
+
+def filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
+    """What pairs go through before they are scored, and how many are left of them."""
+    from helip.mining.report_words import filter_words, share_words, weight_words
+
+    steps = filter_words(filters)
+    rows = [
+        (f"filter {number}", f"{name}: {share_words(share)} of the pairs pass")
+        for number, (name, share) in enumerate(steps[:-1], start=1)
+    ]
+    if steps:
+        rows.append(("in the end", f"{share_words(steps[-1][1])} belong to a pool"))
+        if weights := weight_words(filters):
+            rows.append(("filters use", weights))
+    return rows
+
+
+def show_account(stats: dict[str, Any]) -> None:
+    """What a loader read in its last epoch, on this process: emitted + quarantined = planned."""
+    quarantined: dict[str, int] = stats.get("quarantined") or {}
+    planned = ("targets", "hard_pairs", "random_fills")
+    rows = [
+        (
+            f"last epoch ({stats['epoch']}): rows planned",
+            sum(stats.get(name, 0) for name in planned),
+        ),
+        ("  emitted", stats["emitted"]),
+        *((f"  quarantined: {reason}", count) for reason, count in sorted(quarantined.items())),
+        ("targets", stats["targets"]),
+        *(
+            (name.replace("_", " "), stats[name])
+            for name in (
+                "hard_pairs", "shared", "replaced", "random_fills", "unfilled", "plain_targets",
+                "skipped_targets",
+            ) if stats.get(name)
+        ),
+    ]  # fmt: skip
+    show_table([(name, figure(value)) for name, value in rows])
+    listed = stats.get("quarantined_rows") or []
+    for failure in listed[:3]:
+        typer.echo(f"  {failure['message']}")
+    if sum(quarantined.values()) > 3:
+        typer.echo(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
+
+
+def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(name, value [low, high]) of every figure of an evaluation."""
+    for name, value in result.items():
+        label = f"{prefix}{name}"
+        if isinstance(value, dict) and "value" in value:
+            if value["value"] is None:
+                continue
+            there = value.get("low") is not None
+            interval = f" [{value['low']:.4f}, {value['high']:.4f}]" if there else ""
+            yield label, f"{value['value']:.4f}{interval}"
+        elif isinstance(value, dict):
+            yield from figures(value, label + ".")
+        elif isinstance(value, (int, float, str)):
+            yield label, figure(value)
+
+
+def figure(value: Any) -> str:
+    """A number as people read it."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def duration_words(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def bytes_words(size: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def cost_words(plan: dict[str, Any]) -> str:
+    """What a planned job takes."""
+    return (
+        f"{duration_words(plan['seconds'])}, {bytes_words(plan['memory_bytes'])} of memory, "
+        f"{bytes_words(plan['disk_bytes'] + plan['scratch_bytes'])} of disk"
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)

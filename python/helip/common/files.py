@@ -1,0 +1,187 @@
+"""Publishing files so that a reader sees a whole one or none, also after a crash or power loss.
+
+A directory is written under a temporary name beside its final place, every file and the directory
+itself are synced, and one rename puts it there; then the parent is synced. Nothing that has been
+published is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
+
+__all__ = [
+    "DirectoryLock",
+    "discard_directory",
+    "make_directory",
+    "publish_directory",
+    "read_json",
+    "remove_leftovers",
+    "sha256_of",
+    "storage_errors",
+    "sync",
+    "write_json",
+]
+
+_TEMPORARY = ".tmp-"
+_TRASH = ".trash-"
+
+
+@contextlib.contextmanager
+def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError inside the block into a StorageError that says what was being done."""
+    try:
+        yield
+    except Error:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(error.errno, f"cannot {action} {os.fspath(path)}: {reason}") from error
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """fsync a file or a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Create ``path`` and its parents; each new directory entry is synced."""
+    with storage_errors("create the directory", path):
+        missing = []
+        current = path
+        while not current.exists():
+            missing.append(current)
+            current = current.parent
+        for directory in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir()
+            sync(directory.parent)
+        if not path.is_dir():
+            raise InvalidArgumentError(f"{path} is a file, must be a directory or absent")
+
+
+@contextlib.contextmanager
+def publish_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary directory; on a clean exit it becomes ``path``, all or nothing."""
+    if path.exists():
+        raise InvalidArgumentError(f"{path} exists already; choose another place or remove it")
+    make_directory(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    with storage_errors("write", path):
+        temporary.mkdir()
+        try:
+            yield temporary
+            for directory, _, names in os.walk(temporary, topdown=False):
+                for name in names:
+                    sync(Path(directory) / name)
+                sync(directory)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync(path.parent)
+
+
+def discard_directory(path: Path) -> None:
+    """Delete a published directory; a kill half-way leaves it whole or leaves only trash."""
+    with storage_errors("remove", path):
+        trash = path.parent / f"{_TRASH}{path.name}-{secrets.token_hex(4)}"
+        path.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Delete what a killed publisher left in ``parent``; call it only while owning the place."""
+    if parent.is_dir():
+        for entry in parent.iterdir():
+            if entry.name.startswith((_TEMPORARY, _TRASH)):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as UTF-8 JSON with sorted keys. Not atomic: for use while publishing."""
+    with storage_errors("write", path):
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; CorruptError when it is not one."""
+    with storage_errors("read", path):
+        raw = path.read_bytes()
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise CorruptError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CorruptError(f"{path} holds a {type(value).__name__}, must hold a JSON object")
+    return value
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with storage_errors("read", path), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class DirectoryLock:
+    """One owner of an output directory: flock on ``<directory>/lock``, a file never deleted.
+
+    The system frees it when its owner dies. The file names the owner, for the message of whoever
+    else wants it. On systems without flock it does nothing.
+    """
+
+    def __init__(self, directory: Path, *, name: str = "lock") -> None:
+        self._path = directory / name
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> DirectoryLock:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return self
+        with storage_errors("open", self._path):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(descriptor, 300, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise StorageError(
+                error.errno,
+                f"{self._path.parent} is in use by another job{f' ({owner})' if owner else ''}; "
+                "wait for it, or choose another out",
+            ) from error
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

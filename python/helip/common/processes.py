@@ -1,0 +1,177 @@
+"""The processes of a run under torchrun: who is who, and small collectives between them.
+
+What is exchanged is tensors, or JSON as bytes; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from helip.common.collectives import gather_blocks, row_counts
+from helip.common.errors import Error, InvalidArgumentError
+
+__all__ = ["Processes", "in_processes", "join_processes", "launched_rank", "leave_processes"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Processes:
+    """The processes that train together; one alone where torch.distributed is not initialised."""
+
+    def __init__(self) -> None:
+        self.together = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if self.together else 0
+        self.count = dist.get_world_size() if self.together else 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes what is written once."""
+        return self.rank == 0
+
+    def must_have_met(self) -> None:
+        """Raise InvalidArgumentError where torchrun started several, and each is alone."""
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > 1 and not self.together:
+            raise InvalidArgumentError(
+                f"torchrun started {started} processes, and they have not met: each would train "
+                "alone; go into helip.training.join_processes() first, or call "
+                "torch.distributed.init_process_group()"
+            )
+
+    def share(self, total: int, name: str) -> int:
+        """``total`` over the processes; InvalidArgumentError where that leaves a rest."""
+        if total % self.count:
+            less = total - total % self.count
+            near = f"{less} or {less + self.count}" if less else f"{self.count}"
+            raise InvalidArgumentError(
+                f"{name} is {total}, must be a multiple of the {self.count} processes; take {near}"
+            )
+        return total // self.count
+
+    def rows(self, own: int) -> list[int]:
+        """How many rows each process has in its batch."""
+        return row_counts(own, self._host) if self.count > 1 else [own]
+
+    def mean(self, numbers: Tensor) -> Tensor:
+        """The mean over processes."""
+        if self.count == 1:
+            return numbers
+        dist.all_reduce(numbers)
+        return numbers / self.count
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds on some process."""
+        if self.count == 1:
+            return flag
+        flags = torch.tensor([int(flag)], device=self._host)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item())
+
+    def exchange(self, value: Any) -> list[Any]:
+        """The JSON values of all processes, in order of their ranks."""
+        if self.count == 1:
+            return [value]
+        own = bytearray(json.dumps(value).encode())
+        sizes = row_counts(len(own), self._host)
+        own.extend(bytes(max(sizes) - len(own)))
+        block = torch.frombuffer(own, dtype=torch.uint8).to(self._host)
+        parts = gather_blocks(block).cpu().split(len(block))
+        return [
+            json.loads(bytes(part[:size].tolist())) for part, size in zip(parts, sizes, strict=True)
+        ]
+
+    def leader_does(self, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all."""
+        result, failure = None, None
+        if self.leads:
+            try:
+                result = work()
+            except Error as error:
+                failure = error
+        message = self.exchange(None if failure is None else str(failure))[0]
+        if failure is not None:
+            raise failure
+        if message is not None:
+            raise Error(f"rank 0 failed: {message}")
+        return result
+
+    @property
+    def _host(self) -> torch.device:
+        """Where small things are exchanged: the CPU, unless the processes only talk by GPU."""
+        if "cpu" in str(dist.get_backend_config()):
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
+
+
+def launched_rank() -> int:
+    """The rank that torchrun gave this process; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextlib.contextmanager
+def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device]:
+    """Meet the processes that torchrun started; yields the device of this one.
+
+    Where there is nobody to meet, or where they have met already, only the device is chosen: of
+    several GPUs the one with the number of this process on its machine.
+    """
+    local, launched = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = _device(device, local if launched > 1 else None)
+    if launched == 1 or not dist.is_available() or dist.is_initialized():
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        leave_processes()
+
+
+def leave_processes() -> None:
+    """Leave the group, and let go of what would outlive it in a cycle of references.
+
+    A wrapped model in the traceback of an error keeps the group's threads. One that asks for the
+    interpreter when it is gone ends the process by SIGABRT, after its work is done.
+    """
+    gc.collect()
+    dist.destroy_process_group()
+
+
+def in_processes(work: Callable[P, R]) -> Callable[P, R]:
+    """Run ``work`` inside `join_processes`, which also chooses its keyword ``device``."""
+
+    @functools.wraps(work)
+    def joined(*arguments: P.args, **options: P.kwargs) -> R:
+        wanted: Any = options.get("device", "auto")
+        with join_processes(wanted) as device:
+            options["device"] = device
+            return work(*arguments, **options)
+
+    return joined
+
+
+def _device(device: str | torch.device, local: int | None) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    if chosen.type != "cuda" or chosen.index is not None or local is None:
+        return chosen
+    if local >= torch.cuda.device_count():
+        raise InvalidArgumentError(
+            f"process {local} of this machine has no GPU of its own: there are "
+            f"{torch.cuda.device_count()}; start fewer by --nproc-per-node, or pass device='cpu'"
+        )
+    return torch.device("cuda", local)

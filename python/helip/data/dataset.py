@@ -1,0 +1,261 @@
+"""What every data set of captioned pictures is, whatever its format.
+
+A :class:`Dataset` has rows in a fixed order, each with a unique key, read at random. No row is ever
+left out: one that cannot be read raises :class:`SampleError` when it is asked for, and ``counts()``
+tells what was found on opening.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.packed_strings import KeyList
+
+if TYPE_CHECKING:
+    import os
+
+    from PIL import Image
+
+__all__ = ["ACCEPTED", "MAX_PIXELS", "Dataset", "KeyList", "OpenOptions", "SampleError"]
+
+# Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
+MAX_PIXELS = 178_956_970
+
+ACCEPTED = """a data set can be
+  tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
+  their index       the directory that helip index wrote
+  a table           .csv, .tsv, .jsonl or .parquet with a picture and a caption column
+  a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
+  datasets.Dataset  of Hugging Face, or the folder that save_to_disk wrote
+  torch Dataset     any object with len() and [i] that gives (image, caption) or a dict"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions:
+    """The checked options of :func:`open_dataset`."""
+
+    image_column: str | None = None
+    caption_column: str | None = None
+    key_column: str | None = None
+    label_column: str | None = None
+    keys: Sequence[str] | None = None
+    root: str | os.PathLike[str] | None = None
+    follow_links: bool = False
+    max_pixels: int = MAX_PIXELS
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("image_column", "caption_column", "key_column", "label_column"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InvalidArgumentError(f"{name} must be a column's name, not {value!r}")
+        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise InvalidArgumentError(
+                f"max_pixels must be an integer of 1 or more, not {self.max_pixels!r}"
+            )
+
+    def refuse(self, names: Iterable[str], source: str) -> None:
+        """Raise where an option is set that ``source`` has no use for."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in names:
+            # Identity first: == on arrays and sequences need not give a bool.
+            value = getattr(self, name)
+            if value is not defaults[name] and not (
+                isinstance(value, (bool, int)) and value == defaults[name]
+            ):
+                raise InvalidArgumentError(
+                    f"{name}={value!r} does not apply to {source}; leave it out"
+                )
+
+
+class Dataset(ABC):
+    """Captioned pictures in a fixed order.
+
+    ``len(d)``, ``d.keys``, ``d.fingerprint``, ``d[i]``, ``d.image(i)``, ``d.caption(i)``,
+    ``d.label(i)``, ``d.counts()``, ``d.subset(rows)``. Rows count from 0; negative ones from the
+    end. Safe to read from threads, and from workers that were forked or spawned.
+    """
+
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    @abstractmethod
+    def keys(self) -> Sequence[str]:
+        """The unique keys, in row order; a lazy sequence."""
+
+    @abstractmethod
+    def _read_image(self, row: int) -> Image.Image:
+        """Return the picture of a valid row as RGB."""
+
+    @abstractmethod
+    def _read_caption(self, row: int) -> str | None:
+        """Return the caption of a valid row, or None."""
+
+    def _read_label(self, row: int) -> str | None:
+        return None
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        """Return a ``_core.PictureSource`` and the row of it for each row [n], or None for "the
+        same"; None where the core cannot read these pictures by itself."""
+        return None
+
+    def _read_pair(self, row: int) -> tuple[Image.Image, str]:
+        # The caption first: it is cheap, and without one the picture need not be decoded.
+        text = self._checked_caption(row, self._read_caption(row))
+        return self._read_image(row), text
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest over the keys in order; tables mined from other keys do not match it."""
+        from helip import _core
+
+        return _core.keys_fingerprint(list(self.keys))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return ``{"key": str, "image": PIL RGB, "text": str, "index": int}`` of a row.
+
+        Raises:
+            SampleError: this one sample cannot be read.
+            IndexError: there is no such row.
+        """
+        row = self._row(index)
+        image, text = self._read_pair(row)
+        return {"key": self.keys[row], "image": image, "text": text, "index": row}
+
+    def image(self, index: int) -> Image.Image:
+        """Return the picture of a row: RGB, turned upright by its EXIF orientation."""
+        return self._read_image(self._row(index))
+
+    def caption(self, index: int) -> str:
+        """Return the caption of a row without surrounding white space; never empty."""
+        row = self._row(index)
+        return self._checked_caption(row, self._read_caption(row))
+
+    def label(self, index: int) -> str | None:
+        """Return the class of a row, or None where the data has none."""
+        return self._read_label(self._row(index))
+
+    def counts(self) -> dict[str, int]:
+        """Account of what opening found: ``rows``, ``missing_image``, ``missing_caption``, …
+
+        Contents are not read on opening: a damaged picture shows when it is asked for.
+        """
+        return {"rows": len(self)}
+
+    def subset(self, rows: Iterable[int] | np.ndarray) -> Dataset:
+        """Return a view of ``rows`` (row numbers, or a mask of bools), in that order."""
+        return _Subset(self, rows)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} rows)"
+
+    def _row(self, index: int) -> int:
+        try:
+            row = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"a row number must be an integer, not {type(index).__name__}; "
+                "for several rows use subset(rows)"
+            ) from None
+        size = len(self)
+        if not -size <= row < size:
+            raise IndexError(f"row {row} is outside 0..{size - 1}")
+        return row % size
+
+    def _checked_caption(self, row: int, text: str | None) -> str:
+        text = (text or "").strip()
+        if not text:
+            raise self._sample_error(row, "missing_caption", "it has no caption")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise self._sample_error(
+                row, "unreadable_caption", "its caption has surrogates that stand for no character"
+            ) from None
+        return text
+
+    def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
+        key = self.keys[row]
+        return SampleError(f"sample {key!r} (row {row}): {detail}", key=key, reason=reason)
+
+    def _check_keys(self) -> None:
+        """Raise where a data set is empty or two rows have one key."""
+        if len(self) == 0:
+            raise InvalidArgumentError(f"{self!r} has no samples; check that the source is right")
+        keys = self.keys
+        packed = keys if isinstance(keys, KeyList) else KeyList.from_strings(keys)
+        if found := packed.first_duplicate():
+            first, second = found
+            raise InvalidArgumentError(
+                f"two samples have the key {keys[second]!r}: {self._place(first)} and "
+                f"{self._place(second)}; {self._duplicate_mend}"
+            )
+
+    _duplicate_mend = "keys must be unique: drop or rename one"
+
+    def _place(self, row: int) -> str:
+        return f"row {row}"
+
+
+class _Subset(Dataset):
+    """A view of some rows of another data set, in the order that they were named."""
+
+    def __init__(self, parent: Dataset, rows: Iterable[int] | np.ndarray) -> None:
+        chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (len(parent),):
+                raise InvalidArgumentError(
+                    f"a mask of shape {chosen.shape} does not fit {len(parent)} rows; "
+                    "give one bool a row"
+                )
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
+            raise InvalidArgumentError(
+                f"rows must be one list of integers, not {chosen.dtype} {list(chosen.shape)}"
+            )
+        chosen = chosen.astype(np.int64)
+        outside = chosen[(chosen < 0) | (chosen >= len(parent))]
+        if outside.size:
+            raise InvalidArgumentError(f"row {outside[0]} is outside 0..{len(parent) - 1}")
+        ordered = np.sort(chosen)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if twice.size:
+            raise InvalidArgumentError(f"row {twice[0]} is named twice; name each row once")
+        self.max_pixels = parent.max_pixels
+        self._parent = parent
+        self._rows = chosen  # int64 [n]
+        self._keys = KeyList.from_strings(parent.keys[row] for row in chosen.tolist())
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return self._keys
+
+    def _read_image(self, row: int) -> Image.Image:
+        return self._parent._read_image(int(self._rows[row]))
+
+    def _read_caption(self, row: int) -> str | None:
+        return self._parent._read_caption(int(self._rows[row]))
+
+    def _read_label(self, row: int) -> str | None:
+        return self._parent._read_label(int(self._rows[row]))
+
+    def _read_pair(self, row: int) -> tuple[Image.Image, str]:
+        return self._parent._read_pair(int(self._rows[row]))
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        found = self._parent._picture_source()
+        if found is None:
+            return None
+        source, rows = found
+        return source, self._rows if rows is None else rows[self._rows]

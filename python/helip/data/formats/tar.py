@@ -1,0 +1,132 @@
+"""Tar shards of webdataset and img2dataset, read at random by offset; nothing is extracted.
+
+A :class:`~helip.SampleIndex` knows where members lie; here is what they mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.data.dataset import Dataset, OpenOptions
+from helip.data.decoding import decode_image
+from helip.data.sample_index import SampleIndex, SampleKeys
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["TarDataset", "open_index", "open_shards"]
+
+_BAR_FROM_SHARDS = 16
+
+
+def open_shards(paths: Sequence[Path], options: OpenOptions) -> TarDataset:
+    """Index tar files, in memory."""
+    options.refuse(("key_column", "label_column", "keys", "root"), "tar shards")
+    options.refuse(("follow_links",), "tar shards, where links are never followed")
+    index = SampleIndex.build(
+        paths, image_extension=options.image_column,
+        progress=options.progress and len(paths) >= _BAR_FROM_SHARDS,
+    )  # fmt: skip
+    return TarDataset(index, options)
+
+
+def open_index(path: Path, options: OpenOptions) -> TarDataset:
+    """Open a saved index of tar files."""
+    options.refuse(("key_column", "label_column", "keys"), "an index of tar shards")
+    options.refuse(("follow_links",), "tar shards, where links are never followed")
+    index = SampleIndex.open(path, root=options.root)
+    wanted = options.image_column
+    if wanted is not None and [wanted.lower().lstrip(".")] != index.image_extensions:
+        raise InvalidArgumentError(
+            f"image_column={wanted!r}, but the index {path} takes {index.image_extensions} for "
+            "pictures; build it again with that extension, or leave image_column out"
+        )
+    return TarDataset(index, options)
+
+
+class TarDataset(Dataset):
+    """The samples of one or more tar shards, in order of shards and of first members."""
+
+    def __init__(self, index: SampleIndex, options: OpenOptions) -> None:
+        self.max_pixels = options.max_pixels
+        self._caption_field = options.caption_column
+        self._index = index
+
+    @property
+    def index(self) -> SampleIndex:
+        """Where its samples lie."""
+        return self._index
+
+    @property
+    def keys(self) -> SampleKeys:
+        return self._index.keys
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._index.fingerprint
+
+    def counts(self) -> dict[str, int]:
+        """Rows, rows without a picture or caption member, and members left out by reason."""
+        return self._index.counts()
+
+    def __repr__(self) -> str:
+        counts = self.counts()
+        return f"TarDataset({counts['rows']:,} rows in {counts['shards']:,} shards)"
+
+    def _read_image(self, row: int) -> Image.Image:
+        data = self._index.read(row, "image")
+        return decode_image(data, key=self.keys[row], max_pixels=self.max_pixels)
+
+    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+        return self._index.pictures(), None
+
+    def _read_caption(self, row: int) -> str | None:
+        if self._caption_field is not None:
+            return _text_of(self._json(row).get(self._caption_field))
+        text = self._text(row, "text")
+        if text is not None and text.strip():
+            return text
+        described = self._json(row)
+        return _text_of(described.get("caption")) or _text_of(described.get("text"))
+
+    def _read_label(self, row: int) -> str | None:
+        label: Any = self._text(row, "label")
+        if label is None:
+            label = self._json(row).get("label")
+        if isinstance(label, bool) or not isinstance(label, (str, int)):
+            return None
+        return str(label).strip() or None
+
+    def _json(self, row: int) -> dict[str, Any]:
+        text = self._text(row, "json")
+        if text is None:
+            return {}
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._sample_error(
+                row, "unreadable_caption", f"its .json member cannot be read: {error}"
+            ) from error
+        return value if isinstance(value, dict) else {}
+
+    def _text(self, row: int, field: str) -> str | None:
+        if self._index.member(row, field).state != "present":
+            return None
+        try:
+            return self._index.read(row, field).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise self._sample_error(
+                row, "unreadable_caption", f"its text is not UTF-8: {error}"
+            ) from error
+
+
+def _text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

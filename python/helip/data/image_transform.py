@@ -1,0 +1,196 @@
+"""Pictures to tensors in C++: decoded, cropped, resized, augmented and normalised in one call.
+
+The standard recipes of CLIP and SLIP, equal to torchvision's on Pillow images within what
+docs/pictures-in.md states. Any other callable may stand in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError
+from helip.data.dataset import MAX_PIXELS, SampleError
+from helip.data.decoding import decode_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from helip._core import ImageTransform as _CoreTransform
+
+__all__ = ["ImageTransform"]
+
+_OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageTransform:
+    """A transform of one picture, the same for the same (picture, options, key).
+
+    ``transform(image)`` takes a Pillow image and draws its key from torch's generator, as any
+    torchvision transform does. ``transform.from_bytes(data, seed=…, epoch=…, row=…)`` takes an
+    encoded picture and depends on nothing else; it decodes only what the crop needs. Both give a
+    tensor
+    [3, height, width] (``layout="nhwc"``: [height, width, 3]) of ``dtype``. Safe to call from
+    threads; pickles as its options.
+
+    Args:
+        size: of the result, pixels, or (height, width).
+        crop: ``random`` (RandomResizedCrop by ``scale`` and ``ratio``), ``shortest`` (the shorter
+            side to the size, then the centre), ``longest`` (the longer side, the rest ``fill``),
+            ``squash``.
+        scale: share of the area, ``random`` alone.
+        ratio: width / height, ``random`` alone.
+        fill: red, green, blue where there is no picture.
+        interpolation: ``bicubic`` or ``bilinear``, both antialiased.
+        jitter_probability: of brightness, contrast, saturation and hue, in random order, by the
+            strengths that ColorJitter takes.
+        grayscale_probability: of no colours at all.
+        blur_probability: of Pillow's GaussianBlur with a ``blur_sigma`` of (low, high) pixels.
+        flip_probability: of left for right.
+        dtype: ``float32``, ``float16``, ``bfloat16``, normalised by ``mean`` and ``std`` per
+            channel; ``uint8``: pixels as they are. Also a torch dtype.
+        layout: ``nchw`` or ``nhwc``.
+        exact_decode: take every pixel of a JPEG, as Pillow does; by default one of twice the size
+            that is needed, or more, is decoded to a half, a quarter or an eighth.
+        max_pixels, max_bytes: of a picture and of its encoding; more is refused as ``too_large``.
+
+    Raises:
+        InvalidArgumentError: an option is outside its bound.
+    """
+
+    size: int | tuple[int, int] = 224
+    crop: str = "random"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3.0 / 4.0, 4.0 / 3.0)
+    fill: tuple[int, int, int] = (0, 0, 0)
+    interpolation: str = "bicubic"
+    jitter_probability: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale_probability: float = 0.0
+    blur_probability: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    flip_probability: float = 0.0
+    dtype: str | torch.dtype = "float32"
+    layout: str = "nchw"
+    mean: tuple[float, float, float] = _OPEN_CLIP_MEAN
+    std: tuple[float, float, float] = _OPEN_CLIP_STD
+    exact_decode: bool = False
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = 1 << 30
+    _core: _CoreTransform = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size = self.size
+        if isinstance(size, int):
+            size = (size, size)
+        if len(size) != 2:
+            raise InvalidArgumentError(f"size must be pixels or (height, width), not {size!r}")
+        for name in ("scale", "ratio", "fill", "blur_sigma", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
+        object.__setattr__(self, "size", size[0] if size[0] == size[1] else tuple(size))
+        options = self._options()
+        del options["size"]
+        try:
+            core = _core.ImageTransform(height=size[0], width=size[1], **options)
+        except TypeError as error:
+            raise InvalidArgumentError(
+                f"an option has a value of the wrong kind: {options}"
+            ) from error
+        object.__setattr__(self, "_core", core)
+
+    @classmethod
+    def train(cls, size: int | tuple[int, int] = 224, **options: Any) -> ImageTransform:
+        """open_clip's training recipe: a random 90 to 100 % of the area."""
+        return cls(**{"size": size, "scale": (0.9, 1.0)} | options)
+
+    @classmethod
+    def eval(cls, size: int | tuple[int, int] = 224, **options: Any) -> ImageTransform:
+        """open_clip's recipe for evaluation: the shorter side to the size, then the centre."""
+        return cls(**{"size": size, "crop": "shortest"} | options)
+
+    @classmethod
+    def slip(cls, size: int | tuple[int, int] = 224, **options: Any) -> ImageTransform:
+        """The augmentation of SLIP's self-supervised views (arXiv 2112.12750)."""
+        recipe: dict[str, Any] = {
+            "scale": (0.08, 1.0),
+            "jitter_probability": 0.8,
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.4,
+            "hue": 0.1,
+            "grayscale_probability": 0.2,
+            "blur_probability": 0.5,
+            "blur_sigma": (0.1, 2.0),
+            "flip_probability": 0.5,
+        }
+        return cls(**{"size": size} | recipe | options)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one result."""
+        return cast("tuple[int, int, int]", tuple(self._core.shape))
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Transform a Pillow image, upright already; chance comes from torch's generator."""
+        seed = int(torch.randint(2**63 - 1, (), dtype=torch.int64).item())
+        return self.from_image(image, seed=seed)
+
+    def from_image(
+        self, image: Image.Image, *, seed: int = 0, epoch: int = 0, row: int = 0, view: int = 0
+    ) -> torch.Tensor:
+        """Transform a Pillow image, upright already."""
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return self._tensor(
+            self._core.apply_pixels(pixels, seed=seed, epoch=epoch, row=row, view=view)
+        )
+
+    def from_bytes(
+        self, data: bytes, *, seed: int = 0, epoch: int = 0, row: int = 0, view: int = 0
+    ) -> torch.Tensor:
+        """Decode and transform an encoded picture: upright, transparency over white.
+
+        Formats that the core does not decode are read by Pillow.
+
+        Raises:
+            SampleError: ``unreadable_image`` or ``too_large``.
+        """
+        try:
+            return self._tensor(self._core.apply(data, seed=seed, epoch=epoch, row=row, view=view))
+        except SampleError as error:
+            if error.reason != "unsupported_format":
+                raise
+        image = decode_image(data, max_pixels=self.max_pixels)
+        return self.from_image(image, seed=seed, epoch=epoch, row=row, view=view)
+
+    def __repr__(self) -> str:
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self._options().items()
+            if value != defaults[name] or name == "size"
+        ]
+        return f"ImageTransform({', '.join(changed)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (self._options(),)
+
+    def _options(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
+
+
+def _made_of(options: dict[str, Any]) -> ImageTransform:
+    return ImageTransform(**options)

@@ -1,0 +1,343 @@
+"""From a source to the files that it names, and reading one file without leaving its root."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip.common.errors import (
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.data.dataset import ACCEPTED, SampleError
+from helip.data.packed_strings import PackedStrings
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_IMAGE_BYTES",
+    "FileStamp",
+    "expand_braces",
+    "is_url",
+    "picture_files",
+    "read_inside",
+    "recognise",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+MAX_IMAGE_BYTES = 256 * 2**20
+
+_MAX_EXPANSIONS = 1_000_000
+_RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` names something to fetch or to run rather than a file."""
+    return _URL.match(text) is not None
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Expand ``{00..12}``, ``{a,b}``, ``{9..1..2}`` and nestings of them as bash does.
+
+    A range keeps the width of the wider end if one of them starts with a zero. Braces with
+    neither a comma nor a range stay as they are.
+    """
+    start = pattern.find("{")
+    while start >= 0:
+        end, commas = _matching_brace(pattern, start)
+        if end >= 0:
+            body = pattern[start + 1 : end]
+            bounds = [start, *commas, end]
+            if commas:
+                parts = [
+                    expanded
+                    for a, b in itertools.pairwise(bounds)
+                    for expanded in expand_braces(pattern[a + 1 : b])
+                ]
+            else:
+                parts = _expand_range(body)
+            if parts:
+                tails = expand_braces(pattern[end + 1 :])
+                _check_expansions(len(parts) * len(tails), pattern)
+                return [pattern[:start] + part + tail for part in parts for tail in tails]
+        start = pattern.find("{", start + 1)
+    return [pattern]
+
+
+def _matching_brace(pattern: str, start: int) -> tuple[int, list[int]]:
+    """Return where the brace at ``start`` closes (-1: nowhere) and its own commas."""
+    depth = 0
+    commas: list[int] = []
+    for position in range(start, len(pattern)):
+        letter = pattern[position]
+        if letter == "{":
+            depth += 1
+        elif letter == "}":
+            depth -= 1
+            if depth == 0:
+                return position, commas
+        elif letter == "," and depth == 1:
+            commas.append(position)
+    return -1, []
+
+
+def _expand_range(body: str) -> list[str]:
+    match = _RANGE.fullmatch(body)
+    if match is None:
+        return []
+    low, high, step_text = match.groups()
+    if low.isalpha() != high.isalpha():
+        return []
+    first, last = (ord(low), ord(high)) if low.isalpha() else (int(low), int(high))
+    step = abs(int(step_text or 1)) or 1
+    _check_expansions(abs(last - first) // step + 1, "{" + body + "}")
+    values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+    if low.isalpha():
+        return [chr(value) for value in values]
+    padded = any(re.match(r"-?0\d", text) for text in (low, high))
+    width = max(len(low), len(high)) if padded else 0
+    return [f"{value:0{width}d}" for value in values]
+
+
+def _check_expansions(count: int, pattern: str) -> None:
+    if count > _MAX_EXPANSIONS:
+        raise InvalidArgumentError(
+            f"{pattern!r} names {count:,} files, more than {_MAX_EXPANSIONS:,}; name fewer"
+        )
+
+
+def recognise(source: Any) -> tuple[str, list[Path]] | None:
+    """Return the kind (tar, index, table, folder, saved) and the files of a source.
+
+    None for an object.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _recognise_pattern(os.fspath(source))
+    if isinstance(source, (list, tuple)):
+        if not source:
+            raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
+        if all(isinstance(item, (str, os.PathLike)) for item in source):
+            found = [_recognise_pattern(os.fspath(item)) for item in source]
+            kinds = sorted({kind for kind, _ in found})
+            if len(kinds) > 1:
+                raise InvalidArgumentError(
+                    f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
+                )
+            if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
+                raise InvalidArgumentError(
+                    f"{len(found)} folders given; only tar shards and tables can be listed"
+                )
+            return kinds[0], [path for _, paths in found for path in paths]
+    return None
+
+
+def _recognise_pattern(pattern: Any) -> tuple[str, list[Path]]:
+    if not isinstance(pattern, str) or not pattern or "\0" in pattern:
+        raise InvalidArgumentError(f"{pattern!r} is not a path: {ACCEPTED}")
+    if is_url(pattern):
+        raise UnsupportedError(
+            f"{pattern!r} is not a local file, and helip never downloads; fetch it first, "
+            "for instance with img2dataset"
+        )
+    if os.path.exists(pattern):
+        return _recognise_paths([Path(pattern)])
+    paths: list[Path] = []
+    missing: list[str] = []
+    pieces = [piece for part in pattern.split("::") for piece in expand_braces(part)]
+    for piece in pieces:
+        if os.path.exists(piece):
+            paths.append(Path(piece))
+        elif glob.has_magic(piece) and (matches := sorted(glob.glob(piece, recursive=True))):
+            paths.extend(map(Path, matches))
+        else:
+            missing.append(piece)
+    if missing:
+        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        count = f"{len(missing)} of {len(pieces)} paths" if len(pieces) > 1 else "nothing"
+        raise InvalidArgumentError(
+            f"{pattern!r}: {count} {'are missing' if len(pieces) > 1 else 'is there'} ({shown}); "
+            f"check the path. Otherwise, {ACCEPTED}"
+        )
+    return _recognise_paths(paths)
+
+
+def _recognise_paths(paths: list[Path]) -> tuple[str, list[Path]]:
+    if len(paths) == 1 and paths[0].is_dir():
+        return _recognise_folder(paths[0])
+    kinds = {_file_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"{paths[0]} and {len(paths) - 1} more are of several kinds "
+            f"({', '.join(sorted(kinds))}); open them one by one"
+        )
+    return kinds.pop(), paths
+
+
+def _file_kind(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")):
+        raise UnsupportedError(
+            f"{path} is compressed, so samples cannot be read at random; "
+            "uncompress it to .tar (pictures hardly gain from it)"
+        )
+    if name.endswith(".tar"):
+        return "tar"
+    if name.endswith(TABLE_SUFFIXES):
+        return "table"
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(262)[257:] == b"ustar":
+                return "tar"
+    raise InvalidArgumentError(f"{path} is of no known kind: {ACCEPTED}")
+
+
+def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
+    names = sorted(os.listdir(folder))
+    if "dataset_dict.json" in names:
+        splits = [name for name in names if (folder / name / "state.json").exists()]
+        raise InvalidArgumentError(
+            f"{folder} holds several splits; open one of them: "
+            + ", ".join(str(folder / split) for split in splits)
+        )
+    if "state.json" in names and "dataset_info.json" in names:
+        return "saved", [folder]
+    if "manifest.json" in names and _holds_an_index(folder / "manifest.json"):
+        return "index", [folder]
+    # img2dataset writes .parquet and .json beside each shard: the tars are the data.
+    for suffix, kind in ((".tar", "tar"), (".parquet", "table")):
+        found = [folder / name for name in names if name.lower().endswith(suffix)]
+        if found:
+            return kind, found
+    return "folder", [folder]
+
+
+def _holds_an_index(manifest: Path) -> bool:
+    # Its text is canonical, so that a look at this line will do; damage shows on opening.
+    try:
+        return b'\n "format": "helip.sample_index",\n' in manifest.read_bytes()
+    except OSError:
+        return False
+
+
+class FileStamp:
+    """Size and time of a file when it was indexed, to notice a change under the reader."""
+
+    def __init__(self, path: str | Path, state: os.stat_result) -> None:
+        self.path = str(path)
+        self.size = state.st_size
+        self._time = state.st_mtime_ns
+
+    def check(self, state: os.stat_result) -> None:
+        """Raise MismatchError if the file is not the one that was indexed."""
+        if (state.st_size, state.st_mtime_ns) != (self.size, self._time):
+            raise MismatchError(
+                f"{self.path} was changed after the data set was opened "
+                f"({self.size:,} bytes then, {state.st_size:,} now); open the data set again"
+            )
+
+
+def read_inside(root: str, relative: str, *, key: str, follow_links: bool = False) -> bytes:
+    """Return the bytes of a regular file under ``root`` (a real path).
+
+    Links are resolved first, and the result is then opened folder by folder without following
+    any, so that a link swapped in meanwhile leads nowhere.
+
+    Raises:
+        SampleError: the file is absent, outside of ``root``, no regular file, or too large.
+    """
+    try:
+        path = os.path.join(root, relative)
+        if follow_links:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        else:
+            real = os.path.realpath(path)
+            if os.path.commonpath([real, root]) != root or real == root:
+                raise SampleError(
+                    f"sample {key!r}: {relative!r} leads out of {root}; pass follow_links=True "
+                    "if its links are to be trusted",
+                    key=key,
+                    reason="outside_root",
+                )
+            descriptor = _open_beneath(root, os.path.relpath(real, root).split(os.sep))
+        try:
+            return _read_whole(descriptor, path, key)
+        finally:
+            os.close(descriptor)
+    except Error:
+        raise
+    except (OSError, ValueError) as error:
+        absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        raise SampleError(
+            f"sample {key!r}: cannot read {os.path.join(root, relative)!r}: {error}",
+            key=key,
+            reason="missing_image" if absent else "io",
+        ) from error
+
+
+def picture_files(
+    roots: Sequence[str], starts: Sequence[int], paths: PackedStrings, follow_links: bool
+) -> Any:
+    """Return the core's reader of the same files: a ``_core.PictureFiles``.
+
+    Root ``r`` has the rows ``starts[r]`` up to ``starts[r + 1]`` of ``paths``.
+    """
+    from helip import _core
+
+    blob, offsets = paths.packed()
+    return _core.PictureFiles(list(roots), np.asarray(starts), blob, offsets, follow_links)
+
+
+def _open_beneath(root: str, parts: Iterable[str]) -> int:
+    folders = list(parts)
+    name = folders.pop()
+    inside = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            deeper = os.open(folder, flags, dir_fd=inside)
+            os.close(inside)
+            inside = deeper
+        # O_NONBLOCK: opening a pipe must not wait for its writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=inside)
+    finally:
+        os.close(inside)
+
+
+def _read_whole(descriptor: int, path: str, key: str) -> bytes:
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        raise SampleError(f"sample {key!r}: {path} is not a regular file", key=key, reason="io")
+    if state.st_size > MAX_IMAGE_BYTES:
+        raise SampleError(
+            f"sample {key!r}: {path} has {state.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}",
+            key=key,
+            reason="too_large",
+        )
+    with open(descriptor, "rb", closefd=False) as file:
+        # One byte more shows a file that grows while it is read.
+        data = file.read(state.st_size + 1)
+    if len(data) != state.st_size:
+        raise SampleError(f"sample {key!r}: {path} changed while read", key=key, reason="io")
+    return data
+
+
+def stamp_file(path: str | Path) -> FileStamp:
+    """Return the stamp of a file; StorageError where it cannot be looked at."""
+    try:
+        return FileStamp(path, os.stat(path))
+    except OSError as error:
+        raise StorageError(error.errno or errno.EIO, f"cannot read: {error}", str(path)) from error

@@ -1,0 +1,256 @@
+"""SampleIndex: where every picture, caption and label of tar shards lies.
+
+Nothing is extracted: members are read at random, by offset. ``docs/formats-sample-index.md`` has
+the rules by which members become samples, and the format of a saved index.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from helip import _core
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
+from helip.common.progress import Follower, ProgressBar
+from helip.data.paths import IMAGE_SUFFIXES, recognise
+from helip.store.keys import CoreKeys
+
+__all__ = ["SampleIndex", "SampleKeys", "SampleMember"]
+
+
+class SampleMember(NamedTuple):
+    """Where a member lies: ``offset`` and ``bytes`` in shard number ``shard``.
+
+    ``state`` is ``present``, ``absent``, or ``refused`` for a link, a sparse file or a device.
+    """
+
+    state: str
+    shard: int
+    offset: int
+    bytes: int
+
+
+class SampleKeys(CoreKeys):
+    """The keys of an index of tar shards."""
+
+
+class SampleIndex:
+    """An index of the samples of tar shards. Immutable.
+
+    Any number of threads may read at once, without the GIL; forked processes may read on, and
+    spawned ones get a saved index by its path, one in memory as a copy.
+    """
+
+    def __init__(self, core: _core.SampleIndex, root: str | None = None) -> None:
+        """Not to be called: see :meth:`build` and :meth:`open`."""
+        self._core = core
+        self._root = root
+        self._scanned = core.scanned
+
+    @classmethod
+    def build(
+        cls,
+        shards: Any,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        image_extension: str | None = None,
+        contents: bool = False,
+        threads: int | None = None,
+        progress: bool = True,
+    ) -> SampleIndex:
+        """Read the headers of all shards, each once.
+
+        Where an index lies in ``out`` already, only shards that are new or changed are read. The
+        same shards give the same index, on any number of threads.
+
+        Args:
+            shards: tar files: a path, a brace or glob pattern, a list, or their folder.
+            out: a directory to write the index to; None keeps it in memory.
+            image_extension: the extension of a sample's picture, such as ``"seg.png"``; None for
+                the usual ones.
+            contents: also read every byte, so that :meth:`verify` can compare contents later.
+            threads: 0 or None for all cores; a shard is read by one.
+            progress: a bar on a terminal.
+
+        Raises:
+            InvalidArgumentError: no samples, two of one key, or two members of one name.
+            CorruptError: a shard is damaged; the message has the place and what to do.
+            UnsupportedError: a shard is compressed.
+            StorageError: a shard cannot be read, or ``out`` cannot be written.
+        """
+        found = recognise(shards)
+        if found is None or found[0] != "tar":
+            kind = type(shards).__name__ if found is None else f"a {found[0]} source"
+            raise InvalidArgumentError(f"an index is made of tar shards, not of {kind}: {shards!r}")
+        extensions = (
+            [suffix[1:] for suffix in IMAGE_SUFFIXES]
+            if image_extension is None
+            else [_extension(image_extension)]
+        )
+        previous = _index_at(out)
+        with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
+            core = _core.SampleIndex.build(
+                [os.fspath(path) for path in found[1]], extensions, contents, threads or 0,
+                previous, Follower(bar),
+            )  # fmt: skip
+        if out is None:
+            return cls(core)
+        if previous is None or core.scanned or core.shards() != previous.shards():
+            core.save(os.fspath(out))
+        index = cls.open(out)
+        index._scanned = core.scanned
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] | None = None,
+        check: bool = True,
+    ) -> SampleIndex:
+        """Map a saved index; takes milliseconds whatever its size.
+
+        Args:
+            path: its directory.
+            root: the folder of its shards, where they were moved.
+            check: look whether each shard still has its size and time. Otherwise that is done when
+                a shard is read.
+
+        Raises:
+            StorageError: it or a shard cannot be read. CorruptError: it is damaged.
+            MismatchError: a shard was changed, or this is something else. UnsupportedError: it
+            was written by a newer version.
+        """
+        moved = None if root is None else os.path.abspath(os.fspath(root))
+        return cls(_core.SampleIndex.open(os.path.abspath(os.fspath(path)), moved, check), moved)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a new directory, or take the place of the index that lies there; all or nothing.
+
+        Raises:
+            InvalidArgumentError: something else lies there. StorageError: the disk refuses.
+        """
+        self._core.save(os.fspath(path))
+
+    def verify(
+        self, *, contents: bool = False, threads: int | None = None, progress: bool = False
+    ) -> None:
+        """Compare the index's own checksums, then every row with the headers of its shards.
+
+        Args:
+            contents: also compare every byte of the shards, with digests that were taken when the
+                index was built with ``contents=True``.
+            threads: as in :meth:`build`.
+            progress: a bar on a terminal.
+
+        Raises:
+            CorruptError: the index or a shard is damaged. MismatchError: a shard was changed.
+            InvalidArgumentError: it has no digests of contents.
+        """
+        with ProgressBar(None, label="verify", unit="bytes", enabled=progress) as bar:
+            self._core.verify(contents, threads or 0, Follower(bar))
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __repr__(self) -> str:
+        counts = self.counts()
+        return f"SampleIndex({counts['rows']:,} rows in {counts['shards']:,} shards)"
+
+    @property
+    def keys(self) -> SampleKeys:
+        """The unique keys, in row order."""
+        return SampleKeys(self._core)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest over the keys in order, as a data set and a store have it."""
+        return self._core.fingerprint
+
+    @property
+    def path(self) -> str | None:
+        """The directory that it is mapped from, None for an index in memory."""
+        return self._core.path or None
+
+    @property
+    def image_extensions(self) -> list[str]:
+        """Extensions of members that are taken for pictures."""
+        return self._core.image_extensions
+
+    @property
+    def has_contents(self) -> bool:
+        """Whether it has digests of the contents of its shards."""
+        return self._core.contents
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """Of each shard: path, first_row, rows, bytes, modified (ns), digests, ignored."""
+        return self._core.shards()
+
+    @property
+    def scanned(self) -> int:
+        """How many shards :meth:`build` read, and did not take over."""
+        return self._scanned
+
+    def counts(self) -> dict[str, int]:
+        """Rows, shards, rows without a picture or caption, and members left out by reason."""
+        return self._core.counts()
+
+    def member(self, row: int, field: str) -> SampleMember:
+        """Where ``image``, ``text``, ``json`` or ``label`` of a row lies."""
+        return SampleMember(*self._core.member(row, field))
+
+    def read(self, row: int, field: str) -> bytes:
+        """Return the bytes of a member.
+
+        Raises:
+            SampleError: it is absent, too large, or cannot be read.
+            MismatchError: the shard was changed since it was indexed.
+        """
+        try:
+            return self._core.read(row, field)
+        except SampleError as error:
+            error.key = self.keys[row]
+            raise
+
+    def pictures(self) -> Any:
+        """The core's reader of the same pictures: a ``_core.PictureSource``."""
+        return _core.ShardPictures(self._core)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.path is None:
+            return _from_bytes, (self._core.to_bytes(),)
+        return _reopen, (self.path, self._root, self._core.generation, self.fingerprint)
+
+
+def _index_at(out: str | os.PathLike[str] | None) -> _core.SampleIndex | None:
+    """What lies in ``out`` already, None where there is nothing of use."""
+    if out is None or not (Path(out) / "manifest.json").exists():
+        return None
+    try:
+        return _core.SampleIndex.open(os.fspath(out), check_shards=False)
+    except CorruptError:
+        return None
+
+
+def _from_bytes(data: bytes) -> SampleIndex:
+    return SampleIndex(_core.SampleIndex.from_bytes(data))
+
+
+def _reopen(path: str, root: str | None, generation: int, fingerprint: str) -> SampleIndex:
+    index = SampleIndex.open(path, root=root, check=False)
+    if (index._core.generation, index.fingerprint) != (generation, fingerprint):
+        raise MismatchError(
+            f"the index {path} was built again while it was in use; open the data set again"
+        )
+    return index
+
+
+def _extension(text: str) -> str:
+    if not isinstance(text, str) or not text.lstrip("."):
+        raise InvalidArgumentError(
+            f"image_extension is {text!r}; it must be text such as 'jpg' or 'seg.png'"
+        )
+    return text.lower().lstrip(".")

@@ -1,0 +1,5 @@
+"""Unimodal encoders by name, and the embedding of a data set by them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

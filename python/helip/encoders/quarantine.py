@@ -1,0 +1,153 @@
+"""The list of samples that could not be embedded: ``quarantine.jsonl`` beside a store's files.
+
+One JSON object a line, in row order: ``{"row": int, "key": str, "reason": str, "message": str}``.
+The list is durable before the commit that covers it. What a killed job wrote after its last commit
+is dropped when the job goes on, so that no sample is listed twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from helip.common.errors import CorruptError
+from helip.common.files import storage_errors, sync
+
+__all__ = ["Quarantine", "discard_orphan"]
+
+_NAME = "quarantine.jsonl"
+_FIRST = 3  # samples that a message about the share quotes
+
+
+class Quarantine:
+    """The list of one store, open for appending by the job that owns the store's directory.
+
+    ``committed_rows`` and ``counts`` are what the store's last commit says. Raises CorruptError
+    when the list does not agree with them, StorageError when it cannot be read or written.
+    """
+
+    def __init__(self, directory: Path, *, committed_rows: int, counts: Mapping[str, int]) -> None:
+        self.path = directory / _NAME
+        self.first: list[str] = []
+        self._counts: dict[str, int] = {}
+        self._file: IO[bytes] | None = None
+        with storage_errors("read", self.path):
+            self._keep(committed_rows)
+        if self._counts != dict(counts):
+            raise CorruptError(
+                f"{self.path} lists {self._counts} for the {committed_rows} committed rows and the "
+                f"store's metadata counts {dict(counts)}: one of them was edited or lost; restore "
+                "it, or embed anew into another directory"
+            )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples a reason, ordered by reason."""
+        return dict(sorted(self._counts.items()))
+
+    @property
+    def total(self) -> int:
+        """Samples listed."""
+        return sum(self._counts.values())
+
+    def add(self, row: int, key: str, reason: str, message: str) -> None:
+        """List one sample; durable after the next sync()."""
+        # Escaped to ASCII: messages quote file names, which need not be valid text.
+        line = json.dumps({"row": row, "key": key, "reason": reason, "message": message})
+        with storage_errors("write", self.path):
+            if self._file is None:
+                self._file = self.path.open("ab")
+            self._file.write(line.encode("ascii") + b"\n")
+        self._count(row, key, reason)
+
+    def sync(self) -> None:
+        """Make every listed sample durable."""
+        if self._file is None:
+            return
+        with storage_errors("write", self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            sync(self.path.parent)
+
+    def close(self) -> None:
+        """Close the file; lines since the last sync() may be lost in a power cut."""
+        if self._file is not None:
+            with storage_errors("write", self.path):
+                self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _count(self, row: int, key: str, reason: str) -> None:
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        if len(self.first) < _FIRST:
+            self.first.append(f"row {row} ({key!r}): {reason}")
+
+    def _keep(self, committed_rows: int) -> None:
+        """Drop what lies behind the last commit, a line torn by the kill included."""
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        kept: list[bytes] = []
+        for line in content.splitlines(keepends=True):
+            try:
+                entry = json.loads(line)
+                row, key, reason = int(entry["row"]), str(entry["key"]), str(entry["reason"])
+            except (ValueError, KeyError, TypeError):
+                break  # torn; were it a committed line, the counts would not agree
+            if row >= committed_rows or not line.endswith(b"\n"):
+                break
+            kept.append(line)
+            self._count(row, key, reason)
+        mended = b"".join(kept)
+        if not mended:
+            self.path.unlink()
+        elif mended != content:
+            temporary = self.path.with_name(f".{_NAME}.tmp")
+            with temporary.open("wb") as file:
+                file.write(mended)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        else:
+            return
+        sync(self.path.parent)
+
+
+def discard_orphan(directory: Path) -> None:
+    """Delete the list of a job that ended before its first commit, which no store refers to.
+
+    Call it where there is no store; a new one is only made in a directory without foreign files.
+    A list whose job is still at work is left alone.
+    """
+    path = directory / _NAME
+    if not path.exists() or (directory / "manifest.json").exists():
+        return
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a store's writer has no lock either
+        path.unlink(missing_ok=True)
+        return
+    with storage_errors("remove", path):
+        # The lock that a store's writer holds from its first moment on.
+        lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # creating the store will say who is at work
+        finally:
+            os.close(lock)

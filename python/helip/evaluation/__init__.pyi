@@ -1,0 +1,23 @@
+from .evaluating import evaluate
+from .sets.evaluation_set import EvaluationSet, open_evaluation_set
+from .statistics.comparison import compare
+from .statistics.forgetting import evaluate_forgetting, forgetting
+from .suite import evaluate_all
+from .tasks.composition import composition
+from .tasks.linear_probe import linear_probe
+from .tasks.retrieval import retrieval
+from .tasks.zero_shot import zero_shot
+
+__all__ = [
+    "EvaluationSet",
+    "compare",
+    "composition",
+    "evaluate",
+    "evaluate_all",
+    "evaluate_forgetting",
+    "forgetting",
+    "linear_probe",
+    "open_evaluation_set",
+    "retrieval",
+    "zero_shot",
+]

@@ -1,0 +1,222 @@
+"""Turns a data set into image features and captions with a model, one row after another."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.progress import ProgressBar
+from helip.data.opening import SampleError
+from helip.evaluation.statistics.intervals import Ints
+from helip.models.bundle import create_model
+
+__all__ = ["PRECISIONS", "Encoded", "Subject", "encode"]
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EXAMPLES = 20  # skipped rows that the result names
+TOKENIZED = 1024  # strings at a time
+
+
+@dataclass
+class Subject:
+    """A model with all that it takes to turn pictures and strings into features."""
+
+    name: str
+    model: torch.nn.Module
+    transform: Callable[[Any], torch.Tensor]
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    device: torch.device
+    autocast: torch.dtype | None
+    batch_size: int
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        transform: Any,
+        tokenizer: Any,
+        device: str | torch.device,
+        precision: str,
+        batch_size: int,
+    ) -> Subject:
+        if isinstance(model, (str, os.PathLike)):
+            model = create_model(model)
+        name = getattr(model, "name", type(model).__name__)
+        if hasattr(model, "eval_transform"):
+            transform = transform or model.eval_transform
+            tokenizer = tokenizer or model.tokenizer
+            model = model.model
+        if transform is None or tokenizer is None:
+            raise InvalidArgumentError(
+                f"model {name} brings no transform or no tokenizer; pass both, or a ModelBundle "
+                "from create_model"
+            )
+        return cls(
+            str(name),
+            model,
+            transform,
+            tokenizer,
+            _device(model, device),
+            PRECISIONS[precision],
+            batch_size,
+        )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """The model on its device in eval mode; both are put back at the end."""
+        parameter = next(self.model.parameters(), None)
+        home = self.device if parameter is None else parameter.device
+        training = self.model.training
+        self.model.to(self.device).eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.to(home).train(training)
+
+    def images(self, pixels: torch.Tensor) -> torch.Tensor:
+        # A half-precision model keeps its norms and scalars in float32; its convolution decides.
+        dtypes = (m.weight.dtype for m in self.model.modules() if isinstance(m, torch.nn.Conv2d))
+        pixels = pixels.to(self.device, next(dtypes, pixels.dtype))
+        return self._features(self.model.encode_image, pixels)
+
+    def texts(self, strings: list[str], progress: bool = False) -> torch.Tensor:
+        parts = []
+        with ProgressBar(len(strings), label="encode captions", enabled=progress) as bar:
+            for start in range(0, len(strings), self.batch_size):
+                part = strings[start : start + self.batch_size]
+                tokens = self.tokenizer(part).to(self.device)
+                parts.append(self._features(self.model.encode_text, tokens))
+                bar.update(len(part))
+        return torch.cat(parts)
+
+    def truncated(self, strings: Sequence[str]) -> dict[str, int] | None:
+        """How many strings the model's context cuts off; None where the tokenizer cannot tell."""
+        context = getattr(self.tokenizer, "context_length", None)
+        if not isinstance(context, int) or not _takes_context(self.tokenizer):
+            return None
+        tokenize: Any = self.tokenizer
+        count = 0
+        for start in range(0, len(strings), TOKENIZED):
+            part = list(strings[start : start + TOKENIZED])
+            # One more place changes nothing for a string that fits but padding at the end.
+            wider = tokenize(part, context_length=context + 1)[:, :context]
+            count += int((wider != tokenize(part)).any(dim=1).sum())
+        return {"captions": count, "of": len(strings), "context_length": context}
+
+    def _features(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
+        context = (
+            nullcontext()
+            if self.autocast is None
+            else torch.autocast(self.device.type, dtype=self.autocast)
+        )
+        with context:
+            features: torch.Tensor = encode(batch)
+        # Normalised later in float32: a norm taken in half precision loses three digits.
+        return features.float().cpu()
+
+
+class Rows(torch.utils.data.Dataset[Any]):
+    """Reads one row for the model: (row, pixels | None, caption | None, reasons)."""
+
+    def __init__(self, dataset: Any, rows: Ints, pictures: Ints, transform: Any, captions: bool):
+        self.dataset, self.rows, self.pictures = dataset, rows, pictures
+        self.transform, self.captions = transform, captions
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, str | None, list[str]]:
+        row = int(self.rows[item])
+        pixels, caption, reasons = None, None, []
+        if self.pictures[row] == row:
+            try:
+                pixels = self.transform(self.dataset.image(row))
+            except SampleError as error:
+                reasons.append(error.reason)
+        if self.captions:
+            try:
+                caption = self.dataset.caption(row)
+            except SampleError as error:
+                reasons.append(error.reason)
+        return row, pixels, caption, reasons
+
+
+@dataclass
+class Encoded:
+    pictures: Ints  # [N] the row whose picture each row shows
+    picture_rows: Ints  # [P] rows whose picture was read, ascending
+    features: torch.Tensor  # float32 [P, d]
+    captions: dict[int, str]
+    reasons: dict[int, str]  # row -> why it was skipped
+
+    def skipped(self, dataset: Any) -> dict[str, Any]:
+        counts = Counter(self.reasons.values())
+        rows = sorted(self.reasons)[:EXAMPLES]
+        return {
+            "rows": len(self.reasons),
+            "reasons": dict(sorted(counts.items())),
+            "examples": [
+                {"row": row, "key": dataset.keys[row], "reason": self.reasons[row]} for row in rows
+            ],
+        }
+
+
+def encode(
+    subject: Subject, dataset: Any, pictures: Ints, captions: bool, workers: int, progress: bool
+) -> Encoded:
+    rows = np.arange(len(pictures)) if captions else np.unique(pictures)
+    reader: Any = torch.utils.data.DataLoader(
+        Rows(dataset, rows, pictures, subject.transform, captions),
+        batch_size=subject.batch_size,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    read: list[int] = []
+    parts: list[torch.Tensor] = []
+    strings: dict[int, str] = {}
+    reasons: dict[int, str] = {}
+    with ProgressBar(len(rows), label="encode pictures", enabled=progress) as bar:
+        for batch in reader:
+            pixels = [(row, tensor) for row, tensor, _, _ in batch if tensor is not None]
+            if pixels:
+                read.extend(row for row, _ in pixels)
+                parts.append(subject.images(torch.stack([tensor for _, tensor in pixels])))
+            strings.update((row, caption) for row, _, caption, _ in batch if caption is not None)
+            reasons.update((row, why[0]) for row, _, _, why in batch if why)
+            bar.update(len(batch))
+    if not parts:
+        raise InvalidArgumentError(
+            f"none of the {len(rows)} rows could be read: {dict(Counter(reasons.values()))}; "
+            "check the data set"
+        )
+    lost = {int(row) for row in rows if pictures[row] == row} - set(read)
+    for row in rows:
+        if int(pictures[row]) in lost:
+            reasons.setdefault(int(row), reasons[int(pictures[row])])
+    return Encoded(pictures, np.array(read, dtype=np.int64), torch.cat(parts), strings, reasons)
+
+
+def _takes_context(tokenizer: Any) -> bool:
+    try:
+        return "context_length" in inspect.signature(tokenizer).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _device(model: torch.nn.Module, device: str | torch.device) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device.type != "cpu":
+        return parameter.device
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

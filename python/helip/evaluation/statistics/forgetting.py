@@ -1,0 +1,160 @@
+"""The guard against forgetting: a general set before and after, and against the equal-step control.
+
+Fine-tuning on a small set can cost what the model knew. Whether it did is a question of paired
+differences on data that has nothing to do with that set: tuned − start says what was lost, control
+− start what any training of that length costs, tuned − control what the hard pairs add to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.evaluating import compare, evaluate
+from helip.evaluation.figures import figure_at, figures_of
+
+__all__ = ["evaluate_forgetting", "forgetting", "points", "roles"]
+
+TOLERANCE = 0.01
+_CHANGES = ("change", "control_change", "against_control")
+
+
+def evaluate_forgetting(
+    start: Any,
+    control: Any,
+    tuned: Any,
+    data: Any,
+    *,
+    tolerance: float = TOLERANCE,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measure three models on a general set, and say whether the tuned one has forgotten.
+
+    ``start``, ``control`` and ``tuned`` are what ``evaluate`` takes as a model, ``data`` what it
+    takes as data, ``options`` its other arguments. Returns the three results by these names, and
+    under ``guard`` what :func:`forgetting` says of them.
+    """
+    options = options | {"keep_ranks": True}
+    before, plain, after = (evaluate(m, data, **options) for m in (start, control, tuned))
+    said = forgetting(before, plain, after, tolerance=tolerance)
+    return {"start": before, "control": plain, "tuned": after, "guard": said}
+
+
+def forgetting(
+    start: Mapping[str, Any],
+    control: Mapping[str, Any],
+    tuned: Mapping[str, Any],
+    *,
+    name: str = "HELIP",
+    tolerance: float = TOLERANCE,
+) -> dict[str, Any]:
+    """Judge three results of ``evaluate`` with ``keep_ranks=True`` on the same general set.
+
+    Of each headline figure (recall@1 of both directions, top-1 and mean per class, text, image and
+    group score): the paired differences ``change`` (tuned − start), ``control_change`` (control −
+    start) and ``against_control`` (tuned − control), and a ``verdict``:
+
+    - ``"lost"``: the 95 % interval of the change lies below zero;
+    - ``"kept"``: it does not, and rules out a loss of more than ``tolerance`` (0.01: one point);
+    - ``"undecided"``: a larger loss is possible, the set is too small to tell.
+
+    The ``verdict`` of all is "lost" where one is, else "undecided" where one is. ``words`` says it
+    in sentences in which the tuned model goes by ``name``. Raises MismatchError where the results
+    answer different queries.
+    """
+    if not 0 <= tolerance < 1:
+        raise InvalidArgumentError(f"tolerance is {tolerance}; give a share in [0, 1)")
+    lines = [line for line, _ in figures_of(tuned) if line.short]
+    if not lines:
+        raise InvalidArgumentError("the results hold no figures; pass what evaluate returned")
+    asked = tuned.get("options", {})
+    draws = {"bootstrap": asked.get("bootstrap", 1000), "seed": asked.get("seed", 0)}
+    if not draws["bootstrap"]:
+        raise InvalidArgumentError(
+            "the results were made with bootstrap=0, and a verdict needs intervals; evaluate with "
+            "1,000 resamples"
+        )
+    differences = dict(
+        zip(
+            _CHANGES,
+            (
+                compare(a, b, **draws)
+                for a, b in ((tuned, start), (control, start), (tuned, control))
+            ),
+            strict=True,
+        )
+    )
+    figures: list[dict[str, Any]] = [
+        {
+            "figure": line.short,
+            "path": list(line.path),
+            "start": figure_at(start, line.path),
+            "control": figure_at(control, line.path),
+            "tuned": figure_at(tuned, line.path),
+            **{key: figure_at(value, line.path) for key, value in differences.items()},
+        }
+        for line in lines
+    ]
+    for figure in figures:
+        figure["verdict"] = _verdict(figure["change"], tolerance)
+    verdicts = [figure["verdict"] for figure in figures]
+    overall = next((word for word in ("lost", "undecided") if word in verdicts), "kept")
+    return {
+        "verdict": overall,
+        "tolerance": tolerance,
+        "words": _words(name, overall, figures, tolerance),
+        "figures": figures,
+    }
+
+
+def roles(models: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Of three named models: "start", "control", and the name of the tuned one."""
+    start = [name for name in models if name.lower() == "start"]
+    control = [name for name in models if name.lower() == "control"]
+    tuned = [name for name in models if name not in (*start, *control)]
+    if not (len(start) == len(control) == len(tuned) == 1):
+        raise InvalidArgumentError(
+            f"the guard compares a start, a control and a tuned model, and these are "
+            f"{', '.join(models)}; name them start, control and, say, HELIP (NAME=PATH)"
+        )
+    return start[0], control[0], tuned[0]
+
+
+def _verdict(change: Mapping[str, Any], tolerance: float) -> str:
+    if change["high"] < 0:
+        return "lost"
+    return "kept" if change["low"] >= -tolerance else "undecided"
+
+
+def _words(name: str, overall: str, figures: list[dict[str, Any]], tolerance: float) -> str:
+    head = {
+        "lost": f"{name} has lost some of what the start model could do.",
+        "kept": f"{name} has kept what the start model could do: on every figure a loss of more "
+        f"than {100 * tolerance:g} points is ruled out.",
+        "undecided": f"No loss of {name} is shown, but one of more than {100 * tolerance:g} points "
+        "is not ruled out: the set is too small to tell.",
+    }[overall]
+    return " ".join([head, *(_sentence(name, figure) for figure in figures)])
+
+
+def _sentence(name: str, figure: Mapping[str, Any]) -> str:
+    against = figure["against_control"]
+    if against["high"] < 0:
+        rank = f"{name} is worse than the control"
+    elif against["low"] > 0:
+        rank = f"{name} is better than the control"
+    else:
+        rank = "the two are not told apart"
+    return (
+        f"{figure['figure']}: {points(figure['change'])} against the start, the control "
+        f"{points(figure['control_change'])}; {rank}."
+    )
+
+
+def points(difference: Mapping[str, Any]) -> str:
+    """A difference of shares in points, such as "−1.2 [−2.0, −0.4]"."""
+    value, low, high = (
+        f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("value", "low", "high")
+    )
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,258 @@
+"""Many models on many data sets: one file of JSON a task, and nothing measured twice.
+
+    <out>/<data>/<model>.<task>.json
+
+A file says what it was made of (the model's weights, the data set, the options). What is there and
+made of the same is left out on request; what has changed since is measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import CorruptError, InvalidArgumentError
+from helip.common.files import make_directory, read_json, sha256_of, storage_errors, sync
+from helip.data.opening import open_dataset
+from helip.evaluation.evaluating import evaluate
+from helip.evaluation.figures import TASKS
+from helip.evaluation.sets.evaluation_set import EvaluationSet, open_evaluation_set
+from helip.models.bundle import create_model
+from helip.models.weights import find_weights
+
+__all__ = ["ModelSource", "evaluate_all", "read_results"]
+
+_FORMAT = "helip.evaluation"
+_VERSION = 1
+_FIELDS: dict[str, Any] = {
+    "data": str,
+    "model": str,
+    "task": str,
+    "made_of": (dict, type(None)),
+    "result": dict,
+}
+_SHARED = ("model", "data", "skipped")  # of a result, beside its tasks
+_NOT_OF_THE_RESULT = ("batch_size", "device", "progress", "workers", "chunk")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: what ``create_model`` takes."""
+
+    name_or_path: str
+    checkpoint: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What it is, and a digest of its weights where they are a file."""
+        path = Path(self.name_or_path if self.checkpoint is None else self.checkpoint)
+        weights = find_weights(path) if path.is_dir() else path if path.is_file() else None
+        return {
+            "name_or_path": self.name_or_path,
+            "checkpoint": self.checkpoint,
+            "weights": None if weights is None else sha256_of(weights),
+        }
+
+
+def evaluate_all(
+    models: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    skip_existing: bool = False,
+    say: Callable[[str], None] | None = None,
+    **options: Any,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Measure each model on each set; with ``out`` write ``<out>/<data>/<model>.<task>.json``.
+
+    ``models``: name -> path, ``ModelSource`` or ``ModelBundle``; one is loaded at a time. ``sets``:
+    name -> ``EvaluationSet`` or what ``open_evaluation_set`` takes. ``tasks``: None measures what
+    each set is made for. ``options`` are those of :func:`evaluate`; ranks are always kept, so that
+    any two models can be compared afterwards. ``skip_existing`` leaves out tasks whose file was
+    made of the same weights, data and options; bundles have no identity and are measured each time.
+
+    Returns data set -> model -> result. A file is replaced in one step, so a call that is stopped
+    goes on with ``skip_existing=True``.
+    """
+    folder = None if out is None else Path(out)
+    if skip_existing and folder is None:
+        raise InvalidArgumentError("skip_existing needs out, the folder that holds the results")
+    _check_names("model", models)
+    _check_names("data set", sets)
+    opened = {name: _opened(given, tasks) for name, given in sets.items()}
+    results: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in opened}
+    for model, source in models.items():
+        if isinstance(source, (str, os.PathLike)):
+            source = ModelSource(os.fspath(source))
+        identity = source.identity() if isinstance(source, ModelSource) else None
+        bundle = None if identity is not None else source
+        for title, (given, wanted) in opened.items():
+            made_of = None if identity is None else _made_of(identity, given, options)
+            places = {task: _place(folder, title, model, task) for task in wanted}
+            there = _existing(places, made_of, say) if skip_existing else {}
+            missing = [task for task in wanted if task not in there]
+            if missing:
+                if bundle is None:
+                    bundle = create_model(source.name_or_path, checkpoint=source.checkpoint)
+                if say is not None:
+                    say(f"{title}, {model}: {', '.join(missing)}")
+                result = evaluate(bundle, given, tasks=missing, keep_ranks=True, **options)
+            for task in missing:
+                there[task] = _single(result, task)
+                if (place := places[task]) is not None:
+                    head = {"format": _FORMAT, "version": _VERSION}
+                    names = {"data": title, "model": model, "task": task}
+                    _write(place, head | names | {"made_of": made_of, "result": there[task]})
+            results[title][model] = _joined([there[task] for task in wanted])
+    return results
+
+
+def read_results(folder: str | os.PathLike[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What ``evaluate_all`` wrote into ``folder``: data set -> model -> result."""
+    path = Path(folder)
+    found: dict[str, dict[str, list[Any]]] = {}
+    for file in sorted(path.glob("*/*.json")):
+        value = _read(file)
+        if value is not None:
+            found.setdefault(value["data"], {}).setdefault(value["model"], []).append(
+                value["result"]
+            )
+    if not found:
+        raise InvalidArgumentError(
+            f"{path} holds no results; give a folder that helip eval --out wrote"
+        )
+    return {
+        title: {model: _joined(parts) for model, parts in models.items()}
+        for title, models in found.items()
+    }
+
+
+def _opened(given: Any, tasks: str | Sequence[str] | None) -> tuple[EvaluationSet, tuple[str, ...]]:
+    """A set and what is to be measured on it."""
+    if not isinstance(given, EvaluationSet):
+        given = open_evaluation_set(given)
+    wanted = given.tasks if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if "linear_probe" in wanted and given.train is not None and not hasattr(given.train, "label"):
+        # Once for all models, and so that its fingerprint is known.
+        given = replace(given, train=open_dataset(given.train))
+    return given, wanted
+
+
+def _existing(
+    places: Mapping[str, Path | None],
+    made_of: Mapping[str, Any] | None,
+    say: Callable[[str], None] | None,
+) -> dict[str, Any]:
+    """The results that are there and made of the same."""
+    there: dict[str, Any] = {}
+    for task, place in places.items():
+        found = None if place is None or made_of is None else _read(place)
+        if found is None or made_of is None:
+            continue
+        changed = [
+            name for name, value in made_of.items() if (found["made_of"] or {}).get(name) != value
+        ]
+        if not changed:
+            there[task] = found["result"]
+        elif say is not None:
+            say(f"{place}: other {' and '.join(changed)}, measured again")
+    return there
+
+
+def _made_of(
+    model: Mapping[str, Any], given: EvaluationSet, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that the figures depend on; as JSON gives it back."""
+    asked = {name: value for name, value in options.items() if name not in _NOT_OF_THE_RESULT}
+    described = {
+        "classes": given.classes,
+        "templates": given.templates,
+        "groups": None if given.groups is None else [str(group) for group in given.groups],
+        "train": None
+        if given.train is None
+        else str(getattr(given.train, "fingerprint", given.train)),
+    }
+    text = json.dumps([described, asked], sort_keys=True, default=str)
+    return {
+        "model": dict(model),
+        "data": str(getattr(given.data, "fingerprint", "")),
+        "options": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+    }
+
+
+def _single(result: Mapping[str, Any], task: str) -> dict[str, Any]:
+    options = {**result["options"], "tasks": [task]}
+    return {
+        **{name: result[name] for name in _SHARED if name in result},
+        "options": options,
+        task: result[task],
+    }
+
+
+def _joined(parts: list[Any]) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for part in parts:
+        joined |= part
+    joined["options"] = {
+        **joined.get("options", {}), "tasks": [task for task in TASKS if task in joined]
+    }  # fmt: skip
+    return joined
+
+
+def _place(folder: Path | None, data: str, model: str, task: str) -> Path | None:
+    return None if folder is None else folder / _slug(data) / f"{_slug(model)}.{task}.json"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "-"
+
+
+def _check_names(kind: str, named: Mapping[str, Any]) -> None:
+    if not named:
+        raise InvalidArgumentError(f"no {kind} is given; give at least one")
+    slugs: dict[str, str] = {}
+    for name in named:
+        other = slugs.setdefault(_slug(name), name)
+        if other != name:
+            raise InvalidArgumentError(
+                f"the {kind}s {other!r} and {name!r} would be written to the same file; give one "
+                "of them another name, as NAME=PATH"
+            )
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A file of results; None where there is none, or something else."""
+    if not file.is_file():
+        return None
+    value = read_json(file)
+    if value.get("format") != _FORMAT:
+        return None
+    whole = all(isinstance(value.get(name), kind) for name, kind in _FIELDS.items())
+    if value.get("version") != _VERSION or not whole:
+        raise CorruptError(
+            f"{file} is no whole result of version {_VERSION} (it says {value.get('version')!r}); "
+            "remove it and evaluate again"
+        )
+    return value
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace ``path`` in one step."""
+    make_directory(path.parent)
+    temporary = path.parent / f".tmp-{path.name}-{secrets.token_hex(4)}"
+    with storage_errors("write", path):
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+            sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)

@@ -1,0 +1,171 @@
+"""One table for many checkpoints: text, Markdown and plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, judgement
+from helip.evaluation.statistics.comparison import compare
+
+__all__ = ["Results", "Table", "tables", "tables_as_data", "tables_as_markdown", "tables_as_text"]
+
+#: data set -> model -> result of ``evaluate``
+Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+_NOTE = (
+    "In percent, with 95 % bootstrap intervals over queries. A difference is paired; * where its "
+    "interval leaves out zero."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, or the paired difference of a model to the baseline."""
+
+    name: str
+    figures: tuple[Mapping[str, Any] | None, ...]  # one a column
+    difference: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """The headline figures of all models on one data set."""
+
+    title: str
+    columns: tuple[Line, ...]
+    rows: tuple[Row, ...]
+
+    def cells(self) -> list[list[str]]:
+        """The head and the rows as strings."""
+        head = ["", *(line.short for line in self.columns)]
+        body = [
+            [
+                row.name,
+                *(
+                    _cell(f, row.difference, c)
+                    for f, c in zip(row.figures, self.columns, strict=True)
+                ),
+            ]
+            for row in self.rows
+        ]
+        return [head, *body]
+
+
+def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
+    """A table a data set: its models, then what sets each apart from the ``baseline``.
+
+    Without ``baseline`` the model called "control" is it, where there is one. Differences need
+    results with ``keep_ranks=True``.
+    """
+    made = []
+    for title, models in results.items():
+        against = (
+            baseline
+            if baseline is not None
+            else next((name for name in models if name.lower() == "control"), None)
+        )
+        if against is not None and against not in models:
+            raise InvalidArgumentError(
+                f"baseline {against!r} has no result on {title!r}; give one of {list(models)}"
+            )
+        columns = tuple(
+            line
+            for _, lines in groups_of(models.values())
+            for line in lines
+            if line.short and any(figure_at(result, line.path) for result in models.values())
+        )
+        rows = [Row(name, _figures(result, columns)) for name, result in models.items()]
+        if against is not None:
+            for name, result in models.items():
+                if name != against:
+                    difference = _difference(result, models[against])
+                    title_of_row = f"{name} − {against}"
+                    rows.append(Row(title_of_row, _figures(difference, columns), difference=True))
+        made.append(Table(title, columns, tuple(rows)))
+    return made
+
+
+def tables_as_text(made: Sequence[Table]) -> str:
+    """Aligned columns for a terminal."""
+    parts = []
+    for table in made:
+        cells = table.cells()
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        parts.append(table.title)
+        parts += [
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        parts.append("")
+    return "\n".join([*parts, _NOTE])
+
+
+def tables_as_markdown(made: Sequence[Table]) -> str:
+    """Tables of Markdown."""
+    parts = []
+    for table in made:
+        head, *body = ([_escaped(cell) for cell in row] for row in table.cells())
+        parts += [f"### {_escaped(table.title)}", "", _bars(head), _bars(["---"] * len(head))]
+        parts += [*(_bars(row) for row in body), ""]
+    return "\n".join([*parts, _NOTE.replace("*", "\\*")])
+
+
+def tables_as_data(made: Sequence[Table]) -> list[dict[str, Any]]:
+    """The same as plain JSON types."""
+    return [
+        {
+            "data": table.title,
+            "rows": [
+                {
+                    "model": row.name,
+                    "difference": row.difference,
+                    "figures": {
+                        line.short: dict(figure)
+                        for line, figure in zip(table.columns, row.figures, strict=True)
+                        if figure
+                    },
+                }
+                for row in table.rows
+            ],
+        }
+        for table in made
+    ]
+
+
+def _figures(
+    result: Mapping[str, Any], columns: Sequence[Line]
+) -> tuple[Mapping[str, Any] | None, ...]:
+    return tuple(figure_at(result, line.path) for line in columns)
+
+
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    options = b.get("options", {})
+    shared = [task for task in TASKS if all("per_query" in (r.get(task) or ()) for r in (a, b))]
+    if not shared:
+        return {}
+    only = [{task: result[task] for task in shared} for result in (a, b)]
+    return compare(*only, bootstrap=options.get("bootstrap", 1000), seed=options.get("seed", 0))
+
+
+def _cell(figure: Mapping[str, Any] | None, difference: bool, line: Line) -> str:
+    if not figure:
+        return "–"
+    form = "+.1f" if difference else ".1f"
+
+    def shown(key: str) -> str:
+        return f"{100 * figure[key]:{form}}".replace("-", "−")
+
+    interval = "" if figure.get("low") is None else f" [{shown('low')}, {shown('high')}]"
+    star = "*" if difference and judgement(figure, line) != "open" else ""
+    return f"{shown('value')}{interval}{star}"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("\n", " ")
+
+
+def _bars(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

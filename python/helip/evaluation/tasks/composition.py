@@ -1,0 +1,108 @@
+"""Scores of compositional sets: captions that differ in who does what, told apart or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
+
+__all__ = ["SCORES", "composition", "composition_statistic"]
+
+TIE = 1e-6  # cosines that differ by less are equal up to float32 rounding
+SCORES = ("text_score", "image_score", "group_score")
+
+
+def composition(
+    scores: Any,
+    *,
+    categories: Sequence[str] | None = None,
+    groups: Any = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    keep_ranks: bool = False,
+) -> dict[str, Any]:
+    """Scores of items from similarities, float [n, p, 2]: picture i of p with caption j.
+
+    Caption i belongs to picture i. An item's *text score* is 1 where each picture is more similar
+    to its own caption than to the other; with two pictures the *image score* is 1 where each
+    caption is more similar to its own picture, and the *group score* where both are. Equal
+    similarities count against the model. With one picture the text score is SugarCrepe's accuracy.
+
+    ``mean_per_category`` is the mean text score of the ``categories``; ``groups`` int [n]: items of
+    one group share a picture and are resampled together. Returns figures
+    ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    """
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 3 or not len(table) or table.shape[1] not in (1, 2) or table.shape[2] != 2:
+        raise InvalidArgumentError(
+            f"scores have shape {list(table.shape)}; give [n, 1, 2] or [n, 2, 2], n at least 1"
+        )
+    if not np.isfinite(table).all():
+        item = int(np.argmin(np.isfinite(table).all(axis=(1, 2))))
+        raise InvalidArgumentError(f"scores of item {item} hold NaN or infinity")
+    names, numbers = _numbered(categories, len(table))
+    right = _right(table)
+    sizes = np.bincount(numbers, minlength=len(names))
+    members = None if groups is None else np.asarray(groups, dtype=np.int64)
+    figures = intervals(
+        composition_statistic(right, numbers),
+        [len(table)] * (len(right) + 1) + sizes.tolist(),
+        n=len(table),
+        groups=members,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    result: dict[str, Any] = dict(
+        zip((*SCORES[: len(right)], "mean_per_category"), figures, strict=False)
+    )
+    result["categories"] = {
+        name: {"text_score": figure}
+        for name, figure in zip(names, figures[len(right) + 1 :], strict=True)
+    }
+    result["items"] = len(table)
+    if keep_ranks:
+        result["per_query"] = {
+            "right": right.astype(np.int64).tolist(),
+            "categories": numbers.tolist(),
+            "names": names,
+            "groups": None if members is None else members.tolist(),
+        }
+    return result
+
+
+def composition_statistic(right: Any, categories: Ints) -> Statistic:
+    """Scores of ``right`` (bool [scores, n]), the mean per category, each category's text score."""
+    hits = np.asarray(right, dtype=np.float64)
+    count = int(categories.max()) + 1
+
+    def statistic(weights: Floats) -> Floats:
+        sizes = np.bincount(categories, weights, minlength=count)
+        sums = np.bincount(categories, weights * hits[0], minlength=count)
+        each = np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0)
+        return np.concatenate([(hits @ weights) / weights.sum(), [np.nanmean(each)], each])
+
+    return statistic
+
+
+def _right(scores: Floats) -> Any:
+    """bool [1 or 3, n]: text, image and group."""
+    own = np.diagonal(scores, axis1=1, axis2=2)  # [n, p]
+    if scores.shape[1] == 1:
+        return (own[:, 0] > scores[:, 0, 1] + TIE)[None]
+    # Picture i against the other caption; caption i against the other picture.
+    text = (own > np.stack([scores[:, 0, 1], scores[:, 1, 0]], axis=1) + TIE).all(axis=1)
+    image = (own > np.stack([scores[:, 1, 0], scores[:, 0, 1]], axis=1) + TIE).all(axis=1)
+    return np.stack([text, image, text & image])
+
+
+def _numbered(categories: Sequence[str] | None, n: int) -> tuple[list[str], Ints]:
+    given = ["all"] * n if categories is None else list(categories)
+    if len(given) != n:
+        raise InvalidArgumentError(f"{len(given)} categories for {n} items; give one each")
+    names = list(dict.fromkeys(given))
+    place = {name: number for number, name in enumerate(names)}
+    return names, np.array([place[name] for name in given], dtype=np.int64)

@@ -1,0 +1,224 @@
+"""Retrieval of captions by pictures and the reverse: ranks by counting, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.statistics.intervals import Figure, Ints, intervals, rank_statistic
+
+__all__ = [
+    "DIRECTIONS",
+    "KS",
+    "RANK_FIGURES",
+    "Right",
+    "count_ranks",
+    "rank_figures",
+    "retrieval",
+    "unit_rows",
+]
+
+KS = (1, 5, 10)
+RANK_FIGURES = (*(f"recall@{k}" for k in KS), "median_rank", "mean_reciprocal_rank")
+DIRECTIONS = ("image_to_text", "text_to_image")
+
+# Cosines that differ by less are equal up to float32 rounding, so they count as ties whatever
+# the order in which a matrix product summed them.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Right:
+    """The right candidates of each query, as compressed rows."""
+
+    offsets: Ints  # [queries + 1]
+    ids: Ints  # [offsets[-1]]
+
+    @classmethod
+    def from_edges(cls, queries: Ints, candidates: Ints, n: int) -> Right:
+        order = np.argsort(queries, kind="stable")
+        counts = np.bincount(queries, minlength=n)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(offsets, candidates[order])
+
+
+def retrieval(
+    image_features: Any,
+    text_features: Any,
+    *,
+    image_of: Any = None,
+    captions: Sequence[str] | None = None,
+    duplicates: str = "any",
+    chunk: int = 4096,
+    device: str | torch.device = "cpu",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    keep_ranks: bool = False,
+) -> dict[str, Any]:
+    """Recall@1/5/10, median rank and mean reciprocal rank, image to text and text to image.
+
+    ``image_features`` [P, d] and ``text_features`` [T, d] are arrays or tensors of any float
+    dtype; their cosines are compared. ``image_of`` (int [T]) is the picture of each caption and
+    defaults to row t for caption t.
+
+    The rank of a query is 1 plus the number of wrong candidates that score at least as high as
+    its best right one: ties (cosines within 1e-6, about what float32 sums can tell apart) count
+    against the model, so one that gives every pair the same score finds nothing. ``duplicates``
+    says what is right when a caption string belongs to several pictures (``captions`` given): with
+    ``"any"`` each distinct string is one query and one candidate, and every picture that bears it
+    is right; with ``"strict"`` every row stands for itself, and only its own picture is right.
+
+    Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
+    Intervals resample pictures, each with all of its captions. Returns
+    ``{"image_to_text", "text_to_image", "duplicates"}``, each direction with figures
+    ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    """
+    if duplicates not in ("any", "strict"):
+        raise InvalidArgumentError(
+            f"duplicates is {duplicates!r}; give 'any' (every picture that bears the caption is "
+            "right) or 'strict' (only its own)"
+        )
+    if chunk < 1:
+        raise InvalidArgumentError(f"chunk is {chunk}; give 1 or more rows")
+    images = unit_rows(image_features, "image_features", device)
+    texts = unit_rows(text_features, "text_features", device)
+    pictures = _pictures(image_of, images, texts)
+    if images.shape[1] != texts.shape[1]:
+        raise InvalidArgumentError(
+            f"image_features have {images.shape[1]} columns and text_features {texts.shape[1]}; "
+            "both must come from one model"
+        )
+
+    text_of = np.arange(len(pictures))
+    if duplicates == "any" and captions is not None:
+        if len(captions) != len(texts):
+            raise InvalidArgumentError(
+                f"{len(captions)} captions for {len(texts)} text features; give one a feature"
+            )
+        text_of, first = _distinct(captions)
+        texts = texts[torch.as_tensor(first, device=texts.device)]
+    # A picture may bear the same string twice: one edge is enough.
+    edges = np.unique(np.stack([text_of, pictures], axis=1), axis=0)
+    home = np.full(len(texts), -1, dtype=np.int64)
+    home[text_of[::-1]] = pictures[::-1]  # the first picture wins
+    to_text = Right.from_edges(edges[:, 1], edges[:, 0], len(images))
+    to_image = Right.from_edges(edges[:, 0], edges[:, 1], len(texts))
+
+    image_ranks = count_ranks(images, texts, to_text, chunk=chunk)
+    text_ranks = count_ranks(texts, images, to_image, chunk=chunk)
+    result: dict[str, Any] = {
+        "image_to_text": rank_figures(image_ranks, bootstrap=bootstrap, seed=seed)
+        | {"candidates": len(texts)},
+        "text_to_image": rank_figures(text_ranks, groups=home, bootstrap=bootstrap, seed=seed)
+        | {"candidates": len(images)},
+        "duplicates": duplicates,
+    }
+    if keep_ranks:
+        result["per_query"] = {
+            "image_to_text": {"ranks": image_ranks.tolist(), "groups": None},
+            "text_to_image": {"ranks": text_ranks.tolist(), "groups": home.tolist()},
+        }
+    return result
+
+
+def rank_figures(
+    ranks: Ints, *, groups: Ints | None = None, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Figure]:
+    """The retrieval figures of ranks, int64 [n] from 1, with intervals."""
+    figures = intervals(
+        rank_statistic(ranks, KS),
+        [len(ranks)] * len(RANK_FIGURES),
+        n=len(ranks),
+        groups=groups,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    return dict(zip(RANK_FIGURES, figures, strict=True))
+
+
+@torch.inference_mode()
+def count_ranks(
+    queries: torch.Tensor, candidates: torch.Tensor, right: Right, *, chunk: int
+) -> Ints:
+    """Pessimistic rank of the best right candidate, int64 [n] from 1.
+
+    ``queries`` [n, d] and ``candidates`` [m, d] have unit rows; every query has a right candidate.
+    """
+    n, m = len(queries), len(candidates)
+    rows = max(1, min(chunk, chunk * chunk // max(m, 1)))
+    ranks = np.empty(n, dtype=np.int64)
+    for start in range(0, n, rows):
+        stop = min(start + rows, n)
+        scores = queries[start:stop] @ candidates.T  # [rows, m]
+        counts = np.diff(right.offsets[start : stop + 1])
+        if not counts.all():
+            raise InvalidArgumentError(
+                f"query {start + int(np.argmin(counts))} has no right candidate; give every "
+                "picture a caption, or leave it out"
+            )
+        row = torch.as_tensor(np.repeat(np.arange(stop - start), counts), device=scores.device)
+        column = torch.as_tensor(
+            right.ids[right.offsets[start] : right.offsets[stop]], device=scores.device
+        )
+        best = scores.new_full((stop - start,), -torch.inf)
+        best.scatter_reduce_(0, row, scores[row, column], "amax")
+        scores[row, column] = -torch.inf
+        ranks[start:stop] = 1 + (scores >= (best - TIE)[:, None]).sum(1).cpu().numpy()
+    return ranks
+
+
+def unit_rows(features: Any, name: str, device: str | torch.device) -> torch.Tensor:
+    """Features as float32 with rows of norm 1 (zero rows stay zero); refuses NaN and infinity."""
+    rows = torch.as_tensor(features).detach().to(device=device, dtype=torch.float32)
+    if rows.ndim != 2 or not len(rows):
+        raise InvalidArgumentError(
+            f"{name} has shape {list(rows.shape)}; give a matrix with at least one row"
+        )
+    finite = torch.isfinite(rows).all(dim=1)
+    if not bool(finite.all()):
+        row = int(torch.nonzero(~finite)[0])
+        raise InvalidArgumentError(
+            f"{name}: row {row} holds NaN or infinity; the model has diverged, or needs "
+            "precision='float32'"
+        )
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def _pictures(image_of: Any, images: torch.Tensor, texts: torch.Tensor) -> Ints:
+    if image_of is None:
+        if len(images) != len(texts):
+            raise InvalidArgumentError(
+                f"{len(images)} pictures and {len(texts)} captions; give image_of, the picture "
+                "of each caption"
+            )
+        return np.arange(len(texts), dtype=np.int64)
+    pictures = np.asarray(image_of, dtype=np.int64)
+    if pictures.shape != (len(texts),):
+        raise InvalidArgumentError(
+            f"image_of has shape {list(pictures.shape)}; give one picture for each of the "
+            f"{len(texts)} captions"
+        )
+    if pictures.min() < 0 or pictures.max() >= len(images):
+        raise InvalidArgumentError(
+            f"image_of spans {pictures.min()} … {pictures.max()}; give rows in 0 … "
+            f"{len(images) - 1}"
+        )
+    return pictures
+
+
+def _distinct(captions: Sequence[str]) -> tuple[Ints, Ints]:
+    """Number the distinct strings in order of appearance: (number of each row, first rows)."""
+    numbers: dict[str, int] = {}
+    first: list[int] = []
+    text_of = np.empty(len(captions), dtype=np.int64)
+    for row, caption in enumerate(captions):
+        number = numbers.setdefault(caption, len(numbers))
+        if number == len(first):
+            first.append(row)
+        text_of[row] = number
+    return text_of, np.array(first, dtype=np.int64)

@@ -1,0 +1,185 @@
+"""Zero-shot classification: prompts, class embeddings by ensembling, accuracy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
+from helip.evaluation.tasks.retrieval import Right, count_ranks, unit_rows
+from helip.evaluation.tasks.templates import checked_templates
+
+__all__ = [
+    "checked_labels",
+    "class_embeddings",
+    "class_figures",
+    "label_numbers",
+    "named_classes",
+    "zero_shot",
+    "zero_shot_statistic",
+]
+
+KS = (1, 5)
+
+
+def zero_shot(
+    image_features: Any,
+    labels: Any,
+    class_features: Any,
+    *,
+    class_names: Sequence[str],
+    chunk: int = 4096,
+    device: str | torch.device = "cpu",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    keep_ranks: bool = False,
+) -> dict[str, Any]:
+    """Top-1, top-5 and mean-per-class accuracy of nearest class embeddings by cosine.
+
+    ``image_features`` [n, d], ``labels`` int [n] in [0, C), ``class_features`` [C, d]. Ties count
+    against the model. ``mean_per_class`` averages the top-1 accuracy of the classes that have
+    pictures; the others are listed in ``classes_without_samples``. Returns figures
+    ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    """
+    images = unit_rows(image_features, "image_features", device)
+    classes = unit_rows(class_features, "class_features", device)
+    if len(class_names) != len(classes):
+        raise InvalidArgumentError(
+            f"{len(class_names)} class names for {len(classes)} class features; give one each"
+        )
+    numbers = checked_labels(labels, "labels", len(images), len(classes))
+    right = Right(np.arange(len(images) + 1, dtype=np.int64), numbers)
+    ranks = count_ranks(images, classes, right, chunk=chunk)
+    return class_figures(
+        ranks, numbers, class_names, bootstrap=bootstrap, seed=seed, keep_ranks=keep_ranks
+    )
+
+
+def class_figures(
+    ranks: Ints,
+    labels: Ints,
+    class_names: Sequence[str],
+    *,
+    bootstrap: int,
+    seed: int,
+    keep_ranks: bool,
+) -> dict[str, Any]:
+    """Figures of a classifier; ``ranks`` int64 [n], from 1, are those of the right classes."""
+    sizes = np.bincount(labels, minlength=len(class_names))
+    present = np.flatnonzero(sizes).tolist()
+    figures = intervals(
+        zero_shot_statistic(ranks, labels, len(class_names)),
+        [len(ranks)] * (len(KS) + 1) + sizes[present].tolist(),
+        n=len(ranks),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    top1, top5, mean_per_class, *per_class = figures
+    result: dict[str, Any] = {
+        "top1": top1,
+        "top5": top5,
+        "mean_per_class": mean_per_class,
+        "per_class": {class_names[c]: figure for c, figure in zip(present, per_class, strict=True)},
+        "classes": len(class_names),
+        "classes_without_samples": [class_names[c] for c, size in enumerate(sizes) if not size],
+    }
+    if keep_ranks:
+        result["per_query"] = {"ranks": ranks.tolist(), "labels": labels.tolist()}
+    return result
+
+
+def checked_labels(labels: Any, name: str, rows: int, classes: int) -> Ints:
+    """Labels as int64 [rows], each the number of a class."""
+    numbers = np.asarray(labels, dtype=np.int64)
+    if numbers.shape != (rows,):
+        raise InvalidArgumentError(
+            f"{name} have shape {list(numbers.shape)}; give one for each of {rows} pictures"
+        )
+    if numbers.min() < 0 or numbers.max() >= classes:
+        raise InvalidArgumentError(
+            f"{name} span {numbers.min()} … {numbers.max()}; give numbers in 0 … {classes - 1}"
+        )
+    return numbers
+
+
+def zero_shot_statistic(ranks: Ints, labels: Ints, classes: int) -> Statistic:
+    """Top-1, top-5, mean per class, then the top-1 accuracy of each class with pictures."""
+    hits = np.column_stack([ranks <= k for k in KS]).astype(np.float64)
+    present = np.flatnonzero(np.bincount(labels, minlength=classes))
+
+    def statistic(weights: Floats) -> Floats:
+        sizes = np.bincount(labels, weights, minlength=classes)[present]
+        right = np.bincount(labels, weights * hits[:, 0], minlength=classes)[present]
+        per_class = np.divide(right, sizes, out=np.full(len(present), np.nan), where=sizes > 0)
+        return np.concatenate(
+            [(weights @ hits) / weights.sum(), [np.nanmean(per_class)], per_class]
+        )
+
+    return statistic
+
+
+def named_classes(
+    classes: Sequence[str] | Mapping[str, str] | None, labels: Sequence[str | None]
+) -> dict[str, str]:
+    """Label → the name that goes into prompts; without ``classes`` the sorted labels themselves."""
+    if classes is None:
+        classes = sorted({label for label in labels if label is not None})
+        if not classes:
+            raise InvalidArgumentError(
+                "no row of the data set has a label; give label_of, or leave classification out "
+                "of tasks"
+            )
+    names = dict(classes) if isinstance(classes, Mapping) else {name: name for name in classes}
+    if not isinstance(classes, Mapping) and len(names) != len(classes):
+        twice = [name for name, count in Counter(classes).items() if count > 1]
+        raise InvalidArgumentError(
+            f"classes occur more than once: {_some(twice)}; the right answer would be a tie, so "
+            "name each class once"
+        )
+    if not names:
+        raise InvalidArgumentError("classes is empty; give at least one class name")
+    same = [name for name, count in Counter(names.values()).items() if count > 1]
+    if same:
+        raise InvalidArgumentError(
+            f"several classes have the same prompt name: {_some(same)}; give each its own"
+        )
+    return names
+
+
+def label_numbers(labels: Sequence[str], names: Mapping[str, str]) -> Ints:
+    """The class number of each label; names every label that is not among the classes."""
+    numbers = {label: number for number, label in enumerate(names)}
+    unknown = sorted({label for label in labels if label not in numbers})
+    if unknown:
+        raise InvalidArgumentError(
+            f"{len(unknown)} labels of the data set are not among the {len(names)} classes: "
+            f"{_some(unknown)}; add them to classes, or let label_of return None for their rows"
+        )
+    return np.array([numbers[label] for label in labels], dtype=np.int64)
+
+
+def class_embeddings(
+    names: Sequence[str],
+    templates: str | Sequence[str] | None,
+    encode: Callable[[list[str]], torch.Tensor],
+) -> torch.Tensor:
+    """One embedding a class, float32 [C, d]: the mean of its normalised prompt embeddings.
+
+    ``encode`` turns strings into features [n, d]. ``templates``: see ``checked_templates``.
+    """
+    chosen = checked_templates(templates)
+    # replace, not format: names and templates may hold other braces.
+    prompts = [template.replace("{}", name) for name in names for template in chosen]
+    features = unit_rows(encode(prompts), "prompt features", "cpu")
+    mean = features.reshape(len(names), len(chosen), -1).mean(dim=1)
+    return torch.nn.functional.normalize(mean, dim=1)
+
+
+def _some(values: Sequence[str], limit: int = 10) -> str:
+    shown = ", ".join(repr(value) for value in values[:limit])
+    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")

@@ -1,0 +1,1 @@
+"""Who reads a planned batch: threads of the core, or worker processes."""

@@ -1,0 +1,5 @@
+"""Losses over the features of a batch: CLIP, SigLIP, the hard negative margin loss, SLIP's SSL."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,90 @@
+"""What losses ask of features and targets, and the cosines that they are made of.
+
+Everything is computed in float32 whatever the autocast dtype, or in float64 when the features are
+float64.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from helip.common.errors import InvalidArgumentError
+
+__all__ = ["check_features", "check_target", "cosine", "one_number", "unit_rows"]
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def check_features(image: Tensor, text: Tensor) -> None:
+    """Raise InvalidArgumentError unless both are floating [rows, dim] of one shape, not empty."""
+    for name, features in (("image_features", image), ("text_features", text)):
+        if features.dim() != 2 or not features.is_floating_point():
+            raise InvalidArgumentError(
+                f"{name} is {features.dtype} {tuple(features.shape)}, must be floating [rows, dim]"
+            )
+    if image.shape != text.shape:
+        raise InvalidArgumentError(
+            f"image_features {tuple(image.shape)} and text_features {tuple(text.shape)} must have "
+            "the same shape: row i of both is one pair"
+        )
+    if image.shape[0] == 0 or image.shape[1] == 0:
+        raise InvalidArgumentError(
+            f"features have shape {tuple(image.shape)}, must hold at least one row and one column"
+        )
+
+
+def check_target(target: Tensor, rows: int) -> None:
+    """Raise InvalidArgumentError unless ``target`` is integer [rows] with values in [0, rows).
+
+    Values are read only where that is free: on the CPU, outside torch.compile.
+    """
+    if not isinstance(target, Tensor) or target.dtype not in _INTEGERS:
+        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
+        raise InvalidArgumentError(
+            f"target is {kind}, must be an integer tensor; pass the loader's batch['target']"
+        )
+    if target.dim() != 1 or target.shape[0] != rows:
+        raise InvalidArgumentError(
+            f"target has shape {tuple(target.shape)}, must be ({rows},): one entry for each row"
+        )
+    if torch.compiler.is_compiling() or target.device.type != "cpu":
+        return
+    outside = (target < 0) | (target >= rows)
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0, 0])
+        raise InvalidArgumentError(
+            f"target[{row}] is {int(target[row])}, must be in [0, {rows}): the batch row, not the "
+            "data-set row, of the target that this row serves"
+        )
+
+
+def one_number(value: Tensor | float, name: str, mend: str, dtype: torch.dtype) -> Tensor | float:
+    """A scalar of ``dtype``, or the float that it is; InvalidArgumentError for several numbers."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.numel() != 1:
+        raise InvalidArgumentError(
+            f"{name} has shape {tuple(value.shape)}, must be one number: pass {mend}"
+        )
+    return value.reshape(()).to(dtype)
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows [b, d] scaled to length 1, in float32 or float64; a zero row stays zero, gradient 0."""
+    with torch.autocast(device_type=features.device.type, enabled=False):
+        rows = features.to(torch.promote_types(features.dtype, torch.float32))
+        # The cosine does not change with a row's scale, so the largest entry can be divided out:
+        # squares then neither overflow nor vanish.
+        largest = rows.detach().abs().amax(dim=1, keepdim=True)
+        empty = largest < torch.finfo(rows.dtype).tiny
+        rows = (rows / largest.masked_fill(empty, 1.0)).masked_fill(empty, 0.0)
+        squared = rows.square().sum(dim=1, keepdim=True).masked_fill(empty, 1.0)
+        return rows * squared.rsqrt()
+
+
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """[a, b] products of unit rows, kept out of autocast."""
+    with torch.autocast(device_type=first.device.type, enabled=False):
+        dtype = torch.promote_types(first.dtype, second.dtype)
+        return first.to(dtype) @ second.to(dtype).T

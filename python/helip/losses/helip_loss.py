@@ -1,0 +1,199 @@
+"""CLIP loss and the hard negative margin loss (HNML) of HELIP, arXiv 2305.05208.
+
+    loss = clip + gamma * margin                                            (Eq. 7)
+
+``clip`` is the symmetric InfoNCE over all rows of the batch. ``margin`` is HNML (Eq. 6): for a
+target i with hard rows H_i, and B_i all rows but i and H_i,
+
+    image_i = mean over j in B_i of max(0, sim(I_i, T_j) - min over h in H_i of sim(I_i, T_h) + m)
+    text_i  = the same with image and text exchanged
+    margin  = mean over targets with hard rows of (image_i + text_i) / 2
+
+so an ordinary negative should not be closer to the target than its hard negatives are. Sources
+disagree on two points, and both readings are offered:
+
+- ``direction="preserve"`` is Eq. 6. ``direction="repel"`` penalises hard negatives that come
+  closer than ordinary ones do, as a published summary of the paper reads it:
+  max(0, max over h in H_i of sim(I_i, T_h) - mean over j in B_i of sim(I_i, T_j) + m).
+- ``space="cross"`` compares images with captions. ``space="intra"`` compares images with images
+  and captions with captions.
+
+``sim`` is the cosine of the model's own embeddings. Everything is computed in float32 whatever
+the autocast dtype, or in float64 when the features are float64.
+
+``gather=True`` takes the negatives from the batches of all processes, while a target and its hard
+rows stay on one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helip.common.collectives import Everyone, alone, gather_pairs
+from helip.common.errors import InvalidArgumentError
+from helip.losses.features import check_features, check_target, one_number, unit_rows
+from helip.losses.margin import Margin, Views, check_options, margin_loss, views
+
+__all__ = ["HelipLoss", "check_target", "clip_loss", "hard_negative_margin_loss"]
+
+
+class HelipLoss(nn.Module):
+    """CLIP loss + gamma x HNML (arXiv 2305.05208, Eq. 7). No parameters, no state.
+
+    gamma: weight of the margin loss, >= 0; with 0 the loss is the CLIP loss and the margin is
+        still reported, without a gradient.
+    margin: m of Eq. 6, in [-2, 2]; 0 in the paper.
+    direction, space: the readings described at the top of this module.
+    gather: negatives come from all processes of ``group`` (None: all that there are), each of
+        which calls the loss, and its backward, with rows of its own. What is returned is then the
+        share of this process: the mean over processes is what one process would return for the
+        whole batch, and so are gradients that are averaged over processes. Without
+        torch.distributed it changes nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 1.0,
+        margin: float = 0.0,
+        direction: str = "preserve",
+        space: str = "cross",
+        gather: bool = False,
+        group: Any = None,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(gamma) and gamma >= 0):
+            raise InvalidArgumentError(
+                f"gamma is {gamma}, must be a finite number >= 0; 0 switches the margin loss off"
+            )
+        check_options(margin, direction, space)
+        self.gamma = float(gamma)
+        self.margin = float(margin)
+        self.direction = direction
+        self.space = space
+        self.gather = gather
+        self.group = group
+
+    def forward(
+        self,
+        image_features: Tensor,  # [b, d] floating
+        text_features: Tensor,  # [b, d] floating
+        logit_scale: Tensor | float,  # one number, already exponentiated, as open_clip passes it
+        target: Tensor | None = None,  # [b] integer: row of the target that each row serves
+        *,
+        rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
+    ) -> dict[str, Tensor]:
+        """Return scalars: ``loss`` (with graph) and, detached, ``clip``, ``margin`` and others.
+
+        ``violated`` is the rate of the hinge terms that are above zero; ``hard_similarity`` and
+        ``ordinary_similarity`` are what HNML compares, averaged over targets and both directions.
+        A row that serves itself is a target; ``target=None`` means that no row is a hard pair, and
+        then all but ``loss`` and ``clip`` are 0.
+
+
+        The values of a target on an accelerator are not read, since that would stall its stream;
+        there, a row out of range is nobody's hard pair. Use `check_target` before the copy.
+        """
+        return self._loss(
+            image_features, text_features, {"logit_scale": logit_scale}, target, rank_rows
+        )
+
+    def contrast(self, seen: Views, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+        """This process's share of the contrastive term, a scalar with a graph."""
+        return _info_nce(seen, everyone, scales["logit_scale"])
+
+    def _loss(
+        self,
+        image_features: Tensor,
+        text_features: Tensor,
+        scales: dict[str, Any],
+        target: Tensor | None,
+        rank_rows: Sequence[int] | None,
+    ) -> dict[str, Tensor]:
+        check_features(image_features, text_features)
+        if target is not None:
+            check_target(target, image_features.shape[0])
+        image = unit_rows(image_features)
+        text = unit_rows(text_features)
+        everyone = (
+            gather_pairs(image, text, rank_rows, self.group)
+            if self._gathers()
+            else alone(image, text)
+        )
+        crossed = views(image, text, everyone, "cross")
+        clip = self.contrast(crossed, everyone, scales)
+        if target is None:
+            nothing = dict.fromkeys(Margin._fields[1:], clip.new_zeros(()))
+            return {"loss": clip, "clip": clip.detach(), "margin": clip.new_zeros(()), **nothing}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gamma > 0):
+            seen = crossed if self.space == "cross" else views(image, text, everyone, self.space)
+            hnml = margin_loss(seen, target, everyone, self.margin, self.direction)
+        return {
+            "loss": clip + self.gamma * hnml.loss if self.gamma > 0 else clip,
+            "clip": clip.detach(),
+            "margin": hnml.loss.detach(),
+            "violated": hnml.violated.detach(),
+            "hard_similarity": hnml.hard_similarity,
+            "ordinary_similarity": hnml.ordinary_similarity,
+        }
+
+    def _gathers(self) -> bool:
+        return self.gather and dist.is_available() and dist.is_initialized()
+
+    def extra_repr(self) -> str:
+        return (
+            f"gamma={self.gamma}, margin={self.margin}, "
+            f"direction={self.direction!r}, space={self.space!r}"
+            + (", gather=True" if self.gather else "")
+        )
+
+
+def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor | float) -> Tensor:
+    """Symmetric InfoNCE over the b x b cosines: image i belongs to caption i.
+
+    Features [b, d], normalised or not; ``logit_scale`` already exponentiated. Returns a scalar.
+    """
+    check_features(image_features, text_features)
+    everyone = alone(unit_rows(image_features), unit_rows(text_features))
+    return _info_nce(views(everyone.image, everyone.text, everyone, "cross"), everyone, logit_scale)
+
+
+def hard_negative_margin_loss(
+    image_features: Tensor,
+    text_features: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 0.0,
+    direction: str = "preserve",
+    space: str = "cross",
+) -> Tensor:
+    """HNML alone (arXiv 2305.05208, Eq. 6; see the top of this module). Returns a scalar.
+
+    It is 0, with a graph, when no row is a hard pair; a target for which no ordinary row is left
+    contributes 0.
+    """
+    check_options(margin, direction, space)
+    check_features(image_features, text_features)
+    check_target(target, image_features.shape[0])
+    everyone = alone(unit_rows(image_features), unit_rows(text_features))
+    seen = views(everyone.image, everyone.text, everyone, space)
+    return margin_loss(seen, target, everyone, margin, direction).loss
+
+
+def _info_nce(seen: Views, everyone: Everyone, logit_scale: Tensor | float) -> Tensor:
+    """The mean over own rows, weighted with their part of all rows."""
+    dtype = seen.from_image.dtype
+    scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
+    with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
+        own = seen.from_image.shape[0]
+        labels = torch.arange(own, device=seen.from_image.device) + everyone.first
+        from_image, from_text = (F.cross_entropy(similarity * scale, labels) for similarity in seen)
+        weight = own * everyone.processes / everyone.total
+        return 0.5 * weight * (from_image + from_text)

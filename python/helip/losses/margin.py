@@ -1,0 +1,163 @@
+"""The hard negative margin loss (HNML) over similarities (arXiv 2305.05208, Eq. 6).
+
+A batch may be spread over processes. Each of them sees its own rows against the rows of all, and a
+target lies on one process together with its hard rows. What it computes is its *share*: the mean
+of the shares of all processes, which is what averaged gradients are of, is the value of the whole
+batch. Alone, the share is that value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from helip.common.collectives import Everyone, total_of
+from helip.common.errors import InvalidArgumentError
+from helip.losses.features import cosine
+
+__all__ = ["Margin", "Views", "check_options", "margin_loss", "views"]
+
+DIRECTIONS = ("preserve", "repel")
+SPACES = ("cross", "intra")
+
+
+class Views(NamedTuple):
+    """Similarities [own rows, all rows], seen from each image and from each caption."""
+
+    from_image: Tensor
+    from_text: Tensor
+
+
+def views(image: Tensor, text: Tensor, everyone: Everyone, space: str) -> Views:
+    """Of own unit rows [b, d] to the rows of everyone."""
+    if space == "intra":
+        return Views(cosine(image, everyone.image), cosine(text, everyone.text))
+    similarity = cosine(image, everyone.text)
+    # Alone, both views are one matrix.
+    alone = everyone.processes == 1
+    return Views(similarity, similarity.T if alone else cosine(text, everyone.image))
+
+
+class Margin(NamedTuple):
+    """This process's shares; scalars. All but the loss are without a graph, and 0 without terms."""
+
+    loss: Tensor
+    violated: Tensor  # rate of hinge terms above 0
+    hard_similarity: Tensor  # mean over targets' hard rows, both views
+    ordinary_similarity: Tensor  # mean over targets' ordinary rows, both views
+
+
+def margin_loss(
+    seen: Views, target: Tensor, everyone: Everyone, margin: float, direction: str
+) -> Margin:
+    """target [b]: the own row that each own row serves."""
+    roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype)
+    hinge = _hinge_preserve if direction == "preserve" else _hinge_repel
+    image, text = (hinge(similarity, roles, margin) for similarity in seen)
+    plain = [similarity.detach() for similarity in seen]
+    hard = 0.5 * sum(_sum_where(roles.hard, similarity) for similarity in plain)
+    ordinary = 0.5 * sum(_sum_where(roles.ordinary, similarity) for similarity in plain)
+    dtype = seen.from_image.dtype
+    numbers = [
+        roles.targets,
+        image.terms,
+        roles.hard.sum().to(dtype),
+        roles.ordinary.sum().to(dtype),
+    ]
+    # Of the whole batch; both directions have as many terms.
+    targets, terms, hards, ordinaries = (
+        total_of(torch.stack(numbers), everyone).clamp(min=1).unbind()
+    )
+    shares = Margin(
+        loss=0.5 * (image.loss + text.loss) / targets,
+        violated=0.5 * (image.violated / terms + text.violated / terms),
+        hard_similarity=hard / hards,
+        ordinary_similarity=ordinary / ordinaries,
+    )
+    if everyone.processes > 1:
+        shares = Margin(*(share * everyone.processes for share in shares))
+    return shares
+
+
+def check_options(margin: float, direction: str, space: str) -> None:
+    if not -2.0 <= margin <= 2.0:
+        raise InvalidArgumentError(
+            f"margin is {margin}, must be in [-2, 2], the range of a difference of two cosines; "
+            "the paper uses 0"
+        )
+    if direction not in DIRECTIONS:
+        raise InvalidArgumentError(
+            f"direction is {direction!r}, must be 'preserve' (Eq. 6) or 'repel'"
+        )
+    if space not in SPACES:
+        raise InvalidArgumentError(f"space is {space!r}, must be 'cross' (Eq. 6) or 'intra'")
+
+
+class _Roles(NamedTuple):
+    """Who is what to whom; row i is seen from the own target i."""
+
+    hard: Tensor  # bool [b, all]: r is a hard row of i
+    ordinary: Tensor  # bool [b, all]: j is an ordinary negative of i, and i has hard rows
+    ordinary_count: Tensor  # [b] floating, at least 1
+    targets: Tensor  # scalar, floating: own targets with hard rows
+
+
+class _Hinge(NamedTuple):
+    """One direction, summed over own targets; scalars."""
+
+    loss: Tensor
+    violated: Tensor  # terms above 0
+    terms: Tensor  # all terms
+
+
+def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype) -> _Roles:
+    own = target.shape[0]
+    rows = torch.arange(own, device=target.device)
+    itself = rows[:, None] == rows[None, :]
+    hard = (target[None, :] == rows[:, None]) & ~itself
+    is_target = hard.any(dim=1)
+    if everyone.processes > 1:  # to the columns of everyone; a target's hard rows are its own
+        around = (everyone.first, everyone.total - everyone.first - own)
+        hard, itself = F.pad(hard, around), F.pad(itself, around)
+    ordinary = ~(hard | itself) & is_target[:, None]
+    return _Roles(
+        hard=hard,
+        ordinary=ordinary,
+        ordinary_count=ordinary.sum(dim=1).clamp(min=1).to(dtype),
+        targets=is_target.sum().to(dtype),
+    )
+
+
+def _hinge_preserve(similarity: Tensor, roles: _Roles, margin: float) -> _Hinge:
+    """Eq. 6; a term is a pair of a target and an ordinary row."""
+    floor = similarity.masked_fill(~roles.hard, math.inf).amin(dim=1)
+    floor = floor.masked_fill(floor == math.inf, 0.0)  # rows without hard rows; masked below
+    terms = F.relu(similarity - floor[:, None] + margin).masked_fill(~roles.ordinary, 0.0)
+    return _Hinge(
+        loss=(terms.sum(dim=1) / roles.ordinary_count).sum(),
+        violated=torch.count_nonzero(terms.detach()).to(similarity.dtype),
+        terms=roles.ordinary.sum().to(similarity.dtype),
+    )
+
+
+def _hinge_repel(similarity: Tensor, roles: _Roles, margin: float) -> _Hinge:
+    """The other reading; a term is a target."""
+    ceiling = similarity.masked_fill(~roles.hard, -math.inf).amax(dim=1)
+    ceiling = ceiling.masked_fill(ceiling == -math.inf, 0.0)
+    mean = similarity.masked_fill(~roles.ordinary, 0.0).sum(dim=1) / roles.ordinary_count
+    # Without an ordinary row there is nothing to compare with.
+    counted = roles.ordinary.any(dim=1)
+    terms = F.relu(ceiling - mean + margin).masked_fill(~counted, 0.0)
+    return _Hinge(
+        loss=terms.sum(),
+        violated=torch.count_nonzero(terms.detach()).to(similarity.dtype),
+        terms=counted.sum().to(similarity.dtype),
+    )
+
+
+def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
+    return values.masked_fill(~mask, 0.0).sum()

@@ -1,0 +1,56 @@
+"""SigLIP's pairwise sigmoid loss (arXiv 2303.15343) with the margin loss of HELIP.
+
+    sigmoid = -1/b sum over i, j of log sigmoid(z_ij (scale sim(I_i, T_j) + bias))
+
+for images i and captions j, with z_ij = 1 for i = j and -1 otherwise. It stands where the CLIP loss
+stands in `helip.loss.HelipLoss`; the margin loss is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from helip.common.collectives import Everyone
+from helip.losses.features import one_number
+from helip.losses.helip_loss import HelipLoss
+from helip.losses.margin import Views
+
+__all__ = ["HelipSigmoidLoss"]
+
+
+class HelipSigmoidLoss(HelipLoss):
+    """Sigmoid loss + gamma x HNML, for models with a learned bias. Options as in HelipLoss."""
+
+    def forward(
+        self,
+        image_features: Tensor,  # [b, d] floating
+        text_features: Tensor,  # [b, d] floating
+        logit_scale: Tensor | float,  # one number, already exponentiated
+        target: Tensor | None = None,  # [b] integer: row of the target that each row serves
+        logit_bias: Tensor | float | None = None,  # one number; None is 0
+        *,
+        rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
+    ) -> dict[str, Tensor]:
+        """As `HelipLoss.forward`; ``clip`` is the sigmoid loss."""
+        scales = {"logit_scale": logit_scale, "logit_bias": logit_bias}
+        return self._loss(image_features, text_features, scales, target, rank_rows)
+
+    def contrast(self, seen: Views, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+        similarity = seen.from_image
+        dtype, device = similarity.dtype, similarity.device
+        scale = one_number(scales["logit_scale"], "logit_scale", "model.logit_scale.exp()", dtype)
+        bias = scales["logit_bias"]
+        bias = 0.0 if bias is None else one_number(bias, "logit_bias", "model.logit_bias", dtype)
+        with torch.autocast(device_type=device.type, enabled=False):
+            own, total = similarity.shape
+            rows = torch.arange(own, device=device)[:, None] + everyone.first
+            positive = rows == torch.arange(total, device=device)[None, :]
+            logits = similarity * scale + bias
+            terms = F.logsigmoid(torch.where(positive, logits, -logits))
+            # Of all images, those of this process; the mean over processes makes the sum.
+            return -terms.sum() * (everyone.processes / total)

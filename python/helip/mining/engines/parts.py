@@ -1,0 +1,199 @@
+"""Mining in parts: ranges of targets, each a work unit whose result is a directory of its own.
+
+A part is solved against all rows, by any process that can read the store, and lies there whole or
+not at all. So it serves three ends: a job on one machine that goes on after a kill (``parts=n``),
+jobs of any scheduler (``part=(i, n)``, then :func:`merge`), and Ray (``engine="ray"``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.files import storage_errors
+from helip.common.progress import Follower, ProgressBar
+from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.hard_pairs_part import HardPairsPart
+from helip.store.embedding_store import EmbeddingStore
+
+__all__ = [
+    "agreed_parts",
+    "begun_parts",
+    "done_parts",
+    "merge",
+    "mine_part",
+    "number_of_parts",
+    "parse_part",
+    "part_path",
+    "parts_folder",
+    "remove_parts",
+]
+
+METHODS = ("auto", "exact", "sample")
+
+# A job of more rows than this, and of more seconds, is committed in parts without being asked to.
+_WHOLE_ROWS = 300_000
+_WHOLE_SECONDS = 3600.0
+_PART_SECONDS = 1800.0
+_MOST_PARTS = 10_000
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """``"3/8"`` as (3, 8)."""
+    match = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
+    if not match:
+        raise InvalidArgumentError(f"part is {text!r}; write i/n, such as 3/8, with i from 1 to n")
+    return _checked((int(match[1]), int(match[2])))
+
+
+def _checked(part: Any) -> tuple[int, int]:
+    whole = isinstance(part, tuple) and len(part) == 2 and all(type(x) is int for x in part)
+    if not whole or not 1 <= part[0] <= part[1]:
+        raise InvalidArgumentError(
+            f"part is {part!r}; it must be two whole numbers (i, n), with i from 1 to n"
+        )
+    return part[0], part[1]
+
+
+def mine_part(
+    source: EmbeddingStore | None,
+    part: tuple[int, int],
+    options: _core.MineOptions,
+    *,
+    device: str,
+    out: str,
+    resume: bool,
+    progress: bool,
+) -> HardPairsPart:
+    """Mines the i-th of n parts to ``out``, or takes it up where it is there already."""
+    index, count = _checked(part)
+    if source is None:
+        raise InvalidArgumentError(
+            "part needs a store: bare arrays have no fingerprint by which parts could be told apart"
+        )
+    if not out:
+        raise InvalidArgumentError("part needs a directory to write the part to; give out")
+    if device not in ("auto", "cpu"):
+        raise UnsupportedError(f'device is {device!r}; parts are mined on the CPU, device="cpu"')
+    if not resume and os.path.exists(os.path.join(out, "manifest.json")):
+        raise InvalidArgumentError(f"{out} already holds a part; remove it or choose another path")
+    with ProgressBar(None, label="mine", unit="targets", enabled=progress) as bar:
+        core = _core.mine_part(source._core, index, count, options, out, Follower(bar))
+    return HardPairsPart(core)
+
+
+def merge(
+    parts: Iterable[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> HardPairs:
+    """The table of all parts of a job, byte for byte the one that a single run gives.
+
+    Args:
+        parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order.
+            They are read one after another, every byte is checked, and they stay.
+        out: the table to write; None keeps it in memory.
+        progress: a bar on a terminal.
+
+    Raises:
+        MismatchError: parts of different jobs, with the option or fingerprint that differs.
+        InvalidArgumentError: a part is absent (with its targets) or given twice, or ``out`` is
+            there already. CorruptError: a part is damaged. StorageError: the disk refuses.
+    """
+    if isinstance(parts, (str, os.PathLike)):
+        raise InvalidArgumentError(
+            f"parts is the one path {os.fspath(parts)!r}; pass a list of all parts of the job"
+        )
+    paths = [os.fspath(part) for part in parts]
+    with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
+        core = _core.merge_parts(paths, "" if out is None else os.fspath(out), Follower(bar))
+    return HardPairs(core)
+
+
+def parts_folder(out: str | os.PathLike[str]) -> Path:
+    """Where a job in parts keeps them until its table is there."""
+    return Path(os.fspath(out).rstrip("/") + ".parts")
+
+
+def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:
+    """The place of one of them."""
+    return parts_folder(out) / f"part-{index:05}-of-{count:05}"
+
+
+def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int, bool]]:
+    """(directory, number of parts of its job, whether it is done) of each."""
+    folder = parts_folder(out)
+    if folder.is_dir():
+        with storage_errors("read", folder):
+            for entry in sorted(folder.iterdir()):
+                if match := re.fullmatch(r"part-[0-9]{5,}-of-([0-9]{5,})", entry.name):
+                    yield entry, int(match[1]), (entry / "manifest.json").exists()
+
+
+def begun_parts(out: str | os.PathLike[str]) -> int | None:
+    """The number of parts of the job that was begun for ``out``; None where there is none."""
+    return next((count for _, count, done in _parts_there(out) if done), None)
+
+
+def done_parts(out: str | os.PathLike[str]) -> int:
+    """How many of them are done."""
+    return sum(done for _, _, done in _parts_there(out))
+
+
+def remove_parts(out: str | os.PathLike[str]) -> None:
+    """Removes what a job left that was killed between its commit and its tidying up."""
+    for entry, _, _ in list(_parts_there(out)):
+        shutil.rmtree(entry, ignore_errors=True)
+    folder = parts_folder(out)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:
+    """The number of parts that is asked for or was begun with; None where nobody has said it."""
+    if parts is not None and (type(parts) is not int or parts < 1):
+        raise InvalidArgumentError(f"parts is {parts!r}; it must be a whole number, at least 1")
+    if out and (parts or 1) > 1 and has_checkpoint(out):
+        raise MismatchError(
+            f"{checkpoint_folder(out)} was left by an interrupted job in one part, now "
+            f"parts={parts}; go on without parts=, or remove that folder"
+        )
+    begun = begun_parts(out) if out else None
+    if begun is not None and (method not in METHODS or parts not in (None, begun)):
+        now = f"method {method!r}" if method not in METHODS else f"parts={parts}"
+        raise MismatchError(
+            f"{parts_folder(out)} holds a job in {begun} parts, now {now}; go on with "
+            f"parts={begun}, or remove that folder"
+        )
+    return parts or begun
+
+
+def number_of_parts(
+    parts: int | None,
+    *,
+    out: str,
+    method: str,
+    rows: int,
+    estimate: Callable[[], dict[str, Any]],
+) -> int:
+    """How many parts to commit a job in: as agreed, or by what it is going to take.
+
+    Args:
+        estimate: gives ``method``, ``seconds`` and ``bands`` of the plan; called for large jobs.
+    """
+    if agreed := agreed_parts(parts, out=out, method=method):
+        return agreed
+    if not out or rows <= _WHOLE_ROWS or method not in METHODS or has_checkpoint(out):
+        return 1
+    plan = estimate()
+    if plan["method"] not in METHODS or plan["seconds"] < _WHOLE_SECONDS:
+        return 1
+    return min(max(plan["bands"], round(plan["seconds"] / _PART_SECONDS)), _MOST_PARTS)

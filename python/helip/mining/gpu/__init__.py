@@ -1,0 +1,1 @@
+"""Exact mining on torch devices."""

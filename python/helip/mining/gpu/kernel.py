@@ -1,0 +1,151 @@
+"""The operators of ``libhelip_torch``: where they are found, and how a block of pairs is filtered.
+
+Two implementations stand behind one call, ``torch`` (ATen operators, any device) and ``fused`` (the
+kernel of ``cpp/cuda`` in ``libhelip_cuda``, or its emulation on CPU tensors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helip import _core
+from helip.common.errors import UnsupportedError
+from helip.mining.gpu.rows import RowBlock
+
+__all__ = ["Rules", "Survivors", "filter_pairs", "load_cuda_library", "load_library", "seed"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the filter knows of the options."""
+
+    image_max: float
+    text_max: float
+    min_score: float
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Pairs that may belong to the pool of their row or their column; all on the device."""
+
+    rows: torch.Tensor  # int32 [>= count], position of the row in its block
+    columns: torch.Tensor  # int32
+    upper: torch.Tensor  # float32, bound of the score
+    lower: torch.Tensor  # float32
+    total: torch.Tensor  # int64 [1]
+
+    def count(self) -> int:
+        """How many there are, also of those that found no place; waits for the device."""
+        return int(self.total)
+
+    def to_host(self, count: int) -> tuple[torch.Tensor, ...]:
+        """The first ``count`` of each vector, in host memory."""
+        vectors = (self.rows, self.columns, self.upper, self.lower)
+        return tuple(v[:count].cpu() for v in vectors)
+
+
+def load_library(path: str | Path | None = None) -> None:
+    """Registers ``torch.ops.helip``; does nothing when that has been done.
+
+    ``path`` defaults to ``lib/libhelip_torch.so`` in a directory of the package (an editable
+    installation has two). UnsupportedError when there is none or torch refuses it.
+    """
+    if _registered():
+        return
+    path = path or _installed("libhelip_torch")
+    if path is None:
+        raise UnsupportedError(
+            "libhelip_torch is not part of this installation, so no torch device can mine; build "
+            "helip with HELIP_TORCH=ON, or mine on the CPU without a device"
+        )
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        raise UnsupportedError(
+            f"{path} does not load into torch {torch.__version__} ({error}); it needs torch >= 2.11"
+        ) from error
+
+
+def load_cuda_library(path: str | Path | None = None) -> None:
+    """Makes the fused kernel available to CUDA tensors; UnsupportedError says why it is not."""
+    path = path or _installed("libhelip_cuda")
+    if path is None:
+        raise UnsupportedError(
+            "libhelip_cuda is not part of this installation; build helip with HELIP_CUDA=ON where "
+            "there is a CUDA compiler"
+        )
+    try:
+        torch.ops.helip.load_cuda_library(str(path))
+    except RuntimeError as error:
+        raise UnsupportedError(str(error).splitlines()[0]) from error
+
+
+def _registered() -> bool:
+    return hasattr(torch.ops.helip, "product_filter")
+
+
+def _installed(name: str) -> Path | None:
+    folder = Path(_core.__file__).parent / "lib"
+    places = [folder / f"{name}{suffix}" for suffix in (".so", ".dylib")]
+    return next((place for place in places if place.is_file()), None)
+
+
+def filter_pairs(
+    rows: RowBlock,
+    columns: RowBlock,
+    thresholds: tuple[torch.Tensor, torch.Tensor],
+    rules: Rules,
+    *,
+    after: int,
+    capacity: int,
+    fused: bool,
+) -> Survivors:
+    """The pairs (i, j) of two blocks, j > i + after, that reach a threshold of theirs.
+
+    ``thresholds`` of the rows and of the columns, float32, on the device of the blocks.
+    ``cpp/torch/product_filter.h`` states the contract.
+    """
+    device = thresholds[0].device
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    return Survivors(
+        *torch.ops.helip.product_filter(
+            *_operands(rows, columns),
+            *thresholds,
+            image_max=rules.image_max,
+            text_max=rules.text_max,
+            min_score=rules.min_score,
+            signed=rules.signed,
+            after=after,
+            capacity=capacity,
+            fused=fused,
+            stream=stream,
+        )
+    )
+
+
+def seed(rows: RowBlock, columns: RowBlock, rules: Rules, k: int) -> torch.Tensor:
+    """float32 [len(rows)]: the k-th largest lower bound of a row's scores with ``columns``."""
+    bounds: torch.Tensor = torch.ops.helip.product_seed(
+        *_operands(rows, columns),
+        image_max=rules.image_max,
+        text_max=rules.text_max,
+        signed=rules.signed,
+        k=k,
+    )
+    return bounds
+
+
+def _operands(rows: RowBlock, columns: RowBlock) -> list[Any]:
+    operands: list[Any] = []
+    for name in ("image", "text"):
+        if name in rows.units:
+            operands += [rows.units[name], columns.units[name]]
+            operands += [rows.margins[name], columns.margins[name]]
+        else:
+            operands += [None] * 4
+    return operands

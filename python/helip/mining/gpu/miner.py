@@ -1,0 +1,437 @@
+"""Exact hard pair mining on torch devices, with the bytes of the host's exact miner as its result.
+
+The quadratic part runs on the device, in a 16-bit format or float32: blocks of rows are multiplied
+with each other, each unordered pair once, and only pairs whose score may reach the k-th of either
+of their two targets are sent to the host (``cpp/torch/product_filter.h``). A threshold, the lower
+bound of a target's k-th score, begins with a sample of the rows and rises as candidates are found.
+The host keeps the candidates of every target, cuts them by their bounds, and ranks what is left in
+float64. A pair that is not sent has a proven upper bound below both thresholds, so precision,
+device and order of work change the time, never the table.
+
+Memory: a device holds as many blocks of rows as fit; the host two to three times the table, and
+where that is too much, one band of targets after another.
+
+The same code runs on ``cpu`` and ``cuda``. It is tested on CPU tensors, the CUDA kernel in an
+emulation of its threads: **nothing of it has been run on a GPU** (``docs/gpu.md``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
+from helip.mining.gpu.blocks import Blocks, units_of_band
+from helip.mining.gpu.kernel import Rules, load_cuda_library, load_library
+from helip.mining.gpu.pools import CandidatePools, Rerank, Solve
+from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
+from helip.mining.gpu.rows import FORMATS, check_inputs
+from helip.mining.gpu.search import DeviceMemory, Searcher
+
+__all__ = [
+    "DeviceBand",
+    "DeviceMiner",
+    "DeviceOptions",
+    "DeviceResult",
+    "devices_of",
+    "load_library",
+    "mine_on_device",
+]
+
+Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False stops the job
+
+_BLOCK_ROWS = {"cpu": 2048, "cuda": 16384}
+_SAMPLE_ROWS = 16384
+_FINISH_ROWS = 8192  # targets whose pools are ranked at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """What to mine and how; checked on construction (InvalidArgumentError, UnsupportedError)."""
+
+    k: int = 100  # pool size, >= 1
+    image_max: float = 0.98  # near-duplicate threshold on the image cosine
+    text_max: float = 0.98  # near-duplicate threshold on the text cosine
+    min_score: float = 0.0  # a score must exceed it; >= 0
+    modality: str = "both"  # "image" or "text": the score is that one similarity
+    signed: bool = False  # two negative similarities multiply to a positive score
+    device: str = "cuda"  # "cuda:1", "cuda:0,cuda:1", "cuda:all"
+    precision: str = "auto"  # "bfloat16", "float16", "float32"; auto: bfloat16, on a CPU float32
+    kernel: str = "auto"  # "fused", "torch"; auto: HELIP_CUDA_KERNEL, else fused where it can run
+    block_rows: int | None = None  # rows of a block; None: by device
+    sample: int | None = None  # rows that give the first thresholds; None: 1/16, at most 16,384
+    capacity: int | None = None  # survivors of a call; None: by memory
+    memory: int | None = None  # bytes on each device; None: 60 % of what is free (CPU: 1 GiB)
+    host_memory: int | None = None  # bytes of candidates; None: a quarter of the machine's
+
+    def __post_init__(self) -> None:
+        _check_at_least("k", self.k, 1)
+        least = {"block_rows": 1, "sample": 0, "capacity": 1, "memory": 1, "host_memory": 1}
+        for name, bound in least.items():
+            if getattr(self, name) is not None:
+                _check_at_least(name, getattr(self, name), bound)
+        for name in ("image_max", "text_max", "min_score"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InvalidArgumentError(f"{name} is {value}; it must lie in 0 .. 1")
+        choices = {
+            "modality": ("both", "image", "text"),
+            "precision": ("auto", *FORMATS),
+            "kernel": ("auto", "fused", "torch"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}"
+                )
+        devices_of(self.device)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return ("image", "text") if self.modality == "both" else (self.modality,)
+
+
+@dataclass(frozen=True)
+class DeviceBand:
+    """Exact pools of targets first .. first + n - 1."""
+
+    first: int
+    ids: np.ndarray  # int64 [n, k], -1 beyond counts
+    scores: np.ndarray  # float32 [n, k], 0 beyond counts
+    counts: np.ndarray  # int32 [n]
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """A whole table and how it came about."""
+
+    ids: np.ndarray  # int32 [n, k]
+    scores: np.ndarray  # float32 [n, k]
+    counts: np.ndarray  # int32 [n]
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def devices_of(device: str | torch.device) -> list[torch.device]:
+    """The devices that a name stands for: ``cuda``, ``cuda:1``, ``cuda:0,cuda:1``, ``cuda:all``.
+
+    ``cpu`` too, more than once for as many threads. UnsupportedError: no such device.
+    """
+    names = [name.strip() for name in str(device).split(",")]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if names == ["cuda:all"]:
+        names = [f"cuda:{index}" for index in range(count)] or names
+    devices = []
+    for name in names:
+        kind, _, index = name.partition(":")
+        if kind not in ("cpu", "cuda") or (index and not (index.isdigit() or name == "cuda:all")):
+            raise UnsupportedError(
+                f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
+            )
+        if kind == "cuda" and not count:
+            raise UnsupportedError(
+                f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
+            )
+        if kind == "cpu":
+            devices.append(torch.device("cpu"))
+            continue
+        number = int(index) if index.isdigit() else torch.cuda.current_device()
+        if number >= count or name == "cuda:all":
+            raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
+        devices.append(torch.device("cuda", number))
+    gpus = [d.index for d in devices if d.type == "cuda"]
+    if len(set(gpus)) < len(gpus) or (gpus and len(gpus) < len(devices)):
+        raise UnsupportedError(f'device is "{device}"; name each GPU once, and no CPU beside it')
+    return devices
+
+
+class DeviceMiner:
+    """One job.
+
+    Args:
+        image: [N, d_image] NumPy array (memory maps too) or torch tensor of any float dtype, or
+            int8 codes (a positive scale does not change a cosine); read block by block. None when
+            only the text is used.
+        text: [N, d_text], likewise.
+        views: of the same rows for the core, which ranks them; by default of ``image`` and
+            ``text`` themselves. int8 codes need views that know the scales, such as a store's.
+        rerank, solve: exact pools within candidate lists, and among all rows; by default the core's
+            ``rerank`` and ``mine_targets``.
+        options: those of DeviceOptions.
+
+    Raises InvalidArgumentError (NaN and infinity with their row), MismatchError, UnsupportedError,
+    OutOfMemoryError, CancelledError, also while bands are taken.
+    """
+
+    def __init__(
+        self,
+        image: Any,
+        text: Any,
+        *,
+        views: tuple[Any, Any] | None = None,
+        rerank: Rerank | None = None,
+        solve: Solve | None = None,
+        **options: Any,
+    ) -> None:
+        self.options = DeviceOptions(**options)
+        given = {"image": image, "text": text}
+        self._inputs = {name: given[name] for name in self.options.modalities}
+        self.rows = check_inputs(self._inputs)
+        if self.rows >= 2**31:
+            raise UnsupportedError(f"{self.rows} rows are too many for a device; split the data")
+        if rerank is None or solve is None:
+            native = _native(views or (image, text), self.options)
+            rerank, solve = rerank or native[0], solve or native[1]
+        self._rerank, self._solve = rerank, solve
+        self._progress: Progress | None = None
+        self._lock = threading.Lock()
+        self._done = 0
+        self._devices = devices_of(self.options.device)
+        precision = self.options.precision
+        if precision == "auto":
+            precision = "float32" if self._devices[0].type == "cpu" else "bfloat16"
+        self._dtype = FORMATS[precision]
+        load_library()
+        with exact_products():
+            kernel, reason = self._choose_kernel()
+        self.report: dict[str, Any] = {
+            "device": ",".join(map(str, self._devices)),
+            "precision": precision,
+            "kernel": kernel,
+        }
+        if reason:
+            self.report["kernel_reason"] = reason
+        self._memory = self._plan_memory()
+        self._blocks = Blocks(self.rows, self._memory.block_rows)
+        self._bands = self._plan_bands()
+        self.pairs = sum(_pairs_of_band(self._blocks, band) for band in self._bands)
+
+    def bands(self, progress: Progress | None = None) -> Iterator[DeviceBand]:
+        """Exact pools of all targets, ascending, once; ``report`` is complete after the last.
+
+        ``progress`` is called with the pairs done and ``pairs``, all of them, by any of the
+        devices' threads, one at a time.
+        """
+        self._progress = progress
+        blocks, memory, k = self._blocks, self._memory, self.options.k
+        searchers = [self._searcher(device) for device in self._devices]
+        devices = _Devices(searchers)
+        group = memory.resident // 2
+        if len(blocks) <= memory.resident:
+            group = -(-len(blocks) // (4 * len(searchers))) if len(searchers) > 1 else len(blocks)
+        sample = self._sample()
+        counts = {"candidates": 0, "lists_cut": 0, "solved_on_host": 0}
+        for band in self._bands:
+            first, last = blocks.span(band.start)[0], blocks.span(band[-1])[1]
+            pools = CandidatePools(first, last, k, self.rows, self._rerank, self._solve)
+            with exact_products():
+                if len(sample):
+                    devices.share(band, partial(Searcher.seed, sample=sample, k=k, pools=pools))
+                units = units_of_band(band, len(blocks), group)
+                devices.share(units, partial(Searcher.search, pools=pools))
+            for start in range(first, last, _FINISH_ROWS):
+                yield DeviceBand(start, *pools.finish(start, min(start + _FINISH_ROWS, last)))
+            counts["candidates"] += pools.candidates
+            counts["lists_cut"] += pools.cut
+            counts["solved_on_host"] += pools.solved
+        assert self._done == self.pairs, "a pair of blocks was not searched"
+        self.report |= counts
+        self.report["survivors"] = sum(s.survivors for s in searchers)
+        self.report["calls_split"] = sum(s.splits for s in searchers)
+
+    def _choose_kernel(self) -> tuple[str, str]:
+        """ "fused" or "torch", and what spoke against the former."""
+        wanted = self.options.kernel
+        if wanted == "auto":
+            wanted = os.environ.get("HELIP_CUDA_KERNEL", "") or "auto"
+            if wanted not in ("auto", "fused", "torch"):
+                raise InvalidArgumentError(
+                    f"HELIP_CUDA_KERNEL is {wanted!r}; set it to fused or torch, or not at all"
+                )
+        cuda = self._devices[0].type == "cuda"
+        for device in self._devices:
+            with plain_mode(device):
+                check_products(device, self._dtype)
+        if wanted == "torch" or (wanted == "auto" and not cuda):
+            return "torch", ""
+        try:
+            if self._dtype == torch.float32:
+                raise UnsupportedError("the fused kernel multiplies 16-bit rows, not float32")
+            if cuda:
+                load_cuda_library()
+            for device in self._devices:
+                if cuda and torch.cuda.get_device_capability(device) < (8, 0):
+                    raise UnsupportedError(f"{device} has a compute capability below 8.0")
+                with plain_mode(device):
+                    check_kernel(device, self._dtype)
+        except UnsupportedError as error:
+            if wanted == "fused":
+                raise
+            return "torch", str(error)
+        return "fused", ""
+
+    def _searcher(self, device: torch.device) -> Searcher:
+        options = self.options
+        return Searcher(
+            self._inputs,
+            self._blocks,
+            Rules(options.image_max, options.text_max, options.min_score, options.signed),
+            device,
+            self._dtype,
+            self._memory,
+            fused=self.report["kernel"] == "fused",
+            progress=self._advance,
+        )
+
+    def _plan_memory(self) -> DeviceMemory:
+        """One plan for all devices, by the one with the least memory."""
+        budget = self.options.memory
+        if budget is None:
+            cuda = self._devices[0].type == "cuda"
+            free = [torch.cuda.mem_get_info(d)[0] for d in self._devices] if cuda else []
+            budget = int(0.6 * min(free)) if cuda else 2**30 // len(self._devices)
+        return DeviceMemory.plan(
+            budget,
+            [int(x.shape[1]) for x in self._inputs.values()],
+            self._dtype,
+            rows=self.rows,
+            block_rows=self.options.block_rows or _BLOCK_ROWS[self._devices[0].type],
+            capacity=self.options.capacity,
+        )
+
+    def _plan_bands(self) -> list[range]:
+        """Blocks whose targets' candidates fit the host's memory together."""
+        memory = self.options.host_memory
+        if memory is None:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        targets = memory // CandidatePools.bytes_per_target(self.options.k, self.rows)
+        every = range(len(self._blocks))
+        step = max(1, targets // self._blocks.size)
+        return [every[start : start + step] for start in range(0, len(every), step)]
+
+    def _sample(self) -> np.ndarray:
+        """Rows at even distances, or none where so few would be no use."""
+        size = self.options.sample
+        if size is None:
+            size = min(_SAMPLE_ROWS, self.rows // 16)
+        size = min(size, self.rows)
+        if size < 2 * (self.options.k + 1):
+            return np.empty(0, np.int64)
+        return np.arange(size, dtype=np.int64) * self.rows // size
+
+    def _advance(self, pairs: int) -> None:
+        with self._lock:
+            self._done += pairs
+            if self._progress is not None and self._progress(self._done, self.pairs) is False:
+                raise CancelledError(f"mining was stopped after {self._done} of {self.pairs} pairs")
+
+
+def mine_on_device(
+    image: Any, text: Any, *, progress: Progress | None = None, **arguments: Any
+) -> DeviceResult:
+    """The bands of a DeviceMiner as one table; the same arguments.
+
+    Equal, byte for byte, to what the exact miner of the host gives with the same options.
+    """
+    miner = DeviceMiner(image, text, **arguments)
+    bands = list(miner.bands(progress))
+    empty = np.empty((0, miner.options.k))
+    return DeviceResult(
+        np.concatenate([empty, *(b.ids for b in bands)]).astype(np.int32),
+        np.concatenate([empty, *(b.scores for b in bands)]).astype(np.float32),
+        np.concatenate([empty[:, 0], *(b.counts for b in bands)]).astype(np.int32),
+        miner.report,
+    )
+
+
+class _Devices:
+    """Devices that take work from one queue, each in a thread of its own."""
+
+    def __init__(self, searchers: list[Searcher]) -> None:
+        self._searchers = searchers
+
+    def share(self, units: Iterable[Any], work: Callable[[Searcher, Any], None]) -> None:
+        """Does every unit once; the first error stops all devices and is raised here."""
+        if len(self._searchers) == 1:
+            with plain_mode(self._searchers[0].device):
+                for unit in units:
+                    work(self._searchers[0], unit)
+            return
+        queue, lock, stop = iter(units), threading.Lock(), threading.Event()
+        errors: list[BaseException] = []
+
+        def serve(searcher: Searcher) -> None:
+            try:
+                with plain_mode(searcher.device):
+                    while not stop.is_set():
+                        with lock:
+                            unit = next(queue, None)
+                        if unit is None:
+                            return
+                        work(searcher, unit)
+            except BaseException as error:
+                errors.append(error)
+                stop.set()
+
+        threads = [threading.Thread(target=serve, args=(s,)) for s in self._searchers]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:  # an interrupt
+            stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        if errors:
+            raise errors[0]
+
+
+def _pairs_of_band(blocks: Blocks, band: range) -> int:
+    own = blocks.span(band[-1])[1] - blocks.span(band.start)[0]
+    return own * (own - 1) // 2 + own * (blocks.rows - own)
+
+
+def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, Solve]:
+    """The core's exact float64 scores of given candidates, and its search among all rows."""
+    from helip import _core
+    from helip.store.matrices import view_of
+
+    def view(array: Any, name: str) -> Any:
+        if name not in options.modalities:
+            array = np.empty((0, 1), np.float32)
+        elif isinstance(array, torch.Tensor):
+            array = array.cpu()  # the core works on host memory
+        return view_of(array, name=name)
+
+    views = view(matrices[0], "image"), view(matrices[1], "text")
+    native = _core.MineOptions(
+        k=options.k,
+        method="exact",
+        modality=options.modality,
+        image_max=options.image_max,
+        text_max=options.text_max,
+        min_score=options.min_score,
+        signed_products=options.signed,
+    )
+
+    def rerank(targets: np.ndarray, candidates: np.ndarray) -> Any:
+        lists = view_of(np.ascontiguousarray(candidates), name="candidates")
+        return _core.rerank(*views, targets.tolist(), lists, native)
+
+    def solve(targets: np.ndarray) -> Any:
+        return _core.mine_targets(*views, targets.tolist(), native)
+
+    return rerank, solve
+
+
+def _check_at_least(name: str, value: Any, bound: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < bound:
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer >= {bound}")

@@ -1,0 +1,201 @@
+"""One device at work: its blocks, its memory, and the survivors that it sends to the host."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import OutOfMemoryError
+from helip.mining.gpu.blocks import BlockPair, Blocks
+from helip.mining.gpu.kernel import Rules, Survivors, filter_pairs, seed
+from helip.mining.gpu.pools import CandidatePools
+from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
+
+__all__ = ["DeviceMemory", "Searcher"]
+
+_TILE_PAIRS = 2**24  # of a call that makes whole tiles: fewer would not fill a GPU
+_TILE_BYTES = 24  # of scratch memory for each of its pairs
+_SURVIVOR_BYTES = 16
+_LEAST_BLOCK = 256  # below, steps would only be slow, so a budget under that is passed
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """How a budget of bytes on a device is spent."""
+
+    block_rows: int
+    tile_pairs: int  # of a call of the operators of torch
+    capacity: int  # survivors of a call
+    resident: int  # blocks that stay, at least 2
+
+    @staticmethod
+    def plan(
+        budget: int,
+        widths: list[int],
+        dtype: torch.dtype,
+        *,
+        rows: int,
+        block_rows: int,
+        capacity: int | None = None,
+    ) -> DeviceMemory:
+        size = max(1, min(block_rows, rows))
+        row_bytes = sum(padded_width(w, dtype) * dtype.itemsize + 4 for w in widths)
+        reading = 40 * max(widths) * min(STEP_ROWS, size)  # float64 while normalising
+        while 4 * size * row_bytes + reading > budget // 2 and size > _LEAST_BLOCK:
+            size = (size + 1) // 2
+            reading = min(reading, 40 * max(widths) * size)
+        tile_pairs = max(size, min(_TILE_PAIRS, size * size, budget // 4 // _TILE_BYTES))
+        if capacity is None:
+            capacity = min(2**22, size * size, budget // 8 // _SURVIVOR_BYTES)
+        capacity = max(size, capacity)  # the survivors of one row always fit
+        scratch = reading + tile_pairs * _TILE_BYTES + 2 * capacity * _SURVIVOR_BYTES
+        # Less one, for the sample that gives the first thresholds.
+        resident = max(2, (budget - scratch) // (size * row_bytes) - 1)
+        return DeviceMemory(size, tile_pairs, capacity, resident)
+
+
+class Searcher:
+    """Filters pairs of blocks on one device. Not thread-safe; one for each device.
+
+    Args:
+        inputs: the matrix of each modality that takes part.
+        progress: called with the number of pairs that have been filtered; may raise.
+    """
+
+    def __init__(
+        self,
+        inputs: dict[str, Any],
+        blocks: Blocks,
+        rules: Rules,
+        device: torch.device,
+        dtype: torch.dtype,
+        memory: DeviceMemory,
+        *,
+        fused: bool,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._inputs = inputs
+        self._blocks = blocks
+        self._rules = rules
+        self.device = device
+        self._dtype = dtype
+        self._memory = memory
+        self._fused = fused
+        self._progress = progress
+        self._resident: OrderedDict[int, RowBlock] = OrderedDict()
+        self._sample: RowBlock | None = None
+        self.survivors = 0
+        self.splits = 0  # calls that had more survivors than places
+
+    def seed(self, number: int, sample: np.ndarray, k: int, pools: CandidatePools) -> None:
+        """First thresholds of the rows of a block, from their scores with the sampled rows."""
+        with self._out_of_memory_explained():
+            if self._sample is None:
+                self._sample = read_block(self._inputs, sample, self.device, self._dtype)
+            rows = self._block(number)
+            first, _ = self._blocks.span(number)
+            step = max(1, self._memory.tile_pairs // len(sample))
+            for a in range(0, len(rows), step):
+                part = rows.part(a, min(a + step, len(rows)))
+                # One more than k: a row may be in the sample itself.
+                bounds = seed(part, self._sample, self._rules, k + 1)
+                pools.raise_thresholds(first + a, bounds.cpu())
+
+    def search(self, unit: list[BlockPair], pools: CandidatePools) -> None:
+        """Offers to the pools what survives of each pair of blocks."""
+        with self._out_of_memory_explained():
+            # The device filters the next blocks while the host takes in what survived of the last.
+            earlier: tuple[BlockPair, list[_Call]] | None = None
+            for pair in unit:
+                calls = [self._call(pair, *part, pools) for part in self._parts(pair)]
+                if earlier is not None:
+                    self._collect(*earlier, pools)
+                earlier = pair, calls
+            if earlier is not None:
+                self._collect(*earlier, pools)
+
+    @contextlib.contextmanager
+    def _out_of_memory_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"{self.device} has too little memory for blocks of {self._blocks.size} rows; give "
+                "a smaller memory= or block_rows="
+            ) from error
+
+    def _parts(self, pair: BlockPair) -> list[tuple[int, int]]:
+        """Rows of the block that one call takes."""
+        rows, columns = (self._rows_of(b) for b in (pair.rows, pair.columns))
+        step = rows if self._fused else max(1, self._memory.tile_pairs // columns)
+        return [(a, min(a + step, rows)) for a in range(0, rows, step)]
+
+    def _rows_of(self, number: int) -> int:
+        first, last = self._blocks.span(number)
+        return last - first
+
+    def _call(self, pair: BlockPair, begin: int, end: int, pools: CandidatePools) -> _Call:
+        first, _ = self._blocks.span(pair.rows)
+        columns = self._block(pair.columns)
+        own = pools.thresholds(first + begin, first + end)
+        if pair.symmetric:
+            other = pools.thresholds(*self._blocks.span(pair.columns))
+        else:
+            other = torch.full((len(columns),), torch.inf)
+        survivors = filter_pairs(
+            self._block(pair.rows).part(begin, end),
+            columns,
+            (own.to(self.device), other.to(self.device)),
+            self._rules,
+            after=begin if pair.rows == pair.columns else begin - end,
+            capacity=self._memory.capacity,
+            fused=self._fused,
+        )
+        return _Call(begin, end, survivors)
+
+    def _collect(self, pair: BlockPair, calls: list[_Call], pools: CandidatePools) -> None:
+        for call in calls:
+            self._take(pair, call, pools)
+        self._progress(self._blocks.pairs(pair))
+
+    def _take(self, pair: BlockPair, call: _Call, pools: CandidatePools) -> None:
+        """Offers the survivors of a call; filters its rows by halves if they had no room."""
+        count = call.survivors.count()
+        if count <= self._memory.capacity:
+            self.survivors += count
+            first, last = self._blocks.span(pair.rows)
+            rows = first + call.begin, last
+            pools.offer(call.survivors.to_host(count), rows, self._blocks.span(pair.columns))
+            return
+        # What was found is not offered: it will be found again, and must be offered but once.
+        self.splits += 1
+        middle = (call.begin + call.end) // 2
+        for half in ((call.begin, middle), (middle, call.end)):
+            self._take(pair, self._call(pair, *half, pools), pools)
+
+    def _block(self, number: int) -> RowBlock:
+        """A block, kept on the device while there is room for others."""
+        block = self._resident.get(number)
+        if block is None:
+            while len(self._resident) >= self._memory.resident:
+                self._resident.popitem(last=False)
+            ids = self._blocks.ids(number)
+            block = read_block(self._inputs, ids, self.device, self._dtype)
+            self._resident[number] = block
+        self._resident.move_to_end(number)
+        return block
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call under way: rows begin .. end - 1 of a block against another."""
+
+    begin: int
+    end: int
+    survivors: Survivors

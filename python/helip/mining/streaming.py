@@ -1,0 +1,225 @@
+"""Mines hard pairs while embeddings come by, from a memory of those that came last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
+from helip.store.matrices import view_of
+
+__all__ = ["StreamingMiner"]
+
+_BLOCK = 8192  # rows that are read at once when a state is loaded
+
+
+class StreamingMiner:
+    """Finds the hard pairs of each batch among the last ``memory`` embeddings; needs no store.
+
+    A batch meets the rows that are remembered and its own. Its pools are those that
+    :func:`helip.mine` gives for just these rows, in float64, on any number of threads; then the
+    batch takes the place of the oldest rows. ``HardPairLoader(data, miner)`` and
+    ``helip.train(pairs=miner)`` draw from what was found so far.
+
+    ``memory`` · (4 · (d_image + d_text) + 80) bytes stay at most, touched as rows come, and
+    rows · (8·k + 4) of :attr:`pairs`. Not thread-safe.
+
+    Args:
+        memory: rows that are remembered (M), each id once, the newest.
+        k: pool size, of a batch's targets and of :attr:`pairs`.
+        image_max, text_max, min_score, signed: see :func:`helip.mine`.
+        image_dim, text_dim: dimensions; None takes them from the first batch.
+        rows: of the data set, where ids are its rows; :attr:`pairs` then collects what is found. A
+            loader that is given the miner says it.
+        threads: 0 or None for all cores.
+
+    Raises:
+        InvalidArgumentError: an option out of its bound. OutOfMemoryError: memory is too large.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int = 65536,
+        k: int = 20,
+        image_max: float = 0.98,
+        text_max: float = 0.98,
+        min_score: float = 0.0,
+        signed: bool = False,
+        image_dim: int | None = None,
+        text_dim: int | None = None,
+        rows: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        whole = {"memory": memory, "k": k, "image_dim": image_dim, "text_dim": text_dim}
+        for name, value in {**whole, "rows": rows, "threads": threads}.items():
+            if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
+                raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number")
+        if threads is not None and threads < 0:
+            raise InvalidArgumentError(f"threads is {threads}; use 0 for all cores, or a number")
+        self._options: dict[str, Any] = {
+            "memory": memory, "k": k, "image_max": image_max, "text_max": text_max,
+            "min_score": min_score, "signed": signed,
+        }  # fmt: skip
+        self._threads = threads or 0
+        self._dims = (image_dim, text_dim)
+        self._pairs: GrowingPairs | None = None
+        self._core: _core.StreamingMiner | None = None
+        # What is out of bounds is refused here, not at the first batch.
+        self._make_core(*(1 if dim is None else dim for dim in self._dims))
+        if rows is not None:
+            self.collect(rows)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What decides which pairs are found; JSON-able."""
+        return dict(self._options)
+
+    @property
+    def pairs(self) -> GrowingPairs | None:
+        """The best pairs of each row of the data set so far; None while its rows are not known."""
+        return self._pairs
+
+    def __len__(self) -> int:
+        """Rows that are remembered now."""
+        return 0 if self._core is None else len(self._core)
+
+    def __repr__(self) -> str:
+        known = "" if self._pairs is None else f", known={self._pairs.known:,}"
+        return f"StreamingMiner({len(self):,} of {self._options['memory']:,} rows{known})"
+
+    def collect(self, rows: int) -> GrowingPairs:
+        """Says that ids are rows of a data set of ``rows`` rows; from now on :attr:`pairs` grows.
+
+        Raises:
+            MismatchError: it grows for another number of rows already.
+        """
+        if self._pairs is None:
+            self._pairs = GrowingPairs(rows, self._options["k"])
+        if len(self._pairs) != rows:
+            raise MismatchError(
+                f"the miner collects pairs of {len(self._pairs)} rows, the data set has {rows}; "
+                "make a miner for each data set"
+            )
+        return self._pairs
+
+    def add(self, ids: Any, image: Any, text: Any) -> Pools:
+        """The hard pairs of a batch; remembers it.
+
+        A row whose id is remembered supersedes it. float64 is rounded to float32.
+
+        Args:
+            ids: whole numbers [b], from 0 on, each once: an array, a tensor or a list.
+            image: [b, d_image] float64, float32, float16, bfloat16 or int8, a NumPy array or a
+                torch tensor on any device; need not be normalised, is taken without its gradient.
+            text: [b, d_text], likewise.
+
+        Raises:
+            InvalidArgumentError: shapes, dtypes, an id that is negative, twice in the batch or no
+                row of the data set, NaN or infinity with its row. Nothing is remembered then.
+        """
+        numbers = row_numbers(ids, "ids")
+        self._check_rows(numbers)
+        views = _view(image, "image"), _view(text, "text")
+        core = self._make_core_of(views) if self._core is None else self._core
+        found = Pools(*core.add(numbers, *views))
+        self._core = core
+        if self._pairs is not None:
+            self._pairs.offer(numbers, found)
+        return found
+
+    def remember(self, ids: Any, image: Any, text: Any) -> None:
+        """Remembers rows without mining, as if they came in this order; takes what add() takes."""
+        numbers = row_numbers(ids, "ids")
+        self._check_rows(numbers)
+        views = _view(image, "image"), _view(text, "text")
+        core = self._make_core_of(views) if self._core is None else self._core
+        core.remember(numbers, *views)
+        self._core = core
+
+    def forget(self) -> None:
+        """Forgets every row, and every pair that was found."""
+        if self._core is not None:
+            self._core.forget()
+        if self._pairs is not None:
+            self._pairs.clear()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What is remembered and what was found, as arrays: a safetensors file can hold them.
+
+        ``ids`` int64 [n] from the oldest to the newest, ``image`` float32 [n, d_image] and ``text``
+        [n, d_text]; and of :attr:`pairs`, where there are any, ``rows``, ``targets``, ``pool_ids``,
+        ``pool_scores`` and ``pool_counts``.
+        """
+        if self._core is None:
+            ids = np.zeros(0, dtype=np.int64)
+            image = text = np.zeros((0, 0), dtype=np.float32)
+        else:
+            ids, (image, text) = self._core.ids(), self._core.rows()
+        found = {} if self._pairs is None else self._pairs.state_dict()
+        return {"ids": ids, "image": image, "text": text, **found}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where ``state`` was taken; with less memory, from its newest rows.
+
+        Raises:
+            InvalidArgumentError: not a state of a miner, or of other dimensions. MismatchError: of
+                a data set of another number of rows. Nothing is changed then.
+        """
+        ids = array_of_state(state, "ids", np.int64, 1)
+        image, text = (array_of_state(state, name, np.float32, 2) for name in ("image", "text"))
+        core = None
+        if len(ids):
+            core = self._make_core_of((_view(image, "image"), _view(text, "text")))
+            for first in range(0, len(ids), _BLOCK):
+                block = slice(first, first + _BLOCK)
+                core.remember(ids[block], _view(image[block], "image"), _view(text[block], "text"))
+        pairs = self._pairs
+        if "rows" in state:
+            if pairs is None:
+                rows = array_of_state(state, "rows", np.int64, 1)
+                pairs = GrowingPairs(int(rows.sum()), self._options["k"])
+            pairs.load_state_dict(state)
+        elif pairs is not None:
+            pairs.clear()
+        self._core, self._pairs = core, pairs
+
+    def _make_core(self, image_dim: int, text_dim: int) -> _core.StreamingMiner:
+        options = {name: value for name, value in self._options.items() if name != "signed"}
+        return _core.StreamingMiner(
+            image_dim, text_dim,
+            signed_products=self._options["signed"], threads=self._threads, **options,
+        )  # fmt: skip
+
+    def _make_core_of(self, views: tuple[Any, Any]) -> _core.StreamingMiner:
+        """For rows of these dimensions, if the caller named no others."""
+        dims = tuple(
+            view.cols if given is None else given
+            for view, given in zip(views, self._dims, strict=True)
+        )
+        return self._make_core(*dims)
+
+    def _check_rows(self, numbers: np.ndarray) -> None:
+        # Before anything is remembered; the core knows nothing of the data set.
+        if self._pairs is None or not len(numbers) or numbers.max() < len(self._pairs):
+            return
+        place = int(numbers.argmax())
+        raise InvalidArgumentError(
+            f"id {numbers[place]} of row {place} is none of the rows 0 .. {len(self._pairs) - 1} "
+            "of the data set; pass the batch's index"
+        )
+
+
+def _view(matrix: Any, name: str) -> _core.MatrixView:
+    """A view that the core can read; copies what lies elsewhere or is strided."""
+    if hasattr(matrix, "detach"):
+        matrix = matrix.detach().cpu().contiguous()
+        if str(matrix.dtype) == "torch.int8":
+            matrix = matrix.float()  # codes without a scale; a cosine needs none
+    elif isinstance(matrix, np.ndarray):
+        matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.int8 else None)
+    return view_of(matrix, name=name)

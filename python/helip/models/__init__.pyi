@@ -1,0 +1,20 @@
+from .bundle import ModelBundle, create_model, save_model
+from .exporting import export
+from .interpolation import interpolate
+from .locking import lock_towers
+from .lora import Lora, add_lora, merge_lora
+from .slip import add_ssl_head, has_ssl_head
+
+__all__ = [
+    "Lora",
+    "ModelBundle",
+    "add_lora",
+    "add_ssl_head",
+    "create_model",
+    "export",
+    "has_ssl_head",
+    "interpolate",
+    "lock_towers",
+    "merge_lora",
+    "save_model",
+]

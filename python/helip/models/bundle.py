@@ -1,0 +1,376 @@
+"""CLIP models with what belongs to them: transforms, tokenizer and configuration.
+
+Models are open_clip's, or a CLIPModel of transformers. A model comes from an architecture name, a
+configuration (dict or JSON file), or a directory that `save_model`, open_clip or transformers
+wrote; weights come from a local checkpoint, a pretrained tag of open_clip, or a seeded random
+start. No pickle is ever executed: ``.safetensors`` files hold tensors alone, and ``.pt`` files are
+read with ``weights_only=True``.
+
+A directory holds ``open_clip_config.json`` and ``model.safetensors``, so that open_clip opens it
+too, as ``local-dir:PATH``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
+from helip.common.files import publish_directory, storage_errors, write_json
+from helip.models.hugging_face import (
+    HFTransform,
+    TransformersClip,
+    load_processors,
+    model_from_config,
+    parts_of,
+)
+from helip.models.lora import add_lora, merge_lora
+from helip.models.preprocessing import train_transform as image_transform
+from helip.models.slip import (
+    HEAD,
+    add_ssl_head,
+    has_ssl_head,
+    register_small_tower,
+    ssl_head_of,
+)
+from helip.models.source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
+from helip.models.weights import load_weights, write_tensors
+
+__all__ = [
+    "CONFIG_FILE",
+    "ModelBundle",
+    "bundle_of_transformers",
+    "create_model",
+    "encode_image",
+    "encode_text",
+    "save_model",
+]
+
+WEIGHTS_FILE = "model.safetensors"
+
+_OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_DTYPE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class ModelBundle:
+    """A CLIP model with its transforms and tokenizer."""
+
+    model: nn.Module
+    train_transform: Callable[[Any], Tensor] | None  # PIL image -> [3, H, W], augmented
+    eval_transform: Callable[[Any], Tensor] | None  # PIL image -> [3, H, W]
+    tokenizer: Callable[[list[str]], Tensor] | None  # captions -> int64 [n, context]
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)  # what `save_model` writes; {}: unknown
+    precision: str = "float32"  # of the weights
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens a caption, where the model or the tokenizer says it."""
+        text = getattr(self.model, "text", None)
+        for owner in (self.model, text, self.tokenizer):
+            length = getattr(owner, "context_length", None)
+            if isinstance(length, int):
+                return length
+        return None
+
+    def encode_image(self, images: Tensor | Sequence[Any], *, normalize: bool = True) -> Tensor:
+        """Features [n, d] of a tensor [n, 3, H, W], or of PIL images through `eval_transform`."""
+        if not isinstance(images, Tensor):
+            if self.eval_transform is None:
+                raise InvalidArgumentError("this model has no eval_transform; pass a tensor")
+            images = torch.stack([self.eval_transform(image) for image in images])
+        images = images.to(self.device, _DTYPE[self.precision])
+        features = self.model.encode_image(images)  # type: ignore[operator]
+        return nn.functional.normalize(features, dim=-1) if normalize else features
+
+    def encode_text(self, texts: Tensor | Sequence[str], *, normalize: bool = True) -> Tensor:
+        """Features [n, d] of token ids [n, context], or of captions through `tokenizer`."""
+        if not isinstance(texts, Tensor):
+            if self.tokenizer is None:
+                raise InvalidArgumentError("this model has no tokenizer; pass token ids")
+            texts = self.tokenizer(list(texts))
+        features = self.model.encode_text(texts.to(self.device))  # type: ignore[operator]
+        return nn.functional.normalize(features, dim=-1) if normalize else features
+
+
+def encode_image(
+    bundle: ModelBundle, images: Tensor | Sequence[Any], *, normalize: bool = True
+) -> Tensor:
+    """`ModelBundle.encode_image`, as a function."""
+    return bundle.encode_image(images, normalize=normalize)
+
+
+def encode_text(
+    bundle: ModelBundle, texts: Tensor | Sequence[str], *, normalize: bool = True
+) -> Tensor:
+    """`ModelBundle.encode_text`, as a function."""
+    return bundle.encode_text(texts, normalize=normalize)
+
+
+def create_model(
+    name_or_path: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    config: dict[str, Any] | str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+    seed: int | None = 0,
+    augmentation: dict[str, Any] | None = None,
+    ssl_head: bool | None = None,
+) -> ModelBundle:
+    """Make a CLIP model.
+
+    name_or_path: an architecture of open_clip ("ViT-B-32"), a directory with a saved model or a
+        training checkpoint, a configuration file (.json), or a weights file that has its
+        configuration beside it. With ``config`` it is only a label. "hf-hub:owner/name" is passed
+        to open_clip, which downloads. "slip:ViT-B-16" (-S-, -L-) is the architecture of SLIP's
+        published checkpoints. "hf:NAME", or a directory that transformers wrote, is a CLIPModel of
+        transformers, which downloads a NAME that is no directory.
+    checkpoint: weights: a .safetensors, .pt, .pth, .bin or .ckpt file, a directory that holds
+        one, or a pretrained tag of open_clip ("laion2b_s34b_b79k", downloaded by open_clip).
+        None takes those of ``name_or_path`` where it is a directory or a weights file, and a
+        random start otherwise.
+    config: a dict with embed_dim, vision_cfg and text_cfg (open_clip's), or a JSON file of it, or
+        of {"model_cfg": ..., "preprocess_cfg": ...}.
+    precision: of the weights: "float32" (needed for training), "bfloat16", "float16".
+    seed: of a random start; the caller's random state is left as it was. None draws from it.
+    augmentation: fields of open_clip's AugmentationCfg for `train_transform`.
+    ssl_head: True gives the model SLIP's self-supervised head, a random one where the weights have
+        none; False leaves out one that is there. None does what ``name_or_path`` says.
+
+    Raises InvalidArgumentError for an unknown architecture, StorageError for an absent file,
+    MismatchError for weights that do not fit, CorruptError for damaged ones.
+    """
+    if precision not in _OPEN_CLIP_PRECISION:
+        raise InvalidArgumentError(
+            f"precision is {precision!r}, must be one of {sorted(_OPEN_CLIP_PRECISION)}"
+        )
+    source = resolve(os.fspath(name_or_path), config)
+    if checkpoint is not None:
+        source = with_checkpoint(source, os.fspath(checkpoint))
+    if ssl_head is not None:
+        source.ssl_head = (source.ssl_head or {}) if ssl_head else None
+    with _seeded(seed):
+        if source.transformers:
+            bundle = _transformers_bundle(source, device, precision, augmentation)
+        else:
+            bundle = _open_clip_bundle(source, device, precision, augmentation)
+        if source.ssl_head is not None:
+            add_ssl_head(bundle.model, **source.ssl_head)
+        if source.lora is not None:
+            add_lora(bundle.model, source.lora)
+    if source.weights is not None:
+        without = f"{HEAD}." if ssl_head is False else None
+        load_weights(bundle.model, source.weights, without=without)
+    merge_lora(bundle.model)
+    if bundle.config and has_ssl_head(bundle.model):
+        bundle.config["ssl_head"] = ssl_head_of(bundle.model)
+    return bundle
+
+
+def bundle_of_transformers(
+    model: Any, *, processor: Any = None, tokenizer: Any = None
+) -> ModelBundle:
+    """A bundle around a `transformers.CLIPModel`, which is trained in place.
+
+    processor, tokenizer: an image processor of transformers, and a callable from captions to int64
+        [n, context]; by default those that CLIP has.
+    """
+    wrapped = TransformersClip(model)
+    if processor is None or tokenizer is None:
+        own_processor, own_tokenizer = load_processors(None, model.config)
+        processor, tokenizer = processor or own_processor, tokenizer or own_tokenizer
+    train_transform, eval_transform, config = parts_of(wrapped, processor, None)
+    name = getattr(model.config, "name_or_path", "") or type(model).__name__
+    return ModelBundle(wrapped, train_transform, eval_transform, tokenizer, name, config)
+
+
+def _open_clip_bundle(
+    source: Source, device: Any, precision: str, augmentation: dict[str, Any] | None
+) -> ModelBundle:
+    options = {
+        "precision": _OPEN_CLIP_PRECISION[precision],
+        "device": device,
+        "aug_cfg": augmentation or source.augmentation,
+    }
+    model, train_transform, eval_transform = _build(source, options)
+    config, tokenizer = _config_of(model, source), _tokenizer(source)
+    # The same in the core, where there is one: threads of a loader do it without the GIL.
+    preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
+    fast = image_transform(preprocess, options["aug_cfg"] or {})
+    return ModelBundle(
+        model, fast or train_transform, eval_transform, tokenizer, source.name, config, precision
+    )
+
+
+def _transformers_bundle(
+    source: Source, device: Any, precision: str, augmentation: dict[str, Any] | None
+) -> ModelBundle:
+    if source.config is not None:
+        model = model_from_config(source.config["transformers_cfg"])
+    else:
+        model = _transformers_model(source)
+    processor, tokenizer = load_processors(source.directory, model.model.config)
+    train_transform, _, config = parts_of(model, processor, augmentation)
+    model.to(device, _DTYPE[precision]).eval()
+    return ModelBundle(
+        model, train_transform, HFTransform(processor), tokenizer, source.name, config, precision
+    )
+
+
+def _transformers_model(source: Source) -> TransformersClip:
+    """By transformers itself: of its hub, or in several weights files."""
+    import transformers
+
+    where = str(source.directory or source.name)
+    with storage_errors("load", where):
+        loader: Any = transformers.CLIPModel
+        model, report = loader.from_pretrained(where, output_loading_info=True)
+    odd = [k for k in sorted(report["missing_keys"]) if not k.endswith("position_ids")]
+    odd += [str(k) for k in report.get("mismatched_keys", ())]
+    if odd:
+        raise MismatchError(
+            f"the weights of {where} lack {len(odd)} keys of a CLIPModel ({', '.join(odd[:5])})"
+        )
+    return TransformersClip(model)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """torch's CPU generator at ``seed``, put back afterwards; as it is with None."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
+    """Write weights and configuration into the new directory ``path``, all or nothing.
+
+    `create_model(path)` opens it again. A transformers tokenizer is saved beside them, and a
+    CLIPModel of transformers in its own layout, unless it has a self-supervised head, which no
+    other library knows. `helip.export` writes the layouts of others. Refuses a path that exists,
+    and a bundle without a configuration.
+    """
+    path = Path(path)
+    if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
+        from helip.models.exporting import export
+
+        return export(bundle, path, format="transformers")
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"the model {bundle.name!r} has no configuration to save; make it with create_model"
+        )
+    with publish_directory(path) as directory:
+        write_tensors(bundle.model.state_dict(), directory / WEIGHTS_FILE)
+        write_json(directory / CONFIG_FILE, {"name": bundle.name, **bundle.config})
+        inner = getattr(bundle.tokenizer, "tokenizer", None)
+        if inner is not None and hasattr(inner, "save_pretrained"):
+            inner.save_pretrained(str(directory))
+    return path
+
+
+def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    open_clip = open_clip_module()
+    with _quiet_open_clip(), contextlib.ExitStack() as stack:
+        name, pretrained = source.name, source.tag or None
+        if source.config is not None:
+            # By way of a directory, so that open_clip's registry of names stays as it is.
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            file = Path(directory) / CONFIG_FILE
+            file.write_text(json.dumps(source.config), encoding="utf-8")
+            register_small_tower(source.config)
+            name = f"local-dir:{directory}"
+        try:
+            return open_clip.create_model_and_transforms(
+                name,
+                pretrained,
+                load_weights=source.tag is not None,
+                # Weights of single towers would be downloads that nobody asked for.
+                pretrained_text=False,
+                pretrained_image=False,
+                **options,
+            )
+        except ImportError as error:
+            raise UnsupportedError(
+                f"{source.name} needs a package that is absent ({error}); pip install helip[embed]"
+            ) from error
+        except OSError as error:
+            raise StorageError(error.errno, f"cannot make {source.name}: {error}") from error
+        except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
+            raise InvalidArgumentError(
+                f"open_clip cannot make {source.name!r} from its configuration: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _config_of(model: nn.Module, source: Source) -> dict[str, Any]:
+    """What `save_model` writes; {} when open_clip does not tell."""
+    if source.config is not None:
+        model_config = source.config["model_cfg"]
+    elif source.tag == "":
+        return {}
+    else:
+        model_config = open_clip_module().get_model_config(source.name)
+    preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
+    return json.loads(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}))
+
+
+def _tokenizer(source: Source) -> Any:
+    open_clip = open_clip_module()
+    with _quiet_open_clip():
+        if source.config is None:
+            return open_clip.get_tokenizer(source.name)
+        text = source.config["model_cfg"]["text_cfg"]
+        context = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+        options = dict(text.get("tokenizer_kwargs") or {})
+        name = text.get("hf_tokenizer_name")
+        if not name:
+            return open_clip.SimpleTokenizer(context_length=context, **options)
+        directory = source.directory
+        local = directory is not None and any(directory.glob("tokenizer*"))
+        with storage_errors("load the tokenizer", name):
+            return open_clip.tokenizer.HFTokenizer(
+                str(directory) if local else name,
+                context_length=context,
+                tokenizer_mode=text.get("tokenizer_mode"),
+                **options,
+            )
+
+
+@contextlib.contextmanager
+def _quiet_open_clip() -> Iterator[None]:
+    """Drop open_clip's remarks on random starts, which go to the root logger.
+
+    Without a handler the logging module would print them and set up handlers of its own.
+    """
+    root = logging.getLogger()
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or "open_clip" not in record.pathname
+
+    handler = logging.NullHandler()
+    root.addHandler(handler)
+    root.addFilter(wanted)
+    try:
+        yield
+    finally:
+        root.removeFilter(wanted)
+        root.removeHandler(handler)

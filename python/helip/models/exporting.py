@@ -1,0 +1,154 @@
+"""Saving a CLIP model in the layouts of open_clip and transformers, safetensors both."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import publish_directory, write_json
+from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
+from helip.models.conversion import (
+    to_open_clip,
+    to_open_clip_config,
+    to_transformers,
+    to_transformers_config,
+)
+from helip.models.hugging_face import HFTokens, HFTransform, TransformersClip, model_from_config
+from helip.models.lora import has_lora
+from helip.models.slip import HEAD
+from helip.models.weights import fit_state_dict, write_tensors
+
+__all__ = ["FORMATS", "export"]
+
+FORMATS = ("open_clip", "transformers")
+
+
+def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "open_clip") -> Path:
+    """Write the new directory ``path`` in another library's layout, all or nothing.
+
+    format: "open_clip" (opened there as "local-dir:PATH") or "transformers" (opened by
+        ``CLIPModel.from_pretrained``, with image processor and tokenizer). A model of the other
+        library is converted where both have the architecture; UnsupportedError names what differs.
+
+    A self-supervised head belongs to neither layout and is left out; `helip.models.save_model`
+    keeps it. Refuses a path that exists.
+    """
+    if format not in FORMATS:
+        raise InvalidArgumentError(f"format is {format!r}, must be one of {', '.join(FORMATS)}")
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"the model {bundle.name!r} has no configuration to export; make it with create_model"
+        )
+    if has_lora(bundle.model):
+        raise InvalidArgumentError("the model is adapted by LoRA; merge it first, by merge_lora")
+    path = Path(path)
+    return (_as_open_clip if format == "open_clip" else _as_transformers)(bundle, path)
+
+
+def _as_open_clip(bundle: ModelBundle, path: Path) -> Path:
+    state = _weights(bundle)
+    if isinstance(bundle.model, TransformersClip):
+        model_cfg = to_open_clip_config(bundle.model.model.config)
+        state = to_open_clip({k.removeprefix("model."): v for k, v in state.items()})
+        preprocess = {**bundle.config["preprocess_cfg"], "interpolation": "bicubic"}
+    else:
+        model_cfg, preprocess = bundle.config["model_cfg"], bundle.config["preprocess_cfg"]
+    with publish_directory(path) as directory:
+        write_tensors(state, directory / WEIGHTS_FILE)
+        config = {"name": bundle.name, "model_cfg": model_cfg, "preprocess_cfg": preprocess}
+        write_json(directory / CONFIG_FILE, config)
+        inner: Any = getattr(bundle.tokenizer, "tokenizer", None)
+        if not isinstance(bundle.model, TransformersClip) and hasattr(inner, "save_pretrained"):
+            inner.save_pretrained(str(directory))
+    return path
+
+
+def _as_transformers(bundle: ModelBundle, path: Path) -> Path:
+    state = _weights(bundle)
+    if isinstance(bundle.model, TransformersClip):
+        model: Any = bundle.model.model
+        config = model.config
+    else:
+        wrapped = model_from_config(to_transformers_config(bundle.config["model_cfg"]))
+        model, config = wrapped.model, wrapped.model.config
+        state = to_transformers(state)
+        state["logit_scale"] = state["logit_scale"].reshape(())
+        fit_state_dict(model, state, "the converted model")
+    with publish_directory(path) as directory:
+        # What model.save_pretrained writes, but without its progress bar.
+        model.config.architectures = ["CLIPModel"]
+        model.config.save_pretrained(str(directory))
+        write_tensors(model.state_dict(), directory / WEIGHTS_FILE)
+        _processor(bundle, config).save_pretrained(str(directory))
+        if isinstance(bundle.tokenizer, HFTokens):
+            bundle.tokenizer.tokenizer.save_pretrained(str(directory))
+        elif config.text_config.vocab_size == len(_byte_pairs().encoder):
+            _write_clip_tokenizer(directory, config.text_config.max_position_embeddings)
+    return path
+
+
+def _weights(bundle: ModelBundle) -> dict[str, Any]:
+    state = bundle.model.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(f"{HEAD}.")}
+
+
+def _processor(bundle: ModelBundle, config: Any) -> Any:
+    if isinstance(bundle.eval_transform, HFTransform):
+        return bundle.eval_transform.processor
+    import transformers
+
+    preprocess = bundle.config.get("preprocess_cfg") or {}
+    if preprocess.get("resize_mode", "shortest") != "shortest":
+        raise InvalidArgumentError(
+            f"preprocess_cfg.resize_mode is {preprocess['resize_mode']!r}; transformers' image "
+            "processor of CLIP knows 'shortest' alone"
+        )
+    size = config.vision_config.image_size
+    resample = {"bilinear": 2, "bicubic": 3}[preprocess.get("interpolation", "bicubic")]
+    options: dict[str, Any] = {
+        k: list(preprocess[v]) for k, v in _STATISTICS.items() if preprocess.get(v)
+    }
+    return transformers.CLIPImageProcessor(
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+        resample=resample,
+        **options,
+    )
+
+
+_STATISTICS = {"image_mean": "mean", "image_std": "std"}
+
+
+def _byte_pairs() -> Any:
+    import open_clip
+
+    return open_clip.SimpleTokenizer()
+
+
+def _write_clip_tokenizer(directory: Path, context_length: int) -> None:
+    """CLIP's vocabulary and merges, which open_clip brings along, as transformers reads them."""
+    pairs = _byte_pairs()
+    merges = sorted(pairs.bpe_ranks, key=pairs.bpe_ranks.get)
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocabulary = {names.get(token, token): number for token, number in pairs.encoder.items()}
+    write = {
+        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
+        "merges.txt": "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges),
+    }
+    for name, text in write.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    write_json(
+        directory / "tokenizer_config.json",
+        {
+            **special,
+            "unk_token": "<|endoftext|>",
+            "pad_token": "<|endoftext|>",
+            "model_max_length": context_length,
+            "tokenizer_class": "CLIPTokenizer",
+            "do_lower_case": True,
+        },
+    )

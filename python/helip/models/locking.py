@@ -1,0 +1,65 @@
+"""Locked towers: parts of a CLIP model that fine-tuning leaves as they are (arXiv 2111.07991)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+
+__all__ = ["lock_towers", "train_mode"]
+
+
+def lock_towers(
+    model: nn.Module,
+    *,
+    image: bool = False,
+    image_unlocked_groups: int = 0,
+    text: bool = False,
+    text_unlocked_layers: int = 0,
+) -> None:
+    """Lock a tower, but for its last groups or layers, by the model's own lock methods, in place.
+
+    What a group is, is open_clip's: of a ViT the projection, the last block with the norm behind
+    it, each block before, and the embeddings; the projection on a timm tower is never locked, and
+    a ModifiedResNet is locked as a whole. The temperature always trains.
+    """
+    if image:
+        _lock(model, "image", "unlocked_groups", image_unlocked_groups)
+    if text:
+        _lock(model, "text", "unlocked_layers", text_unlocked_layers)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InvalidArgumentError("every parameter of the model is locked; leave some unlocked")
+
+
+def train_mode(model: nn.Module) -> None:
+    """`model.train()`, but batch norms that do not train keep their statistics as well."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            own = list(module.parameters(recurse=False))
+            if own and not any(p.requires_grad for p in own):
+                module.eval()
+
+
+def _lock(model: Any, tower: str, option: str, unlocked: int) -> None:
+    label = f"lock_{tower}_{option}"
+    if unlocked < 0:
+        raise InvalidArgumentError(f"{label} is {unlocked}, must be at least 0")
+    method = getattr(model, f"lock_{tower}_tower", None)
+    if method is None:
+        raise UnsupportedError(f"a {type(model).__name__} cannot lock its {tower} tower")
+    before = [name for name, p in model.named_parameters() if p.requires_grad]
+    try:
+        method(**{option: unlocked})
+    except (AssertionError, NotImplementedError, RuntimeError, KeyError, AttributeError) as error:
+        raise UnsupportedError(
+            f"the {tower} tower cannot be locked but for {label} = {unlocked} "
+            f"({type(error).__name__}: {error}); 0 locks all of it"
+        ) from error
+    after = {name for name, p in model.named_parameters() if p.requires_grad}
+    if before and len(after) >= len(before):
+        raise InvalidArgumentError(
+            f"{label} is {unlocked}, which leaves nothing of the {tower} tower locked; take fewer"
+        )

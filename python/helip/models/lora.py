@@ -1,0 +1,210 @@
+"""Low-rank adaptation (LoRA, arXiv 2106.09685) of CLIP models, by peft.
+
+The towers' weights stay as they are, and a product of two thin matrices is learned beside each
+weight that is adapted. The temperature and a self-supervised head are trained as without LoRA. At
+the end the products are merged into the weights, so that what is saved is a plain model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.models.slip import HEAD
+
+__all__ = ["Lora", "add_lora", "has_lora", "lora_targets", "merge_lora"]
+
+PARTS = ("attention", "mlp")
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "qkv", "proj", "query", "key", "value")
+_MLP = ("c_fc", "c_proj", "fc1", "fc2")
+_STILL_TRAINED = ("logit_scale", "logit_bias")
+# Their forward reads the weights of its linear layers itself, past any adapter around these.
+_READ_PAST = ("AttentionPool2d",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Options of LoRA, checked when made.
+
+    rank: of the products, >= 1.
+    alpha: the products count alpha / rank times.
+    dropout: of the product's input while training, in [0, 1); attention of open_clip's own
+        transformers, whose weights peft merges for each forward, is adapted without it.
+    parts: what is adapted: "attention", "mlp" or both.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    parts: tuple[str, ...] = PARTS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        for name, value, holds, bound in (
+            ("rank", self.rank, self.rank >= 1, "at least 1; 8 is usual"),
+            ("alpha", self.alpha, self.alpha > 0, "> 0; twice the rank is usual"),
+            ("dropout", self.dropout, 0 <= self.dropout < 1, "in [0, 1)"),
+            (
+                "parts",
+                self.parts,
+                bool(self.parts) and set(self.parts) <= set(PARTS),
+                f"some of {', '.join(PARTS)}",
+            ),
+        ):
+            if not holds:
+                raise InvalidArgumentError(f"lora {name} is {value!r}, must be {bound}")
+
+    @classmethod
+    def of(cls, value: Lora | int | Mapping[str, Any] | None) -> Lora | None:
+        """From itself, a rank, or its fields as a dict."""
+        if value is None or isinstance(value, Lora):
+            return value
+        if isinstance(value, bool) or not isinstance(value, (int, Mapping)):
+            raise InvalidArgumentError(
+                f"lora is {value!r}, must be a rank such as 8, a dict of its options, or None"
+            )
+        if isinstance(value, int):
+            return cls(rank=value, alpha=2.0 * value)
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise InvalidArgumentError(f"lora {dict(value)!r}: {error}") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "parts": list(self.parts)}
+
+
+def add_lora(model: nn.Module, lora: Lora) -> None:
+    """Adapt ``model`` in place: what is adapted is frozen, the thin matrices need gradients.
+
+    One of each two begins at zero, the other is drawn from torch's global generator. A locked tower
+    is left alone. Raises UnsupportedError where peft is absent.
+    """
+    peft = _peft()
+    if has_lora(model):
+        raise InvalidArgumentError("the model is adapted by LoRA already; merge it first")
+    targets = lora_targets(model, lora.parts)
+    if not targets:
+        raise InvalidArgumentError(
+            f"lora finds no {' or '.join(lora.parts)} layer in the unlocked towers of a "
+            f"{type(model).__name__}; it fits transformers, and what is locked is not adapted"
+        )
+    trained = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (name.split(".")[0] == HEAD or _is_scale(name))
+    ]
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        # A pattern over whole names: of a list, peft also takes names that end in one of it.
+        target_modules="|".join(re.escape(name) for name in targets),
+    )
+    peft.LoraModel(model, config, "default")  # works on model itself; its own wrapper is let go
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    from peft.tuners.lora.layer import MultiheadAttention
+
+    for module in model.modules():
+        if isinstance(module, MultiheadAttention):
+            _keep_base_weights(module)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add the products to the weights and take the adapters out, in place; all weights train again.
+
+    Does nothing to a model without them.
+    """
+    if not has_lora(model):
+        return
+    layer = _peft().tuners.lora.LoraLayer
+    # Outer layers first: peft's attention brings its own output projection with it.
+    while True:
+        found = next(((n, m) for n, m in model.named_modules() if isinstance(m, layer)), None)
+        if found is None:
+            break
+        name, module = found
+        parent, _, attribute = name.rpartition(".")
+        if hasattr(module, "unload_and_optionally_merge_module"):
+            plain = module.unload_and_optionally_merge_module(
+                merge=True, safe_merge=False, adapter_names=None
+            )
+        else:
+            module.merge()
+            plain = module.get_base_layer()
+        setattr(model.get_submodule(parent), attribute, plain)
+    model.requires_grad_(True)
+
+
+def has_lora(model: nn.Module) -> bool:
+    # By name, so that peft is imported only where it is used.
+    return any(type(m).__module__.startswith("peft.tuners.lora") for m in model.modules())
+
+
+def lora_targets(model: nn.Module, parts: tuple[str, ...] = PARTS) -> list[str]:
+    """Names of the layers to adapt: attention and MLPs of the towers, where they are not locked."""
+    found: list[str] = []
+    passed: list[str] = []  # nothing below these
+    for name, module in model.named_modules():
+        if name.split(".")[0] == HEAD or any(name.startswith(f"{p}.") for p in passed):
+            continue
+        trains = any(p.requires_grad for p in module.parameters(recurse=False))
+        if isinstance(module, nn.MultiheadAttention):
+            passed.append(name)
+            if "attention" in parts and trains:
+                found.append(name)
+        elif type(module).__name__ in _READ_PAST:
+            passed.append(name)
+        elif isinstance(module, nn.Linear) and trains:
+            parent, _, last = name.rpartition(".")
+            attends = "attn" in parent.lower() or "attention" in parent.lower()
+            if ("attention" in parts and attends and last in _ATTENTION) or (
+                "mlp" in parts and not attends and last in _MLP
+            ):
+                found.append(name)
+    return found
+
+
+def _keep_base_weights(attention: Any) -> None:
+    """Put the very weights back after each forward of peft's attention.
+
+    peft adds the product to the weight before the forward and subtracts it afterwards, which loses
+    a rounding a step: weights that should be frozen would drift.
+    """
+    kept: dict[str, Any] = {}
+
+    def owners() -> list[tuple[nn.Module, str]]:
+        base = attention.get_base_layer()
+        return [(base, "in_proj_weight"), (base.out_proj.get_base_layer(), "weight")]
+
+    def keep(*_: Any) -> None:
+        kept["weights"] = [getattr(owner, name) for owner, name in owners()]
+
+    def put_back(*_: Any) -> None:
+        for (owner, name), weight in zip(owners(), kept.pop("weights"), strict=True):
+            delattr(owner, name)
+            owner.register_parameter(name, weight)
+
+    attention.register_forward_pre_hook(keep)
+    attention.register_forward_hook(put_back, always_call=True)
+
+
+def _is_scale(name: str) -> bool:
+    return name.rpartition(".")[2] in _STILL_TRAINED
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UnsupportedError(
+            "lora needs peft, which is absent; pip install helip[lora]"
+        ) from error
+    return peft

@@ -1,0 +1,290 @@
+"""SLIP (arXiv 2112.12750): a CLIP model with SimCLR's head on its visual tower.
+
+`add_ssl_head` gives any supported CLIP model the head, in place: the model stays an open_clip
+model, with all names of its state dict, and gains ``image_mlp`` and a third argument of its
+forward.
+
+"slip:ViT-B-16" and its like are the architectures of SLIP's published checkpoints, which are read
+by their own names (``visual.blocks...``, ``image_projection``, ``image_mlp.layer1``...).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.models.visual import raw_features, raw_width
+
+__all__ = [
+    "HEAD",
+    "SslHead",
+    "SyncBatchNorm1d",
+    "add_ssl_head",
+    "from_published",
+    "has_ssl_head",
+    "published_config",
+    "register_small_tower",
+    "remove_ssl_head",
+    "ssl_head_of",
+]
+
+HEAD = "image_mlp"  # SLIP's name of it
+_VIEWS = ("ssl_first", "ssl_second")
+
+
+class SyncBatchNorm1d(nn.BatchNorm1d):
+    """BatchNorm1d whose training statistics are those of all processes' rows together.
+
+    torch's SyncBatchNorm needs an accelerator; this one runs wherever the process group does, and
+    takes another number of rows on each process. The state dict is BatchNorm1d's. Alone it *is*
+    BatchNorm1d.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # [b, c]
+        if not (self.training and _processes() > 1):
+            return super().forward(input)
+        with torch.autocast(device_type=input.device.type, enabled=False):
+            x = input.to(torch.promote_types(input.dtype, torch.float32))
+            count = _sum_over_processes(x.new_tensor(float(len(x))))
+            mean = _sum_over_processes(x.sum(dim=0)) / count
+            centred = x - mean
+            variance = _sum_over_processes(centred.square().sum(dim=0)) / count
+            self._keep(mean.detach(), variance.detach(), count)
+            out = centred * torch.rsqrt(variance + self.eps)
+            if self.affine:
+                out = out * self.weight + self.bias
+            return out.to(input.dtype)
+
+    @torch.no_grad()
+    def _keep(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = self.momentum
+        if share is None:
+            share = 1.0 / float(self.num_batches_tracked)
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
+
+
+class SslHead(nn.Sequential):
+    """SLIP's MLP on raw visual features [b, width] -> [b, features]."""
+
+    def __init__(self, width: int, *, hidden: int = 4096, features: int = 256) -> None:
+        for name, value in (("width", width), ("hidden", hidden), ("features", features)):
+            if value < 1:
+                raise InvalidArgumentError(f"{name} of the head is {value}, must be at least 1")
+        super().__init__(
+            OrderedDict(
+                layer1=nn.Linear(width, hidden),
+                bn1=SyncBatchNorm1d(hidden),
+                relu1=nn.ReLU(inplace=True),
+                layer2=nn.Linear(hidden, hidden),
+                bn2=SyncBatchNorm1d(hidden),
+                relu2=nn.ReLU(inplace=True),
+                layer3=nn.Linear(hidden, features),
+            )
+        )
+
+    @property
+    def config(self) -> dict[str, int]:
+        layer1, layer3 = self.get_submodule("layer1"), self.get_submodule("layer3")
+        return {"hidden": int(layer1.out_features), "features": int(layer3.out_features)}  # type: ignore[arg-type]
+
+
+class _WithSslHead:
+    """What a CLIP class gains with the head."""
+
+    def forward(
+        self,
+        image: Tensor | None = None,  # [b, 3, H, W]
+        text: Tensor | None = None,  # int64 [b, context]
+        views: Tensor | None = None,  # [2, b, 3, H, W]
+    ) -> Any:
+        """The model's own output; with ``views`` always a dict, with the head's features [b, d] of
+        both views as ``ssl_first`` and ``ssl_second``."""
+        out = super().forward(image, text)  # type: ignore[misc]
+        if views is None:
+            return out
+        if views.dim() != 5 or views.shape[0] != 2:
+            raise InvalidArgumentError(
+                f"views have shape {tuple(views.shape)}, must be [2, rows, 3, height, width]"
+            )
+        if not isinstance(out, dict):
+            names = ("image_features", "text_features", "logit_scale", "logit_bias")
+            out = dict(zip(names, out, strict=False))
+        head = getattr(self, HEAD)
+        # One after the other, as SLIP does: each view has batch statistics of its own.
+        return {
+            **out,
+            **{name: head(raw_features(self, v)) for name, v in zip(_VIEWS, views, strict=True)},
+        }
+
+
+def add_ssl_head(model: nn.Module, *, hidden: int = 4096, features: int = 256) -> nn.Module:
+    """Give ``model`` a random head, in place, drawn from torch's global generator; returns it."""
+    if has_ssl_head(model):
+        raise InvalidArgumentError("the model has a self-supervised head already")
+    parameter = next(model.parameters())
+    head = SslHead(raw_width(model), hidden=hidden, features=features)
+    model.add_module(HEAD, head.to(parameter.device, parameter.dtype))
+    model.__class__ = _class_with_head(type(model))  # type: ignore[arg-type]
+    return model
+
+
+def remove_ssl_head(model: nn.Module) -> nn.Module:
+    """The inverse of `add_ssl_head`, in place."""
+    if has_ssl_head(model):
+        delattr(model, HEAD)
+        model.__class__ = type(model).__mro__[2]
+    return model
+
+
+def has_ssl_head(model: nn.Module) -> bool:
+    return isinstance(model, _WithSslHead)
+
+
+def ssl_head_of(model: nn.Module) -> dict[str, int] | None:
+    """The options of the model's head, for a configuration; None without one."""
+    return model.get_submodule(HEAD).config if has_ssl_head(model) else None  # type: ignore[return-value]
+
+
+@functools.cache
+def _class_with_head(base: type) -> type:
+    return type(f"Slip{base.__name__}", (_WithSslHead, base), {"__module__": __name__})
+
+
+# ------------------------------------------------------------------ the published architectures
+
+_TOWERS = {  # names of timm
+    "ViT-S-16": "vit_small_mocov3_patch16_224",
+    "ViT-B-16": "vit_base_patch16_224",
+    "ViT-L-16": "vit_large_patch16_224",
+}
+_SMALL = _TOWERS["ViT-S-16"]
+_CONFIG: dict[str, Any] = {
+    "model_cfg": {
+        "embed_dim": 512,
+        "quick_gelu": True,  # of the text tower; timm's keeps its GELU
+        "vision_cfg": {
+            "timm_model_name": "",
+            "timm_model_pretrained": False,
+            "timm_pool": "token",
+            "timm_proj": "linear",
+            "timm_proj_bias": False,
+            "image_size": 224,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 512,
+            "heads": 8,
+            "layers": 12,
+        },
+    },
+    "preprocess_cfg": {
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "interpolation": "bilinear",
+        "resize_mode": "shortest",
+    },
+}
+
+
+def published_config(name: str) -> dict[str, Any]:
+    """The configuration of "slip:NAME": SLIP's published ViT-S-16, ViT-B-16 or ViT-L-16."""
+    tower = _TOWERS.get(name.replace("/", "-"))
+    if tower is None:
+        raise InvalidArgumentError(
+            f"slip:{name} is no published architecture of SLIP, must be one of "
+            f"{', '.join(f'slip:{known}' for known in _TOWERS)}; for another tower pass its "
+            "open_clip name and ssl_head=True"
+        )
+    config = copy.deepcopy(_CONFIG)
+    config["model_cfg"]["vision_cfg"]["timm_model_name"] = tower
+    return config
+
+
+def register_small_tower(config: Mapping[str, Any]) -> None:
+    """Make SLIP's small tower known to timm where ``config`` asks for it.
+
+    It is timm's vit_small with 12 heads in place of 6. Weights of one fit the other and compute
+    something else, so it keeps the name that SLIP gave it.
+    """
+    vision = config["model_cfg"]["vision_cfg"]
+    if not isinstance(vision, dict) or vision.get("timm_model_name") != _SMALL:
+        return
+    import timm
+    from timm.models.vision_transformer import vit_small_patch16_224
+
+    if timm.is_model(_SMALL):
+        return
+
+    def vit_small_mocov3_patch16_224(pretrained: bool = False, **options: Any) -> nn.Module:
+        return vit_small_patch16_224(pretrained=False, num_heads=12, **options)
+
+    timm.models.register_model(vit_small_mocov3_patch16_224)
+
+
+def from_published(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of SLIP's own code under the names of helip; any other as it is.
+
+    Its tower is timm's, so ``model`` must have one; MismatchError says so.
+    """
+    if "image_projection" not in state or not any(k.startswith("visual.blocks.") for k in state):
+        return state
+    visual = getattr(model, "visual", None)
+    if not (hasattr(visual, "trunk") and hasattr(visual, "head")):
+        raise MismatchError(
+            "the checkpoint is one of SLIP's own code, whose tower is a timm ViT, and the model "
+            f"has a {type(visual).__name__}; make it as 'slip:ViT-B-16' (or -S-, -L-)"
+        )
+    renamed = {}
+    for name, tensor in state.items():
+        if name == "image_projection":
+            renamed["visual.head.proj.weight"] = tensor.T.contiguous()
+        elif name.startswith("visual."):
+            renamed["visual.trunk." + name.removeprefix("visual.")] = tensor
+        else:
+            renamed[name] = tensor
+    return renamed
+
+
+# ---------------------------------------------------------------------------- several processes
+
+
+def _processes() -> int:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of x over all processes; its gradient is the sum of theirs."""
+    summed: Tensor = _SumOverProcesses.apply(x)
+    return summed
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.clone()
+        torch.distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        torch.distributed.all_reduce(gradient)
+        return gradient

@@ -1,0 +1,178 @@
+"""Where a model comes from: a name, a configuration, a directory or a file, told apart."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
+from helip.common.files import read_json
+from helip.models.lora import Lora
+from helip.models.slip import published_config
+from helip.models.weights import find_weights
+
+__all__ = ["CONFIG_FILE", "Source", "open_clip_module", "resolve", "with_checkpoint"]
+
+CONFIG_FILE = "open_clip_config.json"
+
+
+@dataclass
+class Source:
+    """Where a model comes from."""
+
+    name: str
+    config: dict[str, Any] | None = None  # None: open_clip knows it by name
+    weights: Path | None = None
+    tag: str | None = None  # pretrained tag of open_clip
+    directory: Path | None = None  # may hold tokenizer files
+    transformers: bool = False  # a CLIPModel, of the configuration or else of the directory or name
+    ssl_head: dict[str, int] | None = None  # its options; None: no head
+    lora: Lora | None = None  # that the weights are adapted by
+    augmentation: dict[str, Any] | None = None  # for training, where the source says it
+
+
+def resolve(name: str, config: Any) -> Source:
+    path = Path(name)
+    if config is not None:
+        if not isinstance(config, dict):
+            config = _read_config(Path(config))
+        return _source_of(name, config, "config")
+    if path.is_dir():
+        file = path / CONFIG_FILE
+        if not file.is_file() and (path / "config.json").is_file():
+            return _of_transformers(path)
+        if not file.is_file():
+            raise StorageError(f"{path} holds no {CONFIG_FILE}; pass config= to say what it is")
+        return _from_config_file(file, weights=find_weights(path), directory=path)
+    if path.is_file() and path.suffix == ".json":
+        return _from_config_file(path, directory=path.parent)
+    if path.is_file():
+        file = path.parent / CONFIG_FILE
+        if not file.is_file():
+            raise StorageError(
+                f"{path} has no {CONFIG_FILE} beside it; pass the architecture as the first "
+                "argument and the file as checkpoint=, or pass config="
+            )
+        return _from_config_file(file, weights=path, directory=path.parent)
+    if name.startswith("hf-hub:"):
+        return Source(name=name, tag="")
+    if name.startswith("slip:"):
+        known_config = published_config(name.removeprefix("slip:"))
+        # The crop that SLIP trains its plain view with.
+        return Source(
+            name=name, config=known_config, ssl_head={}, augmentation={"scale": (0.5, 1.0)}
+        )
+    if name.startswith("hf:"):
+        name = name.removeprefix("hf:")
+        return (
+            _of_transformers(Path(name)) if Path(name).is_dir() else Source(name, transformers=True)
+        )
+    known = open_clip_module().list_models()
+    cleaned = name.replace("/", "-")
+    if cleaned in known:
+        return Source(name=cleaned)
+    if path.suffix in (".json", ".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 2:
+        raise StorageError(f"{name} does not exist; it must be a file, a directory or a model name")
+    close = difflib.get_close_matches(cleaned, known, n=4, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else "open_clip.list_models() lists them"
+    raise InvalidArgumentError(
+        f"{name!r} is no architecture of open_clip and no file or directory; {hint}"
+    )
+
+
+def _of_transformers(directory: Path) -> Source:
+    """A directory that transformers wrote."""
+    config = _read_config(directory / "config.json")
+    if config.get("model_type") != "clip":
+        raise UnsupportedError(
+            f"{directory} holds a {config.get('model_type')!r} model of transformers, must be "
+            "'clip'; other models of two modalities have other losses"
+        )
+    source = Source(directory.name, transformers=True, directory=directory)
+    if not any(directory.glob("*.index.json")):  # else the weights lie in several files
+        source.config = {"transformers_cfg": config, "preprocess_cfg": {}}
+        source.weights = find_weights(directory)
+        if source.weights is None:
+            raise StorageError(f"{directory} holds no weights; it must hold model.safetensors")
+    return source
+
+
+def _from_config_file(file: Path, **where: Path | None) -> Source:
+    config = _read_config(file)
+    name = config.get("name")
+    if not isinstance(name, str):
+        name = file.parent.name if file.name == CONFIG_FILE else file.stem
+    return _source_of(name, config, str(file), **where)
+
+
+def _source_of(name: str, config: dict[str, Any], label: str, **where: Any) -> Source:
+    return Source(
+        name=name,
+        config=_checked_config(config, label),
+        transformers="transformers_cfg" in config,
+        ssl_head=config.get("ssl_head"),
+        lora=Lora.of(config.get("lora")),
+        **where,
+    )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise StorageError(f"the configuration {file} does not exist")
+    return read_json(file)
+
+
+def _checked_config(config: dict[str, Any], label: str) -> dict[str, Any]:
+    """{"model_cfg", "preprocess_cfg"} from either accepted form; a copy. transformers' as it is."""
+    if "transformers_cfg" in config:
+        return copy.deepcopy({k: config[k] for k in ("transformers_cfg", "preprocess_cfg")})
+    model = config.get("model_cfg", config)
+    needed = ("embed_dim", "vision_cfg", "text_cfg")
+    missing = [key for key in needed if not isinstance(model, dict) or key not in model]
+    if missing:
+        raise InvalidArgumentError(
+            f"{label} lacks {', '.join(missing)}; a model configuration holds {', '.join(needed)}"
+        )
+    # These are ours; what describes the model is not.
+    ours = ("name", "preprocess_cfg", "ssl_head", "lora")
+    model = {key: value for key, value in model.items() if key not in ours}
+    return copy.deepcopy(
+        {"model_cfg": model, "preprocess_cfg": dict(config.get("preprocess_cfg") or {})}
+    )
+
+
+def with_checkpoint(source: Source, checkpoint: str) -> Source:
+    path = Path(checkpoint)
+    if path.is_dir():
+        weights = find_weights(path)
+        if weights is None:
+            raise StorageError(f"{path} holds no weights; pass the file itself")
+        source.weights = weights
+        return source
+    if path.is_file():
+        source.weights = path
+        return source
+    open_clip = open_clip_module()
+    tags = open_clip.list_pretrained_tags_by_model(source.name) if source.config is None else []
+    if checkpoint.lower().replace("-", "_") in tags:
+        source.tag = checkpoint
+        return source
+    known = f"; tags of {source.name}: {', '.join(tags[:8])}" if tags else ""
+    raise StorageError(
+        f"the checkpoint {checkpoint!r} does not exist, and is no pretrained tag of "
+        f"{source.name}{known}"
+    )
+
+
+def open_clip_module() -> Any:
+    """The package; UnsupportedError where it is absent."""
+    try:
+        import open_clip
+    except ImportError as error:
+        raise UnsupportedError(
+            "models need open_clip, which is absent; pip install open_clip_torch"
+        ) from error
+    return open_clip

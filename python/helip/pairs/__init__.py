@@ -1,0 +1,5 @@
+"""The table of hard pairs: whole, in parts, or still growing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""Tar shards written anew with hard pairs beside their targets."""

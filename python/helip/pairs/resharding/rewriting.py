@@ -1,0 +1,269 @@
+"""Writes tar shards anew with hard pairs beside their targets: reads become nearly sequential.
+
+docs/reshard.md has the order, the files and what it gains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
+from helip.common.files import publish_directory, storage_errors, write_json
+from helip.common.progress import Follower, ProgressBar
+from helip.data.formats.tar import TarDataset
+from helip.data.opening import Dataset, open_dataset
+from helip.mining.miner import parse_bytes
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.resharding.members import MemberReader, Members, members_of
+from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
+from helip.pairs.resharding.tables import locality, write_pairs, write_store
+from helip.store.embedding_store import EmbeddingStore
+
+__all__ = ["Resharded", "reshard"]
+
+_BLOCK = 64  # rows of the smallest block that is packed
+_SHOWN_BLOCKS = (64, 256, 1024)
+_SHARD_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Resharded:
+    """What :func:`reshard` wrote, and what it found."""
+
+    path: str  # of the directory, a data set for open_dataset
+    pairs: str  # of the table that belongs to it
+    store: str | None  # of its store, where the old one was given
+    rows: int
+    shards: int
+    members: int
+    bytes: int  # of all shards
+    left_out: dict[str, int]  # members that were not copied, by reason
+    locality: dict[int, dict[str, float]]  # rows of a block: share of the hard pairs in that of
+    # their target, before and after
+    fingerprint: str  # of the data set: its keys in order
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return asdict(self)
+
+
+def reshard(
+    data: Dataset | str | os.PathLike[str] | list[str],
+    pairs: HardPairs | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    store: EmbeddingStore | str | os.PathLike[str] | None = None,
+    shard_size: int | str | None = None,
+    samples_per_shard: int | None = None,
+    rank_max: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Resharded:
+    """Copies tar shards into new ones in which a target and its hard pairs lie close together.
+
+    ``out`` gets the shards ``00000.tar``, …; ``pairs``, the table under the new row numbers, with
+    the keys fingerprint of the new data set; ``store`` where the old store is given; ``order.npy``,
+    int64 [N], the old row of each new one; and ``reshard.json``, what this returns. Every sample is
+    there once, with all its members, byte for byte. The same input and options give the same bytes.
+    The directory appears when it is whole, or not at all.
+
+    Args:
+        data: tar shards, or a data set opened from them.
+        pairs: the table that was mined from them.
+        out: a directory that does not exist.
+        store: the store that ``pairs`` was mined from, to be renumbered too. Without it the new
+            table names no store, and one of the new data set comes from embedding it.
+        shard_size: most bytes of a shard, or ``"1GB"``, the default; a larger sample has one of its
+            own.
+        samples_per_shard: most samples of a shard, in place of ``shard_size``.
+        rank_max: only the best so many of each pool count, for a loader that draws from these.
+        seed: of the row that the order begins with.
+        progress: bars on a terminal.
+
+    Raises:
+        MismatchError: the table or the store belongs to other data, or a shard changed.
+        UnsupportedError: data that are not tar shards, or a sample with nothing but links.
+        InvalidArgumentError: an option out of its bound; ``out`` exists.
+        StorageError: the disk is full or refuses; nothing is left in ``out``.
+    """
+    shard_bytes = _shard_bytes(shard_size, samples_per_shard)
+    out = Path(out)
+    if out.exists():
+        raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
+    opened = _open_tars(data)
+    table = pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
+    if store is not None and not isinstance(store, EmbeddingStore):
+        store = EmbeddingStore.open(store)
+    _check_together(opened, table, store)
+    if rank_max is not None and not 1 <= rank_max <= table.k:
+        raise InvalidArgumentError(
+            f"rank_max is {rank_max}; it must lie in 1 .. k = {table.k}, or be None for all ranks"
+        )
+    if not 0 <= seed < 2**64:
+        raise InvalidArgumentError(f"seed = {seed} must lie in 0 .. 2**64 - 1")
+
+    members = members_of(opened, progress=progress)
+    _check_space(out, members, table, store)
+    with ProgressBar(None, label="order", enabled=progress) as bar:
+        order = _core.locality_order(
+            table._core, block=_BLOCK, rank_max=rank_max or 0, seed=seed, progress=Follower(bar)
+        )
+    keys_fingerprint = _core.keys_fingerprint([opened.keys[row] for row in order.tolist()])
+    with publish_directory(out) as folder:
+        sizes = _write_shards(
+            folder, opened, members, order, shard_bytes, samples_per_shard, progress
+        )
+        fingerprint = ""
+        if store is not None:
+            fingerprint = write_store(
+                store, order, folder / "store", keys=opened.keys,
+                keys_fingerprint=keys_fingerprint, progress=progress,
+            ).fingerprint  # fmt: skip
+        shares = _localities(table, order, rank_max)
+        note = {
+            "from": table.fingerprint,
+            "from_keys": table.keys_fingerprint or opened.fingerprint,
+            "seed": seed,
+            "rank_max": rank_max,
+        }
+        write_pairs(
+            table, order, folder / "pairs", fingerprint=fingerprint if table.fingerprint else "",
+            keys_fingerprint=keys_fingerprint, note=note,
+        )  # fmt: skip
+        np.save(folder / "order.npy", order)
+        result = Resharded(
+            path=str(out),
+            pairs=str(out / "pairs"),
+            store=None if store is None else str(out / "store"),
+            rows=len(order),
+            shards=len(sizes),
+            members=len(members),
+            bytes=sum(sizes),
+            left_out=members.left_out,
+            locality=shares,
+            fingerprint=keys_fingerprint,
+        )
+        write_json(folder / "reshard.json", {"format": 1, **_without_paths(result), **note})
+    return result
+
+
+def _write_shards(
+    folder: Path,
+    data: TarDataset,
+    members: Members,
+    order: np.ndarray,
+    shard_bytes: int | None,
+    shard_rows: int | None,
+    progress: bool,
+) -> list[int]:
+    """Writes the shards; returns their sizes."""
+    sizes: list[int] = []
+    # Two shards that follow each other hold more than one may.
+    most = len(order) if shard_bytes is None else 2 * least_bytes(members) // shard_bytes + 1
+    digits = max(5, len(str(most)))
+    with (
+        contextlib.closing(MemberReader(data)) as reader,
+        ProgressBar(len(members), label="copy", unit="members", enabled=progress) as bar,
+    ):
+        plans = plan_shards(
+            members, data.keys, order, shard_bytes=shard_bytes, shard_rows=shard_rows
+        )
+        for number, plan in enumerate(plans):
+            write_shard(folder / f"{number:0{digits}d}.tar", plan, members, reader, bar.update)
+            sizes.append(plan.size)
+    return sizes
+
+
+def _localities(
+    pairs: HardPairs, order: np.ndarray, rank_max: int | None
+) -> dict[int, dict[str, float]]:
+    before, after = (
+        locality(pairs, rows, _SHOWN_BLOCKS, rank_max=rank_max)
+        for rows in (np.arange(len(order)), order)
+    )
+    return {block: {"before": before[block], "after": after[block]} for block in _SHOWN_BLOCKS}
+
+
+def _without_paths(result: Resharded) -> dict[str, Any]:
+    # Of places that a moved or copied directory does not have.
+    return {
+        name: value for name, value in result.to_dict().items()
+        if name not in ("path", "pairs", "store")
+    }  # fmt: skip
+
+
+def _open_tars(data: Any) -> TarDataset:
+    opened = open_dataset(data)
+    if not isinstance(opened, TarDataset):
+        raise UnsupportedError(
+            f"{opened!r} is not made of tar shards, and only these are resharded; write it to "
+            "shards first, for instance with webdataset.ShardWriter"
+        )
+    return opened
+
+
+def _check_together(data: TarDataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
+    if len(pairs) != len(data) or pairs.keys_fingerprint not in ("", data.fingerprint):
+        raise MismatchError(
+            f"the table of hard pairs ({len(pairs):,} rows, keys fingerprint "
+            f"{pairs.keys_fingerprint or 'none'}) belongs to other data than {data!r} (fingerprint "
+            f"{data.fingerprint}); give the shards that it was mined from, in their order"
+        )
+    if store is None:
+        return
+    if store.keys_fingerprint != data.fingerprint:
+        raise MismatchError(
+            f"{store!r} (keys fingerprint {store.keys_fingerprint}) belongs to other data than "
+            f"{data!r} (fingerprint {data.fingerprint}); give the store of these shards"
+        )
+    if pairs.fingerprint not in ("", store.fingerprint):
+        raise MismatchError(
+            f"the table was mined from the store {pairs.fingerprint}, and {store!r} is "
+            f"{store.fingerprint}; bring the table up to date with helip.update, or leave the "
+            "store out"
+        )
+
+
+def _shard_bytes(shard_size: int | str | None, samples_per_shard: int | None) -> int | None:
+    if samples_per_shard is None:
+        return parse_bytes(_SHARD_BYTES if shard_size is None else shard_size, name="shard_size")
+    if shard_size is not None:
+        raise InvalidArgumentError(
+            f"shard_size={shard_size!r} and samples_per_shard={samples_per_shard} are two bounds "
+            "of one thing; give one of them"
+        )
+    if samples_per_shard < 1:
+        raise InvalidArgumentError(f"samples_per_shard is {samples_per_shard}; use 1 or more")
+    return None
+
+
+def _check_space(
+    out: Path, members: Members, pairs: HardPairs, store: EmbeddingStore | None
+) -> None:
+    """Raises where the disk cannot hold the result, before hours of copying show it."""
+    needed = least_bytes(members) + pairs.ids.nbytes + pairs.scores.nbytes + pairs.counts.nbytes
+    if store is not None:
+        needed += sum(
+            len(tensor) * tensor.shape[1] * tensor.element_size()
+            for tensor in (store.image_tensor, store.text_tensor)
+        )
+    parent = out.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    with storage_errors("look at", parent):
+        free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise StorageError(
+            errno.ENOSPC,
+            f"{out} needs {needed:,} bytes, and {parent} has {free:,} free; make room, or choose "
+            "another out",
+        )

@@ -1,0 +1,181 @@
+"""What the page shows of a table: chosen targets, their pools, and similarities of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from helip.common.errors import InvalidArgumentError
+
+__all__ = [
+    "Card",
+    "Scores",
+    "Similarities",
+    "check_rows",
+    "choose_targets",
+    "pool_of",
+    "read_scores",
+]
+
+BLOCK_BYTES = 64 << 20
+BINS = 40
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One hard pair of a target as it is shown."""
+
+    row: int
+    score: float  # of the pool that it belongs to
+    image: float | None = None  # cosine similarities, when there is a store
+    text: float | None = None
+    product: float | None = None  # 0 where a rule of mining masks the pair
+    note: str = ""  # why the product is 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Score distribution of a table."""
+
+    first: npt.NDArray[np.float32]  # [N] the best score of each target, NaN for outliers
+    edges: Floats  # [BINS + 1]
+    all_counts: npt.NDArray[np.int64]  # [BINS]
+    first_counts: npt.NDArray[np.int64]  # [BINS]
+
+
+def read_scores(pairs: Any) -> Scores:
+    """Read a table's scores block by block: the first of each target, and histograms."""
+    n, k = len(pairs), max(int(pairs.k), 1)
+    step = max(1, BLOCK_BYTES // (4 * k))
+    first = np.full(n, np.nan, dtype=np.float32)
+    low, high = np.inf, -np.inf
+    for start in range(0, n, step):
+        scores, real = _block(pairs, start, start + step)
+        if real.any():
+            low, high = min(low, float(scores[real].min())), max(high, float(scores[real].max()))
+            first[start : start + step] = np.where(real[:, 0], scores[:, 0], np.nan)
+    if low > high:
+        low, high = 0.0, 1.0
+    # Outward to multiples of 0.05, so that the axis has round ends.
+    edges = np.linspace(
+        np.floor(low * 20) / 20, max(np.ceil(high * 20), np.floor(low * 20) + 1) / 20, BINS + 1
+    )
+    counts = np.zeros(BINS, dtype=np.int64)
+    for start in range(0, n, step):
+        scores, real = _block(pairs, start, start + step)
+        counts += np.histogram(scores[real], edges)[0]
+    return Scores(first, edges, counts, np.histogram(first[~np.isnan(first)], edges)[0])
+
+
+def choose_targets(first: npt.NDArray[np.float32], count: int, seed: int) -> list[int]:
+    """``count`` targets spread over the quantiles of their best score, best first.
+
+    Targets are sorted by score and cut into ``count`` equal strata; one of each is drawn.
+    """
+    order = np.argsort(-first, kind="stable")
+    order = order[: int(np.sum(~np.isnan(first)))]
+    generator = np.random.default_rng(seed)
+    strata = np.array_split(order, min(count, len(order))) if len(order) else []
+    return [int(generator.choice(stratum)) for stratum in strata]
+
+
+class Similarities:
+    """Cosine similarities of rows of a store, and pools by a single modality.
+
+    ``options`` are those of mining: ``image_max``, ``text_max``, ``signed``.
+    """
+
+    def __init__(self, store: Any, options: Mapping[str, Any]):
+        self._store = store
+        self.image_max = float(options.get("image_max", 0.98))
+        self.text_max = float(options.get("text_max", 0.98))
+        self._signed = bool(options.get("signed", options.get("signed_products", False)))
+
+    def cards(self, target: int, rows: Sequence[int], scores: Sequence[float]) -> list[Card]:
+        """Cards of pairs with both cosines, in float64 from the stored values."""
+        image, text = (
+            _unit(np.asarray(matrix.numpy(), dtype=np.float64))
+            for matrix in self._store.rows([target, *rows])
+        )
+        return [
+            self._card(row, score, float(image[0] @ image[place]), float(text[0] @ text[place]))
+            for place, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
+        ]
+
+    def _card(self, row: int, score: float, image: float, text: float) -> Card:
+        note = ""
+        if image > self.image_max or text > self.text_max:
+            note = "near duplicate"
+        elif not self._signed and (image < 0 or text < 0):
+            note = "unlike in image" if image < 0 else "unlike in text"
+        return Card(row, score, image, text, 0.0 if note else image * text, note)
+
+    def pools(
+        self, targets: Sequence[int], modality: str, count: int
+    ) -> dict[int, tuple[list[int], list[float]]]:
+        """Brute-force pools of ``targets`` by ``"image"`` or ``"text"`` similarity alone.
+
+        The same rules as in mining: not itself, no near duplicates of that modality, positive,
+        by similarity descending, then row ascending. float32, in blocks of bounded memory.
+        """
+        side = ("image", "text").index(modality)
+        limit = (self.image_max, self.text_max)[side]
+        wanted = _unit(self._store.rows(list(targets))[side].numpy())  # [t, d]
+        ids = np.full((len(targets), count), -1, dtype=np.int64)
+        best = np.zeros((len(targets), count), dtype=np.float32)
+        n = len(self._store)
+        step = max(1, BLOCK_BYTES // (4 * max(sum(self._widths()), 1)))
+        own = np.asarray(targets)
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            block = _unit(self._store.rows(slice(start, stop))[side].numpy())
+            scores = wanted @ block.T  # [t, block]
+            scores[scores > limit] = 0
+            inside = np.flatnonzero((own >= start) & (own < stop))
+            scores[inside, own[inside] - start] = 0
+            keep = min(count, stop - start)
+            # Stable, so that equal similarities stay in the order of rows.
+            found = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
+            all_ids = np.concatenate([ids, found + start], axis=1)
+            all_scores = np.concatenate([best, np.take_along_axis(scores, found, 1)], axis=1)
+            order = np.argsort(-all_scores, axis=1, kind="stable")[:, :count]
+            ids = np.take_along_axis(all_ids, order, 1)
+            best = np.take_along_axis(all_scores, order, 1)
+        return {
+            target: (ids[t][best[t] > 0].tolist(), best[t][best[t] > 0].tolist())
+            for t, target in enumerate(targets)
+        }
+
+    def _widths(self) -> list[int]:
+        return [matrix.shape[1] for matrix in self._store.rows(slice(0, 1))]
+
+
+def pool_of(pairs: Any, target: int, count: int) -> tuple[list[int], list[float]]:
+    """(rows, scores) of the first hard pairs of a target."""
+    real = min(count, int(pairs.counts[target]))
+    return pairs.ids[target, :real].tolist(), pairs.scores[target, :real].tolist()
+
+
+def check_rows(rows: Sequence[int], n: int) -> list[int]:
+    """Rows that the caller asked for, checked."""
+    for row in rows:
+        if not 0 <= int(row) < n:
+            raise InvalidArgumentError(f"row {row} is not in the table; give rows in 0 … {n - 1}")
+    return [int(row) for row in dict.fromkeys(rows)]
+
+
+def _block(pairs: Any, start: int, stop: int) -> tuple[Any, Any]:
+    scores = np.asarray(pairs.scores[start:stop])
+    counts = np.asarray(pairs.counts[start:stop]).reshape(-1, 1)
+    return scores, np.arange(scores.shape[1]) < counts
+
+
+def _unit(rows: Any) -> Any:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms == 0, 1, norms)

@@ -1,0 +1,7 @@
+from .embedding_store import EmbeddingStore, StoreKeys, StoreWriter
+
+__all__ = [
+    "EmbeddingStore",
+    "StoreKeys",
+    "StoreWriter",
+]

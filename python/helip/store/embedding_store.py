@@ -1,0 +1,328 @@
+"""EmbeddingStore: image and text embeddings of a data set, memory-mapped, with the key of each row.
+
+The format is described in docs/formats.md; every shard is readable by the ``safetensors`` package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.progress import ProgressBar
+from helip.store.keys import CoreKeys
+from helip.store.matrices import MatrixView, view_of
+
+__all__ = ["EmbeddingStore", "StoreKeys", "StoreWriter"]
+
+
+class StoreKeys(CoreKeys):
+    """The keys of a store."""
+
+
+class EmbeddingStore:
+    """One generation of a store. Immutable; many processes may read it at once."""
+
+    def __init__(self, core: _core.EmbeddingStore) -> None:
+        self._core = core
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> EmbeddingStore:
+        """Opens the newest generation; takes milliseconds and no memory whatever the size.
+
+        Raises:
+            StorageError: no store there, or it cannot be read.
+            CorruptError: the manifest or a shard's header is damaged.
+            UnsupportedError: written by a newer helip.
+        """
+        return cls(_core.EmbeddingStore.open(os.fspath(path)))
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        image_dim: int,
+        text_dim: int,
+        dtype: str = "float32",
+        shard_rows: int = 262_144,
+    ) -> StoreWriter:
+        """A writer of a new store.
+
+        Args:
+            path: a directory that does not exist or is empty.
+            image_dim, text_dim: widths of the two embeddings, 1 .. 1,048,576.
+            dtype: ``float32``, ``float16``, ``bfloat16`` or ``int8`` (with one scale a row).
+            shard_rows: rows of a file, a multiple of 4096.
+
+        Raises:
+            InvalidArgumentError: an option out of its bound, or a store is there already.
+            StorageError: the directory cannot be written, or another process is writing to it.
+        """
+        core = _core.EmbeddingStoreWriter.create(
+            os.fspath(path), image_dim, text_dim, dtype, shard_rows
+        )
+        return StoreWriter(core)
+
+    @classmethod
+    def append_to(cls, path: str | os.PathLike[str]) -> StoreWriter:
+        """A writer that adds and deletes rows of a committed store.
+
+        Each commit is a new generation; :func:`helip.update` brings tables up to date with it.
+        """
+        return StoreWriter(_core.EmbeddingStoreWriter.append_to(os.fspath(path)))
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __repr__(self) -> str:
+        return (
+            f"EmbeddingStore({self.path!r}, rows={len(self):,}, image={self._core.image.shape[1]}, "
+            f"text={self._core.text.shape[1]}, dtype={self.dtype})"
+        )
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._core.path
+
+    @property
+    def dtype(self) -> str:
+        """Element type of both matrices."""
+        return self._core.dtype
+
+    @property
+    def generation(self) -> int:
+        """1 after the first commit, one more after each later one."""
+        return self._core.generation
+
+    @property
+    def image(self) -> np.ndarray:
+        """Image embeddings [N, d_image], a read-only view of the map. int8: codes, see scales.
+
+        Raises:
+            UnsupportedError: a bfloat16 store, for which NumPy has no dtype.
+        """
+        return self._array(self._core.image, "image")
+
+    @property
+    def text(self) -> np.ndarray:
+        """Text embeddings [N, d_text]; see :attr:`image`."""
+        return self._array(self._core.text, "text")
+
+    @property
+    def image_tensor(self) -> torch.Tensor:
+        """The image embeddings as a torch view of the map; do not write to it."""
+        return self._tensor(self._core.image)
+
+    @property
+    def text_tensor(self) -> torch.Tensor:
+        """The text embeddings as a torch view of the map; do not write to it."""
+        return self._tensor(self._core.text)
+
+    @property
+    def image_scale(self) -> np.ndarray | None:
+        """float32 [N] of an int8 store: value = code * scale; ``None`` for other dtypes."""
+        return self._core.image_scale if self.dtype == "int8" else None
+
+    @property
+    def text_scale(self) -> np.ndarray | None:
+        """Scales of the text embeddings; see :attr:`image_scale`."""
+        return self._core.text_scale if self.dtype == "int8" else None
+
+    def rows(self, index: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decoded float32 copies ([n, d_image], [n, d_text]) of the rows that ``index`` selects.
+
+        ``index`` is a slice or a sequence of row numbers.
+        """
+        if not isinstance(index, slice):
+            index = np.asarray(index, dtype=np.int64)
+        decoded = []
+        for values, scale in (
+            (self._core.image, self.image_scale),
+            (self._core.text, self.text_scale),
+        ):
+            rows = torch.from_numpy(np.array(values[index]))
+            rows = (rows.view(torch.bfloat16) if self.dtype == "bfloat16" else rows).float()
+            if scale is not None:
+                rows *= torch.from_numpy(np.array(scale[index]))[:, None]
+            decoded.append(rows)
+        return decoded[0], decoded[1]
+
+    @property
+    def keys(self) -> StoreKeys:
+        """The key of every row, a lazy sequence of str."""
+        return StoreKeys(self._core)
+
+    @property
+    def deleted(self) -> np.ndarray:
+        """Rows that were deleted, ascending int64; see :meth:`StoreWriter.delete`.
+
+        They are still rows of the store, with their numbers, keys and values. Mining takes them for
+        rows of zeros: they get no pool, and are in nobody's.
+        """
+        return self._core.deleted
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest over keys, shapes, dtypes, contents and deleted rows."""
+        return self._core.fingerprint
+
+    @property
+    def keys_fingerprint(self) -> str:
+        """Digest over the keys in order; equals the fingerprint of the data set embedded."""
+        return self._core.keys_fingerprint
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the writer noted: encoders, source, quarantined samples."""
+        return json.loads(self._core.metadata_json)
+
+    @property
+    def views(self) -> tuple[MatrixView, MatrixView]:
+        """Views for the C++ core, with scales."""
+        return self._core.image_view, self._core.text_view
+
+    def verify(self, *, progress: bool = False) -> None:
+        """Reads every byte and compares checksums.
+
+        Raises:
+            CorruptError: at the first damage, with the file and the column.
+        """
+        with ProgressBar(None, label="verify", unit="bytes", enabled=progress) as bar:
+            self._core.verify(lambda stage, done, total: bar.set(done))
+
+    def _array(self, array: np.ndarray, name: str) -> np.ndarray:
+        if self.dtype == "bfloat16":
+            raise UnsupportedError(
+                f"NumPy has no bfloat16; use store.{name}_tensor (a torch view) or store.rows(...)"
+            )
+        return array
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        with warnings.catch_warnings():
+            # The map is read-only; torch has no such notion and says so at every view.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensor = torch.from_numpy(array)
+        return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
+
+
+class StoreWriter:
+    """Appends rows to a store and deletes some. As a context manager it commits on a clean exit.
+
+    An exception inside the block leaves the last committed generation as it was.
+    """
+
+    def __init__(self, core: _core.EmbeddingStoreWriter) -> None:
+        self._core: _core.EmbeddingStoreWriter | None = core
+        self._committed_rows = -1
+        self._deleted = 0  # since the last commit
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        changed = self._core is not None and (self._committed_rows != len(self) or self._deleted)
+        if kind is None and changed:
+            self.commit()
+        self.close()
+
+    def __len__(self) -> int:
+        """Rows committed and appended."""
+        return len(self._open())
+
+    @property
+    def dtype(self) -> str:
+        """Element type of the store."""
+        return self._open().dtype
+
+    @property
+    def image_dim(self) -> int:
+        """Width of the image embeddings."""
+        return self._open().image_dim
+
+    @property
+    def text_dim(self) -> int:
+        """Width of the text embeddings."""
+        return self._open().text_dim
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows of a shard."""
+        return self._open().shard_rows
+
+    def append(self, keys: Sequence[str], image: Any, text: Any) -> None:
+        """Takes n rows, all or none.
+
+        Args:
+            keys: n unique, non-empty strings.
+            image: [n, d_image] NumPy array or torch tensor of any float dtype.
+            text: [n, d_text].
+
+        Raises:
+            InvalidArgumentError: wrong shape, NaN or infinity (with its row), a duplicate key
+                (with both rows).
+            StorageError: the disk is full or refuses.
+        """
+        if isinstance(keys, str):
+            raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
+        self._open().append(list(keys), view_of(image, name="image"), view_of(text, name="text"))
+
+    def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
+        """Marks rows as deleted, all or none; returns how many were not before.
+
+        A deleted row keeps its number, so that no other moves, and its bytes; a key of a deleted
+        row is not free again. Appended rows may be deleted too.
+
+        Args:
+            rows: row numbers, or keys.
+
+        Raises:
+            InvalidArgumentError: a row or a key that is none of the store's.
+        """
+        if isinstance(rows, (str, bytes)):
+            raise InvalidArgumentError("rows is one str; pass a sequence of keys or row numbers")
+        wanted = list(rows)
+        if all(isinstance(row, str) for row in wanted):
+            count = self._open().delete_keys(wanted)
+        elif all(hasattr(row, "__index__") and not isinstance(row, bool) for row in wanted):
+            count = self._open().delete_rows([int(row) for row in wanted])
+        else:
+            raise InvalidArgumentError(
+                f"rows are {wanted[:3]!r}, ...; pass row numbers alone, or keys alone"
+            )
+        self._deleted += count
+        return count
+
+    def commit(self, metadata: dict[str, Any] | None = None) -> EmbeddingStore:
+        """Publishes what was appended and deleted, durably, and returns the new generation.
+
+        ``metadata`` (JSON-able) replaces the store's; appending may go on afterwards.
+        """
+        text = "" if metadata is None else json.dumps(metadata)
+        store = EmbeddingStore(self._open().commit(text))
+        self._committed_rows = len(store)
+        self._deleted = 0
+        return store
+
+    def close(self) -> None:
+        """Frees the directory; what was appended since the last commit is dropped."""
+        self._core = None
+
+    def _open(self) -> _core.EmbeddingStoreWriter:
+        if self._core is None:
+            raise InvalidArgumentError("the writer is closed; open another with append_to(path)")
+        return self._core

@@ -1,0 +1,23 @@
+from .checkpoints import Checkpoint, newest_checkpoint
+from .curves import draw_curves
+from .fine_tuning import train
+from .metrics import read_metrics
+from .recipe import Recipe
+from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
+from .trainer import Trainer
+from .weight_average import WeightAverage
+
+__all__ = [
+    "BatchLoader",
+    "Checkpoint",
+    "NonFiniteLossError",
+    "Recipe",
+    "StepHook",
+    "TrainResult",
+    "Trainer",
+    "WeightAverage",
+    "draw_curves",
+    "newest_checkpoint",
+    "read_metrics",
+    "train",
+]

@@ -1,0 +1,252 @@
+"""Training checkpoints: directories of safetensors and JSON, published whole or not at all.
+
+    <root>/step-000042/model.safetensors      the model's state dict
+                       optimizer.safetensors  "parameter|state" and "rng|..." tensors
+                       streaming.safetensors  of a run that mines: what the miner remembers
+                       NAME.safetensors       what a hook of that name keeps, such as averages
+                       state.json             step, options, ...; size and SHA-256 of the rest
+                       open_clip_config.json  where known, so that create_model opens the directory
+
+state.json carries a digest of itself, so a flipped bit anywhere is found when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
+from helip.common.files import (
+    discard_directory,
+    publish_directory,
+    read_json,
+    sha256_of,
+    storage_errors,
+    write_json,
+)
+from helip.models.weights import read_tensors, write_tensors
+
+__all__ = [
+    "Checkpoint",
+    "check_hook_name",
+    "checkpoint_path",
+    "list_checkpoints",
+    "newest_checkpoint",
+    "random_states",
+    "read_checkpoint",
+    "restore_random_states",
+    "write_checkpoint",
+]
+
+_FORMAT = "helip.checkpoint"
+_VERSION = 1
+_NAME = re.compile(r"step-(\d{6,})")
+_TENSORS = ("model.safetensors", "optimizer.safetensors")
+_STREAMING = "streaming.safetensors"
+_SUFFIX = ".safetensors"
+_CONFIG = "open_clip_config.json"
+_RNG = "rng|"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory, all checksums verified."""
+
+    path: Path
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    random: dict[str, Any]  # for `restore_random_states`
+    state: dict[str, Any]  # what the trainer put there
+    streaming: dict[str, Tensor] = field(default_factory=dict)  # for StreamingMiner.load_state_dict
+    hooks: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # by name
+
+
+def write_checkpoint(
+    root: Path,
+    *,
+    step: int,
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    random: Mapping[str, Any],
+    state: Mapping[str, Any],
+    streaming: Mapping[str, Tensor] | None = None,
+    hooks: Mapping[str, Mapping[str, Tensor]] | None = None,
+    config: Mapping[str, Any] | None = None,
+    keep: int = 2,
+) -> Path:
+    """Publish ``<root>/step-<step>``, then delete all but the newest ``keep``. Returns its path.
+
+    A whole checkpoint of the same step is left as it is.
+    """
+    path = checkpoint_path(root, step)
+    if path.exists():
+        try:
+            _verify(path)
+            return path
+        except Error:
+            discard_directory(path)
+    tensors = {f"{_RNG}{k}": v for k, v in random.items() if isinstance(v, Tensor)}
+    plain = {k: v for k, v in random.items() if not isinstance(v, Tensor)}
+    with publish_directory(path) as directory:
+        write_tensors(model, directory / _TENSORS[0])
+        write_tensors({**optimizer, **tensors}, directory / _TENSORS[1])
+        if streaming:
+            write_tensors(streaming, directory / _STREAMING)
+        for name, kept in (hooks or {}).items():
+            write_tensors(kept, directory / f"{name}{_SUFFIX}")
+        if config:
+            write_json(directory / _CONFIG, config)
+        files = {
+            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+            for file in sorted(directory.iterdir())
+        }
+        body = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "step": step,
+            "files": files,
+            "random": plain,
+            "state": dict(state),
+        }
+        write_json(directory / "state.json", {**body, "sha256": _digest(body)})
+    for _, old in list_checkpoints(root)[keep:]:
+        discard_directory(old)
+    return path
+
+
+def checkpoint_path(root: Path, step: int) -> Path:
+    return root / f"step-{step:06d}"
+
+
+def check_hook_name(name: str) -> None:
+    """Raise InvalidArgumentError unless a checkpoint can hold a file of that name."""
+    taken = {Path(file).stem for file in (*_TENSORS, _STREAMING)}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+        raise InvalidArgumentError(
+            f"a hook is named {name!r}, must be lower-case letters, digits and underscores, and "
+            f"none of {', '.join(sorted(taken))}: it names a file of the checkpoint"
+        )
+
+
+def list_checkpoints(root: Path) -> list[tuple[int, Path]]:
+    """(step, path) of every published checkpoint, the newest first; none is read."""
+    if not root.is_dir():
+        return []
+    found = []
+    with storage_errors("list", root):
+        for entry in root.iterdir():
+            match = _NAME.fullmatch(entry.name)
+            if match and entry.is_dir():
+                found.append((int(match[1]), entry))
+    return sorted(found, reverse=True)
+
+
+def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what is wrong with each newer one.
+
+    (None, []) when there is none at all; CorruptError when there are some and all are damaged.
+    """
+    damage: list[str] = []
+    for _, path in list_checkpoints(root):
+        try:
+            return read_checkpoint(path), damage
+        except (CorruptError, StorageError) as error:
+            damage.append(str(error))
+    if damage:
+        raise CorruptError(
+            f"no checkpoint in {root} is whole; move it away to start anew. " + "; ".join(damage)
+        )
+    return None, []
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify one checkpoint; CorruptError names the file that is damaged."""
+    body = _verify(path)
+    model, optimizer = (read_tensors(path / name) for name in _TENSORS)
+    return Checkpoint(
+        path=path,
+        step=body["step"],
+        model=model,
+        optimizer={k: v for k, v in optimizer.items() if not k.startswith(_RNG)},
+        random={
+            **body["random"],
+            **{k[len(_RNG) :]: v for k, v in optimizer.items() if k.startswith(_RNG)},
+        },
+        state=body["state"],
+        streaming=read_tensors(path / _STREAMING) if _STREAMING in body["files"] else {},
+        hooks={
+            name.removesuffix(_SUFFIX): read_tensors(path / name)
+            for name in body["files"]
+            if name.endswith(_SUFFIX) and name not in (*_TENSORS, _STREAMING)
+        },
+    )
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's global generators, tensors and JSON values."""
+    version, words, gauss = random.getstate()
+    legacy: Any = np.random.get_state(legacy=True)
+    kind, array, position, has_gauss, cached = legacy
+    states: dict[str, Any] = {
+        "python": [version, list(words), gauss],
+        "numpy": [kind, array.tolist(), int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        for index, state in enumerate(torch.cuda.get_rng_state_all()):
+            states[f"cuda:{index}"] = state
+    return states
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """The inverse of `random_states`; devices that are absent here are passed over."""
+    try:
+        version, words, gauss = states["python"]
+        random.setstate((version, tuple(words), gauss))
+        kind, array, position, has_gauss, cached = states["numpy"]
+        np.random.set_state((kind, np.array(array, dtype=np.uint32), position, has_gauss, cached))
+        torch.set_rng_state(states["torch"])
+        if torch.cuda.is_available():
+            for index in range(torch.cuda.device_count()):
+                if f"cuda:{index}" in states:
+                    torch.cuda.set_rng_state(states[f"cuda:{index}"], index)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CorruptError(f"the random states of the checkpoint are damaged: {error}") from error
+
+
+def _verify(path: Path) -> dict[str, Any]:
+    """The body of state.json, after every file has been compared with it."""
+    file = path / "state.json"
+    body = read_json(file)
+    if body.get("format") != _FORMAT or body.get("version") != _VERSION:
+        raise CorruptError(
+            f"{file} has format {body.get('format')!r} version {body.get('version')!r}, must be "
+            f"{_FORMAT!r} version {_VERSION}"
+        )
+    if body.pop("sha256", None) != _digest(body):
+        raise CorruptError(f"{file} does not match its own digest")
+    for name, expected in body["files"].items():
+        part = path / name
+        with storage_errors("read", part):
+            size = part.stat().st_size
+        if size != expected["bytes"]:
+            raise CorruptError(f"{part} has {size} bytes, must have {expected['bytes']}")
+        if sha256_of(part) != expected["sha256"]:
+            raise CorruptError(f"{part} does not match its SHA-256")
+    return body
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

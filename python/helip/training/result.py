@@ -1,0 +1,75 @@
+"""What a training run is given, where it stands, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from helip.common.errors import Error
+from helip.models.bundle import ModelBundle
+
+__all__ = ["BatchLoader", "NonFiniteLossError", "Progress", "StepHook", "TrainResult"]
+
+
+class BatchLoader(Protocol):
+    """What a trainer asks of a loader; state_dict holds plain JSON values.
+
+    One whose state of rank 0 serves any rank of any number of ranks has an attribute
+    ``resumes_on_other_ranks`` that is True.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __len__(self) -> int: ...
+    def set_epoch(self, epoch: int) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class StepHook(Protocol):
+    """Something done after each optimizer step, such as averaging weights; part of checkpoints."""
+
+    def after_step(self, model: nn.Module, step: int) -> Mapping[str, float] | None:
+        """``step`` steps are done. What is returned goes into the metrics."""
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+class NonFiniteLossError(Error):
+    """The loss or its gradient became NaN or infinite; the weights were not touched by it."""
+
+    def __init__(self, message: str, *, step: int, rows: list[int], checkpoint: Path | None):
+        super().__init__(message)
+        self.step = step
+        self.rows = rows  # data-set rows of the batch, those of all processes
+        self.checkpoint = checkpoint  # the last good one
+
+
+@dataclass
+class TrainResult:
+    """What a finished run hands back."""
+
+    steps: int
+    seconds: float  # of all sessions that worked on the run
+    metrics: dict[str, Any]  # the last line of metrics.jsonl
+    checkpoint: Path
+    loader_stats: dict[str, Any]  # of this process
+    model: ModelBundle  # the model that was passed in, trained, in eval mode
+    resumed_from: int = 0  # step
+    captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
+
+
+@dataclass
+class Progress:
+    """Where a run stands; goes into each checkpoint."""
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    seconds: float = 0.0
+    captions_at_context_limit: int = 0  # of this process
+    metrics: dict[str, Any] = field(default_factory=dict)

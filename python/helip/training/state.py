@@ -1,0 +1,214 @@
+"""A training run on disk: its checkpoints, from one process or from many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helip.common.errors import CorruptError, InvalidArgumentError
+from helip.common.processes import Processes
+from helip.training.checkpoints import (
+    Checkpoint,
+    checkpoint_path,
+    list_checkpoints,
+    newest_checkpoint,
+    random_states,
+    read_checkpoint,
+    write_checkpoint,
+)
+from helip.training.network import Network, parts_like, whole
+from helip.training.recipe import Recipe, refuse_changes
+from helip.training.result import BatchLoader, Progress, StepHook
+from helip.training.stream import StepMiner
+
+__all__ = ["RunState"]
+
+# What an option was before there was a choice, for checkpoints that do not name it.
+_BEFORE = {
+    **Recipe().as_dict(),
+    "processes": 1,
+    "parallel": None,
+    "accumulate": 1,
+    "compiled": False,
+    "hooks": [],
+}
+
+
+class RunState:
+    """Saves the parts of a run and takes them up again; all processes call it together.
+
+    Rank 0 writes. What differs between processes, the random generators and the loader's account,
+    is kept for each. Another number of processes goes on where the loader can: weights, optimizer
+    and place in the data are of the whole run, only the random generators begin anew.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        processes: Processes,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler | None,
+        loader: BatchLoader,
+        stream: StepMiner | None,
+        hooks: Mapping[str, StepHook],
+        options: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
+        keep: int,
+    ) -> None:
+        self._root = root
+        self._processes = processes
+        self._network = network
+        self._optimizer = optimizer
+        self._scaler = scaler
+        self._loader = loader
+        self._stream = stream
+        self._hooks = hooks
+        self._options = {
+            **options,
+            "processes": processes.count,
+            "parallel": network.parallel,
+            "hooks": sorted(hooks),
+        }
+        self._config = config
+        self._keep = keep
+        self._any_count = bool(getattr(loader, "resumes_on_other_ranks", False))
+
+    def save(self, at: Progress) -> Path:
+        # After an epoch's last batch the place is the start of the next, whoever asks for it.
+        ended = at.step_in_epoch >= len(self._loader)
+        mid_epoch = at.step_in_epoch > 0 and not ended
+        random = random_states()
+        # Between epochs set_epoch says all that there is to say.
+        loader = self._loader.state_dict() if mid_epoch else None
+        captions = at.captions_at_context_limit
+        state: dict[str, Any] = {
+            "options": self._options,
+            "progress": {
+                "epoch": at.epoch + int(ended),
+                "step_in_epoch": at.step_in_epoch if mid_epoch else 0,
+                "seconds": at.seconds,
+                "captions_at_context_limit": captions,
+            },
+            "loader": loader,
+            "scaler": self._scaler.state_dict() if self._scaler else None,
+        }
+        if self._processes.count > 1:
+            own = {"random": _to_text(random), "loader": loader, "captions": captions}
+            state["other_ranks"] = self._processes.exchange(own)[1:]
+        model = self._network.state_dict()
+        optimizer = self._network.optimizer_state(self._optimizer)
+        keep = self._processes.leads
+        hooks = {name: whole(hook.state_dict(), keep=keep) for name, hook in self._hooks.items()}
+        self._processes.leader_does(
+            lambda: write_checkpoint(
+                self._root,
+                step=at.step,
+                model=model,
+                optimizer=optimizer,
+                random=random,
+                state=state,
+                streaming=self._stream.tensors() if self._stream else None,
+                hooks=hooks,
+                config=self._config,
+                keep=self._keep,
+            )
+        )
+        return checkpoint_path(self._root, at.step)
+
+    def find(self, *, resume: bool) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, and what is wrong with newer ones."""
+        if not resume:
+            found = list_checkpoints(self._root)
+            if found:
+                raise InvalidArgumentError(
+                    f"{self._root.parent} holds checkpoints up to step {found[0][0]} and resume is "
+                    "False; pass resume=True to go on, or choose another out"
+                )
+            return None, []
+        if self._processes.count == 1:
+            return newest_checkpoint(self._root)
+        found_by_leader = self._processes.leader_does(lambda: newest_checkpoint(self._root))
+        checkpoint, damage = found_by_leader or (None, [])
+        step = self._processes.exchange(checkpoint.step if checkpoint else None)[0]
+        if step is not None and checkpoint is None:
+            checkpoint = read_checkpoint(checkpoint_path(self._root, step))
+        return checkpoint, damage
+
+    def restore(
+        self, checkpoint: Checkpoint
+    ) -> tuple[Progress, dict[str, Any] | None, dict[str, Any] | None]:
+        """Take over a checkpoint; returns the place, and the loader's and generators' states.
+
+        Of another number of processes there are no generators' states.
+        """
+        state, rank = checkpoint.state, self._processes.rank
+        try:
+            options, scaler, loader = state["options"], state["scaler"], state["loader"]
+            at = Progress(step=checkpoint.step, **state["progress"])
+        except (KeyError, TypeError) as error:
+            raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
+        before, now = {**_BEFORE, **options}, self._options
+        others = before["processes"] != now["processes"] and self._any_count
+        if others:
+            now = {**now, **{name: before[name] for name in ("processes", "parallel")}}
+        refuse_changes(before, now, str(self._root.parent))
+        random: dict[str, Any] | None = checkpoint.random
+        if others:
+            random = None
+            at.captions_at_context_limit = _captions(checkpoint) if rank == 0 else 0
+        elif rank > 0:
+            own = _of_rank(checkpoint, rank)
+            loader, at.captions_at_context_limit = own["loader"], own["captions"]
+            random = _from_text(own["random"])
+        self._network.load_state_dict(checkpoint.model, str(checkpoint.path))
+        self._network.load_optimizer_state(self._optimizer, checkpoint.optimizer)
+        if self._scaler and scaler:
+            self._scaler.load_state_dict(scaler)
+        if self._stream:
+            self._stream.restore(checkpoint.streaming)
+        for name, hook in self._hooks.items():
+            if name not in checkpoint.hooks:
+                raise CorruptError(f"{checkpoint.path} lacks the state of the hook {name!r}")
+            hook.load_state_dict(parts_like(checkpoint.hooks[name], hook.state_dict()))
+        return at, loader, random
+
+
+def _captions(checkpoint: Checkpoint) -> int:
+    """Captions at the context's limit that all ranks met."""
+    ranks = range(1, int(checkpoint.state["options"].get("processes", 1)))
+    first: int = checkpoint.state["progress"]["captions_at_context_limit"]
+    return first + sum(_of_rank(checkpoint, rank)["captions"] for rank in ranks)
+
+
+def _of_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        own = checkpoint.state["other_ranks"][rank - 1]
+        return {name: own[name] for name in ("loader", "captions", "random")}
+    raise CorruptError(f"{checkpoint.path}/state.json lacks what rank {rank} needs")
+
+
+def _to_text(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Random states as JSON values."""
+    return {
+        name: {"bytes": bytes(value.tolist()).hex()} if isinstance(value, Tensor) else value
+        for name, value in states.items()
+    }
+
+
+def _from_text(states: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {
+            name: torch.frombuffer(bytearray.fromhex(value["bytes"]), dtype=torch.uint8)
+            if isinstance(value, dict)
+            else value
+            for name, value in states.items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"the random states of the checkpoint are damaged: {error}") from error

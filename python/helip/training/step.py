@@ -1,0 +1,150 @@
+"""One optimizer step: gradients of a batch, in parts if asked, and what was learned of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helip.common.processes import Processes
+from helip.training.grad_cache import cached_backward
+from helip.training.network import Network
+from helip.training.optimizer import (
+    clamp_logit_scale,
+    make_adamw,
+    scheduled_lr,
+    set_lr,
+    warmup_steps,
+)
+from helip.training.recipe import Recipe
+
+__all__ = ["OptimizerStep"]
+
+_FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
+_COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
+
+
+class OptimizerStep:
+    """Takes steps by AdamW on a network, under a recipe's precision, schedule and clipping.
+
+    accumulate: parts that a batch is encoded in (`helip.training.grad_cache`).
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        processes: Processes,
+        device: torch.device,
+        *,
+        total_steps: int,
+        accumulate: int,
+    ) -> None:
+        self._recipe = recipe
+        self._network = network
+        self._processes = processes
+        self._device = device
+        self._total = total_steps
+        self._warmup = warmup_steps(recipe.warmup, total_steps)
+        self._accumulate = accumulate
+        self._autocast = recipe.autocast_dtype
+        self.scaler = torch.amp.GradScaler("cuda") if self._autocast == torch.float16 else None
+        self.optimizer = make_adamw(
+            network.model,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            layer_decay=recipe.layer_decay,
+        )
+        network.separate(self.optimizer)
+
+    def __call__(
+        self,
+        step: int,
+        batch: Mapping[str, Tensor],
+        *,
+        compute: Callable[..., dict[str, Tensor]],
+        encode: Callable[..., Mapping[str, Tensor]],
+        losses: Callable[..., dict[str, Tensor]],
+        refuse: Callable[[Mapping[str, float]], None],
+    ) -> dict[str, float]:
+        """The step that comes after ``step`` others; its numbers, of the batch of all processes.
+
+        compute: the losses of a whole batch. ``encode`` and ``losses`` are its two halves, for a
+            batch in parts.
+        refuse: called with the numbers, before the weights change, when they are not finite.
+        """
+        lr = scheduled_lr(
+            step,
+            lr=self._recipe.lr,
+            min_lr=self._recipe.min_lr,
+            warmup=self._warmup,
+            total=self._total,
+        )
+        set_lr(self.optimizer, lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        out = self._backward(batch, compute, encode, losses)
+        scaler = self.scaler
+        if scaler:
+            scaler.unscale_(self.optimizer)
+        norm = self._network.gradient_norm()
+        if self._recipe.grad_clip is not None:
+            self._network.clip_gradients(self._recipe.grad_clip, norm)
+        row = self._numbers(out, norm)
+        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": lr}
+        # With loss scaling, an infinite gradient is the scaler's own way to find its factor.
+        if not math.isfinite(row["loss"]) or not (scaler or math.isfinite(row["grad_norm"])):
+            refuse(row)
+        if scaler:
+            scaler.step(self.optimizer)
+            scaler.update()
+            row["loss_factor"] = scaler.get_scale()
+        else:
+            self.optimizer.step()
+        clamp_logit_scale(self._network.model)
+        return row
+
+    def _backward(
+        self, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
+    ) -> dict[str, Tensor]:
+        """Leaves gradients, averaged over processes; what the losses were."""
+        scale = self.scaler.scale if self.scaler else lambda loss: loss
+        out: dict[str, Tensor]
+        if self._accumulate == 1:
+            out = self._in_precision(compute)(batch)
+            scale(out["loss"]).backward()
+        else:
+            out = cached_backward(
+                batch,
+                self._accumulate,
+                encode=self._in_precision(encode),
+                losses=self._in_precision(losses),
+                scale=scale,
+                hold=self._network.hold,
+            )
+        self._network.gradients_are_ready()
+        return out
+
+    def _in_precision(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def under_autocast(*arguments: Any) -> Any:
+            with torch.autocast(
+                self._device.type, dtype=self._autocast, enabled=self._autocast is not None
+            ):
+                return work(*arguments)
+
+        return under_autocast
+
+    def _numbers(self, out: Mapping[str, Tensor], norm: Tensor) -> dict[str, float]:
+        """By one copy from the device for all of them."""
+        names = [*_FIRST, *sorted(set(out) - set(_FIRST))]
+        parts = [out[name].detach().reshape(()).float() for name in names] + [norm.float()]
+        numbers = self._processes.mean(torch.stack(parts)).tolist()
+        row = dict(zip([*names, "grad_norm"], numbers, strict=True))
+        if not any(row.get(name) for name in _COMPARED):
+            for name in _COMPARED:
+                row.pop(name, None)
+        return row

@@ -1,0 +1,62 @@
+"""What a training loop does for a StreamingMiner: gives it each batch, keeps its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helip.common.errors import InvalidArgumentError
+from helip.mining.streaming import StreamingMiner
+
+__all__ = ["Embed", "StepMiner"]
+
+#: Embeddings of a batch by frozen encoders: image [b, d_image] and text [b, d_text].
+Embed = Callable[[Mapping[str, Any]], tuple[Any, Any]]
+
+
+class StepMiner:
+    """Feeds a miner with the batches of a run: features of the model, or what ``embed`` gives."""
+
+    def __init__(self, miner: StreamingMiner, embed: Embed | None) -> None:
+        self._miner, self._embed = miner, embed
+        self._features: tuple[Tensor, Tensor] | None = None  # that the model made of the batch
+
+    def keep(self, image: Tensor, text: Tensor) -> None:
+        """Takes note of the features of the batch that is being worked on."""
+        if self._embed is None:
+            self._features = image.detach(), text.detach()
+
+    def feed(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        """Gives the batch to the miner; what is known since, for the metrics."""
+        began = time.perf_counter()
+        if self._embed is not None:
+            with torch.no_grad():
+                image, text = self._embed(batch)
+        elif self._features is None:
+            raise InvalidArgumentError(
+                "compute_loss kept no features for the miner; call Trainer.compute_loss in the one "
+                "that overrides it, or pass embed="
+            )
+        else:
+            image, text = self._features
+        self._features = None
+        self._miner.add(batch["index"], image, text)
+        row: dict[str, float] = {"mining_seconds": time.perf_counter() - began}
+        pairs = self._miner.pairs
+        if pairs is not None:
+            row |= {"known_targets": pairs.known, "mean_pool": pairs.mean_pool}
+        return row
+
+    def options(self) -> dict[str, Any]:
+        return {**self._miner.options, "embed": self._embed is not None}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The miner's state."""
+        return {name: torch.from_numpy(part) for name, part in self._miner.state_dict().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self._miner.load_state_dict(tensors)

@@ -1,0 +1,505 @@
+"""The training loop: a recipe, a model and a loader of batches with hard pairs.
+
+The loader is any object that yields dicts of ``image`` [b, 3, H, W], ``text`` int64 [b, context],
+``index`` int64 [b] (row of the data set) and ``target`` int64 [b] (batch row of the target that
+each row serves).
+
+A run lives in one directory: ``metrics.jsonl`` and ``checkpoints/step-XXXXXX``. A killed run goes
+on from its newest whole checkpoint, also in mid-epoch; on a CPU, and with a loader whose batches
+depend on its state and the global random generators alone, the weights are those of a run that was
+never interrupted, bit for bit.
+
+Under torchrun the loader of each process gives its part of the batch; negatives come from all of
+them, and every process takes the same steps on the same weights. Rank 0 writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helip.common.errors import CancelledError, Error, InvalidArgumentError, UnsupportedError
+from helip.common.files import DirectoryLock, make_directory, remove_leftovers
+from helip.common.processes import Processes
+from helip.common.progress import ProgressBar
+from helip.losses.helip_loss import check_target
+from helip.mining.streaming import StreamingMiner
+from helip.models.bundle import ModelBundle
+from helip.models.locking import train_mode
+from helip.training.checkpoints import (
+    check_hook_name,
+    list_checkpoints,
+    random_states,
+    restore_random_states,
+)
+from helip.training.metrics import Meter
+from helip.training.network import Network, named_outputs
+from helip.training.recipe import Recipe
+from helip.training.result import (
+    BatchLoader,
+    NonFiniteLossError,
+    Progress,
+    StepHook,
+    TrainResult,
+)
+from helip.training.sinks import RunLog, check_sinks, open_log
+from helip.training.state import RunState
+from helip.training.step import OptimizerStep
+from helip.training.stream import Embed, StepMiner
+from helip.training.tuning import ModelTuning, SslTerm, averages, check_tuning
+
+__all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "StepHook", "TrainResult", "Trainer"]
+
+
+class Trainer:
+    """Runs a recipe on a model and a loader. Changes the model in place. Not thread-safe.
+
+    steps: optimizer steps in all; None takes ``epochs * len(loader)``. The loader begins another
+        epoch whenever it runs out.
+    accumulate: parts that a batch is encoded in, one after the other, to save memory; loss and
+        gradients stay those of the whole batch (`helip.training.grad_cache`).
+    parallel: "ddp" gives each of several processes a replica of the model, "fsdp" a part of it.
+    grad_checkpointing: compute activations again in the backward pass, to save memory.
+    compiled: compile the model with torch.compile.
+    miner: is given each batch after its step, with the features [b, d] that the model made of it;
+        usually the one that the loader draws from. Its state is part of a checkpoint.
+    embed: called with the batch, its tensors on the device, for embeddings of frozen encoders to be
+        mined in place of the model's: image [b, d_image] and text [b, d_text].
+    hooks: name -> StepHook, called after each step in this order. What a hook keeps is part of a
+        checkpoint, as ``NAME.safetensors``.
+    identity: other plain values that must be the same when the run is resumed.
+    resume: go on from the newest whole checkpoint in ``out``; False refuses an ``out`` that holds
+        any. A run that has finished returns at once. Another number of processes goes on where
+        the loader says ``resumes_on_other_ranks``, as a HardPairLoader does, with as many rows a
+        batch in all; else it is refused.
+    checkpoint_every: steps between checkpoints, besides those after each epoch and at the end.
+    keep: newest checkpoints to keep, at least 1.
+    log_to: "tensorboard", "wandb" or both, besides ``metrics.jsonl``.
+    should_stop: asked after each step; True, or `stop()` from a signal handler, ends the run with
+        a checkpoint and CancelledError.
+
+    To train with another loss, override `encode` and `losses`.
+    """
+
+    def __init__(
+        self,
+        model: ModelBundle,
+        loader: BatchLoader,
+        *,
+        out: str | os.PathLike[str],
+        recipe: Recipe | None = None,
+        epochs: int = 2,
+        steps: int | None = None,
+        accumulate: int = 1,
+        parallel: str = "ddp",
+        grad_checkpointing: bool = False,
+        compiled: bool = False,
+        miner: StreamingMiner | None = None,
+        embed: Embed | None = None,
+        hooks: Mapping[str, StepHook] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        device: str | torch.device = "auto",
+        resume: bool = True,
+        checkpoint_every: int | None = 1000,
+        keep: int = 2,
+        log_every: int = 1,
+        log_to: Sequence[str] = (),
+        progress: bool = True,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        for name, value in (
+            ("epochs", epochs),
+            ("steps", steps),
+            ("accumulate", accumulate),
+            ("checkpoint_every", checkpoint_every),
+            ("keep", keep),
+            ("log_every", log_every),
+        ):
+            if value is not None and value < 1:
+                raise InvalidArgumentError(f"{name} is {value}, must be at least 1")
+        if embed is not None and miner is None:
+            raise InvalidArgumentError(
+                "embed makes what a miner is given, but there is none; pass miner="
+            )
+        self.recipe = recipe or Recipe()
+        self.bundle = model
+        self.loader = loader
+        self.out = Path(out)
+        self.processes = Processes()
+        self.total_steps = steps if steps is not None else epochs * len(loader)
+        self.device = _device(device)
+        self.hooks = dict(hooks or {})
+        self._stream = None if miner is None else StepMiner(miner, embed)
+        self._accumulate = accumulate
+        self._resume = resume
+        self._checkpoint_every = checkpoint_every
+        self._log_every = log_every
+        self._log_to = check_sinks(log_to)
+        self._show_progress = progress and self.processes.leads
+        self._should_stop = should_stop
+        self._stop_requested = False
+        self._ssl = SslTerm.of(model.model, self.recipe)
+        self._check(parallel)
+        self.loss = self.recipe.make_loss(gather=self.processes.count > 1)
+        self._tuning = ModelTuning(model, self.recipe)
+        self.network = Network(
+            model.model,
+            self.device,
+            self.processes,
+            parallel=parallel,
+            grad_checkpointing=grad_checkpointing,
+            compiled=compiled,
+        )
+        self.model = self.network.model
+        self.hooks |= averages(self.model, self.recipe)
+        self._optimizer_step = OptimizerStep(
+            self.recipe,
+            self.network,
+            self.processes,
+            self.device,
+            total_steps=self.total_steps,
+            accumulate=accumulate,
+        )
+        self.optimizer = self._optimizer_step.optimizer
+        self._at = Progress()
+        self._rank_rows = [0]
+        self._options = {
+            **dict(identity or {}),
+            **self.recipe.as_dict(),
+            "steps": self.total_steps,
+            "model": model.name,
+            "streaming": self._stream.options() if self._stream else None,
+            "accumulate": accumulate,
+            "compiled": compiled,
+        }
+        self._state = RunState(
+            self.checkpoints,
+            processes=self.processes,
+            network=self.network,
+            optimizer=self.optimizer,
+            scaler=self._optimizer_step.scaler,
+            loader=loader,
+            stream=self._stream,
+            hooks=self.hooks,
+            options=self._options,
+            config={"name": model.name, **model.config} if model.config else None,
+            keep=keep,
+        )
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    def stop(self) -> None:
+        """Ask the run to end after the step it is in. Safe in a signal handler."""
+        self._stop_requested = True
+
+    def run(self) -> TrainResult:
+        """Train to the last step and return; see the class for what can end it earlier."""
+        callers = random_states()
+        with contextlib.ExitStack() as stack:
+            self.processes.leader_does(lambda: self._take_place(stack))
+            try:
+                result = self._run()
+                self._tuning.finish()
+                return result
+            finally:
+                restore_random_states(callers)
+                self.model.eval()
+
+    def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model makes of rows of a batch on the device, under autocast.
+
+        Entries of two and more dimensions have a row for each of the batch's; others, such as the
+        temperature, do not depend on the rows.
+        """
+        views = (self._ssl.views(batch),) if self._ssl else ()
+        return named_outputs(self.network(batch["image"], batch["text"], *views))
+
+    def losses(
+        self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The losses of a batch on the device, of which ``loss`` is trained on; scalars."""
+        image, text = encoded["image_features"], encoded["text_features"]
+        scale = encoded["logit_scale"]
+        if self._stream:
+            self._stream.keep(image, text)
+        options: dict[str, Any] = {"rank_rows": self._rank_rows}
+        bias = encoded.get("logit_bias")
+        if self.recipe.loss == "siglip":
+            options["logit_bias"] = bias
+        out = self.loss(image, text, scale, batch["target"], **options)
+        if self.recipe.loss == "clip" and bias is not None:
+            # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
+            out["loss"] = out["loss"] + 0.0 * bias.sum()
+        out["logit_scale"] = scale.detach()
+        return self._ssl.add(out, encoded, self._rank_rows) if self._ssl else out
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """`losses` of what `encode` makes of a whole batch. The place to add another term."""
+        return self.losses(self.encode(batch), batch)
+
+    def _take_place(self, stack: contextlib.ExitStack) -> None:
+        make_directory(self.checkpoints)
+        stack.enter_context(DirectoryLock(self.out))
+        remove_leftovers(self.checkpoints)
+
+    def _wants_to_stop(self) -> bool:
+        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
+        return self.processes.any(asked) and self._at.step < self.total_steps
+
+    def _run(self) -> TrainResult:
+        checkpoint, damage = self._state.find(resume=self._resume)
+        # Dropout differs between processes; the loader draws from its own seed.
+        _seed_all(self.recipe.seed + self.processes.rank)
+        loader_state, states = None, None
+        if checkpoint:
+            self._at, loader_state, states = self._state.restore(checkpoint)
+            if states is None:
+                place = [self.recipe.seed, self.processes.rank, checkpoint.step]
+                _seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        resumed_from = self._at.step
+        with open_log(
+            self.out,
+            keep_to=self._at.step,
+            sinks=self._log_to,
+            options=self._options,
+            leads=self.processes.leads,
+        ) as log:
+            self._at.metrics = log.last
+            for message in damage:
+                log.write(step=self._at.step, event="warning", message=message)
+            path = self._loop(log, loader_state, states)
+        stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
+        return TrainResult(
+            steps=self._at.step,
+            seconds=self._at.seconds,
+            metrics=self._at.metrics,
+            checkpoint=path,
+            loader_stats=dict(stats),
+            model=self.bundle,
+            resumed_from=resumed_from,
+            captions_at_context_limit=sum(
+                self.processes.exchange(self._at.captions_at_context_limit)
+            ),
+        )
+
+    def _loop(
+        self, log: RunLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+    ) -> Path:
+        at = self._at
+        train_mode(self.model)
+        path: Path | None = None
+        with ProgressBar(
+            self.total_steps, label="train", unit="steps", enabled=self._show_progress
+        ) as bar:
+            bar.set(at.step)
+            meter = Meter()
+            while at.step < self.total_steps:
+                iterator = self._batches(loader_state, states)
+                loader_state = states = None
+                with contextlib.closing(_Closable(iterator)):
+                    while at.step < self.total_steps:
+                        meter.wait_begins()
+                        batch = next(iterator, None)
+                        meter.wait_ends()
+                        if not self._all_have_rows(batch):
+                            break
+                        assert batch is not None
+                        row = self._step(batch, log)
+                        at.step += 1
+                        at.step_in_epoch += 1
+                        row |= self._after_step()
+                        at.seconds += meter.step_ends(sum(self._rank_rows))
+                        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
+                        if at.step % self._log_every == 0 or at.step == self.total_steps:
+                            log.write(**at.metrics)
+                            meter.restart()
+                        bar.update(1)
+                        bar.note(loss=round(row["loss"], 4))
+                        if self._wants_to_stop():
+                            path = self._save(log)
+                            raise CancelledError(
+                                f"stopped after step {at.step} of {self.total_steps}; the same "
+                                f"call with resume=True goes on from {path}"
+                            )
+                        if self._checkpoint_every and at.step % self._checkpoint_every == 0:
+                            path = self._save(log)
+                    else:
+                        break  # all steps are done
+                if at.step_in_epoch == 0:
+                    raise InvalidArgumentError(
+                        f"the loader gave 0 batches in epoch {at.epoch}, must give at least 1; "
+                        "lower batch_size or look at loader.stats()"
+                    )
+                at.epoch += 1
+                at.step_in_epoch = 0
+                path = self._save(log)
+        return self._save(log)
+
+    def _batches(
+        self, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+    ) -> Iterator[dict[str, Any]]:
+        """What is left of the epoch, with the random generators as they were at this place."""
+        self.loader.set_epoch(self._at.epoch)
+        if states is not None and loader_state is None:
+            restore_random_states(states)
+        if loader_state is not None:
+            self.loader.load_state_dict(loader_state)
+        iterator = iter(self.loader)
+        if states is not None and loader_state is not None:
+            # In mid-epoch after iter: what it draws, the first session drew when the epoch began.
+            restore_random_states(states)
+        return iterator
+
+    def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
+        """Whether there is a batch, on which all processes agree."""
+        self._rank_rows = self.processes.rows(-1 if batch is None else len(batch["index"]))
+        ended = [rows < 0 for rows in self._rank_rows]
+        if any(ended) and not all(ended):
+            raise Error(
+                f"of the loaders, those of ranks {[r for r, e in enumerate(ended) if e]} end after "
+                f"{self._at.step_in_epoch} batches of epoch {self._at.epoch}, and the others do "
+                "not; give the processes loaders of one length"
+            )
+        return not any(ended)
+
+    def _step(self, batch: Mapping[str, Any], log: RunLog) -> dict[str, float]:
+        """One optimizer step; the numbers of it."""
+        ready = self._to_device(batch)
+        row = self._optimizer_step(
+            self._at.step,
+            ready,
+            compute=self.compute_loss,
+            encode=self.encode,
+            losses=self.losses,
+            refuse=lambda row: self._refuse_non_finite(batch, row, log),
+        )
+        if self._stream:
+            row |= self._stream.feed({**batch, **ready})
+            stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
+            if "plain_targets" in stats:  # of this epoch so far
+                row["plain_targets"] = stats["plain_targets"]
+        return row
+
+    def _after_step(self) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for hook in self.hooks.values():
+            row |= hook.after_step(self.model, self._at.step) or {}
+        return row
+
+    def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        for name, maker in (("image", "transform"), ("text", "tokenizer")):
+            if not isinstance(batch[name], Tensor):
+                raise InvalidArgumentError(
+                    f"batch[{name!r}] is a {type(batch[name]).__name__}, must be a tensor; give "
+                    f"the loader a {maker}"
+                )
+        check_target(batch["target"], len(batch["index"]))
+        end = getattr(self.bundle.tokenizer, "eot_token_id", None)
+        if end is not None:
+            full = int((batch["text"][:, -1] == end).sum())
+            self._at.captions_at_context_limit += full
+        names = [name for name, value in batch.items() if isinstance(value, Tensor)]
+        ready = {name: batch[name].to(self.device, non_blocking=True) for name in names}
+        if "views" in ready:
+            ready["views"] = ready["views"].transpose(0, 1)  # rows first, as all entries are
+        return ready
+
+    def _refuse_non_finite(
+        self, batch: Mapping[str, Any], row: Mapping[str, float], log: RunLog
+    ) -> None:
+        step = self._at.step + 1
+        own = [int(index) for index in batch["index"]]
+        rows = [index for part in self.processes.exchange(own) for index in part]
+        log.write(**{**row, "step": step, "event": "non_finite", "rows": rows})
+        log.sync()
+        existing = list_checkpoints(self.checkpoints)
+        last = existing[0][1] if existing else None
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        raise NonFiniteLossError(
+            f"step {step}: loss {row['loss']}, gradient norm {row['grad_norm']}, must be finite; "
+            f"data rows of the batch: {shown} ({len(rows)} in all, listed in metrics.jsonl); last "
+            f"good checkpoint: {last or 'none yet'}. Lower lr, or use precision='float32'",
+            step=step,
+            rows=rows,
+            checkpoint=last,
+        )
+
+    def _save(self, log: RunLog) -> Path:
+        log.sync()
+        return self._state.save(self._at)
+
+    def _check(self, parallel: str) -> None:
+        """What does not fit together is refused before anything is written."""
+        self.processes.must_have_met()
+        if self.total_steps == 0:
+            raise InvalidArgumentError(
+                "the loader has 0 batches an epoch, must have at least 1; lower batch_size"
+            )
+        lengths = self.processes.exchange(len(self.loader))
+        if len(set(lengths)) > 1:
+            raise InvalidArgumentError(
+                f"the loaders of the processes have {lengths} batches an epoch, must have as many"
+            )
+        half = self.recipe.precision == "float16"
+        if half and self.device.type != "cuda":
+            raise InvalidArgumentError(
+                f"precision is 'float16' on {self.device.type}, must be 'bfloat16' or 'float32' "
+                "there: loss scaling needs a CUDA device"
+            )
+        if self.processes.count > 1 and self._stream:
+            raise UnsupportedError(
+                f"a StreamingMiner mines in one process, and there are {self.processes.count}; "
+                "mine a table before training, or train in one process"
+            )
+        if self.processes.count > 1 and parallel == "fsdp" and half:
+            raise UnsupportedError(
+                "precision='float16' has not been made to work with parallel='fsdp'; take "
+                "'bfloat16', or parallel='ddp'"
+            )
+        if self._accumulate > 1 and type(self).compute_loss is not Trainer.compute_loss:
+            raise UnsupportedError(
+                f"accumulate is {self._accumulate}, and {type(self).__name__} overrides "
+                "compute_loss, which sees the batch whole; override encode and losses instead"
+            )
+        for name in self.hooks:
+            check_hook_name(name)
+        sharded = self.processes.count > 1 and parallel == "fsdp"
+        check_tuning(self.recipe, self.bundle.model, self.hooks, self._accumulate, sharded=sharded)
+        low = {p.dtype for p in self.bundle.model.parameters()} - {torch.float32, torch.float64}
+        if low:
+            raise InvalidArgumentError(
+                f"the model's weights are {sorted(map(str, low))}, must be float32 for training; "
+                "make it with precision='float32' and give precision='bfloat16' to the trainer"
+            )
+
+
+class _Closable:
+    """Closes an iterator that can be closed, so that a loader's workers end with the run."""
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator = iterator
+
+    def close(self) -> None:
+        getattr(self._iterator, "close", lambda: None)()
+
+
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)

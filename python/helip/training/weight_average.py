@@ -1,0 +1,72 @@
+"""An exponential moving average of the weights (EMA), kept beside a model that trains.
+
+After each step  average = decay * average + (1 - decay) * weights,  from the start weights on, for
+the parameters that train. About the last 1 / (1 - decay) steps count, so a short run wants a
+smaller decay than the usual 0.999.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from helip.common.errors import CorruptError, InvalidArgumentError
+
+__all__ = ["WeightAverage"]
+
+
+class WeightAverage:
+    """The average of a model's trained parameters, in float32 on their device.
+
+    decay: in (0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0.0 < decay < 1.0:
+            raise InvalidArgumentError(
+                f"ema is {decay}, must be in (0, 1); None keeps no average, 0.999 is usual"
+            )
+        self.decay = float(decay)
+        self._model = model
+        self._average: dict[str, Tensor] = {
+            name: parameter.detach().float().clone() for name, parameter in self._trained()
+        }
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after a step."""
+        kinds: dict[type, tuple[list[Tensor], list[Tensor]]] = {}  # no kernel takes two of these
+        for name, weight in self._trained():
+            averages, weights = kinds.setdefault(type(self._average[name]), ([], []))
+            averages.append(self._average[name])
+            weights.append(weight.detach().float())
+        for averages, weights in kinds.values():
+            torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """`update`, as a training loop calls what it is given to do after each step."""
+        self.update()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A whole state dict of the model, with averages in place of what they average."""
+        own = self._model.state_dict()
+        return {
+            name: self._average[name].to(tensor.dtype) if name in self._average else tensor
+            for name, tensor in own.items()
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse; CorruptError when a name or a shape does not fit."""
+        for name, average in self._average.items():
+            if name not in state or state[name].shape != average.shape:
+                found = tuple(state[name].shape) if name in state else "nothing"
+                raise CorruptError(
+                    f"the averaged weights hold {found} for {name}, must be {tuple(average.shape)}"
+                )
+            average.copy_(state[name])
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(n, p) for n, p in self._model.named_parameters() if p.requires_grad]

@@ -1,0 +1,58 @@
+"""WiSE-FT at the end of a run: the model between the start and what training made of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.models.bundle import ModelBundle, create_model, save_model
+from helip.models.interpolation import interpolated_weights
+from helip.models.weights import fit_state_dict
+
+__all__ = ["StartWeights"]
+
+
+class StartWeights:
+    """A copy of a bundle's weights before training, to mix with those after it.
+
+    alpha: share of the tuned weights, in (0, 1).
+    """
+
+    def __init__(self, bundle: ModelBundle, alpha: float) -> None:
+        if not 0.0 < alpha < 1.0:
+            raise InvalidArgumentError(
+                f"wise_ft is {alpha}, must be in (0, 1): the share of the tuned weights; None "
+                "makes no mixture"
+            )
+        if not bundle.config:
+            raise InvalidArgumentError(
+                f"wise_ft saves a mixture, and the model {bundle.name!r} has no configuration to "
+                "save; make it with create_model"
+            )
+        self._alpha = alpha
+        self._weights = {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in bundle.model.state_dict().items()
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when the run is resumed: a mixture needs the same start."""
+        digest = hashlib.sha256()
+        for name, tensor in self._weights.items():
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        return {"wise_ft": self._alpha, "start": digest.hexdigest()}
+
+    def save(self, checkpoint: Path, out: Path) -> Path:
+        """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays."""
+        path = out / "wise-ft"
+        if path.exists():
+            return path
+        mixed = create_model(checkpoint)
+        weights = interpolated_weights(self._weights, mixed.model.state_dict(), self._alpha)
+        fit_state_dict(mixed.model, weights, "the mixture")
+        return save_model(mixed, path)

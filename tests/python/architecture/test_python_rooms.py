@@ -1,0 +1,207 @@
+"""The rooms of the Python package (docs/architecture.md): arrows go one way, borders are visible."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = ROOT / "python" / "helip"
+TESTS = ROOT / "tests" / "python"
+
+# A room may import from itself and from those before it.
+ROOMS = (
+    "common", "store", "data", "encoders", "pairs", "mining", "loading", "losses", "models",
+    "training", "evaluation", "reporting", "integrations", "demo", "cli",
+)  # fmt: skip
+# Rooms that know fewer than the order allows: what comes after mining sees the table alone.
+UNKNOWN = {"loading": {"mining"}}
+# Doors into the package, by ``python -m``.
+DOORS = {"__main__", "open_clip_train"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module by its name, packages as ``room/__init__``."""
+    return {
+        ".".join(path.relative_to(PYTHON).with_suffix("").parts): path
+        for path in sorted(PYTHON.rglob("*.py"))
+        if path.relative_to(PYTHON).parts[0] not in ("lib", "include")
+    }
+
+
+def imports_of(path: Path) -> set[str]:
+    """The names after ``helip.`` of all that a module imports, wherever in it that is."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.partition(".")[2] for name in found if name.split(".")[0] == "helip"}
+
+
+def module_at(name: str) -> str:
+    """The module that an imported name is of: ``store.keys`` of ``store.keys.CoreKeys``."""
+    while name and name not in modules() and f"{name}.__init__" not in modules():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_module_lies_in_a_room() -> None:
+    loose = {room_of(name) for name in modules()} - {*ROOMS, *DOORS, "__init__"}
+    assert not loose, f"no room: {loose}; see docs/architecture.md"
+
+
+def test_imports_point_to_rooms_on_the_left() -> None:
+    wrong = []
+    for name, path in modules().items():
+        room = room_of(name)
+        if room in DOORS:
+            continue
+        for imported in imports_of(path) - {"_core"}:
+            other = room_of(imported)
+            if other in ROOMS and (
+                ROOMS.index(other) > ROOMS.index(room) or other in UNKNOWN.get(room, ())
+            ):
+                wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+def test_no_module_imports_the_front_door() -> None:
+    wrong = [
+        f"{name}: {imported or 'import helip'}"
+        for name, path in modules().items()
+        if room_of(name) not in DOORS
+        for imported in imports_of(path)
+        if room_of(imported) not in {*ROOMS, "_core"}
+    ]
+    assert not wrong, "the package is not a customer of its own front door"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {
+        name: {module_at(imported) for imported in imports_of(path)} - {name, ""}
+        for name, path in modules().items()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " → ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for other in arrows.get(name, ()):
+                walk(other, (*way, name))
+            done.add(name)
+
+    for name in arrows:
+        walk(name, ())
+
+
+def public_names(room: str) -> dict[str, str]:
+    """Name → module of all that a room's ``__init__.pyi`` gives away."""
+    stub = PYTHON / room / "__init__.pyi"
+    if not stub.exists():
+        return {}
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module or ""
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("room", ("", *ROOMS))
+def test_public_names_are_listed_once_and_are_there(room: str) -> None:
+    names = public_names(room)
+    code = (
+        f"import importlib; m = importlib.import_module({'.'.join(filter(None, ('helip', room)))!r})\n"
+        f"for name in {sorted(names)!r}: getattr(m, name)\n"
+        f"assert set({sorted(names)!r}) <= set(dir(m)), dir(m)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    beside = {path.stem for path in (PYTHON / room).iterdir()}
+    assert not set(names) & beside, "a function must not shadow a module of its name"
+
+
+def test_docs_and_examples_use_public_names_alone() -> None:
+    public = {f"{room}.{name}" if room else name for room in ("", *ROOMS) for name in public_names(room)}
+    public |= {"cmake_prefix_path", "integrations.open_clip", "integrations.clip_benchmark"}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    wrong = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".md":
+            text = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
+        used = {m[1] for m in re.finditer(r"\bhelip\.([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", text)}
+        for m in re.finditer(r"from helip(?:\.([\w.]+))? import ([\w, ]+)", text):
+            used |= {".".join(filter(None, (m[1], n.strip()))) for n in m[2].split(",")}
+        for name in used:
+            parts = name.split(".")
+            if not any(".".join(parts[:i]) in public for i in range(1, len(parts) + 1)) and (
+                parts[0] not in ROOMS or len(parts) > 1
+            ):
+                wrong.append(f"{page.name}: helip.{name}")
+    assert not wrong
+
+
+HEAVY = ("torch", "transformers", "open_clip", "numpy", "PIL")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "import helip"], ["-m", "helip", "--help"], ["-m", "helip", "mine", "--help"]],
+    ids=["import helip", "helip --help", "helip mine --help"],
+)
+def test_the_door_opens_without_heavy_libraries(arguments: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
+    assert not loaded & set(HEAVY)
+
+
+def test_importing_helip_starts_no_thread_and_opens_no_connection() -> None:
+    code = (
+        "import socket, threading\n"
+        "def refuse(*a, **k): raise AssertionError('network')\n"
+        "socket.socket.connect = refuse\n"
+        "before = threading.active_count()\n"
+        "import helip\n"
+        "for name in helip.__all__: getattr(helip, name)\n"
+        "assert threading.active_count() == before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_files_hold_one_concept() -> None:
+    files = [*modules().values(), *TESTS.rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in files
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
+    }
+    assert not long, "a file of more than 500 lines is probably two concepts"
+
+
+def test_tests_lie_beside_the_code_and_bear_its_name() -> None:
+    homeless = []
+    for test in TESTS.rglob("test_*.py"):
+        folder = test.relative_to(TESTS).parent
+        if folder == Path("architecture"):
+            continue
+        names = {path.stem for path in (PYTHON / folder).glob("*.py")}
+        subject = test.stem.removeprefix("test_")
+        if not any(subject == name or subject.startswith(f"{name}_") for name in names):
+            homeless.append(str(folder / test.name))
+    assert not homeless, "test_<module>.py or test_<module>_<aspect>.py, in the module's folder"

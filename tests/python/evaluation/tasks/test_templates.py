@@ -1,0 +1,41 @@
+"""Templates: what a name, a string and a list stand for."""
+
+from __future__ import annotations
+
+import open_clip
+import pytest
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.tasks.templates import DEFAULT_TEMPLATES, checked_templates
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("openai_imagenet_template", open_clip.OPENAI_IMAGENET_TEMPLATES),
+        ("simple_imagenet_template", open_clip.SIMPLE_IMAGENET_TEMPLATES),
+    ],
+)
+def test_the_sets_of_open_clip_are_found_by_name(name, theirs):
+    ours = checked_templates(name)
+    assert [template.replace("{}", "tench") for template in ours] == [t("tench") for t in theirs]
+
+
+def test_a_string_is_one_template_and_none_are_the_default_ones():
+    assert checked_templates("a photo of a {}.") == ["a photo of a {}."]
+    assert checked_templates(("{}", "the {}")) == ["{}", "the {}"]
+    assert checked_templates(None) == list(DEFAULT_TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    ("templates", "words"),
+    [
+        ("imagenet", "simple_imagenet_template"),
+        ([], "templates is empty"),
+        (["{} or {}"], "2 times"),
+        (["a photo"], "0 times"),
+    ],
+)
+def test_anything_else_is_refused_with_the_mend(templates, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        checked_templates(templates)

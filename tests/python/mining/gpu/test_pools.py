@@ -1,0 +1,141 @@
+"""Candidate lists: whatever is offered, the exact pool stays inside."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from helip.mining.gpu import kernel as device_kernel
+from helip.mining.gpu.pools import CandidatePools
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _library():
+    # An installed package has the library; a build tree names it.
+    device_kernel.load_library(os.environ.get("HELIP_TORCH_LIBRARY"))
+
+
+class Scores:
+    """A symmetric table of scores that ranks candidates exactly."""
+
+    def __init__(self, table, k):
+        self.table, self.k = table, k
+        self.solved = []
+
+    def rerank(self, targets, candidates):
+        ids = np.full((len(targets), self.k), -1, np.int64)
+        scores = np.zeros((len(targets), self.k), np.float32)
+        counts = np.zeros(len(targets), np.int32)
+        for row, (target, some) in enumerate(zip(targets, candidates, strict=True)):
+            some = np.sort(some[some >= 0])
+            assert len(set(some)) == len(some)
+            some = some[self.table[target, some] > 0]
+            best = some[np.argsort(-self.table[target, some], kind="stable")][: self.k]
+            ids[row, : len(best)], counts[row] = best, len(best)
+            scores[row, : len(best)] = self.table[target, best]
+        return ids, scores, counts
+
+    def solve(self, targets):
+        self.solved.extend(targets)
+        every = np.arange(len(self.table))
+        return self.rerank(targets, np.array([every[every != t] for t in targets]))
+
+    def pools(self, first, last):
+        return CandidatePools(first, last, self.k, len(self.table), self.rerank, self.solve)
+
+
+def survivors(table, rows, columns, slack):
+    values = torch.from_numpy(table[rows, columns]).float()
+    return (
+        torch.from_numpy(rows).int(),
+        torch.from_numpy(columns).int(),
+        values + slack,
+        (values - slack).clamp_min(0),
+    )
+
+
+def symmetric_scores(size, seed, levels=None):
+    table = np.random.default_rng(seed).random((size, size))
+    table = np.triu(table, 1) + np.triu(table, 1).T
+    return np.ceil(table * levels) / levels if levels else table
+
+
+@pytest.mark.parametrize("slack", [0.001, 0.2])
+@pytest.mark.parametrize("levels", [None, 3])
+def test_the_exact_pools_come_out(levels, slack):
+    scores = Scores(symmetric_scores(300, 1, levels), k=4)
+    pools = scores.pools(0, 300)
+    rows, columns = np.triu_indices(300, 1)
+    order = np.random.default_rng(2).permutation(len(rows))
+    for part in np.array_split(order, 11):
+        found = survivors(scores.table, rows[part], columns[part], slack)
+        pools.offer(found, (0, 300), (0, 300))
+    expected = scores.solve(np.arange(300))
+    scores.solved.clear()
+    for mine, right in zip(pools.finish(0, 300), expected, strict=True):
+        np.testing.assert_array_equal(mine, right)
+    assert (pools.cut > 0) == (levels == 3 or slack == 0.2)
+
+
+def test_thresholds_rise_to_a_lower_bound_of_the_kth_score():
+    scores = Scores(symmetric_scores(300, 1), k=4)
+    pools = scores.pools(0, 300)
+    rows, columns = np.triu_indices(300, 1)
+    pools.offer(survivors(scores.table, rows, columns, 0.001), (0, 300), (0, 300))
+    thresholds = pools.thresholds(0, 300).numpy()
+    kth = np.sort(scores.table, axis=1)[:, -4]
+    assert (thresholds <= kth).all()
+    assert (thresholds > kth - 0.5).all()
+    pools.raise_thresholds(0, torch.full((300,), 0.1))
+    assert np.array_equal(pools.thresholds(0, 300).numpy(), np.maximum(thresholds, 0.1))
+
+
+def test_only_targets_of_the_band_take_candidates():
+    scores = Scores(symmetric_scores(30, 3), k=3)
+    pools = scores.pools(10, 20)
+    assert torch.isinf(pools.thresholds(0, 10)).all()
+    assert torch.isinf(pools.thresholds(5, 12)).tolist() == [True] * 5 + [False] * 2
+    rows, columns = np.triu_indices(30, 1)
+    pools.offer(survivors(scores.table, rows, columns, 0.01), (0, 30), (0, 30))
+    expected = scores.solve(np.arange(10, 20))
+    np.testing.assert_array_equal(pools.finish(10, 20)[0], expected[0])
+
+
+def test_positions_are_relative_to_the_spans_of_their_blocks():
+    scores = Scores(symmetric_scores(30, 4), k=3)
+    pools = scores.pools(0, 30)
+    for a in range(0, 30, 10):
+        for b in range(a, 30, 10):
+            rows, columns = (x.ravel() for x in np.mgrid[0:10, 0:10])
+            if a == b:
+                rows, columns = np.triu_indices(10, 1)
+            values = scores.table[a : a + 10, b : b + 10]
+            pools.offer(survivors(values, rows, columns, 0.01), (a, a + 10), (b, b + 10))
+    expected = scores.solve(np.arange(30))
+    np.testing.assert_array_equal(pools.finish(0, 30)[0], expected[0])
+
+
+def test_a_target_whose_list_is_cut_too_often_is_solved_among_all_rows():
+    table = np.ones((900, 900)) - np.eye(900)
+    scores = Scores(table, k=2)
+    pools = scores.pools(0, 900)
+    columns = np.arange(1, 900)
+    pools.offer(survivors(table, np.zeros_like(columns), columns, 0.01), (0, 900), (0, 900))
+    ids, _, counts = pools.finish(0, 1)
+    assert ids.tolist() == [[1, 2]]
+    assert counts.tolist() == [2]
+    assert scores.solved == [0]
+    assert pools.solved == 1
+
+
+def test_lists_that_do_not_fit_are_refused():
+    pools = Scores(symmetric_scores(30, 4), k=3).pools(0, 30)
+    good = survivors(np.ones((30, 30)), np.array([0]), np.array([1]), 0.0)
+    for place in range(4):
+        bad = list(good)
+        bad[place] = bad[place].double()
+        with pytest.raises(RuntimeError, match="int32 and float32"):
+            pools.offer(tuple(bad), (0, 30), (0, 30))

@@ -1,0 +1,79 @@
+"""Locked towers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.models.locking import lock_towers, train_mode
+from support.tune_samples import RESNET, TOWERS, VIT, captions, pictures, tiny, weights
+
+TEXT_NAMES = ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_proj")
+
+
+def trained(model) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("tower", [VIT, RESNET, TOWERS["timm, linear"]])
+def test_a_locked_image_tower_has_no_gradient_and_the_other_one_has(tower):
+    bundle = tiny(tower)
+    model = bundle.model
+    lock_towers(model, image=True)
+    out = model(pictures(bundle), captions())
+    (out[0] * out[1]).sum().backward()
+    with_gradient = {name for name, p in model.named_parameters() if p.grad is not None}
+    # The projection on a timm tower is no part of what open_clip locks.
+    assert {n for n in with_gradient if n.startswith("visual.")} <= {"visual.head.proj.weight"}
+    assert {n for n in with_gradient if n.startswith(TEXT_NAMES)}
+
+
+def test_a_locked_text_tower_has_no_gradient():
+    model = tiny().model
+    lock_towers(model, text=True)
+    assert not any(name.startswith(TEXT_NAMES) for name in trained(model))
+    assert "logit_scale" in trained(model)
+
+
+def test_the_last_groups_may_stay_unlocked():
+    model = tiny().model
+    lock_towers(model, image=True, image_unlocked_groups=2, text=True, text_unlocked_layers=2)
+    left = trained(model)
+    assert "visual.proj" in left
+    assert {n.split(".")[3] for n in left if n.startswith("visual.transformer")} == {"1"}
+    assert not any(name.startswith("token_embedding") for name in left)
+    assert any(name.startswith("transformer.resblocks.1") for name in left)
+    assert not any(name.startswith("transformer.resblocks.0") for name in left)
+
+
+@pytest.mark.parametrize("unlocked", [4, 99])
+def test_to_unlock_all_of_a_tower_is_refused(unlocked):
+    with pytest.raises(InvalidArgumentError, match="leaves nothing of the image tower locked"):
+        lock_towers(tiny().model, image=True, image_unlocked_groups=unlocked)
+
+
+def test_a_resnet_is_locked_as_a_whole():
+    with pytest.raises(UnsupportedError, match="lock_image_unlocked_groups = 1"):
+        lock_towers(tiny(RESNET).model, image=True, image_unlocked_groups=1)
+
+
+def test_a_negative_number_is_refused():
+    with pytest.raises(InvalidArgumentError, match="lock_text_unlocked_layers is -1"):
+        lock_towers(tiny().model, text=True, text_unlocked_layers=-1)
+
+
+def test_locked_batch_norms_keep_their_statistics():
+    bundle = tiny(RESNET)
+    model = bundle.model
+    lock_towers(model, image=True)
+    train_mode(model)
+    before = weights(model)
+    first = model.encode_image(pictures(bundle))
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    assert torch.equal(first, model.eval().encode_image(pictures(bundle)))
+    free = tiny(RESNET)
+    train_mode(free.model)
+    before = weights(free.model)
+    free.model.encode_image(pictures(free))
+    assert not all(torch.equal(v, before[name]) for name, v in weights(free.model).items())

@@ -1,0 +1,52 @@
+"""The hard negative margin loss as a double loop in float64 (arXiv 2305.05208, Eq. 6)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+READINGS = [(d, s) for d in ("preserve", "repel") for s in ("cross", "intra")]
+
+
+def features(rows: int, dim: int = 5, *, seed: int = 0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(rows, dim, generator=generator, dtype=torch.float64)
+    text = torch.randn(rows, dim, generator=generator, dtype=torch.float64)
+    return image.to(dtype), text.to(dtype)
+
+
+def cosine(a, b):
+    return (a @ b) / (a.norm() * b.norm())
+
+
+def reference_margin(image, text, target, margin, direction, space):
+    rows = range(len(image))
+    total, targets, hinges = image.sum() * 0, 0, []
+    for i in rows:
+        hard = [r for r in rows if r != i and int(target[r]) == i]
+        ordinary = [r for r in rows if r != i and r not in hard]
+        if not hard:
+            continue
+        targets += 1
+        if not ordinary:
+            continue
+        for anchor, same, other in ((image, image, text), (text, text, image)):
+            pool = other if space == "cross" else same
+            near = [cosine(anchor[i], pool[h]) for h in hard]
+            far = [cosine(anchor[i], pool[j]) for j in ordinary]
+            if direction == "preserve":
+                floor = torch.stack(near).min()
+                terms = [F.relu(s - floor + margin) for s in far]
+            else:
+                terms = [F.relu(torch.stack(near).max() - torch.stack(far).mean() + margin)]
+            total = total + 0.5 * torch.stack(terms).mean()
+            hinges += [t.item() > 0 for t in terms]
+    violated = sum(hinges) / len(hinges) if hinges else 0.0
+    return total / max(targets, 1), violated
+
+
+def make_target(rows: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(rows, (rows,), generator=generator)
+    itself = torch.rand(rows, generator=generator) < 0.5
+    return torch.where(itself, torch.arange(rows), target)
