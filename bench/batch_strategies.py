@@ -31,7 +31,7 @@ def strategies(batch: int) -> dict[str, dict[str, Any]]:
         PLAIN: {"hard_per_target": 0},
         "uniform": {},
         "uniform, ranks 0 to 10": {"rank_max": 10},
-        "temperature 0.02": {"temperature": 0.02},
+        "temperature 0.02": {"draw_temperature": 0.02},
         "shared": {"strategy": "shared"},
         f"shared, {three_quarters} targets": {
             "strategy": "shared",

@@ -129,7 +129,7 @@ def main() -> None:
         child(arguments)
         return
 
-    from helip.mining.miner import parse_bytes
+    from helip.common.sizes import parse_bytes
 
     store = half_store(arguments.cache, arguments.rows)
     bound = parse_bytes(arguments.memory) / 1e6

@@ -89,7 +89,7 @@ class Sampler:
         self.start = (
             options.get("rank_min", 0),
             options.get("rank_max") or k,
-            options.get("temperature") or 0.0,
+            options.get("draw_temperature") or 0.0,
         )
         self.fraction: float = options.get("fraction", 1.0)
         self.short: str = options.get("short", "skip")
@@ -118,7 +118,7 @@ class Sampler:
         way = min(1.0, epochs / self.schedule["epochs"])
         if self.schedule.get("shape", "linear") == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
-        names = ("rank_min", "rank_max", "temperature")
+        names = ("rank_min", "rank_max", "draw_temperature")
         ends = [self.schedule.get(name) for name in names]
         values = [
             start if end is None else start + (end - start) * way

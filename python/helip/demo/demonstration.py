@@ -33,7 +33,8 @@ from helip.demo import data as demo_data
 from helip.demo.pretraining import MODEL, PRETRAIN, precision, pretrain
 from helip.encoders.embedding import embed
 from helip.evaluation.evaluating import compare, evaluate
-from helip.mining.miner import mine, plan
+from helip.mining.miner import mine
+from helip.mining.planning import plan
 from helip.models.bundle import create_model
 from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.page import report

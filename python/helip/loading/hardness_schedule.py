@@ -2,65 +2,61 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
-from helip import _core
+from annotated_types import Gt
+
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Options, Positive, Whole, require
 
 __all__ = ["HardnessSchedule"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HardnessSchedule:
-    """Where a loader's ``rank_min``, ``rank_max`` and ``temperature`` go while training proceeds.
+@dataclass(frozen=True, kw_only=True)
+class HardnessSchedule(Options):
+    """Where a loader's window of ranks and its ``draw_temperature`` go while training proceeds.
 
     They start at the loader's own values and arrive at these after ``epochs`` epochs, where they
     stay; one that is None here stays all the time. A value depends on the epoch and the share of
     its targets that came before, so it is the same on every rank and after a resume.
-
-    epochs: above 0; 0.5 is half an epoch.
-    rank_min, rank_max: window at the end, ``rank_max`` excluded.
-    temperature: at the end; the loader must have one to start from.
-    shape: "linear", or "cosine", which is slow at both ends.
     """
 
-    epochs: float
-    rank_min: int | None = None
-    rank_max: int | None = None
-    temperature: float | None = None
-    shape: str = "linear"
+    epochs: Annotated[float, Gt(0)]
+    """How long it takes; 0.5 is half an epoch."""
+    rank_min: Whole | None = None
+    """First rank of the window at the end."""
+    rank_max: Positive | None = None
+    """One past the last rank of the window at the end; None leaves it as it is."""
+    draw_temperature: float | None = None
+    """At the end; the loader must have one to start from."""
+    shape: Literal["linear", "cosine"] = "linear"
+    """cosine is slow at both ends."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.epochs) and self.epochs > 0):
-            raise InvalidArgumentError(
-                f"epochs = {self.epochs} of the schedule must be above 0: how long it takes"
-            )
-        if self.rank_max is not None and self.rank_max < 1:
-            raise InvalidArgumentError(
-                f"rank_max = {self.rank_max} of the schedule must be at least 1; None leaves it "
-                "as it is"
-            )
+        super().__post_init__()
+        require(self.epochs < float("inf"), "epochs", self.epochs, "finite: how long it takes")
 
     @classmethod
-    def of(cls, value: HardnessSchedule | Mapping[str, Any] | None) -> HardnessSchedule | None:
-        """``value`` itself, or the schedule that a mapping describes."""
-        if value is None or isinstance(value, cls):
-            return value
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(value, Mapping) or not {"epochs"} <= set(value) <= set(names):
+    def of(cls, other: Any) -> Any:
+        """``other`` itself, or the schedule that a mapping or its text describes; None for None."""
+        if other is None or isinstance(other, cls):
+            return other
+        if isinstance(other, str):
+            return cls.parse(other)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(other, Mapping) or not {"epochs"} <= set(other) <= set(names):
             raise InvalidArgumentError(
-                f"schedule = {value!r} must be a HardnessSchedule, or a mapping with epochs and "
+                f"schedule = {other!r} must be a HardnessSchedule, or a mapping with epochs and "
                 f"any of {', '.join(names[1:])}"
             )
-        return cls(**value)
+        return cls(**other)
 
     @classmethod
     def parse(cls, text: str) -> HardnessSchedule:
         """The schedule of such words as ``epochs=2,rank_max=10,shape=cosine``."""
-        read = {"epochs": float, "rank_min": int, "rank_max": int, "temperature": float}
+        read = {"epochs": float, "rank_min": int, "rank_max": int, "draw_temperature": float}
         try:
             parts = dict(part.strip().split("=", 1) for part in text.split(","))
             values = {name: read.get(name, str)(part) for name, part in parts.items()}
@@ -68,10 +64,5 @@ class HardnessSchedule:
             raise InvalidArgumentError(
                 f"schedule {text!r} must be such as epochs=2,rank_max=10,shape=cosine ({error})"
             ) from error
-        schedule = cls.of(values)
-        assert schedule is not None
+        schedule: HardnessSchedule = cls.of(values)
         return schedule
-
-    @property
-    def _core(self) -> _core.HardnessSchedule:
-        return _core.HardnessSchedule(**dataclasses.asdict(self))

@@ -12,28 +12,60 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils.data import Sampler
-
-from helip import _core
-from helip.common.errors import Error, InvalidArgumentError, MismatchError
+from helip.common.errors import Error, InvalidArgumentError
+from helip.common.options import Positive, Whole, method_keywords, require
 from helip.data.image_transform import ImageTransform
-from helip.loading.hardness_schedule import HardnessSchedule
-from helip.loading.readers.batch import BatchPlan, ReadBatch
+from helip.loading.account import EpochCounts
+from helip.loading.options import BatchOptions, ReadOptions
+from helip.loading.pair_source import PairSource, table_of
+from helip.loading.readers.batch import BatchPlan
 from helip.loading.readers.choice import choose_reads
-from helip.loading.state import EpochCounts, LoaderState, refuse_another_loader
-from helip.mining.streaming import StreamingMiner
+from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
+from helip.loading.state import LoaderState, refuse_another_loader
 from helip.pairs.growing_pairs import GrowingPairs
-from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["HardPairLoader"]
+__all__ = ["HardPairLoader", "LoaderCall"]
 
-_JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoaderCall(BatchOptions, ReadOptions):
+    """What a HardPairLoader is made of."""
+
+    data: Any = dataclasses.field(kw_only=False)
+    """A data set: len, keys, fingerprint and data[i], a dict with image (PIL) and text."""
+    pairs: PairSource | None = dataclasses.field(kw_only=False)
+    """The table mined from that data set, or a StreamingMiner that the training loop gives its
+    batches to. None, with hard_per_target=0, gives plain shuffled batches of batch_size targets."""
+    seed: Whole = 0
+    """Of the order, the draws and the augmentations."""
+    epoch: Whole = 0
+    """The first epoch."""
+    rank: Whole | None = None
+    """Of this process; by default torch.distributed's where it is initialised, else 0."""
+    world_size: Positive | None = None
+    """Number of processes, likewise; else 1."""
+    transform: Callable[[Any], Any] | None = None
+    """An ImageTransform, which threads of the core apply to the pictures of tar shards, folders and
+    tables; or any callable from a PIL image, called after torch, random and NumPy's global
+    generator were seeded from (seed, epoch, row)."""
+    views: Sequence[ImageTransform] = ()
+    """More ImageTransforms: batch["views"] [v, b, ...] has their pictures of the same rows, as the
+    second loss of SLIP needs them."""
+    tokenizer: Callable[[list[str]], Any] | None = None
+    """Called with a list of captions; one that works row by row, as open_clip's do, is asked once
+    a row where threads read."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.seed < 2**64, "seed", self.seed, "below 2^64")
+        if self.pairs is None and self.hard_per_target != 0:
+            raise InvalidArgumentError(
+                f"hard_per_target = {self.hard_per_target} needs a table of hard pairs, but pairs "
+                "is None; pass a table, or hard_per_target=0 for plain batches"
+            )
 
 
 class HardPairLoader:
@@ -62,53 +94,6 @@ class HardPairLoader:
     the first epoch, which sees each row for the first time, hold targets alone; "random" fills
     them.
 
-    Args:
-        data: a data set: ``len``, ``keys``, ``fingerprint`` and ``data[i]``, a dict with
-            ``image`` (PIL) and ``text``.
-        pairs: the table mined from that data set, or a StreamingMiner that the training loop gives
-            its batches to (or the GrowingPairs of one). None, with ``hard_per_target=0``, gives
-            plain shuffled batches of ``batch_size`` targets.
-        batch_size: rows of a batch on this rank, targets and hard pairs together.
-        hard_per_target: hard pairs drawn for each target (p).
-        seed: of the order, the draws and the augmentations; 0 .. 2**64 - 1.
-        rank, world_size: of this process; by default torch.distributed's where it is initialised,
-            else 0 and 1.
-        rank_min, rank_max: the window of pool ranks drawn from, ``rank_max`` excluded; None is k.
-        temperature: draws in proportion to exp(score / temperature); None draws uniformly.
-        fraction: share of the targets that get hard pairs. With 0.0 the targets of every batch are
-            the same as with 1.0, alone: a control of as many steps.
-        strategy: "uniform" or "temperature" (each target draws its own hard pairs), "scheduled"
-            (the window or the temperature follow ``schedule``), "shared" (a row of the batch counts
-            for every target that it is a hard pair of) or "walk" (batches of targets that are each
-            other's hard pairs). "auto" is the first three, as ``temperature`` and ``schedule`` are
-            given. With "shared" and "walk" a target that is a hard pair of another one of the batch
-            serves that one: ``target`` is not its own row then, though it is a target.
-        schedule: a HardnessSchedule, or its fields as a mapping.
-        targets_per_batch: of "shared" and "walk". None: batch_size // (1 + hard_per_target) with
-            "shared", ``batch_size`` with "walk".
-        order: of the targets: "rows" (any after any other) or "blocks" (blocks of ``block``
-            neighbouring rows in a random order, rows mixed among four blocks), for data that is
-            read best in its own order.
-        walk_rows, restart: targets that one walk collects, and the probability that a step leads
-            back to its first row.
-        short: what becomes of a target with fewer than p hard pairs in the window: "skip" (it is
-            no target), "random" (random rows fill in) or "error".
-        transform: an ImageTransform, which threads of the core apply to the pictures of tar shards,
-            folders and tables; or any callable from a PIL image, called after ``torch``,
-            ``random`` and NumPy's global generator were seeded from (seed, epoch, row). Either way
-            an augmentation does not depend on the workers.
-        views: more ImageTransforms. ``batch["views"]`` [v, b, ...] has their pictures of the same
-            rows, as the second loss of SLIP needs them.
-        tokenizer: called with a list of captions. One that works row by row, as open_clip's do, is
-            asked once a row where threads read.
-        workers: threads of the core, or where it cannot read this data or do this transform,
-            processes. None takes a thread for each processor, but no process. 0 reads nothing
-            ahead: a batch is made when it is asked for.
-        prefetch: batches that threads begin ahead; that each process makes ahead.
-        pin_memory: whether threads write pictures to page-locked memory, from which a GPU copies
-            without waiting.
-        max_quarantined: the largest share of rows that may fail to be read.
-
     Raises:
         MismatchError: the table belongs to another data set.
         InvalidArgumentError: an option is outside its bound, or of another strategy; short targets
@@ -132,127 +117,33 @@ class HardPairLoader:
     #: For a Trainer: load_state_dict() takes the state of any rank of any number of ranks.
     resumes_on_other_ranks = True
 
-    def __init__(
-        self,
-        data: Any,
-        pairs: HardPairs | StreamingMiner | GrowingPairs | None,
-        *,
-        batch_size: int = 256,
-        hard_per_target: int = 1,
-        seed: int = 0,
-        epoch: int = 0,
-        rank: int | None = None,
-        world_size: int | None = None,
-        rank_min: int = 0,
-        rank_max: int | None = None,
-        temperature: float | None = None,
-        fraction: float = 1.0,
-        short: str = "skip",
-        strategy: str = "auto",
-        schedule: HardnessSchedule | Mapping[str, Any] | None = None,
-        targets_per_batch: int | None = None,
-        order: str = "rows",
-        block: int = 1024,
-        walk_rows: int = 256,
-        restart: float = 0.1,
-        workers: int | None = None,
-        prefetch: int = 2,
-        pin_memory: bool = False,
-        transform: Callable[[Any], Any] | None = None,
-        views: Sequence[ImageTransform] = (),
-        tokenizer: Callable[[list[str]], Any] | None = None,
-        max_quarantined: float = 0.1,
-    ) -> None:
-        if pairs is None and hard_per_target != 0:
-            raise InvalidArgumentError(
-                f"hard_per_target = {hard_per_target} needs a table of hard pairs, but pairs is "
-                "None; pass a table, or hard_per_target=0 for plain batches"
-            )
-        if not 0 <= seed < 2**64:
-            raise InvalidArgumentError(f"seed = {seed} must lie in 0 .. 2**64 - 1")
-        if rank_max is not None and rank_max < 1:
-            raise InvalidArgumentError(
-                f"rank_max = {rank_max} must be at least 1; None means the pool size"
-            )
-        if temperature is not None and not temperature > 0:
-            raise InvalidArgumentError(
-                f"temperature = {temperature} must be positive; None draws uniformly, and "
-                "rank_max=hard_per_target takes the hardest pairs alone"
-            )
-        if targets_per_batch is not None and targets_per_batch < 1:
-            raise InvalidArgumentError(
-                f"targets_per_batch = {targets_per_batch} must be at least 1; None means the "
-                "strategy's own number"
-            )
-        schedule = HardnessSchedule.of(schedule)
-        if workers is not None and workers < 0:
-            raise InvalidArgumentError(f"workers = {workers} must not be negative")
-        if prefetch < 1:
-            raise InvalidArgumentError(
-                f"prefetch = {prefetch} must be at least 1; workers=0 reads nothing ahead"
-            )
-        if not 0.0 <= max_quarantined <= 1.0:
-            raise InvalidArgumentError(f"max_quarantined = {max_quarantined} must lie in 0 .. 1")
-        _check_epoch(epoch)
-        if isinstance(pairs, StreamingMiner):
-            pairs = pairs.collect(len(data))
-        _check_same_data(data, pairs)
-        own_rank, own_world = _distributed_place()
-        self._rank = own_rank if rank is None else rank
-        world_size = own_world if world_size is None else world_size
-        self._table = _empty_pairs(len(data)) if pairs is None else pairs
-        self._options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "hard_per_target": hard_per_target,
-            "seed": seed,
-            "rank": self._rank,
-            "world_size": world_size,
-            "rank_min": rank_min,
-            "rank_max": rank_max or 0,
-            "temperature": temperature or 0.0,
-            "fraction": fraction,
-            "short_policy": short,
-            "strategy": strategy,
-            "targets_per_batch": targets_per_batch or 0,
-            "order": order,
-            "block": block,
-            "walk_rows": walk_rows,
-            "restart": restart,
-            **({} if schedule is None else {"schedule": schedule._core}),
-        }
-        self._sampler = _core.BatchSampler(self._table._core, **self._options)
-        self._batch_size = batch_size
-        walks = self._sampler.strategy == "walk"
-        self._identity = {  # whatever changes the batches; loader_state says what may differ
-            "seed": seed,
-            "batch_size": batch_size,
-            "hard_per_target": hard_per_target,
-            "rank_min": rank_min,
-            "rank_max": rank_max,
-            "temperature": temperature,
-            "fraction": fraction,
-            "short": short,
-            "strategy": self._sampler.strategy,
-            "schedule": None if schedule is None else dataclasses.asdict(schedule),
-            "targets_per_batch": targets_per_batch,
-            "order": order,
-            "block": block if order == "blocks" else None,
-            "walk_rows": walk_rows if walks else None,
-            "restart": restart if walks else None,
-            "world_size": world_size,
+    @method_keywords(LoaderCall)
+    def __init__(self, call: LoaderCall) -> None:
+        data = call.data
+        self._table = table_of(data, call.pairs)
+        self._grows = isinstance(self._table, GrowingPairs)
+        self._options = BatchOptions.of(call)
+        self._seed = call.seed
+        self._rank, self._world_size = distributed_place(call.rank, call.world_size)
+        self._sampler = make_sampler(
+            self._table, call, seed=call.seed, rank=self._rank, world_size=self._world_size
+        )
+        self._identity = {  # whatever changes the batches; state.py says what may differ
+            "seed": call.seed,
+            **sampler_identity(call, self._sampler.strategy),
+            "world_size": self._world_size,
             "fingerprint": data.fingerprint or "",
             "rows": len(data),
             "eligible_targets": self._sampler.eligible_targets,
         }
         self._reads = choose_reads(
-            data, transform, views, tokenizer, seed, workers, prefetch, pin_memory
+            data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
         )
-        self._grows = isinstance(pairs, GrowingPairs)
-        self._plans: _Plans | None = None  # of the iteration that may go on
-        self._max_quarantined = max_quarantined
+        self._max_quarantined = call.max_quarantined
+        self._plans: Plans | None = None  # of the iteration that may go on
         self._iteration = 0  # the number of the one iteration that may go on
-        self._counts = EpochCounts(epoch)
-        self._begin(epoch)
+        self._counts = EpochCounts(call.epoch)
+        self._begin(call.epoch)
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
@@ -265,10 +156,10 @@ class HardPairLoader:
 
     @property
     def hardness(self) -> dict[str, float]:
-        """``rank_min``, ``rank_max`` and ``temperature`` (0: uniform) of the batch that is next."""
+        """``rank_min``, ``rank_max`` and ``draw_temperature`` (0: uniform) of the next batch."""
         epoch, first, batches = self._position()
         self._sampler.set_epoch(epoch, first)
-        names = ("rank_min", "rank_max", "temperature")
+        names = ("rank_min", "rank_max", "draw_temperature")
         return dict(zip(names, self._sampler.hardness(batches), strict=True))
 
     def set_epoch(self, epoch: int) -> None:
@@ -277,7 +168,7 @@ class HardPairLoader:
         Does nothing when it is the current one already: a loop that calls this before each of its
         epochs still resumes in the middle of one.
         """
-        _check_epoch(epoch)
+        require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self._position()[0]:
             self._begin(epoch)
             self._counts = EpochCounts(epoch)
@@ -327,16 +218,7 @@ class HardPairLoader:
         """
         saved = LoaderState.from_dict(state)
         refuse_another_loader(saved.options, self._identity)
-
-        def targets_of_format_1() -> int:
-            division = {name: saved.options[name] for name in ("batch_size", "world_size")}
-            options = {**self._options, **division, "rank": 0}
-            sampler = _core.BatchSampler(self._table._core, **options)
-            return sampler.targets_before(saved.batches)
-
-        first, batches = saved.place_for(
-            self._identity, self._sampler.targets_before, targets_of_format_1
-        )
+        first, batches = saved.place_for(self._identity, self._sampler.targets_before)
         steps = self._sampler.batches_after(first)
         if batches >= steps:
             raise InvalidArgumentError(
@@ -405,7 +287,7 @@ class HardPairLoader:
 
     def _batches(self, iteration: int) -> Iterator[dict[str, Any]]:
         self._check_current(iteration)
-        self._plans = plans = _Plans(
+        self._plans = plans = Plans(
             self._sampler, self._epoch, self._first, range(self._start, self._steps),
             self._start_plans,
         )  # fmt: skip
@@ -413,97 +295,13 @@ class HardPairLoader:
             for read in reads:
                 plans.waiting.popleft()
                 self._counts.add(read)
-                batch = self._checked(read)
+                last = read.step + 1 >= self._steps
+                batch = self._counts.judge(
+                    read,
+                    most=self._max_quarantined,
+                    epoch_rows=None if last else len(self) * self._options.batch_size,
+                )
                 self._handed += 1
                 yield batch
                 self._check_current(iteration)
         self._begin(self._epoch + 1)
-
-    def _checked(self, read: ReadBatch) -> dict[str, Any]:
-        """The batch, unless too many rows have failed by now."""
-        counts = self._counts
-        failed = sum(counts.quarantined.values())
-        total = counts.emitted + failed
-        judged = total
-        if read.step + 1 < self._steps:  # too few rows say little, unless the epoch has no more
-            judged = max(total, min(_JUDGED_ROWS, len(self) * self._batch_size))
-        if read.batch is not None and failed <= self._max_quarantined * judged:
-            return read.batch
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.quarantined.items()))
-        first = counts.quarantined_rows[0]
-        account = (
-            f"{failed} of {total} rows of epoch {counts.epoch} could not be read ({reasons}); the "
-            f"first was row {first['row']}, key {first['key']!r}: {first['message']}"
-        )
-        if read.batch is None:
-            raise Error(
-                f"no row of batch {read.step} could be read, and a batch must not be empty: "
-                f"{account}. Mend the data or raise batch_size"
-            )
-        raise Error(
-            f"max_quarantined = {self._max_quarantined:g} is exceeded: {account}. Mend the data, "
-            "or raise max_quarantined to train without these rows"
-        )
-
-
-class _Plans(Sampler[BatchPlan]):
-    """The plans of these steps of an epoch, made in the consumer's process when asked for.
-
-    The steps are those after its ``first`` targets. ``made``: plans of the first steps, where they
-    were made before.
-    """
-
-    def __init__(
-        self, sampler: Any, epoch: int, first: int, steps: range, made: Sequence[BatchPlan] = ()
-    ) -> None:
-        self._sampler, self._epoch, self._first, self._steps = sampler, epoch, first, steps
-        self.waiting = deque(made)  # whose batches were not handed over yet
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def __iter__(self) -> Iterator[BatchPlan]:
-        made = tuple(self.waiting)
-        yield from made
-        for step in self._steps[len(made) :]:
-            # Another iteration, which ends this one, may have moved the sampler.
-            self._sampler.set_epoch(self._epoch, self._first)
-            self._sampler.reset_statistics()
-            index, target = self._sampler.batch(step)
-            plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
-            self.waiting.append(plan)
-            yield plan
-
-
-def _check_epoch(epoch: int) -> None:
-    if epoch < 0:
-        raise InvalidArgumentError(f"epoch = {epoch} must not be negative")
-
-
-def _check_same_data(data: Any, pairs: HardPairs | GrowingPairs | None) -> None:
-    if pairs is None:
-        return
-    table, own = getattr(pairs, "keys_fingerprint", ""), data.fingerprint or ""
-    if len(pairs) == len(data) and (not table or not own or table == own):
-        return
-    raise MismatchError(
-        f"the table of hard pairs ({len(pairs)} rows, keys fingerprint {table or 'none'}) belongs "
-        f"to another data set than this one ({len(data)} rows, fingerprint {own or 'none'}); open "
-        "the data set it was mined from, or mine this one"
-    )
-
-
-def _empty_pairs(rows: int) -> HardPairs:
-    """A table in which no row has a hard pair."""
-    return HardPairs.from_arrays(
-        np.full((rows, 1), -1, dtype=np.int32),
-        np.zeros((rows, 1), dtype=np.float32),
-        np.zeros(rows, dtype=np.int32),
-    )
-
-
-def _distributed_place() -> tuple[int, int]:
-    """(rank, world size) of torch.distributed where it is initialised, else (0, 1)."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

@@ -10,53 +10,20 @@ present division into batches began (``begin``), and how many of its batches wer
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.loading.readers.batch import BatchPlan, ReadBatch
+from helip.loading.account import EpochCounts
+from helip.loading.readers.batch import BatchPlan
 
-__all__ = ["EpochCounts", "LoaderState", "refuse_another_loader"]
+__all__ = ["LoaderState", "refuse_another_loader"]
 
 _FORMAT = 2
 #: They cut an epoch into batches; its targets and their order are the same with others.
 _DIVISION = ("batch_size", "targets_per_batch", "world_size")
-_LISTED_ROWS = 100  # quarantined rows that an account names; the others are only counted
-_PLANNED = (
-    "targets", "plain_targets", "hard_pairs", "shared", "replaced", "random_fills", "unfilled",
-)  # fmt: skip
-
-
-@dataclasses.dataclass
-class EpochCounts:
-    """The account of one epoch on one rank."""
-
-    epoch: int
-    batches: int = 0
-    emitted: int = 0
-    targets: int = 0
-    plain_targets: int = 0
-    hard_pairs: int = 0
-    shared: int = 0
-    replaced: int = 0
-    random_fills: int = 0
-    unfilled: int = 0
-    quarantined: dict[str, int] = dataclasses.field(default_factory=dict)
-    quarantined_rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def add(self, read: ReadBatch) -> None:
-        self.batches += 1
-        self.emitted += 0 if read.batch is None else len(read.batch["index"])
-        for name in _PLANNED:
-            setattr(self, name, getattr(self, name) + int(read.planned.get(name, 0)))
-        reasons = Counter(self.quarantined)
-        reasons.update(failure["reason"] for failure in read.failures)
-        self.quarantined = dict(reasons)
-        free = _LISTED_ROWS - len(self.quarantined_rows)
-        self.quarantined_rows.extend(read.failures[: max(free, 0)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +33,7 @@ class LoaderState:
     epoch: int
     begin: int  # targets of the epoch, over all ranks, before batch 0
     batches: int  # handed over since
-    targets: int | None  # of the epoch, over all ranks, handed over; None in a state of format 1
+    targets: int  # of the epoch, over all ranks, handed over
     rank: int
     options: dict[str, Any]  # the loader's identity
     counts: EpochCounts
@@ -93,14 +60,13 @@ class LoaderState:
             options, rank = dict(state["options"]), int(state["rank"])
             counts = EpochCounts(**state["counts"])
             plans = [_plan_of(plan, epoch) for plan in state.get("plans", ())]
-            begin = int(state["begin"]) if form == _FORMAT else 0
-            targets = int(state["targets"]) if form == _FORMAT else None
+            begin, targets = int(state["begin"]), int(state["targets"])
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidArgumentError(
                 f"not a state of HardPairLoader ({type(error).__name__}: {error}); pass what its "
                 "state_dict() returned"
             ) from error
-        if form not in (1, _FORMAT):
+        if form != _FORMAT:
             raise InvalidArgumentError(
                 f"a loader state of format {form} cannot be read here (format {_FORMAT}); "
                 "resume with the version of helip that wrote it"
@@ -110,8 +76,6 @@ class LoaderState:
                 f"a state at epoch {epoch}, batch {batches} after {begin} targets has a negative "
                 "number; pass what state_dict() returned"
             )
-        if form == 1:
-            options = {**_unknown_to_format_1(options), **options}
         return cls(epoch, begin, batches, targets, rank, options, counts, plans)
 
     def divides_as(self, own: Mapping[str, Any]) -> bool:
@@ -122,15 +86,14 @@ class LoaderState:
         self,
         own: Mapping[str, Any],
         targets_before: Callable[[int, int], int],
-        targets_of_format_1: Callable[[], int],
     ) -> tuple[int, int]:
         """(begin, batches) from which a loader of identity ``own`` goes on.
 
         ``targets_before(step, begin)`` is that of its sampler.
         """
         if not self.divides_as(own):
-            return (targets_of_format_1() if self.targets is None else self.targets), 0
-        if self.targets is not None and targets_before(self.batches, self.begin) != self.targets:
+            return self.targets, 0
+        if targets_before(self.batches, self.begin) != self.targets:
             raise InvalidArgumentError(
                 f"a state at batch {self.batches} after {self.begin} targets cannot have "
                 f"{self.targets} targets behind it; pass what state_dict() returned"
@@ -152,19 +115,6 @@ def refuse_another_loader(state: Mapping[str, Any], own: Mapping[str, Any]) -> N
             + "; make the loader with the options of the state (batch_size, targets_per_batch, "
             "world_size and workers may be others), or start the epoch anew"
         )
-
-
-def _unknown_to_format_1(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a loader did that had these options alone."""
-    return {
-        "strategy": "temperature" if options.get("temperature") else "uniform",
-        "schedule": None,
-        "targets_per_batch": None,
-        "order": "rows",
-        "block": None,
-        "walk_rows": None,
-        "restart": None,
-    }
 
 
 def _dict_of(plan: BatchPlan) -> dict[str, Any]:

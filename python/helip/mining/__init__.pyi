@@ -1,6 +1,7 @@
 from .engines.parts import merge
-from .miner import Plan, mine, plan
+from .miner import mine
 from .pair_index import PairIndex
+from .planning import Plan, plan
 from .streaming import StreamingMiner
 from .updating import update
 

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Whole, method_keywords
 from helip.common.progress import Follower, ProgressBar
+from helip.mining.inputs import inputs_of
+from helip.mining.options import GraphOptions
 from helip.store.embedding_store import EmbeddingStore
-from helip.store.matrices import view_of
 
 __all__ = ["PairIndex"]
+
+
+_BOTH = ("image", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildCall(GraphOptions):
+    """What `PairIndex.build` is asked."""
+
+    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
+    """An EmbeddingStore or its path; ids are its rows."""
+    image: Any = None
+    """Or [N, d_image], array or tensor of any float dtype; need not be normalised."""
+    text: Any = None
+    """[N, d_text], likewise."""
+    ids: Any = None
+    """int64 [N], from 0 on and each once; None for row numbers."""
+    threads: Whole | None = None
+    """Threads; None or 0 for all cores."""
+    progress: bool = True
+    """A bar on a terminal."""
 
 
 class PairIndex:
@@ -31,58 +55,24 @@ class PairIndex:
         self._core = core
 
     @classmethod
-    def build(
-        cls,
-        store: EmbeddingStore | str | os.PathLike[str] | None = None,
-        *,
-        image: Any = None,
-        text: Any = None,
-        ids: Any = None,
-        image_max: float = 0.98,
-        text_max: float = 0.98,
-        degree: int = 32,
-        breadth: int = 80,
-        seed: int = 0,
-        threads: int | None = None,
-        progress: bool = True,
-    ) -> PairIndex:
+    @method_keywords(BuildCall)
+    def build(cls, call: BuildCall) -> PairIndex:
         """An index of all pairs of a store, or of two matrices.
 
         The same pairs and options give the same index on any number of threads.
-
-        Args:
-            store: an EmbeddingStore or its path; ids are its rows.
-            image, text: or [N, d_image] and [N, d_text], NumPy arrays or torch tensors of any
-                float dtype, which need not be normalised.
-            ids: int64 [N], from 0 on and each once; None for row numbers.
-            image_max, text_max: cosine above which a pair is a near duplicate, and no result.
-            degree: links of a pair, 4 to 1024: more take memory and find more.
-            breadth: of the searches that find the links.
-            seed: of the order in which pairs are linked.
-            threads: 0 or None for all cores.
-            progress: a bar on a terminal.
 
         Raises:
             InvalidArgumentError: an option or id out of its bound, shapes that disagree, NaN or
                 infinity (with its row).
         """
-        options = _core.PairIndexOptions(
-            image_max=image_max, text_max=text_max, degree=_whole("degree", degree),
-            breadth=_whole("breadth", breadth), seed=_whole("seed", seed),
-        )  # fmt: skip
-        if store is not None:
-            if image is not None or text is not None or ids is not None:
-                raise InvalidArgumentError("pass a store, or image=, text= and ids=, not both")
-            if not isinstance(store, EmbeddingStore):
-                store = EmbeddingStore.open(store)
-            views = store.views
-        else:
-            views = _views(image, text)
-        with ProgressBar(None, label="index", unit="pairs", enabled=progress) as bar:
+        if call.store is not None and call.ids is not None:
+            raise InvalidArgumentError("pass a store, or image=, text= and ids=, not both")
+        views = inputs_of(call.store, call.image, call.text, _BOTH).views
+        options = _core.PairIndexOptions(**GraphOptions.of(call).as_dict())
+        ids = _ids(call.ids, views[0].rows)
+        with ProgressBar(None, label="index", unit="pairs", enabled=call.progress) as bar:
             return cls(
-                _core.PairIndex.build(
-                    *views, options, _ids(ids, views[0].rows), threads or 0, Follower(bar)
-                )
+                _core.PairIndex.build(*views, options, ids, call.threads or 0, Follower(bar))
             )
 
     @classmethod
@@ -129,7 +119,7 @@ class PairIndex:
                 index, NaN or infinity (with its row).
         """
         found: tuple[np.ndarray, np.ndarray] = self._core.query(
-            *_views(image, text), _whole("k", k),
+            *inputs_of(None, image, text, _BOTH).views, _whole("k", k),
             0 if breadth is None else _whole("breadth", breadth, least=1), threads or 0,
         )  # fmt: skip
         return found
@@ -143,7 +133,7 @@ class PairIndex:
         Raises:
             InvalidArgumentError: as in :meth:`build`, or an id that is there already.
         """
-        views = _views(image, text)
+        views = inputs_of(None, image, text, _BOTH).views
         self._core.add(*views, _ids(ids, views[0].rows), threads or 0)
 
     def __len__(self) -> int:
@@ -165,31 +155,10 @@ class PairIndex:
     @property
     def options(self) -> dict[str, Any]:
         """What it was built with: ``image_max, text_max, degree, breadth, seed``."""
-        options = self._core.options
-        return {
-            name: getattr(options, name)
-            for name in ("image_max", "text_max", "degree", "breadth", "seed")
-        }
+        return GraphOptions.of(self._core.options).as_dict()
 
     def __repr__(self) -> str:
         return f"PairIndex({len(self)} pairs, {self.image_dim} and {self.text_dim} dimensions)"
-
-
-def _views(image: Any, text: Any) -> tuple[_core.MatrixView, _core.MatrixView]:
-    for name, array in (("image", image), ("text", text)):
-        if array is None:
-            raise InvalidArgumentError(f"{name} is missing; pass image= and text=")
-    views = (view_of(_on_cpu(image), name="image"), view_of(_on_cpu(text), name="text"))
-    if views[0].rows != views[1].rows:
-        raise InvalidArgumentError(
-            f"image has {views[0].rows} rows and text {views[1].rows}; row i of both must belong "
-            "to the same pair"
-        )
-    return views
-
-
-def _on_cpu(array: Any) -> Any:
-    return array.cpu() if getattr(array, "is_cuda", False) else array
 
 
 def _ids(ids: Any, rows: int) -> np.ndarray:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.options import Positive, Whole, method_keywords
+from helip.mining.options import StreamOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
 from helip.store.matrices import view_of
 
 __all__ = ["StreamingMiner"]
 
 _BLOCK = 8192  # rows that are read at once when a state is loaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingCall(StreamOptions):
+    """What a StreamingMiner is made of."""
+
+    image_dim: Positive | None = None
+    """Dimensions of image embeddings; None takes them from the first batch."""
+    text_dim: Positive | None = None
+    """Dimensions of text embeddings, likewise."""
+    rows: Whole | None = None
+    """Of the data set, where ids are its rows: what is found is then collected. A loader that is
+    given the miner says it."""
+    threads: Whole | None = None
+    """Threads; None or 0 for all cores."""
 
 
 class StreamingMiner:
@@ -28,51 +46,21 @@ class StreamingMiner:
     ``memory`` · (4 · (d_image + d_text) + 80) bytes stay at most, touched as rows come, and
     rows · (8·k + 4) of :attr:`pairs`. Not thread-safe.
 
-    Args:
-        memory: rows that are remembered (M), each id once, the newest.
-        k: pool size, of a batch's targets and of :attr:`pairs`.
-        image_max, text_max, min_score, signed: see :func:`helip.mine`.
-        image_dim, text_dim: dimensions; None takes them from the first batch.
-        rows: of the data set, where ids are its rows; :attr:`pairs` then collects what is found. A
-            loader that is given the miner says it.
-        threads: 0 or None for all cores.
-
     Raises:
         InvalidArgumentError: an option out of its bound. OutOfMemoryError: memory is too large.
     """
 
-    def __init__(
-        self,
-        *,
-        memory: int = 65536,
-        k: int = 20,
-        image_max: float = 0.98,
-        text_max: float = 0.98,
-        min_score: float = 0.0,
-        signed: bool = False,
-        image_dim: int | None = None,
-        text_dim: int | None = None,
-        rows: int | None = None,
-        threads: int | None = None,
-    ) -> None:
-        whole = {"memory": memory, "k": k, "image_dim": image_dim, "text_dim": text_dim}
-        for name, value in {**whole, "rows": rows, "threads": threads}.items():
-            if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
-                raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number")
-        if threads is not None and threads < 0:
-            raise InvalidArgumentError(f"threads is {threads}; use 0 for all cores, or a number")
-        self._options: dict[str, Any] = {
-            "memory": memory, "k": k, "image_max": image_max, "text_max": text_max,
-            "min_score": min_score, "signed": signed,
-        }  # fmt: skip
-        self._threads = threads or 0
-        self._dims = (image_dim, text_dim)
+    @method_keywords(StreamingCall)
+    def __init__(self, call: StreamingCall) -> None:
+        self._options = StreamOptions.of(call).as_dict()
+        self._threads = call.threads or 0
+        self._dims = (call.image_dim, call.text_dim)
         self._pairs: GrowingPairs | None = None
         self._core: _core.StreamingMiner | None = None
         # What is out of bounds is refused here, not at the first batch.
         self._make_core(*(1 if dim is None else dim for dim in self._dims))
-        if rows is not None:
-            self.collect(rows)
+        if call.rows is not None:
+            self.table_for(call.rows)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -92,7 +80,7 @@ class StreamingMiner:
         known = "" if self._pairs is None else f", known={self._pairs.known:,}"
         return f"StreamingMiner({len(self):,} of {self._options['memory']:,} rows{known})"
 
-    def collect(self, rows: int) -> GrowingPairs:
+    def table_for(self, rows: int) -> GrowingPairs:
         """Says that ids are rows of a data set of ``rows`` rows; from now on :attr:`pairs` grows.
 
         Raises:

@@ -9,11 +9,16 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["MatrixView", "view_of"]
+__all__ = ["MatrixView", "on_host", "view_of"]
 
 MatrixView = _core.MatrixView
 
 _NUMPY_DTYPES = {"float64", "float32", "float16", "int8", "int32", "int64"}
+
+
+def on_host(array: Any) -> Any:
+    """``array``, copied to the CPU where it is a tensor on a device."""
+    return array.cpu() if getattr(array, "is_cuda", False) else array
 
 
 def view_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:

@@ -135,7 +135,9 @@ def test_public_names_are_listed_once_and_are_there(room: str) -> None:
 
 
 def test_docs_and_examples_use_public_names_alone() -> None:
-    public = {f"{room}.{name}" if room else name for room in ("", *ROOMS) for name in public_names(room)}
+    public = {
+        f"{room}.{name}" if room else name for room in ("", *ROOMS) for name in public_names(room)
+    }
     public |= {"cmake_prefix_path", "integrations.open_clip", "integrations.clip_benchmark"}
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
     wrong = []

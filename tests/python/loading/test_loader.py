@@ -126,8 +126,8 @@ def test_rank_and_world_size_come_from_torch_distributed_where_it_is_initialised
 
 @pytest.mark.parametrize("temperature", [None, 0.1])
 def test_batches_and_augmentations_are_the_same_for_any_number_of_workers(temperature):
-    alone = list(make(transform=augment, temperature=temperature))
-    shared = list(make(transform=augment, temperature=temperature, workers=2))
+    alone = list(make(transform=augment, draw_temperature=temperature))
+    shared = list(make(transform=augment, draw_temperature=temperature, workers=2))
     assert rows_of(alone) == rows_of(shared)
     for one, other in zip(alone, shared, strict=True):
         assert torch.equal(one["image"], other["image"])
@@ -290,7 +290,7 @@ def test_one_state_serves_every_rank():
         ("hard_per_target", 2),
         ("rank_min", 1),
         ("rank_max", 4),
-        ("temperature", 0.5),
+        ("draw_temperature", 0.5),
         ("fraction", 0.5),
         ("short", "random"),
     ],
@@ -470,17 +470,17 @@ def test_a_table_without_a_fingerprint_is_compared_by_length_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "seed = -1"),
-        ({"epoch": -1}, "epoch = -1"),
-        ({"rank_max": 0}, "rank_max = 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"epoch": -1}, "epoch is -1"),
+        ({"rank_max": 0}, "rank_max is 0"),
         ({"rank_max": K + 1}, "rank_max = 7"),
-        ({"temperature": 0.0}, "temperature = 0.0"),
-        ({"temperature": float("nan")}, "temperature = nan"),
-        ({"fraction": 2.0}, "fraction = 2"),
-        ({"workers": -1}, "workers = -1"),
-        ({"max_quarantined": 1.5}, "max_quarantined = 1.5"),
+        ({"draw_temperature": 0.0}, "draw_temperature is 0.0"),
+        ({"draw_temperature": float("nan")}, "draw_temperature is nan"),
+        ({"fraction": 2.0}, "fraction is 2"),
+        ({"workers": -1}, "workers is -1"),
+        ({"max_quarantined": 1.5}, "max_quarantined is 1.5"),
         ({"short": "drop"}, "drop"),
-        ({"hard_per_target": -1}, "hard_per_target = -1"),
+        ({"hard_per_target": -1}, "hard_per_target is -1"),
         ({"batch_size": 1}, "batch_size = 1"),
         ({"rank": 2, "world_size": 2}, "rank = 2"),
     ],

@@ -22,22 +22,22 @@ WINDOWED = {"rank_min": 1, "rank_max": 6}
 CASES = {
     "uniform": {"hard_per_target": 2},
     "uniform-window": {**WINDOWED, "strategy": "uniform", "short": "random"},
-    "temperature": {"temperature": 0.07, "fraction": 0.6},
+    "temperature": {"draw_temperature": 0.07, "fraction": 0.6},
     "scheduled-window": {
         "strategy": "scheduled",
         "rank_min": 4,
         "schedule": {"epochs": 1.5, "rank_min": 0, "rank_max": 3},
     },
     "scheduled-temperature": {
-        "temperature": 2.0,
-        "schedule": {"epochs": 3, "temperature": 0.01, "shape": "linear"},
+        "draw_temperature": 2.0,
+        "schedule": {"epochs": 3, "draw_temperature": 0.01, "shape": "linear"},
     },
     "scheduled-cosine": {"schedule": {"epochs": 2, "rank_max": 2, "shape": "cosine"}},
     "shared": {"strategy": "shared", "hard_per_target": 2, "targets_per_batch": 9},
     "shared-window": {
         **WINDOWED,
         "strategy": "shared",
-        "temperature": 0.2,
+        "draw_temperature": 0.2,
         "short": "random",
         "targets_per_batch": 12,
         "fraction": 0.8,
@@ -136,12 +136,12 @@ def test_the_margin_loss_sees_the_pairs_that_target_names(name):
 def test_the_strategy_is_what_the_options_ask_for():
     pools = random_pools(60, K, seed=1)
     assert loader_of(pools)._sampler.strategy == "uniform"
-    assert loader_of(pools, temperature=0.1)._sampler.strategy == "temperature"
+    assert loader_of(pools, draw_temperature=0.1)._sampler.strategy == "temperature"
     schedule = HardnessSchedule(epochs=1, rank_max=2)
     assert loader_of(pools, schedule=schedule)._sampler.strategy == "scheduled"
     one, other = (
-        loader_of(pools, temperature=0.1),
-        loader_of(pools, temperature=0.1, strategy="temperature"),
+        loader_of(pools, draw_temperature=0.1),
+        loader_of(pools, draw_temperature=0.1, strategy="temperature"),
     )
     for batch, again in zip(one, other, strict=True):
         assert batch["index"].tolist() == again["index"].tolist()
@@ -150,8 +150,10 @@ def test_the_strategy_is_what_the_options_ask_for():
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
 def test_a_schedule_is_a_function_of_the_place_in_the_training(shape):
     pools = random_pools(120, K, seed=2)
-    schedule = HardnessSchedule(epochs=2.5, rank_min=0, rank_max=2, temperature=0.1, shape=shape)
-    loader = loader_of(pools, rank_min=4, temperature=1.0, schedule=schedule, short="random")
+    schedule = HardnessSchedule(
+        epochs=2.5, rank_min=0, rank_max=2, draw_temperature=0.1, shape=shape
+    )
+    loader = loader_of(pools, rank_min=4, draw_temperature=1.0, schedule=schedule, short="random")
     for epoch in range(4):
         iterator, step = iter(loader), 0
         while True:
@@ -161,11 +163,11 @@ def test_a_schedule_is_a_function_of_the_place_in_the_training(shape):
             now = loader.hardness
             assert now["rank_min"] == math.floor(4 - 4 * share + 0.5)
             assert now["rank_max"] == max(math.floor(9 - 7 * share + 0.5), now["rank_min"] + 1)
-            assert now["temperature"] == pytest.approx(1 - 0.9 * share, rel=1e-14)
+            assert now["draw_temperature"] == pytest.approx(1 - 0.9 * share, rel=1e-14)
             if next(iterator, None) is None:
                 break
             step += 1
-    assert loader.hardness == {"rank_min": 0, "rank_max": 2, "temperature": 0.1}
+    assert loader.hardness == {"rank_min": 0, "rank_max": 2, "draw_temperature": 0.1}
 
 
 def test_a_narrow_window_draws_harder_pairs_as_training_proceeds():
@@ -226,28 +228,28 @@ def test_walks_are_refused_for_pairs_that_grow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "hardest"}, 'strategy "hardest" must be one of "auto", "uniform"'),
-        ({"order": "random"}, 'order "random" must be one of "rows", "blocks"'),
-        ({"strategy": "uniform", "temperature": 0.1}, 'take the strategy "temperature"'),
+        ({"strategy": "hardest"}, "strategy is 'hardest', must be one of 'auto', 'uniform'"),
+        ({"order": "random"}, "order is 'random', must be one of 'rows', 'blocks'"),
+        ({"strategy": "uniform", "draw_temperature": 0.1}, 'take the strategy "temperature"'),
         ({"strategy": "temperature"}, "needs a temperature above 0"),
         ({"strategy": "scheduled"}, "needs a schedule"),
-        ({"strategy": "walk", "temperature": 0.1}, "narrow the rank window"),
+        ({"strategy": "walk", "draw_temperature": 0.1}, "narrow the rank window"),
         ({"strategy": "walk", "order": "blocks"}, "an order of its own"),
         ({"strategy": "walk", "restart": 1.0}, "restart = 1"),
-        ({"strategy": "walk", "walk_rows": 0}, "walk_rows = 0"),
-        ({"order": "blocks", "block": 0}, "block = 0"),
+        ({"strategy": "walk", "walk_rows": 0}, "walk_rows is 0"),
+        ({"order": "blocks", "block": 0}, "block is 0"),
         ({"targets_per_batch": 4}, 'of the strategies "shared" and "walk"'),
-        ({"strategy": "shared", "targets_per_batch": 0}, "targets_per_batch = 0"),
+        ({"strategy": "shared", "targets_per_batch": 0}, "targets_per_batch is 0"),
         ({"strategy": "shared", "targets_per_batch": 15}, "targets_per_batch = 15"),
         ({"strategy": "shared", "hard_per_target": 0}, "hard_per_target of at least 1"),
         ({"strategy": "shared", "schedule": {"epochs": 1, "rank_max": 2}}, "no schedule"),
         ({"schedule": {"rank_max": 2}}, "a mapping with epochs"),
         ({"schedule": {"epochs": 1, "rank": 2}}, "a mapping with epochs"),
-        ({"schedule": {"epochs": 0, "rank_max": 2}}, "epochs = 0"),
-        ({"schedule": {"epochs": 1, "rank_max": 0}}, "rank_max = 0"),
+        ({"schedule": {"epochs": 0, "rank_max": 2}}, "epochs is 0"),
+        ({"schedule": {"epochs": 1, "rank_max": 0}}, "rank_max is 0"),
         ({"schedule": {"epochs": 1, "rank_max": K + 1}}, "k = 9"),
-        ({"schedule": {"epochs": 1, "shape": "step", "rank_max": 2}}, '"step"'),
-        ({"schedule": {"epochs": 1, "temperature": 0.1}}, "none to start from"),
+        ({"schedule": {"epochs": 1, "shape": "step", "rank_max": 2}}, "shape is 'step'"),
+        ({"schedule": {"epochs": 1, "draw_temperature": 0.1}}, "none to start from"),
         ({"schedule": {"epochs": 1}}, "changes nothing"),
     ],
 )
@@ -257,8 +259,10 @@ def test_options_outside_their_bounds_are_refused(options, message):
 
 
 def test_a_schedule_is_read_from_words():
-    schedule = HardnessSchedule.parse("epochs=2, rank_max=10,temperature=0.05,shape=cosine")
-    assert schedule == HardnessSchedule(epochs=2, rank_max=10, temperature=0.05, shape="cosine")
+    schedule = HardnessSchedule.parse("epochs=2, rank_max=10,draw_temperature=0.05,shape=cosine")
+    assert schedule == HardnessSchedule(
+        epochs=2, rank_max=10, draw_temperature=0.05, shape="cosine"
+    )
     for wrong in ("", "epochs", "epochs=soon", "rank_max=3", "epochs=1,speed=2"):
         with pytest.raises(InvalidArgumentError, match="schedule"):
             HardnessSchedule.parse(wrong)

@@ -15,7 +15,7 @@ from support.loader_samples import FakeData, random_pools, table_of, to_tensor
 K = 6
 STRATEGIES = {
     "uniform": {},
-    "temperature": {"temperature": 0.1, "hard_per_target": 2},
+    "temperature": {"draw_temperature": 0.1, "hard_per_target": 2},
     "scheduled": {"schedule": {"epochs": 2, "rank_max": 2}},
     "shared": {"strategy": "shared"},
     "walk": {"strategy": "walk", "walk_rows": 20},
@@ -165,37 +165,6 @@ def test_counts_go_on_with_as_many_ranks_and_begin_anew_with_others():
     assert other.targets == [0, 0, 0]
     other.steps()
     assert sum(other.targets) == 60
-
-
-@pytest.mark.parametrize("change", [{"world_size": 3}, {"batch_size": 20}])
-def test_states_of_format_1_are_read(change):
-    first = Run(90, 2, batch_size=10)
-    whole = Run(90, 2, batch_size=10).steps()
-    first.steps(4)
-    state = first.state()
-    new = ("strategy", "schedule", "targets_per_batch", "order", "block", "walk_rows", "restart")
-    old = {name: value for name, value in state.items() if name not in ("begin", "targets")}
-    old |= {"format": 1}
-    old["options"] = {name: v for name, v in state["options"].items() if name not in new}
-    old["counts"] = {name: v for name, v in state["counts"].items() if name != "shared"}
-    assert Run(90, 2, old, batch_size=10).steps() == whole[4:]
-    other = {"world_size": 2, "batch_size": 10, **change}
-    run = Run(90, other["world_size"], old, batch_size=other["batch_size"])
-    rest = run.steps()
-    seen = [r for s in whole[:4] + rest for i, t in s for r in i[: number_of_targets(i, t)]]
-    assert sorted(seen) == list(range(90))
-
-
-def test_a_state_of_format_1_belongs_to_a_loader_without_the_newer_options():
-    state = Run(90, 1, batch_size=10, temperature=0.1).state()
-    state["format"] = 1
-    for name in ("strategy", "order"):
-        del state["options"][name]
-    Run(90, 1, state, batch_size=10, temperature=0.1)
-    with pytest.raises(MismatchError, match="strategy"):
-        Run(90, 1, state, batch_size=10, temperature=0.1, strategy="shared")
-    with pytest.raises(MismatchError, match=r"order \(state: 'rows', loader: 'blocks'\)"):
-        Run(90, 1, state, batch_size=10, temperature=0.1, order="blocks")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from helip.common.errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from helip.mining.miner import parse_bytes
+from helip.mining.gpu.table import mine_on_torch_device
+from helip.mining.inputs import inputs_of
+from helip.mining.options import MineOptions
 from helip.mining.report_words import drop_words, filter_words, weight_words
 from support.mining_reference import check_exact
 
@@ -293,21 +295,16 @@ def test_input_that_cannot_be_mined_is_refused_by_row() -> None:
 @pytest.mark.parametrize(("dtype", "skip"), [("float32", 0), ("int8", 0), ("float32", 4)])
 def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str, skip: int) -> None:
     # The device's code on CPU tensors; a GPU runs the same operators.
-    from helip.mining.gpu.table import mine_on_torch_device
-
     image, text = clustered(900)
     with helip.EmbeddingStore.create(
         tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT, dtype=dtype
     ) as writer:
         writer.append([f"k{i}" for i in range(900)], image, text)
     store = helip.EmbeddingStore.open(tmp_path / "s")
-    rules = {
-        "k": 15, "modality": "both", "image_max": 0.9, "text_max": 0.95, "min_score": 0.01,
-        "signed": False, "skip": skip,
-    }  # fmt: skip
+    rules = {"k": 15, "image_max": 0.9, "text_max": 0.95, "min_score": 0.01, "skip": skip}
     host = helip.mine(store, method="exact", device="cpu", progress=False, **rules)
     there = mine_on_torch_device(
-        store, (store.image_tensor, store.text_tensor), store.views, rules, device="cpu",
+        inputs_of(store, None, None, ()), MineOptions(**rules), device="cpu",
         out=str(tmp_path / "p"), progress=False,
     )  # fmt: skip
     assert there.ids.tobytes() == host.ids.tobytes()
@@ -323,17 +320,13 @@ def test_a_torch_device_gives_the_bytes_of_the_host(tmp_path: Path, dtype: str, 
 
 
 def test_a_target_of_a_device_may_have_no_more_pairs_than_are_passed_over() -> None:
-    from helip.mining.gpu.table import mine_on_torch_device
-    from helip.store.matrices import view_of
-
     image, text = (m[:6] for m in clustered(100))
-    rules = {"k": 3, "modality": "both", "min_score": 0.1}
-    views = view_of(image, name="image"), view_of(text, name="text")
+    rules = {"k": 3, "min_score": 0.1}
+    inputs = inputs_of(None, image, text, ("image", "text"))
     for skip in (0, 1, 3, 9):
         there = mine_on_torch_device(
-            None, (image, text), views, {**rules, "skip": skip}, device="cpu", out="",
-            progress=False,
-        )  # fmt: skip
+            inputs, MineOptions(**rules, skip=skip), device="cpu", out="", progress=False
+        )
         host = mine(image, text, skip=skip, **rules)
         assert there.ids.tolist() == host.ids.tolist()
         assert there.counts.tolist() == host.counts.tolist()
@@ -418,14 +411,6 @@ def test_words_for_what_a_report_counts() -> None:
     ]
     assert filter_words({}) == filter_words(None) == []
     assert weight_words({"weight": 1.0}) == ""  # one modality
-
-
-def test_sizes_are_read_with_their_units() -> None:
-    assert parse_bytes("4GB") == 4_000_000_000
-    assert parse_bytes("512 MiB") == 512 << 20
-    assert parse_bytes("1.5k") == 1500
-    assert parse_bytes(7) == 7
-    assert parse_bytes(None) == 0
 
 
 def test_partition_reaches_its_recall_by_the_lower_limit_and_repeats() -> None:

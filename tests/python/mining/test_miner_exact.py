@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import helip
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.mining.miner import _options
+from helip.mining.core_options import core_options
+from helip.mining.options import MachineOptions, MineOptions
 from helip.store.matrices import view_of
 from support.mining_reference import (
     check_exact,
@@ -270,7 +271,7 @@ def test_targets_mined_alone_have_the_pools_of_the_table(rows: int, collapse: st
     text = whole_numbers("copies", rows, 24, 3).astype(np.float32)
     rules = {"k": 12, "skip": 2, "collapse": collapse}
     table = mine(image, text, **rules)
-    options = _options(method="exact", candidates=None, threads=1, memory=None, **rules)
+    options = core_options(MineOptions(method="exact", **rules), MachineOptions(threads=1))
     views = view_of(image, name="image"), view_of(text, name="text")
     for targets in ([7, 3, 7], [*range(0, rows, 3), 0, 3]):
         ids, scores, counts = _core.mine_targets(*views, targets, options)
@@ -385,7 +386,7 @@ def test_the_report_says_what_the_filters_pass() -> None:
         ({"skip": -1}, "skip is -1"),
         ({"skip": 1.5}, "skip is 1.5"),
         ({"skip": 2**31}, "skip is 2147483648"),
-        ({"collapse": "all"}, "collapse 'all' is unknown; use none, image, text or both"),
+        ({"collapse": "all"}, "collapse is 'all', must be one of 'none', 'image', 'text', 'both'"),
         ({"collapse": "text", "modality": "image"}, "collapse is 'text'.*use collapse none"),
         ({"collapse": "both", "text_max": 1.0}, "text_max is 1.*lower"),
     ],

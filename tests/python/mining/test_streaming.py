@@ -133,7 +133,7 @@ def test_float64_of_any_size_and_float16_beside_float32_are_taken():
     [
         ({"memory": 0}, "memory is 0"),
         ({"memory": 2**31}, "memory is 2147483648, but must lie in 1 .. 2147483647"),
-        ({"memory": 2.5}, "memory is 2.5; it must be a whole number"),
+        ({"memory": 2.5}, "memory is 2.5, must be a whole number"),
         ({"k": 0}, "k is 0"),
         ({"k": True}, "k is True"),
         ({"image_max": float("nan")}, "image_max"),
@@ -141,7 +141,7 @@ def test_float64_of_any_size_and_float16_beside_float32_are_taken():
         ({"image_dim": 0}, "image_dim is 0"),
         ({"text_dim": 0}, "text_dim is 0"),
         ({"threads": -1}, "threads is -1"),
-        ({"rows": -1}, "-1 rows"),
+        ({"rows": -1}, "rows is -1"),
     ],
 )
 def test_options_out_of_bounds_are_refused_with_value_and_bound(options, message):

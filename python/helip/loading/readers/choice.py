@@ -7,6 +7,7 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.data.image_transform import ImageTransform
+from helip.loading.options import ReadOptions
 from helip.loading.readers.assembled import AssembledReader, can_assemble
 from helip.loading.readers.batch import BatchReader, ReadBatch
 from helip.loading.readers.processes import ProcessReads
@@ -21,11 +22,10 @@ def choose_reads(
     views: Sequence[ImageTransform],
     tokenizer: Any,
     seed: int,
-    workers: int | None,
-    prefetch: int,
-    pin_memory: bool,
+    options: ReadOptions,
 ) -> Callable[[Any], Generator[ReadBatch]]:
-    """What turns plans into batches. See HardPairLoader for the options."""
+    """What turns plans into batches."""
+    workers, prefetch = options.workers, options.prefetch
     if isinstance(transform, TwoViews) and can_assemble(data, transform.transform):
         again = transform.ssl_transform
         if isinstance(again, ImageTransform):
@@ -39,7 +39,7 @@ def choose_reads(
             seed=seed,
             threads=workers or 0,
             ahead=0 if workers == 0 else prefetch,
-            pin_memory=pin_memory,
+            pin_memory=options.pin_memory,
         ).read
     if views:
         raise InvalidArgumentError(

@@ -159,8 +159,6 @@ def remove_parts(out: str | os.PathLike[str]) -> None:
 
 def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:
     """The number of parts that is asked for or was begun with; None where nobody has said it."""
-    if parts is not None and (type(parts) is not int or parts < 1):
-        raise InvalidArgumentError(f"parts is {parts!r}; it must be a whole number, at least 1")
     if out and (parts or 1) > 1 and has_checkpoint(out):
         raise MismatchError(
             f"{checkpoint_folder(out)} was left by an interrupted job in one part, now "

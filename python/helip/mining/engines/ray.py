@@ -19,7 +19,9 @@ from helip import _core
 from helip.common.errors import Error, MismatchError, StorageError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.progress import ProgressBar
-from helip.mining.engines.parts import agreed_parts, part_path
+from helip.mining.core_options import core_options
+from helip.mining.engines.parts import agreed_parts, mine_part, part_path
+from helip.mining.options import JobOptions, MachineOptions, MineOptions
 from helip.store.embedding_store import EmbeddingStore
 
 __all__ = ["mine_on_ray"]
@@ -30,34 +32,24 @@ _PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, mor
 
 
 def mine_on_ray(
-    store: EmbeddingStore,
-    options: dict[str, Any],
-    core_options: _core.MineOptions,
-    *,
-    out: str,
-    parts: int | None,
-    threads: int | None,
-    memory: int | str | None,
-    progress: bool,
+    store: EmbeddingStore, options: MineOptions, job: JobOptions, *, out: str, progress: bool
 ) -> int:
     """Sees to it that all parts of the job lie beside ``out``; returns their number.
 
-    Args:
-        options: keywords of ``helip.mine`` that say what is mined; ``core_options``: the same.
-        parts: their number; None: as begun, or four for each task that runs at a time.
-        threads: of a task, and the CPUs that it asks Ray for; None: those of the smallest node.
-        memory: of a task.
+    Without ``job.parts`` they are as many as the job was begun with, or four for each task that
+    runs at a time. ``job.threads`` and ``job.memory`` are those of a task, and as many CPUs are
+    asked of Ray; None: those of the smallest node.
 
     Raises:
         UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, or parts do
             not show up here. Error: a part failed, with the reason.
     """
-    parts = agreed_parts(parts, out=out, method=options["method"])
+    parts = agreed_parts(job.parts, out=out, method=options.method)
     ray = _import_ray()
     make_directory(Path(out))
     with DirectoryLock(Path(out), name=".lock"), _running(ray):
         nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        each = threads or int(min((cpus for cpus in nodes if cpus >= 1), default=1))
+        each = job.threads or int(min((cpus for cpus in nodes if cpus >= 1), default=1))
         if parts is None:
             slots = sum(int(cpus // each) for cpus in nodes)
             parts = max(1, min(len(store), _PARTS_PER_SLOT * slots))
@@ -66,10 +58,13 @@ def mine_on_ray(
         }
         for index, place in places.items():
             if _there(place):  # of this very job, or refused
-                _core.mine_part(store._core, index, parts, core_options, str(place))
+                _core.mine_part(store._core, index, parts, core_options(options, job), str(place))
         task = ray.remote(num_cpus=each, max_retries=_RETRIES)(_mine_part)
-        job = (os.path.abspath(store.path), store.fingerprint, options, each, memory, parts)
-        _mine_missing(ray, lambda index, to: task.remote(*job, index, to), places, progress)
+        whole = (
+            os.path.abspath(store.path), store.fingerprint,
+            MineOptions.of(options).as_dict(), {"threads": each, "memory": job.memory}, parts,
+        )  # fmt: skip
+        _mine_missing(ray, lambda index, to: task.remote(*whole, index, to), places, progress)
     return parts
 
 
@@ -77,24 +72,21 @@ def _mine_part(
     path: str,
     fingerprint: str,
     options: dict[str, Any],
-    threads: int,
-    memory: int | str | None,
+    machine: dict[str, Any],
     count: int,
     index: int,
     out: str,
 ) -> None:
     """What a task does, on its node."""
-    import helip
-
-    store = helip.EmbeddingStore.open(path)
+    store = EmbeddingStore.open(path)
     if store.fingerprint != fingerprint:
         raise MismatchError(
             f"the store {path} is {store.fingerprint} on this node and {fingerprint} where the job "
             "was started; mine a store that does not change, on a file system that all nodes share"
         )
-    helip.mine(
-        store, part=(index, count), out=out, threads=threads, memory=memory, device="cpu",
-        progress=False, **options,
+    mine_part(
+        store, (index, count), core_options(MineOptions(**options), MachineOptions(**machine)),
+        device="cpu", out=out, resume=True, progress=False,
     )  # fmt: skip
 
 

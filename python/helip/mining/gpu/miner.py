@@ -27,18 +27,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from helip import _core
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
+from helip.mining.core_options import core_options
 from helip.mining.gpu.blocks import Blocks, units_of_band
 from helip.mining.gpu.kernel import Rules, load_cuda_library, load_library
 from helip.mining.gpu.pools import CandidatePools, Rerank, Solve
 from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
 from helip.mining.gpu.rows import FORMATS, check_inputs
 from helip.mining.gpu.search import DeviceMemory, Searcher
+from helip.mining.options import DeviceOptions
+from helip.store.matrices import on_host, view_of
 
 __all__ = [
     "DeviceBand",
     "DeviceMiner",
-    "DeviceOptions",
     "DeviceResult",
     "devices_of",
     "load_library",
@@ -50,52 +53,6 @@ Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False 
 _BLOCK_ROWS = {"cpu": 2048, "cuda": 16384}
 _SAMPLE_ROWS = 16384
 _FINISH_ROWS = 8192  # targets whose pools are ranked at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions:
-    """What to mine and how; checked on construction (InvalidArgumentError, UnsupportedError)."""
-
-    k: int = 100  # pool size, >= 1
-    image_max: float = 0.98  # near-duplicate threshold on the image cosine
-    text_max: float = 0.98  # near-duplicate threshold on the text cosine
-    min_score: float = 0.0  # a score must exceed it; >= 0
-    modality: str = "both"  # "image" or "text": the score is that one similarity
-    signed: bool = False  # two negative similarities multiply to a positive score
-    device: str = "cuda"  # "cuda:1", "cuda:0,cuda:1", "cuda:all"
-    precision: str = "auto"  # "bfloat16", "float16", "float32"; auto: bfloat16, on a CPU float32
-    kernel: str = "auto"  # "fused", "torch"; auto: HELIP_CUDA_KERNEL, else fused where it can run
-    block_rows: int | None = None  # rows of a block; None: by device
-    sample: int | None = None  # rows that give the first thresholds; None: 1/16, at most 16,384
-    capacity: int | None = None  # survivors of a call; None: by memory
-    memory: int | None = None  # bytes on each device; None: 60 % of what is free (CPU: 1 GiB)
-    host_memory: int | None = None  # bytes of candidates; None: a quarter of the machine's
-
-    def __post_init__(self) -> None:
-        _check_at_least("k", self.k, 1)
-        least = {"block_rows": 1, "sample": 0, "capacity": 1, "memory": 1, "host_memory": 1}
-        for name, bound in least.items():
-            if getattr(self, name) is not None:
-                _check_at_least(name, getattr(self, name), bound)
-        for name in ("image_max", "text_max", "min_score"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InvalidArgumentError(f"{name} is {value}; it must lie in 0 .. 1")
-        choices = {
-            "modality": ("both", "image", "text"),
-            "precision": ("auto", *FORMATS),
-            "kernel": ("auto", "fused", "torch"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InvalidArgumentError(
-                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}"
-                )
-        devices_of(self.device)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return ("image", "text") if self.modality == "both" else (self.modality,)
 
 
 @dataclass(frozen=True)
@@ -401,26 +358,14 @@ def _pairs_of_band(blocks: Blocks, band: range) -> int:
 
 def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, Solve]:
     """The core's exact float64 scores of given candidates, and its search among all rows."""
-    from helip import _core
-    from helip.store.matrices import view_of
 
     def view(array: Any, name: str) -> Any:
         if name not in options.modalities:
             array = np.empty((0, 1), np.float32)
-        elif isinstance(array, torch.Tensor):
-            array = array.cpu()  # the core works on host memory
-        return view_of(array, name=name)
+        return view_of(on_host(array), name=name)
 
     views = view(matrices[0], "image"), view(matrices[1], "text")
-    native = _core.MineOptions(
-        k=options.k,
-        method="exact",
-        modality=options.modality,
-        image_max=options.image_max,
-        text_max=options.text_max,
-        min_score=options.min_score,
-        signed_products=options.signed,
-    )
+    native = core_options(options)
 
     def rerank(targets: np.ndarray, candidates: np.ndarray) -> Any:
         lists = view_of(np.ascontiguousarray(candidates), name="candidates")
@@ -430,8 +375,3 @@ def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, 
         return _core.mine_targets(*views, targets.tolist(), native)
 
     return rerank, solve
-
-
-def _check_at_least(name: str, value: Any, bound: int) -> None:
-    if isinstance(value, bool) or int(value) != value or value < bound:
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer >= {bound}")

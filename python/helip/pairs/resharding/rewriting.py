@@ -19,9 +19,9 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import publish_directory, storage_errors, write_json
 from helip.common.progress import Follower, ProgressBar
+from helip.common.sizes import parse_bytes
 from helip.data.formats.tar import TarDataset
 from helip.data.opening import Dataset, open_dataset
-from helip.mining.miner import parse_bytes
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard

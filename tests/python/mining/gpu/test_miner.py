@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import helip
 from helip.common.errors import (
     CancelledError,
     InvalidArgumentError,
@@ -16,6 +17,9 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.mining.gpu import miner as device
+from helip.mining.gpu.table import mine_on_torch_device
+from helip.mining.inputs import inputs_of
+from helip.mining.options import MineOptions
 
 PRECISIONS = ["float32", "float16", "bfloat16"]
 # What multiplies: torch in each format, and the emulation of the CUDA kernel in its two.
@@ -406,26 +410,14 @@ def test_equals_the_native_exact_miner_byte_for_byte(modality, precision):
 
 
 def test_the_table_of_a_device_is_that_of_the_host(tmp_path):
-    import helip
-    from helip.mining.gpu.table import mine_on_torch_device
-
     image, text = embeddings(rows=400, seed=8)
     with helip.EmbeddingStore.create(tmp_path / "store", image_dim=24, text_dim=16) as writer:
         writer.append([str(i) for i in range(400)], image, text)
     store = helip.EmbeddingStore.open(tmp_path / "store")
-    rules = {
-        "k": 9, "modality": "both", "image_max": 0.98, "text_max": 0.98, "min_score": 0.0,
-        "signed": False,
-    }  # fmt: skip
     pairs = mine_on_torch_device(
-        store,
-        (store.image_tensor, store.text_tensor),
-        store.views,
-        rules,
-        device="cpu",
-        out=str(tmp_path / "pairs"),
-        progress=False,
-    )
+        inputs_of(store, None, None, ()), MineOptions(k=9), device="cpu",
+        out=str(tmp_path / "pairs"), progress=False,
+    )  # fmt: skip
     host = helip.mine(store, k=9, method="exact", device="cpu", progress=False)
     assert pairs.fingerprint == host.fingerprint
     assert_same(pairs, (host.ids, host.scores, host.counts))

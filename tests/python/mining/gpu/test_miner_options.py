@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.mining.gpu import kernel as device_kernel
 from helip.mining.gpu import miner as device
+from helip.mining.options import DeviceOptions
 
 
 @pytest.mark.parametrize(
@@ -28,20 +30,20 @@ from helip.mining.gpu import miner as device
 )
 def test_options_are_refused_with_value_and_bound(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
-        device.DeviceOptions(**({"device": "cpu"} | options))
+        DeviceOptions(**options)
 
 
 @pytest.mark.parametrize("name", ["meta", "cuda:x", "cuda:0;cuda:1", ""])
 def test_a_name_that_is_no_device_is_refused(name):
     with pytest.raises(UnsupportedError, match="cuda:0,cuda:1"):
-        device.DeviceOptions(device=name)
+        device.devices_of(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all"])
 def test_without_a_gpu_every_cuda_name_is_refused(monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UnsupportedError, match="no GPU"):
-        device.DeviceOptions(device=name)
+        device.devices_of(name)
 
 
 def test_names_of_several_gpus(monkeypatch):

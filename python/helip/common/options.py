@@ -1,0 +1,208 @@
+"""Groups of options: frozen dataclasses in which every option is written once.
+
+A field has a type, a default and, in the string below it, a sentence. The keywords of public
+functions, the options of the shell, the keys of YAML files, what a resume compares and the
+reference pages all come from the fields. A group imports no heavy library, so that ``--help`` is
+quick.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import math
+import os
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from helip.common.errors import InvalidArgumentError
+
+__all__ = [
+    "Options",
+    "Positive",
+    "Share",
+    "Whole",
+    "choices_of",
+    "hints_of",
+    "keywords",
+    "method_keywords",
+    "require",
+    "sentences",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+S = TypeVar("S")
+G = TypeVar("G", bound="Options")
+
+# Kinds of numbers that many options have.
+Whole = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0.0), Le(1.0)]
+
+_BOUNDS = {
+    Ge: (lambda value, bound: value >= bound.ge, lambda bound: f"at least {bound.ge}"),
+    Gt: (lambda value, bound: value > bound.gt, lambda bound: f"above {bound.gt}"),
+    Le: (lambda value, bound: value <= bound.le, lambda bound: f"at most {bound.le}"),
+    Lt: (lambda value, bound: value < bound.lt, lambda bound: f"below {bound.lt}"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A group of options; types and bounds of its fields are checked when it is made."""
+
+    def __post_init__(self) -> None:
+        hints = hints_of(type(self))
+        for field in fields(self):
+            check(field.name, getattr(self, field.name), hints[field.name])
+
+    @classmethod
+    def of(cls: type[G], other: Any) -> G:
+        """The fields of this group that ``other`` has, an object of a larger group."""
+        return cls(**{field.name: getattr(other, field.name) for field in fields(cls)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name → value, values as they are."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def plain(self) -> dict[str, Any]:
+        """Name → value as JSON and YAML know it."""
+        return {name: _plain(value) for name, value in self.as_dict().items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Options):
+        return value.plain()
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def require(holds: bool, name: str, value: Any, bound: str) -> None:
+    """Raise InvalidArgumentError ``{name} is {value}, must be {bound}`` unless ``holds``."""
+    if not holds:
+        raise InvalidArgumentError(f"{name} is {value!r}, must be {bound}")
+
+
+def choices_of(hint: Any) -> tuple[Any, ...]:
+    """The values of a Literal, also within a union or Annotated; empty for other types."""
+    if typing.get_origin(hint) is Literal:
+        return typing.get_args(hint)
+    return tuple(itertools.chain.from_iterable(map(choices_of, typing.get_args(hint))))
+
+
+def check(name: str, value: Any, hint: Any) -> None:
+    """Raise InvalidArgumentError where ``value`` is not of a plain type or outside a bound."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        kind, *bounds = typing.get_args(hint)
+        check(name, value, kind)
+        if value is not None:
+            for bound in bounds:
+                if type(bound) in _BOUNDS:
+                    holds, words = _BOUNDS[type(bound)]
+                    require(holds(value, bound), name, value, words(bound))
+    elif origin in (typing.Union, types.UnionType):
+        kinds = typing.get_args(hint)
+        if value is None and type(None) in kinds:
+            return
+        plain = [kind for kind in kinds if kind is not type(None)]
+        if len(plain) == 1:
+            check(name, value, plain[0])
+    elif origin is Literal:
+        allowed = typing.get_args(hint)
+        require(value in allowed, name, value, f"one of {', '.join(map(repr, allowed))}")
+    elif hint is bool:
+        require(isinstance(value, bool), name, value, "True or False")
+    elif hint is int:
+        whole = hasattr(value, "__index__") and not isinstance(value, bool)
+        require(whole, name, value, "a whole number")
+    elif hint is float:
+        number = hasattr(value, "__float__") and not isinstance(value, (bool, str))
+        require(number and not math.isnan(value), name, value, "a number")
+    elif hint is str:
+        require(isinstance(value, str), name, value, "text")
+
+
+@functools.cache
+def hints_of(group: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(group, include_extras=True)
+
+
+@functools.cache
+def sentences(group: type) -> dict[str, str]:
+    """Name → the sentence below each field, of a group and those that it is made of."""
+    found: dict[str, str] = {}
+    for part in reversed(group.__mro__):
+        if not issubclass(part, Options) or part is Options:
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0].body  # type: ignore[attr-defined]
+        for field, below in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[field.target.id] = " ".join(below.value.value.split())
+    return found
+
+
+def keywords(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
+    """Give a function the parameters of the group ``call``; it gets one object of that group.
+
+    Type checkers and editors see the parameters, since those of a dataclass are its fields.
+    """
+
+    def decorate(work: Callable[[C], R]) -> Callable[P, R]:
+        @functools.wraps(work)
+        def called(*arguments: P.args, **options: P.kwargs) -> R:
+            return work(_made(call, work.__name__, arguments, options))
+
+        _describe(called, call, work)
+        return called
+
+    return decorate
+
+
+def method_keywords(
+    call: Callable[P, C],
+) -> Callable[[Callable[[S, C], R]], Callable[Concatenate[S, P], R]]:
+    """`keywords` for a method, such as ``__init__``, or a class method."""
+
+    def decorate(work: Callable[[S, C], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(work)
+        def called(self: S, /, *arguments: P.args, **options: P.kwargs) -> R:
+            name = work.__qualname__.removesuffix(".__init__")
+            return work(self, _made(call, name, arguments, options))
+
+        _describe(called, call, work, bound=True)
+        return called
+
+    return decorate
+
+
+def _made(call: Any, name: str, arguments: Any, options: Mapping[str, Any]) -> Any:
+    try:
+        inspect.signature(call).bind(*arguments, **options)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}") from None
+    return call(*arguments, **options)
+
+
+def _describe(called: Any, call: Any, work: Any, *, bound: bool = False) -> None:
+    parameters = list(inspect.signature(call).parameters.values())
+    own = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)] if bound else []
+    returns = inspect.signature(work).return_annotation
+    called.__signature__ = inspect.Signature([*own, *parameters], return_annotation=returns)

@@ -1,0 +1,74 @@
+"""The account of one epoch: every row that was emitted, replaced or quarantined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from helip.common.errors import Error
+from helip.loading.readers.batch import ReadBatch
+
+__all__ = ["EpochCounts"]
+
+_LISTED_ROWS = 100  # quarantined rows that an account names; the others are only counted
+_JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
+_PLANNED = (
+    "targets", "plain_targets", "hard_pairs", "shared", "replaced", "random_fills", "unfilled",
+)  # fmt: skip
+
+
+@dataclass
+class EpochCounts:
+    """The account of one epoch on one rank."""
+
+    epoch: int
+    batches: int = 0
+    emitted: int = 0
+    targets: int = 0
+    plain_targets: int = 0
+    hard_pairs: int = 0
+    shared: int = 0
+    replaced: int = 0
+    random_fills: int = 0
+    unfilled: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    quarantined_rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, read: ReadBatch) -> None:
+        self.batches += 1
+        self.emitted += 0 if read.batch is None else len(read.batch["index"])
+        for name in _PLANNED:
+            setattr(self, name, getattr(self, name) + int(read.planned.get(name, 0)))
+        reasons = Counter(self.quarantined)
+        reasons.update(failure["reason"] for failure in read.failures)
+        self.quarantined = dict(reasons)
+        free = _LISTED_ROWS - len(self.quarantined_rows)
+        self.quarantined_rows.extend(read.failures[: max(free, 0)])
+
+    def judge(self, read: ReadBatch, *, most: float, epoch_rows: int | None) -> dict[str, Any]:
+        """The batch that was read, unless too many rows have failed by now.
+
+        most: the share that may fail. epoch_rows: rows of a whole epoch while there are more
+            batches to come, since few rows say little; None for the last batch.
+        """
+        failed = sum(self.quarantined.values())
+        total = self.emitted + failed
+        judged = total if epoch_rows is None else max(total, min(_JUDGED_ROWS, epoch_rows))
+        if read.batch is not None and failed <= most * judged:
+            return read.batch
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(self.quarantined.items()))
+        first = self.quarantined_rows[0]
+        account = (
+            f"{failed} of {total} rows of epoch {self.epoch} could not be read ({reasons}); the "
+            f"first was row {first['row']}, key {first['key']!r}: {first['message']}"
+        )
+        if read.batch is None:
+            raise Error(
+                f"no row of batch {read.step} could be read, and a batch must not be empty: "
+                f"{account}. Mend the data or raise batch_size"
+            )
+        raise Error(
+            f"max_quarantined = {most:g} is exceeded: {account}. Mend the data, or raise "
+            "max_quarantined to train without these rows"
+        )

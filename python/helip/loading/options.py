@@ -1,0 +1,66 @@
+"""Options of a loader: what makes a batch, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
+
+from helip.common.options import Options, Positive, Share, Whole
+from helip.loading.hardness_schedule import HardnessSchedule
+
+__all__ = ["BatchOptions", "ReadOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(Options):
+    """Which rows make a batch."""
+
+    batch_size: Positive = 256
+    """Rows of a batch, targets and hard pairs together."""
+    hard_per_target: Whole = 1
+    """Hard pairs drawn for each target (p)."""
+    rank_min: Whole = 0
+    """First rank of the pool that is drawn from."""
+    rank_max: Positive | None = None
+    """One past the last rank that is drawn from; None for the whole pool."""
+    draw_temperature: Annotated[float, Gt(0)] | None = None
+    """Draw in proportion to exp(score / draw_temperature); None draws uniformly."""
+    fraction: Share = 1.0
+    """Share of the targets that get hard pairs; 0 leaves the same targets, alone."""
+    short: Literal["skip", "random", "error"] = "skip"
+    """A target with too few hard pairs: is no target, gets random rows, or is an error."""
+    strategy: Literal["auto", "uniform", "temperature", "scheduled", "shared", "walk"] = "auto"
+    """How hard pairs get into a batch; auto is one of the first three, by the other options."""
+    schedule: HardnessSchedule | Mapping[str, Any] | str | None = None
+    """Where ranks and draw_temperature go: a HardnessSchedule, or epochs=2,rank_max=10."""
+    targets_per_batch: Positive | None = None
+    """shared, walk: targets; None is batch_size // (1 + hard_per_target), of walk batch_size."""
+    order: Literal["rows", "blocks"] = "rows"
+    """Of targets: any after any, or blocks of neighbouring rows in a random order."""
+    block: Positive = 1024
+    """Rows of such a block; rows are mixed among four of them."""
+    walk_rows: Positive = 256
+    """walk: targets that one walk collects."""
+    restart: float = 0.1
+    """walk: probability that a step leads back to the walk's first row."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "schedule", HardnessSchedule.of(self.schedule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(Options):
+    """How the rows of batches are read."""
+
+    workers: Whole | None = None
+    """Threads of the core, or processes where it cannot read; 0 reads nothing ahead."""
+    prefetch: Positive = 2
+    """Batches that threads begin ahead; that each process makes ahead."""
+    pin_memory: bool = False
+    """Read into page-locked memory, from which a GPU copies without waiting."""
+    max_quarantined: Share = 0.1
+    """Largest share of rows that may fail to be read."""

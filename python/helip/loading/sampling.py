@@ -1,0 +1,81 @@
+"""The BatchSampler of the core, which decides what rows make a batch, and the plans it gives."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from helip import _core
+from helip.loading.options import BatchOptions
+from helip.loading.readers.batch import BatchPlan
+from helip.pairs.growing_pairs import GrowingPairs
+from helip.pairs.hard_pairs import HardPairs
+
+__all__ = ["Plans", "distributed_place", "make_sampler", "sampler_identity"]
+
+
+def make_sampler(
+    table: HardPairs | GrowingPairs, options: BatchOptions, *, seed: int, rank: int, world_size: int
+) -> _core.BatchSampler:
+    """The core's sampler; None, which Python says for "not given", is 0 there."""
+    given = BatchOptions.of(options).as_dict()
+    schedule = given.pop("schedule")
+    if schedule is not None:
+        named = schedule.as_dict()
+        named["temperature"] = named.pop("draw_temperature")
+        given["schedule"] = _core.HardnessSchedule(**named)
+    for name in ("rank_max", "targets_per_batch"):
+        given[name] = given[name] or 0
+    given["temperature"] = given.pop("draw_temperature") or 0.0
+    given["short_policy"] = given.pop("short")
+    return _core.BatchSampler(table._core, seed=seed, rank=rank, world_size=world_size, **given)
+
+
+def sampler_identity(options: BatchOptions, strategy: str) -> dict[str, Any]:
+    """Whatever changes the batches, as plain values; what the strategy does not use is None."""
+    blocks, walks = options.order == "blocks", strategy == "walk"
+    used = {"block": blocks, "walk_rows": walks, "restart": walks}
+    named = replace(BatchOptions.of(options), strategy=strategy).plain()
+    return {name: value if used.get(name, True) else None for name, value in named.items()}
+
+
+def distributed_place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """(rank, world size): what is given, else torch.distributed's, else (0, 1)."""
+    own, world = 0, 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        own, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return own if rank is None else rank, world if world_size is None else world_size
+
+
+class Plans(Sampler[BatchPlan]):
+    """The plans of these steps of an epoch, made in the consumer's process when asked for.
+
+    The steps are those after its ``first`` targets. ``made``: plans of the first steps, where they
+    were made before.
+    """
+
+    def __init__(
+        self, sampler: Any, epoch: int, first: int, steps: range, made: Sequence[BatchPlan] = ()
+    ) -> None:
+        self._sampler, self._epoch, self._first, self._steps = sampler, epoch, first, steps
+        self.waiting = deque(made)  # whose batches were not handed over yet
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        made = tuple(self.waiting)
+        yield from made
+        for step in self._steps[len(made) :]:
+            # Another iteration, which ends this one, may have moved the sampler.
+            self._sampler.set_epoch(self._epoch, self._first)
+            self._sampler.reset_statistics()
+            index, target = self._sampler.batch(step)
+            plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
+            self.waiting.append(plan)
+            yield plan

@@ -1,0 +1,44 @@
+"""Where a job is mined: on the CPU, or on GPUs that know fewer options."""
+
+from __future__ import annotations
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.mining.options import MineOptions
+
+__all__ = ["choose_device"]
+
+
+def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
+    """``cpu``, or the name of GPUs; ``deleted`` rows of the store.
+
+    Raises:
+        InvalidArgumentError: no name of a device. UnsupportedError: no such device, or an option
+        that it does not know.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    of_the_host = ""
+    if options.method not in ("auto", "exact"):
+        of_the_host = f"method is {options.method!r}"
+    elif options.margin is not None:
+        of_the_host = f"margin is {options.margin}"
+    elif options.collapse != "none":
+        of_the_host = f"collapse is {options.collapse!r}"
+    elif deleted:
+        of_the_host = f"the store has {deleted:,} deleted rows"
+    if device == "auto":
+        return "cuda" if not of_the_host and torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] != "cuda":
+        raise InvalidArgumentError(
+            f'device is {device!r}; use "cpu", "cuda", "cuda:0,cuda:1", "cuda:all" or "auto"'
+        )
+    if of_the_host:
+        raise UnsupportedError(f'{of_the_host}, which only the CPU knows; use device="cpu"')
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            f'device is {device!r}, but torch finds no CUDA device; use device="cpu", or a CUDA '
+            "build of torch"
+        )
+    return device

@@ -1,0 +1,74 @@
+"""What is mined: a store, or two matrices."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError
+from helip.store.embedding_store import EmbeddingStore
+from helip.store.matrices import MatrixView, on_host, view_of
+
+__all__ = ["Inputs", "inputs_of", "same_rows", "store_of"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Embeddings as the core and as a device take them."""
+
+    store: EmbeddingStore | None
+    views: tuple[MatrixView, MatrixView]  # of image and text; without rows where it is not used
+    arrays: tuple[Any, Any]  # the same as arrays or tensors, None where it is not used
+
+    @property
+    def rows(self) -> int:
+        return self.views[0].rows or self.views[1].rows
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the store, for a table; empty for bare arrays."""
+        return {
+            name: "" if self.store is None else getattr(self.store, name)
+            for name in ("fingerprint", "keys_fingerprint")
+        }
+
+
+def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:
+    """A store, opened where a path is given."""
+    return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+
+
+def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) -> Inputs:
+    """Checks that there is a store, or a matrix of each modality that counts, but not both."""
+    if store is not None:
+        if image is not None or text is not None:
+            raise InvalidArgumentError("pass a store, or image= and text=, not both")
+        store = store_of(store)
+        return Inputs(store, store.views, (store.image_tensor, store.text_tensor))
+    given = {"image": image, "text": text}
+    for name in modalities:
+        if given[name] is None:
+            raise InvalidArgumentError(
+                f"{name} is missing; pass a store, or {' and '.join(n + '=' for n in modalities)}"
+            )
+    # The exact scores are the host's, so a matrix on a device is brought here once.
+    arrays = [on_host(given[name]) if name in modalities else None for name in given]
+    empty = _core.MatrixView(0, 0, 0, "float32", 0, None)
+    views = [
+        empty if array is None else view_of(array, name=name)
+        for name, array in zip(given, arrays, strict=True)
+    ]
+    if len(modalities) == 2:
+        same_rows(*views)
+    return Inputs(None, (views[0], views[1]), (arrays[0], arrays[1]))
+
+
+def same_rows(image: MatrixView, text: MatrixView) -> None:
+    """Refuse two matrices of different lengths."""
+    if image.rows != text.rows:
+        raise InvalidArgumentError(
+            f"image has {image.rows} rows and text {text.rows}; row i of both must belong to the "
+            "same pair"
+        )

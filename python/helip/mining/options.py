@@ -1,0 +1,158 @@
+"""Options of mining: which pairs are hard, how they are found, and who does the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from helip.common.options import Options, Positive, Share, Whole, require
+
+__all__ = [
+    "DeviceOptions",
+    "GraphOptions",
+    "HostOptions",
+    "JobOptions",
+    "MachineOptions",
+    "MineOptions",
+    "NearDuplicates",
+    "PairRules",
+    "ScoreRules",
+    "StreamOptions",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicates(Options):
+    """Which pairs are too alike to be hard."""
+
+    image_max: Share = 0.98
+    """Image cosine above which a pair is a near duplicate of the target."""
+    text_max: Share = 0.98
+    """Text cosine above which a pair is a near duplicate of the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRules(NearDuplicates):
+    """What makes a pair hard."""
+
+    k: Positive = 100
+    """Pool size; targets with fewer pairs of positive score are short."""
+    min_score: Share = 0.0
+    """A score must exceed it."""
+    signed: bool = False
+    """Do not clamp similarities at zero: two negative ones multiply to a positive score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRules(PairRules):
+    """What makes a pair hard where one modality may do alone."""
+
+    modality: Literal["both", "image", "text"] = "both"
+    """image or text: the score is that one similarity, a baseline."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that count."""
+        return ("image", "text") if self.modality == "both" else (self.modality,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineOptions(ScoreRules):
+    """What is mined: the table depends on the input and on these alone."""
+
+    method: Literal["auto", "exact", "sample", "hnsw", "partition"] = "auto"
+    """exact scores all pairs, sample some, hnsw and partition enough to reach recall."""
+    margin: float | None = None
+    """Drop false negatives: max(cos(u_i, v_j), cos(u_j, v_i)) > cos(u_i, v_i) - margin."""
+    skip: Whole = 0
+    """Best pairs of each target that are passed over before its pool begins."""
+    collapse: Literal["none", "image", "text", "both"] = "none"
+    """Of candidates that are near duplicates of each other in that sense, keep only the best."""
+    candidates: Positive | None = None
+    """sample: candidates of a draw; by default min(N, 3,000,000)."""
+    refresh: Positive = 300_000
+    """sample: targets that one draw serves."""
+    seed: Whole = 0
+    """sample, hnsw, partition: of what they draw."""
+    recall: Share = 0.95
+    """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.seed < 2**64, "seed", self.seed, "below 2^64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostOptions(Options):
+    """What of the host a job may take."""
+
+    threads: Whole | None = None
+    """Threads; None or 0 for all cores."""
+    memory: int | str | None = None
+    """Bound of the buffers in bytes or as "4GB"; None for a quarter of the machine's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions(HostOptions):
+    """What of the machine a job may take."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, "cuda:0,cuda:1", cuda:all, or auto: a GPU where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(MachineOptions):
+    """How a job is run; not a byte of the table depends on it."""
+
+    checkpoint: Annotated[float, Ge(0)] = 60.0
+    """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
+    parts: Positive | None = None
+    """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
+    engine: Literal["threads", "ray"] = "threads"
+    """threads of this process, or ray: parts as tasks of a Ray cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(ScoreRules):
+    """How torch devices mine."""
+
+    device: str = "cuda"
+    """cuda, cuda:1, "cuda:0,cuda:1", cuda:all or cpu."""
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Of the products; auto: bfloat16, on a CPU float32."""
+    kernel: Literal["auto", "fused", "torch"] = "auto"
+    """auto: the environment's HELIP_CUDA_KERNEL, else fused where it can run."""
+    block_rows: Positive | None = None
+    """Rows of a block; None: by device."""
+    sample: Whole | None = None
+    """Rows that give the first thresholds; None: a sixteenth, at most 16,384."""
+    capacity: Positive | None = None
+    """Survivors of a call; None: by memory."""
+    memory: Positive | None = None
+    """Bytes on each device; None: 60 % of what is free, on a CPU 1 GiB."""
+    host_memory: Positive | None = None
+    """Bytes of candidates; None: a quarter of the machine's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions(PairRules):
+    """What a StreamingMiner remembers and finds."""
+
+    memory: Positive = 65_536
+    """Rows that are remembered (M), each id once, the newest."""
+    k: Positive = 20
+    """Pool size, of a batch's targets and of all that was found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphOptions(NearDuplicates):
+    """The graph of a PairIndex."""
+
+    degree: Annotated[int, Ge(4), Le(1024)] = 32
+    """Links of a pair: more take memory and find more."""
+    breadth: Positive = 80
+    """Of the searches that find the links."""
+    seed: Whole = 0
+    """Of the order in which pairs are linked."""

@@ -1,0 +1,68 @@
+"""What mining would cost, before it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from helip import _core
+from helip.common.options import keywords
+from helip.mining.core_options import core_options
+from helip.mining.device_choice import choose_device
+from helip.mining.inputs import inputs_of
+from helip.mining.options import MachineOptions, MineOptions
+from helip.store.embedding_store import EmbeddingStore
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a mining job would cost on this machine, from a short measurement of its speed."""
+
+    method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
+    reason: str  # why this method
+    # What exact and sampled mining hold pairs against before they score them: "weight" of image to
+    # text, "dimensions" [among high thresholds, of others, of the next filter], "high_share" of the
+    # former, and "passed", shares of a sample's pairs (empty where it is too small for one).
+    filters: dict[str, Any]
+    device: str
+    seconds: float
+    memory_bytes: int  # buffers beyond the input
+    disk_bytes: int  # the saved table
+    scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
+    pairs: int  # ordered pairs that it decides on
+    bands: int  # blocks of targets kept in memory one after another
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanCall(MineOptions, MachineOptions):
+    """What `plan` is asked."""
+
+    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
+    """An EmbeddingStore or its path; or give image and text instead."""
+    image: Any = None
+    """[N, d_image], as mine() takes it."""
+    text: Any = None
+    """[N, d_text], as mine() takes it."""
+
+
+@keywords(PlanCall)
+def plan(call: PlanCall) -> Plan:
+    """What :func:`mine` would do with these options, and what it would cost, without doing it.
+
+    The time is extrapolated from a tenth of a second of the real work on this machine.
+    """
+    inputs = inputs_of(call.store, call.image, call.text, call.modalities)
+    device = choose_device(call.device, call, deleted=0)
+    estimate = _core.plan(*inputs.views, core_options(call, call))
+    if device != "cpu" and estimate["method"] == "exact":
+        estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
+    estimate["filters"] = json.loads(estimate["filters"])
+    return Plan(device=device, **estimate)
