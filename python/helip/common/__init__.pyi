@@ -9,6 +9,7 @@ from .errors import (
     StorageError,
     UnsupportedError,
 )
+from .processes import join_processes
 
 __all__ = [
     "CancelledError",
@@ -20,4 +21,5 @@ __all__ = [
     "SampleError",
     "StorageError",
     "UnsupportedError",
+    "join_processes",
 ]

@@ -17,7 +17,7 @@ import os
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -26,14 +26,19 @@ from annotated_types import Ge, Gt, Le, Lt
 from helip.common.errors import InvalidArgumentError
 
 __all__ = [
+    "INFINITE",
+    "DeviceOptions",
     "Options",
     "Positive",
+    "Precision",
+    "PrecisionOptions",
     "Share",
     "Whole",
     "choices_of",
     "hints_of",
     "keywords",
     "method_keywords",
+    "plain_kind",
     "require",
     "sentences",
 ]
@@ -44,7 +49,10 @@ C = TypeVar("C")
 S = TypeVar("S")
 G = TypeVar("G", bound="Options")
 
-# Kinds of numbers that many options have.
+#: Marks a float that may be infinite.
+INFINITE = "may be infinite"
+# Kinds of values that many options have.
+Precision = Literal["float32", "bfloat16", "float16"]
 Whole = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0.0), Le(1.0)]
@@ -80,6 +88,26 @@ class Options:
         return {name: _plain(value) for name, value in self.as_dict().items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrecisionOptions(Options):
+    """In which format torch multiplies."""
+
+    precision: Precision = "float32"
+    """Of autocast; float32 is no autocast, float16 needs a GPU. Weights stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Options):
+    """Where torch computes."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(self.device))  # a torch.device does as well
+        super().__post_init__()
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Options):
         return value.plain()
@@ -101,17 +129,36 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
     return tuple(itertools.chain.from_iterable(map(choices_of, typing.get_args(hint))))
 
 
-def check(name: str, value: Any, hint: Any) -> None:
+def plain_kind(hint: Any) -> type:
+    """int, float, bool or str: as what a program reads a value of this type from text."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return type(parts[0])
+    if typing.get_origin(hint) is typing.Annotated:
+        return plain_kind(parts[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = {plain_kind(part) for part in parts if part is not type(None)}
+        return kinds.pop() if len(kinds) == 1 else str
+    return hint if hint in (int, float, bool) else str
+
+
+def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> None:
     """Raise InvalidArgumentError where ``value`` is not of a plain type or outside a bound."""
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         kind, *bounds = typing.get_args(hint)
-        check(name, value, kind)
+        check(name, value, kind, infinite=INFINITE in bounds)
         if value is not None:
             for bound in bounds:
                 if type(bound) in _BOUNDS:
                     holds, words = _BOUNDS[type(bound)]
                     require(holds(value, bound), name, value, words(bound))
+    elif origin is tuple and isinstance(value, tuple):
+        kinds = typing.get_args(hint)
+        kinds = kinds[:1] * len(value) if kinds[-1:] == (...,) else kinds
+        require(len(value) == len(kinds), name, value, f"{len(kinds)} values")
+        for each, kind in zip(value, kinds, strict=True):
+            check(name, each, kind)
     elif origin in (typing.Union, types.UnionType):
         kinds = typing.get_args(hint)
         if value is None and type(None) in kinds:
@@ -130,12 +177,18 @@ def check(name: str, value: Any, hint: Any) -> None:
     elif hint is float:
         number = hasattr(value, "__float__") and not isinstance(value, (bool, str))
         require(number and not math.isnan(value), name, value, "a number")
+        require(infinite or math.isfinite(value), name, value, "finite")
     elif hint is str:
         require(isinstance(value, str), name, value, "text")
 
 
+def hints_of(group: Any) -> dict[str, Any]:
+    """Name → type of each field, with its bounds."""
+    return _hints(group)
+
+
 @functools.cache
-def hints_of(group: Hashable) -> dict[str, Any]:
+def _hints(group: Any) -> dict[str, Any]:
     return typing.get_type_hints(group, include_extras=True)
 
 

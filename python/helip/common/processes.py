@@ -6,24 +6,21 @@ What is exchanged is tensors, or JSON as bytes; nothing is pickled.
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from helip.common.collectives import gather_blocks, row_counts
+from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 
-__all__ = ["Processes", "in_processes", "join_processes", "launched_rank", "leave_processes"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["Processes", "join_processes", "launched_rank", "leave_processes"]
 
 
 class Processes:
@@ -45,7 +42,7 @@ class Processes:
         if started > 1 and not self.together:
             raise InvalidArgumentError(
                 f"torchrun started {started} processes, and they have not met: each would train "
-                "alone; go into helip.training.join_processes() first, or call "
+                "alone; go into helip.common.join_processes() first, or call "
                 "torch.distributed.init_process_group()"
             )
 
@@ -150,23 +147,8 @@ def leave_processes() -> None:
     dist.destroy_process_group()
 
 
-def in_processes(work: Callable[P, R]) -> Callable[P, R]:
-    """Run ``work`` inside `join_processes`, which also chooses its keyword ``device``."""
-
-    @functools.wraps(work)
-    def joined(*arguments: P.args, **options: P.kwargs) -> R:
-        wanted: Any = options.get("device", "auto")
-        with join_processes(wanted) as device:
-            options["device"] = device
-            return work(*arguments, **options)
-
-    return joined
-
-
 def _device(device: str | torch.device, local: int | None) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = choose_device(device)
     if chosen.type != "cuda" or chosen.index is not None or local is None:
         return chosen
     if local >= torch.cuda.device_count():

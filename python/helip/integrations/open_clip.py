@@ -29,7 +29,9 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
+from helip.loading.options import PairOptions
 from helip.losses.helip_loss import HelipLoss
+from helip.losses.options import LossOptions
 from helip.losses.siglip import HelipSigmoidLoss
 from helip.pairs.hard_pairs import HardPairs
 
@@ -125,18 +127,11 @@ class OpenClipLoss(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HardPairOptions:
+class HardPairOptions(PairOptions, LossOptions):
     """What hard pair training needs besides open_clip's own flags."""
 
-    hard_pairs: str  # the table
-    hard_per_target: int = 1
-    gamma: float = 1.0
-    margin: float = 0.0
-    direction: str = "preserve"
-    space: str = "cross"
-    short: str = "skip"
-    rank_max: int | None = None
-    temperature: float | None = None
+    hard_pairs: str
+    """Table of hard pairs, mined from --train-data."""
 
 
 @contextlib.contextmanager
@@ -161,14 +156,8 @@ def hard_pair_training(options: HardPairOptions) -> Iterator[None]:
         return data
 
     def create_loss(args: Any) -> Any:
-        return OpenClipLoss(
-            sources[-1],
-            siglip=args.siglip,
-            gamma=options.gamma,
-            margin=options.margin,
-            direction=options.direction,
-            space=options.space,
-        )
+        margin_loss = LossOptions.of(options).as_dict()
+        return OpenClipLoss(sources[-1], siglip=args.siglip, **margin_loss)
 
     program.get_data, program.create_loss = get_data, create_loss
     try:
@@ -189,14 +178,11 @@ def _source(args: Any, options: HardPairOptions, transform: Any, tokenizer: Any)
         data,
         HardPairs.open(options.hard_pairs),
         batch_size=args.batch_size,
-        hard_per_target=options.hard_per_target,
         seed=args.seed,
-        rank_max=options.rank_max,
-        temperature=options.temperature,
-        short=options.short,
         workers=args.workers,
         transform=transform,
         tokenizer=tokenizer,
+        **PairOptions.of(options).as_dict(),
     )
     return HardPairSource(loader, accumulate=args.accum_freq)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.options import choices_of, hints_of, plain_kind, sentences
 
 __all__ = ["main", "run"]
 
@@ -50,29 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> Any:
 def _parser() -> argparse.ArgumentParser:
     from helip.integrations.open_clip import HardPairOptions
 
-    defaults = {f.name: f.default for f in dataclasses.fields(HardPairOptions)}
     parser = argparse.ArgumentParser(
         prog="python -m helip.open_clip_train", add_help=False, allow_abbrev=False
     )
-
-    def add(name: str, kind: Any, words: str) -> None:
-        default = defaults[name]
-        known = default is not dataclasses.MISSING and default is not None
+    hints, words = hints_of(HardPairOptions), sentences(HardPairOptions)
+    for field in dataclasses.fields(HardPairOptions):
+        known = field.default is not dataclasses.MISSING and field.default is not None
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            help=words + (f" (default: {default})" if known else ""),
+            f"--{field.name.replace('_', '-')}",
+            type=plain_kind(hints[field.name]),
+            choices=choices_of(hints[field.name]) or None,
+            metavar=plain_kind(hints[field.name]).__name__.upper(),
+            help=(words[field.name] + (f" [{field.default}]" if known else "")).replace("%", "%%"),
         )
-
-    add("hard_pairs", str, "table of hard pairs, mined from --train-data")
-    add("hard_per_target", int, "hard pairs drawn for each target")
-    add("gamma", float, "weight of the margin loss")
-    add("margin", float, "m of the margin loss")
-    add("direction", str, "preserve or repel")
-    add("space", str, "cross or intra")
-    add("short", str, "targets with too few hard pairs: skip, random or error")
-    add("rank_max", int, "draw from the first so many of a pool; all without it")
-    add("temperature", float, "draw by exp(score / temperature); uniformly without it")
     return parser
 
 

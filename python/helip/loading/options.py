@@ -11,15 +11,13 @@ from annotated_types import Gt
 from helip.common.options import Options, Positive, Share, Whole
 from helip.loading.hardness_schedule import HardnessSchedule
 
-__all__ = ["BatchOptions", "ReadOptions"]
+__all__ = ["BatchOptions", "PairOptions", "ReadOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchOptions(Options):
-    """Which rows make a batch."""
+class PairOptions(Options):
+    """Which hard pairs get into a batch."""
 
-    batch_size: Positive = 256
-    """Rows of a batch, targets and hard pairs together."""
     hard_per_target: Whole = 1
     """Hard pairs drawn for each target (p)."""
     rank_min: Whole = 0
@@ -50,6 +48,14 @@ class BatchOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "schedule", HardnessSchedule.of(self.schedule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(PairOptions):
+    """Which rows make a batch."""
+
+    batch_size: Positive = 256
+    """Rows of a batch, targets and hard pairs together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ def sampler_identity(options: BatchOptions, strategy: str) -> dict[str, Any]:
     """Whatever changes the batches, as plain values; what the strategy does not use is None."""
     blocks, walks = options.order == "blocks", strategy == "walk"
     used = {"block": blocks, "walk_rows": walks, "restart": walks}
-    named = replace(BatchOptions.of(options), strategy=strategy).plain()
+    named = {**BatchOptions.of(options).plain(), "strategy": strategy}
     return {name: value if used.get(name, True) else None for name, value in named.items()}
 
 

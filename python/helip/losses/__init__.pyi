@@ -1,11 +1,15 @@
 from .helip_loss import HelipLoss, clip_loss, hard_negative_margin_loss
+from .options import LossOptions, MarginOptions, SslOptions
 from .siglip import HelipSigmoidLoss
 from .ssl import SslLoss, nt_xent
 
 __all__ = [
     "HelipLoss",
     "HelipSigmoidLoss",
+    "LossOptions",
+    "MarginOptions",
     "SslLoss",
+    "SslOptions",
     "clip_loss",
     "hard_negative_margin_loss",
     "nt_xent",

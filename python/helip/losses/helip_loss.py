@@ -27,8 +27,8 @@ rows stay on one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,49 +37,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.collectives import Everyone, alone, gather_pairs
-from helip.common.errors import InvalidArgumentError
+from helip.common.options import keywords, method_keywords
 from helip.losses.features import check_features, check_target, one_number, unit_rows
-from helip.losses.margin import Margin, Views, check_options, margin_loss, views
+from helip.losses.margin import Margin, Similarities, margin_loss, similarities
+from helip.losses.options import LossOptions, MarginOptions
 
 __all__ = ["HelipLoss", "check_target", "clip_loss", "hard_negative_margin_loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCall(LossOptions):
+    """What a HelipLoss is made of."""
+
+    gather: bool = False
+    """Take the negatives from all processes; without torch.distributed it changes nothing."""
+    group: Any = None
+    """The processes; None for all that there are."""
 
 
 class HelipLoss(nn.Module):
     """CLIP loss + gamma x HNML (arXiv 2305.05208, Eq. 7). No parameters, no state.
 
-    gamma: weight of the margin loss, >= 0; with 0 the loss is the CLIP loss and the margin is
-        still reported, without a gradient.
-    margin: m of Eq. 6, in [-2, 2]; 0 in the paper.
-    direction, space: the readings described at the top of this module.
-    gather: negatives come from all processes of ``group`` (None: all that there are), each of
-        which calls the loss, and its backward, with rows of its own. What is returned is then the
-        share of this process: the mean over processes is what one process would return for the
-        whole batch, and so are gradients that are averaged over processes. Without
-        torch.distributed it changes nothing.
+    With ``gather`` each process calls the loss, and its backward, with rows of its own. What is
+    returned is then the share of this process: the mean over processes is what one process would
+    return for the whole batch, and so are gradients that are averaged over processes.
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 1.0,
-        margin: float = 0.0,
-        direction: str = "preserve",
-        space: str = "cross",
-        gather: bool = False,
-        group: Any = None,
-    ) -> None:
+    @method_keywords(LossCall)
+    def __init__(self, call: LossCall) -> None:
         super().__init__()
-        if not (math.isfinite(gamma) and gamma >= 0):
-            raise InvalidArgumentError(
-                f"gamma is {gamma}, must be a finite number >= 0; 0 switches the margin loss off"
-            )
-        check_options(margin, direction, space)
-        self.gamma = float(gamma)
-        self.margin = float(margin)
-        self.direction = direction
-        self.space = space
-        self.gather = gather
-        self.group = group
+        self.options = LossOptions.of(call)
+        self.gamma = float(call.gamma)
+        self.gather = call.gather
+        self.group = call.group
 
     def forward(
         self,
@@ -97,7 +87,6 @@ class HelipLoss(nn.Module):
         A row that serves itself is a target; ``target=None`` means that no row is a hard pair, and
         then all but ``loss`` and ``clip`` are 0.
 
-
         The values of a target on an accelerator are not read, since that would stall its stream;
         there, a row out of range is nobody's hard pair. Use `check_target` before the copy.
         """
@@ -105,7 +94,7 @@ class HelipLoss(nn.Module):
             image_features, text_features, {"logit_scale": logit_scale}, target, rank_rows
         )
 
-    def contrast(self, seen: Views, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+    def contrast(self, seen: Similarities, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
         """This process's share of the contrastive term, a scalar with a graph."""
         return _info_nce(seen, everyone, scales["logit_scale"])
 
@@ -127,14 +116,15 @@ class HelipLoss(nn.Module):
             if self._gathers()
             else alone(image, text)
         )
-        crossed = views(image, text, everyone, "cross")
+        space, direction = self.options.space, self.options.direction
+        crossed = similarities(image, text, everyone, "cross")
         clip = self.contrast(crossed, everyone, scales)
         if target is None:
             nothing = dict.fromkeys(Margin._fields[1:], clip.new_zeros(()))
             return {"loss": clip, "clip": clip.detach(), "margin": clip.new_zeros(()), **nothing}
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gamma > 0):
-            seen = crossed if self.space == "cross" else views(image, text, everyone, self.space)
-            hnml = margin_loss(seen, target, everyone, self.margin, self.direction)
+            seen = crossed if space == "cross" else similarities(image, text, everyone, space)
+            hnml = margin_loss(seen, target, everyone, self.options.margin, direction)
         return {
             "loss": clip + self.gamma * hnml.loss if self.gamma > 0 else clip,
             "clip": clip.detach(),
@@ -148,11 +138,8 @@ class HelipLoss(nn.Module):
         return self.gather and dist.is_available() and dist.is_initialized()
 
     def extra_repr(self) -> str:
-        return (
-            f"gamma={self.gamma}, margin={self.margin}, "
-            f"direction={self.direction!r}, space={self.space!r}"
-            + (", gather=True" if self.gather else "")
-        )
+        named = ", ".join(f"{name}={value!r}" for name, value in self.options.as_dict().items())
+        return named + (", gather=True" if self.gather else "")
 
 
 def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor | float) -> Tensor:
@@ -162,32 +149,37 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
     """
     check_features(image_features, text_features)
     everyone = alone(unit_rows(image_features), unit_rows(text_features))
-    return _info_nce(views(everyone.image, everyone.text, everyone, "cross"), everyone, logit_scale)
+    seen = similarities(everyone.image, everyone.text, everyone, "cross")
+    return _info_nce(seen, everyone, logit_scale)
 
 
-def hard_negative_margin_loss(
-    image_features: Tensor,
-    text_features: Tensor,
-    target: Tensor,
-    *,
-    margin: float = 0.0,
-    direction: str = "preserve",
-    space: str = "cross",
-) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class MarginCall(MarginOptions):
+    """What `hard_negative_margin_loss` is given."""
+
+    image_features: Tensor = field(kw_only=False)
+    """[b, d] floating."""
+    text_features: Tensor = field(kw_only=False)
+    """[b, d] floating."""
+    target: Tensor = field(kw_only=False)
+    """[b] integer: row of the target that each row serves."""
+
+
+@keywords(MarginCall)
+def hard_negative_margin_loss(call: MarginCall) -> Tensor:
     """HNML alone (arXiv 2305.05208, Eq. 6; see the top of this module). Returns a scalar.
 
     It is 0, with a graph, when no row is a hard pair; a target for which no ordinary row is left
     contributes 0.
     """
-    check_options(margin, direction, space)
-    check_features(image_features, text_features)
-    check_target(target, image_features.shape[0])
-    everyone = alone(unit_rows(image_features), unit_rows(text_features))
-    seen = views(everyone.image, everyone.text, everyone, space)
-    return margin_loss(seen, target, everyone, margin, direction).loss
+    check_features(call.image_features, call.text_features)
+    check_target(call.target, call.image_features.shape[0])
+    everyone = alone(unit_rows(call.image_features), unit_rows(call.text_features))
+    seen = similarities(everyone.image, everyone.text, everyone, call.space)
+    return margin_loss(seen, call.target, everyone, call.margin, call.direction).loss
 
 
-def _info_nce(seen: Views, everyone: Everyone, logit_scale: Tensor | float) -> Tensor:
+def _info_nce(seen: Similarities, everyone: Everyone, logit_scale: Tensor | float) -> Tensor:
     """The mean over own rows, weighted with their part of all rows."""
     dtype = seen.from_image.dtype
     scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)

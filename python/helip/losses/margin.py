@@ -16,30 +16,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from helip.common.collectives import Everyone, total_of
-from helip.common.errors import InvalidArgumentError
 from helip.losses.features import cosine
 
-__all__ = ["Margin", "Views", "check_options", "margin_loss", "views"]
-
-DIRECTIONS = ("preserve", "repel")
-SPACES = ("cross", "intra")
+__all__ = ["Margin", "Similarities", "margin_loss", "similarities"]
 
 
-class Views(NamedTuple):
+class Similarities(NamedTuple):
     """Similarities [own rows, all rows], seen from each image and from each caption."""
 
     from_image: Tensor
     from_text: Tensor
 
 
-def views(image: Tensor, text: Tensor, everyone: Everyone, space: str) -> Views:
+def similarities(image: Tensor, text: Tensor, everyone: Everyone, space: str) -> Similarities:
     """Of own unit rows [b, d] to the rows of everyone."""
     if space == "intra":
-        return Views(cosine(image, everyone.image), cosine(text, everyone.text))
+        return Similarities(cosine(image, everyone.image), cosine(text, everyone.text))
     similarity = cosine(image, everyone.text)
-    # Alone, both views are one matrix.
+    # Alone, both are one matrix.
     alone = everyone.processes == 1
-    return Views(similarity, similarity.T if alone else cosine(text, everyone.image))
+    return Similarities(similarity, similarity.T if alone else cosine(text, everyone.image))
 
 
 class Margin(NamedTuple):
@@ -47,12 +43,12 @@ class Margin(NamedTuple):
 
     loss: Tensor
     violated: Tensor  # rate of hinge terms above 0
-    hard_similarity: Tensor  # mean over targets' hard rows, both views
-    ordinary_similarity: Tensor  # mean over targets' ordinary rows, both views
+    hard_similarity: Tensor  # mean over targets' hard rows, both ways
+    ordinary_similarity: Tensor  # mean over targets' ordinary rows, both ways
 
 
 def margin_loss(
-    seen: Views, target: Tensor, everyone: Everyone, margin: float, direction: str
+    seen: Similarities, target: Tensor, everyone: Everyone, margin: float, direction: str
 ) -> Margin:
     """target [b]: the own row that each own row serves."""
     roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype)
@@ -81,20 +77,6 @@ def margin_loss(
     if everyone.processes > 1:
         shares = Margin(*(share * everyone.processes for share in shares))
     return shares
-
-
-def check_options(margin: float, direction: str, space: str) -> None:
-    if not -2.0 <= margin <= 2.0:
-        raise InvalidArgumentError(
-            f"margin is {margin}, must be in [-2, 2], the range of a difference of two cosines; "
-            "the paper uses 0"
-        )
-    if direction not in DIRECTIONS:
-        raise InvalidArgumentError(
-            f"direction is {direction!r}, must be 'preserve' (Eq. 6) or 'repel'"
-        )
-    if space not in SPACES:
-        raise InvalidArgumentError(f"space is {space!r}, must be 'cross' (Eq. 6) or 'intra'")
 
 
 class _Roles(NamedTuple):

@@ -3,7 +3,7 @@
     sigmoid = -1/b sum over i, j of log sigmoid(z_ij (scale sim(I_i, T_j) + bias))
 
 for images i and captions j, with z_ij = 1 for i = j and -1 otherwise. It stands where the CLIP loss
-stands in `helip.loss.HelipLoss`; the margin loss is the same.
+stands in `HelipLoss`; the margin loss is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from helip.common.collectives import Everyone
 from helip.losses.features import one_number
 from helip.losses.helip_loss import HelipLoss
-from helip.losses.margin import Views
+from helip.losses.margin import Similarities
 
 __all__ = ["HelipSigmoidLoss"]
 
@@ -40,7 +40,7 @@ class HelipSigmoidLoss(HelipLoss):
         scales = {"logit_scale": logit_scale, "logit_bias": logit_bias}
         return self._loss(image_features, text_features, scales, target, rank_rows)
 
-    def contrast(self, seen: Views, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+    def contrast(self, seen: Similarities, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
         similarity = seen.from_image
         dtype, device = similarity.dtype, similarity.device
         scale = one_number(scales["logit_scale"], "logit_scale", "model.logit_scale.exp()", dtype)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError
+from helip.losses.options import SslOptions
 
 __all__ = ["SslLoss", "nt_xent"]
 
@@ -32,14 +33,7 @@ class SslLoss(nn.Module):
 
     def __init__(self, *, scale: float = 1.0, temperature: float = 0.1) -> None:
         super().__init__()
-        if not (math.isfinite(scale) and scale >= 0):
-            raise InvalidArgumentError(
-                f"ssl_scale is {scale}, must be a finite number >= 0; 0 switches the term off"
-            )
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise InvalidArgumentError(
-                f"ssl_temperature is {temperature}, must be a finite number > 0; SLIP takes 0.1"
-            )
+        SslOptions(ssl_scale=scale, ssl_temperature=temperature)  # checks both
         self.scale = float(scale)
         self.temperature = float(temperature)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from helip.common.options import Options, Positive, Share, Whole, require
+from helip.common.options import INFINITE, Options, Positive, Share, Whole, require
 
 __all__ = [
     "DeviceOptions",
@@ -106,7 +106,7 @@ class MachineOptions(HostOptions):
 class JobOptions(MachineOptions):
     """How a job is run; not a byte of the table depends on it."""
 
-    checkpoint: Annotated[float, Ge(0)] = 60.0
+    checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
     parts: Positive | None = None
     """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""

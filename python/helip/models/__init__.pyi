@@ -2,10 +2,12 @@ from .bundle import ModelBundle, create_model, save_model
 from .exporting import export
 from .interpolation import interpolate
 from .locking import lock_towers
-from .lora import Lora, add_lora, merge_lora
+from .lora import add_lora, merge_lora
+from .options import LockOptions, Lora
 from .slip import add_ssl_head, has_ssl_head
 
 __all__ = [
+    "LockOptions",
     "Lora",
     "ModelBundle",
     "add_lora",

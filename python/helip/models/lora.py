@@ -8,16 +8,15 @@ the end the products are merged into the weights, so that what is saved is a pla
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.models.options import Lora
 from helip.models.slip import HEAD
 
-__all__ = ["Lora", "add_lora", "has_lora", "lora_targets", "merge_lora"]
+__all__ = ["add_lora", "has_lora", "lora_targets", "merge_lora"]
 
 PARTS = ("attention", "mlp")
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "qkv", "proj", "query", "key", "value")
@@ -25,58 +24,6 @@ _MLP = ("c_fc", "c_proj", "fc1", "fc2")
 _STILL_TRAINED = ("logit_scale", "logit_bias")
 # Their forward reads the weights of its linear layers itself, past any adapter around these.
 _READ_PAST = ("AttentionPool2d",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """Options of LoRA, checked when made.
-
-    rank: of the products, >= 1.
-    alpha: the products count alpha / rank times.
-    dropout: of the product's input while training, in [0, 1); attention of open_clip's own
-        transformers, whose weights peft merges for each forward, is adapted without it.
-    parts: what is adapted: "attention", "mlp" or both.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    parts: tuple[str, ...] = PARTS
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        for name, value, holds, bound in (
-            ("rank", self.rank, self.rank >= 1, "at least 1; 8 is usual"),
-            ("alpha", self.alpha, self.alpha > 0, "> 0; twice the rank is usual"),
-            ("dropout", self.dropout, 0 <= self.dropout < 1, "in [0, 1)"),
-            (
-                "parts",
-                self.parts,
-                bool(self.parts) and set(self.parts) <= set(PARTS),
-                f"some of {', '.join(PARTS)}",
-            ),
-        ):
-            if not holds:
-                raise InvalidArgumentError(f"lora {name} is {value!r}, must be {bound}")
-
-    @classmethod
-    def of(cls, value: Lora | int | Mapping[str, Any] | None) -> Lora | None:
-        """From itself, a rank, or its fields as a dict."""
-        if value is None or isinstance(value, Lora):
-            return value
-        if isinstance(value, bool) or not isinstance(value, (int, Mapping)):
-            raise InvalidArgumentError(
-                f"lora is {value!r}, must be a rank such as 8, a dict of its options, or None"
-            )
-        if isinstance(value, int):
-            return cls(rank=value, alpha=2.0 * value)
-        try:
-            return cls(**value)
-        except TypeError as error:
-            raise InvalidArgumentError(f"lora {dict(value)!r}: {error}") from error
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "parts": list(self.parts)}
 
 
 def add_lora(model: nn.Module, lora: Lora) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import read_json
-from helip.models.lora import Lora
+from helip.models.options import Lora
 from helip.models.slip import published_config
 from helip.models.weights import find_weights
 

@@ -2,6 +2,7 @@ from .checkpoints import Checkpoint, newest_checkpoint
 from .curves import draw_curves
 from .fine_tuning import train
 from .metrics import read_metrics
+from .options import RunOptions
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
 from .trainer import Trainer
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "NonFiniteLossError",
     "Recipe",
+    "RunOptions",
     "StepHook",
     "TrainResult",
     "Trainer",

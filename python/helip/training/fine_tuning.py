@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,269 +18,156 @@ import torch
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.processes import Processes, in_processes
+from helip.common.options import keywords
+from helip.common.processes import Processes, join_processes
+from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
-from helip.data.opening import Dataset, open_dataset
-from helip.loading.hardness_schedule import HardnessSchedule
+from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
+from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
-from helip.models.lora import Lora
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
+from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
-from helip.training.trainer import (
-    BatchLoader,
-    Embed,
-    NonFiniteLossError,
-    StepHook,
-    Trainer,
-    TrainResult,
-)
+from helip.training.result import StepHook, TrainResult
+from helip.training.stream import Embed
+from helip.training.trainer import Trainer
 from helip.training.wise_ft import StartWeights
 
-__all__ = [
-    "BatchLoader",
-    "NonFiniteLossError",
-    "Recipe",
-    "StepHook",
-    "TrainResult",
-    "Trainer",
-    "train",
-]
-
-# A run names these options where they are not what they were before there was a choice; so runs of
-# that time can be resumed.
-_ONLY_CHOICE = {
-    "strategy": "auto",
-    "schedule": None,
-    "targets_per_batch": None,
-    "order": "rows",
-    "block": 1024,
-    "walk_rows": 256,
-    "restart": 0.1,
-}
+__all__ = ["TrainCall", "train"]
 
 
-@in_processes
-def train(
-    *,
-    model: ModelBundle | nn.Module | str | os.PathLike[str],
-    data: Any,
-    out: str | os.PathLike[str],
-    pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None,
-    embed: Embed | None = None,
-    epochs: int = 2,
-    steps: int | None = None,
-    batch_size: int = 256,
-    hard_per_target: int = 1,
-    rank_min: int = 0,
-    rank_max: int | None = None,
-    temperature: float | None = None,
-    fraction: float = 1.0,
-    short: str = "skip",
-    strategy: str = "auto",
-    schedule: HardnessSchedule | Mapping[str, Any] | None = None,
-    targets_per_batch: int | None = None,
-    order: str = "rows",
-    block: int = 1024,
-    walk_rows: int = 256,
-    restart: float = 0.1,
-    loss: str = "clip",
-    gamma: float = 1.0,
-    margin: float = 0.0,
-    direction: str = "preserve",
-    space: str = "cross",
-    accumulate: int = 1,
-    parallel: str = "ddp",
-    grad_checkpointing: bool = False,
-    compiled: bool = False,
-    lr: float = 1e-5,
-    min_lr: float = 0.0,
-    weight_decay: float = 0.1,
-    betas: tuple[float, float] = (0.9, 0.98),
-    eps: float = 1e-6,
-    warmup: float = 0.1,
-    grad_clip: float | None = 1.0,
-    precision: str = "float32",
-    ssl_scale: float = 1.0,
-    ssl_temperature: float = 0.1,
-    lock_image: bool = False,
-    lock_image_unlocked_groups: int = 0,
-    lock_text: bool = False,
-    lock_text_unlocked_layers: int = 0,
-    lora: Lora | int | Mapping[str, Any] | None = None,
-    layer_decay: float | None = None,
-    ema: float | None = None,
-    wise_ft: float | None = None,
-    device: str | torch.device = "auto",
-    control: bool = False,
-    resume: bool = True,
-    seed: int = 0,
-    workers: int | None = None,
-    max_quarantined: float = 0.1,
-    transform: Callable[[Any], torch.Tensor] | None = None,
-    tokenizer: Callable[[list[str]], torch.Tensor] | None = None,
-    hooks: Mapping[str, StepHook] | None = None,
-    checkpoint_every: int | None = 1000,
-    keep: int = 2,
-    log_every: int = 1,
-    log_to: Sequence[str] = (),
-    progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
-) -> TrainResult:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainCall(BatchOptions, ReadOptions, Recipe, RunOptions):
+    """What `train` is asked."""
+
+    model: ModelBundle | nn.Module | str | os.PathLike[str]
+    """A ModelBundle, a name or path for create_model, a CLIPModel of transformers, or an open_clip
+    model together with transform and tokenizer. It is trained in place, and left in eval mode."""
+    data: Any
+    """A Dataset, or anything that open_dataset takes."""
+    out: str | os.PathLike[str]
+    """The directory of the run: checkpoints and metrics."""
+    pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
+    """A HardPairs or its path, or a StreamingMiner, which is given each batch after its step, and
+    whose finds the next batches are drawn from. None trains plainly, with the CLIP loss alone."""
+    embed: Embed | None = None
+    """What the StreamingMiner mines, of frozen encoders: a callable(batch) that gives image
+    [b, d_image] and text [b, d_text]. None: the features of the model that is trained."""
+    control: bool = False
+    """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
+    wise_ft: float | None = None
+    """Also save (1 - wise_ft) of the start model + wise_ft of the tuned one as OUT/wise-ft."""
+    transform: Callable[[Any], torch.Tensor] | None = None
+    """In place of the model's own; one that is no TwoViews is made one for SLIP."""
+    tokenizer: Callable[[list[str]], torch.Tensor] | None = None
+    """In place of the model's own."""
+    hooks: Mapping[str, StepHook] | None = None
+    """Name to StepHook, called after each step; part of a checkpoint."""
+    should_stop: Callable[[], bool] | None = None
+    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
+    progress: bool = True
+    """A bar on a terminal."""
+
+
+@keywords(TrainCall)
+def train(call: TrainCall) -> TrainResult:
     """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
 
-    model: a ModelBundle, a name or path for `create_model`, a CLIPModel of transformers, or an
-        open_clip model together with ``transform`` and ``tokenizer``. It is trained in place, and
-        left in eval mode.
-    data: a Dataset, or anything that `open_dataset` takes.
-    pairs: a HardPairs or its path, or a StreamingMiner, which is given each batch after its step,
-        and whose finds the next batches are drawn from. None trains plainly, with the CLIP loss
-        alone.
-    embed: what the StreamingMiner mines, of frozen encoders: a callable(batch) that gives image
-        [b, d_image] and text [b, d_text]. None: the features of the model that is trained.
-    epochs, steps: an epoch has every target once; ``steps`` overrides with a number of optimizer
-        steps.
-    batch_size: rows a batch, of which batch_size // (1 + hard_per_target) are targets, or
-        targets_per_batch. Under torchrun it is the batch of all processes together, a multiple of
-        their number.
-    rank_min, rank_max, temperature, fraction, short, strategy, schedule, targets_per_batch, order,
-        block, walk_rows, restart, max_quarantined, workers: see HardPairLoader.
-    gamma, margin, direction, space: see HelipLoss.
-    ssl_scale, ssl_temperature: of a model with SLIP's head, whose loss is CLIP + ssl_scale x SSL +
-        gamma x HNML. A ``transform`` that is no TwoViews is made one with SLIP's augmentation.
-    loss, lock_image, lock_text, ..., lora, layer_decay, ema, and the other numbers: see Recipe.
-    wise_ft: also save (1 - wise_ft) of the start model + wise_ft of the tuned one as OUT/wise-ft
-        (`helip.interpolate`), in (0, 1).
-    accumulate, parallel, grad_checkpointing, compiled, hooks, log_to: see Trainer.
-    device: "auto" takes a GPU where there is one; under torchrun each process takes its own.
-    control: the fair comparison. As many optimizer steps with as many rows a batch as the run with
-        the same arguments and control=False, but plain shuffled targets in all rows and the CLIP
-        loss alone. Since a HELIP epoch spends rows on hard pairs, the control sees each pair as
-        a target about (1 + hard_per_target) times as often. Needs ``pairs``, to count the steps,
-        or ``steps``.
-    resume: see Trainer; a run whose options have changed is refused, naming them.
+    Under torchrun batch_size and targets_per_batch are those of all processes together, multiples
+    of their number.
+
+    With ``control`` all rows are plain shuffled targets under the CLIP loss alone, for as many
+    optimizer steps with as many rows a batch as the run with the same arguments has. Since a HELIP
+    epoch spends rows on hard pairs, the control sees each pair as a target about
+    (1 + hard_per_target) times as often. It needs ``pairs``, to count the steps, or ``steps``.
+
+    A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
+    options have changed is refused, naming them.
 
     Raises MismatchError for a table of another data set or a changed option,
     NonFiniteLossError when the loss is NaN, CancelledError when stopped.
     """
-    recipe = Recipe(
-        loss=loss,
-        gamma=0.0 if control or pairs is None else gamma,
-        margin=margin,
-        direction=direction,
-        space=space,
-        lr=lr,
-        min_lr=min_lr,
-        weight_decay=weight_decay,
-        betas=betas,
-        eps=eps,
-        warmup=warmup,
-        precision=precision,
-        grad_clip=grad_clip,
-        seed=seed,
-        ssl_scale=ssl_scale,
-        ssl_temperature=ssl_temperature,
-        lock_image=lock_image,
-        lock_image_unlocked_groups=lock_image_unlocked_groups,
-        lock_text=lock_text,
-        lock_text_unlocked_layers=lock_text_unlocked_layers,
-        lora=Lora.of(lora),
-        layer_decay=layer_decay,
-        ema=ema,
-    )
-    if embed is not None and not isinstance(pairs, StreamingMiner):
+    with join_processes(call.device) as device:
+        return _train(dataclasses.replace(call, device=str(device)))
+
+
+def _train(call: TrainCall) -> TrainResult:
+    if call.embed is not None and not isinstance(call.pairs, StreamingMiner):
         raise InvalidArgumentError(
-            f"embed makes what a StreamingMiner mines, but pairs is a {type(pairs).__name__}; pass "
-            "pairs=StreamingMiner(...), or no embed"
+            "embed makes what a StreamingMiner mines, but pairs is a "
+            f"{type(call.pairs).__name__}; pass pairs=StreamingMiner(...), or no embed"
         )
-    if epochs < 1:
-        raise InvalidArgumentError(f"epochs is {epochs}, must be at least 1")
-    bundle = _bundle(model, transform, tokenizer)
-    start = None if wise_ft is None else StartWeights(bundle, wise_ft)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data)
-    table = HardPairs.open(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
-    own_rows = _own_rows(batch_size, hard_per_target if table is not None else 0)
-    own_targets = targets_per_batch
-    if targets_per_batch is not None:
-        own_targets = Processes().share(targets_per_batch, "targets_per_batch")
+    recipe = Recipe.of(call)
+    if call.control or call.pairs is None:
+        recipe = dataclasses.replace(recipe, gamma=0.0)
+    bundle = _bundle(call.model, call.transform, call.tokenizer)
+    start = None if call.wise_ft is None else StartWeights(bundle, call.wise_ft)
+    dataset = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
+    table = call.pairs
+    if isinstance(table, (str, os.PathLike)):
+        table = HardPairs.open(table)
+    loader, steps = _loader(call, bundle, dataset, table)
+    trainer = Trainer(
+        bundle,
+        loader,
+        out=call.out,
+        recipe=recipe,
+        miner=table if isinstance(table, StreamingMiner) and not call.control else None,
+        embed=None if call.control else call.embed,
+        hooks=call.hooks,
+        identity={
+            **BatchOptions.of(call).plain(),
+            "control": call.control,
+            "data": dataset.fingerprint,
+            "pairs": _digest(table) if isinstance(table, HardPairs) else None,
+            **(start.identity() if start else {}),
+        },
+        should_stop=call.should_stop,
+        progress=call.progress,
+        **{**RunOptions.of(call).as_dict(), "steps": steps},
+    )
+    result = trainer.run()
+    if start is not None:
+        Processes().leader_does(lambda: start.save(result.checkpoint, Path(call.out)))
+    return result
+
+
+def _loader(
+    call: TrainCall, bundle: ModelBundle, dataset: Dataset, table: HardPairs | StreamingMiner | None
+) -> tuple[HardPairLoader, int | None]:
+    """This process's loader, and the number of steps where it is not that of its epochs."""
+    rows = _own_rows(call.batch_size, call.hard_per_target if table is not None else 0)
     common: dict[str, Any] = {
-        "seed": seed,
-        "workers": workers,
-        "max_quarantined": max_quarantined,
-        "transform": _with_views(bundle, transform or bundle.train_transform, ssl_scale),
-        "tokenizer": tokenizer or bundle.tokenizer,
-        "order": order,
-        "block": block,
+        **ReadOptions.of(call).as_dict(),
+        "seed": call.seed,
+        "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
+        "tokenizer": call.tokenizer or bundle.tokenizer,
     }
-    choice: dict[str, Any] = {
-        "hard_per_target": hard_per_target,
-        "rank_min": rank_min,
-        "rank_max": rank_max,
-        "temperature": temperature,
-        "fraction": fraction,
-        "short": short,
-        "strategy": strategy,
-        "schedule": HardnessSchedule.of(schedule),
-        "targets_per_batch": own_targets,
-        "walk_rows": walk_rows,
-        "restart": restart,
-    }
+    plain: dict[str, Any] = {"hard_per_target": 0, "order": call.order, "block": call.block}
     if table is None:
-        if control and steps is None:
+        if call.control and call.steps is None:
             raise InvalidArgumentError(
                 "control is True and both pairs and steps are None; pass the pairs of the HELIP "
                 "run, whose steps the control repeats, or the number of steps"
             )
-        loader = HardPairLoader(dataset, None, batch_size=own_rows, hard_per_target=0, **common)
-    else:
-        loader = HardPairLoader(dataset, table, batch_size=own_rows, **choice, **common)
-    if control and table is not None:
-        steps = steps if steps is not None else epochs * len(loader)
-        rows = own_rows  # of a batch in which rows may serve several targets
-        if strategy not in ("shared", "walk"):
-            rows -= own_rows % (1 + hard_per_target)
-        loader = HardPairLoader(dataset, None, batch_size=rows, hard_per_target=0, **common)
-    trainer = Trainer(
-        bundle,
-        loader,
-        out=out,
-        recipe=recipe,
-        epochs=epochs,
-        steps=steps,
-        accumulate=accumulate,
-        parallel=parallel,
-        grad_checkpointing=grad_checkpointing,
-        compiled=compiled,
-        hooks=hooks,
-        miner=table if isinstance(table, StreamingMiner) and not control else None,
-        embed=embed if not control else None,
-        identity={
-            "control": control,
-            "batch_size": batch_size,
-            "data": dataset.fingerprint,
-            "pairs": _digest(table) if isinstance(table, HardPairs) else None,
-            **_named(
-                {**choice, "targets_per_batch": targets_per_batch, "order": order, "block": block}
-            ),
-            **(start.identity() if start else {}),
-        },
-        device=device,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        keep=keep,
-        log_every=log_every,
-        log_to=log_to,
-        progress=progress,
-        should_stop=should_stop,
-    )
-    result = trainer.run()
-    if start is not None:
-        Processes().leader_does(lambda: start.save(result.checkpoint, Path(out)))
-    return result
+        return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), call.steps
+    options = {**BatchOptions.of(call).as_dict(), "batch_size": rows}
+    if call.targets_per_batch is not None:
+        options["targets_per_batch"] = Processes().share(
+            call.targets_per_batch, "targets_per_batch"
+        )
+    loader = HardPairLoader(dataset, table, **options, **common)
+    if not call.control:
+        return loader, call.steps
+    steps = call.steps if call.steps is not None else call.epochs * len(loader)
+    if call.strategy not in ("shared", "walk"):  # where rows may serve several targets
+        rows -= rows % (1 + call.hard_per_target)
+    return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
@@ -305,17 +192,6 @@ def _own_rows(batch_size: int, hard_per_target: int) -> int:
             f"{hard_per_target} hard pairs stay together"
         )
     return rows
-
-
-def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a loader that a run is known by, as plain values."""
-    named = {
-        name: value
-        for name, value in choice.items()
-        if name not in _ONLY_CHOICE or value != _ONLY_CHOICE[name]
-    }
-    schedule = named.get("schedule")
-    return named if schedule is None else {**named, "schedule": dataclasses.asdict(schedule)}
 
 
 def _digest(table: HardPairs) -> str:

@@ -11,14 +11,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import UnsupportedError
 from helip.common.processes import Processes
 from helip.models.weights import fit_state_dict
 from helip.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
 __all__ = ["Network", "named_outputs", "parts_like", "whole"]
-
-PARALLEL = ("ddp", "fsdp")
 
 
 class Network:
@@ -41,8 +39,6 @@ class Network:
         grad_checkpointing: bool = False,
         compiled: bool = False,
     ) -> None:
-        if parallel not in PARALLEL:
-            raise InvalidArgumentError(f"parallel is {parallel!r}, must be one of {PARALLEL}")
         self.parallel = parallel if processes.count > 1 else None
         self._processes = processes
         if grad_checkpointing:

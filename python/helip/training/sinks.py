@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import UnsupportedError
 from helip.training.metrics import MetricsLog
 
-__all__ = ["SINKS", "RunLog", "check_sinks", "open_log"]
+__all__ = ["RunLog", "open_log"]
 
 
 class Sink(Protocol):
@@ -60,18 +60,10 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {
+_SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
 }
-
-
-def check_sinks(names: Sequence[str]) -> tuple[str, ...]:
-    """``names`` as they are; InvalidArgumentError names one that is unknown."""
-    for name in names:
-        if name not in SINKS:
-            raise InvalidArgumentError(f"log_to names {name!r}, must be of {sorted(SINKS)}")
-    return tuple(names)
 
 
 class RunLog:
@@ -120,7 +112,7 @@ def open_log(
         stack.callback(lines.close)
         opened: list[Sink] = []
         for name in sinks:
-            sink = SINKS[name](out, options or {})
+            sink = _SINKS[name](out, options or {})
             stack.callback(sink.close)
             opened.append(sink)
         yield RunLog(lines, opened)

@@ -22,21 +22,11 @@ from helip.training.checkpoints import (
     write_checkpoint,
 )
 from helip.training.network import Network, parts_like, whole
-from helip.training.recipe import Recipe, refuse_changes
+from helip.training.recipe import refuse_changes
 from helip.training.result import BatchLoader, Progress, StepHook
 from helip.training.stream import StepMiner
 
 __all__ = ["RunState"]
-
-# What an option was before there was a choice, for checkpoints that do not name it.
-_BEFORE = {
-    **Recipe().as_dict(),
-    "processes": 1,
-    "parallel": None,
-    "accumulate": 1,
-    "compiled": False,
-    "hooks": [],
-}
 
 
 class RunState:
@@ -154,10 +144,10 @@ class RunState:
             at = Progress(step=checkpoint.step, **state["progress"])
         except (KeyError, TypeError) as error:
             raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
-        before, now = {**_BEFORE, **options}, self._options
-        others = before["processes"] != now["processes"] and self._any_count
+        before, now = options, self._options
+        others = before.get("processes") != now["processes"] and self._any_count
         if others:
-            now = {**now, **{name: before[name] for name in ("processes", "parallel")}}
+            now = {**now, **{name: before.get(name) for name in ("processes", "parallel")}}
         refuse_changes(before, now, str(self._root.parent))
         random: dict[str, Any] | None = checkpoint.random
         if others:

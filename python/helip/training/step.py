@@ -1,4 +1,4 @@
-"""One optimizer step: gradients of a batch, in parts if asked, and what was learned of it."""
+"""One optimizer step: gradients of a batch, in chunks if asked, and what was learned of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
 from helip.training.network import Network
@@ -30,7 +31,7 @@ _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold h
 class OptimizerStep:
     """Takes steps by AdamW on a network, under a recipe's precision, schedule and clipping.
 
-    accumulate: parts that a batch is encoded in (`helip.training.grad_cache`).
+    accumulate: chunks that a batch is encoded in (``grad_cache``).
     """
 
     def __init__(
@@ -50,8 +51,7 @@ class OptimizerStep:
         self._total = total_steps
         self._warmup = warmup_steps(recipe.warmup, total_steps)
         self._accumulate = accumulate
-        self._autocast = recipe.autocast_dtype
-        self.scaler = torch.amp.GradScaler("cuda") if self._autocast == torch.float16 else None
+        self.scaler = torch.amp.GradScaler("cuda") if recipe.precision == "float16" else None
         self.optimizer = make_adamw(
             network.model,
             lr=recipe.lr,
@@ -75,7 +75,7 @@ class OptimizerStep:
         """The step that comes after ``step`` others; its numbers, of the batch of all processes.
 
         compute: the losses of a whole batch. ``encode`` and ``losses`` are its two halves, for a
-            batch in parts.
+            batch in chunks.
         refuse: called with the numbers, before the weights change, when they are not finite.
         """
         lr = scheduled_lr(
@@ -131,9 +131,7 @@ class OptimizerStep:
 
     def _in_precision(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def under_autocast(*arguments: Any) -> Any:
-            with torch.autocast(
-                self._device.type, dtype=self._autocast, enabled=self._autocast is not None
-            ):
+            with autocast(self._device, self._recipe.precision):
                 return work(*arguments)
 
         return under_autocast

@@ -18,7 +18,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helip.common.errors import CancelledError, Error, InvalidArgumentError, UnsupportedError
+from helip.common.devices import choose_device
+from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
+from helip.common.options import method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
 from helip.losses.helip_loss import check_target
@@ -35,13 +38,15 @@ from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
 from helip.training.checkpoints import (
-    check_hook_name,
     list_checkpoints,
     random_states,
     restore_random_states,
 )
+from helip.training.checks import check_run
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs
+from helip.training.objective import SslTerm, make_loss
+from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import (
     BatchLoader,
@@ -50,113 +55,95 @@ from helip.training.result import (
     StepHook,
     TrainResult,
 )
-from helip.training.sinks import RunLog, check_sinks, open_log
+from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep
 from helip.training.stream import Embed, StepMiner
-from helip.training.tuning import ModelTuning, SslTerm, averages, check_tuning
+from helip.training.tuning import ModelTuning, averages
 
-__all__ = ["BatchLoader", "Embed", "NonFiniteLossError", "StepHook", "TrainResult", "Trainer"]
+__all__ = ["Trainer", "TrainerCall"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerCall(RunOptions):
+    """What a Trainer is made of."""
+
+    model: ModelBundle = field(kw_only=False)
+    """The model with its transforms and tokenizer; trained in place."""
+    loader: BatchLoader = field(kw_only=False)
+    """Gives the batches."""
+    out: str | os.PathLike[str]
+    """The directory of the run."""
+    recipe: Recipe | None = None
+    """Every number that decides what is computed; None takes the defaults."""
+    miner: StreamingMiner | None = None
+    """Given each batch after its step, with the features [b, d] that the model made of it; usually
+    the one that the loader draws from. Its state is part of a checkpoint."""
+    embed: Embed | None = None
+    """Called with the batch, its tensors on the device, for embeddings of frozen encoders to be
+    mined in place of the model's: image [b, d_image] and text [b, d_text]."""
+    hooks: Mapping[str, StepHook] | None = None
+    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
+    checkpoint, as NAME.safetensors."""
+    identity: Mapping[str, Any] | None = None
+    """Other plain values that must be the same when the run is resumed."""
+    should_stop: Callable[[], bool] | None = None
+    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
+    progress: bool = True
+    """A bar on a terminal."""
 
 
 class Trainer:
     """Runs a recipe on a model and a loader. Changes the model in place. Not thread-safe.
 
-    steps: optimizer steps in all; None takes ``epochs * len(loader)``. The loader begins another
-        epoch whenever it runs out.
-    accumulate: parts that a batch is encoded in, one after the other, to save memory; loss and
-        gradients stay those of the whole batch (`helip.training.grad_cache`).
-    parallel: "ddp" gives each of several processes a replica of the model, "fsdp" a part of it.
-    grad_checkpointing: compute activations again in the backward pass, to save memory.
-    compiled: compile the model with torch.compile.
-    miner: is given each batch after its step, with the features [b, d] that the model made of it;
-        usually the one that the loader draws from. Its state is part of a checkpoint.
-    embed: called with the batch, its tensors on the device, for embeddings of frozen encoders to be
-        mined in place of the model's: image [b, d_image] and text [b, d_text].
-    hooks: name -> StepHook, called after each step in this order. What a hook keeps is part of a
-        checkpoint, as ``NAME.safetensors``.
-    identity: other plain values that must be the same when the run is resumed.
-    resume: go on from the newest whole checkpoint in ``out``; False refuses an ``out`` that holds
-        any. A run that has finished returns at once. Another number of processes goes on where
-        the loader says ``resumes_on_other_ranks``, as a HardPairLoader does, with as many rows a
-        batch in all; else it is refused.
-    checkpoint_every: steps between checkpoints, besides those after each epoch and at the end.
-    keep: newest checkpoints to keep, at least 1.
-    log_to: "tensorboard", "wandb" or both, besides ``metrics.jsonl``.
-    should_stop: asked after each step; True, or `stop()` from a signal handler, ends the run with
-        a checkpoint and CancelledError.
+    A run that has finished returns at once. Another number of processes goes on where the loader
+    says ``resumes_on_other_ranks``, as a HardPairLoader does, with as many rows a batch in all;
+    else it is refused. :meth:`stop`, from a signal handler, ends the run after a step.
 
     To train with another loss, override `encode` and `losses`.
     """
 
-    def __init__(
-        self,
-        model: ModelBundle,
-        loader: BatchLoader,
-        *,
-        out: str | os.PathLike[str],
-        recipe: Recipe | None = None,
-        epochs: int = 2,
-        steps: int | None = None,
-        accumulate: int = 1,
-        parallel: str = "ddp",
-        grad_checkpointing: bool = False,
-        compiled: bool = False,
-        miner: StreamingMiner | None = None,
-        embed: Embed | None = None,
-        hooks: Mapping[str, StepHook] | None = None,
-        identity: Mapping[str, Any] | None = None,
-        device: str | torch.device = "auto",
-        resume: bool = True,
-        checkpoint_every: int | None = 1000,
-        keep: int = 2,
-        log_every: int = 1,
-        log_to: Sequence[str] = (),
-        progress: bool = True,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> None:
-        for name, value in (
-            ("epochs", epochs),
-            ("steps", steps),
-            ("accumulate", accumulate),
-            ("checkpoint_every", checkpoint_every),
-            ("keep", keep),
-            ("log_every", log_every),
-        ):
-            if value is not None and value < 1:
-                raise InvalidArgumentError(f"{name} is {value}, must be at least 1")
-        if embed is not None and miner is None:
+    @method_keywords(TrainerCall)
+    def __init__(self, call: TrainerCall) -> None:
+        if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
                 "embed makes what a miner is given, but there is none; pass miner="
             )
-        self.recipe = recipe or Recipe()
+        model, loader = call.model, call.loader
+        self.recipe = call.recipe or Recipe()
         self.bundle = model
         self.loader = loader
-        self.out = Path(out)
+        self.out = Path(call.out)
         self.processes = Processes()
-        self.total_steps = steps if steps is not None else epochs * len(loader)
-        self.device = _device(device)
-        self.hooks = dict(hooks or {})
-        self._stream = None if miner is None else StepMiner(miner, embed)
-        self._accumulate = accumulate
-        self._resume = resume
-        self._checkpoint_every = checkpoint_every
-        self._log_every = log_every
-        self._log_to = check_sinks(log_to)
-        self._show_progress = progress and self.processes.leads
-        self._should_stop = should_stop
+        self.total_steps = call.steps if call.steps is not None else call.epochs * len(loader)
+        self.device = choose_device(call.device)
+        self.hooks = dict(call.hooks or {})
+        self.options = RunOptions.of(call)
+        self._stream = None if call.miner is None else StepMiner(call.miner, call.embed)
+        self._show_progress = call.progress and self.processes.leads
+        self._should_stop = call.should_stop
         self._stop_requested = False
         self._ssl = SslTerm.of(model.model, self.recipe)
-        self._check(parallel)
-        self.loss = self.recipe.make_loss(gather=self.processes.count > 1)
+        check_run(
+            self.recipe,
+            call,
+            model,
+            loader,
+            self.hooks,
+            self.processes,
+            self.device,
+            mines=self._stream is not None,
+            own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
+        )
+        self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
         self._tuning = ModelTuning(model, self.recipe)
         self.network = Network(
             model.model,
             self.device,
             self.processes,
-            parallel=parallel,
-            grad_checkpointing=grad_checkpointing,
-            compiled=compiled,
+            parallel=call.parallel,
+            grad_checkpointing=call.grad_checkpointing,
+            compiled=call.compiled,
         )
         self.model = self.network.model
         self.hooks |= averages(self.model, self.recipe)
@@ -166,19 +153,19 @@ class Trainer:
             self.processes,
             self.device,
             total_steps=self.total_steps,
-            accumulate=accumulate,
+            accumulate=call.accumulate,
         )
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress()
         self._rank_rows = [0]
-        self._options = {
-            **dict(identity or {}),
-            **self.recipe.as_dict(),
+        self._identity = {
+            **dict(call.identity or {}),
+            **self.recipe.plain(),
             "steps": self.total_steps,
             "model": model.name,
             "streaming": self._stream.options() if self._stream else None,
-            "accumulate": accumulate,
-            "compiled": compiled,
+            "accumulate": call.accumulate,
+            "compiled": call.compiled,
         }
         self._state = RunState(
             self.checkpoints,
@@ -189,9 +176,9 @@ class Trainer:
             loader=loader,
             stream=self._stream,
             hooks=self.hooks,
-            options=self._options,
+            options=self._identity,
             config={"name": model.name, **model.config} if model.config else None,
-            keep=keep,
+            keep=call.keep,
         )
 
     @property
@@ -257,7 +244,7 @@ class Trainer:
         return self.processes.any(asked) and self._at.step < self.total_steps
 
     def _run(self) -> TrainResult:
-        checkpoint, damage = self._state.find(resume=self._resume)
+        checkpoint, damage = self._state.find(resume=self.options.resume)
         # Dropout differs between processes; the loader draws from its own seed.
         _seed_all(self.recipe.seed + self.processes.rank)
         loader_state, states = None, None
@@ -270,8 +257,8 @@ class Trainer:
         with open_log(
             self.out,
             keep_to=self._at.step,
-            sinks=self._log_to,
-            options=self._options,
+            sinks=self.options.log_to,
+            options=self._identity,
             leads=self.processes.leads,
         ) as log:
             self._at.metrics = log.last
@@ -320,7 +307,8 @@ class Trainer:
                         row |= self._after_step()
                         at.seconds += meter.step_ends(sum(self._rank_rows))
                         at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
-                        if at.step % self._log_every == 0 or at.step == self.total_steps:
+                        ended = at.step == self.total_steps
+                        if ended or at.step % self.options.log_every == 0:
                             log.write(**at.metrics)
                             meter.restart()
                         bar.update(1)
@@ -331,7 +319,8 @@ class Trainer:
                                 f"stopped after step {at.step} of {self.total_steps}; the same "
                                 f"call with resume=True goes on from {path}"
                             )
-                        if self._checkpoint_every and at.step % self._checkpoint_every == 0:
+                        every = self.options.checkpoint_every
+                        if every and at.step % every == 0:
                             path = self._save(log)
                     else:
                         break  # all steps are done
@@ -438,50 +427,6 @@ class Trainer:
         log.sync()
         return self._state.save(self._at)
 
-    def _check(self, parallel: str) -> None:
-        """What does not fit together is refused before anything is written."""
-        self.processes.must_have_met()
-        if self.total_steps == 0:
-            raise InvalidArgumentError(
-                "the loader has 0 batches an epoch, must have at least 1; lower batch_size"
-            )
-        lengths = self.processes.exchange(len(self.loader))
-        if len(set(lengths)) > 1:
-            raise InvalidArgumentError(
-                f"the loaders of the processes have {lengths} batches an epoch, must have as many"
-            )
-        half = self.recipe.precision == "float16"
-        if half and self.device.type != "cuda":
-            raise InvalidArgumentError(
-                f"precision is 'float16' on {self.device.type}, must be 'bfloat16' or 'float32' "
-                "there: loss scaling needs a CUDA device"
-            )
-        if self.processes.count > 1 and self._stream:
-            raise UnsupportedError(
-                f"a StreamingMiner mines in one process, and there are {self.processes.count}; "
-                "mine a table before training, or train in one process"
-            )
-        if self.processes.count > 1 and parallel == "fsdp" and half:
-            raise UnsupportedError(
-                "precision='float16' has not been made to work with parallel='fsdp'; take "
-                "'bfloat16', or parallel='ddp'"
-            )
-        if self._accumulate > 1 and type(self).compute_loss is not Trainer.compute_loss:
-            raise UnsupportedError(
-                f"accumulate is {self._accumulate}, and {type(self).__name__} overrides "
-                "compute_loss, which sees the batch whole; override encode and losses instead"
-            )
-        for name in self.hooks:
-            check_hook_name(name)
-        sharded = self.processes.count > 1 and parallel == "fsdp"
-        check_tuning(self.recipe, self.bundle.model, self.hooks, self._accumulate, sharded=sharded)
-        low = {p.dtype for p in self.bundle.model.parameters()} - {torch.float32, torch.float64}
-        if low:
-            raise InvalidArgumentError(
-                f"the model's weights are {sorted(map(str, low))}, must be float32 for training; "
-                "make it with precision='float32' and give precision='bfloat16' to the trainer"
-            )
-
 
 class _Closable:
     """Closes an iterator that can be closed, so that a loader's workers end with the run."""
@@ -497,9 +442,3 @@ def _seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 
@@ -29,6 +30,7 @@ class WeightAverage:
                 f"ema is {decay}, must be in (0, 1); None keeps no average, 0.999 is usual"
             )
         self.decay = float(decay)
+        self._take_in = get_ema_multi_avg_fn(self.decay)
         self._model = model
         self._average: dict[str, Tensor] = {
             name: parameter.detach().float().clone() for name, parameter in self._trained()
@@ -43,7 +45,7 @@ class WeightAverage:
             averages.append(self._average[name])
             weights.append(weight.detach().float())
         for averages, weights in kinds.values():
-            torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
+            self._take_in(averages, weights, 0)
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """`update`, as a training loop calls what it is given to do after each step."""

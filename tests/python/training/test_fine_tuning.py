@@ -133,9 +133,9 @@ def test_the_batches_are_those_of_the_strategy(tmp_path, options, targets):
     assert control.loader_stats["emitted"] <= rows
 
 
-def test_a_run_is_not_resumed_with_another_strategy_and_names_no_option_that_is_as_ever(tmp_path):
+def test_a_run_is_not_resumed_with_other_batches(tmp_path):
     run(tmp_path, steps=2, order="blocks", block=8)
-    with pytest.raises(MismatchError, match="order was 'blocks', is None"):
+    with pytest.raises(MismatchError, match="order was 'blocks', is 'rows'"):
         run(tmp_path, steps=2)
     with pytest.raises(MismatchError, match="block was 8, is 4"):
         run(tmp_path, steps=2, order="blocks", block=4)

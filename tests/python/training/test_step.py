@@ -51,19 +51,6 @@ def test_a_run_is_not_resumed_in_other_parts(tmp_path):
         trainer(tmp_path, steps=1, accumulate=2).run()
 
 
-def test_a_checkpoint_from_before_an_option_existed_is_resumed(tmp_path):
-    from helip.common.files import read_json, write_json
-    from helip.training.checkpoints import _digest
-
-    path = trainer(tmp_path, steps=1).run().checkpoint / "state.json"
-    body = read_json(path)
-    del body["sha256"]
-    for name in ("loss", "accumulate", "processes", "parallel", "compiled", "hooks"):
-        del body["state"]["options"][name]
-    write_json(path, {**body, "sha256": _digest(body)})
-    assert trainer(tmp_path, steps=1).run().resumed_from == 1
-
-
 class Both(nn.Module):
     """A model and its loss, as one function of a batch."""
 

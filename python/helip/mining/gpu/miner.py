@@ -204,7 +204,7 @@ class DeviceMiner:
 
     def _choose_kernel(self) -> tuple[str, str]:
         """ "fused" or "torch", and what spoke against the former."""
-        wanted = self.options.kernel
+        wanted: str = self.options.kernel
         if wanted == "auto":
             wanted = os.environ.get("HELIP_CUDA_KERNEL", "") or "auto"
             if wanted not in ("auto", "fused", "torch"):

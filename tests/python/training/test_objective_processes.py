@@ -14,7 +14,7 @@ from helip.models.slip import add_ssl_head
 from helip.training.recipe import Recipe
 from helip.training.network import Network, named_outputs
 from helip.common.processes import Processes
-from helip.training.tuning import SslTerm
+from helip.training.objective import SslTerm
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 

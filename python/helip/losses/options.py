@@ -1,0 +1,42 @@
+"""Options of the margin loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from helip.common.options import Options
+
+__all__ = ["LossOptions", "MarginOptions", "SslOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginOptions(Options):
+    """Which reading of the hard negative margin loss (arXiv 2305.05208, Eq. 6)."""
+
+    margin: Annotated[float, Ge(-2), Le(2)] = 0.0
+    """m of Eq. 6, a difference of two cosines; 0 in the paper."""
+    direction: Literal["preserve", "repel"] = "preserve"
+    """preserve is Eq. 6; repel penalises hard pairs that come closer than ordinary rows."""
+    space: Literal["cross", "intra"] = "cross"
+    """cross compares images with captions; intra images with images, captions with captions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(MarginOptions):
+    """The margin loss beside a contrastive loss (arXiv 2305.05208, Eq. 7)."""
+
+    gamma: Annotated[float, Ge(0)] = 1.0
+    """Weight of the margin loss; with 0 it is still reported, without a gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SslOptions(Options):
+    """The self-supervised loss of SLIP (arXiv 2112.12750)."""
+
+    ssl_scale: Annotated[float, Ge(0)] = 1.0
+    """Weight of the self-supervised loss, of models with SLIP's head; 0 switches it off."""
+    ssl_temperature: Annotated[float, Gt(0)] = 0.1
+    """Temperature of the self-supervised loss."""

@@ -1,0 +1,42 @@
+"""Options of a training run beside its recipe: how long, where, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from helip.common.options import DeviceOptions, Positive
+
+__all__ = ["RunOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(DeviceOptions):
+    """How a run is carried out."""
+
+    epochs: Positive = 2
+    """An epoch has every target once."""
+    steps: Positive | None = None
+    """Optimizer steps in all; None takes epochs."""
+    accumulate: Positive = 1
+    """Chunks that a batch is encoded in, to save memory; gradients stay those of the batch."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Each of several processes has a replica of the model, or a part of each weight."""
+    grad_checkpointing: bool = False
+    """Compute activations again in the backward pass, to save memory."""
+    compiled: bool = False
+    """Compile the model by torch.compile."""
+    resume: bool = True
+    """Go on from the newest whole checkpoint in out; False refuses an out that holds any."""
+    checkpoint_every: Positive | None = 1000
+    """Steps between checkpoints, besides those after each epoch and at the end."""
+    keep: Positive = 2
+    """Newest checkpoints to keep."""
+    log_every: Positive = 1
+    """Steps between lines of metrics.jsonl."""
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where metrics go besides metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_to", tuple(self.log_to))
+        super().__post_init__()
