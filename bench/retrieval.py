@@ -58,7 +58,7 @@ def reference_ranks(
 def child(arguments: argparse.Namespace) -> None:
     from watch import held
 
-    from helip.evaluation.evaluating import retrieval
+    from helip.evaluation.tasks.retrieval import retrieval
 
     at_start = held()
     image, text, image_of = features(arguments.pictures, arguments.captions, arguments.width)

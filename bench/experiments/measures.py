@@ -14,7 +14,7 @@ import emoji_sets
 import setting
 
 import helip
-from helip.data.opening import Dataset
+from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle
 
 VERSION = 1  # raised when what is measured changes

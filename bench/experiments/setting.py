@@ -19,7 +19,7 @@ import stamps
 
 import helip
 from helip.common.files import publish_directory
-from helip.data.opening import Dataset
+from helip.data.dataset import Dataset
 from helip.demo.pretraining import precision
 from helip.models.bundle import ModelBundle
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helip.data.opening import SampleError
+from helip.common.errors import SampleError
 from helip.models.bundle import ModelBundle, create_model
 
 TINY = {

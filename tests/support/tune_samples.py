@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from helip.data.opening import Dataset
+from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle, create_model
 from helip.pairs.hard_pairs import HardPairs
 

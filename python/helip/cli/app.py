@@ -21,8 +21,6 @@ from helip.cli.options import AsJson, Device, Quiet, Seed, Threads
 from helip.cli.showing import figure, print_json, say, show_index, show_pairs, show_table
 from helip.common.errors import Error, InvalidArgumentError
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="helip",
     help="Make a trained CLIP or SLIP model better on the data it already has.",

@@ -13,8 +13,6 @@ from helip.cli.showing import figures, print_json, say, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors
 
-__all__ = ["evaluate", "guards", "metrics_of"]
-
 _NO_PICTURES = {"pictures": None}
 
 

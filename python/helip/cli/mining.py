@@ -20,8 +20,6 @@ from helip.cli.showing import (
 )
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["merge", "mine", "plan", "update"]
-
 
 def plan(
     store: Annotated[Path, typer.Argument(help="An EmbeddingStore.")],

@@ -9,8 +9,6 @@ import typer
 
 from helip.cli.showing import say
 
-__all__ = ["export", "interpolate"]
-
 
 def interpolate(
     start: Annotated[Path, typer.Argument(help="The model that was fine-tuned.")],

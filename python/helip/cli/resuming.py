@@ -12,8 +12,6 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
 
-__all__ = ["saying_how_to_continue"]
-
 
 @contextlib.contextmanager
 def saying_how_to_continue(

@@ -10,24 +10,6 @@ from typing import Any
 
 import typer
 
-__all__ = [
-    "bytes_words",
-    "cost_words",
-    "draw_training",
-    "duration_words",
-    "figure",
-    "figures",
-    "filter_rows",
-    "print_json",
-    "say",
-    "show_account",
-    "show_index",
-    "show_pairs",
-    "show_resharded",
-    "show_table",
-    "write_json",
-]
-
 
 def say(text: str) -> None:
     """A line for people, to stderr."""

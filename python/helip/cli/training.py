@@ -19,8 +19,6 @@ from helip.cli.showing import (
 )
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["train"]
-
 
 def train(
     data: Annotated[str, typer.Argument(help="What was embedded.")],

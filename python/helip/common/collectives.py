@@ -20,16 +20,6 @@ from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = [
-    "Everyone",
-    "alone",
-    "gather_blocks",
-    "gather_pairs",
-    "gather_rows",
-    "row_counts",
-    "total_of",
-]
-
 
 def _collective(name: str, older: str) -> Any:
     """A function of torch.distributed that has changed its name."""

@@ -7,8 +7,6 @@ import torch
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import Precision
 
-__all__ = ["autocast", "autocast_dtype", "choose_device"]
-
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

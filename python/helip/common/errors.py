@@ -5,18 +5,6 @@ Every message gives the value, the bound it broke, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = [
-    "CancelledError",
-    "CorruptError",
-    "Error",
-    "InvalidArgumentError",
-    "MismatchError",
-    "OutOfMemoryError",
-    "SampleError",
-    "StorageError",
-    "UnsupportedError",
-]
-
 
 class Error(Exception):
     """Base of all errors that helip raises; ``code`` names the kind."""

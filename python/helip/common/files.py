@@ -21,19 +21,6 @@ from typing import Any
 
 from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
 
-__all__ = [
-    "DirectoryLock",
-    "discard_directory",
-    "make_directory",
-    "publish_directory",
-    "read_json",
-    "remove_leftovers",
-    "sha256_of",
-    "storage_errors",
-    "sync",
-    "write_json",
-]
-
 _TEMPORARY = ".tmp-"
 _TRASH = ".trash-"
 

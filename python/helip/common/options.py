@@ -17,31 +17,13 @@ import os
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 from helip.common.errors import InvalidArgumentError
-
-__all__ = [
-    "INFINITE",
-    "DeviceOptions",
-    "Options",
-    "Positive",
-    "Precision",
-    "PrecisionOptions",
-    "Share",
-    "Whole",
-    "choices_of",
-    "hints_of",
-    "keywords",
-    "method_keywords",
-    "plain_kind",
-    "require",
-    "sentences",
-]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +44,10 @@ _BOUNDS = {
     Gt: (lambda value, bound: value > bound.gt, lambda bound: f"above {bound.gt}"),
     Le: (lambda value, bound: value <= bound.le, lambda bound: f"at most {bound.le}"),
     Lt: (lambda value, bound: value < bound.lt, lambda bound: f"below {bound.lt}"),
+    MultipleOf: (
+        lambda value, bound: value % bound.multiple_of == 0,
+        lambda bound: f"a multiple of {bound.multiple_of}",
+    ),
 }
 
 
@@ -153,9 +139,10 @@ def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> None:
                 if type(bound) in _BOUNDS:
                     holds, words = _BOUNDS[type(bound)]
                     require(holds(value, bound), name, value, words(bound))
-    elif origin is tuple and isinstance(value, tuple):
+    elif origin in (tuple, Sequence) and isinstance(value, tuple):
         kinds = typing.get_args(hint)
-        kinds = kinds[:1] * len(value) if kinds[-1:] == (...,) else kinds
+        any_number = origin is Sequence or kinds[-1] is ...
+        kinds = kinds[:1] * len(value) if any_number else kinds
         require(len(value) == len(kinds), name, value, f"{len(kinds)} values")
         for each, kind in zip(value, kinds, strict=True):
             check(name, each, kind)

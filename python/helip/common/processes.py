@@ -20,8 +20,6 @@ from helip.common.collectives import gather_blocks, row_counts
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 
-__all__ = ["Processes", "join_processes", "launched_rank", "leave_processes"]
-
 
 class Processes:
     """The processes that train together; one alone where torch.distributed is not initialised."""

@@ -13,8 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Follower", "ProgressBar", "plain_lines"]
-
 _LINE_SECONDS = 10.0
 _plain_lines = False
 

@@ -6,8 +6,6 @@ import re
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["parse_bytes"]
-
 
 def parse_bytes(size: int | str | None, *, name: str = "memory") -> int:
     """Bytes from a number or a text such as ``"4GB"`` or ``"512 MiB"``; None gives 0."""

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from helip.common.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from helip.data.dataset import OpenOptions
-
-__all__ = ["ROW_KEYS", "Columns", "choose_columns"]
+    from helip.data.options import OpenCall
 
 # In order of preference; compared without case.
 IMAGE_NAMES = (
@@ -57,7 +55,7 @@ class Columns:
     number_rows: bool
 
 
-def choose_columns(names: Sequence[str], options: OpenOptions, where: str) -> Columns:
+def choose_columns(names: Sequence[str], options: OpenCall, where: str) -> Columns:
     """Choose among the columns ``names`` of ``where``; an option overrides the usual names."""
     doubled = sorted({name for name in names if list(names).count(name) > 1})
     image = _choose(names, options.image_column, IMAGE_NAMES, "image", where)

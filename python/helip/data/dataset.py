@@ -10,24 +10,17 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.options import MAX_PIXELS
 from helip.data.packed_strings import KeyList
 
 if TYPE_CHECKING:
-    import os
-
     from PIL import Image
-
-__all__ = ["ACCEPTED", "MAX_PIXELS", "Dataset", "KeyList", "OpenOptions", "SampleError"]
-
-# Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
-MAX_PIXELS = 178_956_970
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
@@ -36,44 +29,6 @@ ACCEPTED = """a data set can be
   a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
   datasets.Dataset  of Hugging Face, or the folder that save_to_disk wrote
   torch Dataset     any object with len() and [i] that gives (image, caption) or a dict"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenOptions:
-    """The checked options of :func:`open_dataset`."""
-
-    image_column: str | None = None
-    caption_column: str | None = None
-    key_column: str | None = None
-    label_column: str | None = None
-    keys: Sequence[str] | None = None
-    root: str | os.PathLike[str] | None = None
-    follow_links: bool = False
-    max_pixels: int = MAX_PIXELS
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("image_column", "caption_column", "key_column", "label_column"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise InvalidArgumentError(f"{name} must be a column's name, not {value!r}")
-        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
-            raise InvalidArgumentError(
-                f"max_pixels must be an integer of 1 or more, not {self.max_pixels!r}"
-            )
-
-    def refuse(self, names: Iterable[str], source: str) -> None:
-        """Raise where an option is set that ``source`` has no use for."""
-        defaults = {field.name: field.default for field in fields(self)}
-        for name in names:
-            # Identity first: == on arrays and sequences need not give a bool.
-            value = getattr(self, name)
-            if value is not defaults[name] and not (
-                isinstance(value, (bool, int)) and value == defaults[name]
-            ):
-                raise InvalidArgumentError(
-                    f"{name}={value!r} does not apply to {source}; leave it out"
-                )
 
 
 class Dataset(ABC):

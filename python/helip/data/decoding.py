@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helip.data.dataset import MAX_PIXELS, SampleError
+from helip.common.errors import SampleError
+from helip.data.options import MAX_PIXELS
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from PIL import Image
-
-__all__ = ["decode_image", "sniff_format", "to_rgb"]
 
 # A progressive JPEG has about ten scans; each more costs a pass over the whole picture.
 MAX_JPEG_SCANS = 100

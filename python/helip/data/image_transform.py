@@ -13,16 +13,14 @@ import numpy as np
 import torch
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
-from helip.data.dataset import MAX_PIXELS, SampleError
+from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.decoding import decode_image
+from helip.data.options import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from helip._core import ImageTransform as _CoreTransform
-
-__all__ = ["ImageTransform"]
 
 _OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

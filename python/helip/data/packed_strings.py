@@ -15,8 +15,6 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["KeyList", "PackedStrings", "clean_key"]
-
 _ROW_DIGITS = 9
 
 

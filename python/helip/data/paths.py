@@ -18,22 +18,12 @@ from helip.common.errors import (
     Error,
     InvalidArgumentError,
     MismatchError,
+    SampleError,
     StorageError,
     UnsupportedError,
 )
-from helip.data.dataset import ACCEPTED, SampleError
+from helip.data.dataset import ACCEPTED
 from helip.data.packed_strings import PackedStrings
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_IMAGE_BYTES",
-    "FileStamp",
-    "expand_braces",
-    "is_url",
-    "picture_files",
-    "read_inside",
-    "recognise",
-]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")

@@ -16,8 +16,6 @@ from helip.common.progress import Follower, ProgressBar
 from helip.data.paths import IMAGE_SUFFIXES, recognise
 from helip.store.keys import CoreKeys
 
-__all__ = ["SampleIndex", "SampleKeys", "SampleMember"]
-
 
 class SampleMember(NamedTuple):
     """Where a member lies: ``offset`` and ``bytes`` in shard number ``shard``.

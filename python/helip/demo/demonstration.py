@@ -28,7 +28,8 @@ import torch
 from helip._core import __version__
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors, sync
-from helip.data.opening import Dataset, open_dataset
+from helip.data.dataset import Dataset
+from helip.data.opening import open_dataset
 from helip.demo import data as demo_data
 from helip.demo.pretraining import MODEL, PRETRAIN, precision, pretrain
 from helip.encoders.embedding import embed
@@ -41,8 +42,6 @@ from helip.reporting.page import report
 from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import TrainResult, train
 from helip.training.metrics import read_metrics
-
-__all__ = ["format_summary", "run"]
 
 # EfficientNet-Lite0 at 128 pixels takes a third of the time that it takes at its own 224.
 IMAGE_ENCODER = "packaged:efficientnet-lite0?size=128&crop=1"

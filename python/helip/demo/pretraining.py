@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from helip.common.progress import ProgressBar
-from helip.data.opening import Dataset
+from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle, create_model
 from helip.training.recipe import Recipe
 from helip.training.trainer import Trainer, TrainResult
-
-__all__ = ["MODEL", "PRETRAIN", "Batches", "precision", "pretrain"]
 
 # 16.7 million parameters, 9.5 million of them the table of tokens; no caption has more than 17.
 # Measured on two cores with bfloat16, batches of 256 of 3,326 pictures, by seconds of processor

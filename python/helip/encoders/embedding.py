@@ -13,25 +13,24 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from helip.common.errors import Error, InvalidArgumentError, MismatchError
+from helip.common.devices import choose_device
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, SampleError
+from helip.common.options import keywords
 from helip.common.progress import ProgressBar
-from helip.data.opening import Dataset, SampleError, open_dataset
+from helip.data.dataset import Dataset
+from helip.data.opening import open_dataset
+from helip.encoders.options import EmbedOptions
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder, image_encoder, text_encoder
-from helip.encoders.torch_encoder import check_precision
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["embed"]
-
 _DEFAULT_PRESET = "paper"
-_DTYPES = ("float32", "float16", "bfloat16", "int8")
-_SHARD_STEP = 4096
 # Resizing the shorter side of a picture multiplies the other; beyond this it is no picture, and
 # would take a model's preprocessing gigabytes.
 _MAX_ASPECT = 100
@@ -40,41 +39,24 @@ _HOPELESS_ROWS = 1000
 _FLOAT16_MAX = 65504.0
 
 
-def embed(
-    data: Any,
-    *,
-    out: str | os.PathLike[str],
-    image_encoder: str | ImageEncoder | None = None,
-    text_encoder: str | TextEncoder | None = None,
-    preset: str | None = None,
-    batch_size: int = 256,
-    workers: int = 0,
-    device: str = "auto",
-    precision: str = "float32",
-    dtype: str = "float16",
-    shard_rows: int = 262144,
-    max_quarantined: float = 0.1,
-    resume: bool = True,
-    progress: bool = True,
-) -> EmbeddingStore:
-    """Embed ``data`` with two unimodal encoders into the store ``out``; return the store.
+@dataclass(frozen=True, kw_only=True)
+class EmbedCall(EmbedOptions):
+    """What `embed` is asked."""
 
-    Args:
-        data: a Dataset, or anything that ``open_dataset`` takes.
-        out: the store's directory. An unfinished one of the same request is continued; a finished
-            one is returned at once.
-        image_encoder, text_encoder: a spec string (see ``helip.encoders``) or an encoder object.
-            A side that is not given comes from ``preset``.
-        preset: one of ``PRESETS``; "paper" where neither preset nor encoder is given.
-        batch_size: samples read and encoded together.
-        workers: processes that read and preprocess; 0 does it in this one.
-        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1" …
-        precision: what the encoders compute with: "float32", "bfloat16" or "float16".
-        dtype: what the store keeps: "float32", "float16", "bfloat16" or "int8".
-        shard_rows: rows a shard; after a kill at most so many are embedded again.
-        max_quarantined: share of the data set that may be unreadable.
-        resume: False refuses a directory that already holds a store.
-        progress: show a bar with rate and time left.
+    data: Any = field(kw_only=False)
+    """A Dataset, or anything that open_dataset takes."""
+    out: str | os.PathLike[str]
+    """The store's directory. An unfinished one of the same request is continued; a finished one is
+    returned at once."""
+    resume: bool = True
+    """False refuses a directory that already holds a store."""
+    progress: bool = True
+    """A bar with rate and time left."""
+
+
+@keywords(EmbedCall)
+def embed(call: EmbedCall) -> EmbeddingStore:
+    """Embed ``data`` with two unimodal encoders into the store ``out``; return the store.
 
     The store's metadata: ``image_encoder``, ``text_encoder``, ``precision``, ``shard_rows``,
     ``source`` {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
@@ -84,82 +66,34 @@ def embed(
     when more samples than ``max_quarantined`` cannot be read or an encoder gives NaN or infinity.
     Whatever is raised, the shards committed before stay, and the same call goes on from there.
     """
-    _check_options(
-        batch_size=batch_size,
-        workers=workers,
-        shard_rows=shard_rows,
-        max_quarantined=max_quarantined,
-        dtype=dtype,
-    )
-    check_precision(precision)
-    image_choice, text_choice = _choose_encoders(image_encoder, text_encoder, preset)
-    data = data if isinstance(data, Dataset) else open_dataset(data)
-    path = Path(out)
+    images, texts = _choose_encoders(call)
+    data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
+    path = Path(call.out)
     request = {
-        "image_encoder": _name_of(image_choice),
-        "text_encoder": _name_of(text_choice),
-        "precision": precision,
-        "shard_rows": shard_rows,
+        "image_encoder": _name_of(images),
+        "text_encoder": _name_of(texts),
+        "precision": call.precision,
+        "shard_rows": call.shard_rows,
         "source": {"fingerprint": data.fingerprint, "rows": len(data)},
     }
-    existing = _open_existing(path, request, dtype=dtype, resume=resume)
+    existing = _open_existing(path, request, dtype=call.dtype, resume=call.resume)
     if existing is not None and existing.metadata.get("complete"):
         return existing
-    device = _resolve_device(device)
-    encoders = _Encoders.load(image_choice, text_choice, device=device, precision=precision)
+    device = str(choose_device(call.device))
+    encoders = _Encoders(
+        image_encoder(images, device=device, dtype=call.precision),
+        text_encoder(texts, device=device, dtype=call.precision),
+    )
     if existing is not None:
         _check_dims(existing, encoders)
-    return _Job(
-        data=data,
-        path=path,
-        encoders=encoders,
-        request=request,
-        batch_size=batch_size,
-        workers=workers,
-        dtype=dtype,
-        max_quarantined=max_quarantined,
-        progress=progress,
-    ).run(existing)
+    return _Job(data, path, encoders, request, call).run(existing)
 
 
-# ------------------------------------------------------------------------------------ options
-
-
-def _check_options(
-    *, batch_size: int, workers: int, shard_rows: int, max_quarantined: float, dtype: str
-) -> None:
-    for name, value, low in (
-        ("batch_size", batch_size, 1),
-        ("workers", workers, 0),
-        ("shard_rows", shard_rows, 1),
-    ):
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer >= {low}")
-    # Asked here too, for a store is created only after the encoders are loaded.
-    if shard_rows % _SHARD_STEP:
-        raise InvalidArgumentError(
-            f"shard_rows is {shard_rows}; a store's shards hold a multiple of {_SHARD_STEP} rows"
-        )
-    if not 0.0 <= max_quarantined <= 1.0:
-        raise InvalidArgumentError(
-            f"max_quarantined is {max_quarantined!r}; it is a share and must lie in [0, 1]"
-        )
-    if dtype not in _DTYPES:
-        raise InvalidArgumentError(f"dtype is {dtype!r}; a store keeps one of {', '.join(_DTYPES)}")
-
-
-def _choose_encoders(
-    image: str | ImageEncoder | None, text: str | TextEncoder | None, preset: str | None
-) -> tuple[str | ImageEncoder, str | TextEncoder]:
-    if preset is not None and preset not in PRESETS:
-        raise InvalidArgumentError(
-            f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}, or give image_encoder "
-            "and text_encoder"
-        )
-    preset_image, preset_text = PRESETS[preset or _DEFAULT_PRESET]
+def _choose_encoders(options: EmbedOptions) -> tuple[Any, Any]:
+    image, text = PRESETS[options.preset or _DEFAULT_PRESET]
     return (
-        preset_image if image is None else image,
-        preset_text if text is None else text,
+        image if options.image_encoder is None else options.image_encoder,
+        text if options.text_encoder is None else options.text_encoder,
     )
 
 
@@ -169,15 +103,6 @@ def _name_of(encoder: Any) -> str:
         return encoder
     kind = type(encoder)
     return str(getattr(encoder, "spec", None) or f"{kind.__module__}.{kind.__qualname__}")
-
-
-def _resolve_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-# ------------------------------------------------------------------------------------- resume
 
 
 def _open_existing(
@@ -222,22 +147,10 @@ def _check_dims(store: EmbeddingStore, encoders: _Encoders) -> None:
             )
 
 
-# ------------------------------------------------------------------------------------ encoders
-
-
 @dataclass(frozen=True)
 class _Encoders:
     image: ImageEncoder
     text: TextEncoder
-
-    @classmethod
-    def load(
-        cls, image: str | ImageEncoder, text: str | TextEncoder, *, device: str, precision: str
-    ) -> _Encoders:
-        return cls(
-            image_encoder(image, device=device, dtype=precision),
-            text_encoder(text, device=device, dtype=precision),
-        )
 
 
 def _checked(
@@ -263,9 +176,6 @@ def _checked(
         )
         raise Error(f"encoder {name!r} gave {value} for row {row} (key {data.keys[row]!r}); {mend}")
     return features
-
-
-# ------------------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True)
@@ -366,9 +276,6 @@ def _read(samples: _Samples, batches: list[range], workers: int) -> Generator[_B
     )
 
 
-# --------------------------------------------------------------------------------------- the job
-
-
 @dataclass(frozen=True)
 class _Job:
     """One checked request, ready to run."""
@@ -377,11 +284,7 @@ class _Job:
     path: Path
     encoders: _Encoders
     request: Mapping[str, Any]
-    batch_size: int
-    workers: int
-    dtype: str
-    max_quarantined: float
-    progress: bool
+    options: EmbedCall
 
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
@@ -395,9 +298,9 @@ class _Job:
                 self._bar(done) as bar,
             ):
                 self._check_share(quarantine, done)
-                batches = _batches(done, total, self.batch_size, shard_rows)
+                batches = _batches(done, total, self.options.batch_size, shard_rows)
                 samples = _Samples(self.data, self.encoders.image.preprocess)
-                with closing(_read(samples, batches, self.workers)) as read:
+                with closing(_read(samples, batches, self.options.workers)) as read:
                     for rows, batch in zip(batches, read, strict=True):
                         keys = [self.data.keys[row] for row in rows]
                         for failure in batch.failures:
@@ -415,7 +318,9 @@ class _Job:
     def _bar(self, done: int) -> ProgressBar:
         # Counts what is left: rows of an earlier run would make the rate and the time left lie.
         label = f"embed from row {done:,}" if done else "embed"
-        return ProgressBar(len(self.data) - done, label=label, unit="rows", enabled=self.progress)
+        return ProgressBar(
+            len(self.data) - done, label=label, unit="rows", enabled=self.options.progress
+        )
 
     def _writer(self, existing: EmbeddingStore | None) -> Any:
         if existing is not None:
@@ -425,7 +330,7 @@ class _Job:
             self.path,
             image_dim=self.encoders.image.dim,
             text_dim=self.encoders.text.dim,
-            dtype=self.dtype,
+            dtype=self.options.dtype,
             shard_rows=self.request["shard_rows"],
         )
 
@@ -440,7 +345,9 @@ class _Job:
                 (text, self.encoders.text, batch.texts),
             ):
                 features = encoder.encode(inputs)  # type: ignore[arg-type]
-                target[places] = _checked(features, encoder, batch.rows, self.data, self.dtype)
+                target[places] = _checked(
+                    features, encoder, batch.rows, self.data, self.options.dtype
+                )
         return image, text
 
     def _commit(self, writer: Any, quarantine: Quarantine, *, complete: bool) -> EmbeddingStore:
@@ -452,12 +359,13 @@ class _Job:
     def _check_share(self, quarantine: Quarantine, done: int) -> None:
         """Raise as soon as the share over the whole data set is sure to pass the bound."""
         total, failed = len(self.data), quarantine.total
-        hopeless = done >= _HOPELESS_ROWS and failed == done and self.max_quarantined < 1.0
-        if failed <= self.max_quarantined * total and not hopeless:
+        most = self.options.max_quarantined
+        hopeless = done >= _HOPELESS_ROWS and failed == done and most < 1.0
+        if failed <= most * total and not hopeless:
             return
         raise Error(
             f"{failed} of the first {done} samples ({failed / max(done, 1):.1%}) cannot be read; "
-            f"max_quarantined={self.max_quarantined} allows {int(self.max_quarantined * total)} of "
+            f"max_quarantined={most} allows {int(most * total)} of "
             f"{total}. The first: {'; '.join(quarantine.first)}. Mend the data, or allow a larger "
             f"share: {quarantine.path} lists them, and the same call goes on after the last shard"
         )

@@ -18,16 +18,6 @@ import torch
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
 from helip.encoders.spec import EncoderSpec
 
-__all__ = [
-    "check_keys",
-    "existing_path",
-    "import_extra",
-    "load_state_dict",
-    "loading",
-    "quiet",
-    "weights_path",
-]
-
 
 def import_extra(
     module: str, *, package: str, spec: EncoderSpec, extra: str = "embed"

@@ -17,8 +17,6 @@ from typing import IO
 from helip.common.errors import CorruptError
 from helip.common.files import storage_errors, sync
 
-__all__ = ["Quarantine", "discard_orphan"]
-
 _NAME = "quarantine.jsonl"
 _FIRST = 3  # samples that a message about the share quotes
 

@@ -30,18 +30,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.encoders.spec import EncoderSpec, parse_spec
+from helip.encoders.spec import parse_spec
 from helip.encoders.torch_encoder import check_device, check_precision
-
-__all__ = [
-    "PRESETS",
-    "EncoderSpec",
-    "ImageEncoder",
-    "TextEncoder",
-    "image_encoder",
-    "parse_spec",
-    "text_encoder",
-]
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.

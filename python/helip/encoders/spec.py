@@ -13,17 +13,6 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = [
-    "FAMILIES",
-    "EncoderSpec",
-    "close_names",
-    "flag",
-    "integer",
-    "one_of",
-    "parse_spec",
-    "read_options",
-]
-
 FAMILIES = ("timm", "torchvision", "hf", "st", "open_clip", "packaged")
 # Only these name weights beside a model name; a hub name or a directory carries its own.
 _FAMILIES_WITH_PATH = ("timm", "torchvision", "open_clip")

@@ -14,8 +14,6 @@ import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 
-__all__ = ["TorchImageEncoder", "TorchTextEncoder", "check_device", "check_precision"]
-
 _PRECISIONS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,

@@ -6,22 +6,21 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.devices import autocast, choose_device
+from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.options import Precision
 from helip.common.progress import ProgressBar
-from helip.data.opening import SampleError
+from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.intervals import Ints
 from helip.models.bundle import create_model
 
-__all__ = ["PRECISIONS", "Encoded", "Subject", "encode"]
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EXAMPLES = 20  # skipped rows that the result names
 TOKENIZED = 1024  # strings at a time
 
@@ -35,19 +34,11 @@ class Subject:
     transform: Callable[[Any], torch.Tensor]
     tokenizer: Callable[[list[str]], torch.Tensor]
     device: torch.device
-    autocast: torch.dtype | None
+    precision: Precision
     batch_size: int
 
     @classmethod
-    def of(
-        cls,
-        model: Any,
-        transform: Any,
-        tokenizer: Any,
-        device: str | torch.device,
-        precision: str,
-        batch_size: int,
-    ) -> Subject:
+    def of(cls, model: Any, transform: Any, tokenizer: Any, options: EvaluateOptions) -> Subject:
         if isinstance(model, (str, os.PathLike)):
             model = create_model(model)
         name = getattr(model, "name", type(model).__name__)
@@ -65,9 +56,9 @@ class Subject:
             model,
             transform,
             tokenizer,
-            _device(model, device),
-            PRECISIONS[precision],
-            batch_size,
+            _device(model, options.device),
+            options.precision,
+            options.batch_size,
         )
 
     @contextmanager
@@ -114,12 +105,7 @@ class Subject:
         return {"captions": count, "of": len(strings), "context_length": context}
 
     def _features(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
-        context = (
-            nullcontext()
-            if self.autocast is None
-            else torch.autocast(self.device.type, dtype=self.autocast)
-        )
-        with context:
+        with autocast(self.device, self.precision):
             features: torch.Tensor = encode(batch)
         # Normalised later in float32: a norm taken in half precision loses three digits.
         return features.float().cpu()
@@ -213,10 +199,8 @@ def _takes_context(tokenizer: Any) -> bool:
         return False
 
 
-def _device(model: torch.nn.Module, device: str | torch.device) -> torch.device:
-    if device != "auto":
-        return torch.device(device)
+def _device(model: torch.nn.Module, device: str) -> torch.device:
     parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device.type != "cpu":
+    if device == "auto" and parameter is not None and parameter.device.type != "cpu":
         return parameter.device
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return choose_device(device)

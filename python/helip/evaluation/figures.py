@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["TASKS", "Line", "figure_at", "figures_of", "groups_of", "is_result", "judgement"]
-
 #: What a result of ``evaluate`` can hold.
 TASKS = ("retrieval", "zero_shot", "linear_probe", "composition")
 

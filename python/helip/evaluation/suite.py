@@ -27,8 +27,6 @@ from helip.evaluation.sets.evaluation_set import EvaluationSet, open_evaluation_
 from helip.models.bundle import create_model
 from helip.models.weights import find_weights
 
-__all__ = ["ModelSource", "evaluate_all", "read_results"]
-
 _FORMAT = "helip.evaluation"
 _VERSION = 1
 _FIELDS: dict[str, Any] = {

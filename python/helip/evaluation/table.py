@@ -10,8 +10,6 @@ from helip.common.errors import InvalidArgumentError
 from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, judgement
 from helip.evaluation.statistics.comparison import compare
 
-__all__ = ["Results", "Table", "tables", "tables_as_data", "tables_as_markdown", "tables_as_text"]
-
 #: data set -> model -> result of ``evaluate``
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 

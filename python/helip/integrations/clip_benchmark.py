@@ -20,8 +20,6 @@ import torch
 from helip.common.errors import UnsupportedError
 from helip.models.bundle import CONFIG_FILE, ModelBundle, create_model
 
-__all__ = ["as_clip", "load_helip", "main", "register"]
-
 MODEL_TYPE = "helip"
 
 Clip = tuple[torch.nn.Module, Callable[[Any], torch.Tensor], Callable[[list[str]], torch.Tensor]]

@@ -35,8 +35,6 @@ from helip.losses.options import LossOptions
 from helip.losses.siglip import HelipSigmoidLoss
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["HardPairOptions", "HardPairSource", "OpenClipLoss", "hard_pair_training"]
-
 
 class HardPairSource:
     """Batches of a HardPairLoader as open_clip_train reads them; stands for its ``DataInfo``.

@@ -17,8 +17,6 @@ from typing import Any
 from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
 from helip.common.options import choices_of, hints_of, plain_kind, sentences
 
-__all__ = ["main", "run"]
-
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run open_clip's training; ``arguments`` are those of the command line."""

@@ -9,8 +9,6 @@ from typing import Any
 from helip.common.errors import Error
 from helip.loading.readers.batch import ReadBatch
 
-__all__ = ["EpochCounts"]
-
 _LISTED_ROWS = 100  # quarantined rows that an account names; the others are only counted
 _JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
 _PLANNED = (

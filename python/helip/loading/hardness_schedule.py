@@ -11,8 +11,6 @@ from annotated_types import Gt
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, Positive, Whole, require
 
-__all__ = ["HardnessSchedule"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class HardnessSchedule(Options):

@@ -27,8 +27,6 @@ from helip.loading.sampling import Plans, distributed_place, make_sampler, sampl
 from helip.loading.state import LoaderState, refuse_another_loader
 from helip.pairs.growing_pairs import GrowingPairs
 
-__all__ = ["HardPairLoader", "LoaderCall"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoaderCall(BatchOptions, ReadOptions):

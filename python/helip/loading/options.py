@@ -11,8 +11,6 @@ from annotated_types import Gt
 from helip.common.options import Options, Positive, Share, Whole
 from helip.loading.hardness_schedule import HardnessSchedule
 
-__all__ = ["BatchOptions", "PairOptions", "ReadOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions(Options):

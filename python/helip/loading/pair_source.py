@@ -10,8 +10,6 @@ from helip.common.errors import MismatchError
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["PairSource", "table_of"]
-
 
 class PairSource(Protocol):
     """A HardPairs, a GrowingPairs, or a StreamingMiner, whose table grows while it is read."""

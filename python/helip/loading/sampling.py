@@ -15,8 +15,6 @@ from helip.loading.readers.batch import BatchPlan
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["Plans", "distributed_place", "make_sampler", "sampler_identity"]
-
 
 def make_sampler(
     table: HardPairs | GrowingPairs, options: BatchOptions, *, seed: int, rank: int, world_size: int

@@ -19,8 +19,6 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.account import EpochCounts
 from helip.loading.readers.batch import BatchPlan
 
-__all__ = ["LoaderState", "refuse_another_loader"]
-
 _FORMAT = 2
 #: They cut an epoch into batches; its targets and their order are the same with others.
 _DIVISION = ("batch_size", "targets_per_batch", "world_size")

@@ -15,8 +15,6 @@ from torch import Tensor
 from helip.common.errors import InvalidArgumentError
 from helip.data.image_transform import ImageTransform
 
-__all__ = ["TwoViews", "slip_augmentation", "split_views"]
-
 
 class TwoViews:
     """A picture -> [3, 3, H, W]: ``transform`` of it, then ``ssl_transform`` of it twice."""

@@ -38,11 +38,10 @@ from torch import Tensor, nn
 
 from helip.common.collectives import Everyone, alone, gather_pairs
 from helip.common.options import keywords, method_keywords
-from helip.losses.features import check_features, check_target, one_number, unit_rows
+from helip.common.unit_rows import unit_rows
+from helip.losses.features import check_features, check_target, one_number
 from helip.losses.margin import Margin, Similarities, margin_loss, similarities
 from helip.losses.options import LossOptions, MarginOptions
-
-__all__ = ["HelipLoss", "check_target", "clip_loss", "hard_negative_margin_loss"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,6 @@ from torch import Tensor
 from helip.common.collectives import Everyone, total_of
 from helip.losses.features import cosine
 
-__all__ = ["Margin", "Similarities", "margin_loss", "similarities"]
-
 
 class Similarities(NamedTuple):
     """Similarities [own rows, all rows], seen from each image and from each caption."""

@@ -9,8 +9,6 @@ from annotated_types import Ge, Gt, Le
 
 from helip.common.options import Options
 
-__all__ = ["LossOptions", "MarginOptions", "SslOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MarginOptions(Options):

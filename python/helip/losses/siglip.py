@@ -20,8 +20,6 @@ from helip.losses.features import one_number
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.margin import Similarities
 
-__all__ = ["HelipSigmoidLoss"]
-
 
 class HelipSigmoidLoss(HelipLoss):
     """Sigmoid loss + gamma x HNML, for models with a learned bias. Options as in HelipLoss."""

@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError
 from helip.losses.options import SslOptions
 
-__all__ = ["SslLoss", "nt_xent"]
-
 
 class SslLoss(nn.Module):
     """``scale`` x NT-Xent. No parameters, no state.

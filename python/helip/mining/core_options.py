@@ -8,8 +8,6 @@ from helip import _core
 from helip.common.sizes import parse_bytes
 from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
 
-__all__ = ["core_options"]
-
 
 def core_options(
     rules: ScoreRules, machine: MachineOptions | None = None, *, parts: int = 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.mining.options import MineOptions
 
-__all__ = ["choose_device"]
-
 
 def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
     """``cpu``, or the name of GPUs; ``deleted`` rows of the store.

@@ -11,8 +11,6 @@ from helip.common.errors import InvalidArgumentError
 from helip.store.embedding_store import EmbeddingStore
 from helip.store.matrices import MatrixView, on_host, view_of
 
-__all__ = ["Inputs", "inputs_of", "same_rows", "store_of"]
-
 
 @dataclass(frozen=True)
 class Inputs:

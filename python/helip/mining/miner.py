@@ -25,8 +25,6 @@ from helip.mining.options import JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["MineCall", "mine"]
-
 # Options that change the table of some methods only.
 _OPTIONS_OF = {
     "seed": ("sample", "hnsw", "partition"),

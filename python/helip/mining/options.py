@@ -9,19 +9,6 @@ from annotated_types import Ge, Le
 
 from helip.common.options import INFINITE, Options, Positive, Share, Whole, require
 
-__all__ = [
-    "DeviceOptions",
-    "GraphOptions",
-    "HostOptions",
-    "JobOptions",
-    "MachineOptions",
-    "MineOptions",
-    "NearDuplicates",
-    "PairRules",
-    "ScoreRules",
-    "StreamOptions",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates(Options):

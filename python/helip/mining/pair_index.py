@@ -16,9 +16,6 @@ from helip.mining.inputs import inputs_of
 from helip.mining.options import GraphOptions
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["PairIndex"]
-
-
 _BOTH = ("image", "text")
 
 

@@ -15,8 +15,6 @@ from helip.mining.inputs import inputs_of
 from helip.mining.options import MachineOptions, MineOptions
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["Plan", "plan"]
-
 
 @dataclass(frozen=True)
 class Plan:

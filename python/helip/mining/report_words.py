@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["drop_words", "filter_words", "share_words", "update_words", "weight_words"]
-
 _DROPS = {
     "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
     "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),

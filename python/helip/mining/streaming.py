@@ -15,8 +15,6 @@ from helip.mining.options import StreamOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
 from helip.store.matrices import view_of
 
-__all__ = ["StreamingMiner"]
-
 _BLOCK = 8192  # rows that are read at once when a state is loaded
 
 

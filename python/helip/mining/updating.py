@@ -14,8 +14,6 @@ from helip.mining.options import HostOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["UpdateCall", "update"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCall(HostOptions):

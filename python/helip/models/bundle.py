@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import publish_directory, storage_errors, write_json
+from helip.common.options import PrecisionOptions, Whole, keywords
 from helip.models.hugging_face import (
     HFTransform,
     TransformersClip,
@@ -35,6 +36,7 @@ from helip.models.hugging_face import (
     parts_of,
 )
 from helip.models.lora import add_lora, merge_lora
+from helip.models.options import ModelOptions
 from helip.models.preprocessing import train_transform as image_transform
 from helip.models.slip import (
     HEAD,
@@ -45,16 +47,6 @@ from helip.models.slip import (
 )
 from helip.models.source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
 from helip.models.weights import load_weights, write_tensors
-
-__all__ = [
-    "CONFIG_FILE",
-    "ModelBundle",
-    "bundle_of_transformers",
-    "create_model",
-    "encode_image",
-    "encode_text",
-    "save_model",
-]
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -108,68 +100,47 @@ class ModelBundle:
         return nn.functional.normalize(features, dim=-1) if normalize else features
 
 
-def encode_image(
-    bundle: ModelBundle, images: Tensor | Sequence[Any], *, normalize: bool = True
-) -> Tensor:
-    """`ModelBundle.encode_image`, as a function."""
-    return bundle.encode_image(images, normalize=normalize)
+@dataclass(frozen=True, kw_only=True)
+class ModelCall(ModelOptions, PrecisionOptions):
+    """What `create_model` is asked; ``precision`` is that of the weights."""
+
+    name_or_path: str | os.PathLike[str] = field(kw_only=False)
+    """An architecture of open_clip (ViT-B-32), a directory with a saved model or a training
+    checkpoint, a configuration file (.json), or a weights file that has its configuration beside
+    it. With config it is only a label. hf-hub:owner/name is passed to open_clip, which downloads.
+    slip:ViT-B-16 (-S-, -L-) is the architecture of SLIP's published checkpoints. hf:NAME, or a
+    directory that transformers wrote, is a CLIPModel of transformers, which downloads a NAME that
+    is no directory."""
+    config: dict[str, Any] | str | os.PathLike[str] | None = None
+    """A dict with embed_dim, vision_cfg and text_cfg (open_clip's), or a JSON file of it, or of
+    {"model_cfg": ..., "preprocess_cfg": ...}."""
+    device: str | torch.device = "cpu"
+    """Where the model goes."""
+    seed: Whole | None = 0
+    """Of a random start; the caller's random state is left as it was. None draws from it."""
+    augmentation: dict[str, Any] | None = None
+    """Fields of open_clip's AugmentationCfg for train_transform."""
 
 
-def encode_text(
-    bundle: ModelBundle, texts: Tensor | Sequence[str], *, normalize: bool = True
-) -> Tensor:
-    """`ModelBundle.encode_text`, as a function."""
-    return bundle.encode_text(texts, normalize=normalize)
-
-
-def create_model(
-    name_or_path: str | os.PathLike[str],
-    *,
-    checkpoint: str | os.PathLike[str] | None = None,
-    config: dict[str, Any] | str | os.PathLike[str] | None = None,
-    device: str | torch.device = "cpu",
-    precision: str = "float32",
-    seed: int | None = 0,
-    augmentation: dict[str, Any] | None = None,
-    ssl_head: bool | None = None,
-) -> ModelBundle:
+@keywords(ModelCall)
+def create_model(call: ModelCall) -> ModelBundle:
     """Make a CLIP model.
 
-    name_or_path: an architecture of open_clip ("ViT-B-32"), a directory with a saved model or a
-        training checkpoint, a configuration file (.json), or a weights file that has its
-        configuration beside it. With ``config`` it is only a label. "hf-hub:owner/name" is passed
-        to open_clip, which downloads. "slip:ViT-B-16" (-S-, -L-) is the architecture of SLIP's
-        published checkpoints. "hf:NAME", or a directory that transformers wrote, is a CLIPModel of
-        transformers, which downloads a NAME that is no directory.
-    checkpoint: weights: a .safetensors, .pt, .pth, .bin or .ckpt file, a directory that holds
-        one, or a pretrained tag of open_clip ("laion2b_s34b_b79k", downloaded by open_clip).
-        None takes those of ``name_or_path`` where it is a directory or a weights file, and a
-        random start otherwise.
-    config: a dict with embed_dim, vision_cfg and text_cfg (open_clip's), or a JSON file of it, or
-        of {"model_cfg": ..., "preprocess_cfg": ...}.
-    precision: of the weights: "float32" (needed for training), "bfloat16", "float16".
-    seed: of a random start; the caller's random state is left as it was. None draws from it.
-    augmentation: fields of open_clip's AugmentationCfg for `train_transform`.
-    ssl_head: True gives the model SLIP's self-supervised head, a random one where the weights have
-        none; False leaves out one that is there. None does what ``name_or_path`` says.
+    Without a ``checkpoint`` the weights are those of ``name_or_path`` where it is a directory or a
+    weights file, and a random start otherwise. They are float32 for training.
 
     Raises InvalidArgumentError for an unknown architecture, StorageError for an absent file,
     MismatchError for weights that do not fit, CorruptError for damaged ones.
     """
-    if precision not in _OPEN_CLIP_PRECISION:
-        raise InvalidArgumentError(
-            f"precision is {precision!r}, must be one of {sorted(_OPEN_CLIP_PRECISION)}"
-        )
-    source = resolve(os.fspath(name_or_path), config)
-    if checkpoint is not None:
-        source = with_checkpoint(source, os.fspath(checkpoint))
+    ssl_head = call.ssl_head
+    source = resolve(os.fspath(call.name_or_path), call.config)
+    if call.checkpoint is not None:
+        source = with_checkpoint(source, os.fspath(call.checkpoint))
     if ssl_head is not None:
         source.ssl_head = (source.ssl_head or {}) if ssl_head else None
-    with _seeded(seed):
-        if source.transformers:
-            bundle = _transformers_bundle(source, device, precision, augmentation)
-        else:
-            bundle = _open_clip_bundle(source, device, precision, augmentation)
+    with _seeded(call.seed):
+        make = _transformers_bundle if source.transformers else _open_clip_bundle
+        bundle = make(source, call.device, call.precision, call.augmentation)
         if source.ssl_head is not None:
             add_ssl_head(bundle.model, **source.ssl_head)
         if source.lora is not None:

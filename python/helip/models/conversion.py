@@ -15,8 +15,6 @@ from torch import Tensor
 
 from helip.common.errors import UnsupportedError
 
-__all__ = ["to_open_clip", "to_open_clip_config", "to_transformers", "to_transformers_config"]
-
 _ACTIVATIONS = {"gelu": False, "quick_gelu": True}  # transformers' name -> open_clip's quick_gelu
 _EPS = 1e-5
 _VISION = {  # open_clip's options that are representable, and the values that are

@@ -21,8 +21,6 @@ from helip.models.lora import has_lora
 from helip.models.slip import HEAD
 from helip.models.weights import fit_state_dict, write_tensors
 
-__all__ = ["FORMATS", "export"]
-
 FORMATS = ("open_clip", "transformers")
 
 

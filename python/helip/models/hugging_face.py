@@ -18,17 +18,6 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import storage_errors
 
-__all__ = [
-    "HFTokens",
-    "HFTransform",
-    "TransformersClip",
-    "bare_names",
-    "is_transformers_clip",
-    "load_processors",
-    "model_from_config",
-    "parts_of",
-]
-
 _STANDARD_VOCABULARY = 49408  # of CLIP's byte pairs, which open_clip brings along
 
 

@@ -19,8 +19,6 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.models.bundle import ModelBundle, create_model, save_model
 from helip.models.weights import fit_state_dict
 
-__all__ = ["interpolate", "interpolated_weights"]
-
 
 def interpolate(
     start: ModelBundle | str | os.PathLike[str],

@@ -8,8 +8,6 @@ from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 
-__all__ = ["lock_towers", "train_mode"]
-
 
 def lock_towers(
     model: nn.Module,

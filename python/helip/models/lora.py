@@ -16,8 +16,6 @@ from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.models.options import Lora
 from helip.models.slip import HEAD
 
-__all__ = ["add_lora", "has_lora", "lora_targets", "merge_lora"]
-
 PARTS = ("attention", "mlp")
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "qkv", "proj", "query", "key", "value")
 _MLP = ("c_fc", "c_proj", "fc1", "fc2")

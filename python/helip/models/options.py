@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -10,8 +11,6 @@ from annotated_types import Ge, Gt, Lt
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, Positive, Whole, require
-
-__all__ = ["LockOptions", "Lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,16 @@ class Lora(Options):
             raise InvalidArgumentError(f"lora {other!r}: {error}") from error
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"lora {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which weights a model starts with."""
+
+    checkpoint: str | os.PathLike[str] | None = None
+    """A file of weights, a directory that holds one, or a pretrained tag of open_clip."""
+    ssl_head: bool | None = None
+    """Give the model SLIP's self-supervised head, or leave it out; None: as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

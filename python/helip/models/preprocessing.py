@@ -7,8 +7,6 @@ from typing import Any
 
 from helip.data.image_transform import ImageTransform
 
-__all__ = ["train_transform"]
-
 # What an augmentation may set here. The others are timm's.
 _KNOWN = {"scale", "color_jitter", "color_jitter_prob", "gray_scale_prob", "use_timm"}
 

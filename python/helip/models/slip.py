@@ -22,19 +22,6 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.models.visual import raw_features, raw_width
 
-__all__ = [
-    "HEAD",
-    "SslHead",
-    "SyncBatchNorm1d",
-    "add_ssl_head",
-    "from_published",
-    "has_ssl_head",
-    "published_config",
-    "register_small_tower",
-    "remove_ssl_head",
-    "ssl_head_of",
-]
-
 HEAD = "image_mlp"  # SLIP's name of it
 _VIEWS = ("ssl_first", "ssl_second")
 

@@ -14,8 +14,6 @@ from helip.models.options import Lora
 from helip.models.slip import published_config
 from helip.models.weights import find_weights
 
-__all__ = ["CONFIG_FILE", "Source", "open_clip_module", "resolve", "with_checkpoint"]
-
 CONFIG_FILE = "open_clip_config.json"
 
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from helip.common.errors import UnsupportedError
 
-__all__ = ["raw_features", "raw_width"]
-
 _SUPPORTED = (
     "VisionTransformer, ModifiedResNet and TimmModel without an attention pool of open_clip's"
 )

@@ -19,15 +19,6 @@ from helip.common.files import storage_errors
 from helip.models.hugging_face import TransformersClip, bare_names
 from helip.models.slip import HEAD, from_published, has_ssl_head
 
-__all__ = [
-    "find_weights",
-    "fit_state_dict",
-    "load_weights",
-    "read_state_dict",
-    "read_tensors",
-    "write_tensors",
-]
-
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 _PREFERRED = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _PREFIXES = ("module.", "_orig_mod.")

@@ -12,8 +12,6 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["GrowingPairs", "Pools", "array_of_state", "row_numbers"]
-
 
 class Pools(NamedTuple):
     """The hard pairs of a few targets, best first; row i is that of the i-th target."""

@@ -13,8 +13,6 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
 from helip.store.matrices import view_of
 
-__all__ = ["HardPairs"]
-
 
 class HardPairs:
     """For each target up to k hard pairs, best first. Immutable.

@@ -9,8 +9,6 @@ from helip._core import HardPairsPart as CorePart
 from helip.common.errors import UnsupportedError
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["HardPairsPart"]
-
 
 class HardPairsPart(HardPairs):
     """Targets ``first`` to ``last - 1`` of a table of ``rows`` targets. Immutable.

@@ -11,8 +11,6 @@ import numpy as np
 from helip.reporting.html import Html, join, markup
 from helip.reporting.pools import Scores
 
-__all__ = ["curves", "histogram", "interval_plot", "number"]
-
 POINTS = 240  # of a curve; more are averaged
 
 

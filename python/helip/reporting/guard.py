@@ -11,8 +11,6 @@ from helip.evaluation.statistics.forgetting import forgetting, roles
 from helip.reporting.html import Html, join, markup
 from helip.reporting.metrics import difference_cell, value_cell
 
-__all__ = ["guard_section"]
-
 _KEYS = ("start", "control", "tuned")
 _CHANGES = ("change", "control_change", "against_control")
 

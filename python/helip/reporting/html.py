@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Any
 
-__all__ = ["Html", "caption", "document", "join", "markup", "plain"]
-
 # Letters by category that show as nothing.
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0")
 JOINERS = frozenset("\u200c\u200d")  # emoji, Persian and Indic words need them

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.evaluation.evaluating import compare
 from helip.evaluation.figures import Line, figure_at, figures_of, groups_of, is_result, judgement
+from helip.evaluation.statistics.comparison import compare
 from helip.reporting.charts import interval_plot, number
 from helip.reporting.html import Html, join, markup
-
-__all__ = ["difference_cell", "metrics_section", "result_names", "value_cell"]
 
 Results = Mapping[str, Mapping[str, Any]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import storage_errors, sync
+from helip.common.options import keywords, require
 from helip.data.opening import open_dataset
+from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.charts import curves as curve_chart
 from helip.reporting.charts import histogram, number
 from helip.reporting.guard import guard_section
 from helip.reporting.html import Html, document, join, markup
 from helip.reporting.metrics import metrics_section, result_names
+from helip.reporting.options import ReportOptions
 from helip.reporting.pictures import Pictures
 from helip.reporting.pools import (
     Card,
@@ -37,10 +41,8 @@ from helip.reporting.sections import (
     statistics,
     target_article,
 )
+from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["report"]
-
-TARGETS = 12
 HUBS = 10
 OUTLIERS = 10
 CURVES = (
@@ -49,39 +51,37 @@ CURVES = (
 )
 
 
-def report(
-    pairs: Any,
-    data: Any,
-    out: str | os.PathLike[str],
-    *,
-    store: Any = None,
-    baselines: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    guard: Mapping[str, Any] | None = None,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    rows: int | Sequence[int] | None = None,
-    hard: int = 6,
-    seed: int = 0,
-    title: str = "Hard pairs",
-    summary: Mapping[str, Any] | str | None = None,
-) -> Path:
-    """Write a page about ``pairs``, a table of hard pairs of ``data``, to the file ``out``.
+@dataclass(frozen=True, kw_only=True)
+class ReportCall(ReportOptions):
+    """What `report` is asked."""
 
-    ``pairs`` is a ``HardPairs``, ``data`` a ``Dataset`` or what ``open_dataset`` takes; ``store``,
-    the ``EmbeddingStore`` that was mined, adds both similarities and their product under each
-    picture, computed in float64 from the stored embeddings. Each of them may also be a path.
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """A table of hard pairs, or its path."""
+    data: Any = field(kw_only=False)
+    """Its Dataset, or what open_dataset takes."""
+    out: str | os.PathLike[str] = field(kw_only=False)
+    """The page to write."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The store that was mined adds both similarities and their product under each picture,
+    computed in float64 from the stored embeddings."""
+    baselines: Mapping[str, HardPairs] | None = None
+    """Name to table, shown beside. Without them, but with a store, the pools by image and by text
+    alone are computed for the targets shown."""
+    metrics: Mapping[str, Any] | None = None
+    """Names to results of evaluate(), such as start, control and HELIP; one named "control" is what
+    the others are compared with. Sets of results may be grouped: set to name to result."""
+    guard: Mapping[str, Any] | None = None
+    """General sets to the results of "start", "control" and the tuned model, made with keep_ranks:
+    the page says what was forgotten."""
+    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+    """Names to rows of a metrics.jsonl."""
+    summary: Mapping[str, Any] | str | None = None
+    """A paragraph, or a mapping of things to say about the run."""
 
-    The page shows ``rows`` targets (a number, by default 12, drawn with ``seed`` over the
-    quantiles of their best score; or a list of row numbers), each with its first ``hard`` pairs
-    beside those of the ``baselines`` (name -> HardPairs). Without ``baselines``, but with a
-    store, the pools by image and by text alone are computed for the targets shown.
 
-    ``metrics`` maps names to results of ``evaluate``, such as start, control and HELIP; one named
-    "control" is what the others are compared with. Sets of results may be grouped one level
-    higher, set -> name -> result. ``guard`` maps general sets to the results of "start", "control"
-    and the tuned model, made with ``keep_ranks=True``: the page says what was forgotten. ``curves``
-    maps names to rows of a ``metrics.jsonl``. ``summary`` is a paragraph, or a mapping of things to
-    say about the run.
+@keywords(ReportCall)
+def report(call: ReportCall) -> Path:
+    """Write a page about a table of hard pairs.
 
     The page has no scripts, loads nothing, and a policy in its head forbids both. Pictures are
     encoded anew; captions are inserted as text in which hidden characters are spelled out. Rows
@@ -89,24 +89,23 @@ def report(
     bytes. Raises MismatchError when table, data and store do not belong together, and
     StorageError when ``out`` cannot be written.
     """
-    pairs, dataset, store = _opened(pairs, data, store)
+    metrics, guard, curves = call.metrics, call.guard, call.curves
+    pairs, dataset, store = _opened(call.pairs, call.data, call.store)
     _check_match(pairs, dataset, store)
-    if hard < 1:
-        raise InvalidArgumentError(f"hard is {hard}; show 1 or more hard pairs a target")
     scores = read_scores(pairs)
-    shown = _chosen(rows, scores, len(pairs), seed)
+    shown = _chosen(call.rows, scores, len(pairs), call.seed)
     pictures = Pictures(dataset)
     similarities = None if store is None else Similarities(store, pairs.options)
-    targets = _targets(pairs, dataset, shown, hard, similarities, baselines)
+    targets = _targets(pairs, dataset, shown, call.hard, similarities, call.baselines)
     stats = pairs.stats()
 
     sections = [
         Html() if metrics is None else metrics_section(metrics),
         Html() if guard is None else guard_section(guard),
-        _targets_section(targets, pairs, pictures, similarities, isinstance(rows, Sequence)),
+        _targets_section(targets, pairs, pictures, similarities, isinstance(call.rows, Sequence)),
         statistics(stats, histogram(scores)),
         _hubs(stats, pictures),
-        _outliers(scores, pictures, seed),
+        _outliers(scores, pictures, call.seed),
         Html() if not curves else _curves(curves, metrics or {}),
         _provenance(pairs, dataset, store),
     ]
@@ -114,25 +113,21 @@ def report(
         "{head}<main>{notice}{overview}{summary}{sections}</main>"
         "<footer><p>Made with helip. Method: Getting More Juice Out of Your Data, "
         "arXiv 2305.05208.</p></footer>",
-        head=_head(title, pairs, len(dataset), bool(metrics), bool(guard), bool(curves)),
+        head=_head(call.title, pairs, len(dataset), bool(metrics), bool(guard), bool(curves)),
         notice=_failures(pictures),
         overview=overview(stats),
-        summary=_summary(summary),
+        summary=_summary(call.summary),
         sections=join(section for section in sections if section),
     )
-    path = Path(out)
-    _publish(path, document(title, body))
+    path = Path(call.out)
+    _publish(path, document(call.title, body))
     return path
 
 
 def _opened(pairs: Any, data: Any, store: Any) -> tuple[Any, Any, Any]:
     if isinstance(pairs, (str, os.PathLike)):
-        from helip.pairs.hard_pairs import HardPairs
-
         pairs = HardPairs.open(pairs)
     if isinstance(store, (str, os.PathLike)):
-        from helip.store.embedding_store import EmbeddingStore
-
         store = EmbeddingStore.open(store)
     dataset = data if hasattr(data, "caption") and hasattr(data, "keys") else open_dataset(data)
     return pairs, dataset, store
@@ -159,13 +154,11 @@ def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
         raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
 
 
-def _chosen(rows: int | Sequence[int] | None, scores: Scores, n: int, seed: int) -> list[int]:
-    if rows is None or isinstance(rows, (int, np.integer)):
-        count = TARGETS if rows is None else int(rows)
-        if count < 0:
-            raise InvalidArgumentError(f"rows is {count}; give a number of targets, or a list")
-        return choose_targets(scores.first, count, seed)
-    return check_rows(rows, n)
+def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> list[int]:
+    if isinstance(rows, Sequence):
+        return check_rows(rows, n)
+    require(rows >= 0, "rows", rows, "a number of targets, or a list of rows")
+    return choose_targets(scores.first, int(rows), seed)
 
 
 def _targets(

@@ -7,10 +7,8 @@ import io
 from collections import Counter
 from typing import Any
 
-from helip.data.opening import SampleError
+from helip.common.errors import SampleError
 from helip.reporting.html import Html, caption, markup, plain
-
-__all__ = ["Pictures"]
 
 SIDE = 192  # pixels: sharp at 96 CSS pixels on a dense screen
 ALT = 120

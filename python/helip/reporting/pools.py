@@ -11,16 +11,6 @@ import numpy.typing as npt
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = [
-    "Card",
-    "Scores",
-    "Similarities",
-    "check_rows",
-    "choose_targets",
-    "pool_of",
-    "read_scores",
-]
-
 BLOCK_BYTES = 64 << 20
 BINS = 40
 

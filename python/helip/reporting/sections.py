@@ -12,17 +12,6 @@ from helip.reporting.html import Html, join, markup
 from helip.reporting.pictures import Pictures
 from helip.reporting.pools import Card
 
-__all__ = [
-    "Strip",
-    "Target",
-    "gallery",
-    "overview",
-    "pairs_table",
-    "settings",
-    "statistics",
-    "target_article",
-]
-
 
 @dataclass(frozen=True)
 class Strip:

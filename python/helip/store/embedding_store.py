@@ -21,8 +21,6 @@ from helip.common.progress import ProgressBar
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, view_of
 
-__all__ = ["EmbeddingStore", "StoreKeys", "StoreWriter"]
-
 
 class StoreKeys(CoreKeys):
     """The keys of a store."""

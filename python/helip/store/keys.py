@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-__all__ = ["CoreKeys"]
-
 _KEY_BLOCK = 4096
 
 

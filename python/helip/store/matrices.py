@@ -9,8 +9,6 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["MatrixView", "on_host", "view_of"]
-
 MatrixView = _core.MatrixView
 
 _NUMPY_DTYPES = {"float64", "float32", "float16", "int8", "int32", "int64"}

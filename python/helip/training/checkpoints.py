@@ -36,18 +36,6 @@ from helip.common.files import (
 )
 from helip.models.weights import read_tensors, write_tensors
 
-__all__ = [
-    "Checkpoint",
-    "check_hook_name",
-    "checkpoint_path",
-    "list_checkpoints",
-    "newest_checkpoint",
-    "random_states",
-    "read_checkpoint",
-    "restore_random_states",
-    "write_checkpoint",
-]
-
 _FORMAT = "helip.checkpoint"
 _VERSION = 1
 _NAME = re.compile(r"step-(\d{6,})")

@@ -16,8 +16,6 @@ from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
 
-__all__ = ["check_run"]
-
 
 def check_run(
     recipe: Recipe,

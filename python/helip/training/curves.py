@@ -12,8 +12,6 @@ import numpy as np
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import storage_errors
 
-__all__ = ["draw_curves"]
-
 
 class Panel(NamedTuple):
     """One chart: what it is called, and the columns of the metrics that are drawn in it."""

@@ -38,8 +38,6 @@ from helip.training.stream import Embed
 from helip.training.trainer import Trainer
 from helip.training.wise_ft import StartWeights
 
-__all__ = ["TrainCall", "train"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainCall(BatchOptions, ReadOptions, Recipe, RunOptions):

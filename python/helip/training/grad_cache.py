@@ -21,8 +21,6 @@ from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["cached_backward", "split_rows"]
-
 #: Features of some rows: entries of two and more dimensions have a row for each, others are shared.
 Encode = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 

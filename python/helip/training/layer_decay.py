@@ -14,8 +14,6 @@ from torch import nn
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["layer_scales"]
-
 _BLOCK = re.compile(r"(?:^|\.)(?:resblocks|layers|blocks|layer)\.?(\d+)\.")
 # Module names that come before the blocks; any other outside of them comes behind.
 _BEFORE = re.compile(

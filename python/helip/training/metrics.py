@@ -14,8 +14,6 @@ from typing import Any
 from helip.common.errors import CorruptError
 from helip.common.files import storage_errors, sync
 
-__all__ = ["Meter", "MetricsLog", "read_metrics"]
-
 
 class MetricsLog:
     """Appends to one file; each line reaches the system at once. Not thread-safe.

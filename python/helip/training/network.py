@@ -16,8 +16,6 @@ from helip.common.processes import Processes
 from helip.models.weights import fit_state_dict
 from helip.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
-__all__ = ["Network", "named_outputs", "parts_like", "whole"]
-
 
 class Network:
     """Calls the model, and does to its weights and gradients what depends on where they lie.

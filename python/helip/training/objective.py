@@ -17,8 +17,6 @@ from helip.losses.ssl import SslLoss
 from helip.models.slip import has_ssl_head
 from helip.training.recipe import Recipe
 
-__all__ = ["SslTerm", "make_loss"]
-
 _LOSSES: dict[str, type[HelipLoss]] = {"clip": HelipLoss, "siglip": HelipSigmoidLoss}
 
 

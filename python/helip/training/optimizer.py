@@ -12,17 +12,6 @@ from torch import Tensor, nn
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.training.layer_decay import layer_scales
 
-__all__ = [
-    "MAX_LOGIT_SCALE",
-    "clamp_logit_scale",
-    "load_optimizer_tensors",
-    "make_adamw",
-    "optimizer_tensors",
-    "scheduled_lr",
-    "set_lr",
-    "warmup_steps",
-]
-
 MAX_LOGIT_SCALE = math.log(100.0)  # bound of the learned log temperature, as CLIP clips it
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from helip.common.options import DeviceOptions, Positive
-
-__all__ = ["RunOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class RunOptions(DeviceOptions):
     """Newest checkpoints to keep."""
     log_every: Positive = 1
     """Steps between lines of metrics.jsonl."""
-    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    log_to: Sequence[Literal["tensorboard", "wandb"]] = ()
     """Where metrics go besides metrics.jsonl."""
 
     def __post_init__(self) -> None:

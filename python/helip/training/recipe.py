@@ -18,8 +18,6 @@ from helip.common.options import PrecisionOptions, Whole, require
 from helip.losses.options import LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
-__all__ = ["Recipe", "refuse_changes"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):

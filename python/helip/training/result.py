@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from helip.common.errors import Error
 from helip.models.bundle import ModelBundle
 
-__all__ = ["BatchLoader", "NonFiniteLossError", "Progress", "StepHook", "TrainResult"]
-
 
 class BatchLoader(Protocol):
     """What a trainer asks of a loader; state_dict holds plain JSON values.

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 from helip.common.errors import UnsupportedError
 from helip.training.metrics import MetricsLog
 
-__all__ = ["RunLog", "open_log"]
-
 
 class Sink(Protocol):
     """Takes the numbers of a step."""

@@ -26,8 +26,6 @@ from helip.training.recipe import refuse_changes
 from helip.training.result import BatchLoader, Progress, StepHook
 from helip.training.stream import StepMiner
 
-__all__ = ["RunState"]
-
 
 class RunState:
     """Saves the parts of a run and takes them up again; all processes call it together.

@@ -22,8 +22,6 @@ from helip.training.optimizer import (
 )
 from helip.training.recipe import Recipe
 
-__all__ = ["OptimizerStep"]
-
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
 _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
 

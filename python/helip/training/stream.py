@@ -12,8 +12,6 @@ from torch import Tensor
 from helip.common.errors import InvalidArgumentError
 from helip.mining.streaming import StreamingMiner
 
-__all__ = ["Embed", "StepMiner"]
-
 #: Embeddings of a batch by frozen encoders: image [b, d_image] and text [b, d_text].
 Embed = Callable[[Mapping[str, Any]], tuple[Any, Any]]
 

@@ -33,7 +33,7 @@ from helip.common.files import DirectoryLock, make_directory, remove_leftovers
 from helip.common.options import method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
-from helip.losses.helip_loss import check_target
+from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
@@ -60,8 +60,6 @@ from helip.training.state import RunState
 from helip.training.step import OptimizerStep
 from helip.training.stream import Embed, StepMiner
 from helip.training.tuning import ModelTuning, averages
-
-__all__ = ["Trainer", "TrainerCall"]
 
 
 @dataclass(frozen=True, kw_only=True)

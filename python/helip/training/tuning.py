@@ -13,8 +13,6 @@ from helip.models.slip import HEAD, has_ssl_head
 from helip.training.recipe import Recipe
 from helip.training.weight_average import WeightAverage
 
-__all__ = ["ModelTuning", "averages"]
-
 
 class ModelTuning:
     """Locks towers and adapts a bundle's model by LoRA, in place, before its optimizer is made."""

@@ -15,8 +15,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage:
     """The average of a model's trained parameters, in float32 on their device.

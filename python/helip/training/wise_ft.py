@@ -13,8 +13,6 @@ from helip.models.bundle import ModelBundle, create_model, save_model
 from helip.models.interpolation import interpolated_weights
 from helip.models.weights import fit_state_dict
 
-__all__ = ["StartWeights"]
-
 
 class StartWeights:
     """A copy of a bundle's weights before training, to mix with those after it.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helip.common.errors import SampleError
 from helip.data.decoding import decode_image, sniff_format, to_rgb
-from helip.data.opening import SampleError
 from support.data_samples import encoded, picture, pixels
 
 

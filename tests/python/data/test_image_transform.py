@@ -15,10 +15,9 @@ from PIL import Image, ImageOps
 from torchvision.transforms import RandomResizedCrop
 
 import helip
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.decoding import decode_image
 from helip.data.image_transform import ImageTransform
-from helip.data.opening import SampleError
 from support.data_samples import encoded
 from support.image_reference import CounterRandom, random_region, reference
 

@@ -14,8 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
-from helip.data.opening import Dataset, KeyList, SampleError, open_dataset
+from helip.common.errors import Error, InvalidArgumentError, SampleError, UnsupportedError
+from helip.data.dataset import Dataset
+from helip.data.opening import open_dataset
+from helip.data.packed_strings import KeyList
 from helip.data.paths import expand_braces
 from support.data_samples import assert_row_is, caption, picture, png, write_pictures, write_shard
 
@@ -254,7 +256,7 @@ def test_a_column_name_must_be_text(tmp_path, option):
 
 
 def test_max_pixels_must_be_positive(tmp_path):
-    with pytest.raises(InvalidArgumentError, match="1 or more, not 0"):
+    with pytest.raises(InvalidArgumentError, match="max_pixels is 0, must be at least 1"):
         open_dataset(tmp_path, max_pixels=0)
 
 

@@ -19,9 +19,10 @@ from helip.common.errors import (
     CorruptError,
     InvalidArgumentError,
     MismatchError,
+    SampleError,
     StorageError,
 )
-from helip.data.opening import SampleError, open_dataset
+from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, png, write_shard, write_tar
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

@@ -11,10 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.encoding import Subject
-from helip.evaluation.evaluating import compare, evaluate, retrieval, zero_shot
+from helip.evaluation.options import EvaluateOptions
+from helip.evaluation.evaluating import evaluate
+from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.statistics.intervals import resamples
-from helip.evaluation.tasks.retrieval import rank_figures
-from helip.evaluation.tasks.zero_shot import class_embeddings
+from helip.evaluation.tasks.retrieval import rank_figures, retrieval
+from helip.evaluation.tasks.zero_shot import class_embeddings, zero_shot
 from support.evaluate_samples import (
     COLOURS,
     ColourData,
@@ -409,10 +411,12 @@ class ContextTokenizer:
 
 
 def test_captions_longer_than_the_context_are_counted():
-    subject = Subject.of(ColourModel(), transform, ContextTokenizer(), "cpu", "float32", 8)
+    subject = Subject.of(
+        ColourModel(), transform, ContextTokenizer(), EvaluateOptions(device="cpu")
+    )
     counted = subject.truncated(["one two", "one two three", "one", "a b c d e"])
     assert counted == {"captions": 2, "of": 4, "context_length": 3}
-    blind = Subject.of(ColourModel(), transform, tokenizer, "cpu", "float32", 8)
+    blind = Subject.of(ColourModel(), transform, tokenizer, EvaluateOptions(device="cpu"))
     assert blind.truncated(["one two three four"]) is None
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.evaluating import retrieval, zero_shot
 from helip.evaluation.table import tables, tables_as_data, tables_as_markdown, tables_as_text
+from helip.evaluation.tasks.retrieval import retrieval
+from helip.evaluation.tasks.zero_shot import zero_shot
 
 
 def result(scale, *, keep_ranks=True):

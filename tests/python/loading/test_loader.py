@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helip.common.errors import Error, InvalidArgumentError, MismatchError
-from helip.data.opening import SampleError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, SampleError
 from helip.loading.loader import HardPairLoader
 from helip.pairs.hard_pairs import HardPairs
 

@@ -18,7 +18,7 @@ from helip.common.errors import (
     MismatchError,
     StorageError,
 )
-from helip.models.bundle import create_model, encode_image, encode_text, save_model
+from helip.models.bundle import create_model, save_model
 from helip.models.weights import write_tensors
 
 CONFIG = {
@@ -50,8 +50,8 @@ def picture():
 
 def test_a_bundle_turns_pictures_and_captions_into_unit_features(bundle, picture):
     with torch.no_grad():
-        image = encode_image(bundle, [picture, picture])
-        text = encode_text(bundle, ["a red square", "a cat"])
+        image = bundle.encode_image([picture, picture])
+        text = bundle.encode_text(["a red square", "a cat"])
     assert image.shape == text.shape == (2, 16)
     torch.testing.assert_close(image.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(text.norm(dim=1), torch.ones(2))

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
-from helip.data.opening import Dataset
-from helip.evaluation.evaluating import retrieval
+from helip.data.dataset import Dataset
+from helip.evaluation.tasks.retrieval import retrieval
 from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.html import caption, markup, plain
 from helip.reporting.page import report

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError, StorageError
+from helip.common.errors import InvalidArgumentError, SampleError, StorageError
 from helip.data.columns import choose_columns
-from helip.data.dataset import ACCEPTED, Dataset, OpenOptions, SampleError
+from helip.data.dataset import ACCEPTED, Dataset
 from helip.data.decoding import decode_image
 from helip.data.formats.table import first_text, read_rows
+from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
 from helip.data.paths import IMAGE_SUFFIXES, picture_files, read_inside
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["FolderDataset"]
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -41,7 +40,7 @@ class FolderDataset(Dataset):
 
     _duplicate_mend = "keys are paths without extension: rename or remove one"
 
-    def __init__(self, folder: Path, options: OpenOptions) -> None:
+    def __init__(self, folder: Path, options: OpenCall) -> None:
         options.refuse(("keys", "root", "key_column"), "a folder, whose keys are its paths")
         self.max_pixels = options.max_pixels
         self._root = os.path.realpath(folder)
@@ -103,7 +102,7 @@ class FolderDataset(Dataset):
             else:
                 yield os.path.relpath(entry.path, self._root)
 
-    def _read_table(self, options: OpenOptions) -> dict[str, tuple[str, str]]:
+    def _read_table(self, options: OpenCall) -> dict[str, tuple[str, str]]:
         """Return caption and label by picture path, from the one table at the top, if any."""
         found = [name for name in _TABLES if os.path.isfile(os.path.join(self._root, name))]
         if len(found) > 1:

@@ -11,18 +11,16 @@ import numpy as np
 
 from helip.common.errors import CorruptError, InvalidArgumentError, StorageError, UnsupportedError
 from helip.data.columns import choose_columns
-from helip.data.dataset import OpenOptions
 from helip.data.formats.table import TableDataset, assemble, first_text
+from helip.data.options import OpenCall
 from helip.data.packed_strings import PackedStrings
 from helip.data.paths import FileStamp, stamp_file
-
-__all__ = ["ParquetImages", "open_parquet"]
 
 # Decoded row groups that a process keeps.
 _KEPT_GROUPS = 2
 
 
-def open_parquet(paths: Sequence[Path], options: OpenOptions) -> TableDataset:
+def open_parquet(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     """Open Parquet files with the same columns as one data set."""
     columns, names, as_bytes = None, None, False
     files: list[tuple[Path, int]] = []

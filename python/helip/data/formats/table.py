@@ -18,8 +18,9 @@ import numpy as np
 
 from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
 from helip.data.columns import Columns, choose_columns
-from helip.data.dataset import Dataset, OpenOptions
+from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image
+from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
 from helip.data.paths import is_url, picture_files, read_inside
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from helip.data.formats.parquet import ParquetImages
-
-__all__ = ["TableDataset", "first_text", "open_table", "read_rows"]
 
 
 class TableDataset(Dataset):
@@ -54,7 +53,7 @@ class TableDataset(Dataset):
         captions: PackedStrings,
         keys: KeyList | None,
         labels: PackedStrings | None,
-        options: OpenOptions,
+        options: OpenCall,
     ) -> None:
         self.max_pixels = options.max_pixels
         self._files = [path for path, _ in files]
@@ -140,7 +139,7 @@ class TableDataset(Dataset):
         return (self._labels[row] or None) if self._labels is not None else None
 
 
-def open_table(paths: Sequence[Path], options: OpenOptions) -> TableDataset:
+def open_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     """Open .csv, .tsv, .jsonl or .parquet files of one kind as one data set."""
     options.refuse(("keys",), "tables; name a column with key_column=")
     kinds = {path.suffix.lower() for path in paths}
@@ -155,7 +154,7 @@ def open_table(paths: Sequence[Path], options: OpenOptions) -> TableDataset:
     return _open_text(paths, options)
 
 
-def _open_text(paths: Sequence[Path], options: OpenOptions) -> TableDataset:
+def _open_text(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     names, columns = None, None
     parts: list[tuple[PackedStrings, ...]] = []
     for path in paths:
@@ -182,7 +181,7 @@ def assemble(
     captions: PackedStrings,
     others: Sequence[PackedStrings],
     columns: Columns,
-    options: OpenOptions,
+    options: OpenCall,
 ) -> TableDataset:
     """Make the data set from packed columns; ``others`` are key and label, if chosen."""
     rest = list(others)

@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.data.dataset import Dataset, OpenOptions
+from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image
+from helip.data.options import OpenCall
 from helip.data.sample_index import SampleIndex, SampleKeys
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["TarDataset", "open_index", "open_shards"]
-
 _BAR_FROM_SHARDS = 16
 
 
-def open_shards(paths: Sequence[Path], options: OpenOptions) -> TarDataset:
+def open_shards(paths: Sequence[Path], options: OpenCall) -> TarDataset:
     """Index tar files, in memory."""
     options.refuse(("key_column", "label_column", "keys", "root"), "tar shards")
     options.refuse(("follow_links",), "tar shards, where links are never followed")
@@ -35,7 +34,7 @@ def open_shards(paths: Sequence[Path], options: OpenOptions) -> TarDataset:
     return TarDataset(index, options)
 
 
-def open_index(path: Path, options: OpenOptions) -> TarDataset:
+def open_index(path: Path, options: OpenCall) -> TarDataset:
     """Open a saved index of tar files."""
     options.refuse(("key_column", "label_column", "keys"), "an index of tar shards")
     options.refuse(("follow_links",), "tar shards, where links are never followed")
@@ -52,7 +51,7 @@ def open_index(path: Path, options: OpenOptions) -> TarDataset:
 class TarDataset(Dataset):
     """The samples of one or more tar shards, in order of shards and of first members."""
 
-    def __init__(self, index: SampleIndex, options: OpenOptions) -> None:
+    def __init__(self, index: SampleIndex, options: OpenCall) -> None:
         self.max_pixels = options.max_pixels
         self._caption_field = options.caption_column
         self._index = index

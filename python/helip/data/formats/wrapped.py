@@ -16,19 +16,18 @@ from helip.data.columns import (
     LABEL_NAMES,
     choose_columns,
 )
-from helip.data.dataset import Dataset, OpenOptions
+from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image, to_rgb
 from helip.data.formats.table import first_text
+from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList
 from helip.data.paths import is_url, read_inside
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["HuggingFaceDataset", "MapDataset", "open_hugging_face", "open_saved"]
 
-
-def open_saved(folder: Path, options: OpenOptions) -> HuggingFaceDataset:
+def open_saved(folder: Path, options: OpenCall) -> HuggingFaceDataset:
     """Open the folder that ``datasets.Dataset.save_to_disk`` wrote."""
     datasets = _import_datasets()
     try:
@@ -39,7 +38,7 @@ def open_saved(folder: Path, options: OpenOptions) -> HuggingFaceDataset:
         raise CorruptError(f"{folder} is no whole saved data set: {error}") from error
 
 
-def open_hugging_face(source: Any, options: OpenOptions) -> HuggingFaceDataset:
+def open_hugging_face(source: Any, options: OpenCall) -> HuggingFaceDataset:
     """Wrap a ``datasets.Dataset``; name the splits or the mend for its relatives."""
     datasets = _import_datasets()
     if isinstance(source, datasets.Dataset):
@@ -62,7 +61,7 @@ class HuggingFaceDataset(Dataset):
     numbers unless ``key_column`` names a column.
     """
 
-    def __init__(self, source: Any, options: OpenOptions) -> None:
+    def __init__(self, source: Any, options: OpenCall) -> None:
         datasets = _import_datasets()
         options.refuse(("keys",), "a datasets.Dataset; name a column with key_column=")
         self.max_pixels = options.max_pixels
@@ -142,7 +141,7 @@ class MapDataset(Dataset):
     ``source_error``.
     """
 
-    def __init__(self, source: Any, options: OpenOptions) -> None:
+    def __init__(self, source: Any, options: OpenCall) -> None:
         if options.key_column is not None:
             raise InvalidArgumentError(
                 f"key_column={options.key_column!r} does not apply to a torch Dataset, as that "
@@ -260,7 +259,7 @@ def _from_array(value: Any) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _with_image_column(options: OpenOptions, name: str) -> OpenOptions:
+def _with_image_column(options: OpenCall, name: str) -> OpenCall:
     from dataclasses import replace
 
     return replace(options, image_column=name)

@@ -12,8 +12,6 @@ from helip.encoders.loading import check_keys, existing_path, loading
 from helip.encoders.spec import EncoderSpec, flag, integer, one_of, read_options
 from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
 
-__all__ = ["load_image", "load_text", "text_encoder_from"]
-
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
     "repository and give hf:/path/to/its/directory"

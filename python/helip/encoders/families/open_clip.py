@@ -18,8 +18,6 @@ from helip.encoders.loading import existing_path, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
 
-__all__ = ["load_image", "load_text"]
-
 _MEND = (
     "Weights by tag come from a hub on first use: connect once, or download them and give "
     "open_clip:MODEL@/path/to/weights"

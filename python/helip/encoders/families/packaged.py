@@ -17,8 +17,6 @@ from helip.encoders.loading import import_extra, loading
 from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
 from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
 
-__all__ = ["load_image", "load_text"]
-
 _SIZE = 224  # the input side it was trained for
 _CROP = 0.875  # the share of the shorter side that its evaluation keeps
 _MINILM_TOKENS = 256  # the model's published maximum

@@ -8,8 +8,6 @@ from helip.encoders.loading import existing_path, import_extra, loading
 from helip.encoders.spec import EncoderSpec, integer, read_options
 from helip.encoders.torch_encoder import TorchTextEncoder
 
-__all__ = ["load_text"]
-
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
     "repository and give st:/path/to/its/directory"

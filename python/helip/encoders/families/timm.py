@@ -12,8 +12,6 @@ from helip.encoders.loading import check_keys, existing_path, import_extra, load
 from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
 from helip.encoders.torch_encoder import TorchImageEncoder
 
-__all__ = ["load_image"]
-
 _MEND = (
     "Weights come from the Hugging Face hub on first use: connect once, or download the file and "
     "give timm:NAME@/path/to/model.safetensors"

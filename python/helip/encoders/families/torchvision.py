@@ -11,8 +11,6 @@ from helip.encoders.loading import check_keys, import_extra, load_state_dict, lo
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 from helip.encoders.torch_encoder import TorchImageEncoder
 
-__all__ = ["load_image"]
-
 _HEADS = ("fc", "classifier", "heads", "head")
 # What these builders set themselves when they are asked for pretrained weights.
 _PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.common.files import storage_errors
-from helip.data.opening import Dataset, SampleError, open_dataset
+from helip.data.dataset import Dataset
+from helip.data.opening import open_dataset
 from helip.data.packed_strings import KeyList, PackedStrings
 from helip.evaluation.statistics.intervals import Ints
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["Benchmark", "CaptionRows", "is_benchmark", "open_benchmark"]
 
 CLASSES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.files import storage_errors
+from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image
-from helip.data.opening import Dataset
 from helip.data.packed_strings import KeyList
 from helip.data.paths import IMAGE_SUFFIXES, read_inside
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["CompositionSet", "Item", "holds_composition", "open_composition"]
 
 EXAMPLES = "examples.jsonl"  # Winoground's own name
 

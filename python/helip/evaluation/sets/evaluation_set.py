@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.data.opening import Dataset, open_dataset
+from helip.common.options import keywords
+from helip.data.dataset import Dataset
+from helip.data.opening import open_dataset
+from helip.evaluation.options import SetOptions
 from helip.evaluation.sets.benchmark import is_benchmark, open_benchmark
 from helip.evaluation.sets.composition import CompositionSet, holds_composition, open_composition
-
-__all__ = ["EvaluationSet", "open_evaluation_set"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,27 +29,27 @@ class EvaluationSet:
     train: Any = field(default=None, repr=False)  # of a linear probe; opened when it is needed
 
 
-def open_evaluation_set(
-    source: Any,
-    *,
-    split: str = "test",
-    pictures: str | os.PathLike[str] | None = None,
-    classes: Sequence[str] | Mapping[str, str] | None = None,
-    templates: str | Sequence[str] | None = None,
-    train: Any = None,
-    progress: bool = True,
-) -> EvaluationSet:
+@dataclass(frozen=True, kw_only=True)
+class SetCall(SetOptions):
+    """What `open_evaluation_set` is asked."""
+
+    source: Any = field(kw_only=False)
+    """A folder in CLIP_benchmark's webdataset layout, a compositional set in SugarCrepe's or
+    Winoground's format, or anything that open_dataset takes."""
+    progress: bool = True
+    """A bar while many shards are scanned."""
+
+
+@keywords(SetCall)
+def open_evaluation_set(call: SetCall) -> EvaluationSet:
     """Open whatever a model can be measured on, told by what it looks like.
 
-    - a folder in CLIP_benchmark's webdataset layout, of which ``split`` is measured: classes and
-      templates, or captions, come with it (:mod:`helip.evaluation.sets.benchmark`);
-    - a compositional set in SugarCrepe's or Winoground's format, whose ``pictures`` lie in a folder
-      (:mod:`helip.evaluate_composition_sets`);
-    - anything that ``open_dataset`` takes: retrieval by default.
-
-    ``classes`` and ``templates`` override those that come with the data; a list of ``classes``
-    names the labels of a benchmark in their order. ``train`` is what a linear probe is fitted to.
+    Classes and templates, or captions, come with CLIP_benchmark's layout; ``classes`` and
+    ``templates`` override them, and a list of ``classes`` names the labels in their order. Plain
+    data is measured by retrieval.
     """
+    source, split, pictures, classes = call.source, call.split, call.pictures, call.classes
+    templates, train, progress = call.templates, call.train, call.progress
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     if path is not None and is_benchmark(path, split):
         _refuse_pictures(pictures, source)

@@ -14,8 +14,6 @@ from helip.evaluation.tasks.composition import SCORES, composition_statistic
 from helip.evaluation.tasks.retrieval import DIRECTIONS, KS, RANK_FIGURES
 from helip.evaluation.tasks.zero_shot import zero_shot_statistic
 
-__all__ = ["compare"]
-
 
 def compare(
     a: Mapping[str, Any], b: Mapping[str, Any], *, bootstrap: int = 1000, seed: int = 0

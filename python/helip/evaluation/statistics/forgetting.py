@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.evaluating import compare, evaluate
+from helip.evaluation.evaluating import evaluate
 from helip.evaluation.figures import figure_at, figures_of
-
-__all__ = ["evaluate_forgetting", "forgetting", "points", "roles"]
+from helip.evaluation.statistics.comparison import compare
 
 TOLERANCE = 0.01
 _CHANGES = ("change", "control_change", "against_control")

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["Figure", "Floats", "Ints", "intervals", "rank_statistic", "resamples"]
-
 Figure = dict[str, Any]  # {"value": float, "low": float | None, "high": float | None, "n": int}
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

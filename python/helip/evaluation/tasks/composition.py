@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.evaluation.encoding import Subject, encode
+from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
-
-__all__ = ["SCORES", "composition", "composition_statistic"]
+from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.tasks.rows import checked_rows
 
 TIE = 1e-6  # cosines that differ by less are equal up to float32 rounding
 SCORES = ("text_score", "image_score", "group_score")
@@ -106,3 +110,49 @@ def _numbered(categories: Sequence[str] | None, n: int) -> tuple[list[str], Ints
     names = list(dict.fromkeys(given))
     place = {name: number for number, name in enumerate(names)}
     return names, np.array([place[name] for name in given], dtype=np.int64)
+
+
+def composition_task(
+    subject: Subject,
+    data: CompositionSet,
+    workers: int,
+    progress: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    encoded = encode(
+        subject, data.pictures, np.arange(len(data.pictures)), False, workers, progress
+    )
+    place = {int(row): number for number, row in enumerate(encoded.picture_rows)}
+    items = [item for item in data.items if all(row in place for row in item.pictures)]
+    if not items:
+        raise InvalidArgumentError(
+            f"none of the {len(data)} items has pictures that can be read: "
+            f"{dict(Counter(encoded.reasons.values()))}; check the folder of pictures"
+        )
+    captions = list(dict.fromkeys(caption for item in items for caption in item.captions))
+    number = {caption: i for i, caption in enumerate(captions)}
+    # Two cosines are compared, so they are summed in float64.
+    texts = checked_rows(subject.texts(captions, progress), "captions", "cpu").double()
+    pictures = checked_rows(encoded.features, "pictures", "cpu").double()
+    shown = torch.tensor([[place[row] for row in item.pictures] for item in items])
+    said = torch.tensor([[number[caption] for caption in item.captions] for item in items])
+    scores = torch.einsum("npd,ncd->npc", pictures[shown], texts[said])
+    result = composition(
+        scores.numpy(),
+        categories=[item.category for item in items],
+        groups=[item.pictures[0] for item in items],
+        bootstrap=options["bootstrap"],
+        seed=options["seed"],
+        keep_ranks=options["keep_ranks"],
+    )
+    result["format"] = data.format
+    result["skipped_items"] = len(data) - len(items)
+    result["skipped_pictures"] = encoded.skipped(data.pictures)
+    result["truncated"] = subject.truncated(captions)
+    result["queries"] = digest_of(
+        (item.key for item in items),
+        (item.category for item in items),
+        (caption for item in items for caption in item.captions),
+        (data.pictures.keys[row] for item in items for row in item.pictures),
+    )
+    return result

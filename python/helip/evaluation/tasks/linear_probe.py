@@ -8,7 +8,7 @@ decade (arXiv 2103.00020, A.3); the classifier that is measured is fitted to all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.statistics.intervals import Ints
-from helip.evaluation.tasks.retrieval import unit_rows
-from helip.evaluation.tasks.zero_shot import checked_labels, class_figures
-
-__all__ = ["Basis", "Probe", "fit", "linear_probe"]
+from helip.evaluation.tasks.labels import Labelled
+from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.tasks.rows import checked_rows
+from helip.evaluation.tasks.zero_shot import checked_labels, class_figures, label_numbers
 
 LAMBDAS = np.logspace(-6.0, 6.0, 97)  # eight a decade
 COARSE = 16  # of them between two of the first seven
@@ -61,8 +62,8 @@ def linear_probe(
     """
     _check(class_names, regularisation, validation, max_iterations)
     classes = len(class_names)
-    rows = unit_rows(train_features, "train_features", device)
-    images = unit_rows(image_features, "image_features", device)
+    rows = checked_rows(train_features, "train_features", device)
+    images = checked_rows(image_features, "image_features", device)
     if rows.shape[1] != images.shape[1]:
         raise InvalidArgumentError(
             f"train_features have {rows.shape[1]} columns and image_features {images.shape[1]}; "
@@ -300,3 +301,34 @@ def _check_classes(train: Ints, labels: Ints, class_names: Sequence[str]) -> Non
             f"{len(unseen)} classes have pictures to measure but none to train on: {names}"
             f"{' …' if len(unseen) > 10 else ''}; add training rows, or leave these pictures out"
         )
+
+
+def linear_probe_task(
+    subject: Subject,
+    measured: Labelled,
+    train: Any,
+    train_labels: Sequence[str | None],
+    names: Sequence[str],
+    *,
+    regularisation: float | None,
+    workers: int,
+    progress: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    classes = {name: name for name in names}
+    encoded = encode(subject, train, np.arange(len(train)), False, workers, progress)
+    fitted = Labelled.of(train, encoded, train_labels)
+    result = linear_probe(
+        fitted.features,
+        label_numbers(fitted.labels, classes),
+        measured.features,
+        label_numbers(measured.labels, classes),
+        class_names=list(names),
+        regularisation=regularisation,
+        **{name: value for name, value in options.items() if name != "chunk"},
+    )
+    result["train_fingerprint"] = str(getattr(train, "fingerprint", ""))
+    result["train_skipped"] = encoded.skipped(train)
+    # Two probes answer the same queries only where they were fitted to the same rows.
+    result["queries"] = digest_of(names, measured.keys, measured.labels, fitted.keys, fitted.labels)
+    return result

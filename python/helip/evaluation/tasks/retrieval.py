@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +11,10 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.evaluation.encoding import Encoded, Subject
 from helip.evaluation.statistics.intervals import Figure, Ints, intervals, rank_statistic
-
-__all__ = [
-    "DIRECTIONS",
-    "KS",
-    "RANK_FIGURES",
-    "Right",
-    "count_ranks",
-    "rank_figures",
-    "retrieval",
-    "unit_rows",
-]
+from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.tasks.rows import checked_rows
 
 KS = (1, 5, 10)
 RANK_FIGURES = (*(f"recall@{k}" for k in KS), "median_rank", "mean_reciprocal_rank")
@@ -85,8 +78,8 @@ def retrieval(
         )
     if chunk < 1:
         raise InvalidArgumentError(f"chunk is {chunk}; give 1 or more rows")
-    images = unit_rows(image_features, "image_features", device)
-    texts = unit_rows(text_features, "text_features", device)
+    images = checked_rows(image_features, "image_features", device)
+    texts = checked_rows(text_features, "text_features", device)
     pictures = _pictures(image_of, images, texts)
     if images.shape[1] != texts.shape[1]:
         raise InvalidArgumentError(
@@ -172,23 +165,6 @@ def count_ranks(
     return ranks
 
 
-def unit_rows(features: Any, name: str, device: str | torch.device) -> torch.Tensor:
-    """Features as float32 with rows of norm 1 (zero rows stay zero); refuses NaN and infinity."""
-    rows = torch.as_tensor(features).detach().to(device=device, dtype=torch.float32)
-    if rows.ndim != 2 or not len(rows):
-        raise InvalidArgumentError(
-            f"{name} has shape {list(rows.shape)}; give a matrix with at least one row"
-        )
-    finite = torch.isfinite(rows).all(dim=1)
-    if not bool(finite.all()):
-        row = int(torch.nonzero(~finite)[0])
-        raise InvalidArgumentError(
-            f"{name}: row {row} holds NaN or infinity; the model has diverged, or needs "
-            "precision='float32'"
-        )
-    return torch.nn.functional.normalize(rows, dim=1)
-
-
 def _pictures(image_of: Any, images: torch.Tensor, texts: torch.Tensor) -> Ints:
     if image_of is None:
         if len(images) != len(texts):
@@ -222,3 +198,42 @@ def _distinct(captions: Sequence[str]) -> tuple[Ints, Ints]:
             first.append(row)
         text_of[row] = number
     return text_of, np.array(first, dtype=np.int64)
+
+
+def retrieval_task(
+    subject: Subject,
+    dataset: Any,
+    encoded: Encoded,
+    duplicates: str,
+    progress: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    place = {int(row): number for number, row in enumerate(encoded.picture_rows)}
+    rows = [row for row in sorted(encoded.captions) if int(encoded.pictures[row]) in place]
+    if not rows:
+        raise InvalidArgumentError(
+            "no row has both a picture and a caption that can be read: "
+            f"{dict(Counter(encoded.reasons.values()))}; check the data set"
+        )
+    image_of = np.array([place[int(encoded.pictures[row])] for row in rows], dtype=np.int64)
+    used, image_of = np.unique(image_of, return_inverse=True)
+    captions = [encoded.captions[row] for row in rows]
+    distinct = list(dict.fromkeys(captions))
+    number = {caption: i for i, caption in enumerate(distinct)}
+    texts = subject.texts(distinct, progress)
+    result = retrieval(
+        encoded.features[torch.as_tensor(used)],
+        texts[torch.as_tensor([number[caption] for caption in captions])],
+        image_of=image_of,
+        captions=captions,
+        duplicates=duplicates,
+        **options,
+    )
+    result["rows"] = len(rows)
+    result["truncated"] = subject.truncated(distinct)
+    result["queries"] = digest_of(
+        [duplicates],
+        (f"{dataset.keys[row]}\0{picture}" for row, picture in zip(rows, image_of, strict=True)),
+        captions,
+    )
+    return result

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from helip.common.errors import InvalidArgumentError
 
-__all__ = ["DEFAULT_TEMPLATES", "TEMPLATE_SETS", "checked_templates"]
-
 DEFAULT_TEMPLATES = (
     "a photo of a {}.",
     "a photo of the {}.",

@@ -10,19 +10,13 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.evaluation.encoding import Subject
 from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
-from helip.evaluation.tasks.retrieval import Right, count_ranks, unit_rows
+from helip.evaluation.tasks.labels import Labelled
+from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.tasks.retrieval import Right, count_ranks
+from helip.evaluation.tasks.rows import checked_rows
 from helip.evaluation.tasks.templates import checked_templates
-
-__all__ = [
-    "checked_labels",
-    "class_embeddings",
-    "class_figures",
-    "label_numbers",
-    "named_classes",
-    "zero_shot",
-    "zero_shot_statistic",
-]
 
 KS = (1, 5)
 
@@ -46,8 +40,8 @@ def zero_shot(
     pictures; the others are listed in ``classes_without_samples``. Returns figures
     ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
     """
-    images = unit_rows(image_features, "image_features", device)
-    classes = unit_rows(class_features, "class_features", device)
+    images = checked_rows(image_features, "image_features", device)
+    classes = checked_rows(class_features, "class_features", device)
     if len(class_names) != len(classes):
         raise InvalidArgumentError(
             f"{len(class_names)} class names for {len(classes)} class features; give one each"
@@ -175,7 +169,7 @@ def class_embeddings(
     chosen = checked_templates(templates)
     # replace, not format: names and templates may hold other braces.
     prompts = [template.replace("{}", name) for name in names for template in chosen]
-    features = unit_rows(encode(prompts), "prompt features", "cpu")
+    features = checked_rows(encode(prompts), "prompt features", "cpu")
     mean = features.reshape(len(names), len(chosen), -1).mean(dim=1)
     return torch.nn.functional.normalize(mean, dim=1)
 
@@ -183,3 +177,29 @@ def class_embeddings(
 def _some(values: Sequence[str], limit: int = 10) -> str:
     shown = ", ".join(repr(value) for value in values[:limit])
     return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
+
+
+def zero_shot_task(
+    subject: Subject,
+    measured: Labelled,
+    names: Mapping[str, str],
+    templates: str | Sequence[str] | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    prompts: list[str] = []
+
+    def encode_prompts(strings: list[str]) -> torch.Tensor:
+        prompts.extend(strings)
+        return subject.texts(strings)
+
+    result = zero_shot(
+        measured.features,
+        label_numbers(measured.labels, names),
+        class_embeddings(list(names.values()), templates, encode_prompts),
+        class_names=list(names),
+        **options,
+    )
+    result["templates"] = checked_templates(templates)
+    result["truncated"] = subject.truncated(prompts)
+    result["queries"] = digest_of(names, measured.keys, measured.labels)
+    return result

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from helip import _core
+from helip.common.errors import SampleError
+from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
-from helip.data.opening import Dataset, SampleError
 from helip.loading.readers.batch import BatchPlan, ReadBatch, failure_of, renumbered
 from helip.loading.readers.captions import CaptionReader
-
-__all__ = ["AssembledReader", "can_assemble"]
 
 
 def can_assemble(data: Any, transform: Any) -> bool:

@@ -18,11 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from helip.common.errors import InvalidArgumentError
-from helip.data.opening import SampleError
+from helip.common.errors import InvalidArgumentError, SampleError
 from helip.loading.views import TwoViews, split_views
-
-__all__ = ["BatchPlan", "BatchReader", "ReadBatch", "failure_of", "renumbered"]
 
 
 @dataclasses.dataclass(frozen=True)

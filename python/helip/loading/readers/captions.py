@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["CaptionReader"]
-
 _FIRST_ROOM = 1 << 16
 
 

@@ -13,8 +13,6 @@ from helip.loading.readers.batch import BatchReader, ReadBatch
 from helip.loading.readers.processes import ProcessReads
 from helip.loading.views import TwoViews
 
-__all__ = ["choose_reads"]
-
 
 def choose_reads(
     data: Any,

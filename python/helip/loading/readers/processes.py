@@ -10,8 +10,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from helip.loading.readers.batch import BatchPlan, BatchReader, ReadBatch
 
-__all__ = ["ProcessReads"]
-
 
 class ProcessReads:
     """torch's DataLoader over plans.

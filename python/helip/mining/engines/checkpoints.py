@@ -10,8 +10,6 @@ from pathlib import Path
 
 from helip.common.files import storage_errors
 
-__all__ = ["checkpoint_folder", "has_checkpoint", "remove_checkpoint"]
-
 
 def checkpoint_folder(out: str | os.PathLike[str]) -> Path:
     """Where a job keeps what it has found, until its table is there."""

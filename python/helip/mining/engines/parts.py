@@ -23,19 +23,6 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = [
-    "agreed_parts",
-    "begun_parts",
-    "done_parts",
-    "merge",
-    "mine_part",
-    "number_of_parts",
-    "parse_part",
-    "part_path",
-    "parts_folder",
-    "remove_parts",
-]
-
 METHODS = ("auto", "exact", "sample")
 
 # A job of more rows than this, and of more seconds, is committed in parts without being asked to.

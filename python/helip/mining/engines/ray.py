@@ -24,8 +24,6 @@ from helip.mining.engines.parts import agreed_parts, mine_part, part_path
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["mine_on_ray"]
-
 _RETRIES = 3  # of a task by Ray, when its worker dies
 _ROUNDS = 3  # of submissions of a part whose task Ray has given up
 _PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, more lose less

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BlockPair", "Blocks", "units_of_band"]
-
 
 @dataclass(frozen=True)
 class BlockPair:

@@ -16,8 +16,6 @@ from helip import _core
 from helip.common.errors import UnsupportedError
 from helip.mining.gpu.rows import RowBlock
 
-__all__ = ["Rules", "Survivors", "filter_pairs", "load_cuda_library", "load_library", "seed"]
-
 
 @dataclass(frozen=True)
 class Rules:

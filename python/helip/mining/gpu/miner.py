@@ -39,15 +39,6 @@ from helip.mining.gpu.search import DeviceMemory, Searcher
 from helip.mining.options import DeviceOptions
 from helip.store.matrices import on_host, view_of
 
-__all__ = [
-    "DeviceBand",
-    "DeviceMiner",
-    "DeviceResult",
-    "devices_of",
-    "load_library",
-    "mine_on_device",
-]
-
 Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False stops the job
 
 _BLOCK_ROWS = {"cpu": 2048, "cuda": 16384}

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-__all__ = ["CandidatePools", "Pools", "Rerank", "Solve"]
-
 # Exact pools: ids int64 [n, k] with -1, scores float32 [n, k] with 0, counts int32 [n].
 Pools = tuple[np.ndarray, np.ndarray, np.ndarray]
 Rerank = Callable[[np.ndarray, np.ndarray], Pools]  # (targets [n], candidates [n, c])

@@ -12,8 +12,6 @@ from helip.common.errors import UnsupportedError
 from helip.mining.gpu.kernel import Rules, filter_pairs
 from helip.mining.gpu.rows import RowBlock
 
-__all__ = ["check_kernel", "check_products", "exact_products", "plain_mode"]
-
 _RULES = Rules(image_max=1.0, text_max=1.0, min_score=0.0, signed=False)
 
 

@@ -29,8 +29,6 @@ import torch.nn.functional as F
 
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 
-__all__ = ["FORMATS", "STEP_ROWS", "RowBlock", "check_inputs", "padded_width", "read_block"]
-
 FORMATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 STEP_ROWS = 4096  # normalised at a time: float64 is four times the size of what is kept
 _UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.float16: 2.0**-22, torch.bfloat16: 2.0**-22}

@@ -17,8 +17,6 @@ from helip.mining.gpu.kernel import Rules, Survivors, filter_pairs, seed
 from helip.mining.gpu.pools import CandidatePools
 from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
 
-__all__ = ["DeviceMemory", "Searcher"]
-
 _TILE_PAIRS = 2**24  # of a call that makes whole tiles: fewer would not fill a GPU
 _TILE_BYTES = 24  # of scratch memory for each of its pairs
 _SURVIVOR_BYTES = 16

@@ -13,8 +13,6 @@ from helip.mining.inputs import Inputs
 from helip.mining.options import MineOptions, ScoreRules
 from helip.pairs.hard_pairs import HardPairs
 
-__all__ = ["mine_on_torch_device"]
-
 
 def mine_on_torch_device(
     inputs: Inputs, options: MineOptions, *, device: str, out: str, progress: bool

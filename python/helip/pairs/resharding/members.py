@@ -23,8 +23,6 @@ from helip.common.progress import ProgressBar
 from helip.data.formats.tar import TarDataset
 from helip.data.packed_strings import clean_key
 
-__all__ = ["MemberReader", "Members", "members_of"]
-
 _PIECE = 16 * 2**20
 _MAX_OPEN_SHARDS = 128
 

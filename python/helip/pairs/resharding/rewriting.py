@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,18 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import publish_directory, storage_errors, write_json
+from helip.common.options import keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
+from helip.data.dataset import Dataset
 from helip.data.formats.tar import TarDataset
-from helip.data.opening import Dataset, open_dataset
+from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.options import ReshardOptions
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
 from helip.store.embedding_store import EmbeddingStore
-
-__all__ = ["Resharded", "reshard"]
 
 _BLOCK = 64  # rows of the smallest block that is packed
 _SHOWN_BLOCKS = (64, 256, 1024)
@@ -56,18 +57,25 @@ class Resharded:
         return asdict(self)
 
 
-def reshard(
-    data: Dataset | str | os.PathLike[str] | list[str],
-    pairs: HardPairs | str | os.PathLike[str],
-    *,
-    out: str | os.PathLike[str],
-    store: EmbeddingStore | str | os.PathLike[str] | None = None,
-    shard_size: int | str | None = None,
-    samples_per_shard: int | None = None,
-    rank_max: int | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Resharded:
+@dataclass(frozen=True, kw_only=True)
+class ReshardCall(ReshardOptions):
+    """What `reshard` is asked."""
+
+    data: Dataset | str | os.PathLike[str] | list[str] = field(kw_only=False)
+    """Tar shards, or a data set opened from them."""
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """The table that was mined from them."""
+    out: str | os.PathLike[str]
+    """A directory that does not exist."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The store that the table was mined from, to be renumbered too. Without it the new table names
+    no store, and one of the new data set comes from embedding it."""
+    progress: bool = True
+    """Bars on a terminal."""
+
+
+@keywords(ReshardCall)
+def reshard(call: ReshardCall) -> Resharded:
     """Copies tar shards into new ones in which a target and its hard pairs lie close together.
 
     ``out`` gets the shards ``00000.tar``, …; ``pairs``, the table under the new row numbers, with
@@ -76,40 +84,27 @@ def reshard(
     there once, with all its members, byte for byte. The same input and options give the same bytes.
     The directory appears when it is whole, or not at all.
 
-    Args:
-        data: tar shards, or a data set opened from them.
-        pairs: the table that was mined from them.
-        out: a directory that does not exist.
-        store: the store that ``pairs`` was mined from, to be renumbered too. Without it the new
-            table names no store, and one of the new data set comes from embedding it.
-        shard_size: most bytes of a shard, or ``"1GB"``, the default; a larger sample has one of its
-            own.
-        samples_per_shard: most samples of a shard, in place of ``shard_size``.
-        rank_max: only the best so many of each pool count, for a loader that draws from these.
-        seed: of the row that the order begins with.
-        progress: bars on a terminal.
-
     Raises:
         MismatchError: the table or the store belongs to other data, or a shard changed.
         UnsupportedError: data that are not tar shards, or a sample with nothing but links.
         InvalidArgumentError: an option out of its bound; ``out`` exists.
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
-    shard_bytes = _shard_bytes(shard_size, samples_per_shard)
-    out = Path(out)
+    samples_per_shard, rank_max, seed = call.samples_per_shard, call.rank_max, call.seed
+    shard_bytes = _shard_bytes(call.shard_size, samples_per_shard)
+    progress, out = call.progress, Path(call.out)
     if out.exists():
         raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
-    opened = _open_tars(data)
-    table = pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
+    opened = _open_tars(call.data)
+    table = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
+    store = call.store
     if store is not None and not isinstance(store, EmbeddingStore):
         store = EmbeddingStore.open(store)
     _check_together(opened, table, store)
-    if rank_max is not None and not 1 <= rank_max <= table.k:
+    if rank_max is not None and rank_max > table.k:
         raise InvalidArgumentError(
             f"rank_max is {rank_max}; it must lie in 1 .. k = {table.k}, or be None for all ranks"
         )
-    if not 0 <= seed < 2**64:
-        raise InvalidArgumentError(f"seed = {seed} must lie in 0 .. 2**64 - 1")
 
     members = members_of(opened, progress=progress)
     _check_space(out, members, table, store)

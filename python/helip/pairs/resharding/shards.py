@@ -20,8 +20,6 @@ from helip.common.errors import StorageError
 from helip.common.files import storage_errors
 from helip.pairs.resharding.members import MemberReader, Members
 
-__all__ = ["ShardPlan", "least_bytes", "plan_shards", "write_shard"]
-
 _BLOCK = 512
 _END = 2 * _BLOCK  # the marker that closes a tar file
 _NOT_RESERVABLE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)

@@ -19,8 +19,6 @@ from helip.encoders.quarantine import Quarantine
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-__all__ = ["inverse_of", "locality", "write_pairs", "write_store"]
-
 _BLOCK = 8192
 _SHARD_ROWS = 262_144
 

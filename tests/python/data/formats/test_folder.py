@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.data.opening import SampleError, open_dataset
+from helip.common.errors import CorruptError, InvalidArgumentError, SampleError
+from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, encoded, picture, write_pictures
 
 

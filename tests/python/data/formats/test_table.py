@@ -9,8 +9,8 @@ import os
 import numpy as np
 import pytest
 
-from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
-from helip.data.opening import SampleError, open_dataset
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
+from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, picture, pixels, png, write_pictures
 
 ROWS = 6

@@ -12,8 +12,8 @@ import threading
 import numpy as np
 import pytest
 
-from helip.common.errors import InvalidArgumentError
-from helip.data.opening import SampleError, open_dataset
+from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.opening import open_dataset
 from support.data_samples import (
     assert_row_is,
     caption,

@@ -10,8 +10,14 @@ import tarfile
 import numpy as np
 import pytest
 
-from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, UnsupportedError
-from helip.data.opening import SampleError, open_dataset
+from helip.common.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    SampleError,
+    UnsupportedError,
+)
+from helip.data.opening import open_dataset
 from support.data_samples import write_shard, write_tar
 
 SIZE_FIELD = slice(124, 136)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
-from helip.data.opening import SampleError, open_dataset
+from helip.common.errors import CorruptError, InvalidArgumentError, SampleError, UnsupportedError
+from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, picture, pixels, png, write_pictures
 
 ROWS = 4

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.evaluation.evaluating import zero_shot
 from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, points, roles
+from helip.evaluation.tasks.zero_shot import zero_shot
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
 N = 2000

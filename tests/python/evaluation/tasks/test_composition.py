@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.evaluating import compare
+from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.tasks.composition import composition
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.evaluating import compare, evaluate
+from helip.evaluation.evaluating import evaluate
+from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.tasks.linear_probe import LAMBDAS, _held_out, fit, linear_probe
-from helip.evaluation.tasks.retrieval import unit_rows
+from helip.evaluation.tasks.rows import checked_rows
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
 CLASSES, WIDTH = 5, 12
@@ -25,7 +26,7 @@ def blobs(n, seed, spread=0.6):
 
 def unit(rows):
     """float64, of the float32 rows that a probe is fitted to."""
-    return unit_rows(rows, "rows", "cpu").double().numpy()
+    return checked_rows(rows, "rows", "cpu").double().numpy()
 
 
 @pytest.mark.parametrize("regularisation", [1e-2, 1.0, 30.0])
@@ -78,7 +79,7 @@ def test_the_regularisation_is_chosen_on_the_rows_held_out():
     rows, labels = blobs(150, 0, spread=1.0)
     result = linear_probe(rows, labels, rows, labels, class_names=NAMES, bootstrap=0)
     mask = _held_out(labels, 0.2, seed=0)
-    scaled = unit_rows(rows, "rows", "cpu")
+    scaled = checked_rows(rows, "rows", "cpu")
 
     def accuracy(value):
         probe = fit(scaled[~mask], labels[~mask], CLASSES, regularisation=float(value))

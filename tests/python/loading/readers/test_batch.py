@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helip.common.errors import InvalidArgumentError
-from helip.data.opening import SampleError
+from helip.common.errors import InvalidArgumentError, SampleError
 from helip.loading.readers.batch import BatchPlan, BatchReader, renumbered
 
 

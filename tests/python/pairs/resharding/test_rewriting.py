@@ -302,10 +302,10 @@ def test_options_are_held_to_their_bounds(
     out = tmp_path / "new"
     for options, words in (
         ({"shard_size": "1GB", "samples_per_shard": 5}, "give one of them"),
-        ({"samples_per_shard": 0}, "1 or more"),
+        ({"samples_per_shard": 0}, "samples_per_shard is 0, must be at least 1"),
         ({"shard_size": "much"}, "shard_size is 'much'"),
         ({"rank_max": K + 1}, f"k = {K}"),
-        ({"seed": -1}, "seed = -1"),
+        ({"seed": -1}, "seed is -1"),
     ):
         with pytest.raises(InvalidArgumentError, match=words):
             helip.reshard(shards, pairs, out=out, **options)  # type: ignore[arg-type]

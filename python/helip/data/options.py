@@ -1,0 +1,66 @@
+"""Options of opening a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import Options, Positive, require
+
+# Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
+MAX_PIXELS = 178_956_970
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions(Options):
+    """How a data set is read."""
+
+    image_column: str | None = None
+    """Column of the picture, else guessed; of tar shards its extension, such as seg.png."""
+    caption_column: str | None = None
+    """Column of the caption, else guessed; of tar shards the field of the sample's .json."""
+    key_column: str | None = None
+    """Column of the keys, else the picture's path; row, where no column has that name, numbers."""
+    label_column: str | None = None
+    """Column of the class, else guessed."""
+    root: str | os.PathLike[str] | None = None
+    """Folder that picture paths start from and may not leave; of an index that of its shards."""
+    follow_links: bool = False
+    """Also read pictures through symbolic links that lead out of root."""
+    max_pixels: Positive = MAX_PIXELS
+    """A larger picture is quarantined as too_large."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("image_column", "caption_column", "key_column", "label_column"):
+            require(getattr(self, name) != "", name, "", "a column's name")
+
+    def refuse(self, names: Iterable[str], source: str) -> None:
+        """Raise where an option is set that ``source`` has no use for."""
+        defaults = {each.name: each.default for each in fields(self)}
+        for name in names:
+            # Identity first: == on arrays and sequences need not give a bool.
+            value = getattr(self, name)
+            if value is not defaults[name] and not (
+                isinstance(value, (bool, int)) and value == defaults[name]
+            ):
+                raise InvalidArgumentError(
+                    f"{name}={value!r} does not apply to {source}; leave it out"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCall(OpenOptions):
+    """What `open_dataset` is asked."""
+
+    source: Any = field(kw_only=False)
+    """Tar shards (a path, a brace or glob pattern, a list, a folder), an index of them, a table
+    (.csv, .tsv, .jsonl, .parquet), a folder of pictures, a Hugging Face datasets.Dataset or its
+    saved folder, or any map-style torch Dataset. A Dataset is returned as it is."""
+    keys: Sequence[str] | None = None
+    """Unique keys, one a row, for sources that have no columns (torch data sets)."""
+    progress: bool = True
+    """A bar while many shards are scanned."""

@@ -1,0 +1,32 @@
+"""Options of embedding a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import MultipleOf
+
+from helip.common.options import DeviceOptions, Positive, PrecisionOptions, Share, Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions(DeviceOptions, PrecisionOptions):
+    """How a data set is embedded."""
+
+    preset: Literal["paper", "paper-v1", "packaged"] | None = None
+    """Both encoders by one name; paper where neither preset nor encoder is given."""
+    image_encoder: str | object | None = None
+    """A spec such as timm:NAME, or an encoder object, in place of the preset's."""
+    text_encoder: str | object | None = None
+    """A spec such as st:NAME, or an encoder object, in place of the preset's."""
+    batch_size: Positive = 256
+    """Samples that are read and encoded together."""
+    workers: Whole = 0
+    """Processes that read and preprocess; 0 does it in this one."""
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float16"
+    """What the store keeps."""
+    shard_rows: Annotated[Positive, MultipleOf(4096)] = 262_144
+    """Rows of a shard; after a kill at most so many are embedded again."""
+    max_quarantined: Share = 0.1
+    """Share of the data set that may be unreadable."""

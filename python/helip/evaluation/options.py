@@ -1,0 +1,56 @@
+"""Options of evaluation: what a model is measured on, and how."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassOptions(Options):
+    """What classification needs beside the pictures."""
+
+    classes: Sequence[str] | Mapping[str, str] | None = None
+    """The labels, or label to the name in prompts; by default the sorted labels of the data."""
+    templates: str | Sequence[str] | None = None
+    """Prompts that hold {} once, or a set of open_clip's, such as openai_imagenet_template."""
+    train: object = None
+    """Labelled data that a linear probe is fitted to; what open_dataset takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(ClassOptions):
+    """What belongs to a data set that is measured on."""
+
+    split: str = "test"
+    """Of data in CLIP_benchmark's layout."""
+    pictures: str | os.PathLike[str] | None = None
+    """Folder of the pictures of a compositional set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(DeviceOptions, PrecisionOptions):
+    """How a model is measured."""
+
+    tasks: str | Sequence[str] | None = None
+    """Of retrieval, zero_shot, linear_probe, composition; None: what the set is made for."""
+    regularisation: Annotated[float, Ge(0)] | None = None
+    """Of the linear probe; None chooses it on a part of its training rows."""
+    duplicates: Literal["any", "strict"] = "any"
+    """any: every picture that bears the caption is right; strict: its own alone."""
+    batch_size: Positive = 256
+    """Samples that are encoded together."""
+    workers: Whole = 0
+    """Processes that read and preprocess; 0 does it in this one."""
+    bootstrap: Whole = 1000
+    """Resamples of an interval; 0 for none."""
+    seed: Whole = 0
+    """Of the resamples, and of the rows that a probe's regularisation is chosen on."""
+    chunk: Positive = 4096
+    """Similarities are compared in blocks of so many rows and columns."""

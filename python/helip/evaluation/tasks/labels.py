@@ -1,0 +1,53 @@
+"""Labels of pictures, for the tasks that classify them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.evaluation.encoding import Encoded
+from helip.evaluation.statistics.intervals import Ints
+
+LabelOf = Callable[[int], str | None]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The pictures that were read and have a label."""
+
+    features: torch.Tensor  # [n, d]
+    labels: list[str]  # [n]
+    keys: list[str]  # [n]
+
+    @classmethod
+    def of(cls, dataset: Any, encoded: Encoded, labels: Sequence[str | None]) -> Labelled:
+        """``labels`` has one for each distinct picture, in order of its first row."""
+        label_at = dict(zip(np.unique(encoded.pictures).tolist(), labels, strict=True))
+        chosen = [
+            (number, row, label)
+            for number, row in enumerate(encoded.picture_rows.tolist())
+            if (label := label_at[row]) is not None
+        ]
+        if not chosen:
+            raise InvalidArgumentError(
+                "no picture that can be read has a label; give label_of, or leave classification "
+                "out of tasks"
+            )
+        return cls(
+            encoded.features[torch.as_tensor([number for number, _, _ in chosen])],
+            [label for _, _, label in chosen],
+            [dataset.keys[row] for _, row, _ in chosen],
+        )
+
+
+def labels_of(dataset: Any, label_of: LabelOf | None, pictures: Ints) -> list[str | None]:
+    """The label of each distinct picture, in order of its first row."""
+    source = dataset.label if label_of is None else label_of
+    return [
+        None if (label := source(int(row))) is None else str(label) for row in np.unique(pictures)
+    ]
