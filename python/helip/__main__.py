@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from helip.cli.app import main
+from helip.cli.main import main
 
 main()

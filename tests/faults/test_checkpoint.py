@@ -188,7 +188,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
     seconds: float,
 ) -> None:  # fmt: skip
     out = tmp_path / "p"
-    code = "import sys; from helip.cli.app import main; sys.argv[0] = 'helip'; main()"
+    code = "import sys; from helip.cli.main import main; sys.argv[0] = 'helip'; main()"
     command = [
         sys.executable, "-c", code, "mine", store, "--out", out, "-k", "10", "--threads", "1",
         "--method", method, "--checkpoint", str(seconds),

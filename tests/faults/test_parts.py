@@ -207,7 +207,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
 ) -> None:
     store = write_store(tmp_path / "s", 30_000)
     out = tmp_path / "p"
-    code = "import sys; from helip.cli.app import main; sys.argv[0] = 'helip'; main()"
+    code = "import sys; from helip.cli.main import main; sys.argv[0] = 'helip'; main()"
     miner = subprocess.Popen(
         [sys.executable, "-c", code, "mine", store, "--out", out, "-k", "20", "--threads", "1",
          "--device", "cpu", "--parts", str(parts)],

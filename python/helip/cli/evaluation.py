@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import json as json_format
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import typer
-
+from helip.cli.commands import AsJson, Quiet, command, text
 from helip.cli.showing import figures, print_json, say, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors
+from helip.evaluation.options import EvaluateOptions, SetOptions
+from helip.models.options import ModelOptions
 
 _NO_PICTURES = {"pictures": None}
 
 
+@command(EvaluateOptions, SetOptions, ModelOptions, name="eval", without=("ssl_head",))
 def evaluate(
-    data: Sequence[str],
-    models: Sequence[str],
-    *,
-    checkpoint: Path | None,
-    tasks: Sequence[str] | None,
-    classes: Path | None,
-    templates: Sequence[str] | None,
-    split: str,
-    pictures: Path | None,
-    train: str | None,
-    out: Path | None,
-    skip_existing: bool,
-    baseline: str | None,
-    guard: bool,
-    form: str,
-    options: Mapping[str, Any],
+    *data: Annotated[str, text("Held-out data, [NAME=]PATH each.")],
+    model: Annotated[list[str], text("[NAME=]open_clip name, config or saved model; repeatable.")],
+    classes: Annotated[Path | None, text("Text file, a class name a line.")] = None,
+    baseline: Annotated[str | None, text("Model to compare with.")] = None,
+    guard: Annotated[bool, text("Have models start, control and a third: forgotten?")] = False,
+    out: Annotated[Path | None, text("FILE.json for one result, else a folder of them.")] = None,
+    skip_existing: Annotated[bool, text("Leave out what is in --out.")] = False,
+    markdown: Annotated[bool, text("Print Markdown.")] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
 ) -> None:
-    """Measure, write and print."""
+    """Measure models on data sets, with 95 % intervals and paired differences."""
     from helip.evaluation.sets.composition import holds_composition
     from helip.evaluation.sets.evaluation_set import open_evaluation_set
+    from helip.evaluation.statistics.forgetting import roles
     from helip.evaluation.suite import ModelSource, evaluate_all
 
-    named = _named("--model", models)
+    form = "json" if json else "markdown" if markdown else "text"
+    checkpoint, tasks = options.pop("checkpoint"), options.pop("tasks") or None
+    opening = {
+        field.name: options.pop(field.name, None) for field in dataclasses.fields(SetOptions)
+    }
+    opening |= {
+        "classes": _names(classes), "templates": _templates(opening["templates"]),
+        "progress": not quiet,
+    }  # fmt: skip
+    named = _named("--model", model)
     if checkpoint is not None and len(named) > 1:
         raise InvalidArgumentError(
             f"--checkpoint names the weights of one model, and {len(named)} are given; give the "
             "folders of saved models or checkpoints as --model"
         )
-    sources = {
-        name: ModelSource(path, None if checkpoint is None else str(checkpoint))
-        for name, path in named.items()
-    }
+    sources = {name: ModelSource(path, checkpoint) for name, path in named.items()}
     places = _named("DATA", data)
-    opening = {
-        "split": split, "pictures": pictures, "classes": _names(classes),
-        "templates": _templates(templates), "train": train, "progress": options["progress"],
-    }  # fmt: skip
+    options["progress"] = not quiet
     if len(sources) == len(places) == 1 and (out is None or out.suffix == ".json"):
         if guard or skip_existing or baseline is not None:
             raise InvalidArgumentError(
@@ -71,8 +73,6 @@ def evaluate(
     if skip_existing and out is None:
         raise InvalidArgumentError("--skip-existing needs --out FOLDER, where the results are kept")
     if guard:
-        from helip.evaluation.statistics.forgetting import roles
-
         roles(sources)
     compositional = {path for path in places.values() if holds_composition(Path(path))}
     # Of several sets those of another kind have no use for it.
@@ -142,12 +142,13 @@ def _one(
     opening: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> None:
-    import helip
+    from helip.evaluation.evaluating import evaluate
+    from helip.evaluation.sets.evaluation_set import open_evaluation_set
     from helip.models.bundle import create_model
 
-    bundle = create_model(model.name_or_path, checkpoint=model.checkpoint, device="cpu")
-    data = helip.open_evaluation_set(place, **opening)
-    result = helip.evaluate(bundle, data, tasks=tasks, **options)
+    bundle = create_model(model.name_or_path, checkpoint=model.checkpoint)
+    data = open_evaluation_set(place, **opening)
+    result = evaluate(bundle, data, tasks=tasks, **options)
     if out is not None:
         write_json(out, result)
     if form == "json":
@@ -180,14 +181,14 @@ def _many(
     if form == "json":
         print_json(summary)
     elif form == "markdown":
-        typer.echo(markdown)
+        print(markdown)
     else:
-        typer.echo("\n\n".join([tables_as_text(made), *verdicts]))
+        print("\n\n".join([tables_as_text(made), *verdicts]))
 
 
 def _result(file: str) -> Any:
     try:
-        value = json.loads(Path(file).read_text(encoding="utf-8"))
+        value = json_format.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
     return value.get("result", value) if isinstance(value, dict) else value

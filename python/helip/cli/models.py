@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-import typer
-
+from helip.cli.commands import command, text
 from helip.cli.showing import say
+from helip.models.options import ModelOptions
 
 
+@command()
 def interpolate(
-    start: Annotated[Path, typer.Argument(help="The model that was fine-tuned.")],
-    tuned: Annotated[Path, typer.Argument(help="What became of it.")],
-    out: Annotated[Path, typer.Option(help="The model to write; with several, a folder of them.")],
-    alpha: Annotated[
-        list[float] | None, typer.Option(help="Share of TUNED; repeatable. Default 0.5.")
-    ] = None,
+    start: Annotated[Path, text("The model that was fine-tuned.")],
+    tuned: Annotated[Path, text("What became of it.")],
+    /,
+    *,
+    out: Annotated[Path, text("The model to write; with several, a folder of them.")],
+    alpha: Annotated[list[float], text("Share of TUNED; repeatable. Default 0.5.")] = [],  # noqa: B006
 ) -> None:
     """Mix the weights of two models (WiSE-FT), against forgetting."""
-    import helip
     from helip.models.bundle import create_model
+    from helip.models.interpolation import interpolate
 
     shares = alpha or [0.5]
     first, second = create_model(start), create_model(tuned)
     for share in shares:
         path = out if len(shares) == 1 else out / f"alpha-{share:g}"
-        helip.interpolate(first, second, share, out=path)
+        interpolate(first, second, share, out=path)
         say(f"{path}: {1 - share:g} of {start} + {share:g} of {tuned}")
 
 
+@command(ModelOptions, without=("ssl_head",))
 def export(
-    model: Annotated[str, typer.Argument(help="open_clip name, config or saved model.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
-    to: Annotated[str, typer.Option(help="open_clip or transformers.")] = "open_clip",
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights to load.")] = None,
+    model: Annotated[str, text("open_clip name, config or saved model.")],
+    /,
+    *,
+    out: Annotated[Path, text("The folder to write.")],
+    to: Annotated[Literal["open_clip", "transformers"], text("Whose layout.")] = "open_clip",
+    **options: Any,
 ) -> None:
     """Write a model so that open_clip or transformers opens it."""
-    import helip
     from helip.models.bundle import create_model
+    from helip.models.exporting import export
 
-    path = helip.export(create_model(model, checkpoint=checkpoint), out, format=to)
+    path = export(create_model(model, **options), out, format=to)
     say(f"wrote {path}")

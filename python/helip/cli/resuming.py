@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import typer
-
 from helip.common.errors import Error, InvalidArgumentError
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
@@ -43,5 +41,5 @@ def saying_how_to_continue(
         elif stopped:
             say("nothing is committed yet; with --parts N what is done is kept from then on")
         if stopped:
-            raise typer.Exit(1) from None
+            raise SystemExit(1) from None
         raise

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
 
 def say(text: str) -> None:
     """A line for people, to stderr."""
-    typer.echo(text, err=True)
+    print(text, file=sys.stderr)
 
 
 def show_table(rows: list[tuple[str, str]]) -> None:
     """Names and values in two columns, to stdout."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        typer.echo(f"{name:<{width}}  {value}")
+        print(f"{name:<{width}}  {value}")
 
 
 def print_json(value: Any) -> None:
     """JSON to stdout."""
-    typer.echo(json.dumps(value, indent=1, default=_plain))
+    print(json.dumps(value, indent=1, default=_plain))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -174,9 +173,9 @@ def show_account(stats: dict[str, Any]) -> None:
     show_table([(name, figure(value)) for name, value in rows])
     listed = stats.get("quarantined_rows") or []
     for failure in listed[:3]:
-        typer.echo(f"  {failure['message']}")
+        print(f"  {failure['message']}")
     if sum(quarantined.values()) > 3:
-        typer.echo(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
+        print(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
 
 
 def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

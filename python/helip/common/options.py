@@ -65,6 +65,19 @@ class Options:
         """The fields of this group that ``other`` has, an object of a larger group."""
         return cls(**{field.name: getattr(other, field.name) for field in fields(cls)})
 
+    @classmethod
+    def parse(cls: type[G], text: str) -> G:
+        """The group that such words as ``name=value,name=a+b`` describe."""
+        hints = hints_of(cls)
+        try:
+            named = dict(part.strip().split("=", 1) for part in text.split(","))
+            return cls(**{name: _read(part, hints[name]) for name, part in named.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"{text!r} must be such as {next(iter(hints))}=1, with commas between options of "
+                f"{', '.join(hints)} ({error})"
+            ) from error
+
     def as_dict(self) -> dict[str, Any]:
         """Name → value, values as they are."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -92,6 +105,12 @@ class DeviceOptions(Options):
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))  # a torch.device does as well
         super().__post_init__()
+
+
+def _read(text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple:
+        return tuple(text.split("+"))
+    return plain_kind(hint)(text)
 
 
 def _plain(value: Any) -> Any:
@@ -179,9 +198,13 @@ def _hints(group: Any) -> dict[str, Any]:
     return typing.get_type_hints(group, include_extras=True)
 
 
-@functools.cache
-def sentences(group: type) -> dict[str, str]:
+def sentences(group: Any) -> dict[str, str]:
     """Name → the sentence below each field, of a group and those that it is made of."""
+    return _sentences(group)
+
+
+@functools.cache
+def _sentences(group: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in reversed(group.__mro__):
         if not issubclass(part, Options) or part is Options:

@@ -50,17 +50,3 @@ class HardnessSchedule(Options):
                 f"any of {', '.join(names[1:])}"
             )
         return cls(**other)
-
-    @classmethod
-    def parse(cls, text: str) -> HardnessSchedule:
-        """The schedule of such words as ``epochs=2,rank_max=10,shape=cosine``."""
-        read = {"epochs": float, "rank_min": int, "rank_max": int, "draw_temperature": float}
-        try:
-            parts = dict(part.strip().split("=", 1) for part in text.split(","))
-            values = {name: read.get(name, str)(part) for name, part in parts.items()}
-        except ValueError as error:
-            raise InvalidArgumentError(
-                f"schedule {text!r} must be such as epochs=2,rank_max=10,shape=cosine ({error})"
-            ) from error
-        schedule: HardnessSchedule = cls.of(values)
-        return schedule

@@ -36,9 +36,11 @@ class Lora(Options):
 
     @classmethod
     def of(cls, other: Any) -> Any:
-        """From itself, a rank, or its fields as a mapping; None for None."""
+        """From itself, a rank, its fields as a mapping, or the text of either; None for None."""
         if other is None or isinstance(other, cls):
             return other
+        if isinstance(other, str):
+            return cls.of(int(other)) if other.isdigit() else cls.parse(other)
         if isinstance(other, bool) or not isinstance(other, (int, Mapping)):
             raise InvalidArgumentError(
                 f"lora is {other!r}, must be a rank such as 8, a dict of its options, or None"

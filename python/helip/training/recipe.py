@@ -39,8 +39,8 @@ class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):
     """Below 1 a share of all steps, otherwise a number of steps."""
     grad_clip: Annotated[float, Gt(0)] | None = 1.0
     """Bound on the gradient's norm; None for no bound."""
-    lora: Lora | int | Mapping[str, Any] | None = None
-    """A rank, or options of LoRA; None trains the weights themselves."""
+    lora: Lora | int | str | Mapping[str, Any] | None = None
+    """A rank such as 8, or options of LoRA: rank=8,alpha=16,parts=attention."""
     layer_decay: Annotated[float, Gt(0), Le(1)] | None = None
     """Learning rate of a layer over that of the layer above; 0.65 to 0.9 are usual."""
     ema: Annotated[float, Gt(0), Lt(1)] | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli import app as cli
+from helip.cli import main as cli
 from helip.models.bundle import save_model
 from support.evaluate_samples import (
     COLOURS,
@@ -156,7 +156,7 @@ def test_the_report_shows_results_and_the_guard_of_a_folder(
         (("--baseline", "best"), "'best' has no result"),
         (("--model", "start=x"), "'start' is given twice"),
         (("--model", "a="), "must be a path, or NAME=PATH"),
-        (("--task", "taste"), "taste"),
+        (("--tasks", "taste"), "taste"),
         (("--pictures", "."), "is for compositional sets"),
         (("--classes", "absent.txt"), "cannot read the class names"),
     ],

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.encoding import Subject
-from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.evaluating import evaluate
+from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.statistics.intervals import resamples
 from helip.evaluation.tasks.retrieval import rank_figures, retrieval

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli import app as cli
+from helip.cli import main as cli
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.pairs.resharding import shards as reshard_tar
 from helip.pairs.resharding.tables import inverse_of, locality

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 
 import helip
-from helip.cli import app as cli
+from helip.cli import main as cli
 from helip.cli.resuming import saying_how_to_continue
+from helip.loading.options import BatchOptions
 from support.data_samples import write_shard
 
 Run = Callable[..., tuple[int, str, str]]
@@ -148,7 +148,7 @@ def test_parts_are_mined_one_by_one_and_merged(run: Run, store: Path, tmp_path: 
         (("--part", "4"), "write i/n, such as 3/8"),
         (("--part", "4/3"), "with i from 1 to n"),
         (("--part", "1/3", "--csv", "x.csv"), "merge the parts first"),
-        (("--engine", "spark"), "'threads' or 'ray'"),
+        (("--engine", "spark"), 'Choose from: "threads", "ray"'),
     ):
         code, _, err = run("mine", store, "--out", tmp_path / "r", *arguments)
         assert code == 2
@@ -220,7 +220,11 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
         (["mine", "{store}", "--out", "{tmp}/p", "--method", "magic"], 2, "magic"),
         (["mine", "{store}", "--out", "{tmp}/p", "--memory", "much"], 2, "much"),
         (["mine", "{store}", "--out", "{tmp}/p", "--skip", "-1"], 2, "skip is -1"),
-        (["mine", "{store}", "--out", "{tmp}/p", "--collapse", "all"], 2, "none, image, text"),
+        (
+            ["mine", "{store}", "--out", "{tmp}/p", "--collapse", "all"],
+            2,
+            '"none", "image"',
+        ),
         (["mine", "{store}", "--out", "{tmp}/p", "--margin", "0.1"], 2, "8 dimensions and text"),
         (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no manifest"),
         (["mine", "{store}"], 2, "--out"),
@@ -261,20 +265,20 @@ def test_train_mines_from_a_stream_of_so_many_rows(
         given.update(options)
         raise helip.Error("that is enough")
 
-    monkeypatch.setattr(helip, "train", train)
+    monkeypatch.setattr("helip.training.fine_tuning.train", train)
     monkeypatch.setattr("helip.models.bundle.create_model", lambda *_, **__: None)
-    code, _, err = run("train", "d", "--model", "m", "--out", tmp_path / "r", "--stream", 500)
+    (tmp_path / "d.csv").write_text("image,caption\na.png,a\n")
+    call = ("train", tmp_path / "d.csv", "--model", "m", "--out", tmp_path / "r")
+    code, _, err = run(*call, "--stream", 500)
     assert (code, "that is enough" in err) == (1, True)
     assert isinstance(given["pairs"], helip.StreamingMiner)
     assert given["pairs"].options["memory"] == 500
     assert (given["strategy"], given["schedule"], given["order"]) == ("auto", None, "rows")
-    schedule = "epochs=2,temperature=0.05"
-    run(
-        *("train", "d", "--model", "m", "--out", tmp_path / "r", "--order", "blocks"),
-        *("--temperature", 0.5, "--schedule", schedule),
-    )
-    assert given["schedule"] == helip.HardnessSchedule(epochs=2, temperature=0.05)
-    assert (given["temperature"], given["order"]) == (0.5, "blocks")
+    schedule = "epochs=2,draw_temperature=0.05"
+    run(*call, "--order", "blocks", "--draw-temperature", 0.5, "--schedule", schedule)
+    options = BatchOptions(schedule=given["schedule"])
+    assert options.schedule == helip.HardnessSchedule(epochs=2, draw_temperature=0.05)
+    assert (given["draw_temperature"], given["order"]) == (0.5, "blocks")
 
 
 def test_damage_is_named(run: Run, store: Path) -> None:
@@ -322,7 +326,7 @@ def test_a_stopped_command_says_how_to_go_on(
 ) -> None:
     lines: list[str] = []
     with (
-        pytest.raises(typer.Exit),
+        pytest.raises(SystemExit),
         saying_how_to_continue(tmp_path / "p", part, method, lines.append),
     ):
         raise KeyboardInterrupt

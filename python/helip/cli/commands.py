@@ -1,0 +1,163 @@
+"""Commands whose options are those of the library: fields of its groups of options.
+
+A command is a function with parameters of its own and ``**options``. Its groups give the rest: the
+shell's flags, the keys of ``--config``, what ``--print-config`` prints, and the sentences of
+``--help`` all come from their fields.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from helip.cli.configuration import OptionsFile, print_options
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import Options, hints_of, sentences
+
+#: Options of the shell alone, by the type of a command's parameter.
+Quiet = Annotated[
+    bool,
+    Parameter(name=("--quiet", "-q"), negative=(), show_default=False, help="No progress display."),
+]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON.")
+]
+
+_SHORT = {"k": ("-k", "--k")}  # beside --name
+_LAST = ("json", "quiet")  # of a command's own parameters, in --help
+
+
+def text(sentence: str) -> Parameter:
+    """A sentence for ``--help`` about a parameter of a command's own."""
+    return Parameter(help=sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A function of the shell, and the groups of options that it takes."""
+
+    work: Callable[..., None]
+    name: str
+    groups: tuple[type[Options], ...]
+    usual: Collection[str] | None  # fields that --help shows; None for all
+    without: Collection[str]  # fields that the shell has no use for
+
+    def fields(self) -> Iterator[tuple[str, Any, Any, str]]:
+        """(name, type, default, sentence) of each option of the groups, once."""
+        own = {*inspect.signature(self.work).parameters, *self.without}
+        for group in self.groups:
+            hints, words = hints_of(group), sentences(group)
+            for field in dataclasses.fields(group):
+                if field.name not in own:
+                    own.add(field.name)
+                    yield field.name, hints[field.name], field.default, words[field.name]
+
+    def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
+        """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
+        signature = inspect.signature(self.work, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shell = [p for p in own if p.name in _LAST]
+        hidden = set() if show_all or self.usual is None else {
+            name for name, *_ in self.fields() if name not in self.usual
+        }  # fmt: skip
+        more = [
+            _parameter(name, shell_type(hint), default, help=words, show=name not in hidden)
+            for name, hint, default, words in self.fields()
+        ]
+        if more:
+            shell += [
+                _parameter("config", Path | None, None, help="Options from a YAML file."),
+                _parameter("print_config", bool, False, negative=(), help="Print them as YAML."),
+            ]
+        whole = inspect.Signature([*(p for p in own if p.name not in _LAST), *more, *shell])
+
+        @functools.wraps(self.work)
+        def called(*words: Any, **given: Any) -> None:
+            self._call(whole.bind(*words, **given))
+
+        called.__signature__ = whole  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in whole.parameters.values()}
+        words = inspect.getdoc(self.work) or ""
+        if hidden:
+            words += f"\n\n{len(hidden)} more options: helip {self.name} --help-all"
+        app.command(
+            called, name=self.name, help=words, sort_key=place, config=OptionsFile(self.name)
+        )
+
+    def _call(self, bound: inspect.BoundArguments) -> None:
+        bound.apply_defaults()
+        given = bound.arguments
+        config, wanted = given.pop("config", None), given.pop("print_config", False)
+        if wanted:
+            print_options({name: v for name, v in given.items() if name not in _LAST})
+            return
+        options = {name: given[name] for name, *_ in self.fields()}
+        for group in self.groups:  # what is out of its bound is refused before anything is loaded
+            self._check(group, options, config)
+        self.work(*bound.args, **bound.kwargs)
+
+    def _check(self, group: type[Options], options: dict[str, Any], config: Path | None) -> None:
+        names = {field.name for field in dataclasses.fields(group)} & options.keys()
+        try:
+            group(**{name: options[name] for name in names})
+        except TypeError:  # a field without a default that is a parameter of the command's own
+            return
+        except InvalidArgumentError as error:
+            name = str(error).split(" ", 1)[0]
+            raise InvalidArgumentError(f"{error}{OptionsFile.place(config, name)}") from error
+
+
+def command(
+    *groups: type[Options],
+    name: str | None = None,
+    usual: Collection[str] | None = None,
+    without: Collection[str] = (),
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a command with the options of ``groups``."""
+
+    def decorate(work: Callable[..., None]) -> Command:
+        return Command(work, name or work.__name__, groups, usual, without)
+
+    return decorate
+
+
+def shell_type(hint: Any) -> Any:
+    """What the shell reads for a field of this type: text where the library takes objects too."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return shell_type(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        kinds = [shell_type(part) for part in parts if part is not type(None)]
+        # Where the library takes one or many, many words do for both; else the plainest kind.
+        kind = next(kind for kind in (list[str], str, *kinds) if kind in kinds)
+        return kind | None if type(None) in parts else kind
+    if origin is collections.abc.Sequence:
+        return list[shell_type(parts[0])]  # type: ignore[misc]
+    if origin is tuple:
+        return list[shell_type(parts[0])] if parts[-1] is ... else hint  # type: ignore[misc]
+    return hint if origin is typing.Literal or hint in (bool, int, float) else str
+
+
+def _parameter(name: str, kind: Any, default: Any, **how: Any) -> inspect.Parameter:
+    if typing.get_origin(kind) is list:
+        how["negative"] = ()
+    told = Parameter(
+        name=_SHORT.get(name),
+        show_default=default not in (None, (), dataclasses.MISSING) and default is not False,
+        **how,
+    )
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told]
+    )

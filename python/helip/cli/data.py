@@ -1,0 +1,92 @@
+"""Commands on data: an index of tar shards, embeddings, and shards written anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.showing import say, show_index, show_resharded
+from helip.common.options import Whole
+from helip.data.options import OpenOptions
+from helip.encoders.options import EmbedOptions
+from helip.pairs.options import ReshardOptions
+
+_EMBED_USUAL = (
+    "preset", "image_encoder", "text_encoder", "batch_size", "workers", "dtype", "device",
+    "precision", "max_quarantined", "image_column", "caption_column", "key_column",
+)  # fmt: skip
+
+
+@command()
+def index(
+    *shards: Annotated[str, text("Tar shards: paths or patterns.")],
+    out: Annotated[Path, text("The index to write, or to bring up to date.")],
+    image_extension: Annotated[str | None, text("Of pictures, such as seg.png.")] = None,
+    contents: Annotated[bool, text("Read every byte, so that verify can compare.")] = False,
+    threads: Annotated[Whole, text("0: all cores.")] = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Index tar shards, so that they open at once; only new and changed ones are read again."""
+    from helip.data.sample_index import SampleIndex
+
+    built = SampleIndex.build(
+        list(shards) if len(shards) > 1 else shards[0], out=out, image_extension=image_extension,
+        contents=contents, threads=threads, progress=not quiet,
+    )  # fmt: skip
+    show_index(built, json, scanned=built.scanned)
+
+
+@command(EmbedOptions, OpenOptions, usual=_EMBED_USUAL)
+def embed(
+    data: Annotated[str, text("Tar shards, their index, CSV, Parquet, folder.")],
+    /,
+    *,
+    out: Annotated[Path, text("The store to write.")],
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Embed every image and caption; the same call goes on after an interruption."""
+    from helip.encoders.embedding import embed
+
+    dataset, options = open_data(data, options, quiet)
+    store = embed(dataset, out=out, progress=not quiet, **options)
+    say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
+    quarantined = store.metadata.get("quarantined") or {}
+    if quarantined:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
+        say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+
+
+@command(ReshardOptions)
+def reshard(
+    data: Annotated[str, text("The tar shards that were mined.")],
+    /,
+    *,
+    pairs: Annotated[Path, text("Their table of hard pairs.")],
+    out: Annotated[Path, text("The directory to write.")],
+    store: Annotated[Path | None, text("Their store, to renumber it too.")] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
+    from helip.pairs.resharding.rewriting import reshard
+
+    try:
+        result = reshard(data, pairs, out=out, store=store, progress=not quiet, **options)
+    except KeyboardInterrupt:
+        say("helip: stopped; nothing was written, and the same command begins again")
+        raise SystemExit(1) from None
+    show_resharded(result, json)
+
+
+def open_data(source: str, options: dict[str, Any], quiet: bool) -> tuple[Any, dict[str, Any]]:
+    """The data set, and those of the options that are not about opening it."""
+    from helip.data.opening import open_dataset
+
+    names = OpenOptions().as_dict().keys()
+    opening = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
+    return open_dataset(source, progress=not quiet, **opening), rest

@@ -1,0 +1,104 @@
+"""The ``helip`` command: one subcommand a step of the way from data to a better model.
+
+Exit codes: 0 done, 1 failed, 2 wrong use. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from rich.console import Console
+
+from helip.cli import data, evaluation, inspecting, mining, models, reporting, training
+from helip.cli.commands import Command, Quiet, command, text
+from helip.cli.showing import say
+from helip.common.errors import Error, InvalidArgumentError
+from helip.common.options import Whole
+
+_WIDTH = 112  # of --help, where nothing says how wide the terminal is
+
+
+@command()
+def demo(
+    *,
+    out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
+    seed: Whole = 0,
+    threads: Annotated[Whole, text("0: all cores.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole way on 3,953 captioned OpenMoji pictures; about ten minutes on two cores."""
+    from helip.demo import demonstration
+
+    summary = demonstration.run(
+        out, seed=seed, threads=threads or None, progress=not quiet, say=say
+    )
+    print(demonstration.format_summary(summary))
+
+
+#: In the order of the way.
+COMMANDS: tuple[Command, ...] = (
+    data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update, data.reshard,
+    training.train, evaluation.evaluate, models.interpolate, models.export, reporting.report,
+    inspecting.inspect, inspecting.verify, demo,
+)  # fmt: skip
+
+
+def make_app(*, show_all: bool = False) -> cyclopts.App:
+    """The program; ``show_all``: ``--help`` leaves nothing out."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    app = cyclopts.App(
+        name="helip",
+        help="Make a trained CLIP or SLIP model better on the data it already has.",
+        help_format="plaintext",
+        version=_version,
+        console=console,
+        result_action="return_value",
+    )
+    for place, each in enumerate(COMMANDS):
+        each.register(app, place, show_all=show_all)
+    return app
+
+
+def main() -> None:
+    """Entry point: turns helip's errors into one line and an exit code."""
+    from helip.common.progress import plain_lines
+
+    plain_lines()
+    # What Ctrl-C does: a job stops at once and tidily, and says how to go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    words = sys.argv[1:]
+    show_all = "--help-all" in words
+    words = ["--help" if word == "--help-all" else word for word in words]
+    try:
+        make_app(show_all=show_all)(words, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        say(f"helip: {_message_of(error)}")
+        sys.exit(2)
+    except InvalidArgumentError as error:
+        say(f"helip: {error}")
+        sys.exit(2)
+    except Error as error:
+        say(f"helip: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("helip: interrupted; what was committed stays, the same command goes on from there")
+        sys.exit(1)
+
+
+def _message_of(error: cyclopts.CycloptsError) -> str:
+    """What was wrong, with the option and the file that it stands in."""
+    argument = getattr(error, "argument", None)
+    if argument is None or argument.field_info.name in str(error):
+        return str(error)
+    sources = {token.source for token in argument.tokens} - {"cli"}
+    return f"{argument.name}{' from ' if sources else ''}{', '.join(sources)}: {error}"
+
+
+def _version() -> str:
+    from helip._core import __version__
+
+    return __version__

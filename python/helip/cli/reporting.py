@@ -1,0 +1,39 @@
+"""The command of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import Quiet, command, text
+from helip.cli.data import open_data
+from helip.cli.evaluation import metrics_of
+from helip.cli.showing import say
+from helip.data.options import OpenOptions
+from helip.reporting.options import ReportOptions
+
+
+@command(ReportOptions, OpenOptions)
+def report(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    data: Annotated[str, text("The data set that was mined.")],
+    out: Annotated[Path, text("The page to write.")],
+    store: Annotated[Path | None, text("Its store: similarities, baselines.")] = None,
+    metrics: Annotated[
+        list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
+    ] = [],  # noqa: B006
+    guard: Annotated[list[str], text("General data set of that folder; repeatable.")] = [],  # noqa: B006
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Write one HTML page: targets and their hard pairs, statistics, before and after."""
+    from helip.pairs.hard_pairs import HardPairs
+    from helip.reporting.page import report
+
+    table = HardPairs.open(pairs)
+    shown, guarded = metrics_of(metrics, guard)
+    dataset, options = open_data(data, options, quiet)
+    page = report(table, dataset, out, store=store, metrics=shown, guard=guarded, **options)
+    say(f"wrote {page}")

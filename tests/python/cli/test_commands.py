@@ -1,0 +1,73 @@
+"""The shell offers the options of the library, by the same names, types and defaults."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import helip
+from helip.cli import data, evaluation, mining, reporting, training
+from helip.cli.commands import Command, shell_type
+from helip.common.options import hints_of
+from helip.encoders.embedding import EmbedCall
+from helip.evaluation.evaluating import EvaluateCall
+from helip.mining.miner import MineCall
+from helip.mining.planning import PlanCall
+from helip.mining.updating import UpdateCall
+from helip.pairs.resharding.rewriting import ReshardCall
+from helip.reporting.page import ReportCall
+from helip.training.fine_tuning import TrainCall
+
+# What only a program can give: objects, callables, and arrays.
+OBJECTS = {
+    "baselines", "curves", "embed", "groups", "hooks", "image", "keep_ranks", "label_of",
+    "should_stop", "summary", "text", "tokenizer", "train_label_of", "transform",
+}  # fmt: skip
+# What a command always does: it goes on from where it was, and --quiet switches the bar off.
+IMPLIED = {"progress", "resume"}
+CALLS = [
+    (mining.mine, MineCall, helip.mine),
+    (mining.plan, PlanCall, helip.plan),
+    (mining.update, UpdateCall, helip.update),
+    (data.embed, EmbedCall, helip.embed),
+    (data.reshard, ReshardCall, helip.reshard),
+    (training.train, TrainCall, helip.train),
+    (evaluation.evaluate, EvaluateCall, helip.evaluate),
+    (reporting.report, ReportCall, helip.report),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "call", "function"), CALLS, ids=lambda x: getattr(x, "name", "")
+)
+def test_shell_and_python_have_the_same_options(command: Command, call: type, function) -> None:
+    offered = {name for name, *_ in command.fields()} | set(
+        inspect.signature(command.work).parameters
+    )
+    wanted = set(inspect.signature(function).parameters) - OBJECTS - IMPLIED
+    assert wanted == {field for field in hints_of(call)} - OBJECTS - IMPLIED
+    assert wanted <= offered, "options that Python has and the shell has not"
+
+
+@pytest.mark.parametrize(
+    ("command", "call", "function"), CALLS, ids=lambda x: getattr(x, "name", "")
+)
+def test_defaults_are_those_of_the_library(command: Command, call: type, function) -> None:
+    parameters = inspect.signature(function).parameters
+    for name, _, default, sentence in command.fields():
+        assert sentence, name
+        if name in parameters:
+            assert parameters[name].default == default
+
+
+def test_text_stands_for_what_only_objects_are() -> None:
+    hints = hints_of(TrainCall)
+    assert shell_type(hints["k"]) if "k" in hints else True
+    assert shell_type(hints["batch_size"]) is int
+    assert shell_type(hints["schedule"]) == str | None
+    assert shell_type(hints["lora"]) == str | None
+    assert shell_type(hints["grad_clip"]) == float | None
+    assert shell_type(hints["betas"]) == tuple[float, float]
+    assert shell_type(hints_of(EvaluateCall)["templates"]) == list[str] | None
+    assert shell_type(hints_of(MineCall)["memory"]) == str | None
