@@ -34,7 +34,7 @@ BLOCK = 8192
 
 def base_store(cache: Path) -> helip.EmbeddingStore:
     """The embedded data set, made on first use."""
-    from helip.demo.data import build
+    from helip_demo.data import build
 
     store = cache / "openmoji.store"
     if not (store / "manifest.json").exists():

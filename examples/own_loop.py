@@ -10,9 +10,8 @@ import sys
 import torch
 
 import helip
-from helip.models.bundle import create_model
 
-bundle = create_model("ViT-B-32")
+bundle = helip.create_model("ViT-B-32")
 data = helip.open_dataset(sys.argv[1])
 pairs = helip.HardPairs.open(sys.argv[2])
 loader = helip.HardPairLoader(

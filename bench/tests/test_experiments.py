@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helip.demo.data import Picture
+from helip_demo.data import Picture
 
 FOLDER = str(Path(__file__).resolve().parents[1] / "experiments")
 

@@ -31,7 +31,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the whole way on 3,953 captioned OpenMoji pictures; about ten minutes on two cores."""
-    from helip.demo import demonstration
+    from helip_demo import demonstration
 
     summary = demonstration.run(
         out, seed=seed, threads=threads or None, progress=not quiet, say=say

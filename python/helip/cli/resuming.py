@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from helip.common.errors import Error, InvalidArgumentError
-from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
 
 
 @contextlib.contextmanager
@@ -16,6 +14,9 @@ def saying_how_to_continue(
     out: Path, part: str | None, method: str, say: Callable[[str], None]
 ) -> Iterator[None]:
     """After Ctrl-C, SIGTERM or an error: what is committed, and what to do."""
+    from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+    from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
+
     try:
         yield
     except InvalidArgumentError:

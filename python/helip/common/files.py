@@ -84,6 +84,20 @@ def publish_directory(path: Path) -> Iterator[Path]:
         sync(path.parent)
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, never a part."""
+    make_directory(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(4)}"
+    with storage_errors("write", path):
+        try:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+            sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
 def discard_directory(path: Path) -> None:
     """Delete a published directory; a kill half-way leaves it whole or leaves only trash."""
     with storage_errors("remove", path):

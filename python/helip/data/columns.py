@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helip.common.errors import InvalidArgumentError
 
@@ -97,3 +97,12 @@ def _choose(
         f"{where} has no {role} column of a usual name ({', '.join(usual[:4])}, …); its columns: "
         f"{shown}; name it with {role}_column=…"
     )
+
+
+def first_text(value: Any) -> str:
+    """Return a cell as stripped text: the first of a list of captions, "" for an absent one."""
+    if isinstance(value, (list, tuple)):
+        value = next((item for item in value if isinstance(item, str) and item.strip()), "")
+    if value is None or isinstance(value, (dict, float, bool)):
+        return ""
+    return str(value).strip()

@@ -4,17 +4,21 @@ knows its format. All of them give a :class:`Dataset`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import keywords
-from helip.data import paths as data_paths
 from helip.data.dataset import ACCEPTED, Dataset
-from helip.data.formats import wrapped as data_wrap
+from helip.data.formats import hugging_face
 from helip.data.formats.folder import FolderDataset
-from helip.data.formats.table import open_table
+from helip.data.formats.map_style import MapDataset
+from helip.data.formats.parquet import open_parquet
 from helip.data.formats.tar import open_index, open_shards
+from helip.data.formats.text_table import open_text_table
 from helip.data.options import OpenCall, OpenOptions
+from helip.data.paths import recognise
 
 
 @keywords(OpenCall)
@@ -31,7 +35,7 @@ def open_dataset(call: OpenCall) -> Dataset:
         options.refuse([*OpenOptions.of(call).as_dict(), "keys"], "an open data set")
         return source
 
-    found = data_paths.recognise(source)
+    found = recognise(source)
     if found is None:
         return _open_object(source, options)
     kind, paths = found
@@ -40,16 +44,27 @@ def open_dataset(call: OpenCall) -> Dataset:
     if kind == "index":
         return open_index(paths[0], options)
     if kind == "table":
-        return open_table(paths, options)
+        return _open_tables(paths, options)
     if kind == "saved":
-        return data_wrap.open_saved(paths[0], options)
+        return hugging_face.open_saved(paths[0], options)
     return FolderDataset(paths[0], options)
+
+
+def _open_tables(paths: Sequence[Path], options: OpenCall) -> Dataset:
+    """Open .csv, .tsv, .jsonl or .parquet files of one kind as one data set."""
+    options.refuse(("keys",), "tables; name a column with key_column=")
+    kinds = {path.suffix.lower() for path in paths}
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"tables of several kinds ({', '.join(sorted(kinds))}) given; open them one by one"
+        )
+    return (open_parquet if kinds == {".parquet"} else open_text_table)(paths, options)
 
 
 def _open_object(source: Any, options: OpenCall) -> Dataset:
     """Wrap an object that is no path: Hugging Face's or a map-style data set."""
     if type(source).__module__.partition(".")[0] == "datasets":
-        return data_wrap.open_hugging_face(source, options)
+        return hugging_face.open_hugging_face(source, options)
     if isinstance(source, (dict, bytes)) or not hasattr(source, "__getitem__"):
         if hasattr(source, "__iter__") and not isinstance(source, (dict, bytes)):
             raise UnsupportedError(
@@ -57,4 +72,4 @@ def _open_object(source: Any, options: OpenCall) -> Dataset:
                 "access; give a map-style data set, or write it to tar shards"
             )
         raise InvalidArgumentError(f"cannot open {type(source).__name__}: {ACCEPTED}")
-    return data_wrap.MapDataset(source, options)
+    return MapDataset(source, options)

@@ -12,14 +12,13 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.common.files import make_directory, read_json, sha256_of, storage_errors, sync
+from helip.common.files import read_json, replace_file, sha256_of
 from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.figures import TASKS
@@ -107,7 +106,10 @@ def evaluate_all(
                 if (place := places[task]) is not None:
                     head = {"format": _FORMAT, "version": _VERSION}
                     names = {"data": title, "model": model, "task": task}
-                    _write(place, head | names | {"made_of": made_of, "result": there[task]})
+                    whole = head | names | {"made_of": made_of, "result": there[task]}
+                    replace_file(
+                        place, json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
+                    )
             results[title][model] = _joined([there[task] for task in wanted])
     return results
 
@@ -239,18 +241,3 @@ def _read(file: Path) -> dict[str, Any] | None:
             "remove it and evaluate again"
         )
     return value
-
-
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace ``path`` in one step."""
-    make_directory(path.parent)
-    temporary = path.parent / f".tmp-{path.name}-{secrets.token_hex(4)}"
-    with storage_errors("write", path):
-        try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)

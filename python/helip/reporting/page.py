@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import storage_errors, sync
+from helip.common.files import replace_file
 from helip.common.options import keywords, require
 from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
@@ -120,7 +119,7 @@ def report(call: ReportCall) -> Path:
         sections=join(section for section in sections if section),
     )
     path = Path(call.out)
-    _publish(path, document(call.title, body))
+    replace_file(path, document(call.title, body))
     return path
 
 
@@ -383,17 +382,3 @@ def _failures(pictures: Pictures) -> Html:
             for reason, count in sorted(pictures.failures.items())
         ),
     )
-
-
-def _publish(path: Path, page: str) -> None:
-    """Replace ``path`` in one step: a reader sees the old page or the new one, never a part."""
-    with storage_errors("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".tmp-{path.name}-{secrets.token_hex(4)}"
-        try:
-            temporary.write_text(page, encoding="utf-8", newline="\n")
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import CorruptError
-from helip.common.files import storage_errors, sync
+from helip.common.files import replace_file, storage_errors, sync
 
 
 class MetricsLog:
@@ -29,7 +28,7 @@ class MetricsLog:
             if path.exists():
                 kept = [row for row in read_metrics(path) if row.get("step", 0) <= keep_to]
                 self.last = next((row for row in reversed(kept) if "event" not in row), {})
-                _replace(path, "".join(_line(row) for row in kept))
+                replace_file(path, "".join(_line(row) for row in kept))
             self._file = path.open("a", encoding="utf-8")
             sync(path.parent)
 
@@ -107,10 +106,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.parent / f".tmp-{path.name}-{secrets.token_hex(4)}"
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path)

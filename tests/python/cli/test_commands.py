@@ -46,7 +46,7 @@ def test_shell_and_python_have_the_same_options(command: Command, call: type, fu
         inspect.signature(command.work).parameters
     )
     wanted = set(inspect.signature(function).parameters) - OBJECTS - IMPLIED
-    assert wanted == {field for field in hints_of(call)} - OBJECTS - IMPLIED
+    assert wanted == set(hints_of(call)) - OBJECTS - IMPLIED
     assert wanted <= offered, "options that Python has and the shell has not"
 
 

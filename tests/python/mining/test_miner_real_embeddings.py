@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import helip
-from helip.demo import data as demo_data
-from helip.demo.demonstration import IMAGE_ENCODER, TEXT_ENCODER, recall
+from helip_demo import data as demo_data
+from helip_demo.demonstration import IMAGE_ENCODER, TEXT_ENCODER, recall
 from support.mining_reference import check_exact
 
 K = 50

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import re
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -472,7 +471,7 @@ def test_a_failed_write_leaves_the_old_page(pairs, data, tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["helip.reporting.page"], "sync", full)
+    monkeypatch.setattr("helip.common.files.sync", full)
     with pytest.raises(StorageError, match="No space left"):
         report(pairs, data, page, rows=2)
     assert page.read_bytes() == old

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, StorageError
-from helip.data.columns import choose_columns
+from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import ACCEPTED, Dataset
 from helip.data.decoding import decode_image
-from helip.data.formats.table import first_text, read_rows
+from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
 from helip.data.paths import IMAGE_SUFFIXES, picture_files, read_inside

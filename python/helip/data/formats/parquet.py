@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import CorruptError, InvalidArgumentError, StorageError, UnsupportedError
-from helip.data.columns import choose_columns
-from helip.data.formats.table import TableDataset, assemble, first_text
+from helip.data.columns import choose_columns, first_text
+from helip.data.formats.table import TableDataset, assemble
 from helip.data.options import OpenCall
 from helip.data.packed_strings import PackedStrings
 from helip.data.paths import FileStamp, stamp_file

@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,23 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip._core import __version__
+import helip
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors, sync
-from helip.data.dataset import Dataset
-from helip.data.opening import open_dataset
-from helip.demo import data as demo_data
-from helip.demo.pretraining import MODEL, PRETRAIN, precision, pretrain
-from helip.encoders.embedding import embed
-from helip.evaluation.evaluating import compare, evaluate
-from helip.mining.miner import mine
-from helip.mining.planning import plan
-from helip.models.bundle import create_model
-from helip.pairs.hard_pairs import HardPairs
-from helip.reporting.page import report
-from helip.store.embedding_store import EmbeddingStore
-from helip.training.fine_tuning import TrainResult, train
-from helip.training.metrics import read_metrics
+from helip.common.files import replace_file
+from helip.data import Dataset
+from helip.training import TrainResult, read_metrics
+from helip_demo import data as demo_data
+from helip_demo.pretraining import MODEL, PRETRAIN, precision, pretrain
 
 # EfficientNet-Lite0 at 128 pixels takes a third of the time that it takes at its own 224.
 IMAGE_ENCODER = "packaged:efficientnet-lite0?size=128&crop=1"
@@ -142,7 +131,7 @@ class _Demo:
                 progress=self.progress,
             )
             sets = {
-                name: open_dataset(self.out / "data" / name, progress=False)
+                name: helip.open_dataset(self.out / "data" / name, progress=False)
                 for name in demo_data.SPLITS
             }
         work = self.out / "work"
@@ -153,7 +142,7 @@ class _Demo:
         with self._stage("pretrain"):
             start = self._pretrain(train_set, work)
         with self._stage("embed"):
-            store = embed(
+            store = helip.embed(
                 train_set,
                 out=work / "embeddings",
                 image_encoder=IMAGE_ENCODER,
@@ -165,14 +154,14 @@ class _Demo:
         with self._stage("mine"):
             pairs, baselines, mining = self._mine(store, train_set, work)
         with self._stage("fine-tune HELIP"):
-            helip = self._finetune(start, train_set, pairs, work / "helip", control=False)
+            tuned = self._finetune(start, train_set, pairs, work / "helip", control=False)
         with self._stage("fine-tune control"):
             control = self._finetune(start, train_set, pairs, work / "control", control=True)
-        results = {"start": start, "control": control, "HELIP": helip}
+        results = {"start": start, "control": control, "HELIP": tuned}
         with self._stage("evaluate"):
             metrics = self._evaluate(results, sets)
         summary: dict[str, Any] = {
-            "helip": __version__,
+            "helip": helip.__version__,
             "options": {"seed": self.seed, "fast": self.fast, "threads": self.threads},
             "data": description,
             "model": {"config": MODEL, "parameters": _parameters(start)},
@@ -192,7 +181,7 @@ class _Demo:
             },
         }
         with self._stage("report"):
-            report(
+            helip.report(
                 pairs,
                 train_set,
                 self.out / "report.html",
@@ -210,7 +199,8 @@ class _Demo:
         summary["seconds"] = {name: round(value, 2) for name, value in self.seconds.items()}
         summary["seconds"]["total"] = round(sum(self.seconds.values()), 2)
         summary["report"] = str(self.out / "report.html")
-        _write_json(self.out / "summary.json", summary)
+        text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+        replace_file(self.out / "summary.json", text + "\n")
         return summary
 
     @contextmanager
@@ -235,16 +225,16 @@ class _Demo:
         )
 
     def _mine(
-        self, store: EmbeddingStore, data: Dataset, work: Path
-    ) -> tuple[HardPairs, dict[str, HardPairs], dict[str, Any]]:
+        self, store: helip.EmbeddingStore, data: Dataset, work: Path
+    ) -> tuple[helip.HardPairs, dict[str, helip.HardPairs], dict[str, Any]]:
         common: dict[str, Any] = {"k": POOL, "device": "cpu", "threads": self.threads}
-        planned = plan(store, **common)
+        planned = helip.plan(store, **common)
         common |= {"seed": self.seed, "progress": self.progress}
         times: dict[str, float] = {}
 
-        def timed(name: str, **options: Any) -> HardPairs:
+        def timed(name: str, **options: Any) -> helip.HardPairs:
             began = time.perf_counter()
-            table = mine(store, **common, **options)
+            table = helip.mine(store, **common, **options)
             times[name] = time.perf_counter() - began
             return table
 
@@ -277,10 +267,10 @@ class _Demo:
         return exact, baselines, mining
 
     def _finetune(
-        self, start: TrainResult, data: Dataset, pairs: HardPairs, out: Path, *, control: bool
+        self, start: TrainResult, data: Dataset, pairs: helip.HardPairs, out: Path, *, control: bool
     ) -> TrainResult:
-        return train(
-            model=create_model(start.checkpoint, augmentation={"scale": _CROP}),
+        return helip.train(
+            model=helip.create_model(start.checkpoint, augmentation={"scale": _CROP}),
             data=data,
             pairs=pairs,
             out=out,
@@ -302,7 +292,7 @@ class _Demo:
             data = sets[split]
             labels = {data.label(row) or "" for row in range(len(data))}
             metrics[title] = {
-                name: evaluate(
+                name: helip.evaluate(
                     results[name].model,
                     data,
                     tasks=("retrieval", "zero_shot"),
@@ -318,7 +308,7 @@ class _Demo:
         return metrics
 
 
-def recall(table: HardPairs, exact: HardPairs) -> float:
+def recall(table: helip.HardPairs, exact: helip.HardPairs) -> float:
     """Share of the exact pools that ``table`` found; of pairs that tie for the last place, any."""
     counts = np.asarray(exact.counts)
     targets = np.flatnonzero(counts)
@@ -329,7 +319,7 @@ def recall(table: HardPairs, exact: HardPairs) -> float:
     return float((np.minimum(found.sum(axis=1), counts[targets]) / counts[targets]).mean())
 
 
-def same_concept(table: HardPairs, concepts: np.ndarray, *, first: int) -> float:
+def same_concept(table: helip.HardPairs, concepts: np.ndarray, *, first: int) -> float:
     """Share of the first hard pairs of all targets that show a variant of the target's concept."""
     ids = np.asarray(table.ids[:, :first])
     same = (concepts[np.maximum(ids, 0)] == concepts[:, None]) & (ids >= 0)
@@ -362,8 +352,8 @@ def _rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for title, models in metrics.items():
         differences = {
-            "difference": compare(models["HELIP"], models["control"]),
-            "start_to_control": compare(models["control"], models["start"]),
+            "difference": helip.compare(models["HELIP"], models["control"]),
+            "start_to_control": helip.compare(models["control"], models["start"]),
         }
         for figure, path in _FIGURES.items():
             values = {name: _at(result, path) for name, result in models.items()}
@@ -441,17 +431,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Replace ``path`` in one step."""
-    temporary = path.parent / f".tmp-{path.name}-{secrets.token_hex(4)}"
-    with storage_errors("write", path):
-        try:
-            text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)

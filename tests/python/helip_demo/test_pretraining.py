@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from helip.demo.pretraining import Batches
+from helip_demo.pretraining import Batches
 
 
 def batches(**options: Any) -> Batches:

