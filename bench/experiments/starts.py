@@ -7,7 +7,8 @@ from typing import Any
 
 import setting
 
-from helip.models.bundle import ModelBundle, create_model, save_model
+from helip.models.bundle import ModelBundle, create_model
+from helip.models.saving import save_model
 
 # SLIP encodes three views of a picture: half of the epochs, for a step takes much longer.
 RECIPES: dict[str, dict[str, Any]] = {

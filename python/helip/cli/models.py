@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Write a model so that open_clip or transformers opens it."""
     from helip.models.bundle import create_model
-    from helip.models.exporting import export
+    from helip.models.saving import export
 
     path = export(create_model(model, **options), out, format=to)
     say(f"wrote {path}")

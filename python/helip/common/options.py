@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
@@ -55,6 +55,8 @@ _BOUNDS = {
 class Options:
     """A group of options; types and bounds of its fields are checked when it is made."""
 
+    label: ClassVar[str] = "options"  # what messages call it
+
     def __post_init__(self) -> None:
         hints = hints_of(type(self))
         for field in fields(self):
@@ -74,8 +76,8 @@ class Options:
             return cls(**{name: _read(part, hints[name]) for name, part in named.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidArgumentError(
-                f"{text!r} must be such as {next(iter(hints))}=1, with commas between options of "
-                f"{', '.join(hints)} ({error})"
+                f"{cls.label} {text!r} must be such as {next(iter(hints))}=1, with commas between "
+                f"options of {', '.join(hints)} ({error})"
             ) from error
 
     def as_dict(self) -> dict[str, Any]:
@@ -195,7 +197,8 @@ def hints_of(group: Any) -> dict[str, Any]:
 
 @functools.cache
 def _hints(group: Any) -> dict[str, Any]:
-    return typing.get_type_hints(group, include_extras=True)
+    hints = typing.get_type_hints(group, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(group)}
 
 
 def sentences(group: Any) -> dict[str, str]:

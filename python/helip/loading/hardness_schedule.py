@@ -21,6 +21,8 @@ class HardnessSchedule(Options):
     its targets that came before, so it is the same on every rank and after a resume.
     """
 
+    label = "schedule"
+
     epochs: Annotated[float, Gt(0)]
     """How long it takes; 0.5 is half an epoch."""
     rank_min: Whole | None = None

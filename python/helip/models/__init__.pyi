@@ -1,9 +1,9 @@
-from .bundle import ModelBundle, create_model, save_model
-from .exporting import export
+from .bundle import ModelBundle, create_model
 from .interpolation import interpolate
 from .locking import lock_towers
 from .lora import add_lora, merge_lora
 from .options import LockOptions, Lora
+from .saving import export, save_model
 from .slip import add_ssl_head, has_ssl_head
 
 __all__ = [

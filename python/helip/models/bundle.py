@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
-from helip.common.files import publish_directory, storage_errors, write_json
+from helip.common.files import storage_errors
 from helip.common.options import PrecisionOptions, Whole, keywords
 from helip.models.hugging_face import (
     HFTransform,
@@ -46,7 +46,7 @@ from helip.models.slip import (
     ssl_head_of,
 )
 from helip.models.source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
-from helip.models.weights import load_weights, write_tensors
+from helip.models.weights import load_weights
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -230,32 +230,6 @@ def _seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
-    """Write weights and configuration into the new directory ``path``, all or nothing.
-
-    `create_model(path)` opens it again. A transformers tokenizer is saved beside them, and a
-    CLIPModel of transformers in its own layout, unless it has a self-supervised head, which no
-    other library knows. `helip.export` writes the layouts of others. Refuses a path that exists,
-    and a bundle without a configuration.
-    """
-    path = Path(path)
-    if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
-        from helip.models.exporting import export
-
-        return export(bundle, path, format="transformers")
-    if not bundle.config:
-        raise InvalidArgumentError(
-            f"the model {bundle.name!r} has no configuration to save; make it with create_model"
-        )
-    with publish_directory(path) as directory:
-        write_tensors(bundle.model.state_dict(), directory / WEIGHTS_FILE)
-        write_json(directory / CONFIG_FILE, {"name": bundle.name, **bundle.config})
-        inner = getattr(bundle.tokenizer, "tokenizer", None)
-        if inner is not None and hasattr(inner, "save_pretrained"):
-            inner.save_pretrained(str(directory))
-    return path
 
 
 def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.models.bundle import ModelBundle, create_model, save_model
+from helip.models.bundle import ModelBundle, create_model
+from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
 
 

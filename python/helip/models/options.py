@@ -17,6 +17,8 @@ from helip.common.options import Options, Positive, Whole, require
 class Lora(Options):
     """Low-rank adaptation (LoRA, arXiv 2106.09685)."""
 
+    label = "lora"
+
     rank: Positive = 8
     """Of the products."""
     alpha: Annotated[float, Gt(0)] = 16.0

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.models.bundle import ModelBundle, create_model, save_model
+from helip.models.bundle import ModelBundle, create_model
 from helip.models.interpolation import interpolated_weights
+from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import helip
 from helip.cli import main as cli
-from helip.models.bundle import save_model
+from helip.models.saving import save_model
 from support.evaluate_samples import (
     COLOURS,
     picture,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from helip.cli.main import make_app
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
+from helip.models.saving import save_model
 from support.tune_samples import same, tiny, weights
 
 

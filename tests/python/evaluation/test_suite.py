@@ -10,7 +10,7 @@ from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.evaluation import suite as evaluate_suite
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.suite import ModelSource, evaluate_all, read_results
-from helip.models.bundle import save_model
+from helip.models.saving import save_model
 from support.evaluate_samples import COLOURS, picture, png, tiny_model, write_benchmark
 
 OPTIONS = {"bootstrap": 20, "device": "cpu", "progress": False}

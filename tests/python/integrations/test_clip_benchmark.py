@@ -11,7 +11,8 @@ import torch
 import helip
 from helip.common.errors import UnsupportedError
 from helip.integrations.clip_benchmark import as_clip, load_helip, main, register
-from helip.models.bundle import ModelBundle, save_model
+from helip.models.bundle import ModelBundle
+from helip.models.saving import save_model
 from support.evaluate_samples import TINY, picture, png, tiny_model, write_benchmark
 
 

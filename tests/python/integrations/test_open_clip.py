@@ -23,7 +23,8 @@ from helip.integrations.open_clip import (
 from helip.integrations.open_clip_training import main
 from helip.loading.loader import HardPairLoader
 from helip.losses.helip_loss import HelipLoss
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
+from helip.models.saving import save_model
 from support.process_group import run as run_processes
 from support.train_samples import CONFIG, Colours, table
 

@@ -18,7 +18,8 @@ from helip.common.errors import (
     MismatchError,
     StorageError,
 )
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
+from helip.models.saving import save_model
 from helip.models.weights import write_tensors
 
 CONFIG = {

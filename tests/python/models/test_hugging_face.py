@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from helip.common.errors import MismatchError, UnsupportedError
-from helip.models.bundle import bundle_of_transformers, create_model, save_model
+from helip.models.bundle import bundle_of_transformers, create_model
 from helip.models.hugging_face import TransformersClip, is_transformers_clip
+from helip.models.saving import save_model
 from support.transformers_samples import clip_model
 from support.tune_samples import captions, same, weights
 

@@ -7,8 +7,9 @@ import torch
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
 from helip.models.interpolation import interpolated_weights
+from helip.models.saving import save_model
 from support.tune_samples import CONFIG, RESNET, same, tiny, weights
 
 

@@ -140,7 +140,7 @@ def test_nothing_to_adapt_is_an_error():
         ({"dropout": 1.0}, "dropout is 1"),
         ({"parts": ("conv",)}, "parts is"),
         ({"ranks": 4}, "ranks"),
-        ("8", "lora is '8'"),
+        ("eight", "lora 'eight' must be such as rank=1"),
     ],
 )
 def test_options_outside_their_bounds_are_refused(value, message):
@@ -150,6 +150,8 @@ def test_options_outside_their_bounds_are_refused(value, message):
 
 def test_a_rank_stands_for_itself_and_twice_its_alpha():
     assert Lora.of(4) == Lora(rank=4, alpha=8.0)
+    assert Lora.of("4") == Lora.of(4)
+    assert Lora.of("rank=2,parts=attention+mlp") == Lora(rank=2)
     assert Lora.of(None) is None
     assert Lora.of(Lora().as_dict()) == Lora()
 

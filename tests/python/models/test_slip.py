@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
+from helip.models.saving import save_model
 from helip.models.slip import (
     SslHead,
     SyncBatchNorm1d,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
-from helip.models.bundle import create_model, save_model
+from helip.models.bundle import create_model
+from helip.models.saving import save_model
 from helip.training.fine_tuning import train
 from helip.training.metrics import read_metrics
 from support.train_samples import CONFIG, ROWS, Colours, table

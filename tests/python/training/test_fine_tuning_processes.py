@@ -22,7 +22,8 @@ from helip.common.errors import (
 )
 from helip.common.processes import Processes, join_processes
 from helip.mining.streaming import StreamingMiner
-from helip.models.bundle import ModelBundle, create_model, save_model
+from helip.models.bundle import ModelBundle, create_model
+from helip.models.saving import save_model
 from helip.training.checkpoints import read_checkpoint
 from helip.training.fine_tuning import _own_rows
 from helip.training.metrics import read_metrics

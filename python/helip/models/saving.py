@@ -1,4 +1,4 @@
-"""Saving a CLIP model in the layouts of open_clip and transformers, safetensors both."""
+"""Saving a CLIP model: as helip opens it, or in the layout of open_clip or transformers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,34 @@ from helip.models.conversion import (
 )
 from helip.models.hugging_face import HFTokens, HFTransform, TransformersClip, model_from_config
 from helip.models.lora import has_lora
-from helip.models.slip import HEAD
+from helip.models.slip import HEAD, has_ssl_head
 from helip.models.weights import fit_state_dict, write_tensors
 
 FORMATS = ("open_clip", "transformers")
+
+
+def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
+    """Write weights and configuration into the new directory ``path``, all or nothing.
+
+    `create_model(path)` opens it again. A transformers tokenizer is saved beside them, and a
+    CLIPModel of transformers in its own layout, unless it has a self-supervised head, which no
+    other library knows. `helip.export` writes the layouts of others. Refuses a path that exists,
+    and a bundle without a configuration.
+    """
+    path = Path(path)
+    if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
+        return export(bundle, path, format="transformers")
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"the model {bundle.name!r} has no configuration to save; make it with create_model"
+        )
+    with publish_directory(path) as directory:
+        write_tensors(bundle.model.state_dict(), directory / WEIGHTS_FILE)
+        write_json(directory / CONFIG_FILE, {"name": bundle.name, **bundle.config})
+        inner = getattr(bundle.tokenizer, "tokenizer", None)
+        if inner is not None and hasattr(inner, "save_pretrained"):
+            inner.save_pretrained(str(directory))
+    return path
 
 
 def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "open_clip") -> Path:
