@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import Line, figure_at, figures_of, groups_of, is_result, judgement
 from helip.evaluation.statistics.comparison import compare
-from helip.reporting.charts import interval_plot, number
-from helip.reporting.html import Html, join, markup
+from helip.reporting.text import number
 
 Results = Mapping[str, Mapping[str, Any]]
 
 
-def metrics_section(metrics: Mapping[str, Any]) -> Html:
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a table as it is shown."""
+
+    value: str
+    interval: str
+    judgement: str = ""  # of a difference: "better", "worse" or "open"
+
+
+def comparisons(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Tables of ``{name: result}``, or of ``{set: {name: result}}``, with a summary in words."""
     if not metrics:
         raise InvalidArgumentError("metrics is empty; give name -> result, or leave it out")
@@ -24,10 +33,7 @@ def metrics_section(metrics: Mapping[str, Any]) -> Html:
             raise InvalidArgumentError(
                 f"metrics[{name!r}] is no result of evaluate() and no mapping of names to results"
             )
-    blocks = join(_block(name, results) for name, results in sets.items() if results)
-    return markup(
-        '<section id="results"><h2>Before and after</h2>{blocks}</section>', blocks=blocks
-    )
+    return [_comparison(name, results) for name, results in sets.items() if results]
 
 
 def result_names(metrics: Mapping[str, Any]) -> list[str]:
@@ -39,149 +45,74 @@ def _sets(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"": metrics} if all(is_result(value) for value in metrics.values()) else metrics
 
 
-def _block(title: str, results: Results) -> Html:
+def _comparison(title: str, results: Results) -> dict[str, Any]:
     names = list(results)
     baseline = next((name for name in names if name.lower() == "control"), names[0])
     others = [name for name in names if name != baseline]
     # Where training started is no rival of the control.
     rivals = [name for name in others if name.lower() not in ("start", "before")] or others
     differences = {name: _difference(results[name], results[baseline]) for name in rivals}
-    tables = join(
-        _table(heading, lines, results, baseline, differences)
-        for heading, lines in groups_of(results.values())
-        if any(figure_at(results[name], line.path) for name in names for line in lines)
-    )
-    keys = join(
-        (
-            markup('<li><i class="key series{i}"></i>{name}</li>', i=i % 5, name=name)
-            for i, name in enumerate(names)
-        ),
-        "",
-    )
-    return markup(
-        '{title}{verdicts}<ul class="legend">{keys}</ul>{tables}'
-        '<p class="note">In percent, except for ranks. Under each figure: its 95&nbsp;% bootstrap '
-        "interval. A difference is paired: both models are resampled on the same queries, so its "
-        "interval is the one to judge by.</p>",
-        title=markup("<h3>{title}</h3>", title=title) if title else Html(),
-        verdicts=join(_verdict(n, baseline, d) for n, d in differences.items()),
-        keys=keys,
-        tables=tables,
-    )
-
-
-def _table(
-    heading: str,
-    lines: Sequence[Line],
-    results: Results,
-    baseline: str,
-    differences: Mapping[str, Mapping[str, Any]],
-) -> Html:
-    head = join(
-        [
-            *(markup('<th scope="col">{name}</th>', name=name) for name in results),
-            *(
-                markup('<th scope="col">{name} − {baseline}</th>', name=name, baseline=baseline)
-                for name in differences
-            ),
+    groups = groups_of(results.values())
+    return {
+        "title": title,
+        "baseline": baseline,
+        "columns": [*names, *(f"{name} − {baseline}" for name in rivals)],
+        "legend": [(f"series{place % 5}", name) for place, name in enumerate(names)],
+        "verdicts": [v for name, d in differences.items() if (v := _verdict(name, d))],
+        "tables": [
+            {
+                "heading": heading,
+                "rows": rows,
+                "queries": next(row["dots"] or row["figures"] for row in rows)[0]["n"],
+            }
+            for heading, lines in groups
+            if (rows := list(_rows(lines, results, list(differences.values()))))
         ],
-        "",
-    )
-    rows = []
+    }
+
+
+def _rows(
+    lines: Sequence[Line], results: Results, differences: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for line in lines:
         figures = [figure_at(result, line.path) for result in results.values()]
-        if not any(figures):
-            continue
-        cells = [value_cell(figure, line) for figure in figures]
-        cells += [difference_cell(figure_at(d, line.path), line) for d in differences.values()]
         shown = [figure for figure in figures if figure]
-        plot = interval_plot(shown, 0.0, 1.0) if line.percent else Html()
-        rows.append(
-            markup(
-                '<tr><th scope="row">{name}</th>{cells}<td class="plotcell">{plot}</td></tr>',
-                name=line.name,
-                cells=join(cells, ""),
-                plot=plot,
-            )
-        )
-    n = next(f["n"] for line in lines for r in results.values() if (f := figure_at(r, line.path)))
-    return markup(
-        '<div class="scroll" role="region" aria-label="{heading}" tabindex="0">'
-        '<table class="metrics"><caption>{heading} <small>{n} queries</small></caption>'
-        '<thead><tr><th scope="col"><span class="unseen">figure</span></th>{head}'
-        '<th scope="col" class="plotcell"><span class="ends"><span>0</span><span>50</span>'
-        "<span>100 %</span></span></th></tr></thead><tbody>{rows}</tbody></table></div>",
-        heading=heading,
-        n=number(n),
-        head=head,
-        rows=join(rows),
-    )
+        if shown:
+            cells = [value_cell(figure, line) for figure in figures]
+            cells += [difference_cell(figure_at(d, line.path), line) for d in differences]
+            dots = shown if line.percent else []
+            yield {"name": line.name, "cells": cells, "figures": shown, "dots": dots}
 
 
-def value_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+def value_cell(figure: Mapping[str, Any] | None, line: Line) -> Cell | None:
     """A figure with its interval."""
     if not figure:
-        return Html("<td>–</td>")
-    interval = (
-        Html()
-        if figure.get("low") is None
-        else markup(
-            "<small>{low}–{high}</small>",
-            low=_shown(figure["low"], line),
-            high=_shown(figure["high"], line),
-        )
-    )
-    return markup(
-        "<td><b>{value}</b>{interval}</td>", value=_shown(figure["value"], line), interval=interval
-    )
+        return None
+    known = figure.get("low") is not None
+    interval = f"{_shown(figure['low'], line)}–{_shown(figure['high'], line)}" if known else ""
+    return Cell(_shown(figure["value"], line), interval)
 
 
-def difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Html:
+def difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Cell | None:
     """A paired difference, coloured where its interval leaves out zero."""
     if not figure:
-        return Html("<td>–</td>")
-    interval = (
-        Html("<small>no interval</small>")
-        if figure.get("low") is None
-        else markup(
-            "<small>{low} to {high}</small>",
-            low=_signed(figure["low"], line),
-            high=_signed(figure["high"], line),
-        )
-    )
-    return markup(
-        '<td class="difference {judgement}"><b>{value}</b>{interval}</td>',
-        judgement=judgement(figure, line),
-        value=_signed(figure["value"], line),
-        interval=interval,
-    )
+        return None
+    interval = "no interval"
+    if figure.get("low") is not None:
+        interval = f"{_signed(figure['low'], line)} to {_signed(figure['high'], line)}"
+    return Cell(_signed(figure["value"], line), interval, judgement(figure, line))
 
 
-def _verdict(name: str, baseline: str, difference: Mapping[str, Any]) -> Html:
-    judged = [
-        judgement(figure, line) if figure.get("low") is not None else "unknown"
-        for line, figure in figures_of(difference)
-    ]
-    if not judged:
-        return Html()
-    if "unknown" in judged:
-        return markup(
-            '<p class="verdict"><b>{name}</b> and <b>{baseline}</b>: no paired intervals, because '
-            "the results were made without their ranks or on different queries.</p>",
-            name=name,
-            baseline=baseline,
-        )
+def _verdict(name: str, difference: Mapping[str, Any]) -> dict[str, Any] | None:
+    """In how many figures a model is better; none of them where intervals are missing."""
+    found = [(line, figure) for line, figure in figures_of(difference)]
+    if any(figure.get("low") is None for _, figure in found):
+        return {"name": name, "figures": 0}
+    judged = [judgement(figure, line) for line, figure in found]
     better, worse = judged.count("better"), judged.count("worse")
-    return markup(
-        '<p class="verdict"><b>{name}</b> against <b>{baseline}</b>: better in {better}, worse in '
-        "{worse} and undecided in {open} of {n} figures at the 95&nbsp;% level.</p>",
-        name=name,
-        baseline=baseline,
-        better=better,
-        worse=worse,
-        open=len(judged) - better - worse,
-        n=len(judged),
-    )
+    undecided = len(judged) - better - worse
+    counts = {"figures": len(judged), "better": better, "worse": worse, "undecided": undecided}
+    return {"name": name, **counts} if judged else None
 
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,8 +136,7 @@ def _shown(value: float, line: Line) -> str:
 
 
 def _signed(value: float, line: Line) -> str:
-    scaled = 100 * value if line.percent else value
-    text = f"{abs(scaled):.1f}" if line.percent else number(abs(scaled))
+    text = _shown(abs(value), line)
     if float(text.replace(",", "")) == 0:
         return text
-    return f"+{text}" if scaled > 0 else f"−{text}"
+    return f"+{text}" if value > 0 else f"−{text}"

@@ -5,40 +5,49 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import SampleError
-from helip.reporting.html import Html, caption, markup, plain
+from helip.reporting.text import plain
 
 SIDE = 192  # pixels: sharp at 96 CSS pixels on a dense screen
 ALT = 120
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture inside the page, or why it is missing."""
+
+    alt: str
+    missing: str = ""
+    width: int = 0
+    height: int = 0
+    uri: str = ""
+
+
 class Pictures:
-    """Gives pictures and captions of rows as markup. ``failures`` counts rows by reason."""
+    """Gives pictures and captions of rows. ``failures`` counts rows by reason."""
 
     def __init__(self, data: Any):
         self._data = data
-        self._pictures: dict[int, Html] = {}
+        self._pictures: dict[int, Picture] = {}
         self._captions: dict[int, str | None] = {}
         self.failures: Counter[str] = Counter()
 
-    def picture(self, row: int) -> Html:
-        """An ``<img>`` with the picture inside, or a placeholder that says why there is none."""
+    def picture(self, row: int) -> Picture:
+        """The picture of a row, decoded once."""
         if row not in self._pictures:
-            self._pictures[row] = self._draw(row)
+            try:
+                encoded = data_uri(self._data.image(row))
+                self._pictures[row] = Picture(self._alt(row), "", *encoded)
+            except SampleError as error:
+                self.failures[error.reason] += 1
+                self._pictures[row] = Picture(self._alt(row), error.reason.replace("_", " "))
         return self._pictures[row]
 
-    def caption(self, row: int) -> Html:
-        """The caption as harmless text, or a note that there is none."""
-        text = self._text(row)
-        return Html('<span class="absent">no caption</span>') if text is None else caption(text)
-
-    def alt(self, row: int) -> str:
-        text = self._text(row)
-        return f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
-
-    def _text(self, row: int) -> str | None:
+    def caption(self, row: int) -> str | None:
+        """The caption of a row, or None where it has none."""
         if row not in self._captions:
             try:
                 self._captions[row] = self._data.caption(row)
@@ -47,25 +56,19 @@ class Pictures:
                 self.failures[error.reason] += 1
         return self._captions[row]
 
-    def _draw(self, row: int) -> Html:
-        try:
-            image = self._data.image(row)
-        except SampleError as error:
-            self.failures[error.reason] += 1
-            return markup(
-                '<div class="picture missing" role="img" aria-label="{alt}, not shown: {why}">'
-                "<span>{why}</span></div>",
-                alt=self.alt(row),
-                why=error.reason.replace("_", " "),
-            )
-        width, height, uri = data_uri(image)
-        return markup(
-            '<img class="picture" src="{uri}" width="{width}" height="{height}" alt="{alt}">',
-            uri=Html(uri),
-            width=width,
-            height=height,
-            alt=self.alt(row),
+    def failures_in_words(self) -> str:
+        """How many samples could not be read, and why."""
+        total = self.failures.total()
+        reasons = ", ".join(
+            f"{reason.replace('_', ' ')} ({count})"
+            for reason, count in sorted(self.failures.items())
         )
+        samples = "1 sample" if total == 1 else f"{total} samples"
+        return f"{samples} on this page could not be read: {reasons}."
+
+    def _alt(self, row: int) -> str:
+        text = self.caption(row)
+        return f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
 
 
 def data_uri(image: Any) -> tuple[int, int, str]:

@@ -28,6 +28,12 @@ class Card:
     product: float | None = None  # 0 where a rule of mining masks the pair
     note: str = ""  # why the product is 0
 
+    def figures(self) -> list[tuple[str, float]]:
+        """What stands under the picture."""
+        if self.image is None or self.text is None or self.product is None:
+            return [("score", self.score)]
+        return [("image", self.image), ("text", self.text), ("product", self.product)]
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -10,15 +10,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.data.dataset import Dataset
 from helip.evaluation.tasks.retrieval import retrieval
 from helip.pairs.hard_pairs import HardPairs
-from helip.reporting.html import caption, markup, plain
 from helip.reporting.page import report
 from helip.reporting.pools import Similarities, choose_targets, read_scores
+from helip.reporting.rendering import environment
+from helip.reporting.text import caption, plain
 from helip.store.embedding_store import EmbeddingStore
 
 N, K = 60, 8
@@ -221,11 +223,14 @@ def test_captions_are_isolated_and_keep_what_scripts_need():
     assert plain("word " * 100, limit=9) == "word word…"
 
 
-def test_markup_escapes_whatever_is_not_markup():
-    inner = markup("<i>{x}</i>", x="<&>")
-    assert markup('<p title="{t}">{inner}</p>', t='"', inner=inner) == (
-        '<p title="&quot;"><i>&lt;&amp;&gt;</i></p>'
+def test_templates_escape_whatever_is_not_markup_and_refuse_unknown_names():
+    template = environment().from_string('<p title="{{ t }}">{{ t | caption }}{{ u }}</p>')
+    assert template.render(t='"<\u202e', u="'&") == (
+        '<p title="&#34;&lt;[U+202E]"><bdi dir="auto">&#34;&lt;'
+        '<span class="hidden">U+202E</span></bdi>&#39;&amp;</p>'
     )
+    with pytest.raises(UndefinedError):
+        template.render(t="")
 
 
 @pytest.mark.parametrize("kind", ["webp", "jpeg"])

@@ -1,41 +1,20 @@
-"""HTML that cannot be broken by its contents: escaping by default, captions made harmless."""
+"""Text on a page: hidden characters spelled out, captions isolated, figures rounded."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import string
+import math
 import unicodedata
-from collections.abc import Iterable, Iterator
-from importlib import resources
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
 
 # Letters by category that show as nothing.
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0")
 JOINERS = frozenset("\u200c\u200d")  # emoji, Persian and Indic words need them
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 MARKS = 4  # combining marks in a row; more of them are decoration that spills over neighbours
-
-
-class Html(str):
-    """A string that is markup already. Everything else is escaped by :func:`markup`."""
-
-    __slots__ = ()
-
-
-def markup(template: str, **values: Any) -> Html:
-    """Fill ``{name}`` places of a template; values that are not Html are escaped."""
-    safe = {
-        name: value if isinstance(value, Html) else html.escape(plain(str(value)))
-        for name, value in values.items()
-    }
-    return Html(template.format_map(safe))
-
-
-def join(parts: Iterable[Html], separator: str = "\n") -> Html:
-    """Concatenate markup."""
-    return Html(separator.join(parts))
 
 
 def plain(text: str, limit: int | None = None) -> str:
@@ -45,29 +24,40 @@ def plain(text: str, limit: int | None = None) -> str:
     return "".join(piece if shown else f"[{piece}]" for piece, shown in _pieces(text, limit))
 
 
-def caption(text: str, limit: int = 240) -> Html:
+def caption(text: str, limit: int = 240) -> Markup:
     """A caption as markup: isolated from the text around it, hidden characters spelled out."""
-    inner = join(
-        (
-            Html(html.escape(piece))
-            if shown
-            else markup('<span class="hidden">{c}</span>', c=piece)
-            for piece, shown in _pieces(text, limit)
-        ),
-        "",
+    hidden = Markup('<span class="hidden">{}</span>')
+    inner = Markup("").join(
+        escape(piece) if shown else hidden.format(piece) for piece, shown in _pieces(text, limit)
     )
-    return markup('<bdi dir="auto">{inner}</bdi>', inner=inner)
+    return Markup('<bdi dir="auto">{}</bdi>').format(inner)
 
 
-def document(title: str, body: Html) -> str:
-    """The whole page: the template with its style, and a policy that allows nothing else."""
-    folder = resources.files("helip.reporting")
-    style = folder.joinpath("style.css").read_text(encoding="utf-8")
-    page = string.Template(folder.joinpath("template.html").read_text(encoding="utf-8"))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return page.substitute(
-        title=html.escape(plain(title)), style=style, style_hash=f"sha256-{digest}", body=body
-    )
+def number(value: Any) -> str:
+    """Three significant digits, thousands separated, no trailing noise."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{int(value):,}"
+    value = float(value)
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.2g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def cosine(value: float) -> str:
+    """Two decimals, and a true minus."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no minus before zero
 
 
 def _pieces(text: str, limit: int | None) -> Iterator[tuple[str, bool]]:

@@ -1,0 +1,161 @@
+"""What the page says of a table in numbers: tiles, tables, hubs and outliers, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from helip.mining.report_words import drop_words, filter_words, share_words, weight_words
+from helip.reporting.pools import Scores
+from helip.reporting.text import number
+
+HUBS = 10
+OUTLIERS = 10
+
+Rows = list[tuple[str, str, str]]  # (name, value, note)
+Table = tuple[str, str, Rows]  # (name, note, rows)
+
+
+def tiles(stats: Mapping[str, Any]) -> Rows:
+    """The few numbers to read first."""
+    targets = max(int(stats.get("targets", 0)), 1)
+    outliers, short = int(stats.get("outliers", 0)), int(stats.get("short_targets", 0))
+    share, k = 100 / targets, stats.get("k")
+    found: Rows = [
+        ("targets", number(stats.get("targets")), "pairs of the data set"),
+        ("hard pairs", number(stats.get("pairs")), f"up to {k} a target"),
+        ("outliers", f"{share * outliers:.1f} %", f"{outliers:,} targets with no hard pair"),
+        ("short", f"{share * short:.1f} %", f"{short:,} targets below {k}"),
+    ]
+    if (median := _quantiles(stats.get("score_quantiles")).get(0.5)) is not None:
+        found.append(("median score", number(median), "over all hard pairs"))
+    if recall := _recall(stats.get("recall")):
+        found.append(("recall", *recall))
+    return found
+
+
+def tables(stats: Mapping[str, Any]) -> list[Table]:
+    """Every number that mining reports: pools, what was kept out of them, filters."""
+    hubness = dict(stats.get("hubness") or {})
+    counts = [
+        ("targets", stats.get("targets")),
+        ("pool size k", stats.get("k")),
+        ("hard pairs", stats.get("pairs")),
+        ("outliers (no hard pair)", stats.get("outliers")),
+        ("short targets (fewer than k)", stats.get("short_targets")),
+        ("mean in-degree", hubness.get("mean_in_degree")),
+        ("largest in-degree", hubness.get("max_in_degree")),
+        ("rows never chosen", hubness.get("never_chosen")),
+        ("skewness of in-degree", hubness.get("skewness", hubness.get("in_degree_skewness"))),
+    ]
+    pools = [(name, number(value), "") for name, value in counts if value is not None]
+    if recall := _recall(stats.get("recall")):
+        pools.append(("recall of the exact pools", " · ".join(filter(None, recall)), ""))
+    found: list[Table] = [("Pools", "", pools)]
+    if drops := drop_words(stats.get("drops")):
+        rows = [(name, number(count), meaning) for name, count, meaning in drops]
+        note = "pairs that would be in one but for this"
+        found.append(("Kept out of the pools", note, rows))
+    if steps := filter_words(stats.get("filters")):
+        rows = [(name, share_words(share), "") for name, share in steps]
+        if weights := weight_words(stats.get("filters")):
+            rows.append(("what they compute with", weights, ""))
+        found.append(("Filters", "pairs that pass, of a sample", rows))
+    return found
+
+
+def quantiles(stats: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(share, score of all pairs, score of the best pair of each target)."""
+    first = _quantiles(stats.get("first_score_quantiles"))
+    return [
+        (f"{100 * q:g} %", f"{value:.3f}", f"{first[q]:.3f}" if q in first else "–")
+        for q, value in sorted(_quantiles(stats.get("score_quantiles")).items())
+    ]
+
+
+def galleries(stats: Mapping[str, Any], scores: Scores, seed: int) -> Iterator[dict[str, Any]]:
+    """Hubs and outliers: rows to look at, with a line each."""
+    hubs = (stats.get("hubness") or {}).get("hubs") or stats.get("hubs") or []
+    chosen = [(int(row), int(degree)) for row, degree in hubs if degree > 0][:HUBS]
+    share = 100 / max(int(stats.get("targets", 0)), 1)
+    if chosen:
+        yield {
+            "place": "hubs",
+            "title": "Hubs",
+            "lead": "Rows that are a hard pair of the most targets. A few strong hubs mean that "
+            "the embeddings crowd around generic pictures or captions.",
+            "rows": [(r, f"chosen {n:,}×, {share * n:.2g} % of targets") for r, n in chosen],
+        }
+    rows = np.flatnonzero(np.isnan(scores.first))
+    if len(rows):
+        count = "1 row has" if len(rows) == 1 else f"{len(rows):,} rows have"
+        some = "; some of them, drawn at random" if len(rows) > OUTLIERS else ""
+        drawn = np.random.default_rng(seed).choice(rows, min(OUTLIERS, len(rows)), replace=False)
+        yield {
+            "place": "outliers",
+            "title": "Outliers",
+            "lead": f"{count} no hard pair{some}. Often picture and caption do not belong "
+            "together, or the sample could not be read.",
+            "rows": [(row, f"row {row}") for row in np.sort(drawn).tolist()],
+        }
+
+
+def provenance(pairs: Any, store: Any) -> Iterator[tuple[str, Rows]]:
+    """What made the table, option by option."""
+    yield "Mining options", settings(pairs.options)
+    known = {"drops", "filters", "pairs", "recall"}
+    if rest := {name: value for name, value in pairs.report.items() if name not in known}:
+        yield "Mining report", settings(rest)
+    if store is not None and store.metadata:
+        yield "Store", settings(store.metadata)
+
+
+def fingerprints(pairs: Any, dataset: Any, store: Any) -> Rows:
+    """Of the table, and of what it is shown with."""
+    prints = {
+        "table made of store": pairs.fingerprint or "not recorded (mined from arrays)",
+        "table made of keys": pairs.keys_fingerprint or "not recorded",
+        "data set": getattr(dataset, "fingerprint", "") or "unknown",
+    }
+    return settings(prints if store is None else {**prints, "store": store.fingerprint})
+
+
+def settings(values: Mapping[str, Any]) -> Rows:
+    """Options with their values; nested mappings are flattened."""
+    return [(name, value, "") for name, value in _flat(values)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in values.items():
+        label = f"{prefix}{str(name).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{label} · ")
+        elif isinstance(value, (list, tuple)):
+            yield label, ", ".join(_shown(item) for item in value[:12]) or "–"
+        else:
+            yield label, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return number(value) if isinstance(value, (bool, int, float)) or value is None else str(value)
+
+
+def _quantiles(quantiles: Any) -> dict[float, float]:
+    """Quantiles as {q: value}, from pairs or from a mapping."""
+    items = quantiles.items() if isinstance(quantiles, Mapping) else quantiles or ()
+    return {float(q): float(value) for q, value in items}
+
+
+def _recall(recall: Any) -> tuple[str, str] | None:
+    """(value, note) of a measured recall: a number, or a mapping with an interval."""
+    if isinstance(recall, Mapping):
+        if (value := recall.get("value")) is None:
+            return None
+        low, high = recall.get("low"), recall.get("high")
+        note = "" if low is None or high is None else f"95 %: {low:.3f} – {high:.3f}"
+        return f"{value:.3f}", note
+    if isinstance(recall, bool) or not isinstance(recall, (int, float)):
+        return None
+    return f"{float(recall):.3f}", ""
