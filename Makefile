@@ -1,21 +1,19 @@
 # Two commands do everything: `make demo` and `make test`. Each sets up all that it needs.
 PYTHON ?= python3
+# One environment for everybody who works here; CI gives each step its own.
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python -type f -not -name '*.pyc' \
+SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python tests/cpp -type f -not -name '*.pyc' \
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
-# Tests that run at once.
+# Tests that run at once, and threads of each.
 JOBS ?= $(shell nproc)
-# Built in this environment, so that torch is downloaded once.
+export OMP_NUM_THREADS ?= 2
+# Nothing is fetched while tests run.
+test%: export HF_HUB_OFFLINE = 1
+faults: export HF_HUB_OFFLINE = 1
+# What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
-# What helip is measured against, and what draws.
-BENCH_NEEDS := 'faiss-cpu>=1.8' 'matplotlib>=3.8' hnswlib usearch pynndescent numba \
-  scikit-image webdataset simplejpeg pandas scipy
-# Where there is a wheel for it.
-BENCH_WISHES := scann spdl
-# What the tests of lost workers need.
-FAULT_NEEDS := 'ray>=2.9' psutil
 
 .PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench experiments lint format stubs clean
 
@@ -24,11 +22,9 @@ demo: $(VENV)/.demo
 
 test: test-cpp test-python test-consumer
 
+# The wheel is built with these tests, so that the core is compiled once.
 test-cpp: $(VENV)/.dev
-	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
-	  -DCMAKE_BUILD_TYPE=Release -DHELIP_WERROR=ON -DHELIP_TORCH=OFF
-	$(BIN)/cmake --build build/tests
-	$(BIN)/ctest --test-dir build/tests --output-on-failure -j $(JOBS)
+	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS)
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'not alone' -n $(JOBS) --dist loadfile
@@ -48,27 +44,21 @@ cuda: $(VENV)/.base
 	fi
 
 # Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.
-faults: $(VENV)/.dev
+faults: $(VENV)/.faults
 	scripts/system-packages strace
-	$(PIP) install -q $(FAULT_NEEDS)
 	$(BIN)/python -m pytest tests/faults
 
-# That what helip is measured against finds the same pools.
-test-bench: $(VENV)/.dev
-	$(PIP) install -q $(BENCH_NEEDS)
-	for wish in $(BENCH_WISHES); do $(PIP) install -q $$wish || true; done
-	$(BIN)/python -m pytest tests/python/test_bench_exact.py tests/python/test_bench_scale.py \
-	  tests/python/test_bench_loader.py
+# That what helip is measured against finds the same pools, and reads the same pictures.
+test-bench: $(VENV)/.bench
+	$(BIN)/python -m pytest bench/tests
 
 # A few minutes; `python bench/exact.py` without options measures everything.
-bench: $(VENV)/.dev
-	$(PIP) install -q $(BENCH_NEEDS)
+bench: $(VENV)/.bench
 	$(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
 	$(BIN)/python bench/open_store.py
 
 # What fine-tuning gains, on real pictures: two hours on two cores, of which a rerun costs what changed.
-experiments: $(VENV)/.dev
-	$(PIP) install -q $(BENCH_NEEDS)
+experiments: $(VENV)/.bench
 	$(BIN)/python bench/experiments/run.py
 
 lint: $(VENV)/.dev
@@ -95,10 +85,14 @@ $(VENV)/.base:
 	$(PIP) install -q $(BUILD_NEEDS)
 	touch $@
 
-$(VENV)/.demo: $(SOURCES) | $(VENV)/.base
-	$(PIP) install -q --no-build-isolation '.[demo]'
+build/wheel/.built: $(SOURCES) | $(VENV)/.base
+	rm -f build/wheel/*.whl
+	$(PIP) wheel -q --no-deps --no-build-isolation -w build/wheel -C build-dir=build/wheel/cmake \
+	  -C cmake.define.HELIP_WERROR=ON -C cmake.define.HELIP_BUILD_TESTS=ON .
 	touch $@
 
-$(VENV)/.dev: $(SOURCES) | $(VENV)/.base
-	$(PIP) install -q --no-build-isolation -C cmake.define.HELIP_WERROR=ON '.[demo,embed,data,dev]'
+# An environment with the package and one of its extras.
+$(addprefix $(VENV)/.,demo dev faults bench): $(VENV)/.%: build/wheel/.built | $(VENV)/.base
+	$(PIP) uninstall -q -y helip
+	$(PIP) install -q "$$(echo build/wheel/helip-*.whl)[$*]"
 	touch $@
