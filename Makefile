@@ -15,7 +15,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench experiments lint format stubs clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench experiments lint format stubs reference clean
 
 demo: $(VENV)/.demo
 	$(BIN)/helip demo --out demo-out
@@ -67,14 +67,16 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu')
 	$(BIN)/python scripts/stubs.py --check
+	$(BIN)/python scripts/reference.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format python tests bench examples scripts
 	$(BIN)/ruff check --fix python tests bench examples scripts
 	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp' '*.cu')
 
-stubs: $(VENV)/.dev
-	$(BIN)/python scripts/stubs.py
+# What is made from the code: the types of the compiled module, the reference of options.
+stubs reference: $(VENV)/.dev
+	$(BIN)/python scripts/$@.py
 
 clean:
 	rm -rf build $(VENV) demo-out
