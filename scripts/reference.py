@@ -59,7 +59,7 @@ def bases(group: type[Options]) -> list[type[Options]]:
 
 def own(group: type[Options]) -> list[str]:
     """The fields that a group adds to its bases."""
-    return [name for name in hints_of(group) if name in group.__dict__.get("__annotations__", ())]
+    return [name for name in hints_of(group) if name in inspect.get_annotations(group)]
 
 
 def values(hint: Any) -> str:
@@ -153,12 +153,9 @@ def command_section(command: Command) -> list[str]:
 
 def generate() -> str:
     found = list(calls())
-    groups: list[type[Options]] = []
-    for group in [base for _, _, call in found for base in bases(call)] + [
-        each for command in COMMANDS for group in command.groups for each in (group, *bases(group))
-    ]:
-        if own(group) and group not in groups:
-            groups.append(group)
+    used = [base for _, _, call in found for base in bases(call)]
+    used += [g for command in COMMANDS for each in command.groups for g in (each, *bases(each))]
+    groups = [group for group in dict.fromkeys(used) if own(group)]
     lines = [INTRODUCTION, "## Calls", ""]
     for name, public, group in found:
         lines += function_section(name, public, group)
