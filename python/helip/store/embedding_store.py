@@ -9,7 +9,6 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -227,12 +226,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         changed = self._core is not None and (self._committed_rows != len(self) or self._deleted)
         if kind is None and changed:
             self.commit()
