@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from helip.common.errors import (
-    Error,
-    InvalidArgumentError,
-    MismatchError,
-    SampleError,
-    StorageError,
-    UnsupportedError,
-)
+from helip import _core
+from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.data.dataset import ACCEPTED
 from helip.data.packed_strings import PackedStrings
 
@@ -45,43 +38,33 @@ def expand_braces(pattern: str) -> list[str]:
     A range keeps the width of the wider end if one of them starts with a zero. Braces with
     neither a comma nor a range stay as they are.
     """
-    start = pattern.find("{")
-    while start >= 0:
-        end, commas = _matching_brace(pattern, start)
-        if end >= 0:
-            body = pattern[start + 1 : end]
-            bounds = [start, *commas, end]
-            if commas:
-                parts = [
-                    expanded
-                    for a, b in itertools.pairwise(bounds)
-                    for expanded in expand_braces(pattern[a + 1 : b])
-                ]
-            else:
-                parts = _expand_range(body)
-            if parts:
-                tails = expand_braces(pattern[end + 1 :])
-                _check_expansions(len(parts) * len(tails), pattern)
-                return [pattern[:start] + part + tail for part in parts for tail in tails]
-        start = pattern.find("{", start + 1)
+    for brace in re.finditer("{", pattern):
+        pieces, rest = _split_braces(pattern, brace.start())
+        if len(pieces) > 1:
+            parts = [each for piece in pieces for each in expand_braces(piece)]
+        else:
+            parts = _expand_range(pieces[0])
+        if parts:
+            tails = expand_braces(rest)
+            _check_expansions(len(parts) * len(tails), pattern)
+            head = pattern[: brace.start()]
+            return [head + part + tail for part in parts for tail in tails]
     return [pattern]
 
 
-def _matching_brace(pattern: str, start: int) -> tuple[int, list[int]]:
-    """Return where the brace at ``start`` closes (-1: nowhere) and its own commas."""
+def _split_braces(pattern: str, start: int) -> tuple[list[str], str]:
+    """What the commas of the brace at ``start`` part ("" if it never ends), and what follows."""
     depth = 0
-    commas: list[int] = []
+    cuts = [start]
     for position in range(start, len(pattern)):
         letter = pattern[position]
-        if letter == "{":
-            depth += 1
-        elif letter == "}":
-            depth -= 1
-            if depth == 0:
-                return position, commas
-        elif letter == "," and depth == 1:
-            commas.append(position)
-    return -1, []
+        depth += (letter == "{") - (letter == "}")
+        if depth == 0 or (depth == 1 and letter == ","):
+            cuts.append(position)
+        if depth == 0:
+            pieces = [pattern[a + 1 : b] for a, b in itertools.pairwise(cuts)]
+            return pieces, pattern[position + 1 :]
+    return [""], ""
 
 
 def _expand_range(body: str) -> list[str]:
@@ -222,23 +205,6 @@ def _holds_an_index(manifest: Path) -> bool:
         return False
 
 
-class FileStamp:
-    """Size and time of a file when it was indexed, to notice a change under the reader."""
-
-    def __init__(self, path: str | Path, state: os.stat_result) -> None:
-        self.path = str(path)
-        self.size = state.st_size
-        self._time = state.st_mtime_ns
-
-    def check(self, state: os.stat_result) -> None:
-        """Raise MismatchError if the file is not the one that was indexed."""
-        if (state.st_size, state.st_mtime_ns) != (self.size, self._time):
-            raise MismatchError(
-                f"{self.path} was changed after the data set was opened "
-                f"({self.size:,} bytes then, {state.st_size:,} now); open the data set again"
-            )
-
-
 def read_inside(root: str, relative: str, *, key: str, follow_links: bool = False) -> bytes:
     """Return the bytes of a regular file under ``root`` (a real path).
 
@@ -248,33 +214,54 @@ def read_inside(root: str, relative: str, *, key: str, follow_links: bool = Fals
     Raises:
         SampleError: the file is absent, outside of ``root``, no regular file, or too large.
     """
-    try:
-        path = os.path.join(root, relative)
+    path = os.path.join(root, relative)
+
+    def open_inside(_path: str, flags: int) -> int:
+        # O_NONBLOCK: opening a pipe must not wait for its writer.
+        flags |= os.O_NONBLOCK
         if follow_links:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        else:
-            real = os.path.realpath(path)
-            if os.path.commonpath([real, root]) != root or real == root:
-                raise SampleError(
-                    f"sample {key!r}: {relative!r} leads out of {root}; pass follow_links=True "
-                    "if its links are to be trusted",
-                    key=key,
-                    reason="outside_root",
-                )
-            descriptor = _open_beneath(root, os.path.relpath(real, root).split(os.sep))
-        try:
-            return _read_whole(descriptor, path, key)
-        finally:
-            os.close(descriptor)
-    except Error:
-        raise
+            return os.open(path, flags)
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, root]) != root or real == root:
+            raise SampleError.of(
+                key,
+                "outside_root",
+                f"{relative!r} leads out of {root}; pass follow_links=True if its links are to be "
+                "trusted",
+            )
+        return _open_beneath(root, os.path.relpath(real, root), flags)
+
+    try:
+        with open(path, "rb", opener=open_inside) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise SampleError.of(key, "io", f"{path} is not a regular file")
+            if state.st_size > MAX_IMAGE_BYTES:
+                size = f"{state.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}"
+                raise SampleError.of(key, "too_large", f"{path} has {size}")
+            # One byte more shows a file that grows while it is read.
+            data = file.read(state.st_size + 1)
     except (OSError, ValueError) as error:
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        raise SampleError(
-            f"sample {key!r}: cannot read {os.path.join(root, relative)!r}: {error}",
-            key=key,
-            reason="missing_image" if absent else "io",
-        ) from error
+        reason = "missing_image" if absent else "io"
+        raise SampleError.of(key, reason, f"cannot read {path!r}: {error}") from error
+    if len(data) != state.st_size:
+        raise SampleError.of(key, "io", f"{path} changed while read")
+    return data
+
+
+def _open_beneath(root: str, path: str, flags: int) -> int:
+    *folders, name = path.split(os.sep)
+    inside = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            through = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            deeper = os.open(folder, through, dir_fd=inside)
+            os.close(inside)
+            inside = deeper
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=inside)
+    finally:
+        os.close(inside)
 
 
 def picture_files(
@@ -284,50 +271,5 @@ def picture_files(
 
     Root ``r`` has the rows ``starts[r]`` up to ``starts[r + 1]`` of ``paths``.
     """
-    from helip import _core
-
-    blob, offsets = paths.packed()
-    return _core.PictureFiles(list(roots), np.asarray(starts), blob, offsets, follow_links)
-
-
-def _open_beneath(root: str, parts: Iterable[str]) -> int:
-    folders = list(parts)
-    name = folders.pop()
-    inside = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder in folders:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            deeper = os.open(folder, flags, dir_fd=inside)
-            os.close(inside)
-            inside = deeper
-        # O_NONBLOCK: opening a pipe must not wait for its writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=inside)
-    finally:
-        os.close(inside)
-
-
-def _read_whole(descriptor: int, path: str, key: str) -> bytes:
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):
-        raise SampleError(f"sample {key!r}: {path} is not a regular file", key=key, reason="io")
-    if state.st_size > MAX_IMAGE_BYTES:
-        raise SampleError(
-            f"sample {key!r}: {path} has {state.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}",
-            key=key,
-            reason="too_large",
-        )
-    with open(descriptor, "rb", closefd=False) as file:
-        # One byte more shows a file that grows while it is read.
-        data = file.read(state.st_size + 1)
-    if len(data) != state.st_size:
-        raise SampleError(f"sample {key!r}: {path} changed while read", key=key, reason="io")
-    return data
-
-
-def stamp_file(path: str | Path) -> FileStamp:
-    """Return the stamp of a file; StorageError where it cannot be looked at."""
-    try:
-        return FileStamp(path, os.stat(path))
-    except OSError as error:
-        raise StorageError(error.errno or errno.EIO, f"cannot read: {error}", str(path)) from error
+    rows = np.asarray(starts)
+    return _core.PictureFiles(list(roots), rows, paths.blob, paths.offsets, follow_links)

@@ -9,59 +9,31 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
-from helip.data.columns import Columns, choose_columns, first_text
-from helip.data.formats.table import TableDataset, assemble
+from helip.common.errors import CorruptError, InvalidArgumentError
+from helip.common.files import storage_errors
+from helip.data.columns import choose_same_columns, first_text
+from helip.data.formats.table import TableDataset
 from helip.data.options import OpenCall
-from helip.data.packed_strings import PackedStrings
+from helip.data.packed_strings import PackedStrings, StringPacker
 
 
 def open_text_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
-    names, columns = None, None
-    parts: list[tuple[PackedStrings, ...]] = []
+    """Open .csv, .tsv or .jsonl files with the same columns as one data set."""
+    columns = None
+    starts = [0]
+    packers: dict[str, StringPacker] = {}
     for path in paths:
         header, rows = read_rows(path)
-        chosen = choose_columns(header, options, str(path))
-        if columns is not None and chosen != columns:
-            raise InvalidArgumentError(
-                f"{path} has the columns {header}, the first table {names}; open them one by one"
-            )
-        names, columns = header, chosen
-        parts.append(_pack_columns(header, rows, chosen))
+        columns = choose_same_columns(columns, header, options, path)
+        places = {role: header.index(name) for role, name in columns.roles().items()}
+        packers = packers or {role: StringPacker() for role in places}
+        for row in rows:
+            for role, place in places.items():
+                packers[role].append(first_text(row[place]))
+        starts.append(len(packers["image"]))
     assert columns is not None
-    files = [(path, len(part[0])) for path, part in zip(paths, parts, strict=True)]
-    packed = [
-        column[0] if len(column) == 1 else PackedStrings.from_strings(chain(*column))
-        for column in zip(*parts, strict=True)
-    ]
-    return assemble(files, packed[0], packed[1], packed[2:], columns, options)
-
-
-def _pack_columns(
-    header: Sequence[str], rows: Iterator[Sequence[Any]], columns: Columns
-) -> tuple[PackedStrings, ...]:
-    """Pack the chosen columns in one pass over the rows."""
-    wanted = [columns.image, columns.caption]
-    wanted += [name for name in (columns.key, columns.label) if name is not None]
-    places = [header.index(name) for name in wanted]
-    # One blob a column, filled side by side.
-    blobs = [bytearray() for _ in places]
-    ends: list[list[np.ndarray]] = [[] for _ in places]
-    pending: list[list[int]] = [[0] for _ in places]
-    for row in rows:
-        for column, place in enumerate(places):
-            blobs[column] += first_text(row[place]).encode("utf-8", "surrogatepass")
-            pending[column].append(len(blobs[column]))
-        if len(pending[0]) >= 65536:
-            for column, values in enumerate(pending):
-                ends[column].append(np.array(values, dtype=np.int64))
-                values.clear()
-    return tuple(
-        PackedStrings(bytes(blob), np.concatenate([*done, np.array(values, dtype=np.int64)]))
-        for blob, done, values in zip(blobs, ends, pending, strict=True)
-    )
+    texts = {role: PackedStrings(*packer.arrays()) for role, packer in packers.items()}
+    return TableDataset(paths, starts, texts.pop("image"), texts, columns, options)
 
 
 def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -72,12 +44,10 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
             the line.
     """
     suffix = path.suffix.lower()
-    try:
+    with storage_errors("read", path):
         if suffix in (".csv", ".tsv"):
             return _read_separated(path)
         return _read_json(path, lines=suffix == ".jsonl")
-    except OSError as error:
-        raise StorageError(error.errno or 0, f"cannot read: {error}", str(path)) from error
 
 
 def _read_separated(path: Path) -> tuple[list[str], Iterator[Sequence[str]]]:
