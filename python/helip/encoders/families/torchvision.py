@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder
+from helip.encoders.torch_encoder import Preprocess
 
 _HEADS = ("fc", "classifier", "heads", "head")
-# What these builders set themselves when they are asked for pretrained weights.
-_PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
-    name: {"transform_input": True, "aux_logits": True, "init_weights": False}
-    for name in ("googlenet", "inception_v3")
-}
+# What these two builders set themselves when they are asked for pretrained weights.
+_PRETRAINED = {"transform_input": True, "aux_logits": True, "init_weights": False}
+_PRETRAINED_ARGUMENTS = {"googlenet": _PRETRAINED, "inception_v3": _PRETRAINED}
 
 
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """A torchvision classification model whose last linear layer is replaced by the identity.
 
     ``weights`` names an entry of the model's weights enum (default: DEFAULT); it also says how
@@ -43,9 +37,8 @@ def load_image(
             f"{', '.join(entries.__members__)}"
         )
     weights = entries[entry]
-    model = torchvision.models.get_model(
-        spec.name, weights=None, **_PRETRAINED_ARGUMENTS.get(spec.name, {})
-    )
+    arguments = _PRETRAINED_ARGUMENTS.get(spec.name, {})
+    model = torchvision.models.get_model(spec.name, weights=None, **arguments)
     head = _remove_head(spec, model)
     if spec.path is not None:
         file = weights_path(spec)
@@ -59,9 +52,7 @@ def load_image(
     with loading(spec, mend="The file must be a state dict of this architecture"):
         result = model.load_state_dict(state, strict=False)
     check_keys(spec, result.missing_keys, result.unexpected_keys)
-    return TorchImageEncoder(
-        model, weights.transforms(), spec=spec.text, device=device, dtype=dtype
-    )
+    return model, weights.transforms()
 
 
 def _remove_head(spec: EncoderSpec, model: torch.nn.Module) -> str:
