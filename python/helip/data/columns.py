@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from helip.data.options import OpenCall
+from helip.data.options import OpenCall
 
 # In order of preference; compared without case.
 IMAGE_NAMES = (

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
 
-from helip import _core
+from helip._core import ImageTransform as _CoreTransform
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from helip._core import ImageTransform as _CoreTransform
 
 _OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -98,7 +95,7 @@ class ImageTransform:
         options = self._options()
         del options["size"]
         try:
-            core = _core.ImageTransform(height=size[0], width=size[1], **options)
+            core = _CoreTransform(height=size[0], width=size[1], **options)
         except TypeError as error:
             raise InvalidArgumentError(
                 f"an option has a value of the wrong kind: {options}"

@@ -97,27 +97,26 @@ def recognise(source: Any) -> tuple[str, list[Path]] | None:
 
     None for an object.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return _recognise_pattern(os.fspath(source))
-    if isinstance(source, (list, tuple)):
-        if not source:
-            raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
-        if all(isinstance(item, (str, os.PathLike)) for item in source):
-            found = [_recognise_pattern(os.fspath(item)) for item in source]
-            kinds = sorted({kind for kind, _ in found})
-            if len(kinds) > 1:
-                raise InvalidArgumentError(
-                    f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
-                )
-            if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
-                raise InvalidArgumentError(
-                    f"{len(found)} folders given; only tar shards and tables can be listed"
-                )
-            return kinds[0], [path for _, paths in found for path in paths]
-    return None
+    patterns = list(source) if isinstance(source, (list, tuple)) else [source]
+    if not all(isinstance(pattern, (str, os.PathLike)) for pattern in patterns):
+        return None
+    if not patterns:
+        raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
+    paths = [path for pattern in patterns for path in _existing_paths(os.fspath(pattern))]
+    found = [_recognise_folder(path) if path.is_dir() else _recognise_file(path) for path in paths]
+    kinds = sorted({kind for kind, _ in found})
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
+        )
+    if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
+        raise InvalidArgumentError(
+            f"{len(found)} folders given; only tar shards and tables can be listed"
+        )
+    return kinds[0], [path for _, files in found for path in files]
 
 
-def _recognise_pattern(pattern: Any) -> tuple[str, list[Path]]:
+def _existing_paths(pattern: Any) -> list[Path]:
     if not isinstance(pattern, str) or not pattern or "\0" in pattern:
         raise InvalidArgumentError(f"{pattern!r} is not a path: {ACCEPTED}")
     if is_url(pattern):
@@ -126,55 +125,44 @@ def _recognise_pattern(pattern: Any) -> tuple[str, list[Path]]:
             "for instance with img2dataset"
         )
     if os.path.exists(pattern):
-        return _recognise_paths([Path(pattern)])
+        return [Path(pattern)]
     paths: list[Path] = []
     missing: list[str] = []
-    pieces = [piece for part in pattern.split("::") for piece in expand_braces(part)]
-    for piece in pieces:
-        if os.path.exists(piece):
-            paths.append(Path(piece))
-        elif glob.has_magic(piece) and (matches := sorted(glob.glob(piece, recursive=True))):
+    expanded = [path for piece in pattern.split("::") for path in expand_braces(piece)]
+    for path in expanded:
+        if os.path.exists(path):
+            paths.append(Path(path))
+        elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
             paths.extend(map(Path, matches))
         else:
-            missing.append(piece)
+            missing.append(path)
     if missing:
         shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        count = f"{len(missing)} of {len(pieces)} paths" if len(pieces) > 1 else "nothing"
+        several = f"{len(missing)} of {len(expanded)} paths are missing"
         raise InvalidArgumentError(
-            f"{pattern!r}: {count} {'are missing' if len(pieces) > 1 else 'is there'} ({shown}); "
+            f"{pattern!r}: {several if len(expanded) > 1 else 'nothing is there'} ({shown}); "
             f"check the path. Otherwise, {ACCEPTED}"
         )
-    return _recognise_paths(paths)
+    return paths
 
 
-def _recognise_paths(paths: list[Path]) -> tuple[str, list[Path]]:
-    if len(paths) == 1 and paths[0].is_dir():
-        return _recognise_folder(paths[0])
-    kinds = {_file_kind(path) for path in paths}
-    if len(kinds) > 1:
-        raise InvalidArgumentError(
-            f"{paths[0]} and {len(paths) - 1} more are of several kinds "
-            f"({', '.join(sorted(kinds))}); open them one by one"
-        )
-    return kinds.pop(), paths
-
-
-def _file_kind(path: Path) -> str:
+def _recognise_file(path: Path) -> tuple[str, list[Path]]:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")):
         raise UnsupportedError(
             f"{path} is compressed, so samples cannot be read at random; "
             "uncompress it to .tar (pictures hardly gain from it)"
         )
-    if name.endswith(".tar"):
-        return "tar"
     if name.endswith(TABLE_SUFFIXES):
-        return "table"
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(262)[257:] == b"ustar":
-                return "tar"
+        return "table", [path]
+    if name.endswith(".tar") or (path.is_file() and _starts_as_tar(path)):
+        return "tar", [path]
     raise InvalidArgumentError(f"{path} is of no known kind: {ACCEPTED}")
+
+
+def _starts_as_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(262)[257:] == b"ustar"
 
 
 def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:

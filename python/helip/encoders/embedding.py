@@ -156,9 +156,6 @@ class _Samples(torch.utils.data.Dataset[Any]):
         self._data = data
         self._preprocess = preprocess
 
-    def __len__(self) -> int:
-        return len(self._data)
-
     def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
         try:
             sample = self._data[row]
@@ -241,39 +238,33 @@ class _Job:
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
         total, shard_rows = len(self.data), self.options.shard_rows
-        with self._writer(existing) as writer:
+        counts = existing.metadata.get("quarantined", {}) if existing is not None else {}
+        with (
             # The writer owns the directory from here on, so the list may be mended.
+            self._writer(existing) as writer,
+            Quarantine(self.path, committed_rows=len(writer), counts=counts) as quarantine,
+            ProgressBar(total, label="embed", enabled=self.options.progress) as bar,
+        ):
             done = len(writer)
-            counts = dict(existing.metadata.get("quarantined", {})) if existing else {}
-            with (
-                Quarantine(self.path, committed_rows=done, counts=counts) as quarantine,
-                self._bar(done) as bar,
-            ):
-                self._check_share(quarantine, done)
-                batches = _batches(done, total, self.options.batch_size, shard_rows)
-                samples = _Samples(self.data, self.image.preprocess)
-                with closing(_read(samples, batches, self.options.workers)) as read:
-                    for rows, batch in zip(batches, read, strict=True):
-                        keys = [self.data.keys[row] for row in rows]
-                        for place, error in batch.failures:
-                            quarantine.add(rows[place], keys[place], error.reason, str(error))
-                        self._check_share(quarantine, rows.stop)
-                        images = self._features(self.image, batch.images, batch, rows)
-                        texts = self._features(self.text, batch.texts, batch, rows)
-                        writer.append(keys, images, texts)
-                        if rows.stop % shard_rows == 0 and rows.stop < total:
-                            self._commit(writer, quarantine, complete=False)
-                        bar.update(len(rows))
-                        if quarantine.total:
-                            bar.note(quarantined=quarantine.total)
-                return self._commit(writer, quarantine, complete=True)
-
-    def _bar(self, done: int) -> ProgressBar:
-        # Counts what is left: rows of an earlier run would make the rate and the time left lie.
-        label = f"embed from row {done:,}" if done else "embed"
-        return ProgressBar(
-            len(self.data) - done, label=label, unit="rows", enabled=self.options.progress
-        )
+            bar.restart(total, label="embed", done=done)
+            self._check_share(quarantine, done)
+            batches = _batches(done, total, self.options.batch_size, shard_rows)
+            samples = _Samples(self.data, self.image.preprocess)
+            with closing(_read(samples, batches, self.options.workers)) as read:
+                for rows, batch in zip(batches, read, strict=True):
+                    keys = [self.data.keys[row] for row in rows]
+                    for place, error in batch.failures:
+                        quarantine.add(rows[place], keys[place], error.reason, str(error))
+                    self._check_share(quarantine, rows.stop)
+                    images = self._features(self.image, batch.images, batch, rows)
+                    texts = self._features(self.text, batch.texts, batch, rows)
+                    writer.append(keys, images, texts)
+                    if rows.stop % shard_rows == 0 and rows.stop < total:
+                        self._commit(writer, quarantine, complete=False)
+                    bar.update(len(rows))
+                    if quarantine.total:
+                        bar.note(quarantined=quarantine.total)
+            return self._commit(writer, quarantine, complete=True)
 
     def _writer(self, existing: EmbeddingStore | None) -> StoreWriter:
         if existing is not None:

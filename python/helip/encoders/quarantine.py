@@ -71,18 +71,14 @@ class Quarantine:
             os.fsync(self._file.fileno())
             sync(self.path.parent)
 
-    def close(self) -> None:
-        """Close the file; lines since the last sync() may be lost in a power cut."""
-        if self._file is not None:
-            with storage_errors("write", self.path):
-                self._file.close()
-            self._file = None
-
     def __enter__(self) -> Quarantine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Close the file; lines since the last sync() may be lost in a power cut."""
+        if self._file is not None:
+            with storage_errors("write", self.path):
+                self._file.close()
 
     def _count(self, row: int, key: str, reason: str) -> None:
         self._counts[reason] = self._counts.get(reason, 0) + 1

@@ -42,8 +42,6 @@ class LazyStrings(Sequence[str]):
             )
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
         return f"{type(self).__name__}({shown}{', …' if len(self) > 3 else ''}; {len(self):,})"

@@ -20,7 +20,12 @@ from helip.data.paths import is_url, read_inside
 
 def open_saved(folder: Path, options: OpenCall) -> HuggingFaceDataset:
     """Open the folder that ``datasets.Dataset.save_to_disk`` wrote."""
-    datasets = _import_datasets()
+    try:
+        import datasets
+    except ImportError as error:
+        raise UnsupportedError(
+            "Hugging Face data sets need the datasets library; run: pip install helip[data]"
+        ) from error
     try:
         return HuggingFaceDataset(datasets.load_from_disk(str(folder)), options)
     except Error:
@@ -31,7 +36,8 @@ def open_saved(folder: Path, options: OpenCall) -> HuggingFaceDataset:
 
 def open_hugging_face(source: Any, options: OpenCall) -> HuggingFaceDataset:
     """Wrap a ``datasets.Dataset``; name the splits or the mend for its relatives."""
-    datasets = _import_datasets()
+    import datasets
+
     if isinstance(source, datasets.Dataset):
         return HuggingFaceDataset(source, options)
     if isinstance(source, Mapping):
@@ -53,7 +59,8 @@ class HuggingFaceDataset(KeyedDataset):
     """
 
     def __init__(self, source: Any, options: OpenCall) -> None:
-        datasets = _import_datasets()
+        import datasets
+
         options.refuse(("keys",), "a datasets.Dataset; name a column with key_column=")
         self.max_pixels = options.max_pixels
         self._follow_links = options.follow_links
@@ -113,13 +120,3 @@ class HuggingFaceDataset(KeyedDataset):
         follow_links = self._follow_links or self._root is None
         data = read_inside(root, path, key=self.keys[row], follow_links=follow_links)
         return self._decoded(row, data)
-
-
-def _import_datasets() -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise UnsupportedError(
-            "Hugging Face data sets need the datasets library; run: pip install helip[data]"
-        ) from error
-    return datasets

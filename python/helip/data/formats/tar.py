@@ -16,7 +16,8 @@ from PIL import Image
 from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.data.options import OpenCall
-from helip.data.sample_index import SampleIndex, SampleKeys
+from helip.data.sample_index import SampleIndex
+from helip.store.keys import CoreKeys
 
 _BAR_FROM_SHARDS = 16
 
@@ -60,7 +61,7 @@ class TarDataset(Dataset):
         return self._index
 
     @property
-    def keys(self) -> SampleKeys:
+    def keys(self) -> CoreKeys:
         return self._index.keys
 
     def __len__(self) -> int:
