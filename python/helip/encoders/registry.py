@@ -23,13 +23,15 @@ no registration.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from helip.common.devices import choose_device
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Precision, check
 from helip.encoders.spec import FAMILIES, EncoderSpec, parse_spec
 from helip.encoders.torch_encoder import Preprocess, TorchImageEncoder, TorchTextEncoder
@@ -92,7 +94,8 @@ def image_encoder(
     if not isinstance(spec, str):
         return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
     parsed, family, place = _prepare(spec, "image", device, dtype)
-    module, preprocess = family.load_image(parsed)
+    with _naming(spec):
+        module, preprocess = family.load_image(parsed)
     return TorchImageEncoder(module, preprocess, spec=spec, device=place, dtype=dtype)
 
 
@@ -106,8 +109,19 @@ def text_encoder(
     if not isinstance(spec, str):
         return _own_encoder(spec, "text", ("dim", "encode"))
     parsed, family, place = _prepare(spec, "text", device, dtype)
-    embed = family.load_text(parsed, place)
+    with _naming(spec):
+        embed = family.load_text(parsed, place)
     return TorchTextEncoder(embed, spec=spec, device=place, dtype=dtype)
+
+
+@contextlib.contextmanager
+def _naming(spec: str) -> Iterator[None]:
+    """Say of each error within the block which encoder it is about."""
+    try:
+        yield
+    except Error as error:
+        error.args = (f"encoder {spec!r}: {error}",)
+        raise
 
 
 def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:

@@ -92,15 +92,13 @@ def read_options(spec: EncoderSpec, **parsers: Callable[[str], Any]) -> dict[str
         if key not in parsers:
             allowed = ", ".join(sorted(parsers)) or "none"
             raise InvalidArgumentError(
-                f"encoder {spec.text!r} has the unknown option {key!r}: "
-                f"{spec.family} takes {allowed}{close_names(key, parsers)}"
+                f"it has the unknown option {key!r}: {spec.family} takes {allowed}"
+                f"{close_names(key, parsers)}"
             )
         try:
             values[key] = parsers[key](value)
         except ValueError as error:
-            raise InvalidArgumentError(
-                f"encoder {spec.text!r} has {key}={value}: {error}"
-            ) from None
+            raise InvalidArgumentError(f"it has {key}={value}: {error}") from None
     return values
 
 

@@ -40,21 +40,19 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """
     options = read_options(spec, pooling=one_of("cls", "mean", "pooler"))
     source = source_of(spec)
-    model, missing = _load_model(spec, source)
+    model, missing = _load_model(source)
     if not hasattr(model.config, "image_size") and model.main_input_name != "pixel_values":
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r} is a {model.config.model_type} model, which reads no pictures"
-        )
+        raise InvalidArgumentError(f"a {model.config.model_type} model reads no pictures")
     has_cls = model.config.model_type in _CLS_MODELS
     pooling = options.get("pooling", "cls" if has_cls else "pooler")
     if pooling == "cls" and not has_cls:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: a {model.config.model_type} model is not known to have a cls "
-            "token; use pooling=pooler or pooling=mean"
+            f"a {model.config.model_type} model is not known to have a cls token; use "
+            "pooling=pooler or pooling=mean"
         )
     unused = () if pooling == "pooler" else ("pooler.",)
-    check_keys(spec, [key for key in missing if not key.startswith(unused)], ())
-    with loading(spec, mend="The directory needs the model's preprocessor_config.json"):
+    check_keys([key for key in missing if not key.startswith(unused)])
+    with loading(mend="The directory needs the model's preprocessor_config.json"):
         processor = transformers.AutoImageProcessor.from_pretrained(source)
     skip = int(has_cls) + int(getattr(model.config, "num_register_tokens", 0) or 0)
     return _PooledVision(model, pooling, skip), partial(_preprocess, processor)
@@ -95,11 +93,10 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     options = read_options(
         spec, pooling=one_of("mean", "cls"), normalize=flag, max_length=integer(2, 65536)
     )
-    return pooled_text(spec, source_of(spec), device, **options)
+    return pooled_text(source_of(spec), device, **options)
 
 
 def pooled_text(
-    spec: EncoderSpec,
     source: str,
     device: torch.device,
     *,
@@ -108,18 +105,16 @@ def pooled_text(
     max_length: int | None = None,
 ) -> EmbedTexts:
     """The text model in ``source``, a directory or a hub name; otherwise as :func:`load_text`."""
-    model, missing = _load_model(spec, source)
+    model, missing = _load_model(source)
     if model.main_input_name != "input_ids":
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r} is a {model.config.model_type} model, which reads no captions"
-        )
-    check_keys(spec, [key for key in missing if not key.startswith("pooler.")], ())
-    with loading(spec, mend="The directory needs the model's tokenizer files"):
+        raise InvalidArgumentError(f"a {model.config.model_type} model reads no captions")
+    check_keys([key for key in missing if not key.startswith("pooler.")])
+    with loading(mend="The directory needs the model's tokenizer files"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         raise UnsupportedError(
-            f"encoder {spec.text!r}: its tokenizer has no padding token, so captions of unlike "
-            "length cannot share a batch; choose an encoder model such as BERT"
+            "its tokenizer has no padding token, so captions of unlike length cannot share a "
+            "batch; choose an encoder model such as BERT"
         )
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
@@ -144,14 +139,14 @@ def pooled_text(
     return embed
 
 
-def _load_model(spec: EncoderSpec, source: str) -> tuple[Any, list[str]]:
+def _load_model(source: str) -> tuple[Any, list[str]]:
     """The model, and the names of the parameters that its files lack."""
-    with loading(spec, mend=_MEND):
+    with loading(mend=_MEND):
         config = transformers.AutoConfig.from_pretrained(source)
         if hasattr(config, "text_config") and hasattr(config, "vision_config"):
             raise UnsupportedError(
-                f"encoder {spec.text!r} is a {config.model_type} model of two modalities; "
-                "unimodal encoders are wanted here, CLIP models load as open_clip:…"
+                f"a {config.model_type} model is of two modalities; unimodal encoders are wanted "
+                "here, CLIP models load as open_clip:…"
             )
         model, report = transformers.AutoModel.from_pretrained(
             source, config=config, output_loading_info=True

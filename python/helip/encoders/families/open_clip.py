@@ -30,7 +30,7 @@ _MEND = (
 def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """The image tower: features before normalisation, pictures as the model's config says."""
     with _located(spec) as (name, weights):
-        model = _create(spec, name, weights)
+        model = _create(name, weights)
     config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
     preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
     _drop(model, "transformer", "token_embedding", "text", "text_decoder")
@@ -40,8 +40,8 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
 def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """The text tower: the features before normalisation."""
     with _located(spec) as (name, weights):
-        model = _create(spec, name, weights)
-        with loading(spec, mend=_MEND):
+        model = _create(name, weights)
+        with loading(mend=_MEND):
             tokenizer = open_clip.get_tokenizer(name)
     _drop(model, "visual", "text_decoder")
     model = model.float().eval().to(device)
@@ -61,8 +61,8 @@ class _ImageTower(torch.nn.Module):
         return self.model.encode_image(images)
 
 
-def _create(spec: EncoderSpec, name: str, weights: str | None) -> Any:
-    with loading(spec, mend=_MEND):
+def _create(name: str, weights: str | None) -> Any:
+    with loading(mend=_MEND):
         # require_pretrained: without it a directory that has no weights gives a random model.
         return open_clip.create_model(name, weights, require_pretrained=True)
 
@@ -79,42 +79,41 @@ def _located(spec: EncoderSpec) -> Iterator[tuple[str, str | None]]:
     """The name of the model and its weights, as open_clip takes them within the block."""
     read_options(spec)
     architecture, weights = _split(spec)
-    path = existing_path(spec, architecture) if "/" in architecture or spec.path else None
+    path = existing_path(architecture) if "/" in architecture or spec.path else None
     if path is None and architecture.endswith(".json"):
-        path = existing_path(spec, f"./{architecture}")
+        path = existing_path(f"./{architecture}")
     if path is not None and path.is_file():
-        with _config_directory(spec, path, weights) as directory:
+        with _config_directory(path, weights) as directory:
             yield f"local-dir:{directory}", None
     elif path is not None:
         yield f"local-dir:{path}", None
     elif architecture.startswith("hf-hub:"):
         yield architecture, None
     else:
-        yield architecture, _known_weights(spec, architecture, weights)
+        yield architecture, _known_weights(architecture, weights)
 
 
-def _known_weights(spec: EncoderSpec, architecture: str, weights: str | None) -> str:
+def _known_weights(architecture: str, weights: str | None) -> str:
     """The tag or the file of the weights of an architecture of open_clip."""
     known = open_clip.list_models()
     if architecture not in known:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: open_clip has no model {architecture!r}"
-            f"{close_names(architecture, known)}; a config of your own is "
-            "open_clip:/path/config.json@/path/weights"
+            f"open_clip has no model {architecture!r}{close_names(architecture, known)}; a config "
+            "of your own is open_clip:/path/config.json@/path/weights"
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if weights is None:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r} names no weights: give open_clip:{architecture}/TAG with TAG "
-            f"one of {', '.join(tags) or '(none published)'}, or open_clip:{architecture}@/file"
+            f"it names no weights: give open_clip:{architecture}/TAG with TAG one of "
+            f"{', '.join(tags) or '(none published)'}, or open_clip:{architecture}@/file"
         )
     if weights in tags:
         return weights
-    file = existing_path(spec, weights)
+    file = existing_path(weights)
     if file is None:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: {architecture} has no pretrained tag of that name and "
-            f"there is no such file; tags: {', '.join(tags) or 'none'}"
+            f"{architecture} has no pretrained tag of that name and there is no such file; tags: "
+            f"{', '.join(tags) or 'none'}"
         )
     return str(file)
 
@@ -131,7 +130,7 @@ def _split(spec: EncoderSpec) -> tuple[str, str | None]:
 
 
 @contextlib.contextmanager
-def _config_directory(spec: EncoderSpec, config: Path, weights: str | None) -> Iterator[Path]:
+def _config_directory(config: Path, weights: str | None) -> Iterator[Path]:
     """A model config of one's own with its weights, as a directory that open_clip reads.
 
     open_clip would have to register the config globally under its file name; a passing directory
@@ -139,10 +138,9 @@ def _config_directory(spec: EncoderSpec, config: Path, weights: str | None) -> I
     """
     if weights is None:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r} names a config but no weights: give "
-            f"open_clip:{config}@/path/to/weights"
+            f"it names a config but no weights: give open_clip:{config}@/path/to/weights"
         )
-    with loading(spec, mend="The file must be a JSON model config as open_clip has them"):
+    with loading(mend="The file must be a JSON model config as open_clip has them"):
         content = json.loads(config.read_text(encoding="utf-8"))
         if "model_cfg" not in content:
             content = {"model_cfg": content, "preprocess_cfg": {}}

