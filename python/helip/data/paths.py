@@ -7,16 +7,11 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.data.dataset import ACCEPTED
-from helip.data.packed_strings import PackedStrings
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -250,14 +245,3 @@ def _open_beneath(root: str, path: str, flags: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, dir_fd=inside)
     finally:
         os.close(inside)
-
-
-def picture_files(
-    roots: Sequence[str], starts: Sequence[int], paths: PackedStrings, follow_links: bool
-) -> Any:
-    """Return the core's reader of the same files: a ``_core.PictureFiles``.
-
-    Root ``r`` has the rows ``starts[r]`` up to ``starts[r + 1]`` of ``paths``.
-    """
-    rows = np.asarray(starts)
-    return _core.PictureFiles(list(roots), rows, paths.blob, paths.offsets, follow_links)

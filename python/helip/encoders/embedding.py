@@ -110,15 +110,13 @@ def _open_existing(
             "directory, or pass resume=True to continue it"
         )
     store = EmbeddingStore.open(path)
-    found = store.metadata
+    found = {**store.metadata, "dtype": store.dtype}
     differences = [
         f"{name} is {found.get(name)!r} there and {wanted!r} here"
-        for name, wanted in request.items()
+        for name, wanted in {**request, "dtype": dtype}.items()
         # How a finished store was cut into shards changes nothing for its reader.
         if found.get(name) != wanted and not (name == "shard_rows" and found.get("complete"))
     ]
-    if store.dtype != dtype:
-        differences.append(f"dtype is {store.dtype!r} there and {dtype!r} here")
     if differences:
         raise MismatchError(
             f"{path} holds a store of another request: {'; '.join(differences)}. Choose another "
@@ -128,10 +126,8 @@ def _open_existing(
 
 
 def _check_dims(store: EmbeddingStore, image: ImageEncoder, text: TextEncoder) -> None:
-    for side, kept, encoder in (
-        ("image", store.image_tensor.shape[1], image),
-        ("text", store.text_tensor.shape[1], text),
-    ):
+    for side, encoder in (("image", image), ("text", text)):
+        kept = getattr(store, f"{side}_tensor").shape[1]
         if kept != encoder.dim:
             raise MismatchError(
                 f"{store.path} holds {side} rows of {kept} numbers and encoder "

@@ -19,17 +19,15 @@ from helip.common.errors import Error, InvalidArgumentError, StorageError, Unsup
 from helip.encoders.spec import EncoderSpec
 
 
-def import_extra(module: str, *, package: str = "") -> ModuleType:
-    """Import a library that the base install does not bring, or say how to install it.
-
-    ``package``: its name, where the extra does not bring it either.
-    """
+def import_extra(module: str) -> ModuleType:
+    """Import a library that the base install does not bring, or say how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        package = module.replace("_", "-")
         raise UnsupportedError(
-            f"it needs the package {package or module}, which cannot be imported here ({error}): "
-            f"pip install 'helip[embed]'{f' and pip install {package}' if package else ''}"
+            f"it needs the package {package}, which cannot be imported here ({error}): "
+            f"pip install 'helip[embed]' {package}"
         ) from error
 
 
@@ -42,7 +40,7 @@ def existing_path(text: str) -> Path | None:
     if path.exists():
         return path
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise _absent("file or directory", path)
+        raise _storage_error(f"there is no {str(path.absolute())!r}; check the path", errno.ENOENT)
     return None
 
 
@@ -55,13 +53,14 @@ def weights_path(spec: EncoderSpec) -> str:
     """The existing file that stands after '@'."""
     path = Path(spec.path or "").expanduser()
     if not path.is_file():
-        raise _absent("weights file", path)
+        where = str(path.absolute())
+        raise _storage_error(f"there is no weights file {where!r}; check the path", errno.ENOENT)
     return str(path)
 
 
-def _absent(what: str, path: Path) -> StorageError:
-    error = StorageError(f"there is no {what} {str(path.absolute())!r}; check the path")
-    error.errno = errno.ENOENT
+def _storage_error(message: str, number: int | None) -> StorageError:
+    error = StorageError(message)
+    error.errno = number
     return error
 
 
@@ -86,9 +85,7 @@ def loading(*, mend: str) -> Iterator[None]:
             "httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib",
         )  # fmt: skip
         if isinstance(error, OSError) or from_transport:
-            storage_error = StorageError(message)
-            storage_error.errno = getattr(error, "errno", None)
-            raise storage_error from error
+            raise _storage_error(message, getattr(error, "errno", None)) from error
         raise InvalidArgumentError(message) from error
 
 

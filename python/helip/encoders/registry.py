@@ -23,9 +23,7 @@ no registration.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -33,7 +31,7 @@ import torch
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Precision, check
-from helip.encoders.spec import FAMILIES, EncoderSpec, parse_spec
+from helip.encoders.spec import FAMILIES, parse_spec
 from helip.encoders.torch_encoder import Preprocess, TorchImageEncoder, TorchTextEncoder
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
@@ -93,10 +91,8 @@ def image_encoder(
     """
     if not isinstance(spec, str):
         return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
-    parsed, family, place = _prepare(spec, "image", device, dtype)
-    with _naming(spec):
-        module, preprocess = family.load_image(parsed)
-    return TorchImageEncoder(module, preprocess, spec=spec, device=place, dtype=dtype)
+    (embed, preprocess), place = _load(spec, "image", device, dtype)
+    return TorchImageEncoder(embed, preprocess, spec=spec, device=place, dtype=dtype)
 
 
 def text_encoder(
@@ -108,20 +104,8 @@ def text_encoder(
     """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
     if not isinstance(spec, str):
         return _own_encoder(spec, "text", ("dim", "encode"))
-    parsed, family, place = _prepare(spec, "text", device, dtype)
-    with _naming(spec):
-        embed = family.load_text(parsed, place)
+    embed, place = _load(spec, "text", device, dtype)
     return TorchTextEncoder(embed, spec=spec, device=place, dtype=dtype)
-
-
-@contextlib.contextmanager
-def _naming(spec: str) -> Iterator[None]:
-    """Say of each error within the block which encoder it is about."""
-    try:
-        yield
-    except Error as error:
-        error.args = (f"encoder {spec!r}: {error}",)
-        raise
 
 
 def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
@@ -135,10 +119,8 @@ def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
     return encoder
 
 
-def _prepare(
-    text: str, side: str, device: str | torch.device, dtype: str
-) -> tuple[EncoderSpec, Any, torch.device]:
-    """The parsed spec, the module of its family, and the device; all that a load may refuse."""
+def _load(text: str, side: str, device: str | torch.device, dtype: str) -> tuple[Any, torch.device]:
+    """What the family's load_image or load_text gives, and the device that it is on."""
     spec = parse_spec(text)
     check("dtype", dtype, Precision)
     place = choose_device(device)
@@ -146,5 +128,9 @@ def _prepare(
         raise InvalidArgumentError(
             f"{text!r} is no {side} encoder: {side} encoders come from {', '.join(_FAMILIES[side])}"
         )
-    module = f"helip.encoders.families.{FAMILIES[spec.family]}"
-    return spec, importlib.import_module(module), place
+    module = importlib.import_module(f"helip.encoders.families.{FAMILIES[spec.family]}")
+    try:
+        return getattr(module, f"load_{side}")(spec, place), place
+    except Error as error:
+        error.args = (f"encoder {text!r}: {error}",)
+        raise

@@ -1,7 +1,7 @@
-"""Encoders over torch modules: precision, device, memory layout and chunks of a batch in one place.
+"""Encoders over torch models: precision, device, memory layout and chunks of a batch in one place.
 
-The two classes turn a torch module, or a function over captions, into an encoder that returns
-float32 rows on the CPU, whatever device and precision it computes with.
+The two classes turn a function over pictures or captions into an encoder that returns float32 rows
+on the CPU, whatever device and precision it computes with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from helip.common.options import Precision
 
 # PIL image → float32 [3, H, W]
 Preprocess = Callable[[Any], torch.Tensor]
-# a few captions → features [n, dim]
+# [n, 3, H, W] on the device, or n captions → pooled features [n, dim]
+EmbedImages = Callable[[torch.Tensor], torch.Tensor]
 EmbedTexts = Callable[[list[str]], torch.Tensor]
 
 _CPU = torch.device("cpu")
@@ -28,21 +29,29 @@ _CPU_TEXTS = 32
 _ACCELERATOR_TEXTS = 256
 
 
-class _TorchEncoder:
-    """What both have: the width, and features that are checked and brought to the CPU."""
+def ready(model: torch.nn.Module, device: torch.device) -> Any:
+    """The model as it is to compute: in float32, on ``device``, without dropout."""
+    prepared: Any = model.float().eval().to(device)
+    return prepared.to(memory_format=torch.channels_last)
 
+
+class _TorchEncoder:
     def __init__(
-        self, run: Callable[[Any], torch.Tensor], spec: str, device: torch.device, dtype: Precision
+        self,
+        embed: Callable[[Any], torch.Tensor],
+        spec: str,
+        device: torch.device,
+        dtype: Precision,
     ) -> None:
         self.spec = spec
-        self._run = run
+        self._embed = embed
         self._device = device
         self._precision = dtype
 
     def _features(self, inputs: Any) -> torch.Tensor:
         """Features [n, dim] of n inputs, a chunk that is computed at once."""
         with torch.inference_mode(), autocast(self._device, self._precision):
-            features = self._run(inputs)
+            features = self._embed(inputs)
         if features.ndim != 2 or len(features) != len(inputs):
             raise UnsupportedError(
                 f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
@@ -52,7 +61,7 @@ class _TorchEncoder:
 
 
 class TorchImageEncoder(_TorchEncoder):
-    """An image encoder over ``module``, which maps [n, 3, H, W] to pooled features [n, dim].
+    """An image encoder over ``embed``, which maps some pictures to features.
 
     ``preprocess`` maps a PIL image to a float32 tensor [3, H, W]; it is a plain attribute, so that
     a data loader's workers get it without the model. Not thread-safe.
@@ -60,7 +69,7 @@ class TorchImageEncoder(_TorchEncoder):
 
     def __init__(
         self,
-        module: torch.nn.Module,
+        embed: EmbedImages,
         preprocess: Preprocess,
         *,
         spec: str,
@@ -69,8 +78,7 @@ class TorchImageEncoder(_TorchEncoder):
     ) -> None:
         from PIL import Image
 
-        model: Any = module.float().eval().to(device)
-        super().__init__(model.to(memory_format=torch.channels_last), spec, device, dtype)
+        super().__init__(embed, spec, device, dtype)
         self.preprocess = preprocess
         # One blank picture settles the width and shows that the two fit each other.
         self.dim = self.encode(preprocess(Image.new("RGB", (64, 64)))[None]).shape[1]
@@ -96,7 +104,7 @@ class TorchImageEncoder(_TorchEncoder):
 
 
 class TorchTextEncoder(_TorchEncoder):
-    """A text encoder over ``embed``, which maps a few captions to features [n, dim].
+    """A text encoder over ``embed``, which maps a few captions to features.
 
     Equal captions of one call are encoded once, and captions of like length together, so that
     little is computed on padding. The rows do not depend on the order of the captions. Not

@@ -64,10 +64,10 @@ def test_an_existing_path_that_holds_an_at_sign_is_not_split(tmp_path):
     ("text", "part"),
     [
         ("packaged:efficientnet-lite0?sise=64", "did you mean size"),
-        ("packaged:efficientnet-lite0?size=8", "from 32 to 1024"),
-        ("packaged:efficientnet-lite0?crop=2", "from 0.1 to 1"),
+        ("packaged:efficientnet-lite0?size=8", "size is 8, must be at least 32"),
+        ("packaged:efficientnet-lite0?crop=2", "crop is 2.0, must be at most 1"),
         ("packaged:efficientnet", "packaged:efficientnet-lite0"),
-        ("hf:x?pooling=max", "one of cls, mean, pooler"),
+        ("hf:x?pooling=max", "one of 'cls', 'mean', 'pooler'"),
         ("torchvision:resnet51", "did you mean resnet5"),
         ("torchvision:resnet50?weights=V9", "IMAGENET1K_V2"),
         ("timm:no_such_model", "no model"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.files import storage_errors
 from helip.data.columns import choose_columns, first_text
@@ -19,7 +20,7 @@ from helip.data.dataset import ACCEPTED, KeyedDataset
 from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import IMAGE_SUFFIXES, picture_files, read_inside
+from helip.data.paths import IMAGE_SUFFIXES, read_inside
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -147,7 +148,8 @@ class FolderDataset(KeyedDataset):
         return self._decoded(row, self._read(row, self._paths[row]))
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
-        return picture_files([self._root], [0, len(self)], self._paths, self._follow_links), None
+        blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
+        return _core.PictureFiles([self._root], starts, blob, offsets, self._follow_links), None
 
     def _read_caption(self, row: int) -> str | None:
         if caption := self._captions[row]:

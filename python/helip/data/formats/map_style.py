@@ -26,11 +26,8 @@ class MapDataset(KeyedDataset):
     """
 
     def __init__(self, source: Any, options: OpenCall) -> None:
-        if options.key_column is not None:
-            raise InvalidArgumentError(
-                f"key_column={options.key_column!r} does not apply to a torch Dataset, as that "
-                "would read every picture; give the keys with keys=…"
-            )
+        # A column of keys would mean to read every picture.
+        options.refuse(("key_column",), "a torch Dataset, whose keys are given with keys=…")
         options.refuse(("root", "follow_links"), "a torch Dataset")
         try:
             size = len(source)

@@ -137,11 +137,9 @@ def _state_of(path: Path) -> tuple[int, int]:
 
 def _count_nulls(group: Any, column: str) -> int:
     """Null cells of a row group according to its statistics, 0 where it has none."""
-    nulls = 0
-    for leaf in map(group.column, range(group.num_columns)):
-        if leaf.path_in_schema in (column, f"{column}.bytes") and leaf.statistics:
-            nulls += leaf.statistics.null_count or 0
-    return nulls
+    leaves = map(group.column, range(group.num_columns))
+    found = [leaf for leaf in leaves if leaf.path_in_schema in (column, f"{column}.bytes")]
+    return sum(leaf.statistics.null_count or 0 for leaf in found if leaf.statistics)
 
 
 def _holds_bytes(field: Any, path: Path) -> bool:

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.data.columns import Columns
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import is_url, picture_files, read_inside
+from helip.data.paths import is_url, read_inside
 
 
 class StoredImages(Protocol):
@@ -134,7 +135,8 @@ class TableDataset(KeyedDataset):
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself
-        source = picture_files(self._roots, self._starts, self._images, self._follow_links)
+        blob, offsets = self._images.blob, self._images.offsets
+        source = _core.PictureFiles(self._roots, self._starts, blob, offsets, self._follow_links)
         return source, None
 
     def _read_caption(self, row: int) -> str | None:

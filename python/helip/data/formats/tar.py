@@ -64,9 +64,6 @@ class TarDataset(Dataset):
     def keys(self) -> CoreKeys:
         return self._index.keys
 
-    def __len__(self) -> int:
-        return len(self._index)
-
     @property
     def fingerprint(self) -> str:
         return self._index.fingerprint

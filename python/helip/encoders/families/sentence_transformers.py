@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from helip.encoders.loading import import_extra, loading, source_of
-from helip.encoders.spec import EncoderSpec, integer, read_options
+from helip.encoders.spec import EncoderSpec, MaxLength, read_options
 from helip.encoders.torch_encoder import EmbedTexts
 
 _MEND = (
@@ -19,7 +19,7 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
 
     ``max_length``: tokens a caption is cut to (default: the model's own).
     """
-    options = read_options(spec, max_length=integer(2, 65536))
+    options = read_options(spec, max_length=MaxLength)
     library = import_extra("sentence_transformers")
     source = source_of(spec)
     with loading(mend=_MEND):

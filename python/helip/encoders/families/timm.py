@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
 from helip.encoders.loading import check_keys, existing_path, import_extra, loading, weights_path
-from helip.encoders.spec import EncoderSpec, close_names, integer, read_options
-from helip.encoders.torch_encoder import Preprocess
+from helip.encoders.spec import EncoderSpec, close_names, read_options
+from helip.encoders.torch_encoder import EmbedImages, Preprocess, ready
 
 _MEND = (
     "Weights come from the Hugging Face hub on first use: connect once, or download the file and "
@@ -18,13 +19,13 @@ _MEND = (
 )
 
 
-def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """A timm model without its classifier (``num_classes=0``), preprocessed as timm says.
 
     ``size`` sets another input side than the model's own (vision transformers interpolate their
     position embedding).
     """
-    options = read_options(spec, size=integer(16, 2048))
+    options = read_options(spec, size=Annotated[int, Ge(16), Le(2048)])
     timm = import_extra("timm")
     model = _create(timm, spec)
     size = options.get("size")
@@ -34,7 +35,7 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
         config["input_size"] = (3, size, size)
-    return model, timm.data.create_transform(**config, is_training=False)
+    return ready(model, device), timm.data.create_transform(**config, is_training=False)
 
 
 def _create(timm: Any, spec: EncoderSpec) -> torch.nn.Module:

@@ -7,7 +7,7 @@ import torch
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import Preprocess
+from helip.encoders.torch_encoder import EmbedImages, Preprocess, ready
 
 _HEADS = ("fc", "classifier", "heads", "head")
 # What these two builders set themselves when they are asked for pretrained weights.
@@ -15,7 +15,7 @@ _PRETRAINED = {"transform_input": True, "aux_logits": True, "init_weights": Fals
 _PRETRAINED_ARGUMENTS = {"googlenet": _PRETRAINED, "inception_v3": _PRETRAINED}
 
 
-def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """A torchvision classification model whose last linear layer is replaced by the identity.
 
     ``weights`` names an entry of the model's weights enum (default: DEFAULT); it also says how
@@ -48,7 +48,7 @@ def load_image(spec: EncoderSpec) -> tuple[torch.nn.Module, Preprocess]:
     with loading(mend="The file must be a state dict of this architecture"):
         result = model.load_state_dict(state, strict=False)
     check_keys(result.missing_keys, result.unexpected_keys)
-    return model, weights.transforms()
+    return ready(model, device), weights.transforms()
 
 
 def _remove_head(model: torch.nn.Module) -> str:
