@@ -107,7 +107,7 @@ class Dataset(ABC):
         return {"rows": len(self)}
 
     def subset(self, rows: Iterable[int] | np.ndarray) -> Dataset:
-        """Return a view of ``rows`` (row numbers, or a mask of bools), in that order."""
+        """Return the data set of ``rows`` (row numbers, or a mask of bools), in that order."""
         return _Subset(self, rows)
 
     def __repr__(self) -> str:
@@ -183,7 +183,7 @@ class KeyedDataset(Dataset):
 
 
 class _Subset(KeyedDataset):
-    """A view of some rows of another data set, in the order that they were named."""
+    """Some rows of another data set, in the order that they were named."""
 
     def __init__(self, parent: Dataset, rows: Iterable[int] | np.ndarray) -> None:
         chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))

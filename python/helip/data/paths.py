@@ -36,19 +36,19 @@ def expand_braces(pattern: str) -> list[str]:
     for brace in re.finditer("{", pattern):
         pieces, rest = _split_braces(pattern, brace.start())
         if len(pieces) > 1:
-            parts = [each for piece in pieces for each in expand_braces(piece)]
+            middles = [each for piece in pieces for each in expand_braces(piece)]
         else:
-            parts = _expand_range(pieces[0])
-        if parts:
+            middles = _expand_range(pieces[0])
+        if middles:
             tails = expand_braces(rest)
-            _check_expansions(len(parts) * len(tails), pattern)
+            _check_expansions(len(middles) * len(tails), pattern)
             head = pattern[: brace.start()]
-            return [head + part + tail for part in parts for tail in tails]
+            return [head + middle + tail for middle in middles for tail in tails]
     return [pattern]
 
 
 def _split_braces(pattern: str, start: int) -> tuple[list[str], str]:
-    """What the commas of the brace at ``start`` part ("" if it never ends), and what follows."""
+    """What is between the commas of the brace at ``start``, and what follows; "" if it is open."""
     depth = 0
     cuts = [start]
     for position in range(start, len(pattern)):

@@ -145,16 +145,16 @@ class _Batch(NamedTuple):
     failures: list[tuple[int, SampleError]]
 
 
+@dataclass(frozen=True)
 class _Samples(torch.utils.data.Dataset[Any]):
     """Rows, each read and preprocessed to (image tensor, caption), or why that failed."""
 
-    def __init__(self, data: Dataset, preprocess: Any) -> None:
-        self._data = data
-        self._preprocess = preprocess
+    data: Dataset
+    preprocess: Any
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
         try:
-            sample = self._data[row]
+            sample = self.data[row]
         except SampleError as error:
             return error.with_traceback(None)
         except Error:
@@ -172,7 +172,7 @@ class _Samples(torch.utils.data.Dataset[Any]):
                 f"the picture is {width} x {height}; one side may be {_MAX_ASPECT} times the other",
             )
         try:
-            return self._preprocess(image), sample["text"]
+            return self.preprocess(image), sample["text"]
         except MemoryError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ on the CPU, whatever device and precision it computes with.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,23 +36,17 @@ def ready(model: torch.nn.Module, device: torch.device) -> Any:
     return prepared.to(memory_format=torch.channels_last)
 
 
+@dataclass(eq=False, kw_only=True)
 class _TorchEncoder:
-    def __init__(
-        self,
-        embed: Callable[[Any], torch.Tensor],
-        spec: str,
-        device: torch.device,
-        dtype: Precision,
-    ) -> None:
-        self.spec = spec
-        self._embed = embed
-        self._device = device
-        self._precision = dtype
+    embed: Callable[[Any], torch.Tensor] = field(kw_only=False)
+    spec: str
+    device: torch.device = _CPU
+    dtype: Precision = "float32"
 
     def _features(self, inputs: Any) -> torch.Tensor:
         """Features [n, dim] of n inputs, a chunk that is computed at once."""
-        with torch.inference_mode(), autocast(self._device, self._precision):
-            features = self._embed(inputs)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            features = self.embed(inputs)
         if features.ndim != 2 or len(features) != len(inputs):
             raise UnsupportedError(
                 f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
@@ -60,6 +55,7 @@ class _TorchEncoder:
         return features.float().cpu()
 
 
+@dataclass(eq=False)
 class TorchImageEncoder(_TorchEncoder):
     """An image encoder over ``embed``, which maps some pictures to features.
 
@@ -67,21 +63,14 @@ class TorchImageEncoder(_TorchEncoder):
     a data loader's workers get it without the model. Not thread-safe.
     """
 
-    def __init__(
-        self,
-        embed: EmbedImages,
-        preprocess: Preprocess,
-        *,
-        spec: str,
-        device: torch.device = _CPU,
-        dtype: Precision = "float32",
-    ) -> None:
+    preprocess: Any  # a Preprocess
+
+    def __post_init__(self) -> None:
         from PIL import Image
 
-        super().__init__(embed, spec, device, dtype)
-        self.preprocess = preprocess
         # One blank picture settles the width and shows that the two fit each other.
-        self.dim = self.encode(preprocess(Image.new("RGB", (64, 64)))[None]).shape[1]
+        blank = self.preprocess(Image.new("RGB", (64, 64)))
+        self.dim = self.encode(blank[None]).shape[1]
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Pooled features of a batch: [n, 3, H, W] float → [n, dim] float32 on the CPU.
@@ -95,14 +84,15 @@ class TorchImageEncoder(_TorchEncoder):
             )
         if not len(images):
             return torch.zeros(0, self.dim)
-        rows = _CPU_IMAGES if self._device.type == "cpu" else len(images)
+        rows = _CPU_IMAGES if self.device.type == "cpu" else len(images)
         chunks = images.split(rows)
         layout = torch.channels_last
         return torch.cat(
-            [self._features(chunk.to(self._device, memory_format=layout)) for chunk in chunks]
+            [self._features(chunk.to(self.device, memory_format=layout)) for chunk in chunks]
         )
 
 
+@dataclass(eq=False)
 class TorchTextEncoder(_TorchEncoder):
     """A text encoder over ``embed``, which maps a few captions to features.
 
@@ -111,15 +101,7 @@ class TorchTextEncoder(_TorchEncoder):
     thread-safe.
     """
 
-    def __init__(
-        self,
-        embed: EmbedTexts,
-        *,
-        spec: str,
-        device: torch.device = _CPU,
-        dtype: Precision = "float32",
-    ) -> None:
-        super().__init__(embed, spec, device, dtype)
+    def __post_init__(self) -> None:
         self.dim = self._features(["a"]).shape[1]
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
@@ -129,7 +111,7 @@ class TorchTextEncoder(_TorchEncoder):
         if not len(texts):
             return torch.zeros(0, self.dim)
         unique = sorted(set(texts), key=lambda text: (len(text), text))
-        size = _CPU_TEXTS if self._device.type == "cpu" else _ACCELERATOR_TEXTS
+        size = _CPU_TEXTS if self.device.type == "cpu" else _ACCELERATOR_TEXTS
         chunks = [unique[at : at + size] for at in range(0, len(unique), size)]
         rows = torch.cat([self._features(chunk) for chunk in chunks])
         position = {text: row for row, text in enumerate(unique)}

@@ -49,13 +49,9 @@ def open_parquet(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     if as_bytes:
         images = ParquetImages(paths, roles.pop("image"))
     else:
-        images = _pack(paths, roles.pop("image"))
-    texts = {role: _pack(paths, name) for role, name in roles.items()}
+        images = PackedStrings.from_strings(_cells(paths, roles.pop("image")))
+    texts = {role: PackedStrings.from_strings(_cells(paths, name)) for role, name in roles.items()}
     return TableDataset(paths, starts, images, texts, columns, options)
-
-
-def _pack(paths: Sequence[Path], column: str) -> PackedStrings:
-    return PackedStrings.from_strings(_cells(paths, column))
 
 
 def _cells(paths: Sequence[Path], column: str) -> Iterator[str]:
