@@ -70,3 +70,8 @@ class SampleError(Error):
         super().__init__(message)
         self.key = key
         self.reason = reason
+
+    @classmethod
+    def of(cls, key: str, reason: str, detail: str) -> SampleError:
+        """The error of the sample with that key; ``detail`` says what is wrong with it."""
+        return cls(f"sample {key!r}: {detail}", key=key, reason=reason)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from helip.data.options import OpenCall
+from helip.data.options import OpenCall
 
 # In order of preference; compared without case.
 IMAGE_NAMES = (
@@ -46,57 +45,66 @@ ROW_KEYS = "row"
 
 @dataclass(frozen=True)
 class Columns:
-    """The chosen columns; ``key`` is None for the default keys, ``ROW_KEYS`` for row numbers."""
+    """The chosen columns; ``key`` is None for the default keys, ``label`` where there is none."""
 
     image: str
     caption: str
     key: str | None
     label: str | None
-    number_rows: bool
+    number_rows: bool  # row numbers are the keys
+    names: Sequence[str] = field(compare=False)  # all that the table has
+
+    def roles(self) -> dict[str, str]:
+        """Role → column of those that are there."""
+        roles = {"image": self.image, "caption": self.caption, "key": self.key, "label": self.label}
+        return {role: name for role, name in roles.items() if name is not None}
 
 
 def choose_columns(names: Sequence[str], options: OpenCall, where: str) -> Columns:
     """Choose among the columns ``names`` of ``where``; an option overrides the usual names."""
-    doubled = sorted({name for name in names if list(names).count(name) > 1})
-    image = _choose(names, options.image_column, IMAGE_NAMES, "image", where)
-    caption = _choose(names, options.caption_column, CAPTION_NAMES, "caption", where)
-    assert image is not None
-    assert caption is not None
-    number_rows = options.key_column == ROW_KEYS and ROW_KEYS not in names
-    key = None
-    if options.key_column is not None and not number_rows:
-        key = _choose(names, options.key_column, (), "key", where)
-    label = _choose(names, options.label_column, LABEL_NAMES, "label", where, needed=False)
-    for name in (image, caption, key, label):
-        if name in doubled:
-            raise InvalidArgumentError(f"{where} has two columns named {name!r}; rename one")
-    return Columns(image, caption, key, label, number_rows)
-
-
-def _choose(
-    names: Sequence[str],
-    asked: str | None,
-    usual: Sequence[str],
-    role: str,
-    where: str,
-    *,
-    needed: bool = True,
-) -> str | None:
     shown = ", ".join(map(repr, names)) or "none"
-    if asked is not None:
-        if asked in names:
-            return asked
-        raise InvalidArgumentError(f"{where} has no column {asked!r}; its columns: {shown}")
     by_lower = {name.lower().strip(): name for name in reversed(names)}
-    for name in usual:
-        if name in by_lower:
-            return by_lower[name]
-    if not needed:
-        return None
-    raise InvalidArgumentError(
-        f"{where} has no {role} column of a usual name ({', '.join(usual[:4])}, …); its columns: "
-        f"{shown}; name it with {role}_column=…"
+
+    def choose(asked: str | None, usual: Sequence[str] = ()) -> str | None:
+        if asked is not None and asked not in names:
+            raise InvalidArgumentError(f"{where} has no column {asked!r}; its columns: {shown}")
+        return asked or next((by_lower[name] for name in usual if name in by_lower), None)
+
+    def need(role: str, asked: str | None, usual: Sequence[str]) -> str:
+        name = choose(asked, usual)
+        if name is None:
+            raise InvalidArgumentError(
+                f"{where} has no {role} column of a usual name ({', '.join(usual[:4])}, …); its "
+                f"columns: {shown}; name it with {role}_column=…"
+            )
+        return name
+
+    number_rows = options.key_column == ROW_KEYS and ROW_KEYS not in names
+    columns = Columns(
+        image=need("image", options.image_column, IMAGE_NAMES),
+        caption=need("caption", options.caption_column, CAPTION_NAMES),
+        key=None if number_rows else choose(options.key_column),
+        label=choose(options.label_column, LABEL_NAMES),
+        number_rows=number_rows,
+        names=names,
     )
+    for name in columns.roles().values():
+        if names.count(name) > 1:
+            raise InvalidArgumentError(f"{where} has two columns named {name!r}; rename one")
+    return columns
+
+
+def choose_same_columns(
+    before: Columns | None, names: Sequence[str], options: OpenCall, path: Path
+) -> Columns:
+    """As :func:`choose_columns`, of the next of several tables; ``before``: those of the last."""
+    columns = choose_columns(names, options, str(path))
+    if before is not None and columns != before:
+        raise InvalidArgumentError(
+            f"{path} has the columns {names}, the table before it {before.names}; open them one "
+            "by one"
+        )
+    return columns
 
 
 def first_text(value: Any) -> str:

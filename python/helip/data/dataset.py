@@ -11,16 +11,16 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS
 from helip.data.packed_strings import KeyList
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
@@ -73,8 +73,6 @@ class Dataset(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """A digest over the keys in order; tables mined from other keys do not match it."""
-        from helip import _core
-
         return _core.keys_fingerprint(list(self.keys))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -109,7 +107,7 @@ class Dataset(ABC):
         return {"rows": len(self)}
 
     def subset(self, rows: Iterable[int] | np.ndarray) -> Dataset:
-        """Return a view of ``rows`` (row numbers, or a mask of bools), in that order."""
+        """Return the data set of ``rows`` (row numbers, or a mask of bools), in that order."""
         return _Subset(self, rows)
 
     def __repr__(self) -> str:
@@ -135,36 +133,57 @@ class Dataset(ABC):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise self._sample_error(
-                row, "unreadable_caption", "its caption has surrogates that stand for no character"
-            ) from None
+            detail = "its caption has surrogates that stand for no character"
+            raise self._sample_error(row, "unreadable_caption", detail) from None
         return text
 
     def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
         key = self.keys[row]
         return SampleError(f"sample {key!r} (row {row}): {detail}", key=key, reason=reason)
 
-    def _check_keys(self) -> None:
-        """Raise where a data set is empty or two rows have one key."""
-        if len(self) == 0:
+    def _decoded(self, row: int, data: bytes) -> Image.Image:
+        return decode_image(data, key=self.keys[row], max_pixels=self.max_pixels)
+
+    def _utf8(self, row: int, data: bytes) -> str:
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            detail = f"its text is not UTF-8: {error}"
+            raise self._sample_error(row, "unreadable_caption", detail) from error
+
+
+class KeyedDataset(Dataset):
+    """A data set whose keys and labels are in memory."""
+
+    _keys: KeyList
+    _labels: Sequence[str] | None = None  # "" where a row has none
+    _duplicate_mend = "keys must be unique: drop or rename one"
+
+    @property
+    def keys(self) -> KeyList:
+        return self._keys
+
+    def _read_label(self, row: int) -> str | None:
+        return (self._labels[row] or None) if self._labels is not None else None
+
+    def _take_keys(self, keys: KeyList) -> None:
+        """Set the keys; raise where there are none or two rows have one."""
+        self._keys = keys
+        if len(keys) == 0:
             raise InvalidArgumentError(f"{self!r} has no samples; check that the source is right")
-        keys = self.keys
-        packed = keys if isinstance(keys, KeyList) else KeyList.from_strings(keys)
-        if found := packed.first_duplicate():
+        if found := keys.first_duplicate():
             first, second = found
             raise InvalidArgumentError(
                 f"two samples have the key {keys[second]!r}: {self._place(first)} and "
                 f"{self._place(second)}; {self._duplicate_mend}"
             )
 
-    _duplicate_mend = "keys must be unique: drop or rename one"
-
     def _place(self, row: int) -> str:
         return f"row {row}"
 
 
-class _Subset(Dataset):
-    """A view of some rows of another data set, in the order that they were named."""
+class _Subset(KeyedDataset):
+    """Some rows of another data set, in the order that they were named."""
 
     def __init__(self, parent: Dataset, rows: Iterable[int] | np.ndarray) -> None:
         chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
@@ -183,18 +202,14 @@ class _Subset(Dataset):
         outside = chosen[(chosen < 0) | (chosen >= len(parent))]
         if outside.size:
             raise InvalidArgumentError(f"row {outside[0]} is outside 0..{len(parent) - 1}")
-        ordered = np.sort(chosen)
-        twice = ordered[1:][ordered[1:] == ordered[:-1]]
-        if twice.size:
-            raise InvalidArgumentError(f"row {twice[0]} is named twice; name each row once")
+        named, times = np.unique(chosen, return_counts=True)
+        if (times > 1).any():
+            twice = named[times > 1][0]
+            raise InvalidArgumentError(f"row {twice} is named twice; name each row once")
         self.max_pixels = parent.max_pixels
         self._parent = parent
         self._rows = chosen  # int64 [n]
         self._keys = KeyList.from_strings(parent.keys[row] for row in chosen.tolist())
-
-    @property
-    def keys(self) -> Sequence[str]:
-        return self._keys
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent._read_image(int(self._rows[row]))

@@ -7,20 +7,17 @@ docs/pictures-in.md states. Any other callable may stand in its place.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 
-from helip import _core
+from helip._core import ImageTransform as _CoreTransform
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from helip._core import ImageTransform as _CoreTransform
 
 _OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -33,9 +30,8 @@ class ImageTransform:
     ``transform(image)`` takes a Pillow image and draws its key from torch's generator, as any
     torchvision transform does. ``transform.from_bytes(data, seed=…, epoch=…, row=…)`` takes an
     encoded picture and depends on nothing else; it decodes only what the crop needs. Both give a
-    tensor
-    [3, height, width] (``layout="nhwc"``: [height, width, 3]) of ``dtype``. Safe to call from
-    threads; pickles as its options.
+    tensor [3, height, width] (``layout="nhwc"``: [height, width, 3]) of ``dtype``. Safe to call
+    from threads; pickles as its options.
 
     Args:
         size: of the result, pixels, or (height, width).
@@ -99,7 +95,7 @@ class ImageTransform:
         options = self._options()
         del options["size"]
         try:
-            core = _core.ImageTransform(height=size[0], width=size[1], **options)
+            core = _CoreTransform(height=size[0], width=size[1], **options)
         except TypeError as error:
             raise InvalidArgumentError(
                 f"an option has a value of the wrong kind: {options}"
@@ -120,7 +116,7 @@ class ImageTransform:
     def slip(cls, size: int | tuple[int, int] = 224, **options: Any) -> ImageTransform:
         """The augmentation of SLIP's self-supervised views (arXiv 2112.12750)."""
         recipe: dict[str, Any] = {
-            "scale": (0.08, 1.0),
+            "size": size,
             "jitter_probability": 0.8,
             "brightness": 0.4,
             "contrast": 0.4,
@@ -128,10 +124,9 @@ class ImageTransform:
             "hue": 0.1,
             "grayscale_probability": 0.2,
             "blur_probability": 0.5,
-            "blur_sigma": (0.1, 2.0),
             "flip_probability": 0.5,
         }
-        return cls(**{"size": size} | recipe | options)
+        return cls(**recipe | options)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -180,7 +175,7 @@ class ImageTransform:
         return f"ImageTransform({', '.join(changed)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made_of, (self._options(),)
+        return partial(type(self), **self._options()), ()
 
     def _options(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
@@ -188,7 +183,3 @@ class ImageTransform:
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
-
-
-def _made_of(options: dict[str, Any]) -> ImageTransform:
-    return ImageTransform(**options)

@@ -30,24 +30,22 @@ def open_dataset(call: OpenCall) -> Dataset:
         CorruptError: a shard or table is damaged; the message names file and place.
         UnsupportedError: a library is absent, or the source has no random access.
     """
-    source, options = call.source, call
-    if isinstance(source, Dataset):
-        options.refuse([*OpenOptions.of(call).as_dict(), "keys"], "an open data set")
-        return source
-
-    found = recognise(source)
+    if isinstance(call.source, Dataset):
+        call.refuse([*OpenOptions.of(call).as_dict(), "keys"], "an open data set")
+        return call.source
+    found = recognise(call.source)
     if found is None:
-        return _open_object(source, options)
+        return _open_object(call.source, call)
     kind, paths = found
     if kind == "tar":
-        return open_shards(paths, options)
+        return open_shards(paths, call)
     if kind == "index":
-        return open_index(paths[0], options)
+        return open_index(paths[0], call)
     if kind == "table":
-        return _open_tables(paths, options)
+        return _open_tables(paths, call)
     if kind == "saved":
-        return hugging_face.open_saved(paths[0], options)
-    return FolderDataset(paths[0], options)
+        return hugging_face.open_saved(paths[0], call)
+    return FolderDataset(paths[0], call)
 
 
 def _open_tables(paths: Sequence[Path], options: OpenCall) -> Dataset:

@@ -43,10 +43,8 @@ class OpenOptions(Options):
         defaults = {each.name: each.default for each in fields(self)}
         for name in names:
             # Identity first: == on arrays and sequences need not give a bool.
-            value = getattr(self, name)
-            if value is not defaults[name] and not (
-                isinstance(value, (bool, int)) and value == defaults[name]
-            ):
+            value, default = getattr(self, name), defaults[name]
+            if value is not default and not (isinstance(value, int) and value == default):
                 raise InvalidArgumentError(
                     f"{name}={value!r} does not apply to {source}; leave it out"
                 )

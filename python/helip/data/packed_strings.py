@@ -8,14 +8,16 @@ object and one offset array have no per-row objects, so that workers share them 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
+from helip.store.keys import LazyStrings
 
-_ROW_DIGITS = 9
+P = TypeVar("P", bound="PackedStrings")
 
 
 def clean_key(name: str) -> str:
@@ -23,7 +25,7 @@ def clean_key(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-class PackedStrings(Sequence[str]):
+class PackedStrings(LazyStrings):
     """An immutable sequence of strings in one blob.
 
     Args:
@@ -35,79 +37,49 @@ class PackedStrings(Sequence[str]):
     _encoding_errors = "surrogatepass"
 
     def __init__(self, blob: bytes, offsets: np.ndarray) -> None:
-        self._blob = blob
-        self._offsets = offsets
+        self.blob = blob
+        self.offsets = offsets
 
     @classmethod
-    def from_strings(cls, strings: Iterable[str]) -> PackedStrings:
+    def from_strings(cls: type[P], strings: Iterable[str]) -> P:
         """Pack ``strings``, which may be a generator; one at a time is held."""
-        blob = bytearray()
-        ends = array("q", [0])
+        packer = StringPacker(cls._encoding_errors)
         for text in strings:
-            blob += text.encode("utf-8", cls._encoding_errors)
-            ends.append(len(blob))
-        return cls(bytes(blob), np.frombuffer(ends, dtype=np.int64))
+            packer.append(text)
+        return cls(*packer.arrays())
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self.offsets) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
+    def _block(self, first: int, last: int) -> list[str]:
+        ends = self.offsets[first : last + 1].tolist()
+        return [
+            self.blob[start:end].decode("utf-8", self._encoding_errors)
+            for start, end in pairwise(ends)
+        ]
 
-    @overload
-    def __getitem__(self, index: slice) -> PackedStrings: ...
+    def empty_rows(self) -> np.ndarray:
+        """The rows [m] of the strings that have no characters, ascending."""
+        return np.flatnonzero(np.diff(self.offsets) == 0)
 
-    def __getitem__(self, index: int | slice) -> str | PackedStrings:
-        if isinstance(index, slice):
-            return self.take(range(*index.indices(len(self))))
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
-        start, end = self._offsets[index], self._offsets[index + 1]
-        return self._blob[start:end].decode("utf-8", self._encoding_errors)
 
-    def __iter__(self) -> Iterator[str]:
-        blob, errors = self._blob, self._encoding_errors
-        start = 0
-        for first in range(1, len(self._offsets), 65536):
-            for end in self._offsets[first : first + 65536].tolist():
-                yield blob[start:end].decode("utf-8", errors)
-                start = end
+class StringPacker:
+    """Takes strings one by one; ``arrays`` gives the blob and the offsets of those so far."""
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, PackedStrings):
-            return self._blob == other._blob and np.array_equal(self._offsets, other._offsets)
-        if isinstance(other, (list, tuple)):
-            return len(self) == len(other) and all(
-                mine == theirs for mine, theirs in zip(self, other, strict=True)
-            )
-        return NotImplemented
+    def __init__(self, encoding_errors: str = "surrogatepass") -> None:
+        self._encoding_errors = encoding_errors
+        self._blob = bytearray()
+        self._ends = array("q", [0])
 
-    __hash__ = None  # type: ignore[assignment]
+    def __len__(self) -> int:
+        return len(self._ends) - 1
 
-    def __repr__(self) -> str:
-        shown = ", ".join(repr(self[i]) for i in range(min(3, len(self))))
-        return f"{type(self).__name__}({shown}{', …' if len(self) > 3 else ''}; {len(self):,})"
+    def append(self, text: str) -> None:
+        self._blob += text.encode("utf-8", self._encoding_errors)
+        self._ends.append(len(self._blob))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._blob, self._offsets)
-
-    def is_empty(self, index: int) -> bool:
-        """Whether string ``index`` has no characters, without decoding it."""
-        return bool(self._offsets[index] == self._offsets[index + 1])
-
-    def count_empty(self) -> int:
-        """How many strings have no characters."""
-        return int((np.diff(self._offsets) == 0).sum())
-
-    def packed(self) -> tuple[bytes, np.ndarray]:
-        """Return the blob and int64 [n + 1] offsets into it, shared, not copied."""
-        return self._blob, np.ascontiguousarray(self._offsets, dtype=np.int64)
-
-    def take(self, rows: Iterable[int]) -> PackedStrings:
-        """Return the strings at ``rows``, in that order."""
-        return self.from_strings(self[int(row)] for row in rows)
+    def arrays(self) -> tuple[bytes, np.ndarray]:
+        return bytes(self._blob), np.frombuffer(self._ends, dtype=np.int64)
 
 
 class KeyList(PackedStrings):
@@ -116,32 +88,28 @@ class KeyList(PackedStrings):
     _encoding_errors = "strict"
 
     @classmethod
-    def from_strings(cls, strings: Iterable[str]) -> KeyList:
+    def from_strings(cls: type[P], strings: Iterable[str]) -> P:
         """Pack ``strings``; an empty or non-text key is refused with its row."""
-        packed = super().from_strings(clean_key(_checked(row, s)) for row, s in enumerate(strings))
-        return cls(packed._blob, packed._offsets)
+        return super().from_strings(clean_key(_checked(row, s)) for row, s in enumerate(strings))
 
     @classmethod
     def numbered(cls, count: int) -> KeyList:
         """Row numbers of nine digits or more, for rows that have no name of their own."""
-        return cls.from_strings(f"{row:0{_ROW_DIGITS}d}" for row in range(count))
+        return cls.from_strings(f"{row:09d}" for row in range(count))
 
     def first_duplicate(self) -> tuple[int, int] | None:
         """Return the first two rows (smallest second row) with one key, or None.
 
-        Sorts 64-bit hashes, so that it needs 16 bytes a row; equal hashes are compared as text.
+        Sorts 64-bit hashes, a few of which may be equal by chance; the text decides.
         """
-        hashes = np.fromiter((hash(key) for key in self), dtype=np.int64, count=len(self))
-        order = np.argsort(hashes, kind="stable")
-        same = hashes[order[1:]] == hashes[order[:-1]]
-        best: tuple[int, int] | None = None
-        seen: dict[str, int] = {}
-        for position in np.flatnonzero(same).tolist():
-            for row in (int(order[position]), int(order[position + 1])):
-                first = seen.setdefault(self[row], row)
-                if first != row and (best is None or row < best[1]):
-                    best = (first, row)
-        return best
+        hashes = np.fromiter(map(hash, self), dtype=np.int64, count=len(self))
+        values, counts = np.unique(hashes, return_counts=True)
+        first_rows: dict[str, int] = {}
+        for row in np.flatnonzero(np.isin(hashes, values[counts > 1])).tolist():
+            first = first_rows.setdefault(self[row], row)
+            if first != row:
+                return first, row
+        return None
 
 
 def _checked(row: int, key: object) -> str:

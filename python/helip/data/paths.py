@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from helip.common.errors import (
-    Error,
-    InvalidArgumentError,
-    MismatchError,
-    SampleError,
-    StorageError,
-    UnsupportedError,
-)
+from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.data.dataset import ACCEPTED
-from helip.data.packed_strings import PackedStrings
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -45,43 +33,33 @@ def expand_braces(pattern: str) -> list[str]:
     A range keeps the width of the wider end if one of them starts with a zero. Braces with
     neither a comma nor a range stay as they are.
     """
-    start = pattern.find("{")
-    while start >= 0:
-        end, commas = _matching_brace(pattern, start)
-        if end >= 0:
-            body = pattern[start + 1 : end]
-            bounds = [start, *commas, end]
-            if commas:
-                parts = [
-                    expanded
-                    for a, b in itertools.pairwise(bounds)
-                    for expanded in expand_braces(pattern[a + 1 : b])
-                ]
-            else:
-                parts = _expand_range(body)
-            if parts:
-                tails = expand_braces(pattern[end + 1 :])
-                _check_expansions(len(parts) * len(tails), pattern)
-                return [pattern[:start] + part + tail for part in parts for tail in tails]
-        start = pattern.find("{", start + 1)
+    for brace in re.finditer("{", pattern):
+        pieces, rest = _split_braces(pattern, brace.start())
+        if len(pieces) > 1:
+            middles = [each for piece in pieces for each in expand_braces(piece)]
+        else:
+            middles = _expand_range(pieces[0])
+        if middles:
+            tails = expand_braces(rest)
+            _check_expansions(len(middles) * len(tails), pattern)
+            head = pattern[: brace.start()]
+            return [head + middle + tail for middle in middles for tail in tails]
     return [pattern]
 
 
-def _matching_brace(pattern: str, start: int) -> tuple[int, list[int]]:
-    """Return where the brace at ``start`` closes (-1: nowhere) and its own commas."""
+def _split_braces(pattern: str, start: int) -> tuple[list[str], str]:
+    """What is between the commas of the brace at ``start``, and what follows; "" if it is open."""
     depth = 0
-    commas: list[int] = []
+    cuts = [start]
     for position in range(start, len(pattern)):
         letter = pattern[position]
-        if letter == "{":
-            depth += 1
-        elif letter == "}":
-            depth -= 1
-            if depth == 0:
-                return position, commas
-        elif letter == "," and depth == 1:
-            commas.append(position)
-    return -1, []
+        depth += (letter == "{") - (letter == "}")
+        if depth == 0 or (depth == 1 and letter == ","):
+            cuts.append(position)
+        if depth == 0:
+            pieces = [pattern[a + 1 : b] for a, b in itertools.pairwise(cuts)]
+            return pieces, pattern[position + 1 :]
+    return [""], ""
 
 
 def _expand_range(body: str) -> list[str]:
@@ -114,27 +92,26 @@ def recognise(source: Any) -> tuple[str, list[Path]] | None:
 
     None for an object.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return _recognise_pattern(os.fspath(source))
-    if isinstance(source, (list, tuple)):
-        if not source:
-            raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
-        if all(isinstance(item, (str, os.PathLike)) for item in source):
-            found = [_recognise_pattern(os.fspath(item)) for item in source]
-            kinds = sorted({kind for kind, _ in found})
-            if len(kinds) > 1:
-                raise InvalidArgumentError(
-                    f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
-                )
-            if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
-                raise InvalidArgumentError(
-                    f"{len(found)} folders given; only tar shards and tables can be listed"
-                )
-            return kinds[0], [path for _, paths in found for path in paths]
-    return None
+    patterns = list(source) if isinstance(source, (list, tuple)) else [source]
+    if not all(isinstance(pattern, (str, os.PathLike)) for pattern in patterns):
+        return None
+    if not patterns:
+        raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
+    paths = [path for pattern in patterns for path in _existing_paths(os.fspath(pattern))]
+    found = [_recognise_folder(path) if path.is_dir() else _recognise_file(path) for path in paths]
+    kinds = sorted({kind for kind, _ in found})
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"one data set cannot mix {' and '.join(kinds)} sources; open them one by one"
+        )
+    if kinds[0] in ("index", "folder", "saved") and len(found) > 1:
+        raise InvalidArgumentError(
+            f"{len(found)} folders given; only tar shards and tables can be listed"
+        )
+    return kinds[0], [path for _, files in found for path in files]
 
 
-def _recognise_pattern(pattern: Any) -> tuple[str, list[Path]]:
+def _existing_paths(pattern: Any) -> list[Path]:
     if not isinstance(pattern, str) or not pattern or "\0" in pattern:
         raise InvalidArgumentError(f"{pattern!r} is not a path: {ACCEPTED}")
     if is_url(pattern):
@@ -143,55 +120,44 @@ def _recognise_pattern(pattern: Any) -> tuple[str, list[Path]]:
             "for instance with img2dataset"
         )
     if os.path.exists(pattern):
-        return _recognise_paths([Path(pattern)])
+        return [Path(pattern)]
     paths: list[Path] = []
     missing: list[str] = []
-    pieces = [piece for part in pattern.split("::") for piece in expand_braces(part)]
-    for piece in pieces:
-        if os.path.exists(piece):
-            paths.append(Path(piece))
-        elif glob.has_magic(piece) and (matches := sorted(glob.glob(piece, recursive=True))):
+    expanded = [path for piece in pattern.split("::") for path in expand_braces(piece)]
+    for path in expanded:
+        if os.path.exists(path):
+            paths.append(Path(path))
+        elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
             paths.extend(map(Path, matches))
         else:
-            missing.append(piece)
+            missing.append(path)
     if missing:
         shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        count = f"{len(missing)} of {len(pieces)} paths" if len(pieces) > 1 else "nothing"
+        several = f"{len(missing)} of {len(expanded)} paths are missing"
         raise InvalidArgumentError(
-            f"{pattern!r}: {count} {'are missing' if len(pieces) > 1 else 'is there'} ({shown}); "
+            f"{pattern!r}: {several if len(expanded) > 1 else 'nothing is there'} ({shown}); "
             f"check the path. Otherwise, {ACCEPTED}"
         )
-    return _recognise_paths(paths)
+    return paths
 
 
-def _recognise_paths(paths: list[Path]) -> tuple[str, list[Path]]:
-    if len(paths) == 1 and paths[0].is_dir():
-        return _recognise_folder(paths[0])
-    kinds = {_file_kind(path) for path in paths}
-    if len(kinds) > 1:
-        raise InvalidArgumentError(
-            f"{paths[0]} and {len(paths) - 1} more are of several kinds "
-            f"({', '.join(sorted(kinds))}); open them one by one"
-        )
-    return kinds.pop(), paths
-
-
-def _file_kind(path: Path) -> str:
+def _recognise_file(path: Path) -> tuple[str, list[Path]]:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")):
         raise UnsupportedError(
             f"{path} is compressed, so samples cannot be read at random; "
             "uncompress it to .tar (pictures hardly gain from it)"
         )
-    if name.endswith(".tar"):
-        return "tar"
     if name.endswith(TABLE_SUFFIXES):
-        return "table"
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(262)[257:] == b"ustar":
-                return "tar"
+        return "table", [path]
+    if name.endswith(".tar") or (path.is_file() and _starts_as_tar(path)):
+        return "tar", [path]
     raise InvalidArgumentError(f"{path} is of no known kind: {ACCEPTED}")
+
+
+def _starts_as_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(262)[257:] == b"ustar"
 
 
 def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
@@ -222,23 +188,6 @@ def _holds_an_index(manifest: Path) -> bool:
         return False
 
 
-class FileStamp:
-    """Size and time of a file when it was indexed, to notice a change under the reader."""
-
-    def __init__(self, path: str | Path, state: os.stat_result) -> None:
-        self.path = str(path)
-        self.size = state.st_size
-        self._time = state.st_mtime_ns
-
-    def check(self, state: os.stat_result) -> None:
-        """Raise MismatchError if the file is not the one that was indexed."""
-        if (state.st_size, state.st_mtime_ns) != (self.size, self._time):
-            raise MismatchError(
-                f"{self.path} was changed after the data set was opened "
-                f"({self.size:,} bytes then, {state.st_size:,} now); open the data set again"
-            )
-
-
 def read_inside(root: str, relative: str, *, key: str, follow_links: bool = False) -> bytes:
     """Return the bytes of a regular file under ``root`` (a real path).
 
@@ -248,86 +197,51 @@ def read_inside(root: str, relative: str, *, key: str, follow_links: bool = Fals
     Raises:
         SampleError: the file is absent, outside of ``root``, no regular file, or too large.
     """
-    try:
-        path = os.path.join(root, relative)
+    path = os.path.join(root, relative)
+
+    def open_inside(_path: str, flags: int) -> int:
+        # O_NONBLOCK: opening a pipe must not wait for its writer.
+        flags |= os.O_NONBLOCK
         if follow_links:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        else:
-            real = os.path.realpath(path)
-            if os.path.commonpath([real, root]) != root or real == root:
-                raise SampleError(
-                    f"sample {key!r}: {relative!r} leads out of {root}; pass follow_links=True "
-                    "if its links are to be trusted",
-                    key=key,
-                    reason="outside_root",
-                )
-            descriptor = _open_beneath(root, os.path.relpath(real, root).split(os.sep))
-        try:
-            return _read_whole(descriptor, path, key)
-        finally:
-            os.close(descriptor)
-    except Error:
-        raise
+            return os.open(path, flags)
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, root]) != root or real == root:
+            raise SampleError.of(
+                key,
+                "outside_root",
+                f"{relative!r} leads out of {root}; pass follow_links=True if its links are to be "
+                "trusted",
+            )
+        return _open_beneath(root, os.path.relpath(real, root), flags)
+
+    try:
+        with open(path, "rb", opener=open_inside) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise SampleError.of(key, "io", f"{path} is not a regular file")
+            if state.st_size > MAX_IMAGE_BYTES:
+                size = f"{state.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}"
+                raise SampleError.of(key, "too_large", f"{path} has {size}")
+            # One byte more shows a file that grows while it is read.
+            data = file.read(state.st_size + 1)
     except (OSError, ValueError) as error:
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        raise SampleError(
-            f"sample {key!r}: cannot read {os.path.join(root, relative)!r}: {error}",
-            key=key,
-            reason="missing_image" if absent else "io",
-        ) from error
-
-
-def picture_files(
-    roots: Sequence[str], starts: Sequence[int], paths: PackedStrings, follow_links: bool
-) -> Any:
-    """Return the core's reader of the same files: a ``_core.PictureFiles``.
-
-    Root ``r`` has the rows ``starts[r]`` up to ``starts[r + 1]`` of ``paths``.
-    """
-    from helip import _core
-
-    blob, offsets = paths.packed()
-    return _core.PictureFiles(list(roots), np.asarray(starts), blob, offsets, follow_links)
-
-
-def _open_beneath(root: str, parts: Iterable[str]) -> int:
-    folders = list(parts)
-    name = folders.pop()
-    inside = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder in folders:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            deeper = os.open(folder, flags, dir_fd=inside)
-            os.close(inside)
-            inside = deeper
-        # O_NONBLOCK: opening a pipe must not wait for its writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=inside)
-    finally:
-        os.close(inside)
-
-
-def _read_whole(descriptor: int, path: str, key: str) -> bytes:
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):
-        raise SampleError(f"sample {key!r}: {path} is not a regular file", key=key, reason="io")
-    if state.st_size > MAX_IMAGE_BYTES:
-        raise SampleError(
-            f"sample {key!r}: {path} has {state.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}",
-            key=key,
-            reason="too_large",
-        )
-    with open(descriptor, "rb", closefd=False) as file:
-        # One byte more shows a file that grows while it is read.
-        data = file.read(state.st_size + 1)
+        reason = "missing_image" if absent else "io"
+        raise SampleError.of(key, reason, f"cannot read {path!r}: {error}") from error
     if len(data) != state.st_size:
-        raise SampleError(f"sample {key!r}: {path} changed while read", key=key, reason="io")
+        raise SampleError.of(key, "io", f"{path} changed while read")
     return data
 
 
-def stamp_file(path: str | Path) -> FileStamp:
-    """Return the stamp of a file; StorageError where it cannot be looked at."""
+def _open_beneath(root: str, path: str, flags: int) -> int:
+    *folders, name = path.split(os.sep)
+    inside = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return FileStamp(path, os.stat(path))
-    except OSError as error:
-        raise StorageError(error.errno or errno.EIO, f"cannot read: {error}", str(path)) from error
+        for folder in folders:
+            through = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            deeper = os.open(folder, through, dir_fd=inside)
+            os.close(inside)
+            inside = deeper
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=inside)
+    finally:
+        os.close(inside)

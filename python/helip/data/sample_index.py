@@ -29,10 +29,6 @@ class SampleMember(NamedTuple):
     bytes: int
 
 
-class SampleKeys(CoreKeys):
-    """The keys of an index of tar shards."""
-
-
 class SampleIndex:
     """An index of the samples of tar shards. Immutable.
 
@@ -81,11 +77,9 @@ class SampleIndex:
         if found is None or found[0] != "tar":
             kind = type(shards).__name__ if found is None else f"a {found[0]} source"
             raise InvalidArgumentError(f"an index is made of tar shards, not of {kind}: {shards!r}")
-        extensions = (
-            [suffix[1:] for suffix in IMAGE_SUFFIXES]
-            if image_extension is None
-            else [_extension(image_extension)]
-        )
+        extensions = [suffix[1:] for suffix in IMAGE_SUFFIXES]
+        if image_extension is not None:
+            extensions = [_extension(image_extension)]
         previous = _index_at(out)
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
             core = _core.SampleIndex.build(
@@ -158,9 +152,9 @@ class SampleIndex:
         return f"SampleIndex({counts['rows']:,} rows in {counts['shards']:,} shards)"
 
     @property
-    def keys(self) -> SampleKeys:
+    def keys(self) -> CoreKeys:
         """The unique keys, in row order."""
-        return SampleKeys(self._core)
+        return CoreKeys(self._core)
 
     @property
     def fingerprint(self) -> str:

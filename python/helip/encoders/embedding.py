@@ -10,12 +10,13 @@ goes on after its last commit and ends with the bytes of one that was not.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,7 +29,7 @@ from helip.data.opening import open_dataset
 from helip.encoders.options import EmbedOptions
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder, image_encoder, text_encoder
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, StoreWriter
 
 _DEFAULT_PRESET = "paper"
 # Resizing the shorter side of a picture multiplies the other; beyond this it is no picture, and
@@ -66,7 +67,9 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     when more samples than ``max_quarantined`` cannot be read or an encoder gives NaN or infinity.
     Whatever is raised, the shards committed before stay, and the same call goes on from there.
     """
-    images, texts = _choose_encoders(call)
+    preset = PRESETS[call.preset or _DEFAULT_PRESET]
+    images: Any = preset[0] if call.image_encoder is None else call.image_encoder
+    texts: Any = preset[1] if call.text_encoder is None else call.text_encoder
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     path = Path(call.out)
     request = {
@@ -79,22 +82,12 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     existing = _open_existing(path, request, dtype=call.dtype, resume=call.resume)
     if existing is not None and existing.metadata.get("complete"):
         return existing
-    device = str(choose_device(call.device))
-    encoders = _Encoders(
-        image_encoder(images, device=device, dtype=call.precision),
-        text_encoder(texts, device=device, dtype=call.precision),
-    )
+    device = choose_device(call.device)
+    image = image_encoder(images, device=device, dtype=call.precision)
+    text = text_encoder(texts, device=device, dtype=call.precision)
     if existing is not None:
-        _check_dims(existing, encoders)
-    return _Job(data, path, encoders, request, call).run(existing)
-
-
-def _choose_encoders(options: EmbedOptions) -> tuple[Any, Any]:
-    image, text = PRESETS[options.preset or _DEFAULT_PRESET]
-    return (
-        image if options.image_encoder is None else options.image_encoder,
-        text if options.text_encoder is None else options.text_encoder,
-    )
+        _check_dims(existing, image, text)
+    return _Job(data, path, image, text, request, call).run(existing)
 
 
 def _name_of(encoder: Any) -> str:
@@ -117,15 +110,13 @@ def _open_existing(
             "directory, or pass resume=True to continue it"
         )
     store = EmbeddingStore.open(path)
-    found = store.metadata
+    found = {**store.metadata, "dtype": store.dtype}
     differences = [
         f"{name} is {found.get(name)!r} there and {wanted!r} here"
-        for name, wanted in request.items()
+        for name, wanted in {**request, "dtype": dtype}.items()
         # How a finished store was cut into shards changes nothing for its reader.
         if found.get(name) != wanted and not (name == "shard_rows" and found.get("complete"))
     ]
-    if store.dtype != dtype:
-        differences.append(f"dtype is {store.dtype!r} there and {dtype!r} here")
     if differences:
         raise MismatchError(
             f"{path} holds a store of another request: {'; '.join(differences)}. Choose another "
@@ -134,11 +125,9 @@ def _open_existing(
     return store
 
 
-def _check_dims(store: EmbeddingStore, encoders: _Encoders) -> None:
-    for side, kept, encoder in (
-        ("image", store.image_tensor.shape[1], encoders.image),
-        ("text", store.text_tensor.shape[1], encoders.text),
-    ):
+def _check_dims(store: EmbeddingStore, image: ImageEncoder, text: TextEncoder) -> None:
+    for side, encoder in (("image", image), ("text", text)):
+        kept = getattr(store, f"{side}_tensor").shape[1]
         if kept != encoder.dim:
             raise MismatchError(
                 f"{store.path} holds {side} rows of {kept} numbers and encoder "
@@ -147,107 +136,66 @@ def _check_dims(store: EmbeddingStore, encoders: _Encoders) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Encoders:
-    image: ImageEncoder
-    text: TextEncoder
+class _Batch(NamedTuple):
+    """Consecutive samples, read and preprocessed, by their places among the rows of the batch."""
 
-
-def _checked(
-    features: Any, encoder: ImageEncoder | TextEncoder, rows: list[int], data: Dataset, dtype: str
-) -> torch.Tensor:
-    """What an encoder gave, as float32 [n, dim] on the CPU; raises Error for NaN and infinity."""
-    features = torch.as_tensor(features).detach().float().cpu()
-    name = _name_of(encoder)
-    if tuple(features.shape) != (len(rows), encoder.dim):
-        raise Error(
-            f"encoder {name!r} gave an output of shape {list(features.shape)} for {len(rows)} "
-            f"samples; it must be [{len(rows)}, {encoder.dim}]"
-        )
-    largest = features.abs().amax(dim=1)  # NaN where a row holds one
-    bound = _FLOAT16_MAX if dtype == "float16" else torch.finfo(torch.float32).max
-    bad = (~(largest <= bound)).nonzero().flatten()
-    if len(bad):
-        row, value = rows[int(bad[0])], float(largest[bad[0]])
-        mend = (
-            f"a store of float16 holds up to {_FLOAT16_MAX:.0f}: pass dtype='float32'"
-            if torch.isfinite(largest[bad[0]])
-            else "embed it with precision='float32', or take the sample out if it stays so"
-        )
-        raise Error(f"encoder {name!r} gave {value} for row {row} (key {data.keys[row]!r}); {mend}")
-    return features
-
-
-@dataclass(frozen=True)
-class _Failure:
-    row: int
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Consecutive samples, read and preprocessed; those that failed are in ``failures`` alone."""
-
-    rows: list[int]
-    images: torch.Tensor | None  # float32 [n, 3, H, W]; None where nothing could be read
+    read: list[int]
+    images: torch.Tensor | None  # float32 [len(read), 3, H, W]; None where nothing could be read
     texts: list[str]
-    failures: list[_Failure]
+    failures: list[tuple[int, SampleError]]
 
 
+@dataclass(frozen=True)
 class _Samples(torch.utils.data.Dataset[Any]):
-    """Rows, each read and preprocessed to (row, image tensor, caption) or a _Failure."""
+    """Rows, each read and preprocessed to (image tensor, caption), or why that failed."""
 
-    def __init__(self, data: Dataset, preprocess: Any) -> None:
-        self._data = data
-        self._preprocess = preprocess
+    data: Dataset
+    preprocess: Any
 
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, row: int) -> tuple[int, torch.Tensor, str] | _Failure:
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
         try:
-            sample = self._data[row]
+            sample = self.data[row]
         except SampleError as error:
-            return _Failure(row, error.reason, str(error))
+            return error.with_traceback(None)
         except Error:
             raise
         except Exception as error:
             raise Error(
                 f"row {row}: the data set raised {type(error).__name__}: {error}"
             ) from error
-        image, text = sample["image"], sample["text"]
+        key, image = sample["key"], sample["image"]
         width, height = image.size
         if max(width, height) > _MAX_ASPECT * min(width, height):
-            return _Failure(
-                row,
+            return SampleError.of(
+                key,
                 "extreme_aspect",
                 f"the picture is {width} x {height}; one side may be {_MAX_ASPECT} times the other",
             )
         try:
-            pixels = self._preprocess(image)
+            return self.preprocess(image), sample["text"]
         except MemoryError:
             raise
         except Exception as error:
-            return _Failure(row, "preprocess_failed", f"{type(error).__name__}: {error}")
-        return row, pixels, text
+            return SampleError.of(key, "preprocess_failed", f"{type(error).__name__}: {error}")
 
 
-def _collate(samples: list[tuple[int, torch.Tensor, str] | _Failure]) -> _Batch:
-    failures = [sample for sample in samples if isinstance(sample, _Failure)]
-    read = [sample for sample in samples if not isinstance(sample, _Failure)]
-    shapes = {tuple(pixels.shape) for _, pixels, _ in read}
+def _collate(samples: list[tuple[torch.Tensor, str] | SampleError]) -> _Batch:
+    batch = _Batch([], None, [], [])
+    images = []
+    for place, sample in enumerate(samples):
+        if isinstance(sample, SampleError):
+            batch.failures.append((place, sample))
+        else:
+            batch.read.append(place)
+            images.append(sample[0])
+            batch.texts.append(sample[1])
+    shapes = {tuple(pixels.shape) for pixels in images}
     if len(shapes) > 1:
         raise Error(
             f"the image encoder's preprocess gave pictures of the shapes {sorted(shapes)} in one "
             "batch; it must give one shape"
         )
-    return _Batch(
-        rows=[row for row, _, _ in read],
-        images=torch.stack([pixels for _, pixels, _ in read]) if read else None,
-        texts=[text for _, _, text in read],
-        failures=failures,
-    )
+    return batch._replace(images=torch.stack(images) if images else None)
 
 
 def _batches(start: int, total: int, batch_size: int, shard_rows: int) -> list[range]:
@@ -262,10 +210,6 @@ def _batches(start: int, total: int, batch_size: int, shard_rows: int) -> list[r
 
 
 def _read(samples: _Samples, batches: list[range], workers: int) -> Generator[_Batch, None, None]:
-    if workers == 0:
-        for batch in batches:
-            yield _collate([samples[row] for row in batch])
-        return
     yield from torch.utils.data.DataLoader(
         samples,
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -282,75 +226,84 @@ class _Job:
 
     data: Dataset
     path: Path
-    encoders: _Encoders
+    image: ImageEncoder
+    text: TextEncoder
     request: Mapping[str, Any]
     options: EmbedCall
 
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
-        total, shard_rows = len(self.data), self.request["shard_rows"]
-        with self._writer(existing) as writer:
+        total, shard_rows = len(self.data), self.options.shard_rows
+        counts = existing.metadata.get("quarantined", {}) if existing is not None else {}
+        with (
             # The writer owns the directory from here on, so the list may be mended.
+            self._writer(existing) as writer,
+            Quarantine(self.path, committed_rows=len(writer), counts=counts) as quarantine,
+            ProgressBar(total, label="embed", enabled=self.options.progress) as bar,
+        ):
             done = len(writer)
-            counts = dict(existing.metadata.get("quarantined", {})) if existing else {}
-            with (
-                Quarantine(self.path, committed_rows=done, counts=counts) as quarantine,
-                self._bar(done) as bar,
-            ):
-                self._check_share(quarantine, done)
-                batches = _batches(done, total, self.options.batch_size, shard_rows)
-                samples = _Samples(self.data, self.encoders.image.preprocess)
-                with closing(_read(samples, batches, self.options.workers)) as read:
-                    for rows, batch in zip(batches, read, strict=True):
-                        keys = [self.data.keys[row] for row in rows]
-                        for failure in batch.failures:
-                            key = keys[failure.row - rows.start]
-                            quarantine.add(failure.row, key, failure.reason, failure.message)
-                        self._check_share(quarantine, rows.stop)
-                        writer.append(keys, *self._encode(rows, batch))
-                        if rows.stop % shard_rows == 0 and rows.stop < total:
-                            self._commit(writer, quarantine, complete=False)
-                        bar.update(len(rows))
-                        if quarantine.total:
-                            bar.note(quarantined=quarantine.total)
-                return self._commit(writer, quarantine, complete=True)
+            bar.restart(total, label="embed", done=done)
+            self._check_share(quarantine, done)
+            batches = _batches(done, total, self.options.batch_size, shard_rows)
+            samples = _Samples(self.data, self.image.preprocess)
+            with closing(_read(samples, batches, self.options.workers)) as read:
+                for rows, batch in zip(batches, read, strict=True):
+                    keys = [self.data.keys[row] for row in rows]
+                    for place, error in batch.failures:
+                        quarantine.add(rows[place], keys[place], error.reason, str(error))
+                    self._check_share(quarantine, rows.stop)
+                    images = self._features(self.image, batch.images, batch, rows)
+                    texts = self._features(self.text, batch.texts, batch, rows)
+                    writer.append(keys, images, texts)
+                    if rows.stop % shard_rows == 0 and rows.stop < total:
+                        self._commit(writer, quarantine, complete=False)
+                    bar.update(len(rows))
+                    if quarantine.total:
+                        bar.note(quarantined=quarantine.total)
+            return self._commit(writer, quarantine, complete=True)
 
-    def _bar(self, done: int) -> ProgressBar:
-        # Counts what is left: rows of an earlier run would make the rate and the time left lie.
-        label = f"embed from row {done:,}" if done else "embed"
-        return ProgressBar(
-            len(self.data) - done, label=label, unit="rows", enabled=self.options.progress
-        )
-
-    def _writer(self, existing: EmbeddingStore | None) -> Any:
+    def _writer(self, existing: EmbeddingStore | None) -> StoreWriter:
         if existing is not None:
             return EmbeddingStore.append_to(self.path)
         discard_orphan(self.path)
         return EmbeddingStore.create(
             self.path,
-            image_dim=self.encoders.image.dim,
-            text_dim=self.encoders.text.dim,
+            image_dim=self.image.dim,
+            text_dim=self.text.dim,
             dtype=self.options.dtype,
-            shard_rows=self.request["shard_rows"],
+            shard_rows=self.options.shard_rows,
         )
 
-    def _encode(self, rows: range, batch: _Batch) -> Iterable[torch.Tensor]:
-        """Image and text rows [len(rows), dim]; zero where the sample could not be read."""
-        image = torch.zeros(len(rows), self.encoders.image.dim)
-        text = torch.zeros(len(rows), self.encoders.text.dim)
-        if batch.images is not None:
-            places = torch.tensor(batch.rows) - rows.start
-            for target, encoder, inputs in (
-                (image, self.encoders.image, batch.images),
-                (text, self.encoders.text, batch.texts),
-            ):
-                features = encoder.encode(inputs)  # type: ignore[arg-type]
-                target[places] = _checked(
-                    features, encoder, batch.rows, self.data, self.options.dtype
-                )
-        return image, text
+    def _features(self, encoder: Any, inputs: Any, batch: _Batch, rows: range) -> torch.Tensor:
+        """Float32 [len(rows), dim]; zero where a sample could not be read."""
+        result = torch.zeros(len(rows), encoder.dim)
+        if not batch.read:
+            return result
+        name = _name_of(encoder)
+        features = torch.as_tensor(encoder.encode(inputs)).detach().float().cpu()
+        if tuple(features.shape) != (len(batch.read), encoder.dim):
+            raise Error(
+                f"encoder {name!r} gave an output of shape {list(features.shape)} for "
+                f"{len(batch.read)} samples; it must be [{len(batch.read)}, {encoder.dim}]"
+            )
+        largest = features.abs().amax(dim=1)  # NaN where a row holds one
+        bound = _FLOAT16_MAX if self.options.dtype == "float16" else torch.finfo(torch.float32).max
+        bad = (~(largest <= bound)).nonzero().flatten().tolist()
+        if bad:
+            row, value = rows[batch.read[bad[0]]], float(largest[bad[0]])
+            mend = (
+                f"a store of float16 holds up to {_FLOAT16_MAX:.0f}: pass dtype='float32'"
+                if math.isfinite(value)
+                else "embed it with precision='float32', or take the sample out if it stays so"
+            )
+            key = self.data.keys[row]
+            raise Error(f"encoder {name!r} gave {value} for row {row} (key {key!r}); {mend}")
+        result[batch.read] = features
+        return result
 
-    def _commit(self, writer: Any, quarantine: Quarantine, *, complete: bool) -> EmbeddingStore:
+    def _commit(
+        self, writer: StoreWriter, quarantine: Quarantine, *, complete: bool
+    ) -> EmbeddingStore:
         # The list first: a count in a committed store always has its lines.
         quarantine.sync()
         metadata = {**self.request, "quarantined": quarantine.counts, "complete": complete}

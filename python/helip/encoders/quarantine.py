@@ -7,15 +7,15 @@ is dropped when the job goes on, so that no sample is listed twice.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
-from helip.common.errors import CorruptError
-from helip.common.files import storage_errors, sync
+from helip.common.errors import CorruptError, StorageError
+from helip.common.files import DirectoryLock, storage_errors, sync
 
 _NAME = "quarantine.jsonl"
 _FIRST = 3  # samples that a message about the share quotes
@@ -71,23 +71,14 @@ class Quarantine:
             os.fsync(self._file.fileno())
             sync(self.path.parent)
 
-    def close(self) -> None:
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close the file; lines since the last sync() may be lost in a power cut."""
         if self._file is not None:
             with storage_errors("write", self.path):
                 self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Quarantine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _count(self, row: int, key: str, reason: str) -> None:
         self._counts[reason] = self._counts.get(reason, 0) + 1
@@ -99,7 +90,7 @@ class Quarantine:
         if not self.path.exists():
             return
         content = self.path.read_bytes()
-        kept: list[bytes] = []
+        kept = 0  # bytes
         for line in content.splitlines(keepends=True):
             try:
                 entry = json.loads(line)
@@ -108,21 +99,14 @@ class Quarantine:
                 break  # torn; were it a committed line, the counts would not agree
             if row >= committed_rows or not line.endswith(b"\n"):
                 break
-            kept.append(line)
+            kept += len(line)
             self._count(row, key, reason)
-        mended = b"".join(kept)
-        if not mended:
+        if not kept:
             self.path.unlink()
-        elif mended != content:
-            temporary = self.path.with_name(f".{_NAME}.tmp")
-            with temporary.open("wb") as file:
-                file.write(mended)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        else:
-            return
-        sync(self.path.parent)
+            sync(self.path.parent)
+        elif kept < len(content):
+            os.truncate(self.path, kept)
+            sync(self.path)
 
 
 def discard_orphan(directory: Path) -> None:
@@ -134,18 +118,7 @@ def discard_orphan(directory: Path) -> None:
     path = directory / _NAME
     if not path.exists() or (directory / "manifest.json").exists():
         return
-    try:
-        import fcntl
-    except ImportError:  # Windows, where a store's writer has no lock either
+    # The lock that a store's writer holds from its first moment on; where it is taken, creating
+    # the store will say who is at work.
+    with contextlib.suppress(StorageError), DirectoryLock(directory, name=".lock"):
         path.unlink(missing_ok=True)
-        return
-    with storage_errors("remove", path):
-        # The lock that a store's writer holds from its first moment on.
-        lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-        except BlockingIOError:
-            pass  # creating the store will say who is at work
-        finally:
-            os.close(lock)

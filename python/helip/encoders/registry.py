@@ -24,14 +24,15 @@ no registration.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from helip.common.errors import InvalidArgumentError
-from helip.encoders.spec import parse_spec
-from helip.encoders.torch_encoder import check_device, check_precision
+from helip.common.devices import choose_device
+from helip.common.errors import Error, InvalidArgumentError
+from helip.common.options import Precision, check
+from helip.encoders.spec import FAMILIES, parse_spec
+from helip.encoders.torch_encoder import Preprocess, TorchImageEncoder, TorchTextEncoder
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.
@@ -44,19 +45,10 @@ PRESETS: dict[str, tuple[str, str]] = {
     "packaged": ("packaged:efficientnet-lite0", "packaged:minilm"),
 }
 
-# family → module that holds its load_image(spec, …) and/or load_text(spec, …)
-_IMAGE_FAMILIES = {
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "hf": "hugging_face",
-    "open_clip": "open_clip",
-    "packaged": "packaged",
-}
-_TEXT_FAMILIES = {
-    "hf": "hugging_face",
-    "st": "sentence_transformers",
-    "open_clip": "open_clip",
-    "packaged": "packaged",
+# side → its families
+_FAMILIES = {
+    "image": ("timm", "torchvision", "hf", "open_clip", "packaged"),
+    "text": ("hf", "st", "open_clip", "packaged"),
 }
 
 
@@ -66,7 +58,7 @@ class ImageEncoder(Protocol):
 
     spec: str
     dim: int
-    preprocess: Callable[[Any], torch.Tensor]  # PIL RGB image → float32 [3, H, W]
+    preprocess: Preprocess  # PIL RGB image → float32 [3, H, W]
 
     def encode(self, images: torch.Tensor, /) -> torch.Tensor:
         """[n, 3, H, W] float32 → [n, dim] float32 on the CPU."""
@@ -89,7 +81,7 @@ def image_encoder(
     spec: str | ImageEncoder,
     *,
     device: str | torch.device = "cpu",
-    dtype: str = "float32",
+    dtype: Precision = "float32",
 ) -> ImageEncoder:
     """Load the image encoder that ``spec`` names; an encoder object is given back as it is.
 
@@ -99,19 +91,21 @@ def image_encoder(
     """
     if not isinstance(spec, str):
         return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
-    return _load(spec, "image", _IMAGE_FAMILIES, device=device, dtype=dtype)
+    (embed, preprocess), place = _load(spec, "image", device, dtype)
+    return TorchImageEncoder(embed, preprocess, spec=spec, device=place, dtype=dtype)
 
 
 def text_encoder(
     spec: str | TextEncoder,
     *,
     device: str | torch.device = "cpu",
-    dtype: str = "float32",
+    dtype: Precision = "float32",
 ) -> TextEncoder:
     """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
     if not isinstance(spec, str):
         return _own_encoder(spec, "text", ("dim", "encode"))
-    return _load(spec, "text", _TEXT_FAMILIES, device=device, dtype=dtype)
+    embed, place = _load(spec, "text", device, dtype)
+    return TorchTextEncoder(embed, spec=spec, device=place, dtype=dtype)
 
 
 def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
@@ -125,16 +119,18 @@ def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
     return encoder
 
 
-def _load(
-    text: str, side: str, families: dict[str, str], *, device: str | torch.device, dtype: str
-) -> Any:
+def _load(text: str, side: str, device: str | torch.device, dtype: str) -> tuple[Any, torch.device]:
+    """What the family's load_image or load_text gives, and the device that it is on."""
     spec = parse_spec(text)
-    check_precision(dtype)
-    check_device(device)
-    if spec.family not in families:
+    check("dtype", dtype, Precision)
+    place = choose_device(device)
+    if spec.family not in _FAMILIES[side]:
         raise InvalidArgumentError(
-            f"{spec.text!r} is no {side} encoder: {side} encoders come from {', '.join(families)}"
+            f"{text!r} is no {side} encoder: {side} encoders come from {', '.join(_FAMILIES[side])}"
         )
-    module = importlib.import_module(f"helip.encoders.families.{families[spec.family]}")
-    load = cast(Callable[..., Any], getattr(module, f"load_{side}"))
-    return load(spec, device=device, dtype=dtype)
+    module = importlib.import_module(f"helip.encoders.families.{FAMILIES[spec.family]}")
+    try:
+        return getattr(module, f"load_{side}")(spec, place), place
+    except Error as error:
+        error.args = (f"encoder {text!r}: {error}",)
+        raise

@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import check, plain_kind
 
-FAMILIES = ("timm", "torchvision", "hf", "st", "open_clip", "packaged")
+# family → module of helip.encoders.families
+FAMILIES = {
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "hf": "hugging_face",
+    "st": "sentence_transformers",
+    "open_clip": "open_clip",
+    "packaged": "packaged",
+}
 # Only these name weights beside a model name; a hub name or a directory carries its own.
 _FAMILIES_WITH_PATH = ("timm", "torchvision", "open_clip")
+
+# Tokens that a caption is cut to.
+MaxLength = Annotated[int, Ge(2), Le(65536)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class EncoderSpec:
 def parse_spec(text: str) -> EncoderSpec:
     """Split ``FAMILY:NAME[@PATH][?key=value&…]``.
 
-    Raises InvalidArgumentError for an unknown family, an empty part or a malformed option.
+    Raises InvalidArgumentError for an unknown family, an absent name or a malformed option.
     """
     family, colon, rest = text.partition(":")
     if not colon or family not in FAMILIES:
@@ -61,11 +75,11 @@ def _split_options(text: str, rest: str) -> tuple[str, dict[str, str]]:
     if not mark:
         return rest, {}
     options: dict[str, str] = {}
-    for part in query.split("&"):
-        key, equals, value = part.partition("=")
-        if not (key and equals and value):
+    for option in query.split("&"):
+        key, _, value = option.partition("=")
+        if not (key and value):
             raise InvalidArgumentError(
-                f"encoder {text!r} has the option {part!r}: write ?key=value&key=value"
+                f"encoder {text!r} has the option {option!r}: write ?key=value&key=value"
             )
         if key in options:
             raise InvalidArgumentError(f"encoder {text!r} gives the option {key!r} twice")
@@ -73,56 +87,26 @@ def _split_options(text: str, rest: str) -> tuple[str, dict[str, str]]:
     return head, options
 
 
-def read_options(spec: EncoderSpec, **parsers: Callable[[str], Any]) -> dict[str, Any]:
-    """The options of ``spec``, each read by its parser; a parser raises ValueError to refuse.
+def read_options(spec: EncoderSpec, **hints: Any) -> dict[str, Any]:
+    """The options of ``spec``, each of the type and within the bounds that its hint names.
 
     Options that are not given are absent. Raises InvalidArgumentError naming the option, its value
     and what it may be.
     """
     values: dict[str, Any] = {}
-    for key, value in spec.options.items():
-        if key not in parsers:
-            allowed = ", ".join(sorted(parsers)) or "none"
+    for key, text in spec.options.items():
+        if key not in hints:
+            allowed = ", ".join(sorted(hints)) or "none"
             raise InvalidArgumentError(
-                f"encoder {spec.text!r} has the unknown option {key!r}: "
-                f"{spec.family} takes {allowed}{close_names(key, parsers)}"
+                f"it has the unknown option {key!r}: {spec.family} takes {allowed}"
+                f"{close_names(key, hints)}"
             )
         try:
-            values[key] = parsers[key](value)
-        except ValueError as error:
-            raise InvalidArgumentError(
-                f"encoder {spec.text!r} has {key}={value}: {error}"
-            ) from None
+            values[key] = plain_kind(hints[key])(text)
+        except ValueError:
+            raise InvalidArgumentError(f"{key} is {text!r}, must be a number") from None
+        check(key, values[key], hints[key])
     return values
-
-
-def integer(low: int, high: int) -> Callable[[str], int]:
-    """An option parser for a whole number in [low, high]."""
-
-    def parse(value: str) -> int:
-        if not value.isdecimal() or not low <= int(value) <= high:
-            raise ValueError(f"it must be a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """An option parser for one word of a few."""
-
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"it must be one of {', '.join(choices)}")
-        return value
-
-    return parse
-
-
-def flag(value: str) -> bool:
-    """An option parser for a switch."""
-    if value not in ("0", "1", "false", "true"):
-        raise ValueError("it must be 0 or 1")
-    return value in ("1", "true")
 
 
 def close_names(name: str, known: Iterable[str]) -> str:

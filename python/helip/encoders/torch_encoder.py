@@ -1,122 +1,76 @@
-"""Encoders over torch modules: precision, device, memory layout and batch pieces in one place.
+"""Encoders over torch models: precision, device, memory layout and chunks of a batch in one place.
 
-The two classes turn a torch module, or a function over captions, into an encoder that returns
-float32 rows on the CPU, whatever device and precision it computes with.
+The two classes turn a function over pictures or captions into an encoder that returns float32 rows
+on the CPU, whatever device and precision it computes with.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from helip.common.devices import autocast
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.options import Precision
 
-_PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-# Activations of a larger piece fall out of a CPU's caches: 16 pictures are the fastest for
+# PIL image → float32 [3, H, W]
+Preprocess = Callable[[Any], torch.Tensor]
+# [n, 3, H, W] on the device, or n captions → pooled features [n, dim]
+EmbedImages = Callable[[torch.Tensor], torch.Tensor]
+EmbedTexts = Callable[[list[str]], torch.Tensor]
+
+_CPU = torch.device("cpu")
+# Activations of a larger chunk fall out of a CPU's caches: 16 pictures are the fastest for
 # convolutions (64 take nearly twice as long a picture), and 32 captions waste little on padding.
 _CPU_IMAGES = 16
 _CPU_TEXTS = 32
 _ACCELERATOR_TEXTS = 256
 
 
-def check_precision(dtype: str) -> torch.dtype:
-    """The torch dtype of a precision's name."""
-    if dtype not in _PRECISIONS:
-        raise InvalidArgumentError(
-            f"an encoder's precision is {dtype!r}; it must be one of {', '.join(_PRECISIONS)}"
-        )
-    return _PRECISIONS[dtype]
+def ready(model: torch.nn.Module, device: torch.device) -> Any:
+    """The model as it is to compute: in float32, on ``device``, without dropout."""
+    prepared: Any = model.float().eval().to(device)
+    return prepared.to(memory_format=torch.channels_last)
 
 
-def check_device(device: str | torch.device) -> torch.device:
-    """The torch device of that name; UnsupportedError where CUDA is asked for and absent."""
-    try:
-        checked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InvalidArgumentError(
-            f"device is {device!r}; it must be a device of torch such as 'cpu' or 'cuda:0'"
-        ) from error
-    if checked.type == "cuda" and not torch.cuda.is_available():
-        raise UnsupportedError(
-            f"device is {device!r}, but this torch finds no CUDA device: use device='cpu', or "
-            "install a CUDA build of torch"
-        )
-    return checked
+@dataclass(eq=False, kw_only=True)
+class _TorchEncoder:
+    embed: Callable[[Any], torch.Tensor] = field(kw_only=False)
+    spec: str
+    device: torch.device = _CPU
+    dtype: Precision = "float32"
+
+    def _features(self, inputs: Any) -> torch.Tensor:
+        """Features [n, dim] of n inputs, a chunk that is computed at once."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            features = self.embed(inputs)
+        if features.ndim != 2 or len(features) != len(inputs):
+            raise UnsupportedError(
+                f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
+                f"{len(inputs)} samples; pooled features [n, dim] are needed"
+            )
+        return features.float().cpu()
 
 
-class _Compute:
-    """Where and how precisely an encoder computes."""
-
-    def __init__(self, device: str | torch.device, dtype: str) -> None:
-        self.precision = check_precision(dtype)
-        self.device = check_device(device)
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        enabled = self.precision is not torch.float32
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                self.device.type,
-                dtype=self.precision if enabled else None,
-                enabled=enabled,
-            ),
-        ):
-            yield
-
-    @property
-    def on_cpu(self) -> bool:
-        return self.device.type == "cpu"
-
-
-class TorchImageEncoder:
-    """An image encoder over ``module``, which maps [n, 3, H, W] to pooled features [n, dim].
+@dataclass(eq=False)
+class TorchImageEncoder(_TorchEncoder):
+    """An image encoder over ``embed``, which maps some pictures to features.
 
     ``preprocess`` maps a PIL image to a float32 tensor [3, H, W]; it is a plain attribute, so that
     a data loader's workers get it without the model. Not thread-safe.
     """
 
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        preprocess: Callable[[Any], torch.Tensor],
-        *,
-        spec: str,
-        device: str | torch.device = "cpu",
-        dtype: str = "float32",
-    ) -> None:
-        self.spec = spec
-        self.preprocess = preprocess
-        self._compute = _Compute(device, dtype)
-        self._module = module.float().eval()
-        self._module.to(self._compute.device)
-        any_module: Any = self._module  # some versions of torch do not declare this overload
-        any_module.to(memory_format=torch.channels_last)
-        # One blank picture settles the width and shows that the two parts fit each other.
-        self.dim = int(self._features(self._blank()[None]).shape[1])
+    preprocess: Any  # a Preprocess
 
-    def _blank(self) -> torch.Tensor:
+    def __post_init__(self) -> None:
         from PIL import Image
 
-        return self.preprocess(Image.new("RGB", (64, 64)))
-
-    def _features(self, images: torch.Tensor) -> torch.Tensor:
-        images = images.to(self._compute.device, memory_format=torch.channels_last)
-        with self._compute():
-            features = self._module(images)
-        if features.ndim != 2 or features.shape[0] != images.shape[0]:
-            raise UnsupportedError(
-                f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
-                f"{images.shape[0]} pictures; pooled features [n, dim] are needed"
-            )
-        return features.float().cpu()
+        # One blank picture settles the width and shows that the two fit each other.
+        blank = self.preprocess(Image.new("RGB", (64, 64)))
+        self.dim = self.encode(blank[None]).shape[1]
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Pooled features of a batch: [n, 3, H, W] float → [n, dim] float32 on the CPU.
@@ -130,53 +84,35 @@ class TorchImageEncoder:
             )
         if not len(images):
             return torch.zeros(0, self.dim)
-        piece = _CPU_IMAGES if self._compute.on_cpu else len(images)
-        return torch.cat([self._features(part) for part in images.split(piece)])
+        rows = _CPU_IMAGES if self.device.type == "cpu" else len(images)
+        chunks = images.split(rows)
+        layout = torch.channels_last
+        return torch.cat(
+            [self._features(chunk.to(self.device, memory_format=layout)) for chunk in chunks]
+        )
 
 
-class TorchTextEncoder:
-    """A text encoder over ``embed``, which maps a few captions to features [n, dim].
+@dataclass(eq=False)
+class TorchTextEncoder(_TorchEncoder):
+    """A text encoder over ``embed``, which maps a few captions to features.
 
     Equal captions of one call are encoded once, and captions of like length together, so that
     little is computed on padding. The rows do not depend on the order of the captions. Not
     thread-safe.
     """
 
-    def __init__(
-        self,
-        embed: Callable[[list[str]], torch.Tensor],
-        *,
-        spec: str,
-        device: str | torch.device = "cpu",
-        dtype: str = "float32",
-        dim: int | None = None,
-    ) -> None:
-        self.spec = spec
-        self._embed = embed
-        self._compute = _Compute(device, dtype)
-        self.dim = dim if dim is not None else int(self._features(["a"]).shape[1])
-
-    def _features(self, texts: list[str]) -> torch.Tensor:
-        with self._compute():
-            features = self._embed(texts)
-        if features.ndim != 2 or features.shape[0] != len(texts):
-            raise UnsupportedError(
-                f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
-                f"{len(texts)} captions; pooled features [n, dim] are needed"
-            )
-        return features.float().cpu()
+    def __post_init__(self) -> None:
+        self.dim = self._features(["a"]).shape[1]
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Features of captions: n strings → [n, dim] float32 on the CPU."""
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InvalidArgumentError("encode takes a list of strings, one a caption")
-        features = torch.zeros(len(texts), self.dim)
         if not len(texts):
-            return features
+            return torch.zeros(0, self.dim)
         unique = sorted(set(texts), key=lambda text: (len(text), text))
-        piece = _CPU_TEXTS if self._compute.on_cpu else _ACCELERATOR_TEXTS
-        rows = torch.cat(
-            [self._features(unique[at : at + piece]) for at in range(0, len(unique), piece)]
-        )
+        size = _CPU_TEXTS if self.device.type == "cpu" else _ACCELERATOR_TEXTS
+        chunks = [unique[at : at + size] for at in range(0, len(unique), size)]
+        rows = torch.cat([self._features(chunk) for chunk in chunks])
         position = {text: row for row, text in enumerate(unique)}
         return rows[torch.tensor([position[text] for text in texts])]

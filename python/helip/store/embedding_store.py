@@ -9,7 +9,6 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,7 @@ class EmbeddingStore:
 
     @property
     def image(self) -> np.ndarray:
-        """Image embeddings [N, d_image], a read-only view of the map. int8: codes, see scales.
+        """Image embeddings [N, d_image], read-only, over the map. int8: codes, see scales.
 
         Raises:
             UnsupportedError: a bfloat16 store, for which NumPy has no dtype.
@@ -118,12 +117,12 @@ class EmbeddingStore:
 
     @property
     def image_tensor(self) -> torch.Tensor:
-        """The image embeddings as a torch view of the map; do not write to it."""
+        """The image embeddings as a torch tensor over the map; do not write to it."""
         return self._tensor(self._core.image)
 
     @property
     def text_tensor(self) -> torch.Tensor:
-        """The text embeddings as a torch view of the map; do not write to it."""
+        """The text embeddings as a torch tensor over the map; do not write to it."""
         return self._tensor(self._core.text)
 
     @property
@@ -201,13 +200,13 @@ class EmbeddingStore:
     def _array(self, array: np.ndarray, name: str) -> np.ndarray:
         if self.dtype == "bfloat16":
             raise UnsupportedError(
-                f"NumPy has no bfloat16; use store.{name}_tensor (a torch view) or store.rows(...)"
+                f"NumPy has no bfloat16; use store.{name}_tensor (of torch) or store.rows(...)"
             )
         return array
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         with warnings.catch_warnings():
-            # The map is read-only; torch has no such notion and says so at every view.
+            # The map is read-only; torch has no such notion and says so of every tensor.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             tensor = torch.from_numpy(array)
         return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
@@ -227,12 +226,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         changed = self._core is not None and (self._committed_rows != len(self) or self._deleted)
         if kind is None and changed:
             self.commit()

@@ -1,24 +1,20 @@
-"""The keys of a store or an index: a sequence without an object for each row."""
+"""Strings by row, such as keys, without an object for each: a store's, an index's, a data set's."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-_KEY_BLOCK = 4096
+_BLOCK = 4096
 
 
-class CoreKeys(Sequence[str]):
-    """Keys in row order, read from the core when they are asked for.
+class LazyStrings(Sequence[str]):
+    """An immutable sequence of strings that are made when they are asked for."""
 
-    ``core``: has a length, and ``keys(first, last)``.
-    """
-
-    def __init__(self, core: Any) -> None:
-        self._core = core
-
-    def __len__(self) -> int:
-        return len(self._core)
+    @abstractmethod
+    def _block(self, first: int, last: int) -> list[str]:
+        """The strings of the rows ``first`` up to ``last``, which are valid."""
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -28,16 +24,16 @@ class CoreKeys(Sequence[str]):
         if isinstance(index, slice):
             first, last, step = index.indices(len(self))
             if step == 1:
-                return self._core.keys(first, max(first, last))
+                return self._block(first, max(first, last))
             return [self[row] for row in range(first, last, step)]
         row = index + len(self) if index < 0 else index
         if not 0 <= row < len(self):
             raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
-        return self._core.keys(row, row + 1)[0]
+        return self._block(row, row + 1)[0]
 
     def __iter__(self) -> Iterator[str]:
-        for first in range(0, len(self), _KEY_BLOCK):
-            yield from self._core.keys(first, min(first + _KEY_BLOCK, len(self)))
+        for first in range(0, len(self), _BLOCK):
+            yield from self._block(first, min(first + _BLOCK, len(self)))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Sequence) and not isinstance(other, (str, bytes)):
@@ -46,8 +42,19 @@ class CoreKeys(Sequence[str]):
             )
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
         return f"{type(self).__name__}({shown}{', …' if len(self) > 3 else ''}; {len(self):,})"
+
+
+class CoreKeys(LazyStrings):
+    """Keys in row order; ``core`` has a length, and ``keys(first, last)``."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def _block(self, first: int, last: int) -> list[str]:
+        return self._core.keys(first, last)

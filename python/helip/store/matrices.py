@@ -11,7 +11,7 @@ from helip.common.errors import InvalidArgumentError
 
 MatrixView = _core.MatrixView
 
-_NUMPY_DTYPES = {"float64", "float32", "float16", "int8", "int32", "int64"}
+_DTYPES = {"float64", "float32", "float16", "bfloat16", "int8", "int32", "int64"}
 
 
 def on_host(array: Any) -> Any:
@@ -31,71 +31,50 @@ def view_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.Ma
     """
     if isinstance(array, _core.MatrixView):
         return array
-    if hasattr(array, "detach"):
-        return _view_of_tensor(array.detach(), name, one_dimensional)
-    if not isinstance(array, np.ndarray):
+    is_tensor = hasattr(array, "detach")
+    if not is_tensor and not isinstance(array, np.ndarray):
         raise InvalidArgumentError(
             f"{name} is a {type(array).__name__}; pass a NumPy array or a torch tensor of shape "
             "[rows, dim]"
         )
-    dtype = array.dtype.name
-    if dtype not in _NUMPY_DTYPES or not array.dtype.isnative:
+    if is_tensor and array.device.type != "cpu":
+        raise InvalidArgumentError(
+            f"{name} lies on {array.device}; the CPU core needs it on the CPU: call .cpu()"
+        )
+    dtype = str(array.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES:
         raise InvalidArgumentError(
             f"{name} has dtype {array.dtype}; use float64, float32, float16, int8 "
             "(bfloat16 as a torch tensor) in native byte order"
         )
-    address = array.__array_interface__["data"][0]
-    return _make(
-        array, name, address, array.shape, array.strides, array.itemsize, dtype, one_dimensional
-    )
-
-
-def _view_of_tensor(tensor: Any, name: str, one_dimensional: bool) -> _core.MatrixView:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.device.type != "cpu":
+    matrix = _as_numpy(array, dtype) if is_tensor else array
+    if matrix.ndim != (1 if one_dimensional else 2):
+        wanted = "1 dimension: [rows]" if one_dimensional else "2 dimensions: [rows, dim]"
+        raise InvalidArgumentError(f"{name} has shape {matrix.shape}; it must have {wanted}")
+    if one_dimensional:
+        matrix = matrix[:, None]
+    rows, cols = matrix.shape
+    row_stride, stride = matrix.strides
+    size = matrix.itemsize
+    if cols > 1 and rows > 0 and stride != size:
         raise InvalidArgumentError(
-            f"{name} lies on {tensor.device}; the CPU core needs it on the CPU: call .cpu()"
-        )
-    if dtype not in _NUMPY_DTYPES | {"bfloat16"}:
-        raise InvalidArgumentError(
-            f"{name} has dtype {tensor.dtype}; use float64, float32, float16, bfloat16 or int8"
-        )
-    size = tensor.element_size()
-    strides = tuple(stride * size for stride in tensor.stride())
-    return _make(
-        tensor, name, tensor.data_ptr(), tuple(tensor.shape), strides, size, dtype, one_dimensional
-    )
-
-
-def _make(
-    owner: Any,
-    name: str,
-    address: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    itemsize: int,
-    dtype: str,
-    one_dimensional: bool,
-) -> _core.MatrixView:
-    dimensions = 1 if one_dimensional else 2
-    if len(shape) != dimensions:
-        raise InvalidArgumentError(
-            f"{name} has shape {tuple(shape)}; it must have {dimensions} dimension"
-            f"{'s: [rows, dim]' if dimensions == 2 else ': [rows]'}"
-        )
-    rows = shape[0]
-    cols = 1 if one_dimensional else shape[1]
-    row_stride = strides[0]
-    if dimensions == 2 and cols > 1 and rows > 0 and strides[1] != itemsize:
-        raise InvalidArgumentError(
-            f"the elements of a row of {name} lie {strides[1]} bytes apart, not {itemsize}; "
+            f"the elements of a row of {name} lie {stride} bytes apart, not {size}; "
             "pass numpy.ascontiguousarray(...) or tensor.contiguous()"
         )
     if rows <= 1:
-        row_stride = cols * itemsize
-    elif row_stride < cols * itemsize:
+        row_stride = cols * size
+    elif row_stride < cols * size:
         raise InvalidArgumentError(
             f"the rows of {name} overlap or run backwards (stride {row_stride} bytes); "
             "pass numpy.ascontiguousarray(...) or tensor.contiguous()"
         )
-    return _core.MatrixView(address, rows, cols, dtype, row_stride, owner)
+    address = matrix.__array_interface__["data"][0]
+    return _core.MatrixView(address, rows, cols, dtype, row_stride, matrix)
+
+
+def _as_numpy(tensor: Any, dtype: str) -> np.ndarray:
+    """The tensor's own memory; bfloat16, which NumPy has not, as int16."""
+    import torch
+
+    tensor = tensor.detach()
+    return (tensor.view(torch.int16) if dtype == "bfloat16" else tensor).numpy()

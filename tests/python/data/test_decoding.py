@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helip.common.errors import SampleError
-from helip.data.decoding import decode_image, sniff_format, to_rgb
+from helip.data.decoding import decode_image, to_rgb
 from support.data_samples import encoded, picture, pixels
 
 
@@ -34,14 +34,12 @@ def outcome(data: bytes, **options) -> str:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
 def test_lossless_formats_give_the_written_pixels(kind):
     data = encoded(picture(1), kind, **({"lossless": True} if kind == "WEBP" else {}))
-    assert sniff_format(data) == kind
     np.testing.assert_array_equal(pixels(decode_image(data)), pixels(picture(1)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF"])
 def test_lossy_formats_give_about_the_written_colour(kind):
     data = encoded(Image.new("RGB", (16, 16), (200, 40, 90)), kind)
-    assert sniff_format(data) == kind
     assert np.abs(pixels(decode_image(data)).astype(int) - (200, 40, 90)).max() < 5
 
 

@@ -64,10 +64,10 @@ def test_an_existing_path_that_holds_an_at_sign_is_not_split(tmp_path):
     ("text", "part"),
     [
         ("packaged:efficientnet-lite0?sise=64", "did you mean size"),
-        ("packaged:efficientnet-lite0?size=8", "from 32 to 1024"),
-        ("packaged:efficientnet-lite0?crop=2", "from 0.1 to 1"),
+        ("packaged:efficientnet-lite0?size=8", "size is 8, must be at least 32"),
+        ("packaged:efficientnet-lite0?crop=2", "crop is 2.0, must be at most 1"),
         ("packaged:efficientnet", "packaged:efficientnet-lite0"),
-        ("hf:x?pooling=max", "one of cls, mean, pooler"),
+        ("hf:x?pooling=max", "one of 'cls', 'mean', 'pooler'"),
         ("torchvision:resnet51", "did you mean resnet5"),
         ("torchvision:resnet50?weights=V9", "IMAGENET1K_V2"),
         ("timm:no_such_model", "no model"),
@@ -155,9 +155,9 @@ def test_an_encoder_object_passes_through_and_half_a_one_does_not():
 
 
 def test_a_precision_or_device_that_does_not_exist_is_refused():
-    with pytest.raises(InvalidArgumentError, match="float32, bfloat16, float16"):
+    with pytest.raises(InvalidArgumentError, match="'float32', 'bfloat16', 'float16'"):
         text_encoder("packaged:minilm", dtype="float8")
-    with pytest.raises(InvalidArgumentError, match="'cuda:0'"):
+    with pytest.raises(InvalidArgumentError, match="auto, cpu, cuda or cuda:1"):
         text_encoder("packaged:minilm", device="abacus")
 
 

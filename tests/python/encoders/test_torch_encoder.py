@@ -77,7 +77,10 @@ def text_of_lengths(calls: list | None = None) -> TorchTextEncoder:
             calls.extend(texts)
         return torch.tensor([[float(len(text))] for text in texts])
 
-    return TorchTextEncoder(embed, spec="lengths", dim=1)
+    encoder = TorchTextEncoder(embed, spec="lengths")
+    if calls is not None:
+        calls.clear()  # of the one that settled the width
+    return encoder
 
 
 def test_equal_captions_are_encoded_once_and_land_in_every_row():

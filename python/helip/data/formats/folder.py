@@ -7,21 +7,20 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from helip.common.errors import InvalidArgumentError, SampleError, StorageError
+from helip import _core
+from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.files import storage_errors
 from helip.data.columns import choose_columns, first_text
-from helip.data.dataset import ACCEPTED, Dataset
-from helip.data.decoding import decode_image
+from helip.data.dataset import ACCEPTED, KeyedDataset
 from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import IMAGE_SUFFIXES, picture_files, read_inside
-
-if TYPE_CHECKING:
-    from PIL import Image
+from helip.data.paths import IMAGE_SUFFIXES, read_inside
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -30,7 +29,7 @@ _TABLES = tuple(
 )
 
 
-class FolderDataset(Dataset):
+class FolderDataset(KeyedDataset):
     """All pictures under a folder, and all rows of its table, sorted by key.
 
     A key is the path from the folder without its extension. The caption is that of the table
@@ -52,18 +51,15 @@ class FolderDataset(Dataset):
         if not rows:
             raise InvalidArgumentError(f"{folder} has no pictures and no table: {ACCEPTED}")
         self._paths = PackedStrings.from_strings(rows)
-        self._keys = KeyList.from_strings(map(_stem, rows))
-        self._check_keys()
+        self._take_keys(KeyList.from_strings(map(_stem, rows)))
         self._present = np.array([path in pictures for path in rows], dtype=np.bool_)
         self._has_text = np.array([_stem(path) in texts for path in rows], dtype=np.bool_)
         self._ignored["text"] = len(texts - set(map(_stem, rows)))
-        self._captions = self._labels = None
-        if table:
-            cells = [table.get(path, ("", "")) for path in rows]
-            self._captions = PackedStrings.from_strings(caption for caption, _ in cells)
-            if any(label for _, label in cells):
-                self._labels = PackedStrings.from_strings(label for _, label in cells)
-        if self._labels is None and len({posixpath.dirname(path) for path in rows}) > 1:
+        cells = [table.get(path, ("", "")) for path in rows]
+        self._captions = PackedStrings.from_strings(caption for caption, _ in cells)
+        if any(label for _, label in cells):
+            self._labels = PackedStrings.from_strings(label for _, label in cells)
+        elif len({posixpath.dirname(path) for path in rows}) > 1:
             self._labels = PackedStrings.from_strings(map(posixpath.dirname, rows))
 
     def _walk(self) -> tuple[set[str], set[str]]:
@@ -81,11 +77,9 @@ class FolderDataset(Dataset):
 
     def _files(self, folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
         """Yield the files under ``folder`` by their paths from the root."""
-        try:
+        with storage_errors("list", folder):
             state = os.stat(folder)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise StorageError(error.errno or 0, f"cannot list: {error}", folder) from error
+            entries = list(os.scandir(folder))
         here = (state.st_dev, state.st_ino)
         if here in above:
             # A link to a folder above would go round for ever.
@@ -118,81 +112,60 @@ class FolderDataset(Dataset):
         place = os.path.join(self._root, found[0])
         header, rows = read_rows(Path(place))
         columns = choose_columns(header, options, place)
-        image, caption = header.index(columns.image), header.index(columns.caption)
-        label = header.index(columns.label) if columns.label is not None else None
+        places = {role: header.index(name) for role, name in columns.roles().items()}
         table: dict[str, tuple[str, str]] = {}
-        lines: dict[str, int] = {}
         for number, row in enumerate(rows, start=1):
-            path = posixpath.normpath(first_text(row[image]) or ".")
+            cells = {role: first_text(row[column]) for role, column in places.items()}
+            path = posixpath.normpath(cells["image"] or ".")
             if path in (".", "..") or path.startswith(("/", "../")):
                 raise InvalidArgumentError(
-                    f"{place} row {number}: {row[image]!r} is no path inside of the folder"
+                    f"{place} row {number}: {cells['image']!r} is no path inside of the folder"
                 )
-            if path in lines:
+            if path in table:
+                first = list(table).index(path) + 1
                 raise InvalidArgumentError(
-                    f"{place} names {path!r} in the rows {lines[path]} and {number}; keep one, or "
+                    f"{place} names {path!r} in the rows {first} and {number}; keep one, or "
                     'open the table itself with key_column="row"'
                 )
-            lines[path] = number
-            table[path] = (
-                first_text(row[caption]),
-                "" if label is None else first_text(row[label]),
-            )
+            table[path] = cells["caption"], cells.get("label", "")
         return table
 
-    @property
-    def keys(self) -> KeyList:
-        return self._keys
-
     def counts(self) -> dict[str, int]:
-        captioned = self._has_text.copy()
-        if self._captions is not None:
-            captioned |= np.array([bool(text) for text in self._captions], dtype=np.bool_)
         return {
             "rows": len(self),
             "missing_image": int((~self._present).sum()),
-            "missing_caption": int((~captioned).sum()),
+            "missing_caption": int((~self._has_text[self._captions.empty_rows()]).sum()),
             **{f"ignored_{reason}": n for reason, n in sorted(self._ignored.items()) if n},
         }
 
     def __repr__(self) -> str:
-        return f"FolderDataset({len(self._keys):,} rows in {self._root})"
+        return f"FolderDataset({len(self):,} rows in {self._root})"
 
     def _place(self, row: int) -> str:
         return os.path.join(self._root, self._paths[row])
 
     def _read_image(self, row: int) -> Image.Image:
-        key = self.keys[row]
-        data = read_inside(self._root, self._paths[row], key=key, follow_links=self._follow_links)
-        return decode_image(data, key=key, max_pixels=self.max_pixels)
+        return self._decoded(row, self._read(row, self._paths[row]))
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
-        return picture_files([self._root], [0, len(self)], self._paths, self._follow_links), None
+        blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
+        return _core.PictureFiles([self._root], starts, blob, offsets, self._follow_links), None
 
     def _read_caption(self, row: int) -> str | None:
-        if self._captions is not None and (caption := self._captions[row]):
+        if caption := self._captions[row]:
             return caption
         if not self._has_text[row]:
             return None
         try:
-            data = read_inside(
-                self._root,
-                _stem(self._paths[row]) + ".txt",
-                key=self.keys[row],
-                follow_links=self._follow_links,
-            )
-            return data.decode("utf-8-sig")
+            return self._utf8(row, self._read(row, _stem(self._paths[row]) + ".txt"))
         except SampleError as error:
             if error.reason == "missing_image":
                 return None
             raise
-        except UnicodeDecodeError as error:
-            raise self._sample_error(
-                row, "unreadable_caption", f"its text is not UTF-8: {error}"
-            ) from error
 
-    def _read_label(self, row: int) -> str | None:
-        return (self._labels[row] or None) if self._labels is not None else None
+    def _read(self, row: int, path: str) -> bytes:
+        key = self.keys[row]
+        return read_inside(self._root, path, key=key, follow_links=self._follow_links)
 
 
 def _stem(path: str) -> str:

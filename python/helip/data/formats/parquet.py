@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from helip.common.errors import CorruptError, InvalidArgumentError, StorageError, UnsupportedError
-from helip.data.columns import choose_columns, first_text
-from helip.data.formats.table import TableDataset, assemble
+from helip.common.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.files import storage_errors
+from helip.data.columns import choose_same_columns, first_text
+from helip.data.formats.table import TableDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import PackedStrings
-from helip.data.paths import FileStamp, stamp_file
 
 # Decoded row groups that a process keeps.
 _KEPT_GROUPS = 2
@@ -22,46 +29,41 @@ _KEPT_GROUPS = 2
 
 def open_parquet(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     """Open Parquet files with the same columns as one data set."""
-    columns, names, as_bytes = None, None, False
-    files: list[tuple[Path, int]] = []
+    columns, as_bytes = None, False
+    starts = [0]
     for path in paths:
-        parquet = _open(path)
-        schema = parquet.schema_arrow
-        chosen = choose_columns(schema.names, options, str(path))
-        holds_bytes = _holds_bytes(schema.field(chosen.image), path)
-        if columns is not None and (chosen, holds_bytes) != (columns, as_bytes):
-            raise InvalidArgumentError(
-                f"{path} has the columns {schema.names}, the first file {names}; "
-                "open them one by one"
-            )
-        columns, names, as_bytes = chosen, schema.names, holds_bytes
-        files.append((path, parquet.metadata.num_rows))
-        parquet.close()
+        with _open(path) as parquet:
+            schema = parquet.schema_arrow
+            columns = choose_same_columns(columns, schema.names, options, path)
+            holds_bytes = _holds_bytes(schema.field(columns.image), path)
+            if path != paths[0] and holds_bytes != as_bytes:
+                raise InvalidArgumentError(
+                    f"of {path} and {paths[0]} one holds paths of pictures, one the pictures; "
+                    "open them one by one"
+                )
+            as_bytes = holds_bytes
+            starts.append(starts[-1] + parquet.metadata.num_rows)
     assert columns is not None
-
-    wanted = [columns.caption, *(n for n in (columns.key, columns.label) if n is not None)]
-    packed = [_pack(paths, name) for name in wanted]
+    roles = columns.roles()
     images: PackedStrings | ParquetImages
-    images = ParquetImages(paths, columns.image) if as_bytes else _pack(paths, columns.image)
-    return assemble(files, images, packed[0], packed[1:], columns, options)
-
-
-def _pack(paths: Sequence[Path], column: str) -> PackedStrings:
-    return PackedStrings.from_strings(_cells(paths, column))
+    if as_bytes:
+        images = ParquetImages(paths, roles.pop("image"))
+    else:
+        images = PackedStrings.from_strings(_cells(paths, roles.pop("image")))
+    texts = {role: PackedStrings.from_strings(_cells(paths, name)) for role, name in roles.items()}
+    return TableDataset(paths, starts, images, texts, columns, options)
 
 
 def _cells(paths: Sequence[Path], column: str) -> Iterator[str]:
     for path in paths:
-        parquet = _open(path)
-        try:
-            # No threads: a worker that is forked later must not inherit a pool.
-            for batch in parquet.iter_batches(columns=[column], use_threads=False):
-                for value in batch.column(0).to_pylist():
-                    yield first_text(value.decode() if isinstance(value, bytes) else value)
-        except _damage() as error:
-            raise CorruptError(f"{path}: column {column!r} cannot be read: {error}") from error
-        finally:
-            parquet.close()
+        with _open(path) as parquet:
+            try:
+                # No threads: a worker that is forked later must not inherit a pool.
+                for batch in parquet.iter_batches(columns=[column], use_threads=False):
+                    for value in batch.column(0).to_pylist():
+                        yield first_text(value.decode() if isinstance(value, bytes) else value)
+            except _damage() as error:
+                raise CorruptError(f"{path}: column {column!r} cannot be read: {error}") from error
 
 
 class ParquetImages:
@@ -72,26 +74,24 @@ class ParquetImages:
     """
 
     def __init__(self, paths: Sequence[Path], column: str) -> None:
-        self._paths = [str(path) for path in paths]
-        self._stamps: list[FileStamp] = [stamp_file(path) for path in paths]
+        self._paths = paths
+        self._states = [_state_of(path) for path in paths]
         self._column = column
-        groups: list[tuple[int, int, int]] = []
-        self.nulls = 0
-        for number, path in enumerate(paths):
-            parquet = _open(path)
-            for group in range(parquet.metadata.num_row_groups):
-                groups.append((number, group, parquet.metadata.row_group(group).num_rows))
-            self.nulls += _count_nulls(parquet.metadata, column)
-            parquet.close()
-        table = np.array(groups, dtype=np.int64).reshape(-1, 3)
-        self._group_file, self._group_number = table[:, 0], table[:, 1]
-        self._group_start = np.concatenate([[0], np.cumsum(table[:, 2])])  # [groups + 1]
-        self._drop_handles()
+        self.nulls = 0  # as far as the statistics of the files tell
+        self._first_group: list[int] = []  # of each file
+        starts = [0]
+        for path in paths:
+            self._first_group.append(len(starts) - 1)
+            with _open(path) as parquet:
+                for number in range(parquet.metadata.num_row_groups):
+                    group = parquet.metadata.row_group(number)
+                    starts.append(starts[-1] + group.num_rows)
+                    self.nulls += _count_nulls(group, column)
+        self._group_start = np.array(starts)  # int64 [groups + 1]
+        self._groups: dict[int, Any] = {}
 
     def read(self, row: int) -> bytes | None:
         """Return the encoded picture of a row, None where the cell is null."""
-        if self._process != os.getpid():
-            self._drop_handles()
         group = int(np.searchsorted(self._group_start, row, side="right")) - 1
         cells = self._groups.get(group)
         if cells is None:
@@ -105,44 +105,49 @@ class ParquetImages:
         return value or None
 
     def _read_group(self, group: int) -> Any:
-        file, number = int(self._group_file[group]), int(self._group_number[group])
-        path = self._paths[file]
+        file = bisect.bisect_right(self._first_group, group) - 1
+        path, number = self._paths[file], group - self._first_group[file]
         try:
-            self._stamps[file].check(os.stat(path))
-            with _open(Path(path)) as parquet:
+            before, now = self._states[file], _state_of(path)
+            if now != before:
+                raise MismatchError(
+                    f"{path} was changed after the data set was opened "
+                    f"({before[0]:,} bytes then, {now[0]:,} now); open the data set again"
+                )
+            with _open(path) as parquet:
                 table = parquet.read_row_group(number, columns=[self._column], use_threads=False)
         except _damage() as error:
             raise CorruptError(f"{path}: row group {number} cannot be read: {error}") from error
         return table.column(0)
 
-    def _drop_handles(self) -> None:
-        self._process = os.getpid()
-        self._groups: dict[int, Any] = {}
-
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_groups": {}}
 
 
-def _count_nulls(metadata: Any, column: str) -> int:
-    """Null cells according to the file's statistics, 0 where it has none."""
-    nulls = 0
-    for group in range(metadata.num_row_groups):
-        for leaf in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(leaf)
-            if chunk.path_in_schema in (column, f"{column}.bytes") and chunk.statistics:
-                nulls += chunk.statistics.null_count or 0
-    return nulls
+def _state_of(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change, by which a change under the reader is noticed."""
+    with storage_errors("read", path):
+        state = os.stat(path)
+    return state.st_size, state.st_mtime_ns
+
+
+def _count_nulls(group: Any, column: str) -> int:
+    """Null cells of a row group according to its statistics, 0 where it has none."""
+    leaves = map(group.column, range(group.num_columns))
+    found = [leaf for leaf in leaves if leaf.path_in_schema in (column, f"{column}.bytes")]
+    return sum(leaf.statistics.null_count or 0 for leaf in found if leaf.statistics)
 
 
 def _holds_bytes(field: Any, path: Path) -> bool:
-    import pyarrow.types as types
+    import pyarrow
+    from pyarrow import types
 
     kind = field.type
     if types.is_struct(kind):
-        kind = next((part.type for part in kind if part.name == "bytes"), None)
-    if kind is not None and (types.is_binary(kind) or types.is_large_binary(kind)):
+        kind = next((each.type for each in kind if each.name == "bytes"), pyarrow.null())
+    if types.is_binary(kind) or types.is_large_binary(kind):
         return True
-    if kind is not None and (types.is_string(kind) or types.is_large_string(kind)):
+    if types.is_string(kind) or types.is_large_string(kind):
         return False
     raise InvalidArgumentError(
         f"{path}: the image column {field.name!r} is of type {field.type}; it must hold paths, "
@@ -159,12 +164,10 @@ def _open(path: Path) -> Any:
         ) from error
     try:
         return parquet.ParquetFile(path, pre_buffer=False)
-    except OSError as error:
-        # Arrow reports damage as an OSError without a number.
-        if error.errno is None:
-            raise CorruptError(f"{path} is not a whole Parquet file: {error}") from error
-        raise StorageError(error.errno, f"cannot read: {error}", str(path)) from error
     except _damage() as error:
+        # Arrow reports damage as an OSError without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StorageError(error.errno, f"cannot read: {error}", str(path)) from error
         raise CorruptError(f"{path} is not a whole Parquet file: {error}") from error
 
 

@@ -6,23 +6,22 @@ row group.
 
 from __future__ import annotations
 
+import bisect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.data.columns import Columns
-from helip.data.dataset import Dataset
-from helip.data.decoding import decode_image
+from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import is_url, picture_files, read_inside
-
-if TYPE_CHECKING:
-    from PIL import Image
+from helip.data.paths import is_url, read_inside
 
 
 class StoredImages(Protocol):
@@ -33,15 +32,15 @@ class StoredImages(Protocol):
     def read(self, row: int) -> bytes | None: ...
 
 
-class TableDataset(Dataset):
+class TableDataset(KeyedDataset):
     """Rows of one or more tables.
 
     Args:
-        files: the tables, and how many rows each has.
+        files: the tables.
+        starts: the first row of each, and the number of all rows.
         images: paths of the pictures, or the reader of a Parquet column of bytes.
-        captions: one text a row, empty where there is none.
-        keys: None for the default: the path, else the row number.
-        labels: one text a row, or None.
+        texts: one text a row for each of ``caption``, ``key`` and ``label`` that has a column;
+            empty where there is none. Without keys they are the paths, else row numbers.
     """
 
     _duplicate_mend = (
@@ -51,28 +50,25 @@ class TableDataset(Dataset):
 
     def __init__(
         self,
-        files: Sequence[tuple[Path, int]],
+        files: Sequence[Path],
+        starts: Sequence[int],
         images: PackedStrings | StoredImages,
-        captions: PackedStrings,
-        keys: KeyList | None,
-        labels: PackedStrings | None,
+        texts: Mapping[str, PackedStrings],
+        columns: Columns,
         options: OpenCall,
     ) -> None:
         self.max_pixels = options.max_pixels
-        self._files = [path for path, _ in files]
-        self._starts = np.cumsum([0, *(rows for _, rows in files)])  # int64 [files + 1]
+        self._files = files
+        self._starts = starts
         self._follow_links = options.follow_links
-        self._images, self._captions, self._labels = images, captions, labels
+        self._images, self._captions, self._labels = images, texts["caption"], texts.get("label")
         self._roots = [
             os.path.realpath(options.root if options.root is not None else path.parent)
-            for path in self._files
+            for path in files
         ]
         if isinstance(images, PackedStrings):
             self._check_paths(images)
-        if keys is None and isinstance(images, PackedStrings):
-            keys = KeyList.from_strings(path or f"row-{row:09d}" for row, path in enumerate(images))
-        self._keys = KeyList.numbered(len(captions)) if keys is None else keys
-        self._check_keys()
+        self._take_keys(self._make_keys(texts.get("key"), columns))
 
     def _check_paths(self, images: PackedStrings) -> None:
         """Refuse at once what could not be read later: addresses, and paths outside the root."""
@@ -82,8 +78,8 @@ class TableDataset(Dataset):
                     f"{self._place(row)}: {path!r} is an address, not a file, and helip never "
                     "downloads; fetch the pictures first, for instance with img2dataset"
                 )
-            root = self._roots[self._file_of(row)] if ".." in path or path[:1] == "/" else None
-            if root is not None:
+            if ".." in path or path[:1] == "/":
+                root = self._roots[self._file_of(row)]
                 whole = os.path.normpath(os.path.join(root, path))
                 if os.path.commonpath([root, whole]) != root:
                     raise InvalidArgumentError(
@@ -91,78 +87,57 @@ class TableDataset(Dataset):
                         "to name the folder that the paths start from"
                     )
 
-    @property
-    def keys(self) -> KeyList:
-        return self._keys
+    def _make_keys(self, given: PackedStrings | None, columns: Columns) -> KeyList:
+        if given is not None:
+            if len(empty := given.empty_rows()):
+                raise InvalidArgumentError(
+                    f"{self._place(empty[0])} has no key in the column {columns.key!r}; "
+                    "fill it in, or leave key_column out"
+                )
+            return KeyList.from_strings(given)
+        if columns.number_rows or not isinstance(self._images, PackedStrings):
+            return KeyList.numbered(len(self._captions))
+        paths = enumerate(self._images)
+        return KeyList.from_strings(path or f"row-{row:09d}" for row, path in paths)
 
     def counts(self) -> dict[str, int]:
         images = self._images
-        missing = images.count_empty() if isinstance(images, PackedStrings) else images.nulls
+        missing = len(images.empty_rows()) if isinstance(images, PackedStrings) else images.nulls
         return {
             "rows": len(self),
             "missing_image": missing,
-            "missing_caption": self._captions.count_empty(),
+            "missing_caption": len(self._captions.empty_rows()),
         }
 
     def __repr__(self) -> str:
-        return f"TableDataset({len(self._keys):,} rows of {', '.join(map(str, self._files[:3]))})"
+        return f"TableDataset({len(self):,} rows of {', '.join(map(str, self._files[:3]))})"
 
     def _file_of(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side="right")) - 1
+        return bisect.bisect_right(self._starts, row) - 1
 
     def _place(self, row: int) -> str:
         file = self._file_of(row)
-        return f"{self._files[file]} row {row - int(self._starts[file]) + 1}"
+        return f"{self._files[file]} row {row - self._starts[file] + 1}"
 
     def _read_image(self, row: int) -> Image.Image:
-        key = self.keys[row]
+        found: str | bytes | None
         if isinstance(self._images, PackedStrings):
-            path = self._images[row]
-            if not path:
-                raise self._sample_error(row, "missing_image", "its picture column is empty")
-            root = self._roots[self._file_of(row)]
-            data = read_inside(root, path, key=key, follow_links=self._follow_links)
+            found = self._images[row]
         else:
             found = self._images.read(row)
-            if found is None:
-                raise self._sample_error(row, "missing_image", "its picture column is empty")
-            data = found
-        return decode_image(data, key=key, max_pixels=self.max_pixels)
+        if not found:
+            raise self._sample_error(row, "missing_image", "its picture column is empty")
+        if isinstance(found, str):
+            root = self._roots[self._file_of(row)]
+            found = read_inside(root, found, key=self.keys[row], follow_links=self._follow_links)
+        return self._decoded(row, found)
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself
-        starts = self._starts.tolist()
-        return picture_files(self._roots, starts, self._images, self._follow_links), None
+        blob, offsets = self._images.blob, self._images.offsets
+        source = _core.PictureFiles(self._roots, self._starts, blob, offsets, self._follow_links)
+        return source, None
 
     def _read_caption(self, row: int) -> str | None:
         return self._captions[row]
-
-    def _read_label(self, row: int) -> str | None:
-        return (self._labels[row] or None) if self._labels is not None else None
-
-
-def assemble(
-    files: Sequence[tuple[Path, int]],
-    images: PackedStrings | StoredImages,
-    captions: PackedStrings,
-    others: Sequence[PackedStrings],
-    columns: Columns,
-    options: OpenCall,
-) -> TableDataset:
-    """Make the data set from packed columns; ``others`` are key and label, if chosen."""
-    rest = list(others)
-    keys = None
-    if columns.key is not None:
-        column = rest.pop(0)
-        for row in range(len(column)) if column.count_empty() else ():
-            if column.is_empty(row):
-                raise InvalidArgumentError(
-                    f"{files[0][0]}: row {row + 1} has no key in the column {columns.key!r}; "
-                    "fill it in, or leave key_column out"
-                )
-        keys = KeyList.from_strings(column)
-    elif columns.number_rows:
-        keys = KeyList.numbered(len(captions))
-    labels = rest.pop(0) if columns.label is not None else None
-    return TableDataset(files, images, captions, keys, labels, options)

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
-from helip.data.decoding import decode_image
 from helip.data.options import OpenCall
-from helip.data.sample_index import SampleIndex, SampleKeys
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+from helip.data.sample_index import SampleIndex
+from helip.store.keys import CoreKeys
 
 _BAR_FROM_SHARDS = 16
 
@@ -62,11 +61,8 @@ class TarDataset(Dataset):
         return self._index
 
     @property
-    def keys(self) -> SampleKeys:
+    def keys(self) -> CoreKeys:
         return self._index.keys
-
-    def __len__(self) -> int:
-        return len(self._index)
 
     @property
     def fingerprint(self) -> str:
@@ -81,8 +77,7 @@ class TarDataset(Dataset):
         return f"TarDataset({counts['rows']:,} rows in {counts['shards']:,} shards)"
 
     def _read_image(self, row: int) -> Image.Image:
-        data = self._index.read(row, "image")
-        return decode_image(data, key=self.keys[row], max_pixels=self.max_pixels)
+        return self._decoded(row, self._index.read(row, "image"))
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
         return self._index.pictures(), None
@@ -111,20 +106,14 @@ class TarDataset(Dataset):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self._sample_error(
-                row, "unreadable_caption", f"its .json member cannot be read: {error}"
-            ) from error
+            detail = f"its .json member cannot be read: {error}"
+            raise self._sample_error(row, "unreadable_caption", detail) from error
         return value if isinstance(value, dict) else {}
 
     def _text(self, row: int, field: str) -> str | None:
         if self._index.member(row, field).state != "present":
             return None
-        try:
-            return self._index.read(row, field).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise self._sample_error(
-                row, "unreadable_caption", f"its text is not UTF-8: {error}"
-            ) from error
+        return self._utf8(row, self._index.read(row, field))
 
 
 def _text_of(value: Any) -> str | None:

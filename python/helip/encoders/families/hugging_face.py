@@ -2,226 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
+import transformers
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.loading import check_keys, existing_path, loading
-from helip.encoders.spec import EncoderSpec, flag, integer, one_of, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
+from helip.encoders.loading import check_keys, loading, source_of
+from helip.encoders.spec import EncoderSpec, MaxLength, read_options
+from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
     "repository and give hf:/path/to/its/directory"
 )
 # Vision transformers whose first token is the picture's summary; others pool in their own way.
-_CLS_MODELS = frozenset(
-    [
-        "vit",
-        "vit_msn",
-        "deit",
-        "beit",
-        "data2vec-vision",
-        "dinov2",
-        "dinov2_with_registers",
-        "dinov3_vit",
-    ]
+_CLS_MODELS = (
+    "vit",
+    "vit_msn",
+    "deit",
+    "beit",
+    "data2vec-vision",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
 )
 _LONGEST_CAPTION = 512  # tokens, where neither the tokenizer nor the option sets less
 
 
-# -------------------------------------------------------------------------------------- image
-
-
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """A vision model of transformers with its own image processor.
 
     ``pooling``: "cls" (the first token after the last norm; DINOv2's pooled output is the same),
     "mean" (over patch tokens), "pooler" (the model's own pooler). Default: cls where the model has
     such a token, else pooler.
     """
-    options = read_options(spec, pooling=one_of("cls", "mean", "pooler"))
-    import transformers
-
-    model, missing = _load_model(transformers, spec)
+    options = read_options(spec, pooling=Literal["cls", "mean", "pooler"])
+    source = source_of(spec)
+    model, missing = _load_model(source)
     if not hasattr(model.config, "image_size") and model.main_input_name != "pixel_values":
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r} is a {model.config.model_type} model, which reads no pictures"
-        )
+        raise InvalidArgumentError(f"a {model.config.model_type} model reads no pictures")
     has_cls = model.config.model_type in _CLS_MODELS
     pooling = options.get("pooling", "cls" if has_cls else "pooler")
     if pooling == "cls" and not has_cls:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: a {model.config.model_type} model is not known to have a cls "
-            "token; use pooling=pooler or pooling=mean"
+            f"a {model.config.model_type} model is not known to have a cls token; use "
+            "pooling=pooler or pooling=mean"
         )
     unused = () if pooling == "pooler" else ("pooler.",)
-    check_keys(spec, [key for key in missing if not key.startswith(unused)], ())
-    with loading(spec, mend="The directory needs the model's preprocessor_config.json"):
-        processor = transformers.AutoImageProcessor.from_pretrained(_source(spec))
+    check_keys([key for key in missing if not key.startswith(unused)])
+    with loading(mend="The directory needs the model's preprocessor_config.json"):
+        processor = transformers.AutoImageProcessor.from_pretrained(source)
     skip = int(has_cls) + int(getattr(model.config, "num_register_tokens", 0) or 0)
-    return TorchImageEncoder(
-        _PooledVision(model, pooling, skip),
-        _Processed(processor),
-        spec=spec.text,
-        device=device,
-        dtype=dtype,
-    )
+    model = ready(model, device)
+
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        return _pooled(model(pixel_values=images), pooling, skip)
+
+    return embed, partial(_preprocess, processor)
 
 
-class _Processed:
-    """A transformers image processor as a function of one picture."""
-
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-
-    def __call__(self, image: Any) -> torch.Tensor:
-        return self._processor(images=image, return_tensors="pt")["pixel_values"][0].float()
+def _preprocess(processor: Any, image: Any) -> torch.Tensor:
+    return processor(images=image, return_tensors="pt")["pixel_values"][0].float()
 
 
-class _PooledVision(torch.nn.Module):
-    """pixel values [n, 3, H, W] → pooled features [n, dim]; ``skip`` tokens come before patches."""
-
-    def __init__(self, model: torch.nn.Module, pooling: str, skip: int) -> None:
-        super().__init__()
-        self.model = model
-        self.pooling = pooling
-        self.skip = skip
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        output = self.model(pixel_values=images)
-        hidden = output.last_hidden_state  # [n, tokens, dim], or [n, dim, h, w] of a convnet
-        if self.pooling == "pooler":
-            pooled = getattr(output, "pooler_output", None)
-            if pooled is None:
-                raise UnsupportedError("this model has no pooler: use ?pooling=mean")
-            return pooled.flatten(1)
-        if hidden.ndim == 4:
-            return hidden.mean(dim=(2, 3))
-        return hidden[:, 0] if self.pooling == "cls" else hidden[:, self.skip :].mean(dim=1)
+def _pooled(output: Any, pooling: str, skip: int) -> torch.Tensor:
+    """Features [n, dim] of a model's output; ``skip`` tokens come before the patches."""
+    hidden = output.last_hidden_state  # [n, tokens, dim], or [n, dim, h, w] of a convnet
+    if pooling == "pooler":
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is None:
+            raise UnsupportedError("this model has no pooler: use ?pooling=mean")
+        return pooled.flatten(1)
+    if hidden.ndim == 4:
+        return hidden.mean(dim=(2, 3))
+    return hidden[:, 0] if pooling == "cls" else hidden[:, skip:].mean(dim=1)
 
 
-# --------------------------------------------------------------------------------------- text
-
-
-def load_text(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchTextEncoder:
+def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """A text model of transformers, pooled over its tokens.
 
     ``pooling``: "mean" over the attention mask (default) or "cls". ``normalize``: 1 for unit rows.
     ``max_length``: tokens a caption is cut to.
     """
+    switch = Literal["0", "1", "false", "true"]
     options = read_options(
-        spec,
-        pooling=one_of("mean", "cls"),
-        normalize=flag,
-        max_length=integer(2, 65536),
+        spec, pooling=Literal["mean", "cls"], normalize=switch, max_length=MaxLength
     )
-    return text_encoder_from(spec, device=device, dtype=dtype, **options)
+    options["normalize"] = options.get("normalize") in ("1", "true")
+    return pooled_text(source_of(spec), device, **options)
 
 
-def text_encoder_from(
-    spec: EncoderSpec,
+def pooled_text(
+    source: str,
+    device: torch.device,
     *,
-    source: str | None = None,
     pooling: str = "mean",
     normalize: bool = False,
     max_length: int | None = None,
-    device: str | torch.device = "cpu",
-    dtype: str = "float32",
-) -> TorchTextEncoder:
-    """The text encoder in ``source`` (default: what ``spec`` names)."""
-    import transformers
-
-    source = source if source is not None else _source(spec)
-    model, missing = _load_model(transformers, spec, source)
+) -> EmbedTexts:
+    """The text model in ``source``, a directory or a hub name; otherwise as :func:`load_text`."""
+    model, missing = _load_model(source)
     if model.main_input_name != "input_ids":
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r} is a {model.config.model_type} model, which reads no captions"
-        )
-    check_keys(spec, [key for key in missing if not key.startswith("pooler.")], ())
-    with loading(spec, mend="The directory needs the model's tokenizer files"):
+        raise InvalidArgumentError(f"a {model.config.model_type} model reads no captions")
+    check_keys([key for key in missing if not key.startswith("pooler.")])
+    with loading(mend="The directory needs the model's tokenizer files"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         raise UnsupportedError(
-            f"encoder {spec.text!r}: its tokenizer has no padding token, so captions of unlike "
-            "length cannot share a batch; choose an encoder model such as BERT"
+            "its tokenizer has no padding token, so captions of unlike length cannot share a "
+            "batch; choose an encoder model such as BERT"
         )
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    limits = (tokenizer.model_max_length, _positions(model.config), _LONGEST_CAPTION)
-    embed = _PooledText(
-        model, tokenizer, pooling, normalize, max_length or min(limits), torch.device(device)
-    )
-    return TorchTextEncoder(
-        embed, spec=spec.text, device=device, dtype=dtype, dim=int(model.config.hidden_size)
-    )
+    model = ready(model, device)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not positions or positions < 2:
+        positions = _LONGEST_CAPTION
+    longest = max_length or min(tokenizer.model_max_length, positions, _LONGEST_CAPTION)
 
-
-def _positions(config: Any) -> int:
-    positions = getattr(config, "max_position_embeddings", None)
-    return int(positions) if positions and positions > 1 else _LONGEST_CAPTION
-
-
-class _PooledText:
-    """Captions → pooled token states [n, dim]."""
-
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        tokenizer: Any,
-        pooling: str,
-        normalize: bool,
-        max_length: int,
-        device: torch.device,
-    ) -> None:
-        self._model = model.float().eval().to(device)
-        self._tokenizer = tokenizer
-        self._pooling = pooling
-        self._normalize = normalize
-        self._max_length = max_length
-        self._device = device
-
-    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        tokens = self._tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=self._max_length,
-            return_tensors="pt",
-        ).to(self._device)
-        hidden = self._model(**tokens).last_hidden_state.float()  # [n, tokens, dim]
-        if self._pooling == "cls":
+    def embed(texts: list[str]) -> torch.Tensor:
+        tokens = tokenizer(
+            texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        ).to(device)
+        hidden = model(**tokens).last_hidden_state.float()  # [n, tokens, dim]
+        if pooling == "cls":
             pooled = hidden[:, 0]
         else:
             mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # [n, tokens, 1]
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
-        return torch.nn.functional.normalize(pooled, dim=-1) if self._normalize else pooled
+        return torch.nn.functional.normalize(pooled, dim=-1) if normalize else pooled
+
+    return embed
 
 
-# -------------------------------------------------------------------------------------- shared
-
-
-def _source(spec: EncoderSpec) -> str:
-    return str(existing_path(spec, spec.name) or spec.name)
-
-
-def _load_model(
-    transformers: Any, spec: EncoderSpec, source: str | None = None
-) -> tuple[Any, list[str]]:
+def _load_model(source: str) -> tuple[Any, list[str]]:
     """The model, and the names of the parameters that its files lack."""
-    source = source if source is not None else _source(spec)
-    with loading(spec, mend=_MEND):
+    with loading(mend=_MEND):
         config = transformers.AutoConfig.from_pretrained(source)
         if hasattr(config, "text_config") and hasattr(config, "vision_config"):
             raise UnsupportedError(
-                f"encoder {spec.text!r} is a {config.model_type} model of two modalities; "
-                "unimodal encoders are wanted here, CLIP models load as open_clip:…"
+                f"a {config.model_type} model is of two modalities; unimodal encoders are wanted "
+                "here, CLIP models load as open_clip:…"
             )
         model, report = transformers.AutoModel.from_pretrained(
             source, config=config, output_loading_info=True

@@ -6,17 +6,20 @@ directory with open_clip_config.json and weights (then nothing follows it).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.encoders.loading import existing_path, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
+from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
 
 _MEND = (
     "Weights by tag come from a hub on first use: connect once, or download them and give "
@@ -24,130 +27,111 @@ _MEND = (
 )
 
 
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """The image tower: features before normalisation, pictures as the model's config says."""
-    read_options(spec)
-    model, _ = _load(spec, tokenizer=False)
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    with _located(spec) as (name, weights):
+        model = _create(name, weights)
+    config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
+    preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
     _drop(model, "transformer", "token_embedding", "text", "text_decoder")
-    return TorchImageEncoder(
-        _ImageTower(model), preprocess, spec=spec.text, device=device, dtype=dtype
-    )
+    return ready(model, device).encode_image, preprocess
 
 
-def load_text(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchTextEncoder:
+def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """The text tower: the features before normalisation."""
-    read_options(spec)
-    model, tokenizer = _load(spec, tokenizer=True)
+    with _located(spec) as (name, weights):
+        model = _create(name, weights)
+        with loading(mend=_MEND):
+            tokenizer = open_clip.get_tokenizer(name)
     _drop(model, "visual", "text_decoder")
-    place = torch.device(device)
-    model = model.float().eval().to(place)
+    model = ready(model, device)
 
     def embed(texts: list[str]) -> torch.Tensor:
-        return model.encode_text(tokenizer(texts).to(place))
+        return model.encode_text(tokenizer(texts).to(device))
 
-    return TorchTextEncoder(embed, spec=spec.text, device=device, dtype=dtype)
-
-
-class _ImageTower(torch.nn.Module):
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_image(images)
+    return embed
 
 
-def _drop(model: Any, *parts: str) -> None:
+def _create(name: str, weights: str | None) -> Any:
+    with loading(mend=_MEND):
+        # require_pretrained: without it a directory that has no weights gives a random model.
+        return open_clip.create_model(name, weights, require_pretrained=True)
+
+
+def _drop(model: Any, *modules: str) -> None:
     """Free the tower that will not be asked."""
-    for part in parts:
-        if hasattr(model, part):
-            delattr(model, part)
+    for name in modules:
+        if hasattr(model, name):
+            delattr(model, name)
 
 
-def _load(spec: EncoderSpec, *, tokenizer: bool) -> tuple[Any, Any]:
-    import open_clip
-
-    architecture, weights = _split(spec)
-    path = existing_path(spec, architecture) if "/" in architecture or spec.path else None
-    if path is None and architecture.endswith(".json"):
-        path = existing_path(spec, f"./{architecture}")
+@contextlib.contextmanager
+def _located(spec: EncoderSpec) -> Iterator[tuple[str, str | None]]:
+    """The name of the model and its weights, as open_clip takes them within the block."""
+    read_options(spec)
+    architecture, weights = spec.name, None
+    if spec.path is not None:
+        weights = weights_path(spec)
+    elif not (architecture.startswith(("hf-hub:", "/", ".", "~")) or Path(architecture).exists()):
+        architecture, _, weights = architecture.partition("/")
+    # A bare name is that of an architecture.
+    may_be_a_path = "/" in architecture or architecture.endswith(".json") or spec.path
+    path = existing_path(architecture) if may_be_a_path else None
     if path is not None and path.is_file():
-        return _from_config(open_clip, spec, path, weights, tokenizer)
-    if path is not None and path.is_dir():
-        return _create(open_clip, spec, f"local-dir:{path}", None, tokenizer)
-    if architecture.startswith("hf-hub:"):
-        return _create(open_clip, spec, architecture, None, tokenizer)
+        with _config_directory(path, weights) as directory:
+            yield f"local-dir:{directory}", None
+    elif path is not None:
+        yield f"local-dir:{path}", None
+    elif architecture.startswith("hf-hub:"):
+        yield architecture, None
+    else:
+        yield architecture, _known_weights(architecture, weights)
+
+
+def _known_weights(architecture: str, weights: str | None) -> str:
+    """The tag or the file of the weights of an architecture of open_clip."""
     known = open_clip.list_models()
     if architecture not in known:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r}: open_clip has no model {architecture!r}"
-            f"{close_names(architecture, known)}; a config of your own is "
-            "open_clip:/path/config.json@/path/weights"
+            f"open_clip has no model {architecture!r}{close_names(architecture, known)}; a config "
+            "of your own is open_clip:/path/config.json@/path/weights"
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if weights is None:
+    if not weights:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r} names no weights: give open_clip:{architecture}/TAG with TAG "
-            f"one of {', '.join(tags) or '(none published)'}, or open_clip:{architecture}@/file"
+            f"it names no weights: give open_clip:{architecture}/TAG with TAG one of "
+            f"{', '.join(tags) or '(none published)'}, or open_clip:{architecture}@/file"
         )
-    if weights not in tags:
-        weights = str(existing_path(spec, weights) or "")
-        if not weights:
-            raise InvalidArgumentError(
-                f"encoder {spec.text!r}: {architecture} has no pretrained tag of that name and "
-                f"there is no such file; tags: {', '.join(tags) or 'none'}"
-            )
-    return _create(open_clip, spec, architecture, weights, tokenizer)
+    if weights in tags:
+        return weights
+    file = existing_path(weights)
+    if file is None:
+        raise InvalidArgumentError(
+            f"{architecture} has no pretrained tag of that name and there is no such file; tags: "
+            f"{', '.join(tags) or 'none'}"
+        )
+    return str(file)
 
 
-def _split(spec: EncoderSpec) -> tuple[str, str | None]:
-    """(model, weights): weights stand after '@', or after the first '/' of a model's name."""
-    name = spec.name
-    if spec.path is not None:
-        return name, weights_path(spec)
-    if name.startswith(("hf-hub:", "/", ".", "~")) or Path(name).exists():
-        return name, None
-    architecture, slash, weights = name.partition("/")
-    return architecture, weights if slash else None
-
-
-def _create(
-    open_clip: Any, spec: EncoderSpec, name: str, weights: str | None, tokenizer: bool
-) -> tuple[Any, Any]:
-    with loading(spec, mend=_MEND):
-        # require_pretrained: without it a directory that has no weights gives a random model.
-        model = open_clip.create_model(name, weights, require_pretrained=True)
-        return model, open_clip.get_tokenizer(name) if tokenizer else None
-
-
-def _from_config(
-    open_clip: Any, spec: EncoderSpec, config: Path, weights: str | None, tokenizer: bool
-) -> tuple[Any, Any]:
-    """A model config of one's own with its weights.
+@contextlib.contextmanager
+def _config_directory(config: Path, weights: str | None) -> Iterator[Path]:
+    """A model config of one's own with its weights, as a directory that open_clip reads.
 
     open_clip would have to register the config globally under its file name; a passing directory
-    of the kind that it also reads leaves no trace.
+    leaves no trace.
     """
     if weights is None:
         raise InvalidArgumentError(
-            f"encoder {spec.text!r} names a config but no weights: give "
-            f"open_clip:{config}@/path/to/weights"
+            f"it names a config but no weights: give open_clip:{config}@/path/to/weights"
         )
-    with loading(spec, mend="The file must be a JSON model config as open_clip has them"):
+    with loading(mend="The file must be a JSON model config as open_clip has them"):
         content = json.loads(config.read_text(encoding="utf-8"))
         if "model_cfg" not in content:
             content = {"model_cfg": content, "preprocess_cfg": {}}
-    suffix = ".safetensors" if weights.endswith(".safetensors") else ".bin"
+    safe = weights.endswith(".safetensors")
+    file = "open_clip_model.safetensors" if safe else "open_clip_pytorch_model.bin"
     with tempfile.TemporaryDirectory(prefix="helip-open-clip-") as name:
         directory = Path(name)
         (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
-        stem = "open_clip_model" if suffix == ".safetensors" else "open_clip_pytorch_model"
-        (directory / f"{stem}{suffix}").symlink_to(Path(weights).resolve())
-        return _create(open_clip, spec, f"local-dir:{directory}", None, tokenizer)
+        (directory / file).symlink_to(Path(weights).resolve())
+        yield directory

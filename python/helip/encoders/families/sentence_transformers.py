@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from helip.encoders.loading import existing_path, import_extra, loading
-from helip.encoders.spec import EncoderSpec, integer, read_options
-from helip.encoders.torch_encoder import TorchTextEncoder
+from helip.encoders.loading import import_extra, loading, source_of
+from helip.encoders.spec import EncoderSpec, MaxLength, read_options
+from helip.encoders.torch_encoder import EmbedTexts
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
@@ -14,17 +14,15 @@ _MEND = (
 )
 
 
-def load_text(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchTextEncoder:
+def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     """A sentence-transformers model with its own pooling and normalisation.
 
     ``max_length``: tokens a caption is cut to (default: the model's own).
     """
-    options = read_options(spec, max_length=integer(2, 65536))
-    library = import_extra("sentence_transformers", package="sentence-transformers", spec=spec)
-    source = str(existing_path(spec, spec.name) or spec.name)
-    with loading(spec, mend=_MEND):
+    options = read_options(spec, max_length=MaxLength)
+    library = import_extra("sentence_transformers")
+    source = source_of(spec)
+    with loading(mend=_MEND):
         model = library.SentenceTransformer(source, device=str(device))
     model.float().eval()
     if "max_length" in options:
@@ -35,4 +33,4 @@ def load_text(
             texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
         )
 
-    return TorchTextEncoder(embed, spec=spec.text, device=device, dtype=dtype)
+    return embed

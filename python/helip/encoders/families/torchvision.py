@@ -2,69 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import TorchImageEncoder
+from helip.encoders.torch_encoder import EmbedImages, Preprocess, ready
 
 _HEADS = ("fc", "classifier", "heads", "head")
-# What these builders set themselves when they are asked for pretrained weights.
-_PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
-    name: {"transform_input": True, "aux_logits": True, "init_weights": False}
-    for name in ("googlenet", "inception_v3")
-}
+# What these two builders set themselves when they are asked for pretrained weights.
+_PRETRAINED = {"transform_input": True, "aux_logits": True, "init_weights": False}
+_PRETRAINED_ARGUMENTS = {"googlenet": _PRETRAINED, "inception_v3": _PRETRAINED}
 
 
-def load_image(
-    spec: EncoderSpec, *, device: str | torch.device = "cpu", dtype: str = "float32"
-) -> TorchImageEncoder:
+def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
     """A torchvision classification model whose last linear layer is replaced by the identity.
 
     ``weights`` names an entry of the model's weights enum (default: DEFAULT); it also says how
     pictures are preprocessed.
     """
     options = read_options(spec, weights=str)
-    torchvision = import_extra("torchvision", package="torchvision", spec=spec)
+    torchvision = import_extra("torchvision")
     known = torchvision.models.list_models(module=torchvision.models)
     if spec.name not in known:
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r}: torchvision has no image model {spec.name!r}"
-            f"{close_names(spec.name, known)}"
-        )
+        near = close_names(spec.name, known)
+        raise InvalidArgumentError(f"torchvision has no image model {spec.name!r}{near}")
     entries = torchvision.models.get_model_weights(spec.name)
     entry = options.get("weights", "DEFAULT")
     if entry not in entries.__members__:
-        raise InvalidArgumentError(
-            f"encoder {spec.text!r} has weights={entry}: it must be one of "
-            f"{', '.join(entries.__members__)}"
-        )
+        known = ", ".join(entries.__members__)
+        raise InvalidArgumentError(f"it has weights={entry}: it must be one of {known}")
     weights = entries[entry]
-    model = torchvision.models.get_model(
-        spec.name, weights=None, **_PRETRAINED_ARGUMENTS.get(spec.name, {})
-    )
-    head = _remove_head(spec, model)
+    arguments = _PRETRAINED_ARGUMENTS.get(spec.name, {})
+    model = torchvision.models.get_model(spec.name, weights=None, **arguments)
+    head = _remove_head(model)
     if spec.path is not None:
         file = weights_path(spec)
-        with loading(spec, mend="The file must be a state dict of this architecture"):
+        with loading(mend="The file must be a state dict of this architecture"):
             state = load_state_dict(file)
     else:
         mend = f"Connect once, or download {weights.url} and give torchvision:{spec.name}@/its/path"
-        with loading(spec, mend=mend):
+        with loading(mend=mend):
             state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-    with loading(spec, mend="The file must be a state dict of this architecture"):
+    with loading(mend="The file must be a state dict of this architecture"):
         result = model.load_state_dict(state, strict=False)
-    check_keys(spec, result.missing_keys, result.unexpected_keys)
-    return TorchImageEncoder(
-        model, weights.transforms(), spec=spec.text, device=device, dtype=dtype
-    )
+    check_keys(result.missing_keys, result.unexpected_keys)
+    return ready(model, device), weights.transforms()
 
 
-def _remove_head(spec: EncoderSpec, model: torch.nn.Module) -> str:
+def _remove_head(model: torch.nn.Module) -> str:
     """Replace the last linear layer under the classifier by the identity; return its name.
 
     Only that layer: what stands before it (pooling, flattening, a norm) makes the pooled features.
@@ -76,8 +63,8 @@ def _remove_head(spec: EncoderSpec, model: torch.nn.Module) -> str:
     ]
     if not linear:
         raise UnsupportedError(
-            f"encoder {spec.text!r}: no linear classifier was found to take off; choose a model "
-            "that ends in one, such as torchvision:resnet50"
+            "no linear classifier was found to take off; choose a model that ends in one, such as "
+            "torchvision:resnet50"
         )
     name = linear[-1]
     parent, _, child = name.rpartition(".")
