@@ -10,12 +10,12 @@ namespace {
 // How long a wait holds back Ctrl-C.
 constexpr std::chrono::milliseconds kPatience{100};
 
-std::shared_ptr<PictureFiles> make_files(std::vector<std::string> roots,
-                                         const Dense<std::int64_t>& starts, const py::bytes& blob,
-                                         const Dense<std::int64_t>& offsets, bool follow_links) {
+std::shared_ptr<ImageFiles> make_files(std::vector<std::string> roots,
+                                       const Dense<std::int64_t>& starts, const py::bytes& blob,
+                                       const Dense<std::int64_t>& offsets, bool follow_links) {
   const PathList paths{std::string_view(blob),
                        {offsets.data(), static_cast<std::size_t>(offsets.size())}};
-  return std::make_shared<PictureFiles>(std::move(roots), values_of(starts), paths, follow_links);
+  return std::make_shared<ImageFiles>(std::move(roots), values_of(starts), paths, follow_links);
 }
 
 std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
@@ -33,7 +33,7 @@ std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
 }
 
 py::list wait(BatchAssembler& self, std::uint64_t ticket) {
-  std::optional<std::vector<MissingPicture>> missing;
+  std::optional<std::vector<MissingImage>> missing;
   while (!missing) {
     {
       const py::gil_scoped_release release;
@@ -42,8 +42,8 @@ py::list wait(BatchAssembler& self, std::uint64_t ticket) {
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
   py::list result;
-  for (const MissingPicture& picture : *missing) {
-    result.append(py::make_tuple(picture.place, picture.reason, picture.message));
+  for (const MissingImage& image : *missing) {
+    result.append(py::make_tuple(image.place, image.reason, image.message));
   }
   return result;
 }
@@ -51,16 +51,16 @@ py::list wait(BatchAssembler& self, std::uint64_t ticket) {
 }  // namespace
 
 void bind_assembler(py::module_& module) {
-  py::class_<PictureSource, std::shared_ptr<PictureSource>>(module, "PictureSource")
-      .def("__len__", [](const PictureSource& self) { return self.size(); });
-  py::class_<PictureFiles, PictureSource, std::shared_ptr<PictureFiles>>(module, "PictureFiles")
+  py::class_<ImageSource, std::shared_ptr<ImageSource>>(module, "ImageSource")
+      .def("__len__", [](const ImageSource& self) { return self.size(); });
+  py::class_<ImageFiles, ImageSource, std::shared_ptr<ImageFiles>>(module, "ImageFiles")
       .def(py::init(&make_files), py::arg("roots"), py::arg("starts"), py::arg("blob"),
            py::arg("offsets").noconvert(), py::arg("follow_links"), py::keep_alive<1, 4>(),
            py::keep_alive<1, 5>());
-  py::class_<ShardPictures, PictureSource, std::shared_ptr<ShardPictures>>(module, "ShardPictures")
+  py::class_<ShardImages, ImageSource, std::shared_ptr<ShardImages>>(module, "ShardImages")
       .def(py::init<SampleIndex>(), py::arg("index"));
   py::class_<BatchAssembler>(module, "BatchAssembler")
-      .def(py::init([](std::shared_ptr<PictureSource> source,
+      .def(py::init([](std::shared_ptr<ImageSource> source,
                        const std::vector<const ImageTransform*>& views, std::uint64_t seed,
                        int threads) {
              std::vector<ImageTransform> own;

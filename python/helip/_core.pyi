@@ -27,10 +27,10 @@ __all__: list[str] = [
     "MineOptions",
     "PairIndex",
     "PairIndexOptions",
-    "PictureFiles",
-    "PictureSource",
+    "ImageFiles",
+    "ImageSource",
     "SampleIndex",
-    "ShardPictures",
+    "ShardImages",
     "StreamingMiner",
     "decodes_format",
     "keys_fingerprint",
@@ -573,10 +573,10 @@ class SampleIndex:
     @property
     def scanned(self) -> int: ...
 
-class PictureSource:
+class ImageSource:
     def __len__(self) -> int: ...
 
-class PictureFiles(PictureSource):
+class ImageFiles(ImageSource):
     def __init__(
         self,
         roots: collections.abc.Sequence[str],
@@ -586,13 +586,13 @@ class PictureFiles(PictureSource):
         follow_links: bool,
     ) -> None: ...
 
-class ShardPictures(PictureSource):
+class ShardImages(ImageSource):
     def __init__(self, index: SampleIndex) -> None: ...
 
 class BatchAssembler:
     def __init__(
         self,
-        source: PictureSource,
+        source: ImageSource,
         views: collections.abc.Sequence[ImageTransform],
         *,
         seed: typing.SupportsInt | typing.SupportsIndex,

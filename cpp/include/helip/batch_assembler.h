@@ -1,4 +1,4 @@
-// Batches of pictures: read, decoded and transformed by threads, into memory of the caller.
+// Batches of images: read, decoded and transformed by threads, into memory of the caller.
 #pragma once
 
 #include <chrono>
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "helip/export.h"
+#include "helip/image_source.h"
 #include "helip/image_transform.h"
-#include "helip/picture_source.h"
 
 namespace helip {
 
@@ -20,7 +20,7 @@ struct AssembleOptions {
   int threads = 0;         // 0: one for each processor
 };
 
-// The pictures of one batch. Place i of it is filled with row rows[i] of the source.
+// The images of one batch. Place i of it is filled with row rows[i] of the source.
 struct AssembleRequest {
   std::int64_t epoch = 0;
   std::vector<std::int64_t> rows;   // [b]
@@ -29,20 +29,20 @@ struct AssembleRequest {
 };
 
 // A place that was not filled; what its memory holds is undefined.
-struct MissingPicture {
+struct MissingImage {
   std::int64_t place = 0;
   std::string reason;  // of SampleError
   std::string message;
 };
 
-// Fills batches in the background, in the order of their requests. A picture depends on its bytes,
+// Fills batches in the background, in the order of their requests. An image depends on its bytes,
 // the view's transform, the seed, the epoch and its name alone, never on threads or on the batch.
 // Its methods are for one thread at a time. After a fork the child gets Error(unsupported).
 class HELIP_EXPORT BatchAssembler {
  public:
-  // views: each picture is decoded once for each of them, with augmentations of its own.
+  // views: each image is decoded once for each of them, with augmentations of its own.
   // Throws Error(invalid_argument): no view.
-  BatchAssembler(std::shared_ptr<const PictureSource> source, std::vector<ImageTransform> views,
+  BatchAssembler(std::shared_ptr<const ImageSource> source, std::vector<ImageTransform> views,
                  AssembleOptions options);
   ~BatchAssembler();  // as clear()
   BatchAssembler(BatchAssembler&&) noexcept;
@@ -54,8 +54,8 @@ class HELIP_EXPORT BatchAssembler {
   std::uint64_t submit(AssembleRequest request);
   // The places that could not be filled, by place, once the batch is done; none while it is not.
   // Throws Error(out_of_memory) where an allocation failed.
-  std::optional<std::vector<MissingPicture>> wait_for(std::uint64_t ticket,
-                                                      std::chrono::milliseconds patience);
+  std::optional<std::vector<MissingImage>> wait_for(std::uint64_t ticket,
+                                                    std::chrono::milliseconds patience);
   // Drops every batch that was not fetched. Afterwards nothing writes to the caller's memory.
   void clear();
 

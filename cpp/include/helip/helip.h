@@ -1,4 +1,4 @@
-// Everything of the torch-free core: stores, mining, tables, batches, pictures.
+// Everything of the torch-free core: stores, mining, tables, batches, images.
 #pragma once
 
 #include "helip/batch_assembler.h"  // IWYU pragma: export
@@ -8,18 +8,18 @@
 #include "helip/growing_pairs.h"    // IWYU pragma: export
 #include "helip/hard_pairs.h"       // IWYU pragma: export
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export
+#include "helip/image_files.h"      // IWYU pragma: export
+#include "helip/image_source.h"     // IWYU pragma: export
 #include "helip/image_transform.h"  // IWYU pragma: export
 #include "helip/locality_order.h"   // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/pair_index.h"       // IWYU pragma: export
 #include "helip/parts.h"            // IWYU pragma: export
-#include "helip/picture_files.h"    // IWYU pragma: export
-#include "helip/picture_source.h"   // IWYU pragma: export
 #include "helip/progress.h"         // IWYU pragma: export
 #include "helip/sample_error.h"     // IWYU pragma: export
 #include "helip/sample_index.h"     // IWYU pragma: export
-#include "helip/shard_pictures.h"   // IWYU pragma: export
+#include "helip/shard_images.h"     // IWYU pragma: export
 #include "helip/streaming.h"        // IWYU pragma: export
 #include "helip/update.h"           // IWYU pragma: export
 #include "helip/version.h"          // IWYU pragma: export

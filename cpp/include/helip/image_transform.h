@@ -1,4 +1,4 @@
-// An encoded picture becomes the numbers that a model takes: decoded, cropped, resized, augmented
+// An encoded image becomes the numbers that a model takes: decoded, cropped, resized, augmented
 // and normalised. The same for the same (bytes, options, key), on every machine and thread.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace helip {
 
-// Which part of a picture is taken. Sizes and rounding are those of torchvision and open_clip.
+// Which part of an image is taken. Sizes and rounding are those of torchvision and open_clip.
 enum class CropKind {
   random,    // RandomResizedCrop: a random area and aspect ratio
   shortest,  // the shorter side to the size, then the centre
@@ -23,10 +23,10 @@ enum class CropKind {
   squash,    // both sides to the size, whatever the aspect ratio
 };
 
-// Antialiased as in Pillow: when a picture shrinks, the filter widens by as much.
+// Antialiased as in Pillow: when an image shrinks, the filter widens by as much.
 enum class Interpolation { bilinear, bicubic };
 
-enum class PixelLayout { nhwc, nchw };  // of one picture: height x width x 3, or 3 x height x width
+enum class PixelLayout { nhwc, nchw };  // of one image: height x width x 3, or 3 x height x width
 
 HELIP_EXPORT const char* name_of(CropKind kind) noexcept;  // "random", ...
 HELIP_EXPORT const char* name_of(Interpolation interpolation) noexcept;
@@ -43,7 +43,7 @@ struct ImageTransformOptions {
   CropKind crop = CropKind::random;
   Range scale{0.08, 1.0};              // CropKind::random: share of the area, 0 < low <= high <= 1
   Range ratio{3.0 / 4.0, 4.0 / 3.0};   // CropKind::random: width / height, drawn log-uniformly
-  std::array<std::uint8_t, 3> fill{};  // where there is no picture
+  std::array<std::uint8_t, 3> fill{};  // where there is no image
   Interpolation interpolation = Interpolation::bicubic;
 
   // Augmentations, in the order in which they are applied. Probabilities are 0 .. 1.
@@ -64,11 +64,11 @@ struct ImageTransformOptions {
   std::array<double, 3> stddev{0.26862954, 0.26130258, 0.27577711};
 
   // A JPEG of twice the size that is needed, or more, is decoded to a half, a quarter or an eighth,
-  // never below the result's; true takes every pixel, as Pillow does. docs/pictures-in.md has the
+  // never below the result's; true takes every pixel, as Pillow does. docs/images-in.md has the
   // difference.
   bool exact_decode = false;
-  std::int64_t max_pixels = 178'956'970;           // of a picture; more is "too_large"
-  std::int64_t max_bytes = std::int64_t{1} << 30;  // of an encoded picture
+  std::int64_t max_pixels = 178'956'970;           // of an image; more is "too_large"
+  std::int64_t max_bytes = std::int64_t{1} << 30;  // of an encoded image
 };
 
 // Whether the library was built to decode a format ("JPEG", "PNG", "WEBP").
@@ -111,7 +111,7 @@ class HELIP_EXPORT ImageTransform {
 
   // Writes bytes() bytes at `out`, which needs no alignment beyond its element's. Throws
   // SampleError "unreadable_image" (unknown, damaged, truncated), "too_large" (bytes, pixels,
-  // scans), or "unsupported_format" (a picture that Pillow may read and this build does not: GIF,
+  // scans), or "unsupported_format" (an image that Pillow may read and this build does not: GIF,
   // BMP, TIFF, CMYK, 16 bits, animations); `out` is then undefined.
   void apply(std::span<const std::byte> encoded, const Key& key, void* out, Scratch& scratch) const;
 

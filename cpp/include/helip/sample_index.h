@@ -1,4 +1,4 @@
-// Where the samples of tar shards lie: an index of every picture, caption and label, so that
+// Where the samples of tar shards lie: an index of every image, caption and label, so that
 // samples are read at random and nothing is extracted.
 //
 // A sample is what webdataset takes for one: the members whose names agree up to the first dot of
@@ -21,7 +21,7 @@
 
 namespace helip {
 
-// The members that a sample can have: a picture, a text (.txt, .caption, .text), .json and .cls.
+// The members that a sample can have: an image, a text (.txt, .caption, .text), .json and .cls.
 enum class SampleField { image, text, json, label };
 inline constexpr std::int64_t kSampleFields = 4;
 
@@ -52,7 +52,7 @@ struct SampleShard {
 };
 
 struct SampleIndexOptions {
-  // Extensions of pictures in lower case, without the dot in front; one may have several parts.
+  // Extensions of images in lower case, without the dot in front; one may have several parts.
   std::vector<std::string> image_extensions{"jpg", "jpeg", "png", "webp",
                                             "gif", "bmp",  "tif", "tiff"};
   bool contents = false;  // also read every byte, so that verify() can compare contents
@@ -62,7 +62,7 @@ struct SampleIndexOptions {
 struct SampleCounts {
   std::int64_t rows = 0;
   std::int64_t shards = 0;
-  std::int64_t missing_image = 0;               // rows without a picture that can be read
+  std::int64_t missing_image = 0;               // rows without an image that can be read
   std::int64_t missing_caption = 0;             // rows with neither text nor json
   std::map<std::string, std::int64_t> ignored;  // as in the shards
 };
@@ -102,7 +102,7 @@ class HELIP_EXPORT SampleIndex {
   SampleMember member(std::int64_t row, SampleField field) const;
   // Reads a member into `out`, which is resized. Opens shards as they are needed, 128 at a time at
   // most and one a thread besides. Throws SampleError: missing_image, missing_caption,
-  // missing_label (absent or refused), too_large (a picture of more than 256 MiB, anything else of
+  // missing_label (absent or refused), too_large (an image of more than 256 MiB, anything else of
   // more than 16 MiB), io; and Error(mismatch) where the shard was changed since it was indexed.
   void read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const;
 

@@ -6,17 +6,17 @@
 #include <new>
 #include <utility>
 
+#include "base/background_team.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
-#include "load/background_team.h"
 
 namespace helip {
 namespace {
 
-// How many pictures the system fetches while one is decoded.
+// How many images the system fetches while one is decoded.
 constexpr std::int64_t kFetchedAhead = 16;
 
-// What one thread keeps from picture to picture.
+// What one thread keeps from image to image.
 struct Desk {
   std::vector<std::byte> encoded;
   ImageTransform::Scratch scratch;
@@ -25,7 +25,7 @@ struct Desk {
 struct Batch {
   AssembleRequest request;
   std::mutex mutex;
-  std::vector<MissingPicture> missing;
+  std::vector<MissingImage> missing;
 };
 
 }  // namespace
@@ -58,7 +58,7 @@ struct BatchAssembler::Impl {
     }
   }
 
-  std::shared_ptr<const PictureSource> source;
+  std::shared_ptr<const ImageSource> source;
   std::vector<ImageTransform> views;
   std::uint64_t seed = 0;
   std::vector<Desk> desks;  // [threads]
@@ -66,7 +66,7 @@ struct BatchAssembler::Impl {
   load::BackgroundTeam team;  // last: it ends before what it works on
 };
 
-BatchAssembler::BatchAssembler(std::shared_ptr<const PictureSource> source,
+BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
                                std::vector<ImageTransform> views, AssembleOptions options)
     : impl_(new Impl{.source = std::move(source),
                      .views = std::move(views),
@@ -113,11 +113,11 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
   return ticket;
 }
 
-std::optional<std::vector<MissingPicture>> BatchAssembler::wait_for(
+std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(
     std::uint64_t ticket, std::chrono::milliseconds patience) {
   if (!impl_->team.wait_for(ticket, patience)) return std::nullopt;
   const auto done = impl_->batches.extract(ticket);
-  std::vector<MissingPicture> missing = std::move(done.mapped()->missing);
+  std::vector<MissingImage> missing = std::move(done.mapped()->missing);
   std::sort(missing.begin(), missing.end(),
             [](const auto& left, const auto& right) { return left.place < right.place; });
   return missing;

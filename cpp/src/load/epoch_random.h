@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "random/counter_random.h"
+#include "base/counter_random.h"
 
 namespace helip::load {
 

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/counter_random.h"
 #include "helip/batch_sampler.h"
 #include "load/pair_source.h"
-#include "random/counter_random.h"
 
 namespace helip::load {
 

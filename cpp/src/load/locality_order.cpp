@@ -4,11 +4,11 @@
 #include <limits>
 #include <string>
 
+#include "base/counter_random.h"
 #include "helip/error.h"
 #include "load/locality_halves.h"
 #include "load/locality_walk.h"
 #include "load/pair_graph.h"
-#include "random/counter_random.h"
 
 namespace helip {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "random/counter_random.h"
+#include "base/counter_random.h"
 
 namespace helip::load {
 

@@ -60,7 +60,7 @@ class Grouping {
     if (refusal != nullptr) {
       if (offset == kAbsent) offset = kRefused;
     } else if (offset >= 0) {
-      ignore("extra");  // a sample may hold a.jpg and a.png; the first one is its picture
+      ignore("extra");  // a sample may hold a.jpg and a.png; the first one is its image
     } else {
       offset = member.offset;
       scan_.rows.sizes[place] = static_cast<std::int32_t>(std::min(member.bytes, kSizeCap));

@@ -9,7 +9,7 @@ namespace helip::tar {
 namespace {
 
 // Behind a large body only the next few headers and short texts are likely to be wanted: copying
-// pictures that nobody looks at would cost more than the calls.
+// images that nobody looks at would cost more than the calls.
 constexpr std::int64_t kFarWindow = 4096;
 constexpr std::int64_t kNearWindow = std::int64_t{64} << 10;
 constexpr std::int64_t kNear = 8192;

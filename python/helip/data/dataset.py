@@ -58,7 +58,7 @@ class Dataset(ABC):
         return None
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
-        """Return a ``_core.PictureSource`` and the row of it for each row [n], or None for "the
+        """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
         same"; None where the core cannot read these pictures by itself."""
         return None
 

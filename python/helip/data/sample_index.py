@@ -208,8 +208,8 @@ class SampleIndex:
             raise
 
     def pictures(self) -> Any:
-        """The core's reader of the same pictures: a ``_core.PictureSource``."""
-        return _core.ShardPictures(self._core)
+        """The core's reader of the same pictures: a ``_core.ImageSource``."""
+        return _core.ShardImages(self._core)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:

@@ -149,7 +149,7 @@ class FolderDataset(KeyedDataset):
 
     def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
-        return _core.PictureFiles([self._root], starts, blob, offsets, self._follow_links), None
+        return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None
 
     def _read_caption(self, row: int) -> str | None:
         if caption := self._captions[row]:

@@ -136,7 +136,7 @@ class TableDataset(KeyedDataset):
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself
         blob, offsets = self._images.blob, self._images.offsets
-        source = _core.PictureFiles(self._roots, self._starts, blob, offsets, self._follow_links)
+        source = _core.ImageFiles(self._roots, self._starts, blob, offsets, self._follow_links)
         return source, None
 
     def _read_caption(self, row: int) -> str | None:

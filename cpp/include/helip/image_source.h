@@ -1,0 +1,25 @@
+// Where the encoded images of a data set come from.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "helip/export.h"
+
+namespace helip {
+
+// The encoded images of rows 0 .. size() - 1. Thread-safe.
+class HELIP_EXPORT ImageSource {
+ public:
+  virtual ~ImageSource();
+
+  virtual std::int64_t size() const noexcept = 0;
+  // Replaces `out` by the bytes of one image's file. Throws SampleError where this row has none
+  // that can be read: "missing_image", "too_large", "outside_root" or "io".
+  virtual void read(std::int64_t row, std::vector<std::byte>& out) const = 0;
+  // A hint that the row will be read soon, so that the system can fetch it meanwhile. Never throws.
+  virtual void will_need(std::int64_t row) const noexcept;
+};
+
+}  // namespace helip

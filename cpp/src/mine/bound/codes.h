@@ -1,0 +1,101 @@
+// The rows in int8, with what bounds the error of that: what the filters compute with.
+//
+// A vector x is stored as codes c of its difference from a mean m, x − m = S·c + r, with |r|
+// measured, and as the offset b = <m, x> − |m|²/2. For two of them, with y = x − m,
+//
+//     <x, x'> = <y, y'> + b + b',
+//     <y, y'> = S²<c, c'> + <y, r'> + <r, y'> − <r, r'> <= S²<c, c'> + h + h',
+//     h = Z·|r| + |r|²/2,  Z >= |y|, |y'|,
+//
+// by Cauchy-Schwarz and 2ab <= a² + b². Every float32 rounding on the way to c is in |r|.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "base/scratch_memory.h"
+#include "base/team.h"
+#include "mine/bound/filter_plan.h"
+#include "mine/bound/row_order.h"
+#include "mine/corpus/scorer.h"
+#include "mine/kernel/product_panels.h"
+
+namespace helip::mining {
+
+// Of one row. Offsets, tails and slacks are in units of the codes' products, that is divided by S².
+struct FilterBounds {
+  float offset, tail, slack;
+  std::int32_t sum;  // of the codes
+};
+// Of the codes of one modality, on two levels: with y = unit vector − mean,
+//     y = scale · (coarse + fine / kFineSteps) + r,    fine in 4 bits, -8 .. 7
+// and for two rows, without the product of both fine parts,
+//     <y, y'> = s·s' (<coarse, coarse'> + (<coarse, fine'> + <fine, coarse'>) / kFineSteps) ± e ±
+//     e'
+// where e is the row's fine_error, or its error without what the fine codes add.
+struct UnitBounds {
+  float scale, offset;
+  float error, fine_error;
+  std::int32_t sum;  // of the coarse codes
+};
+inline constexpr float kFineSteps = 16.0F;
+struct CodeBounds {
+  FilterBounds filters[3];  // see Codes::Filter
+  UnitBounds image, text;
+};
+
+class Codes {
+ public:
+  // Codes of the rows of `order`, in that order. `folder` empty: in memory, else on disk there.
+  // Stage "encode".
+  Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
+        const std::filesystem::path& folder, Team& team);
+
+  static std::int64_t bytes_per_row(const Corpus& corpus, const FilterPlan& plan) noexcept;
+
+  std::int64_t size() const noexcept { return size_; }
+  // What pairs of two high rows, other pairs, and those that passed are held against.
+  enum Filter { kHigh = 0, kLow = 1, kSecond = 2 };
+  std::int64_t depth(Filter filter) const noexcept { return depth_[filter]; }  // 0: there is none
+  std::int64_t image_depth() const noexcept { return image_depth_; }           // 0: not used
+  std::int64_t text_depth() const noexcept { return text_depth_; }
+  bool has_fine() const noexcept { return has_fine_; }
+
+  const CodeBounds& bounds(std::int64_t place) const noexcept {
+    return *reinterpret_cast<const CodeBounds*>(at(place));
+  }
+  const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
+    return at(place) + filter_at_[filter];
+  }
+  // The coarse codes; the fine ones, if there are any, follow, image_depth() or text_depth()
+  // further, see Kernel::gather_fine().
+  const std::int8_t* image(std::int64_t place) const noexcept { return at(place) + image_at_; }
+  const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
+
+  // A bound <w, w'> >= b is <codes, codes'> >= b · factor, less the slacks.
+  double factor(Filter filter) const noexcept { return 1.0 / (scale_[filter] * scale_[filter]); }
+
+ private:
+  struct Layout;
+  class Encoder;
+  static constexpr std::int64_t kHead = 128;  // bytes before the codes
+  static_assert(sizeof(CodeBounds) <= kHead);
+  struct Lengths;
+
+  void finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& longest, Team& team);
+  std::int8_t* at(std::int64_t place) const noexcept {
+    return reinterpret_cast<std::int8_t*>(memory_.data()) + place * stride_;
+  }
+
+  std::int64_t size_ = 0;
+  std::int64_t stride_ = 0;
+  std::int64_t depth_[3] = {0, 0, 0};
+  std::int64_t filter_at_[3] = {0, 0, 0};
+  double scale_[3] = {1.0, 1.0, 1.0};
+  std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
+  bool has_fine_ = true;
+  ScratchMemory memory_;
+};
+
+}  // namespace helip::mining

@@ -1,0 +1,457 @@
+#include "mine/bound/filter_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "mine/corpus/draw.h"
+#include "mine/kernel/product_panels.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kQueries = 256;
+constexpr std::int64_t kStep = 64;  // dimensions are tried in steps of this
+constexpr std::int64_t kLeading = 64;
+constexpr std::int64_t kLeastRows = 2048;  // below, a sample costs more than it saves
+constexpr std::uint64_t kStream = 0x6669'6c74'6572ULL;
+// What rounding to codes adds to a bound, as a share of the squared length of what is rounded: with
+// coordinates of variance v in steps of 4.5 √v / 127, twice the length of the error.
+constexpr double kCodeSlack = 2.0 * 4.5 / (127.0 * 3.46);
+// A pair goes on when either of its rows wants it; in the sample only one was asked.
+constexpr double kEither = 1.7;
+
+// What a plan may cost.
+struct Effort {
+  std::int64_t sample_rows;
+  std::int64_t basis_rows;  // of those, that the basis is taken from
+  std::int64_t dimensions;  // most leading ones
+};
+constexpr Effort kFull{4096, 2048, 384};
+constexpr Effort kLight{1536, 768, 192};
+
+struct Sample {
+  std::vector<std::uint32_t> rows;
+  std::int64_t queries = 0;  // the first rows
+  std::int64_t dimensions = 0;
+  std::vector<float> values;  // [rows, dimensions]
+};
+
+Sample draw_sample(const Corpus& corpus, std::int64_t most) {
+  Sample sample;
+  sample.dimensions = corpus.dimensions();
+  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), most), 0, kStream);
+  // Queries are spread over the data set: its order may mean something.
+  const auto count = static_cast<std::int64_t>(drawn.size());
+  const std::int64_t stride = std::max<std::int64_t>(1, count / kQueries);
+  for (std::int64_t offset = 0; offset < stride; ++offset) {
+    for (std::int64_t i = offset; i < count; i += stride) {
+      if (!corpus.is_zero(drawn[static_cast<std::size_t>(i)])) {
+        sample.rows.push_back(drawn[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+  sample.queries = std::min(kQueries, static_cast<std::int64_t>(sample.rows.size()));
+  return sample;
+}
+
+void read_sample(const Corpus& corpus, double weight, Sample& sample, Team& team) {
+  const auto count = static_cast<std::int64_t>(sample.rows.size());
+  sample.values.resize(static_cast<std::size_t>(count * sample.dimensions));
+  team.for_blocks(count, 64, [&](std::int64_t begin, std::int64_t end, int) {
+    WeightedRow reader(corpus, weight);
+    for (std::int64_t i = begin; i < end; ++i) {
+      reader.read(sample.rows[static_cast<std::size_t>(i)],
+                  sample.values.data() + i * sample.dimensions);
+    }
+  });
+}
+
+// out [queries, rows] += products of columns [from, to) of `values` [rows, stride].
+void add_products(const std::vector<float>& values, std::int64_t rows, std::int64_t queries,
+                  std::int64_t stride, std::int64_t from, std::int64_t to, const Kernel& kernel,
+                  Team& team, std::vector<float>& out) {
+  const std::int64_t depth = to - from;
+  std::vector<float> left(static_cast<std::size_t>(queries * depth));
+  for (std::int64_t q = 0; q < queries; ++q) {
+    std::copy_n(values.begin() + q * stride + from, depth, left.begin() + q * depth);
+  }
+  const ProductPanels panels(left.data(), queries, depth, kernel);
+  team.for_blocks(
+      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
+        PackedRows packed(depth, kernel);
+        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, rows - first);
+        for (std::int64_t r = 0; r < present; ++r) {
+          std::copy_n(values.begin() + (first + r) * stride + from, depth,
+                      some.begin() + r * depth);
+        }
+        packed.pack(some.data(), present);
+        panels.multiply(packed.data(), packed.tiles(), products.data());
+        for (std::int64_t q = 0; q < queries; ++q) {
+          float* sums = out.data() + q * rows + first;
+          for (std::int64_t r = 0; r < present; ++r) {
+            sums[r] += products[static_cast<std::size_t>(r * panels.padded() + q)];
+          }
+        }
+      });
+}
+
+// What the similarities of the sample tell: the threshold that each query's pool may end with, and
+// the weight at which the bound is tight there.
+struct Thresholds {
+  std::vector<float> score;  // [queries]
+  double weight = 1.0;
+  double passed = 0.0;  // share of pairs at or above
+};
+
+Thresholds estimate_thresholds(const Corpus& corpus, const Sample& sample, std::int64_t k,
+                               Team& team) {
+  const Rules& rules = corpus.rules();
+  const auto rows = static_cast<std::int64_t>(sample.rows.size());
+  const std::int64_t queries = sample.queries;
+  const std::int64_t image_dimensions = corpus.image_dimensions();
+  std::vector<float> image(static_cast<std::size_t>(queries * rows), rules.use_image ? 0.0F : 1.0F);
+  std::vector<float> text(image.size(), rules.use_text ? 0.0F : 1.0F);
+  if (rules.use_image) {
+    add_products(sample.values, rows, queries, sample.dimensions, 0, image_dimensions,
+                 corpus.kernel(), team, image);
+  }
+  if (rules.use_text) {
+    add_products(sample.values, rows, queries, sample.dimensions, image_dimensions,
+                 sample.dimensions, corpus.kernel(), team, text);
+  }
+
+  // The k-th of all rows is about the rank-th of the sample.
+  const auto share = static_cast<double>(rows) / static_cast<double>(corpus.size());
+  const auto rank = std::clamp<std::int64_t>(std::llround(static_cast<double>(k) * share), 1, rows);
+  Thresholds thresholds;
+  std::vector<double> ratios;
+  std::vector<std::pair<float, std::int64_t>> scores;
+  std::int64_t passed = 0;
+  for (std::int64_t q = 0; q < queries; ++q) {
+    scores.clear();
+    for (std::int64_t j = 0; j < rows; ++j) {
+      const auto at = static_cast<std::size_t>(q * rows + j);
+      if (j == q || image[at] > static_cast<float>(rules.image_max) ||
+          text[at] > static_cast<float>(rules.text_max)) {
+        continue;
+      }
+      const bool counts = rules.signed_products || (image[at] > 0.0F && text[at] > 0.0F);
+      if (counts && image[at] * text[at] > static_cast<float>(rules.min_score)) {
+        scores.emplace_back(image[at] * text[at], j);
+      }
+    }
+    if (static_cast<std::int64_t>(scores.size()) < rank) {
+      thresholds.score.push_back(static_cast<float>(rules.min_score));
+    } else {
+      std::nth_element(scores.begin(), scores.begin() + (rank - 1), scores.end(),
+                       [](const auto& a, const auto& b) { return a > b; });
+      thresholds.score.push_back(scores[static_cast<std::size_t>(rank - 1)].first);
+      const auto at =
+          static_cast<std::size_t>(q * rows + scores[static_cast<std::size_t>(rank - 1)].second);
+      ratios.push_back(std::abs(text[at]) /
+                       std::max(1e-6, std::abs(static_cast<double>(image[at]))));
+    }
+    passed += std::min<std::int64_t>(rank, static_cast<std::int64_t>(scores.size()));
+  }
+  thresholds.passed = static_cast<double>(passed) / static_cast<double>(queries * rows);
+  if (rules.use_image && rules.use_text && !ratios.empty()) {
+    std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
+    thresholds.weight = std::clamp(std::sqrt(ratios[ratios.size() / 2]), 0.25, 4.0);
+  }
+  return thresholds;
+}
+
+// Coordinates of the sample along the directions of a basis: [rows, basis.count].
+std::vector<float> coordinates(const Sample& sample, const Basis& basis, const Kernel& kernel,
+                               Team& team) {
+  const auto rows = static_cast<std::int64_t>(sample.rows.size());
+  std::vector<float> out(static_cast<std::size_t>(rows * basis.count));
+  const ProductPanels panels(basis.vectors.data(), basis.count, basis.dimensions, kernel);
+  team.for_blocks(
+      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        PackedRows packed(basis.dimensions, kernel);
+        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, rows - first);
+        packed.pack(sample.values.data() + first * basis.dimensions, present);
+        panels.multiply(packed.data(), packed.tiles(), products.data());
+        for (std::int64_t r = 0; r < present; ++r) {
+          std::copy_n(products.begin() + r * panels.padded(), basis.count,
+                      out.begin() + (first + r) * basis.count);
+        }
+      });
+  return out;
+}
+
+std::vector<float> mean_of(const std::vector<float>& values, std::int64_t rows, std::int64_t stride,
+                           std::int64_t from, std::int64_t to) {
+  std::vector<double> sums(static_cast<std::size_t>(to - from));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t d = from; d < to; ++d) {
+      sums[static_cast<std::size_t>(d - from)] += values[static_cast<std::size_t>(i * stride + d)];
+    }
+  }
+  std::vector<float> mean;
+  for (const double sum : sums) mean.push_back(static_cast<float>(sum / static_cast<double>(rows)));
+  return mean;
+}
+
+// [queries, count / 64]: shares of rows that reach each query's threshold, by the first 64, 128,
+// ... coordinates and the tails.
+std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t count,
+                            const Sample& sample, const std::vector<float>& limits, double length,
+                            bool absolute, const Kernel& kernel, Team& team) {
+  const auto rows = static_cast<std::int64_t>(sample.rows.size());
+  const std::int64_t queries = sample.queries;
+  const std::int64_t steps = count / kStep;
+  std::vector<float> products(static_cast<std::size_t>(queries * rows));
+  std::vector<double> held(static_cast<std::size_t>(rows));
+  std::vector<float> tail(static_cast<std::size_t>(rows));
+  std::vector<double> shares(static_cast<std::size_t>(queries * steps));
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const std::int64_t from = step * kStep;
+    add_products(coordinates, rows, queries, count, from, from + kStep, kernel, team, products);
+    for (std::int64_t j = 0; j < rows; ++j) {
+      double& sum = held[static_cast<std::size_t>(j)];
+      sum +=
+          static_cast<double>(kernel.squared_length(coordinates.data() + j * count + from, kStep));
+      tail[static_cast<std::size_t>(j)] =
+          static_cast<float>(std::sqrt(std::max(0.0, length - sum)));
+    }
+    const auto slack = static_cast<float>(
+        kCodeSlack * std::accumulate(held.begin(), held.end(), 0.0) / static_cast<double>(rows));
+    for (std::int64_t q = 0; q < queries; ++q) {
+      const float own = tail[static_cast<std::size_t>(q)];
+      const float limit = limits[static_cast<std::size_t>(q)] - slack;
+      const float* row = products.data() + q * rows;
+      std::int64_t passed = 0;
+      for (std::int64_t j = 0; j < rows; ++j) {
+        const float product = absolute ? std::abs(row[j]) : row[j];
+        passed += product + own * tail[static_cast<std::size_t>(j)] >= limit ? 1 : 0;
+      }
+      shares[static_cast<std::size_t>(q * steps + step)] =
+          static_cast<double>(passed) / static_cast<double>(rows);
+    }
+  }
+  return shares;
+}
+
+// What a choice of dimensions costs, in cycles a pair.
+class Costs {
+ public:
+  // `shares` as passing() gives them, queries by falling threshold. `density`: how many times as
+  // many pass as those say.
+  Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions,
+        double density)
+      : shares_(std::move(shares)),
+        queries_(queries),
+        steps_(static_cast<std::int64_t>(shares_.size()) / queries),
+        rows_(rows),
+        dimensions_(static_cast<double>(dimensions)),
+        density_(density) {}
+
+  // Sets the shares and the cost of a plan whose dimensions are chosen.
+  void rate(FilterPlan& plan) const {
+    const double whole = dimensions_ / 64.0 * kGathered + 60.0;
+    if (plan.low == 0) {
+      plan.cycles = dimensions_ / 64.0 + kSieve + either(plan.passed_whole * density_) * whole;
+      return;
+    }
+    const double high = plan.high_share;
+    const double both = high * high;
+    const std::int64_t split = std::llround(high * static_cast<double>(queries_));
+    const auto passed = [&](std::int64_t high_dims, std::int64_t low_dims) {
+      // Pairs of two high rows, of two low ones, and mixed.
+      const double low = 1.0 - high;
+      return both * either(share(high_dims, 0, split)) +
+             low * low * either(share(low_dims, split, queries_)) +
+             2.0 * high * low *
+                 std::min(1.0, share(low_dims, 0, split) + share(low_dims, split, queries_));
+    };
+    plan.passed_first = passed(plan.high > 0 ? plan.high : plan.low, plan.low);
+    const auto high_dims = static_cast<double>(plan.high > 0 ? plan.high : plan.low);
+    const auto low_dims = static_cast<double>(plan.low);
+    const auto last = static_cast<double>(std::max(plan.low, plan.second));
+    plan.cycles = last * dimensions_ / (8.0 * rows_) +  // projection
+                  kSieve + both * high_dims / 64.0 + (1.0 - both) * low_dims / 64.0;
+    double left = plan.passed_first;
+    if (plan.second > 0) {
+      plan.passed_second = passed(plan.second, plan.second);
+      plan.cycles += left * (last / 64.0 * kGathered + 20.0);
+      left = plan.passed_second;
+    }
+    plan.cycles += left * whole;
+  }
+
+ private:
+  static constexpr double kSieve = 0.7;
+  static constexpr double kGathered = 6.0;  // a line of codes that is fetched on its own
+  static double either(double share) { return std::min(1.0, kEither * std::max(share, 0.0)); }
+  // Mean over queries [begin, end).
+  double share(std::int64_t dims, std::int64_t begin, std::int64_t end) const {
+    if (begin == end) return 0.0;
+    double sum = 0.0;
+    for (std::int64_t q = begin; q < end; ++q) {
+      sum += shares_[static_cast<std::size_t>(q * steps_ + dims / kStep - 1)];
+    }
+    return std::min(1.0, density_ * sum / static_cast<double>(end - begin));
+  }
+
+  const std::vector<double> shares_;
+  const std::int64_t queries_;
+  const std::int64_t steps_;
+  const double rows_;  // that a row is held against
+  const double dimensions_;
+  const double density_;
+};
+
+// Queries by falling threshold.
+std::vector<double> sorted_by_limit(const std::vector<double>& shares,
+                                    const std::vector<float>& limits) {
+  std::vector<std::size_t> order(limits.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&limits](std::size_t a, std::size_t b) { return limits[a] > limits[b]; });
+  const std::size_t steps = shares.size() / limits.size();
+  std::vector<double> sorted;
+  for (const std::size_t q : order) {
+    sorted.insert(sorted.end(), shares.begin() + static_cast<std::ptrdiff_t>(q * steps),
+                  shares.begin() + static_cast<std::ptrdiff_t>((q + 1) * steps));
+  }
+  return sorted;
+}
+
+// The cheapest plan of all, or of those in one tier.
+void choose_dimensions(const Costs& costs, std::int64_t count, bool one_tier, FilterPlan& plan) {
+  costs.rate(plan);
+  for (std::int64_t low = kStep; low <= count; low += kStep) {
+    for (std::int64_t second = low; second <= (plan.light ? low : count); second += kStep) {
+      for (std::int64_t high = 0; high < (one_tier ? kStep : low); high += kStep) {
+        for (int tenths = high == 0 ? 0 : 1; tenths <= (high == 0 ? 0 : 9); ++tenths) {
+          FilterPlan tried;
+          tried.passed_whole = plan.passed_whole;
+          tried.high_share = tenths / 10.0;
+          tried.high = high;
+          tried.low = low;
+          tried.second = second == low ? 0 : second;
+          costs.rate(tried);
+          if (tried.cycles >= plan.cycles) continue;
+          plan.high_share = tried.high_share;
+          plan.high = tried.high;
+          plan.low = tried.low;
+          plan.second = tried.second;
+          plan.passed_first = tried.passed_first;
+          plan.passed_second = tried.passed_second;
+          plan.cycles = tried.cycles;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+WeightedRow::WeightedRow(const Corpus& corpus, double weight)
+    : corpus_(corpus),
+      image_factor_(static_cast<float>(std::sqrt(weight))),
+      text_factor_(static_cast<float>(1.0 / std::sqrt(weight))) {}
+
+void WeightedRow::read(std::int64_t row, float* out) {
+  const bool both = corpus_.image() != nullptr && corpus_.text() != nullptr;
+  const auto put = [&](const Rows& rows, float factor, Scratch& scratch) {
+    rows.unit(row, out, scratch);
+    if (both) {
+      for (std::int64_t i = 0; i < rows.dimensions(); ++i) out[i] *= factor;
+    }
+    out += rows.dimensions();
+  };
+  if (corpus_.image() != nullptr) put(*corpus_.image(), image_factor_, image_);
+  if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
+}
+
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held,
+                          double share) {
+  FilterPlan plan;
+  const bool both = corpus.rules().use_image && corpus.rules().use_text;
+  plan.length = both ? 2.0 : 1.0;
+  plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
+  plan.light = held == Held::few;
+  if (corpus.size() < kLeastRows) return plan;
+  const Effort effort = plan.light ? kLight : kFull;
+  Sample sample = draw_sample(corpus, effort.sample_rows);
+  const auto rows = static_cast<std::int64_t>(sample.rows.size());
+  if (rows < kLeastRows / 2) return plan;
+
+  read_sample(corpus, 1.0, sample, team);
+  const Thresholds thresholds = estimate_thresholds(corpus, sample, k, team);
+  plan.weight = thresholds.weight;
+  plan.passed_score = thresholds.passed;
+  const std::int64_t split = corpus.image_dimensions();
+  if (split > 0) plan.image_mean = mean_of(sample.values, rows, sample.dimensions, 0, split);
+  if (corpus.text_dimensions() > 0) {
+    plan.text_mean = mean_of(sample.values, rows, sample.dimensions, split, sample.dimensions);
+  }
+  if (both) {
+    plan.length = plan.weight + 1.0 / plan.weight;
+    read_sample(corpus, plan.weight, sample, team);
+  }
+  std::vector<float> limits;
+  for (const float score : thresholds.score) {
+    limits.push_back(both ? 2.0F * std::sqrt(std::max(score, 0.0F)) : score);
+  }
+
+  const Kernel& kernel = corpus.kernel();
+  const std::int64_t dimensions = sample.dimensions;
+  const bool absolute = both && corpus.rules().signed_products;
+  {
+    std::vector<float> whole(static_cast<std::size_t>(sample.queries * rows));
+    add_products(sample.values, rows, sample.queries, dimensions, 0, dimensions, kernel, team,
+                 whole);
+    std::int64_t passed = 0;
+    for (std::int64_t q = 0; q < sample.queries; ++q) {
+      for (std::int64_t j = 0; j < rows; ++j) {
+        const float product = whole[static_cast<std::size_t>(q * rows + j)];
+        passed += (absolute ? std::abs(product) : product) >= limits[static_cast<std::size_t>(q)];
+      }
+    }
+    plan.passed_whole = static_cast<double>(passed) / static_cast<double>(sample.queries * rows);
+  }
+  const std::int64_t count = std::min(effort.dimensions, dimensions / kStep * kStep);
+  if (count == 0) {
+    plan.mean = mean_of(sample.values, rows, dimensions, 0, dimensions);
+    return plan;
+  }
+  Basis basis = principal_basis(sample.values, std::min(rows, effort.basis_rows), dimensions, count,
+                                kernel, team);
+  if (!plan.light) {
+    plan.leading.count = std::min(kLeading, count);
+    plan.leading.dimensions = dimensions;
+    plan.leading.vectors.assign(basis.vectors.begin(),
+                                basis.vectors.begin() + plan.leading.count * dimensions);
+  }
+  const std::vector<double> shares =
+      sorted_by_limit(passing(coordinates(sample, basis, kernel, team), count, sample, limits,
+                              plan.length, absolute, kernel, team),
+                      limits);
+  const auto met = static_cast<double>(corpus.size()) * share;  // by a row
+  const Costs costs(shares, sample.queries, met, dimensions,
+                    held == Held::closest ? 1.0 / share : 1.0);
+  choose_dimensions(costs, count, held == Held::closest, plan);
+  if (plan.low > 0) {
+    plan.basis = std::move(basis);
+    plan.basis.count = std::max(plan.low, plan.second);
+    plan.basis.vectors.resize(static_cast<std::size_t>(plan.basis.count * dimensions));
+    measure_excess(plan.basis, kernel, team);
+    plan.mean = mean_of(coordinates(sample, plan.basis, kernel, team), rows, plan.basis.count, 0,
+                        plan.basis.count);
+  } else {
+    plan.mean = mean_of(sample.values, rows, dimensions, 0, dimensions);
+  }
+  return plan;
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,476 @@
+#include "mine/bound/sweep_worker.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+namespace helip::mining {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kRowTiles = kSweepBlock / kTileRows;
+constexpr std::int64_t kColumnTiles = kSweepBlock / kTileColumns;
+static_assert(kSweepBlock % kTileRows == 0 && kSweepBlock % kTileColumns == 0);
+// Row tiles whose pairs are scored together: their rows fit into a second-level cache.
+constexpr std::int64_t kMeetTiles = 8;
+// Row tiles between two looks at the thresholds of the columns.
+constexpr std::int64_t kRefresh = 4;
+
+std::uint32_t first_bits(std::int64_t count) {
+  return count >= 32 ? ~0U : (1U << std::max<std::int64_t>(count, 0)) - 1U;
+}
+
+std::int64_t most_depth(const Codes& codes) {
+  return std::max(codes.depth(Codes::kHigh), codes.depth(Codes::kLow));
+}
+
+}  // namespace
+
+void SweepWorker::Block::resize(std::int64_t rows, std::int64_t tile) {
+  const auto tiles = static_cast<std::size_t>((rows + tile - 1) / tile);
+  const std::size_t padded = tiles * static_cast<std::size_t>(tile);
+  for (auto* values : {&offset, &tail, &limit, &need, &second_limit}) values->resize(padded);
+  slack.resize(tiles);
+  second.resize(padded);
+}
+
+SweepWorker::SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrder& order,
+                         SweepSink& sink)
+    : codes_(codes),
+      order_(order),
+      sink_(sink),
+      scorer_(corpus),
+      kernel_(corpus.kernel()),
+      both_(codes_.image_depth() > 0 && codes_.text_depth() > 0),
+      signed_(corpus.rules().signed_products),
+      row_panels_(allocate_aligned<std::uint8_t>(kRowTiles * row_panel_bytes(most_depth(codes)))),
+      column_panels_(
+          allocate_aligned<std::int8_t>(kColumnTiles * column_panel_bytes(most_depth(codes)))),
+      unpacked_(allocate_aligned<std::int8_t>(std::max(codes.image_depth(), codes.text_depth()))) {}
+
+std::int64_t SweepWorker::bytes(const Codes& codes) noexcept {
+  return kRowTiles * row_panel_bytes(most_depth(codes)) +
+         kColumnTiles * column_panel_bytes(most_depth(codes)) +
+         2 * kSweepBlock * static_cast<std::int64_t>(sizeof(CodeBounds)) +
+         static_cast<std::int64_t>(sizeof(SweepWorker));
+}
+
+void SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter filter) {
+  const bool diagonal = rows.data() == columns.data();
+  if (filter != filter_) rows_.entries = {};
+  filter_ = filter;
+  pack_rows(rows);
+  pack_columns(columns);
+  const auto row_count = static_cast<std::int64_t>(rows.size());
+  const auto column_count = static_cast<std::int64_t>(columns.size());
+  for (std::int64_t row_tile = 0; row_tile * kTileRows < row_count; ++row_tile) {
+    if (row_tile % kRefresh == 0) refresh(columns_, 0, column_count);
+    const std::int64_t row = row_tile * kTileRows;
+    const std::int64_t row_end = std::min(row_count, row + kTileRows);
+    refresh(rows_, row, row_end);
+    for (auto& list : passed_) list.clear();
+    for (std::int64_t tile = 0; tile * kTileColumns < column_count; ++tile) {
+      const std::int64_t column = tile * kTileColumns;
+      if (diagonal && column + kTileColumns - 1 <= row) continue;
+      sift(row_tile, tile);
+      for (std::int64_t r = 0; row + r < row_end; ++r) {
+        std::uint32_t hits = hits_[r] & first_bits(column_count - column);
+        if (diagonal) hits &= ~first_bits(row + r + 1 - column);
+        for (; hits != 0; hits &= hits - 1) {
+          passed_[r].push_back(static_cast<std::uint16_t>(column + std::countr_zero(hits)));
+        }
+      }
+    }
+    for (std::int64_t r = 0; row + r < row_end; ++r) {
+      if (!passed_[r].empty()) refine(row + r, passed_[r]);
+    }
+    if (row_tile % kMeetTiles == kMeetTiles - 1) meet();
+  }
+  meet();
+  counts_.pairs += diagonal ? row_count * (row_count - 1) / 2 : row_count * column_count;
+}
+
+void SweepWorker::meet(const SweepEntry& row, SweepEntries columns) {
+  filter_ = Codes::kLow;
+  read({&row, 1}, kTileRows, rows_);
+  constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
+  for (std::size_t first = 0; first < columns.size(); first += kBlock) {
+    const SweepEntries some = columns.subspan(first, std::min(kBlock, columns.size() - first));
+    const auto count = static_cast<std::int64_t>(some.size());
+    read(some, kTileColumns, columns_);
+    refresh(columns_, 0, count);
+    refresh(rows_, 0, 1);
+    passed_[0].resize(some.size());
+    std::iota(passed_[0].begin(), passed_[0].end(), std::uint16_t{0});
+    refine(0, passed_[0]);
+    meet();
+    counts_.pairs += count;
+  }
+  rows_.entries = {};  // were not packed
+}
+
+void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {
+  const auto count = static_cast<std::int64_t>(entries.size());
+  block.entries = entries;
+  block.resize(count, tile);
+  std::fill(block.slack.begin(), block.slack.end(), 0.0F);
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(block.offset.size()); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    // What lies beyond the end repeats the last row; its hits are masked.
+    const SweepEntry& entry = entries[static_cast<std::size_t>(std::min(i, count - 1))];
+    const CodeBounds& bounds = codes_.bounds(entry.place);
+    const FilterBounds& first = bounds.filters[filter_];
+    block.offset[at] = first.offset;
+    block.tail[at] = first.tail;
+    block.limit[at] = kInfinity;
+    block.need[at] = kInfinity;
+    block.second_limit[at] = kInfinity;
+    float& slack = block.slack[static_cast<std::size_t>(i / tile)];
+    slack = std::max(slack, first.slack);
+    block.second[at] = bounds.filters[Codes::kSecond];
+  }
+}
+
+void SweepWorker::pack_rows(SweepEntries entries) {
+  if (rows_.entries.data() == entries.data() && rows_.entries.size() == entries.size()) return;
+  read(entries, kTileRows, rows_);
+  const std::int8_t* codes[kTileRows];
+  for (std::size_t row = 0; row < entries.size(); row += kTileRows) {
+    for (std::size_t r = 0; r < kTileRows; ++r) {
+      codes[r] = codes_.codes(filter_, entries[std::min(row + r, entries.size() - 1)].place);
+    }
+    kernel_.pack_row_codes(
+        codes, depth(),
+        row_panels_.get() + static_cast<std::int64_t>(row / kTileRows) * row_panel_bytes(depth()));
+  }
+}
+
+void SweepWorker::pack_columns(SweepEntries entries) {
+  read(entries, kTileColumns, columns_);
+  const std::int8_t* codes[kTileColumns];
+  for (std::size_t column = 0; column < entries.size(); column += kTileColumns) {
+    for (std::size_t c = 0; c < kTileColumns; ++c) {
+      codes[c] = codes_.codes(filter_, entries[std::min(column + c, entries.size() - 1)].place);
+    }
+    kernel_.pack_column_codes(
+        codes, depth(),
+        column_panels_.get() +
+            static_cast<std::int64_t>(column / kTileColumns) * column_panel_bytes(depth()));
+  }
+}
+
+// The least inner product of two rows that score `need`, slightly rounded down.
+float SweepWorker::least_product(float need) const noexcept {
+  if (need == kInfinity) return kInfinity;
+  return (both_ ? 2.0F * std::sqrt(std::max(need, 0.0F)) : need) * (1.0F - 1e-6F);
+}
+
+void SweepWorker::refresh(Block& block, std::int64_t begin, std::int64_t end) {
+  const auto factor = static_cast<float>(codes_.factor(filter_));
+  const auto second_factor = static_cast<float>(codes_.factor(Codes::kSecond));
+  for (std::int64_t i = begin; i < end; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int32_t target = block.entries[at].target;
+    block.need[at] = target < 0 ? kInfinity : sink_.need(target);
+    const float least = least_product(block.need[at]);
+    block.limit[at] = least * factor;
+    block.second_limit[at] = least * second_factor;
+  }
+}
+
+// Holds one tile against the limits: bits of `hits_`.
+void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
+  kernel_.code_products(row_panels_.get() + row_tile * row_panel_bytes(depth()),
+                        column_panels_.get() + column_tile * column_panel_bytes(depth()), depth(),
+                        products_);
+  const std::int64_t row = row_tile * kTileRows;
+  const std::int64_t column = column_tile * kTileColumns;
+  const float slack = rows_.slack[static_cast<std::size_t>(row_tile)] +
+                      columns_.slack[static_cast<std::size_t>(column_tile)];
+  float row_limit[kTileRows];
+  for (int r = 0; r < kTileRows; ++r) row_limit[r] = rows_.limit.data()[row + r] - slack;
+  float column_limit[kTileColumns];
+  for (int c = 0; c < kTileColumns; ++c)
+    column_limit[c] = columns_.limit.data()[column + c] - slack;
+  kernel_.sieve({products_,
+                 {rows_.offset.data() + row, rows_.tail.data() + row, row_limit},
+                 {columns_.offset.data() + column, columns_.tail.data() + column, column_limit},
+                 both_ && signed_},
+                hits_);
+}
+
+// The columns that a row's tiles let pass, through the other filters.
+void SweepWorker::refine(std::int64_t row, std::vector<std::uint16_t>& columns) {
+  counts_.first += static_cast<std::int64_t>(columns.size());
+  if (codes_.depth(Codes::kSecond) > 0) {
+    hold_second(row, columns);
+    counts_.second += static_cast<std::int64_t>(columns.size());
+  }
+  hold_units(row, columns);
+  counts_.scored += static_cast<std::int64_t>(columns.size());
+  for (const std::uint16_t column : columns)
+    met_.push_back({static_cast<std::uint16_t>(row), column});
+}
+
+void SweepWorker::hold_second(std::int64_t row, std::vector<std::uint16_t>& columns) {
+  const auto at = static_cast<std::size_t>(row);
+  const std::size_t count = columns.size();
+  pointers_.resize(count);
+  gathered_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    pointers_[i] = codes_.codes(Codes::kSecond, columns_.entries[columns[i]].place);
+  }
+  kernel_.gather_products(codes_.codes(Codes::kSecond, rows_.entries[at].place), pointers_.data(),
+                          static_cast<std::int64_t>(count), codes_.depth(Codes::kSecond),
+                          gathered_.data());
+  const FilterBounds own = rows_.second[at];
+  const float limit = rows_.second_limit[at];
+  const int correction = kernel_.limits.gather_offset;
+  const bool absolute = both_ && signed_;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint16_t column = columns[i];
+    const FilterBounds& other = columns_.second[column];
+    float product =
+        static_cast<float>(gathered_[i] - correction * other.sum) + own.offset + other.offset;
+    if (absolute) product = std::abs(product);
+    const float bound = product + own.tail * other.tail + own.slack + other.slack;
+    columns[kept] = column;
+    kept += bound >= std::min(limit, columns_.second_limit[column]) ? 1 : 0;
+  }
+  columns.resize(kept);
+}
+
+// The fine codes of a row in a byte each.
+const std::int8_t* SweepWorker::unpacked(const std::int8_t* fine, std::int64_t depth) {
+  std::int8_t* out = unpacked_.get();
+  for (std::int64_t k = 0; k < depth; k += 128) {
+    for (std::int64_t i = 0; i < 64; ++i) {
+      const auto both = static_cast<std::uint8_t>(fine[k / 2 + i]);
+      out[k + i] = static_cast<std::int8_t>((both & 15) - 8);
+      out[k + 64 + i] = static_cast<std::int8_t>((both >> 4) - 8);
+    }
+  }
+  return out;
+}
+
+// Bounds of one modality's similarities of a row and those at places_, by the coarse codes alone or
+// by both.
+void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval* out) {
+  const auto count = static_cast<std::int64_t>(places_.size());
+  const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
+  const auto codes = [&](std::uint32_t place) {
+    return image ? codes_.image(place) : codes_.text(place);
+  };
+  const auto point = [&](std::int64_t offset) {
+    pointers_.resize(places_.size());
+    for (std::size_t i = 0; i < places_.size(); ++i) pointers_[i] = codes(places_[i]) + offset;
+  };
+  coarse_.resize(places_.size());
+  point(0);
+  kernel_.gather_products(codes(row.place), pointers_.data(), count, depth, coarse_.data());
+  if (fine) {
+    mixed_.resize(places_.size());
+    kernel_.gather_products(unpacked(codes(row.place) + depth, depth), pointers_.data(), count,
+                            depth, mixed_.data());
+    fine_.resize(places_.size());
+    point(depth);
+    kernel_.gather_fine(codes(row.place), pointers_.data(), count, depth, fine_.data());
+  }
+  const CodeBounds& own_bounds = codes_.bounds(row.place);
+  const UnitBounds own = image ? own_bounds.image : own_bounds.text;
+  const int correction = kernel_.limits.gather_offset;
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const CodeBounds& bounds = codes_.bounds(places_[i]);
+    const UnitBounds& other = image ? bounds.image : bounds.text;
+    auto product = static_cast<float>(coarse_[i] - correction * other.sum);
+    float error = own.error + other.error;
+    if (fine) {
+      product += static_cast<float>(fine_[i] + mixed_[i] - correction * other.sum) / kFineSteps;
+      error = own.fine_error + other.fine_error;
+    }
+    const float similarity = own.scale * other.scale * product + own.offset + other.offset;
+    out[i] = {std::max(similarity - error, -1.0F), std::min(similarity + error, 1.0F)};
+  }
+}
+
+// By the codes of both modalities: first the coarse ones of the shorter, since the other similarity
+// is at most 1, in the end the fine ones of both where there are any.
+void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& columns) {
+  const SweepEntry& own = rows_.entries[static_cast<std::size_t>(row)];
+  const float need = rows_.need[static_cast<std::size_t>(row)];
+  const bool image_shorter =
+      codes_.text_depth() == 0 || (both_ && codes_.image_depth() <= codes_.text_depth());
+  const auto step = [&](bool image, bool fine) {
+    if (columns.empty()) return;
+    std::vector<Interval>& bounds = image ? image_ : text_;
+    const std::vector<Interval>& others = image ? text_ : image_;
+    places_.clear();
+    for (const std::uint16_t column : columns) places_.push_back(columns_.entries[column].place);
+    bounds.resize(std::max(bounds.size(), columns.size()));
+    measure(own, image, fine, bounds.data());
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const std::uint16_t column = columns[i];
+      const Interval product = both_ ? times(bounds[i], others[i]) : bounds[i];
+      columns[kept] = column;
+      image_[kept] = image_[i];
+      text_[kept] = text_[i];
+      kept += product.high * (1.0F + 1e-6F) >= std::min(need, columns_.need[column]) ? 1 : 0;
+    }
+    columns.resize(kept);
+  };
+  const Interval unknown = {signed_ ? -1.0F : 0.0F, 1.0F};
+  for (std::vector<Interval>* bounds : {&image_, &text_}) {
+    if (bounds->size() < columns.size()) bounds->resize(columns.size());
+    std::fill_n(bounds->begin(), columns.size(), unknown);
+  }
+  step(image_shorter, false);
+  if (both_) step(!image_shorter, false);
+  if (!codes_.has_fine()) return;
+  step(image_shorter, true);
+  if (both_) step(!image_shorter, true);
+}
+
+// Bounds of the product, no less than what counts: without signs the negative does not.
+SweepWorker::Interval SweepWorker::times(const Interval& a, const Interval& b) const noexcept {
+  if (!signed_) return {0.0F, std::max(a.high, 0.0F) * std::max(b.high, 0.0F)};
+  const float corners[] = {a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high};
+  return {*std::min_element(corners, corners + 4), *std::max_element(corners, corners + 4)};
+}
+
+// What is left of some rows of tiles. By column: rows that lie close together want the same ones,
+// which are then still in the cache.
+void SweepWorker::meet() {
+  std::sort(met_.begin(), met_.end(), [](const Met& a, const Met& b) {
+    return a.column != b.column ? a.column < b.column : a.row < b.row;
+  });
+  for (std::size_t i = 0; i < met_.size(); ++i) {
+    const SweepEntry& row = rows_.entries[met_[i].row];
+    const SweepEntry& column = columns_.entries[met_[i].column];
+    if (row.place == column.place) continue;
+    if (i + 1 < met_.size() && met_[i + 1].column != met_[i].column) {
+      scorer_.prefetch(order_.rows[columns_.entries[met_[i + 1].column].place]);
+    }
+    sink_.meet(row.target, order_.rows[column.place], column.target, scorer_);
+  }
+  met_.clear();
+}
+
+// The `kept`-th largest of some values. Most are ruled out by a limit that a few of them suggest.
+std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count,
+                                  std::int64_t kept) {
+  constexpr std::int64_t kFew = 128;
+  std::int32_t limit = std::numeric_limits<std::int32_t>::min();
+  if (count >= 4 * kFew && kept < count / 4) {
+    sorted_.clear();
+    for (std::int64_t i = 0; i < kFew; ++i) {
+      sorted_.push_back(values[i * count / kFew]);
+    }
+    const auto rank = std::min(kFew - 1, 2 * kept * kFew / count + 4);
+    std::nth_element(sorted_.begin(), sorted_.begin() + rank, sorted_.end(), std::greater<>());
+    limit = sorted_[static_cast<std::size_t>(rank)];
+  }
+  sorted_.resize(static_cast<std::size_t>(count));
+  std::int64_t size = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    sorted_[static_cast<std::size_t>(size)] = values[i];
+    size += values[i] >= limit ? 1 : 0;
+  }
+  if (size < kept) {
+    std::copy_n(values, count, sorted_.begin());
+    size = count;
+  }
+  std::nth_element(sorted_.begin(), sorted_.begin() + (kept - 1), sorted_.begin() + size,
+                   std::greater<>());
+  return sorted_[static_cast<std::size_t>(kept - 1)];
+}
+
+// The floor of one row, given the filter's products with all columns.
+void SweepWorker::raise_floor(const SweepEntry& row, SweepEntries columns,
+                              const std::int32_t* products, std::int64_t kept) {
+  const auto width = static_cast<std::int64_t>(columns.size());
+  // A few more than are kept: the best by these products need not be the best by score.
+  const std::int64_t count = std::min(width, kept + kept / 16 + 4);
+  if (count < kept) return;
+  const std::int32_t least = largest(products, width, count);
+  places_.clear();
+  for (std::int64_t c = 0; c < width; ++c) {
+    const std::uint32_t place = columns[static_cast<std::size_t>(c)].place;
+    if (products[c] >= least && place != row.place) places_.push_back(place);
+  }
+  const std::size_t size = places_.size();
+  if (static_cast<std::int64_t>(size) < kept) return;
+  floors_.assign(size, 1.0F);
+  image_.resize(std::max(image_.size(), size));
+  const Rules& rules = scorer_.corpus().rules();
+  for (const bool image : {true, false}) {
+    if ((image ? codes_.image_depth() : codes_.text_depth()) == 0) continue;
+    measure(row, image, true, image_.data());
+    const double maximum = image ? rules.image_max : rules.text_max;
+    const auto surely = static_cast<float>(maximum) * (1.0F - 1e-6F);
+    for (std::size_t i = 0; i < size; ++i) {
+      // Counts only what is positive and no near duplicate, beyond doubt.
+      const bool duplicate = maximum < 1.0 && image_[i].high > surely;
+      floors_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
+    }
+  }
+  std::nth_element(floors_.begin(), floors_.begin() + (kept - 1), floors_.end(), std::greater<>());
+  sink_.raise_floor(row.target, floors_[static_cast<std::size_t>(kept - 1)] * (1.0F - 1e-6F));
+}
+
+void SweepWorker::probe(const SweepEntry& row, SweepEntries columns, std::int64_t kept) {
+  const auto width = static_cast<std::int64_t>(columns.size());
+  pointers_.resize(columns.size());
+  seeds_.resize(columns.size());
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    pointers_[c] = codes_.codes(Codes::kLow, columns[c].place);
+  }
+  kernel_.gather_products(codes_.codes(Codes::kLow, row.place), pointers_.data(), width,
+                          codes_.depth(Codes::kLow), seeds_.data());
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const FilterBounds& bounds = codes_.bounds(columns[c].place).filters[Codes::kLow];
+    seeds_[c] +=
+        static_cast<std::int32_t>(bounds.offset) - kernel_.limits.gather_offset * bounds.sum;
+  }
+  raise_floor(row, columns, seeds_.data(), kept);
+}
+
+void SweepWorker::seed(SweepEntries rows, SweepEntries columns, std::int64_t kept) {
+  filter_ = Codes::kLow;
+  rows_.entries = {};
+  pack_rows(rows);
+  const auto row_count = static_cast<std::int64_t>(rows.size());
+  const auto width = static_cast<std::int64_t>(columns.size());
+  seeds_.resize(static_cast<std::size_t>(row_count * width));
+  for (std::int64_t from = 0; from < width; from += kSweepBlock) {
+    const std::int64_t size = std::min(kSweepBlock, width - from);
+    pack_columns(columns.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(size)));
+    for (std::int64_t row_tile = 0; row_tile * kTileRows < row_count; ++row_tile) {
+      const std::int64_t row = row_tile * kTileRows;
+      for (std::int64_t column = 0; column < size; column += kTileColumns) {
+        kernel_.code_products(
+            row_panels_.get() + row_tile * row_panel_bytes(depth()),
+            column_panels_.get() + column / kTileColumns * column_panel_bytes(depth()), depth(),
+            products_);
+        for (std::int64_t r = 0; r < std::min<std::int64_t>(kTileRows, row_count - row); ++r) {
+          std::int32_t* out = seeds_.data() + (row + r) * width + from + column;
+          // The row's own offset is the same for all.
+          for (std::int64_t c = 0; c < std::min<std::int64_t>(kTileColumns, size - column); ++c) {
+            out[c] =
+                products_[r * kTileColumns + c] +
+                static_cast<std::int32_t>(columns_.offset[static_cast<std::size_t>(column + c)]);
+          }
+        }
+      }
+    }
+  }
+  for (std::int64_t r = 0; r < row_count; ++r) {
+    raise_floor(rows[static_cast<std::size_t>(r)], columns, seeds_.data() + r * width, kept);
+  }
+}
+
+}  // namespace helip::mining

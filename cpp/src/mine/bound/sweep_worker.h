@@ -1,0 +1,95 @@
+// One thread's part in a sweep.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned.h"
+#include "mine/bound/sweep.h"
+
+namespace helip::mining {
+
+using SweepEntries = std::span<const SweepEntry>;
+
+class SweepWorker {
+ public:
+  SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrder& order, SweepSink& sink);
+
+  // All rows against all columns; against itself, each pair once. At most kSweepBlock of each.
+  void run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
+  // One row and columns that were chosen for it: no tiles, the later filters alone.
+  void meet(const SweepEntry& row, SweepEntries columns);
+  // Each row meets the `count` columns of greatest products.
+  void seed(SweepEntries rows, SweepEntries columns, std::int64_t count);
+
+  // The same for a single row.
+  void probe(const SweepEntry& row, SweepEntries columns, std::int64_t count);
+
+  const SweepCounts& counts() const noexcept { return counts_; }
+  static std::int64_t bytes(const Codes& codes) noexcept;
+
+ private:
+  // A block as the tiles need it, and what the later filters ask of its rows.
+  struct Block {
+    SweepEntries entries;
+    Codes::Filter filter = Codes::kLow;
+    std::vector<float> offset, tail, limit;  // of the tiles
+    std::vector<float> slack;                // of each tile, the greatest
+    std::vector<float> need;                 // the scores wanted; infinity where there is no target
+    std::vector<FilterBounds> second;
+    std::vector<float> second_limit;
+
+    void resize(std::int64_t rows, std::int64_t tile);
+  };
+  struct Interval {
+    float low, high;
+  };
+  struct Met {
+    std::uint16_t row, column;
+  };
+
+  std::int64_t depth() const noexcept { return codes_.depth(filter_); }
+  void read(SweepEntries entries, std::int64_t tile, Block& block);
+  void pack_rows(SweepEntries entries);
+  void pack_columns(SweepEntries entries);
+  float least_product(float need) const noexcept;
+  void refresh(Block& block, std::int64_t begin, std::int64_t end);
+  void sift(std::int64_t row_tile, std::int64_t column_tile);
+  void refine(std::int64_t row, std::vector<std::uint16_t>& columns);
+  void hold_second(std::int64_t row, std::vector<std::uint16_t>& columns);
+  void hold_units(std::int64_t row, std::vector<std::uint16_t>& columns);
+  void measure(const SweepEntry& row, bool image, bool fine, Interval* out);
+  const std::int8_t* unpacked(const std::int8_t* fine, std::int64_t depth);
+  Interval times(const Interval& a, const Interval& b) const noexcept;
+  void meet();
+  std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
+  void raise_floor(const SweepEntry& row, SweepEntries columns, const std::int32_t* products,
+                   std::int64_t kept);
+
+  const Codes& codes_;
+  const RowOrder& order_;
+  SweepSink& sink_;
+  Scorer scorer_;
+  const Kernel& kernel_;
+  const bool both_;
+  const bool signed_;
+  Codes::Filter filter_ = Codes::kLow;
+  const AlignedArray<std::uint8_t> row_panels_;
+  const AlignedArray<std::int8_t> column_panels_;
+  const AlignedArray<std::int8_t> unpacked_;
+  Block rows_, columns_;
+  alignas(64) std::int32_t products_[kTileRows * kTileColumns];
+  std::uint32_t hits_[kTileRows];
+  std::vector<std::uint16_t> passed_[kTileRows];
+  std::vector<std::uint32_t> places_;  // that are measured
+  std::vector<const std::int8_t*> pointers_;
+  std::vector<std::int32_t> gathered_, coarse_, fine_, mixed_;
+  std::vector<Interval> image_, text_;
+  std::vector<Met> met_;
+  std::vector<std::int32_t> seeds_, sorted_;
+  std::vector<float> floors_;
+  SweepCounts counts_;
+};
+
+}  // namespace helip::mining

@@ -1,0 +1,27 @@
+// What methods would cost on this machine.
+#pragma once
+
+#include <cstdint>
+
+#include "base/team.h"
+#include "helip/mine.h"
+#include "mine/bound/filter_plan.h"
+#include "mine/corpus/scorer.h"
+
+namespace helip::mining {
+
+// Up to here method automatic does not ask for the time.
+inline constexpr std::int64_t kExactRows = 300000;
+
+struct Planned {
+  MinePlan plan;  // without `filters`
+  FilterPlan filters;
+};
+
+// `options` validated; `method` automatic is decided here. Looks at a sample of the rows.
+Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team);
+
+// options.candidates, or its default.
+std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept;
+
+}  // namespace helip::mining

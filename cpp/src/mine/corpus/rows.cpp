@@ -1,0 +1,155 @@
+#include "mine/corpus/rows.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "helip/error.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kGrain = 1024;
+
+bool is_aligned(const MatrixView& view) {
+  const auto address = reinterpret_cast<std::uintptr_t>(view.data);
+  const auto size = static_cast<std::uintptr_t>(size_of(view.dtype));
+  return address % size == 0 && static_cast<std::uintptr_t>(view.row_stride) % size == 0;
+}
+
+}  // namespace
+
+Rows::Rows(std::string name, const MatrixView& view, const Kernel& kernel)
+    : name_(std::move(name)),
+      view_(view),
+      scale_(view.scale),
+      deleted_(view.deleted),
+      kernel_(kernel),
+      direct_(view.dtype == DType::float32 && is_aligned(view)) {
+  view_.scale = nullptr;
+}
+
+void Rows::measure(Team& team) {
+  std::vector<double> length(static_cast<std::size_t>(size()));
+  std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
+  team.for_blocks(size(), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::vector<double> wide;
+    for (std::int64_t row = begin; row < end && row < first_bad.load(); ++row) {
+      const double value = compute_length(row, wide);
+      if (!std::isfinite(value)) {
+        std::int64_t seen = first_bad.load();
+        while (row < seen && !first_bad.compare_exchange_weak(seen, row)) {
+        }
+      }
+      length[static_cast<std::size_t>(row)] = value;
+    }
+    team.add_work(end - begin);
+  });
+  if (first_bad.load() < size()) refuse(first_bad.load());
+  length_ = std::move(length);
+}
+
+void Rows::refuse(std::int64_t row) const {
+  throw Error(ErrorCode::invalid_argument,
+              name_ + " embedding of row " + std::to_string(row) +
+                  " holds a NaN or an infinity; embed that sample again or store a zero row");
+}
+
+const float* Rows::as_float(std::int64_t row, std::vector<float>& converted) const {
+  if (direct_) return static_cast<const float*>(view_.row(row));
+  converted.resize(static_cast<std::size_t>(dimensions()));
+  read_row(view_, row, converted.data());
+  return converted.data();
+}
+
+void Rows::load_double(std::int64_t row, double* out) const {
+  read_row(view_, row, out);
+  double largest = 0.0;
+  for (std::int64_t i = 0; i < dimensions(); ++i) {
+    if (!std::isfinite(out[i])) {
+      out[0] = std::numeric_limits<double>::quiet_NaN();
+      return;
+    }
+    largest = std::max(largest, std::abs(out[i]));
+  }
+  // Far from the ends of the range no product over- or underflows.
+  if (largest == 0.0 || (largest > 0x1p-300 && largest < 0x1p300)) return;
+  const int exponent = -std::ilogb(largest);
+  for (std::int64_t i = 0; i < dimensions(); ++i) out[i] = std::scalbn(out[i], exponent);
+}
+
+void Rows::load_wide(std::int64_t row, double* out) const {
+  if (view_.dtype == DType::float64) {
+    load_double(row, out);
+  } else {
+    read_row(view_, row, out);
+  }
+}
+
+double Rows::compute_length(std::int64_t row, std::vector<double>& wide) const {
+  if (deleted_ != nullptr && deleted_[row] != 0) return 0.0;
+  wide.resize(static_cast<std::size_t>(dimensions()));
+  load_wide(row, wide.data());
+  const double length = std::sqrt(kernel_.dot_double(wide.data(), wide.data(), dimensions()));
+  if (scale_ == nullptr || view_.dtype != DType::int8) return length;
+  const float scale = scale_[row];
+  if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
+  if (scale == 0.0F) return 0.0;
+  return scale < 0.0F ? -length : length;
+}
+
+double Rows::length(std::int64_t row) const {
+  if (!length_.empty()) return length_[static_cast<std::size_t>(row)];
+  std::vector<double> wide;
+  const double value = compute_length(row, wide);
+  if (!std::isfinite(value)) refuse(row);
+  return value;
+}
+
+void Rows::load(std::int64_t row, LoadedRow& out) const {
+  out.row = row;
+  out.uses = 0;
+  out.length = length(row);
+  if (view_.dtype == DType::float64) {
+    out.wide.resize(static_cast<std::size_t>(dimensions()));
+    load_double(row, out.wide.data());
+  } else {
+    out.single = as_float(row, out.converted);
+  }
+}
+
+double Rows::cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const {
+  const double own = length(row);
+  if (own == 0.0 || loaded.length == 0.0) return 0.0;
+  double dot = 0.0;
+  if (view_.dtype == DType::float64) {
+    load(row, scratch);
+    dot = kernel_.dot_double(loaded.wide.data(), scratch.wide.data(), dimensions());
+  } else {
+    const float* other = as_float(row, scratch.converted);
+    // Widening costs about what it saves in one product.
+    if (++loaded.uses == 2) {
+      loaded.wide.assign(loaded.single, loaded.single + dimensions());
+    }
+    dot = loaded.uses >= 2 ? kernel_.dot_mixed(loaded.wide.data(), other, dimensions())
+                           : kernel_.dot_float(loaded.single, other, dimensions());
+  }
+  return std::clamp(dot / (loaded.length * own), -1.0, 1.0);
+}
+
+void Rows::unit(std::int64_t row, float* out, Scratch& scratch) const {
+  const double own = length(row);
+  if (own == 0.0) {
+    std::fill_n(out, dimensions(), 0.0F);
+  } else if (view_.dtype == DType::float64) {
+    load(row, scratch);
+    for (std::int64_t i = 0; i < dimensions(); ++i) {
+      out[i] = static_cast<float>(scratch.wide[static_cast<std::size_t>(i)] / own);
+    }
+  } else {
+    kernel_.scale(as_float(row, scratch.converted), dimensions(), 1.0 / own, out);
+  }
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,75 @@
+// The rows of one modality: their lengths, their exact cosines, and float32 unit vectors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/team.h"
+#include "helip/matrix.h"
+#include "mine/kernel/kernel.h"
+
+namespace helip::mining {
+
+// A row that was read, to be compared with others.
+struct LoadedRow {
+  std::int64_t row = -1;
+  double length = 0.0;            // see Rows::length()
+  const float* single = nullptr;  // [dimensions], unless the rows are float64
+  std::vector<float> converted;   // what `single` points to when it is not the matrix itself
+  std::vector<double> wide;       // [dimensions], float64 rows, and others that are met again
+  int uses = 0;
+};
+
+// A thread's buffer for the other row; one for each modality.
+using Scratch = LoadedRow;
+
+// Immutable after measure(); safe to read from many threads. The view must outlive it.
+class Rows {
+ public:
+  // `name` is "image" or "text", for messages.
+  Rows(std::string name, const MatrixView& view, const Kernel& kernel);
+
+  std::int64_t size() const noexcept { return view_.rows; }
+  std::int64_t dimensions() const noexcept { return view_.cols; }
+
+  // Computes the length of every row. Throws invalid_argument naming the first row that holds a
+  // NaN or an infinity. Without it, lengths are computed each time they are needed.
+  void measure(Team& team);
+
+  // Length of a row as it is compared: of the stored values, in float64 multiplied by a power of
+  // two where products would over- or underflow; of the codes for int8. Negative for an int8 row of
+  // negative scale, 0 for a zero row and a deleted one. Throws invalid_argument for NaN or
+  // infinity.
+  double length(std::int64_t row) const;
+  void load(std::int64_t row, LoadedRow& out) const;
+  // out [dimensions]: the values that length() belongs to.
+  void load_wide(std::int64_t row, double* out) const;
+  // Cosine of `row` with a loaded row, in float64, limited to [-1, 1]; 0 when either is zero. The
+  // same bits whichever of the two was loaded.
+  double cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const;
+  // Asks for a row that cosine() will read soon.
+  void prefetch(std::int64_t row) const noexcept {
+    const char* bytes = static_cast<const char*>(view_.row(row));
+    const std::int64_t size = view_.cols * size_of(view_.dtype);
+    for (std::int64_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
+  }
+  // out [dimensions]: the unit vector in float32, zeros for a zero row.
+  void unit(std::int64_t row, float* out, Scratch& scratch) const;
+
+ private:
+  double compute_length(std::int64_t row, std::vector<double>& wide) const;
+  void load_double(std::int64_t row, double* out) const;
+  const float* as_float(std::int64_t row, std::vector<float>& converted) const;
+  [[noreturn]] void refuse(std::int64_t row) const;
+
+  const std::string name_;
+  MatrixView view_;     // without its scale: int8 gives the codes
+  const float* scale_;  // int8 only
+  const std::uint8_t* deleted_;
+  const Kernel& kernel_;
+  const bool direct_;  // float32 in aligned memory: used where it lies
+  std::vector<double> length_;
+};
+
+}  // namespace helip::mining

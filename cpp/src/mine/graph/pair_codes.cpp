@@ -1,0 +1,108 @@
+#include "mine/graph/pair_codes.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace helip::mining {
+namespace {
+
+constexpr float kLeastScale = 1e-30F;
+
+std::int64_t padded(std::int64_t dimensions) {
+  return (dimensions + kCodeAlign - 1) / kCodeAlign * kCodeAlign;
+}
+
+bool shorter_image(std::int64_t image, std::int64_t text) {
+  return image > 0 && (text == 0 || image < text);
+}
+
+}  // namespace
+
+PairCodec::PairCodec(std::int64_t image_dimensions, std::int64_t text_dimensions,
+                     bool signed_products, const Kernel& kernel)
+    : kernel_(kernel),
+      image_first_(shorter_image(image_dimensions, text_dimensions)),
+      signed_(signed_products),
+      dimensions_{image_first_ ? image_dimensions : text_dimensions,
+                  image_first_ ? text_dimensions : image_dimensions},
+      depth_{padded(dimensions_[0]), padded(dimensions_[1])} {}
+
+void PairCodec::encode(const Corpus& corpus, std::int64_t row, Scratch& scratch,
+                       std::int8_t* out) const {
+  Head own{};
+  std::int8_t* codes = out + kHead;
+  for (int part = 0; part < 2; ++part) {
+    if (dimensions_[part] == 0) continue;
+    const std::int64_t depth = depth_[part];
+    scratch.unit.assign(static_cast<std::size_t>(depth), 0.0F);
+    float* unit = scratch.unit.data();
+    if ((part == 0) == image_first_) {
+      corpus.image()->unit(row, unit, scratch.image);
+    } else {
+      corpus.text()->unit(row, unit, scratch.text);
+    }
+    kernel_.spread(unit, depth);
+    own.scale[part] = std::max(kernel_.largest(unit, depth) / 127.0F, kLeastScale);
+    kernel_.round_codes(unit, depth, own.scale[part], 127, codes);
+    own.sum[part] = kernel_.sum_codes(codes, depth);
+    codes += depth;
+  }
+  std::memset(out, 0, kHead);
+  std::memcpy(out, &own, sizeof own);
+}
+
+void PairCodec::Compared::resize(std::int64_t count) {
+  const auto size = static_cast<std::size_t>(count);
+  if (similarity.size() >= size) return;
+  similarity.resize(size);
+  image.resize(size);
+  text.resize(size);
+  products.resize(size);
+  columns.resize(size);
+  numbers.resize(size);
+}
+
+float PairCodec::cosine(const Head& a, const Head& b, int part,
+                        std::int32_t product) const noexcept {
+  // Unsigned, since with the kernel's offset the product may pass through an overflow.
+  const auto offset = static_cast<std::uint32_t>(kernel_.limits.gather_offset);
+  const auto exact = static_cast<std::int32_t>(static_cast<std::uint32_t>(product) -
+                                               offset * static_cast<std::uint32_t>(b.sum[part]));
+  return a.scale[part] * b.scale[part] * static_cast<float>(exact);
+}
+
+void PairCodec::compare(const std::int8_t* row, const std::int8_t* const* others,
+                        std::int64_t count, const float* floors, std::int64_t step,
+                        Compared& out) const {
+  out.resize(count);
+  const Head& own = head(row);
+  float* first = (image_first_ ? out.image : out.text).data();
+  float* second = (image_first_ ? out.text : out.image).data();
+  for (std::int64_t i = 0; i < count; ++i) {
+    out.columns[static_cast<std::size_t>(i)] = others[i] + kHead;
+  }
+  kernel_.gather_products(row + kHead, out.columns.data(), count, depth_[0], out.products.data());
+  const bool both = depth_[1] > 0;
+  std::int64_t left = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    first[i] = cosine(own, head(others[i]), 0, out.products[at]);
+    out.similarity[at] = first[i];
+    second[i] = 1.0F;
+    if (!both || (!signed_ && first[i] <= floors[i * step])) continue;
+    out.columns[static_cast<std::size_t>(left)] = others[i] + kHead + depth_[0];
+    out.numbers[static_cast<std::size_t>(left++)] = static_cast<std::int32_t>(i);
+  }
+  if (left == 0) return;
+  kernel_.gather_products(row + kHead + depth_[0], out.columns.data(), left, depth_[1],
+                          out.products.data());
+  for (std::int64_t j = 0; j < left; ++j) {
+    const auto i = static_cast<std::size_t>(out.numbers[static_cast<std::size_t>(j)]);
+    second[i] = cosine(own, head(others[i]), 1, out.products[static_cast<std::size_t>(j)]);
+    const bool least = !signed_ && (first[i] <= 0.0F || second[i] <= 0.0F);
+    out.similarity[i] = least ? std::min(first[i], second[i]) : first[i] * second[i];
+  }
+}
+
+}  // namespace helip::mining

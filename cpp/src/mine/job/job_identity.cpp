@@ -1,0 +1,36 @@
+#include "mine/job/job_identity.h"
+
+#include "mine/job/job.h"
+
+namespace helip::mining {
+
+using Json = nlohmann::ordered_json;
+
+Json identity_of(const std::string& fingerprint, const std::string& keys_fingerprint,
+                 std::int64_t rows, const std::string& options_json) {
+  Json identity{{"store", fingerprint}, {"keys", keys_fingerprint}, {"rows", rows}};
+  identity.update(Json::parse(options_json));
+  return identity;
+}
+
+Json identity_of(const EmbeddingStore& store, const MineOptions& options) {
+  return identity_of(store.fingerprint(), store.keys_fingerprint(), store.size(),
+                     options_json(options));
+}
+
+std::string differences(const Json& there, const Json& here) {
+  std::string text;
+  const auto compare = [&text](const std::string& name, const Json& a, const Json& b) {
+    if (a == b) return;
+    text += (text.empty() ? "" : "; ") + name + " " + a.dump() + ", here " + b.dump();
+  };
+  for (const auto& [name, value] : there.items()) {
+    compare(name, value, here.contains(name) ? here[name] : Json());
+  }
+  for (const auto& [name, value] : here.items()) {
+    if (!there.contains(name)) compare(name, Json(), value);
+  }
+  return text;
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,318 @@
+#include "mine/job/parts.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "helip/error.h"
+#include "mine/corpus/rules.h"
+#include "mine/job/checkpoint.h"
+#include "mine/job/job.h"
+#include "mine/job/job_identity.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+using mining::Job;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kManifest = "manifest.json";
+constexpr std::int64_t kCopyCells = std::int64_t{1} << 20;  // pairs that are copied at once
+
+// What the parts of one job have in common. Whatever else a job depends on changes no byte.
+Json part_identity(const HardPairsPart& part) {
+  const HardPairs::Origin& origin = part.origin();
+  Json identity = mining::identity_of(origin.fingerprint, origin.keys_fingerprint,
+                                      part.range().rows, origin.options_json);
+  identity["number of parts"] = part.range().count;
+  return identity;
+}
+
+std::string quoted(const fs::path& path) { return "\"" + path.string() + "\""; }
+
+std::string part_words(const PartRange& range) {
+  return "part " + std::to_string(range.index) + " of " + std::to_string(range.count);
+}
+
+// The options of a job in parts, as they are used.
+MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, MineOptions options) {
+  if (options.method == Method::automatic) options.method = Method::exact;
+  if (options.method != Method::exact && options.method != Method::sample) {
+    throw Error(ErrorCode::unsupported, std::string("method is '") + name_of(options.method) +
+                                            "', which works on all rows at once; parts are there "
+                                            "for 'exact' and 'sample'");
+  }
+  mining::validate(store.image(), store.text(), options);
+  const std::int64_t most = std::max<std::int64_t>(1, store.size());
+  if (count < 1 || count > most) {
+    throw Error(ErrorCode::invalid_argument, "the number of parts is " + std::to_string(count) +
+                                                 "; it must lie in 1 .. " + std::to_string(most) +
+                                                 ", at least a target each");
+  }
+  return options;
+}
+
+Json part_identity(const EmbeddingStore& store, const Job& job, std::int64_t count) {
+  Json identity = mining::identity_of(store, job.options());
+  identity["number of parts"] = count;
+  return identity;
+}
+
+// Throws mismatch unless the part that lies there is this one of this job.
+void check_same(const HardPairsPart& part, const Json& job, std::int64_t index) {
+  std::string differs = mining::differences(part_identity(part), job);
+  if (differs.empty() && part.range().index != index) {
+    differs = "it is " + part_words(part.range()) + ", here " + std::to_string(index);
+  }
+  if (differs.empty()) return;
+  throw Error(ErrorCode::mismatch, quoted(part.path()) + " belongs to another job (" + differs +
+                                       "); remove it, or choose another path");
+}
+
+HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange& range,
+                         std::int64_t done, std::int64_t all, const fs::path& out) {
+  HardPairsPartWriter writer(out, range, job.options().k);
+  HardPairs::Origin origin{
+      store.fingerprint(), store.keys_fingerprint(), mining::options_json(job.options()), {}};
+  origin.report_json = job.mine({range.first(), range.last(), done, all}, writer);
+  return writer.finish(origin);
+}
+
+std::string merged_report(const std::vector<Json>& reports) {
+  Json merged = reports.front();
+  std::vector<mining::RecallHits> found;
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    for (const auto& hits : reports[i].value("recall_hits", Json::array())) {
+      found.push_back({hits.at(0).get<std::int64_t>(), hits.at(1).get<std::int64_t>()});
+    }
+    if (i == 0) continue;
+    merged["pairs"] =
+        merged.at("pairs").get<std::int64_t>() + reports[i].at("pairs").get<std::int64_t>();
+    for (auto& [name, value] : merged.at("drops").items()) {
+      value = value.get<std::int64_t>() + reports[i].at("drops").at(name).get<std::int64_t>();
+    }
+  }
+  if (merged.erase("recall_hits") > 0) {
+    merged["recall"] = mining::recall_json(mining::estimate_recall(found));
+  }
+  return merged.dump();
+}
+
+// All parts of one job in the order of their targets, or an Error.
+std::vector<HardPairsPart> sorted_parts(const std::vector<fs::path>& paths) {
+  if (paths.empty()) {
+    throw Error(ErrorCode::invalid_argument, "there is no part to merge; give all parts of a job");
+  }
+  std::vector<HardPairsPart> parts;
+  for (const fs::path& path : paths) {
+    parts.push_back(HardPairsPart::open(path));
+    const std::string differs =
+        mining::differences(part_identity(parts[0]), part_identity(parts.back()));
+    if (differs.empty()) continue;
+    throw Error(ErrorCode::mismatch, quoted(paths[0]) + " and " + quoted(path) +
+                                         " are parts of different jobs: " + differs +
+                                         "; merge the parts of one job");
+  }
+  std::sort(parts.begin(), parts.end(), [](const HardPairsPart& a, const HardPairsPart& b) {
+    return a.range().index < b.range().index;
+  });
+  std::string missing;
+  std::int64_t expected = 1;
+  const auto miss_until = [&](std::int64_t index) {
+    for (; expected < index; ++expected) {
+      PartRange range = parts[0].range();
+      range.index = expected;
+      if (missing.size() < 400) {
+        missing += (missing.empty() ? "" : ", ") + std::to_string(expected) + " (targets " +
+                   std::to_string(range.first()) + " .. " + std::to_string(range.last() - 1) + ")";
+      } else if (!missing.ends_with("...")) {
+        missing += ", ...";
+      }
+    }
+  };
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const PartRange& range = parts[i].range();
+    if (i > 0 && range.index == parts[i - 1].range().index) {
+      throw Error(ErrorCode::invalid_argument,
+                  part_words(range) + " is given twice: " + quoted(parts[i - 1].path()) + " and " +
+                      quoted(parts[i].path()) + "; give it once");
+    }
+    miss_until(range.index);
+    expected = range.index + 1;
+  }
+  miss_until(parts[0].range().count + 1);
+  if (!missing.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "of " + std::to_string(parts[0].range().count) +
+                    " parts these are missing: " + missing + "; mine them with part = i of " +
+                    std::to_string(parts[0].range().count) + ", or give their paths too");
+  }
+  return parts;
+}
+
+void tell(const ProgressCallback& progress, std::int64_t done, std::int64_t rows) {
+  if (progress && !progress({"merge", done, rows})) {
+    throw Error(ErrorCode::cancelled, "merging was stopped at target " + std::to_string(done) +
+                                          " of " + std::to_string(rows) + "; the parts stay");
+  }
+}
+
+// Lets go of each part when it is copied, so that no more than one is in memory.
+HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
+                     const ProgressCallback& progress) {
+  HardPairs::Origin origin = parts.front().origin();
+  std::vector<Json> reports;
+  const std::int64_t rows = parts.front().range().rows;
+  for (HardPairsPart& opened : parts) {
+    const HardPairsPart part = std::move(opened);
+    const PartRange range = part.range();
+    tell(progress, range.first(), range.rows);
+    part.verify();
+    reports.push_back(Json::parse(part.origin().report_json));
+    const std::int64_t step = std::max<std::int64_t>(1, kCopyCells / part.k());
+    for (std::int64_t first = range.first(); first < range.last(); first += step) {
+      tell(progress, first, range.rows);
+      writer.write(part.band(first, std::min(step, range.last() - first)));
+    }
+  }
+  try {
+    origin.report_json = merged_report(reports);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorCode::corrupt, std::string("the report of a part is damaged: ") +
+                                        error.what() + "; mine that part again");
+  }
+  tell(progress, rows, rows);
+  return writer.finish(std::move(origin));
+}
+
+struct RemovedIfEmpty {
+  const fs::path& folder;
+  ~RemovedIfEmpty() {
+    std::error_code ignored;
+    fs::remove(folder, ignored);
+  }
+};
+
+// Throws mismatch where a job of another number of parts has left some.
+void check_count(const fs::path& folder, std::int64_t count) {
+  if (!fs::is_directory(folder)) return;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t of = name.rfind("-of-");
+    if (!name.starts_with("part-") || of == std::string::npos) continue;
+    if (!fs::exists(entry.path() / kManifest)) continue;
+    const std::int64_t there = std::atoll(name.c_str() + of + 4);
+    if (there == count) continue;
+    throw Error(ErrorCode::mismatch,
+                quoted(folder) + " holds parts of a job in " + std::to_string(there) +
+                    " parts, now " + std::to_string(count) +
+                    "; go on with parts = " + std::to_string(there) + ", or remove that folder");
+  }
+}
+
+}  // namespace
+
+fs::path mining::parts_folder(const fs::path& out) {
+  fs::path name = out;
+  if (!name.has_filename()) name = name.parent_path();  // "cc3m.pairs/"
+  name += ".parts";
+  return name;
+}
+
+fs::path mining::part_path(const fs::path& folder, std::int64_t index, std::int64_t count) {
+  char name[64];
+  std::snprintf(name, sizeof name, "part-%05lld-of-%05lld", static_cast<long long>(index),
+                static_cast<long long>(count));
+  return folder / name;
+}
+
+HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& asked,
+                                const ProgressCallback& progress, const fs::path& out) {
+  if (out.empty()) {
+    throw Error(ErrorCode::invalid_argument, "parts is " + std::to_string(asked.parts) +
+                                                 ", but there is no path that parts could be "
+                                                 "written beside; give out, or use parts = 1");
+  }
+  const std::int64_t count = asked.parts;
+  const MineOptions options = checked_options(store, count, asked);
+  const fs::path folder = parts_folder(out);
+  // Owns the place until the table is there.
+  HardPairsWriter writer(out, store.size(), options.k);
+  const RemovedIfEmpty tidy{folder};
+  check_count(folder, count);
+  if (const auto method = begun_method(checkpoint_folder(out))) {
+    throw Error(ErrorCode::mismatch, quoted(checkpoint_folder(out)) +
+                                         " was left by an interrupted job of method '" +
+                                         name_of(*method) + "', now in " + std::to_string(count) +
+                                         " parts; go on as it was begun, or remove that folder");
+  }
+
+  Job job(store.image(), store.text(), options, scratch_folder(out), progress);
+  const Json identity = part_identity(store, job, count);
+  std::vector<HardPairsPart> parts;
+  std::vector<PartRange> missing;
+  std::int64_t done = 0;
+  for (std::int64_t index = 1; index <= count; ++index) {
+    const PartRange range{index, count, job.rows()};
+    const fs::path path = part_path(folder, index, count);
+    if (!fs::exists(path / kManifest)) {
+      missing.push_back(range);
+      continue;
+    }
+    parts.push_back(HardPairsPart::open(path));
+    check_same(parts.back(), identity, index);
+    done += range.size();
+  }
+  for (const PartRange& range : missing) {
+    const fs::path path = part_path(folder, range.index, count);
+    parts.push_back(mine_range(job, store, range, done, job.rows(), path));
+    done += range.size();
+  }
+  std::sort(parts.begin(), parts.end(), [](const HardPairsPart& a, const HardPairsPart& b) {
+    return a.range().index < b.range().index;
+  });
+  HardPairs table = merge_into(writer, std::move(parts), progress);
+  for (std::int64_t index = 1; index <= count; ++index) {
+    std::error_code ignored;
+    fs::remove_all(part_path(folder, index, count), ignored);
+  }
+  return table;
+}
+
+HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::int64_t count,
+                        const MineOptions& asked, const fs::path& out,
+                        const ProgressCallback& progress) {
+  return mining::guarded([&] {
+    const MineOptions options = checked_options(store, count, asked);
+    if (index < 1 || index > count) {
+      throw Error(ErrorCode::invalid_argument, "the part is " + std::to_string(index) + " of " +
+                                                   std::to_string(count) +
+                                                   "; parts count from 1 to their number");
+    }
+    if (out.empty()) {
+      throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
+    }
+    Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+    if (fs::exists(out / kManifest)) {
+      const HardPairsPart part = HardPairsPart::open(out);
+      check_same(part, part_identity(store, job, count), index);
+      return part;
+    }
+    const PartRange range{index, count, job.rows()};
+    return mine_range(job, store, range, 0, range.size(), out);
+  });
+}
+
+HardPairs merge_parts(const std::vector<fs::path>& paths, const fs::path& out,
+                      const ProgressCallback& progress) {
+  return mining::guarded([&] {
+    std::vector<HardPairsPart> parts = sorted_parts(paths);
+    HardPairsWriter writer(out, parts.front().range().rows, parts.front().k());
+    return merge_into(writer, std::move(parts), progress);
+  });
+}
+
+}  // namespace helip

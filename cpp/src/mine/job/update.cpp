@@ -1,0 +1,411 @@
+#include "helip/update.h"
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "helip/error.h"
+#include "mine/corpus/rules.h"
+#include "mine/job/job.h"
+#include "mine/method/engine.h"
+#include "mine/pool/table_floors.h"
+#include "mine/pool/updated_pools.h"
+
+namespace helip {
+namespace {
+
+using mining::Corpus;
+using mining::Filters;
+using mining::Sweep;
+using mining::SweepJob;
+using mining::Team;
+using mining::UpdatedPools;
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kNoTarget = -1;
+constexpr std::int64_t kMeetGrain = 256;
+
+MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
+  const std::string& text = pairs.origin().options_json;
+  MineOptions options;
+  std::string method;
+  try {
+    const Json json = Json::parse(text);
+    method = json.at("method").get<std::string>();
+    options.k = json.at("k").get<std::int64_t>();
+    options.modality = modality_from_name(json.at("modality").get<std::string>());
+    options.image_max = json.at("image_max").get<double>();
+    options.text_max = json.at("text_max").get<double>();
+    options.min_score = json.at("min_score").get<double>();
+    options.signed_products = json.at("signed").get<bool>();
+    if (!json.at("margin").is_null()) options.margin = json.at("margin").get<double>();
+    options.skip = json.at("skip").get<std::int64_t>();
+    options.collapse = collapse_from_name(json.at("collapse").get<std::string>());
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::unsupported,
+                "the table's options are " + text + ", which mining did not write; mine it again");
+  }
+  if (method != name_of(Method::exact)) {
+    throw Error(ErrorCode::unsupported,
+                "the table was mined with method '" + method +
+                    "'; only exact pools can be brought up to date, mine it again");
+  }
+  if (options.k != pairs.k()) {
+    throw Error(ErrorCode::mismatch, "the table has k = " + std::to_string(pairs.k()) +
+                                         ", but its options say " + std::to_string(options.k) +
+                                         "; mine it again");
+  }
+  options.method = Method::exact;
+  options.threads = update.threads;
+  options.memory = update.memory;
+  return options;
+}
+
+[[noreturn]] void refuse_store(const HardPairs& pairs, const EmbeddingStore& store) {
+  const std::int64_t rows = pairs.size();
+  std::string what;
+  if (pairs.origin().fingerprint.empty()) {
+    what = "the table was mined from bare arrays, so nothing tells which rows they were";
+  } else if (store.size() < rows) {
+    what = "the store has " + std::to_string(store.size()) + " rows, the table has " +
+           std::to_string(rows);
+  } else {
+    std::vector<std::string> keys;
+    for (std::int64_t row = 0; row < rows; ++row) keys.emplace_back(store.key(row));
+    const bool same = keys_fingerprint(keys) == pairs.origin().keys_fingerprint;
+    what = "the table was mined from a store of fingerprint " + pairs.origin().fingerprint +
+           ", which this one never had; " + (same ? "the embeddings, " : "the keys ") +
+           (same ? "their dtype, or the deleted rows of its first " : "of its first ") +
+           std::to_string(rows) + " rows differ";
+  }
+  throw Error(ErrorCode::mismatch,
+              what + "; update with the store that was mined, or mine this one");
+}
+
+// Marks of the rows that left pools since: deleted now, and not before.
+struct Deleted {
+  std::vector<std::uint8_t> marks;  // [store.size()]
+  std::int64_t count = 0;
+};
+
+Deleted deleted_since(const EmbeddingStore& store, const std::vector<std::int64_t>& before) {
+  Deleted deleted;
+  deleted.marks.resize(static_cast<std::size_t>(store.size()));
+  for (const std::int64_t row : store.deleted()) {
+    if (std::binary_search(before.begin(), before.end(), row)) continue;
+    deleted.marks[static_cast<std::size_t>(row)] = 1;
+    ++deleted.count;
+  }
+  return deleted;
+}
+
+// What must happen to the pool of each row.
+enum class Part : std::uint8_t {
+  none,   // a row of zeros or a deleted one
+  added,  // a new row: meets every row
+  stale,  // an old one whose full pool lost a row: meets every row
+  kept,   // an old one: meets the new rows
+};
+
+struct Parts {
+  std::vector<Part> of;  // [rows]
+  std::int64_t count[4] = {0, 0, 0, 0};
+  std::int64_t operator[](Part part) const { return count[static_cast<std::size_t>(part)]; }
+};
+
+Parts sort_rows(const Corpus& corpus, const HardPairs& pairs, const Deleted& deleted) {
+  Parts parts;
+  parts.of.resize(static_cast<std::size_t>(corpus.size()));
+  for (std::int64_t row = 0; row < corpus.size(); ++row) {
+    Part part = Part::kept;
+    if (corpus.is_zero(row)) {
+      part = Part::none;
+    } else if (row >= pairs.size()) {
+      part = Part::added;
+    } else if (pairs.count(row) == pairs.k() && deleted.count > 0) {
+      for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
+        if (deleted.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0) part = Part::stale;
+      }
+    }
+    parts.of[static_cast<std::size_t>(row)] = part;
+    ++parts.count[static_cast<std::size_t>(part)];
+  }
+  return parts;
+}
+
+// Why the store is mined afresh, or an empty text.
+std::string reason_to_mine(const MineOptions& options, const Parts& parts) {
+  if (options.skip > 0) return "skip passes over pairs that the table does not hold";
+  if (options.collapse != Collapse::none) return "collapse joins old rows by way of new ones";
+  const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
+  if (2 * fresh > fresh + parts[Part::kept]) return "more than half of the rows meet every row";
+  const std::int64_t bytes = fresh * mining::bytes_of_target(options.k);
+  if (4 * bytes > mining::memory_budget(options)) return "memory is too low for the new pools";
+  return {};
+}
+
+// One update: who meets whom, and the bands of the table.
+class Update {
+ public:
+  Update(const Corpus& corpus, const HardPairs& before, const Deleted& deleted, const Parts& parts,
+         const MineOptions& options, const std::filesystem::path& scratch, Team& team)
+      : corpus_(corpus),
+        before_(before),
+        deleted_(deleted),
+        parts_(parts),
+        options_(options),
+        team_(team),
+        memory_(mining::memory_budget(options)),
+        number_(static_cast<std::size_t>(corpus.size()), kNoTarget) {
+    const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
+    if (mining::filters_pay(corpus, fresh)) {
+      // Of all pairs, those of a fresh row; less than half of the rows are fresh.
+      const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
+      Filters::Parts light{
+          mining::choose_filters(corpus, options.k, team, mining::Held::few, share * (2.0 - share)),
+          mining::walk_along(before, corpus)};
+      filters_ =
+          std::make_unique<Filters>(corpus, std::move(light), options.k, memory_, scratch, team);
+      memory_ = filters_->memory_left();
+      order_ = filters_->order().rows;
+    } else {
+      order_.resize(static_cast<std::size_t>(corpus.size()));
+      std::iota(order_.begin(), order_.end(), 0U);
+    }
+    places_[0].reserve(order_.size());
+    for (std::size_t place = 0; place < order_.size(); ++place) {
+      places_[static_cast<std::size_t>(parts.of[order_[place]])].push_back(
+          static_cast<std::uint32_t>(place));
+    }
+  }
+
+  const Filters* filters() const noexcept { return filters_.get(); }
+  // Unordered pairs that were looked at.
+  std::int64_t pairs() const noexcept { return pairs_; }
+
+  void run(HardPairSink& sink) {
+    std::vector<std::uint32_t> rows;
+    for (std::uint32_t place = 0; place < order_.size(); ++place) {
+      const std::uint32_t row = order_[place];
+      if (parts_.of[row] != Part::added && parts_.of[row] != Part::stale) continue;
+      number_[row] = static_cast<std::int32_t>(rows.size());
+      rows.push_back(row);
+    }
+    UpdatedPools pools(corpus_, before_, deleted_.marks, rows);
+
+    const SweepJob among_added = job(Part::added, true, places_of(Part::stale), true);
+    const SweepJob stale = job(Part::stale, true, places_of(Part::kept), false);
+    const std::int64_t band_work = parts_[Part::added] * parts_[Part::kept];
+    team_.begin_stage("update", corpus_.size(),
+                      Sweep::work(among_added) + Sweep::work(stale) + band_work);
+    if (filters_) {
+      mining::TableFloors(corpus_, filters_->codes(), filters_->order(), before_)
+          .raise(rows, pools, team_);
+    }
+    meet(among_added, pools);
+    meet(stale, pools);
+
+    const std::int64_t old = before_.size();
+    const std::int64_t each = mining::bytes_of_target(options_.k);
+    const mining::BandSize size =
+        mining::band_size(old, options_, corpus_.size(), memory_ - pools.fresh() * each);
+    for (std::int64_t first = 0; first < old; first += size.targets) {
+      const std::int64_t last = std::min(old, first + size.targets);
+      std::vector<std::uint32_t> band, band_places;
+      for (const std::uint32_t place : places_of(Part::kept)) {
+        const std::uint32_t row = order_[place];
+        if (row < first || row >= last) continue;
+        number_[row] =
+            static_cast<std::int32_t>(pools.fresh() + static_cast<std::int64_t>(band.size()));
+        band.push_back(row);
+        band_places.push_back(place);
+      }
+      pools.begin_band(std::move(band));
+      meet(job(Part::added, false, band_places, true), pools);
+      write(pools, first, last, sink);
+    }
+    write(pools, old, corpus_.size(), sink);
+    team_.end_stage();
+  }
+
+ private:
+  const std::vector<std::uint32_t>& places_of(Part part) const {
+    return places_[static_cast<std::size_t>(part)];
+  }
+
+  SweepJob job(Part targets, bool mutual, const std::vector<std::uint32_t>& others,
+               bool others_are_targets) const {
+    SweepJob job;
+    job.targets = places_of(targets);
+    job.mutual = mutual;
+    for (const std::uint32_t place : job.targets) job.numbers.push_back(number_[order_[place]]);
+    job.others = others;
+    if (!others_are_targets) return job;
+    for (const std::uint32_t place : others) job.other_numbers.push_back(number_[order_[place]]);
+    return job;
+  }
+
+  void meet(const SweepJob& job, UpdatedPools& pools) {
+    if (job.targets.empty()) return;
+    pairs_ += Sweep::work(job);
+    if (filters_) {
+      filters_->sweep().run(job, pools, team_);
+    } else {
+      meet_all(job, pools);
+    }
+  }
+
+  // Few targets: every pair is scored. The rows of the targets stay in the cache, those of others
+  // are read once.
+  void meet_all(const SweepJob& job, UpdatedPools& pools) {
+    const std::size_t targets = job.targets.size();
+    const std::size_t mutual = job.mutual ? targets : 0;
+    team_.for_blocks(static_cast<std::int64_t>(mutual), 1, [&](std::int64_t at, std::int64_t, int) {
+      mining::Scorer scorer(corpus_);
+      const auto t = static_cast<std::size_t>(at);
+      for (std::size_t u = t + 1; u < targets && !team_.stopped(); ++u) {
+        pools.meet(job.numbers[t], order_[job.targets[u]], job.numbers[u], scorer);
+      }
+    });
+    team_.for_blocks(static_cast<std::int64_t>(job.others.size()), kMeetGrain,
+                     [&](std::int64_t i, std::int64_t end, int) {
+                       mining::Scorer scorer(corpus_);
+                       for (; i < end && !team_.stopped(); ++i) {
+                         const auto at = static_cast<std::size_t>(i);
+                         const std::int32_t mirror =
+                             job.other_numbers.empty() ? kNoTarget : job.other_numbers[at];
+                         for (const std::int32_t number : job.numbers) {
+                           pools.meet(number, order_[job.others[at]], mirror, scorer);
+                         }
+                         team_.add_work(static_cast<std::int64_t>(targets));
+                       }
+                     });
+  }
+
+  // Rows [first, last) of the table.
+  void write(UpdatedPools& pools, std::int64_t first, std::int64_t last, HardPairSink& sink) {
+    const std::int64_t step = mining::band_rows_for(options_.k);
+    for (; first < last; first += step) {
+      const std::int64_t rows = std::min(step, last - first);
+      HardPairBand band = mining::make_band(first, rows, options_.k);
+      team_.for_blocks(rows, 16, [&](std::int64_t row, std::int64_t end, int) {
+        mining::Scorer scorer(corpus_);
+        for (; row < end && !team_.stopped(); ++row) {
+          const std::int32_t number = number_[static_cast<std::size_t>(first + row)];
+          if (number >= 0) pools.finish(number, band, row, scorer);
+        }
+      });
+      sink.write(band);
+    }
+  }
+
+  const Corpus& corpus_;
+  const HardPairs& before_;
+  const Deleted& deleted_;
+  const Parts& parts_;
+  const MineOptions& options_;
+  Team& team_;
+  std::int64_t memory_;
+  std::unique_ptr<Filters> filters_;
+  std::vector<std::uint32_t> order_;      // place -> row
+  std::vector<std::uint32_t> places_[4];  // of each part, ascending
+  std::vector<std::int32_t> number_;      // of each row among the pools, kNoTarget: it has none
+  std::int64_t pairs_ = 0;
+};
+
+HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
+                      const std::vector<std::int64_t>& before, const MineOptions& options,
+                      const ProgressCallback& progress, const std::filesystem::path& out,
+                      Existing existing) {
+  const MatrixView image = store.image();
+  const MatrixView text = store.text();
+  mining::validate(image, text, options);
+  Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
+  Team team(options.threads, progress);
+  corpus.measure(team);
+  const Deleted deleted = deleted_since(store, before);
+  const Parts parts = sort_rows(corpus, pairs, deleted);
+  const std::int64_t rows = store.size();
+
+  HardPairs::Origin origin = pairs.origin();
+  const std::string from = std::exchange(origin.fingerprint, store.fingerprint());
+  origin.keys_fingerprint = store.keys_fingerprint();
+  Json did{{"from", from},
+           {"added", rows - pairs.size()},
+           {"deleted", deleted.count},
+           {"mined_again", parts[Part::stale]}};
+  if (const std::string reason = reason_to_mine(options, parts); !reason.empty()) {
+    did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
+    did["afresh"] = reason;
+    origin.report_json = Json{{"update", did}}.dump();
+    return mining::mine_store_into(store, options, progress, out, std::move(origin), existing);
+  }
+
+  HardPairsWriter writer(out, rows, pairs.k(), existing);
+  Update update(corpus, pairs, deleted, parts, options, mining::scratch_folder(out), team);
+  update.run(writer);
+  did["pairs"] = update.pairs();
+  Json report{{"pairs", rows * (rows - 1)}};
+  if (update.filters() != nullptr) {
+    report["filters"] = Json::parse(mining::describe_filters(update.filters()->plan()));
+  }
+  report["update"] = did;
+  origin.report_json = report.dump();
+  return writer.finish(std::move(origin));
+}
+
+// Whether two tables were mined by the same rules.
+bool same_rules(const HardPairs& a, const HardPairs& b) {
+  const Json left = Json::parse(a.origin().options_json);
+  const Json right = Json::parse(b.origin().options_json);
+  for (const char* name : {"k", "method", "modality", "image_max", "text_max", "min_score",
+                           "signed", "margin", "skip", "collapse"}) {
+    if (left.value(name, Json()) != right.value(name, Json())) return false;
+  }
+  return true;
+}
+
+bool holds_table(const std::filesystem::path& out) {
+  return !out.empty() && std::filesystem::exists(out / "manifest.json");
+}
+
+}  // namespace
+
+HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const UpdateOptions& options,
+                 const ProgressCallback& progress, const std::filesystem::path& out) {
+  return mining::guarded([&] {
+    const MineOptions mined = options_of(pairs, options);
+    const auto before = store.deleted_when(pairs.size(), pairs.origin().fingerprint);
+    if (!before) refuse_store(pairs, store);
+    const bool up_to_date = pairs.origin().fingerprint == store.fingerprint();
+    Existing existing = Existing::refuse;
+    if (holds_table(out)) {
+      HardPairs there = HardPairs::open(out);
+      const HardPairs::Origin& origin = there.origin();
+      const bool same = same_rules(there, pairs);
+      if (same && origin.fingerprint == store.fingerprint()) {
+        HardPairsWriter::remove_leftovers(out);
+        return there;
+      }
+      if (!same || origin.fingerprint != pairs.origin().fingerprint) {
+        throw Error(ErrorCode::invalid_argument,
+                    "\"" + out.string() +
+                        "\" holds another table than the one to bring up to date; choose a new "
+                        "directory");
+      }
+      existing = Existing::replace;
+    }
+    if (up_to_date) {
+      if (out.empty()) return pairs;
+      pairs.save(out);
+      return HardPairs::open(out);
+    }
+    return update_into(pairs, store, *before, mined, progress, out, existing);
+  });
+}
+
+}  // namespace helip

@@ -1,0 +1,311 @@
+// Loops shared by the kernel sources. Each of those is compiled for its own instruction set, so
+// everything here has internal linkage and no inline function of another header is called: the
+// linker could otherwise keep a copy that the processor at hand cannot run.
+#pragma once
+
+#include <cstdint>
+
+#include "mine/kernel/kernel.h"
+
+// Wide vectors never cross a function that is not inlined, so their calling convention is moot.
+#pragma GCC diagnostic ignored "-Wpsabi"
+// A kernel takes what it needs of these.
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+namespace helip::mining {
+namespace {
+
+typedef float Float8 __attribute__((vector_size(32)));
+typedef float Float16 __attribute__((vector_size(64)));
+typedef double Double8 __attribute__((vector_size(64)));
+
+inline Double8 widened(const Float8& x) { return __builtin_convertvector(x, Double8); }
+inline Double8 widened(const Double8& x) { return x; }
+
+template <typename V, typename T>
+inline V load(const T* p) {
+  V v;  // rows have the alignment of their elements
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// Element k goes to lane k mod 32; the lanes are added in pairs. Products are rounded before they
+// are added (the sources are compiled with -ffp-contract=off), so every build agrees. Those of two
+// float32 are exact in float64: there fused multiply-add gives the same bits.
+inline double add_lanes(const Double8& sum) {
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+template <typename V, typename T>
+inline double dot_lanes(const T* a, const T* b, std::int64_t n) {
+  Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+    sum0 += widened(load<V>(a + k)) * widened(load<V>(b + k));
+    sum1 += widened(load<V>(a + k + 8)) * widened(load<V>(b + k + 8));
+    sum2 += widened(load<V>(a + k + 16)) * widened(load<V>(b + k + 16));
+    sum3 += widened(load<V>(a + k + 24)) * widened(load<V>(b + k + 24));
+  }
+  double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
+  for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+  return total;
+}
+
+double dot_float(const float* a, const float* b, std::int64_t n) {
+  return dot_lanes<Float8, float>(a, b, n);
+}
+
+double dot_mixed(const double* a, const float* b, std::int64_t n) {
+  Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+    sum0 += load<Double8>(a + k) * widened(load<Float8>(b + k));
+    sum1 += load<Double8>(a + k + 8) * widened(load<Float8>(b + k + 8));
+    sum2 += load<Double8>(a + k + 16) * widened(load<Float8>(b + k + 16));
+    sum3 += load<Double8>(a + k + 24) * widened(load<Float8>(b + k + 24));
+  }
+  double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
+  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
+  return total;
+}
+
+double dot_double(const double* a, const double* b, std::int64_t n) {
+  return dot_lanes<Double8, double>(a, b, n);
+}
+
+float dot_short(const float* a, const float* b, std::int64_t n) {
+  Float16 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+  std::int64_t k = 0;
+  for (; k + 64 <= n; k += 64) {
+    sum0 += load<Float16>(a + k) * load<Float16>(b + k);
+    sum1 += load<Float16>(a + k + 16) * load<Float16>(b + k + 16);
+    sum2 += load<Float16>(a + k + 32) * load<Float16>(b + k + 32);
+    sum3 += load<Float16>(a + k + 48) * load<Float16>(b + k + 48);
+  }
+  sum0 = (sum0 + sum1) + (sum2 + sum3);
+  float total = 0;
+  for (int lane = 0; lane < 16; ++lane) total += sum0[lane];
+  for (; k < n; ++k) total += a[k] * b[k];
+  return total;
+}
+
+void scale(const float* in, std::int64_t n, double factor, float* out) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    out[i] = static_cast<float>(static_cast<double>(in[i]) * factor);
+  }
+}
+
+// Sums in kSums lanes, so that they are vectors to the compiler.
+constexpr int kSums = 32;
+
+inline float add_all(const float (&sums)[kSums]) {
+  float total = 0.0F;
+  for (const float sum : sums) total += sum;
+  return total;
+}
+
+float missed(const float* x, std::int64_t n, float scale, const std::int8_t* codes) {
+  float sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) {
+      const float rest = x[i + lane] - scale * static_cast<float>(codes[i + lane]);
+      sums[lane] += rest * rest;
+    }
+  }
+  float total = add_all(sums);
+  for (; i < n; ++i) {
+    const float rest = x[i] - scale * static_cast<float>(codes[i]);
+    total += rest * rest;
+  }
+  return total;
+}
+
+float round_codes(const float* x, std::int64_t n, float scale, int largest, std::int8_t* codes) {
+  const float factor = 1.0F / scale;
+  const auto limit = static_cast<float>(largest);
+  for (std::int64_t i = 0; i < n; ++i) {
+    float value = x[i] * factor;
+    value = value < limit ? value : limit;
+    value = value > -limit ? value : -limit;
+    codes[i] = static_cast<std::int8_t>(static_cast<int>(value + (value < 0.0F ? -0.5F : 0.5F)));
+  }
+  return missed(x, n, scale, codes);
+}
+
+std::int32_t sum_codes(const std::int8_t* codes, std::int64_t n) {
+  std::int32_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += codes[i];
+  return sum;
+}
+
+float largest(const float* x, std::int64_t n) {
+  float most[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) {
+      const float value = x[i + lane] < 0.0F ? -x[i + lane] : x[i + lane];
+      most[lane] = most[lane] > value ? most[lane] : value;
+    }
+  }
+  float all = 0.0F;
+  for (const float one : most) all = all > one ? all : one;
+  for (; i < n; ++i) {
+    const float value = x[i] < 0.0F ? -x[i] : x[i];
+    all = all > value ? all : value;
+  }
+  return all;
+}
+
+float squared_length(const float* x, std::int64_t n) {
+  float sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int lane = 0; lane < kSums; ++lane) sums[lane] += x[i + lane] * x[i + lane];
+  }
+  float total = add_all(sums);
+  for (; i < n; ++i) total += x[i] * x[i];
+  return total;
+}
+
+void spread(float* x, std::int64_t n) {
+  const std::int64_t step = n / 64;
+  for (int i = 0; i < 64; ++i) {
+    const bool negative = (static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15ULL >> 63) != 0;
+    const float factor = negative ? -0.125F : 0.125F;
+    for (std::int64_t k = 0; k < step; ++k) x[i * step + k] *= factor;
+  }
+  for (int half = 1; half < 64; half *= 2) {
+    for (int i = 0; i < 64; i += 2 * half) {
+      float* low = x + i * step;
+      float* high = low + half * step;
+      for (std::int64_t k = 0; k < half * step; ++k) {
+        const float a = low[k], b = high[k];
+        low[k] = a + b;
+        high[k] = a - b;
+      }
+    }
+  }
+}
+
+template <int kLanes>
+inline void interleave_lanes(const float* in, std::int64_t n, float* out) {
+  // Sixteen depths at a time: a cache line of each row is used up while it is in L1.
+  std::int64_t k = 0;
+  for (; k + 16 <= n; k += 16) {
+    for (int r = 0; r < kLanes; r += 4) {
+      const float* source = in + r * n + k;
+      float* target = out + k * kLanes + r;
+      for (int step = 0; step < 16; ++step) {
+        const float x0 = source[step], x1 = source[n + step];
+        const float x2 = source[2 * n + step], x3 = source[3 * n + step];
+        target[step * kLanes] = x0;
+        target[step * kLanes + 1] = x1;
+        target[step * kLanes + 2] = x2;
+        target[step * kLanes + 3] = x3;
+      }
+    }
+  }
+  for (; k < n; ++k) {
+    for (int r = 0; r < kLanes; ++r) out[k * kLanes + r] = in[r * n + k];
+  }
+}
+
+void interleave(const float* in, std::int64_t n, int lanes, float* out) {
+  if (lanes == kTileRows) {
+    interleave_lanes<kTileRows>(in, n, out);
+  } else {
+    interleave_lanes<kTileColumns>(in, n, out);
+  }
+}
+
+// Rows are multiplied as unsigned bytes, code + offset, since that is what the instructions take;
+// the corrections of the columns, -offset times the sum of their codes, make up for it.
+template <int kOffset>
+void pack_row_codes(const std::int8_t* const* codes, std::int64_t depth, std::uint8_t* panel) {
+  for (int r = 0; r < kTileRows; ++r) {
+    for (std::int64_t k = 0; k < depth; k += kCodeGroup) {
+      std::uint32_t four;
+      __builtin_memcpy(&four, codes[r] + k, 4);
+      // Added to each byte on its own: the top bits apart, so that nothing is carried over.
+      constexpr std::uint32_t kAdded = 0x01010101U * kOffset;
+      four = ((four & 0x7f7f7f7fU) + (kAdded & 0x7f7f7f7fU)) ^ ((four ^ kAdded) & 0x80808080U);
+      __builtin_memcpy(panel + k * kTileRows + r * kCodeGroup, &four, 4);
+    }
+  }
+}
+
+// kHalves: a lane is kept as two 16-bit sums, of the codes 0, 1 and 2, 3 of each group. These may
+// wrap on the way: the true sum of a half fits by the limit of the chunk's norm.
+template <int kOffset, bool kHalves>
+void pack_column_codes(const std::int8_t* const* codes, std::int64_t depth, std::int8_t* panel) {
+  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
+    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
+    std::int8_t* corrections = panel;
+    panel += kTileColumns * 4;
+    for (int c = 0; c < kTileColumns; ++c) {
+      std::int32_t low = 0, high = 0;
+      const std::int8_t* code = codes[c];
+      for (std::int64_t k = begin; k < end; k += kCodeGroup) {
+        __builtin_memcpy(panel + (k - begin) * kTileColumns + c * kCodeGroup, code + k, kCodeGroup);
+        low += code[k] + code[k + 1];
+        high += code[k + 2] + code[k + 3];
+      }
+      if constexpr (kHalves) {
+        const std::uint32_t word = (static_cast<std::uint32_t>(-kOffset * low) & 0xffffU) |
+                                   static_cast<std::uint32_t>(-kOffset * high) << 16;
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      } else {
+        const std::int32_t word = -kOffset * (low + high);
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      }
+    }
+    panel += (end - begin) * kTileColumns;
+  }
+}
+
+// V is a vector of V::kSize floats: load, load_integers, broadcast, +, absolute, min, multiply_add
+// and reaches, which gives one bit a lane.
+template <typename V, bool kAbsolute>
+inline void sieve_rows(const Sieve& job, std::uint32_t* hits) {
+  for (int r = 0; r < kTileRows; ++r) {
+    const V offset = V::broadcast(job.rows.offset[r]);
+    const V tail = V::broadcast(job.rows.tail[r]);
+    const V limit = V::broadcast(job.rows.limit[r]);
+    std::uint32_t bits = 0;
+    for (int c = 0; c < kTileColumns; c += V::kSize) {
+      V product = V::load_integers(job.products + r * kTileColumns + c) +
+                  (V::load(job.columns.offset + c) + offset);
+      if (kAbsolute) product = V::absolute(product);
+      const V bound = V::multiply_add(tail, V::load(job.columns.tail + c), product);
+      bits |= V::reaches(bound, V::min(limit, V::load(job.columns.limit + c))) << c;
+    }
+    hits[r] = bits;
+  }
+}
+
+template <typename V>
+void sieve(const Sieve& job, std::uint32_t* hits) {
+  if (job.absolute) {
+    sieve_rows<V, true>(job, hits);
+  } else {
+    sieve_rows<V, false>(job, hits);
+  }
+}
+
+// Columns i .. i + 3 and the four that come next, to be fetched meanwhile; the last one stands in
+// for those beyond `count`.
+struct FourColumns {
+  const std::int8_t* now[4];
+  const std::int8_t* later[4];
+
+  FourColumns(const std::int8_t* const* columns, std::int64_t i, std::int64_t count) {
+    for (int j = 0; j < 4; ++j) {
+      now[j] = columns[i + j < count ? i + j : count - 1];
+      later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
+    }
+  }
+};
+
+}  // namespace
+}  // namespace helip::mining

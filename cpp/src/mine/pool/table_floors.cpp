@@ -1,0 +1,203 @@
+#include "mine/pool/table_floors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "mine/pool/pools.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::uint32_t kNone = ~0U;
+constexpr std::int64_t kSample = 1024;
+constexpr std::int64_t kLookInto = 6;  // pools at each step
+constexpr std::int64_t kGrain = 16;
+
+}  // namespace
+
+// One thread's part.
+class TableFloors::Search {
+ public:
+  explicit Search(const TableFloors& floors)
+      : floors_(floors),
+        corpus_(floors.corpus_),
+        codes_(floors.codes_),
+        before_(floors.before_),
+        scorer_(floors.corpus_),
+        seen_by_(static_cast<std::size_t>(floors.corpus_.size()), kNone) {}
+
+  // 0 where too few rows were found.
+  float floor(std::uint32_t row) {
+    row_ = row;
+    seen_by_[row] = row;
+    found_.clear();
+    looked_into_ = 0;
+    scores_.clear();
+    if (row < before_.size()) {
+      keep_pool();
+    } else {
+      start_from_sample();
+      look_into_closest();
+    }
+    look_into_closest();
+    score_closest();
+    const auto k = static_cast<std::size_t>(before_.k());
+    if (scores_.size() < k) return 0.0F;
+    const auto last = scores_.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(scores_.begin(), last, scores_.end(), std::greater<>());
+    return rounded_down(*last);
+  }
+
+ private:
+  struct Found {
+    std::int32_t product;  // of the filter's codes
+    std::uint32_t row;
+  };
+
+  void add(std::uint32_t other) {
+    if (seen_by_[other] == row_ || floors_.place_[other] == kNone) return;
+    seen_by_[other] = row_;
+    found_.push_back({0, other});
+  }
+
+  // The closest rows of the sample.
+  void start_from_sample() {
+    const std::int64_t depth = codes_.depth(Codes::kLow);
+    pointers_.clear();
+    for (std::size_t i = 0; i < floors_.sample_.size(); ++i) {
+      pointers_.push_back(floors_.sample_codes_.get() + static_cast<std::int64_t>(i) * depth);
+    }
+    for (const std::uint32_t row : floors_.sample_) found_.push_back({0, row});
+    measure(0);
+    found_.resize(static_cast<std::size_t>(bring_forward(0, kLookInto)));
+    for (const Found& found : found_) seen_by_[found.row] = row_;
+  }
+
+  void add_pool(std::uint32_t row) {
+    for (std::int64_t rank = 0; rank < before_.count(row); ++rank) {
+      add(static_cast<std::uint32_t>(before_.id(row, rank)));
+    }
+  }
+
+  // What is left of an old row's pool counts by its scores, which were rounded when they were
+  // stored, by less than this.
+  void keep_pool() {
+    for (std::int64_t rank = 0; rank < before_.count(row_); ++rank) {
+      const auto other = static_cast<std::uint32_t>(before_.id(row_, rank));
+      if (floors_.place_[other] == kNone) continue;  // deleted
+      seen_by_[other] = row_;
+      scores_.push_back(std::nextafter(before_.score(row_, rank), -1.0F));
+      pool_.push_back(other);
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(pool_.size(), kLookInto); ++i) {
+      add_pool(pool_[i]);
+    }
+    pool_.clear();
+    measure_from(0);
+  }
+
+  // Products of the row with those that were found since.
+  void measure_from(std::size_t from) {
+    pointers_.clear();
+    for (std::size_t i = from; i < found_.size(); ++i) {
+      pointers_.push_back(codes_.codes(Codes::kLow, floors_.place_[found_[i].row]));
+    }
+    measure(from);
+  }
+
+  // The same by pointers_ to their codes.
+  void measure(std::size_t from) {
+    products_.resize(pointers_.size());
+    const Kernel& kernel = corpus_.kernel();
+    kernel.gather_products(codes_.codes(Codes::kLow, floors_.place_[row_]), pointers_.data(),
+                           static_cast<std::int64_t>(pointers_.size()), codes_.depth(Codes::kLow),
+                           products_.data());
+    for (std::size_t i = from; i < found_.size(); ++i) {
+      const FilterBounds& bounds =
+          codes_.bounds(floors_.place_[found_[i].row]).filters[Codes::kLow];
+      found_[i].product = products_[i - from] + static_cast<std::int32_t>(bounds.offset) -
+                          kernel.limits.gather_offset * bounds.sum;
+    }
+  }
+
+  // The closest `count` come first of those from `from` on; how many there are.
+  std::int64_t bring_forward(std::int64_t from, std::int64_t count) {
+    count = std::min(count, static_cast<std::int64_t>(found_.size()) - from);
+    const auto begin = found_.begin() + from;
+    std::nth_element(begin, begin + count, found_.end(), [](const Found& a, const Found& b) {
+      return a.product != b.product ? a.product > b.product : a.row < b.row;
+    });
+    return count;
+  }
+
+  void look_into_closest() {
+    const std::size_t before = found_.size();
+    const std::int64_t end = looked_into_ + bring_forward(looked_into_, kLookInto);
+    for (; looked_into_ < end; ++looked_into_) {
+      add_pool(found_[static_cast<std::size_t>(looked_into_)].row);
+    }
+    measure_from(before);
+  }
+
+  // The best by these products need not be the best by score: a few more than are missing.
+  void score_closest() {
+    const std::int64_t missing = before_.k() - static_cast<std::int64_t>(scores_.size());
+    const std::int64_t count = bring_forward(0, missing + missing / 16 + 4);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i + 1 < count) scorer_.prefetch(found_[static_cast<std::size_t>(i + 1)].row);
+      const Judged judged = scorer_.judge(row_, found_[static_cast<std::size_t>(i)].row);
+      if (judged.target == Verdict::kept) scores_.push_back(judged.score);
+    }
+  }
+
+  const TableFloors& floors_;
+  const Corpus& corpus_;
+  const Codes& codes_;
+  const HardPairs& before_;
+  Scorer scorer_;
+  std::uint32_t row_ = 0;
+  std::vector<std::uint32_t> seen_by_;  // [rows]: for which row a row was found last
+  std::vector<Found> found_;            // each once
+  std::int64_t looked_into_ = 0;        // of those, the first
+  std::vector<std::uint32_t> pool_;
+  std::vector<double> scores_;
+  std::vector<const std::int8_t*> pointers_;
+  std::vector<std::int32_t> products_;
+};
+
+TableFloors::TableFloors(const Corpus& corpus, const Codes& codes, const RowOrder& order,
+                         const HardPairs& before)
+    : corpus_(corpus), codes_(codes), before_(before) {
+  place_.resize(static_cast<std::size_t>(corpus.size()), kNone);
+  std::vector<std::uint32_t> old;
+  for (std::size_t place = 0; place < order.rows.size(); ++place) {
+    place_[order.rows[place]] = static_cast<std::uint32_t>(place);
+    if (order.rows[place] < before.size()) old.push_back(order.rows[place]);
+  }
+  const auto count = static_cast<std::int64_t>(old.size());
+  for (std::int64_t i = 0; i < std::min(kSample, count); ++i) {
+    sample_.push_back(old[static_cast<std::size_t>(i * count / std::min(kSample, count))]);
+  }
+  const std::int64_t depth = codes.depth(Codes::kLow);
+  sample_codes_ = allocate_aligned<std::int8_t>(depth * static_cast<std::int64_t>(sample_.size()));
+  for (std::size_t i = 0; i < sample_.size(); ++i) {
+    std::copy_n(codes.codes(Codes::kLow, place_[sample_[i]]), depth,
+                sample_codes_.get() + static_cast<std::int64_t>(i) * depth);
+  }
+}
+
+void TableFloors::raise(const std::vector<std::uint32_t>& rows, SweepSink& sink, Team& team) const {
+  std::vector<std::unique_ptr<Search>> searches(static_cast<std::size_t>(team.size()));
+  team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
+                  [&](std::int64_t target, std::int64_t end, int worker) {
+                    auto& search = searches[static_cast<std::size_t>(worker)];
+                    if (!search) search = std::make_unique<Search>(*this);
+                    for (; target < end && !team.stopped(); ++target) {
+                      sink.raise_floor(target,
+                                       search->floor(rows[static_cast<std::size_t>(target)]));
+                    }
+                  });
+}
+
+}  // namespace helip::mining

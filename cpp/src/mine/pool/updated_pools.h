@@ -1,0 +1,50 @@
+// Pools of a table that is brought up to date: those that begin anew, and those that go on.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "helip/hard_pairs.h"
+#include "mine/bound/sweep.h"
+#include "mine/corpus/scorer.h"
+#include "mine/pool/pools.h"
+
+namespace helip::mining {
+
+// Numbers of a sink: fresh targets first, in the order that was given; then those of the band, old
+// targets whose pools go on, in the order of theirs. Thread-safe as Pools are.
+class UpdatedPools final : public SweepSink {
+ public:
+  // `before` is the table so far; its rows that are marked in `deleted` [corpus.size()] have left
+  // the pools. `fresh`: rows of the targets that begin anew.
+  UpdatedPools(const Corpus& corpus, const HardPairs& before,
+               const std::vector<std::uint8_t>& deleted, std::vector<std::uint32_t> fresh);
+
+  std::int64_t fresh() const noexcept { return fresh_pools_.size(); }
+  // Old targets that follow; what the band before them was is forgotten.
+  void begin_band(std::vector<std::uint32_t> rows);
+
+  float need(std::int64_t target) const noexcept override;
+  bool takes_floors() const noexcept override { return fresh_pools_.takes_floors(); }
+  void raise_floor(std::int64_t target, float floor) noexcept override;
+  void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) override;
+
+  // Writes the pool of a target to row `row` of `band`; thread-safe for different rows.
+  void finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer);
+
+ private:
+  void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict);
+  void merge(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer) const;
+
+  const Corpus& corpus_;
+  const HardPairs& before_;
+  const std::vector<std::uint8_t>& deleted_;
+  const std::vector<std::uint32_t> fresh_rows_;
+  Pools fresh_pools_;
+  std::vector<std::uint32_t> band_rows_;
+  std::unique_ptr<Pools> band_pools_;  // of pairs with new rows alone
+};
+
+}  // namespace helip::mining

@@ -1,0 +1,64 @@
+#include "mine/stream/row_memory.h"
+
+#include <algorithm>
+
+namespace helip::mining {
+
+RowMemory::RowMemory(std::int64_t image_dim, std::int64_t text_dim, std::int64_t capacity)
+    : image_dim_(image_dim),
+      text_dim_(text_dim),
+      capacity_(capacity),
+      image_(allocate_aligned<float>(capacity * image_dim)),
+      text_(allocate_aligned<float>(capacity * text_dim)) {
+  slots_.reserve(static_cast<std::size_t>(capacity));
+}
+
+StreamRow RowMemory::row(std::uint32_t slot) const noexcept {
+  const Slot& found = slots_[slot];
+  return {found.id, image_.get() + slot * image_dim_, text_.get() + slot * text_dim_,
+          found.image_length, found.text_length};
+}
+
+void RowMemory::put(const StreamRow& row) {
+  const bool full = size() == capacity_;
+  const auto free = full ? oldest_ : static_cast<std::uint32_t>(size());
+  // Alone this may throw, and it comes first.
+  const auto [place, is_new] = slot_of_.try_emplace(row.id, free);
+  const std::uint32_t slot = place->second;
+  if (!is_new) {
+    unlink(slot);
+  } else if (full) {
+    slot_of_.erase(slots_[slot].id);
+    unlink(slot);
+  } else {
+    slots_.emplace_back();
+  }
+  Slot& to = slots_[slot];
+  to.id = row.id;
+  to.image_length = row.image_length;
+  to.text_length = row.text_length;
+  std::copy_n(row.image, image_dim_, image_.get() + slot * image_dim_);
+  std::copy_n(row.text, text_dim_, text_.get() + slot * text_dim_);
+  link_newest(slot);
+}
+
+void RowMemory::clear() noexcept {
+  slots_.clear();
+  slot_of_.clear();
+  oldest_ = newest_ = kNone;
+}
+
+void RowMemory::unlink(std::uint32_t slot) noexcept {
+  const auto [older, newer] = std::pair(slots_[slot].older, slots_[slot].newer);
+  (older == kNone ? oldest_ : slots_[older].newer) = newer;
+  (newer == kNone ? newest_ : slots_[newer].older) = older;
+}
+
+void RowMemory::link_newest(std::uint32_t slot) noexcept {
+  slots_[slot].older = newest_;
+  slots_[slot].newer = kNone;
+  (newest_ == kNone ? oldest_ : slots_[newest_].newer) = slot;
+  newest_ = slot;
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,90 @@
+#include "io/file.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+using namespace helip;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string content_of(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::size_t entries(const fs::path& path) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(path), {}));
+}
+
+}  // namespace
+
+TEST_CASE("a pending file appears whole under its name when it is published") {
+  const TemporaryFolder folder;
+  PendingFile file(folder / "");
+  file.write_at("world", 5, 6);
+  file.write_at("hello ", 6, 0);
+  CHECK_FALSE(fs::exists(folder / "greeting"));
+  file.publish("greeting");
+  CHECK(content_of(folder / "greeting") == "hello world");
+  CHECK(entries(folder / "") == 1);
+}
+
+TEST_CASE("a pending file that is given up leaves nothing") {
+  const TemporaryFolder folder;
+  {
+    PendingFile(folder / "").write_at("x", 1, 0);
+  }
+  CHECK(entries(folder / "") == 0);
+}
+
+TEST_CASE("a directory has one owner, and a killed owner frees it") {
+  const TemporaryFolder folder;
+  std::optional<DirectoryLock> lock(folder / "");
+  expect_error(ErrorCode::io, "is writing to", [&] { DirectoryLock again(folder / ""); });
+  lock.reset();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const DirectoryLock held(folder / "");
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+  CHECK_NOTHROW(DirectoryLock(folder / ""));
+}
+
+TEST_CASE("reading past the end of a file names the byte where it ends") {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "short") << "abc";
+  const Descriptor file = open_for_reading(folder / "short");
+  char buffer[8];
+  expect_error(ErrorCode::corrupt, "ends at byte 3",
+               [&] { read_exactly(file, buffer, 8, 0, "short"); });
+}
+
+TEST_CASE("links and folders are not opened as files") {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "real") << "abc";
+  fs::create_symlink("real", folder / "link");
+  expect_error(ErrorCode::io, "link", [&] { open_for_reading(folder / "link"); });
+  expect_error(ErrorCode::corrupt, "regular file", [&] { open_for_reading(folder / ""); });
+}
+
+TEST_CASE("a directory that cannot be made says why") {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file") << "abc";
+  expect_error(ErrorCode::invalid_argument, "not a directory",
+               [&] { make_directory(folder / "file"); });
+  make_directory(folder / "a/b/c");
+  CHECK(fs::is_directory(folder / "a/b/c"));
+}

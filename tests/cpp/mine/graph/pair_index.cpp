@@ -1,0 +1,349 @@
+#include "helip/pair_index.h"
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <thread>
+
+#include "io/manifest.h"
+#include "support/expect_error.h"
+#include "support/mine_reference.h"
+#include "support/temporary_folder.h"
+
+using namespace helip;
+using namespace helip::testing;
+
+namespace {
+
+constexpr std::int64_t kImage = 40;
+constexpr std::int64_t kText = 24;
+
+Data data_of(std::int64_t rows, DType dtype = DType::float16) {
+  return clustered_data(rows, kImage, kText, dtype, 3, 60, 0.8);
+}
+
+MatrixView part_of(const Matrix& matrix, std::int64_t first, std::int64_t last) {
+  MatrixView part = matrix.view();
+  part.data = part.row(first);
+  part.rows = last - first;
+  return part;
+}
+
+double cosine(const std::vector<double>& a, const std::vector<double>& b) {
+  const double dot = std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+  const auto length = [](const std::vector<double>& x) {
+    return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0));
+  };
+  return dot / (length(a) * length(b));
+}
+
+struct Plain {
+  double score;
+  std::int64_t id;
+};
+
+// The k best of rows [0, rows) for a query that is row `query`, in float64.
+std::vector<Plain> plain_matches(const Data& data, std::int64_t rows, std::int64_t query,
+                                 std::int64_t k, double most = 0.98) {
+  std::vector<Plain> all;
+  for (std::int64_t j = 0; j < rows; ++j) {
+    const double image = cosine(data.image.row(query), data.image.row(j));
+    const double text = cosine(data.text.row(query), data.text.row(j));
+    if (image <= 0.0 || text <= 0.0 || image > most || text > most) continue;
+    all.push_back({image * text, j});
+  }
+  std::sort(all.begin(), all.end(), [](const Plain& a, const Plain& b) {
+    return a.score != b.score ? a.score > b.score : a.id < b.id;
+  });
+  all.resize(std::min(all.size(), static_cast<std::size_t>(k)));
+  return all;
+}
+
+PairIndex built(const Data& data, std::int64_t rows, const PairIndexOptions& options = {}) {
+  return PairIndex::build(part_of(data.image, 0, rows), part_of(data.text, 0, rows), options, {},
+                          2);
+}
+
+// Share of the plain matches that the index finds; scores are compared as well.
+double recall(const PairIndex& index, const Data& data, std::int64_t rows, std::int64_t first,
+              std::int64_t last, std::int64_t k, double precision) {
+  const PairMatches found =
+      index.query(part_of(data.image, first, last), part_of(data.text, first, last), k, 128);
+  std::int64_t hits = 0, wanted = 0;
+  for (std::int64_t q = 0; q < last - first; ++q) {
+    const auto exact = plain_matches(data, rows, first + q, k);
+    wanted += static_cast<std::int64_t>(exact.size());
+    for (std::int64_t r = 0; r < found.counts[static_cast<std::size_t>(q)]; ++r) {
+      const auto at = static_cast<std::size_t>(q * k + r);
+      for (const Plain& match : exact) {
+        if (match.id != found.ids[at]) continue;
+        ++hits;
+        REQUIRE(std::abs(match.score - found.scores[at]) < precision);
+      }
+    }
+  }
+  return static_cast<double>(hits) / static_cast<double>(wanted);
+}
+
+bool same(const PairMatches& a, const PairMatches& b) {
+  return a.ids == b.ids && a.scores == b.scores && a.counts == b.counts;
+}
+
+}  // namespace
+
+TEST_CASE("new pairs get the hard pairs of a plain search", "[pair_index]") {
+  const Data data = data_of(2200);
+  const PairIndex index = built(data, 2000);
+  REQUIRE(index.size() == 2000);
+  REQUIRE(recall(index, data, 2000, 2000, 2200, 10, 1e-6) > 0.99);
+}
+
+TEST_CASE("rows of other types are kept in float16", "[pair_index]") {
+  for (const DType dtype : {DType::float64, DType::float32, DType::bfloat16, DType::int8}) {
+    const Data data = data_of(700, dtype);
+    const PairIndex index = built(data, 600);
+    INFO(name_of(dtype));
+    REQUIRE(recall(index, data, 600, 600, 700, 10, 1e-3) > 0.98);
+  }
+}
+
+TEST_CASE("matches are sorted, above zero, no near duplicates, and padded", "[pair_index]") {
+  const Data data = data_of(300);
+  const PairIndex index = built(data, 300, {.image_max = 0.5, .text_max = 0.6});
+  const PairMatches found = index.query(data.image.view(), data.text.view(), 200, 300);
+  for (std::int64_t q = 0; q < 300; ++q) {
+    const std::int64_t count = found.counts[static_cast<std::size_t>(q)];
+    REQUIRE(count < 200);
+    for (std::int64_t r = 0; r < 200; ++r) {
+      const auto at = static_cast<std::size_t>(q * 200 + r);
+      if (r >= count) {
+        REQUIRE(found.ids[at] == -1);
+        REQUIRE(found.scores[at] == 0.0F);
+        continue;
+      }
+      REQUIRE(found.ids[at] != q);
+      REQUIRE(found.scores[at] > 0.0F);
+      REQUIRE(found.scores[at] <= 0.3F);
+      if (r > 0) REQUIRE(found.scores[at] <= found.scores[at - 1]);
+    }
+  }
+}
+
+TEST_CASE("threads change neither the index nor the matches", "[pair_index]") {
+  const Data data = data_of(900);
+  const TemporaryFolder folder;
+  const PairIndex one = PairIndex::build(data.image.view(), data.text.view(), {}, {}, 1);
+  const PairIndex four = PairIndex::build(data.image.view(), data.text.view(), {}, {}, 4);
+  REQUIRE(same(one.query(data.image.view(), data.text.view(), 7, 0, 1),
+               four.query(data.image.view(), data.text.view(), 7, 0, 3)));
+}
+
+TEST_CASE("a saved index answers as the one that was saved", "[pair_index]") {
+  const Data data = data_of(800);
+  const TemporaryFolder folder;
+  PairIndex index = built(data, 700, {.image_max = 0.9, .text_max = 0.95, .degree = 16, .seed = 5});
+  index.save(folder / "index");
+  PairIndex opened = PairIndex::open(folder / "index");
+  REQUIRE(opened.size() == 700);
+  REQUIRE(opened.image_dimensions() == kImage);
+  REQUIRE(opened.text_dimensions() == kText);
+  REQUIRE(opened.options().image_max == 0.9);
+  REQUIRE(opened.options().text_max == 0.95);
+  REQUIRE(opened.options().degree == 16);
+  REQUIRE(opened.options().seed == 5);
+  REQUIRE(opened.bytes() == index.bytes());
+  const auto ask = [&](const PairIndex& of) {
+    return of.query(part_of(data.image, 700, 800), part_of(data.text, 700, 800), 10);
+  };
+  REQUIRE(same(ask(index), ask(opened)));
+
+  // Both go on alike.
+  for (PairIndex* each : {&index, &opened}) {
+    each->add(part_of(data.image, 700, 800), part_of(data.text, 700, 800));
+  }
+  REQUIRE(opened.size() == 800);
+  REQUIRE(same(ask(index), ask(opened)));
+  opened.save(folder / "grown");
+  REQUIRE(same(ask(index), ask(PairIndex::open(folder / "grown"))));
+  expect_error(ErrorCode::invalid_argument, "index", [&] { opened.save(folder / "index"); });
+}
+
+TEST_CASE("pairs that were added are found, and find", "[pair_index]") {
+  const Data data = data_of(2200);
+  PairIndex index = built(data, 500);
+  index.add(part_of(data.image, 500, 501), part_of(data.text, 500, 501));
+  index.add(part_of(data.image, 501, 2000), part_of(data.text, 501, 2000), {}, 2);
+  index.add(part_of(data.image, 0, 0), part_of(data.text, 0, 0));
+  REQUIRE(index.size() == 2000);
+  REQUIRE(recall(index, data, 2000, 2000, 2200, 10, 1e-6) > 0.99);
+}
+
+TEST_CASE("an index may begin empty", "[pair_index]") {
+  const Data data = data_of(100);
+  PairIndex index = built(data, 0);
+  const auto ask = [&] {
+    return index.query(part_of(data.image, 90, 100), part_of(data.text, 90, 100), 3);
+  };
+  REQUIRE(ask().counts == std::vector<std::int32_t>(10, 0));
+  const TemporaryFolder folder;
+  index.save(folder / "empty");
+  REQUIRE(PairIndex::open(folder / "empty").size() == 0);
+  for (std::int64_t row = 0; row < 90; ++row) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1));
+  }
+  REQUIRE(recall(index, data, 90, 90, 100, 3, 1e-6) == 1.0);
+}
+
+TEST_CASE("ids are the caller's, or go on from the greatest", "[pair_index]") {
+  const Data data = data_of(60);
+  std::vector<std::int64_t> ids;
+  for (std::int64_t row = 0; row < 40; ++row) ids.push_back((std::int64_t{1} << 40) - 10 * row);
+  PairIndex index =
+      PairIndex::build(part_of(data.image, 0, 40), part_of(data.text, 0, 40), {}, ids);
+  index.add(part_of(data.image, 40, 50), part_of(data.text, 40, 50));
+  const PairMatches found =
+      index.query(part_of(data.image, 50, 60), part_of(data.text, 50, 60), 4, 60);
+  for (std::int64_t q = 0; q < 10; ++q) {
+    const auto exact = plain_matches(data, 50, 50 + q, 4);
+    for (std::size_t r = 0; r < exact.size(); ++r) {
+      const std::int64_t row = exact[r].id;
+      REQUIRE(found.ids[static_cast<std::size_t>(q) * 4 + r] ==
+              (row < 40 ? ids[static_cast<std::size_t>(row)] : (std::int64_t{1} << 40) + row - 39));
+    }
+  }
+}
+
+TEST_CASE("rows of zeros count, but are never found, and find nothing", "[pair_index]") {
+  std::vector<double> image = clustered_values(50, kImage, 5, 0.7, 1);
+  const std::vector<double> text = clustered_values(50, kText, 5, 0.7, 2);
+  std::fill_n(image.begin() + 7 * kImage, kImage, 0.0);
+  const Data data{Matrix(image, 50, kImage, DType::float32),
+                  Matrix(text, 50, kText, DType::float32)};
+  const PairIndex index = built(data, 50);
+  REQUIRE(index.size() == 50);
+  const PairMatches found = index.query(data.image.view(), data.text.view(), 50);
+  REQUIRE(found.counts[7] == 0);
+  REQUIRE(std::count(found.ids.begin(), found.ids.end(), 7) == 0);
+}
+
+TEST_CASE("what cannot be is refused, and leaves the index as it was", "[pair_index]") {
+  const Data data = data_of(50);
+  PairIndex index = built(data, 40);
+  const MatrixView image = part_of(data.image, 40, 50), text = part_of(data.text, 40, 50);
+  const auto refused = [](const std::string& part, const auto& call) {
+    expect_error(ErrorCode::invalid_argument, part, call);
+  };
+  refused("k is 0", [&] { index.query(image, text, 0); });
+  refused("breadth is 3, but must lie in 5", [&] { index.query(image, text, 5, 3); });
+  refused("threads is -1", [&] { index.query(image, text, 5, 0, -1); });
+  refused("image embeddings have 24 dimensions", [&] { index.query(text, text, 5); });
+  refused("text embeddings have 40 dimensions", [&] { index.query(image, image, 5); });
+  refused("10 rows and text embeddings have 3",
+          [&] { index.query(image, part_of(data.text, 0, 3), 5); });
+  refused("2 ids were given for 10 pairs", [&] { index.add(image, text, {50, 51}); });
+  refused("id 39 of row 1 is in the index already",
+          [&] { index.add(image, text, {50, 39, 51, 52, 53, 54, 55, 56, 57, 58}); });
+  refused("id 50 is that of row 0 and of row 9",
+          [&] { index.add(image, text, {50, 41, 51, 52, 53, 54, 55, 56, 57, 50}); });
+  refused("id -4 of row 2 is negative",
+          [&] { index.add(image, text, {50, 41, -4, 52, 53, 54, 55, 56, 57, 58}); });
+  refused("degree is 2", [&] { built(data, 40, {.degree = 2}); });
+  refused("image_max is 1.5", [&] { built(data, 40, {.image_max = 1.5}); });
+
+  std::vector<double> bad = clustered_values(10, kImage, 5, 0.7, 1);
+  bad[3 * kImage + 5] = std::numeric_limits<double>::quiet_NaN();
+  const Matrix broken(bad, 10, kImage, DType::float32);
+  refused("image embedding of row 3", [&] { index.query(broken.view(), text, 5); });
+  refused("image embedding of row 3", [&] { index.add(broken.view(), text); });
+  refused("image embedding of row 3", [&] { PairIndex::build(broken.view(), text); });
+  REQUIRE(index.size() == 40);
+  REQUIRE(recall(index, data, 40, 40, 50, 5, 1e-6) == 1.0);
+}
+
+TEST_CASE("damage of any file of an index is refused", "[pair_index]") {
+  const Data data = data_of(200);
+  const TemporaryFolder folder;
+  built(data, 200).save(folder / "index");
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "index")) {
+    const std::filesystem::path path = entry.path();
+    if (path.filename() == ".lock") continue;
+    ++files;
+    std::ifstream in(path, std::ios::binary);
+    const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    const auto put = [&](const std::string& bytes) {
+      std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    };
+    for (const double share : {0.0, 0.1, 0.3, 0.5, 0.7, 0.999}) {
+      INFO(path << " at " << share);
+      std::string bytes = whole;
+      char& byte = bytes[static_cast<std::size_t>(share * static_cast<double>(whole.size()))];
+      byte = static_cast<char>(byte ^ 0x10);
+      put(bytes);
+      REQUIRE_THROWS_AS(PairIndex::open(folder / "index"), Error);
+      put(whole.substr(0, static_cast<std::size_t>(share * static_cast<double>(whole.size()))));
+      REQUIRE_THROWS_AS(PairIndex::open(folder / "index"), Error);
+    }
+    put(whole);
+  }
+  REQUIRE(files == 2);
+  REQUIRE(PairIndex::open(folder / "index").size() == 200);
+}
+
+TEST_CASE("a newer format, another format and nothing at all are refused", "[pair_index]") {
+  const Data data = data_of(50);
+  const TemporaryFolder folder;
+  expect_error(ErrorCode::io, "index", [&] { PairIndex::open(folder / "index"); });
+  mine(data.image.view(), data.text.view(), exact_options(3)).save(folder / "table");
+  expect_error(ErrorCode::mismatch, "helip.hard_pairs", [&] { PairIndex::open(folder / "table"); });
+  built(data, 50).save(folder / "index");
+  Manifest manifest = read_manifest(folder / "index", "helip.pair_index");
+  manifest.features = {"of tomorrow"};
+  write_manifest(folder / "index", manifest);
+  expect_error(ErrorCode::unsupported, "upgrade helip", [&] { PairIndex::open(folder / "index"); });
+}
+
+TEST_CASE("an addition comes through while queries never pause", "[pair_index]") {
+  const Data data = data_of(400);
+  PairIndex index = built(data, 300);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      while (!done) index.query(data.image.view(), data.text.view(), 5, 0, 1);
+    });
+  }
+  for (std::int64_t row = 300; row < 310; ++row) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1), {}, 1);
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(index.size() == 310);
+}
+
+TEST_CASE("queries and additions may go on at once", "[pair_index]") {
+  const Data data = data_of(1200);
+  PairIndex index = built(data, 600);
+  std::vector<std::thread> threads;
+  std::atomic<bool> wrong{false};
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 40; ++round) {
+        const std::int64_t first = (t * 40 + round) % 1190;
+        const PairMatches found = index.query(part_of(data.image, first, first + 5),
+                                              part_of(data.text, first, first + 5), 5, 0, 1);
+        for (const std::int64_t id : found.ids) wrong = wrong || id < -1 || id >= 1200;
+      }
+    });
+  }
+  for (std::int64_t first = 600; first < 1200; first += 60) {
+    index.add(part_of(data.image, first, first + 60), part_of(data.text, first, first + 60), {}, 1);
+  }
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(!wrong);
+  REQUIRE(index.size() == 1200);
+  REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
+}

@@ -1,0 +1,299 @@
+// Jobs of partition and hnsw that are stopped and go on: wherever that was, the table has the bytes
+// of a single run.
+#include "mine/job/checkpoint.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "helip/embedding_store.h"
+#include "helip/parts.h"
+#include "support/expect_error.h"
+#include "support/mine_reference.h"
+#include "support/temporary_folder.h"
+
+using namespace helip;
+using namespace helip::testing;
+using helip::mining::begun_method;
+using helip::mining::checkpoint_folder;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kRows = 25000;  // enough for clusters
+
+EmbeddingStore store_of(const fs::path& path, const Data& data) {
+  const MatrixView image = data.image.view(), text = data.text.view();
+  auto writer = EmbeddingStoreWriter::create(path, {image.cols, text.cols, DType::float32, 65536});
+  std::vector<std::string> keys;
+  for (std::int64_t i = 0; i < image.rows; ++i) keys.push_back("k" + std::to_string(i));
+  writer.append(keys, image, text);
+  return writer.commit();
+}
+
+Data scattered(std::int64_t rows, std::int64_t clusters, double noise, unsigned seed = 1) {
+  return clustered_data(rows, 48, 32, DType::float32, seed, clusters, noise);
+}
+
+MineOptions options_of(Method method, std::int64_t k = 10, double checkpoint = 0.0) {
+  MineOptions options = exact_options(k);
+  options.method = method;
+  options.checkpoint = checkpoint;
+  return options;
+}
+
+// Whether it was stopped by the callback.
+bool stopped(const EmbeddingStore& store, const MineOptions& options, const fs::path& out,
+             const ProgressCallback& progress) {
+  try {
+    mine(store, options, progress, out);
+    return false;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled) throw;
+    REQUIRE(!fs::exists(out));
+    return true;
+  }
+}
+
+// Stops where `stops` says so of a stage that ends; asked once, however often the stage says it.
+ProgressCallback at_an_end(std::function<bool(const std::string&)> stops) {
+  return [stops = std::move(stops), in_stage = false](const Progress& progress) mutable {
+    const bool ends = in_stage && progress.done == progress.total;
+    in_stage = progress.done < progress.total;
+    return !ends || !stops(progress.stage);
+  };
+}
+
+// The n-th time that a stage ends.
+ProgressCallback until(int n) {
+  return at_an_end([n, ended = 0](const std::string&) mutable { return ++ended == n; });
+}
+
+void flip_byte(const fs::path& path, std::uintmax_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(at));
+  const char byte = static_cast<char>(file.get() ^ 4);
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(byte);
+}
+
+fs::path state_in(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("state-")) return entry.path();
+  }
+  FAIL("no state");
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a partition goes on after each stage in which it was stopped", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  MineOptions options = options_of(Method::partition);
+  SECTION("plain") {}
+  SECTION("on disk, by one thread") {
+    options.memory = 1;
+    options.threads = 1;
+  }
+  SECTION("with rules that keep pairs out") {
+    options.image_max = options.text_max = 0.9;
+    options.skip = 2;
+    options.min_score = 0.1;
+  }
+  MineOptions plain = options;
+  plain.checkpoint = std::numeric_limits<double>::infinity();
+  const HardPairs whole = mine(store, plain, {}, folder / "whole");
+  REQUIRE(report_of(whole)["partition"]["near"] > 16);  // it widens
+  REQUIRE(!fs::exists(checkpoint_folder(folder / "whole")));
+  std::map<std::string, int> ends;
+  const auto at_two_of_each =
+      at_an_end([&](const std::string& stage) { return ++ends[stage] <= 2; });
+  int stops = 0;
+  while (stopped(store, options, folder / "p", at_two_of_each)) {
+    REQUIRE(++stops < 40);
+    // A thread or ten, what was begun goes on.
+    options.threads = 1 + stops % 3;
+  }
+  REQUIRE(stops >= 6);
+  for (const char* stage : {"check", "encode", "measure", "mine", "refine", "write"}) {
+    INFO(stage);
+    REQUIRE(ends[stage] >= 1);
+  }
+  REQUIRE(ends["mine"] >= 2);  // before clusters are widened, and after
+  REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
+  REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
+}
+
+TEST_CASE("a partition goes on within a round", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  MineOptions options = options_of(Method::partition, 20);
+  options.threads = 1;
+  options.collapse = GENERATE(Collapse::none, Collapse::text);
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  int stops = 0, inside = 0;
+  for (;; ++stops) {
+    REQUIRE(stops < 100);
+    std::string stage;
+    std::int64_t first = 0;
+    const bool again = stopped(store, options, folder / "p", [&](const Progress& progress) {
+      if (progress.stage != stage) {
+        stage = progress.stage;
+        first = progress.done;
+        inside += (stage == "mine" || stage == "refine") && first > 0 ? 1 : 0;
+      }
+      const bool works = stage == "mine" || stage == "refine";
+      return !works || progress.done <= first + progress.total / 8;
+    });
+    if (!again) break;
+  }
+  REQUIRE(stops >= 3);
+  REQUIRE(inside >= 2);
+  REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
+}
+
+TEST_CASE("a graph goes on after each stage in which it was stopped, and within", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
+  MineOptions options = options_of(Method::hnsw);
+  options.recall = 0.99;
+  options.text_max = 0.9;
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  int stops = 0, inside = 0;
+  bool began_late = false;
+  SECTION("at ends") {
+    for (int n = 1; stopped(store, options, folder / "p", until(n)); ++n) REQUIRE(++stops < 40);
+    REQUIRE(stops >= 4);
+  }
+  SECTION("anywhere") {
+    options.threads = 1;
+    for (;; ++inside) {
+      REQUIRE(inside < 100);
+      std::string stage;
+      std::int64_t first = 0;
+      const bool again = stopped(store, options, folder / "p", [&](const Progress& progress) {
+        const bool builds = progress.stage == "build", works = builds || progress.stage == "mine";
+        if (progress.stage != stage) {
+          stage = progress.stage;
+          first = progress.done;
+          began_late = began_late || (works && first > 0);
+        }
+        // Half of building is encoding, which each process does.
+        const std::int64_t most = first + progress.total / 8 + (builds ? progress.total / 2 : 0);
+        return !works || progress.done <= most || progress.done == progress.total;
+      });
+      if (!again) break;
+    }
+    REQUIRE(inside >= 1);
+    REQUIRE(began_late);
+  }
+  REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
+  REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
+}
+
+TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
+  const MineOptions options = options_of(Method::hnsw);
+  const auto stop = [](const Progress& progress) { return progress.stage != "tune"; };
+  REQUIRE(stopped(store, options, folder / "p", stop));
+  const fs::path left = checkpoint_folder(folder / "p");
+  REQUIRE(begun_method(left) == Method::hnsw);
+  const auto refuse = [&](const EmbeddingStore& from, const MineOptions& other,
+                          const std::string& words) {
+    expect_error(ErrorCode::mismatch, words, [&] { mine(from, other, {}, folder / "p"); });
+  };
+  MineOptions other = options;
+  other.k = 11;
+  refuse(store, other, "k 10, here 11); go on as it was begun, or remove that folder");
+  other = options;
+  other.seed = 3;
+  other.recall = 0.9;
+  refuse(store, other, "recall 0.95, here 0.9; seed 0, here 3");
+  other = options;
+  other.method = Method::exact;
+  refuse(store, other, "method \"hnsw\", here \"exact\"");
+  other.parts = 3;
+  refuse(store, other, "of method 'hnsw', now in 3 parts");
+  refuse(store_of(folder / "other", scattered(3000, 60, 0.8, 2)), options, "store \"");
+  {
+    const ForcedKernel portable("portable");
+    refuse(store, options, "kernel \"");
+  }
+  // What was begun decides what automatic means.
+  other = options;
+  other.method = Method::automatic;
+  REQUIRE(report_of(mine(store, other, {}, folder / "p"))["hnsw"]["reached"] == true);
+  REQUIRE(!fs::exists(left));
+}
+
+TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
+  const MineOptions options = options_of(Method::hnsw, 5);
+  REQUIRE(stopped(store, options, folder / "p",
+                  [](const Progress& progress) { return progress.stage != "write"; }));
+  const fs::path left = checkpoint_folder(folder / "p");
+  const auto refuse = [&] {
+    expect_error(ErrorCode::corrupt, "; remove that folder, and the job begins again",
+                 [&] { mine(store, options, {}, folder / "p"); });
+  };
+  for (const fs::path& file : {left / "manifest.json", state_in(left)}) {
+    const std::uintmax_t size = fs::file_size(file);
+    for (int i = 0; i < 24; ++i) {
+      const std::uintmax_t at = size * static_cast<std::uintmax_t>(i) / 24;
+      flip_byte(file, at);
+      refuse();
+      flip_byte(file, at);
+    }
+  }
+  const fs::path state = state_in(left);
+  fs::rename(state, folder / "away");
+  expect_error(ErrorCode::corrupt, "state-", [&] { mine(store, options, {}, folder / "p"); });
+  fs::rename(folder / "away", state);
+  mine(store, options, {}, folder / "p");
+}
+
+TEST_CASE("what a process left that was killed while it saved is removed", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
+  const MineOptions options = options_of(Method::hnsw, 5);
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  const fs::path left = checkpoint_folder(folder / "p");
+  fs::create_directories(left);
+  std::ofstream(left / "state-0.safetensors") << "half";
+  std::ofstream(left / ".pending-1-2") << "half";
+  std::ofstream(left / "notes.txt") << "not ours";
+  REQUIRE(bytes_of(mine(store, options, {}, folder / "p")) == bytes_of(whole));
+  REQUIRE(fs::exists(left / "notes.txt"));
+  REQUIRE(std::distance(fs::directory_iterator(left), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("short jobs, exact ones and bare arrays keep no checkpoint", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const Data data = scattered(600, 60, 0.8);
+  const EmbeddingStore store = store_of(folder / "s", data);
+  const auto nothing_there = [&](const Progress&) {
+    REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
+    return true;
+  };
+  const auto mined = [&](const MineOptions& options) {
+    mine(store, options, nothing_there, folder / "p");
+    fs::remove_all(folder / "p");
+  };
+  mined(options_of(Method::hnsw, 5, 60.0));
+  mined(options_of(Method::exact, 5));
+  mine(data.image.view(), data.text.view(), options_of(Method::hnsw, 5), nothing_there,
+       folder / "p");
+  MineOptions options = options_of(Method::hnsw, 5, -1.0);
+  expect_error(ErrorCode::invalid_argument, "checkpoint is -1.0", [&] { mined(options); });
+  options.checkpoint = std::numeric_limits<double>::quiet_NaN();
+  expect_error(ErrorCode::invalid_argument, "checkpoint is nan", [&] { mined(options); });
+}
