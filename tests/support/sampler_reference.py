@@ -1,6 +1,6 @@
 """Batches as the native sampler makes them, in plain Python: slow, and easy to read.
 
-Random numbers are those of cpp/src/random/counter_random.h: batches are compared number by number.
+Random numbers are those of cpp/src/base/counter_random.h: batches are compared number by number.
 """
 
 from __future__ import annotations
