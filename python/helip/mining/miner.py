@@ -113,7 +113,7 @@ def mine(call: MineCall) -> HardPairs:
     if device == "cpu":
         parts = number_of_parts(
             parts, out=path, method=call.method, rows=0 if source is None else inputs.rows,
-            estimate=lambda: _core.plan(*inputs.views, options),
+            estimate=lambda: _core.plan(*inputs.matrices, options),
         )  # fmt: skip
     if parts not in (None, 1):
         if device != "cpu":
@@ -133,7 +133,7 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, progress: bool
         follow = Follower(bar)
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
-        return HardPairs(_core.mine(*inputs.views, options, follow, path))
+        return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:

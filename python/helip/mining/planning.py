@@ -59,7 +59,7 @@ def plan(call: PlanCall) -> Plan:
     """
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     device = choose_device(call.device, call, deleted=0)
-    estimate = _core.plan(*inputs.views, core_options(call, call))
+    estimate = _core.plan(*inputs.matrices, core_options(call, call))
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])

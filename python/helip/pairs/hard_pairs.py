@@ -11,7 +11,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.store.matrices import view_of
+from helip.store.matrices import matrix_of
 
 
 class HardPairs:
@@ -61,9 +61,9 @@ class HardPairs:
         counts = np.ascontiguousarray(counts, dtype=np.int32)
         return cls(
             _core.HardPairs.from_arrays(
-                view_of(ids, name="ids"),
-                view_of(scores, name="scores"),
-                view_of(counts, name="counts", one_dimensional=True),
+                matrix_of(ids, name="ids"),
+                matrix_of(scores, name="scores"),
+                matrix_of(counts, name="counts", one_dimensional=True),
                 fingerprint=fingerprint,
                 keys_fingerprint=keys_fingerprint,
                 options_json=json.dumps(options or {}),

@@ -30,7 +30,7 @@ def can_assemble(data: Any, transform: Any) -> bool:
     return (
         isinstance(transform, ImageTransform)
         and isinstance(data, Dataset)
-        and data._picture_source() is not None
+        and data._image_source() is not None
     )
 
 
@@ -111,7 +111,7 @@ class AssembledReader:
         if self._home == os.getpid():
             self._assembler.clear()
             return
-        found = self._data._picture_source()
+        found = self._data._image_source()
         assert found is not None, "can_assemble was asked first"
         source, self._rows = found
         self._assembler = _core.BatchAssembler(
