@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Options
 from helip.store.embedding_store import EmbeddingStore
 from helip.store.matrices import MatrixView, matrix_of, on_host
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(Options):
+    """What is mined."""
+
+    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
+    """An EmbeddingStore or its path; or give image and text instead."""
+    image: Any = None
+    """[N, d_image] array or tensor of any float dtype, also memory-mapped; not copied as a whole,
+    need not be normalised. Rows of zeros are outliers."""
+    text: Any = None
+    """[N, d_text], likewise."""
 
 
 @dataclass(frozen=True)

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Whole, method_keywords
+from helip.common.options import ProgressOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
-from helip.mining.inputs import inputs_of
-from helip.mining.options import GraphOptions
+from helip.mining.inputs import InputOptions, inputs_of
+from helip.mining.options import GraphOptions, ThreadOptions
 from helip.pairs.growing_pairs import row_numbers
-from helip.store.embedding_store import EmbeddingStore
 
 _BOTH = ("image", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildCall(GraphOptions):
+class BuildCall(GraphOptions, InputOptions, ThreadOptions, ProgressOptions):
     """What `PairIndex.build` is asked."""
 
-    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
-    """An EmbeddingStore or its path; ids are its rows."""
-    image: Any = None
-    """Or [N, d_image], array or tensor of any float dtype; need not be normalised."""
-    text: Any = None
-    """[N, d_text], likewise."""
     ids: Any = None
     """int64 [N], from 0 on and each once; None for row numbers."""
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 class PairIndex:

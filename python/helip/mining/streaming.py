@@ -11,7 +11,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import Positive, Whole, method_keywords
-from helip.mining.options import StreamOptions
+from helip.mining.options import StreamOptions, ThreadOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
 from helip.store.matrices import MatrixView, matrix_of
 
@@ -19,7 +19,7 @@ _BLOCK = 8192  # rows that are read at once when a state is loaded
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamingCall(StreamOptions):
+class StreamingCall(StreamOptions, ThreadOptions):
     """What a StreamingMiner is made of."""
 
     image_dim: Positive | None = None
@@ -29,8 +29,6 @@ class StreamingCall(StreamOptions):
     rows: Whole | None = None
     """Of the data set, where ids are its rows: what is found is then collected. A loader that is
     given the miner says it."""
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
 
 
 class StreamingMiner:

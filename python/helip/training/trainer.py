@@ -30,18 +30,14 @@ from torch import Tensor
 from helip.common.devices import choose_device
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
-from helip.common.options import method_keywords
+from helip.common.options import ProgressOptions, method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
 from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
-from helip.training.checkpoints import (
-    list_checkpoints,
-    random_states,
-    restore_random_states,
-)
+from helip.training.checkpoints import list_checkpoints, random_states, restore_random_states
 from helip.training.checks import check_run
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs
@@ -59,36 +55,41 @@ from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep
 from helip.training.stream import Embed, StepMiner
-from helip.training.tuning import ModelTuning, averages
+from helip.training.tuning import ModelTuning
+from helip.training.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerCall(RunOptions):
+class LoopOptions(RunOptions, ProgressOptions):
+    """What a training loop is given beside its options, wherever its batches come from."""
+
+    out: str | os.PathLike[str]
+    """The directory of the run: checkpoints and metrics."""
+    embed: Embed | None = None
+    """Called with the batch, its tensors on the device, for what a StreamingMiner mines of frozen
+    encoders: image [b, d_image] and text [b, d_text]. None: the features of the model itself."""
+    hooks: Mapping[str, StepHook] | None = None
+    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
+    checkpoint, as NAME.safetensors."""
+    should_stop: Callable[[], bool] | None = None
+    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerCall(LoopOptions):
     """What a Trainer is made of."""
 
     model: ModelBundle = field(kw_only=False)
     """The model with its transforms and tokenizer; trained in place."""
     loader: BatchLoader = field(kw_only=False)
     """Gives the batches."""
-    out: str | os.PathLike[str]
-    """The directory of the run."""
     recipe: Recipe | None = None
     """Every number that decides what is computed; None takes the defaults."""
     miner: StreamingMiner | None = None
     """Given each batch after its step, with the features [b, d] that the model made of it; usually
     the one that the loader draws from. Its state is part of a checkpoint."""
-    embed: Embed | None = None
-    """Called with the batch, its tensors on the device, for embeddings of frozen encoders to be
-    mined in place of the model's: image [b, d_image] and text [b, d_text]."""
-    hooks: Mapping[str, StepHook] | None = None
-    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
-    checkpoint, as NAME.safetensors."""
     identity: Mapping[str, Any] | None = None
     """Other plain values that must be the same when the run is resumed."""
-    should_stop: Callable[[], bool] | None = None
-    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 class Trainer:
@@ -144,7 +145,8 @@ class Trainer:
             compiled=call.compiled,
         )
         self.model = self.network.model
-        self.hooks |= averages(self.model, self.recipe)
+        if self.recipe.ema is not None:
+            self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
         self._optimizer_step = OptimizerStep(
             self.recipe,
             self.network,
@@ -166,7 +168,7 @@ class Trainer:
             "compiled": call.compiled,
         }
         self._state = RunState(
-            self.checkpoints,
+            root=self.checkpoints,
             processes=self.processes,
             network=self.network,
             optimizer=self.optimizer,
@@ -291,7 +293,9 @@ class Trainer:
             while at.step < self.total_steps:
                 iterator = self._batches(loader_state, states)
                 loader_state = states = None
-                with contextlib.closing(_Closable(iterator)):
+                with contextlib.ExitStack() as stack:
+                    # A loader's workers end with the run.
+                    stack.callback(getattr(iterator, "close", lambda: None))
                     while at.step < self.total_steps:
                         meter.wait_begins()
                         batch = next(iterator, None)
@@ -424,16 +428,6 @@ class Trainer:
     def _save(self, log: RunLog) -> Path:
         log.sync()
         return self._state.save(self._at)
-
-
-class _Closable:
-    """Closes an iterator that can be closed, so that a loader's workers end with the run."""
-
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self._iterator = iterator
-
-    def close(self) -> None:
-        getattr(self._iterator, "close", lambda: None)()
 
 
 def _seed_all(seed: int) -> None:

@@ -26,7 +26,7 @@ from helip.loading.readers.captions import CaptionReader
 
 
 def can_assemble(data: Any, transform: Any) -> bool:
-    """Whether the core can read this data set's pictures and do this transform."""
+    """Whether the core can read this data set's images and do this transform."""
     return (
         isinstance(transform, ImageTransform)
         and isinstance(data, Dataset)
@@ -51,7 +51,7 @@ class AssembledReader:
         data: a data set that :func:`can_assemble` says yes to.
         transform: makes ``batch["image"]``.
         views: more transforms; where there are any, ``batch["views"]`` [v, b, ...] has their
-            pictures, each with augmentations of its own.
+            images, each with augmentations of its own.
         tokenizer: see CaptionReader.
         threads: of the core; 0 is one for each processor.
         ahead: batches that are begun before they are asked for.
@@ -147,7 +147,7 @@ class AssembledReader:
         unread, text = work.captions.result()
         failed = unread | errors
         kept = [place for place in range(len(plan.index)) if place not in failed]
-        if kept and len(failed) > len(unread):  # captions whose pictures failed go as well
+        if kept and len(failed) > len(unread):  # captions whose images failed go as well
             _, text = helper.submit(self._captions.read, plan.index[kept].tolist()).result()
         failures = [
             failure_of(self._data, int(plan.index[place]), failed[place])
