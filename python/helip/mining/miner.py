@@ -79,8 +79,12 @@ def mine(call: MineCall) -> HardPairs:
     source, path = inputs.store, call.path
     options = core_options(call, call)
     if call.part is not None:
-        if call.parts is not None or call.engine != "threads":
-            raise InvalidArgumentError("part is one part of a job; give no parts= or engine= to it")
+        for name, value in (("parts", call.parts), ("engine", call.engine)):
+            if value not in (None, "threads"):
+                raise InvalidArgumentError(
+                    f"part is {call.part}, one part of a job, and {name} is {value!r}, for a whole "
+                    f"one; drop {name}="
+                )
         return mine_part(
             source, call.part, options,
             device=call.device, out=path, resume=call.resume, progress=call.progress,

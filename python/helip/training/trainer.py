@@ -106,7 +106,7 @@ class Trainer:
     def __init__(self, call: TrainerCall) -> None:
         if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
-                "embed makes what a miner is given, but there is none; pass miner="
+                "embed makes what a miner is given, but there is none; pass miner=, or drop embed="
             )
         model, loader = call.model, call.loader
         self.recipe = call.recipe or Recipe()
