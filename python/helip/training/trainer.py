@@ -16,9 +16,10 @@ them, and every process takes the same steps on the same weights. Rank 0 writes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,10 +240,6 @@ class Trainer:
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
 
-    def _wants_to_stop(self) -> bool:
-        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
-        return self.processes.any(asked) and self._at.step < self.total_steps
-
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
         # Dropout differs between processes; the loader draws from its own seed.
@@ -282,50 +279,24 @@ class Trainer:
     def _loop(
         self, log: RunLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
     ) -> Path:
-        at = self._at
+        """Train to the last step, from the states of the loader and the generators where given."""
+        at, meter = self._at, Meter()
         train_mode(self.model)
-        path: Path | None = None
         with ProgressBar(
             self.total_steps, label="train", unit="steps", enabled=self._show_progress
         ) as bar:
             bar.set(at.step)
-            meter = Meter()
             while at.step < self.total_steps:
-                iterator = self._batches(loader_state, states)
-                loader_state = states = None
-                with contextlib.ExitStack() as stack:
-                    # A loader's workers end with the run.
-                    stack.callback(getattr(iterator, "close", lambda: None))
-                    while at.step < self.total_steps:
-                        meter.wait_begins()
-                        batch = next(iterator, None)
-                        meter.wait_ends()
-                        if not self._all_have_rows(batch):
-                            break
-                        assert batch is not None
-                        row = self._step(batch, log)
-                        at.step += 1
-                        at.step_in_epoch += 1
-                        row |= self._after_step()
-                        at.seconds += meter.step_ends(sum(self._rank_rows))
-                        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
-                        ended = at.step == self.total_steps
-                        if ended or at.step % self.options.log_every == 0:
-                            log.write(**at.metrics)
-                            meter.restart()
+                left = self.total_steps - at.step
+                with contextlib.closing(self._batches(meter, loader_state, states)) as batches:
+                    loader_state = states = None
+                    for batch in itertools.islice(batches, left):
+                        self._train_on(batch, log, meter)
                         bar.update(1)
-                        bar.note(loss=round(row["loss"], 4))
-                        if self._wants_to_stop():
-                            path = self._save(log)
-                            raise CancelledError(
-                                f"stopped after step {at.step} of {self.total_steps}; the same "
-                                f"call with resume=True goes on from {path}"
-                            )
-                        every = self.options.checkpoint_every
-                        if every and at.step % every == 0:
-                            path = self._save(log)
-                    else:
-                        break  # all steps are done
+                        bar.note(loss=round(at.metrics["loss"], 4))
+                        self._stop_or_save(log)
+                if at.step == self.total_steps:
+                    break
                 if at.step_in_epoch == 0:
                     raise InvalidArgumentError(
                         f"the loader gave 0 batches in epoch {at.epoch}, must give at least 1; "
@@ -333,12 +304,12 @@ class Trainer:
                     )
                 at.epoch += 1
                 at.step_in_epoch = 0
-                path = self._save(log)
+                self._save(log)
         return self._save(log)
 
     def _batches(
-        self, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
-    ) -> Iterator[dict[str, Any]]:
+        self, meter: Meter, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+    ) -> Generator[dict[str, Any]]:
         """What is left of the epoch, with the random generators as they were at this place."""
         self.loader.set_epoch(self._at.epoch)
         if states is not None and loader_state is None:
@@ -349,7 +320,43 @@ class Trainer:
         if states is not None and loader_state is not None:
             # In mid-epoch after iter: what it draws, the first session drew when the epoch began.
             restore_random_states(states)
-        return iterator
+        try:
+            while True:
+                meter.wait_begins()
+                batch = next(iterator, None)
+                meter.wait_ends()
+                if not self._all_have_rows(batch):
+                    return
+                assert batch is not None
+                yield batch
+        finally:  # a loader's workers end with the run
+            getattr(iterator, "close", lambda: None)()
+
+    def _train_on(self, batch: Mapping[str, Any], log: RunLog, meter: Meter) -> None:
+        """One step, what is done after it, and its line of metrics."""
+        at = self._at
+        row = self._step(batch, log)
+        at.step += 1
+        at.step_in_epoch += 1
+        for hook in self.hooks.values():
+            row |= hook.after_step(self.model, at.step) or {}
+        at.seconds += meter.step_ends(sum(self._rank_rows))
+        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
+        if at.step == self.total_steps or at.step % self.options.log_every == 0:
+            log.write(**at.metrics)
+            meter.restart()
+
+    def _stop_or_save(self, log: RunLog) -> None:
+        """A checkpoint where one is due, and CancelledError after it where the run shall end."""
+        at, every = self._at, self.options.checkpoint_every
+        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
+        if self.processes.any(asked) and at.step < self.total_steps:
+            raise CancelledError(
+                f"stopped after step {at.step} of {self.total_steps}; the same call with "
+                f"resume=True goes on from {self._save(log)}"
+            )
+        if every and at.step % every == 0:
+            self._save(log)
 
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
         """Whether there is a batch, on which all processes agree."""
@@ -379,12 +386,6 @@ class Trainer:
             stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
             if "plain_targets" in stats:  # of this epoch so far
                 row["plain_targets"] = stats["plain_targets"]
-        return row
-
-    def _after_step(self) -> dict[str, float]:
-        row: dict[str, float] = {}
-        for hook in self.hooks.values():
-            row |= hook.after_step(self.model, self._at.step) or {}
         return row
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
