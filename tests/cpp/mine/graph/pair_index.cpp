@@ -347,3 +347,37 @@ TEST_CASE("queries and additions may go on at once", "[pair_index]") {
   REQUIRE(index.size() == 1200);
   REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
 }
+
+TEST_CASE("an index that was moved from is empty and refuses to answer", "[pair_index]") {
+  const Data data = clustered_data(40, 6, 4);
+  PairIndex index = PairIndex::build(data.image.view(), data.text.view());
+  const PairIndex other = std::move(index);
+  REQUIRE(other.size() == 40);
+  REQUIRE(index.size() == 0);  // NOLINT(bugprone-use-after-move)
+  REQUIRE(index.image_dimensions() == 0);
+  REQUIRE(index.bytes() == 0);
+  REQUIRE(index.options().degree == PairIndexOptions{}.degree);
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { static_cast<void>(index.query(data.image.view(), data.text.view(), 1)); });
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { index.add(data.image.view(), data.text.view()); });
+}
+
+TEST_CASE("every long call on an index stops where its callback says so", "[pair_index]") {
+  const TemporaryFolder folder;
+  const Data data = clustered_data(400, 6, 4);
+  const MatrixView image = data.image.view(), text = data.text.view();
+  PairIndex index = PairIndex::build(image, text);
+  const ProgressCallback stop = [](const Progress&) { return false; };
+  expect_error(ErrorCode::cancelled, "save", [&] { index.save(folder / "p", stop); });
+  REQUIRE_FALSE(std::filesystem::exists(folder / "p" / "manifest.json"));
+  index.save(folder / "q");
+  expect_error(ErrorCode::cancelled, "open",
+               [&] { static_cast<void>(PairIndex::open(folder / "q", stop)); });
+  expect_error(ErrorCode::cancelled, "query",
+               [&] { static_cast<void>(index.query(image, text, 1, 0, 2, stop)); });
+  expect_error(ErrorCode::cancelled, "check", [&] { index.add(image, text, {}, 2, stop); });
+  REQUIRE(index.size() == 400);
+  const ProgressCallback go_on = [](const Progress&) { return true; };
+  REQUIRE(PairIndex::open(folder / "q", go_on).size() == 400);
+}

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "helip/error.h"
+#include "support/expect_error.h"
 #include "support/mine_reference.h"
 
 namespace helip {
@@ -170,3 +171,27 @@ TEST_CASE("a batch that cannot be mined is refused and not remembered", "[stream
 }
 
 }  // namespace helip
+
+TEST_CASE("a miner that was moved from remembers nothing and refuses rows", "[streaming]") {
+  StreamingMiner miner(6, 4, {});
+  const Data data = clustered_data(10, 6, 4);
+  miner.remember({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, data.image.view(), data.text.view());
+  const StreamingMiner other = std::move(miner);
+  REQUIRE(other.size() == 10);
+  REQUIRE(miner.size() == 0);  // NOLINT(bugprone-use-after-move)
+  REQUIRE(miner.image_dim() == 0);
+  REQUIRE(miner.ids().empty());
+  miner.forget();
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { miner.remember({0}, data.image.view(), data.text.view()); });
+}
+
+TEST_CASE("a batch that is stopped is not remembered", "[streaming]") {
+  StreamingMiner miner(6, 4, {});
+  const Data data = clustered_data(3, 6, 4);
+  expect_error(ErrorCode::cancelled, "mine", [&] {
+    static_cast<void>(miner.add({0, 1, 2}, data.image.view(), data.text.view(),
+                                [](const Progress&) { return false; }));
+  });
+  REQUIRE(miner.size() == 0);
+}
