@@ -51,8 +51,8 @@ class HELIP_EXPORT StreamingMiner {
   //
   // Throws Error and remembers nothing of the batch: invalid_argument (shapes, dtypes, an id that
   // is negative or twice in the batch, NaN or infinity with its row), out_of_memory, cancelled.
-  [[nodiscard]] HardPairBand add(const std::vector<std::int64_t>& ids, const MatrixView& image,
-                                 const MatrixView& text, const ProgressCallback& progress = {});
+  HardPairBand add(const std::vector<std::int64_t>& ids, const MatrixView& image,
+                   const MatrixView& text, const ProgressCallback& progress = {});
   // Remembers rows without mining, as if they came in this order.
   void remember(const std::vector<std::int64_t>& ids, const MatrixView& image,
                 const MatrixView& text);

@@ -38,7 +38,8 @@ TEST_CASE("an unknown name is refused with those that there are", "[mine_options
                [] { static_cast<void>(method_from_name("lsh")); });
   expect_error(ErrorCode::invalid_argument, "modality 'audio' is unknown",
                [] { static_cast<void>(modality_from_name("audio")); });
-  expect_error(ErrorCode::invalid_argument, "collapse 'all' is unknown",
+  expect_error(ErrorCode::invalid_argument,
+               "collapse 'all' is unknown; use none, image, text or both",
                [] { static_cast<void>(collapse_from_name("all")); });
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/aligned.h"
+#include "mine/corpus/scorer.h"
 #include "support/mine_reference.h"
 
 using namespace helip;

@@ -15,16 +15,16 @@ namespace {
 
 struct Setting {
   explicit Setting(const Data& data, std::int64_t k)
-      : corpus(data.image.view(), data.text.view(), Rules(), select_kernel()),
-        options(exact_options(k)) {
+      : options(exact_options(k)),
+        corpus(data.image.view(), data.text.view(), rules_of(options), select_kernel()) {
     corpus.measure(silent.team);
   }
   MethodContext context() {
     return {corpus, options, std::int64_t{1} << 30, {}, nullptr, silent.team};
   }
   SilentTeam silent;
-  Corpus corpus;
   MineOptions options;
+  Corpus corpus;
 };
 
 }  // namespace
