@@ -11,6 +11,7 @@
 
 #include "base/team.h"
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "helip/mine.h"
 #include "helip/progress.h"
 #include "mine/corpus/scorer.h"
@@ -72,7 +73,7 @@ std::string describe_filters(const FilterPlan& filters);
 // mine() of a store. Fields of `origin.report_json` are added to the report.
 HardPairs mine_store_into(const EmbeddingStore& store, const MineOptions& options,
                           const ProgressCallback& progress, const std::filesystem::path& out,
-                          HardPairs::Origin origin, Existing existing);
+                          HardPairs::Origin origin, ExistingTable existing);
 // Where codes go that do not fit into memory: beside the table, or where temporary files go.
 std::filesystem::path scratch_folder(const std::filesystem::path& out);
 

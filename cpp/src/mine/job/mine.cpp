@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/rules.h"
 #include "mine/job/checkpoint.h"
@@ -138,7 +139,7 @@ namespace {
 
 HardPairs mine_into(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                     const ProgressCallback& progress, const std::filesystem::path& out,
-                    HardPairs::Origin origin, Existing existing = Existing::refuse) {
+                    HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse) {
   mining::validate(image, text, asked);
   HardPairsWriter writer(out, mining::row_count(image, text, asked), asked.k, existing);
   mining::Job job(image, text, asked, mining::scratch_folder(out), progress);
@@ -236,7 +237,7 @@ std::string mining::describe_filters(const FilterPlan& filters) {
 HardPairs mining::mine_store_into(const EmbeddingStore& store, const MineOptions& options,
                                   const ProgressCallback& progress,
                                   const std::filesystem::path& out, HardPairs::Origin origin,
-                                  Existing existing) {
+                                  ExistingTable existing) {
   return mine_into(store.image(), store.text(), options, progress, out, std::move(origin),
                    existing);
 }

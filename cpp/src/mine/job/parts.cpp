@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "mine/corpus/rules.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/job.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "mine/corpus/rules.h"
 #include "mine/job/job.h"
 #include "mine/method/engine.h"
@@ -320,7 +321,7 @@ class Update {
 HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
                       const std::vector<std::int64_t>& before, const MineOptions& options,
                       const ProgressCallback& progress, const std::filesystem::path& out,
-                      Existing existing) {
+                      ExistingTable existing) {
   const MatrixView image = store.image();
   const MatrixView text = store.text();
   mining::validate(image, text, options);
@@ -382,7 +383,7 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
     const auto before = store.deleted_when(pairs.size(), pairs.origin().fingerprint);
     if (!before) refuse_store(pairs, store);
     const bool up_to_date = pairs.origin().fingerprint == store.fingerprint();
-    Existing existing = Existing::refuse;
+    ExistingTable existing = ExistingTable::refuse;
     if (holds_table(out)) {
       HardPairs there = HardPairs::open(out);
       const HardPairs::Origin& origin = there.origin();
@@ -397,7 +398,7 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
                         "\" holds another table than the one to bring up to date; choose a new "
                         "directory");
       }
-      existing = Existing::replace;
+      existing = ExistingTable::replace;
     }
     if (up_to_date) {
       if (out.empty()) return pairs;
