@@ -54,8 +54,8 @@ class HELIP_EXPORT HardPairs {
   ~HardPairs();
 
   // Maps a table. Reads ids and counts once, which steer training and are used as row numbers: a
-  // flipped bit in them must show before the first batch. Of 10 million rows and k = 50 that is 2 GB,
-  // 0.4 s of one core where they are in memory. Scores are left to verify(). Throws Error: io,
+  // flipped bit in them must show before the first batch. 10 million rows with k = 50 are 2 GB, and
+  // take 0.4 s of one core where they are in memory. Leaves scores to verify(). Throws Error: io,
   // corrupt, unsupported, mismatch (something else lies there), cancelled.
   [[nodiscard]] static HardPairs open(const std::filesystem::path& path,
                                       const ProgressCallback& progress = {});
