@@ -6,6 +6,7 @@
 #include "helip/embedding_store.h"         // IWYU pragma: export
 #include "helip/embedding_store_writer.h"  // IWYU pragma: export
 #include "helip/error.h"                   // IWYU pragma: export
+#include "helip/executor.h"                // IWYU pragma: export
 #include "helip/growing_pairs.h"           // IWYU pragma: export
 #include "helip/hard_pair_band.h"          // IWYU pragma: export
 #include "helip/hard_pairs.h"              // IWYU pragma: export

@@ -23,7 +23,6 @@ using mining::Corpus;
 using mining::Filters;
 using mining::Sweep;
 using mining::SweepJob;
-using mining::Team;
 using mining::UpdatedPools;
 using Json = nlohmann::ordered_json;
 
