@@ -7,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "helip/embedding_store.h"
@@ -291,4 +292,33 @@ TEST_CASE("pipes and folders are no shards") {
                [&] { (void)SampleIndex::build({folder / "pipe.tar"}); });
   expect_error(ErrorCode::io, "absent.tar",
                [&] { (void)SampleIndex::build({folder / "absent.tar"}); });
+}
+
+TEST_CASE("an index that was moved from, or never made, has no rows") {
+  const TemporaryFolder folder;
+  SampleIndex index = SampleIndex::build({write_shard(folder, "a.tar", {1, 2})});
+  const SampleIndex taken = std::move(index);
+  for (const SampleIndex& empty : {index, SampleIndex()}) {  // NOLINT(bugprone-use-after-move)
+    CHECK(empty.size() == 0);
+    CHECK(empty.shards().empty());
+    CHECK(empty.fingerprint().empty());
+    CHECK(empty.path().empty());
+    CHECK_NOTHROW(empty.will_need(0, SampleField::image));
+    CHECK_NOTHROW(empty.verify());
+    expect_error(ErrorCode::invalid_argument, "row 0", [&] { (void)empty.key(0); });
+    expect_error(ErrorCode::invalid_argument, "row 0",
+                 [&] { (void)empty.member(0, SampleField::image); });
+    expect_error(ErrorCode::invalid_argument, "no rows", [&] { empty.save(folder / "i"); });
+  }
+  CHECK(taken.key(1) == "k2");
+}
+
+TEST_CASE("saving an index can be stopped, and leaves what was there") {
+  const TemporaryFolder folder;
+  const SampleIndex one = SampleIndex::build({write_shard(folder, "a.tar", {1})});
+  one.save(folder / "i");
+  const SampleIndex two = SampleIndex::build({write_shard(folder, "b.tar", {1, 2})});
+  expect_error(ErrorCode::cancelled, "save",
+               [&] { two.save(folder / "i", [](const helip::Progress&) { return false; }); });
+  CHECK(SampleIndex::open(folder / "i").size() == 1);
 }
