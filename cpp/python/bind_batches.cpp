@@ -86,7 +86,7 @@ void bind_batches(py::module_& module) {
       .def(
           "batch",
           [](BatchSampler& self, std::int64_t step) {
-            Batch batch;
+            BatchRows batch;
             {
               const py::gil_scoped_release release;
               batch = self.batch(step);

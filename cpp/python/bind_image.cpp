@@ -4,12 +4,12 @@ namespace helip::python {
 namespace {
 
 ImageTransform make_transform(std::int64_t height, std::int64_t width, const std::string& crop,
-                              const Range& scale, const Range& ratio,
+                              const DrawRange& scale, const DrawRange& ratio,
                               const std::array<std::uint8_t, 3>& fill,
                               const std::string& interpolation, double jitter_probability,
                               double brightness, double contrast, double saturation, double hue,
                               double grayscale_probability, double blur_probability,
-                              const Range& blur_sigma, double flip_probability,
+                              const DrawRange& blur_sigma, double flip_probability,
                               const std::string& dtype, const std::string& layout,
                               const std::array<double, 3>& mean, const std::array<double, 3>& std,
                               bool exact_decode, std::int64_t max_pixels, std::int64_t max_bytes) {

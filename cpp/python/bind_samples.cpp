@@ -95,7 +95,13 @@ void bind_samples(py::module_& module) {
             return SampleIndex::open(path, root.value_or(std::filesystem::path()), check_shards);
           },
           py::arg("path"), py::arg("root") = py::none(), py::arg("check_shards") = true)
-      .def("save", &SampleIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "save",
+          [](const SampleIndex& self, const std::filesystem::path& path) {
+            run_with_progress(py::none(),
+                              [&](const ProgressCallback& callback) { self.save(path, callback); });
+          },
+          py::arg("path"))
       .def("to_bytes", [](const SampleIndex& self) { return py::bytes(self.to_bytes()); })
       .def_static(
           "from_bytes",

@@ -6,9 +6,9 @@ namespace {
 BoundView make_view(std::uintptr_t address, std::int64_t rows, std::int64_t cols,
                     const std::string& dtype, std::int64_t row_stride, py::object owner,
                     std::uintptr_t scale, py::object scale_owner) {
-  MatrixView view{
-      reinterpret_cast<const void*>(address), rows, cols, dtype_from_name(dtype), row_stride,
-      reinterpret_cast<const float*>(scale)};
+  MatrixView view = MatrixView::of(reinterpret_cast<const void*>(address), dtype_from_name(dtype),
+                                   rows, cols, row_stride);
+  view.scale = reinterpret_cast<const float*>(scale);
   return {view, std::move(owner), std::move(scale_owner)};
 }
 
@@ -32,11 +32,8 @@ py::list pairs_of(const std::vector<std::pair<double, double>>& values) {
 }
 
 py::dict statistics_of(const HardPairs& pairs) {
-  HardPairStatistics s;
-  {
-    const py::gil_scoped_release release;
-    s = pairs.statistics();
-  }
+  const HardPairStatistics s = run_with_progress(
+      py::none(), [&](const ProgressCallback& callback) { return pairs.statistics(callback); });
   py::list hubs;
   for (const auto& [row, degree] : s.hubs) hubs.append(py::make_tuple(row, degree));
   py::dict hubness;
@@ -150,53 +147,75 @@ void bind_writer(py::module_& module) {
            py::call_guard<py::gil_scoped_release>());
 }
 
+// What a table and a part of one have in common.
+template <typename Table>
+void bind_table(py::class_<Table>& table) {
+  table.def_property_readonly("k", &Table::k)
+      .def_property_readonly(
+          "ids",
+          [](const py::object& self) { return array_over(self.cast<const Table&>().ids(), self); })
+      .def_property_readonly("scores",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const Table&>().scores(), self);
+                             })
+      .def_property_readonly("counts",
+                             [](const py::object& self) {
+                               return array_over(self.cast<const Table&>().counts(), self, true);
+                             })
+      .def_property_readonly("fingerprint", [](const Table& t) { return t.origin().fingerprint; })
+      .def_property_readonly("keys_fingerprint",
+                             [](const Table& t) { return t.origin().keys_fingerprint; })
+      .def_property_readonly("options_json", [](const Table& t) { return t.origin().options_json; })
+      .def_property_readonly("report_json", [](const Table& t) { return t.origin().report_json; })
+      .def(
+          "verify",
+          [](const Table& self, const py::object& progress) {
+            run_with_progress(progress,
+                              [&](const ProgressCallback& callback) { self.verify(callback); });
+          },
+          py::arg("progress") = py::none());
+}
+
 void bind_hard_pairs(py::module_& module) {
-  py::class_<HardPairs>(module, "HardPairs")
-      .def_static("open", &HardPairs::open, py::arg("path"),
-                  py::call_guard<py::gil_scoped_release>())
+  auto pairs = py::class_<HardPairs>(module, "HardPairs");
+  pairs
+      .def_static(
+          "open",
+          [](const std::filesystem::path& path, const py::object& progress) {
+            return run_with_progress(progress, [&](const ProgressCallback& callback) {
+              return HardPairs::open(path, callback);
+            });
+          },
+          py::arg("path"), py::arg("progress") = py::none())
       .def_static(
           "from_arrays",
           [](const BoundView& ids, const BoundView& scores, const BoundView& counts,
              const std::string& fingerprint, const std::string& keys_fingerprint,
              const std::string& options_json, const std::string& report_json) {
-            return HardPairs::from_arrays(
-                ids.view, scores.view, counts.view,
-                {fingerprint, keys_fingerprint, options_json, report_json});
+            return run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return HardPairs::from_arrays(
+                  ids.view, scores.view, counts.view,
+                  {fingerprint, keys_fingerprint, options_json, report_json}, callback);
+            });
           },
           py::arg("ids"), py::arg("scores"), py::arg("counts"), py::kw_only(),
           py::arg("fingerprint") = "", py::arg("keys_fingerprint") = "",
           py::arg("options_json") = "{}", py::arg("report_json") = "{}")
       .def("__len__", &HardPairs::size)
-      .def_property_readonly("k", &HardPairs::k)
-      .def_property_readonly("ids",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairs&>().ids(), self);
-                             })
-      .def_property_readonly("scores",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairs&>().scores(), self);
-                             })
-      .def_property_readonly("counts",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairs&>().counts(), self,
-                                                 true);
-                             })
-      .def_property_readonly("fingerprint",
-                             [](const HardPairs& p) { return p.origin().fingerprint; })
-      .def_property_readonly("keys_fingerprint",
-                             [](const HardPairs& p) { return p.origin().keys_fingerprint; })
-      .def_property_readonly("options_json",
-                             [](const HardPairs& p) { return p.origin().options_json; })
-      .def_property_readonly("report_json",
-                             [](const HardPairs& p) { return p.origin().report_json; })
       .def("statistics", &statistics_of)
-      .def("save", &HardPairs::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
-      .def("verify", &HardPairs::verify, py::call_guard<py::gil_scoped_release>());
+      .def(
+          "save",
+          [](const HardPairs& self, const std::filesystem::path& path, const py::object& progress) {
+            run_with_progress(progress,
+                              [&](const ProgressCallback& callback) { self.save(path, callback); });
+          },
+          py::arg("path"), py::arg("progress") = py::none());
+  bind_table(pairs);
 }
 
 void bind_hard_pairs_part(py::module_& module) {
-  py::class_<HardPairsPart>(module, "HardPairsPart")
-      .def_static("open", &HardPairsPart::open, py::arg("path"),
+  auto part = py::class_<HardPairsPart>(module, "HardPairsPart");
+  part.def_static("open", &HardPairsPart::open, py::arg("path"),
                   py::call_guard<py::gil_scoped_release>())
       .def("__len__", [](const HardPairsPart& p) { return p.range().size(); })
       .def_property_readonly("path", [](const HardPairsPart& p) { return p.path().string(); })
@@ -204,30 +223,8 @@ void bind_hard_pairs_part(py::module_& module) {
       .def_property_readonly("count", [](const HardPairsPart& p) { return p.range().count; })
       .def_property_readonly("first", [](const HardPairsPart& p) { return p.range().first(); })
       .def_property_readonly("last", [](const HardPairsPart& p) { return p.range().last(); })
-      .def_property_readonly("rows", [](const HardPairsPart& p) { return p.range().rows; })
-      .def_property_readonly("k", &HardPairsPart::k)
-      .def_property_readonly("ids",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairsPart&>().ids(), self);
-                             })
-      .def_property_readonly("scores",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairsPart&>().scores(), self);
-                             })
-      .def_property_readonly("counts",
-                             [](const py::object& self) {
-                               return array_over(self.cast<const HardPairsPart&>().counts(), self,
-                                                 true);
-                             })
-      .def_property_readonly("fingerprint",
-                             [](const HardPairsPart& p) { return p.origin().fingerprint; })
-      .def_property_readonly("keys_fingerprint",
-                             [](const HardPairsPart& p) { return p.origin().keys_fingerprint; })
-      .def_property_readonly("options_json",
-                             [](const HardPairsPart& p) { return p.origin().options_json; })
-      .def_property_readonly("report_json",
-                             [](const HardPairsPart& p) { return p.origin().report_json; })
-      .def("verify", &HardPairsPart::verify, py::call_guard<py::gil_scoped_release>());
+      .def_property_readonly("rows", [](const HardPairsPart& p) { return p.range().rows; });
+  bind_table(part);
 }
 
 void bind_pairs_writer(py::module_& module) {

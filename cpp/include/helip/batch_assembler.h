@@ -37,7 +37,8 @@ struct MissingImage {
 
 // Fills batches in the background, in the order of their requests. An image depends on its bytes,
 // the view's transform, the seed, the epoch and its name alone, never on threads or on the batch.
-// Its methods are for one thread at a time. After a fork the child gets Error(unsupported).
+// Its methods are for one thread at a time. After a fork the child gets Error(unsupported). What
+// was moved from can be assigned to or destroyed, and nothing else.
 class HELIP_EXPORT BatchAssembler {
  public:
   // views: each image is decoded once for each of them, with augmentations of its own.
@@ -51,11 +52,11 @@ class HELIP_EXPORT BatchAssembler {
   // Begins a batch. The memory of `out` must stay until its wait_for() returned a value, or
   // clear(). Throws Error: invalid_argument (a row outside the source, lengths that do not fit),
   // unsupported (after a fork); then nothing has begun.
-  std::uint64_t submit(AssembleRequest request);
+  [[nodiscard]] std::uint64_t submit(AssembleRequest request);
   // The places that could not be filled, by place, once the batch is done; none while it is not.
   // Throws Error(out_of_memory) where an allocation failed.
-  std::optional<std::vector<MissingImage>> wait_for(std::uint64_t ticket,
-                                                    std::chrono::milliseconds patience);
+  [[nodiscard]] std::optional<std::vector<MissingImage>> wait_for(
+      std::uint64_t ticket, std::chrono::milliseconds patience);
   // Drops every batch that was not fetched. Afterwards nothing writes to the caller's memory.
   void clear();
 

@@ -41,14 +41,15 @@ enum class ScheduleShape {
   cosine,  // slow at both ends
 };
 
-HELIP_EXPORT const char* name_of(ShortPolicy policy) noexcept;
-HELIP_EXPORT const char* name_of(BatchStrategy strategy) noexcept;  // automatic is "auto"
-HELIP_EXPORT const char* name_of(TargetOrder order) noexcept;
-HELIP_EXPORT const char* name_of(ScheduleShape shape) noexcept;
-HELIP_EXPORT ShortPolicy short_policy_from_name(const std::string& name);
-HELIP_EXPORT BatchStrategy batch_strategy_from_name(const std::string& name);
-HELIP_EXPORT TargetOrder target_order_from_name(const std::string& name);
-HELIP_EXPORT ScheduleShape schedule_shape_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT const char* name_of(ShortPolicy policy) noexcept;
+[[nodiscard]] HELIP_EXPORT const char* name_of(
+    BatchStrategy strategy) noexcept;  // automatic is "auto"
+[[nodiscard]] HELIP_EXPORT const char* name_of(TargetOrder order) noexcept;
+[[nodiscard]] HELIP_EXPORT const char* name_of(ScheduleShape shape) noexcept;
+[[nodiscard]] HELIP_EXPORT ShortPolicy short_policy_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT BatchStrategy batch_strategy_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT TargetOrder target_order_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT ScheduleShape schedule_shape_from_name(const std::string& name);
 
 // Where rank_min, rank_max and temperature of BatchOptions go, and how long it takes them. What has
 // no value here stays as it is. Afterwards everything stays at the end.
@@ -80,10 +81,11 @@ struct BatchOptions {
   double restart = 0.1;          // probability of a step of a walk back to its first row, 0 .. 1
 };
 
-struct Batch {
+// The rows of one batch.
+struct BatchRows {
   std::vector<std::int64_t> index;  // [rows] data-set rows, all different; targets come first
-  // [rows] Batch row of the target that each row serves: the one that drew it; for a target its own
-  // row. Under shared and walk a target may serve another target: whose hard pair it is.
+  // [rows] Row of the batch of the target that each row serves: the one that drew it; for a target
+  // its own row. Under shared and walk a target may serve another target: whose hard pair it is.
   std::vector<std::int64_t> target;
 };
 
@@ -114,7 +116,7 @@ struct Hardness {
 // order depends on the seed, the epoch, the table and the options other than batch_size,
 // targets_per_batch, rank and world_size; so what is left of an epoch can be gone through by
 // another number of ranks, in batches of another size.
-// Not thread-safe.
+// Not thread-safe. What was moved from can be assigned to or destroyed, and nothing else.
 class HELIP_EXPORT BatchSampler {
  public:
   // Throws invalid_argument (bounds; short targets under ShortPolicy::error, with their number;
@@ -130,23 +132,26 @@ class HELIP_EXPORT BatchSampler {
 
   // Goes to an epoch, or to what is left of it after its first `consumed` targets.
   void set_epoch(std::int64_t epoch, std::int64_t consumed = 0);
-  std::int64_t epoch() const noexcept;
-  std::int64_t batches_per_epoch() const noexcept;  // of a whole one, the same on every rank
+  [[nodiscard]] std::int64_t epoch() const noexcept;
+  [[nodiscard]] std::int64_t batches_per_epoch()
+      const noexcept;  // of a whole one, the same on every rank
   // Batches over what is left after `consumed` targets, the same on every rank. Throws
   // invalid_argument where nothing is left, or too little for every rank.
-  std::int64_t batches_after(std::int64_t consumed) const;
+  [[nodiscard]] std::int64_t batches_after(std::int64_t consumed) const;
   // Targets of the epoch, over all ranks, before `step` of the batches over what was left after
   // `consumed` of them. step = batches_after(consumed) gives all of them.
-  std::int64_t targets_before(std::int64_t step, std::int64_t consumed = 0) const;
-  Batch batch(std::int64_t step);  // step from where set_epoch went to; random access
+  [[nodiscard]] std::int64_t targets_before(std::int64_t step, std::int64_t consumed = 0) const;
+  [[nodiscard]] BatchRows batch(
+      std::int64_t step);  // step from where set_epoch went to; random access
   // At that step; depends on the epoch and the share of its targets that came before.
-  Hardness hardness(std::int64_t step) const;
+  [[nodiscard]] Hardness hardness(std::int64_t step) const;
 
-  std::int64_t eligible_targets() const noexcept;
-  std::int64_t skipped_targets() const noexcept;  // by ShortPolicy::skip
-  const BatchStatistics& statistics() const noexcept;
+  [[nodiscard]] std::int64_t eligible_targets() const noexcept;
+  [[nodiscard]] std::int64_t skipped_targets() const noexcept;  // by ShortPolicy::skip
+  [[nodiscard]] const BatchStatistics& statistics() const noexcept;
   void reset_statistics() noexcept;
-  const BatchOptions& options() const noexcept;  // with the strategy that automatic chose
+  [[nodiscard]] const BatchOptions& options()
+      const noexcept;  // with the strategy that automatic chose
 
  private:
   struct Impl;

@@ -20,16 +20,16 @@ enum class ErrorCode {
 };
 
 // "invalid_argument", "corrupt", ...: the names that Python shows as `error.code`.
-HELIP_EXPORT const char* name_of(ErrorCode code) noexcept;
+[[nodiscard]] HELIP_EXPORT const char* name_of(ErrorCode code) noexcept;
 
 class HELIP_EXPORT Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message, int system_errno = 0);
   ~Error() override;
 
-  ErrorCode code() const noexcept { return code_; }
+  [[nodiscard]] ErrorCode code() const noexcept { return code_; }
   // errno of the failed system call, or 0.
-  int system_errno() const noexcept { return system_errno_; }
+  [[nodiscard]] int system_errno() const noexcept { return system_errno_; }
 
  private:
   ErrorCode code_;

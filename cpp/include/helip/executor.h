@@ -34,6 +34,6 @@ HELIP_EXPORT void set_executor(std::shared_ptr<Executor> executor);
 
 // Where threads that were asked for could not be started, work goes on with those that there are.
 // Then this returns, once, a sentence that says so.
-HELIP_EXPORT std::optional<std::string> take_thread_notice();
+[[nodiscard]] HELIP_EXPORT std::optional<std::string> take_thread_notice();
 
 }  // namespace helip

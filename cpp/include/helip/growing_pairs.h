@@ -29,20 +29,20 @@ class HELIP_EXPORT GrowingPairs {
   void assign(const std::vector<std::int64_t>& targets, const HardPairBand& pools);
   void clear() noexcept;
 
-  std::int64_t size() const noexcept;
-  std::int64_t k() const noexcept;
-  std::int64_t known() const noexcept;  // rows with at least one pair
-  std::int64_t pairs() const noexcept;  // in all pools together
-  std::int32_t count(std::int64_t target) const noexcept;
-  std::int64_t id(std::int64_t target, std::int64_t rank) const noexcept;
-  float score(std::int64_t target, std::int64_t rank) const noexcept;
+  [[nodiscard]] std::int64_t size() const noexcept;
+  [[nodiscard]] std::int64_t k() const noexcept;
+  [[nodiscard]] std::int64_t known() const noexcept;  // rows with at least one pair
+  [[nodiscard]] std::int64_t pairs() const noexcept;  // in all pools together
+  [[nodiscard]] std::int32_t count(std::int64_t target) const noexcept;
+  [[nodiscard]] std::int64_t id(std::int64_t target, std::int64_t rank) const noexcept;
+  [[nodiscard]] float score(std::int64_t target, std::int64_t rank) const noexcept;
 
   // The pools of these targets.
-  HardPairBand pools(const std::vector<std::int64_t>& targets) const;
+  [[nodiscard]] HardPairBand pools(const std::vector<std::int64_t>& targets) const;
   // Rows with at least one pair, rising.
-  std::vector<std::int64_t> known_targets() const;
+  [[nodiscard]] std::vector<std::int64_t> known_targets() const;
   // What is known now, as a table.
-  HardPairs table(HardPairs::Origin origin) const;
+  [[nodiscard]] HardPairs table(HardPairs::Origin origin) const;
 
  private:
   struct Impl;

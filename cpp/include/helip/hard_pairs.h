@@ -9,25 +9,13 @@
 #include <vector>
 
 #include "helip/export.h"
+#include "helip/hard_pair_band.h"  // IWYU pragma: export
 #include "helip/matrix.h"
+#include "helip/progress.h"
 
 namespace helip {
 
-// Rows [first, first + counts.size()) of a table, as a miner hands them over.
-struct HardPairBand {
-  std::int64_t first = 0;
-  std::int64_t k = 0;
-  std::vector<std::int64_t> ids;     // [rows * k], -1 beyond counts[i]
-  std::vector<float> scores;         // [rows * k], 0 beyond counts[i]
-  std::vector<std::int32_t> counts;  // [rows], 0 .. k
-};
-
-// Receives bands in ascending, gap-free order of rows.
-class HELIP_EXPORT HardPairSink {
- public:
-  virtual ~HardPairSink();
-  virtual void write(const HardPairBand& band) = 0;
-};
+struct PairTable;
 
 struct HardPairStatistics {
   std::int64_t targets = 0;
@@ -46,7 +34,8 @@ struct HardPairStatistics {
   std::vector<std::pair<std::int64_t, std::int64_t>> hubs;  // (row, in-degree), the ten largest
 };
 
-// Immutable; cheap to copy (shared state); safe to read from many threads.
+// Immutable; cheap to copy (shared state); safe to read from many threads. What was moved from is a
+// table of no rows.
 class HELIP_EXPORT HardPairs {
  public:
   // Where a table comes from; all of it is kept in the manifest.
@@ -57,62 +46,51 @@ class HELIP_EXPORT HardPairs {
     std::string report_json = "{}";   // what mining measured: drops per filter, recall, seconds
   };
 
-  // Throws Error: io (absent), corrupt (damaged: ids and headers are checked here), unsupported.
-  static HardPairs open(const std::filesystem::path& path);
+  HardPairs() noexcept;  // of no rows
+  HardPairs(const HardPairs&) noexcept;
+  HardPairs(HardPairs&&) noexcept;
+  HardPairs& operator=(const HardPairs&) noexcept;
+  HardPairs& operator=(HardPairs&&) noexcept;
+  ~HardPairs();
+
+  // Maps a table. Reads ids and counts once, which steer training and are used as row numbers: a
+  // flipped bit in them must show before the first batch. 10 million rows with k = 50 are 2 GB, and
+  // take 0.4 s of one core where they are in memory. Leaves scores to verify(). Throws Error: io,
+  // corrupt, unsupported, mismatch (something else lies there), cancelled.
+  [[nodiscard]] static HardPairs open(const std::filesystem::path& path,
+                                      const ProgressCallback& progress = {});
   // Copies; checks ranges: ids in [0, rows) other than their own row, counts in [0, k], padding.
   // `ids` int32 or int64 [rows, k], `scores` float32 [rows, k], `counts` int32 [rows, 1].
-  static HardPairs from_arrays(MatrixView ids, MatrixView scores, MatrixView counts, Origin origin);
+  // Throws Error: invalid_argument, out_of_memory, cancelled.
+  [[nodiscard]] static HardPairs from_arrays(const MatrixView& ids, const MatrixView& scores,
+                                             const MatrixView& counts, Origin origin,
+                                             const ProgressCallback& progress = {});
 
-  // Writes a directory that did not exist; all or nothing. Throws Error(io, invalid_argument).
-  void save(const std::filesystem::path& path) const;
-  // Reads every byte and compares checksums; throws Error(corrupt) at the first damage.
-  void verify() const;
+  // Writes a directory that did not exist; all or nothing. Throws Error: io, invalid_argument
+  // (something is there), cancelled.
+  void save(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
+  // Reads every byte: checksums, and the rules of a table's rows, scores among them. Throws Error:
+  // corrupt at the first damage, cancelled.
+  void verify(const ProgressCallback& progress = {}) const;
 
-  std::int64_t size() const noexcept;  // number of targets N
-  std::int64_t k() const noexcept;
-  MatrixView ids() const noexcept;     // int32 [N, k], int64 from N = 2^31
-  MatrixView scores() const noexcept;  // float32 [N, k]
-  MatrixView counts() const noexcept;  // int32 [N, 1]
-  std::int64_t id(std::int64_t target, std::int64_t rank) const noexcept;
-  float score(std::int64_t target, std::int64_t rank) const noexcept;
-  std::int32_t count(std::int64_t target) const noexcept;
+  [[nodiscard]] std::int64_t size() const noexcept;  // number of targets N
+  [[nodiscard]] std::int64_t k() const noexcept;
+  [[nodiscard]] MatrixView ids() const noexcept;     // int32 [N, k], int64 from N = 2^31
+  [[nodiscard]] MatrixView scores() const noexcept;  // float32 [N, k]
+  [[nodiscard]] MatrixView counts() const noexcept;  // int32 [N, 1]
+  // 0 <= target < size(), 0 <= rank < k(): not checked.
+  [[nodiscard]] std::int64_t id(std::int64_t target, std::int64_t rank) const noexcept;
+  [[nodiscard]] float score(std::int64_t target, std::int64_t rank) const noexcept;
+  [[nodiscard]] std::int32_t count(std::int64_t target) const noexcept;
 
-  const Origin& origin() const noexcept;
-  HardPairStatistics statistics() const;
-
-  struct State;
+  [[nodiscard]] const Origin& origin() const noexcept;
+  // Goes over all pairs, and sorts their scores (of more than 2^26, an even sample of these).
+  [[nodiscard]] HardPairStatistics statistics(const ProgressCallback& progress = {}) const;
 
  private:
   friend class HardPairsWriter;
-  explicit HardPairs(std::shared_ptr<const State> state);
-  std::shared_ptr<const State> state_;
-};
-
-// What a writer does with a table that is there already: throws invalid_argument, or puts its own
-// in the place of it, in one step, when it finishes.
-enum class ExistingTable { refuse, replace };
-
-// Streams bands to a directory in bounded memory, or to memory when `path` is empty.
-// Not thread-safe. A writer destroyed before finish() publishes nothing.
-class HELIP_EXPORT HardPairsWriter final : public HardPairSink {
- public:
-  HardPairsWriter(std::filesystem::path path, std::int64_t rows, std::int64_t k,
-                  ExistingTable existing = ExistingTable::refuse);
-  ~HardPairsWriter() override;
-  HardPairsWriter(const HardPairsWriter&) = delete;
-  HardPairsWriter& operator=(const HardPairsWriter&) = delete;
-
-  void write(const HardPairBand& band) override;
-  // Publishes. Throws invalid_argument when rows are missing.
-  HardPairs finish(HardPairs::Origin origin);
-
-  // Removes what a writer that was killed left beside a table. Leaves it where another writer is at
-  // work, or where the directory can only be read.
-  static void remove_leftovers(const std::filesystem::path& path);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  explicit HardPairs(std::shared_ptr<const PairTable> table) noexcept;
+  std::shared_ptr<const PairTable> table_;  // never null
 };
 
 }  // namespace helip

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "helip/export.h"
+#include "helip/hard_pair_band.h"
 #include "helip/hard_pairs.h"
 #include "helip/matrix.h"
 
@@ -19,62 +20,51 @@ struct PartRange {
   std::int64_t count = 1;
   std::int64_t rows = 0;  // of the whole table
 
-  std::int64_t first() const noexcept { return begin_of(index - 1); }
-  std::int64_t last() const noexcept { return begin_of(index); }  // one past the end
-  std::int64_t size() const noexcept { return last() - first(); }
+  [[nodiscard]] std::int64_t first() const noexcept { return begin_of(index - 1); }
+  [[nodiscard]] std::int64_t last() const noexcept { return begin_of(index); }  // one past the end
+  [[nodiscard]] std::int64_t size() const noexcept { return last() - first(); }
   bool operator==(const PartRange&) const = default;
 
  private:
-  std::int64_t begin_of(std::int64_t part) const noexcept {
+  [[nodiscard]] std::int64_t begin_of(std::int64_t part) const noexcept {
     const std::int64_t longer = rows % count;  // so many parts have one target more
     return rows / count * part + (part < longer ? part : longer);
   }
 };
 
-// Immutable; cheap to copy (shared state); safe to read from many threads.
+// Immutable; cheap to copy (shared state); safe to read from many threads. What was moved from is a
+// part without targets.
 class HELIP_EXPORT HardPairsPart {
  public:
+  HardPairsPart() noexcept;  // without targets, at no path
+  HardPairsPart(const HardPairsPart&) noexcept;
+  HardPairsPart(HardPairsPart&&) noexcept;
+  HardPairsPart& operator=(const HardPairsPart&) noexcept;
+  HardPairsPart& operator=(HardPairsPart&&) noexcept;
+  ~HardPairsPart();
+
   // Checks the manifest and the headers, and reads nothing else. Throws Error: io (absent),
   // corrupt, unsupported, mismatch (something else lies there).
-  static HardPairsPart open(const std::filesystem::path& path);
-  // Reads every byte: checksums, and the rules of a table's rows. Throws Error(corrupt).
-  void verify() const;
+  [[nodiscard]] static HardPairsPart open(const std::filesystem::path& path);
+  // Reads every byte: checksums, and the rules of a table's rows. Throws Error: corrupt, cancelled.
+  void verify(const ProgressCallback& progress = {}) const;
 
-  const std::filesystem::path& path() const noexcept;
-  const PartRange& range() const noexcept;
-  std::int64_t k() const noexcept;
+  [[nodiscard]] const std::filesystem::path& path() const noexcept;
+  [[nodiscard]] const PartRange& range() const noexcept;
+  [[nodiscard]] std::int64_t k() const noexcept;
   // Row i belongs to target range().first() + i; ids are rows of the whole data set.
-  MatrixView ids() const noexcept;     // int32 [range().size(), k], int64 from 2^31 rows
-  MatrixView scores() const noexcept;  // float32 [range().size(), k]
-  MatrixView counts() const noexcept;  // int32 [range().size(), 1]
-  const HardPairs::Origin& origin() const noexcept;
-  // Targets [first, first + rows) of the whole table, as a miner hands them over.
-  HardPairBand band(std::int64_t first, std::int64_t rows) const;
-
-  struct State;
-
- private:
-  explicit HardPairsPart(std::shared_ptr<const State> state);
-  std::shared_ptr<const State> state_;
-};
-
-// Streams the bands of a part to a new directory. Not thread-safe; owns the directory while it
-// lives. A writer destroyed before finish() publishes nothing.
-class HELIP_EXPORT HardPairsPartWriter final : public HardPairSink {
- public:
-  HardPairsPartWriter(std::filesystem::path path, const PartRange& range, std::int64_t k);
-  ~HardPairsPartWriter() override;
-  HardPairsPartWriter(const HardPairsPartWriter&) = delete;
-  HardPairsPartWriter& operator=(const HardPairsPartWriter&) = delete;
-
-  // Bands count targets of the whole table: the first one starts at range.first().
-  void write(const HardPairBand& band) override;
-  // Publishes. Throws invalid_argument when targets are missing.
-  HardPairsPart finish(const HardPairs::Origin& origin);
+  [[nodiscard]] MatrixView ids() const noexcept;  // int32 [range().size(), k], int64 from 2^31 rows
+  [[nodiscard]] MatrixView scores() const noexcept;  // float32 [range().size(), k]
+  [[nodiscard]] MatrixView counts() const noexcept;  // int32 [range().size(), 1]
+  [[nodiscard]] const HardPairs::Origin& origin() const noexcept;
+  // Targets [first, first + rows) of the whole table, as a miner hands them over. Throws
+  // invalid_argument where they are not all of this part.
+  [[nodiscard]] HardPairBand band(std::int64_t first, std::int64_t rows) const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  friend class HardPairsPartWriter;
+  explicit HardPairsPart(std::shared_ptr<const PairTable> table) noexcept;
+  std::shared_ptr<const PairTable> table_;  // never null
 };
 
 }  // namespace helip

@@ -19,7 +19,9 @@ struct PathList {
   std::string_view blob;                  // the paths, one after the other
   std::span<const std::int64_t> offsets;  // [n + 1]; path i is blob[offsets[i], offsets[i + 1])
 
-  std::int64_t size() const noexcept { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  [[nodiscard]] std::int64_t size() const noexcept {
+    return static_cast<std::int64_t>(offsets.size()) - 1;
+  }
   std::string_view operator[](std::int64_t row) const noexcept {
     const auto at = static_cast<std::size_t>(row);
     return blob.substr(static_cast<std::size_t>(offsets[at]),
@@ -43,7 +45,7 @@ class HELIP_EXPORT ImageFiles : public ImageSource {
   ImageFiles(const ImageFiles&) = delete;
   ImageFiles& operator=(const ImageFiles&) = delete;
 
-  std::int64_t size() const noexcept override { return paths_.size(); }
+  [[nodiscard]] std::int64_t size() const noexcept override { return paths_.size(); }
   void read(std::int64_t row, std::vector<std::byte>& out) const override;
 
  private:

@@ -14,7 +14,7 @@ class HELIP_EXPORT ImageSource {
  public:
   virtual ~ImageSource();
 
-  virtual std::int64_t size() const noexcept = 0;
+  [[nodiscard]] virtual std::int64_t size() const noexcept = 0;
   // Replaces `out` by the bytes of one image's file. Throws SampleError where this row has none
   // that can be read: "missing_image", "too_large", "outside_root" or "io".
   virtual void read(std::int64_t row, std::vector<std::byte>& out) const = 0;

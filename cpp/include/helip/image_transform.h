@@ -28,22 +28,23 @@ enum class Interpolation { bilinear, bicubic };
 
 enum class PixelLayout { nhwc, nchw };  // of one image: height x width x 3, or 3 x height x width
 
-HELIP_EXPORT const char* name_of(CropKind kind) noexcept;  // "random", ...
-HELIP_EXPORT const char* name_of(Interpolation interpolation) noexcept;
-HELIP_EXPORT const char* name_of(PixelLayout layout) noexcept;
-HELIP_EXPORT CropKind crop_kind_from_name(const std::string& name);  // throws invalid_argument
-HELIP_EXPORT Interpolation interpolation_from_name(const std::string& name);
-HELIP_EXPORT PixelLayout pixel_layout_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT const char* name_of(CropKind kind) noexcept;  // "random", ...
+[[nodiscard]] HELIP_EXPORT const char* name_of(Interpolation interpolation) noexcept;
+[[nodiscard]] HELIP_EXPORT const char* name_of(PixelLayout layout) noexcept;
+[[nodiscard]] HELIP_EXPORT CropKind
+crop_kind_from_name(const std::string& name);  // throws invalid_argument
+[[nodiscard]] HELIP_EXPORT Interpolation interpolation_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT PixelLayout pixel_layout_from_name(const std::string& name);
 
-using Range = std::array<double, 2>;  // low, high; both may be drawn
+using DrawRange = std::array<double, 2>;  // low, high; both may be drawn
 
 struct ImageTransformOptions {
   std::int64_t height = 224;  // of the result, 1 .. 16384
   std::int64_t width = 224;
   CropKind crop = CropKind::random;
-  Range scale{0.08, 1.0};              // CropKind::random: share of the area, 0 < low <= high <= 1
-  Range ratio{3.0 / 4.0, 4.0 / 3.0};   // CropKind::random: width / height, drawn log-uniformly
-  std::array<std::uint8_t, 3> fill{};  // where there is no image
+  DrawRange scale{0.08, 1.0};  // CropKind::random: share of the area, 0 < low <= high <= 1
+  DrawRange ratio{3.0 / 4.0, 4.0 / 3.0};  // CropKind::random: width / height, drawn log-uniformly
+  std::array<std::uint8_t, 3> fill{};     // where there is no image
   Interpolation interpolation = Interpolation::bicubic;
 
   // Augmentations, in the order in which they are applied. Probabilities are 0 .. 1.
@@ -54,7 +55,8 @@ struct ImageTransformOptions {
   double hue = 0.0;  // 0 .. 0.5: a shift of -hue .. hue turns of the colour circle
   double grayscale_probability = 0.0;
   double blur_probability = 0.0;
-  Range blur_sigma{0.1, 2.0};  // of PIL.ImageFilter.GaussianBlur, in pixels of the result; 0 .. 8
+  DrawRange blur_sigma{0.1,
+                       2.0};  // of PIL.ImageFilter.GaussianBlur, in pixels of the result; 0 .. 8
   double flip_probability = 0.0;  // left to right
 
   // float32, float16 or bfloat16: (value / 255 - mean) / stddev. uint8: the pixels as they are.
@@ -72,9 +74,10 @@ struct ImageTransformOptions {
 };
 
 // Whether the library was built to decode a format ("JPEG", "PNG", "WEBP").
-HELIP_EXPORT bool decodes_format(const std::string& format) noexcept;
+[[nodiscard]] HELIP_EXPORT bool decodes_format(const std::string& format) noexcept;
 
-// Immutable, so that threads may share it.
+// Immutable, so that threads may share it. What was moved from can be assigned to or destroyed, and
+// nothing else; so can a Scratch.
 class HELIP_EXPORT ImageTransform {
  public:
   // What chance depends on. Views of a row differ in `view` alone.
@@ -105,9 +108,10 @@ class HELIP_EXPORT ImageTransform {
   ImageTransform(ImageTransform&&) noexcept;
   ImageTransform& operator=(ImageTransform&&) noexcept;
 
-  const ImageTransformOptions& options() const noexcept;
-  std::vector<std::int64_t> shape() const;  // {3, height, width} or {height, width, 3}
-  std::size_t bytes() const noexcept;       // of one result
+  [[nodiscard]] const ImageTransformOptions& options() const noexcept;
+  [[nodiscard]] std::vector<std::int64_t> shape()
+      const;                                         // {3, height, width} or {height, width, 3}
+  [[nodiscard]] std::size_t bytes() const noexcept;  // of one result
 
   // Writes bytes() bytes at `out`, which needs no alignment beyond its element's. Throws
   // SampleError "unreadable_image" (unknown, damaged, truncated), "too_large" (bytes, pixels,

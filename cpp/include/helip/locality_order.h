@@ -24,8 +24,8 @@ struct LocalityOptions {
 // Memory is 4 bytes a hard pair and 40 a row beside the table, time is in proportion to the number
 // of hard pairs and the logarithm of N / block. Throws Error: invalid_argument (bounds),
 // unsupported (2^31 rows and more), cancelled.
-HELIP_EXPORT std::vector<std::int64_t> locality_order(const HardPairs& pairs,
-                                                      const LocalityOptions& options = {},
-                                                      const ProgressCallback& progress = {});
+[[nodiscard]] HELIP_EXPORT std::vector<std::int64_t> locality_order(
+    const HardPairs& pairs, const LocalityOptions& options = {},
+    const ProgressCallback& progress = {});
 
 }  // namespace helip

@@ -15,7 +15,7 @@ class HELIP_EXPORT SampleError : public Error {
   SampleError(std::string reason, const std::string& message);
   ~SampleError() override;
 
-  const std::string& reason() const noexcept { return reason_; }
+  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
  private:
   std::string reason_;

@@ -67,39 +67,49 @@ struct SampleCounts {
   std::map<std::string, std::int64_t> ignored;  // as in the shards
 };
 
-// Immutable; cheap to copy (shared state); safe to read from many threads, and after a fork.
+// Immutable; cheap to copy (shared state); safe to read from many threads, and after a fork. What
+// was moved from is an index of no rows.
 class HELIP_EXPORT SampleIndex {
  public:
+  SampleIndex() noexcept;  // of no rows, at no path
+  SampleIndex(const SampleIndex&) noexcept;
+  SampleIndex(SampleIndex&&) noexcept;
+  SampleIndex& operator=(const SampleIndex&) noexcept;
+  SampleIndex& operator=(SampleIndex&&) noexcept;
+  ~SampleIndex();
+
   // One pass over the headers of all shards, the same index on any number of threads. Shards that
   // `previous` has, unchanged in size and time, are taken from there without being read, if it was
   // made with the same options. Progress counts bytes passed.
   // Throws Error: invalid_argument (no sample, two of one key, two members of one name), corrupt (a
   // damaged shard, with the place), unsupported (a compressed one), io, cancelled.
-  static SampleIndex build(const std::vector<std::filesystem::path>& shards,
-                           const SampleIndexOptions& options = {},
-                           const ProgressCallback& progress = {},
-                           const SampleIndex* previous = nullptr);
+  [[nodiscard]] static SampleIndex build(const std::vector<std::filesystem::path>& shards,
+                                         const SampleIndexOptions& options = {},
+                                         const ProgressCallback& progress = {},
+                                         const SampleIndex* previous = nullptr);
   // Maps a saved index, which takes milliseconds whatever its size. `root` is the folder of its
   // shards where they were moved. Unless told not to, looks whether each shard still has its size
   // and time. Throws Error: io, corrupt, unsupported, mismatch (a shard was changed).
-  static SampleIndex open(const std::filesystem::path& path, const std::filesystem::path& root = {},
-                          bool check_shards = true);
-  // Writes a new directory, or takes the place of the index that lies there. All or nothing.
-  void save(const std::filesystem::path& path) const;
+  [[nodiscard]] static SampleIndex open(const std::filesystem::path& path,
+                                        const std::filesystem::path& root = {},
+                                        bool check_shards = true);
+  // Writes a new directory, or takes the place of the index that lies there. All or nothing. Throws
+  // Error: invalid_argument (no rows, something else lies there), io, cancelled.
+  void save(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
 
   // For another process of the same helip that has no saved index to open.
-  std::string to_bytes() const;
-  static SampleIndex from_bytes(std::string_view bytes);
+  [[nodiscard]] std::string to_bytes() const;
+  [[nodiscard]] static SampleIndex from_bytes(std::string_view bytes);
 
   // Compares its own checksums, then reads the headers of all shards again and compares every row;
   // with `contents` also every byte of the shards. Throws Error: corrupt (the index, or a shard),
   // mismatch (a shard was changed), invalid_argument (built without digests of contents).
   void verify(bool contents = false, int threads = 0, const ProgressCallback& progress = {}) const;
 
-  std::int64_t size() const noexcept;            // rows
-  std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
+  [[nodiscard]] std::int64_t size() const noexcept;            // rows
+  [[nodiscard]] std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
   // Throws invalid_argument where there is no such row.
-  SampleMember member(std::int64_t row, SampleField field) const;
+  [[nodiscard]] SampleMember member(std::int64_t row, SampleField field) const;
   // Reads a member into `out`, which is resized. Opens shards as they are needed, 128 at a time at
   // most and one a thread besides. Throws SampleError: missing_image, missing_caption,
   // missing_label (absent or refused), too_large (an image of more than 256 MiB, anything else of
@@ -110,13 +120,15 @@ class HELIP_EXPORT SampleIndex {
   void will_need(std::int64_t row, SampleField field) const noexcept;
 
   // Digest of the keys and their order, as EmbeddingStore::keys_fingerprint().
-  const std::string& fingerprint() const noexcept;
-  const SampleCounts& counts() const noexcept;
-  const std::vector<SampleShard>& shards() const noexcept;
-  const SampleIndexOptions& options() const noexcept;  // threads is of no meaning here
-  std::int64_t scanned() const noexcept;               // shards that build() read, not taken over
-  const std::filesystem::path& path() const noexcept;  // empty unless it was opened
-  std::int64_t generation() const noexcept;            // of the directory; 0 unless it was opened
+  [[nodiscard]] const std::string& fingerprint() const noexcept;
+  [[nodiscard]] const SampleCounts& counts() const noexcept;
+  [[nodiscard]] const std::vector<SampleShard>& shards() const noexcept;
+  [[nodiscard]] const SampleIndexOptions& options()
+      const noexcept;                                   // threads is of no meaning here
+  [[nodiscard]] std::int64_t scanned() const noexcept;  // shards that build() read, not taken over
+  [[nodiscard]] const std::filesystem::path& path() const noexcept;  // empty unless it was opened
+  [[nodiscard]] std::int64_t generation()
+      const noexcept;  // of the directory; 0 unless it was opened
 
   struct State;
 

@@ -18,7 +18,7 @@ class HELIP_EXPORT ShardImages : public ImageSource {
   explicit ShardImages(SampleIndex index) : index_(std::move(index)) {}
   ~ShardImages() override;
 
-  std::int64_t size() const noexcept override { return index_.size(); }
+  [[nodiscard]] std::int64_t size() const noexcept override { return index_.size(); }
   void read(std::int64_t row, std::vector<std::byte>& out) const override;
   void will_need(std::int64_t row) const noexcept override;
 

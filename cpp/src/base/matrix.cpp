@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/half.h"
-#include "helip/error.h"
+#include "base/refuse.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -101,8 +101,105 @@ DType dtype_from_name(const std::string& name) {
   const auto found = std::find_if(kDTypes.begin(), kDTypes.end(),
                                   [&](const DTypeInfo& info) { return name == info.name; });
   if (found != kDTypes.end()) return found->dtype;
-  throw Error(ErrorCode::invalid_argument,
-              "dtype \"" + name + "\" is unknown; use float64, float32, float16, bfloat16 or int8");
+  refuse("dtype \"", name, "\" is unknown; use float64, float32, float16, bfloat16 or int8");
+}
+
+void MatrixView::check(const char* name) const {
+  const std::int64_t width = size_of(dtype);
+  std::int64_t row_bytes = 0;
+  std::int64_t bytes = 0;
+  if (rows < 0 || cols < 0) {
+    refuse(name, " has the shape [", rows, ", ", cols, "]; neither may be below 0");
+  }
+  if (__builtin_mul_overflow(cols, width, &row_bytes)) {
+    refuse(name, " has ", cols, " columns of ", width, " bytes, more than can be addressed");
+  }
+  if (rows > 1 && (row_stride < row_bytes || row_stride % width != 0)) {
+    refuse(name, " has a stride of ", row_stride, " bytes; rows of ", cols, " ", name_of(dtype),
+           " need ", row_bytes, " or more, a multiple of ", width,
+           (row_stride < 0 ? "; copy it to have its rows in rising order" : ""));
+  }
+  if (rows > 1 && (__builtin_mul_overflow(rows - 1, row_stride, &bytes) ||
+                   __builtin_add_overflow(bytes, row_bytes, &bytes))) {
+    refuse(name, " has ", rows, " rows at ", row_stride, " bytes, more than can be addressed");
+  }
+  if (rows == 0 || cols == 0) return;
+  if (data == nullptr) {
+    refuse(name, " of shape [", rows, ", ", cols, "] has no data (a null pointer)");
+  }
+  if (reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(width) != 0) {
+    refuse(name, " does not lie at a multiple of ", width, " bytes, as ", name_of(dtype),
+           " must; copy it");
+  }
+}
+
+MatrixView MatrixView::of(const void* data, DType dtype, std::int64_t rows, std::int64_t cols,
+                          std::int64_t row_stride) {
+  MatrixView view{data, rows, cols, dtype, row_stride};
+  if (row_stride == 0 && __builtin_mul_overflow(cols, size_of(dtype), &view.row_stride)) {
+    view.row_stride = 0;  // check() says why
+  }
+  view.check();
+  return view;
+}
+
+MatrixView MatrixView::of(const double* data, std::int64_t rows, std::int64_t cols,
+                          std::int64_t row_stride) {
+  return of(data, DType::float64, rows, cols, row_stride);
+}
+
+MatrixView MatrixView::of(const float* data, std::int64_t rows, std::int64_t cols,
+                          std::int64_t row_stride) {
+  return of(data, DType::float32, rows, cols, row_stride);
+}
+
+MatrixView MatrixView::of(const std::int32_t* data, std::int64_t rows, std::int64_t cols,
+                          std::int64_t row_stride) {
+  return of(data, DType::int32, rows, cols, row_stride);
+}
+
+MatrixView MatrixView::of(const std::int64_t* data, std::int64_t rows, std::int64_t cols,
+                          std::int64_t row_stride) {
+  return of(data, DType::int64, rows, cols, row_stride);
+}
+
+MatrixView MatrixView::of(const std::uint16_t* bits, DType dtype, std::int64_t rows,
+                          std::int64_t cols, std::int64_t row_stride) {
+  if (dtype != DType::float16 && dtype != DType::bfloat16) {
+    refuse("halves cannot be ", name_of(dtype), "; use float16 or bfloat16");
+  }
+  return of(static_cast<const void*>(bits), dtype, rows, cols, row_stride);
+}
+
+MatrixView MatrixView::of(const std::int8_t* codes, const float* scale, std::int64_t rows,
+                          std::int64_t cols, std::int64_t row_stride) {
+  if (scale == nullptr && rows > 0) refuse("codes of int8 need a scale for each row");
+  MatrixView view = of(codes, DType::int8, rows, cols, row_stride);
+  view.scale = scale;
+  return view;
+}
+
+namespace {
+
+// Throws where the numbers are not so many.
+void check_count(std::size_t count, std::int64_t rows, std::int64_t cols) {
+  std::int64_t places = 0;
+  if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &places) ||
+      static_cast<std::uint64_t>(places) != count) {
+    refuse(count, " values are no matrix of shape [", rows, ", ", cols, "]");
+  }
+}
+
+}  // namespace
+
+MatrixView MatrixView::of(std::span<const double> values, std::int64_t rows, std::int64_t cols) {
+  check_count(values.size(), rows, cols);
+  return of(values.data(), rows, cols);
+}
+
+MatrixView MatrixView::of(std::span<const float> values, std::int64_t rows, std::int64_t cols) {
+  check_count(values.size(), rows, cols);
+  return of(values.data(), rows, cols);
 }
 
 void read_row(const MatrixView& view, std::int64_t i, double* out) noexcept {

@@ -18,7 +18,7 @@ int64_t rounded(double value) noexcept {
   return low % 2 == 0 ? low : low + 1;
 }
 
-double between(const Range& range, random::CounterRandom& random) noexcept {
+double between(const DrawRange& range, random::CounterRandom& random) noexcept {
   return range[0] + (range[1] - range[0]) * random.unit();
 }
 
@@ -68,11 +68,11 @@ Size shortest_to(Size image, int64_t size) noexcept {
 
 }  // namespace
 
-Region random_region(Size image, const Range& scale, const Range& ratio,
+Region random_region(Size image, const DrawRange& scale, const DrawRange& ratio,
                      random::CounterRandom& random) {
   const auto height = static_cast<double>(image.height);
   const auto width = static_cast<double>(image.width);
-  const Range log_ratio{random::portable_log(ratio[0]), random::portable_log(ratio[1])};
+  const DrawRange log_ratio{random::portable_log(ratio[0]), random::portable_log(ratio[1])};
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const double area = height * width * between(scale, random);
     const double aspect = random::portable_exp(between(log_ratio, random));

@@ -18,7 +18,7 @@ struct Crop {
 
 // The part that torchvision's RandomResizedCrop takes: ten tries at a random area and ratio, then
 // the largest centre of an allowed ratio.
-Region random_region(Size image, const Range& scale, const Range& ratio,
+Region random_region(Size image, const DrawRange& scale, const DrawRange& ratio,
                      random::CounterRandom& random);
 
 Crop crop_of(const ImageTransformOptions& options, Size image, random::CounterRandom& random);

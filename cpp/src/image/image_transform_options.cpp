@@ -4,14 +4,10 @@
 #include <sstream>
 #include <string>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 
 namespace helip {
 namespace {
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
 
 template <typename Value>
 std::string text_of(Value value) {
@@ -20,7 +16,7 @@ std::string text_of(Value value) {
   return text.str();
 }
 
-std::string text_of(const Range& range) {
+std::string text_of(const DrawRange& range) {
   return "(" + text_of(range[0]) + ", " + text_of(range[1]) + ")";
 }
 
@@ -31,7 +27,8 @@ void check_between(const char* name, Value value, Value low, Value high, const c
          text_of(high) + "; " + mend);
 }
 
-void check_range(const char* name, const Range& range, double low, double high, const char* mend) {
+void check_range(const char* name, const DrawRange& range, double low, double high,
+                 const char* mend) {
   if (range[0] >= low && range[0] <= range[1] && range[1] <= high) return;
   refuse(std::string(name) + " is " + text_of(range) + ", but must be (low, high) with " +
          text_of(low) + " <= low <= high <= " + text_of(high) + "; " + mend);

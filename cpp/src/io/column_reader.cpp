@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <optional>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
-#include "io/safetensors.h"
+#include "io/shard_layout.h"
 
 namespace helip {
 namespace {
@@ -20,13 +20,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kVerifyBlock = std::size_t{4} << 20;
 
-std::int64_t round_up(std::int64_t value, std::int64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 [[noreturn]] void corrupt(const fs::path& file, const std::string& what) {
-  throw Error(ErrorCode::corrupt, "\"" + file.string() + "\" is damaged: " + what +
-                                      "; restore it from a copy or write it again");
+  throw_damaged(file, what, "restore it from a copy or write it again");
 }
 
 }  // namespace
@@ -59,10 +54,9 @@ struct ColumnReader::Mapping {
              const fs::path& name) {
     if (bytes == 0) return;
     if (offset % ::sysconf(_SC_PAGESIZE) != 0 || at % ::sysconf(_SC_PAGESIZE) != 0) {
-      throw Error(
-          ErrorCode::unsupported,
-          "\"" + name.string() + "\" is laid out for pages of 4096 bytes, this machine's have " +
-              std::to_string(::sysconf(_SC_PAGESIZE)) + "; write the store again with one shard");
+      fail(ErrorCode::unsupported, '"', name.string(),
+           "\" is laid out for pages of 4096 bytes, this machine's have ", ::sysconf(_SC_PAGESIZE),
+           "; write the store again with one shard");
     }
     if (::mmap(base + at, static_cast<std::size_t>(bytes), PROT_READ, MAP_SHARED | MAP_FIXED,
                file.get(), offset) == MAP_FAILED) {
@@ -158,8 +152,7 @@ MatrixView ColumnReader::column(const std::string& name) const {
 
 std::string_view ColumnReader::key(std::int64_t row) const {
   if (row < 0 || row >= rows_) {
-    throw Error(ErrorCode::invalid_argument,
-                "row " + std::to_string(row) + " is outside 0 .. " + std::to_string(rows_ - 1));
+    refuse("row ", row, " is outside 0 .. ", rows_ - 1);
   }
   const Shard& shard = shards_[static_cast<std::size_t>(row / manifest_.shard_rows)];
   const auto local = static_cast<std::size_t>(row % manifest_.shard_rows);
@@ -174,36 +167,65 @@ std::string_view ColumnReader::key(std::int64_t row) const {
 
 void ColumnReader::verify(const std::vector<std::string>& columns,
                           const std::function<void(std::int64_t)>& advance) const {
+  for (std::size_t i = 0; i < shards_.size(); ++i) verify_shard(i, columns, advance);
+}
+
+void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string>& columns,
+                                const std::function<void(std::int64_t)>& advance) const {
+  const Shard& shard = shards_[index];
+  std::optional<Descriptor> file;
+  try {
+    file.emplace(open_for_reading(shard.path));
+  } catch (const Error& error) {
+    if (error.system_errno() != ENOENT) throw;
+    // A newer generation that needs it no more took its name away; the mapping keeps the file.
+    if (read_manifest(directory_, manifest_.format).generation == manifest_.generation) throw;
+  }
+  if (file && columns.empty()) {
+    std::string header(shard.header.bytes.size(), '\0');
+    read_exactly(*file, header.data(), header.size(), 0, shard.path);
+    if (header != shard.header.bytes) corrupt(shard.path, "its header has changed");
+  }
   std::vector<char> block(kVerifyBlock);
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    const Shard& shard = shards_[i];
-    const Descriptor file = open_for_reading(shard.path);
-    if (columns.empty()) {
-      std::string header(shard.header.bytes.size(), '\0');
-      read_exactly(file, header.data(), header.size(), 0, shard.path);
-      if (header != shard.header.bytes) corrupt(shard.path, "its header has changed");
+  for (const TensorInfo& info : shard.header.tensors) {
+    if (!columns.empty() && std::find(columns.begin(), columns.end(), info.name) == columns.end()) {
+      continue;
     }
-    for (const TensorInfo& info : shard.header.tensors) {
-      if (!columns.empty() &&
-          std::find(columns.begin(), columns.end(), info.name) == columns.end()) {
-        continue;
-      }
-      Digest digest;
-      for (std::int64_t at = info.begin; at < info.end;) {
-        const auto bytes = std::min<std::int64_t>(info.end - at, kVerifyBlock);
+    const char* data = file ? nullptr : mapped(index, info);
+    if (!file && data == nullptr) continue;  // filler
+    Digest digest;
+    for (std::int64_t at = info.begin; at < info.end;) {
+      const auto bytes = std::min<std::int64_t>(info.end - at, kVerifyBlock);
+      if (file) {
         // pread, not the mapping: a file cut short under us is an error, not a signal.
-        read_exactly(file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
+        read_exactly(*file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
         digest.update(block.data(), static_cast<std::size_t>(bytes));
-        at += bytes;
-        if (advance) advance(bytes);
+      } else {
+        digest.update(data + (at - info.begin), static_cast<std::size_t>(bytes));
       }
-      const auto& digests = manifest_.shards[i].digests;
-      const auto expected = digests.find(info.name);
-      if (expected == digests.end() || expected->second != digest.hex()) {
-        corrupt(shard.path, "the checksum of \"" + info.name + "\" does not match");
-      }
+      at += bytes;
+      if (advance) advance(bytes);
+    }
+    const auto& digests = manifest_.shards[index].digests;
+    const auto expected = digests.find(info.name);
+    if (expected == digests.end() || expected->second != digest.hex()) {
+      corrupt(shard.path, "the checksum of \"" + info.name + "\" does not match");
     }
   }
+}
+
+const char* ColumnReader::mapped(std::size_t shard, const TensorInfo& info) const noexcept {
+  for (std::size_t c = 0; c < manifest_.columns.size(); ++c) {
+    const ColumnSpec& spec = manifest_.columns[c];
+    if (spec.name == info.name) {
+      return mappings_[c].base + shards_[shard].first_row * spec.row_bytes();
+    }
+  }
+  if (info.name == kKeysTensor) return shards_[shard].key_bytes;
+  if (info.name == kKeyOffsetsTensor) {
+    return reinterpret_cast<const char*>(shards_[shard].key_offsets);
+  }
+  return nullptr;
 }
 
 std::int64_t ColumnReader::bytes() const {

@@ -11,6 +11,7 @@
 
 #include "helip/matrix.h"
 #include "io/manifest.h"
+#include "io/safetensors.h"
 
 namespace helip {
 
@@ -25,21 +26,25 @@ class ColumnReader {
 
   const std::filesystem::path& directory() const noexcept { return directory_; }
   const Manifest& manifest() const noexcept { return manifest_; }
-  std::int64_t rows() const noexcept { return rows_; }
+  [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
   // Throws corrupt when the column is absent or has another dtype or width than `spec`.
-  MatrixView column(const std::string& name) const;
-  std::string_view key(std::int64_t row) const;
+  [[nodiscard]] MatrixView column(const std::string& name) const;
+  [[nodiscard]] std::string_view key(std::int64_t row) const;
 
   // Compares checksums of the columns named, of every byte when empty. `advance(bytes)` is called
-  // now and then and may throw to stop.
+  // now and then and may throw to stop. A shard that a newer generation has replaced meanwhile is
+  // read where it is mapped.
   void verify(const std::vector<std::string>& columns,
               const std::function<void(std::int64_t)>& advance) const;
-  std::int64_t bytes() const;
+  [[nodiscard]] std::int64_t bytes() const;
 
  private:
   struct Mapping;
   struct Shard;
 
+  void verify_shard(std::size_t index, const std::vector<std::string>& columns,
+                    const std::function<void(std::int64_t)>& advance) const;
+  [[nodiscard]] const char* mapped(std::size_t shard, const TensorInfo& info) const noexcept;
   void map_shard(std::size_t index);
   void map_column(std::size_t index);
 
@@ -51,15 +56,7 @@ class ColumnReader {
 };
 
 // Opens the newest generation, again if a writer replaced it in between.
-std::shared_ptr<const ColumnReader> open_columns(const std::filesystem::path& directory,
-                                                 const std::string& format);
-
-// Alignment of columns inside a shard, so that pieces of several files form one range.
-inline constexpr std::int64_t kColumnAlignment = 4096;
-
-inline constexpr const char* kKeysTensor = "keys";
-inline constexpr const char* kKeyOffsetsTensor = "key_offsets";
-// Filler between tensors up to the alignment: all zero, "padding.0", "padding.1", ...
-inline constexpr std::string_view kPaddingPrefix = "padding.";
+[[nodiscard]] std::shared_ptr<const ColumnReader> open_columns(
+    const std::filesystem::path& directory, const std::string& format);
 
 }  // namespace helip

@@ -1,187 +1,71 @@
 #include "io/column_writer.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "io/column_reader.h"
-#include "io/safetensors.h"
+#include "io/shard_layout.h"
 
 namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kHeaderBytes = kColumnAlignment;
-constexpr std::size_t kCopyBlock = std::size_t{4} << 20;
+bool is_pending(const std::string& name) { return name.starts_with(PendingFile::kPrefix); }
 
-std::int64_t aligned(std::int64_t value) {
-  return (value + kColumnAlignment - 1) / kColumnAlignment * kColumnAlignment;
+void refuse_committed(const fs::path& directory) {
+  if (!has_manifest(directory)) return;
+  refuse('"', directory.string(),
+         "\" already holds a committed manifest; choose another path or remove it");
 }
-
-std::string shard_name(std::int64_t number) {
-  const std::string digits = std::to_string(number);
-  return "shard-" + std::string(5 - std::min<std::size_t>(5, digits.size()), '0') + digits +
-         ".safetensors";
-}
-
-bool is_shard_name(const std::string& name) {
-  return name.starts_with("shard-") && name.ends_with(".safetensors");
-}
-
-// Lays tensors one after the other, each at the alignment, with filler tensors between.
-class Layout {
- public:
-  void add(std::string name, DType dtype, std::vector<std::int64_t> shape, bool align = true) {
-    std::int64_t bytes = size_of(dtype);
-    for (const std::int64_t extent : shape) bytes *= extent;
-    if (align && end_ != aligned(end_)) {
-      const std::int64_t gap = aligned(end_) - end_;
-      tensors_.push_back({std::string(kPaddingPrefix) + std::to_string(fillers_++),
-                          DType::uint8,
-                          {gap},
-                          end_,
-                          end_ + gap});
-      end_ += gap;
-    }
-    tensors_.push_back({std::move(name), dtype, std::move(shape), end_, end_ + bytes});
-    end_ += bytes;
-  }
-  const std::vector<TensorInfo>& tensors() const { return tensors_; }
-  std::int64_t end() const { return end_; }
-
- private:
-  std::vector<TensorInfo> tensors_;
-  std::int64_t end_ = kHeaderBytes;
-  int fillers_ = 0;
-};
 
 }  // namespace
 
-ShardWriter::ShardWriter(fs::path directory, const std::vector<ColumnSpec>& columns, bool with_keys,
-                         std::int64_t capacity)
-    : columns_(columns),
-      with_keys_(with_keys),
-      capacity_(capacity),
-      directory_(std::move(directory)),
-      staging_(directory_) {
-  std::int64_t end = kHeaderBytes;
-  for (const ColumnSpec& column : columns_) {
-    offsets_.push_back(end);
-    end = aligned(end + capacity_ * column.row_bytes());
-  }
-  digests_.resize(columns_.size());
-}
-
-void ShardWriter::append(std::int64_t n, const std::vector<const void*>& data,
-                         const std::string* keys) {
-  for (std::size_t c = 0; c < columns_.size(); ++c) {
-    const auto bytes = static_cast<std::size_t>(n * columns_[c].row_bytes());
-    staging_.write_at(data[c], bytes, offsets_[c] + rows_ * columns_[c].row_bytes());
-    digests_[c].update(data[c], bytes);
-  }
-  for (std::int64_t i = 0; with_keys_ && i < n; ++i) {
-    key_bytes_ += keys[i];
-    key_offsets_.push_back(key_bytes_.size());
-  }
-  rows_ += n;
-}
-
-ShardRecord ShardWriter::publish(const std::string& name) {
-  Layout layout;
-  for (const ColumnSpec& column : columns_) {
-    layout.add(column.name, column.dtype, column.shape(rows_));
-  }
-  if (with_keys_) {
-    layout.add(kKeyOffsetsTensor, DType::uint64, {rows_ + 1});
-    layout.add(kKeysTensor, DType::uint8, {static_cast<std::int64_t>(key_bytes_.size())}, false);
-  }
-  ShardRecord record;
-  record.file = name;
-  record.rows = rows_;
-  record.bytes = layout.end();
-
-  const bool in_place = rows_ == capacity_;
-  std::optional<PendingFile> copy;
-  if (!in_place) copy.emplace(directory_);
-  PendingFile& file = in_place ? staging_ : *copy;
-  file.reserve(layout.end());
-  file.truncate(layout.end());
-  std::vector<char> block(in_place ? 0 : kCopyBlock);
-  for (const TensorInfo& info : layout.tensors()) {
-    const auto bytes = static_cast<std::size_t>(info.end - info.begin);
-    const auto column = std::find_if(columns_.begin(), columns_.end(),
-                                     [&](const auto& spec) { return spec.name == info.name; });
-    if (column != columns_.end()) {
-      const auto c = static_cast<std::size_t>(column - columns_.begin());
-      for (std::size_t done = 0; !in_place && done < bytes;) {
-        const std::size_t part = std::min(bytes - done, block.size());
-        staging_.read_at(block.data(), part, offsets_[c] + static_cast<std::int64_t>(done));
-        file.write_at(block.data(), part, info.begin + static_cast<std::int64_t>(done));
-        done += part;
-      }
-      record.digests[info.name] = digests_[c].hex();
-    } else if (info.name == kKeyOffsetsTensor) {
-      file.write_at(key_offsets_.data(), bytes, info.begin);
-      record.digests[info.name] = digest_hex(key_offsets_.data(), bytes);
-    } else if (info.name == kKeysTensor) {
-      file.write_at(key_bytes_.data(), bytes, info.begin);
-      record.digests[info.name] = digest_hex(key_bytes_.data(), bytes);
-    } else {
-      const std::string zeros(bytes, '\0');
-      file.write_at(zeros.data(), bytes, info.begin);
-      record.digests[info.name] = digest_hex(zeros.data(), bytes);
-    }
-  }
-  const std::string header = make_safetensors_header(layout.tensors(), kHeaderBytes);
-  file.write_at(header.data(), header.size(), 0);
-  record.header_digest = digest_hex(header.data(), header.size());
-  file.publish(name);
-  return record;
-}
-
 ColumnWriter::ColumnWriter(fs::path directory, Manifest empty, bool with_keys)
     : directory_(std::move(directory)), manifest_(std::move(empty)), with_keys_(with_keys) {
-  if (fs::exists(directory_ / kManifestName)) {
-    throw Error(ErrorCode::invalid_argument, "\"" + directory_.string() +
-                                                 "\" already holds a committed " +
-                                                 "manifest; choose another path or remove it");
-  }
+  refuse_committed(directory_);
+  const bool is_new = !path_exists(directory_);
   make_directory(directory_);
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    const std::string name = entry.path().filename().string();
-    const bool ours =
-        name == ".lock" || name.starts_with(PendingFile::kPrefix) || is_shard_name(name);
-    if (!ours) {
-      throw Error(ErrorCode::invalid_argument, "\"" + directory_.string() +
-                                                   "\" is not empty (it holds \"" + name +
-                                                   "\"); choose a new directory");
-    }
+  for (const std::string& name : names_in(directory_)) {
+    if (name == kLockName || is_pending(name) || is_shard_name(name)) continue;
+    refuse('"', directory_.string(), "\" is not empty (it holds \"", name,
+           "\"); choose a new directory");
   }
-  lock_.emplace(directory_);
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    if (entry.path().filename() != ".lock") remove_file(entry.path());
+  try {
+    lock_.emplace(directory_);
+  } catch (...) {
+    if (is_new) remove_empty_directory(directory_);
+    throw;
+  }
+  refuse_committed(directory_);  // by who held the lock until now
+  for (const std::string& name : names_in(directory_)) {
+    if (name != kLockName) remove_file(directory_ / name);
   }
 }
 
 ColumnWriter::ColumnWriter(fs::path directory, const std::string& format, bool with_keys)
     : directory_(std::move(directory)), with_keys_(with_keys) {
-  read_manifest(directory_, format);  // before the lock file is made in somebody else's directory
+  (void)read_manifest(directory_, format);  // before a lock is made in somebody else's directory
   lock_.emplace(directory_);
   manifest_ = read_manifest(directory_, format);
   rows_ = committed_rows_ = manifest_.rows();
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    const std::string name = entry.path().filename().string();
-    const bool listed = std::any_of(manifest_.shards.begin(), manifest_.shards.end(),
-                                    [&](const auto& shard) { return shard.file == name; });
+  std::set<std::string> listed;
+  for (const ShardRecord& shard : manifest_.shards) listed.insert(shard.file);
+  for (const std::string& name : names_in(directory_)) {
     // Left by a writer that was killed; no manifest names it.
-    if (!listed && (is_shard_name(name) || name.starts_with(PendingFile::kPrefix)))
-      remove_file(entry.path());
+    if (!listed.contains(name) && (is_shard_name(name) || is_pending(name))) {
+      remove_file(directory_ / name);
+    }
   }
   first_uncommitted_shard_ = static_cast<std::int64_t>(manifest_.shards.size());
 }
 
 ColumnWriter ColumnWriter::replacing(fs::path directory, Manifest empty, bool with_keys) {
+  if (!has_manifest(directory)) {
+    return ColumnWriter(std::move(directory), std::move(empty), with_keys);
+  }
   ColumnWriter writer(std::move(directory), empty.format, with_keys);
   for (const ShardRecord& shard : writer.manifest_.shards) {
     writer.replaced_.push_back(writer.directory_ / shard.file);
@@ -202,9 +86,8 @@ ColumnWriter::~ColumnWriter() {
     remove_file(directory_ / manifest_.shards[i].file);
   }
   if (!committed()) {
-    remove_file(directory_ / ".lock");
-    std::error_code ignored;
-    fs::remove(directory_, ignored);
+    remove_file(directory_ / kLockName);
+    remove_empty_directory(directory_);
   }
 }
 
@@ -214,12 +97,20 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       manifest_(std::move(other.manifest_)),
       with_keys_(other.with_keys_),
       owns_(std::exchange(other.owns_, false)),
+      failed_(std::exchange(other.failed_, true)),
       rows_(other.rows_),
       committed_rows_(other.committed_rows_),
       first_uncommitted_shard_(other.first_uncommitted_shard_),
       tail_(std::move(other.tail_)),
       obsolete_tail_(std::move(other.obsolete_tail_)),
       replaced_(std::move(other.replaced_)) {}
+
+void ColumnWriter::check_usable() const {
+  if (!failed_) return;
+  fail(ErrorCode::io, "an earlier write to \"", directory_.string(),
+       "\" failed, so nothing can be added to it or committed; what was committed before is as it "
+       "was: begin again from there");
+}
 
 void ColumnWriter::open_shard() {
   tail_.emplace(directory_, manifest_.columns, with_keys_, manifest_.shard_rows);
@@ -242,7 +133,14 @@ void ColumnWriter::reload_tail() {
 
 void ColumnWriter::append(std::int64_t n, const std::vector<const void*>& data,
                           const std::string* keys) {
-  std::vector<const void*> cursor = data;
+  check_usable();
+  failed_ = true;
+  append_rows(n, data, keys);
+  failed_ = false;
+}
+
+void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
+                               const std::string* keys) {
   for (std::int64_t done = 0; done < n;) {
     if (!tail_) {
       // The committed tail is copied only now: a commit of other things leaves it as it is.
@@ -253,9 +151,9 @@ void ColumnWriter::append(std::int64_t n, const std::vector<const void*>& data,
       }
     }
     const std::int64_t part = std::min(n - done, tail_->room());
-    tail_->append(part, cursor, keys == nullptr ? nullptr : keys + done);
-    for (std::size_t c = 0; c < cursor.size(); ++c) {
-      cursor[c] = static_cast<const char*>(cursor[c]) + part * manifest_.columns[c].row_bytes();
+    tail_->append(part, data, keys == nullptr ? nullptr : keys + done);
+    for (std::size_t c = 0; c < data.size(); ++c) {
+      data[c] = static_cast<const char*>(data[c]) + part * manifest_.columns[c].row_bytes();
     }
     done += part;
     rows_ += part;
@@ -275,33 +173,43 @@ void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) { publis
 void ColumnWriter::close(const std::function<void(Manifest&)>& finish) { publish(finish, true); }
 
 void ColumnWriter::publish(const std::function<void(Manifest&)>& finish, bool last) {
+  check_usable();
   Manifest next = manifest_;
   next.generation += 1;
   std::optional<fs::path> tail_path;
   const auto full = static_cast<std::size_t>(rows_ / next.shard_rows);
-  if (tail_ && rows_ != committed_rows_) {
-    next.shards.resize(full);
-    const std::string name = shard_name(next.next_shard++);
-    next.shards.push_back(tail_->publish(name));
-    tail_path = directory_ / name;
-  }
-  if (last) tail_.reset();
+  failed_ = true;
   try {
+    if (tail_ && rows_ != committed_rows_) {
+      next.shards.resize(full);
+      const std::string name = shard_name(next.next_shard++);
+      next.shards.push_back(tail_->publish(name));
+      tail_path = directory_ / name;
+    }
+    if (last) tail_.reset();
     finish(next);
-    write_manifest(directory_, next);
+    replace_manifest(directory_, next);
+  } catch (const Error& error) {
+    if (tail_path) remove_file(*tail_path);
+    // Attributes that cannot be written leave the files as they were.
+    failed_ = last || error.code() != ErrorCode::invalid_argument;
+    throw;
   } catch (...) {
     if (tail_path) remove_file(*tail_path);
     throw;
   }
+  // Committed.
   manifest_ = std::move(next);
   committed_rows_ = rows_;
   first_uncommitted_shard_ = static_cast<std::int64_t>(manifest_.shards.size());
+  sync_directory(directory_);  // where it fails, a crash may bring back what is obsolete
+  failed_ = false;
   // A reader that holds an older generation keeps its mapping; the names may go.
   if (obsolete_tail_ && (tail_path || !tail_)) {
     remove_file(*obsolete_tail_);
     obsolete_tail_.reset();
   }
-  if (tail_path) obsolete_tail_ = tail_path;
+  if (tail_path) obsolete_tail_ = std::move(tail_path);
   for (const fs::path& shard : replaced_) remove_file(shard);
   replaced_.clear();
 }

@@ -10,15 +10,15 @@
 #include <cstdio>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 
 namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& action, const fs::path& path) {
-  throw Error(ErrorCode::io, "cannot " + action + " \"" + path.string() + "\"", errno);
+[[noreturn]] void fail(const std::string& action, const fs::path& path, int error = errno) {
+  throw Error(ErrorCode::io, "cannot " + action + " \"" + path.string() + "\"", error);
 }
 
 template <typename Call>
@@ -51,6 +51,46 @@ std::string owner_of(const Descriptor& file) {
 
 }  // namespace
 
+void throw_damaged(const fs::path& file, const std::string& what, const std::string& mend) {
+  helip::fail(ErrorCode::corrupt, '"', file.string(), "\" is damaged: ", what,
+              mend.empty() ? "" : "; ", mend);
+}
+
+bool path_exists(const fs::path& path) {
+  std::error_code error;
+  const bool found = fs::exists(path, error);
+  if (error) fail("look at", path, error.value());
+  return found;
+}
+
+bool directory_exists(const fs::path& path) {
+  std::error_code error;
+  const bool found = fs::is_directory(path, error);
+  if (error && error != std::errc::no_such_file_or_directory &&
+      error != std::errc::not_a_directory) {
+    fail("look at", path, error.value());
+  }
+  return found;
+}
+
+std::vector<std::string> names_in(const fs::path& directory) {
+  std::error_code error;
+  std::vector<std::string> names;
+  fs::directory_iterator entry(directory, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) fail("list", directory, error.value());
+  return names;
+}
+
+fs::path absolute_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path found = fs::absolute(path, error);
+  if (error) fail("find", path, error.value());
+  return found.lexically_normal();
+}
+
 Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
@@ -80,9 +120,8 @@ Descriptor open_for_reading(const fs::path& path) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) fail("stat", path);
   if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::corrupt, "\"" + path.string() +
-                                        "\" is not a regular file; restore it from "
-                                        "a copy or write it again");
+    helip::fail(ErrorCode::corrupt, '"', path.string(),
+                "\" is not a regular file; restore it from a copy or write it again");
   }
   return file;
 }
@@ -112,19 +151,17 @@ void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int
                   const fs::path& name) {
   const std::size_t done = read_up_to(file, out, bytes, offset, name);
   if (done == bytes) return;
-  throw Error(ErrorCode::corrupt, "\"" + name.string() + "\" ends at byte " +
-                                      std::to_string(offset + static_cast<std::int64_t>(done)) +
-                                      ", " + std::to_string(bytes - done) +
-                                      " bytes early; restore it from a copy");
+  helip::fail(ErrorCode::corrupt, '"', name.string(), "\" ends at byte ",
+              offset + static_cast<std::int64_t>(done), ", ", bytes - done,
+              " bytes early; restore it from a copy");
 }
 
 std::string read_small_file(const fs::path& path, std::int64_t limit) {
   const Descriptor file = open_for_reading(path);
   const std::int64_t size = file_size(file, path);
   if (size > limit) {
-    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" has " + std::to_string(size) +
-                                        " bytes; at most " + std::to_string(limit) +
-                                        " are plausible");
+    helip::fail(ErrorCode::corrupt, '"', path.string(), "\" has ", size, " bytes; at most ", limit,
+                " are plausible");
   }
   std::string text(static_cast<std::size_t>(size), '\0');
   read_exactly(file, text.data(), text.size(), 0, path);
@@ -140,21 +177,21 @@ void sync_directory(const fs::path& directory) {
 }
 
 void make_directory(const fs::path& directory) {
-  if (fs::is_directory(directory)) return;
+  if (directory_exists(directory)) return;
   const fs::path parent = directory.parent_path();
-  if (!parent.empty() && !fs::exists(parent)) make_directory(parent);
+  if (!parent.empty() && !path_exists(parent)) make_directory(parent);
   if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
     fail("create the directory", directory);
   }
-  if (!fs::is_directory(directory)) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        "\"" + directory.string() + "\" exists and is not a directory; choose another path");
+  if (!directory_exists(directory)) {
+    refuse('"', directory.string(), "\" exists and is not a directory; choose another path");
   }
   sync_directory(parent);
 }
 
 void remove_file(const fs::path& path) noexcept { ::unlink(path.c_str()); }
+
+void remove_empty_directory(const fs::path& path) noexcept { ::rmdir(path.c_str()); }
 
 PendingFile::PendingFile(fs::path directory) : directory_(std::move(directory)) {
   static std::atomic<unsigned> counter{0};
@@ -191,7 +228,8 @@ void PendingFile::read_at(void* out, std::size_t bytes, std::int64_t offset) con
 
 void PendingFile::reserve(std::int64_t bytes) {
   if (bytes <= 0) return;
-  const int error = ::posix_fallocate(file_.get(), 0, bytes);
+  int error = EINTR;
+  while (error == EINTR) error = ::posix_fallocate(file_.get(), 0, bytes);
   if (error == 0 || error == EINVAL || error == EOPNOTSUPP) return;
   errno = error;
   fail("reserve " + std::to_string(bytes) + " bytes for", temporary_);
@@ -206,24 +244,34 @@ void PendingFile::sync() {
 }
 
 void PendingFile::publish(const std::string& name) {
+  const fs::path path = directory_ / name;
+  replace(name);
+  try {
+    sync_directory(directory_);
+  } catch (...) {
+    remove_file(path);
+    throw;
+  }
+}
+
+void PendingFile::replace(const std::string& name) {
+  const fs::path path = directory_ / name;
   sync();
   file_.close(temporary_);
-  if (::rename(temporary_.c_str(), (directory_ / name).c_str()) != 0) fail("rename", temporary_);
+  if (::rename(temporary_.c_str(), path.c_str()) != 0) fail("rename", temporary_);
   temporary_.clear();
-  sync_directory(directory_);
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {
-  const fs::path path = directory / ".lock";
+  const fs::path path = directory / kLockName;
   for (;;) {
     file_ = Descriptor(retry(
         [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
     if (file_.get() < 0) fail("open", path);
     if (retry([&] { return ::flock(file_.get(), LOCK_EX | LOCK_NB); }) != 0) {
       if (errno != EWOULDBLOCK) fail("lock", path);
-      throw Error(ErrorCode::io, "another process" + owner_of(file_) + " is writing to \"" +
-                                     directory.string() +
-                                     "\"; wait for it to end, or choose another path");
+      helip::fail(ErrorCode::io, "another process", owner_of(file_), " is writing to \"",
+                  directory.string(), "\"; wait for it to end, or choose another path");
     }
     // An owner that gave up removes its directory: make sure that we locked the file of that name.
     struct stat held{}, named{};

@@ -5,8 +5,21 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
+
+#include "helip/error.h"
 
 namespace helip {
+
+// "\"<file>\" is damaged: <what>", and what mends it.
+[[noreturn]] void throw_damaged(const std::filesystem::path& file, const std::string& what,
+                                const std::string& mend = {});
+
+// As those of std::filesystem, but what goes wrong is Error(io).
+[[nodiscard]] bool path_exists(const std::filesystem::path& path);
+[[nodiscard]] bool directory_exists(const std::filesystem::path& path);
+[[nodiscard]] std::vector<std::string> names_in(const std::filesystem::path& directory);
+[[nodiscard]] std::filesystem::path absolute_path(const std::filesystem::path& path);
 
 // A file descriptor, closed on destruction.
 class Descriptor {
@@ -15,7 +28,7 @@ class Descriptor {
   ~Descriptor();
   Descriptor(Descriptor&& other) noexcept;
   Descriptor& operator=(Descriptor&& other) noexcept;
-  int get() const noexcept { return fd_; }
+  [[nodiscard]] int get() const noexcept { return fd_; }
   void close(const std::filesystem::path& name);  // checked: throws Error(io)
   int release() noexcept;                         // leaves it open
 
@@ -23,22 +36,24 @@ class Descriptor {
   int fd_;
 };
 
-Descriptor open_for_reading(const std::filesystem::path& path);
-std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
+[[nodiscard]] Descriptor open_for_reading(const std::filesystem::path& path);
+[[nodiscard]] std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
 // Reads `bytes`, fewer only where the file ends; returns how many.
-std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
-                       const std::filesystem::path& name);
+[[nodiscard]] std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes,
+                                     std::int64_t offset, const std::filesystem::path& name);
 // Reads exactly `bytes`; throws corrupt when the file ends before.
 void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
                   const std::filesystem::path& name);
-std::string read_small_file(const std::filesystem::path& path, std::int64_t limit);
+[[nodiscard]] std::string read_small_file(const std::filesystem::path& path, std::int64_t limit);
 void sync_directory(const std::filesystem::path& directory);
 // Creates the directory and its missing parents, durably.
 void make_directory(const std::filesystem::path& directory);
 void remove_file(const std::filesystem::path& path) noexcept;
+void remove_empty_directory(const std::filesystem::path& path) noexcept;
 
 // A temporary file in a directory. publish() makes it durable and gives it its name there;
-// destruction before that removes it. A failed write or sync is final.
+// destruction before that removes it. A failed write or sync is final: the system may have dropped
+// what it could not write, and say of the next attempt that all is well.
 class PendingFile {
  public:
   explicit PendingFile(std::filesystem::path directory);
@@ -51,7 +66,11 @@ class PendingFile {
   void reserve(std::int64_t bytes);  // so that a full disk shows now; a hint where unsupported
   void truncate(std::int64_t bytes);
   void sync();  // what was written so far, so that publish() has less to wait for
-  void publish(const std::string& name);  // fsync, close, rename, fsync of the directory
+  // fsync, close, rename, fsync of the directory. Where it throws there is no file of this name.
+  void publish(const std::string& name);
+  // The same for a file that counts from the moment when it has its name, whatever lay there
+  // before: fsync, close, rename. A crash may undo it until the directory is synchronised.
+  void replace(const std::string& name);
 
   static constexpr const char* kPrefix = ".pending-";
 
@@ -60,6 +79,8 @@ class PendingFile {
   std::filesystem::path temporary_;
   Descriptor file_;
 };
+
+inline constexpr const char* kLockName = ".lock";
 
 // Exclusive ownership of a directory by flock on a file that is never deleted; a killed owner
 // frees it. Throws Error(io) at once when another process owns it.

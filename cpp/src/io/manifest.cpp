@@ -4,9 +4,10 @@
 #include <set>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
+#include "io/json_text.h"
 
 namespace helip {
 namespace {
@@ -15,22 +16,31 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kManifestLimit = std::int64_t{256} << 20;
-constexpr int kNestingLimit = 64;
+constexpr std::string_view kChecksumLine = "\n \"checksum\": \"";
 
-json parse_bounded(const std::string& text) {
-  const auto shallow = [](int depth, json::parse_event_t, json&) {
-    if (depth > kNestingLimit) throw std::length_error("nesting deeper than 64");
-    return true;
-  };
-  return json::parse(text, shallow);
-}
-
-// The bytes of a manifest follow from its content, so a flipped bit anywhere shows.
+// The bytes of a manifest follow from its content, with their digest in a line of its own.
 std::string serialise(json root) {
-  root.erase("checksum");
   const std::string body = root.dump(1);
   root["checksum"] = digest_hex(body.data(), body.size());
   return root.dump(1) + "\n";
+}
+
+// Whether the digest is that of all the rest, so that a flipped bit anywhere shows. Before the text
+// is parsed, which takes many times its memory.
+bool is_whole(std::string_view text) {
+  // No text within a manifest has a line break in it.
+  const std::size_t at = text.find(kChecksumLine);
+  if (at == std::string_view::npos) return false;
+  const std::string_view rest = text.substr(at + kChecksumLine.size());
+  const std::size_t end = rest.find('"');
+  if (end == std::string_view::npos || rest.substr(end, 3) != "\",\n" || !text.ends_with("}\n")) {
+    return false;
+  }
+  Digest digest;
+  digest.update(text.data(), at);
+  const std::string_view behind = rest.substr(end + 2);
+  digest.update(behind.data(), behind.size() - 1);
+  return digest.hex() == rest.substr(0, end);
 }
 
 json to_json(const Manifest& manifest) {
@@ -114,69 +124,75 @@ std::int64_t Manifest::rows() const {
 
 json parse_json_object(const std::string& text, const std::string& what) {
   try {
-    json value = parse_bounded(text);
+    json value = parse_json(text);
     if (value.is_object()) return value;
-  } catch (const std::exception& error) {
-    throw Error(ErrorCode::invalid_argument, what + " is not JSON: " + error.what());
+  } catch (const std::invalid_argument& error) {
+    refuse(what, " is not JSON: ", error.what());
   }
-  throw Error(ErrorCode::invalid_argument, what + " is not a JSON object; pass {...}");
+  refuse(what, " is not a JSON object; pass {...}");
 }
+
+bool has_manifest(const fs::path& directory) { return path_exists(directory / kManifestName); }
 
 Manifest read_manifest(const fs::path& directory, const std::string& format) {
   const fs::path path = directory / kManifestName;
-  if (!fs::exists(path)) {
-    throw Error(ErrorCode::io, "\"" + directory.string() + "\" holds no " + kManifestName +
-                                   "; was it written by helip, and to its end?");
+  if (!has_manifest(directory)) {
+    fail(ErrorCode::io, '"', directory.string(), "\" holds no ", kManifestName,
+         "; was it written by helip, and to its end?");
   }
   const std::string text = read_small_file(path, kManifestLimit);
+  if (!is_whole(text)) throw_damaged(path, "its checksum does not match");
   try {
-    const json root = parse_bounded(text);
+    const json root = parse_json(text);
     require(root.is_object(), "it is not a JSON object");
-    require(serialise(root) == text, "its checksum does not match");
     const auto found = root.at("format").get<std::string>();
     if (found != format) {
-      throw Error(ErrorCode::mismatch, "\"" + directory.string() + "\" is a " + found + ", not a " +
-                                           format + "; give the path of one");
+      fail(ErrorCode::mismatch, '"', directory.string(), "\" is a ", found, ", not a ", format,
+           "; give the path of one");
     }
     const auto version = root.at("version").get<std::int64_t>();
     const auto features = root.at("requires").get<std::vector<std::string>>();
     const bool known = std::all_of(features.begin(), features.end(),
                                    [](const auto& name) { return name == kDeletedRows; });
     if (version > kManifestVersion || !known) {
-      throw Error(ErrorCode::unsupported,
-                  "\"" + directory.string() + "\" has version " + std::to_string(version) +
-                      " or needs a feature that this helip lacks (it reads version " +
-                      std::to_string(kManifestVersion) + "); upgrade helip");
+      fail(ErrorCode::unsupported, '"', directory.string(), "\" has version ", version,
+           " or needs a feature that this helip lacks (it reads version ", kManifestVersion,
+           "); upgrade helip");
     }
     return from_json(root);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::invalid_argument) throw;
-    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + error.what());
+    throw_damaged(path, error.what());
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + error.what());
+    throw_damaged(path, error.what());
   }
 }
 
-void write_manifest(const fs::path& directory, const Manifest& manifest) {
+void replace_manifest(const fs::path& directory, const Manifest& manifest) {
   std::string text;
   try {
     text = serialise(to_json(manifest));
+    check_json_bounds(text);
   } catch (const json::exception& error) {
-    throw Error(ErrorCode::invalid_argument,
-                std::string("the metadata cannot be written as JSON: ") + error.what());
+    refuse("the metadata cannot be written as JSON: ", error.what());
+  } catch (const std::invalid_argument& error) {
+    refuse("the metadata could not be read again: it has ", error.what());
   }
   if (static_cast<std::int64_t>(text.size()) > kManifestLimit) {
-    throw Error(ErrorCode::invalid_argument,
-                "the manifest would have " + std::to_string(text.size()) +
-                    " bytes, more than the " + std::to_string(kManifestLimit) +
-                    " that can be read; use fewer, larger shards, or write a new store without the "
-                    "deleted rows");
+    refuse("the manifest would have ", text.size(), " bytes, more than the ", kManifestLimit,
+           " that can be read; use fewer, larger shards, or write a new store without the deleted "
+           "rows");
   }
   PendingFile file(directory);
   file.write_at(text.data(), text.size(), 0);
-  file.publish(kManifestName);
+  file.replace(kManifestName);
+}
+
+void write_manifest(const fs::path& directory, const Manifest& manifest) {
+  replace_manifest(directory, manifest);
+  sync_directory(directory);
 }
 
 }  // namespace helip

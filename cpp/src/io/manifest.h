@@ -44,7 +44,7 @@ struct Manifest {
   std::vector<ShardRecord> shards;
   nlohmann::json attributes = nlohmann::json::object();
 
-  std::int64_t rows() const;
+  [[nodiscard]] std::int64_t rows() const;
 };
 
 inline constexpr const char* kManifestName = "manifest.json";
@@ -53,12 +53,18 @@ inline constexpr std::int64_t kManifestVersion = 1;
 inline constexpr const char* kDeletedRows = "deleted_rows";
 
 // Parses user JSON that must be an object; throws invalid_argument naming `what`.
-nlohmann::json parse_json_object(const std::string& text, const std::string& what);
+[[nodiscard]] nlohmann::json parse_json_object(const std::string& text, const std::string& what);
 
+// Whether something was committed to a directory. Throws Error(io).
+[[nodiscard]] bool has_manifest(const std::filesystem::path& directory);
 // Throws Error: io (absent), corrupt (damaged), mismatch (another format), unsupported (newer).
-Manifest read_manifest(const std::filesystem::path& directory, const std::string& format);
+[[nodiscard]] Manifest read_manifest(const std::filesystem::path& directory,
+                                     const std::string& format);
 // Replaces the manifest atomically and durably: this is the commit. Throws Error: io, and
 // invalid_argument where it would be too long to be read.
 void write_manifest(const std::filesystem::path& directory, const Manifest& manifest);
+// The commit alone, for who must know whether it took place: where it throws, it did not. A crash
+// may undo it until sync_directory(), so until then nothing may go that the former manifest names.
+void replace_manifest(const std::filesystem::path& directory, const Manifest& manifest);
 
 }  // namespace helip

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
+#include "io/json_text.h"
 
 namespace helip {
 namespace {
@@ -14,6 +16,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kHeaderLimit = std::int64_t{100} << 20;  // the format's own bound
+
+constexpr int kNestingLimit = 8;
 
 constexpr std::array<std::pair<DType, const char*>, 9> kNames{{
     {DType::float64, "F64"},
@@ -27,20 +31,16 @@ constexpr std::array<std::pair<DType, const char*>, 9> kNames{{
     {DType::uint64, "U64"},
 }};
 
-[[noreturn]] void corrupt(const std::filesystem::path& file, const std::string& what) {
-  throw Error(ErrorCode::corrupt, "\"" + file.string() + "\" is damaged: " + what);
-}
-
 std::int64_t non_negative(const json& value, const std::filesystem::path& file,
                           const std::string& what) {
   if (!value.is_number_unsigned() && !value.is_number_integer()) {
-    corrupt(file, what + " is not a whole number");
+    throw_damaged(file, what + " is not a whole number");
   }
   if (value.is_number_integer() && !value.is_number_unsigned() && value.get<std::int64_t>() < 0) {
-    corrupt(file, what + " is negative");
+    throw_damaged(file, what + " is negative");
   }
   const auto number = value.get<std::uint64_t>();
-  if (number > static_cast<std::uint64_t>(INT64_MAX)) corrupt(file, what + " is too large");
+  if (number > static_cast<std::uint64_t>(INT64_MAX)) throw_damaged(file, what + " is too large");
   return static_cast<std::int64_t>(number);
 }
 
@@ -51,26 +51,26 @@ TensorInfo parse_tensor(const std::string& name, const json& entry, std::int64_t
       !entry.contains("data_offsets") || !entry["dtype"].is_string() ||
       !entry["shape"].is_array() || !entry["data_offsets"].is_array() ||
       entry["data_offsets"].size() != 2) {
-    corrupt(file, label + " lacks dtype, shape or data_offsets");
+    throw_damaged(file, label + " lacks dtype, shape or data_offsets");
   }
   TensorInfo info;
   info.name = name;
   const auto& dtype_name = entry["dtype"].get_ref<const std::string&>();
   const auto found = std::find_if(kNames.begin(), kNames.end(),
                                   [&](const auto& pair) { return dtype_name == pair.second; });
-  if (found == kNames.end()) corrupt(file, label + " has the unknown dtype " + dtype_name);
+  if (found == kNames.end()) throw_damaged(file, label + " has the unknown dtype " + dtype_name);
   info.dtype = found->first;
   std::int64_t bytes = size_of(info.dtype);
   for (const json& extent : entry["shape"]) {
     info.shape.push_back(non_negative(extent, file, "a dimension of " + label));
     if (__builtin_mul_overflow(bytes, info.shape.back(), &bytes)) {
-      corrupt(file, label + " overflows");
+      throw_damaged(file, label + " overflows");
     }
   }
   const std::int64_t begin = non_negative(entry["data_offsets"][0], file, label + " begin");
   const std::int64_t end = non_negative(entry["data_offsets"][1], file, label + " end");
-  if (begin > end || end > data_bytes) corrupt(file, label + " lies outside the file");
-  if (end - begin != bytes) corrupt(file, label + " has a length that is not its shape's");
+  if (begin > end || end > data_bytes) throw_damaged(file, label + " lies outside the file");
+  if (end - begin != bytes) throw_damaged(file, label + " has a length that is not its shape's");
   info.begin = data_begin + begin;
   info.end = data_begin + end;
   return info;
@@ -82,7 +82,7 @@ const TensorInfo& SafetensorsHeader::at(const std::string& name,
                                         const std::filesystem::path& file) const {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const TensorInfo& info) { return info.name == name; });
-  if (found == tensors.end()) corrupt(file, "tensor \"" + name + "\" is absent");
+  if (found == tensors.end()) throw_damaged(file, "tensor \"" + name + "\" is absent");
   return *found;
 }
 
@@ -90,32 +90,29 @@ SafetensorsHeader read_safetensors_header(const Descriptor& file,
                                           const std::filesystem::path& name) {
   const std::int64_t size = file_size(file, name);
   std::array<unsigned char, 8> prefix{};
-  if (size < 8) corrupt(name, "it has " + std::to_string(size) + " bytes, fewer than a header");
+  if (size < 8)
+    throw_damaged(name, "it has " + std::to_string(size) + " bytes, fewer than a header");
   read_exactly(file, prefix.data(), prefix.size(), 0, name);
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < prefix.size(); ++i) {
     length |= static_cast<std::uint64_t>(prefix[i]) << (8 * i);
   }
   if (length > static_cast<std::uint64_t>(std::min(kHeaderLimit, size - 8))) {
-    corrupt(name, "the header claims " + std::to_string(length) + " bytes, the file has " +
-                      std::to_string(size));
+    throw_damaged(name, "the header claims " + std::to_string(length) + " bytes, the file has " +
+                            std::to_string(size));
   }
   SafetensorsHeader header;
   header.data_begin = 8 + static_cast<std::int64_t>(length);
   header.bytes.resize(static_cast<std::size_t>(header.data_begin));
   read_exactly(file, header.bytes.data(), header.bytes.size(), 0, name);
 
-  const auto shallow = [](int depth, json::parse_event_t, json&) {
-    if (depth > 8) throw std::length_error("nesting");
-    return true;
-  };
   json root;
   try {
-    root = json::parse(header.bytes.begin() + 8, header.bytes.end(), shallow);
-  } catch (const std::exception&) {
-    corrupt(name, "the header is not JSON");
+    root = parse_json(std::string_view(header.bytes).substr(8), kNestingLimit);
+  } catch (const std::invalid_argument&) {
+    throw_damaged(name, "the header is not JSON");
   }
-  if (!root.is_object()) corrupt(name, "the header is not a JSON object");
+  if (!root.is_object()) throw_damaged(name, "the header is not a JSON object");
   for (const auto& [key, entry] : root.items()) {
     if (key == "__metadata__") continue;
     header.tensors.push_back(
@@ -127,12 +124,12 @@ SafetensorsHeader read_safetensors_header(const Descriptor& file,
   std::int64_t cursor = header.data_begin;
   for (const TensorInfo& info : header.tensors) {
     if (info.begin != cursor)
-      corrupt(name, "tensor \"" + info.name + "\" overlaps or leaves a hole");
+      throw_damaged(name, "tensor \"" + info.name + "\" overlaps or leaves a hole");
     cursor = info.end;
   }
   if (cursor != size) {
-    corrupt(name, "tensors end at byte " + std::to_string(cursor) + ", the file at " +
-                      std::to_string(size));
+    throw_damaged(name, "tensors end at byte " + std::to_string(cursor) + ", the file at " +
+                            std::to_string(size));
   }
   return header;
 }
@@ -149,9 +146,7 @@ std::string make_safetensors_header(const std::vector<TensorInfo>& tensors, std:
   std::string text = root.dump();
   const auto room = static_cast<std::size_t>(size) - 8;
   if (text.size() > room) {
-    throw Error(ErrorCode::invalid_argument, "a shard header needs " + std::to_string(text.size()) +
-                                                 " bytes, " + std::to_string(room) +
-                                                 " are reserved");
+    refuse("a shard header needs ", text.size(), " bytes, ", room, " are reserved");
   }
   text.resize(room, ' ');
   std::string bytes(8, '\0');

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "helip/error.h"
 #include "io/checksum.h"
 
 namespace helip {
@@ -75,9 +74,7 @@ TensorFile::TensorFile(fs::path path, ShardRecord record)
   }
 }
 
-void TensorFile::damaged(const std::string& what) const {
-  throw Error(ErrorCode::corrupt, "\"" + path_.string() + "\" is damaged: " + what);
-}
+void TensorFile::damaged(const std::string& what) const { throw_damaged(path_, what); }
 
 bool TensorFile::has(const std::string& name) const noexcept {
   return std::any_of(header_.tensors.begin(), header_.tensors.end(),

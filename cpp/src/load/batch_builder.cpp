@@ -26,7 +26,7 @@ void BatchBuilder::begin(std::span<const std::int64_t> targets, std::int64_t mos
   statistics_.targets += targets_;
 }
 
-Batch BatchBuilder::take() { return std::exchange(batch_, {}); }
+BatchRows BatchBuilder::take() { return std::exchange(batch_, {}); }
 
 bool BatchBuilder::full() const noexcept {
   return static_cast<std::int64_t>(batch_.index.size()) >= most_rows_;

@@ -21,7 +21,7 @@ class BatchBuilder {
   // `most_rows` rows in all.
   void begin(std::span<const std::int64_t> targets, std::int64_t most_rows,
              const EpochRandom& random);
-  Batch take();
+  BatchRows take();
 
   std::int64_t targets() const noexcept { return targets_; }
   std::int64_t row(std::int64_t place) const {
@@ -59,7 +59,7 @@ class BatchBuilder {
   EpochRandom random_;
   std::int64_t targets_ = 0;
   std::int64_t most_rows_ = 0;
-  Batch batch_;
+  BatchRows batch_;
   std::unordered_map<std::int64_t, std::int64_t> places_;  // row -> its place
 };
 

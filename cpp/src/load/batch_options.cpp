@@ -3,12 +3,10 @@
 #include <array>
 #include <cmath>
 
-#include "load/refuse.h"
+#include "base/refuse.h"
 
 namespace helip {
 namespace {
-
-using load::refuse;
 
 void check_ranks(const BatchOptions& options) {
   if (options.world_size < 1) refuse("world_size = ", options.world_size, " must be at least 1");

@@ -5,18 +5,17 @@
 #include <string>
 #include <utility>
 
+#include "base/refuse.h"
 #include "load/batch_builder.h"
 #include "load/batch_options.h"
 #include "load/epoch_random.h"
 #include "load/pair_source.h"
-#include "load/refuse.h"
 #include "load/strategy.h"
 #include "load/target_spread.h"
 
 namespace helip {
 
 using load::PairSource;
-using load::refuse;
 using load::TargetSpread;
 
 struct BatchSampler::Impl {
@@ -116,7 +115,7 @@ struct BatchSampler::Impl {
     order_ready = true;
   }
 
-  Batch make(std::int64_t step) {
+  BatchRows make(std::int64_t step) {
     const TargetSpread rest = spread_after(consumed);
     if (step < 0 || step >= rest.steps) {
       refuse("step = ", step, " must lie in 0 .. ", rest.steps - 1,
@@ -178,7 +177,7 @@ std::int64_t BatchSampler::batches_after(std::int64_t consumed) const {
 std::int64_t BatchSampler::targets_before(std::int64_t step, std::int64_t consumed) const {
   return impl_->targets_before(step, consumed);
 }
-Batch BatchSampler::batch(std::int64_t step) { return impl_->make(step); }
+BatchRows BatchSampler::batch(std::int64_t step) { return impl_->make(step); }
 Hardness BatchSampler::hardness(std::int64_t step) const { return impl_->hardness(step); }
 std::int64_t BatchSampler::eligible_targets() const noexcept { return impl_->eligible; }
 std::int64_t BatchSampler::skipped_targets() const noexcept { return impl_->skipped; }

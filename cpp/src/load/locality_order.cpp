@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/counter_random.h"
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "load/locality_halves.h"
 #include "load/locality_walk.h"
 #include "load/pair_graph.h"
@@ -19,18 +19,15 @@ constexpr std::int64_t kWindowBlocks = 4;
 
 void check(const HardPairs& pairs, const LocalityOptions& options) {
   if (options.block < 2) {
-    throw Error(ErrorCode::invalid_argument,
-                "block = " + std::to_string(options.block) + " must be at least 2 rows");
+    refuse("block = ", options.block, " must be at least 2 rows");
   }
   if (options.rank_max < 0 || options.rank_max > pairs.k()) {
-    throw Error(ErrorCode::invalid_argument,
-                "rank_max = " + std::to_string(options.rank_max) +
-                    " must lie in 0 .. k = " + std::to_string(pairs.k()) + "; 0 means all ranks");
+    refuse("rank_max = ", options.rank_max, " must lie in 0 .. k = ", pairs.k(),
+           "; 0 means all ranks");
   }
   if (pairs.size() > std::numeric_limits<load::Row>::max()) {
-    throw Error(ErrorCode::unsupported,
-                "a table of " + std::to_string(pairs.size()) +
-                    " rows cannot be put in order at once; reshard parts of the data set");
+    fail(ErrorCode::unsupported, "a table of ", pairs.size(),
+         " rows cannot be put in order at once; reshard parts of the data set");
   }
 }
 

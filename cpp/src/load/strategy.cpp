@@ -1,7 +1,7 @@
 #include "load/strategy.h"
 
+#include "base/refuse.h"
 #include "load/hardness_schedule.h"
-#include "load/refuse.h"
 #include "load/target_order.h"
 
 namespace helip::load {

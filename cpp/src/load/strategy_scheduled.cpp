@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/refuse.h"
 #include "load/hardness_schedule.h"
-#include "load/refuse.h"
 #include "load/strategy.h"
 
 namespace helip::load {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "load/refuse.h"
+#include "base/refuse.h"
 
 namespace helip::load {
 

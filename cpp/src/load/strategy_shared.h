@@ -12,8 +12,8 @@ namespace helip::load {
 // whose window it is in; only for what is then missing do rows come in, while there is room. So the
 // targets may be more than batch_size / (1 + hard_per_target).
 //
-// A row has one entry in Batch::target. A target that serves itself takes the first other target
-// whose hard pair it is; a row that serves another target already keeps that one.
+// A row has one entry in BatchRows::target. A target that serves itself takes the first other
+// target whose hard pair it is; a row that serves another target already keeps that one.
 class Shared : public Strategy {
  public:
   Shared(const BatchOptions& options, const PairSource& pairs);

@@ -1,6 +1,6 @@
 // Each target draws its hard pairs in proportion to exp(score / temperature): the lower, the more
 // often the best of the pool.
-#include "load/refuse.h"
+#include "base/refuse.h"
 #include "load/strategy.h"
 
 namespace helip::load {

@@ -1,6 +1,6 @@
 // Each target draws its hard pairs from its rank window, all ranks with the same probability: what
 // the paper does (arXiv 2305.05208).
-#include "load/refuse.h"
+#include "base/refuse.h"
 #include "load/strategy.h"
 
 namespace helip::load {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/refuse.h"
 #include "load/hardness_schedule.h"
-#include "load/refuse.h"
 #include "load/strategy_shared.h"
 #include "load/target_order.h"
 

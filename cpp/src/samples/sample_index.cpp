@@ -7,8 +7,11 @@
 #include <unordered_map>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/empty_state.h"
+#include "base/refuse.h"
+#include "io/byte_progress.h"
 #include "io/column_writer.h"
+#include "io/json_text.h"
 #include "samples/sample_state.h"
 #include "samples/scan_shards.h"
 #include "samples/shard_file.h"
@@ -26,6 +29,7 @@ constexpr const char* kOffsets = "offsets";
 constexpr const char* kSizes = "sizes";
 constexpr std::int64_t kShardRows = 262144;
 constexpr std::int64_t kSaveRows = 65536;
+constexpr std::int64_t kRowBytes = kSampleFields * 12;  // offsets and sizes
 constexpr std::int64_t kImageLimit = std::int64_t{256} << 20;
 constexpr std::int64_t kTextLimit = std::int64_t{16} << 20;
 
@@ -40,23 +44,19 @@ Manifest empty_manifest() {
 
 void check_options(const SampleIndexOptions& options) {
   if (options.threads < 0) {
-    throw Error(ErrorCode::invalid_argument, "threads is " + std::to_string(options.threads) +
-                                                 ", but must be 0 (all cores) or more");
+    refuse("threads is ", options.threads, ", but must be 0 (all cores) or more");
   }
   for (const std::string& extension : options.image_extensions) {
     if (!extension.empty() && extension.front() != '.' &&
         extension.find('/') == std::string::npos) {
       continue;
     }
-    throw Error(
-        ErrorCode::invalid_argument,
-        "\"" + extension + "\" is no extension of pictures; give one such as jpg or seg.png");
+    refuse('"', extension, "\" is no extension of pictures; give one such as jpg or seg.png");
   }
 }
 
-Error damaged(const fs::path& path, const std::string& what) {
-  return Error(ErrorCode::corrupt,
-               "\"" + path.string() + "\" is damaged: " + what + "; build the index again");
+[[noreturn]] void damaged(const fs::path& path, const std::string& what) {
+  throw_damaged(path, what, "build the index again");
 }
 
 // Which shards of `previous` hold for these paths as they are now; -1 for those to be read.
@@ -68,7 +68,7 @@ std::vector<std::int64_t> shards_to_keep(const std::vector<fs::path>& paths,
     return kept;
   }
   try {
-    previous->check();
+    previous->check({});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt) throw;
     return kept;  // a damaged row must not live on under a new checksum
@@ -159,14 +159,24 @@ samples::OpenFiles::Lease open_shard(const SampleIndex::State& state, std::int64
 
 }  // namespace
 
+SampleIndex::SampleIndex() noexcept : state_(empty_state<State>()) {}
 SampleIndex::SampleIndex(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+SampleIndex::SampleIndex(const SampleIndex&) noexcept = default;
+SampleIndex::SampleIndex(SampleIndex&& other) noexcept
+    : state_(std::exchange(other.state_, empty_state<State>())) {}
+SampleIndex& SampleIndex::operator=(const SampleIndex&) noexcept = default;
+SampleIndex& SampleIndex::operator=(SampleIndex&& other) noexcept {
+  state_ = std::exchange(other.state_, empty_state<State>());
+  return *this;
+}
+SampleIndex::~SampleIndex() = default;
 
 SampleIndex SampleIndex::build(const std::vector<fs::path>& shards,
                                const SampleIndexOptions& options, const ProgressCallback& progress,
                                const SampleIndex* previous) {
   check_options(options);
   std::vector<fs::path> paths;
-  for (const fs::path& shard : shards) paths.push_back(fs::absolute(shard).lexically_normal());
+  for (const fs::path& shard : shards) paths.push_back(absolute_path(shard));
   const std::vector<std::int64_t> kept =
       shards_to_keep(paths, options, previous == nullptr ? nullptr : previous->state_.get());
   std::vector<fs::path> changed;
@@ -199,9 +209,7 @@ SampleIndex SampleIndex::build(const std::vector<fs::path>& shards,
     }
   }
   if (rows.size() == 0) {
-    throw Error(ErrorCode::invalid_argument, std::to_string(paths.size()) +
-                                                 " shards have no samples; check that the source "
-                                                 "is right");
+    refuse(paths.size(), " shards have no samples; check that the source is right");
   }
   state->take(std::move(rows));
   state->check_unique();
@@ -214,18 +222,17 @@ SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool c
   state->path = path;
   const ColumnReader& reader = *state->reader;
   if (reader.manifest().columns != empty_manifest().columns) {
-    throw damaged(path, "its columns are not those of an index of samples");
+    damaged(path, "its columns are not those of an index of samples");
   }
   state->rows = reader.rows();
   state->offsets = static_cast<const std::int64_t*>(reader.column(kOffsets).data);
   state->sizes = static_cast<const std::int32_t*>(reader.column(kSizes).data);
   try {
-    state->set_attributes(reader.manifest().attributes,
-                          root.empty() ? root : fs::absolute(root).lexically_normal());
+    state->set_attributes(reader.manifest().attributes, root.empty() ? root : absolute_path(root));
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    throw damaged(path, error.what());
+    damaged(path, error.what());
   }
   if (check_shards) {
     for (const SampleShard& shard : state->shards) check_shard(shard, *state);
@@ -233,13 +240,14 @@ SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool c
   return SampleIndex(std::move(state));
 }
 
-void SampleIndex::save(const fs::path& path) const {
+void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) const {
   const State& state = *state_;
+  if (state.rows == 0)
+    refuse("an index of no rows cannot be saved; it was moved from, or never made");
   const fs::path root = samples::common_root(state.shards);
   const json attributes = state.attributes(root);
-  ColumnWriter writer = fs::exists(path / kManifestName)
-                            ? ColumnWriter::replacing(path, empty_manifest(), true)
-                            : ColumnWriter(path, empty_manifest(), true);
+  ColumnWriter writer = ColumnWriter::replacing(path, empty_manifest(), true);
+  ByteProgress bytes("save", state.rows * kRowBytes, progress);
   std::vector<std::string> keys;
   for (std::int64_t first = 0; first < state.rows; first += kSaveRows) {
     const std::int64_t count = std::min(kSaveRows, state.rows - first);
@@ -248,6 +256,7 @@ void SampleIndex::save(const fs::path& path) const {
     writer.append(count,
                   {state.offsets + first * kSampleFields, state.sizes + first * kSampleFields},
                   keys.data());
+    bytes.advance(count * kRowBytes);
   }
   writer.close([&](Manifest& manifest) { manifest.attributes = attributes; });
 }
@@ -288,7 +297,7 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
   auto state = std::make_shared<State>();
   try {
     state->rows = rows.size();
-    state->set_attributes(json::parse(header), {});
+    state->set_attributes(parse_json({header.data(), header.size()}), {});
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -302,10 +311,9 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
 void SampleIndex::verify(bool contents, int threads, const ProgressCallback& progress) const {
   const State& state = *state_;
   if (contents && !state.options.contents) {
-    throw Error(ErrorCode::invalid_argument,
-                "the index has no digests of contents to compare; build it with contents");
+    refuse("the index has no digests of contents to compare; build it with contents");
   }
-  state.check();
+  state.check(progress);
   std::vector<fs::path> paths;
   for (const SampleShard& shard : state.shards) {
     check_shard(shard, state);
@@ -322,12 +330,11 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
     if (now.headers != then.headers) what = "its headers";
     if (contents && now.contents != then.contents) what = "its contents";
     if (what != nullptr) {
-      throw Error(ErrorCode::mismatch, then.path.string() + " was changed after it was indexed (" +
-                                           what + " are others, size and time are not); " +
-                                           state.mend());
+      fail(ErrorCode::mismatch, then.path.string(), " was changed after it was indexed (", what,
+           " are others, size and time are not); ", state.mend());
     }
     if (scans[i].rows != state.copy(then.first_row, then.rows)) {
-      throw damaged(state.path, "its rows are not those of " + then.path.string());
+      damaged(state.path, "its rows are not those of " + then.path.string());
     }
   }
 }
@@ -338,8 +345,7 @@ std::string_view SampleIndex::key(std::int64_t row) const { return state_->key(r
 SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
   const State& state = *state_;
   if (row < 0 || row >= state.rows) {
-    throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " is outside 0 .. " +
-                                                 std::to_string(state.rows - 1));
+    refuse("row ", row, " is outside 0 .. ", state.rows - 1);
   }
   const std::int64_t at = row * kSampleFields + static_cast<std::int64_t>(field);
   SampleMember member;
@@ -368,29 +374,29 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
   const State& state = *state_;
   const SampleMember found = member(row, field);
   const SampleShard& shard = state.shards[static_cast<std::size_t>(found.shard)];
-  const auto refuse = [&](const char* reason, const std::string& what) {
+  const auto unreadable = [&](const char* reason, const std::string& what) {
     return SampleError(reason, "sample '" + std::string(state.key(row)) + "' (row " +
                                    std::to_string(row) + "): " + what);
   };
   if (found.state == MemberState::absent) {
-    throw refuse(reason_of_absence(field),
-                 std::string("it has no ") + noun_of(field) + " in " + shard.path.string());
+    throw unreadable(reason_of_absence(field),
+                     std::string("it has no ") + noun_of(field) + " in " + shard.path.string());
   }
   if (found.state == MemberState::refused) {
-    throw refuse(reason_of_absence(field),
-                 std::string("its ") + noun_of(field) +
-                     " is a link, a sparse file or a device, which are not followed");
+    throw unreadable(reason_of_absence(field),
+                     std::string("its ") + noun_of(field) +
+                         " is a link, a sparse file or a device, which are not followed");
   }
   const std::int64_t limit = field == SampleField::image ? kImageLimit : kTextLimit;
   if (found.bytes > limit) {
     const char* most = found.bytes == samples::kSizeCap ? "at least " : "";
-    throw refuse("too_large", std::string("its ") + noun_of(field) + " has " + most +
-                                  std::to_string(found.bytes) + " bytes, more than " +
-                                  std::to_string(limit));
+    throw unreadable("too_large", std::string("its ") + noun_of(field) + " has " + most +
+                                      std::to_string(found.bytes) + " bytes, more than " +
+                                      std::to_string(limit));
   }
   // Before anything is allocated.
   if (found.bytes < 0 || found.offset > shard.bytes - found.bytes) {
-    throw damaged(state.path, "row " + std::to_string(row) + " lies outside of its shard");
+    damaged(state.path, "row " + std::to_string(row) + " lies outside of its shard");
   }
   out.resize(static_cast<std::size_t>(found.bytes));
   std::size_t got = 0;
@@ -399,12 +405,12 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
     got = read_up_to(lease.file(), out.data(), out.size(), found.offset, shard.path);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::mismatch) throw;
-    throw refuse("io", error.what());
+    throw unreadable("io", error.what());
   }
   if (got < out.size()) {
-    throw refuse("io", shard.path.string() + " ends within its member at offset " +
-                           std::to_string(found.offset) +
-                           "; the file was cut short after it was opened");
+    throw unreadable("io", shard.path.string() + " ends within its member at offset " +
+                               std::to_string(found.offset) +
+                               "; the file was cut short after it was opened");
   }
 }
 

@@ -8,7 +8,8 @@
 #include <unordered_map>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
+#include "io/byte_progress.h"
 #include "io/checksum.h"
 #include "samples/shard_list.h"
 
@@ -21,8 +22,7 @@ using samples::kRefused;
 std::string_view SampleIndex::State::key(std::int64_t row) const {
   if (reader) return reader->key(row);
   if (row < 0 || row >= rows) {
-    throw Error(ErrorCode::invalid_argument,
-                "row " + std::to_string(row) + " is outside 0 .. " + std::to_string(rows - 1));
+    refuse("row ", row, " is outside 0 .. ", rows - 1);
   }
   return own.key(row);
 }
@@ -95,10 +95,9 @@ void SampleIndex::State::check_unique() const {
     begin = end;
   }
   if (second == rows) return;
-  throw Error(ErrorCode::invalid_argument,
-              "two samples have the key '" + std::string(key(second)) + "': " + place_of(first) +
-                  " and " + place_of(second) +
-                  "; keys must be unique over all shards: rename one, or leave a shard out");
+  refuse("two samples have the key '", key(second), "': ", place_of(first), " and ",
+         place_of(second),
+         "; keys must be unique over all shards: rename one, or leave a shard out");
 }
 
 std::string SampleIndex::State::place_of(std::int64_t row) const {
@@ -108,12 +107,12 @@ std::string SampleIndex::State::place_of(std::int64_t row) const {
          std::to_string(std::max<std::int64_t>(0, *std::max_element(from, from + kSampleFields)));
 }
 
-void SampleIndex::State::check() const {
+void SampleIndex::State::check(const ProgressCallback& progress) const {
   if (!reader) return;
-  reader->verify({}, {});
-  const auto refuse = [this](const std::string& what) {
-    throw Error(ErrorCode::corrupt,
-                "\"" + path.string() + "\" is damaged: " + what + "; build the index again");
+  ByteProgress bytes("check", reader->bytes(), progress);
+  reader->verify({}, [&](std::int64_t read) { bytes.advance(read); });
+  const auto damaged = [this](const std::string& what) {
+    throw_damaged(path, what, "build the index again");
   };
   Digest digest;
   for (const SampleShard& shard : shards) {
@@ -125,12 +124,12 @@ void SampleIndex::State::check() const {
         const bool inside = offsets[i] >= 0 && sizes[i] >= 0 && offsets[i] <= shard.bytes &&
                             sizes[i] <= shard.bytes - offsets[i];
         if (none ? sizes[i] != 0 : !inside) {
-          refuse("a member of row " + std::to_string(row) + " lies outside of its shard");
+          damaged("a member of row " + std::to_string(row) + " lies outside of its shard");
         }
       }
     }
   }
-  if (digest.hex() != fingerprint) refuse("the keys do not give its fingerprint");
+  if (digest.hex() != fingerprint) damaged("the keys do not give its fingerprint");
 }
 
 json SampleIndex::State::attributes(const std::filesystem::path& root) const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "helip/progress.h"
 #include "helip/sample_index.h"
 #include "io/column_reader.h"
 #include "samples/open_files.h"
@@ -43,7 +44,7 @@ struct SampleIndex::State {
   // Throws invalid_argument where two rows have one key.
   void check_unique() const;
   // Throws Error(corrupt) where a checksum, the fingerprint or a row of what is mapped is wrong.
-  void check() const;
+  void check(const ProgressCallback& progress) const;
 
   nlohmann::json attributes(const std::filesystem::path& root) const;
   // Throws std::exception where they are not those of an index.

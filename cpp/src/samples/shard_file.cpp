@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 
 namespace helip::samples {
 namespace {
@@ -32,8 +32,7 @@ Descriptor open_shard_file(const fs::path& path) {
     throw Error(ErrorCode::io, "cannot stat \"" + path.string() + "\"", errno);
   }
   if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::invalid_argument,
-                "\"" + path.string() + "\" is not a regular file; give tar files");
+    refuse('"', path.string(), "\" is not a regular file; give tar files");
   }
   return file;
 }
@@ -60,8 +59,8 @@ void check_stamp(const SampleShard& shard, const FileStamp& now, const std::stri
       now.bytes != shard.bytes
           ? std::to_string(shard.bytes) + " bytes then, " + std::to_string(now.bytes) + " now"
           : "as many bytes, but written at another time";
-  throw Error(ErrorCode::mismatch,
-              shard.path.string() + " was changed after it was indexed (" + what + "); " + mend);
+  fail(ErrorCode::mismatch, shard.path.string(), " was changed after it was indexed (", what, "); ",
+       mend);
 }
 
 }  // namespace helip::samples

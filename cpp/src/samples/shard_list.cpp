@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "samples/sample_name.h"
 
 namespace helip::samples {
@@ -16,9 +16,8 @@ using nlohmann::json;
 std::string text_of(const fs::path& path) {
   std::string text = path.string();
   if (clean_key(text) != text) {
-    throw Error(ErrorCode::invalid_argument, "the path \"" + text +
-                                                 "\" is not UTF-8, so it cannot be written to an "
-                                                 "index; rename the shard or its folder");
+    refuse("the path \"", text,
+           "\" is not UTF-8, so it cannot be written to an index; rename the shard or its folder");
   }
   return text;
 }

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "io/checksum.h"
 #include "samples/sample_name.h"
 #include "samples/shard_file.h"
@@ -50,10 +50,8 @@ class Grouping {
     if (field < 0) return;
     const auto [seen, is_new] = seen_.try_emplace(std::string(name), member.header);
     if (!is_new) {
-      throw Error(ErrorCode::invalid_argument,
-                  path_.string() + " has two members '" + clean_key(name) + "': at offset " +
-                      std::to_string(seen->second) + " and at offset " +
-                      std::to_string(member.header) + "; write the shard again with unique names");
+      refuse(path_.string(), " has two members '", clean_key(name), "': at offset ", seen->second,
+             " and at offset ", member.header, "; write the shard again with unique names");
     }
     const auto place = static_cast<std::size_t>(row_of(split->key) * kSampleFields + field);
     std::int64_t& offset = scan_.rows.offsets[place];
@@ -154,9 +152,8 @@ ShardScan scan_shard(const fs::path& path, const FieldNames& names, bool content
   scan.shard.headers = reader.headers_digest();
   if (contents) scan.shard.contents = digest_contents(file, path, stamp.bytes, advance);
   if (stamp_of(file, path) != stamp) {
-    throw Error(ErrorCode::mismatch, path.string() +
-                                         " was changed while it was indexed; index it again when "
-                                         "nobody writes to it any more");
+    fail(ErrorCode::mismatch, path.string(),
+         " was changed while it was indexed; index it again when nobody writes to it any more");
   }
   return scan;
 }

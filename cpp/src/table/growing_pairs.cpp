@@ -4,16 +4,13 @@
 #include <new>
 #include <string>
 
-#include "helip/error.h"
+#include "base/refuse.h"
+#include "helip/hard_pairs_writer.h"
 
 namespace helip {
 namespace {
 
 constexpr std::int64_t kMaxRows = 0x7fffffff;  // ids are kept in 32 bits
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
 
 }  // namespace
 

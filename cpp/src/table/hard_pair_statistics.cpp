@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "helip/hard_pairs.h"
+#include "io/byte_progress.h"
 
 namespace helip {
 namespace {
@@ -13,6 +14,7 @@ constexpr std::array kQuantiles{0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.
 constexpr std::size_t kHubs = 10;
 // Quantiles are exact up to this many scores; beyond it an even sample of them stands in.
 constexpr std::int64_t kSampleLimit = std::int64_t{1} << 26;
+constexpr std::int64_t kToldRows = 65536;  // between two looks at the progress
 
 std::vector<std::pair<double, double>> quantiles_of(std::vector<float> values) {
   std::vector<std::pair<double, double>> result;
@@ -31,12 +33,18 @@ std::vector<std::pair<double, double>> quantiles_of(std::vector<float> values) {
 
 }  // namespace
 
-HardPairStatistics HardPairs::statistics() const {
+HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const {
   HardPairStatistics result;
   result.targets = size();
   result.k = k();
   std::vector<std::int64_t> in_degree(static_cast<std::size_t>(size()));
+  const std::int64_t row_bytes = k() * 8 + 4;
+  ByteProgress state("statistics", 2 * size() * row_bytes, progress);
+  const auto tell = [&](std::int64_t i) {
+    if ((i + 1) % kToldRows == 0) state.advance(kToldRows * row_bytes);
+  };
   for (std::int64_t i = 0; i < size(); ++i) {
+    tell(i);
     const std::int32_t n = count(i);
     result.pairs += n;
     result.outliers += n == 0 ? 1 : 0;
@@ -49,6 +57,7 @@ HardPairStatistics HardPairs::statistics() const {
   scores.reserve(static_cast<std::size_t>(result.pairs / step + 1));
   std::int64_t seen = 0;
   for (std::int64_t i = 0; i < size(); ++i) {
+    tell(i);
     if (count(i) > 0) first.push_back(score(i, 0));
     for (std::int32_t r = 0; r < count(i); ++r, ++seen) {
       if (seen % step == 0) scores.push_back(score(i, r));

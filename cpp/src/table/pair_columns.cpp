@@ -1,7 +1,10 @@
 #include "table/pair_columns.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace helip {
 namespace {
@@ -9,6 +12,87 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kShardRows = 262144;
+
+// What is wrong with row i, in the order of its ranks. Without scores: of ids and counts.
+std::string fault_of(const MatrixView& ids, const MatrixView* scores, const MatrixView& counts,
+                     std::int64_t i, std::int64_t target, std::int64_t rows) {
+  const std::int32_t count = count_at(counts, i);
+  const auto place = [target](std::int64_t r) {
+    return "target " + std::to_string(target) + ", rank " + std::to_string(r);
+  };
+  if (count < 0 || count > ids.cols) {
+    return "target " + std::to_string(target) + " has the count " + std::to_string(count) +
+           ", outside 0 .. " + std::to_string(ids.cols);
+  }
+  for (std::int64_t r = 0; r < ids.cols; ++r) {
+    const std::int64_t id = id_at(ids, i, r);
+    const float score = scores == nullptr ? 0.0F : score_at(*scores, i, r);
+    if (r >= count) {
+      if (id != -1 || score != 0.0F) {
+        return place(r) + " lies beyond the count and must be -1 and 0";
+      }
+      continue;
+    }
+    if (id < 0 || id >= rows) {
+      return place(r) + " has the id " + std::to_string(id) + ", outside 0 .. " +
+             std::to_string(rows - 1);
+    }
+    if (id == target) return place(r) + " names the target itself";
+    if (!std::isfinite(score)) return place(r) + " has a score that is not finite";
+  }
+  return {};
+}
+
+// Whether the places of a row are as they must be; 0 <= count <= k. Without a branch, so that the
+// compiler takes many at once.
+template <typename Id>
+bool ids_hold(const Id* ids, std::int64_t count, std::int64_t k, Id target, Id rows) noexcept {
+  using Unsigned = std::make_unsigned_t<Id>;
+  unsigned faults = 0;
+  for (std::int64_t r = 0; r < count; ++r) {
+    faults |= static_cast<unsigned>(static_cast<Unsigned>(ids[r]) >= static_cast<Unsigned>(rows)) |
+              static_cast<unsigned>(ids[r] == target);
+  }
+  for (std::int64_t r = count; r < k; ++r) faults |= static_cast<unsigned>(ids[r] != -1);
+  return faults == 0;
+}
+
+bool scores_hold(const float* scores, std::int64_t count, std::int64_t k) noexcept {
+  constexpr std::uint32_t kExponent = 0x7f800000U;
+  unsigned faults = 0;
+  for (std::int64_t r = 0; r < count; ++r) {
+    const auto bits = std::bit_cast<std::uint32_t>(scores[r]);
+    faults |= static_cast<unsigned>((bits & kExponent) == kExponent);
+  }
+  for (std::int64_t r = count; r < k; ++r) faults |= static_cast<unsigned>(scores[r] != 0.0F);
+  return faults == 0;
+}
+
+std::string first_fault(const MatrixView& ids, const MatrixView* scores, const MatrixView& counts,
+                        std::int64_t begin, std::int64_t end, std::int64_t first,
+                        std::int64_t rows) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t target = first + i;
+    const std::int64_t count = count_at(counts, i);
+    bool holds = count >= 0 && count <= ids.cols;
+    if (holds && ids.dtype == DType::int64) {
+      holds = ids_hold(static_cast<const std::int64_t*>(ids.row(i)), count, ids.cols, target, rows);
+    } else if (holds) {
+      // Rows beyond int32 are no ids of it, and no target of that number is named.
+      constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+      holds = ids_hold(static_cast<const std::int32_t*>(ids.row(i)), count, ids.cols,
+                       static_cast<std::int32_t>(target <= kMost ? target : -1),
+                       static_cast<std::int32_t>(std::min(rows, kMost)));
+    }
+    if (holds && scores != nullptr) {
+      holds = scores_hold(static_cast<const float*>(scores->row(i)), count, ids.cols);
+    }
+    if (holds) continue;
+    const std::string fault = fault_of(ids, scores, counts, i, target, rows);
+    if (!fault.empty()) return fault;
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -52,34 +136,15 @@ HardPairs::Origin origin_of(const json& attributes) {
           attributes.at("report").dump()};
 }
 
-std::string fault_of(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
-                     std::int64_t i, std::int64_t first, std::int64_t rows) {
-  const std::int64_t target = first + i;
-  const std::int32_t count = count_at(counts, i);
-  const auto place = [target](std::int64_t r) {
-    return "target " + std::to_string(target) + ", rank " + std::to_string(r);
-  };
-  if (count < 0 || count > ids.cols) {
-    return "target " + std::to_string(target) + " has the count " + std::to_string(count) +
-           ", outside 0 .. " + std::to_string(ids.cols);
-  }
-  for (std::int64_t r = 0; r < ids.cols; ++r) {
-    const std::int64_t id = id_at(ids, i, r);
-    const float score = score_at(scores, i, r);
-    if (r >= count) {
-      if (id != -1 || score != 0.0F) {
-        return place(r) + " lies beyond the count and must be -1 and 0";
-      }
-      continue;
-    }
-    if (id < 0 || id >= rows) {
-      return place(r) + " has the id " + std::to_string(id) + ", outside 0 .. " +
-             std::to_string(rows - 1);
-    }
-    if (id == target) return place(r) + " names the target itself";
-    if (!std::isfinite(score)) return place(r) + " has a score that is not finite";
-  }
-  return {};
+std::string fault_of_rows(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
+                          std::int64_t begin, std::int64_t end, std::int64_t first,
+                          std::int64_t rows) {
+  return first_fault(ids, &scores, counts, begin, end, first, rows);
+}
+
+std::string fault_of_ids(const MatrixView& ids, const MatrixView& counts, std::int64_t begin,
+                         std::int64_t end, std::int64_t first, std::int64_t rows) {
+  return first_fault(ids, nullptr, counts, begin, end, first, rows);
 }
 
 }  // namespace helip

@@ -1,5 +1,4 @@
-// The columns of hard pairs, which a table and a part of one share: on disk, and the rules of a
-// row.
+// The columns of hard pairs: on disk, and the rules of a row.
 #pragma once
 
 #include <cstdint>
@@ -26,13 +25,17 @@ std::int32_t count_at(const MatrixView& counts, std::int64_t i);
 Manifest pair_manifest(const char* format, std::int64_t rows, std::int64_t k);
 
 // Throws invalid_argument where options or report are no JSON objects.
-nlohmann::json attributes_of(const HardPairs::Origin& origin);
+[[nodiscard]] nlohmann::json attributes_of(const HardPairs::Origin& origin);
 // Throws nlohmann::json::exception where an attribute is absent.
 HardPairs::Origin origin_of(const nlohmann::json& attributes);
 
-// The first rule that row i breaks, or an empty string. Row i is target first + i of a data set of
-// `rows` rows.
-std::string fault_of(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
-                     std::int64_t i, std::int64_t first, std::int64_t rows);
+// The first rule that one of the rows [begin, end) breaks, or an empty string. Row i is target
+// first + i of a data set of `rows` rows.
+std::string fault_of_rows(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
+                          std::int64_t begin, std::int64_t end, std::int64_t first,
+                          std::int64_t rows);
+// The same of ids and counts alone: what whoever uses an id as a row number relies on.
+std::string fault_of_ids(const MatrixView& ids, const MatrixView& counts, std::int64_t begin,
+                         std::int64_t end, std::int64_t first, std::int64_t rows);
 
 }  // namespace helip

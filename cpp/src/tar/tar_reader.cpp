@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 
 namespace helip::tar {
 namespace {
@@ -89,10 +89,8 @@ bool TarReader::next(Member& member) {
   member.offset = at_;
   member.bytes = has_body(header.type) ? values.bytes.value_or(header.bytes) : 0;
   if (member.bytes > size_ - at_) {
-    throw Error(ErrorCode::corrupt,
-                path_.string() + " is truncated or damaged: the member at offset " +
-                    std::to_string(first) + " needs " + std::to_string(member.bytes) +
-                    " bytes, and the file " + "ends at " + std::to_string(size_) + kMend);
+    fail(ErrorCode::corrupt, path_.string(), " is truncated or damaged: the member at offset ",
+         first, " needs ", member.bytes, " bytes, and the file ends at ", size_, kMend);
   }
   at_ += padded(member.bytes);
   return true;
@@ -167,10 +165,8 @@ void TarReader::check_tail() {
     if (got == 0) return;
     if (std::any_of(chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(got),
                     [](char byte) { return byte != 0; })) {
-      throw Error(ErrorCode::corrupt,
-                  path_.string() + " goes on behind its end marker at offset " +
-                      std::to_string(at_) +
-                      ", as joined tar files do; give the parts as separate shards");
+      fail(ErrorCode::corrupt, path_.string(), " goes on behind its end marker at offset ", at_,
+           ", as joined tar files do; give the parts as separate shards");
     }
     at += static_cast<std::int64_t>(got);
   }
@@ -182,24 +178,21 @@ void TarReader::check_compression() {
   begin.resize(read_up_to(file_, begin.data(), begin.size(), 0, path_));
   for (const Compression& compression : kCompressions) {
     if (!begin.starts_with(compression.magic)) continue;
-    throw Error(ErrorCode::unsupported,
-                path_.string() + " is compressed with " + compression.name +
-                    ", so samples cannot be read at random; uncompress it to .tar (pictures "
-                    "hardly gain from it)");
+    fail(ErrorCode::unsupported, path_.string(), " is compressed with ", compression.name,
+         ", so samples cannot be read at random; uncompress it to .tar (images hardly gain from "
+         "it)");
   }
 }
 
 void TarReader::refuse_end() {
-  throw Error(ErrorCode::corrupt, path_.string() + " is truncated: it ends at offset " +
-                                      std::to_string(size_) +
-                                      " without the marker that closes a tar file" + kMend +
-                                      ", or append 1,024 zero bytes if it is known whole");
+  fail(ErrorCode::corrupt, path_.string(), " is truncated: it ends at offset ", size_,
+       " without the marker that closes a tar file", kMend,
+       ", or append 1,024 zero bytes if it is known whole");
 }
 
 void TarReader::refuse(std::int64_t offset, const std::string& what) {
-  throw Error(ErrorCode::corrupt, path_.string() + " is truncated or damaged: " + what +
-                                      " at offset " + std::to_string(offset) + " of " +
-                                      std::to_string(size_) + kMend);
+  fail(ErrorCode::corrupt, path_.string(), " is truncated or damaged: ", what, " at offset ",
+       offset, " of ", size_, kMend);
 }
 
 }  // namespace helip::tar

@@ -3,6 +3,8 @@
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/half.h"
@@ -60,5 +62,69 @@ TEST_CASE("dtype names go both ways and an unknown one is refused") {
   for (const char* name : {"float64", "float32", "float16", "bfloat16", "int8"}) {
     CHECK(name_of(dtype_from_name(name)) == std::string(name));
   }
-  expect_error(ErrorCode::invalid_argument, "\"float8\"", [] { dtype_from_name("float8"); });
+  expect_error(ErrorCode::invalid_argument, "\"float8\"", [] { (void)dtype_from_name("float8"); });
+}
+
+TEST_CASE("a typed view says where its rows lie") {
+  const std::vector<float> singles(12);
+  const MatrixView dense = MatrixView::of(singles.data(), 3, 4);
+  CHECK(dense.dtype == DType::float32);
+  CHECK(dense.row_stride == 16);
+  CHECK(dense.row(2) == singles.data() + 8);
+  CHECK(MatrixView::of(singles.data(), 3, 2, 16).row_stride == 16);
+  CHECK(MatrixView::of(singles, 3, 4).data == singles.data());
+  const std::vector<double> doubles(6);
+  CHECK(MatrixView::of(doubles, 2, 3).dtype == DType::float64);
+  CHECK(MatrixView::of(doubles.data(), 2, 3).row_stride == 24);
+  const std::vector<std::uint16_t> halves(6);
+  CHECK(MatrixView::of(halves.data(), DType::bfloat16, 2, 3).dtype == DType::bfloat16);
+  const std::vector<std::int8_t> codes(6);
+  const std::vector<float> scale{2.0F, 4.0F};
+  const MatrixView view = MatrixView::of(codes.data(), scale.data(), 2, 3);
+  CHECK(view.dtype == DType::int8);
+  CHECK(view.scale == scale.data());
+  const std::vector<std::int64_t> longs(6);
+  CHECK(MatrixView::of(longs.data(), 2, 3).dtype == DType::int64);
+  CHECK(MatrixView::of(static_cast<const void*>(longs.data()), DType::uint64, 2, 3).row_stride ==
+        24);
+}
+
+TEST_CASE("a view of nothing needs no memory") {
+  CHECK(MatrixView::of(static_cast<const float*>(nullptr), 0, 4).rows == 0);
+  CHECK(MatrixView::of(static_cast<const float*>(nullptr), 4, 0).cols == 0);
+  CHECK(MatrixView::of(std::span<const float>(), 0, 7).cols == 7);
+  CHECK_NOTHROW(MatrixView().check());
+}
+
+TEST_CASE("a view that reads what is not there is refused") {
+  constexpr std::int64_t kMany = std::int64_t{1} << 40;
+  alignas(8) const std::array<float, 12> values{};
+  const float* data = values.data();
+  const auto refuse = [](const std::string& part, auto make) {
+    expect_error(ErrorCode::invalid_argument, part, [&] { (void)make(); });
+  };
+  refuse("no data", [] { return MatrixView::of(static_cast<const float*>(nullptr), 1, 1); });
+  refuse("[-1, 4]", [&] { return MatrixView::of(data, -1, 4); });
+  refuse("[3, -4]", [&] { return MatrixView::of(data, 3, -4); });
+  refuse("need 16 or more", [&] { return MatrixView::of(data, 3, 4, 12); });
+  refuse("a multiple of 4", [&] { return MatrixView::of(data, 3, 4, 18); });
+  refuse("in rising order", [&] { return MatrixView::of(data, 3, 4, -16); });
+  refuse("than can be addressed", [&] { return MatrixView::of(data, 1, kMany << 22); });
+  refuse("than can be addressed", [&] { return MatrixView::of(data, kMany, kMany); });
+  refuse("than can be addressed", [&] { return MatrixView::of(data, kMany, 4, kMany); });
+  refuse("11 values are no matrix of shape [3, 4]",
+         [&] { return MatrixView::of(std::span(values).first(11), 3, 4); });
+  refuse("12 values", [&] { return MatrixView::of(std::span<const float>(values), kMany, kMany); });
+  refuse("scale", [] {
+    const std::int8_t code = 1;
+    return MatrixView::of(&code, nullptr, 1, 1);
+  });
+  refuse("halves cannot be int8", [] {
+    const std::uint16_t half = 0;
+    return MatrixView::of(&half, DType::int8, 1, 1);
+  });
+  refuse("multiple of 4 bytes", [&] {
+    const auto* bytes = reinterpret_cast<const char*>(data);
+    return MatrixView::of(static_cast<const void*>(bytes + 1), DType::float32, 1, 1);
+  });
 }

@@ -116,7 +116,7 @@ TEST_CASE("options outside their bounds are refused with a mend") {
   refused("dtype is int8", [](auto& o) { o.dtype = DType::int8; });
   refused("std of channel 2", [](auto& o) { o.stddev[2] = 0.0; });
   expect_error(ErrorCode::invalid_argument, "bilinear, bicubic",
-               [] { helip::interpolation_from_name("nearest"); });
+               [] { (void)helip::interpolation_from_name("nearest"); });
 }
 
 TEST_CASE("a picture far longer than the result is too large, not a feast of memory") {

@@ -9,6 +9,7 @@
 #include "io/column_reader.h"
 #include "io/file.h"
 #include "support/expect_error.h"
+#include "support/failing_calls.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
@@ -83,7 +84,7 @@ TEST_CASE("nothing shows before the commit, and an abandoned writer leaves nothi
   {
     ColumnWriter writer(folder / "c", empty(), true);
     append(writer, 0, 5000);
-    expect_error(ErrorCode::io, "no manifest", [&] { ColumnReader(folder / "c", kFormat); });
+    expect_error(ErrorCode::io, "no manifest", [&] { (void)ColumnReader(folder / "c", kFormat); });
   }
   CHECK_FALSE(fs::exists(folder / "c"));
 }
@@ -241,5 +242,93 @@ TEST_CASE("a shard cut short is refused at open") {
     commit(writer);
   }
   fs::resize_file(folder / "c/shard-00000.safetensors", 5000);
-  expect_error(ErrorCode::corrupt, "5000 bytes", [&] { ColumnReader(folder / "c", kFormat); });
+  expect_error(ErrorCode::corrupt, "5000 bytes",
+               [&] { (void)ColumnReader(folder / "c", kFormat); });
+}
+
+TEST_CASE("whatever call fails in a commit, what a manifest names is there") {
+  using Kind = FailingCalls::Kind;
+  for (const Kind kind : {Kind::pwrite, Kind::fsync, Kind::directory_fsync, Kind::rename}) {
+    for (const bool once : {false, true}) {
+      for (int at = 0;; ++at) {
+        const TemporaryFolder folder;
+        {
+          ColumnWriter first(folder / "c", empty(), true);
+          append(first, 0, 5000);
+          commit(first);
+        }
+        bool failed = false;
+        {
+          ColumnWriter writer(folder / "c", kFormat, true);
+          const FailingCalls calls(kind, at, EIO, once);
+          try {
+            append(writer, 5000, 13000);
+            commit(writer);
+          } catch (const Error& error) {
+            INFO(error.what());
+            CHECK(error.code() == ErrorCode::io);
+            failed = true;
+          }
+          REQUIRE(failed == calls.happened());
+        }
+        // The commit took place, or it did not; it is whole either way, and can be gone on from.
+        const std::int64_t rows = ColumnReader(folder / "c", kFormat).rows();
+        INFO("call " << at << " of kind " << static_cast<int>(kind));
+        REQUIRE((rows == 13000 || (failed && rows == 5000)));
+        check(ColumnReader(folder / "c", kFormat), rows);
+        {
+          ColumnWriter again(folder / "c", kFormat, true);
+          append(again, rows, 14000);
+          commit(again);
+        }
+        check(ColumnReader(folder / "c", kFormat), 14000);
+        if (!failed) break;
+      }
+    }
+  }
+}
+
+TEST_CASE("a failed write is final") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 0, 100);
+  {
+    const FailingCalls calls(FailingCalls::Kind::pwrite, 1, ENOSPC, true);
+    expect_error(ErrorCode::io, "No space left", [&] { append(writer, 100, 200); });
+  }
+  expect_error(ErrorCode::io, "an earlier write", [&] { append(writer, 100, 200); });
+  expect_error(ErrorCode::io, "an earlier write", [&] { commit(writer); });
+}
+
+TEST_CASE("a failed sync is not tried again, since the system may have dropped what it held") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  {
+    const FailingCalls calls(FailingCalls::Kind::fsync, 0, EIO, true);
+    expect_error(ErrorCode::io, "sync", [&] { append(writer, 0, kShard); });
+  }
+  expect_error(ErrorCode::io, "an earlier write", [&] { append(writer, kShard, kShard + 1); });
+  expect_error(ErrorCode::io, "an earlier write", [&] { commit(writer); });
+}
+
+TEST_CASE("attributes that cannot be written leave a writer usable") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 0, 100);
+  expect_error(ErrorCode::invalid_argument, "JSON", [&] {
+    writer.commit([](Manifest& manifest) { manifest.attributes["text"] = "\xff"; });
+  });
+  append(writer, 100, 200);
+  commit(writer);
+  check(ColumnReader(folder / "c", kFormat), 200);
+}
+
+TEST_CASE("a writer that failed to begin leaves nothing") {
+  const TemporaryFolder folder;
+  {
+    const FailingCalls calls(FailingCalls::Kind::pwrite, 1);
+    ColumnWriter writer(folder / "c", empty(), true);
+    expect_error(ErrorCode::io, "write", [&] { append(writer, 0, 100); });
+  }
+  CHECK_FALSE(fs::exists(folder / "c"));
 }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "support/expect_error.h"
+#include "support/failing_calls.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
@@ -76,8 +77,8 @@ TEST_CASE("links and folders are not opened as files") {
   const TemporaryFolder folder;
   std::ofstream(folder / "real") << "abc";
   fs::create_symlink("real", folder / "link");
-  expect_error(ErrorCode::io, "link", [&] { open_for_reading(folder / "link"); });
-  expect_error(ErrorCode::corrupt, "regular file", [&] { open_for_reading(folder / ""); });
+  expect_error(ErrorCode::io, "link", [&] { (void)open_for_reading(folder / "link"); });
+  expect_error(ErrorCode::corrupt, "regular file", [&] { (void)open_for_reading(folder / ""); });
 }
 
 TEST_CASE("a directory that cannot be made says why") {
@@ -87,4 +88,26 @@ TEST_CASE("a directory that cannot be made says why") {
                [&] { make_directory(folder / "file"); });
   make_directory(folder / "a/b/c");
   CHECK(fs::is_directory(folder / "a/b/c"));
+}
+
+TEST_CASE("a path that the system cannot look at is an error of the library's own") {
+  const TemporaryFolder folder;
+  fs::create_symlink("loop", folder / "loop");
+  const fs::path long_name = folder / std::string(300, 'x');
+  for (const fs::path& path : {folder / "loop/x", long_name}) {
+    expect_error(ErrorCode::io, "cannot look at", [&] { (void)path_exists(path); });
+    expect_error(ErrorCode::io, "cannot", [&] { make_directory(path / "y"); });
+  }
+  expect_error(ErrorCode::io, "cannot list", [&] { (void)names_in(folder / "absent"); });
+  CHECK_FALSE(path_exists(folder / "absent/x"));
+  CHECK_FALSE(directory_exists(folder / "absent"));
+}
+
+TEST_CASE("a file whose directory cannot be made durable is not there") {
+  const TemporaryFolder folder;
+  PendingFile file(folder / "");
+  file.write_at("x", 1, 0);
+  const FailingCalls calls(FailingCalls::Kind::directory_fsync, 0);
+  expect_error(ErrorCode::io, "sync the directory", [&] { file.publish("name"); });
+  CHECK(entries(folder / "") == 0);
 }

@@ -7,6 +7,7 @@
 
 #include "io/checksum.h"
 #include "support/expect_error.h"
+#include "support/failing_calls.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
@@ -69,7 +70,7 @@ TEST_CASE("any flipped bit of a manifest is found") {
       std::string flipped = text;
       flipped[byte] = static_cast<char>(flipped[byte] ^ (1 << bit));
       put(folder / "", flipped);
-      REQUIRE_THROWS_AS(read_manifest(folder / "", "helip.test"), Error);
+      REQUIRE_THROWS_AS((void)read_manifest(folder / "", "helip.test"), Error);
     }
   }
 }
@@ -80,21 +81,22 @@ TEST_CASE("every truncation of a manifest is refused") {
   const std::string text = text_of(folder / "");
   for (std::size_t n = 0; n < text.size(); ++n) {
     put(folder / "", text.substr(0, n));
-    REQUIRE_THROWS_AS(read_manifest(folder / "", "helip.test"), Error);
+    REQUIRE_THROWS_AS((void)read_manifest(folder / "", "helip.test"), Error);
   }
 }
 
 TEST_CASE("a manifest of another format, of a newer version or with an unknown need is refused") {
   const TemporaryFolder folder;
   write_manifest(folder / "", sample());
-  expect_error(ErrorCode::mismatch, "helip.test", [&] { read_manifest(folder / "", "other"); });
+  expect_error(ErrorCode::mismatch, "helip.test",
+               [&] { (void)read_manifest(folder / "", "other"); });
   put_changed(folder / "", "version", 2);
   expect_error(ErrorCode::unsupported, "upgrade",
-               [&] { read_manifest(folder / "", "helip.test"); });
+               [&] { (void)read_manifest(folder / "", "helip.test"); });
   write_manifest(folder / "", sample());
   put_changed(folder / "", "requires", {"magic"});
   expect_error(ErrorCode::unsupported, "upgrade",
-               [&] { read_manifest(folder / "", "helip.test"); });
+               [&] { (void)read_manifest(folder / "", "helip.test"); });
 }
 
 TEST_CASE("a manifest that names a file elsewhere is refused") {
@@ -104,7 +106,7 @@ TEST_CASE("a manifest that names a file elsewhere is refused") {
     manifest.shards[0].file = name;
     write_manifest(folder / "", manifest);
     expect_error(ErrorCode::corrupt, "plain name",
-                 [&] { read_manifest(folder / "", "helip.test"); });
+                 [&] { (void)read_manifest(folder / "", "helip.test"); });
   }
 }
 
@@ -112,16 +114,49 @@ TEST_CASE("rows that do not add up are refused") {
   const TemporaryFolder folder;
   write_manifest(folder / "", sample());
   put_changed(folder / "", "rows", 7);
-  expect_error(ErrorCode::corrupt, "sum", [&] { read_manifest(folder / "", "helip.test"); });
+  expect_error(ErrorCode::corrupt, "sum", [&] { (void)read_manifest(folder / "", "helip.test"); });
   Manifest gap = sample();
   gap.shards[0].rows = 3;
   write_manifest(folder / "", gap);
-  expect_error(ErrorCode::corrupt, "not full", [&] { read_manifest(folder / "", "helip.test"); });
+  expect_error(ErrorCode::corrupt, "not full",
+               [&] { (void)read_manifest(folder / "", "helip.test"); });
 }
 
 TEST_CASE("metadata must be a JSON object, and not nested without end") {
-  expect_error(ErrorCode::invalid_argument, "not JSON", [] { parse_json_object("{", "it"); });
-  expect_error(ErrorCode::invalid_argument, "object", [] { parse_json_object("[1]", "it"); });
+  expect_error(ErrorCode::invalid_argument, "not JSON", [] { (void)parse_json_object("{", "it"); });
+  expect_error(ErrorCode::invalid_argument, "object", [] { (void)parse_json_object("[1]", "it"); });
   expect_error(ErrorCode::invalid_argument, "nesting",
-               [] { parse_json_object(std::string(1000, '['), "it"); });
+               [] { (void)parse_json_object(std::string(1000, '['), "it"); });
+}
+
+TEST_CASE("a damaged manifest is refused before it is parsed") {
+  const TemporaryFolder folder;
+  write_manifest(folder / "", sample());
+  std::string text = text_of(folder / "");
+  std::string zeros = "[0";
+  for (int i = 0; i < 1000; ++i) zeros += ",0";
+  text.insert(text.find("fünf") - 1, zeros + "],");
+  put(folder / "", text);
+  expect_error(ErrorCode::corrupt, "checksum does not match",
+               [&] { (void)read_manifest(folder / "", "helip.test"); });
+}
+
+TEST_CASE("a checksum within the attributes is not taken for that of the manifest") {
+  const TemporaryFolder folder;
+  Manifest manifest = sample();
+  manifest.attributes = {{"checksum", "x"}, {"note", "\n \"checksum\": \"00\",\n"}};
+  write_manifest(folder / "", manifest);
+  CHECK(read_manifest(folder / "", "helip.test").attributes == manifest.attributes);
+}
+
+TEST_CASE("a manifest that was replaced is there even where its directory cannot be made durable") {
+  const TemporaryFolder folder;
+  const FailingCalls calls(FailingCalls::Kind::directory_fsync, 0);
+  expect_error(ErrorCode::io, "sync the directory", [&] { write_manifest(folder / "", sample()); });
+  CHECK(read_manifest(folder / "", "helip.test").generation == 3);
+}
+
+TEST_CASE("a path that cannot be looked at is an error of the library's own") {
+  expect_error(ErrorCode::io, "cannot look at",
+               [] { (void)read_manifest(std::string(300, 'x'), "helip.test"); });
 }

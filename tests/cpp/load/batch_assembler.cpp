@@ -82,7 +82,8 @@ TEST_CASE("requests that do not fit are refused, and the next one works", "[asse
   BatchAssembler batches = assembler();
   std::vector<std::byte> out;
   const auto refused = [&](const std::string& part, AssembleRequest bad) {
-    expect_error(helip::ErrorCode::invalid_argument, part, [&] { batches.submit(std::move(bad)); });
+    expect_error(helip::ErrorCode::invalid_argument, part,
+                 [&] { (void)batches.submit(std::move(bad)); });
   };
   refused("row 100 must lie in 0 .. 99", request({1, 100}, out));
   refused("row -1 must lie in", request({-1}, out));

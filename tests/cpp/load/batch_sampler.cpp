@@ -17,8 +17,8 @@
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-using helip::Batch;
 using helip::BatchOptions;
+using helip::BatchRows;
 using helip::BatchSampler;
 using helip::HardPairs;
 using helip::ShortPolicy;
@@ -49,7 +49,7 @@ TEST_CASE("every row is a target exactly once in an epoch, over all ranks, evenl
                                                .world_size = world});
           CHECK(sampler.batches_per_epoch() ==
                 (rows + per_batch * world - 1) / (per_batch * world));
-          for (const Batch& batch : epoch_of(sampler)) {
+          for (const BatchRows& batch : epoch_of(sampler)) {
             const auto targets = targets_of(batch);
             sizes.insert(targets.size());
             seen.insert(seen.end(), targets.begin(), targets.end());
@@ -71,7 +71,7 @@ TEST_CASE("a batch holds its targets, then their hard pairs grouped by target, a
   BatchSampler sampler(
       ring(300, 6),
       {.batch_size = 90, .hard_per_target = 2, .seed = 3, .rank_min = 1, .rank_max = 5});
-  for (const Batch& batch : epoch_of(sampler)) {
+  for (const BatchRows& batch : epoch_of(sampler)) {
     REQUIRE(batch.index.size() == batch.target.size());
     CHECK(std::set<std::int64_t>(batch.index.begin(), batch.index.end()).size() ==
           batch.index.size());
@@ -105,11 +105,11 @@ TEST_CASE("the same options give the same batches, in any order of asking") {
   BatchSampler backward(ring(200, 5), options);
   forward.set_epoch(4);
   backward.set_epoch(2);
-  backward.batch(0);
+  (void)backward.batch(0);
   backward.set_epoch(4);
   for (std::int64_t step = forward.batches_per_epoch() - 1; step >= 0; --step) {
-    const Batch again = backward.batch(step);
-    const Batch batch = forward.batch(step);
+    const BatchRows again = backward.batch(step);
+    const BatchRows batch = forward.batch(step);
     CHECK(batch.index == again.index);
     CHECK(batch.target == again.target);
     CHECK(forward.batch(step).index == batch.index);
@@ -135,7 +135,7 @@ TEST_CASE("a target's draw depends on seed, epoch and target, not on the batch a
     BatchSampler one(
         disjoint(60, 8),
         {.batch_size = 12, .hard_per_target = 3, .seed = 5, .temperature = temperature});
-    for (const Batch& batch : epoch_of(one)) alone.merge(hard_of(batch));
+    for (const BatchRows& batch : epoch_of(one)) alone.merge(hard_of(batch));
     for (std::int64_t rank = 0; rank < 3; ++rank) {
       BatchSampler part(disjoint(60, 8), {.batch_size = 40,
                                           .hard_per_target = 3,
@@ -143,7 +143,7 @@ TEST_CASE("a target's draw depends on seed, epoch and target, not on the batch a
                                           .rank = rank,
                                           .world_size = 3,
                                           .temperature = temperature});
-      for (const Batch& batch : epoch_of(part)) shared.merge(hard_of(batch));
+      for (const BatchRows& batch : epoch_of(part)) shared.merge(hard_of(batch));
     }
     CHECK(alone.size() == 60);
     CHECK(alone == shared);
@@ -220,7 +220,7 @@ TEST_CASE("a hard pair that is in the batch already is replaced by the target's 
   for (int epoch = 0; epoch < 50; ++epoch) {
     BatchSampler sampler(pairs, {.batch_size = 4});
     sampler.set_epoch(epoch);
-    const Batch batch = sampler.batch(0);
+    const BatchRows batch = sampler.batch(0);
     REQUIRE(batch.index.size() == 4);
     CHECK(batch.target == std::vector<std::int64_t>{0, 1, 0, 1});
     CHECK(batch.index[2] != batch.index[3]);
@@ -235,7 +235,7 @@ TEST_CASE("a place stays empty, and is counted, when the whole window is in the 
   // Each target's pool holds the other target and row 2.
   const auto pairs = table({{1, 2}, {0, 2}, {}, {}, {}}, 2);
   BatchSampler sampler(pairs, {.batch_size = 6, .hard_per_target = 2});
-  const Batch batch = sampler.batch(0);
+  const BatchRows batch = sampler.batch(0);
   CHECK(batch.index.size() == 3);
   CHECK(batch.index.back() == 2);
   CHECK(batch.target == std::vector<std::int64_t>{0, 1, 0});
@@ -274,7 +274,7 @@ TEST_CASE("short policy random keeps every target and fills with rows not in the
       pairs, {.batch_size = 12, .hard_per_target = 2, .short_policy = ShortPolicy::random});
   CHECK(sampler.eligible_targets() == 40);
   CHECK(sampler.skipped_targets() == 0);
-  for (const Batch& batch : epoch_of(sampler)) {
+  for (const BatchRows& batch : epoch_of(sampler)) {
     CHECK(batch.index.size() == 12);
     CHECK(std::set<std::int64_t>(batch.index.begin(), batch.index.end()).size() == 12);
   }
@@ -322,7 +322,7 @@ TEST_CASE("without hard pairs every row is a target, whatever the pools") {
   CHECK(sampler.eligible_targets() == 10);
   CHECK(sampler.batches_per_epoch() == 3);
   std::vector<std::int64_t> seen;
-  for (const Batch& batch : epoch_of(sampler)) {
+  for (const BatchRows& batch : epoch_of(sampler)) {
     seen.insert(seen.end(), batch.index.begin(), batch.index.end());
     CHECK(targets_of(batch) == batch.index);
   }
@@ -337,7 +337,7 @@ TEST_CASE("the order of an epoch is uniform: each row is as likely at each place
   BatchSampler sampler(ring(5, 1), {.batch_size = 5, .hard_per_target = 0});
   for (int epoch = 0; epoch < kEpochs; ++epoch) {
     sampler.set_epoch(epoch);
-    const Batch batch = sampler.batch(0);
+    const BatchRows batch = sampler.batch(0);
     for (std::size_t place = 0; place < 5; ++place) {
       ++at[place][static_cast<std::size_t>(batch.index[place])];
     }
@@ -474,7 +474,7 @@ TEST_CASE("batches draw what a growing table knows when they are made") {
   sampler.reset_statistics();
   std::int64_t hard = 0;
   for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
-    const Batch batch = sampler.batch(step);
+    const BatchRows batch = sampler.batch(step);
     for (std::size_t row = 0; row < batch.index.size(); ++row) {
       const auto target = static_cast<std::size_t>(batch.target[row]);
       if (target == row) continue;

@@ -147,21 +147,24 @@ TEST_CASE("locality_order: options are held to their bounds") {
   const HardPairs pairs = table(clusters(100, 10, 4), 4);
   LocalityOptions options;
   options.block = 1;
-  expect_error(ErrorCode::invalid_argument, "at least 2", [&] { locality_order(pairs, options); });
+  expect_error(ErrorCode::invalid_argument, "at least 2",
+               [&] { (void)locality_order(pairs, options); });
   options = {};
   options.rank_max = 5;
-  expect_error(ErrorCode::invalid_argument, "0 .. k = 4", [&] { locality_order(pairs, options); });
+  expect_error(ErrorCode::invalid_argument, "0 .. k = 4",
+               [&] { (void)locality_order(pairs, options); });
 }
 
 TEST_CASE("locality_order: it reports its stages and can be stopped") {
   const HardPairs pairs = table(clusters(1000, 10, 4), 4);
   std::set<std::string> stages;
-  locality_order(pairs, {}, [&](const helip::Progress& state) {
+  (void)locality_order(pairs, {}, [&](const helip::Progress& state) {
     CHECK(state.done <= state.total);
     stages.insert(state.stage);
     return true;
   });
   CHECK(stages == std::set<std::string>{"walk", "trade"});
-  expect_error(ErrorCode::cancelled, "not finished",
-               [&] { locality_order(pairs, {}, [](const helip::Progress&) { return false; }); });
+  expect_error(ErrorCode::cancelled, "not finished", [&] {
+    (void)locality_order(pairs, {}, [](const helip::Progress&) { return false; });
+  });
 }

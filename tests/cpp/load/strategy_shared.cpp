@@ -22,7 +22,7 @@ TEST_CASE("a row of the batch counts for a target before another row comes in",
   // 0 and 1 are hard pairs of each other, 2 has neither of them.
   const auto pairs = table({{1, 3}, {0, 4}, {5, 6}, {}, {}, {}, {}}, 2);
   BatchSampler sampler(pairs, {.batch_size = 6, .strategy = BatchStrategy::shared});
-  const Batch batch = sampler.batch(0);
+  const BatchRows batch = sampler.batch(0);
   REQUIRE(batch.index.size() == 4);
   for (std::size_t place = 0; place < 3; ++place) {
     const std::int64_t served = batch.index[static_cast<std::size_t>(batch.target[place])];
@@ -42,7 +42,7 @@ TEST_CASE("one row serves several targets, and target names the first of them",
   const auto pairs = table({{3}, {3}, {3}, {}}, 1);
   BatchSampler sampler(
       pairs, {.batch_size = 4, .strategy = BatchStrategy::shared, .targets_per_batch = 3});
-  const Batch batch = sampler.batch(0);
+  const BatchRows batch = sampler.batch(0);
   CHECK(batch.index.size() == 4);
   CHECK(batch.index.back() == 3);
   CHECK(batch.target == std::vector<std::int64_t>{0, 1, 2, 0});
@@ -64,7 +64,7 @@ TEST_CASE("every row serves a target whose window it is in, and no batch is too 
     for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
       const auto targets = next_targets(sampler, step);
       seen.insert(seen.end(), targets.begin(), targets.end());
-      const Batch batch = sampler.batch(step);
+      const BatchRows batch = sampler.batch(step);
       CHECK(batch.index.size() <= 40);
       CHECK(std::set<std::int64_t>(batch.index.begin(), batch.index.end()).size() ==
             batch.index.size());
@@ -92,7 +92,7 @@ TEST_CASE("where targets are each other's hard pairs, a batch needs no other row
   BatchSampler sampler(
       groups_of_rows(1, 32),
       {.batch_size = 32, .strategy = BatchStrategy::shared, .targets_per_batch = 32});
-  const Batch batch = sampler.batch(0);
+  const BatchRows batch = sampler.batch(0);
   CHECK(batch.index.size() == 32);
   CHECK(sampler.statistics().shared == 32);
   CHECK(sampler.statistics().unfilled == 0);

@@ -22,7 +22,7 @@ using test::table;
 // (target, hard pair) of the table, both in the batch, for all batches of an epoch
 std::int64_t pairs_inside(const HardPairs& pairs, BatchSampler& sampler) {
   std::int64_t inside = 0;
-  for (const Batch& batch : epoch_of(sampler)) {
+  for (const BatchRows& batch : epoch_of(sampler)) {
     const std::set<std::int64_t> rows(batch.index.begin(), batch.index.end());
     for (const std::int64_t row : rows) {
       for (std::int64_t rank = 0; rank < pairs.count(row); ++rank) {
@@ -93,7 +93,7 @@ TEST_CASE("target names a hard pair's target, and rows that are left over serve 
   const auto pairs = ring(300, 8);
   BatchSampler sampler(pairs, walk({.batch_size = 30, .hard_per_target = 2, .walk_rows = 30}));
   std::int64_t serving = 0;
-  for (const Batch& batch : epoch_of(sampler)) {
+  for (const BatchRows& batch : epoch_of(sampler)) {
     CHECK(batch.index.size() <= 30);
     for (std::size_t place = 0; place < batch.index.size(); ++place) {
       const auto served = static_cast<std::size_t>(batch.target[place]);

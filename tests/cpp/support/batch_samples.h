@@ -69,7 +69,7 @@ inline HardPairs groups_of_rows(std::int64_t number, std::int64_t size) {
 }
 
 // Rows that serve themselves: the targets, but for strategies that let targets serve each other.
-inline std::vector<std::int64_t> targets_of(const Batch& batch) {
+inline std::vector<std::int64_t> targets_of(const BatchRows& batch) {
   std::vector<std::int64_t> rows;
   for (std::size_t place = 0; place < batch.index.size(); ++place) {
     if (batch.target[place] == static_cast<std::int64_t>(place)) rows.push_back(batch.index[place]);
@@ -78,7 +78,7 @@ inline std::vector<std::int64_t> targets_of(const Batch& batch) {
 }
 
 // target row -> its hard rows, in their order in the batch
-inline std::map<std::int64_t, std::vector<std::int64_t>> hard_of(const Batch& batch) {
+inline std::map<std::int64_t, std::vector<std::int64_t>> hard_of(const BatchRows& batch) {
   std::map<std::int64_t, std::vector<std::int64_t>> hard;
   for (std::size_t place = 0; place < batch.index.size(); ++place) {
     if (batch.target[place] == static_cast<std::int64_t>(place)) continue;
@@ -90,13 +90,13 @@ inline std::map<std::int64_t, std::vector<std::int64_t>> hard_of(const Batch& ba
 // The first rows of a batch, as many as the sampler counted targets.
 inline std::vector<std::int64_t> next_targets(BatchSampler& sampler, std::int64_t step) {
   const std::int64_t before = sampler.statistics().targets;
-  const Batch batch = sampler.batch(step);
+  const BatchRows batch = sampler.batch(step);
   const std::int64_t targets = sampler.statistics().targets - before;
   return {batch.index.begin(), batch.index.begin() + targets};
 }
 
-inline std::vector<Batch> epoch_of(BatchSampler& sampler) {
-  std::vector<Batch> batches;
+inline std::vector<BatchRows> epoch_of(BatchSampler& sampler) {
+  std::vector<BatchRows> batches;
   for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
     batches.push_back(sampler.batch(step));
   }
@@ -104,9 +104,9 @@ inline std::vector<Batch> epoch_of(BatchSampler& sampler) {
 }
 
 // FNV-1a over every number, for orders that are frozen.
-inline std::uint64_t digest(const std::vector<Batch>& batches) {
+inline std::uint64_t digest(const std::vector<BatchRows>& batches) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const Batch& batch : batches) {
+  for (const BatchRows& batch : batches) {
     for (const auto* column : {&batch.index, &batch.target}) {
       for (const std::int64_t value : *column) {
         hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3ULL;

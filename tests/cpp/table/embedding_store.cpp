@@ -1,226 +1,15 @@
 #include "helip/embedding_store.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <cmath>
-#include <fstream>
-#include <iterator>
-#include <limits>
-#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/expect_error.h"
+#include "support/store_samples.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
-
-namespace {
-
-struct Rows {
-  std::vector<std::string> keys;
-  std::vector<float> image;
-  std::vector<float> text;
-  std::int64_t d_image = 5;
-  std::int64_t d_text = 3;
-
-  MatrixView image_view() const {
-    return {image.data(), static_cast<std::int64_t>(keys.size()),
-            d_image,      DType::float32,
-            4 * d_image,  nullptr};
-  }
-  MatrixView text_view() const {
-    return {text.data(), static_cast<std::int64_t>(keys.size()), d_text, DType::float32, 4 * d_text,
-            nullptr};
-  }
-};
-
-Rows rows_between(int first, int last) {
-  Rows rows;
-  for (int i = first; i < last; ++i) {
-    std::mt19937 random(static_cast<unsigned>(i));
-    const auto next = [&] { return static_cast<float>(random() % 2001) / 1000.0F - 1.0F; };
-    rows.keys.push_back("key-" + std::to_string(i));
-    for (int j = 0; j < 5; ++j) rows.image.push_back(next());
-    for (int j = 0; j < 3; ++j) rows.text.push_back(next());
-  }
-  return rows;
-}
-
-void append(EmbeddingStoreWriter& writer, const Rows& rows) {
-  writer.append(rows.keys, rows.image_view(), rows.text_view());
-}
-
-StoreOptions options(DType dtype = DType::float32) { return {5, 3, dtype, 4096}; }
-
-}  // namespace
-
-TEST_CASE("a store gives back what was appended, to the precision of its dtype") {
-  const std::vector<std::pair<DType, double>> cases{{DType::float32, 0.0},
-                                                    {DType::float16, 0x1p-11},
-                                                    {DType::bfloat16, 0x1p-8},
-                                                    {DType::int8, 0.5 / 127}};
-  for (const auto& [dtype, tolerance] : cases) {
-    INFO(name_of(dtype));
-    const TemporaryFolder folder;
-    auto writer = EmbeddingStoreWriter::create(folder / "s", options(dtype));
-    append(writer, rows_between(0, 3000));
-    append(writer, rows_between(3000, 6000));
-    writer.commit();
-    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-    REQUIRE(store.size() == 6000);
-    for (int i = 0; i < 6000; ++i) {
-      const Rows expected = rows_between(i, i + 1);
-      std::vector<double> image(5);
-      std::vector<double> text(3);
-      read_row(store.image(), i, image.data());
-      read_row(store.text(), i, text.data());
-      for (std::size_t j = 0; j < 5; ++j) {
-        REQUIRE(std::fabs(image[j] - static_cast<double>(expected.image[j])) <= tolerance * 1.001);
-      }
-      for (std::size_t j = 0; j < 3; ++j) {
-        REQUIRE(std::fabs(text[j] - static_cast<double>(expected.text[j])) <= tolerance * 1.001);
-      }
-      REQUIRE(store.key(i) == "key-" + std::to_string(i));
-    }
-    store.verify();
-  }
-}
-
-TEST_CASE("the fingerprint follows keys and contents, not the batches or the stops of the writer") {
-  const TemporaryFolder folder;
-  auto once = EmbeddingStoreWriter::create(folder / "once", options());
-  append(once, rows_between(0, 5000));
-  const std::string expected = once.commit().fingerprint();
-  {
-    auto first = EmbeddingStoreWriter::create(folder / "twice", options());
-    append(first, rows_between(0, 10));
-    CHECK(first.commit().fingerprint() != expected);
-  }
-  auto second = EmbeddingStoreWriter::append_to(folder / "twice");
-  append(second, rows_between(10, 5000));
-  const EmbeddingStore twice = second.commit();
-  CHECK(twice.fingerprint() == expected);
-  CHECK(twice.generation() == 2);
-  std::vector<std::string> keys;
-  for (int i = 0; i < 5000; ++i) keys.push_back("key-" + std::to_string(i));
-  CHECK(twice.keys_fingerprint() == keys_fingerprint(keys));
-  std::swap(keys[0], keys[1]);
-  CHECK(twice.keys_fingerprint() != keys_fingerprint(keys));
-}
-
-TEST_CASE("rows that a store cannot hold are refused by name, and nothing is taken") {
-  const TemporaryFolder folder;
-  auto writer = EmbeddingStoreWriter::create(folder / "s", options(DType::float16));
-  append(writer, rows_between(0, 4));
-  const auto refuse = [&](const std::string& part, auto change) {
-    Rows rows = rows_between(4, 8);
-    change(rows);
-    expect_error(ErrorCode::invalid_argument, part, [&] { append(writer, rows); });
-    CHECK(writer.size() == 4);
-  };
-  refuse("image row 6", [](Rows& r) { r.image[10] = std::numeric_limits<float>::quiet_NaN(); });
-  refuse("text row 5", [](Rows& r) { r.text[3] = std::numeric_limits<float>::infinity(); });
-  refuse("70000", [](Rows& r) { r.text[3] = 70000.0F; });
-  refuse("row 2", [](Rows& r) { r.keys[1] = "key-2"; });
-  refuse("row 4", [](Rows& r) { r.keys[1] = "key-4"; });
-  refuse("key of row 7", [](Rows& r) { r.keys[3].clear(); });
-  refuse("[4, 4]", [](Rows& r) { r.d_image = 4; });
-  append(writer, rows_between(4, 8));
-  CHECK(writer.commit().size() == 8);
-}
-
-TEST_CASE("a key of an earlier generation is known") {
-  const TemporaryFolder folder;
-  {
-    auto writer = EmbeddingStoreWriter::create(folder / "s", options());
-    append(writer, rows_between(0, 10));
-    writer.commit();
-  }
-  auto writer = EmbeddingStoreWriter::append_to(folder / "s");
-  expect_error(ErrorCode::invalid_argument, "row 7", [&] { append(writer, rows_between(7, 8)); });
-}
-
-TEST_CASE("options out of their bounds are refused") {
-  const TemporaryFolder folder;
-  const auto refuse = [&](const std::string& part, StoreOptions bad) {
-    expect_error(ErrorCode::invalid_argument, part,
-                 [&] { EmbeddingStoreWriter::create(folder / "s", bad); });
-  };
-  refuse("image_dim is 0", {0, 3, DType::float32, 4096});
-  refuse("text_dim is -1", {5, -1, DType::float32, 4096});
-  refuse("shard_rows is 1000", {5, 3, DType::float32, 1000});
-  refuse("float64", {5, 3, DType::float64, 4096});
-}
-
-TEST_CASE("zero rows are legal, and metadata is kept until it is replaced") {
-  const TemporaryFolder folder;
-  auto writer = EmbeddingStoreWriter::create(folder / "s", options(DType::int8));
-  Rows zeros = rows_between(0, 1);
-  zeros.image.assign(5, 0.0F);
-  append(writer, zeros);
-  CHECK(writer.commit(R"({"encoder":"a"})").metadata_json() == R"({"encoder":"a"})");
-  CHECK(writer.commit().metadata_json() == R"({"encoder":"a"})");
-  expect_error(ErrorCode::invalid_argument, "JSON", [&] { writer.commit("{nope"); });
-  std::vector<double> image(5, 1.0);
-  read_row(EmbeddingStore::open(folder / "s").image(), 0, image.data());
-  CHECK(image == std::vector<double>(5, 0.0));
-}
-
-TEST_CASE("deleted rows keep their numbers, keys and values, and are marked in the views") {
-  const TemporaryFolder folder;
-  {
-    auto writer = EmbeddingStoreWriter::create(folder / "s", options());
-    append(writer, rows_between(0, 10));
-    CHECK(writer.commit().image().deleted == nullptr);
-    CHECK(writer.delete_rows({7, 2, 7}) == 2);
-    CHECK(writer.delete_keys({"key-2", "key-4"}) == 1);
-    append(writer, rows_between(10, 12));
-    CHECK(writer.delete_keys({"key-11"}) == 1);
-    writer.commit();
-  }
-  const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-  CHECK(store.size() == 12);
-  CHECK(store.deleted() == std::vector<std::int64_t>{2, 4, 7, 11});
-  CHECK(store.key(2) == "key-2");
-  for (std::int64_t row = 0; row < 12; ++row) {
-    const bool gone = row == 2 || row == 4 || row == 7 || row == 11;
-    CHECK((store.image().deleted[row] != 0) == gone);
-    CHECK((store.text().deleted[row] != 0) == gone);
-  }
-  store.verify();
-  auto again = EmbeddingStoreWriter::append_to(folder / "s");
-  CHECK(again.delete_rows({2, 3}) == 1);
-  expect_error(ErrorCode::invalid_argument, "row 2", [&] { append(again, rows_between(2, 3)); });
-  CHECK(again.commit().deleted() == std::vector<std::int64_t>{2, 3, 4, 7, 11});
-}
-
-TEST_CASE("what cannot be deleted is refused by name, and nothing is deleted") {
-  const TemporaryFolder folder;
-  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
-  append(writer, rows_between(0, 10));
-  expect_error(ErrorCode::invalid_argument, "row 10", [&] { writer.delete_rows({1, 10}); });
-  expect_error(ErrorCode::invalid_argument, "row -1", [&] { writer.delete_rows({-1}); });
-  expect_error(ErrorCode::invalid_argument, "key \"x\"",
-               [&] { writer.delete_keys({"key-1", "x"}); });
-  CHECK(writer.commit().deleted().empty());
-}
-
-TEST_CASE(
-    "deleted rows are part of the fingerprint, and a store without any has that it always had") {
-  const TemporaryFolder folder;
-  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
-  append(writer, rows_between(0, 6));
-  const EmbeddingStore whole = writer.commit();
-  writer.delete_rows({1});
-  const EmbeddingStore one = writer.commit();
-  writer.delete_rows({2});
-  const EmbeddingStore two = writer.commit();
-  CHECK(one.fingerprint() != whole.fingerprint());
-  CHECK(two.fingerprint() != one.fingerprint());
-  CHECK(two.keys_fingerprint() == whole.keys_fingerprint());
-  CHECK(whole.fingerprint() == "1bbc3139bd5729b912604c8aca7c1068");
-  CHECK(writer.commit().fingerprint() == two.fingerprint());  // nothing new
-}
 
 TEST_CASE("a store knows the states that it had") {
   const TemporaryFolder folder;
@@ -256,14 +45,43 @@ TEST_CASE("a store knows the states that it had") {
   CHECK_FALSE(store.deleted_when(100, "0"));
 }
 
-TEST_CASE("a reader that does not know deleted rows refuses the store") {
+TEST_CASE("a store that was moved from, or never opened, has no rows") {
   const TemporaryFolder folder;
   auto writer = EmbeddingStoreWriter::create(folder / "s", options());
   append(writer, rows_between(0, 6));
-  writer.commit();
-  writer.delete_rows({1});
-  writer.commit();
-  std::ifstream file(folder / "s" / "manifest.json");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  CHECK(text.find("\"requires\": [\n  \"deleted_rows\"\n ]") != std::string::npos);
+  EmbeddingStore store = writer.commit();
+  const EmbeddingStore taken = std::move(store);
+  EmbeddingStore assigned;
+  assigned = std::move(store);  // NOLINT(bugprone-use-after-move)
+  for (const EmbeddingStore& empty : {store, assigned, EmbeddingStore()}) {
+    CHECK(empty.size() == 0);
+    CHECK(empty.generation() == 0);
+    CHECK(empty.image().rows == 0);
+    CHECK(empty.deleted().empty());
+    CHECK(empty.fingerprint().empty());
+    CHECK(empty.path().empty());
+    CHECK(empty.metadata_json() == "{}");
+    CHECK_FALSE(empty.deleted_when(1, "x"));
+    CHECK_NOTHROW(empty.verify());
+    expect_error(ErrorCode::invalid_argument, "row 0", [&] { (void)empty.key(0); });
+  }
+  CHECK(taken.key(5) == "key-5");
+}
+
+TEST_CASE("the verification of a store tells how far it is, and stops when it is asked to") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  append(writer, rows_between(0, 6));
+  const EmbeddingStore store = writer.commit();
+  std::int64_t done = 0;
+  store.verify([&](const Progress& state) {
+    CHECK(state.stage == "verify");
+    CHECK(state.done > done);
+    CHECK(state.done <= state.total);
+    done = state.done;
+    return true;
+  });
+  CHECK(done > 0);
+  expect_error(ErrorCode::cancelled, "stopped in stage 'verify'",
+               [&] { store.verify([](const Progress&) { return false; }); });
 }

@@ -1,40 +1,24 @@
 #include "helip/hard_pairs.h"
 
-#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "io/column_writer.h"
 #include "support/expect_error.h"
+#include "support/table_samples.h"
 #include "support/temporary_folder.h"
+#include "table/pair_columns.h"
 
 using namespace helip;
-using Catch::Approx;
-
-namespace {
-
-struct Table {
-  std::int64_t k = 2;
-  std::vector<std::int64_t> ids{1, 2, 0, -1, 0, 1, -1, -1};
-  std::vector<float> scores{.9F, .8F, .9F, 0, .8F, .5F, 0, 0};
-  std::vector<std::int32_t> counts{2, 1, 2, 0};
-
-  HardPairs make(HardPairs::Origin origin = {}) const {
-    const auto rows = static_cast<std::int64_t>(counts.size());
-    return HardPairs::from_arrays({ids.data(), rows, k, DType::int64, 8 * k, nullptr},
-                                  {scores.data(), rows, k, DType::float32, 4 * k, nullptr},
-                                  {counts.data(), rows, 1, DType::int32, 4, nullptr},
-                                  std::move(origin));
-  }
-};
-
-}  // namespace
+namespace fs = std::filesystem;
 
 TEST_CASE("a saved table is the table that was saved") {
   const TemporaryFolder folder;
-  const HardPairs pairs = Table().make({"f", "kf", R"({"k":2})", R"({"pairs_scored":5})"});
+  const HardPairs pairs = SampleTable().make({"f", "kf", R"({"k":2})", R"({"pairs_scored":5})"});
   pairs.save(folder / "p");
   const HardPairs read = HardPairs::open(folder / "p");
   read.verify();
@@ -56,69 +40,145 @@ TEST_CASE("a saved table is the table that was saved") {
 
 TEST_CASE("a table that breaks a rule is refused with the place") {
   const auto refuse = [](const std::string& part, auto change) {
-    Table table;
+    SampleTable table;
     change(table);
-    expect_error(ErrorCode::invalid_argument, part, [&] { table.make(); });
+    expect_error(ErrorCode::invalid_argument, part, [&] { (void)table.make(); });
   };
-  refuse("target 0, rank 1 has the id 4", [](Table& t) { t.ids[1] = 4; });
-  refuse("target 2, rank 0 names the target itself", [](Table& t) { t.ids[4] = 2; });
-  refuse("target 1, rank 1 lies beyond", [](Table& t) { t.ids[3] = 3; });
-  refuse("target 3, rank 0 lies beyond", [](Table& t) { t.scores[6] = 1; });
-  refuse("target 1 has the count 3", [](Table& t) { t.counts[1] = 3; });
-  refuse("not finite", [](Table& t) { t.scores[0] = NAN; });
+  refuse("target 0, rank 1 has the id 4", [](SampleTable& t) { t.ids[1] = 4; });
+  refuse("target 2, rank 0 names the target itself", [](SampleTable& t) { t.ids[4] = 2; });
+  refuse("target 1, rank 1 lies beyond", [](SampleTable& t) { t.ids[3] = 3; });
+  refuse("target 3, rank 0 lies beyond", [](SampleTable& t) { t.scores[6] = 1; });
+  refuse("target 1 has the count 3", [](SampleTable& t) { t.counts[1] = 3; });
+  refuse("not finite", [](SampleTable& t) { t.scores[0] = NAN; });
 }
 
 TEST_CASE("a flipped bit in the ids shows when the table is opened") {
   const TemporaryFolder folder;
-  Table().make().save(folder / "p");
+  SampleTable().make().save(folder / "p");
   FILE* file = std::fopen((folder / "p/shard-00000.safetensors").c_str(), "r+b");
   std::fseek(file, 4096, SEEK_SET);
   std::fputc(3, file);
   std::fclose(file);
-  expect_error(ErrorCode::corrupt, "\"ids\"", [&] { HardPairs::open(folder / "p"); });
+  expect_error(ErrorCode::corrupt, "\"ids\"", [&] { (void)HardPairs::open(folder / "p"); });
 }
 
-TEST_CASE("statistics count outliers, short targets and hubs") {
-  const HardPairStatistics s = Table().make().statistics();
-  CHECK(s.targets == 4);
-  CHECK(s.pairs == 5);
-  CHECK(s.outliers == 1);
-  CHECK(s.short_targets == 2);
-  CHECK(s.score_quantiles[4].second == Approx(0.8));
-  CHECK(s.score_quantiles[0].second == Approx(0.5));
-  CHECK(s.first_score_quantiles[0].second == Approx(0.8));
-  CHECK(s.mean_in_degree == Approx(1.25));
-  CHECK(s.max_in_degree == 2);
-  CHECK(s.never_chosen == 1);
-  CHECK(s.hubs[0] == std::pair<std::int64_t, std::int64_t>{0, 2});
-  CHECK(s.hubs[1] == std::pair<std::int64_t, std::int64_t>{1, 2});
-}
-
-TEST_CASE("a writer takes bands in order, and misses none") {
+TEST_CASE("a table with an id that is no row is refused when it is opened, whatever its checksum") {
   const TemporaryFolder folder;
-  for (const bool to_disk : {false, true}) {
-    const auto path = to_disk ? folder / "p" : std::filesystem::path();
-    HardPairsWriter writer(path, 4, 2);
-    const Table table;
-    writer.write({0, 2, {1, 2, 0, -1}, {.9F, .8F, .9F, 0}, {2, 1}});
-    expect_error(ErrorCode::invalid_argument, "does not follow row 2",
-                 [&] { writer.write({3, 2, {-1, -1}, {0, 0}, {0}}); });
-    expect_error(ErrorCode::invalid_argument, "2 of 4 rows", [&] { writer.finish({}); });
-    writer.write({2, 2, {0, 1, -1, -1}, {.8F, .5F, 0, 0}, {2, 0}});
-    const HardPairs pairs = writer.finish({});
-    CHECK(pairs.id(2, 1) == 1);
-    CHECK(pairs.count(3) == 0);
+  for (const std::int32_t id : {4, -1, 0x7fffffff, 0}) {  // of target 0, in a table of 4
+    const fs::path path = folder / ("p" + std::to_string(id));
+    const SampleTable table;
+    std::vector<std::int32_t> ids(table.ids.begin(), table.ids.end());
+    ids[0] = id;
+    ColumnWriter writer(path, pair_manifest("helip.hard_pairs", 4, 2), false);
+    writer.append(4, {ids.data(), table.scores.data(), table.counts.data()}, nullptr);
+    writer.close([](Manifest& manifest) { manifest.attributes = attributes_of({}); });
+    expect_error(
+        ErrorCode::corrupt,
+        id == 0 ? "target 0, rank 0 names the target itself" : "target 0, rank 0 has the id",
+        [&] { (void)HardPairs::open(path); });
   }
-  {
-    HardPairsWriter given_up(folder / "q", 4, 2);
-  }
-  CHECK_FALSE(std::filesystem::exists(folder / "q"));
 }
 
-TEST_CASE("a table of no rows is legal") {
+TEST_CASE("a score that breaks a rule is found by verify, and does not keep a table from opening") {
   const TemporaryFolder folder;
-  HardPairsWriter writer(folder / "p", 0, 5);
-  CHECK(writer.finish({}).size() == 0);
-  CHECK(HardPairs::open(folder / "p").k() == 5);
-  CHECK(HardPairs::open(folder / "p").statistics().targets == 0);
+  SampleTable table;
+  std::vector<std::int32_t> ids(table.ids.begin(), table.ids.end());
+  table.scores[0] = NAN;
+  ColumnWriter writer(folder / "p", pair_manifest("helip.hard_pairs", 4, 2), false);
+  writer.append(4, {ids.data(), table.scores.data(), table.counts.data()}, nullptr);
+  writer.close([](Manifest& manifest) { manifest.attributes = attributes_of({}); });
+  const HardPairs pairs = HardPairs::open(folder / "p");
+  expect_error(ErrorCode::corrupt, "target 0, rank 0 has a score that is not finite",
+               [&] { pairs.verify(); });
+}
+
+TEST_CASE("a flipped bit in the scores is found by verify") {
+  const TemporaryFolder folder;
+  SampleTable().make().save(folder / "p");
+  FILE* file = std::fopen((folder / "p/shard-00000.safetensors").c_str(), "r+b");
+  std::fseek(file, 8192, SEEK_SET);
+  std::fputc(3, file);
+  std::fclose(file);
+  const HardPairs pairs = HardPairs::open(folder / "p");
+  expect_error(ErrorCode::corrupt, "\"scores\"", [&] { pairs.verify(); });
+}
+
+TEST_CASE("a table that was moved from, or never made, has no rows") {
+  HardPairs pairs = SampleTable().make();
+  const HardPairs taken = std::move(pairs);
+  HardPairs assigned;
+  assigned = std::move(pairs);  // NOLINT(bugprone-use-after-move)
+  for (const HardPairs& empty : {pairs, assigned, HardPairs()}) {
+    CHECK(empty.size() == 0);
+    CHECK(empty.k() == 0);
+    CHECK(empty.ids().rows == 0);
+    CHECK(empty.origin().fingerprint.empty());
+    CHECK(empty.origin().options_json == "{}");
+    CHECK(empty.statistics().targets == 0);
+    CHECK_NOTHROW(empty.verify());
+    const TemporaryFolder folder;
+    expect_error(ErrorCode::invalid_argument, "without columns", [&] { empty.save(folder / "p"); });
+  }
+  CHECK(taken.id(0, 1) == 2);
+  HardPairs self = taken;
+  HardPairs& same = self;
+  self = std::move(same);
+  CHECK(self.size() == 4);
+}
+
+TEST_CASE("arrays without data, or whose rows overlap, are refused") {
+  const SampleTable t;
+  const MatrixView ids = MatrixView::of(t.ids.data(), 4, 2);
+  const MatrixView scores = MatrixView::of(t.scores.data(), 4, 2);
+  const MatrixView counts = MatrixView::of(t.counts.data(), 4, 1);
+  const auto refuse = [](const std::string& part, MatrixView i, MatrixView s, MatrixView c) {
+    expect_error(ErrorCode::invalid_argument, part,
+                 [&] { (void)HardPairs::from_arrays(i, s, c, {}); });
+  };
+  const auto changed = [](MatrixView view, const void* data, std::int64_t stride) {
+    view.data = data;
+    view.row_stride = stride;
+    return view;
+  };
+  refuse("ids of shape [4, 2] has no data", changed(ids, nullptr, 16), scores, counts);
+  refuse("scores of shape [4, 2] has no data", ids, changed(scores, nullptr, 8), counts);
+  refuse("counts of shape [4, 1] has no data", ids, scores, changed(counts, nullptr, 4));
+  refuse("ids has a stride of 8", changed(ids, t.ids.data(), 8), scores, counts);
+  refuse("counts has a stride of 0", ids, scores, changed(counts, t.counts.data(), 0));
+  refuse("scores has a stride of -8", ids, changed(scores, t.scores.data(), -8), counts);
+}
+
+TEST_CASE("what takes long on a table tells how far it is, and stops when it is asked to") {
+  const TemporaryFolder folder;
+  const SampleTable sample;
+  HardPairs pairs;
+  const auto follow = [](const std::string& stage, auto call) {
+    std::int64_t done = 0;
+    std::int64_t total = 0;
+    call([&](const Progress& state) {
+      CHECK(state.stage == stage);
+      CHECK(state.done > done);
+      done = state.done;
+      total = state.total;
+      return true;
+    });
+    CHECK(done == total);
+    CHECK(done > 0);
+    expect_error(ErrorCode::cancelled, "stopped in stage '" + stage + "'",
+                 [&] { call([](const Progress&) { return false; }); });
+  };
+  const auto rows = static_cast<std::int64_t>(sample.counts.size());
+  follow("copy", [&](const ProgressCallback& progress) {
+    pairs = HardPairs::from_arrays(MatrixView::of(sample.ids.data(), rows, 2),
+                                   MatrixView::of(sample.scores.data(), rows, 2),
+                                   MatrixView::of(sample.counts.data(), rows, 1), {}, progress);
+  });
+  int copies = 0;
+  follow("save", [&](const ProgressCallback& progress) {
+    pairs.save(folder / ("p" + std::to_string(copies++)), progress);
+  });
+  CHECK_FALSE(fs::exists(folder / "p1"));
+  follow("open",
+         [&](const ProgressCallback& progress) { (void)HardPairs::open(folder / "p0", progress); });
+  follow("verify", [&](const ProgressCallback& progress) { pairs.verify(progress); });
 }

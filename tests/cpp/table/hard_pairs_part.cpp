@@ -1,34 +1,21 @@
 #include "helip/hard_pairs_part.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
+#include "helip/hard_pairs_writer.h"
+#include "io/column_writer.h"
 #include "io/manifest.h"
+#include "support/band_samples.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "table/pair_columns.h"
 
 using namespace helip;
 
 namespace {
-
-constexpr std::int64_t kRows = 10;
-
-// Pools of the targets of a band: the next two rows.
-HardPairBand band_of(std::int64_t first, std::int64_t rows) {
-  HardPairBand band;
-  band.first = first;
-  band.k = 2;
-  for (std::int64_t i = first; i < first + rows; ++i) {
-    band.ids.insert(band.ids.end(), {(i + 1) % kRows, (i + 2) % kRows});
-    band.scores.insert(band.scores.end(), {.5F, .25F});
-    band.counts.push_back(2);
-  }
-  return band;
-}
-
-const HardPairs::Origin kOrigin{"f", "kf", R"({"k":2})", R"({"pairs":30})"};
 
 HardPairsPart write_part(const std::filesystem::path& path, const PartRange& range) {
   HardPairsPartWriter writer(path, range, 2);
@@ -70,28 +57,8 @@ TEST_CASE("a part is what was written", "[part]") {
   REQUIRE(band.ids == band_of(5, 2).ids);
   REQUIRE(band.scores == band_of(5, 2).scores);
   REQUIRE(band.counts == band_of(5, 2).counts);
-  expect_error(ErrorCode::invalid_argument, "5 .. 8", [&] { part.band(5, 3); });
-  expect_error(ErrorCode::invalid_argument, "3 .. 4", [&] { part.band(3, 1); });
-}
-
-TEST_CASE("bands that do not follow each other are refused", "[part]") {
-  const TemporaryFolder folder;
-  HardPairsPartWriter writer(folder / "p", {2, 3, kRows}, 2);
-  expect_error(ErrorCode::invalid_argument, "does not follow target 4",
-               [&] { writer.write(band_of(5, 1)); });
-  writer.write(band_of(4, 2));
-  expect_error(ErrorCode::invalid_argument, "a part that ends at 7",
-               [&] { writer.write(band_of(6, 2)); });
-  expect_error(ErrorCode::invalid_argument, "only those before 6", [&] { writer.finish(kOrigin); });
-}
-
-TEST_CASE("a writer that gives up leaves nothing", "[part]") {
-  const TemporaryFolder folder;
-  {
-    HardPairsPartWriter writer(folder / "p", {1, 3, kRows}, 2);
-    writer.write(band_of(0, 2));
-  }
-  REQUIRE(!std::filesystem::exists(folder / "p"));
+  expect_error(ErrorCode::invalid_argument, "5 .. 8", [&] { (void)part.band(5, 3); });
+  expect_error(ErrorCode::invalid_argument, "3 .. 4", [&] { (void)part.band(3, 1); });
 }
 
 TEST_CASE("a part that claims another place is damaged", "[part]") {
@@ -110,21 +77,52 @@ TEST_CASE("a part that claims another place is damaged", "[part]") {
     manifest.attributes["part"][name] = value;
     write_manifest(folder / "p", manifest);
     expect_error(ErrorCode::corrupt, "says that it is part",
-                 [&] { HardPairsPart::open(folder / "p"); });
+                 [&] { (void)HardPairsPart::open(folder / "p"); });
     manifest.attributes = before;
     write_manifest(folder / "p", manifest);
   }
   HardPairsPart::open(folder / "p").verify();
-  expect_error(ErrorCode::mismatch, "helip.hard_pairs", [&] { HardPairs::open(folder / "p"); });
+  expect_error(ErrorCode::mismatch, "helip.hard_pairs",
+               [&] { (void)HardPairs::open(folder / "p"); });
 }
 
 TEST_CASE("a row that breaks a rule of tables is found by verify", "[part]") {
   const TemporaryFolder folder;
-  HardPairsPartWriter writer(folder / "p", {1, 5, kRows}, 2);
-  HardPairBand band = band_of(0, 2);
-  band.ids[2] = 1;  // target 1 names itself
-  writer.write(band);
-  const HardPairsPart part = writer.finish(kOrigin);
+  const std::vector<std::int32_t> ids{1, 2, 1, 3};  // target 1 names itself
+  const std::vector<float> scores{.5F, .25F, .5F, .25F};
+  const std::vector<std::int32_t> counts{2, 2};
+  ColumnWriter writer(folder / "p", pair_manifest("helip.hard_pairs_part", kRows, 2), false);
+  writer.append(2, {ids.data(), scores.data(), counts.data()}, nullptr);
+  writer.close([](Manifest& manifest) {
+    manifest.attributes = attributes_of(kOrigin);
+    manifest.attributes["part"] = {{"index", 1}, {"count", 5}, {"rows", kRows}};
+  });
+  const HardPairsPart part = HardPairsPart::open(folder / "p");
   expect_error(ErrorCode::corrupt, "target 1, rank 0 names the target itself",
                [&] { part.verify(); });
+  expect_error(ErrorCode::corrupt, "mine this part again", [&] { part.verify(); });
+}
+
+TEST_CASE("a part that was moved from, or never opened, has no targets", "[part]") {
+  const TemporaryFolder folder;
+  HardPairsPart part = write_part(folder / "p", {2, 3, kRows});
+  const HardPairsPart taken = std::move(part);
+  for (const HardPairsPart& empty : {part, HardPairsPart()}) {  // NOLINT(bugprone-use-after-move)
+    CHECK(empty.range().size() == 0);
+    CHECK(empty.k() == 0);
+    CHECK(empty.path().empty());
+    CHECK(empty.counts().rows == 0);
+    CHECK_NOTHROW(empty.verify());
+    CHECK(empty.band(0, 0).counts.empty());
+    expect_error(ErrorCode::invalid_argument, "are not all of part",
+                 [&] { (void)empty.band(0, 1); });
+  }
+  CHECK(taken.range().size() == 3);
+}
+
+TEST_CASE("the verification of a part stops when it is asked to", "[part]") {
+  const TemporaryFolder folder;
+  const HardPairsPart part = write_part(folder / "p", {2, 3, kRows});
+  expect_error(ErrorCode::cancelled, "verify",
+               [&] { part.verify([](const Progress&) { return false; }); });
 }

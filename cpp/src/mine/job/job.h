@@ -10,6 +10,7 @@
 #include "base/team.h"
 #include "helip/embedding_store.h"
 #include "helip/hard_pairs.h"
+#include "helip/hard_pairs_writer.h"
 #include "helip/mine_options.h"
 #include "helip/progress.h"
 #include "mine/corpus/corpus.h"

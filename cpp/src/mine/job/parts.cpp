@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "io/manifest.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/corpus/guarded.h"
 #include "mine/corpus/mine_options.h"
+#include "mine/corpus/rules.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/job.h"
 #include "mine/job/job_identity.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "io/manifest.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "helip/embedding_store.h"
+#include "helip/embedding_store_writer.h"
 #include "helip/parts.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"

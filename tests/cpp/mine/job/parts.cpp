@@ -5,7 +5,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
 
-#include "helip/embedding_store.h"
+#include "helip/embedding_store_writer.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "helip/embedding_store_writer.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"

@@ -1,0 +1,65 @@
+// Writes an EmbeddingStore: image and text embeddings of a data set, with the key of every row.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "helip/embedding_store.h"
+#include "helip/export.h"
+#include "helip/matrix.h"
+
+namespace helip {
+
+struct StoreOptions {
+  std::int64_t image_dim = 0;
+  std::int64_t text_dim = 0;
+  DType dtype = DType::float32;      // float32, float16, bfloat16 or int8
+  std::int64_t shard_rows = 262144;  // a multiple of 4096
+};
+
+// Appends rows. One writer a directory (an advisory lock); not thread-safe. Destroyed without
+// commit() it leaves the last committed generation as it was. What was moved from has no rows, and
+// its methods throw invalid_argument.
+//
+// A write that fails is final: Error(io) also of every later append(), delete_*() and commit(), and
+// nothing of it is ever committed. append_to() goes on from the last commit.
+class HELIP_EXPORT EmbeddingStoreWriter {
+ public:
+  // Throws invalid_argument when `path` already holds a store.
+  [[nodiscard]] static EmbeddingStoreWriter create(const std::filesystem::path& path,
+                                                   const StoreOptions& options);
+  // Continues a committed store; its next commit is a new generation.
+  [[nodiscard]] static EmbeddingStoreWriter append_to(const std::filesystem::path& path);
+
+  EmbeddingStoreWriter(EmbeddingStoreWriter&&) noexcept;
+  EmbeddingStoreWriter& operator=(EmbeddingStoreWriter&&) noexcept;
+  ~EmbeddingStoreWriter();
+
+  // `image` [n, d_image], `text` [n, d_text], any float dtype; values are converted to the store's
+  // dtype (int8: one scale a row, so the largest magnitude maps to 127). All rows or none are
+  // taken. Throws invalid_argument (shape, NaN or infinity with its row, duplicate or empty key).
+  void append(const std::vector<std::string>& keys, const MatrixView& image,
+              const MatrixView& text);
+  // Marks rows, appended ones too, as deleted; returns how many were not before. A row keeps its
+  // number, and its key is not free again. Throws invalid_argument for a row or key that is none
+  // of the store's; then nothing is marked.
+  std::int64_t delete_rows(const std::vector<std::int64_t>& rows);
+  std::int64_t delete_keys(const std::vector<std::string>& keys);
+  // Publishes what was appended and deleted, durably. `metadata_json` replaces the store's metadata
+  // unless empty. Appending may go on afterwards.
+  EmbeddingStore commit(const std::string& metadata_json = {});
+
+  [[nodiscard]] std::int64_t size() const noexcept;  // rows committed and appended
+  [[nodiscard]] const StoreOptions& options() const noexcept;
+
+ private:
+  struct Impl;
+  [[nodiscard]] Impl& usable() const;
+  explicit EmbeddingStoreWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace helip

@@ -1,0 +1,17 @@
+// JSON of files and of callers, which is not trusted.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace helip {
+
+// Throws std::invalid_argument with what is wrong, in a few words: nested deeper than `depth`, or
+// more values than any manifest has. Takes time in proportion to the text, and no memory.
+void check_json_bounds(std::string_view text, int depth = 64);
+
+// Throws as check_json_bounds() does, and where the text is not JSON.
+nlohmann::json parse_json(std::string_view text, int depth = 64);
+
+}  // namespace helip

@@ -1,0 +1,257 @@
+#include "helip/embedding_store_writer.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "base/refuse.h"
+#include "io/checksum.h"
+#include "io/column_writer.h"
+#include "table/fingerprint.h"
+#include "table/key_set.h"
+#include "table/row_encoding.h"
+#include "table/store_layout.h"
+#include "table/tombstones.h"
+
+namespace helip {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::int64_t kConvertRows = 4096;  // rows converted at a time
+
+void check_shape(const MatrixView& view, const char* name, std::int64_t rows, std::int64_t dim) {
+  if (view.cols == dim && view.rows == rows) return;
+  refuse(name, " has shape [", view.rows, ", ", view.cols, "]; the store needs [", rows, ", ", dim,
+         "], one row a key");
+}
+
+void check_key(const std::string& key, std::int64_t row) {
+  constexpr std::size_t kKeyLimit = 1 << 16;
+  if (!key.empty() && key.size() <= kKeyLimit) return;
+  refuse("the key of row ", row, " has ", key.size(), " bytes; keys have 1 .. 65536");
+}
+
+}  // namespace
+
+struct EmbeddingStoreWriter::Impl {
+  StoreOptions options;
+  ColumnWriter columns;
+  json metadata = json::object();
+  Digest keys_digest;
+  KeySet keys;
+  std::vector<std::string> recent_keys;  // since the last commit, to name the row of a duplicate
+  std::int64_t recent_first = 0;
+  Tombstones tombstones;           // committed
+  std::set<std::int64_t> deleted;  // since then
+  fs::path path;
+  bool torn = false;  // the columns have rows whose keys are not all known here
+
+  Impl(StoreOptions opts, ColumnWriter writer, fs::path where)
+      : options(opts), columns(std::move(writer)), path(std::move(where)) {}
+
+  // The row that holds `key`, or -1: a hash alone could be a coincidence.
+  std::int64_t find(const std::string& key) const {
+    for (std::size_t i = 0; i < recent_keys.size(); ++i) {
+      if (recent_keys[i] == key) return recent_first + static_cast<std::int64_t>(i);
+    }
+    if (recent_first == 0) return -1;
+    const EmbeddingStore store = EmbeddingStore::open(path);
+    for (std::int64_t i = 0; i < store.size(); ++i) {
+      if (store.key(i) == key) return i;
+    }
+    return -1;
+  }
+
+  void check_new(const std::vector<std::string>& batch, std::int64_t first) const {
+    std::unordered_set<std::string_view> in_batch;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const std::int64_t row = first + static_cast<std::int64_t>(i);
+      check_key(batch[i], row);
+      std::int64_t earlier = -1;
+      if (!in_batch.insert(batch[i]).second) {
+        const auto at = std::find(batch.begin(), batch.end(), batch[i]) - batch.begin();
+        earlier = first + static_cast<std::int64_t>(at);
+      } else if (keys.contains(batch[i])) {
+        earlier = find(batch[i]);
+      }
+      if (earlier < 0) continue;
+      refuse("key \"", batch[i], "\" of row ", row, " is that of row ", earlier,
+             " already; keys must be unique");
+    }
+  }
+
+  // Rows of these keys.
+  std::vector<std::int64_t> rows_of(const std::vector<std::string>& wanted) const {
+    std::unordered_map<std::string_view, std::int64_t> found;
+    for (const std::string& key : wanted) found.emplace(key, -1);
+    const auto look = [&found](std::string_view key, std::int64_t row) {
+      const auto place = found.find(key);
+      if (place != found.end()) place->second = row;
+    };
+    if (recent_first > 0) {
+      const EmbeddingStore store = EmbeddingStore::open(path);
+      for (std::int64_t i = 0; i < store.size(); ++i) look(store.key(i), i);
+    }
+    for (std::size_t i = 0; i < recent_keys.size(); ++i) {
+      look(recent_keys[i], recent_first + static_cast<std::int64_t>(i));
+    }
+    std::vector<std::int64_t> rows;
+    for (const std::string& key : wanted) {
+      rows.push_back(found.at(key));
+      if (rows.back() >= 0) continue;
+      refuse("key \"", key, "\" is that of no row, so nothing was deleted");
+    }
+    return rows;
+  }
+};
+
+EmbeddingStoreWriter::EmbeddingStoreWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+EmbeddingStoreWriter::EmbeddingStoreWriter(EmbeddingStoreWriter&&) noexcept = default;
+EmbeddingStoreWriter& EmbeddingStoreWriter::operator=(EmbeddingStoreWriter&&) noexcept = default;
+EmbeddingStoreWriter::~EmbeddingStoreWriter() = default;
+
+EmbeddingStoreWriter EmbeddingStoreWriter::create(const fs::path& path,
+                                                  const StoreOptions& options) {
+  check_store_options(options);
+  Manifest manifest;
+  manifest.format = kStoreFormat;
+  manifest.shard_rows = options.shard_rows;
+  manifest.columns = store_columns(options);
+  return EmbeddingStoreWriter(
+      std::make_unique<Impl>(options, ColumnWriter(path, std::move(manifest), true), path));
+}
+
+EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
+  ColumnWriter columns(path, kStoreFormat, true);
+  const EmbeddingStore store = EmbeddingStore::open(path);
+  auto impl =
+      std::make_unique<Impl>(store_options_of(columns.manifest(), path), std::move(columns), path);
+  impl->metadata = parse_json_object(store.metadata_json(), "the store's metadata");
+  impl->recent_first = store.size();
+  impl->tombstones = tombstones_of(impl->columns.manifest());
+  for (std::int64_t i = 0; i < store.size(); ++i) {
+    const std::string_view key = store.key(i);
+    impl->keys_digest.update_field(key);
+    impl->keys.insert(key);
+  }
+  return EmbeddingStoreWriter(std::move(impl));
+}
+
+EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
+  if (!impl_) refuse("this writer of a store was moved from; use the one that it was moved to");
+  if (impl_->torn) {
+    fail(ErrorCode::io, "an earlier append to \"", impl_->path.string(),
+         "\" failed, so nothing can be added to it or committed; open it again to go on from its "
+         "last commit");
+  }
+  return *impl_;
+}
+
+void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const MatrixView& image,
+                                  const MatrixView& text) {
+  Impl& impl = usable();
+  const StoreOptions& options = impl.options;
+  const auto n = static_cast<std::int64_t>(keys.size());
+  check_shape(image, kImageColumn, n, options.image_dim);
+  check_shape(text, kTextColumn, n, options.text_dim);
+  image.check(kImageColumn);
+  text.check(kTextColumn);
+  check_storable(image, kImageColumn, size(), options.dtype);
+  check_storable(text, kTextColumn, size(), options.dtype);
+  impl.check_new(keys, size());
+
+  const std::int64_t block = std::min(n, kConvertRows);
+  const std::int64_t width = size_of(options.dtype);
+  std::vector<float> values(
+      static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
+  std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
+  std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
+  std::vector<float> image_scale(static_cast<std::size_t>(block));
+  std::vector<float> text_scale(static_cast<std::size_t>(block));
+  impl.torn = true;
+  for (std::int64_t first = 0; first < n; first += block) {
+    const std::int64_t rows = std::min(block, n - first);
+    const auto encode = [&](const MatrixView& view, std::vector<char>& out, float* scale) {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        read_row(view, first + i, values.data() + i * view.cols);
+      }
+      encode_rows(values.data(), rows, view.cols, options.dtype, out.data(), scale);
+    };
+    encode(image, image_rows, image_scale.data());
+    encode(text, text_rows, text_scale.data());
+    std::vector<const void*> data{image_rows.data(), text_rows.data()};
+    if (options.dtype == DType::int8) {
+      data.push_back(image_scale.data());
+      data.push_back(text_scale.data());
+    }
+    impl.columns.append(rows, data, keys.data() + first);
+  }
+  for (const std::string& key : keys) {
+    impl.keys_digest.update_field(key);
+    impl.keys.insert(key);
+    impl.recent_keys.push_back(key);
+  }
+  impl.torn = false;
+}
+
+std::int64_t EmbeddingStoreWriter::delete_rows(const std::vector<std::int64_t>& rows) {
+  Impl& impl = usable();
+  for (const std::int64_t row : rows) {
+    if (row >= 0 && row < size()) continue;
+    refuse("row ", row, " cannot be deleted: the store has rows 0 .. ", size() - 1);
+  }
+  const std::vector<std::int64_t> before = impl.tombstones.rows();
+  std::set<std::int64_t> marked = impl.deleted;
+  for (const std::int64_t row : rows) {
+    if (!std::binary_search(before.begin(), before.end(), row)) marked.insert(row);
+  }
+  const std::size_t added = marked.size() - impl.deleted.size();
+  impl.deleted = std::move(marked);
+  return static_cast<std::int64_t>(added);
+}
+
+std::int64_t EmbeddingStoreWriter::delete_keys(const std::vector<std::string>& keys) {
+  return delete_rows(usable().rows_of(keys));
+}
+
+EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
+  Impl& impl = usable();
+  json metadata = metadata_json.empty() ? impl.metadata
+                                        : parse_json_object(metadata_json, "the store's metadata");
+  Tombstones tombstones = impl.tombstones;
+  if (!impl.deleted.empty()) tombstones.add({impl.deleted.begin(), impl.deleted.end()});
+  impl.columns.commit([&](Manifest& manifest) {
+    const std::string keys_fingerprint = impl.keys_digest.hex();
+    std::string fingerprint = content_fingerprint(manifest, keys_fingerprint);
+    manifest.features.clear();
+    manifest.attributes = {{"keys_fingerprint", keys_fingerprint}, {"metadata", metadata}};
+    if (!tombstones.empty()) {
+      fingerprint = fingerprint_without(fingerprint, tombstones.digests().back());
+      manifest.features = {kDeletedRows};
+      manifest.attributes[kDeletedAttribute] = tombstones.to_json();
+    }
+    manifest.attributes["fingerprint"] = fingerprint;
+  });
+  impl.tombstones = std::move(tombstones);
+  impl.deleted.clear();
+  impl.metadata = std::move(metadata);
+  impl.recent_first = size();
+  impl.recent_keys.clear();
+  return EmbeddingStore::open(impl.path);
+}
+
+std::int64_t EmbeddingStoreWriter::size() const noexcept {
+  return impl_ ? impl_->columns.rows() : 0;
+}
+
+const StoreOptions& EmbeddingStoreWriter::options() const noexcept {
+  static constexpr StoreOptions kNone;
+  return impl_ ? impl_->options : kNone;
+}
+
+}  // namespace helip

@@ -1,0 +1,19 @@
+// Rows as a store holds them: converted to its dtype, after a look whether it can hold them.
+#pragma once
+
+#include <cstdint>
+
+#include "helip/matrix.h"
+
+namespace helip {
+
+// Throws invalid_argument at the first value that is not finite, or beyond what `dtype` holds. The
+// view's row 0 is row `first` of the store.
+void check_storable(const MatrixView& view, const char* name, std::int64_t first, DType dtype);
+
+// Converts dense float32 rows [rows, cols] to float32, float16, bfloat16 or int8. `scale` [rows] is
+// filled for int8 alone, so that the largest magnitude of a row maps to 127.
+void encode_rows(const float* values, std::int64_t rows, std::int64_t cols, DType dtype, char* out,
+                 float* scale);
+
+}  // namespace helip

@@ -1,0 +1,69 @@
+#include "io/column_reader.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "io/column_writer.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+using namespace helip;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kFormat = "helip.test";
+
+Manifest empty() {
+  Manifest manifest;
+  manifest.format = kFormat;
+  manifest.shard_rows = 4096;
+  manifest.columns = {{"x", DType::int32, 3}};
+  return manifest;
+}
+
+void append(ColumnWriter& writer, std::int64_t rows) {
+  std::vector<std::int32_t> x(static_cast<std::size_t>(3 * rows));
+  std::iota(x.begin(), x.end(), 0);
+  std::vector<std::string> keys;
+  for (std::int64_t i = 0; i < rows; ++i) keys.push_back("k" + std::to_string(i));
+  writer.append(rows, {x.data()}, keys.data());
+}
+
+}  // namespace
+
+TEST_CASE("a generation that is open can be verified after a newer one took its files away") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 5000);
+  writer.commit([](Manifest&) {});
+  const ColumnReader old(folder / "c", kFormat);
+  append(writer, 100);
+  writer.commit([](Manifest&) {});
+  REQUIRE_FALSE(fs::exists(folder / "c" / old.manifest().shards.back().file));
+  CHECK_NOTHROW(old.verify({}, {}));
+  CHECK(old.key(4999) == "k4999");
+}
+
+TEST_CASE("a shard that is gone without a newer generation is an error") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 100);
+  writer.commit([](Manifest&) {});
+  const ColumnReader reader(folder / "c", kFormat);
+  fs::remove(folder / "c" / reader.manifest().shards.back().file);
+  expect_error(ErrorCode::io, "cannot open", [&] { reader.verify({}, {}); });
+}
+
+TEST_CASE("a column or a row that is not there is named") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 10);
+  writer.commit([](Manifest&) {});
+  const ColumnReader reader(folder / "c", kFormat);
+  expect_error(ErrorCode::corrupt, "column \"y\" is absent", [&] { (void)reader.column("y"); });
+  expect_error(ErrorCode::invalid_argument, "row 10 is outside 0 .. 9",
+               [&] { (void)reader.key(10); });
+}

@@ -1,0 +1,19 @@
+// Makes calls to the operating system fail, one after the other, to see what is left then.
+#pragma once
+
+#include <cerrno>
+
+// While it lives, the call of this kind with the number `at` (from 0) of all that are made fails
+// with `error`, and those after it too unless `once`. Of the test program alone: its own functions
+// of these names stand before the C library's.
+class FailingCalls {
+ public:
+  enum class Kind { none, pwrite, fsync, directory_fsync, rename };
+
+  FailingCalls(Kind kind, int at, int error = EIO, bool once = false);
+  ~FailingCalls();
+  FailingCalls(const FailingCalls&) = delete;
+  FailingCalls& operator=(const FailingCalls&) = delete;
+
+  bool happened() const noexcept;  // whether a call failed
+};
