@@ -22,13 +22,13 @@ __all__: list[str] = [
     "HardPairsPart",
     "HardPairsWriter",
     "HardnessSchedule",
+    "ImageFiles",
+    "ImageSource",
     "ImageTransform",
     "MatrixView",
     "MineOptions",
     "PairIndex",
     "PairIndexOptions",
-    "ImageFiles",
-    "ImageSource",
     "SampleIndex",
     "ShardImages",
     "StreamingMiner",
@@ -43,6 +43,7 @@ __all__: list[str] = [
     "plan",
     "rerank",
     "update",
+    "usable_memory",
 ]
 
 class MatrixView:
@@ -667,5 +668,6 @@ def update(
     progress: typing.Any = None,
     out: os.PathLike | str | bytes = ...,
 ) -> HardPairs: ...
+def usable_memory() -> int: ...
 
 __version__: str = "0.1.0"

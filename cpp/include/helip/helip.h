@@ -13,6 +13,7 @@
 #include "helip/image_source.h"     // IWYU pragma: export
 #include "helip/image_transform.h"  // IWYU pragma: export
 #include "helip/locality_order.h"   // IWYU pragma: export
+#include "helip/machine.h"          // IWYU pragma: export
 #include "helip/matrix.h"           // IWYU pragma: export
 #include "helip/mine.h"             // IWYU pragma: export
 #include "helip/pair_index.h"       // IWYU pragma: export

@@ -78,7 +78,7 @@ class HostOptions(Options):
     threads: Whole | None = None
     """Threads; None or 0 for all cores."""
     memory: int | str | None = None
-    """Bound of the buffers in bytes or as "4GB"; None for a quarter of the machine's."""
+    """Bound of the buffers in bytes or as "4GB"; None for a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class DeviceOptions(ScoreRules):
     memory: Positive | None = None
     """Bytes on each device; None: 60 % of what is free, on a CPU 1 GiB."""
     host_memory: Positive | None = None
-    """Bytes of candidates; None: a quarter of the machine's."""
+    """Bytes of candidates; None: a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/aligned.h"
-#include "base/machine.h"
+#include "helip/machine.h"
 #include "mine/corpus/rules.h"
 #include "mine/method/engine.h"
 #include "mine/method/hnsw.h"

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <string>
 
-#include "base/machine.h"
 #include "helip/error.h"
+#include "helip/machine.h"
 
 namespace helip::mining {
 namespace {
