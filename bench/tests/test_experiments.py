@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helip_demo.data import Picture
-
-FOLDER = str(Path(__file__).resolve().parents[1] / "experiments")
-
-
-@pytest.fixture(scope="module")
-def experiments() -> Any:
-    sys.path.insert(0, FOLDER)
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(FOLDER)
 
 
 def _run(value: float, ranks: list[int]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import sys
@@ -16,16 +15,6 @@ import torch
 from PIL import Image
 
 ROWS, BATCH = 24, 4
-
-
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    folder = str(Path(__file__).resolve().parents[1])
-    sys.path.insert(0, folder)
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(folder)
 
 
 @pytest.fixture(scope="module")

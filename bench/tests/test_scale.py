@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,6 @@ import pytest
 from support.mining_reference import brute_force
 
 ROWS, K = 1500, 10
-
-
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    folder = str(Path(__file__).resolve().parents[1])
-    sys.path.insert(0, folder)
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(folder)
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,8 @@ def _parameter(name: str, kind: Any, default: Any, **how: Any) -> inspect.Parame
     )
     if default is dataclasses.MISSING:
         default = inspect.Parameter.empty
+    if default is None:  # cyclopts checks defaults too, where pydantic happens to be imported
+        kind = kind | None
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told]
     )

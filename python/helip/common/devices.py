@@ -32,11 +32,6 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def autocast_dtype(precision: Precision) -> torch.dtype | None:
-    """What autocast takes for a precision; None for no autocast."""
-    return _AUTOCAST[precision]
-
-
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """A context in which ``precision`` is computed in; float32 is no autocast."""
     dtype = _AUTOCAST[precision]

@@ -71,3 +71,10 @@ def test_text_stands_for_what_only_objects_are() -> None:
     assert shell_type(hints["betas"]) == tuple[float, float]
     assert shell_type(hints_of(EvaluateCall)["templates"]) == list[str] | None
     assert shell_type(hints_of(MineCall)["memory"]) == str | None
+
+
+def test_a_default_passes_the_check_of_pydantic_where_another_library_imported_it(run) -> None:
+    import pydantic  # noqa: F401
+
+    code, out, _ = run("eval", "nothing", "--model", "ViT-B-32", "--print-config")
+    assert code == 0 and "train: null" in out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli import main as cli
 from helip.models.saving import save_model
 from support.evaluate_samples import (
     COLOURS,
@@ -24,19 +22,6 @@ from support.evaluate_samples import (
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--bootstrap", 20, "--device", "cpu", "--quiet")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["helip", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-            sys.exit(0)
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

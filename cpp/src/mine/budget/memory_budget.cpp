@@ -1,8 +1,8 @@
 #include "mine/budget/memory_budget.h"
 
-#include <unistd.h>
-
 #include <system_error>
+
+#include "base/machine.h"
 
 namespace helip::mining {
 
@@ -10,10 +10,8 @@ namespace fs = std::filesystem;
 
 std::int64_t memory_budget(const MineOptions& options) noexcept {
   if (options.memory > 0) return options.memory;
-  const std::int64_t pages = sysconf(_SC_PHYS_PAGES);
-  const std::int64_t page = sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page <= 0) return std::int64_t{1} << 30;
-  return pages / 4 * page;
+  const std::int64_t memory = this_machine().memory;
+  return memory > 0 ? memory / 4 : std::int64_t{1} << 30;
 }
 
 fs::path scratch_folder(const fs::path& out) {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
-#include <thread>
 
+#include "base/machine.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/method_sizes.h"
@@ -60,9 +60,9 @@ class Planner {
         rates_(rates),
         rows_(corpus.size()),
         dimensions_(corpus.dimensions()) {
-    processors_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    threads_ = options.threads > 0 ? options.threads : processors_;
-    speed_ = std::min(threads_, processors_);
+    const int processors = this_machine().processors;
+    threads_ = options.threads > 0 ? options.threads : processors;
+    speed_ = std::min(threads_, processors);
     lengths_ = 16 * rows_;
   }
 
@@ -189,7 +189,6 @@ class Planner {
   const Rates rates_;
   const std::int64_t rows_;
   const std::int64_t dimensions_;
-  int processors_ = 1;
   int threads_ = 1;
   double speed_ = 1.0;
   std::int64_t lengths_ = 0;

@@ -26,7 +26,6 @@ namespace {
 
 using mining::Corpus;
 using mining::guarded;
-using mining::Team;
 
 // With a checkpoint beside the table.
 HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,

@@ -30,7 +30,6 @@ using mining::Corpus;
 using mining::PreparedCorpus;
 using mining::Sweep;
 using mining::SweepJob;
-using mining::Team;
 using mining::UpdatedPools;
 using Json = nlohmann::ordered_json;
 

@@ -172,7 +172,7 @@ struct StreamingMiner::Impl {
     memory.visit([&](const StreamRow& row) {
       if (!std::binary_search(superseded.begin(), superseded.end(), row.id)) rows.push_back(row);
     });
-    mining::Team team(options.threads, progress);
+    Team team(options.threads, progress);
     team.begin_stage("mine", static_cast<std::int64_t>(batch.rows.size()),
                      static_cast<std::int64_t>(rows.size()));
     return mining::search_stream(rows, static_cast<std::int64_t>(batch.rows.size()), options.k,
