@@ -34,7 +34,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from helip import _core
-from helip.store.matrices import view_of
+from helip.store.matrices import matrix_of
 
 ADD = 65_536  # rows that are joined and added at a time
 QUERIES = 8192  # targets that are searched at a time
@@ -75,7 +75,7 @@ class Library:
         self, image: np.ndarray, text: np.ndarray, *, k: int, wide: int, threads: int
     ) -> None:
         self.image, self.text = image, text
-        self.views = view_of(image, name="image"), view_of(text, name="text")
+        self.matrices = matrix_of(image, name="image"), matrix_of(text, name="text")
         self.core = _core.MineOptions(k=k, method="exact", threads=threads)
         self.rows, self.width = len(image), image.shape[1] + text.shape[1]
         self.k, self.wide, self.threads = k, min(wide, len(image)), threads
@@ -109,8 +109,8 @@ class Library:
 
     def ranked(self, own: np.ndarray, found: np.ndarray) -> Pools:
         """The k best of what was found [n, k′] by the true product."""
-        lists = view_of(found, name="found")
-        return _core.rerank(*self.views, own.tolist(), lists, self.core)[:2]
+        lists = matrix_of(found, name="found")
+        return _core.rerank(*self.matrices, own.tolist(), lists, self.core)[:2]
 
     def levels(self) -> list[Any]:
         raise NotImplementedError

@@ -22,7 +22,7 @@ _EMBED_USUAL = (
 def index(
     *shards: Annotated[str, text("Tar shards: paths or patterns.")],
     out: Annotated[Path, text("The index to write, or to bring up to date.")],
-    image_extension: Annotated[str | None, text("Of pictures, such as seg.png.")] = None,
+    image_extension: Annotated[str | None, text("Of images, such as seg.png.")] = None,
     contents: Annotated[bool, text("Read every byte, so that verify can compare.")] = False,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
     json: AsJson = False,

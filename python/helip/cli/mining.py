@@ -73,7 +73,10 @@ def mine(
     from helip.mining.miner import mine
 
     if part is not None and csv is not None:
-        raise InvalidArgumentError("--csv is of a whole table; merge the parts first")
+        raise InvalidArgumentError(
+            f"--csv {csv} is of a whole table, and --part {part} mines a part of it; drop --csv, "
+            "and merge the parts first"
+        )
     with saying_how_to_continue(out, part, options["method"], say):
         pairs = mine(
             store, out=out, part=None if part is None else parse_part(part), progress=not quiet,

@@ -50,7 +50,10 @@ def train(
 ) -> None:
     """Fine-tune with hard pairs and the margin loss; the same call resumes."""
     if stream is not None and pairs is not None:
-        raise InvalidArgumentError("--stream mines while training; give no --pairs to it")
+        raise InvalidArgumentError(
+            f"--stream {stream} mines while training, and --pairs {pairs} is mined already; give "
+            "no --pairs, or no --stream"
+        )
 
     from helip.common.processes import launched_rank
     from helip.mining.streaming import StreamingMiner

@@ -31,7 +31,10 @@ _reduce_scatter = _collective("reduce_scatter_single", "reduce_scatter_tensor")
 
 
 class Everyone(NamedTuple):
-    """Unit rows of the whole batch, those of one process after those of another."""
+    """Unit rows of the whole batch, those of one process after those of another.
+
+    By default the batch of a process that shares it with nobody.
+    """
 
     image: Tensor  # [all rows, d]
     text: Tensor  # [all rows, d]
@@ -44,11 +47,6 @@ class Everyone(NamedTuple):
         return self.image.shape[0]
 
 
-def alone(image: Tensor, text: Tensor) -> Everyone:
-    """The batch of a process that shares it with nobody."""
-    return Everyone(image, text)
-
-
 def gather_pairs(
     image: Tensor, text: Tensor, rank_rows: Sequence[int] | None = None, group: Any = None
 ) -> Everyone:
@@ -59,7 +57,7 @@ def gather_pairs(
     """
     processes = dist.get_world_size(group)
     if processes == 1:
-        return alone(image, text)
+        return Everyone(image, text)
     rank, own = dist.get_rank(group), image.shape[0]
     counts = list(row_counts(own, image.device, group) if rank_rows is None else rank_rows)
     if len(counts) != processes or counts[rank] != own:

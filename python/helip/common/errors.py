@@ -5,6 +5,9 @@ Every message gives the value, the bound it broke, and what to do about it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class Error(Exception):
     """Base of all errors that helip raises; ``code`` names the kind."""
@@ -46,6 +49,17 @@ class UnsupportedError(Error, NotImplementedError):
     """This build, machine or installation cannot do it; the message names what to install."""
 
     code = "unsupported"
+
+
+@contextlib.contextmanager
+def needed(words: str, install: str) -> Iterator[None]:
+    """Turn an ImportError inside into an UnsupportedError: what needs what, and how it comes."""
+    try:
+        yield
+    except ImportError as error:
+        raise UnsupportedError(
+            f"{words}, which is absent ({error}); pip install {install}"
+        ) from error
 
 
 class OutOfMemoryError(Error, MemoryError):

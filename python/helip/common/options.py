@@ -38,6 +38,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Whole = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0.0), Le(1.0)]
+Seed = Annotated[int, Ge(0), Lt(2**64)]  # what the core draws from
 
 _BOUNDS = {
     Ge: (lambda value, bound: value >= bound.ge, lambda bound: f"at least {bound.ge}"),
@@ -95,6 +96,14 @@ class PrecisionOptions(Options):
 
     precision: Precision = "float32"
     """Of autocast; float32 is no autocast, float16 needs a GPU. Weights stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressOptions(Options):
+    """Whether a job shows how far it is."""
+
+    progress: bool = True
+    """A bar on a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class Dataset(ABC):
     def _read_label(self, row: int) -> str | None:
         return None
 
-    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
         same"; None where the core cannot read these pictures by itself."""
         return None
@@ -223,8 +223,8 @@ class _Subset(KeyedDataset):
     def _read_pair(self, row: int) -> tuple[Image.Image, str]:
         return self._parent._read_pair(int(self._rows[row]))
 
-    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
-        found = self._parent._picture_source()
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
+        found = self._parent._image_source()
         if found is None:
             return None
         source, rows = found

@@ -1,9 +1,15 @@
 from .hardness_schedule import HardnessSchedule
 from .loader import HardPairLoader
+from .options import BatchOptions, PairOptions, ReadOptions
+from .pair_source import PairSource
 from .views import TwoViews
 
 __all__ = [
+    "BatchOptions",
     "HardPairLoader",
     "HardnessSchedule",
+    "PairOptions",
+    "PairSource",
+    "ReadOptions",
     "TwoViews",
 ]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError
-from helip.common.options import Positive, Whole, method_keywords, require
+from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.options import BatchOptions, ReadOptions
@@ -37,7 +37,7 @@ class LoaderCall(BatchOptions, ReadOptions):
     pairs: PairSource | None = dataclasses.field(kw_only=False)
     """The table mined from that data set, or a StreamingMiner that the training loop gives its
     batches to. None, with hard_per_target=0, gives plain shuffled batches of batch_size targets."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Of the order, the draws and the augmentations."""
     epoch: Whole = 0
     """The first epoch."""
@@ -46,11 +46,11 @@ class LoaderCall(BatchOptions, ReadOptions):
     world_size: Positive | None = None
     """Number of processes, likewise; else 1."""
     transform: Callable[[Any], Any] | None = None
-    """An ImageTransform, which threads of the core apply to the pictures of tar shards, folders and
+    """An ImageTransform, which threads of the core apply to the images of tar shards, folders and
     tables; or any callable from a PIL image, called after torch, random and NumPy's global
     generator were seeded from (seed, epoch, row)."""
     views: Sequence[ImageTransform] = ()
-    """More ImageTransforms: batch["views"] [v, b, ...] has their pictures of the same rows, as the
+    """More ImageTransforms: batch["views"] [v, b, ...] has their images of the same rows, as the
     second loss of SLIP needs them."""
     tokenizer: Callable[[list[str]], Any] | None = None
     """Called with a list of captions; one that works row by row, as open_clip's do, is asked once
@@ -58,7 +58,6 @@ class LoaderCall(BatchOptions, ReadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.seed < 2**64, "seed", self.seed, "below 2^64")
         if self.pairs is None and self.hard_per_target != 0:
             raise InvalidArgumentError(
                 f"hard_per_target = {self.hard_per_target} needs a table of hard pairs, but pairs "

@@ -62,9 +62,6 @@ class Plans(Sampler[BatchPlan]):
         self._sampler, self._epoch, self._first, self._steps = sampler, epoch, first, steps
         self.waiting = deque(made)  # whose batches were not handed over yet
 
-    def __len__(self) -> int:
-        return len(self._steps)
-
     def __iter__(self) -> Iterator[BatchPlan]:
         made = tuple(self.waiting)
         yield from made

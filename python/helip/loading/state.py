@@ -40,11 +40,7 @@ class LoaderState:
     def to_dict(self) -> dict[str, Any]:
         return {
             "format": _FORMAT,
-            "epoch": self.epoch,
-            "begin": self.begin,
-            "batches": self.batches,
-            "targets": self.targets,
-            "rank": self.rank,
+            **vars(self),
             "options": dict(self.options),
             "counts": dataclasses.asdict(self.counts),
             "plans": [_dict_of(plan) for plan in self.plans],

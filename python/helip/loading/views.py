@@ -1,4 +1,4 @@
-"""Three looks at a picture for SLIP (arXiv 2112.12750): the plain view and two augmented ones.
+"""Three looks at an image for SLIP (arXiv 2112.12750): the plain view and two augmented ones.
 
 `TwoViews` is a transform that gives all three as one tensor [3, 3, H, W]; `split_views` takes a
 batch of them apart into ``image`` and ``views``.
@@ -7,6 +7,7 @@ batch of them apart into ``image`` and ``views``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,14 +17,12 @@ from helip.common.errors import InvalidArgumentError
 from helip.data.image_transform import ImageTransform
 
 
+@dataclass(frozen=True)
 class TwoViews:
-    """A picture -> [3, 3, H, W]: ``transform`` of it, then ``ssl_transform`` of it twice."""
+    """An image -> [3, 3, H, W]: ``transform`` of it, then ``ssl_transform`` of it twice."""
 
-    def __init__(
-        self, transform: Callable[[Any], Tensor], ssl_transform: Callable[[Any], Tensor]
-    ) -> None:
-        self.transform = transform
-        self.ssl_transform = ssl_transform
+    transform: Callable[[Any], Tensor]
+    ssl_transform: Callable[[Any], Tensor]
 
     def __call__(self, image: Any) -> Tensor:
         three = [self.transform(image), self.ssl_transform(image), self.ssl_transform(image)]
@@ -34,9 +33,6 @@ class TwoViews:
                 "be the same shape: one tower sees them all"
             )
         return torch.stack(three)
-
-    def __repr__(self) -> str:
-        return f"TwoViews({self.transform!r}, {self.ssl_transform!r})"
 
 
 def slip_augmentation(preprocess: Mapping[str, Any]) -> ImageTransform:

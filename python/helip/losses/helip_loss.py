@@ -36,7 +36,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helip.common.collectives import Everyone, alone, gather_pairs
+from helip.common.collectives import Everyone, gather_pairs
 from helip.common.options import keywords, method_keywords
 from helip.common.unit_rows import unit_rows
 from helip.losses.features import check_features, check_target, one_number
@@ -113,7 +113,7 @@ class HelipLoss(nn.Module):
         everyone = (
             gather_pairs(image, text, rank_rows, self.group)
             if self._gathers()
-            else alone(image, text)
+            else Everyone(image, text)
         )
         space, direction = self.options.space, self.options.direction
         crossed = similarities(image, text, everyone, "cross")
@@ -147,7 +147,7 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
     Features [b, d], normalised or not; ``logit_scale`` already exponentiated. Returns a scalar.
     """
     check_features(image_features, text_features)
-    everyone = alone(unit_rows(image_features), unit_rows(text_features))
+    everyone = Everyone(unit_rows(image_features), unit_rows(text_features))
     seen = similarities(everyone.image, everyone.text, everyone, "cross")
     return _info_nce(seen, everyone, logit_scale)
 
@@ -173,7 +173,7 @@ def hard_negative_margin_loss(call: MarginCall) -> Tensor:
     """
     check_features(call.image_features, call.text_features)
     check_target(call.target, call.image_features.shape[0])
-    everyone = alone(unit_rows(call.image_features), unit_rows(call.text_features))
+    everyone = Everyone(unit_rows(call.image_features), unit_rows(call.text_features))
     seen = similarities(everyone.image, everyone.text, everyone, call.space)
     return margin_loss(seen, call.target, everyone, call.margin, call.direction).loss
 

@@ -1,13 +1,29 @@
 from .engines.parts import merge
 from .miner import mine
+from .options import (
+    GraphOptions,
+    JobOptions,
+    MachineOptions,
+    MineOptions,
+    PairRules,
+    ScoreRules,
+    StreamOptions,
+)
 from .pair_index import PairIndex
 from .planning import Plan, plan
 from .streaming import StreamingMiner
 from .updating import update
 
 __all__ = [
+    "GraphOptions",
+    "JobOptions",
+    "MachineOptions",
+    "MineOptions",
     "PairIndex",
+    "PairRules",
     "Plan",
+    "ScoreRules",
+    "StreamOptions",
     "StreamingMiner",
     "merge",
     "mine",

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Options
 from helip.store.embedding_store import EmbeddingStore
-from helip.store.matrices import MatrixView, on_host, view_of
+from helip.store.matrices import MatrixView, matrix_of, on_host
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(Options):
+    """What is mined."""
+
+    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
+    """An EmbeddingStore or its path; or give image and text instead."""
+    image: Any = None
+    """[N, d_image] array or tensor of any float dtype, also memory-mapped; not copied as a whole,
+    need not be normalised. Rows of zeros are outliers."""
+    text: Any = None
+    """[N, d_text], likewise."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +31,12 @@ class Inputs:
     """Embeddings as the core and as a device take them."""
 
     store: EmbeddingStore | None
-    views: tuple[MatrixView, MatrixView]  # of image and text; without rows where it is not used
+    matrices: tuple[MatrixView, MatrixView]  # image and text; without rows where it is not used
     arrays: tuple[Any, Any]  # the same as arrays or tensors, None where it is not used
 
     @property
     def rows(self) -> int:
-        return self.views[0].rows or self.views[1].rows
+        return self.matrices[0].rows or self.matrices[1].rows
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -44,7 +58,7 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
         if image is not None or text is not None:
             raise InvalidArgumentError("pass a store, or image= and text=, not both")
         store = store_of(store)
-        return Inputs(store, store.views, (store.image_tensor, store.text_tensor))
+        return Inputs(store, store.matrices, (store.image_tensor, store.text_tensor))
     given = {"image": image, "text": text}
     for name in modalities:
         if given[name] is None:
@@ -54,13 +68,13 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
     # The exact scores are the host's, so a matrix on a device is brought here once.
     arrays = [on_host(given[name]) if name in modalities else None for name in given]
     empty = _core.MatrixView(0, 0, 0, "float32", 0, None)
-    views = [
-        empty if array is None else view_of(array, name=name)
+    matrices = [
+        empty if array is None else matrix_of(array, name=name)
         for name, array in zip(given, arrays, strict=True)
     ]
     if len(modalities) == 2:
-        same_rows(*views)
-    return Inputs(None, (views[0], views[1]), (arrays[0], arrays[1]))
+        same_rows(*matrices)
+    return Inputs(None, (matrices[0], matrices[1]), (arrays[0], arrays[1]))
 
 
 def same_rows(image: MatrixView, text: MatrixView) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.options import keywords
+from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
-from helip.mining.inputs import Inputs, inputs_of
+from helip.mining.inputs import InputOptions, Inputs, inputs_of
 from helip.mining.options import JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -39,16 +39,9 @@ _DEVICE_EXACT_ROWS = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, JobOptions):
+class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
-    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
-    """An EmbeddingStore or its path; or give image and text instead."""
-    image: Any = None
-    """[N, d_image] array or tensor of any float dtype, also memory-mapped; not copied as a whole,
-    need not be normalised. Rows of zeros are outliers."""
-    text: Any = None
-    """[N, d_text], likewise."""
     out: str | os.PathLike[str] | None = None
     """A directory that the table is streamed to; else it is kept in memory."""
     resume: bool = True
@@ -57,8 +50,6 @@ class MineCall(MineOptions, JobOptions):
     part: tuple[int, int] | None = None
     """(i, n), i from 1 to n: mine the i-th of n parts alone, to the directory out, and return a
     HardPairsPart; merge() makes the table of all n."""
-    progress: bool = True
-    """A bar on a terminal."""
 
     @property
     def path(self) -> str:
@@ -88,8 +79,12 @@ def mine(call: MineCall) -> HardPairs:
     source, path = inputs.store, call.path
     options = core_options(call, call)
     if call.part is not None:
-        if call.parts is not None or call.engine != "threads":
-            raise InvalidArgumentError("part is one part of a job; give no parts= or engine= to it")
+        for name, value in (("parts", call.parts), ("engine", call.engine)):
+            if value not in (None, "threads"):
+                raise InvalidArgumentError(
+                    f"part is {call.part}, one part of a job, and {name} is {value!r}, for a whole "
+                    f"one; drop {name}="
+                )
         return mine_part(
             source, call.part, options,
             device=call.device, out=path, resume=call.resume, progress=call.progress,
@@ -113,7 +108,7 @@ def mine(call: MineCall) -> HardPairs:
     if device == "cpu":
         parts = number_of_parts(
             parts, out=path, method=call.method, rows=0 if source is None else inputs.rows,
-            estimate=lambda: _core.plan(*inputs.views, options),
+            estimate=lambda: _core.plan(*inputs.matrices, options),
         )  # fmt: skip
     if parts not in (None, 1):
         if device != "cpu":
@@ -133,7 +128,7 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, progress: bool
         follow = Follower(bar)
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
-        return HardPairs(_core.mine(*inputs.views, options, follow, path))
+        return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from helip.common.options import INFINITE, Options, Positive, Share, Whole, require
+from helip.common.options import INFINITE, Options, Positive, Seed, Share, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +61,24 @@ class MineOptions(ScoreRules):
     """sample: candidates of a draw; by default min(N, 3,000,000)."""
     refresh: Positive = 300_000
     """sample: targets that one draw serves."""
-    seed: Whole = 0
+    seed: Seed = 0
     """sample, hnsw, partition: of what they draw."""
     recall: Share = 0.95
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.seed < 2**64, "seed", self.seed, "below 2^64")
-
 
 @dataclass(frozen=True, kw_only=True)
-class HostOptions(Options):
-    """What of the host a job may take."""
+class ThreadOptions(Options):
+    """How many cores a job may take."""
 
     threads: Whole | None = None
     """Threads; None or 0 for all cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostOptions(ThreadOptions):
+    """What of the host a job may take."""
+
     memory: int | str | None = None
     """Bound of the buffers in bytes or as "4GB"; None for a quarter of the machine's."""
 
@@ -141,5 +143,5 @@ class GraphOptions(NearDuplicates):
     """Links of a pair: more take memory and find more."""
     breadth: Positive = 80
     """Of the searches that find the links."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Of the order in which pairs are linked."""

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Whole, method_keywords
+from helip.common.options import ProgressOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
-from helip.mining.inputs import inputs_of
-from helip.mining.options import GraphOptions
-from helip.store.embedding_store import EmbeddingStore
+from helip.mining.inputs import InputOptions, inputs_of
+from helip.mining.options import GraphOptions, ThreadOptions
+from helip.pairs.growing_pairs import row_numbers
 
 _BOTH = ("image", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildCall(GraphOptions):
+class BuildCall(GraphOptions, InputOptions, ThreadOptions, ProgressOptions):
     """What `PairIndex.build` is asked."""
 
-    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
-    """An EmbeddingStore or its path; ids are its rows."""
-    image: Any = None
-    """Or [N, d_image], array or tensor of any float dtype; need not be normalised."""
-    text: Any = None
-    """[N, d_text], likewise."""
     ids: Any = None
     """int64 [N], from 0 on and each once; None for row numbers."""
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 class PairIndex:
@@ -64,12 +54,12 @@ class PairIndex:
         """
         if call.store is not None and call.ids is not None:
             raise InvalidArgumentError("pass a store, or image=, text= and ids=, not both")
-        views = inputs_of(call.store, call.image, call.text, _BOTH).views
+        matrices = inputs_of(call.store, call.image, call.text, _BOTH).matrices
         options = _core.PairIndexOptions(**GraphOptions.of(call).as_dict())
-        ids = _ids(call.ids, views[0].rows)
+        ids = _ids(call.ids, matrices[0].rows)
         with ProgressBar(None, label="index", unit="pairs", enabled=call.progress) as bar:
             return cls(
-                _core.PairIndex.build(*views, options, ids, call.threads or 0, Follower(bar))
+                _core.PairIndex.build(*matrices, options, ids, call.threads or 0, Follower(bar))
             )
 
     @classmethod
@@ -116,7 +106,7 @@ class PairIndex:
                 index, NaN or infinity (with its row).
         """
         found: tuple[np.ndarray, np.ndarray] = self._core.query(
-            *inputs_of(None, image, text, _BOTH).views, _whole("k", k),
+            *inputs_of(None, image, text, _BOTH).matrices, _whole("k", k),
             0 if breadth is None else _whole("breadth", breadth, least=1), threads or 0,
         )  # fmt: skip
         return found
@@ -130,8 +120,8 @@ class PairIndex:
         Raises:
             InvalidArgumentError: as in :meth:`build`, or an id that is there already.
         """
-        views = inputs_of(None, image, text, _BOTH).views
-        self._core.add(*views, _ids(ids, views[0].rows), threads or 0)
+        matrices = inputs_of(None, image, text, _BOTH).matrices
+        self._core.add(*matrices, _ids(ids, matrices[0].rows), threads or 0)
 
     def __len__(self) -> int:
         return len(self._core)
@@ -162,16 +152,12 @@ def _ids(ids: Any, rows: int) -> np.ndarray:
     """What the core takes: empty for none."""
     if ids is None:
         return np.empty(0, np.int64)
-    array = ids.cpu().numpy() if hasattr(ids, "detach") else np.asarray(ids)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    numbers = row_numbers(ids, "ids")
+    if len(numbers) != rows:
         raise InvalidArgumentError(
-            f"ids are {array.dtype} of shape {array.shape}; they must be whole numbers [rows]"
+            f"{len(numbers)} ids were given for {rows} pairs; give one for each, or none"
         )
-    if len(array) != rows:
-        raise InvalidArgumentError(
-            f"{len(array)} ids were given for {rows} pairs; give one for each, or none"
-        )
-    return np.ascontiguousarray(array, np.int64)
+    return numbers
 
 
 def _whole(name: str, value: Any, least: int = 0) -> int:

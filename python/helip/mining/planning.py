@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from helip import _core
 from helip.common.options import keywords
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
-from helip.mining.inputs import inputs_of
+from helip.mining.inputs import InputOptions, inputs_of
 from helip.mining.options import MachineOptions, MineOptions
-from helip.store.embedding_store import EmbeddingStore
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,8 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanCall(MineOptions, MachineOptions):
+class PlanCall(MineOptions, MachineOptions, InputOptions):
     """What `plan` is asked."""
-
-    store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
-    """An EmbeddingStore or its path; or give image and text instead."""
-    image: Any = None
-    """[N, d_image], as mine() takes it."""
-    text: Any = None
-    """[N, d_text], as mine() takes it."""
 
 
 @keywords(PlanCall)
@@ -59,7 +50,7 @@ def plan(call: PlanCall) -> Plan:
     """
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     device = choose_device(call.device, call, deleted=0)
-    estimate = _core.plan(*inputs.views, core_options(call, call))
+    estimate = _core.plan(*inputs.matrices, core_options(call, call))
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])

@@ -8,7 +8,7 @@ from typing import Any
 _DROPS = {
     "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
     "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),
-    "margin": ("false negatives", "fit the target as well as its own picture and text do"),
+    "margin": ("false negatives", "fit the target as well as its own image and text do"),
     "collapsed": ("copies", "near duplicates of a better pair of the same pool"),
     "skipped": ("passed over", "the best pairs, left out on request"),
 }

@@ -11,15 +11,15 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import Positive, Whole, method_keywords
-from helip.mining.options import StreamOptions
+from helip.mining.options import StreamOptions, ThreadOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
-from helip.store.matrices import view_of
+from helip.store.matrices import MatrixView, matrix_of
 
 _BLOCK = 8192  # rows that are read at once when a state is loaded
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamingCall(StreamOptions):
+class StreamingCall(StreamOptions, ThreadOptions):
     """What a StreamingMiner is made of."""
 
     image_dim: Positive | None = None
@@ -29,8 +29,6 @@ class StreamingCall(StreamOptions):
     rows: Whole | None = None
     """Of the data set, where ids are its rows: what is found is then collected. A loader that is
     given the miner says it."""
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
 
 
 class StreamingMiner:
@@ -108,11 +106,8 @@ class StreamingMiner:
             InvalidArgumentError: shapes, dtypes, an id that is negative, twice in the batch or no
                 row of the data set, NaN or infinity with its row. Nothing is remembered then.
         """
-        numbers = row_numbers(ids, "ids")
-        self._check_rows(numbers)
-        views = _view(image, "image"), _view(text, "text")
-        core = self._make_core_of(views) if self._core is None else self._core
-        found = Pools(*core.add(numbers, *views))
+        core, numbers, matrices = self._taken(ids, image, text)
+        found = Pools(*core.add(numbers, *matrices))
         self._core = core
         if self._pairs is not None:
             self._pairs.offer(numbers, found)
@@ -120,11 +115,8 @@ class StreamingMiner:
 
     def remember(self, ids: Any, image: Any, text: Any) -> None:
         """Remembers rows without mining, as if they came in this order; takes what add() takes."""
-        numbers = row_numbers(ids, "ids")
-        self._check_rows(numbers)
-        views = _view(image, "image"), _view(text, "text")
-        core = self._make_core_of(views) if self._core is None else self._core
-        core.remember(numbers, *views)
+        core, numbers, matrices = self._taken(ids, image, text)
+        core.remember(numbers, *matrices)
         self._core = core
 
     def forget(self) -> None:
@@ -160,10 +152,10 @@ class StreamingMiner:
         image, text = (array_of_state(state, name, np.float32, 2) for name in ("image", "text"))
         core = None
         if len(ids):
-            core = self._make_core_of((_view(image, "image"), _view(text, "text")))
+            core = self._make_core_of(_matrices(image, text))
             for first in range(0, len(ids), _BLOCK):
                 block = slice(first, first + _BLOCK)
-                core.remember(ids[block], _view(image[block], "image"), _view(text[block], "text"))
+                core.remember(ids[block], *_matrices(image[block], text[block]))
         pairs = self._pairs
         if "rows" in state:
             if pairs is None:
@@ -181,31 +173,42 @@ class StreamingMiner:
             signed_products=self._options["signed"], threads=self._threads, **options,
         )  # fmt: skip
 
-    def _make_core_of(self, views: tuple[Any, Any]) -> _core.StreamingMiner:
+    def _make_core_of(self, matrices: tuple[MatrixView, MatrixView]) -> _core.StreamingMiner:
         """For rows of these dimensions, if the caller named no others."""
         dims = tuple(
-            view.cols if given is None else given
-            for view, given in zip(views, self._dims, strict=True)
+            matrix.cols if given is None else given
+            for matrix, given in zip(matrices, self._dims, strict=True)
         )
         return self._make_core(*dims)
 
-    def _check_rows(self, numbers: np.ndarray) -> None:
+    def _taken(
+        self, ids: Any, image: Any, text: Any
+    ) -> tuple[_core.StreamingMiner, np.ndarray, tuple[MatrixView, MatrixView]]:
+        """A core for these rows, and the rows as it takes them."""
+        numbers = row_numbers(ids, "ids")
         # Before anything is remembered; the core knows nothing of the data set.
-        if self._pairs is None or not len(numbers) or numbers.max() < len(self._pairs):
-            return
-        place = int(numbers.argmax())
-        raise InvalidArgumentError(
-            f"id {numbers[place]} of row {place} is none of the rows 0 .. {len(self._pairs) - 1} "
-            "of the data set; pass the batch's index"
-        )
+        if self._pairs is not None and len(numbers) and numbers.max() >= len(self._pairs):
+            place = int(numbers.argmax())
+            raise InvalidArgumentError(
+                f"id {numbers[place]} of row {place} is none of the rows 0 .. "
+                f"{len(self._pairs) - 1} of the data set; pass the batch's index"
+            )
+        matrices = _matrices(image, text)
+        core = self._make_core_of(matrices) if self._core is None else self._core
+        return core, numbers, matrices
 
 
-def _view(matrix: Any, name: str) -> _core.MatrixView:
-    """A view that the core can read; copies what lies elsewhere or is strided."""
+def _matrices(image: Any, text: Any) -> tuple[MatrixView, MatrixView]:
+    """Both as the core reads them."""
+    return _matrix(image, "image"), _matrix(text, "text")
+
+
+def _matrix(matrix: Any, name: str) -> MatrixView:
+    """A copy of what lies elsewhere or is strided."""
     if hasattr(matrix, "detach"):
         matrix = matrix.detach().cpu().contiguous()
         if str(matrix.dtype) == "torch.int8":
             matrix = matrix.float()  # codes without a scale; a cosine needs none
     elif isinstance(matrix, np.ndarray):
         matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.int8 else None)
-    return view_of(matrix, name=name)
+    return matrix_of(matrix, name=name)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from helip import _core
-from helip.common.options import keywords
+from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
 from helip.mining.inputs import store_of
@@ -16,7 +16,7 @@ from helip.store.embedding_store import EmbeddingStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateCall(HostOptions):
+class UpdateCall(HostOptions, ProgressOptions):
     """What `update` is asked."""
 
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
@@ -26,8 +26,6 @@ class UpdateCall(HostOptions):
     out: str | os.PathLike[str] | None = None
     """A new directory, or that of pairs, whose table is then replaced in one step; a table there
     that is up to date already is returned. None keeps it in memory."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 @keywords(UpdateCall)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, StorageError
-from helip.store.matrices import view_of
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import storage_errors
+from helip.store.matrices import matrix_of
 
 
 class HardPairs:
@@ -61,9 +62,9 @@ class HardPairs:
         counts = np.ascontiguousarray(counts, dtype=np.int32)
         return cls(
             _core.HardPairs.from_arrays(
-                view_of(ids, name="ids"),
-                view_of(scores, name="scores"),
-                view_of(counts, name="counts", one_dimensional=True),
+                matrix_of(ids, name="ids"),
+                matrix_of(scores, name="scores"),
+                matrix_of(counts, name="counts", one_dimensional=True),
                 fingerprint=fingerprint,
                 keys_fingerprint=keys_fingerprint,
                 options_json=json.dumps(options or {}),
@@ -86,26 +87,23 @@ class HardPairs:
             InvalidArgumentError: a field that is no row number, or a target twice, with its line.
         """
         pools: dict[int, list[int]] = {}
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                for number, fields in enumerate(csv.reader(file), start=1):
-                    if not fields or (number == 1 and not fields[0].strip().lstrip("-").isdigit()):
-                        continue
-                    try:
-                        target, *pool = [int(field) for field in fields if field.strip()]
-                    except ValueError as error:
-                        raise InvalidArgumentError(
-                            f"line {number} of {os.fspath(path)} holds {error}; every field must "
-                            "be a row number"
-                        ) from None
-                    if target in pools:
-                        raise InvalidArgumentError(
-                            f"line {number} of {os.fspath(path)} is the second one of target "
-                            f"{target}; keep one"
-                        )
-                    pools[target] = [row for row in pool if row >= 0]
-        except OSError as error:
-            raise StorageError(f"cannot read {os.fspath(path)}: {error}") from error
+        with storage_errors("read", path), open(path, newline="", encoding="utf-8") as file:
+            for number, fields in enumerate(csv.reader(file), start=1):
+                if not fields or (number == 1 and not fields[0].strip().lstrip("-").isdigit()):
+                    continue
+                try:
+                    target, *pool = [int(field) for field in fields if field.strip()]
+                except ValueError as error:
+                    raise InvalidArgumentError(
+                        f"line {number} of {os.fspath(path)} holds {error}; every field must be a "
+                        "row number"
+                    ) from None
+                if target in pools:
+                    raise InvalidArgumentError(
+                        f"line {number} of {os.fspath(path)} is the second one of target {target}; "
+                        "keep one"
+                    )
+                pools[target] = [row for row in pool if row >= 0]
         largest = max((max([target, *pool]) for target, pool in pools.items()), default=-1)
         n = largest + 1 if rows is None else rows
         if largest >= n:
@@ -124,16 +122,12 @@ class HardPairs:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out."""
-        try:
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["target", *(f"h{r + 1}" for r in range(self.k))])
-                counts = self.counts
-                for target, ids in enumerate(self.ids):
-                    if counts[target]:
-                        writer.writerow([target, *ids[: counts[target]].tolist()])
-        except OSError as error:
-            raise StorageError(f"cannot write {os.fspath(path)}: {error}") from error
+        with storage_errors("write", path), open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["target", *(f"h{r + 1}" for r in range(self.k))])
+            for target, (ids, count) in enumerate(zip(self.ids, self.counts, strict=True)):
+                if count:
+                    writer.writerow([target, *ids[:count].tolist()])
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
@@ -200,7 +194,7 @@ class HardPairs:
           ``text_duplicate``, ``margin``, ``collapsed``; and ``skipped``, passed over on request,
           all that a GPU counts.
         - ``filters``: what pairs were held against before they were scored, and the shares of a
-          sample that passed; see ``helip.mine.Plan``.
+          sample that passed; see :class:`helip.Plan`.
         - ``recall``: measured (``value, low, high, targets``), of ``sample``, ``hnsw`` and
           ``partition``.
         - ``hnsw``: ``breadth`` of the searches, and whether the lower limit of the recall

@@ -18,7 +18,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.progress import ProgressBar
 from helip.store.keys import CoreKeys
-from helip.store.matrices import MatrixView, view_of
+from helip.store.matrices import MatrixView, matrix_of
 
 
 class StoreKeys(CoreKeys):
@@ -184,8 +184,8 @@ class EmbeddingStore:
         return json.loads(self._core.metadata_json)
 
     @property
-    def views(self) -> tuple[MatrixView, MatrixView]:
-        """Views for the C++ core, with scales."""
+    def matrices(self) -> tuple[MatrixView, MatrixView]:
+        """Both as the C++ core takes them, with scales."""
         return self._core.image_view, self._core.text_view
 
     def verify(self, *, progress: bool = False) -> None:
@@ -271,7 +271,9 @@ class StoreWriter:
         """
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
-        self._open().append(list(keys), view_of(image, name="image"), view_of(text, name="text"))
+        self._open().append(
+            list(keys), matrix_of(image, name="image"), matrix_of(text, name="text")
+        )
 
     def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
         """Marks rows as deleted, all or none; returns how many were not before.

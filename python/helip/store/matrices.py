@@ -19,7 +19,7 @@ def on_host(array: Any) -> Any:
     return array.cpu() if getattr(array, "is_cuda", False) else array
 
 
-def view_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:
+def matrix_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:
     """A view of a 2-D array [rows, cols] (1-D [rows] on request) that keeps its owner alive.
 
     Accepts NumPy arrays (also memory-mapped) of float64, float32, float16, int8, int32 or int64,

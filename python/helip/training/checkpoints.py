@@ -48,7 +48,7 @@ _RNG = "rng|"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory, all checksums verified."""
+    """A checkpoint in memory; one that was read is whole."""
 
     path: Path
     step: int
@@ -61,37 +61,27 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    root: Path,
-    *,
-    step: int,
-    model: Mapping[str, Tensor],
-    optimizer: Mapping[str, Tensor],
-    random: Mapping[str, Any],
-    state: Mapping[str, Any],
-    streaming: Mapping[str, Tensor] | None = None,
-    hooks: Mapping[str, Mapping[str, Tensor]] | None = None,
-    config: Mapping[str, Any] | None = None,
-    keep: int = 2,
-) -> Path:
-    """Publish ``<root>/step-<step>``, then delete all but the newest ``keep``. Returns its path.
+    checkpoint: Checkpoint, *, config: Mapping[str, Any] | None, keep: int
+) -> None:
+    """Publish it at its path, then delete all but the newest ``keep`` there.
 
-    A whole checkpoint of the same step is left as it is.
+    A whole checkpoint of the same step is left as it is. config: for ``open_clip_config.json``.
     """
-    path = checkpoint_path(root, step)
+    path = checkpoint.path
     if path.exists():
         try:
             _verify(path)
-            return path
+            return
         except Error:
             discard_directory(path)
-    tensors = {f"{_RNG}{k}": v for k, v in random.items() if isinstance(v, Tensor)}
-    plain = {k: v for k, v in random.items() if not isinstance(v, Tensor)}
+    random = checkpoint.random.items()
+    tensors = {f"{_RNG}{k}": v for k, v in random if isinstance(v, Tensor)}
     with publish_directory(path) as directory:
-        write_tensors(model, directory / _TENSORS[0])
-        write_tensors({**optimizer, **tensors}, directory / _TENSORS[1])
-        if streaming:
-            write_tensors(streaming, directory / _STREAMING)
-        for name, kept in (hooks or {}).items():
+        write_tensors(checkpoint.model, directory / _TENSORS[0])
+        write_tensors({**checkpoint.optimizer, **tensors}, directory / _TENSORS[1])
+        if checkpoint.streaming:
+            write_tensors(checkpoint.streaming, directory / _STREAMING)
+        for name, kept in checkpoint.hooks.items():
             write_tensors(kept, directory / f"{name}{_SUFFIX}")
         if config:
             write_json(directory / _CONFIG, config)
@@ -102,15 +92,14 @@ def write_checkpoint(
         body = {
             "format": _FORMAT,
             "version": _VERSION,
-            "step": step,
+            "step": checkpoint.step,
             "files": files,
-            "random": plain,
-            "state": dict(state),
+            "random": {k: v for k, v in random if not isinstance(v, Tensor)},
+            "state": checkpoint.state,
         }
         write_json(directory / "state.json", {**body, "sha256": _digest(body)})
-    for _, old in list_checkpoints(root)[keep:]:
+    for _, old in list_checkpoints(path.parent)[keep:]:
         discard_directory(old)
-    return path
 
 
 def checkpoint_path(root: Path, step: int) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import storage_errors
 
 
@@ -42,12 +42,8 @@ def draw_curves(
     """
     if not runs:
         raise InvalidArgumentError("runs is empty, must hold a run at least: name -> rows")
-    try:
+    with needed("curves are drawn by matplotlib", "matplotlib"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnsupportedError(
-            f"curves are drawn by matplotlib, which is absent ({error}); pip install matplotlib"
-        ) from error
     # A figure of its own: the state of pyplot belongs to the caller.
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3).flat

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,13 @@ from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
-from helip.training.result import StepHook, TrainResult
-from helip.training.stream import Embed
-from helip.training.trainer import Trainer
+from helip.training.result import TrainResult
+from helip.training.trainer import LoopOptions, Trainer
 from helip.training.wise_ft import StartWeights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainCall(BatchOptions, ReadOptions, Recipe, RunOptions):
+class TrainCall(BatchOptions, ReadOptions, Recipe, LoopOptions):
     """What `train` is asked."""
 
     model: ModelBundle | nn.Module | str | os.PathLike[str]
@@ -48,14 +47,9 @@ class TrainCall(BatchOptions, ReadOptions, Recipe, RunOptions):
     model together with transform and tokenizer. It is trained in place, and left in eval mode."""
     data: Any
     """A Dataset, or anything that open_dataset takes."""
-    out: str | os.PathLike[str]
-    """The directory of the run: checkpoints and metrics."""
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
     """A HardPairs or its path, or a StreamingMiner, which is given each batch after its step, and
     whose finds the next batches are drawn from. None trains plainly, with the CLIP loss alone."""
-    embed: Embed | None = None
-    """What the StreamingMiner mines, of frozen encoders: a callable(batch) that gives image
-    [b, d_image] and text [b, d_text]. None: the features of the model that is trained."""
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
@@ -64,12 +58,6 @@ class TrainCall(BatchOptions, ReadOptions, Recipe, RunOptions):
     """In place of the model's own; one that is no TwoViews is made one for SLIP."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
     """In place of the model's own."""
-    hooks: Mapping[str, StepHook] | None = None
-    """Name to StepHook, called after each step; part of a checkpoint."""
-    should_stop: Callable[[], bool] | None = None
-    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 @keywords(TrainCall)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
-from helip.common.options import PrecisionOptions, Whole, require
+from helip.common.options import PrecisionOptions, require
 from helip.losses.options import LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
@@ -45,7 +45,7 @@ class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):
     """Learning rate of a layer over that of the layer above; 0.65 to 0.9 are usual."""
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     """Decay of an average of the weights, which checkpoints keep beside them."""
-    seed: Whole = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     """Of the order, the draws, the augmentations and dropout."""
 
     def __post_init__(self) -> None:
@@ -61,7 +61,6 @@ class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):
             self.warmup < 1 or self.warmup == int(self.warmup),
             "warmup", self.warmup, "a share in [0, 1) or a whole number of steps",
         )  # fmt: skip
-        require(self.seed < 2**63, "seed", self.seed, "below 2^63")
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], label: str) -> None:

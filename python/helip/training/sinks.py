@@ -6,62 +6,45 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import needed
 from helip.training.metrics import MetricsLog
 
-
-class Sink(Protocol):
-    """Takes the numbers of a step."""
-
-    def write(self, step: int, numbers: Mapping[str, float]) -> None: ...
-    def close(self) -> None: ...
+Sink = Callable[[int, Mapping[str, float]], None]  # takes the numbers of a step
 
 
-class TensorBoard:
+@contextlib.contextmanager
+def tensorboard(out: Path, options: Mapping[str, Any]) -> Iterator[Sink]:
     """Event files in ``out/tensorboard``."""
+    with needed("log_to names tensorboard", "tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, out: Path, options: Mapping[str, Any]) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UnsupportedError(
-                f"log_to names tensorboard, which is absent ({error}); pip install tensorboard"
-            ) from error
-        self._writer = SummaryWriter(str(out / "tensorboard"))
-
-    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+    def write(step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():
-            self._writer.add_scalar(f"train/{name}", value, step)
+            writer.add_scalar(f"train/{name}", value, step)
 
-    def close(self) -> None:
-        self._writer.close()
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+        yield write
 
 
-class WeightsAndBiases:
+@contextlib.contextmanager
+def weights_and_biases(out: Path, options: Mapping[str, Any]) -> Iterator[Sink]:
     """A run of wandb in ``out/wandb``, named after ``out``; set up as wandb's own variables say."""
+    with needed("log_to names wandb", "wandb"):
+        import wandb
 
-    def __init__(self, out: Path, options: Mapping[str, Any]) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise UnsupportedError(
-                f"log_to names wandb, which is absent ({error}); pip install wandb"
-            ) from error
-        self._run = wandb.init(dir=str(out), name=out.name, config=dict(options), reinit=True)
+    def write(step: int, numbers: Mapping[str, float]) -> None:
+        run.log({f"train/{name}": value for name, value in numbers.items()}, step=step)
 
-    def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._run.log({f"train/{name}": value for name, value in numbers.items()}, step=step)
-
-    def close(self) -> None:
-        self._run.finish()
+    run = wandb.init(dir=str(out), name=out.name, config=dict(options), reinit=True)
+    try:
+        yield write
+    finally:
+        run.finish()
 
 
-_SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {
-    "tensorboard": TensorBoard,
-    "wandb": WeightsAndBiases,
-}
+_SINKS = {"tensorboard": tensorboard, "wandb": weights_and_biases}
 
 
 class RunLog:
@@ -85,7 +68,7 @@ class RunLog:
             if isinstance(value, (int, float)) and math.isfinite(value) and name != "step"
         }
         for sink in self._sinks:
-            sink.write(values["step"], numbers)
+            sink(values["step"], numbers)
 
     def sync(self) -> None:
         if self._lines is not None:
@@ -108,9 +91,5 @@ def open_log(
     with contextlib.ExitStack() as stack:
         lines = MetricsLog(out / "metrics.jsonl", keep_to=keep_to)
         stack.callback(lines.close)
-        opened: list[Sink] = []
-        for name in sinks:
-            sink = _SINKS[name](out, options or {})
-            stack.callback(sink.close)
-            opened.append(sink)
+        opened = [stack.enter_context(_SINKS[name](out, options or {})) for name in sinks]
         yield RunLog(lines, opened)

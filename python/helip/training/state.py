@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from helip.training.result import BatchLoader, Progress, StepHook
 from helip.training.stream import StepMiner
 
 
+@dataclass(kw_only=True)
 class RunState:
     """Saves the parts of a run and takes them up again; all processes call it together.
 
@@ -35,49 +37,36 @@ class RunState:
     and place in the data are of the whole run, only the random generators begin anew.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        processes: Processes,
-        network: Network,
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler | None,
-        loader: BatchLoader,
-        stream: StepMiner | None,
-        hooks: Mapping[str, StepHook],
-        options: Mapping[str, Any],
-        config: Mapping[str, Any] | None,
-        keep: int,
-    ) -> None:
-        self._root = root
-        self._processes = processes
-        self._network = network
-        self._optimizer = optimizer
-        self._scaler = scaler
-        self._loader = loader
-        self._stream = stream
-        self._hooks = hooks
-        self._options = {
-            **options,
-            "processes": processes.count,
-            "parallel": network.parallel,
-            "hooks": sorted(hooks),
+    root: Path
+    processes: Processes
+    network: Network
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler | None
+    loader: BatchLoader
+    stream: StepMiner | None
+    hooks: Mapping[str, StepHook]
+    options: Mapping[str, Any]  # that must be the same when the run is resumed
+    config: Mapping[str, Any] | None  # of the model, so that create_model opens a checkpoint
+    keep: int
+
+    def __post_init__(self) -> None:
+        self.options = {
+            **self.options,
+            "processes": self.processes.count,
+            "parallel": self.network.parallel,
+            "hooks": sorted(self.hooks),
         }
-        self._config = config
-        self._keep = keep
-        self._any_count = bool(getattr(loader, "resumes_on_other_ranks", False))
 
     def save(self, at: Progress) -> Path:
         # After an epoch's last batch the place is the start of the next, whoever asks for it.
-        ended = at.step_in_epoch >= len(self._loader)
+        ended = at.step_in_epoch >= len(self.loader)
         mid_epoch = at.step_in_epoch > 0 and not ended
         random = random_states()
         # Between epochs set_epoch says all that there is to say.
-        loader = self._loader.state_dict() if mid_epoch else None
+        loader = self.loader.state_dict() if mid_epoch else None
         captions = at.captions_at_context_limit
         state: dict[str, Any] = {
-            "options": self._options,
+            "options": self.options,
             "progress": {
                 "epoch": at.epoch + int(ended),
                 "step_in_epoch": at.step_in_epoch if mid_epoch else 0,
@@ -85,48 +74,44 @@ class RunState:
                 "captions_at_context_limit": captions,
             },
             "loader": loader,
-            "scaler": self._scaler.state_dict() if self._scaler else None,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
         }
-        if self._processes.count > 1:
+        if self.processes.count > 1:
             own = {"random": _to_text(random), "loader": loader, "captions": captions}
-            state["other_ranks"] = self._processes.exchange(own)[1:]
-        model = self._network.state_dict()
-        optimizer = self._network.optimizer_state(self._optimizer)
-        keep = self._processes.leads
-        hooks = {name: whole(hook.state_dict(), keep=keep) for name, hook in self._hooks.items()}
-        self._processes.leader_does(
-            lambda: write_checkpoint(
-                self._root,
-                step=at.step,
-                model=model,
-                optimizer=optimizer,
-                random=random,
-                state=state,
-                streaming=self._stream.tensors() if self._stream else None,
-                hooks=hooks,
-                config=self._config,
-                keep=self._keep,
-            )
+            state["other_ranks"] = self.processes.exchange(own)[1:]
+        keep = self.processes.leads
+        checkpoint = Checkpoint(
+            checkpoint_path(self.root, at.step),
+            at.step,
+            model=self.network.state_dict(),
+            optimizer=self.network.optimizer_state(self.optimizer),
+            random=random,
+            state=state,
+            streaming=self.stream.tensors() if self.stream else {},
+            hooks={name: whole(hook.state_dict(), keep=keep) for name, hook in self.hooks.items()},
         )
-        return checkpoint_path(self._root, at.step)
+        self.processes.leader_does(
+            lambda: write_checkpoint(checkpoint, config=self.config, keep=self.keep)
+        )
+        return checkpoint.path
 
     def find(self, *, resume: bool) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and what is wrong with newer ones."""
         if not resume:
-            found = list_checkpoints(self._root)
+            found = list_checkpoints(self.root)
             if found:
                 raise InvalidArgumentError(
-                    f"{self._root.parent} holds checkpoints up to step {found[0][0]} and resume is "
+                    f"{self.root.parent} holds checkpoints up to step {found[0][0]} and resume is "
                     "False; pass resume=True to go on, or choose another out"
                 )
             return None, []
-        if self._processes.count == 1:
-            return newest_checkpoint(self._root)
-        found_by_leader = self._processes.leader_does(lambda: newest_checkpoint(self._root))
+        if self.processes.count == 1:
+            return newest_checkpoint(self.root)
+        found_by_leader = self.processes.leader_does(lambda: newest_checkpoint(self.root))
         checkpoint, damage = found_by_leader or (None, [])
-        step = self._processes.exchange(checkpoint.step if checkpoint else None)[0]
+        step = self.processes.exchange(checkpoint.step if checkpoint else None)[0]
         if step is not None and checkpoint is None:
-            checkpoint = read_checkpoint(checkpoint_path(self._root, step))
+            checkpoint = read_checkpoint(checkpoint_path(self.root, step))
         return checkpoint, damage
 
     def restore(
@@ -136,17 +121,18 @@ class RunState:
 
         Of another number of processes there are no generators' states.
         """
-        state, rank = checkpoint.state, self._processes.rank
+        state, rank = checkpoint.state, self.processes.rank
         try:
             options, scaler, loader = state["options"], state["scaler"], state["loader"]
             at = Progress(step=checkpoint.step, **state["progress"])
         except (KeyError, TypeError) as error:
             raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
-        before, now = options, self._options
-        others = before.get("processes") != now["processes"] and self._any_count
+        before, now = options, self.options
+        any_count = getattr(self.loader, "resumes_on_other_ranks", False)
+        others = any_count and before.get("processes") != now["processes"]
         if others:
             now = {**now, **{name: before.get(name) for name in ("processes", "parallel")}}
-        refuse_changes(before, now, str(self._root.parent))
+        refuse_changes(before, now, str(self.root.parent))
         random: dict[str, Any] | None = checkpoint.random
         if others:
             random = None
@@ -155,13 +141,13 @@ class RunState:
             own = _of_rank(checkpoint, rank)
             loader, at.captions_at_context_limit = own["loader"], own["captions"]
             random = _from_text(own["random"])
-        self._network.load_state_dict(checkpoint.model, str(checkpoint.path))
-        self._network.load_optimizer_state(self._optimizer, checkpoint.optimizer)
-        if self._scaler and scaler:
-            self._scaler.load_state_dict(scaler)
-        if self._stream:
-            self._stream.restore(checkpoint.streaming)
-        for name, hook in self._hooks.items():
+        self.network.load_state_dict(checkpoint.model, str(checkpoint.path))
+        self.network.load_optimizer_state(self.optimizer, checkpoint.optimizer)
+        if self.scaler and scaler:
+            self.scaler.load_state_dict(scaler)
+        if self.stream:
+            self.stream.restore(checkpoint.streaming)
+        for name, hook in self.hooks.items():
             if name not in checkpoint.hooks:
                 raise CorruptError(f"{checkpoint.path} lacks the state of the hook {name!r}")
             hook.load_state_dict(parts_like(checkpoint.hooks[name], hook.state_dict()))

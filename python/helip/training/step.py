@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,29 +27,19 @@ _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
 _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
 
 
+@dataclass
 class OptimizerStep:
-    """Takes steps by AdamW on a network, under a recipe's precision, schedule and clipping.
+    """Takes steps by AdamW on a network, under a recipe's precision, schedule and clipping."""
 
-    accumulate: chunks that a batch is encoded in (``grad_cache``).
-    """
+    recipe: Recipe
+    network: Network
+    processes: Processes
+    device: torch.device
+    total_steps: int
+    accumulate: int  # chunks that a batch is encoded in (``grad_cache``)
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        network: Network,
-        processes: Processes,
-        device: torch.device,
-        *,
-        total_steps: int,
-        accumulate: int,
-    ) -> None:
-        self._recipe = recipe
-        self._network = network
-        self._processes = processes
-        self._device = device
-        self._total = total_steps
-        self._warmup = warmup_steps(recipe.warmup, total_steps)
-        self._accumulate = accumulate
+    def __post_init__(self) -> None:
+        recipe, network = self.recipe, self.network
         self.scaler = torch.amp.GradScaler("cuda") if recipe.precision == "float16" else None
         self.optimizer = make_adamw(
             network.model,
@@ -78,10 +69,10 @@ class OptimizerStep:
         """
         lr = scheduled_lr(
             step,
-            lr=self._recipe.lr,
-            min_lr=self._recipe.min_lr,
-            warmup=self._warmup,
-            total=self._total,
+            lr=self.recipe.lr,
+            min_lr=self.recipe.min_lr,
+            warmup=warmup_steps(self.recipe.warmup, self.total_steps),
+            total=self.total_steps,
         )
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
@@ -89,9 +80,9 @@ class OptimizerStep:
         scaler = self.scaler
         if scaler:
             scaler.unscale_(self.optimizer)
-        norm = self._network.gradient_norm()
-        if self._recipe.grad_clip is not None:
-            self._network.clip_gradients(self._recipe.grad_clip, norm)
+        norm = self.network.gradient_norm()
+        if self.recipe.grad_clip is not None:
+            self.network.clip_gradients(self.recipe.grad_clip, norm)
         row = self._numbers(out, norm)
         row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": lr}
         # With loss scaling, an infinite gradient is the scaler's own way to find its factor.
@@ -103,7 +94,7 @@ class OptimizerStep:
             row["loss_factor"] = scaler.get_scale()
         else:
             self.optimizer.step()
-        clamp_logit_scale(self._network.model)
+        clamp_logit_scale(self.network.model)
         return row
 
     def _backward(
@@ -112,24 +103,24 @@ class OptimizerStep:
         """Leaves gradients, averaged over processes; what the losses were."""
         scale = self.scaler.scale if self.scaler else lambda loss: loss
         out: dict[str, Tensor]
-        if self._accumulate == 1:
+        if self.accumulate == 1:
             out = self._in_precision(compute)(batch)
             scale(out["loss"]).backward()
         else:
             out = cached_backward(
                 batch,
-                self._accumulate,
+                self.accumulate,
                 encode=self._in_precision(encode),
                 losses=self._in_precision(losses),
                 scale=scale,
-                hold=self._network.hold,
+                hold=self.network.hold,
             )
-        self._network.gradients_are_ready()
+        self.network.gradients_are_ready()
         return out
 
     def _in_precision(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def under_autocast(*arguments: Any) -> Any:
-            with autocast(self._device, self._recipe.precision):
+            with autocast(self.device, self.recipe.precision):
                 return work(*arguments)
 
         return under_autocast
@@ -138,7 +129,7 @@ class OptimizerStep:
         """By one copy from the device for all of them."""
         names = [*_FIRST, *sorted(set(out) - set(_FIRST))]
         parts = [out[name].detach().reshape(()).float() for name in names] + [norm.float()]
-        numbers = self._processes.mean(torch.stack(parts)).tolist()
+        numbers = self.processes.mean(torch.stack(parts)).tolist()
         row = dict(zip([*names, "grad_norm"], numbers, strict=True))
         if not any(row.get(name) for name in _COMPARED):
             for name in _COMPARED:

@@ -16,9 +16,10 @@ them, and every process takes the same steps on the same weights. Rank 0 writes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,14 @@ from torch import Tensor
 from helip.common.devices import choose_device
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
-from helip.common.options import method_keywords
+from helip.common.options import ProgressOptions, method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
 from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
-from helip.training.checkpoints import (
-    list_checkpoints,
-    random_states,
-    restore_random_states,
-)
+from helip.training.checkpoints import list_checkpoints, random_states, restore_random_states
 from helip.training.checks import check_run
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs
@@ -59,36 +56,41 @@ from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep
 from helip.training.stream import Embed, StepMiner
-from helip.training.tuning import ModelTuning, averages
+from helip.training.tuning import ModelTuning
+from helip.training.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerCall(RunOptions):
+class LoopOptions(RunOptions, ProgressOptions):
+    """What a training loop is given beside its options, wherever its batches come from."""
+
+    out: str | os.PathLike[str]
+    """The directory of the run: checkpoints and metrics."""
+    embed: Embed | None = None
+    """Called with the batch, its tensors on the device, for what a StreamingMiner mines of frozen
+    encoders: image [b, d_image] and text [b, d_text]. None: the features of the model itself."""
+    hooks: Mapping[str, StepHook] | None = None
+    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
+    checkpoint, as NAME.safetensors."""
+    should_stop: Callable[[], bool] | None = None
+    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerCall(LoopOptions):
     """What a Trainer is made of."""
 
     model: ModelBundle = field(kw_only=False)
     """The model with its transforms and tokenizer; trained in place."""
     loader: BatchLoader = field(kw_only=False)
     """Gives the batches."""
-    out: str | os.PathLike[str]
-    """The directory of the run."""
     recipe: Recipe | None = None
     """Every number that decides what is computed; None takes the defaults."""
     miner: StreamingMiner | None = None
     """Given each batch after its step, with the features [b, d] that the model made of it; usually
     the one that the loader draws from. Its state is part of a checkpoint."""
-    embed: Embed | None = None
-    """Called with the batch, its tensors on the device, for embeddings of frozen encoders to be
-    mined in place of the model's: image [b, d_image] and text [b, d_text]."""
-    hooks: Mapping[str, StepHook] | None = None
-    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
-    checkpoint, as NAME.safetensors."""
     identity: Mapping[str, Any] | None = None
     """Other plain values that must be the same when the run is resumed."""
-    should_stop: Callable[[], bool] | None = None
-    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
-    progress: bool = True
-    """A bar on a terminal."""
 
 
 class Trainer:
@@ -105,7 +107,7 @@ class Trainer:
     def __init__(self, call: TrainerCall) -> None:
         if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
-                "embed makes what a miner is given, but there is none; pass miner="
+                "embed makes what a miner is given, but there is none; pass miner=, or drop embed="
             )
         model, loader = call.model, call.loader
         self.recipe = call.recipe or Recipe()
@@ -144,7 +146,8 @@ class Trainer:
             compiled=call.compiled,
         )
         self.model = self.network.model
-        self.hooks |= averages(self.model, self.recipe)
+        if self.recipe.ema is not None:
+            self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
         self._optimizer_step = OptimizerStep(
             self.recipe,
             self.network,
@@ -166,7 +169,7 @@ class Trainer:
             "compiled": call.compiled,
         }
         self._state = RunState(
-            self.checkpoints,
+            root=self.checkpoints,
             processes=self.processes,
             network=self.network,
             optimizer=self.optimizer,
@@ -237,10 +240,6 @@ class Trainer:
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
 
-    def _wants_to_stop(self) -> bool:
-        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
-        return self.processes.any(asked) and self._at.step < self.total_steps
-
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
         # Dropout differs between processes; the loader draws from its own seed.
@@ -280,48 +279,24 @@ class Trainer:
     def _loop(
         self, log: RunLog, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
     ) -> Path:
-        at = self._at
+        """Train to the last step, from the states of the loader and the generators where given."""
+        at, meter = self._at, Meter()
         train_mode(self.model)
-        path: Path | None = None
         with ProgressBar(
             self.total_steps, label="train", unit="steps", enabled=self._show_progress
         ) as bar:
             bar.set(at.step)
-            meter = Meter()
             while at.step < self.total_steps:
-                iterator = self._batches(loader_state, states)
-                loader_state = states = None
-                with contextlib.closing(_Closable(iterator)):
-                    while at.step < self.total_steps:
-                        meter.wait_begins()
-                        batch = next(iterator, None)
-                        meter.wait_ends()
-                        if not self._all_have_rows(batch):
-                            break
-                        assert batch is not None
-                        row = self._step(batch, log)
-                        at.step += 1
-                        at.step_in_epoch += 1
-                        row |= self._after_step()
-                        at.seconds += meter.step_ends(sum(self._rank_rows))
-                        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
-                        ended = at.step == self.total_steps
-                        if ended or at.step % self.options.log_every == 0:
-                            log.write(**at.metrics)
-                            meter.restart()
+                left = self.total_steps - at.step
+                with contextlib.closing(self._batches(meter, loader_state, states)) as batches:
+                    loader_state = states = None
+                    for batch in itertools.islice(batches, left):
+                        self._train_on(batch, log, meter)
                         bar.update(1)
-                        bar.note(loss=round(row["loss"], 4))
-                        if self._wants_to_stop():
-                            path = self._save(log)
-                            raise CancelledError(
-                                f"stopped after step {at.step} of {self.total_steps}; the same "
-                                f"call with resume=True goes on from {path}"
-                            )
-                        every = self.options.checkpoint_every
-                        if every and at.step % every == 0:
-                            path = self._save(log)
-                    else:
-                        break  # all steps are done
+                        bar.note(loss=round(at.metrics["loss"], 4))
+                        self._stop_or_save(log)
+                if at.step == self.total_steps:
+                    break
                 if at.step_in_epoch == 0:
                     raise InvalidArgumentError(
                         f"the loader gave 0 batches in epoch {at.epoch}, must give at least 1; "
@@ -329,12 +304,12 @@ class Trainer:
                     )
                 at.epoch += 1
                 at.step_in_epoch = 0
-                path = self._save(log)
+                self._save(log)
         return self._save(log)
 
     def _batches(
-        self, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
-    ) -> Iterator[dict[str, Any]]:
+        self, meter: Meter, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+    ) -> Generator[dict[str, Any]]:
         """What is left of the epoch, with the random generators as they were at this place."""
         self.loader.set_epoch(self._at.epoch)
         if states is not None and loader_state is None:
@@ -345,7 +320,43 @@ class Trainer:
         if states is not None and loader_state is not None:
             # In mid-epoch after iter: what it draws, the first session drew when the epoch began.
             restore_random_states(states)
-        return iterator
+        try:
+            while True:
+                meter.wait_begins()
+                batch = next(iterator, None)
+                meter.wait_ends()
+                if not self._all_have_rows(batch):
+                    return
+                assert batch is not None
+                yield batch
+        finally:  # a loader's workers end with the run
+            getattr(iterator, "close", lambda: None)()
+
+    def _train_on(self, batch: Mapping[str, Any], log: RunLog, meter: Meter) -> None:
+        """One step, what is done after it, and its line of metrics."""
+        at = self._at
+        row = self._step(batch, log)
+        at.step += 1
+        at.step_in_epoch += 1
+        for hook in self.hooks.values():
+            row |= hook.after_step(self.model, at.step) or {}
+        at.seconds += meter.step_ends(sum(self._rank_rows))
+        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
+        if at.step == self.total_steps or at.step % self.options.log_every == 0:
+            log.write(**at.metrics)
+            meter.restart()
+
+    def _stop_or_save(self, log: RunLog) -> None:
+        """A checkpoint where one is due, and CancelledError after it where the run shall end."""
+        at, every = self._at, self.options.checkpoint_every
+        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
+        if self.processes.any(asked) and at.step < self.total_steps:
+            raise CancelledError(
+                f"stopped after step {at.step} of {self.total_steps}; the same call with "
+                f"resume=True goes on from {self._save(log)}"
+            )
+        if every and at.step % every == 0:
+            self._save(log)
 
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
         """Whether there is a batch, on which all processes agree."""
@@ -375,12 +386,6 @@ class Trainer:
             stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
             if "plain_targets" in stats:  # of this epoch so far
                 row["plain_targets"] = stats["plain_targets"]
-        return row
-
-    def _after_step(self) -> dict[str, float]:
-        row: dict[str, float] = {}
-        for hook in self.hooks.values():
-            row |= hook.after_step(self.model, self._at.step) or {}
         return row
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -424,16 +429,6 @@ class Trainer:
     def _save(self, log: RunLog) -> Path:
         log.sync()
         return self._state.save(self._at)
-
-
-class _Closable:
-    """Closes an iterator that can be closed, so that a loader's workers end with the run."""
-
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self._iterator = iterator
-
-    def close(self) -> None:
-        getattr(self._iterator, "close", lambda: None)()
 
 
 def _seed_all(seed: int) -> None:

@@ -1,9 +1,8 @@
-"""What a recipe asks of a model beyond plain fine-tuning: locks, LoRA, an average of weights."""
+"""What a recipe asks of a model beyond plain fine-tuning: locks and LoRA."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from helip.models.bundle import ModelBundle
 from helip.models.locking import lock_towers
@@ -11,7 +10,6 @@ from helip.models.lora import add_lora, has_lora, merge_lora
 from helip.models.options import Lora
 from helip.models.slip import HEAD, has_ssl_head
 from helip.training.recipe import Recipe
-from helip.training.weight_average import WeightAverage
 
 
 class ModelTuning:
@@ -47,8 +45,3 @@ class ModelTuning:
             self._bundle.config.pop("lora", None)
         for name, parameter in self._bundle.model.named_parameters():
             parameter.requires_grad_(self._trained.get(name, True))
-
-
-def averages(model: nn.Module, recipe: Recipe) -> dict[str, WeightAverage]:
-    """The step hook that keeps an average of the weights, where the recipe wants one."""
-    return {} if recipe.ema is None else {"ema": WeightAverage(model, recipe.ema)}

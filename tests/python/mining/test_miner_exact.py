@@ -23,7 +23,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.mining.core_options import core_options
 from helip.mining.options import MachineOptions, MineOptions
-from helip.store.matrices import view_of
+from helip.store.matrices import matrix_of
 from support.mining_reference import (
     check_exact,
     check_same_bits,
@@ -272,9 +272,9 @@ def test_targets_mined_alone_have_the_pools_of_the_table(rows: int, collapse: st
     rules = {"k": 12, "skip": 2, "collapse": collapse}
     table = mine(image, text, **rules)
     options = core_options(MineOptions(method="exact", **rules), MachineOptions(threads=1))
-    views = view_of(image, name="image"), view_of(text, name="text")
+    matrices = matrix_of(image, name="image"), matrix_of(text, name="text")
     for targets in ([7, 3, 7], [*range(0, rows, 3), 0, 3]):
-        ids, scores, counts = _core.mine_targets(*views, targets, options)
+        ids, scores, counts = _core.mine_targets(*matrices, targets, options)
         np.testing.assert_array_equal(ids, table.ids[targets])
         np.testing.assert_array_equal(scores, table.scores[targets])
         np.testing.assert_array_equal(counts, table.counts[targets])

@@ -147,7 +147,7 @@ class FolderDataset(KeyedDataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._read(row, self._paths[row]))
 
-    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
         return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None
 

@@ -132,7 +132,7 @@ class TableDataset(KeyedDataset):
             found = read_inside(root, found, key=self.keys[row], follow_links=self._follow_links)
         return self._decoded(row, found)
 
-    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself
         blob, offsets = self._images.blob, self._images.offsets

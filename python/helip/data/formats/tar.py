@@ -79,7 +79,7 @@ class TarDataset(Dataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))
 
-    def _picture_source(self) -> tuple[Any, np.ndarray | None] | None:
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         return self._index.pictures(), None
 
     def _read_caption(self, row: int) -> str | None:

@@ -26,11 +26,11 @@ from helip.loading.readers.captions import CaptionReader
 
 
 def can_assemble(data: Any, transform: Any) -> bool:
-    """Whether the core can read this data set's pictures and do this transform."""
+    """Whether the core can read this data set's images and do this transform."""
     return (
         isinstance(transform, ImageTransform)
         and isinstance(data, Dataset)
-        and data._picture_source() is not None
+        and data._image_source() is not None
     )
 
 
@@ -51,7 +51,7 @@ class AssembledReader:
         data: a data set that :func:`can_assemble` says yes to.
         transform: makes ``batch["image"]``.
         views: more transforms; where there are any, ``batch["views"]`` [v, b, ...] has their
-            pictures, each with augmentations of its own.
+            images, each with augmentations of its own.
         tokenizer: see CaptionReader.
         threads: of the core; 0 is one for each processor.
         ahead: batches that are begun before they are asked for.
@@ -111,7 +111,7 @@ class AssembledReader:
         if self._home == os.getpid():
             self._assembler.clear()
             return
-        found = self._data._picture_source()
+        found = self._data._image_source()
         assert found is not None, "can_assemble was asked first"
         source, self._rows = found
         self._assembler = _core.BatchAssembler(
@@ -147,7 +147,7 @@ class AssembledReader:
         unread, text = work.captions.result()
         failed = unread | errors
         kept = [place for place in range(len(plan.index)) if place not in failed]
-        if kept and len(failed) > len(unread):  # captions whose pictures failed go as well
+        if kept and len(failed) > len(unread):  # captions whose images failed go as well
             _, text = helper.submit(self._captions.read, plan.index[kept].tolist()).result()
         failures = [
             failure_of(self._data, int(plan.index[place]), failed[place])

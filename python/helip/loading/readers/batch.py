@@ -102,7 +102,7 @@ class BatchReader(Dataset[ReadBatch]):
                     "it resize or crop to one shape"
                 )
             stacked = torch.stack(images)
-        # One transform makes all three looks at a picture, as one tensor.
+        # One transform makes all three looks at an image, as one tensor.
         three = isinstance(self._transform, TwoViews)
         return {
             **(split_views(stacked) if three else {"image": stacked}),

@@ -26,7 +26,6 @@ class ProcessReads:
             reader,
             sampler=self._plans,
             batch_size=None,  # one plan in, one batch out
-            collate_fn=_unchanged,
             num_workers=workers,
             prefetch_factor=prefetch if workers else None,
             persistent_workers=workers > 0,
@@ -47,10 +46,3 @@ class _CurrentPlans(Sampler[BatchPlan]):
 
     def __iter__(self) -> Iterator[BatchPlan]:
         return iter(self.plans)
-
-    def __len__(self) -> int:
-        return len(self.plans)  # type: ignore[arg-type]
-
-
-def _unchanged(read: Any) -> Any:
-    return read

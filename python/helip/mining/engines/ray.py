@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import Error, MismatchError, StorageError, UnsupportedError
+from helip.common.errors import Error, MismatchError, StorageError, needed
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.progress import ProgressBar
 from helip.mining.core_options import core_options
@@ -43,7 +43,8 @@ def mine_on_ray(
             not show up here. Error: a part failed, with the reason.
     """
     parts = agreed_parts(job.parts, out=out, method=options.method)
-    ray = _import_ray()
+    with needed("engine is 'ray'", "'helip[ray]'"):
+        import ray
     make_directory(Path(out))
     with DirectoryLock(Path(out), name=".lock"), _running(ray):
         nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
@@ -156,13 +157,3 @@ def _running(ray: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UnsupportedError(
-            "engine is 'ray', but Ray is not installed; pip install 'helip[ray]'"
-        ) from error
-    return ray

@@ -15,16 +15,7 @@ import torch
 from helip import _core
 from helip.common.errors import UnsupportedError
 from helip.mining.gpu.rows import RowBlock
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the filter knows of the options."""
-
-    image_max: float
-    text_max: float
-    min_score: float
-    signed: bool
+from helip.mining.options import PairRules
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def filter_pairs(
     rows: RowBlock,
     columns: RowBlock,
     thresholds: tuple[torch.Tensor, torch.Tensor],
-    rules: Rules,
+    rules: PairRules,
     *,
     after: int,
     capacity: int,
@@ -126,7 +117,7 @@ def filter_pairs(
     )
 
 
-def seed(rows: RowBlock, columns: RowBlock, rules: Rules, k: int) -> torch.Tensor:
+def seed(rows: RowBlock, columns: RowBlock, rules: PairRules, k: int) -> torch.Tensor:
     """float32 [len(rows)]: the k-th largest lower bound of a row's scores with ``columns``."""
     bounds: torch.Tensor = torch.ops.helip.product_seed(
         *_operands(rows, columns),

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,39 +30,21 @@ from helip import _core
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from helip.mining.core_options import core_options
 from helip.mining.gpu.blocks import Blocks, units_of_band
-from helip.mining.gpu.kernel import Rules, load_cuda_library, load_library
+from helip.mining.gpu.kernel import load_cuda_library, load_library
 from helip.mining.gpu.pools import CandidatePools, Rerank, Solve
 from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
-from helip.mining.gpu.rows import FORMATS, check_inputs
+from helip.mining.gpu.rows import FORMATS
 from helip.mining.gpu.search import DeviceMemory, Searcher
+from helip.mining.inputs import Inputs
 from helip.mining.options import DeviceOptions
-from helip.store.matrices import on_host, view_of
+from helip.pairs.growing_pairs import Pools
+from helip.store.matrices import MatrixView, matrix_of
 
 Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False stops the job
 
 _BLOCK_ROWS = {"cpu": 2048, "cuda": 16384}
 _SAMPLE_ROWS = 16384
 _FINISH_ROWS = 8192  # targets whose pools are ranked at a time
-
-
-@dataclass(frozen=True)
-class DeviceBand:
-    """Exact pools of targets first .. first + n - 1."""
-
-    first: int
-    ids: np.ndarray  # int64 [n, k], -1 beyond counts
-    scores: np.ndarray  # float32 [n, k], 0 beyond counts
-    counts: np.ndarray  # int32 [n]
-
-
-@dataclass(frozen=True)
-class DeviceResult:
-    """A whole table and how it came about."""
-
-    ids: np.ndarray  # int32 [n, k]
-    scores: np.ndarray  # float32 [n, k]
-    counts: np.ndarray  # int32 [n]
-    report: dict[str, Any] = field(default_factory=dict)
 
 
 def devices_of(device: str | torch.device) -> list[torch.device]:
@@ -103,40 +84,32 @@ class DeviceMiner:
     """One job.
 
     Args:
-        image: [N, d_image] NumPy array (memory maps too) or torch tensor of any float dtype, or
-            int8 codes (a positive scale does not change a cosine); read block by block. None when
-            only the text is used.
-        text: [N, d_text], likewise.
-        views: of the same rows for the core, which ranks them; by default of ``image`` and
-            ``text`` themselves. int8 codes need views that know the scales, such as a store's.
+        inputs: its arrays (memory maps too, or int8 codes: a positive scale does not change a
+            cosine) are read block by block; its matrices, which know the scales, are the core's.
         rerank, solve: exact pools within candidate lists, and among all rows; by default the core's
             ``rerank`` and ``mine_targets``.
         options: those of DeviceOptions.
 
-    Raises InvalidArgumentError (NaN and infinity with their row), MismatchError, UnsupportedError,
+    Raises InvalidArgumentError (NaN and infinity with their row), UnsupportedError,
     OutOfMemoryError, CancelledError, also while bands are taken.
     """
 
     def __init__(
         self,
-        image: Any,
-        text: Any,
+        inputs: Inputs,
         *,
-        views: tuple[Any, Any] | None = None,
         rerank: Rerank | None = None,
         solve: Solve | None = None,
         **options: Any,
     ) -> None:
         self.options = DeviceOptions(**options)
-        given = {"image": image, "text": text}
+        given = dict(zip(("image", "text"), inputs.arrays, strict=True))
         self._inputs = {name: given[name] for name in self.options.modalities}
-        self.rows = check_inputs(self._inputs)
+        self.rows = len(next(iter(self._inputs.values())))
         if self.rows >= 2**31:
             raise UnsupportedError(f"{self.rows} rows are too many for a device; split the data")
-        if rerank is None or solve is None:
-            native = _native(views or (image, text), self.options)
-            rerank, solve = rerank or native[0], solve or native[1]
-        self._rerank, self._solve = rerank, solve
+        native = _native(inputs.matrices, self.options)
+        self._rerank, self._solve = rerank or native[0], solve or native[1]
         self._progress: Progress | None = None
         self._lock = threading.Lock()
         self._done = 0
@@ -160,8 +133,8 @@ class DeviceMiner:
         self._bands = self._plan_bands()
         self.pairs = sum(_pairs_of_band(self._blocks, band) for band in self._bands)
 
-    def bands(self, progress: Progress | None = None) -> Iterator[DeviceBand]:
-        """Exact pools of all targets, ascending, once; ``report`` is complete after the last.
+    def bands(self, progress: Progress | None = None) -> Iterator[tuple[int, Pools]]:
+        """(first target, exact pools) of all targets, ascending; ``report`` is complete at the end.
 
         ``progress`` is called with the pairs done and ``pairs``, all of them, by any of the
         devices' threads, one at a time.
@@ -169,7 +142,6 @@ class DeviceMiner:
         self._progress = progress
         blocks, memory, k = self._blocks, self._memory, self.options.k
         searchers = [self._searcher(device) for device in self._devices]
-        devices = _Devices(searchers)
         group = memory.resident // 2
         if len(blocks) <= memory.resident:
             group = -(-len(blocks) // (4 * len(searchers))) if len(searchers) > 1 else len(blocks)
@@ -180,11 +152,11 @@ class DeviceMiner:
             pools = CandidatePools(first, last, k, self.rows, self._rerank, self._solve)
             with exact_products():
                 if len(sample):
-                    devices.share(band, partial(Searcher.seed, sample=sample, k=k, pools=pools))
+                    _share(searchers, band, partial(Searcher.seed, sample=sample, k=k, pools=pools))
                 units = units_of_band(band, len(blocks), group)
-                devices.share(units, partial(Searcher.search, pools=pools))
+                _share(searchers, units, partial(Searcher.search, pools=pools))
             for start in range(first, last, _FINISH_ROWS):
-                yield DeviceBand(start, *pools.finish(start, min(start + _FINISH_ROWS, last)))
+                yield start, pools.finish(start, min(start + _FINISH_ROWS, last))
             counts["candidates"] += pools.candidates
             counts["lists_cut"] += pools.cut
             counts["solved_on_host"] += pools.solved
@@ -225,11 +197,10 @@ class DeviceMiner:
         return "fused", ""
 
     def _searcher(self, device: torch.device) -> Searcher:
-        options = self.options
         return Searcher(
             self._inputs,
             self._blocks,
-            Rules(options.image_max, options.text_max, options.min_score, options.signed),
+            self.options,
             device,
             self._dtype,
             self._memory,
@@ -280,66 +251,47 @@ class DeviceMiner:
                 raise CancelledError(f"mining was stopped after {self._done} of {self.pairs} pairs")
 
 
-def mine_on_device(
-    image: Any, text: Any, *, progress: Progress | None = None, **arguments: Any
-) -> DeviceResult:
-    """The bands of a DeviceMiner as one table; the same arguments.
+def _share(
+    searchers: list[Searcher], units: Iterable[Any], work: Callable[[Searcher, Any], None]
+) -> None:
+    """Does every unit once, on whichever device is free, each in a thread of its own.
 
-    Equal, byte for byte, to what the exact miner of the host gives with the same options.
+    The first error stops all devices and is raised here.
     """
-    miner = DeviceMiner(image, text, **arguments)
-    bands = list(miner.bands(progress))
-    empty = np.empty((0, miner.options.k))
-    return DeviceResult(
-        np.concatenate([empty, *(b.ids for b in bands)]).astype(np.int32),
-        np.concatenate([empty, *(b.scores for b in bands)]).astype(np.float32),
-        np.concatenate([empty[:, 0], *(b.counts for b in bands)]).astype(np.int32),
-        miner.report,
-    )
+    if len(searchers) == 1:
+        with plain_mode(searchers[0].device):
+            for unit in units:
+                work(searchers[0], unit)
+        return
+    queue, lock, stop = iter(units), threading.Lock(), threading.Event()
+    errors: list[BaseException] = []
 
-
-class _Devices:
-    """Devices that take work from one queue, each in a thread of its own."""
-
-    def __init__(self, searchers: list[Searcher]) -> None:
-        self._searchers = searchers
-
-    def share(self, units: Iterable[Any], work: Callable[[Searcher, Any], None]) -> None:
-        """Does every unit once; the first error stops all devices and is raised here."""
-        if len(self._searchers) == 1:
-            with plain_mode(self._searchers[0].device):
-                for unit in units:
-                    work(self._searchers[0], unit)
-            return
-        queue, lock, stop = iter(units), threading.Lock(), threading.Event()
-        errors: list[BaseException] = []
-
-        def serve(searcher: Searcher) -> None:
-            try:
-                with plain_mode(searcher.device):
-                    while not stop.is_set():
-                        with lock:
-                            unit = next(queue, None)
-                        if unit is None:
-                            return
-                        work(searcher, unit)
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
-
-        threads = [threading.Thread(target=serve, args=(s,)) for s in self._searchers]
-        for thread in threads:
-            thread.start()
+    def serve(searcher: Searcher) -> None:
         try:
-            for thread in threads:
-                thread.join()
-        except BaseException:  # an interrupt
+            with plain_mode(searcher.device):
+                while not stop.is_set():
+                    with lock:
+                        unit = next(queue, None)
+                    if unit is None:
+                        return
+                    work(searcher, unit)
+        except BaseException as error:
+            errors.append(error)
             stop.set()
-            for thread in threads:
-                thread.join()
-            raise
-        if errors:
-            raise errors[0]
+
+    threads = [threading.Thread(target=serve, args=(s,)) for s in searchers]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:  # an interrupt
+        stop.set()
+        for thread in threads:
+            thread.join()
+        raise
+    if errors:
+        raise errors[0]
 
 
 def _pairs_of_band(blocks: Blocks, band: range) -> int:
@@ -347,22 +299,17 @@ def _pairs_of_band(blocks: Blocks, band: range) -> int:
     return own * (own - 1) // 2 + own * (blocks.rows - own)
 
 
-def _native(matrices: tuple[Any, Any], options: DeviceOptions) -> tuple[Rerank, Solve]:
+def _native(
+    matrices: tuple[MatrixView, MatrixView], options: DeviceOptions
+) -> tuple[Rerank, Solve]:
     """The core's exact float64 scores of given candidates, and its search among all rows."""
-
-    def view(array: Any, name: str) -> Any:
-        if name not in options.modalities:
-            array = np.empty((0, 1), np.float32)
-        return view_of(on_host(array), name=name)
-
-    views = view(matrices[0], "image"), view(matrices[1], "text")
     native = core_options(options)
 
     def rerank(targets: np.ndarray, candidates: np.ndarray) -> Any:
-        lists = view_of(np.ascontiguousarray(candidates), name="candidates")
-        return _core.rerank(*views, targets.tolist(), lists, native)
+        lists = matrix_of(np.ascontiguousarray(candidates), name="candidates")
+        return _core.rerank(*matrices, targets.tolist(), lists, native)
 
     def solve(targets: np.ndarray) -> Any:
-        return _core.mine_targets(*views, targets.tolist(), native)
+        return _core.mine_targets(*matrices, targets.tolist(), native)
 
     return rerank, solve

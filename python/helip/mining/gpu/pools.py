@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 
-# Exact pools: ids int64 [n, k] with -1, scores float32 [n, k] with 0, counts int32 [n].
-Pools = tuple[np.ndarray, np.ndarray, np.ndarray]
-Rerank = Callable[[np.ndarray, np.ndarray], Pools]  # (targets [n], candidates [n, c])
-Solve = Callable[[np.ndarray], Pools]  # (targets [n])
+from helip.pairs.growing_pairs import Pools
+
+# (targets [n], candidates [n, c]) -> the parts of Pools
+Rerank = Callable[[np.ndarray, np.ndarray], Iterable[np.ndarray]]
+Solve = Callable[[np.ndarray], Iterable[np.ndarray]]  # (targets [n]) -> likewise
 
 _CUTS = 4  # exact cuts of a list before its target is left to the host
 
@@ -115,7 +116,7 @@ class CandidatePools:
         ids = self._ids[places, :longest].long()
         ids[torch.arange(longest) >= counts[:, None]] = -1
         self.candidates += int(counts.sum())
-        return self._rerank((places + self.first).numpy(), ids.numpy())
+        return Pools(*self._rerank((places + self.first).numpy(), ids.numpy()))
 
     def _make_room(self, target: int, span: tuple[int, int]) -> None:
         """Cuts the list of the target at place ``target`` of ``span`` and others nearly as full."""

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from helip.common.errors import UnsupportedError
-from helip.mining.gpu.kernel import Rules, filter_pairs
+from helip.mining.gpu.kernel import filter_pairs
 from helip.mining.gpu.rows import RowBlock
+from helip.mining.options import PairRules
 
-_RULES = Rules(image_max=1.0, text_max=1.0, min_score=0.0, signed=False)
+_RULES = PairRules(image_max=1.0, text_max=1.0)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 
 FORMATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 STEP_ROWS = 4096  # normalised at a time: float64 is four times the size of what is kept
@@ -80,7 +80,10 @@ def _read_step(
     units, margins = {}, {}
     zero = torch.zeros(len(ids), dtype=torch.bool, device=device)
     for name, matrix in inputs.items():
-        x = _read(matrix, ids).to(device).to(torch.float64)
+        x = _read(matrix, ids)
+        if not (x.is_floating_point() or x.dtype == torch.int8):
+            raise InvalidArgumentError(f"{name} is {x.dtype}; it must be float, or int8 codes")
+        x = x.to(device).to(torch.float64)
         largest = x.abs().amax(1, keepdim=True)
         finite = torch.isfinite(largest[:, 0])
         if not bool(finite.all()):
@@ -127,29 +130,3 @@ def _read(matrix: Any, ids: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.array(part).view(np.int16)).view(torch.bfloat16)
     # A copy of the block: neither a read-only nor a foreign-endian array makes a torch tensor.
     return torch.from_numpy(np.array(part, dtype=part.dtype.newbyteorder("=")))
-
-
-def check_inputs(inputs: dict[str, Any]) -> int:
-    """The number of rows that all inputs have."""
-    sizes = {}
-    for name, matrix in inputs.items():
-        if matrix is None:
-            raise InvalidArgumentError(f"{name} is None; this modality needs it")
-        if matrix.ndim != 2 or matrix.shape[1] < 1:
-            raise InvalidArgumentError(
-                f"{name} has shape {tuple(matrix.shape)}; it must be [rows, dimension]"
-            )
-        kind = matrix.dtype
-        if isinstance(kind, torch.dtype):
-            good = kind.is_floating_point or kind == torch.int8
-        else:
-            good = kind.kind == "f" or kind.name in ("bfloat16", "int8")
-        if not good:
-            raise InvalidArgumentError(f"{name} is {kind}; it must be float, or int8 codes")
-        sizes[name] = int(matrix.shape[0])
-    if len(set(sizes.values())) > 1:
-        raise MismatchError(
-            f"image has {sizes['image']} rows and text has {sizes['text']}; row i of both must be "
-            "pair i"
-        )
-    return next(iter(sizes.values()))

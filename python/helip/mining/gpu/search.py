@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import torch
 
 from helip.common.errors import OutOfMemoryError
 from helip.mining.gpu.blocks import BlockPair, Blocks
-from helip.mining.gpu.kernel import Rules, Survivors, filter_pairs, seed
+from helip.mining.gpu.kernel import Survivors, filter_pairs, seed
 from helip.mining.gpu.pools import CandidatePools
 from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
+from helip.mining.options import PairRules
 
 _TILE_PAIRS = 2**24  # of a call that makes whole tiles: fewer would not fill a GPU
 _TILE_BYTES = 24  # of scratch memory for each of its pairs
@@ -58,51 +59,35 @@ class DeviceMemory:
         return DeviceMemory(size, tile_pairs, capacity, resident)
 
 
+@dataclass
 class Searcher:
-    """Filters pairs of blocks on one device. Not thread-safe; one for each device.
+    """Filters pairs of blocks on one device. Not thread-safe; one for each device."""
 
-    Args:
-        inputs: the matrix of each modality that takes part.
-        progress: called with the number of pairs that have been filtered; may raise.
-    """
-
-    def __init__(
-        self,
-        inputs: dict[str, Any],
-        blocks: Blocks,
-        rules: Rules,
-        device: torch.device,
-        dtype: torch.dtype,
-        memory: DeviceMemory,
-        *,
-        fused: bool,
-        progress: Callable[[int], None],
-    ) -> None:
-        self._inputs = inputs
-        self._blocks = blocks
-        self._rules = rules
-        self.device = device
-        self._dtype = dtype
-        self._memory = memory
-        self._fused = fused
-        self._progress = progress
-        self._resident: OrderedDict[int, RowBlock] = OrderedDict()
-        self._sample: RowBlock | None = None
-        self.survivors = 0
-        self.splits = 0  # calls that had more survivors than places
+    inputs: dict[str, Any]  # the matrix of each modality that takes part
+    blocks: Blocks
+    rules: PairRules
+    device: torch.device
+    dtype: torch.dtype
+    memory: DeviceMemory
+    fused: bool
+    progress: Callable[[int], None]  # called with the number of pairs filtered; may raise
+    survivors: int = 0
+    splits: int = 0  # calls that had more survivors than places
+    _resident: OrderedDict[int, RowBlock] = field(default_factory=OrderedDict)
+    _sample: RowBlock | None = None
 
     def seed(self, number: int, sample: np.ndarray, k: int, pools: CandidatePools) -> None:
         """First thresholds of the rows of a block, from their scores with the sampled rows."""
         with self._out_of_memory_explained():
             if self._sample is None:
-                self._sample = read_block(self._inputs, sample, self.device, self._dtype)
+                self._sample = read_block(self.inputs, sample, self.device, self.dtype)
             rows = self._block(number)
-            first, _ = self._blocks.span(number)
-            step = max(1, self._memory.tile_pairs // len(sample))
+            first, _ = self.blocks.span(number)
+            step = max(1, self.memory.tile_pairs // len(sample))
             for a in range(0, len(rows), step):
                 part = rows.part(a, min(a + step, len(rows)))
                 # One more than k: a row may be in the sample itself.
-                bounds = seed(part, self._sample, self._rules, k + 1)
+                bounds = seed(part, self._sample, self.rules, k + 1)
                 pools.raise_thresholds(first + a, bounds.cpu())
 
     def search(self, unit: list[BlockPair], pools: CandidatePools) -> None:
@@ -124,52 +109,52 @@ class Searcher:
             yield
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
-                f"{self.device} has too little memory for blocks of {self._blocks.size} rows; give "
+                f"{self.device} has too little memory for blocks of {self.blocks.size} rows; give "
                 "a smaller memory= or block_rows="
             ) from error
 
     def _parts(self, pair: BlockPair) -> list[tuple[int, int]]:
         """Rows of the block that one call takes."""
         rows, columns = (self._rows_of(b) for b in (pair.rows, pair.columns))
-        step = rows if self._fused else max(1, self._memory.tile_pairs // columns)
+        step = rows if self.fused else max(1, self.memory.tile_pairs // columns)
         return [(a, min(a + step, rows)) for a in range(0, rows, step)]
 
     def _rows_of(self, number: int) -> int:
-        first, last = self._blocks.span(number)
+        first, last = self.blocks.span(number)
         return last - first
 
     def _call(self, pair: BlockPair, begin: int, end: int, pools: CandidatePools) -> _Call:
-        first, _ = self._blocks.span(pair.rows)
+        first, _ = self.blocks.span(pair.rows)
         columns = self._block(pair.columns)
         own = pools.thresholds(first + begin, first + end)
         if pair.symmetric:
-            other = pools.thresholds(*self._blocks.span(pair.columns))
+            other = pools.thresholds(*self.blocks.span(pair.columns))
         else:
             other = torch.full((len(columns),), torch.inf)
         survivors = filter_pairs(
             self._block(pair.rows).part(begin, end),
             columns,
             (own.to(self.device), other.to(self.device)),
-            self._rules,
+            self.rules,
             after=begin if pair.rows == pair.columns else begin - end,
-            capacity=self._memory.capacity,
-            fused=self._fused,
+            capacity=self.memory.capacity,
+            fused=self.fused,
         )
         return _Call(begin, end, survivors)
 
     def _collect(self, pair: BlockPair, calls: list[_Call], pools: CandidatePools) -> None:
         for call in calls:
             self._take(pair, call, pools)
-        self._progress(self._blocks.pairs(pair))
+        self.progress(self.blocks.pairs(pair))
 
     def _take(self, pair: BlockPair, call: _Call, pools: CandidatePools) -> None:
         """Offers the survivors of a call; filters its rows by halves if they had no room."""
         count = call.survivors.count()
-        if count <= self._memory.capacity:
+        if count <= self.memory.capacity:
             self.survivors += count
-            first, last = self._blocks.span(pair.rows)
+            first, last = self.blocks.span(pair.rows)
             rows = first + call.begin, last
-            pools.offer(call.survivors.to_host(count), rows, self._blocks.span(pair.columns))
+            pools.offer(call.survivors.to_host(count), rows, self.blocks.span(pair.columns))
             return
         # What was found is not offered: it will be found again, and must be offered but once.
         self.splits += 1
@@ -181,10 +166,10 @@ class Searcher:
         """A block, kept on the device while there is room for others."""
         block = self._resident.get(number)
         if block is None:
-            while len(self._resident) >= self._memory.resident:
+            while len(self._resident) >= self.memory.resident:
                 self._resident.popitem(last=False)
-            ids = self._blocks.ids(number)
-            block = read_block(self._inputs, ids, self.device, self._dtype)
+            ids = self.blocks.ids(number)
+            block = read_block(self.inputs, ids, self.device, self.dtype)
             self._resident[number] = block
         self._resident.move_to_end(number)
         return block

@@ -25,15 +25,15 @@ def mine_on_torch_device(
     rows, k, skip = inputs.rows, options.k, options.skip
     rules = ScoreRules.of(options).as_dict()
     found = {**rules, "k": k + skip}
-    miner = DeviceMiner(*inputs.arrays, views=inputs.views, device=device, **found)
+    miner = DeviceMiner(inputs, device=device, **found)
     writer = _core.HardPairsWriter(out, rows, k)
     skipped = 0
     with ProgressBar(miner.pairs, label="mine", unit="pairs", enabled=progress) as bar:
-        for band in miner.bands(lambda done, _: bar.set(done)):
-            over = np.minimum(band.counts, skip)
+        for first, pools in miner.bands(lambda done, _: bar.set(done)):
+            over = np.minimum(pools.counts, skip)
             skipped += int(over.sum())
-            ids, scores = (np.ascontiguousarray(x[:, skip:]) for x in (band.ids, band.scores))
-            writer.write(band.first, ids, scores, band.counts - over)
+            ids, scores = (np.ascontiguousarray(x[:, skip:]) for x in (pools.ids, pools.scores))
+            writer.write(first, ids, scores, pools.counts - over)
     report = {"pairs": rows * max(rows - 1, 0), "drops": {"skipped": skipped}, **miner.report}
     used = {"method": "exact", "margin": None, "skip": skip, "collapse": "none", **rules}
     return HardPairs(

@@ -85,10 +85,15 @@ def members_of(data: TarDataset, *, progress: bool) -> Members:
     row = np.frombuffer(rows, dtype=np.int64)
     order = np.argsort(row, kind="stable")
     field_of = np.frombuffer(fields, dtype=np.int32)
-    makes_row = np.array([name.lower() in _readable(data) for name in number_of], dtype=np.bool_)
-    _refuse_lost(
-        data, np.flatnonzero(np.bincount(row[makes_row[field_of]], minlength=len(data)) == 0)
-    )
+    readable = {*data.index.image_extensions, *_TEXT_FIELDS}  # what makes a row of an index
+    makes_row = np.array([name.lower() in readable for name in number_of], dtype=np.bool_)
+    lost = np.flatnonzero(np.bincount(row[makes_row[field_of]], minlength=len(data)) == 0)
+    if lost.size:
+        raise UnsupportedError(
+            f"{lost.size:,} samples have nothing but links or devices, which are not copied; the "
+            f"first is row {lost[0]}, key {data.keys[int(lost[0])]!r}. Write their files into the "
+            "shards, or leave them out"
+        )
     starts = np.zeros(len(data) + 1, dtype=np.int64)
     np.cumsum(np.bincount(row, minlength=len(data)), out=starts[1:])
     return Members(
@@ -118,7 +123,7 @@ def _named(shard: Shard, left_out: Counter[str]) -> Iterator[tuple[str, str, int
                 archive.members.clear()  # tarfile keeps every header that it read
                 if info.isdir():
                     continue
-                matched = _KEY_AND_FIELD.fullmatch(_without_dots(info.name))
+                matched = _KEY_AND_FIELD.fullmatch(re.sub(r"^(\./)+", "", info.name))
                 if refusal := _refusal(info):
                     left_out[refusal] += 1
                 elif matched is None or _META.match(matched[0]):
@@ -151,26 +156,6 @@ def _opened(shard: Shard) -> BinaryIO:
             f"then, {state.st_size:,} now); open the data set again"
         )
     return file
-
-
-def _readable(data: TarDataset) -> set[str]:
-    """The fields that make a row of an index."""
-    return {*data.index.image_extensions, *_TEXT_FIELDS}
-
-
-def _without_dots(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name
-
-
-def _refuse_lost(data: TarDataset, lost: np.ndarray) -> None:
-    if lost.size:
-        raise UnsupportedError(
-            f"{lost.size:,} samples have nothing but links or devices, which are not copied; the "
-            f"first is row {lost[0]}, key {data.keys[int(lost[0])]!r}. Write their files into the "
-            "shards, or leave them out"
-        )
 
 
 class MemberReader:

@@ -18,7 +18,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import publish_directory, storage_errors, write_json
-from helip.common.options import keywords
+from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
 from helip.data.dataset import Dataset
@@ -58,7 +58,7 @@ class Resharded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReshardCall(ReshardOptions):
+class ReshardCall(ReshardOptions, ProgressOptions):
     """What `reshard` is asked."""
 
     data: Dataset | str | os.PathLike[str] | list[str] = field(kw_only=False)
@@ -70,8 +70,6 @@ class ReshardCall(ReshardOptions):
     store: EmbeddingStore | str | os.PathLike[str] | None = None
     """The store that the table was mined from, to be renumbered too. Without it the new table names
     no store, and one of the new data set comes from embedding it."""
-    progress: bool = True
-    """Bars on a terminal."""
 
 
 @keywords(ReshardCall)
@@ -91,7 +89,10 @@ def reshard(call: ReshardCall) -> Resharded:
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
     samples_per_shard, rank_max, seed = call.samples_per_shard, call.rank_max, call.seed
-    shard_bytes = _shard_bytes(call.shard_size, samples_per_shard)
+    shard_bytes = None
+    if samples_per_shard is None:
+        size = _SHARD_BYTES if call.shard_size is None else call.shard_size
+        shard_bytes = parse_bytes(size, name="shard_size")
     progress, out = call.progress, Path(call.out)
     if out.exists():
         raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
@@ -147,7 +148,10 @@ def reshard(call: ReshardCall) -> Resharded:
             locality=shares,
             fingerprint=keys_fingerprint,
         )
-        write_json(folder / "reshard.json", {"format": 1, **_without_paths(result), **note})
+        written = {"format": 1, **result.to_dict(), **note}
+        for name in ("path", "pairs", "store"):  # a moved or copied directory has other ones
+            del written[name]
+        write_json(folder / "reshard.json", written)
     return result
 
 
@@ -188,14 +192,6 @@ def _localities(
     return {block: {"before": before[block], "after": after[block]} for block in _SHOWN_BLOCKS}
 
 
-def _without_paths(result: Resharded) -> dict[str, Any]:
-    # Of places that a moved or copied directory does not have.
-    return {
-        name: value for name, value in result.to_dict().items()
-        if name not in ("path", "pairs", "store")
-    }  # fmt: skip
-
-
 def _open_tars(data: Any) -> TarDataset:
     opened = open_dataset(data)
     if not isinstance(opened, TarDataset):
@@ -226,19 +222,6 @@ def _check_together(data: TarDataset, pairs: HardPairs, store: EmbeddingStore | 
             f"{store.fingerprint}; bring the table up to date with helip.update, or leave the "
             "store out"
         )
-
-
-def _shard_bytes(shard_size: int | str | None, samples_per_shard: int | None) -> int | None:
-    if samples_per_shard is None:
-        return parse_bytes(_SHARD_BYTES if shard_size is None else shard_size, name="shard_size")
-    if shard_size is not None:
-        raise InvalidArgumentError(
-            f"shard_size={shard_size!r} and samples_per_shard={samples_per_shard} are two bounds "
-            "of one thing; give one of them"
-        )
-    if samples_per_shard < 1:
-        raise InvalidArgumentError(f"samples_per_shard is {samples_per_shard}; use 1 or more")
-    return None
 
 
 def _check_space(

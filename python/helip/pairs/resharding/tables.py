@@ -97,8 +97,8 @@ def write_store(
         ProgressBar(len(order), label="store", enabled=progress) as bar,
         EmbeddingStore.create(
             path,
-            image_dim=store.views[0].cols,
-            text_dim=store.views[1].cols,
+            image_dim=store.matrices[0].cols,
+            text_dim=store.matrices[1].cols,
             dtype=store.dtype,
             shard_rows=metadata.get("shard_rows", _SHARD_ROWS),
         ) as writer,

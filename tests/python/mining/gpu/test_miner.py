@@ -10,16 +10,12 @@ import pytest
 import torch
 
 import helip
-from helip.common.errors import (
-    CancelledError,
-    InvalidArgumentError,
-    MismatchError,
-    UnsupportedError,
-)
+from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from helip.mining.gpu import miner as device
 from helip.mining.gpu.table import mine_on_torch_device
-from helip.mining.inputs import inputs_of
+from helip.mining.inputs import Inputs, inputs_of
 from helip.mining.options import MineOptions
+from support.device_samples import mine_on_device
 
 PRECISIONS = ["float32", "float16", "bfloat16"]
 # What multiplies: torch in each format, and the emulation of the CUDA kernel in its two.
@@ -88,9 +84,10 @@ class Reference:
         }
 
     def mine(self, image=None, text=None, **arguments):
-        return device.mine_on_device(
-            self.image if image is None else image,
-            self.text if text is None else text,
+        # Arrays alone: the reference ranks, so the core needs no matrices.
+        arrays = (self.image if image is None else image, self.text if text is None else text)
+        return mine_on_device(
+            Inputs(None, (None, None), arrays),
             rerank=self.pools,
             solve=self.pools,
             **({"device": "cpu"} | self.options() | arguments),
@@ -220,8 +217,7 @@ def test_the_same_bytes_for_any_block_memory_sample_and_number_of_devices():
 def test_a_band_of_targets_at_a_time_when_the_host_has_little_memory():
     reference = Reference(*embeddings())
     miner = device.DeviceMiner(
-        reference.image,
-        reference.text,
+        inputs_of(None, reference.image, reference.text, ("image", "text")),
         rerank=reference.pools,
         solve=reference.pools,
         device="cpu",
@@ -231,7 +227,7 @@ def test_a_band_of_targets_at_a_time_when_the_host_has_little_memory():
     )
     done = []
     bands = list(miner.bands(lambda pairs, total: done.append((pairs, total))))
-    assert [band.first for band in bands] == [0, 100, 200]
+    assert [first for first, _ in bands] == [0, 100, 200]
     # Pairs within a band once, pairs across bands once for each.
     assert miner.pairs == 3 * 100 * 99 // 2 + 3 * 100 * 200
     assert done[-1] == (miner.pairs, miner.pairs)
@@ -325,14 +321,7 @@ def test_nan_and_infinity_are_refused_with_their_row(value):
 def test_one_modality_does_not_look_at_the_other():
     image, _ = embeddings()
     reference = Reference(image, None, modality="image")
-    result = device.mine_on_device(
-        image,
-        None,
-        rerank=reference.pools,
-        solve=reference.pools,
-        device="cpu",
-        **reference.options(),
-    )
+    result = reference.mine()
     assert_same(result, reference.pools(range(300)))
 
 
@@ -381,32 +370,16 @@ def test_the_environment_chooses_the_kernel(monkeypatch):
         reference.mine(precision="bfloat16")
 
 
-def test_matrices_that_do_not_fit_are_refused():
-    image, text = embeddings()
-    with pytest.raises(MismatchError, match="300 rows and text has 299"):
-        device.DeviceMiner(image, text[:-1], device="cpu")
-    with pytest.raises(InvalidArgumentError, match="image is None"):
-        device.DeviceMiner(None, text, device="cpu")
-    with pytest.raises(InvalidArgumentError, match="int64"):
-        device.DeviceMiner(image.astype(np.int64), text, device="cpu")
-    with pytest.raises(InvalidArgumentError, match="shape"):
-        device.DeviceMiner(image[:, 0], text, device="cpu")
-
-
 @pytest.mark.parametrize("modality", ["both", "image", "text"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_equals_the_native_exact_miner_byte_for_byte(modality, precision):
     core = pytest.importorskip("helip._core")
-    from helip.store.matrices import view_of
-
     image, text = embeddings(rows=400, seed=8)
     options = {"k": 12, "modality": modality}
-    result = device.mine_on_device(
-        image, torch.from_numpy(text).bfloat16(), device="cpu", precision=precision, **options
-    )
-    views = view_of(image, name="image"), view_of(torch.from_numpy(text).bfloat16(), name="text")
+    inputs = inputs_of(None, image, torch.from_numpy(text).bfloat16(), ("image", "text"))
+    result = mine_on_device(inputs, device="cpu", precision=precision, **options)
     native = core.MineOptions(method="exact", **options)
-    assert_same(result, core.mine_targets(*views, list(range(400)), native))
+    assert_same(result, core.mine_targets(*inputs.matrices, list(range(400)), native))
 
 
 def test_the_table_of_a_device_is_that_of_the_host(tmp_path):
@@ -424,7 +397,7 @@ def test_the_table_of_a_device_is_that_of_the_host(tmp_path):
     assert pairs.report["kernel"] == "torch"
 
 
-def test_int8_codes_are_reranked_through_views_that_know_their_scales(tmp_path):
+def test_int8_codes_are_ranked_by_matrices_that_know_their_scales(tmp_path):
     import helip
 
     image, text = embeddings()
@@ -433,9 +406,9 @@ def test_int8_codes_are_reranked_through_views_that_know_their_scales(tmp_path):
     ) as writer:
         writer.append([str(i) for i in range(300)], image, text)
     store = helip.EmbeddingStore.open(tmp_path / "store")
-    codes = store.image_tensor, store.text_tensor
-    result = device.mine_on_device(*codes, views=store.views, k=10, device="cpu")
-    reference = Reference(*(c.numpy() for c in codes))
+    inputs = inputs_of(store, None, None, ())
+    result = mine_on_device(inputs, k=10, device="cpu")
+    reference = Reference(*(codes.numpy() for codes in inputs.arrays))
     assert_same(result, reference.pools(range(300)))
 
 

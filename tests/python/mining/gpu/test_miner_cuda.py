@@ -9,9 +9,9 @@ import torch
 from helip import _core
 from helip.common.errors import UnsupportedError
 from helip.mining.gpu import kernel as device_kernel
-from helip.mining.gpu import miner as device
 from helip.mining.gpu import products as device_products
-from helip.store.matrices import view_of
+from helip.mining.inputs import inputs_of
+from support.device_samples import mine_on_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
@@ -37,11 +37,11 @@ def fused():
 
 
 def mined(matrices, **options):
-    result = device.mine_on_device(*matrices, k=20, **({"device": "cuda"} | options))
-    views = (view_of(x, name=n) for x, n in zip(matrices, ("image", "text"), strict=True))
+    inputs = inputs_of(None, *matrices, ("image", "text"))
+    result = mine_on_device(inputs, k=20, **({"device": "cuda"} | options))
     signed = options.get("signed", False)
     native = _core.MineOptions(k=20, method="exact", signed_products=signed)
-    expected = _core.mine_targets(*views, list(range(3000)), native)
+    expected = _core.mine_targets(*inputs.matrices, list(range(3000)), native)
     for mine, right in zip((result.ids, result.scores, result.counts), expected, strict=True):
         np.testing.assert_array_equal(mine, right)
     return result.report

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.mining.gpu import rows as device_rows
 
 CPU = torch.device("cpu")
@@ -56,6 +56,11 @@ def test_a_block_is_the_same_in_one_step_or_many(monkeypatch):
     steps = device_rows.read_block(inputs, ids, CPU, torch.float16)
     assert torch.equal(whole.units["text"], steps.units["text"])
     assert torch.equal(whole.margins["text"], steps.margins["text"])
+
+
+def test_whole_numbers_that_are_no_codes_are_refused():
+    with pytest.raises(InvalidArgumentError, match=r"text is torch\.int64"):
+        device_rows.read_block({"text": np.ones((2, 3), int)}, np.arange(2), CPU, torch.float32)
 
 
 def test_a_dimension_without_a_useful_bound_is_refused():
