@@ -35,10 +35,7 @@ std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
 py::list wait(BatchAssembler& self, std::uint64_t ticket) {
   std::optional<std::vector<MissingImage>> missing;
   while (!missing) {
-    {
-      const py::gil_scoped_release release;
-      missing = self.wait_for(ticket, kPatience);
-    }
+    missing = run_without_gil([&] { return self.wait_for(ticket, kPatience); });
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
   py::list result;

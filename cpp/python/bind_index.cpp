@@ -53,11 +53,8 @@ void bind_index(py::module_& module) {
           "query",
           [](const PairIndex& self, const BoundView& image, const BoundView& text, std::int64_t k,
              std::int64_t breadth, int threads) {
-            PairMatches found;
-            {
-              const py::gil_scoped_release release;
-              found = self.query(image.view, text.view, k, breadth, threads);
-            }
+            const PairMatches found = run_without_gil(
+                [&] { return self.query(image.view, text.view, k, breadth, threads); });
             const auto rows = static_cast<std::int64_t>(found.counts.size());
             return py::make_tuple(array_of(found.ids, rows, k), array_of(found.scores, rows, k));
           },
@@ -67,8 +64,7 @@ void bind_index(py::module_& module) {
           [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,
              int threads) {
             const std::vector<std::int64_t> own = values_of(ids);
-            const py::gil_scoped_release release;
-            self.add(image.view, text.view, own, threads);
+            run_without_gil([&] { self.add(image.view, text.view, own, threads); });
           },
           py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
       // add() may hold the lock for long.

@@ -112,24 +112,15 @@ void bind_mine(py::module_& module) {
   module.def(
       "plan",
       [](const BoundView& image, const BoundView& text, const MineOptions& options) {
-        MinePlan result;
-        {
-          const py::gil_scoped_release release;
-          result = plan(image.view, text.view, options);
-        }
-        return dict_of(result);
+        return dict_of(run_without_gil([&] { return plan(image.view, text.view, options); }));
       },
       py::arg("image"), py::arg("text"), py::arg("options"));
   module.def(
       "rerank",
       [](const BoundView& image, const BoundView& text, const std::vector<std::int64_t>& targets,
          const BoundView& candidates, const MineOptions& options) {
-        HardPairBand band;
-        {
-          const py::gil_scoped_release release;
-          band = rerank(image.view, text.view, targets, candidates.view, options);
-        }
-        return arrays_of(std::move(band));
+        return arrays_of(run_without_gil(
+            [&] { return rerank(image.view, text.view, targets, candidates.view, options); }));
       },
       py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("candidates"),
       py::arg("options"));

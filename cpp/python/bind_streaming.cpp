@@ -75,12 +75,8 @@ void bind_streaming_miner(py::module_& module) {
           [](StreamingMiner& self, const Dense<std::int64_t>& ids, const BoundView& image,
              const BoundView& text) {
             const std::vector<std::int64_t> rows = values_of(ids);
-            HardPairBand found;
-            {
-              const py::gil_scoped_release release;
-              found = self.add(rows, image.view, text.view);
-            }
-            return arrays_of(std::move(found));
+            return arrays_of(
+                run_without_gil([&] { return self.add(rows, image.view, text.view); }));
           },
           py::arg("ids"), py::arg("image"), py::arg("text"))
       .def(

@@ -9,6 +9,7 @@
 
 #include <exception>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,28 @@ py::tuple arrays_of(HardPairBand band);
 HardPairBand band_of(std::int64_t first, const Dense<std::int64_t>& ids, const Dense<float>& scores,
                      const Dense<std::int32_t>& counts);
 
+// Shows what take_thread_notice() says as a RuntimeWarning.
+void warn_of_threads();
+
+// Runs a call that may use threads without the GIL.
+template <typename Call>
+auto run_without_gil(Call call) {
+  if constexpr (std::is_void_v<decltype(call())>) {
+    {
+      const py::gil_scoped_release release;
+      call();
+    }
+    warn_of_threads();
+  } else {
+    auto result = [&] {
+      const py::gil_scoped_release release;
+      return call();
+    }();
+    warn_of_threads();
+    return result;
+  }
+}
+
 // Runs a long call without the GIL. The callback is asked on the calling thread; a Python exception
 // in it, or Ctrl-C, stops the job and is raised in place of the core's Error(cancelled).
 template <typename Call>
@@ -74,8 +97,7 @@ auto run_with_progress(const py::object& callback, Call call) {
     }
   };
   try {
-    const py::gil_scoped_release release;
-    return call(progress);
+    return run_without_gil([&] { return call(progress); });
   } catch (const Error& error) {
     if (error.code() == ErrorCode::cancelled && raised) std::rethrow_exception(raised);
     throw;

@@ -37,6 +37,13 @@ void translate(std::exception_ptr pointer) {
 
 }  // namespace
 
+void warn_of_threads() {
+  const auto notice = take_thread_notice();
+  if (notice && PyErr_WarnEx(PyExc_RuntimeWarning, notice->c_str(), 1) != 0) {
+    throw py::error_already_set();
+  }
+}
+
 py::array array_over(const MatrixView& view, const py::object& owner, bool one_dimensional) {
   py::dtype dtype;
   switch (view.dtype) {

@@ -50,7 +50,7 @@ class HELIP_EXPORT BatchAssembler {
 
   // Begins a batch. The memory of `out` must stay until its wait_for() returned a value, or
   // clear(). Throws Error: invalid_argument (a row outside the source, lengths that do not fit),
-  // out_of_memory (no thread can be started).
+  // unsupported (after a fork); then nothing has begun.
   std::uint64_t submit(AssembleRequest request);
   // The places that could not be filled, by place, once the batch is done; none while it is not.
   // Throws Error(out_of_memory) where an allocation failed.

@@ -5,6 +5,7 @@
 #include "helip/batch_sampler.h"    // IWYU pragma: export
 #include "helip/embedding_store.h"  // IWYU pragma: export
 #include "helip/error.h"            // IWYU pragma: export
+#include "helip/executor.h"         // IWYU pragma: export
 #include "helip/growing_pairs.h"    // IWYU pragma: export
 #include "helip/hard_pairs.h"       // IWYU pragma: export
 #include "helip/hard_pairs_part.h"  // IWYU pragma: export

@@ -1,30 +1,52 @@
 #include "base/team.h"
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
-#include <exception>
-#include <mutex>
+#include <memory>
 #include <new>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <utility>
 
+#include "base/floating_mode.h"
+#include "base/thread_pool.h"
 #include "helip/error.h"
 
-namespace helip::mining {
+namespace helip {
 namespace {
 
-constexpr auto kReportInterval = std::chrono::milliseconds(100);
-
-int default_threads() {
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-}
+constexpr std::chrono::milliseconds kReportInterval{100};
 
 }  // namespace
 
-Team::Team(int threads, const ProgressCallback& progress)
-    : threads_(threads > 0 ? threads : default_threads()), progress_(progress) {}
+// One run().
+class Team::Call final : public PoolWork {
+ public:
+  Call(Team& team, const std::function<void(int)>& body) : team_(team), body_(body) {}
+
+  void work(int worker) noexcept {
+    try {
+      body_(worker);
+    } catch (...) {
+      // Only kept: where memory ran out, nothing can be made of it before the others have ended.
+      team_.fail(std::current_exception());
+    }
+  }
+
+ private:
+  void help() noexcept override {
+    const FloatingMode::Use as_the_caller(mode_);
+    work(next_.fetch_add(1));
+  }
+
+  Team& team_;
+  const std::function<void(int)>& body_;
+  const FloatingMode mode_;
+  std::atomic<int> next_{1};
+};
+
+Team::Team(int threads, const ProgressCallback& progress, TeamWords words)
+    : threads_(threads > 0 ? threads : thread_pool()->default_threads()),
+      progress_(progress),
+      words_(words),
+      due_(std::chrono::steady_clock::now() + kReportInterval) {}
 
 void Team::begin_stage(const std::string& name, std::int64_t rows, std::int64_t work,
                        std::int64_t done) {
@@ -45,95 +67,73 @@ void Team::report() {
   const double share =
       std::min(1.0, static_cast<double>(work_done_.load()) / static_cast<double>(stage_work_));
   const auto done = static_cast<std::int64_t>(static_cast<double>(stage_rows_) * share);
-  if (!progress_(Progress{stage_, done, stage_rows_})) {
-    throw Error(ErrorCode::cancelled, "mining was stopped in stage '" + stage_ + "' at row " +
+  const bool go_on = progress_(Progress{stage_, done, stage_rows_});
+  due_ = std::chrono::steady_clock::now() + kReportInterval;
+  if (!go_on) {
+    throw Error(ErrorCode::cancelled, std::string(words_.activity) + " was stopped in stage '" +
+                                          stage_ + "' at " + words_.unit + " " +
                                           std::to_string(done) + " of " +
                                           std::to_string(stage_rows_));
   }
 }
 
-void Team::run(const std::function<void(int)>& body) {
-  std::mutex mutex;
-  std::condition_variable finished;
-  int running = 0;
-  std::exception_ptr failure;
+void Team::report_if_due() noexcept {
+  if (std::chrono::steady_clock::now() < due_) return;
+  try {
+    report();
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+void Team::fail(std::exception_ptr error) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = std::move(error);
+  stop_ = true;
+}
+
+void Team::run(const std::function<void(int)>& body, int workers) {
+  std::shared_ptr<ThreadPool> pool;
+  if (workers > 1) pool = thread_pool();
   stop_ = false;
-
-  const auto fail = [&](std::exception_ptr error) {  // under the mutex
-    if (!failure) failure = std::move(error);
-    stop_ = true;
-  };
-  const auto work = [&](int worker) {
-    std::exception_ptr error;
-    try {
-      body(worker);
-    } catch (const std::bad_alloc&) {
-      error = std::make_exception_ptr(
-          Error(ErrorCode::out_of_memory,
-                "an allocation failed while mining; lower memory= or the number of threads"));
-    } catch (...) {
-      error = std::current_exception();
-    }
-    const std::lock_guard lock(mutex);
-    if (error) fail(error);
-    --running;
-    finished.notify_all();
-  };
-
-  std::vector<std::thread> workers;
-  workers.reserve(static_cast<std::size_t>(threads_));
-  for (int worker = 0; worker < threads_; ++worker) {
-    {
-      const std::lock_guard lock(mutex);
-      ++running;
-    }
-    try {
-      workers.emplace_back(work, worker);
-    } catch (const std::system_error& error) {
-      const std::lock_guard lock(mutex);
-      --running;
-      // Every job is shared out dynamically, so fewer threads than asked for do it as well.
-      if (worker == 0) {
-        fail(std::make_exception_ptr(Error(
-            ErrorCode::out_of_memory, std::string("no thread could be started: ") + error.what())));
-      }
-      break;
+  failure_ = nullptr;
+  caller_ = std::this_thread::get_id();
+  Call call(*this, body);
+  if (pool) pool->offer(call, workers - 1, workers - 1);
+  call.work(0);
+  if (pool) {
+    pool->withdraw(call);
+    if (progress_) {
+      while (!pool->wait_for(call, kReportInterval)) (void)stopped();
+    } else {
+      pool->wait(call);
     }
   }
-
-  {
-    std::unique_lock lock(mutex);
-    while (running > 0) {
-      if (!progress_ || stop_) {
-        finished.wait(lock);
-      } else if (finished.wait_for(lock, kReportInterval) == std::cv_status::timeout) {
-        lock.unlock();
-        std::exception_ptr refused;
-        try {
-          report();
-        } catch (...) {
-          refused = std::current_exception();
-        }
-        lock.lock();
-        if (refused) fail(refused);
-      }
-    }
+  caller_ = {};
+  if (!failure_) return;
+  try {
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, std::string("an allocation failed while ") +
+                                              words_.activity +
+                                              "; lower memory= or the number of threads");
   }
-  for (std::thread& worker : workers) worker.join();
-  if (failure) std::rethrow_exception(failure);
 }
 
 void Team::for_blocks(std::int64_t count, std::int64_t grain,
                       const std::function<void(std::int64_t, std::int64_t, int)>& body) {
   if (count <= 0) return;
   std::atomic<std::int64_t> next{0};
-  run([&](int worker) {
-    while (!stopped()) {
-      const std::int64_t begin = next.fetch_add(grain);
-      if (begin >= count) return;
-      body(begin, std::min(count, begin + grain), worker);
-    }
-  });
+  const std::int64_t blocks = (count + grain - 1) / grain;
+  run(
+      [&](int worker) {
+        while (!stopped()) {
+          const std::int64_t begin = next.fetch_add(grain);
+          if (begin >= count) return;
+          body(begin, std::min(count, begin + grain), worker);
+        }
+      },
+      static_cast<int>(std::min<std::int64_t>(threads_, blocks)));
 }
 
-}  // namespace helip::mining
+}  // namespace helip

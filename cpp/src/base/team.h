@@ -1,20 +1,30 @@
-// Worker threads of one mining job. The calling thread does none of the work: it waits, reports
-// progress, and passes on the first exception of a worker.
+// The threads of the pool that work on one job, its calling thread among them. That one also
+// reports progress, and passes on the first exception.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "helip/progress.h"
 
-namespace helip::mining {
+namespace helip {
+
+// How errors name the job and what its stages count.
+struct TeamWords {
+  const char* activity = "mining";
+  const char* unit = "row";
+};
 
 class Team {
  public:
-  // `threads` 0 takes one for each processor.
-  Team(int threads, const ProgressCallback& progress);
+  // `threads` 0: see ThreadPool::default_threads().
+  Team(int threads, const ProgressCallback& progress, TeamWords words = {});
 
   int size() const noexcept { return threads_; }
 
@@ -27,27 +37,46 @@ class Team {
     work_done_.fetch_add(units, std::memory_order_relaxed);
   }
 
-  // Calls body(worker) for worker = 0 .. size() - 1 on as many threads and waits for all. Throws
-  // Error(cancelled) when the callback says stop, and what a worker threw (bad_alloc becomes
+  // Calls body(0) here, and body(worker) for other workers below size() on as many threads as come
+  // to help before it returns; each call takes what is left to do, until nothing is. Waits for all.
+  // Throws Error(cancelled) when the callback says stop, and what a worker threw (bad_alloc becomes
   // out_of_memory).
-  void run(const std::function<void(int)>& body);
+  void run(const std::function<void(int)>& body) { run(body, threads_); }
   // Calls body(begin, end, worker) for blocks of `grain` that cover [0, count).
   void for_blocks(std::int64_t count, std::int64_t grain,
                   const std::function<void(std::int64_t, std::int64_t, int)>& body);
 
-  // Workers return early, in whatever state, once this is true.
-  bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed); }
-  // Asks the callback, as run() does now and then: for those who call it for short whiles only.
+  // Workers return early, in whatever state, once this is true. On the calling thread this asks
+  // the callback as well, when it is due.
+  bool stopped() noexcept {
+    if (stop_.load(std::memory_order_relaxed)) return true;
+    if (!progress_ || std::this_thread::get_id() != caller_) return false;
+    report_if_due();
+    return stop_.load(std::memory_order_relaxed);
+  }
+  // Asks the callback now.
   void report();
 
  private:
+  class Call;
+
+  void run(const std::function<void(int)>& body, int workers);
+  void report_if_due() noexcept;
+  void fail(std::exception_ptr error) noexcept;
+
   const int threads_;
   const ProgressCallback& progress_;
+  const TeamWords words_;
   std::string stage_;
   std::int64_t stage_rows_ = 0;
-  std::int64_t stage_work_ = 0;
+  std::int64_t stage_work_ = 1;
   std::atomic<std::int64_t> work_done_{0};
+
+  std::thread::id caller_;  // while it runs
+  std::chrono::steady_clock::time_point due_;
   std::atomic<bool> stop_{false};
+  std::mutex mutex_;
+  std::exception_ptr failure_;
 };
 
-}  // namespace helip::mining
+}  // namespace helip

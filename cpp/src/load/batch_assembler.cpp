@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-#include "base/background_team.h"
+#include "base/job_queue.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
 
@@ -52,9 +52,6 @@ struct BatchAssembler::Impl {
     } catch (const SampleError& error) {
       const std::lock_guard lock(batch.mutex);
       batch.missing.push_back({place, error.reason(), error.what()});
-    } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::out_of_memory,
-                  "an allocation failed while reading a batch; lower workers or prefetch");
     }
   }
 
@@ -63,7 +60,7 @@ struct BatchAssembler::Impl {
   std::uint64_t seed = 0;
   std::vector<Desk> desks;  // [threads]
   std::map<std::uint64_t, std::shared_ptr<Batch>> batches;
-  load::BackgroundTeam team;  // last: it ends before what it works on
+  JobQueue jobs;  // last: it ends before what it works on
 };
 
 BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
@@ -73,11 +70,11 @@ BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
                      .seed = options.seed,
                      .desks = {},
                      .batches = {},
-                     .team = load::BackgroundTeam(options.threads)}) {
+                     .jobs = JobQueue(options.threads)}) {
   if (impl_->views.empty()) {
     throw Error(ErrorCode::invalid_argument, "views is empty; give one transform at the least");
   }
-  impl_->desks.resize(static_cast<std::size_t>(impl_->team.size()));
+  impl_->desks.resize(static_cast<std::size_t>(impl_->jobs.size()));
 }
 
 BatchAssembler::~BatchAssembler() = default;
@@ -105,17 +102,25 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
   auto batch = std::make_shared<Batch>();
   batch->request = std::move(request);
   Impl& self = *impl_;
-  const std::uint64_t ticket = self.team.submit(
+  // Its place first: once the job is submitted nothing may throw.
+  std::map<std::uint64_t, std::shared_ptr<Batch>> entry;
+  entry.emplace(0, batch);
+  auto place_of_batch = entry.extract(entry.begin());
+  place_of_batch.key() = self.jobs.submit(
       static_cast<std::int64_t>(rows), [&self, batch](std::int64_t place, int worker) {
         self.fill(*batch, place, self.desks[static_cast<std::size_t>(worker)]);
       });
-  self.batches[ticket] = std::move(batch);
-  return ticket;
+  return self.batches.insert(std::move(place_of_batch)).position->first;
 }
 
 std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(
     std::uint64_t ticket, std::chrono::milliseconds patience) {
-  if (!impl_->team.wait_for(ticket, patience)) return std::nullopt;
+  try {
+    if (!impl_->jobs.wait_for(ticket, patience)) return std::nullopt;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                "an allocation failed while reading a batch; lower workers or prefetch");
+  }
   const auto done = impl_->batches.extract(ticket);
   std::vector<MissingImage> missing = std::move(done.mapped()->missing);
   std::sort(missing.begin(), missing.end(),
@@ -124,7 +129,7 @@ std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(
 }
 
 void BatchAssembler::clear() {
-  impl_->team.clear();
+  impl_->jobs.clear();
   impl_->batches.clear();
 }
 

@@ -36,9 +36,19 @@ class Subject:
     device: torch.device
     precision: Precision
     batch_size: int
+    workers: int
+    progress: bool
 
     @classmethod
-    def of(cls, model: Any, transform: Any, tokenizer: Any, options: EvaluateOptions) -> Subject:
+    def of(
+        cls,
+        model: Any,
+        transform: Any,
+        tokenizer: Any,
+        options: EvaluateOptions,
+        *,
+        progress: bool = False,
+    ) -> Subject:
         if isinstance(model, (str, os.PathLike)):
             model = create_model(model)
         name = getattr(model, "name", type(model).__name__)
@@ -59,6 +69,8 @@ class Subject:
             _device(model, options.device),
             options.precision,
             options.batch_size,
+            options.workers,
+            progress,
         )
 
     @contextmanager
@@ -145,6 +157,11 @@ class Encoded:
     captions: dict[int, str]
     reasons: dict[int, str]  # row -> why it was skipped
 
+    @property
+    def place(self) -> dict[int, int]:
+        """Row of a picture -> row of its features."""
+        return {row: number for number, row in enumerate(self.picture_rows.tolist())}
+
     def skipped(self, dataset: Any) -> dict[str, Any]:
         counts = Counter(self.reasons.values())
         rows = sorted(self.reasons)[:EXAMPLES]
@@ -157,21 +174,23 @@ class Encoded:
         }
 
 
-def encode(
-    subject: Subject, dataset: Any, pictures: Ints, captions: bool, workers: int, progress: bool
-) -> Encoded:
+def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) -> Encoded:
+    """The pictures, and the captions where they are asked for, of the rows that can be read.
+
+    ``pictures`` int64 [N] is the row whose picture each row shows.
+    """
     rows = np.arange(len(pictures)) if captions else np.unique(pictures)
     reader: Any = torch.utils.data.DataLoader(
         Rows(dataset, rows, pictures, subject.transform, captions),
         batch_size=subject.batch_size,
-        num_workers=workers,
+        num_workers=subject.workers,
         collate_fn=list,
     )
     read: list[int] = []
     parts: list[torch.Tensor] = []
     strings: dict[int, str] = {}
     reasons: dict[int, str] = {}
-    with ProgressBar(len(rows), label="encode pictures", enabled=progress) as bar:
+    with ProgressBar(len(rows), label="encode pictures", enabled=subject.progress) as bar:
         for batch in reader:
             pixels = [(row, tensor) for row, tensor, _, _ in batch if tensor is not None]
             if pixels:

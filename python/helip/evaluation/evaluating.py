@@ -94,7 +94,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
         train_labels = labels_of(train, call.train_label_of, np.arange(len(train)))
         label_numbers([label for label in train_labels if label is not None], names)
 
-    subject = Subject.of(call.model, call.transform, call.tokenizer, call)
+    subject = Subject.of(call.model, call.transform, call.tokenizer, call, progress=call.progress)
     options: dict[str, Any] = {
         "chunk": call.chunk,
         "device": subject.device,
@@ -114,15 +114,13 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     }
     with subject.ready():
         if isinstance(dataset, CompositionSet):
-            task = composition_task(subject, dataset, call.workers, call.progress, options)
+            task = composition_task(subject, dataset, options)
             return result | {"skipped": task.pop("skipped_pictures"), "composition": task}
-        encoded = encode(
-            subject, dataset, pictures, "retrieval" in chosen, call.workers, call.progress
-        )
+        encoded = encode(subject, dataset, pictures, captions="retrieval" in chosen)
         result["skipped"] = encoded.skipped(dataset)
         if "retrieval" in chosen:
             result["retrieval"] = retrieval_task(
-                subject, dataset, encoded, call.duplicates, call.progress, options
+                subject, dataset, encoded, call.duplicates, options
             )
         if labels:
             measured = Labelled.of(dataset, encoded, labels)
@@ -132,10 +130,8 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
             result["zero_shot"]["unlabelled"] = unlabelled
         if "linear_probe" in chosen:
             result["linear_probe"] = linear_probe_task(
-                subject, measured, train, train_labels, list(names),
-                regularisation=call.regularisation, workers=call.workers, progress=call.progress,
-                options=options,
-            )  # fmt: skip
+                subject, measured, train, train_labels, list(names), call.regularisation, options
+            )
             result["linear_probe"]["unlabelled"] = unlabelled
     return result
 

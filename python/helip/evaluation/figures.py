@@ -8,6 +8,8 @@ from typing import Any
 
 #: What a result of ``evaluate`` can hold.
 TASKS = ("retrieval", "zero_shot", "linear_probe", "composition")
+RECALLS = (1, 5, 10)
+SCORES = ("text_score", "image_score", "group_score")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def _retrieval(direction: str, arrow: str) -> tuple[Line, ...]:
     return (
         *(
             Line((*place, f"recall@{k}"), f"recall@{k}", short=f"{arrow} R@1" if k == 1 else "")
-            for k in (1, 5, 10)
+            for k in RECALLS
         ),
         Line((*place, "mean_reciprocal_rank"), "mean reciprocal rank"),
         Line((*place, "median_rank"), "median rank", percent=False, lower_is_better=True),
@@ -49,9 +51,10 @@ _GROUPS: tuple[tuple[str, tuple[Line, ...]], ...] = (
     (
         "Composition",
         (
-            Line(("composition", "text_score"), "text score", short="text score"),
-            Line(("composition", "image_score"), "image score", short="image score"),
-            Line(("composition", "group_score"), "group score", short="group score"),
+            *(
+                Line(("composition", score), name := score.replace("_", " "), short=name)
+                for score in SCORES
+            ),
             Line(("composition", "mean_per_category"), "mean per category"),
         ),
     ),
@@ -84,6 +87,17 @@ def figure_at(result: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, An
     for step in path:
         value = value.get(step) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) and value.get("value") is not None else None
+
+
+def placed(paths: Iterable[Sequence[str]], figures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A result that has the figures at these places; the inverse of `figure_at`."""
+    result: dict[str, Any] = {}
+    for (*way, name), figure in zip(paths, figures, strict=True):
+        place = result
+        for step in way:
+            place = place.setdefault(step, {})
+        place[name] = figure
+    return result
 
 
 def is_result(value: Any) -> bool:

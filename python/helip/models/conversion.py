@@ -7,6 +7,7 @@ configuration asks for beyond that is named by the error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,80 +18,89 @@ from helip.common.errors import UnsupportedError
 
 _ACTIVATIONS = {"gelu": False, "quick_gelu": True}  # transformers' name -> open_clip's quick_gelu
 _EPS = 1e-5
-_VISION = {  # open_clip's options that are representable, and the values that are
-    "ls_init_value": None,
-    "patch_dropout": 0.0,
-    "attentional_pool": False,
-    "no_ln_pre": False,
-    "pos_embed_type": "learnable",
-    "final_ln_after_pool": False,
-    "pool_type": "tok",
-    "output_tokens": False,
-    "act_kwargs": None,
-    "norm_kwargs": None,
-    "block_type": None,
-    "qk_norm": False,
-    "scaled_cosine_attn": False,
-    "scale_heads": False,
-    "scale_attn_inner": False,
-    "scale_attn": False,
-    "scale_fc": False,
-    "timm_model_name": None,
-}
-_TEXT = {
-    "ls_init_value": None,
-    "embed_cls": False,
-    "no_causal_mask": False,
-    "final_ln_after_pool": False,
-    "pool_type": "argmax",
-    "proj_bias": False,
-    "proj_type": "linear",
-    "output_tokens": False,
-    "act_kwargs": None,
-    "norm_kwargs": None,
-    "block_type": None,
-    "hf_model_name": None,
-    "hf_tokenizer_name": None,
-}
 _MODEL = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale")
+_SIZES: dict[str, dict[str, tuple[str, int]]] = {  # open_clip's name -> transformers', default
+    "vision": {
+        "image_size": ("image_size", 224),
+        "layers": ("num_hidden_layers", 12),
+        "width": ("hidden_size", 768),
+        "patch_size": ("patch_size", 16),
+    },
+    "text": {
+        "context_length": ("max_position_embeddings", 77),
+        "vocab_size": ("vocab_size", 49408),
+        "width": ("hidden_size", 512),
+        "heads": ("num_attention_heads", 8),
+        "layers": ("num_hidden_layers", 12),
+    },
+}
+# Options of open_clip that transformers does not have: they must be off, or as said here.
+_OFF = (
+    *("ls_init_value", "patch_dropout", "attentional_pool", "no_ln_pre", "final_ln_after_pool"),
+    *("output_tokens", "act_kwargs", "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn"),
+    *("scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "timm_model_name", "embed_cls"),
+    *("no_causal_mask", "proj_bias", "hf_model_name", "hf_tokenizer_name"),
+)
+_USUAL: dict[str, tuple[str, ...]] = {
+    "pos_embed_type": ("learnable",),
+    "pool_type": ("tok", "argmax"),
+    "proj_type": ("linear",),
+}
 
-_BLOCK = {  # open_clip's names in a block -> transformers'
-    "ln_1": "layer_norm1",
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
-_SINGLE = {
-    "visual.class_embedding": "vision_model.embeddings.class_embedding",
-    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
-    "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
-    "visual.ln_pre.weight": "vision_model.pre_layrnorm.weight",
-    "visual.ln_pre.bias": "vision_model.pre_layrnorm.bias",
-    "visual.ln_post.weight": "vision_model.post_layernorm.weight",
-    "visual.ln_post.bias": "vision_model.post_layernorm.bias",
-    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
-    "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "ln_final.weight": "text_model.final_layer_norm.weight",
-    "ln_final.bias": "text_model.final_layer_norm.bias",
-    "logit_scale": "logit_scale",
-}
-_PROJECTIONS = {  # transposed
-    "visual.proj": "visual_projection.weight",
-    "text_projection": "text_projection.weight",
-}
-_TOWERS = {"visual.transformer.resblocks.": "vision_model", "transformer.resblocks.": "text_model"}
+
+def _names() -> dict[str, list[str]]:
+    """open_clip's name of each weight -> transformers', with # for the number of a block.
+
+    A block's three input projections are one weight of open_clip's.
+    """
+    modules = {
+        "visual.ln_pre": "vision_model.pre_layrnorm",
+        "visual.ln_post": "vision_model.post_layernorm",
+        "ln_final": "text_model.final_layer_norm",
+    }
+    block = {
+        "ln_1": "layer_norm1",
+        "attn.out_proj": "self_attn.out_proj",
+        "ln_2": "layer_norm2",
+        "mlp.c_fc": "mlp.fc1",
+        "mlp.c_proj": "mlp.fc2",
+    }
+    names = {
+        "visual.class_embedding": ["vision_model.embeddings.class_embedding"],
+        "visual.positional_embedding": ["vision_model.embeddings.position_embedding.weight"],
+        "visual.conv1.weight": ["vision_model.embeddings.patch_embedding.weight"],
+        "visual.proj": ["visual_projection.weight"],
+        "token_embedding.weight": ["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": ["text_model.embeddings.position_embedding.weight"],
+        "text_projection": ["text_projection.weight"],
+        "logit_scale": ["logit_scale"],
+    }
+    for ours, theirs in (("visual.transformer", "vision_model"), ("transformer", "text_model")):
+        ours, theirs = f"{ours}.resblocks.#.", f"{theirs}.encoder.layers.#."
+        modules |= {ours + name: theirs + other for name, other in block.items()}
+        for kind in ("weight", "bias"):
+            three = [f"{theirs}self_attn.{part}_proj.{kind}" for part in "qkv"]
+            names[f"{ours}attn.in_proj_{kind}"] = three
+    for ours, theirs in modules.items():
+        names |= {f"{ours}.{kind}": [f"{theirs}.{kind}"] for kind in ("weight", "bias")}
+    return names
+
+
+_NAMES = _names()
+_INVERSE = {theirs: ours for ours, names in _NAMES.items() for theirs in names}
+_TRANSPOSED = ("visual.proj", "text_projection")
 
 
 def to_transformers_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     """`CLIPConfig`'s arguments for open_clip's model_cfg; UnsupportedError names what differs."""
-    vision, text = dict(model_cfg["vision_cfg"]), dict(model_cfg["text_cfg"])
+    vision = model_cfg["vision_cfg"]
     odd = [f"{k} = {v!r}" for k, v in model_cfg.items() if k not in _MODEL and v]
-    for label, options, plain in (("vision_cfg", vision, _VISION), ("text_cfg", text, _TEXT)):
-        for name, value in plain.items():
-            got = options.get(name, value)
-            if got != value and got not in (None, False):
-                odd.append(f"{label}.{name} = {got!r}")
+    odd += [
+        f"{tower}.{name} = {model_cfg[tower][name]!r}"
+        for tower in ("vision_cfg", "text_cfg")
+        for name in (*_OFF, *_USUAL)
+        if model_cfg[tower].get(name) not in (None, False, *_USUAL.get(name, ()))
+    ]
     if isinstance(vision.get("layers"), (list, tuple)):
         odd.append(f"vision_cfg.layers = {vision['layers']!r} (a ResNet)")
     if odd:
@@ -98,134 +108,98 @@ def to_transformers_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
             f"transformers' CLIPModel has no such model: {', '.join(odd)}; save it with "
             "format='open_clip'"
         )
-    activation = "quick_gelu" if model_cfg.get("quick_gelu") else "gelu"
-    shared = {"hidden_act": activation, "layer_norm_eps": _EPS}
-    width, text_width = vision.get("width", 768), text.get("width", 512)
-    context, vocabulary = text.get("context_length", 77), text.get("vocab_size", 49408)
+    towers: dict[str, dict[str, Any]] = {}
+    for tower, sizes in _SIZES.items():
+        options = model_cfg[f"{tower}_cfg"]
+        part = {theirs: options.get(ours, usual) for ours, (theirs, usual) in sizes.items()}
+        towers[tower] = {
+            **part,
+            "intermediate_size": int(part["hidden_size"] * options.get("mlp_ratio", 4.0)),
+            "projection_dim": model_cfg["embed_dim"],
+            "hidden_act": "quick_gelu" if model_cfg.get("quick_gelu") else "gelu",
+            "layer_norm_eps": _EPS,
+        }
+    images, captions = towers["vision"], towers["text"]
+    images["num_attention_heads"] = images["hidden_size"] // vision.get("head_width", 64)
+    images["image_size"] = _side(images["image_size"])
+    # 2 tells transformers to pool at the largest token id, as open_clip does.
+    begin, end = (49406, 49407) if captions["vocab_size"] == 49408 else (0, 2)
+    captions |= {"bos_token_id": begin, "eos_token_id": end}
     return {
         "projection_dim": model_cfg["embed_dim"],
-        "vision_config": {
-            "hidden_size": width,
-            "intermediate_size": int(width * vision.get("mlp_ratio", 4.0)),
-            "num_hidden_layers": vision.get("layers", 12),
-            "num_attention_heads": width // vision.get("head_width", 64),
-            "image_size": _side(vision.get("image_size", 224)),
-            "patch_size": vision.get("patch_size", 16),
-            "projection_dim": model_cfg["embed_dim"],
-            **shared,
-        },
-        "text_config": {
-            "hidden_size": text_width,
-            "intermediate_size": int(text_width * text.get("mlp_ratio", 4.0)),
-            "num_hidden_layers": text.get("layers", 12),
-            "num_attention_heads": text.get("heads", 8),
-            "max_position_embeddings": context,
-            "vocab_size": vocabulary,
-            "projection_dim": model_cfg["embed_dim"],
-            # 2 tells transformers to pool at the largest token id, as open_clip does.
-            "eos_token_id": vocabulary - 1 if vocabulary == 49408 else 2,
-            "bos_token_id": vocabulary - 2 if vocabulary == 49408 else 0,
-            **shared,
-        },
+        "vision_config": images,
+        "text_config": captions,
     }
 
 
 def to_open_clip_config(config: Any) -> dict[str, Any]:
     """open_clip's model_cfg for a CLIPConfig; UnsupportedError names what differs."""
-    vision, text = config.vision_config, config.text_config
+    towers = {"vision": config.vision_config, "text": config.text_config}
     odd = [
-        f"{label}.layer_norm_eps = {part.layer_norm_eps}"
-        for label, part in (("vision_config", vision), ("text_config", text))
+        f"{tower}_config.layer_norm_eps = {part.layer_norm_eps}"
+        for tower, part in towers.items()
         if part.layer_norm_eps != _EPS
     ]
-    if vision.hidden_act != text.hidden_act or vision.hidden_act not in _ACTIVATIONS:
-        odd.append(f"hidden_act = {vision.hidden_act!r} and {text.hidden_act!r}")
+    activations = [part.hidden_act for part in towers.values()]
+    if len(set(activations)) > 1 or activations[0] not in _ACTIVATIONS:
+        odd.append(f"hidden_act = {activations[0]!r} and {activations[1]!r}")
     if odd:
         raise UnsupportedError(
             f"open_clip has no such model: {', '.join(odd)}; save it with format='transformers'"
         )
-    return {
-        "embed_dim": config.projection_dim,
-        "quick_gelu": _ACTIVATIONS[vision.hidden_act],
-        "vision_cfg": {
-            "image_size": vision.image_size,
-            "layers": vision.num_hidden_layers,
-            "width": vision.hidden_size,
-            "head_width": vision.hidden_size // vision.num_attention_heads,
-            "mlp_ratio": vision.intermediate_size / vision.hidden_size,
-            "patch_size": vision.patch_size,
-        },
-        "text_cfg": {
-            "context_length": text.max_position_embeddings,
-            "vocab_size": text.vocab_size,
-            "width": text.hidden_size,
-            "heads": text.num_attention_heads,
-            "layers": text.num_hidden_layers,
-            "mlp_ratio": text.intermediate_size / text.hidden_size,
-        },
+    ours = {
+        f"{tower}_cfg": {
+            **{name: getattr(part, theirs) for name, (theirs, _) in _SIZES[tower].items()},
+            "mlp_ratio": part.intermediate_size / part.hidden_size,
+        }
+        for tower, part in towers.items()
     }
+    vision = config.vision_config
+    ours["vision_cfg"]["head_width"] = vision.hidden_size // vision.num_attention_heads
+    quick = _ACTIVATIONS[activations[0]]
+    return {"embed_dim": config.projection_dim, "quick_gelu": quick, **ours}
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """open_clip's state dict under the names of transformers; of CLIP and CustomTextCLIP alike."""
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        name = name.removeprefix("text.")
-        if name in _SINGLE:
-            out[_SINGLE[name]] = tensor
-        elif name in _PROJECTIONS:
-            out[_PROJECTIONS[name]] = tensor.T.contiguous()
-        elif not name.endswith("attn_mask"):
-            out.update(_block_to_transformers(name, tensor))
+        if name.endswith("attn_mask"):
+            continue
+        ours, block = _of_block(name.removeprefix("text."))
+        if ours not in _NAMES:
+            raise UnsupportedError(f"{name} is no weight that transformers' CLIPModel has")
+        theirs = [name.replace("#", block) for name in _NAMES[ours]]
+        tensor = tensor.T if ours in _TRANSPOSED else tensor
+        tensors = [tensor] if len(theirs) == 1 else tensor.chunk(len(theirs))
+        out |= zip(theirs, (part.contiguous() for part in tensors), strict=True)
     return out
 
 
 def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """transformers' state dict under the names of open_clip's CLIP; the inverse."""
-    single = {theirs: ours for ours, theirs in _SINGLE.items()}
-    projections = {theirs: ours for ours, theirs in _PROJECTIONS.items()}
-    block = {theirs: ours for ours, theirs in _BLOCK.items()}
-    towers = {f"{tower}.encoder.layers.": prefix for prefix, tower in _TOWERS.items()}
     out: dict[str, Tensor] = {}
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name in single:
-            out[single[name]] = tensor
-        elif name in projections:
-            out[projections[name]] = tensor.T.contiguous()
-        elif not name.endswith("position_ids"):
-            prefix = next((p for p in towers if name.startswith(p)), None)
-            if prefix is None:
-                raise UnsupportedError(f"{name} is no weight of a CLIPModel that open_clip has")
-            number, _, rest = name.removeprefix(prefix).partition(".")
-            part, _, kind = rest.rpartition(".")
-            ours = f"{towers[prefix]}{number}."
-            if part in block:
-                out[f"{ours}{block[part]}.{kind}"] = tensor
-            else:  # self_attn.q_proj and its like
-                which = part.removeprefix("self_attn.").removesuffix("_proj")
-                parts.setdefault(f"{ours}attn.in_proj_{kind}", {})[which] = tensor
-    for name, three in parts.items():
-        out[name] = torch.cat([three["q"], three["k"], three["v"]])
+    for name in state:
+        theirs, block = _of_block(name)
+        if name.endswith("position_ids"):
+            continue
+        if theirs not in _INVERSE:
+            raise UnsupportedError(f"{name} is no weight of a CLIPModel that open_clip has")
+        ours = _INVERSE[theirs]
+        if theirs == _NAMES[ours][0]:
+            tensors = [state[other.replace("#", block)] for other in _NAMES[ours]]
+            tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+            tensor = tensor.T.contiguous() if ours in _TRANSPOSED else tensor
+            out[ours.replace("#", block)] = tensor
     return out
 
 
-def _block_to_transformers(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    prefix = next((p for p in _TOWERS if name.startswith(p)), None)
-    if prefix is None:
-        raise UnsupportedError(f"{name} is no weight that transformers' CLIPModel has")
-    number, _, rest = name.removeprefix(prefix).partition(".")
-    theirs = f"{_TOWERS[prefix]}.encoder.layers.{number}."
-    if rest.startswith("attn.in_proj_"):
-        kind = rest.removeprefix("attn.in_proj_")
-        return {
-            f"{theirs}self_attn.{which}_proj.{kind}": part.contiguous()
-            for which, part in zip("qkv", tensor.chunk(3), strict=True)
-        }
-    part, _, kind = rest.rpartition(".")
-    if part not in _BLOCK:
-        raise UnsupportedError(f"{name} is no weight that transformers' CLIPModel has")
-    return {f"{theirs}{_BLOCK[part]}.{kind}": tensor}
+def _of_block(name: str) -> tuple[str, str]:
+    """A name with # in place of the number of its block, and that number."""
+    number = re.search(r"(?<=\.)\d+(?=\.)", name)
+    if number is None:
+        return name, ""
+    return f"{name[: number.start()]}#{name[number.end() :]}", number[0]
 
 
 def _side(size: Any) -> int:

@@ -398,7 +398,7 @@ inline void check_table(const Data& data, const MineOptions& options, const Hard
 struct SilentTeam {
   explicit SilentTeam(int threads = 2) : team(threads, silent) {}
   const ProgressCallback silent;
-  mining::Team team;
+  Team team;
 };
 
 // Every byte of a table that is kept.

@@ -15,7 +15,8 @@ from helip.evaluation.evaluating import evaluate
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.statistics.intervals import resamples
-from helip.evaluation.tasks.retrieval import rank_figures, retrieval
+from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.tasks.retrieval import retrieval
 from helip.evaluation.tasks.zero_shot import class_embeddings, zero_shot
 from support.evaluate_samples import (
     COLOURS,
@@ -189,7 +190,7 @@ def test_the_interval_of_a_share_has_the_width_of_a_binomial():
 
 
 def test_rank_figures_are_those_of_the_ranks():
-    figures = rank_figures(np.array([9, 1, 2, 30, 4, 6]), bootstrap=0)
+    figures = rank_outcomes(np.array([9, 1, 2, 30, 4, 6])).figures(bootstrap=0, seed=0)
     assert {name: round(figure["value"], 6) for name, figure in figures.items()} == {
         "recall@1": round(1 / 6, 6),
         "recall@5": 0.5,

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/aligned.h"
+#include "base/machine.h"
 #include "mine/corpus/rules.h"
 #include "mine/method/engine.h"
 #include "mine/method/hnsw.h"
@@ -124,9 +124,9 @@ class Planner {
         rates_(rates),
         rows_(corpus.size()),
         dimensions_(corpus.dimensions()) {
-    processors_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    threads_ = options.threads > 0 ? options.threads : processors_;
-    speed_ = std::min(threads_, processors_);
+    const int processors = this_machine().processors;
+    threads_ = options.threads > 0 ? options.threads : processors;
+    speed_ = std::min(threads_, processors);
     lengths_ = 16 * rows_;
   }
 
@@ -251,7 +251,6 @@ class Planner {
   const Rates rates_;
   const std::int64_t rows_;
   const std::int64_t dimensions_;
-  int processors_ = 1;
   int threads_ = 1;
   double speed_ = 1.0;
   std::int64_t lengths_ = 0;

@@ -1,10 +1,9 @@
 #include "mine/corpus/rules.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <string>
 
+#include "base/machine.h"
 #include "helip/error.h"
 
 namespace helip::mining {
@@ -171,10 +170,8 @@ Rules rules_of(const MineOptions& options) noexcept {
 
 std::int64_t memory_budget(const MineOptions& options) noexcept {
   if (options.memory > 0) return options.memory;
-  const std::int64_t pages = sysconf(_SC_PHYS_PAGES);
-  const std::int64_t page = sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page <= 0) return std::int64_t{1} << 30;
-  return pages / 4 * page;
+  const std::int64_t memory = this_machine().memory;
+  return memory > 0 ? memory / 4 : std::int64_t{1} << 30;
 }
 
 }  // namespace helip::mining

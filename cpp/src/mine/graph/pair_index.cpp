@@ -7,7 +7,6 @@
 #include <numeric>
 #include <optional>
 #include <shared_mutex>
-#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -27,7 +26,6 @@ using mining::Corpus;
 using mining::Graph;
 using mining::GraphSearch;
 using mining::Neighbour;
-using mining::Team;
 using nlohmann::json;
 
 constexpr const char* kFormat = "helip.pair_index";
@@ -420,15 +418,12 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       for (std::int64_t i = begin; i < end; ++i) state.find(queries, i, most, out, *searcher);
       state.give_back(std::move(searcher));
     };
-    const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-    const std::int64_t workers = std::min((threads > 0 ? threads : cores),
-                                          (count + kQueriesPerThread - 1) / kQueriesPerThread);
-    if (workers <= 1) {
+    if (threads == 1 || count <= kQueriesPerThread) {
       find(0, count);
       return out;
     }
     const ProgressCallback silent;
-    Team team(static_cast<int>(workers), silent);
+    Team team(threads, silent);
     team.for_blocks(count, kQueriesPerThread,
                     [&](std::int64_t begin, std::int64_t end, int) { find(begin, end); });
     return out;

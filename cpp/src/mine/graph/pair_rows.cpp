@@ -75,7 +75,7 @@ void PairRows::show(std::int64_t size, const MatrixView& ids, const MatrixView& 
 }
 
 void PairRows::append(const mining::Corpus& corpus, const MatrixView& image, const MatrixView& text,
-                      std::span<const std::int64_t> ids, mining::Team& team) {
+                      std::span<const std::int64_t> ids, Team& team) {
   const std::int64_t count = corpus.size();
   for (RowBytes* rows : {&ids_, &image_, &text_, &codes_}) rows->reserve(size_, size_ + count);
   if (count == 0) return;

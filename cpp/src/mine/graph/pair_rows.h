@@ -64,7 +64,7 @@ class PairRows {
             const MatrixView& text, const MatrixView& codes) noexcept;
   // Appends the pairs of a measured corpus, whose matrices these are. All or nothing.
   void append(const mining::Corpus& corpus, const MatrixView& image, const MatrixView& text,
-              std::span<const std::int64_t> ids, mining::Team& team);
+              std::span<const std::int64_t> ids, Team& team);
   void truncate(std::int64_t size) noexcept { size_ = size; }
 
  private:

@@ -21,7 +21,6 @@ using mining::Context;
 using mining::Corpus;
 using mining::guarded;
 using mining::Report;
-using mining::Team;
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, 5> kMethodNames{"auto", "exact", "sample", "hnsw", "partition"};

@@ -22,7 +22,6 @@ using mining::Corpus;
 using mining::Filters;
 using mining::Sweep;
 using mining::SweepJob;
-using mining::Team;
 using mining::UpdatedPools;
 using Json = nlohmann::ordered_json;
 

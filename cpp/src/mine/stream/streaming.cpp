@@ -172,7 +172,7 @@ struct StreamingMiner::Impl {
       if (!std::binary_search(superseded.begin(), superseded.end(), row.id)) rows.push_back(row);
     });
     const ProgressCallback silent;
-    mining::Team team(options.threads, silent);
+    Team team(options.threads, silent);
     return mining::search_stream(rows, static_cast<std::int64_t>(batch.rows.size()), options.k,
                                  {image_dim, text_dim}, mining::rules_of(mine_options(options)),
                                  kernel, team);

@@ -9,10 +9,11 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import TASKS
-from helip.evaluation.statistics.intervals import Figure, Ints, Statistic, intervals, rank_statistic
-from helip.evaluation.tasks.composition import SCORES, composition_statistic
-from helip.evaluation.tasks.retrieval import DIRECTIONS, KS, RANK_FIGURES
-from helip.evaluation.tasks.zero_shot import zero_shot_statistic
+from helip.evaluation.statistics.intervals import Ints
+from helip.evaluation.statistics.outcomes import Outcomes, rank_outcomes
+from helip.evaluation.tasks.composition import composition_outcomes
+from helip.evaluation.tasks.retrieval import DIRECTIONS
+from helip.evaluation.tasks.zero_shot import class_outcomes
 
 
 def compare(
@@ -40,12 +41,15 @@ def compare(
                 f"the two results answer different queries of {task}: {left.get('queries')} and "
                 f"{right.get('queries')}; evaluate both on the same rows with the same options"
             )
-        if len(_outcomes(left)) != len(_outcomes(right)):
-            raise MismatchError(
-                f"the two results hold {len(_outcomes(left))} and {len(_outcomes(right))} queries "
-                f"of {task}; evaluate both on the same rows with the same options"
-            )
-        result[task] = _COMPARE[task](left, right, bootstrap, seed)
+        result[task] = {}
+        for one, two in zip(_OUTCOMES[task](left), _OUTCOMES[task](right), strict=True):
+            if one.n != two.n:
+                raise MismatchError(
+                    f"the two results hold {one.n} and {two.n} queries of {task}; evaluate both on "
+                    "the same rows with the same options"
+                )
+            result[task] |= one.minus(two).figures(bootstrap=bootstrap, seed=seed)
+        result[task].pop("per_class", None)
     if not result:
         raise InvalidArgumentError(
             "the two results have no task in common; evaluate both with the same tasks"
@@ -53,102 +57,38 @@ def compare(
     return result
 
 
-def _compare_retrieval(
-    a: Mapping[str, Any], b: Mapping[str, Any], bootstrap: int, seed: int
-) -> dict[str, Any]:
-    result = {}
-    for direction in DIRECTIONS:
-        ranks = [_ints(side["per_query"][direction]["ranks"]) for side in (a, b)]
-        groups = a["per_query"][direction]["groups"]
-        figures = _differences(
-            (rank_statistic(ranks[0], KS), rank_statistic(ranks[1], KS)),
-            [len(ranks[0])] * len(RANK_FIGURES),
-            None if groups is None else _ints(groups),
-            bootstrap,
-            seed,
-        )
-        result[direction] = dict(zip(RANK_FIGURES, figures, strict=True))
-    return result
+def as_measured(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """`compare` with as many resamples as ``b`` was measured with."""
+    options = b.get("options", {})
+    return compare(a, b, bootstrap=options.get("bootstrap", 1000), seed=options.get("seed", 0))
 
 
-def _compare_classes(
-    a: Mapping[str, Any], b: Mapping[str, Any], bootstrap: int, seed: int
-) -> dict[str, Any]:
-    labels = _ints(a["per_query"]["labels"])
-    classes = a["classes"]
-    figures = _differences(
-        (
-            zero_shot_statistic(_ints(a["per_query"]["ranks"]), labels, classes),
-            zero_shot_statistic(_ints(b["per_query"]["ranks"]), labels, classes),
-        ),
-        [len(labels)] * (3 + len(a["per_class"])),
-        None,
-        bootstrap,
-        seed,
-    )
-    return dict(zip(("top1", "top5", "mean_per_class"), figures, strict=False))
+def _retrieval(result: Mapping[str, Any]) -> list[Outcomes]:
+    found = ((way, result["per_query"][way]) for way in DIRECTIONS)
+    return [rank_outcomes(_ints(q["ranks"]), _groups(q), place=(way,)) for way, q in found]
 
 
-def _compare_composition(
-    a: Mapping[str, Any], b: Mapping[str, Any], bootstrap: int, seed: int
-) -> dict[str, Any]:
-    right = [np.asarray(side["per_query"]["right"], dtype=np.bool_) for side in (a, b)]
-    categories = _ints(a["per_query"]["categories"])
-    groups = a["per_query"]["groups"]
-    sizes = np.bincount(categories).tolist()
-    scores = SCORES[: len(right[0])]
-    figures = _differences(
-        (
-            composition_statistic(right[0], categories),
-            composition_statistic(right[1], categories),
-        ),
-        [len(categories)] * (len(scores) + 1) + sizes,
-        None if groups is None else _ints(groups),
-        bootstrap,
-        seed,
-    )
-    result: dict[str, Any] = dict(
-        zip((*scores, "mean_per_category"), figures[: len(scores) + 1], strict=True)
-    )
-    result["categories"] = {
-        name: {"text_score": figure}
-        for name, figure in zip(a["per_query"]["names"], figures[len(scores) + 1 :], strict=True)
-    }
-    return result
+def _classes(result: Mapping[str, Any]) -> list[Outcomes]:
+    queries, names = result["per_query"], [""] * result["classes"]
+    return [class_outcomes(_ints(queries["ranks"]), _ints(queries["labels"]), names)]
 
 
-_COMPARE = {
-    "retrieval": _compare_retrieval,
-    "zero_shot": _compare_classes,
-    "linear_probe": _compare_classes,
-    "composition": _compare_composition,
+def _composition(result: Mapping[str, Any]) -> list[Outcomes]:
+    queries = result["per_query"]
+    right, categories = np.asarray(queries["right"], dtype=np.bool_), _ints(queries["categories"])
+    return [composition_outcomes(right, categories, queries["names"], _groups(queries))]
+
+
+_OUTCOMES = {
+    "retrieval": _retrieval,
+    "zero_shot": _classes,
+    "linear_probe": _classes,
+    "composition": _composition,
 }
 
 
-def _differences(
-    pair: tuple[Statistic, Statistic],
-    sizes: list[int],
-    groups: Ints | None,
-    bootstrap: int,
-    seed: int,
-) -> list[Figure]:
-    return intervals(
-        lambda weights: pair[0](weights) - pair[1](weights),
-        sizes,
-        n=sizes[0],
-        groups=groups,
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-
-
-def _outcomes(task: Mapping[str, Any]) -> Sequence[Any]:
-    """What each query came to; one list of them where there are several."""
-    outcomes: Any = task["per_query"]
-    if DIRECTIONS[0] in outcomes:
-        outcomes = outcomes[DIRECTIONS[0]]
-    found: Sequence[Any] = outcomes["right"][0] if "right" in outcomes else outcomes["ranks"]
-    return found
+def _groups(queries: Mapping[str, Any]) -> Ints | None:
+    return None if queries["groups"] is None else _ints(queries["groups"])
 
 
 def _ints(values: Sequence[int]) -> Ints:

@@ -37,9 +37,9 @@ def intervals(
     sizes: Sequence[int],
     *,
     n: int,
-    groups: Ints | None = None,
-    bootstrap: int = 1000,
-    seed: int = 0,
+    groups: Ints | None,
+    bootstrap: int,
+    seed: int,
 ) -> list[Figure]:
     """Evaluate ``statistic`` on the sample and on its resamples.
 
@@ -51,42 +51,18 @@ def intervals(
         raise InvalidArgumentError(f"bootstrap is {bootstrap}; give 0 (no intervals) or more")
     values = statistic(np.ones(n))
     bounds = np.full((2, len(values)), np.nan)
-    if bootstrap and n:
-        weights = resamples(n, groups=_dense(groups), bootstrap=bootstrap, seed=seed)
+    if bootstrap:
+        if groups is not None:
+            groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+        weights = resamples(n, groups=groups, bootstrap=bootstrap, seed=seed)
         table = np.stack([statistic(w) for w in weights])
         defined = ~np.isnan(table).all(axis=0)
         tail = 50.0 * (1.0 - LEVEL)
         bounds[:, defined] = np.nanpercentile(table[:, defined], [tail, 100.0 - tail], axis=0)
     return [
         {"value": _number(value), "low": _number(low), "high": _number(high), "n": int(size)}
-        for value, low, high, size in zip(values, bounds[0], bounds[1], sizes, strict=True)
+        for value, low, high, size in zip(values, *bounds, sizes, strict=True)
     ]
-
-
-def rank_statistic(ranks: Ints, ks: Sequence[int]) -> Statistic:
-    """Figures of ranks, int64 [n] from 1: the share ≤ k for each k, the median, the mean of 1/rank.
-
-    The median is the lower one where the two middle ranks differ, so it is always a rank that
-    occurred.
-    """
-    means = np.column_stack([*(ranks <= k for k in ks), 1.0 / ranks]).astype(np.float64)
-    order = np.argsort(ranks, kind="stable")
-    ordered = ranks[order]
-
-    def statistic(weights: Floats) -> Floats:
-        total = weights.sum()
-        if total == 0:
-            return np.full(len(ks) + 2, np.nan)
-        cumulated = np.cumsum(weights[order])
-        median = ordered[np.searchsorted(cumulated, total / 2)]
-        shares = (weights @ means) / total
-        return np.concatenate([shares[:-1], [float(median)], shares[-1:]])
-
-    return statistic
-
-
-def _dense(groups: Ints | None) -> Ints | None:
-    return None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
 def _number(value: float) -> float | None:

@@ -11,13 +11,14 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.encoding import Subject, encode
+from helip.evaluation.figures import SCORES
 from helip.evaluation.sets.composition import CompositionSet
-from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
-from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.statistics.intervals import Floats, Ints
+from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
+from helip.evaluation.tasks.queries import digest_of, numbered
 from helip.evaluation.tasks.rows import checked_rows
 
 TIE = 1e-6  # cosines that differ by less are equal up to float32 rounding
-SCORES = ("text_score", "image_score", "group_score")
 
 
 def composition(
@@ -48,25 +49,14 @@ def composition(
     if not np.isfinite(table).all():
         item = int(np.argmin(np.isfinite(table).all(axis=(1, 2))))
         raise InvalidArgumentError(f"scores of item {item} hold NaN or infinity")
-    names, numbers = _numbered(categories, len(table))
+    given = ["all"] * len(table) if categories is None else list(categories)
+    if len(given) != len(table):
+        raise InvalidArgumentError(f"{len(given)} categories for {len(table)} items; give one each")
+    names, numbers = numbered(given)
     right = _right(table)
-    sizes = np.bincount(numbers, minlength=len(names))
     members = None if groups is None else np.asarray(groups, dtype=np.int64)
-    figures = intervals(
-        composition_statistic(right, numbers),
-        [len(table)] * (len(right) + 1) + sizes.tolist(),
-        n=len(table),
-        groups=members,
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    result: dict[str, Any] = dict(
-        zip((*SCORES[: len(right)], "mean_per_category"), figures, strict=False)
-    )
-    result["categories"] = {
-        name: {"text_score": figure}
-        for name, figure in zip(names, figures[len(right) + 1 :], strict=True)
-    }
+    outcomes = composition_outcomes(right, numbers, names, members)
+    result = outcomes.figures(bootstrap=bootstrap, seed=seed)
     result["items"] = len(table)
     if keep_ranks:
         result["per_query"] = {
@@ -78,18 +68,13 @@ def composition(
     return result
 
 
-def composition_statistic(right: Any, categories: Ints) -> Statistic:
+def composition_outcomes(
+    right: Any, categories: Ints, names: Sequence[str], groups: Ints | None
+) -> Outcomes:
     """Scores of ``right`` (bool [scores, n]), the mean per category, each category's text score."""
-    hits = np.asarray(right, dtype=np.float64)
-    count = int(categories.max()) + 1
-
-    def statistic(weights: Floats) -> Floats:
-        sizes = np.bincount(categories, weights, minlength=count)
-        sums = np.bincount(categories, weights * hits[0], minlength=count)
-        each = np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0)
-        return np.concatenate([(hits @ weights) / weights.sum(), [np.nanmean(each)], each])
-
-    return statistic
+    scores = dict(zip(SCORES, right, strict=False))
+    places = [("categories", name, "text_score") for name in names]
+    return share_outcomes(scores, categories, "mean_per_category", places, groups)
 
 
 def _right(scores: Floats) -> Any:
@@ -103,40 +88,25 @@ def _right(scores: Floats) -> Any:
     return np.stack([text, image, text & image])
 
 
-def _numbered(categories: Sequence[str] | None, n: int) -> tuple[list[str], Ints]:
-    given = ["all"] * n if categories is None else list(categories)
-    if len(given) != n:
-        raise InvalidArgumentError(f"{len(given)} categories for {n} items; give one each")
-    names = list(dict.fromkeys(given))
-    place = {name: number for number, name in enumerate(names)}
-    return names, np.array([place[name] for name in given], dtype=np.int64)
-
-
 def composition_task(
-    subject: Subject,
-    data: CompositionSet,
-    workers: int,
-    progress: bool,
-    options: Mapping[str, Any],
+    subject: Subject, data: CompositionSet, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    encoded = encode(
-        subject, data.pictures, np.arange(len(data.pictures)), False, workers, progress
-    )
-    place = {int(row): number for number, row in enumerate(encoded.picture_rows)}
+    encoded = encode(subject, data.pictures, np.arange(len(data.pictures)), captions=False)
+    place = encoded.place
     items = [item for item in data.items if all(row in place for row in item.pictures)]
     if not items:
         raise InvalidArgumentError(
             f"none of the {len(data)} items has pictures that can be read: "
             f"{dict(Counter(encoded.reasons.values()))}; check the folder of pictures"
         )
-    captions = list(dict.fromkeys(caption for item in items for caption in item.captions))
-    number = {caption: i for i, caption in enumerate(captions)}
+    said = [caption for item in items for caption in item.captions]
+    captions, numbers = numbered(said)
     # Two cosines are compared, so they are summed in float64.
-    texts = checked_rows(subject.texts(captions, progress), "captions", "cpu").double()
+    texts = checked_rows(subject.texts(captions, subject.progress), "captions", "cpu").double()
     pictures = checked_rows(encoded.features, "pictures", "cpu").double()
     shown = torch.tensor([[place[row] for row in item.pictures] for item in items])
-    said = torch.tensor([[number[caption] for caption in item.captions] for item in items])
-    scores = torch.einsum("npd,ncd->npc", pictures[shown], texts[said])
+    texts = texts[torch.as_tensor(numbers)].view(len(items), 2, -1)
+    scores = torch.einsum("npd,ncd->npc", pictures[shown], texts)
     result = composition(
         scores.numpy(),
         categories=[item.category for item in items],
@@ -152,7 +122,7 @@ def composition_task(
     result["queries"] = digest_of(
         (item.key for item in items),
         (item.category for item in items),
-        (caption for item in items for caption in item.captions),
+        said,
         (data.pictures.keys[row] for item in items for row in item.pictures),
     )
     return result

@@ -309,14 +309,11 @@ def linear_probe_task(
     train: Any,
     train_labels: Sequence[str | None],
     names: Sequence[str],
-    *,
     regularisation: float | None,
-    workers: int,
-    progress: bool,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     classes = {name: name for name in names}
-    encoded = encode(subject, train, np.arange(len(train)), False, workers, progress)
+    encoded = encode(subject, train, np.arange(len(train)), captions=False)
     fitted = Labelled.of(train, encoded, train_labels)
     result = linear_probe(
         fitted.features,

@@ -12,12 +12,11 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.encoding import Encoded, Subject
-from helip.evaluation.statistics.intervals import Figure, Ints, intervals, rank_statistic
-from helip.evaluation.tasks.queries import digest_of
+from helip.evaluation.statistics.intervals import Ints
+from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.tasks.queries import digest_of, numbered
 from helip.evaluation.tasks.rows import checked_rows
 
-KS = (1, 5, 10)
-RANK_FIGURES = (*(f"recall@{k}" for k in KS), "median_rank", "mean_reciprocal_rank")
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 # Cosines that differ by less are equal up to float32 rounding, so they count as ties whatever
@@ -93,7 +92,8 @@ def retrieval(
             raise InvalidArgumentError(
                 f"{len(captions)} captions for {len(texts)} text features; give one a feature"
             )
-        text_of, first = _distinct(captions)
+        text_of = numbered(captions)[1]
+        first = np.unique(text_of, return_index=True)[1]
         texts = texts[torch.as_tensor(first, device=texts.device)]
     # A picture may bear the same string twice: one edge is enough.
     edges = np.unique(np.stack([text_of, pictures], axis=1), axis=0)
@@ -104,10 +104,10 @@ def retrieval(
 
     image_ranks = count_ranks(images, texts, to_text, chunk=chunk)
     text_ranks = count_ranks(texts, images, to_image, chunk=chunk)
+    draws = {"bootstrap": bootstrap, "seed": seed}
     result: dict[str, Any] = {
-        "image_to_text": rank_figures(image_ranks, bootstrap=bootstrap, seed=seed)
-        | {"candidates": len(texts)},
-        "text_to_image": rank_figures(text_ranks, groups=home, bootstrap=bootstrap, seed=seed)
+        "image_to_text": rank_outcomes(image_ranks).figures(**draws) | {"candidates": len(texts)},
+        "text_to_image": rank_outcomes(text_ranks, home).figures(**draws)
         | {"candidates": len(images)},
         "duplicates": duplicates,
     }
@@ -117,21 +117,6 @@ def retrieval(
             "text_to_image": {"ranks": text_ranks.tolist(), "groups": home.tolist()},
         }
     return result
-
-
-def rank_figures(
-    ranks: Ints, *, groups: Ints | None = None, bootstrap: int = 1000, seed: int = 0
-) -> dict[str, Figure]:
-    """The retrieval figures of ranks, int64 [n] from 1, with intervals."""
-    figures = intervals(
-        rank_statistic(ranks, KS),
-        [len(ranks)] * len(RANK_FIGURES),
-        n=len(ranks),
-        groups=groups,
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    return dict(zip(RANK_FIGURES, figures, strict=True))
 
 
 @torch.inference_mode()
@@ -187,28 +172,14 @@ def _pictures(image_of: Any, images: torch.Tensor, texts: torch.Tensor) -> Ints:
     return pictures
 
 
-def _distinct(captions: Sequence[str]) -> tuple[Ints, Ints]:
-    """Number the distinct strings in order of appearance: (number of each row, first rows)."""
-    numbers: dict[str, int] = {}
-    first: list[int] = []
-    text_of = np.empty(len(captions), dtype=np.int64)
-    for row, caption in enumerate(captions):
-        number = numbers.setdefault(caption, len(numbers))
-        if number == len(first):
-            first.append(row)
-        text_of[row] = number
-    return text_of, np.array(first, dtype=np.int64)
-
-
 def retrieval_task(
     subject: Subject,
     dataset: Any,
     encoded: Encoded,
     duplicates: str,
-    progress: bool,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    place = {int(row): number for number, row in enumerate(encoded.picture_rows)}
+    place = encoded.place
     rows = [row for row in sorted(encoded.captions) if int(encoded.pictures[row]) in place]
     if not rows:
         raise InvalidArgumentError(
@@ -218,12 +189,11 @@ def retrieval_task(
     image_of = np.array([place[int(encoded.pictures[row])] for row in rows], dtype=np.int64)
     used, image_of = np.unique(image_of, return_inverse=True)
     captions = [encoded.captions[row] for row in rows]
-    distinct = list(dict.fromkeys(captions))
-    number = {caption: i for i, caption in enumerate(distinct)}
-    texts = subject.texts(distinct, progress)
+    distinct, text_of = numbered(captions)
+    texts = subject.texts(distinct, subject.progress)
     result = retrieval(
         encoded.features[torch.as_tensor(used)],
-        texts[torch.as_tensor([number[caption] for caption in captions])],
+        texts[torch.as_tensor(text_of)],
         image_of=image_of,
         captions=captions,
         duplicates=duplicates,

@@ -11,7 +11,8 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.encoding import Subject
-from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
+from helip.evaluation.statistics.intervals import Ints
+from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
 from helip.evaluation.tasks.labels import Labelled
 from helip.evaluation.tasks.queries import digest_of
 from helip.evaluation.tasks.retrieval import Right, count_ranks
@@ -65,23 +66,11 @@ def class_figures(
 ) -> dict[str, Any]:
     """Figures of a classifier; ``ranks`` int64 [n], from 1, are those of the right classes."""
     sizes = np.bincount(labels, minlength=len(class_names))
-    present = np.flatnonzero(sizes).tolist()
-    figures = intervals(
-        zero_shot_statistic(ranks, labels, len(class_names)),
-        [len(ranks)] * (len(KS) + 1) + sizes[present].tolist(),
-        n=len(ranks),
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    top1, top5, mean_per_class, *per_class = figures
-    result: dict[str, Any] = {
-        "top1": top1,
-        "top5": top5,
-        "mean_per_class": mean_per_class,
-        "per_class": {class_names[c]: figure for c, figure in zip(present, per_class, strict=True)},
-        "classes": len(class_names),
-        "classes_without_samples": [class_names[c] for c, size in enumerate(sizes) if not size],
-    }
+    result = class_outcomes(ranks, labels, class_names).figures(bootstrap=bootstrap, seed=seed)
+    result["classes"] = len(class_names)
+    result["classes_without_samples"] = [
+        n for n, size in zip(class_names, sizes, strict=True) if not size
+    ]
     if keep_ranks:
         result["per_query"] = {"ranks": ranks.tolist(), "labels": labels.tolist()}
     return result
@@ -101,20 +90,10 @@ def checked_labels(labels: Any, name: str, rows: int, classes: int) -> Ints:
     return numbers
 
 
-def zero_shot_statistic(ranks: Ints, labels: Ints, classes: int) -> Statistic:
+def class_outcomes(ranks: Ints, labels: Ints, class_names: Sequence[str]) -> Outcomes:
     """Top-1, top-5, mean per class, then the top-1 accuracy of each class with pictures."""
-    hits = np.column_stack([ranks <= k for k in KS]).astype(np.float64)
-    present = np.flatnonzero(np.bincount(labels, minlength=classes))
-
-    def statistic(weights: Floats) -> Floats:
-        sizes = np.bincount(labels, weights, minlength=classes)[present]
-        right = np.bincount(labels, weights * hits[:, 0], minlength=classes)[present]
-        per_class = np.divide(right, sizes, out=np.full(len(present), np.nan), where=sizes > 0)
-        return np.concatenate(
-            [(weights @ hits) / weights.sum(), [np.nanmean(per_class)], per_class]
-        )
-
-    return statistic
+    places = [("per_class", name) for name in class_names]
+    return share_outcomes({f"top{k}": ranks <= k for k in KS}, labels, "mean_per_class", places)
 
 
 def named_classes(

@@ -1,4 +1,4 @@
-#include "base/background_team.h"
+#include "base/job_queue.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,114 +18,114 @@
 
 namespace {
 
-using helip::load::BackgroundTeam;
+using helip::JobQueue;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLong{60000};
 
 TEST_CASE("every item of a job is worked on once, whatever the number of threads", "[load]") {
   for (const int threads : {1, 2, 7}) {
-    BackgroundTeam team(threads);
+    JobQueue queue(threads);
     std::vector<std::atomic<int>> calls(1000);
     std::atomic<int> strangers = 0;
-    const auto job = team.submit(1000, [&](std::int64_t item, int worker) {
+    const auto job = queue.submit(1000, [&](std::int64_t item, int worker) {
       if (worker < 0 || worker >= threads) ++strangers;
       calls[static_cast<std::size_t>(item)]++;
     });
-    REQUIRE(team.wait_for(job, kLong));
+    REQUIRE(queue.wait_for(job, kLong));
     REQUIRE(strangers == 0);
     for (const auto& count : calls) REQUIRE(count == 1);
   }
 }
 
 TEST_CASE("jobs are begun in their order, and fetched in any", "[load]") {
-  BackgroundTeam team(1);
+  JobQueue queue(1);
   std::vector<int> order;
   std::vector<std::uint64_t> jobs;
   for (int number = 0; number < 5; ++number) {
     jobs.push_back(
-        team.submit(2, [&order, number](std::int64_t, int) { order.push_back(number); }));
+        queue.submit(2, [&order, number](std::int64_t, int) { order.push_back(number); }));
   }
-  for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) REQUIRE(team.wait_for(*job, kLong));
+  for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) REQUIRE(queue.wait_for(*job, kLong));
   REQUIRE(order == std::vector<int>{0, 0, 1, 1, 2, 2, 3, 3, 4, 4});
 }
 
 TEST_CASE("a job without items is over at once", "[load]") {
-  BackgroundTeam team(2);
-  REQUIRE(team.wait_for(team.submit(0, [](std::int64_t, int) {}), kLong));
+  JobQueue queue(2);
+  REQUIRE(queue.wait_for(queue.submit(0, [](std::int64_t, int) {}), kLong));
 }
 
 TEST_CASE("waiting for a job that is not over gives up in time", "[load]") {
-  BackgroundTeam team(1);
+  JobQueue queue(1);
   std::mutex gate;
   gate.lock();
-  const auto job = team.submit(1, [&](std::int64_t, int) { const std::lock_guard lock(gate); });
-  REQUIRE_FALSE(team.wait_for(job, milliseconds(1)));
+  const auto job = queue.submit(1, [&](std::int64_t, int) { const std::lock_guard lock(gate); });
+  REQUIRE_FALSE(queue.wait_for(job, milliseconds(1)));
   gate.unlock();
-  REQUIRE(team.wait_for(job, kLong));
+  REQUIRE(queue.wait_for(job, kLong));
 }
 
 TEST_CASE("what an item throws reaches who waits for its job, and no other job", "[load]") {
-  BackgroundTeam team(2);
-  const auto bad = team.submit(100, [](std::int64_t item, int) {
+  JobQueue queue(2);
+  const auto bad = queue.submit(100, [](std::int64_t item, int) {
     if (item == 3) throw std::runtime_error("item 3");
   });
   std::atomic<int> count = 0;
-  const auto good = team.submit(10, [&](std::int64_t, int) { ++count; });
-  REQUIRE_THROWS_WITH(team.wait_for(bad, kLong), "item 3");
-  REQUIRE(team.wait_for(good, kLong));
+  const auto good = queue.submit(10, [&](std::int64_t, int) { ++count; });
+  REQUIRE_THROWS_WITH(queue.wait_for(bad, kLong), "item 3");
+  REQUIRE(queue.wait_for(good, kLong));
   REQUIRE(count == 10);
 }
 
-TEST_CASE("after clear nothing runs, and the team can go on", "[load]") {
-  BackgroundTeam team(2);
+TEST_CASE("after clear nothing runs, and the queue can go on", "[load]") {
+  JobQueue queue(2);
   std::atomic<int> running = 0, count = 0;
   for (int job = 0; job < 50; ++job) {
-    team.submit(20, [&](std::int64_t, int) {
+    queue.submit(20, [&](std::int64_t, int) {
       ++running;
       ++count;
       std::this_thread::yield();
       --running;
     });
   }
-  team.clear();
+  queue.clear();
   REQUIRE(running == 0);
   const int before = count;
-  const auto job = team.submit(4, [&](std::int64_t, int) { ++count; });
-  REQUIRE(team.wait_for(job, kLong));
+  const auto job = queue.submit(4, [&](std::int64_t, int) { ++count; });
+  REQUIRE(queue.wait_for(job, kLong));
   REQUIRE(count == before + 4);
 }
 
 TEST_CASE("a job is fetched once", "[load]") {
-  BackgroundTeam team(1);
-  const auto job = team.submit(1, [](std::int64_t, int) {});
-  REQUIRE(team.wait_for(job, kLong));
+  JobQueue queue(1);
+  const auto job = queue.submit(1, [](std::int64_t, int) {});
+  REQUIRE(queue.wait_for(job, kLong));
   expect_error(helip::ErrorCode::invalid_argument, "fetched or dropped",
-               [&] { team.wait_for(job, kLong); });
+               [&] { queue.wait_for(job, kLong); });
 }
 
-TEST_CASE("a team that is left with work to do ends without it", "[load]") {
+TEST_CASE("a queue that is left with work to do ends without it", "[load]") {
   std::atomic<int> count = 0;
   {
-    BackgroundTeam team(2);
-    for (int job = 0; job < 100; ++job) team.submit(100, [&](std::int64_t, int) { ++count; });
+    JobQueue queue(2);
+    for (int job = 0; job < 100; ++job) queue.submit(100, [&](std::int64_t, int) { ++count; });
   }
   REQUIRE(count <= 10000);
 }
 
 TEST_CASE("a forked child is told, and ends without waiting", "[load]") {
-  auto team = std::make_unique<BackgroundTeam>(2);
-  REQUIRE(team->wait_for(team->submit(4, [](std::int64_t, int) {}), kLong));
+  auto queue = std::make_unique<JobQueue>(2);
+  REQUIRE(queue->wait_for(queue->submit(4, [](std::int64_t, int) {}), kLong));
   const pid_t child = ::fork();
   if (child == 0) {
     int outcome = 0;
     try {
-      team->submit(1, [](std::int64_t, int) {});
+      queue->submit(1, [](std::int64_t, int) {});
     } catch (const helip::Error& error) {
       if (error.code() == helip::ErrorCode::unsupported) outcome += 40;
     }
-    team.reset();
-    BackgroundTeam own(1);
+    queue.reset();
+    JobQueue own(1);
     if (own.wait_for(own.submit(1, [](std::int64_t, int) {}), kLong)) outcome += 2;
     ::_exit(outcome);
   }
