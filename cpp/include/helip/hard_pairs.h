@@ -90,14 +90,14 @@ class HELIP_EXPORT HardPairs {
 
 // What a writer does with a table that is there already: throws invalid_argument, or puts its own
 // in the place of it, in one step, when it finishes.
-enum class Existing { refuse, replace };
+enum class ExistingTable { refuse, replace };
 
 // Streams bands to a directory in bounded memory, or to memory when `path` is empty.
 // Not thread-safe. A writer destroyed before finish() publishes nothing.
 class HELIP_EXPORT HardPairsWriter final : public HardPairSink {
  public:
   HardPairsWriter(std::filesystem::path path, std::int64_t rows, std::int64_t k,
-                  Existing existing = Existing::refuse);
+                  ExistingTable existing = ExistingTable::refuse);
   ~HardPairsWriter() override;
   HardPairsWriter(const HardPairsWriter&) = delete;
   HardPairsWriter& operator=(const HardPairsWriter&) = delete;

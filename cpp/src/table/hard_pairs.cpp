@@ -170,7 +170,7 @@ struct HardPairsWriter::Impl {
 };
 
 HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t k,
-                                 Existing existing)
+                                 ExistingTable existing)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = std::move(path);
   impl_->rows = rows;
@@ -178,7 +178,7 @@ HardPairsWriter::HardPairsWriter(fs::path path, std::int64_t rows, std::int64_t 
   if (impl_->path.empty()) {
     impl_->state = std::make_shared<HardPairs::State>();
     impl_->state->resize(rows, k);
-  } else if (existing == Existing::replace && fs::exists(impl_->path / kManifestName)) {
+  } else if (existing == ExistingTable::replace && fs::exists(impl_->path / kManifestName)) {
     impl_->columns.emplace(
         ColumnWriter::replacing(impl_->path, pair_manifest(kFormat, rows, k), false));
   } else {
