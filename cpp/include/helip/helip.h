@@ -23,6 +23,7 @@
 #include "helip/mine_options.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export
+#include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
 #include "helip/sample_error.h"            // IWYU pragma: export
 #include "helip/sample_index.h"            // IWYU pragma: export

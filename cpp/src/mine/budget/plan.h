@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/team.h"
-#include "helip/mine.h"
+#include "helip/plan.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/corpus/corpus.h"
 

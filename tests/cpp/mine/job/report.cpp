@@ -57,3 +57,29 @@ TEST_CASE("filters that no sample was taken for say nothing of shares", "[report
   plan.passed_score = 0.25;
   REQUIRE(filters_json(plan)["passed"]["score"] == 0.25);
 }
+
+TEST_CASE("what filters kept out of the pools is counted", "[report]") {
+  // Row 0 and its candidates, by falling cosine, text alike: two near duplicates, then 0.8, 0.6.
+  const Data data{Matrix({1, 0, 1, 0.01, 1, 0.02, 0.8, 0.6, 0.6, -0.8}, 5, 2, DType::float64),
+                  Matrix({1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 5, 2, DType::float64)};
+  MineOptions options = exact_options(3);
+  options.text_max = 1.0;
+  const auto drops = [&] {
+    return nlohmann::json::parse(
+        mine(data.image.view(), data.text.view(), options).origin().report_json)["drops"];
+  };
+  REQUIRE(drops() == nlohmann::json({{"image_duplicate", 6},
+                                     {"text_duplicate", 0},
+                                     {"margin", 0},
+                                     {"collapsed", 0},
+                                     {"skipped", 0}}));
+  options.k = 1;
+  REQUIRE(drops()["image_duplicate"] == 3);  // the second one would not have been the best
+  options.skip = 1;
+  REQUIRE(drops()["image_duplicate"] == 6);
+  REQUIRE(drops()["skipped"] == 5);
+  options.image_max = 1.0;
+  options.text_max = 0.5;
+  REQUIRE(drops()["image_duplicate"] == 0);
+  REQUIRE(drops()["text_duplicate"].get<int>() > 6);
+}
