@@ -46,15 +46,29 @@ void bind_index(py::module_& module) {
           },
           py::arg("image"), py::arg("text"), py::arg("options"), py::arg("ids"), py::arg("threads"),
           py::arg("progress") = py::none())
-      .def_static("open", &PairIndex::open, py::arg("path"),
-                  py::call_guard<py::gil_scoped_release>())
-      .def("save", &PairIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def_static(
+          "open",
+          [](const std::filesystem::path& path) {
+            return run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return PairIndex::open(path, callback);
+            });
+          },
+          py::arg("path"))
+      .def(
+          "save",
+          [](const PairIndex& self, const std::filesystem::path& path) {
+            run_with_progress(py::none(),
+                              [&](const ProgressCallback& callback) { self.save(path, callback); });
+          },
+          py::arg("path"))
       .def(
           "query",
           [](const PairIndex& self, const BoundView& image, const BoundView& text, std::int64_t k,
              std::int64_t breadth, int threads) {
-            const PairMatches found = run_without_gil(
-                [&] { return self.query(image.view, text.view, k, breadth, threads); });
+            const PairMatches found =
+                run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+                  return self.query(image.view, text.view, k, breadth, threads, callback);
+                });
             const auto rows = static_cast<std::int64_t>(found.counts.size());
             return py::make_tuple(array_of(found.ids, rows, k), array_of(found.scores, rows, k));
           },
@@ -64,7 +78,9 @@ void bind_index(py::module_& module) {
           [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,
              int threads) {
             const std::vector<std::int64_t> own = values_of(ids);
-            run_without_gil([&] { self.add(image.view, text.view, own, threads); });
+            run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              self.add(image.view, text.view, own, threads, callback);
+            });
           },
           py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
       // add() may hold the lock for long.

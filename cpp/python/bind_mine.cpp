@@ -112,15 +112,18 @@ void bind_mine(py::module_& module) {
   module.def(
       "plan",
       [](const BoundView& image, const BoundView& text, const MineOptions& options) {
-        return dict_of(run_without_gil([&] { return plan(image.view, text.view, options); }));
+        return dict_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return plan(image.view, text.view, options, callback);
+        }));
       },
       py::arg("image"), py::arg("text"), py::arg("options"));
   module.def(
       "rerank",
       [](const BoundView& image, const BoundView& text, const std::vector<std::int64_t>& targets,
          const BoundView& candidates, const MineOptions& options) {
-        return arrays_of(run_without_gil(
-            [&] { return rerank(image.view, text.view, targets, candidates.view, options); }));
+        return arrays_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return rerank(image.view, text.view, targets, candidates.view, options, callback);
+        }));
       },
       py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("candidates"),
       py::arg("options"));
@@ -134,6 +137,9 @@ void bind_mine(py::module_& module) {
       },
       py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("options"),
       py::arg("progress") = py::none());
+  module.def("kernel_names", &kernel_names);
+  module.def("kernel_name", &kernel_name);
+  module.def("set_kernel", &set_kernel, py::arg("name"));
 }
 
 }  // namespace helip::python

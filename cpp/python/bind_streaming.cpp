@@ -75,8 +75,9 @@ void bind_streaming_miner(py::module_& module) {
           [](StreamingMiner& self, const Dense<std::int64_t>& ids, const BoundView& image,
              const BoundView& text) {
             const std::vector<std::int64_t> rows = values_of(ids);
-            return arrays_of(
-                run_without_gil([&] { return self.add(rows, image.view, text.view); }));
+            return arrays_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return self.add(rows, image.view, text.view, callback);
+            }));
           },
           py::arg("ids"), py::arg("image"), py::arg("text"))
       .def(

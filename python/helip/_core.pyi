@@ -33,6 +33,8 @@ __all__: list[str] = [
     "ShardImages",
     "StreamingMiner",
     "decodes_format",
+    "kernel_name",
+    "kernel_names",
     "keys_fingerprint",
     "locality_order",
     "merge_parts",
@@ -42,6 +44,7 @@ __all__: list[str] = [
     "mine_targets",
     "plan",
     "rerank",
+    "set_kernel",
     "update",
 ]
 
@@ -609,6 +612,8 @@ class BatchAssembler:
     def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
 
 def decodes_format(format: str) -> bool: ...
+def kernel_name() -> str: ...
+def kernel_names() -> list[str]: ...
 def keys_fingerprint(keys: collections.abc.Sequence[str]) -> str: ...
 def locality_order(
     pairs: HardPairs,
@@ -659,6 +664,7 @@ def rerank(
     candidates: MatrixView,
     options: MineOptions,
 ) -> tuple: ...
+def set_kernel(name: str) -> None: ...
 def update(
     pairs: HardPairs,
     store: EmbeddingStore,

@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
     const auto store = helip::EmbeddingStore::open(argv[1]);
     helip::MineOptions options;
     options.k = 10;
-    options.method = helip::Method::exact;
+    options.method = helip::MiningMethod::exact;
     const helip::HardPairs pairs = helip::mine(store, options);
     pairs.save(argv[2]);
     std::printf("helip %s: %lld targets\n", helip::version(), static_cast<long long>(pairs.size()));

@@ -15,11 +15,14 @@
 #include "helip/image_files.h"             // IWYU pragma: export
 #include "helip/image_source.h"            // IWYU pragma: export
 #include "helip/image_transform.h"         // IWYU pragma: export
+#include "helip/kernel.h"                  // IWYU pragma: export
 #include "helip/locality_order.h"          // IWYU pragma: export
 #include "helip/matrix.h"                  // IWYU pragma: export
 #include "helip/mine.h"                    // IWYU pragma: export
+#include "helip/mine_options.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export
+#include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
 #include "helip/sample_error.h"            // IWYU pragma: export
 #include "helip/sample_index.h"            // IWYU pragma: export

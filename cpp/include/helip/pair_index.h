@@ -36,7 +36,10 @@ struct PairMatches {
 };
 
 // Any number of threads may query at once; add() waits for them and they for it. Moves, does not
-// copy; not to be moved while another thread uses it.
+// copy; not to be moved while another thread uses it. One that was moved from has size 0, 0
+// dimensions and the default options; its other methods throw Error(invalid_argument).
+//
+// Callbacks must not use the index: add() and save() hold its lock while they call them.
 class HELIP_EXPORT PairIndex {
  public:
   // `image` [N, d_image], `text` [N, d_text] of any dtype; float16 rows are kept as they are,
@@ -44,19 +47,21 @@ class HELIP_EXPORT PairIndex {
   // numbers. Rows of zeros and deleted rows count, but are never found. The same index for any
   // `threads` (0: all cores). Throws Error: invalid_argument (options, shapes, ids, NaN or infinity
   // with its row), cancelled, out_of_memory.
-  static PairIndex build(const MatrixView& image, const MatrixView& text,
-                         const PairIndexOptions& options = {},
-                         const std::vector<std::int64_t>& ids = {}, int threads = 0,
-                         const ProgressCallback& progress = {});
+  [[nodiscard]] static PairIndex build(const MatrixView& image, const MatrixView& text,
+                                       const PairIndexOptions& options = {},
+                                       const std::vector<std::int64_t>& ids = {}, int threads = 0,
+                                       const ProgressCallback& progress = {});
   // Ids are the rows of the store.
-  static PairIndex build(const EmbeddingStore& store, const PairIndexOptions& options = {},
-                         int threads = 0, const ProgressCallback& progress = {});
-  // Maps the rows of a saved index and compares every checksum. Throws Error: io, corrupt, mismatch
-  // (another format), unsupported (a newer one).
-  static PairIndex open(const std::filesystem::path& path);
+  [[nodiscard]] static PairIndex build(const EmbeddingStore& store,
+                                       const PairIndexOptions& options = {}, int threads = 0,
+                                       const ProgressCallback& progress = {});
+  // Maps the rows of a saved index and compares every checksum, which reads all of it. Throws
+  // Error: io, corrupt, mismatch (another format), unsupported (a newer one), cancelled.
+  [[nodiscard]] static PairIndex open(const std::filesystem::path& path,
+                                      const ProgressCallback& progress = {});
   // Writes a new directory, all or nothing. Throws Error: invalid_argument (something is there),
-  // io.
-  void save(const std::filesystem::path& path) const;
+  // io, cancelled.
+  void save(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
 
   PairIndex(PairIndex&&) noexcept;
   PairIndex& operator=(PairIndex&&) noexcept;
@@ -65,24 +70,27 @@ class HELIP_EXPORT PairIndex {
   // The k best of each row of `image` [n, d_image] and `text` [n, d_text]. `breadth`: of the
   // search, at least k; 0 takes max(64, 2k); more finds more and takes longer in proportion.
   // `threads` 0: all cores, but few queries run in the calling thread. Throws Error:
-  // invalid_argument.
-  PairMatches query(const MatrixView& image, const MatrixView& text, std::int64_t k,
-                    std::int64_t breadth = 0, int threads = 0) const;
+  // invalid_argument, cancelled.
+  [[nodiscard]] PairMatches query(const MatrixView& image, const MatrixView& text, std::int64_t k,
+                                  std::int64_t breadth = 0, int threads = 0,
+                                  const ProgressCallback& progress = {}) const;
 
   // Adds pairs; empty `ids` go on from the greatest. An opened index is copied into memory first.
   // All pairs or none. Throws as build() does.
   void add(const MatrixView& image, const MatrixView& text,
-           const std::vector<std::int64_t>& ids = {}, int threads = 0);
+           const std::vector<std::int64_t>& ids = {}, int threads = 0,
+           const ProgressCallback& progress = {});
 
-  std::int64_t size() const;
-  std::int64_t image_dimensions() const noexcept;
-  std::int64_t text_dimensions() const noexcept;
-  std::int64_t bytes() const;  // of rows, codes, ids and links
-  const PairIndexOptions& options() const noexcept;
+  [[nodiscard]] std::int64_t size() const;
+  [[nodiscard]] std::int64_t image_dimensions() const noexcept;
+  [[nodiscard]] std::int64_t text_dimensions() const noexcept;
+  [[nodiscard]] std::int64_t bytes() const;  // of rows, codes, ids and links
+  [[nodiscard]] PairIndexOptions options() const noexcept;
 
  private:
   struct State;
   explicit PairIndex(std::unique_ptr<State> state);
+  State& state() const;  // throws where it was moved from
   std::unique_ptr<State> state_;
 };
 

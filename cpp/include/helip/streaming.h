@@ -9,6 +9,7 @@
 #include "helip/export.h"
 #include "helip/hard_pairs.h"
 #include "helip/matrix.h"
+#include "helip/progress.h"
 
 namespace helip {
 
@@ -32,7 +33,9 @@ struct StreamingOptions {
 // stay, of which only those of rows that came are touched. A call on b rows and t threads takes up
 // to
 //     12·b·D + 40·(M + b) + t·(480·D + 400·b + b·(72·k + 2000)) bytes,  D = d_image + d_text,
-// more while it runs. Not thread-safe.
+// more while it runs. Not thread-safe. One that was moved from remembers nothing: size() and the
+// dimensions are 0, options() the default ones; add(), remember() and copy_rows() throw
+// Error(invalid_argument).
 class HELIP_EXPORT StreamingMiner {
  public:
   // Throws Error: invalid_argument (a bound, with the value), out_of_memory.
@@ -47,26 +50,27 @@ class HELIP_EXPORT StreamingMiner {
   // `text` [b, text_dim] are float64, float32, float16, bfloat16 or int8.
   //
   // Throws Error and remembers nothing of the batch: invalid_argument (shapes, dtypes, an id that
-  // is negative or twice in the batch, NaN or infinity with its row), out_of_memory.
+  // is negative or twice in the batch, NaN or infinity with its row), out_of_memory, cancelled.
   HardPairBand add(const std::vector<std::int64_t>& ids, const MatrixView& image,
-                   const MatrixView& text);
+                   const MatrixView& text, const ProgressCallback& progress = {});
   // Remembers rows without mining, as if they came in this order.
   void remember(const std::vector<std::int64_t>& ids, const MatrixView& image,
                 const MatrixView& text);
   void forget() noexcept;  // everything
 
-  std::int64_t size() const noexcept;  // rows that are remembered now
-  std::int64_t image_dim() const noexcept;
-  std::int64_t text_dim() const noexcept;
-  const StreamingOptions& options() const noexcept;
+  [[nodiscard]] std::int64_t size() const noexcept;  // rows that are remembered now
+  [[nodiscard]] std::int64_t image_dim() const noexcept;
+  [[nodiscard]] std::int64_t text_dim() const noexcept;
+  [[nodiscard]] StreamingOptions options() const noexcept;
 
   // What remember() needs to bring another miner to the same state: ids from the oldest row to the
   // newest, and the rows in that order, image [size, image_dim] and text [size, text_dim].
-  std::vector<std::int64_t> ids() const;
+  [[nodiscard]] std::vector<std::int64_t> ids() const;
   void copy_rows(float* image, float* text) const;
 
  private:
   struct Impl;
+  Impl& impl() const;  // throws where it was moved from
   std::unique_ptr<Impl> impl_;
 };
 

@@ -20,10 +20,10 @@ struct UpdateOptions {
 // counts, at a cost in proportion to what changed. `pairs` was mined exactly from an earlier state
 // of `store`: rows were appended to it, or deleted, since.
 //
-// New rows meet every row; old ones meet the new rows alone, unless a full pool of theirs lost a
-// row (docs/update.md). With `skip` or `collapse`, and where more than half of the rows would meet
-// every row, the store is mined afresh; the report's "update" says so. A table that is up to date
-// is returned as it is.
+// New rows are compared with every row; old ones with the new rows alone, unless a full pool of
+// theirs lost a row (docs/update.md). With `skip` or `collapse`, and where more than half of the
+// rows would meet every row, the store is mined afresh; the report's "update" says so. A table that
+// is up to date is returned as it is.
 //
 // `out` empty: in memory; else a new directory, or that of `pairs`, whose table is then replaced in
 // one step. A table at `out` that is up to date already is returned.

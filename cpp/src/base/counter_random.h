@@ -56,19 +56,28 @@ inline double portable_exp(double value) noexcept {
   return series * std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52);
 }
 
-// SplitMix64 from a state hashed out of `words`. Cheap to make: one for each target.
-class CounterRandom {
+// SplitMix64 from a given state.
+class SplitMix64 {
  public:
-  CounterRandom(std::initializer_list<std::uint64_t> words) noexcept {
-    for (const std::uint64_t word : words) {
-      state_ = mix64((state_ + kIncrement) ^ word);
-    }
-  }
+  static constexpr std::uint64_t kIncrement = 0x9e3779b97f4a7c15ULL;
 
-  std::uint64_t next() noexcept {
+  constexpr explicit SplitMix64(std::uint64_t state) noexcept : state_(state) {}
+
+  constexpr std::uint64_t next() noexcept {
     state_ += kIncrement;
     return mix64(state_);
   }
+
+ private:
+  std::uint64_t state_;
+};
+
+// SplitMix64 from a state hashed out of `words`. Cheap to make: one for each target.
+class CounterRandom {
+ public:
+  CounterRandom(std::initializer_list<std::uint64_t> words) noexcept : bits_(hash(words)) {}
+
+  std::uint64_t next() noexcept { return bits_.next(); }
 
   // Uniform over 0 .. bound - 1 without bias; bound >= 1. Takes the fewest bits that hold the
   // bound and rejects what exceeds it: under two draws on average.
@@ -93,8 +102,15 @@ class CounterRandom {
   double gumbel() noexcept { return -portable_log(-portable_log(unit())); }
 
  private:
-  static constexpr std::uint64_t kIncrement = 0x9e3779b97f4a7c15ULL;
-  std::uint64_t state_ = 0;
+  static std::uint64_t hash(std::initializer_list<std::uint64_t> words) noexcept {
+    std::uint64_t state = 0;
+    for (const std::uint64_t word : words) {
+      state = mix64((state + SplitMix64::kIncrement) ^ word);
+    }
+    return state;
+  }
+
+  SplitMix64 bits_;
 };
 
 }  // namespace helip::random

@@ -78,10 +78,8 @@ int in_child(const std::function<int()>& body) {
     ::_exit(outcome);
   }
   int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  INFO("signal " << (WIFSIGNALED(status) ? WTERMSIG(status) : 0));
-  REQUIRE(WIFEXITED(status));
-  return WEXITSTATUS(status);
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
 }
 
 // Every worker in the team at once.
@@ -128,13 +126,16 @@ TEST_CASE("a child that was forked from threads at work has a pool of its own", 
       }
     });
   }
+  int failed = 0;
   for (int round = 0; round < 20; ++round) {
-    REQUIRE(in_child([] { return fills(2) && fills(3) ? 0 : 1; }) == 0);
+    failed += in_child([] { return fills(2) && fills(3) ? 0 : 1; });
   }
   stop = true;
   for (std::thread& thread : busy) thread.join();
+  REQUIRE(failed == 0);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // which counts what threads of the parent held as leaks
 TEST_CASE("a process ends while jobs lie in a queue that nobody takes down", "[pool]") {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -150,6 +151,7 @@ TEST_CASE("a process ends while jobs lie in a queue that nobody takes down", "[p
   REQUIRE(WIFEXITED(status));
   REQUIRE(WEXITSTATUS(status) == 7);
 }
+#endif
 #endif
 
 TEST_CASE("no more calls at a time than were asked for", "[pool]") {
@@ -179,17 +181,23 @@ TEST_CASE("no more calls at a time than were asked for", "[pool]") {
 
 TEST_CASE("what was withdrawn is not begun any more", "[pool]") {
   ThreadPool pool;
-  std::atomic<bool> go_on = false;
-  Counted first([&] { (void)comes([&] { return go_on.load(); }); });
+  std::atomic<bool> begun = false, go_on = false;
+  Counted first([&] {
+    begun = true;
+    (void)comes([&] { return go_on.load(); });
+  });
   Counted second;
   pool.offer(first, 1, 1);
   pool.offer(second, 1000000, 1);
   pool.withdraw(second);
   pool.wait(second);
   const int calls = second.calls;
-  REQUIRE_FALSE(pool.wait_for(first, milliseconds(1)));
+  const bool came = comes([&] { return begun.load(); });
+  const bool left = pool.wait_for(first, milliseconds(1));
   go_on = true;
   pool.wait(first);
+  REQUIRE(came);
+  REQUIRE_FALSE(left);
   REQUIRE(first.calls == 1);
   REQUIRE(second.calls == calls);
 }

@@ -18,6 +18,7 @@
 #include "base/half.h"
 #include "base/team.h"
 #include "helip/hard_pairs.h"
+#include "helip/kernel.h"
 #include "helip/matrix.h"
 #include "helip/mine.h"
 
@@ -413,11 +414,11 @@ inline std::string bytes_of(const HardPairs& pairs) {
   return bytes + pairs.origin().options_json + pairs.origin().report_json;
 }
 
-// Sets HELIP_KERNEL for a scope.
+// Selects a kernel for a scope.
 class ForcedKernel {
  public:
-  explicit ForcedKernel(const char* name) { setenv("HELIP_KERNEL", name, 1); }
-  ~ForcedKernel() { unsetenv("HELIP_KERNEL"); }
+  explicit ForcedKernel(const std::string& name) { set_kernel(name); }
+  ~ForcedKernel() { set_kernel({}); }
 };
 
 inline nlohmann::json report_of(const HardPairs& pairs) {
@@ -427,7 +428,7 @@ inline nlohmann::json report_of(const HardPairs& pairs) {
 inline MineOptions exact_options(std::int64_t k, int threads = 2) {
   MineOptions options;
   options.k = k;
-  options.method = Method::exact;
+  options.method = MiningMethod::exact;
   options.threads = threads;
   return options;
 }

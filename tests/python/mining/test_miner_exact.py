@@ -7,6 +7,8 @@ of the quotient on every path, so that ties and thresholds fall the same way eve
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 
 import helip
 from helip import _core
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError
 from helip.mining.core_options import core_options
 from helip.mining.options import MachineOptions, MineOptions
 from helip.store.matrices import matrix_of
@@ -38,16 +40,12 @@ Matrices = tuple[np.ndarray, np.ndarray]
 
 @contextmanager
 def kernel(name: str) -> Iterator[None]:
-    """The variable is read at each call."""
-    before = os.environ.get("HELIP_KERNEL")
-    os.environ["HELIP_KERNEL"] = name
+    """Mining runs on this one for a while."""
+    _core.set_kernel(name)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["HELIP_KERNEL"]
-        else:
-            os.environ["HELIP_KERNEL"] = before
+        _core.set_kernel("")
 
 
 def mine(image: Any, text: Any, **options: Any) -> helip.HardPairs:
@@ -55,19 +53,7 @@ def mine(image: Any, text: Any, **options: Any) -> helip.HardPairs:
     return helip.mine(image=image, text=text, **options)
 
 
-def kernels() -> list[str]:
-    found = []
-    for name in ("avx512vnni", "avx512", "avx2", "neon", "portable"):
-        with kernel(name):
-            try:
-                mine(np.ones((1, 1)), np.ones((1, 1)))
-            except UnsupportedError:
-                continue
-        found.append(name)
-    return found
-
-
-KERNELS = kernels()
+KERNELS = _core.kernel_names()
 
 KINDS = (
     *("normal", "anisotropic", "clustered", "copies", "ties", "opposite"),
@@ -399,8 +385,20 @@ def test_options_out_of_their_bounds_are_refused(options: dict[str, Any], messag
 
 
 def test_a_kernel_that_is_none_is_refused() -> None:
-    with kernel("sse9"), pytest.raises(InvalidArgumentError, match=r"sse9.*portable"):
-        mine(np.ones((3, 2)), np.ones((3, 2)))
+    with pytest.raises(InvalidArgumentError, match=r"sse9.*portable"):
+        _core.set_kernel("sse9")
+
+
+@pytest.mark.parametrize(("named", "says"), [("portable", "portable"), ("sse9", "is 'sse9', but")])
+def test_a_process_mines_on_the_kernel_that_a_variable_names(named: str, says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from helip import _core; print(_core.kernel_name())"],
+        env={**os.environ, "HELIP_KERNEL": named},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert says in done.stdout + done.stderr
 
 
 def test_the_reference_itself_finds_groups_and_edges() -> None:

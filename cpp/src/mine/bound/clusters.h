@@ -7,7 +7,7 @@
 
 #include "base/team.h"
 #include "mine/bound/filter_plan.h"
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/corpus.h"
 #include "mine/kernel/product_panels.h"
 
 namespace helip::mining {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "mine/bound/int8_code.h"
 #include "mine/corpus/draw.h"
 
 namespace helip::mining {
@@ -19,13 +20,10 @@ constexpr std::uint64_t kStream = 0x7363'616c'65ULL;
 // Rounding of unit vectors, weights and bounds to float32, generously.
 constexpr double kRounding = 1e-6;
 
-std::int64_t padded(std::int64_t depth) {
-  return (depth + kCodeAlign - 1) / kCodeAlign * kCodeAlign;
-}
-
 std::int64_t fine_padded(std::int64_t depth) { return (depth + 127) / 128 * 128; }
 
-float rounded_up(double value) { return static_cast<float>(value * (1.0 + 0x1p-22)); }
+// No less than the value, and than its rounding to float32.
+float bounded_above(double value) { return static_cast<float>(value * (1.0 + 0x1p-22)); }
 
 // Relative error of a sum of squares in float32, 32 lanes: at most (count / 32 + 40) · 2^-24,
 // generously twice that.
@@ -88,14 +86,15 @@ double coordinate_error(const FilterPlan& plan, std::int64_t dimensions, std::in
 
 struct Codes::Layout {
   Layout(const Corpus& corpus, const FilterPlan& plan)
-      : filters{plan.high, plan.low > 0 ? plan.low : padded(corpus.dimensions()), plan.second},
+      : filters{plan.high, plan.low > 0 ? plan.low : padded_depth(corpus.dimensions()),
+                plan.second},
         image(fine_padded(corpus.image_dimensions())),
         text(fine_padded(corpus.text_dimensions())),
         has_fine(!plan.light) {}
   // Of the coarse codes of a modality and the fine ones.
   std::int64_t unit_bytes(std::int64_t depth) const { return has_fine ? depth / 2 * 3 : depth; }
   std::int64_t bytes() const {
-    return kHead + padded(filters[0]) + padded(filters[1]) + padded(filters[2]) +
+    return kHead + padded_depth(filters[0]) + padded_depth(filters[1]) + padded_depth(filters[2]) +
            unit_bytes(image) + unit_bytes(text);
   }
   std::int64_t filters[3];
@@ -245,8 +244,8 @@ class Codes::Encoder {
     }
     longest = std::max(longest, norm(y, depth, kernel) + off);
     const double units = 1.0 / (scale * scale);
-    return {static_cast<float>(offset * units), rounded_up(std::sqrt(rest * units)),
-            rounded_up(residual(missed, depth) + off), kernel.sum_codes(codes, depth)};
+    return {static_cast<float>(offset * units), bounded_above(std::sqrt(rest * units)),
+            bounded_above(residual(missed, depth) + off), kernel.sum_codes(codes, depth)};
   }
 
   UnitBounds unit_codes(const float* unit, std::int64_t count, const std::vector<float>& mean,
@@ -254,14 +253,14 @@ class Codes::Encoder {
     const Kernel& kernel = corpus_.kernel();
     const double offset = centre(unit, count, mean, depth);
     const float* y = centred_.data();
-    const float scale = std::max(kernel.largest(y, depth) / 127.0F, 1e-30F);
-    const float missed = kernel.round_codes(y, depth, scale, 127, codes);
+    const Int8Code coarse = encode_int8(y, depth, kernel, codes);
+    const float scale = coarse.scale;
     longest = std::max(longest, norm(y, depth, kernel) + 2.0 * kRounding);
     UnitBounds bounds{};
     bounds.scale = scale;
     bounds.offset = static_cast<float>(offset);
-    bounds.error = rounded_up(residual(missed, depth) + 2.0 * kRounding);
-    bounds.sum = kernel.sum_codes(codes, depth);
+    bounds.error = bounded_above(residual(coarse.missed, depth) + 2.0 * kRounding);
+    bounds.sum = coarse.sum;
     if (!fine) return bounds;
     for (std::int64_t i = 0; i < depth; ++i) {
       centred_[static_cast<std::size_t>(i)] -= scale * static_cast<float>(codes[i]);
@@ -271,7 +270,7 @@ class Codes::Encoder {
     kernel.round_codes(y, depth, fine_scale, 8, fine_.data());
     for (std::int8_t& code : fine_) code = std::min<std::int8_t>(code, 7);
     const float still = kernel.missed(y, depth, fine_scale, fine_.data());
-    bounds.fine_error = rounded_up(residual(still, depth) + 2.0 * kRounding);
+    bounds.fine_error = bounded_above(residual(still, depth) + 2.0 * kRounding);
     std::int8_t* packed = codes + depth;
     for (std::int64_t k = 0; k < depth; k += 128) {
       for (std::int64_t i = 0; i < 64; ++i) {
@@ -294,7 +293,7 @@ class Codes::Encoder {
   PackedRows packed_;
   std::vector<float> coordinates_, centred_;
   std::vector<std::int8_t> fine_;
-  Scratch image_, text_;
+  LoadedRow image_, text_;
 };
 
 Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
@@ -305,7 +304,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   for (const Filter filter : {kHigh, kLow, kSecond}) {
     depth_[filter] = layout.filters[filter];
     filter_at_[filter] = next;
-    next += padded(depth_[filter]);
+    next += padded_depth(depth_[filter]);
   }
   image_depth_ = layout.image;
   text_depth_ = layout.text;
@@ -403,7 +402,8 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& 
       auto& bounds = *reinterpret_cast<CodeBounds*>(at(i));
       for (const Filter filter : {kHigh, kLow, kSecond}) {
         float& own = bounds.filters[filter].slack;
-        own = rounded_up(factor(filter) * (slack(own, longest.filters[filter]) + shared[filter]));
+        own =
+            bounded_above(factor(filter) * (slack(own, longest.filters[filter]) + shared[filter]));
       }
       for (auto [unit, length] :
            {std::pair(&bounds.image, longest.image), std::pair(&bounds.text, longest.text)}) {
@@ -412,8 +412,8 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& 
         const double left =
             static_cast<double>(unit->error) + static_cast<double>(unit->fine_error);
         unit->fine_error =
-            rounded_up(slack(unit->fine_error, length) + left * left / 2.0 + kRounding);
-        unit->error = rounded_up(slack(unit->error, length) + kRounding);
+            bounded_above(slack(unit->fine_error, length) + left * left / 2.0 + kRounding);
+        unit->error = bounded_above(slack(unit->error, length) + kRounding);
       }
     }
   });

@@ -203,8 +203,8 @@ std::vector<float> mean_of(const std::vector<float>& values, std::int64_t rows, 
 // [queries, count / 64]: shares of rows that reach each query's threshold, by the first 64, 128,
 // ... coordinates and the tails.
 std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t count,
-                            const Sample& sample, const std::vector<float>& limits, double length,
-                            bool absolute, const Kernel& kernel, Team& team) {
+                            const Sample& sample, const std::vector<float>& thresholds,
+                            double length, bool absolute, const Kernel& kernel, Team& team) {
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   const std::int64_t queries = sample.queries;
   const std::int64_t steps = count / kStep;
@@ -226,12 +226,12 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
         kCodeSlack * std::accumulate(held.begin(), held.end(), 0.0) / static_cast<double>(rows));
     for (std::int64_t q = 0; q < queries; ++q) {
       const float own = tail[static_cast<std::size_t>(q)];
-      const float limit = limits[static_cast<std::size_t>(q)] - slack;
+      const float threshold = thresholds[static_cast<std::size_t>(q)] - slack;
       const float* row = products.data() + q * rows;
       std::int64_t passed = 0;
       for (std::int64_t j = 0; j < rows; ++j) {
         const float product = absolute ? std::abs(row[j]) : row[j];
-        passed += product + own * tail[static_cast<std::size_t>(j)] >= limit ? 1 : 0;
+        passed += product + own * tail[static_cast<std::size_t>(j)] >= threshold ? 1 : 0;
       }
       shares[static_cast<std::size_t>(q * steps + step)] =
           static_cast<double>(passed) / static_cast<double>(rows);
@@ -310,13 +310,14 @@ class Costs {
 };
 
 // Queries by falling threshold.
-std::vector<double> sorted_by_limit(const std::vector<double>& shares,
-                                    const std::vector<float>& limits) {
-  std::vector<std::size_t> order(limits.size());
+std::vector<double> sorted_by_threshold(const std::vector<double>& shares,
+                                        const std::vector<float>& thresholds) {
+  std::vector<std::size_t> order(thresholds.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&limits](std::size_t a, std::size_t b) { return limits[a] > limits[b]; });
-  const std::size_t steps = shares.size() / limits.size();
+  std::stable_sort(order.begin(), order.end(), [&thresholds](std::size_t a, std::size_t b) {
+    return thresholds[a] > thresholds[b];
+  });
+  const std::size_t steps = shares.size() / thresholds.size();
   std::vector<double> sorted;
   for (const std::size_t q : order) {
     sorted.insert(sorted.end(), shares.begin() + static_cast<std::ptrdiff_t>(q * steps),
@@ -362,8 +363,8 @@ WeightedRow::WeightedRow(const Corpus& corpus, double weight)
 
 void WeightedRow::read(std::int64_t row, float* out) {
   const bool both = corpus_.image() != nullptr && corpus_.text() != nullptr;
-  const auto put = [&](const Rows& rows, float factor, Scratch& scratch) {
-    rows.unit(row, out, scratch);
+  const auto put = [&](const Rows& rows, float factor, LoadedRow& buffer) {
+    rows.unit(row, out, buffer);
     if (both) {
       for (std::int64_t i = 0; i < rows.dimensions(); ++i) out[i] *= factor;
     }
@@ -373,13 +374,13 @@ void WeightedRow::read(std::int64_t row, float* out) {
   if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held,
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, FilteredPairs filtered,
                           double share) {
   FilterPlan plan;
   const bool both = corpus.rules().use_image && corpus.rules().use_text;
   plan.length = both ? 2.0 : 1.0;
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
-  plan.light = held == Held::few;
+  plan.light = filtered == FilteredPairs::few;
   if (corpus.size() < kLeastRows) return plan;
   const Effort effort = plan.light ? kLight : kFull;
   Sample sample = draw_sample(corpus, effort.sample_rows);
@@ -387,9 +388,9 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held
   if (rows < kLeastRows / 2) return plan;
 
   read_sample(corpus, 1.0, sample, team);
-  const Thresholds thresholds = estimate_thresholds(corpus, sample, k, team);
-  plan.weight = thresholds.weight;
-  plan.passed_score = thresholds.passed;
+  const Thresholds estimated = estimate_thresholds(corpus, sample, k, team);
+  plan.weight = estimated.weight;
+  plan.passed_score = estimated.passed;
   const std::int64_t split = corpus.image_dimensions();
   if (split > 0) plan.image_mean = mean_of(sample.values, rows, sample.dimensions, 0, split);
   if (corpus.text_dimensions() > 0) {
@@ -399,9 +400,9 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held
     plan.length = plan.weight + 1.0 / plan.weight;
     read_sample(corpus, plan.weight, sample, team);
   }
-  std::vector<float> limits;
-  for (const float score : thresholds.score) {
-    limits.push_back(both ? 2.0F * std::sqrt(std::max(score, 0.0F)) : score);
+  std::vector<float> thresholds;  // of products, by query
+  for (const float score : estimated.score) {
+    thresholds.push_back(both ? 2.0F * std::sqrt(std::max(score, 0.0F)) : score);
   }
 
   const Kernel& kernel = corpus.kernel();
@@ -415,7 +416,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held
     for (std::int64_t q = 0; q < sample.queries; ++q) {
       for (std::int64_t j = 0; j < rows; ++j) {
         const float product = whole[static_cast<std::size_t>(q * rows + j)];
-        passed += (absolute ? std::abs(product) : product) >= limits[static_cast<std::size_t>(q)];
+        passed +=
+            (absolute ? std::abs(product) : product) >= thresholds[static_cast<std::size_t>(q)];
       }
     }
     plan.passed_whole = static_cast<double>(passed) / static_cast<double>(sample.queries * rows);
@@ -434,13 +436,13 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held
                                 basis.vectors.begin() + plan.leading.count * dimensions);
   }
   const std::vector<double> shares =
-      sorted_by_limit(passing(coordinates(sample, basis, kernel, team), count, sample, limits,
-                              plan.length, absolute, kernel, team),
-                      limits);
-  const auto met = static_cast<double>(corpus.size()) * share;  // by a row
-  const Costs costs(shares, sample.queries, met, dimensions,
-                    held == Held::closest ? 1.0 / share : 1.0);
-  choose_dimensions(costs, count, held == Held::closest, plan);
+      sorted_by_threshold(passing(coordinates(sample, basis, kernel, team), count, sample,
+                                  thresholds, plan.length, absolute, kernel, team),
+                          thresholds);
+  const auto compared = static_cast<double>(corpus.size()) * share;  // with a row
+  const Costs costs(shares, sample.queries, compared, dimensions,
+                    filtered == FilteredPairs::closest ? 1.0 / share : 1.0);
+  choose_dimensions(costs, count, filtered == FilteredPairs::closest, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
     plan.basis.count = std::max(plan.low, plan.second);

@@ -15,7 +15,7 @@
 
 #include "base/team.h"
 #include "mine/bound/basis.h"
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 
@@ -30,7 +30,8 @@ struct FilterPlan {
   std::int64_t low = 0;
   std::int64_t second = 0;  // of the next filter, more than `low`; 0: there is none
   Basis basis;              // the first max(low, second) directions, none if both are 0
-  // Rows are met by few others, so what is made of each must be cheap: there are no fine codes.
+  // Rows are compared with few others, so what is made of each must be cheap: there are no fine
+  // codes.
   bool light = false;
   // Means over the sample, taken off before rounding to codes: of the coordinates along the basis
   // [basis.count], of w if there is none [dimensions], and of the unit vectors. Empty: zero.
@@ -49,14 +50,14 @@ struct FilterPlan {
 };
 
 // Which pairs are held against the filters.
-enum class Held {
+enum class FilteredPairs {
   all,
   closest,  // a share of them, in which are those that pass
-  few,      // a share of them, whose rows meet few others each: the plan is light
+  few,      // a share of them, whose rows are compared with few others each: the plan is light
 };
 // Deterministic: depends on what is given alone.
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Held held = Held::all,
-                          double share = 1.0);
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
+                          FilteredPairs filtered = FilteredPairs::all, double share = 1.0);
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {
@@ -68,7 +69,7 @@ class WeightedRow {
   const Corpus& corpus_;
   const float image_factor_;
   const float text_factor_;
-  Scratch image_, text_;
+  LoadedRow image_, text_;
 };
 
 }  // namespace helip::mining

@@ -81,44 +81,6 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
   return order;
 }
 
-void save(const RowOrder& order, CheckpointState& state) {
-  state.show("order.rows", order.rows.data(), static_cast<std::int64_t>(order.rows.size()));
-  state.show("order.begins", order.begins.data(), static_cast<std::int64_t>(order.begins.size()));
-  state.show("order.centres", order.centres.data(),
-             static_cast<std::int64_t>(order.centres.size()));
-  std::vector<std::uint32_t> near;  // as many for each cluster
-  for (const auto& own : order.near) near.insert(near.end(), own.begin(), own.end());
-  state.keep("order.near", std::move(near));
-}
-
-RowOrder restore_order(const Corpus& corpus, const SavedState& saved) {
-  RowOrder order;
-  order.rows = saved.read<std::uint32_t>("order.rows");
-  order.begins = saved.read<std::int64_t>("order.begins");
-  order.centres = saved.read<float>("order.centres");
-  const auto near = saved.read<std::uint32_t>("order.near");
-
-  std::vector<bool> seen(static_cast<std::size_t>(corpus.size()));
-  for (const std::uint32_t row : order.rows) {
-    saved.require(row < seen.size() && !seen[row], "its order of rows is none");
-    seen[row] = true;
-  }
-  saved.require(order.begins.size() >= 2 && order.begins.front() == 0 &&
-                    order.begins.back() == static_cast<std::int64_t>(order.rows.size()) &&
-                    std::is_sorted(order.begins.begin(), order.begins.end()),
-                "its clusters are not those of an order");
-  if (near.empty()) return order;
-  const std::size_t clusters = order.begins.size() - 1;
-  saved.require(near.size() % clusters == 0 && !order.centres.empty() &&
-                    *std::max_element(near.begin(), near.end()) < clusters,
-                "its clusters name others that there are not");
-  const auto each = static_cast<std::ptrdiff_t>(near.size() / clusters);
-  for (auto own = near.begin(); own != near.end(); own += each) {
-    order.near.emplace_back(own, own + each);
-  }
-  return order;
-}
-
 RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus) {
   RowOrder order;
   std::vector<bool> passed(static_cast<std::size_t>(corpus.size()));

@@ -8,8 +8,7 @@
 #include "base/team.h"
 #include "helip/hard_pairs.h"
 #include "mine/bound/filter_plan.h"
-#include "mine/corpus/scorer.h"
-#include "mine/job/checkpoint.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 
@@ -25,10 +24,6 @@ struct RowOrder {
 inline constexpr std::int64_t kRowsPerCluster = 64;
 // Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
 RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
-
-// To a checkpoint, and back.
-void save(const RowOrder& order, CheckpointState& state);
-RowOrder restore_order(const Corpus& corpus, const SavedState& saved);
 
 // The order of a walk along a table of close rows, from each to the first of its pool that was not
 // visited yet; rows that came after the table follow. Without clusters.

@@ -12,7 +12,7 @@
 namespace helip::mining {
 namespace {
 
-// Column blocks that a row block meets one after the other.
+// Column blocks that a row block is held against one after the other.
 constexpr std::int64_t kStrip = 8;
 constexpr std::int64_t kLeastSeeds = 1024;  // rows that seeds are chosen from
 constexpr std::int64_t kSeedRows = 96;      // most targets that share them
@@ -120,30 +120,31 @@ std::int64_t Sweep::bytes_per_thread(const Codes& codes) noexcept {
 SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   // Targets in two tiers by the thresholds that they have now.
   const auto count = static_cast<std::int64_t>(job.targets.size());
-  std::vector<float> needs;
-  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(target_of(job, t).target));
+  std::vector<float> thresholds;
+  for (std::int64_t t = 0; t < count; ++t)
+    thresholds.push_back(sink.threshold(target_of(job, t).target));
   for (const std::int32_t number : job.other_numbers) {
-    if (number >= 0) needs.push_back(sink.need(number));
+    if (number >= 0) thresholds.push_back(sink.threshold(number));
   }
   float split = std::numeric_limits<float>::infinity();
-  if (codes_.depth(Codes::kHigh) > 0 && !needs.empty()) {
-    std::vector<float> sorted = needs;
-    const auto place =
-        static_cast<std::int64_t>((1.0 - plan_.high_share) * static_cast<double>(needs.size()));
+  if (codes_.depth(Codes::kHigh) > 0 && !thresholds.empty()) {
+    std::vector<float> sorted = thresholds;
+    const auto place = static_cast<std::int64_t>((1.0 - plan_.high_share) *
+                                                 static_cast<double>(thresholds.size()));
     std::nth_element(sorted.begin(), sorted.begin() + place, sorted.end());
     split = sorted[static_cast<std::size_t>(place)];
   }
   std::vector<SweepEntry> high, low, others, high_others, low_others;
   std::size_t seen = 0;
   for (std::int64_t t = 0; t < count; ++t) {
-    (needs[seen++] >= split ? high : low).push_back(target_of(job, t));
+    (thresholds[seen++] >= split ? high : low).push_back(target_of(job, t));
   }
   for (std::size_t i = 0; i < job.others.size(); ++i) {
     const SweepEntry entry = other_of(job, i);
     if (entry.target < 0) {
       others.push_back(entry);
     } else {
-      (needs[seen++] >= split ? high_others : low_others).push_back(entry);
+      (thresholds[seen++] >= split ? high_others : low_others).push_back(entry);
     }
   }
 
@@ -187,20 +188,21 @@ SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
 }
 
 void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const {
-  if (order_.near.empty() || !sink.takes_floors()) return;
+  if (order_.near.empty() || !sink.takes_thresholds()) return;
   // The closest clusters are the same for the rows of a cluster: quick, and good enough for most.
   seed_clusters(job, kept, sink, team);
   // The lowest thresholds let most pairs pass: those targets look around for themselves.
   const auto count = static_cast<std::int64_t>(job.targets.size());
-  std::vector<float> needs;
-  for (std::int64_t t = 0; t < count; ++t) needs.push_back(sink.need(target_of(job, t).target));
-  std::vector<float> sorted = needs;
+  std::vector<float> thresholds;
+  for (std::int64_t t = 0; t < count; ++t)
+    thresholds.push_back(sink.threshold(target_of(job, t).target));
+  std::vector<float> sorted = thresholds;
   const auto middle =
       sorted.begin() + static_cast<std::ptrdiff_t>(kProbedShare * static_cast<double>(count));
   std::nth_element(sorted.begin(), middle, sorted.end());
   std::vector<SweepEntry> probed;
   for (std::int64_t t = 0; t < count; ++t) {
-    if (needs[static_cast<std::size_t>(t)] < *middle) {
+    if (thresholds[static_cast<std::size_t>(t)] < *middle) {
       probed.push_back(target_of(job, t));
     }
   }
@@ -278,8 +280,8 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
   }
 }
 
-SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, std::int64_t first,
-                                 std::int64_t last, SweepSink& sink, Team& team) const {
+SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first,
+                                std::int64_t last, SweepSink& sink, Team& team) const {
   std::vector<SweepEntry> entries;
   for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
     entries.push_back({place, static_cast<std::int32_t>(place)});
@@ -304,7 +306,7 @@ SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, std::int64_t f
     // Partners together, so that small clusters make full blocks.
     std::vector<SweepEntry> others;
     bool own = false;
-    for (const std::uint32_t other : meetings[cluster]) {
+    for (const std::uint32_t other : partners[cluster]) {
       own = own || other == cluster;
       if (other == cluster) continue;
       const SweepEntries more = rows_of(other);
@@ -330,7 +332,7 @@ SweepCounts Sweep::meet_clusters(const ClusterMeetings& meetings, std::int64_t f
 }
 
 void Sweep::seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const {
-  if (order_.near.empty() || !sink.takes_floors()) return;
+  if (order_.near.empty() || !sink.takes_thresholds()) return;
   SweepJob job;
   job.targets.resize(order_.rows.size());
   std::iota(job.targets.begin(), job.targets.end(), 0U);
@@ -349,8 +351,8 @@ std::int64_t Sweep::seeding_clusters(std::uint32_t cluster, std::int64_t kept) c
   return count;
 }
 
-SweepCounts Sweep::meet_candidates(const Candidates& candidates, std::int64_t first,
-                                   std::int64_t last, SweepSink& sink, Team& team) const {
+SweepCounts Sweep::run_candidates(const Candidates& candidates, std::int64_t first,
+                                  std::int64_t last, SweepSink& sink, Team& team) const {
   constexpr std::int64_t kGrain = 256;
   SweepCounts counts;
   std::mutex mutex;
@@ -365,7 +367,8 @@ SweepCounts Sweep::meet_candidates(const Candidates& candidates, std::int64_t fi
       for (const std::uint32_t place : places) {
         columns.push_back({place, static_cast<std::int32_t>(place)});
       }
-      worker.meet({static_cast<std::uint32_t>(target), static_cast<std::int32_t>(target)}, columns);
+      worker.run_row({static_cast<std::uint32_t>(target), static_cast<std::int32_t>(target)},
+                     columns);
     }
     team.add_work(end - begin);
     const std::lock_guard lock(mutex);

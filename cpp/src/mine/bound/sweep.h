@@ -19,14 +19,15 @@ class SweepSink {
  public:
   virtual ~SweepSink() = default;
   // Pairs that score less cannot matter to this target any more. Only rises.
-  virtual float need(std::int64_t target) const noexcept = 0;
-  // Whether raise_floor() may be called.
-  virtual bool takes_floors() const noexcept { return false; }
+  virtual float threshold(std::int64_t target) const noexcept = 0;
+  // Whether raise_threshold() may be called.
+  virtual bool takes_thresholds() const noexcept { return false; }
   // As many candidates as the target keeps score at least this.
-  virtual void raise_floor(std::int64_t, float) noexcept {}
-  // A pair that may reach the need of `target`, or that of target `mirror` (-1: none), whose row
-  // `row` is.
-  virtual void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) = 0;
+  virtual void raise_threshold(std::int64_t, float) noexcept {}
+  // Takes a pair that may reach the threshold of `target`, or that of target `mirror` (-1: none),
+  // whose row `row` is.
+  virtual void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
+                          Scorer& scorer) = 0;
 };
 
 struct SweepEntry {
@@ -56,9 +57,9 @@ struct SweepCounts {
   void add(const SweepCounts& more);
 };
 
-// For each cluster of an order those that it meets; of two clusters one names the other. A cluster
-// that names itself has its rows meet each other.
-using ClusterMeetings = std::vector<std::vector<std::uint32_t>>;
+// For each cluster of an order those that it is compared with; of two clusters one names the other.
+// The rows of a cluster that names itself are compared with each other.
+using ClusterPartners = std::vector<std::vector<std::uint32_t>>;
 
 inline constexpr std::int64_t kSweepBlock = 576;  // rows of a block, whole tiles both ways
 
@@ -72,25 +73,25 @@ class Sweep {
   SweepCounts run(const SweepJob& job, SweepSink& sink, Team& team) const;
 
   // Raises thresholds before anything else: of the rows of the closest clusters that look best by a
-  // filter's products, each target's `kept`-th score is at least the floor that it gets. For jobs
-  // whose candidates are all rows.
+  // filter's products, each target's `kept`-th score is at least the threshold that it gets. For
+  // jobs whose candidates are all rows.
   void seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;
 
   // What follows is for sinks whose target t is the row at place t.
 
-  // All pairs of rows of clusters [first, last) and those that they meet; adds their number to the
-  // team's work.
-  SweepCounts meet_clusters(const ClusterMeetings& meetings, std::int64_t first, std::int64_t last,
-                            SweepSink& sink, Team& team) const;
-  // Floors by rows of the first clusters near a target's own, seeding_clusters() of them.
+  // All pairs of rows of clusters [first, last) and their partners; adds their number to the team's
+  // work.
+  SweepCounts run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
+                           SweepSink& sink, Team& team) const;
+  // Thresholds by rows of the first clusters near a target's own, seeding_clusters() of them.
   void seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const;
   std::int64_t seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept;
-  // Writes the places that a target meets, none twice and not its own.
+  // Writes the places that a target is compared with, none twice and not its own.
   using Candidates =
       std::function<void(std::int64_t target, int worker, std::vector<std::uint32_t>& places)>;
   // Targets [first, last) of the order and their candidates. Adds their number to the team's work.
-  SweepCounts meet_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
-                              SweepSink& sink, Team& team) const;
+  SweepCounts run_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
+                             SweepSink& sink, Team& team) const;
 
  private:
   void seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;

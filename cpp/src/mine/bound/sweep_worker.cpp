@@ -15,7 +15,7 @@ constexpr std::int64_t kRowTiles = kSweepBlock / kTileRows;
 constexpr std::int64_t kColumnTiles = kSweepBlock / kTileColumns;
 static_assert(kSweepBlock % kTileRows == 0 && kSweepBlock % kTileColumns == 0);
 // Row tiles whose pairs are scored together: their rows fit into a second-level cache.
-constexpr std::int64_t kMeetTiles = 8;
+constexpr std::int64_t kScoredTiles = 8;
 // Row tiles between two looks at the thresholds of the columns.
 constexpr std::int64_t kRefresh = 4;
 
@@ -32,7 +32,8 @@ std::int64_t most_depth(const Codes& codes) {
 void SweepWorker::Block::resize(std::int64_t rows, std::int64_t tile) {
   const auto tiles = static_cast<std::size_t>((rows + tile - 1) / tile);
   const std::size_t padded = tiles * static_cast<std::size_t>(tile);
-  for (auto* values : {&offset, &tail, &limit, &need, &second_limit}) values->resize(padded);
+  for (auto* values : {&offset, &tail, &threshold, &product_threshold, &second_threshold})
+    values->resize(padded);
   slack.resize(tiles);
   second.resize(padded);
 }
@@ -71,7 +72,7 @@ void SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter fil
     const std::int64_t row = row_tile * kTileRows;
     const std::int64_t row_end = std::min(row_count, row + kTileRows);
     refresh(rows_, row, row_end);
-    for (auto& list : passed_) list.clear();
+    for (auto& list : passed_columns_) list.clear();
     for (std::int64_t tile = 0; tile * kTileColumns < column_count; ++tile) {
       const std::int64_t column = tile * kTileColumns;
       if (diagonal && column + kTileColumns - 1 <= row) continue;
@@ -80,20 +81,20 @@ void SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter fil
         std::uint32_t hits = hits_[r] & first_bits(column_count - column);
         if (diagonal) hits &= ~first_bits(row + r + 1 - column);
         for (; hits != 0; hits &= hits - 1) {
-          passed_[r].push_back(static_cast<std::uint16_t>(column + std::countr_zero(hits)));
+          passed_columns_[r].push_back(static_cast<std::uint16_t>(column + std::countr_zero(hits)));
         }
       }
     }
     for (std::int64_t r = 0; row + r < row_end; ++r) {
-      if (!passed_[r].empty()) refine(row + r, passed_[r]);
+      if (!passed_columns_[r].empty()) refine(row + r, passed_columns_[r]);
     }
-    if (row_tile % kMeetTiles == kMeetTiles - 1) meet();
+    if (row_tile % kScoredTiles == kScoredTiles - 1) score_passed();
   }
-  meet();
+  score_passed();
   counts_.pairs += diagonal ? row_count * (row_count - 1) / 2 : row_count * column_count;
 }
 
-void SweepWorker::meet(const SweepEntry& row, SweepEntries columns) {
+void SweepWorker::run_row(const SweepEntry& row, SweepEntries columns) {
   filter_ = Codes::kLow;
   read({&row, 1}, kTileRows, rows_);
   constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
@@ -103,10 +104,10 @@ void SweepWorker::meet(const SweepEntry& row, SweepEntries columns) {
     read(some, kTileColumns, columns_);
     refresh(columns_, 0, count);
     refresh(rows_, 0, 1);
-    passed_[0].resize(some.size());
-    std::iota(passed_[0].begin(), passed_[0].end(), std::uint16_t{0});
-    refine(0, passed_[0]);
-    meet();
+    passed_columns_[0].resize(some.size());
+    std::iota(passed_columns_[0].begin(), passed_columns_[0].end(), std::uint16_t{0});
+    refine(0, passed_columns_[0]);
+    score_passed();
     counts_.pairs += count;
   }
   rows_.entries = {};  // were not packed
@@ -125,9 +126,9 @@ void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {
     const FilterBounds& first = bounds.filters[filter_];
     block.offset[at] = first.offset;
     block.tail[at] = first.tail;
-    block.limit[at] = kInfinity;
-    block.need[at] = kInfinity;
-    block.second_limit[at] = kInfinity;
+    block.product_threshold[at] = kInfinity;
+    block.threshold[at] = kInfinity;
+    block.second_threshold[at] = kInfinity;
     float& slack = block.slack[static_cast<std::size_t>(i / tile)];
     slack = std::max(slack, first.slack);
     block.second[at] = bounds.filters[Codes::kSecond];
@@ -162,10 +163,10 @@ void SweepWorker::pack_columns(SweepEntries entries) {
   }
 }
 
-// The least inner product of two rows that score `need`, slightly rounded down.
-float SweepWorker::least_product(float need) const noexcept {
-  if (need == kInfinity) return kInfinity;
-  return (both_ ? 2.0F * std::sqrt(std::max(need, 0.0F)) : need) * (1.0F - 1e-6F);
+// The least inner product of two rows that score `threshold`, slightly rounded down.
+float SweepWorker::least_product(float threshold) const noexcept {
+  if (threshold == kInfinity) return kInfinity;
+  return (both_ ? 2.0F * std::sqrt(std::max(threshold, 0.0F)) : threshold) * (1.0F - 1e-6F);
 }
 
 void SweepWorker::refresh(Block& block, std::int64_t begin, std::int64_t end) {
@@ -174,14 +175,14 @@ void SweepWorker::refresh(Block& block, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
     const auto at = static_cast<std::size_t>(i);
     const std::int32_t target = block.entries[at].target;
-    block.need[at] = target < 0 ? kInfinity : sink_.need(target);
-    const float least = least_product(block.need[at]);
-    block.limit[at] = least * factor;
-    block.second_limit[at] = least * second_factor;
+    block.threshold[at] = target < 0 ? kInfinity : sink_.threshold(target);
+    const float least = least_product(block.threshold[at]);
+    block.product_threshold[at] = least * factor;
+    block.second_threshold[at] = least * second_factor;
   }
 }
 
-// Holds one tile against the limits: bits of `hits_`.
+// Holds one tile against the thresholds: bits of `hits_`.
 void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
   kernel_.code_products(row_panels_.get() + row_tile * row_panel_bytes(depth()),
                         column_panels_.get() + column_tile * column_panel_bytes(depth()), depth(),
@@ -190,14 +191,15 @@ void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
   const std::int64_t column = column_tile * kTileColumns;
   const float slack = rows_.slack[static_cast<std::size_t>(row_tile)] +
                       columns_.slack[static_cast<std::size_t>(column_tile)];
-  float row_limit[kTileRows];
-  for (int r = 0; r < kTileRows; ++r) row_limit[r] = rows_.limit.data()[row + r] - slack;
-  float column_limit[kTileColumns];
+  float row_threshold[kTileRows];
+  for (int r = 0; r < kTileRows; ++r)
+    row_threshold[r] = rows_.product_threshold.data()[row + r] - slack;
+  float column_threshold[kTileColumns];
   for (int c = 0; c < kTileColumns; ++c)
-    column_limit[c] = columns_.limit.data()[column + c] - slack;
+    column_threshold[c] = columns_.product_threshold.data()[column + c] - slack;
   kernel_.sieve({products_,
-                 {rows_.offset.data() + row, rows_.tail.data() + row, row_limit},
-                 {columns_.offset.data() + column, columns_.tail.data() + column, column_limit},
+                 {rows_.offset.data() + row, rows_.tail.data() + row, row_threshold},
+                 {columns_.offset.data() + column, columns_.tail.data() + column, column_threshold},
                  both_ && signed_},
                 hits_);
 }
@@ -212,7 +214,7 @@ void SweepWorker::refine(std::int64_t row, std::vector<std::uint16_t>& columns) 
   hold_units(row, columns);
   counts_.scored += static_cast<std::int64_t>(columns.size());
   for (const std::uint16_t column : columns)
-    met_.push_back({static_cast<std::uint16_t>(row), column});
+    passed_pairs_.push_back({static_cast<std::uint16_t>(row), column});
 }
 
 void SweepWorker::hold_second(std::int64_t row, std::vector<std::uint16_t>& columns) {
@@ -227,19 +229,18 @@ void SweepWorker::hold_second(std::int64_t row, std::vector<std::uint16_t>& colu
                           static_cast<std::int64_t>(count), codes_.depth(Codes::kSecond),
                           gathered_.data());
   const FilterBounds own = rows_.second[at];
-  const float limit = rows_.second_limit[at];
-  const int correction = kernel_.limits.gather_offset;
+  const float threshold = rows_.second_threshold[at];
   const bool absolute = both_ && signed_;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint16_t column = columns[i];
     const FilterBounds& other = columns_.second[column];
-    float product =
-        static_cast<float>(gathered_[i] - correction * other.sum) + own.offset + other.offset;
+    float product = static_cast<float>(kernel_.limits.exact_product(gathered_[i], other.sum)) +
+                    own.offset + other.offset;
     if (absolute) product = std::abs(product);
     const float bound = product + own.tail * other.tail + own.slack + other.slack;
     columns[kept] = column;
-    kept += bound >= std::min(limit, columns_.second_limit[column]) ? 1 : 0;
+    kept += bound >= std::min(threshold, columns_.second_threshold[column]) ? 1 : 0;
   }
   columns.resize(kept);
 }
@@ -282,14 +283,15 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
   }
   const CodeBounds& own_bounds = codes_.bounds(row.place);
   const UnitBounds own = image ? own_bounds.image : own_bounds.text;
-  const int correction = kernel_.limits.gather_offset;
+  const CodeLimits& limits = kernel_.limits;
   for (std::size_t i = 0; i < places_.size(); ++i) {
     const CodeBounds& bounds = codes_.bounds(places_[i]);
     const UnitBounds& other = image ? bounds.image : bounds.text;
-    auto product = static_cast<float>(coarse_[i] - correction * other.sum);
+    auto product = static_cast<float>(limits.exact_product(coarse_[i], other.sum));
     float error = own.error + other.error;
     if (fine) {
-      product += static_cast<float>(fine_[i] + mixed_[i] - correction * other.sum) / kFineSteps;
+      product +=
+          static_cast<float>(fine_[i] + limits.exact_product(mixed_[i], other.sum)) / kFineSteps;
       error = own.fine_error + other.fine_error;
     }
     const float similarity = own.scale * other.scale * product + own.offset + other.offset;
@@ -301,7 +303,7 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
 // is at most 1, in the end the fine ones of both where there are any.
 void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& columns) {
   const SweepEntry& own = rows_.entries[static_cast<std::size_t>(row)];
-  const float need = rows_.need[static_cast<std::size_t>(row)];
+  const float threshold = rows_.threshold[static_cast<std::size_t>(row)];
   const bool image_shorter =
       codes_.text_depth() == 0 || (both_ && codes_.image_depth() <= codes_.text_depth());
   const auto step = [&](bool image, bool fine) {
@@ -319,7 +321,8 @@ void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& colum
       columns[kept] = column;
       image_[kept] = image_[i];
       text_[kept] = text_[i];
-      kept += product.high * (1.0F + 1e-6F) >= std::min(need, columns_.need[column]) ? 1 : 0;
+      kept +=
+          product.high * (1.0F + 1e-6F) >= std::min(threshold, columns_.threshold[column]) ? 1 : 0;
     }
     columns.resize(kept);
   };
@@ -344,27 +347,28 @@ SweepWorker::Interval SweepWorker::times(const Interval& a, const Interval& b) c
 
 // What is left of some rows of tiles. By column: rows that lie close together want the same ones,
 // which are then still in the cache.
-void SweepWorker::meet() {
-  std::sort(met_.begin(), met_.end(), [](const Met& a, const Met& b) {
+void SweepWorker::score_passed() {
+  std::sort(passed_pairs_.begin(), passed_pairs_.end(), [](const BlockPair& a, const BlockPair& b) {
     return a.column != b.column ? a.column < b.column : a.row < b.row;
   });
-  for (std::size_t i = 0; i < met_.size(); ++i) {
-    const SweepEntry& row = rows_.entries[met_[i].row];
-    const SweepEntry& column = columns_.entries[met_[i].column];
+  for (std::size_t i = 0; i < passed_pairs_.size(); ++i) {
+    const SweepEntry& row = rows_.entries[passed_pairs_[i].row];
+    const SweepEntry& column = columns_.entries[passed_pairs_[i].column];
     if (row.place == column.place) continue;
-    if (i + 1 < met_.size() && met_[i + 1].column != met_[i].column) {
-      scorer_.prefetch(order_.rows[columns_.entries[met_[i + 1].column].place]);
+    if (i + 1 < passed_pairs_.size() && passed_pairs_[i + 1].column != passed_pairs_[i].column) {
+      scorer_.prefetch(order_.rows[columns_.entries[passed_pairs_[i + 1].column].place]);
     }
-    sink_.meet(row.target, order_.rows[column.place], column.target, scorer_);
+    sink_.score_pair(row.target, order_.rows[column.place], column.target, scorer_);
   }
-  met_.clear();
+  passed_pairs_.clear();
 }
 
-// The `kept`-th largest of some values. Most are ruled out by a limit that a few of them suggest.
+// The `kept`-th largest of some values. Most are ruled out by a least value that a few of them
+// suggest.
 std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count,
                                   std::int64_t kept) {
   constexpr std::int64_t kFew = 128;
-  std::int32_t limit = std::numeric_limits<std::int32_t>::min();
+  std::int32_t least = std::numeric_limits<std::int32_t>::min();
   if (count >= 4 * kFew && kept < count / 4) {
     sorted_.clear();
     for (std::int64_t i = 0; i < kFew; ++i) {
@@ -372,13 +376,13 @@ std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count
     }
     const auto rank = std::min(kFew - 1, 2 * kept * kFew / count + 4);
     std::nth_element(sorted_.begin(), sorted_.begin() + rank, sorted_.end(), std::greater<>());
-    limit = sorted_[static_cast<std::size_t>(rank)];
+    least = sorted_[static_cast<std::size_t>(rank)];
   }
   sorted_.resize(static_cast<std::size_t>(count));
   std::int64_t size = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     sorted_[static_cast<std::size_t>(size)] = values[i];
-    size += values[i] >= limit ? 1 : 0;
+    size += values[i] >= least ? 1 : 0;
   }
   if (size < kept) {
     std::copy_n(values, count, sorted_.begin());
@@ -389,9 +393,9 @@ std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count
   return sorted_[static_cast<std::size_t>(kept - 1)];
 }
 
-// The floor of one row, given the filter's products with all columns.
-void SweepWorker::raise_floor(const SweepEntry& row, SweepEntries columns,
-                              const std::int32_t* products, std::int64_t kept) {
+// The threshold of one row, given the filter's products with all columns.
+void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
+                                  const std::int32_t* products, std::int64_t kept) {
   const auto width = static_cast<std::int64_t>(columns.size());
   // A few more than are kept: the best by these products need not be the best by score.
   const std::int64_t count = std::min(width, kept + kept / 16 + 4);
@@ -404,7 +408,7 @@ void SweepWorker::raise_floor(const SweepEntry& row, SweepEntries columns,
   }
   const std::size_t size = places_.size();
   if (static_cast<std::int64_t>(size) < kept) return;
-  floors_.assign(size, 1.0F);
+  lower_bounds_.assign(size, 1.0F);
   image_.resize(std::max(image_.size(), size));
   const Rules& rules = scorer_.corpus().rules();
   for (const bool image : {true, false}) {
@@ -415,11 +419,13 @@ void SweepWorker::raise_floor(const SweepEntry& row, SweepEntries columns,
     for (std::size_t i = 0; i < size; ++i) {
       // Counts only what is positive and no near duplicate, beyond doubt.
       const bool duplicate = maximum < 1.0 && image_[i].high > surely;
-      floors_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
+      lower_bounds_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
     }
   }
-  std::nth_element(floors_.begin(), floors_.begin() + (kept - 1), floors_.end(), std::greater<>());
-  sink_.raise_floor(row.target, floors_[static_cast<std::size_t>(kept - 1)] * (1.0F - 1e-6F));
+  std::nth_element(lower_bounds_.begin(), lower_bounds_.begin() + (kept - 1), lower_bounds_.end(),
+                   std::greater<>());
+  sink_.raise_threshold(row.target,
+                        lower_bounds_[static_cast<std::size_t>(kept - 1)] * (1.0F - 1e-6F));
 }
 
 void SweepWorker::probe(const SweepEntry& row, SweepEntries columns, std::int64_t kept) {
@@ -433,10 +439,10 @@ void SweepWorker::probe(const SweepEntry& row, SweepEntries columns, std::int64_
                           codes_.depth(Codes::kLow), seeds_.data());
   for (std::size_t c = 0; c < columns.size(); ++c) {
     const FilterBounds& bounds = codes_.bounds(columns[c].place).filters[Codes::kLow];
-    seeds_[c] +=
-        static_cast<std::int32_t>(bounds.offset) - kernel_.limits.gather_offset * bounds.sum;
+    seeds_[c] = kernel_.limits.exact_product(seeds_[c], bounds.sum) +
+                static_cast<std::int32_t>(bounds.offset);
   }
-  raise_floor(row, columns, seeds_.data(), kept);
+  raise_threshold(row, columns, seeds_.data(), kept);
 }
 
 void SweepWorker::seed(SweepEntries rows, SweepEntries columns, std::int64_t kept) {
@@ -469,7 +475,7 @@ void SweepWorker::seed(SweepEntries rows, SweepEntries columns, std::int64_t kep
     }
   }
   for (std::int64_t r = 0; r < row_count; ++r) {
-    raise_floor(rows[static_cast<std::size_t>(r)], columns, seeds_.data() + r * width, kept);
+    raise_threshold(rows[static_cast<std::size_t>(r)], columns, seeds_.data() + r * width, kept);
   }
 }
 

@@ -19,8 +19,8 @@ class SweepWorker {
   // All rows against all columns; against itself, each pair once. At most kSweepBlock of each.
   void run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
   // One row and columns that were chosen for it: no tiles, the later filters alone.
-  void meet(const SweepEntry& row, SweepEntries columns);
-  // Each row meets the `count` columns of greatest products.
+  void run_row(const SweepEntry& row, SweepEntries columns);
+  // Thresholds of the rows from the `count` columns of greatest products.
   void seed(SweepEntries rows, SweepEntries columns, std::int64_t count);
 
   // The same for a single row.
@@ -34,18 +34,20 @@ class SweepWorker {
   struct Block {
     SweepEntries entries;
     Codes::Filter filter = Codes::kLow;
-    std::vector<float> offset, tail, limit;  // of the tiles
-    std::vector<float> slack;                // of each tile, the greatest
-    std::vector<float> need;                 // the scores wanted; infinity where there is no target
+    std::vector<float> offset, tail;
+    std::vector<float> slack;      // of each tile, the greatest
+    std::vector<float> threshold;  // of the scores; infinity where there is no target
     std::vector<FilterBounds> second;
-    std::vector<float> second_limit;
+    // The threshold as products of codes must reach it: of the tiles, and of the next filter.
+    std::vector<float> product_threshold, second_threshold;
 
     void resize(std::int64_t rows, std::int64_t tile);
   };
   struct Interval {
     float low, high;
   };
-  struct Met {
+  // Numbers of two entries of the blocks.
+  struct BlockPair {
     std::uint16_t row, column;
   };
 
@@ -53,7 +55,7 @@ class SweepWorker {
   void read(SweepEntries entries, std::int64_t tile, Block& block);
   void pack_rows(SweepEntries entries);
   void pack_columns(SweepEntries entries);
-  float least_product(float need) const noexcept;
+  float least_product(float threshold) const noexcept;
   void refresh(Block& block, std::int64_t begin, std::int64_t end);
   void sift(std::int64_t row_tile, std::int64_t column_tile);
   void refine(std::int64_t row, std::vector<std::uint16_t>& columns);
@@ -62,10 +64,10 @@ class SweepWorker {
   void measure(const SweepEntry& row, bool image, bool fine, Interval* out);
   const std::int8_t* unpacked(const std::int8_t* fine, std::int64_t depth);
   Interval times(const Interval& a, const Interval& b) const noexcept;
-  void meet();
+  void score_passed();
   std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
-  void raise_floor(const SweepEntry& row, SweepEntries columns, const std::int32_t* products,
-                   std::int64_t kept);
+  void raise_threshold(const SweepEntry& row, SweepEntries columns, const std::int32_t* products,
+                       std::int64_t kept);
 
   const Codes& codes_;
   const RowOrder& order_;
@@ -81,14 +83,14 @@ class SweepWorker {
   Block rows_, columns_;
   alignas(64) std::int32_t products_[kTileRows * kTileColumns];
   std::uint32_t hits_[kTileRows];
-  std::vector<std::uint16_t> passed_[kTileRows];
-  std::vector<std::uint32_t> places_;  // that are measured
+  std::vector<std::uint16_t> passed_columns_[kTileRows];  // the tiles
+  std::vector<std::uint32_t> places_;                     // that are measured
   std::vector<const std::int8_t*> pointers_;
   std::vector<std::int32_t> gathered_, coarse_, fine_, mixed_;
   std::vector<Interval> image_, text_;
-  std::vector<Met> met_;
+  std::vector<BlockPair> passed_pairs_;  // every filter
   std::vector<std::int32_t> seeds_, sorted_;
-  std::vector<float> floors_;
+  std::vector<float> lower_bounds_;  // of scores
   SweepCounts counts_;
 };
 

@@ -1,100 +1,36 @@
 #include "mine/budget/plan.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <string>
-#include <vector>
 
-#include "base/aligned.h"
 #include "base/machine.h"
-#include "mine/corpus/rules.h"
-#include "mine/method/engine.h"
-#include "mine/method/hnsw.h"
-#include "mine/method/partition.h"
-#include "mine/method/recall.h"
+#include "mine/bound/prepared_corpus.h"
+#include "mine/budget/memory_budget.h"
+#include "mine/budget/method_sizes.h"
+#include "mine/budget/rates.h"
+#include "mine/pool/bands.h"
+#include "mine/pool/recall.h"
 
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kDefaultCandidates = 3000000;
 constexpr double kExactSeconds = 1800.0;
-constexpr double kMeasureSeconds = 0.04;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
-constexpr std::int64_t kMeasuredDepth = 256;
 // Cycles for what comes before the pairs: the sample, and for each row its order, codes and seeds.
 constexpr double kSampleCycles = 1.8e6;         // by dimension
 constexpr double kRowCycles = 1.15e5;           // and
 constexpr double kRowCyclesByDimension = 21.0;  // more by dimension
-// Pairs that are scored for one that ends in a pool: those met while thresholds rise, less those
-// that serve both of their rows.
+// Pairs that are scored for one that ends in a pool: those that come while thresholds rise, less
+// those that serve both of their rows.
 constexpr double kScoredPerKept = 1.2;
 // Cycles that a row takes to list the neighbours of its neighbours, for two passes.
 constexpr double kPassCycles = 3e4;
 // Distances that a graph takes for one row, in proportion to the breadth of a search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
-constexpr double kMemoryRate = 10e9;  // bytes a second and thread, of rows that are scattered
-constexpr double kVisitBytes = 448;   // what a visited row costs besides its codes, as bytes
-
-// Seconds that one thread takes.
-struct Rates {
-  double cycle;  // the unit of FilterPlan::cycles
-  double exact;  // float64 score
-};
-
-// Processor time, so that what else the machine does meanwhile does not count.
-double thread_seconds() noexcept {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-template <typename Body>
-double seconds_per_call(const Body& body) {
-  body();
-  const double start = thread_seconds();
-  std::int64_t calls = 0;
-  double seconds = 0.0;
-  do {
-    body();
-    ++calls;
-    seconds = thread_seconds() - start;
-  } while (seconds < kMeasureSeconds);
-  return seconds / static_cast<double>(calls);
-}
-
-Rates measure_rates(const Corpus& corpus) {
-  const Kernel& kernel = corpus.kernel();
-  const auto rows = allocate_aligned<std::uint8_t>(row_panel_bytes(kMeasuredDepth));
-  const auto columns = allocate_aligned<std::int8_t>(column_panel_bytes(kMeasuredDepth));
-  std::fill_n(rows.get(), row_panel_bytes(kMeasuredDepth), std::uint8_t{1});
-  std::fill_n(columns.get(), column_panel_bytes(kMeasuredDepth), std::int8_t{1});
-  alignas(64) std::int32_t products[kTileRows * kTileColumns];
-  Rates rates;
-  rates.cycle = seconds_per_call([&] {
-                  for (int i = 0; i < 64; ++i) {
-                    kernel.code_products(rows.get(), columns.get(), kMeasuredDepth, products);
-                  }
-                }) /
-                (64.0 * kTileRows * kTileColumns * static_cast<double>(kMeasuredDepth) / 64.0);
-
-  const std::int64_t dimensions = corpus.image_dimensions() + corpus.text_dimensions();
-  const std::vector<float> values(static_cast<std::size_t>(dimensions), 0.01F);
-  volatile double sink = 0.0;
-  rates.exact = seconds_per_call([&] {
-                  for (int i = 0; i < 64; ++i) {
-                    sink =
-                        sink + corpus.kernel().dot_float(values.data(), values.data(), dimensions);
-                  }
-                }) /
-                64.0;
-  // Rows come from memory: at least the time to fetch one.
-  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / kMemoryRate);
-  return rates;
-}
+constexpr double kVisitBytes = 448;  // what a visited row costs besides its codes, as bytes
 
 std::string describe(double seconds) {
   char text[32];
@@ -131,7 +67,7 @@ class Planner {
   }
 
   MinePlan exact() const {
-    MinePlan plan = base(Method::exact, rows_ * std::max<std::int64_t>(0, rows_ - 1));
+    MinePlan plan = base(MiningMethod::exact, rows_ * std::max<std::int64_t>(0, rows_ - 1));
     const std::int64_t left = use_memory(plan);
     const BandSize size = band_size(rows_, options_, rows_, left);
     plan.bands = size.bands;
@@ -147,16 +83,17 @@ class Planner {
 
   MinePlan sample() const {
     const std::int64_t candidates = sample_candidates(options_, rows_);
-    MinePlan plan = base(Method::sample, rows_ * candidates);
+    MinePlan plan = base(MiningMethod::sample, rows_ * candidates);
     const std::int64_t group = std::min(rows_, options_.refresh);
     const std::int64_t left = use_memory(plan);
     const BandSize size = band_size(group, options_, candidates, left);
     const std::int64_t groups = (rows_ + options_.refresh - 1) / options_.refresh;
     plan.bands = groups * size.bands;
     plan.memory_bytes += pool_bytes(size.targets) + 4 * candidates;
-    // Without floors a pool takes in what beats those before: the i-th with chance kept / i.
-    const double met = static_cast<double>(candidates);
-    const double scored = std::min(met, kept() * (1.0 + std::log(std::max(1.0, met / kept()))));
+    // Without thresholds at first a pool takes in what beats those before: the i-th with chance
+    // kept / i.
+    const double all = static_cast<double>(candidates);
+    const double scored = std::min(all, kept() * (1.0 + std::log(std::max(1.0, all / kept()))));
     plan.seconds =
         preparation() + sweep(static_cast<double>(plan.pairs)) + measuring() + scoring(scored);
     return plan;
@@ -164,7 +101,7 @@ class Planner {
 
   MinePlan hnsw() const {
     const std::int64_t breadth = hnsw_first_breadth(options_.k + options_.skip);
-    MinePlan plan = base(Method::hnsw, rows_ * breadth);
+    MinePlan plan = base(MiningMethod::hnsw, rows_ * breadth);
     plan.bands = 1;
     plan.memory_bytes = lengths_ + hnsw_bytes(corpus_);
     const std::int64_t pools = pool_bytes(rows_);
@@ -185,26 +122,26 @@ class Planner {
     if (!filters_pay(corpus_, rows_) ||
         !partition_pays(rows_, options_.k + options_.skip, options_.recall)) {
       MinePlan plan = exact();
-      plan.method = Method::partition;
+      plan.method = MiningMethod::partition;
       return plan;
     }
     const auto rows = static_cast<double>(rows_);
-    const double met = rows * partition_share(rows_, options_.k + options_.skip);
-    MinePlan plan = base(Method::partition, static_cast<std::int64_t>(rows * met));
+    const double compared = rows * partition_share(rows_, options_.k + options_.skip);
+    MinePlan plan = base(MiningMethod::partition, static_cast<std::int64_t>(rows * compared));
     const std::int64_t left = use_memory(plan);
     const std::int64_t pools = pool_bytes(rows_) + 4 * kNeighbours * rows_;
     (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
     plan.bands = 1;
-    // In the first round each pair serves both of its rows; first floors come from as many rows as
-    // meet.
+    // In the first round each pair serves both of its rows; first thresholds come from as
+    // many rows as are compared.
     const double passes = rows * kPassCycles * rates_.cycle / speed_;
-    plan.seconds = preparation() + measuring() + sweep(rows * met / 2.0) + sweep(rows * met / 1.5) +
-                   passes + scoring(kept() * kScoredPerKept);
+    plan.seconds = preparation() + measuring() + sweep(rows * compared / 2.0) +
+                   sweep(rows * compared / 1.5) + passes + scoring(kept() * kScoredPerKept);
     return plan;
   }
 
  private:
-  MinePlan base(Method method, std::int64_t pairs) const {
+  MinePlan base(MiningMethod method, std::int64_t pairs) const {
     MinePlan plan;
     plan.method = method;
     plan.pairs = pairs;
@@ -217,9 +154,10 @@ class Planner {
     plan.memory_bytes = lengths_;
     const std::int64_t memory = memory_budget(options_);
     if (!filters_pay(corpus_, rows_)) return memory;
-    const MemoryUse use = memory_use(corpus_, filters_, options_.k + options_.skip, memory);
-    (use.codes_on_disk ? plan.scratch_bytes : plan.memory_bytes) += use.codes;
-    return use.left;
+    const CodePlacement codes = place_codes(
+        corpus_, filters_, bytes_beside_codes(corpus_, options_.k + options_.skip), memory);
+    (codes.on_disk ? plan.scratch_bytes : plan.memory_bytes) += codes.code_bytes;
+    return codes.left;
   }
   std::int64_t pool_bytes(std::int64_t targets) const {
     return targets * Pools::bytes_per_target(std::min(options_.k + options_.skip, rows_), 0);
@@ -258,23 +196,19 @@ class Planner {
 
 }  // namespace
 
-std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept {
-  return options.candidates > 0 ? options.candidates : std::min(rows, kDefaultCandidates);
-}
-
 Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) {
-  const bool automatic = options.method == Method::automatic;
+  const bool automatic = options.method == MiningMethod::automatic;
   const Rates rates = measure_rates(corpus);
-  const auto filters_for = [&](Method method) {
+  const auto filters_for = [&](MiningMethod method) {
     MineOptions own = options;
     own.method = method;
     return filters_pay(corpus, corpus.size()) ? choose_filters_for(corpus, own, team)
                                               : FilterPlan();
   };
   Planned exact;
-  exact.filters = filters_for(Method::exact);
+  exact.filters = filters_for(MiningMethod::exact);
   exact.plan = Planner(corpus, exact.filters, options, rates).exact();
-  if (options.method == Method::exact) {
+  if (options.method == MiningMethod::exact) {
     exact.plan.reason = "asked for";
     return exact;
   }
@@ -284,11 +218,12 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
   }
   if (!automatic) {
     Planned asked;
-    asked.filters = options.method == Method::hnsw ? exact.filters : filters_for(options.method);
+    asked.filters =
+        options.method == MiningMethod::hnsw ? exact.filters : filters_for(options.method);
     const Planner planner(corpus, asked.filters, options, rates);
-    asked.plan = options.method == Method::sample ? planner.sample()
-                 : options.method == Method::hnsw ? planner.hnsw()
-                                                  : planner.partition();
+    asked.plan = options.method == MiningMethod::sample ? planner.sample()
+                 : options.method == MiningMethod::hnsw ? planner.hnsw()
+                                                        : planner.partition();
     asked.plan.reason = "asked for; exact would take about " + describe(exact.plan.seconds);
     return asked;
   }
@@ -301,7 +236,7 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
   whole.threads = 0;
   whole.memory = 0;
   Planned clusters;
-  clusters.filters = filters_for(Method::partition);
+  clusters.filters = filters_for(MiningMethod::partition);
   const double exact_seconds = Planner(corpus, exact.filters, whole, rates).exact().seconds;
   const double clusters_seconds =
       Planner(corpus, clusters.filters, whole, rates).partition().seconds;

@@ -4,9 +4,9 @@
 #include <cstdint>
 
 #include "base/team.h"
-#include "helip/mine.h"
+#include "helip/plan.h"
 #include "mine/bound/filter_plan.h"
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 
@@ -20,8 +20,5 @@ struct Planned {
 
 // `options` validated; `method` automatic is decided here. Looks at a sample of the rows.
 Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team);
-
-// options.candidates, or its default.
-std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept;
 
 }  // namespace helip::mining

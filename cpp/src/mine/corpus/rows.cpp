@@ -34,9 +34,9 @@ void Rows::measure(Team& team) {
   std::vector<double> length(static_cast<std::size_t>(size()));
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   team.for_blocks(size(), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<double> wide;
+    LoadedRow buffer;
     for (std::int64_t row = begin; row < end && row < first_bad.load(); ++row) {
-      const double value = compute_length(row, wide);
+      const double value = compute_length(row, buffer);
       if (!std::isfinite(value)) {
         std::int64_t seen = first_bad.load();
         while (row < seen && !first_bad.compare_exchange_weak(seen, row)) {
@@ -87,31 +87,10 @@ void Rows::load_wide(std::int64_t row, double* out) const {
   }
 }
 
-double Rows::compute_length(std::int64_t row, std::vector<double>& wide) const {
-  if (deleted_ != nullptr && deleted_[row] != 0) return 0.0;
-  wide.resize(static_cast<std::size_t>(dimensions()));
-  load_wide(row, wide.data());
-  const double length = std::sqrt(kernel_.dot_double(wide.data(), wide.data(), dimensions()));
-  if (scale_ == nullptr || view_.dtype != DType::int8) return length;
-  const float scale = scale_[row];
-  if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
-  if (scale == 0.0F) return 0.0;
-  return scale < 0.0F ? -length : length;
-}
-
-double Rows::length(std::int64_t row) const {
-  if (!length_.empty()) return length_[static_cast<std::size_t>(row)];
-  std::vector<double> wide;
-  const double value = compute_length(row, wide);
-  if (!std::isfinite(value)) refuse(row);
-  return value;
-}
-
-void Rows::load(std::int64_t row, LoadedRow& out) const {
-  out.row = row;
-  out.uses = 0;
-  out.length = length(row);
+// `single` or `wide`, whichever these rows have.
+void Rows::load_values(std::int64_t row, LoadedRow& out) const {
   if (view_.dtype == DType::float64) {
+    out.single = nullptr;
     out.wide.resize(static_cast<std::size_t>(dimensions()));
     load_double(row, out.wide.data());
   } else {
@@ -119,36 +98,78 @@ void Rows::load(std::int64_t row, LoadedRow& out) const {
   }
 }
 
-double Rows::cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const {
-  const double own = length(row);
-  if (own == 0.0 || loaded.length == 0.0) return 0.0;
-  double dot = 0.0;
-  if (view_.dtype == DType::float64) {
-    load(row, scratch);
-    dot = kernel_.dot_double(loaded.wide.data(), scratch.wide.data(), dimensions());
-  } else {
-    const float* other = as_float(row, scratch.converted);
-    // Widening costs about what it saves in one product.
-    if (++loaded.uses == 2) {
-      loaded.wide.assign(loaded.single, loaded.single + dimensions());
-    }
-    dot = loaded.uses >= 2 ? kernel_.dot_mixed(loaded.wide.data(), other, dimensions())
-                           : kernel_.dot_float(loaded.single, other, dimensions());
-  }
-  return std::clamp(dot / (loaded.length * own), -1.0, 1.0);
+// Of values that were loaded.
+double Rows::compute_length(std::int64_t row, LoadedRow& buffer) const {
+  if (deleted_ != nullptr && deleted_[row] != 0) return 0.0;
+  load_values(row, buffer);
+  const double length =
+      std::sqrt(buffer.single == nullptr
+                    ? kernel_.dot_double(buffer.wide.data(), buffer.wide.data(), dimensions())
+                    : kernel_.dot_float(buffer.single, buffer.single, dimensions()));
+  if (scale_ == nullptr || view_.dtype != DType::int8) return length;
+  const float scale = scale_[row];
+  if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
+  if (scale == 0.0F) return 0.0;
+  return scale < 0.0F ? -length : length;
 }
 
-void Rows::unit(std::int64_t row, float* out, Scratch& scratch) const {
-  const double own = length(row);
-  if (own == 0.0) {
+// Loads the values, unless the row is deleted.
+double Rows::checked_length(std::int64_t row, LoadedRow& buffer) const {
+  const double value = compute_length(row, buffer);
+  if (!std::isfinite(value)) refuse(row);
+  return value;
+}
+
+double Rows::length(std::int64_t row) const {
+  if (!length_.empty()) return length_[static_cast<std::size_t>(row)];
+  LoadedRow buffer;
+  return checked_length(row, buffer);
+}
+
+void Rows::load(std::int64_t row, LoadedRow& out) const {
+  out.row = row;
+  out.uses = 0;
+  if (length_.empty()) {
+    out.length = checked_length(row, out);
+    if (deleted_ == nullptr || deleted_[row] == 0) return;
+  } else {
+    out.length = length_[static_cast<std::size_t>(row)];
+  }
+  load_values(row, out);
+}
+
+double Rows::dot(LoadedRow& loaded, LoadedRow& other) const {
+  const std::int64_t count = dimensions();
+  const auto widen = [count](LoadedRow& row) {
+    if (row.single != nullptr) row.wide.assign(row.single, row.single + count);
+  };
+  if (loaded.single == nullptr || other.single == nullptr) {
+    widen(loaded);
+    widen(other);
+    return kernel_.dot_double(loaded.wide.data(), other.wide.data(), count);
+  }
+  // Widening costs about what it saves in one product.
+  if (++loaded.uses == 2) widen(loaded);
+  return loaded.uses >= 2 ? kernel_.dot_mixed(loaded.wide.data(), other.single, count)
+                          : kernel_.dot_float(loaded.single, other.single, count);
+}
+
+double Rows::cosine(LoadedRow& loaded, std::int64_t row, LoadedRow& other) const {
+  if (loaded.length == 0.0) return 0.0;
+  load(row, other);
+  return other.length == 0.0 ? 0.0 : cosine_of(dot(loaded, other), loaded.length * other.length);
+}
+
+void Rows::unit(std::int64_t row, float* out, LoadedRow& buffer) const {
+  load(row, buffer);
+  if (buffer.length == 0.0) {
     std::fill_n(out, dimensions(), 0.0F);
-  } else if (view_.dtype == DType::float64) {
-    load(row, scratch);
+  } else if (buffer.single == nullptr) {
     for (std::int64_t i = 0; i < dimensions(); ++i) {
-      out[i] = static_cast<float>(scratch.wide[static_cast<std::size_t>(i)] / own);
+      out[i] = static_cast<float>(buffer.wide[static_cast<std::size_t>(i)] / buffer.length);
     }
   } else {
-    kernel_.scale(as_float(row, scratch.converted), dimensions(), 1.0 / own, out);
+    kernel_.scale(buffer.single, dimensions(), 1.0 / buffer.length, out);
   }
 }
 

@@ -1,6 +1,7 @@
 // The rows of one modality: their lengths, their exact cosines, and float32 unit vectors.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,18 +12,21 @@
 
 namespace helip::mining {
 
-// A row that was read, to be compared with others.
+// A row that was read, to be compared with others; also a thread's buffer for the other row, one
+// for each modality.
 struct LoadedRow {
   std::int64_t row = -1;
   double length = 0.0;            // see Rows::length()
-  const float* single = nullptr;  // [dimensions], unless the rows are float64
+  const float* single = nullptr;  // [dimensions]; nullptr for rows of float64
   std::vector<float> converted;   // what `single` points to when it is not the matrix itself
-  std::vector<double> wide;       // [dimensions], float64 rows, and others that are met again
+  std::vector<double> wide;       // [dimensions], float64 rows, and others that are used again
   int uses = 0;
 };
 
-// A thread's buffer for the other row; one for each modality.
-using Scratch = LoadedRow;
+// The cosine of two vectors, limited to [-1, 1]. `lengths`: the product of theirs, not zero.
+inline double cosine_of(double dot, double lengths) noexcept {
+  return std::clamp(dot / lengths, -1.0, 1.0);
+}
 
 // Immutable after measure(); safe to read from many threads. The view must outlive it.
 class Rows {
@@ -45,9 +49,9 @@ class Rows {
   void load(std::int64_t row, LoadedRow& out) const;
   // out [dimensions]: the values that length() belongs to.
   void load_wide(std::int64_t row, double* out) const;
-  // Cosine of `row` with a loaded row, in float64, limited to [-1, 1]; 0 when either is zero. The
-  // same bits whichever of the two was loaded.
-  double cosine(LoadedRow& loaded, std::int64_t row, Scratch& scratch) const;
+  // Cosine of `row` with a loaded row of these or of other rows, in float64, limited to [-1, 1]; 0
+  // when either is zero. The same bits whichever of the two was loaded. `other` is a buffer.
+  double cosine(LoadedRow& loaded, std::int64_t row, LoadedRow& other) const;
   // Asks for a row that cosine() will read soon.
   void prefetch(std::int64_t row) const noexcept {
     const char* bytes = static_cast<const char*>(view_.row(row));
@@ -55,11 +59,14 @@ class Rows {
     for (std::int64_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
   }
   // out [dimensions]: the unit vector in float32, zeros for a zero row.
-  void unit(std::int64_t row, float* out, Scratch& scratch) const;
+  void unit(std::int64_t row, float* out, LoadedRow& buffer) const;
 
  private:
-  double compute_length(std::int64_t row, std::vector<double>& wide) const;
+  double compute_length(std::int64_t row, LoadedRow& buffer) const;
+  double checked_length(std::int64_t row, LoadedRow& buffer) const;
+  void load_values(std::int64_t row, LoadedRow& out) const;
   void load_double(std::int64_t row, double* out) const;
+  double dot(LoadedRow& loaded, LoadedRow& other) const;
   const float* as_float(std::int64_t row, std::vector<float>& converted) const;
   [[noreturn]] void refuse(std::int64_t row) const;
 

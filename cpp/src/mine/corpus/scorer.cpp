@@ -5,24 +5,6 @@
 
 namespace helip::mining {
 
-Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
-               const Kernel& kernel)
-    : rules_(rules), kernel_(kernel), size_(rules.use_image ? image.rows : text.rows) {
-  if (rules_.use_image) image_.emplace("image", image, kernel);
-  if (rules_.use_text) text_.emplace("text", text, kernel);
-}
-
-void Corpus::measure(Team& team) {
-  team.begin_stage("check", size_, size_ * ((image_ ? 1 : 0) + (text_ ? 1 : 0)));
-  if (image_) image_->measure(team);
-  if (text_) text_->measure(team);
-  team.end_stage();
-}
-
-bool Corpus::is_zero(std::int64_t row) const {
-  return (image_ && image_->length(row) == 0.0) || (text_ && text_->length(row) == 0.0);
-}
-
 Scorer::Scorer(const Corpus& corpus) : corpus_(corpus) {}
 
 Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
@@ -43,18 +25,6 @@ Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
     found.text = rows->cosine(text_, candidate, other_text_);
   }
   return found;
-}
-
-Judged judge(const Rules& rules, const Similarities& found) noexcept {
-  const auto [image, text] = found;
-  const bool clamped = !rules.signed_products && (image < 0.0 || text < 0.0);
-  Judged judged{clamped ? 0.0 : image * text, Verdict::kept, Verdict::kept};
-  if (image > rules.image_max) {
-    judged.target = judged.candidate = Verdict::image_duplicate;
-  } else if (text > rules.text_max) {
-    judged.target = judged.candidate = Verdict::text_duplicate;
-  }
-  return judged;
 }
 
 Judged Scorer::judge(std::int64_t target, std::int64_t candidate) {
@@ -79,7 +49,7 @@ double Scorer::cross(std::int64_t image_row, std::int64_t text_row) {
   text.load_wide(text_row, wide_text_.data());
   const double dot =
       corpus_.kernel().dot_double(wide_image_.data(), wide_text_.data(), image.dimensions());
-  return std::clamp(dot / lengths, -1.0, 1.0);
+  return cosine_of(dot, lengths);
 }
 
 }  // namespace helip::mining

@@ -9,7 +9,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
+constexpr float kNoThreshold = -std::numeric_limits<float>::infinity();
 constexpr float kSame = 0.995F;  // the similarity of two copies, and more
 constexpr std::int64_t kLeastStarts = 256;
 // A round adds at most these fractions of what is there, and of what there will be: nodes of a
@@ -60,8 +60,8 @@ void Graph::see(std::uint32_t node, GraphSearch& search) const {
 }
 
 // Compares the query with the nodes that were seen since the last time.
-void Graph::meet(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-                 const GraphSearch::Limits& limits, GraphSearch& search) const {
+void Graph::compare_seen(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+                         const GraphSearch::Maxima& maxima, GraphSearch& search) const {
   const std::size_t first = search.rows_.size();
   for (std::size_t i = first; i < search.nodes_.size(); ++i) {
     const std::int8_t* row = rows.row(search.nodes_[i]);
@@ -72,16 +72,16 @@ void Graph::meet(const PairRows& rows, const std::int8_t* query, std::int64_t br
   if (count == 0) return;
   auto& best = search.best_;
   const auto most = static_cast<std::size_t>(breadth);
-  float floor = best.size() == most ? best.front().similarity : kNoFloor;
-  rows.codec->compare(query, search.rows_.data() + first, static_cast<std::int64_t>(count), &floor,
-                      0, search.compared_);
+  float threshold = best.size() == most ? best.front().similarity : kNoThreshold;
+  rows.codec->compare(query, search.rows_.data() + first, static_cast<std::int64_t>(count),
+                      &threshold, 0, search.compared_);
   for (std::size_t i = 0; i < count; ++i) {
     const float similarity = search.compared_.similarity[i];
-    if (similarity <= floor) continue;
+    if (similarity <= threshold) continue;
     const Neighbour found{similarity, search.nodes_[first + i]};
     search.frontier_.push_back(found);
     std::push_heap(search.frontier_.begin(), search.frontier_.end(), further);
-    if (search.compared_.image[i] > limits.image || search.compared_.text[i] > limits.text) {
+    if (search.compared_.image[i] > maxima.image || search.compared_.text[i] > maxima.text) {
       search.duplicates_.push_back(found);
       continue;
     }
@@ -91,13 +91,13 @@ void Graph::meet(const PairRows& rows, const std::int8_t* query, std::int64_t br
     }
     best.push_back(found);
     std::push_heap(best.begin(), best.end(), closer);
-    if (best.size() == most) floor = best.front().similarity;
+    if (best.size() == most) threshold = best.front().similarity;
   }
 }
 
-void Graph::walk(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-                 const GraphSearch::Limits& limits, GraphSearch& search) const {
-  meet(rows, query, breadth, limits, search);
+void Graph::walk(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+                 const GraphSearch::Maxima& maxima, GraphSearch& search) const {
+  compare_seen(rows, query, breadth, maxima, search);
   auto& frontier = search.frontier_;
   while (!frontier.empty()) {
     std::pop_heap(frontier.begin(), frontier.end(), further);
@@ -112,7 +112,7 @@ void Graph::walk(const PairRows& rows, const std::int8_t* query, std::int64_t br
       if (node == kNone) break;
       see(node, search);
     }
-    meet(rows, query, breadth, limits, search);
+    compare_seen(rows, query, breadth, maxima, search);
   }
   std::sort_heap(search.best_.begin(), search.best_.end(), closer);
 }
@@ -127,25 +127,25 @@ void Graph::begin(GraphSearch& search) const {
   search.duplicates_.clear();
 }
 
-void Graph::search(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-                   const GraphSearch::Limits& limits, GraphSearch& search) const {
+void Graph::search(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+                   const GraphSearch::Maxima& maxima, GraphSearch& search) const {
   begin(search);
   for (const std::uint32_t node : starts_) see(node, search);
-  walk(rows, query, breadth, limits, search);
+  walk(rows, query, breadth, maxima, search);
 }
 
-void Graph::search_from(const PairRows& rows, std::uint32_t node, std::int64_t breadth,
-                        const GraphSearch::Limits& limits, GraphSearch& search) const {
+void Graph::search_from(const PairCodeView& rows, std::uint32_t node, std::int64_t breadth,
+                        const GraphSearch::Maxima& maxima, GraphSearch& search) const {
   begin(search);
   see(node, search);
-  walk(rows, rows.row(node), breadth, limits, search);
+  walk(rows, rows.row(node), breadth, maxima, search);
 }
 
 // Leaves in kept_ the links of a node to candidates_: best first, a candidate counts unless it is
 // closer to one that was kept than to the node, or the same. Places that are left go to the best of
 // the others: without them some nodes would be found by no search. Copies come in the order of a
 // ring that begins at the node, so that each of them gets its share of links.
-void Graph::choose(const PairRows& rows, std::uint32_t node, std::int64_t most,
+void Graph::choose(const PairCodeView& rows, std::uint32_t node, std::int64_t most,
                    GraphSearch& search) const {
   auto& candidates = search.candidates_;
   std::sort(candidates.begin(), candidates.end(), [node](const Neighbour& a, const Neighbour& b) {
@@ -164,17 +164,17 @@ void Graph::choose(const PairRows& rows, std::uint32_t node, std::int64_t most,
     chosen[left.front()] = true;
     kept.push_back(own);
     search.rows_.clear();
-    search.floors_.clear();
+    search.thresholds_.clear();
     for (std::size_t i = 1; i < left.size(); ++i) {
       search.rows_.push_back(rows.row(candidates[left[i]].node));
-      search.floors_.push_back(std::min(candidates[left[i]].similarity, kSame));
+      search.thresholds_.push_back(std::min(candidates[left[i]].similarity, kSame));
     }
     rows.codec->compare(rows.row(own.node), search.rows_.data(),
-                        static_cast<std::int64_t>(search.rows_.size()), search.floors_.data(), 1,
-                        search.compared_);
+                        static_cast<std::int64_t>(search.rows_.size()), search.thresholds_.data(),
+                        1, search.compared_);
     std::size_t stay = 0;
     for (std::size_t i = 1; i < left.size(); ++i) {
-      if (search.compared_.similarity[i - 1] <= search.floors_[i - 1]) left[stay++] = left[i];
+      if (search.compared_.similarity[i - 1] <= search.thresholds_[i - 1]) left[stay++] = left[i];
     }
     left.resize(stay);
   }
@@ -185,7 +185,7 @@ void Graph::choose(const PairRows& rows, std::uint32_t node, std::int64_t most,
 }
 
 // Half of the places stay free for links that lead back.
-void Graph::find_links(const PairRows& rows, std::uint32_t node, GraphSearch& own,
+void Graph::find_links(const PairCodeView& rows, std::uint32_t node, GraphSearch& own,
                        std::uint32_t* links) const {
   search(rows, rows.row(node), options_.breadth, {}, own);
   own.candidates_.clear();
@@ -198,7 +198,7 @@ void Graph::find_links(const PairRows& rows, std::uint32_t node, GraphSearch& ow
 }
 
 // All links are to one node, which gets the way back.
-void Graph::take_links(const PairRows& rows, std::span<const Link> more, GraphSearch& search) {
+void Graph::take_links(const PairCodeView& rows, std::span<const Link> more, GraphSearch& search) {
   const std::uint32_t node = more.front().to;
   std::uint32_t* links = mutable_links(node);
   std::int64_t count = 0;
@@ -215,7 +215,7 @@ void Graph::take_links(const PairRows& rows, std::span<const Link> more, GraphSe
   search.rows_.clear();
   for (const std::uint32_t other : nodes) search.rows_.push_back(rows.row(other));
   rows.codec->compare(rows.row(node), search.rows_.data(), static_cast<std::int64_t>(nodes.size()),
-                      &kNoFloor, 0, search.compared_);
+                      &kNoThreshold, 0, search.compared_);
   search.candidates_.clear();
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     search.candidates_.push_back({search.compared_.similarity[i], nodes[i]});
@@ -226,7 +226,7 @@ void Graph::take_links(const PairRows& rows, std::span<const Link> more, GraphSe
 }
 
 // Nodes of a round get the links that they found, and the nodes at the other ends those back.
-void Graph::join(const PairRows& rows, std::span<const std::uint32_t> round,
+void Graph::join(const PairCodeView& rows, std::span<const std::uint32_t> round,
                  std::span<const std::uint32_t> found, std::vector<GraphSearch>& searches,
                  Team& team) {
   std::vector<Link> links;
@@ -258,7 +258,7 @@ void Graph::join(const PairRows& rows, std::span<const std::uint32_t> round,
   });
 }
 
-void Graph::add(const PairRows& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
+void Graph::add(const PairCodeView& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
                 Team& team, const std::function<void()>& after_round) {
   if (owned_.empty()) owned_.assign(links_.begin(), links_.end());
   owned_.resize(static_cast<std::size_t>(nodes * options_.degree), kNone);

@@ -38,21 +38,12 @@ struct GraphOptions {
 // The numbers 0 .. count - 1 in random order, the same for the same seed everywhere.
 std::vector<std::uint32_t> random_order(std::int64_t count, std::uint64_t seed);
 
-// Where pairs lie: row i at data + i * codec.bytes().
-struct PairRows {
-  const PairCodec* codec;
-  const std::int8_t* data;
-  const std::int8_t* row(std::uint32_t node) const noexcept {
-    return data + static_cast<std::int64_t>(node) * codec->bytes();
-  }
-};
-
 // One thread's search.
 class GraphSearch {
  public:
   // A neighbour whose cosine lies above either is looked at and passed through, but takes no place
   // among the best: a near duplicate.
-  struct Limits {
+  struct Maxima {
     float image = 2.0F;
     float text = 2.0F;
   };
@@ -72,7 +63,7 @@ class GraphSearch {
   // For choosing links.
   std::vector<Neighbour> candidates_, kept_;
   std::vector<std::uint32_t> left_;
-  std::vector<float> floors_;
+  std::vector<float> thresholds_;
   std::vector<bool> chosen_;
 };
 
@@ -99,17 +90,17 @@ class Graph {
   // Adds nodes.size() to the team's work. Rows that are not added have no links and are not found.
   // Calls after_round() when some are added: to add those that are left of the order goes on from
   // there.
-  void add(const PairRows& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
+  void add(const PairCodeView& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
            Team& team, const std::function<void()>& after_round = {});
 
   // Undoes an add() that failed: nodes from `nodes` on are forgotten, and links to them.
   void forget(std::int64_t nodes, std::int64_t added);
 
   // From the starting nodes of the graph, or from a node whose row the query is.
-  void search(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-              const GraphSearch::Limits& limits, GraphSearch& search) const;
-  void search_from(const PairRows& rows, std::uint32_t node, std::int64_t breadth,
-                   const GraphSearch::Limits& limits, GraphSearch& search) const;
+  void search(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+              const GraphSearch::Maxima& maxima, GraphSearch& search) const;
+  void search_from(const PairCodeView& rows, std::uint32_t node, std::int64_t breadth,
+                   const GraphSearch::Maxima& maxima, GraphSearch& search) const;
 
   std::int64_t nodes() const noexcept {
     return static_cast<std::int64_t>(links_.size()) / options_.degree;
@@ -130,17 +121,17 @@ class Graph {
   };
 
   void begin(GraphSearch& search) const;
-  void walk(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-            const GraphSearch::Limits& limits, GraphSearch& search) const;
+  void walk(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+            const GraphSearch::Maxima& maxima, GraphSearch& search) const;
   void see(std::uint32_t node, GraphSearch& search) const;
-  void meet(const PairRows& rows, const std::int8_t* query, std::int64_t breadth,
-            const GraphSearch::Limits& limits, GraphSearch& search) const;
-  void choose(const PairRows& rows, std::uint32_t node, std::int64_t most,
+  void compare_seen(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
+                    const GraphSearch::Maxima& maxima, GraphSearch& search) const;
+  void choose(const PairCodeView& rows, std::uint32_t node, std::int64_t most,
               GraphSearch& search) const;
-  void find_links(const PairRows& rows, std::uint32_t node, GraphSearch& search,
+  void find_links(const PairCodeView& rows, std::uint32_t node, GraphSearch& search,
                   std::uint32_t* links) const;
-  void take_links(const PairRows& rows, std::span<const Link> links, GraphSearch& search);
-  void join(const PairRows& rows, std::span<const std::uint32_t> round,
+  void take_links(const PairCodeView& rows, std::span<const Link> links, GraphSearch& search);
+  void join(const PairCodeView& rows, std::span<const std::uint32_t> round,
             std::span<const std::uint32_t> found, std::vector<GraphSearch>& searches, Team& team);
   std::uint32_t* mutable_links(std::uint32_t node) noexcept {
     return owned_.data() + static_cast<std::int64_t>(node) * options_.degree;

@@ -1,17 +1,14 @@
 #include "mine/graph/pair_codes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <limits>
+#include <iterator>
+
+#include "mine/bound/int8_code.h"
 
 namespace helip::mining {
 namespace {
-
-constexpr float kLeastScale = 1e-30F;
-
-std::int64_t padded(std::int64_t dimensions) {
-  return (dimensions + kCodeAlign - 1) / kCodeAlign * kCodeAlign;
-}
 
 bool shorter_image(std::int64_t image, std::int64_t text) {
   return image > 0 && (text == 0 || image < text);
@@ -26,30 +23,36 @@ PairCodec::PairCodec(std::int64_t image_dimensions, std::int64_t text_dimensions
       signed_(signed_products),
       dimensions_{image_first_ ? image_dimensions : text_dimensions,
                   image_first_ ? text_dimensions : image_dimensions},
-      depth_{padded(dimensions_[0]), padded(dimensions_[1])} {}
+      depth_{padded_depth(dimensions_[0]), padded_depth(dimensions_[1])} {}
 
-void PairCodec::encode(const Corpus& corpus, std::int64_t row, Scratch& scratch,
+void PairCodec::encode(const Corpus& corpus, std::int64_t row, Buffers& buffers,
                        std::int8_t* out) const {
   Head own{};
   std::int8_t* codes = out + kHead;
   for (int part = 0; part < 2; ++part) {
     if (dimensions_[part] == 0) continue;
     const std::int64_t depth = depth_[part];
-    scratch.unit.assign(static_cast<std::size_t>(depth), 0.0F);
-    float* unit = scratch.unit.data();
+    buffers.unit.assign(static_cast<std::size_t>(depth), 0.0F);
+    float* unit = buffers.unit.data();
     if ((part == 0) == image_first_) {
-      corpus.image()->unit(row, unit, scratch.image);
+      corpus.image()->unit(row, unit, buffers.image);
     } else {
-      corpus.text()->unit(row, unit, scratch.text);
+      corpus.text()->unit(row, unit, buffers.text);
     }
     kernel_.spread(unit, depth);
-    own.scale[part] = std::max(kernel_.largest(unit, depth) / 127.0F, kLeastScale);
-    kernel_.round_codes(unit, depth, own.scale[part], 127, codes);
-    own.sum[part] = kernel_.sum_codes(codes, depth);
+    const Int8Code coded = encode_int8(unit, depth, kernel_, codes);
+    own.scale[part] = coded.scale;
+    own.sum[part] = coded.sum;
     codes += depth;
   }
   std::memset(out, 0, kHead);
   std::memcpy(out, &own, sizeof own);
+}
+
+bool PairCodec::is_sound(const std::int8_t* row) const noexcept {
+  const Head& own = head(row);
+  return std::all_of(std::begin(own.scale), std::end(own.scale),
+                     [](float scale) { return std::isfinite(scale) && scale >= 0.0F; });
 }
 
 void PairCodec::Compared::resize(std::int64_t count) {
@@ -65,15 +68,12 @@ void PairCodec::Compared::resize(std::int64_t count) {
 
 float PairCodec::cosine(const Head& a, const Head& b, int part,
                         std::int32_t product) const noexcept {
-  // Unsigned, since with the kernel's offset the product may pass through an overflow.
-  const auto offset = static_cast<std::uint32_t>(kernel_.limits.gather_offset);
-  const auto exact = static_cast<std::int32_t>(static_cast<std::uint32_t>(product) -
-                                               offset * static_cast<std::uint32_t>(b.sum[part]));
+  const std::int32_t exact = kernel_.limits.exact_product(product, b.sum[part]);
   return a.scale[part] * b.scale[part] * static_cast<float>(exact);
 }
 
 void PairCodec::compare(const std::int8_t* row, const std::int8_t* const* others,
-                        std::int64_t count, const float* floors, std::int64_t step,
+                        std::int64_t count, const float* thresholds, std::int64_t step,
                         Compared& out) const {
   out.resize(count);
   const Head& own = head(row);
@@ -90,7 +90,7 @@ void PairCodec::compare(const std::int8_t* row, const std::int8_t* const* others
     first[i] = cosine(own, head(others[i]), 0, out.products[at]);
     out.similarity[at] = first[i];
     second[i] = 1.0F;
-    if (!both || (!signed_ && first[i] <= floors[i * step])) continue;
+    if (!both || (!signed_ && first[i] <= thresholds[i * step])) continue;
     out.columns[static_cast<std::size_t>(left)] = others[i] + kHead + depth_[0];
     out.numbers[static_cast<std::size_t>(left++)] = static_cast<std::int32_t>(i);
   }

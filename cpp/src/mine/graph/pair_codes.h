@@ -5,13 +5,14 @@
 // codes is an exact integer: every kernel compares alike.
 //
 // A product of two similarities of which none is negative is at most either of them. So the shorter
-// vectors are multiplied first, and most pairs that cannot reach a floor cost no more than that.
+// vectors are multiplied first, and most pairs that cannot reach a threshold cost no more than
+// that.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/corpus.h"
 #include "mine/kernel/kernel.h"
 
 namespace helip::mining {
@@ -33,15 +34,15 @@ class PairCodec {
   std::int64_t bytes() const noexcept { return kHead + depth_[0] + depth_[1]; }  // of a row
 
   // A thread's buffers.
-  struct Scratch {
+  struct Buffers {
     std::vector<float> unit;
-    mining::Scratch image, text;
+    LoadedRow image, text;
   };
   // out [bytes()], aligned to 64 bytes: row `row` of the corpus.
-  void encode(const Corpus& corpus, std::int64_t row, Scratch& scratch, std::int8_t* out) const;
+  void encode(const Corpus& corpus, std::int64_t row, Buffers& buffers, std::int8_t* out) const;
 
-  // A row compared with others. Where `similarity` is certainly at most the floor, the cosines may
-  // be missing.
+  // A row compared with others. Where `similarity` is certainly at most the threshold, the cosines
+  // may be missing.
   struct Compared {
     std::vector<float> similarity, image, text;
     std::vector<std::int32_t> products;
@@ -49,11 +50,15 @@ class PairCodec {
     std::vector<std::int32_t> numbers;
     void resize(std::int64_t count);
   };
-  // `floors` [count], or one for all with `step` 0. The similarity is the product of the cosines,
-  // the score without any mask; but where one is not positive and products are not signed, the
-  // lesser of them: it goes on falling, so that a search starting far away finds its way.
+  // `thresholds` [count], or one for all with `step` 0. The similarity is the product of the
+  // cosines, the score without any mask; but where one is not positive and products are not signed,
+  // the lesser of them: it goes on falling, so that a search starting far away finds its way.
   void compare(const std::int8_t* row, const std::int8_t* const* others, std::int64_t count,
-               const float* floors, std::int64_t step, Compared& out) const;
+               const float* thresholds, std::int64_t step, Compared& out) const;
+
+  // Whether a row that was read from a file can be compared: its scales are finite and not
+  // negative.
+  bool is_sound(const std::int8_t* row) const noexcept;
 
   // Asks for the beginning of a row that compare() will read.
   static void prefetch(const std::int8_t* row) noexcept {
@@ -75,6 +80,15 @@ class PairCodec {
   const bool signed_;
   std::int64_t dimensions_[2];  // of what is multiplied first and second; 0: not used
   std::int64_t depth_[2];
+};
+
+// Coded pairs that lie one after the other.
+struct PairCodeView {
+  const PairCodec* codec;
+  const std::int8_t* data;
+  const std::int8_t* row(std::uint32_t node) const noexcept {
+    return data + static_cast<std::int64_t>(node) * codec->bytes();
+  }
 };
 
 }  // namespace helip::mining

@@ -1,5 +1,8 @@
 #include "mine/job/checkpoint.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "helip/error.h"
 #include "helip/version.h"
 #include "mine/job/job_identity.h"
@@ -17,11 +20,6 @@ constexpr double kShare = 0.02;  // of the time, at most, goes to saving
 
 std::string quoted(const fs::path& path) { return "\"" + path.string() + "\""; }
 
-[[noreturn]] void throw_damaged(const fs::path& folder, const std::string& what) {
-  throw Error(ErrorCode::corrupt, "the checkpoint " + quoted(folder) + " is damaged: " + what +
-                                      "; remove that folder, and the job begins again");
-}
-
 // Of an interrupted job, if there is one.
 std::optional<Manifest> manifest_in(const fs::path& folder) {
   if (!fs::exists(folder / kManifestName)) return {};
@@ -30,26 +28,17 @@ std::optional<Manifest> manifest_in(const fs::path& folder) {
     manifest = read_manifest(folder, kFormat);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt) throw;
-    throw_damaged(folder, error.what());
+    throw_damaged_checkpoint(folder, error.what());
   }
   const nlohmann::json& attributes = manifest.attributes;
   if (manifest.shards.size() != 1 || !attributes.contains("progress") ||
       !attributes.contains("identity") || !attributes["identity"].contains("method")) {
-    throw_damaged(folder, "its manifest is not that of a checkpoint");
+    throw_damaged_checkpoint(folder, "its manifest is not that of a checkpoint");
   }
   return manifest;
 }
 
 }  // namespace
-
-SavedState::SavedState(fs::path folder, nlohmann::json progress, TensorFile file)
-    : folder_(std::move(folder)), progress_(std::move(progress)), file_(std::move(file)) {}
-
-void SavedState::require(bool condition, const char* what) const {
-  if (!condition) damaged(what);
-}
-
-void SavedState::damaged(const std::string& what) const { throw_damaged(folder_, what); }
 
 fs::path checkpoint_folder(const fs::path& out) {
   fs::path name = out;
@@ -58,7 +47,7 @@ fs::path checkpoint_folder(const fs::path& out) {
   return name;
 }
 
-std::optional<Method> begun_method(const fs::path& folder) {
+std::optional<MiningMethod> begun_method(const fs::path& folder) {
   const auto manifest = manifest_in(folder);
   if (!manifest) return {};
   return method_from_name(manifest->attributes["identity"]["method"].get<std::string>());
@@ -94,7 +83,7 @@ Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
                    TensorFile(folder_ / state.file, state));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt && fs::exists(folder_ / state.file)) throw;
-    throw_damaged(folder_, error.what());
+    throw_damaged_checkpoint(folder_, error.what());
   }
   saved_ = manifest->next_shard;
 }
@@ -115,11 +104,12 @@ bool Checkpoint::due() const noexcept {
   return since >= std::max(seconds_, took_ / kShare);
 }
 
-void Checkpoint::save(const CheckpointState& state) {
+void Checkpoint::save(const MethodState& state) {
+  const StateColumns columns(state);
   const Clock::time_point begin = Clock::now();
   make_directory(folder_);
   std::int64_t all = 0;
-  for (const Tensor& tensor : state.tensors()) all += tensor.bytes();
+  for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
   std::int64_t done = 0;
   const auto advance = [&](std::int64_t bytes) {
     done += bytes;
@@ -132,9 +122,9 @@ void Checkpoint::save(const CheckpointState& state) {
   manifest.format = kFormat;
   manifest.shard_rows = 1;
   manifest.shards = {write_tensors(folder_, kStatePrefix + std::to_string(saved_) + ".safetensors",
-                                   state.tensors(), advance)};
+                                   columns.tensors(), advance)};
   manifest.generation = manifest.next_shard = ++saved_;
-  manifest.attributes = {{"identity", identity_}, {"progress", state.progress}};
+  manifest.attributes = {{"identity", identity_}, {"progress", columns.progress()}};
   write_manifest(folder_, manifest);
   found_.reset();
   remove_all_but(manifest.shards.front().file);

@@ -1,9 +1,14 @@
 #include "mine/job/job.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "mine/budget/memory_budget.h"
+#include "mine/budget/method_sizes.h"
 #include "mine/budget/plan.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
+#include "mine/job/report.h"
 #include "mine/pool/groups.h"
 
 namespace helip::mining {
@@ -16,14 +21,16 @@ Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& ask
       scratch_(std::move(scratch)),
       corpus_(image, text, rules_of(options_), select_kernel()),
       team_(options_.threads, progress) {
-  if (options_.method == Method::automatic) {
-    options_.method =
-        rows() <= kExactRows ? Method::exact : make_plan(corpus_, options_, team_).plan.method;
+  if (options_.method == MiningMethod::automatic) {
+    options_.method = rows() <= kExactRows ? MiningMethod::exact
+                                           : make_plan(corpus_, options_, team_).plan.method;
   }
-  if (options_.method == Method::sample) options_.candidates = sample_candidates(options_, rows());
+  if (options_.method == MiningMethod::sample) {
+    options_.candidates = sample_candidates(options_, rows());
+  }
 }
 
-void Job::prepare(Checkpoint* checkpoint) {
+void Job::prepare(MethodCheckpoint* checkpoint) {
   corpus_.measure(team_);
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
@@ -33,15 +40,30 @@ void Job::prepare(Checkpoint* checkpoint) {
                    team_, checkpoint);
 }
 
-std::string Job::mine(const TargetRange& targets, HardPairSink& sink, Checkpoint* checkpoint) {
-  Report report;
+std::string Job::mine(const TargetRange& targets, HardPairSink& sink,
+                      MethodCheckpoint* checkpoint) {
+  MethodReport report;
   if (rows() > 0) {
     if (!context_) prepare(checkpoint);
-    report = run(*context_, targets, sink);
+    report = run_method(*context_, targets, sink);
   }
-  const bool filtered = context_ && context_->has_filters();
-  const FilterPlan* filters = filtered ? &context_->filters().plan() : nullptr;
+  const bool filtered = context_ && context_->is_prepared();
+  const FilterPlan* filters = filtered ? &context_->prepared().plan() : nullptr;
   return report_json(report, filters, options_, targets, rows());
+}
+
+HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
+                     const ProgressCallback& progress, const std::filesystem::path& out,
+                     HardPairs::Origin origin, ExistingTable existing) {
+  using Json = nlohmann::ordered_json;
+  validate(image, text, asked);
+  HardPairsWriter writer(out, row_count(image, text, asked), asked.k, existing);
+  Job job(image, text, asked, scratch_folder(out), progress);
+  Json report = Json::parse(job.mine_all(writer));
+  if (!origin.report_json.empty()) report.update(Json::parse(origin.report_json));
+  origin.report_json = report.dump();
+  origin.options_json = options_json(job.options());
+  return writer.finish(std::move(origin));
 }
 
 }  // namespace helip::mining

@@ -1,6 +1,6 @@
 #include "mine/job/job_identity.h"
 
-#include "mine/job/job.h"
+#include "mine/job/report.h"
 
 namespace helip::mining {
 

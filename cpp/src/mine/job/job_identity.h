@@ -6,7 +6,7 @@
 #include <string>
 
 #include "helip/embedding_store.h"
-#include "helip/mine.h"
+#include "helip/mine_options.h"
 
 namespace helip::mining {
 

@@ -8,10 +8,15 @@
 
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
-#include "mine/corpus/rules.h"
+#include "io/manifest.h"
+#include "mine/budget/memory_budget.h"
+#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/job.h"
 #include "mine/job/job_identity.h"
+#include "mine/job/report.h"
+#include "mine/pool/recall.h"
 
 namespace helip {
 namespace {
@@ -20,7 +25,6 @@ namespace fs = std::filesystem;
 using mining::Job;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kCopyCells = std::int64_t{1} << 20;  // pairs that are copied at once
 
 // What the parts of one job have in common. Whatever else a job depends on changes no byte.
@@ -40,8 +44,8 @@ std::string part_words(const PartRange& range) {
 
 // The options of a job in parts, as they are used.
 MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, MineOptions options) {
-  if (options.method == Method::automatic) options.method = Method::exact;
-  if (options.method != Method::exact && options.method != Method::sample) {
+  if (options.method == MiningMethod::automatic) options.method = MiningMethod::exact;
+  if (options.method != MiningMethod::exact && options.method != MiningMethod::sample) {
     throw Error(ErrorCode::unsupported, std::string("method is '") + name_of(options.method) +
                                             "', which works on all rows at once; parts are there "
                                             "for 'exact' and 'sample'");
@@ -204,7 +208,7 @@ void check_count(const fs::path& folder, std::int64_t count) {
     const std::string name = entry.path().filename().string();
     const std::size_t of = name.rfind("-of-");
     if (!name.starts_with("part-") || of == std::string::npos) continue;
-    if (!fs::exists(entry.path() / kManifest)) continue;
+    if (!fs::exists(entry.path() / kManifestName)) continue;
     const std::int64_t there = std::atoll(name.c_str() + of + 4);
     if (there == count) continue;
     throw Error(ErrorCode::mismatch,
@@ -259,7 +263,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   for (std::int64_t index = 1; index <= count; ++index) {
     const PartRange range{index, count, job.rows()};
     const fs::path path = part_path(folder, index, count);
-    if (!fs::exists(path / kManifest)) {
+    if (!fs::exists(path / kManifestName)) {
       missing.push_back(range);
       continue;
     }
@@ -297,7 +301,7 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
       throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
     }
     Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
-    if (fs::exists(out / kManifest)) {
+    if (fs::exists(out / kManifestName)) {
       const HardPairsPart part = HardPairsPart::open(out);
       check_same(part, part_identity(store, job, count), index);
       return part;

@@ -10,24 +10,32 @@
 
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
+#include "io/manifest.h"
+#include "mine/bound/prepared_corpus.h"
+#include "mine/budget/memory_budget.h"
+#include "mine/budget/method_sizes.h"
+#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
+#include "mine/corpus/scorer.h"
 #include "mine/job/job.h"
-#include "mine/method/engine.h"
-#include "mine/pool/table_floors.h"
+#include "mine/job/report.h"
+#include "mine/pool/bands.h"
+#include "mine/pool/table_thresholds.h"
 #include "mine/pool/updated_pools.h"
 
 namespace helip {
 namespace {
 
 using mining::Corpus;
-using mining::Filters;
+using mining::PreparedCorpus;
 using mining::Sweep;
 using mining::SweepJob;
 using mining::UpdatedPools;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kNoTarget = -1;
-constexpr std::int64_t kMeetGrain = 256;
+constexpr std::int64_t kScoreGrain = 256;
 
 MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   const std::string& text = pairs.origin().options_json;
@@ -49,7 +57,7 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     throw Error(ErrorCode::unsupported,
                 "the table's options are " + text + ", which mining did not write; mine it again");
   }
-  if (method != name_of(Method::exact)) {
+  if (method != name_of(MiningMethod::exact)) {
     throw Error(ErrorCode::unsupported,
                 "the table was mined with method '" + method +
                     "'; only exact pools can be brought up to date, mine it again");
@@ -59,7 +67,7 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
                                          ", but its options say " + std::to_string(options.k) +
                                          "; mine it again");
   }
-  options.method = Method::exact;
+  options.method = MiningMethod::exact;
   options.threads = update.threads;
   options.memory = update.memory;
   return options;
@@ -104,86 +112,90 @@ Deleted deleted_since(const EmbeddingStore& store, const std::vector<std::int64_
 }
 
 // What must happen to the pool of each row.
-enum class Part : std::uint8_t {
+enum class RowRole : std::uint8_t {
   none,   // a row of zeros or a deleted one
-  added,  // a new row: meets every row
-  stale,  // an old one whose full pool lost a row: meets every row
-  kept,   // an old one: meets the new rows
+  added,  // a new row: is compared with every row
+  stale,  // an old one whose full pool lost a row: is compared with every row
+  kept,   // an old one: is compared with the new rows
 };
 
-struct Parts {
-  std::vector<Part> of;  // [rows]
+struct RowRoles {
+  std::vector<RowRole> of;  // [rows]
   std::int64_t count[4] = {0, 0, 0, 0};
-  std::int64_t operator[](Part part) const { return count[static_cast<std::size_t>(part)]; }
+  std::int64_t operator[](RowRole role) const { return count[static_cast<std::size_t>(role)]; }
 };
 
-Parts sort_rows(const Corpus& corpus, const HardPairs& pairs, const Deleted& deleted) {
-  Parts parts;
-  parts.of.resize(static_cast<std::size_t>(corpus.size()));
+RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Deleted& deleted) {
+  RowRoles roles;
+  roles.of.resize(static_cast<std::size_t>(corpus.size()));
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
-    Part part = Part::kept;
+    RowRole role = RowRole::kept;
     if (corpus.is_zero(row)) {
-      part = Part::none;
+      role = RowRole::none;
     } else if (row >= pairs.size()) {
-      part = Part::added;
+      role = RowRole::added;
     } else if (pairs.count(row) == pairs.k() && deleted.count > 0) {
       for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
-        if (deleted.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0) part = Part::stale;
+        if (deleted.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0)
+          role = RowRole::stale;
       }
     }
-    parts.of[static_cast<std::size_t>(row)] = part;
-    ++parts.count[static_cast<std::size_t>(part)];
+    roles.of[static_cast<std::size_t>(row)] = role;
+    ++roles.count[static_cast<std::size_t>(role)];
   }
-  return parts;
+  return roles;
 }
 
 // Why the store is mined afresh, or an empty text.
-std::string reason_to_mine(const MineOptions& options, const Parts& parts) {
+std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
   if (options.skip > 0) return "skip passes over pairs that the table does not hold";
   if (options.collapse != Collapse::none) return "collapse joins old rows by way of new ones";
-  const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
-  if (2 * fresh > fresh + parts[Part::kept]) return "more than half of the rows meet every row";
+  const std::int64_t fresh = roles[RowRole::added] + roles[RowRole::stale];
+  if (2 * fresh > fresh + roles[RowRole::kept]) return "more than half of the rows meet every row";
   const std::int64_t bytes = fresh * mining::bytes_of_target(options.k);
   if (4 * bytes > mining::memory_budget(options)) return "memory is too low for the new pools";
   return {};
 }
 
-// One update: who meets whom, and the bands of the table.
+// One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
-  Update(const Corpus& corpus, const HardPairs& before, const Deleted& deleted, const Parts& parts,
-         const MineOptions& options, const std::filesystem::path& scratch, Team& team)
+  Update(const Corpus& corpus, const HardPairs& before, const Deleted& deleted,
+         const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
+         Team& team)
       : corpus_(corpus),
         before_(before),
         deleted_(deleted),
-        parts_(parts),
+        roles_(roles),
         options_(options),
         team_(team),
         memory_(mining::memory_budget(options)),
         number_(static_cast<std::size_t>(corpus.size()), kNoTarget) {
-    const std::int64_t fresh = parts[Part::added] + parts[Part::stale];
+    const std::int64_t fresh = roles[RowRole::added] + roles[RowRole::stale];
     if (mining::filters_pay(corpus, fresh)) {
       // Of all pairs, those of a fresh row; less than half of the rows are fresh.
       const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
-      Filters::Parts light{
-          mining::choose_filters(corpus, options.k, team, mining::Held::few, share * (2.0 - share)),
-          mining::walk_along(before, corpus)};
-      filters_ =
-          std::make_unique<Filters>(corpus, std::move(light), options.k, memory_, scratch, team);
-      memory_ = filters_->memory_left();
-      order_ = filters_->order().rows;
+      prepared_ = std::make_unique<PreparedCorpus>(
+          corpus,
+          mining::choose_filters(corpus, options.k, team, mining::FilteredPairs::few,
+                                 share * (2.0 - share)),
+          mining::walk_along(before, corpus), mining::bytes_beside_codes(corpus, options.k),
+          memory_, scratch, team);
+      memory_ = prepared_->memory_left();
+      order_ = prepared_->order().rows;
     } else {
       order_.resize(static_cast<std::size_t>(corpus.size()));
       std::iota(order_.begin(), order_.end(), 0U);
     }
     places_[0].reserve(order_.size());
     for (std::size_t place = 0; place < order_.size(); ++place) {
-      places_[static_cast<std::size_t>(parts.of[order_[place]])].push_back(
+      places_[static_cast<std::size_t>(roles.of[order_[place]])].push_back(
           static_cast<std::uint32_t>(place));
     }
   }
 
-  const Filters* filters() const noexcept { return filters_.get(); }
+  // nullptr: every pair was scored.
+  const PreparedCorpus* prepared() const noexcept { return prepared_.get(); }
   // Unordered pairs that were looked at.
   std::int64_t pairs() const noexcept { return pairs_; }
 
@@ -191,23 +203,23 @@ class Update {
     std::vector<std::uint32_t> rows;
     for (std::uint32_t place = 0; place < order_.size(); ++place) {
       const std::uint32_t row = order_[place];
-      if (parts_.of[row] != Part::added && parts_.of[row] != Part::stale) continue;
+      if (roles_.of[row] != RowRole::added && roles_.of[row] != RowRole::stale) continue;
       number_[row] = static_cast<std::int32_t>(rows.size());
       rows.push_back(row);
     }
     UpdatedPools pools(corpus_, before_, deleted_.marks, rows);
 
-    const SweepJob among_added = job(Part::added, true, places_of(Part::stale), true);
-    const SweepJob stale = job(Part::stale, true, places_of(Part::kept), false);
-    const std::int64_t band_work = parts_[Part::added] * parts_[Part::kept];
+    const SweepJob among_added = job(RowRole::added, true, places_of(RowRole::stale), true);
+    const SweepJob stale = job(RowRole::stale, true, places_of(RowRole::kept), false);
+    const std::int64_t band_work = roles_[RowRole::added] * roles_[RowRole::kept];
     team_.begin_stage("update", corpus_.size(),
                       Sweep::work(among_added) + Sweep::work(stale) + band_work);
-    if (filters_) {
-      mining::TableFloors(corpus_, filters_->codes(), filters_->order(), before_)
+    if (prepared_) {
+      mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_)
           .raise(rows, pools, team_);
     }
-    meet(among_added, pools);
-    meet(stale, pools);
+    compare(among_added, pools);
+    compare(stale, pools);
 
     const std::int64_t old = before_.size();
     const std::int64_t each = mining::bytes_of_target(options_.k);
@@ -216,7 +228,7 @@ class Update {
     for (std::int64_t first = 0; first < old; first += size.targets) {
       const std::int64_t last = std::min(old, first + size.targets);
       std::vector<std::uint32_t> band, band_places;
-      for (const std::uint32_t place : places_of(Part::kept)) {
+      for (const std::uint32_t place : places_of(RowRole::kept)) {
         const std::uint32_t row = order_[place];
         if (row < first || row >= last) continue;
         number_[row] =
@@ -225,7 +237,7 @@ class Update {
         band_places.push_back(place);
       }
       pools.begin_band(std::move(band));
-      meet(job(Part::added, false, band_places, true), pools);
+      compare(job(RowRole::added, false, band_places, true), pools);
       write(pools, first, last, sink);
     }
     write(pools, old, corpus_.size(), sink);
@@ -233,11 +245,11 @@ class Update {
   }
 
  private:
-  const std::vector<std::uint32_t>& places_of(Part part) const {
-    return places_[static_cast<std::size_t>(part)];
+  const std::vector<std::uint32_t>& places_of(RowRole role) const {
+    return places_[static_cast<std::size_t>(role)];
   }
 
-  SweepJob job(Part targets, bool mutual, const std::vector<std::uint32_t>& others,
+  SweepJob job(RowRole targets, bool mutual, const std::vector<std::uint32_t>& others,
                bool others_are_targets) const {
     SweepJob job;
     job.targets = places_of(targets);
@@ -249,29 +261,29 @@ class Update {
     return job;
   }
 
-  void meet(const SweepJob& job, UpdatedPools& pools) {
+  void compare(const SweepJob& job, UpdatedPools& pools) {
     if (job.targets.empty()) return;
     pairs_ += Sweep::work(job);
-    if (filters_) {
-      filters_->sweep().run(job, pools, team_);
+    if (prepared_) {
+      prepared_->sweep().run(job, pools, team_);
     } else {
-      meet_all(job, pools);
+      score_all(job, pools);
     }
   }
 
   // Few targets: every pair is scored. The rows of the targets stay in the cache, those of others
   // are read once.
-  void meet_all(const SweepJob& job, UpdatedPools& pools) {
+  void score_all(const SweepJob& job, UpdatedPools& pools) {
     const std::size_t targets = job.targets.size();
     const std::size_t mutual = job.mutual ? targets : 0;
     team_.for_blocks(static_cast<std::int64_t>(mutual), 1, [&](std::int64_t at, std::int64_t, int) {
       mining::Scorer scorer(corpus_);
       const auto t = static_cast<std::size_t>(at);
       for (std::size_t u = t + 1; u < targets && !team_.stopped(); ++u) {
-        pools.meet(job.numbers[t], order_[job.targets[u]], job.numbers[u], scorer);
+        pools.score_pair(job.numbers[t], order_[job.targets[u]], job.numbers[u], scorer);
       }
     });
-    team_.for_blocks(static_cast<std::int64_t>(job.others.size()), kMeetGrain,
+    team_.for_blocks(static_cast<std::int64_t>(job.others.size()), kScoreGrain,
                      [&](std::int64_t i, std::int64_t end, int) {
                        mining::Scorer scorer(corpus_);
                        for (; i < end && !team_.stopped(); ++i) {
@@ -279,7 +291,7 @@ class Update {
                          const std::int32_t mirror =
                              job.other_numbers.empty() ? kNoTarget : job.other_numbers[at];
                          for (const std::int32_t number : job.numbers) {
-                           pools.meet(number, order_[job.others[at]], mirror, scorer);
+                           pools.score_pair(number, order_[job.others[at]], mirror, scorer);
                          }
                          team_.add_work(static_cast<std::int64_t>(targets));
                        }
@@ -306,13 +318,13 @@ class Update {
   const Corpus& corpus_;
   const HardPairs& before_;
   const Deleted& deleted_;
-  const Parts& parts_;
+  const RowRoles& roles_;
   const MineOptions& options_;
   Team& team_;
   std::int64_t memory_;
-  std::unique_ptr<Filters> filters_;
+  std::unique_ptr<PreparedCorpus> prepared_;
   std::vector<std::uint32_t> order_;      // place -> row
-  std::vector<std::uint32_t> places_[4];  // of each part, ascending
+  std::vector<std::uint32_t> places_[4];  // of each role, ascending
   std::vector<std::int32_t> number_;      // of each row among the pools, kNoTarget: it has none
   std::int64_t pairs_ = 0;
 };
@@ -328,7 +340,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Team team(options.threads, progress);
   corpus.measure(team);
   const Deleted deleted = deleted_since(store, before);
-  const Parts parts = sort_rows(corpus, pairs, deleted);
+  const RowRoles roles = sort_rows(corpus, pairs, deleted);
   const std::int64_t rows = store.size();
 
   HardPairs::Origin origin = pairs.origin();
@@ -337,21 +349,22 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Json did{{"from", from},
            {"added", rows - pairs.size()},
            {"deleted", deleted.count},
-           {"mined_again", parts[Part::stale]}};
-  if (const std::string reason = reason_to_mine(options, parts); !reason.empty()) {
+           {"mined_again", roles[RowRole::stale]}};
+  if (const std::string reason = reason_to_mine(options, roles); !reason.empty()) {
     did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
     did["afresh"] = reason;
     origin.report_json = Json{{"update", did}}.dump();
-    return mining::mine_store_into(store, options, progress, out, std::move(origin), existing);
+    return mining::mine_table(store.image(), store.text(), options, progress, out,
+                              std::move(origin), existing);
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
-  Update update(corpus, pairs, deleted, parts, options, mining::scratch_folder(out), team);
+  Update update(corpus, pairs, deleted, roles, options, mining::scratch_folder(out), team);
   update.run(writer);
   did["pairs"] = update.pairs();
   Json report{{"pairs", rows * (rows - 1)}};
-  if (update.filters() != nullptr) {
-    report["filters"] = Json::parse(mining::describe_filters(update.filters()->plan()));
+  if (update.prepared() != nullptr) {
+    report["filters"] = mining::filters_json(update.prepared()->plan());
   }
   report["update"] = did;
   origin.report_json = report.dump();
@@ -370,7 +383,7 @@ bool same_rules(const HardPairs& a, const HardPairs& b) {
 }
 
 bool holds_table(const std::filesystem::path& out) {
-  return !out.empty() && std::filesystem::exists(out / "manifest.json");
+  return !out.empty() && std::filesystem::exists(out / kManifestName);
 }
 
 }  // namespace

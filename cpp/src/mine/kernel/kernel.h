@@ -34,6 +34,14 @@ struct CodeLimits {
   int largest;        // |code| <= largest
   double chunk_norm;  // Euclidean norm of the codes of a chunk; 0: not limited
   int gather_offset;  // gather_products() gives the product plus this, times the column's sum
+
+  // The product of codes from what gather_products() gave. Unsigned, since with the offset it may
+  // have passed through an overflow.
+  std::int32_t exact_product(std::int32_t gathered, std::int32_t column_sum) const noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(gathered) -
+                                     static_cast<std::uint32_t>(gather_offset) *
+                                         static_cast<std::uint32_t>(column_sum));
+  }
 };
 
 // Products of one tile of codes, and what they are held against.
@@ -41,7 +49,7 @@ struct Sieve {
   struct Side {
     const float* offset;  // each of these [kTileRows] or [kTileColumns]
     const float* tail;
-    const float* limit;
+    const float* threshold;
   };
   const std::int32_t* products;  // [kTileRows * kTileColumns]
   Side rows, columns;
@@ -59,7 +67,8 @@ struct Kernel {
   void (*pack_row_codes)(const std::int8_t* const* codes, std::int64_t depth, std::uint8_t* panel);
   void (*pack_column_codes)(const std::int8_t* const* codes, std::int64_t depth,
                             std::int8_t* panel);
-  // Bit c of hits[r]: product + offsets + product of the tails reaches the lower of both limits.
+  // Bit c of hits[r]: product + offsets + product of the tails reaches the lower of both
+  // thresholds.
   void (*sieve)(const Sieve& sieve, std::uint32_t* hits);
   // out[i] = sum over k of row[k] * columns[i][k], see gather_offset; `depth` a multiple of
   // kCodeAlign, everything 64-byte aligned.
@@ -108,8 +117,7 @@ const Kernel* kernel_portable();
 
 // The kernels that can run here, fastest first.
 std::vector<const Kernel*> available_kernels();
-// The fastest one, or the one that the environment variable HELIP_KERNEL names. Throws
-// invalid_argument for an unknown name, unsupported for a kernel that cannot run here.
+// The one that helip/kernel.h selects. Throws as kernel_name() does.
 const Kernel& select_kernel();
 
 }  // namespace helip::mining

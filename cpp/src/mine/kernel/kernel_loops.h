@@ -271,14 +271,14 @@ inline void sieve_rows(const Sieve& job, std::uint32_t* hits) {
   for (int r = 0; r < kTileRows; ++r) {
     const V offset = V::broadcast(job.rows.offset[r]);
     const V tail = V::broadcast(job.rows.tail[r]);
-    const V limit = V::broadcast(job.rows.limit[r]);
+    const V threshold = V::broadcast(job.rows.threshold[r]);
     std::uint32_t bits = 0;
     for (int c = 0; c < kTileColumns; c += V::kSize) {
       V product = V::load_integers(job.products + r * kTileColumns + c) +
                   (V::load(job.columns.offset + c) + offset);
       if (kAbsolute) product = V::absolute(product);
       const V bound = V::multiply_add(tail, V::load(job.columns.tail + c), product);
-      bits |= V::reaches(bound, V::min(limit, V::load(job.columns.limit + c))) << c;
+      bits |= V::reaches(bound, V::min(threshold, V::load(job.columns.threshold + c))) << c;
     }
     hits[r] = bits;
   }

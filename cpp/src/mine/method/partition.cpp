@@ -1,30 +1,34 @@
-// Approximate mining by clusters: the rows of a cluster meet those of the clusters closest to it,
-// then the neighbours of their neighbours, until enough is found. docs/method.md says why the
-// measured recall may be believed.
-#include "mine/method/partition.h"
-
+// Approximate mining by clusters: the rows of a cluster are compared with those of the clusters
+// closest to it, then with the neighbours of their neighbours, until enough is found.
+// docs/method.md says why the measured recall may be believed.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <span>
 
-#include "mine/method/engine.h"
+#include "base/scratch_memory.h"
+#include "mine/budget/method_sizes.h"
+#include "mine/method/method.h"
+#include "mine/method/recall_sample.h"
+#include "mine/pool/bands.h"
 
 namespace helip::mining {
 namespace {
 
-constexpr int kPasses = 2;              // most, before more clusters meet
+constexpr int kPasses = 2;              // most, before more clusters are compared
 constexpr double kWorthwhile = 0.2;     // share of what is missing that a pass must find
 constexpr double kMostWidenings = 3.0;  // looked ahead
 constexpr std::uint32_t kNone = ~0U;
 
-// Which pairs of clusters have met.
-class Met {
+// Which pairs of clusters have been compared.
+class ComparedClusters {
  public:
-  explicit Met(const RowOrder& order) : order_(order), partners_(order.near.size()) {}
-  // Clusters that one has met, ascending.
+  explicit ComparedClusters(const RowOrder& order) : order_(order), partners_(order.near.size()) {}
+  // Clusters that one was compared with, ascending.
   const std::vector<std::uint32_t>& partners(std::uint32_t cluster) const {
     return partners_[cluster];
   }
-  // False if they had.
+  // False if they were.
   bool add(std::uint32_t a, std::uint32_t b) {
     if (!insert(partners_[a], b)) return false;
     if (a != b) insert(partners_[b], a);
@@ -55,26 +59,26 @@ class Met {
   std::int64_t pairs_ = 0;
 };
 
-// What a thread remembers while rows meet the neighbours of their neighbours.
-struct Marks {
-  std::vector<std::uint32_t> listed_by;  // [places]: the last target that listed a place
-  std::vector<bool> met;                 // [clusters]: by the cluster of the target
-  std::uint32_t cluster = kNone;         // that `met` is of
+// What a thread remembers while rows list the neighbours of their neighbours.
+struct Listed {
+  std::vector<std::uint32_t> by;  // [places]: the last target that listed a place
+  std::vector<bool> partners;     // [clusters]: whether they were compared with that of the target
+  std::uint32_t cluster = kNone;  // of the target
 };
 
 // One process after another may do its rounds, and slices of them: what an earlier one has done is
-// gone through again without meeting a pair.
+// gone through again without scoring a pair.
 class PartitionMiner {
  public:
-  PartitionMiner(const Context& context, const RecallSample& sample)
+  PartitionMiner(MethodContext& context, const RecallSample& sample)
       : context_(context),
         sample_(sample),
-        filters_(context.filters()),
-        order_(filters_.order()),
+        prepared_(context.prepared()),
+        order_(prepared_.order()),
         places_(static_cast<std::int64_t>(order_.rows.size())),
         clusters_(static_cast<std::int64_t>(order_.near.size())),
         neighbours_(std::min(kNeighbours, context.kept())),
-        met_(order_),
+        compared_(order_),
         pools_(context.corpus, order_.rows, context.options.k, context.options.skip, context.groups,
                pool_folder()),
         slots_(static_cast<std::size_t>(context.corpus.size()), -1),
@@ -87,10 +91,10 @@ class PartitionMiner {
                 cluster_of_.begin() + order_.begins[static_cast<std::size_t>(c) + 1],
                 static_cast<std::uint32_t>(c));
     }
-    if (const SavedState* saved = context.saved()) restore(*saved);
+    if (const SavedMethodState* saved = context.saved()) restore(*saved);
   }
 
-  const Met& met() const { return met_; }
+  const ComparedClusters& compared() const { return compared_; }
   std::int64_t near() const { return near_; }
   std::int64_t passes() const { return passes_; }
   Pools& pools() { return pools_; }
@@ -98,57 +102,58 @@ class PartitionMiner {
 
   // Each of the rounds returns the recall after it.
 
-  // The first round. Floors come from clusters that meet, so that a pool is filled by what reaches
-  // its floor.
+  // The first round. Thresholds come from clusters that are compared, so that a pool is filled by
+  // what reaches its threshold.
   RecallEstimate begin() {
     near_ = std::min(kPartitionNear, clusters_);
-    ClusterMeetings meetings(order_.near.size());
+    ClusterPartners partners(order_.near.size());
     for (std::uint32_t c = 0; c < order_.near.size(); ++c) {
       const auto& closest = order_.near[c];
       const auto wanted = static_cast<std::size_t>(
-          std::max(near_, filters_.sweep().seeding_clusters(c, context_.kept())));
+          std::max(near_, prepared_.sweep().seeding_clusters(c, context_.kept())));
       add(c,
           {closest.begin(),
            closest.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, closest.size()))},
-          meetings);
+          partners);
     }
     if (!done_before() && next_ == 0) {
-      filters_.sweep().seed_by_clusters(context_.kept(), pools_, context_.team);
+      prepared_.sweep().seed_by_clusters(context_.kept(), pools_, context_.team);
     }
-    return meet(meetings);
+    return compare(partners);
   }
 
-  // Twice as many clusters meet.
+  // Twice as many clusters are compared.
   RecallEstimate widen() {
     near_ = std::min(2 * near_, clusters_);
-    ClusterMeetings meetings(order_.near.size());
+    ClusterPartners partners(order_.near.size());
     const auto closest = near_clusters(order_, near_, context_.options.signed_products,
                                        context_.corpus.kernel(), context_.team);
-    for (std::uint32_t c = 0; c < closest.size(); ++c) add(c, closest[c], meetings);
-    return meet(meetings);
+    for (std::uint32_t c = 0; c < closest.size(); ++c) add(c, closest[c], partners);
+    return compare(partners);
   }
 
-  // Every row meets the neighbours of its neighbours whose clusters it has not met.
+  // Every row is compared with the neighbours of its neighbours, but for those of clusters that its
+  // own was compared with.
   RecallEstimate refine() {
     ++passes_;
     pools_.expect_repeats();
     if (done_before()) return end_round();
     if (next_ == 0) take_neighbours();
-    std::vector<Marks> marks(static_cast<std::size_t>(context_.team.size()));
+    std::vector<Listed> all_listed(static_cast<std::size_t>(context_.team.size()));
     const Sweep::Candidates candidates = [&](std::int64_t target, int thread,
                                              std::vector<std::uint32_t>& places) {
       const auto own = static_cast<std::uint32_t>(target);
-      Marks& mark = marks[static_cast<std::size_t>(thread)];
-      move_to(cluster_of_[own], mark);
+      Listed& listed = all_listed[static_cast<std::size_t>(thread)];
+      move_to(cluster_of_[own], listed);
       for (std::int64_t i = 0; i < neighbours_; ++i) {
         const std::uint32_t neighbour = neighbours_of(own)[i];
         if (neighbour == kNone) break;
         for (std::int64_t j = 0; j < neighbours_; ++j) {
           const std::uint32_t place = neighbours_of(neighbour)[j];
           if (place == kNone) break;
-          if (mark.listed_by[place] == own) continue;
-          mark.listed_by[place] = own;
-          if (!mark.met[cluster_of_[place]]) places.push_back(place);
+          if (listed.by[place] == own) continue;
+          listed.by[place] = own;
+          if (!listed.partners[cluster_of_[place]]) places.push_back(place);
         }
       }
     };
@@ -157,14 +162,14 @@ class PartitionMiner {
         context_.checkpoint, context_.team, next_, places_,
         [&](std::int64_t place) { save(place, true); },
         [&](std::int64_t first, std::int64_t last) {
-          filters_.sweep().meet_candidates(candidates, first, last, pools_, context_.team);
+          prepared_.sweep().run_candidates(candidates, first, last, pools_, context_.team);
         });
     context_.team.end_stage();
     return end_round();
   }
 
   // Between rounds, where that is due.
-  void save_if_due() const {
+  void save_if_due() {
     if (context_.checkpoint != nullptr && context_.checkpoint->due()) save(0, false);
   }
 
@@ -174,46 +179,47 @@ class PartitionMiner {
     const std::int64_t bytes =
         places_ *
         (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_);
-    return bytes > filters_.memory_left() ? context_.scratch : std::filesystem::path();
+    return bytes > prepared_.memory_left() ? context_.scratch : std::filesystem::path();
   }
 
-  void move_to(std::uint32_t cluster, Marks& marks) const {
-    if (marks.cluster == cluster) return;
-    if (marks.cluster == kNone) {
-      marks.listed_by.assign(order_.rows.size(), kNone);
-      marks.met.resize(order_.near.size());
+  void move_to(std::uint32_t cluster, Listed& listed) const {
+    if (listed.cluster == cluster) return;
+    if (listed.cluster == kNone) {
+      listed.by.assign(order_.rows.size(), kNone);
+      listed.partners.resize(order_.near.size());
     } else {
-      for (const std::uint32_t partner : met_.partners(marks.cluster)) marks.met[partner] = false;
+      for (const std::uint32_t partner : compared_.partners(listed.cluster))
+        listed.partners[partner] = false;
     }
-    for (const std::uint32_t partner : met_.partners(cluster)) marks.met[partner] = true;
-    marks.cluster = cluster;
+    for (const std::uint32_t partner : compared_.partners(cluster)) listed.partners[partner] = true;
+    listed.cluster = cluster;
   }
 
   void add(std::uint32_t cluster, const std::vector<std::uint32_t>& others,
-           ClusterMeetings& meetings) {
+           ClusterPartners& partners) {
     for (const std::uint32_t other : others) {
-      if (met_.add(cluster, other)) meetings[cluster].push_back(other);
+      if (compared_.add(cluster, other)) partners[cluster].push_back(other);
     }
   }
 
-  RecallEstimate meet(const ClusterMeetings& meetings) {
+  RecallEstimate compare(const ClusterPartners& partners) {
     if (done_before()) return end_round();
-    context_.team.begin_stage("mine", context_.corpus.size(), pairs_of(meetings, clusters_),
-                              pairs_of(meetings, next_));
+    context_.team.begin_stage("mine", context_.corpus.size(), pairs_of(partners, clusters_),
+                              pairs_of(partners, next_));
     in_slices(
         context_.checkpoint, context_.team, next_, clusters_,
         [&](std::int64_t cluster) { save(cluster, false); },
         [&](std::int64_t first, std::int64_t last) {
-          filters_.sweep().meet_clusters(meetings, first, last, pools_, context_.team);
+          prepared_.sweep().run_clusters(partners, first, last, pools_, context_.team);
         });
     context_.team.end_stage();
     return end_round();
   }
-  // Of clusters [0, last) and those that they meet.
-  std::int64_t pairs_of(const ClusterMeetings& meetings, std::int64_t last) const {
+  // Of clusters [0, last) and their partners.
+  std::int64_t pairs_of(const ClusterPartners& partners, std::int64_t last) const {
     std::int64_t pairs = 0;
     for (std::uint32_t c = 0; c < last; ++c) {
-      for (const std::uint32_t other : meetings[c]) pairs += met_.pairs_of(c, other);
+      for (const std::uint32_t other : partners[c]) pairs += compared_.pairs_of(c, other);
     }
     return pairs;
   }
@@ -240,35 +246,27 @@ class PartitionMiner {
   }
 
   // Before cluster or target `next` of the round that comes now.
-  void save(std::int64_t next, bool refining) const {
-    CheckpointState state;
-    state.progress = {{"next", next}, {"recalls", nlohmann::json::array()}};
-    for (const RecallEstimate& recall : recalls_) {
-      state.progress["recalls"].push_back(nlohmann::json(recall_json(recall)));
-    }
-    mining::save(order_, state);
-    sample_.save(state);
-    pools_.save(places_, state);
-    if (refining) state.show("neighbours", neighbours_of(0), places_ * neighbours_);
+  void save(std::int64_t next, bool refining) {
+    MethodState state;
+    state.order = &order_;
+    state.sample = &sample_.exact();
+    state.pools = &pools_;
+    state.pool_count = places_;
+    state.next = next;
+    state.recalls = recalls_;
+    if (refining) state.neighbours = neighbours();
     context_.checkpoint->save(state);
   }
-  void restore(const SavedState& saved) {
-    for (const auto& recall : saved.at<std::vector<nlohmann::json>>("recalls")) {
-      recalls_.push_back(recall_of_json(recall));
-    }
-    next_ = saved.at<std::int64_t>("next");
-    saved.require(next_ >= 0 && next_ < places_, "it goes on beyond the last row");
-    saved.require(pools_.restore(saved) == places_, "it has fewer pools than there are rows");
-    if (!saved.has("neighbours")) return;
+  void restore(const SavedMethodState& saved) {
+    recalls_ = saved.recalls();
+    next_ = saved.next(places_);
+    saved.read_pools(pools_, context_.corpus.size(), places_);
+    if (!saved.has_neighbours()) return;
     make_graph();
-    saved.read("neighbours", neighbours_of(0), places_ * neighbours_);
-    for (std::int64_t i = 0; i < places_ * neighbours_; ++i) {
-      const std::uint32_t neighbour = neighbours_of(0)[i];
-      saved.require(neighbour == kNone || neighbour < places_, "a neighbour is none of the rows");
-    }
+    saved.read_neighbours(neighbours(), places_, kNone);
   }
 
-  // As they are now, since pools change while rows meet.
+  // As they are now, since pools change while rows are compared.
   void take_neighbours() {
     make_graph();
     context_.team.for_blocks(places_, 1024, [&](std::int64_t begin, std::int64_t end, int) {
@@ -290,18 +288,21 @@ class PartitionMiner {
     const std::filesystem::path folder = pool_folder();
     graph_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
   }
+  std::span<std::uint32_t> neighbours() const {
+    return {neighbours_of(0), static_cast<std::size_t>(places_ * neighbours_)};
+  }
   std::uint32_t* neighbours_of(std::uint32_t place) const {
     return reinterpret_cast<std::uint32_t*>(graph_.data()) + place * neighbours_;
   }
 
-  const Context& context_;
+  MethodContext& context_;
   const RecallSample& sample_;
-  const Filters& filters_;
+  PreparedCorpus& prepared_;
   const RowOrder& order_;
   const std::int64_t places_;
   const std::int64_t clusters_;
   const std::int64_t neighbours_;
-  Met met_;
+  ComparedClusters compared_;
   Pools pools_;
   std::vector<std::int64_t> slots_;        // row -> place, -1 for a zero row
   std::vector<std::uint32_t> cluster_of_;  // [places]
@@ -313,17 +314,18 @@ class PartitionMiner {
   std::int64_t next_ = 0;                // cluster or target of the first that is not done
 };
 
-Report all_pairs(const Context& context, HardPairSink& sink) {
+MethodReport all_pairs(MethodContext& context, const TargetRange& targets, HardPairSink& sink) {
   const std::int64_t rows = context.corpus.size();
-  if (context.has_filters()) context.choose_filters_again(Method::exact);
-  Report report = mine_exact(context, {0, rows, 0, rows}, sink);
+  if (context.is_prepared()) context.prepare_for(MiningMethod::exact);
+  MethodReport report = mine_exact(context, targets, sink);
   report.has_recall = true;
   report.recall = {rows, 1.0, 1.0, 1.0};
   report.partition.clusters = report.partition.near = 1;
   return report;
 }
 
-// How often the number of clusters that meet must double: each time about halves what is missing.
+// How often the number of clusters that are compared must double: each time about halves what is
+// missing.
 double widenings(const RecallEstimate& recall, double target) {
   const double missing = 1.0 - recall.estimate;
   const double allowed = 1.0 - target - (recall.estimate - recall.low);
@@ -331,8 +333,8 @@ double widenings(const RecallEstimate& recall, double target) {
                         : std::clamp(std::ceil(std::log2(missing / allowed)), 1.0, kMostWidenings);
 }
 
-// Writes nothing and says false where all pairs had better meet.
-bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
+// Writes nothing and says false where all pairs had better be compared.
+bool mine_clusters(MethodContext& context, HardPairSink& sink, MethodReport& report) {
   const double target = context.options.recall;
   const RecallSample sample(context);
   PartitionMiner miner(context, sample);
@@ -344,34 +346,37 @@ bool mine_clusters(const Context& context, HardPairSink& sink, Report& report) {
       if (missing - (1.0 - recall.estimate) < kWorthwhile * missing) break;
     }
     if (recall.low >= target) break;
-    if (miner.met().share() * std::exp2(widenings(recall, target)) > kMostToMeet) return false;
+    if (miner.compared().share() * std::exp2(widenings(recall, target)) > kMostToCompare)
+      return false;
     recall = miner.widen();
   }
   miner.save_if_due();
 
   report.has_recall = true;
   report.recall = recall;
-  report.partition.clusters = static_cast<std::int64_t>(context.filters().order().near.size());
+  report.partition.clusters = static_cast<std::int64_t>(context.prepared().order().near.size());
   report.partition.near = miner.near();
   report.partition.passes = miner.passes();
-  report.partition.met = miner.met().share();
+  report.partition.compared = miner.compared().share();
   const std::int64_t rows = context.corpus.size();
   context.drop_codes();
   context.team.begin_stage("write", rows, 1);
-  write_pools(context, miner.pools(), miner.slots(), 0, sink, report.drops);
+  write_pools(miner.pools(), miner.slots(), 0, context.options.k, sink, report.drops, context.team);
   context.team.end_stage();
   return true;
 }
 
 }  // namespace
 
-Report mine_partition(const Context& context, HardPairSink& sink) {
-  Report report;
+MethodReport mine_partition(MethodContext& context, const TargetRange& targets,
+                            HardPairSink& sink) {
+  MethodReport report;
   const std::int64_t rows = context.corpus.size();
   const bool clusters = filters_pay(context.corpus, rows) &&
                         partition_pays(rows, context.kept(), context.options.recall) &&
-                        !context.filters().order().near.empty();
-  return clusters && mine_clusters(context, sink, report) ? report : all_pairs(context, sink);
+                        !context.prepared().order().near.empty();
+  return clusters && mine_clusters(context, sink, report) ? report
+                                                          : all_pairs(context, targets, sink);
 }
 
 }  // namespace helip::mining

@@ -4,21 +4,24 @@
 #include <numeric>
 
 #include "mine/corpus/draw.h"
-#include "mine/method/engine.h"
+#include "mine/corpus/scorer.h"
+#include "mine/method/method.h"
+#include "mine/method/recall_sample.h"
+#include "mine/pool/bands.h"
 
 namespace helip::mining {
 
-Report mine_sample(const Context& context, const TargetRange& range, HardPairSink& sink) {
+MethodReport mine_sample(MethodContext& context, const TargetRange& range, HardPairSink& sink) {
   const Corpus& corpus = context.corpus;
   const MineOptions& options = context.options;
   const std::int64_t rows = corpus.size();
 
   RecallSample sample(context, range.first, range.last);
   RecallSink measured(sample, sink);
-  Report report;
+  MethodReport report;
 
   const bool filtered = filters_pay(corpus, rows);
-  if (filtered) context.filters();  // a stage of its own
+  if (filtered) context.prepared();  // a stage of its own
   context.team.begin_stage("mine", range.rows, range.rows * options.candidates,
                            range.done * options.candidates);
   for (std::int64_t group = range.first / options.refresh; group * options.refresh < range.last;
@@ -28,7 +31,7 @@ Report mine_sample(const Context& context, const TargetRange& range, HardPairSin
     const std::int64_t group_begin = std::max(range.first, group * options.refresh);
     const std::int64_t group_end = std::min(range.last, (group + 1) * options.refresh);
     const BandSize size = band_size(group_end - group_begin, options, options.candidates,
-                                    filtered ? context.filters().memory_left() : context.memory);
+                                    filtered ? context.prepared().memory_left() : context.memory);
     for (std::int64_t first = group_begin; first < group_end; first += size.targets) {
       const std::int64_t last = std::min(group_end, first + size.targets);
       std::vector<std::uint32_t> targets(static_cast<std::size_t>(last - first));
@@ -41,27 +44,27 @@ Report mine_sample(const Context& context, const TargetRange& range, HardPairSin
           Scorer scorer(corpus);
           for (std::int64_t slot = begin; slot < end && !context.team.stopped(); ++slot) {
             for (const std::uint32_t row : candidates) {
-              if (row != first + slot) pools.meet(slot, row, -1, scorer);
+              if (row != first + slot) pools.score_pair(slot, row, -1, scorer);
             }
           }
           context.team.add_work((end - begin) * options.candidates);
         });
-        write_pools(context, pools, slots, first, measured, report.drops);
+        write_pools(pools, slots, first, options.k, measured, report.drops, context.team);
         continue;
       }
-      const Filters& filters = context.filters();
+      PreparedCorpus& prepared = context.prepared();
       SweepJob job;
-      job.targets = filters.places_of(targets);
-      job.others = filters.places_of(candidates);
+      job.targets = prepared.places_of(targets);
+      job.others = prepared.places_of(candidates);
       std::vector<std::uint32_t> placed;
       for (const std::uint32_t place : job.targets) {
-        const std::uint32_t row = filters.order().rows[place];
+        const std::uint32_t row = prepared.order().rows[place];
         slots[static_cast<std::size_t>(row - first)] = static_cast<std::int64_t>(placed.size());
         placed.push_back(row);
       }
       Pools pools(corpus, std::move(placed), options.k, options.skip, context.groups);
-      filters.sweep().run(job, pools, context.team);
-      write_pools(context, pools, slots, first, measured, report.drops);
+      prepared.sweep().run(job, pools, context.team);
+      write_pools(pools, slots, first, options.k, measured, report.drops, context.team);
     }
   }
   if (range.ends_the_job()) context.team.end_stage();

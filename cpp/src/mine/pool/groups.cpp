@@ -5,28 +5,28 @@
 #include <mutex>
 #include <numeric>
 
-#include "mine/method/engine.h"
+#include "mine/bound/prepared_corpus.h"
 
 namespace helip::mining {
 namespace {
 
 // Joins the groups of rows whose similarities exceed the thresholds (union-find with path halving;
 // the root is the least row, so that the result does not depend on the order).
-class Join final : public SweepSink {
+class DuplicateForest final : public SweepSink {
  public:
-  Join(std::int64_t rows, double image_max, double text_max, double need)
+  DuplicateForest(std::int64_t rows, double image_max, double text_max, double threshold)
       : image_max_(image_max), text_max_(text_max), parent_(static_cast<std::size_t>(rows)) {
     std::iota(parent_.begin(), parent_.end(), 0U);
-    need_ = std::nextafter(static_cast<float>(need), -1.0F);
+    threshold_ = std::nextafter(static_cast<float>(threshold), -1.0F);
   }
 
-  float need(std::int64_t) const noexcept override { return need_; }
+  float threshold(std::int64_t) const noexcept override { return threshold_; }
 
-  void meet(std::int64_t target, std::int64_t row, std::int64_t, Scorer& scorer) override {
-    meet_rows(rows_[static_cast<std::size_t>(target)], static_cast<std::uint32_t>(row), scorer);
+  void score_pair(std::int64_t target, std::int64_t row, std::int64_t, Scorer& scorer) override {
+    join_if_alike(rows_[static_cast<std::size_t>(target)], static_cast<std::uint32_t>(row), scorer);
   }
 
-  void meet_rows(std::uint32_t a, std::uint32_t b, Scorer& scorer) {
+  void join_if_alike(std::uint32_t a, std::uint32_t b, Scorer& scorer) {
     {
       const std::lock_guard lock(mutex_);
       if (root(a) == root(b)) return;  // as good as scored
@@ -57,7 +57,7 @@ class Join final : public SweepSink {
   }
 
   const double image_max_, text_max_;
-  float need_;
+  float threshold_;
   std::vector<std::uint32_t> rows_;  // of the targets
   std::mutex mutex_;
   std::vector<std::uint32_t> parent_;
@@ -76,31 +76,33 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
   // A modality that is not asked for has similarity 1 and threshold 0.
   const double image_max = rules.use_image ? options.image_max : 0.0;
   const double text_max = rules.use_text ? options.text_max : 0.0;
-  const double need = (rules.use_image ? image_max : 1.0) * (rules.use_text ? text_max : 1.0);
+  const double threshold = (rules.use_image ? image_max : 1.0) * (rules.use_text ? text_max : 1.0);
   const std::int64_t rows = corpus.size();
-  Join join(rows, image_max, text_max, need);
+  DuplicateForest forest(rows, image_max, text_max, threshold);
   team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
   if (!filters_pay(corpus, rows)) {
     team.for_blocks(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
       Scorer scorer(corpus);
       for (std::int64_t a = begin; a < end && !team.stopped(); ++a) {
         for (std::int64_t b = a + 1; b < rows; ++b) {
-          join.meet_rows(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b), scorer);
+          forest.join_if_alike(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b),
+                               scorer);
         }
       }
     });
   } else {
-    const Filters filters(corpus, choose_filters(corpus, 1, team), 1, memory, scratch, team);
+    const auto beside = rows * static_cast<std::int64_t>(sizeof(std::uint32_t));
+    PreparedCorpus prepared(corpus, choose_filters(corpus, 1, team), beside, memory, scratch, team);
     team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
     SweepJob job;
     job.mutual = true;
-    job.targets.resize(filters.order().rows.size());
+    job.targets.resize(prepared.order().rows.size());
     std::iota(job.targets.begin(), job.targets.end(), 0U);
-    join.set_rows(filters.order().rows);
-    filters.sweep().run(job, join, team);
+    forest.set_rows(prepared.order().rows);
+    prepared.sweep().run(job, forest, team);
   }
   team.end_stage();
-  return join.groups();
+  return forest.groups();
 }
 
 }  // namespace helip::mining

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/team.h"
-#include "helip/mine.h"
-#include "mine/corpus/scorer.h"
+#include "helip/matrix.h"
+#include "helip/mine_options.h"
 
 namespace helip::mining {
 

@@ -17,11 +17,6 @@ ScratchMemory scratch(std::int64_t bytes, const std::filesystem::path& folder) {
 
 }  // namespace
 
-float rounded_down(double score) noexcept {
-  const auto rounded = static_cast<float>(score);
-  return static_cast<double>(rounded) > score ? std::nextafter(rounded, -kInfinity) : rounded;
-}
-
 // Spins: a pool is held for some hundred nanoseconds.
 class Pools::Lock {
  public:
@@ -50,13 +45,13 @@ Pools::Pools(const Corpus& corpus, std::vector<std::uint32_t> rows, std::int64_t
       memory_(scratch(size() * capacity_ * kPairBytes, folder)),
       scores_(reinterpret_cast<double*>(memory_.data())),
       ids_(reinterpret_cast<std::uint32_t*>(scores_ + size() * capacity_)),
-      held_(rows_.size()),
-      need_(rows_.size()),
+      sizes_(rows_.size()),
+      thresholds_(rows_.size()),
       locked_(rows_.size()),
       kept_out_(rows_.size()) {
   for (std::size_t target = 0; target < rows_.size(); ++target) {
     // A zero row scores 0 with every other.
-    need_[target] =
+    thresholds_[target] =
         corpus.is_zero(rows_[target]) ? kInfinity : rounded_down(corpus.rules().min_score);
   }
 }
@@ -65,22 +60,22 @@ std::int64_t Pools::bytes_per_target(std::int64_t k, std::int64_t skip) noexcept
   return (k + skip) * kPairBytes + 24;
 }
 
-void Pools::raise_floor(std::int64_t target, float floor) noexcept {
-  std::atomic<float>& need = need_[static_cast<std::size_t>(target)];
-  float current = need.load(std::memory_order_relaxed);
-  while (current < floor &&
-         !need.compare_exchange_weak(current, floor, std::memory_order_relaxed)) {
+void Pools::raise_threshold(std::int64_t target, float threshold) noexcept {
+  std::atomic<float>& own = thresholds_[static_cast<std::size_t>(target)];
+  float current = own.load(std::memory_order_relaxed);
+  while (current < threshold &&
+         !own.compare_exchange_weak(current, threshold, std::memory_order_relaxed)) {
   }
 }
 
-void Pools::meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) {
+void Pools::score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) {
   const std::int64_t own = rows_[static_cast<std::size_t>(target)];
   const Judged judged = scorer.judge(own, row);
   if (judged.score <= corpus_.rules().min_score) return;
-  if (judged.score >= static_cast<double>(need(target))) {
+  if (judged.score >= static_cast<double>(threshold(target))) {
     offer(target, row, judged.score, judged.target);
   }
-  if (mirror >= 0 && judged.score >= static_cast<double>(need(mirror))) {
+  if (mirror >= 0 && judged.score >= static_cast<double>(threshold(mirror))) {
     offer(mirror, own, judged.score, judged.candidate);
   }
 }
@@ -88,7 +83,7 @@ void Pools::meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Sco
 void Pools::offer(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
   const Scored pair{score, row};
   const Lock lock(*this, target);
-  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  const std::int64_t held = sizes_[static_cast<std::size_t>(target)];
   const bool full = held == capacity_;
   if (full && !ranks_before(pair, at(target, 0))) return;
   if (repeats_) {
@@ -110,7 +105,7 @@ void Pools::offer(std::int64_t target, std::int64_t row, double score, Verdict v
   if (full) {
     sift_down(target, 0, pair);
   } else {
-    held_[static_cast<std::size_t>(target)] = static_cast<std::uint32_t>(held + 1);
+    sizes_[static_cast<std::size_t>(target)] = static_cast<std::uint32_t>(held + 1);
     sift_up(target, held, pair);
   }
   raise(target);
@@ -156,7 +151,7 @@ void Pools::sift_up(std::int64_t target, std::int64_t place, const Scored& pair)
 }
 
 void Pools::sift_down(std::int64_t target, std::int64_t place, const Scored& pair) {
-  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  const std::int64_t held = sizes_[static_cast<std::size_t>(target)];
   for (;;) {
     std::int64_t child = 2 * place + 1;
     if (child >= held) break;
@@ -176,13 +171,13 @@ void Pools::sift_down(std::int64_t target, std::int64_t place, const Scored& pai
 }
 
 void Pools::raise(std::int64_t target) {
-  if (held_[static_cast<std::size_t>(target)] < capacity_) return;
-  raise_floor(target, rounded_down(at(target, 0).score));
+  if (sizes_[static_cast<std::size_t>(target)] < capacity_) return;
+  raise_threshold(target, rounded_down(at(target, 0).score));
 }
 
 std::vector<Scored> Pools::sorted(std::int64_t target) const {
   std::vector<Scored> pool;
-  const std::int64_t held = held_[static_cast<std::size_t>(target)];
+  const std::int64_t held = sizes_[static_cast<std::size_t>(target)];
   for (std::int64_t place = 0; place < held; ++place) pool.push_back(at(target, place));
   std::sort(pool.begin(), pool.end(), ranks_before);
   return pool;
@@ -215,68 +210,39 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
   }
 }
 
-void Pools::save(std::int64_t count, CheckpointState& state) const {
-  state.show("pools.scores", scores_, count * capacity_);
-  state.show("pools.ids", ids_, count * capacity_);
-  state.show("pools.held", held_.data(), count);
-  std::vector<float> needs;
-  std::vector<std::uint32_t> numbers, ids;  // of what was kept out, target by target
-  std::vector<double> scores;
-  std::vector<std::uint8_t> verdicts;
+PoolColumns Pools::columns(std::int64_t count) {
+  PoolColumns columns;
+  const auto pairs = static_cast<std::size_t>(count * capacity_);
+  columns.capacity = capacity_;
+  columns.scores = {scores_, pairs};
+  columns.ids = {ids_, pairs};
+  columns.sizes.assign(sizes_.begin(), sizes_.begin() + count);
   for (std::int64_t target = 0; target < count; ++target) {
-    needs.push_back(need(target));
+    columns.thresholds.push_back(threshold(target));
     const auto& entries = kept_out_[static_cast<std::size_t>(target)];
-    numbers.push_back(entries ? static_cast<std::uint32_t>(entries->size()) : 0);
+    columns.kept_out_sizes.push_back(entries ? static_cast<std::uint32_t>(entries->size()) : 0);
     if (!entries) continue;
     for (const KeptOut& entry : *entries) {
-      ids.push_back(static_cast<std::uint32_t>(entry.pair.id));
-      scores.push_back(entry.pair.score);
-      verdicts.push_back(static_cast<std::uint8_t>(entry.verdict));
+      columns.kept_out_ids.push_back(static_cast<std::uint32_t>(entry.pair.id));
+      columns.kept_out_scores.push_back(entry.pair.score);
+      columns.kept_out_verdicts.push_back(static_cast<std::uint8_t>(entry.verdict));
     }
   }
-  state.keep("pools.needs", std::move(needs));
-  state.keep("kept_out.numbers", std::move(numbers));
-  state.keep("kept_out.ids", std::move(ids));
-  state.keep("kept_out.scores", std::move(scores));
-  state.keep("kept_out.verdicts", std::move(verdicts));
+  return columns;
 }
 
-std::int64_t Pools::restore(const SavedState& saved) {
-  const auto held = saved.read<std::uint32_t>("pools.held");
-  const auto count = static_cast<std::int64_t>(held.size());
-  saved.require(count <= size(), "it has more pools than there are rows");
-  saved.read("pools.scores", scores_, count * capacity_);
-  saved.read("pools.ids", ids_, count * capacity_);
-  std::vector<float> needs(held.size());
-  saved.read("pools.needs", needs.data(), count);
-  std::vector<std::uint32_t> numbers(held.size());
-  saved.read("kept_out.numbers", numbers.data(), count);
-  const auto ids = saved.read<std::uint32_t>("kept_out.ids");
-  const auto scores = saved.read<double>("kept_out.scores");
-  const auto verdicts = saved.read<std::uint8_t>("kept_out.verdicts");
-  const auto known = [&](std::uint32_t id) {
-    saved.require(id < corpus_.size(), "it names a row that there is not");
-    return static_cast<std::int64_t>(id);
-  };
+void Pools::restore(const PoolColumns& columns) {
   std::size_t next = 0;
-  for (std::size_t target = 0; target < held.size(); ++target) {
-    saved.require(held[target] <= capacity_, "a pool is larger than it can be");
-    held_[target] = held[target];
-    need_[target] = needs[target];
-    const std::uint32_t* own = ids_ + static_cast<std::int64_t>(target) * capacity_;
-    for (std::uint32_t place = 0; place < held[target]; ++place) known(own[place]);
-    if (numbers[target] == 0) continue;
-    saved.require(numbers[target] <= ids.size() - next && ids.size() == scores.size() &&
-                      ids.size() == verdicts.size(),
-                  "what was kept out of the pools is not whole");
+  for (std::size_t target = 0; target < columns.sizes.size(); ++target) {
+    sizes_[target] = columns.sizes[target];
+    thresholds_[target] = columns.thresholds[target];
+    if (columns.kept_out_sizes[target] == 0) continue;
     kept_out_[target] = std::make_unique<std::vector<KeptOut>>();
-    for (std::uint32_t i = 0; i < numbers[target]; ++i, ++next) {
-      saved.require(verdicts[next] < kVerdicts, "a verdict is none");
-      kept_out_[target]->push_back(
-          {{scores[next], known(ids[next])}, static_cast<Verdict>(verdicts[next])});
+    for (std::uint32_t i = 0; i < columns.kept_out_sizes[target]; ++i, ++next) {
+      kept_out_[target]->push_back({{columns.kept_out_scores[next], columns.kept_out_ids[next]},
+                                    static_cast<Verdict>(columns.kept_out_verdicts[next])});
     }
   }
-  return count;
 }
 
 }  // namespace helip::mining

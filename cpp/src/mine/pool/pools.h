@@ -6,14 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <mutex>
+#include <span>
 #include <vector>
 
 #include "base/scratch_memory.h"
 #include "helip/hard_pairs.h"
 #include "mine/bound/sweep.h"
+#include "mine/corpus/rounding.h"
 #include "mine/corpus/scorer.h"
-#include "mine/job/checkpoint.h"
 
 namespace helip::mining {
 
@@ -29,11 +29,23 @@ struct DropCounts {
   }
 };
 
-// A need in float32, no more than the score that it comes from.
-float rounded_down(double score) noexcept;
+// Pools as plain columns of the first of their targets, for whoever keeps them.
+struct PoolColumns {
+  std::int64_t capacity = 0;         // pairs that a pool can hold
+  std::span<double> scores;          // [targets, capacity], the memory of the pools
+  std::span<std::uint32_t> ids;      // [targets, capacity], likewise
+  std::vector<std::uint32_t> sizes;  // [targets]: pairs that a pool holds
+  std::vector<float> thresholds;     // [targets]
+  // What filters kept out, target by target.
+  std::vector<std::uint32_t> kept_out_sizes;  // [targets]
+  std::vector<std::uint32_t> kept_out_ids;
+  std::vector<double> kept_out_scores;
+  std::vector<std::uint8_t> kept_out_verdicts;
+};
 
-// A pool does not depend on the order in which pairs are met, as long as each pair that scores at
-// least a target's need() at that moment is met, once, or more often after expect_repeats().
+// A pool does not depend on the order in which pairs are scored, as long as each pair that scores
+// at least a target's threshold() at that moment is scored, once, or more often after
+// expect_repeats().
 // Thread-safe: a target is locked while its pool changes.
 class Pools final : public SweepSink {
  public:
@@ -46,30 +58,33 @@ class Pools final : public SweepSink {
   static std::int64_t bytes_per_target(std::int64_t k, std::int64_t skip) noexcept;
 
   std::int64_t size() const noexcept { return static_cast<std::int64_t>(rows_.size()); }
-  float need(std::int64_t target) const noexcept override {
-    return need_[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
+  float threshold(std::int64_t target) const noexcept override {
+    return thresholds_[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
   }
   // Only where nothing but the score and the near duplicates decides what is kept.
-  bool takes_floors() const noexcept override {
+  bool takes_thresholds() const noexcept override {
     return groups_ == nullptr && !corpus_.rules().use_margin;
   }
-  void raise_floor(std::int64_t target, float floor) noexcept override;
+  void raise_threshold(std::int64_t target, float threshold) noexcept override;
   // Scores target `target`'s row against `row`, which is target `mirror` unless that is -1.
-  void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) override;
+  void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
+                  Scorer& scorer) override;
   // A pair that was scored already, of target `target` alone.
   void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
-    if (score >= static_cast<double>(need(target))) offer(target, row, score, verdict);
+    if (score >= static_cast<double>(threshold(target))) offer(target, row, score, verdict);
   }
-  // From now on pairs may be met that were met before.
+  // From now on pairs may come that came before.
   void expect_repeats() noexcept { repeats_ = true; }
   // What a pool holds now, best first.
   std::vector<Scored> sorted(std::int64_t target) const;
   // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
-  // What the first `count` targets hold, which must not change until it is saved; and back, into
-  // empty pools. How many they are.
-  void save(std::int64_t count, CheckpointState& state) const;
-  std::int64_t restore(const SavedState& saved);
+  // The first `count` targets; scores and ids are shown where they lie.
+  PoolColumns columns(std::int64_t count);
+  // Takes the sizes, thresholds and what was kept out of as many targets, of empty pools whose
+  // scores and ids were written to where columns() shows them. No id may be outside the corpus, no
+  // size above the capacity.
+  void restore(const PoolColumns& columns);
 
  private:
   struct KeptOut {
@@ -99,9 +114,9 @@ class Pools final : public SweepSink {
   ScratchMemory memory_;
   double* const scores_;
   std::uint32_t* const ids_;
-  std::vector<std::uint32_t> held_;        // [targets], under the target's lock
-  std::vector<std::atomic<float>> need_;   // [targets]
-  std::vector<std::atomic<bool>> locked_;  // [targets]
+  std::vector<std::uint32_t> sizes_;            // [targets], under the target's lock
+  std::vector<std::atomic<float>> thresholds_;  // [targets]
+  std::vector<std::atomic<bool>> locked_;       // [targets]
   std::vector<std::unique_ptr<std::vector<KeptOut>>> kept_out_;  // [targets], under the lock
 };
 

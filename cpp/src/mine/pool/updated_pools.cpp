@@ -24,19 +24,20 @@ void UpdatedPools::begin_band(std::vector<std::uint32_t> rows) {
     if (before_.count(row) < before_.k()) continue;
     // The score itself was rounded when it was stored, by less than this.
     const float last = before_.score(row, before_.k() - 1);
-    band_pools_->raise_floor(static_cast<std::int64_t>(i), std::nextafter(last, -1.0F));
+    band_pools_->raise_threshold(static_cast<std::int64_t>(i), std::nextafter(last, -1.0F));
   }
 }
 
-float UpdatedPools::need(std::int64_t target) const noexcept {
-  return target < fresh() ? fresh_pools_.need(target) : band_pools_->need(target - fresh());
+float UpdatedPools::threshold(std::int64_t target) const noexcept {
+  return target < fresh() ? fresh_pools_.threshold(target)
+                          : band_pools_->threshold(target - fresh());
 }
 
-void UpdatedPools::raise_floor(std::int64_t target, float floor) noexcept {
+void UpdatedPools::raise_threshold(std::int64_t target, float threshold) noexcept {
   if (target < fresh()) {
-    fresh_pools_.raise_floor(target, floor);
+    fresh_pools_.raise_threshold(target, threshold);
   } else {
-    band_pools_->raise_floor(target - fresh(), floor);
+    band_pools_->raise_threshold(target - fresh(), threshold);
   }
 }
 
@@ -48,8 +49,8 @@ void UpdatedPools::consider(std::int64_t target, std::int64_t row, double score,
   }
 }
 
-void UpdatedPools::meet(std::int64_t target, std::int64_t row, std::int64_t mirror,
-                        Scorer& scorer) {
+void UpdatedPools::score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
+                              Scorer& scorer) {
   const std::int64_t own = target < fresh()
                                ? fresh_rows_[static_cast<std::size_t>(target)]
                                : band_rows_[static_cast<std::size_t>(target - fresh())];

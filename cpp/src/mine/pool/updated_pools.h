@@ -26,10 +26,11 @@ class UpdatedPools final : public SweepSink {
   // Old targets that follow; what the band before them was is forgotten.
   void begin_band(std::vector<std::uint32_t> rows);
 
-  float need(std::int64_t target) const noexcept override;
-  bool takes_floors() const noexcept override { return fresh_pools_.takes_floors(); }
-  void raise_floor(std::int64_t target, float floor) noexcept override;
-  void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) override;
+  float threshold(std::int64_t target) const noexcept override;
+  bool takes_thresholds() const noexcept override { return fresh_pools_.takes_thresholds(); }
+  void raise_threshold(std::int64_t target, float threshold) noexcept override;
+  void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
+                  Scorer& scorer) override;
 
   // Writes the pool of a target to row `row` of `band`; thread-safe for different rows.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer);

@@ -7,9 +7,10 @@
 
 #include "base/team.h"
 #include "helip/error.h"
-#include "helip/mine.h"
+#include "helip/mine_options.h"
+#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
-#include "mine/job/job.h"
 #include "mine/kernel/kernel.h"
 #include "mine/stream/row_memory.h"
 #include "mine/stream/streaming_search.h"
@@ -160,7 +161,7 @@ struct StreamingMiner::Impl {
     return batch;
   }
 
-  HardPairBand mine(const Batch& batch) const {
+  HardPairBand mine(const Batch& batch, const ProgressCallback& progress) const {
     std::vector<StreamRow> rows = batch.rows;
     std::vector<std::int64_t> superseded;
     for (const StreamRow& row : batch.rows) {
@@ -171,8 +172,9 @@ struct StreamingMiner::Impl {
     memory.visit([&](const StreamRow& row) {
       if (!std::binary_search(superseded.begin(), superseded.end(), row.id)) rows.push_back(row);
     });
-    const ProgressCallback silent;
-    Team team(options.threads, silent);
+    Team team(options.threads, progress);
+    team.begin_stage("mine", static_cast<std::int64_t>(batch.rows.size()),
+                     static_cast<std::int64_t>(rows.size()));
     return mining::search_stream(rows, static_cast<std::int64_t>(batch.rows.size()), options.k,
                                  {image_dim, text_dim}, mining::rules_of(mine_options(options)),
                                  kernel, team);
@@ -203,12 +205,17 @@ StreamingMiner::~StreamingMiner() = default;
 StreamingMiner::StreamingMiner(StreamingMiner&&) noexcept = default;
 StreamingMiner& StreamingMiner::operator=(StreamingMiner&&) noexcept = default;
 
+StreamingMiner::Impl& StreamingMiner::impl() const {
+  if (impl_) return *impl_;
+  refuse("this miner was moved from; use the one that it was moved to");
+}
+
 HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const MatrixView& image,
-                                 const MatrixView& text) {
+                                 const MatrixView& text, const ProgressCallback& progress) {
   return mining::guarded([&] {
-    const Impl::Batch batch = impl_->read(ids, image, text);
-    HardPairBand found = impl_->mine(batch);
-    for (const StreamRow& row : batch.rows) impl_->memory.put(row);
+    const Impl::Batch batch = impl().read(ids, image, text);
+    HardPairBand found = impl().mine(batch, progress);
+    for (const StreamRow& row : batch.rows) impl().memory.put(row);
     return found;
   });
 }
@@ -216,29 +223,34 @@ HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const Mat
 void StreamingMiner::remember(const std::vector<std::int64_t>& ids, const MatrixView& image,
                               const MatrixView& text) {
   mining::guarded([&] {
-    const Impl::Batch batch = impl_->read(ids, image, text);
-    for (const StreamRow& row : batch.rows) impl_->memory.put(row);
+    const Impl::Batch batch = impl().read(ids, image, text);
+    for (const StreamRow& row : batch.rows) impl().memory.put(row);
   });
 }
 
-void StreamingMiner::forget() noexcept { impl_->memory.clear(); }
+void StreamingMiner::forget() noexcept {
+  if (impl_) impl_->memory.clear();
+}
 
-std::int64_t StreamingMiner::size() const noexcept { return impl_->memory.size(); }
-std::int64_t StreamingMiner::image_dim() const noexcept { return impl_->image_dim; }
-std::int64_t StreamingMiner::text_dim() const noexcept { return impl_->text_dim; }
-const StreamingOptions& StreamingMiner::options() const noexcept { return impl_->options; }
+std::int64_t StreamingMiner::size() const noexcept { return impl_ ? impl_->memory.size() : 0; }
+std::int64_t StreamingMiner::image_dim() const noexcept { return impl_ ? impl_->image_dim : 0; }
+std::int64_t StreamingMiner::text_dim() const noexcept { return impl_ ? impl_->text_dim : 0; }
+StreamingOptions StreamingMiner::options() const noexcept {
+  return impl_ ? impl_->options : StreamingOptions{};
+}
 
 std::vector<std::int64_t> StreamingMiner::ids() const {
   std::vector<std::int64_t> ids;
   ids.reserve(static_cast<std::size_t>(size()));
-  impl_->memory.visit([&](const StreamRow& row) { ids.push_back(row.id); });
+  if (impl_) impl_->memory.visit([&](const StreamRow& row) { ids.push_back(row.id); });
   return ids;
 }
 
 void StreamingMiner::copy_rows(float* image, float* text) const {
-  impl_->memory.visit([&](const StreamRow& row) {
-    image = std::copy_n(row.image, impl_->image_dim, image);
-    text = std::copy_n(row.text, impl_->text_dim, text);
+  const Impl& own = impl();
+  own.memory.visit([&](const StreamRow& row) {
+    image = std::copy_n(row.image, own.image_dim, image);
+    text = std::copy_n(row.text, own.text_dim, text);
   });
 }
 

@@ -8,9 +8,10 @@
 #include <memory>
 #include <vector>
 
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/rounding.h"
+#include "mine/corpus/rows.h"
 #include "mine/kernel/product_panels.h"
-#include "mine/method/engine.h"
+#include "mine/pool/bands.h"
 
 namespace helip::mining {
 namespace {
@@ -20,13 +21,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr double kRounding = 0x1p-22;
 // What the cosine of one pair costs, against its share of a product of blocks.
 constexpr double kPairCost = 3.0;
-
-float rounded_down(double value) {
-  const auto rounded = static_cast<float>(value);
-  return static_cast<double>(rounded) > value ? std::nextafter(rounded, -kInfinity) : rounded;
-}
-
-float rounded_up(double value) { return -rounded_down(-value); }
 
 // What the computed cosines of one modality say of the true ones.
 struct CosineBounds {
@@ -45,12 +39,12 @@ struct CosineBounds {
 };
 
 // One modality of a row.
-struct Vector {
+struct RowVector {
   const float* values;
   double length;
 };
-Vector image_of(const StreamRow& row) { return {row.image, row.image_length}; }
-Vector text_of(const StreamRow& row) { return {row.text, row.text_length}; }
+RowVector image_of(const StreamRow& row) { return {row.image, row.image_length}; }
+RowVector text_of(const StreamRow& row) { return {row.text, row.text_length}; }
 
 // A pair that was not scored yet.
 struct Candidate {
@@ -71,7 +65,7 @@ struct Search {
         kernel(kernel_),
         image_bounds(dimensions_.image, rules_.image_max),
         text_bounds(dimensions_.text, rules_.text_max),
-        floors(static_cast<std::size_t>(targets_)),
+        thresholds(static_cast<std::size_t>(targets_)),
         image_units(units_of(image_of, dimensions_.image)),
         text_units(units_of(text_of, dimensions_.text)),
         image_panels(image_units.data(), targets_, dimensions_.image, kernel_),
@@ -86,31 +80,31 @@ struct Search {
       const StreamRow& target = rows[static_cast<std::size_t>(t)];
       // A zero row scores 0 with every other.
       const bool zero = target.image_length == 0.0 || target.text_length == 0.0;
-      floors[static_cast<std::size_t>(t)] = zero ? kInfinity : least;
+      thresholds[static_cast<std::size_t>(t)] = zero ? kInfinity : least;
     }
   }
 
-  float floor_of(std::int64_t target) const noexcept {
-    return floors[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
+  float threshold_of(std::int64_t target) const noexcept {
+    return thresholds[static_cast<std::size_t>(target)].load(std::memory_order_relaxed);
   }
   // To the k-th greatest of the lower bounds of candidates that count; reorders them.
-  void raise_floor(std::int64_t target, std::vector<float>& lows) noexcept {
+  void raise_threshold(std::int64_t target, std::vector<float>& lows) noexcept {
     if (static_cast<std::int64_t>(lows.size()) < k) return;
     std::nth_element(lows.begin(), lows.begin() + k - 1, lows.end(), std::greater<>());
-    const float floor = lows[static_cast<std::size_t>(k - 1)];
-    std::atomic<float>& current = floors[static_cast<std::size_t>(target)];
+    const float threshold = lows[static_cast<std::size_t>(k - 1)];
+    std::atomic<float>& current = thresholds[static_cast<std::size_t>(target)];
     float seen = current.load(std::memory_order_relaxed);
-    while (seen < floor && !current.compare_exchange_weak(seen, floor, std::memory_order_relaxed)) {
+    while (seen < threshold &&
+           !current.compare_exchange_weak(seen, threshold, std::memory_order_relaxed)) {
     }
   }
 
   // As Rows::cosine().
-  double cosine(std::int64_t target, std::uint32_t row, Vector (*part)(const StreamRow&),
+  double cosine(std::int64_t target, std::uint32_t row, RowVector (*part)(const StreamRow&),
                 std::int64_t size) const noexcept {
-    const Vector a = part(rows[static_cast<std::size_t>(target)]), b = part(rows[row]);
+    const RowVector a = part(rows[static_cast<std::size_t>(target)]), b = part(rows[row]);
     if (a.length == 0.0 || b.length == 0.0) return 0.0;
-    return std::clamp(kernel.dot_float(a.values, b.values, size) / (a.length * b.length), -1.0,
-                      1.0);
+    return cosine_of(kernel.dot_float(a.values, b.values, size), a.length * b.length);
   }
 
   // Scores a pair by the definition, and appends it if it counts.
@@ -123,7 +117,7 @@ struct Search {
   }
 
   // out [dimensions]: the unit vector, zeros for a zero row.
-  void write_unit(const Vector& vector, std::int64_t size, float* out) const {
+  void write_unit(const RowVector& vector, std::int64_t size, float* out) const {
     if (vector.length == 0.0) {
       std::fill_n(out, size, 0.0F);
     } else {
@@ -138,14 +132,14 @@ struct Search {
   const Rules rules;
   const Kernel& kernel;
   const CosineBounds image_bounds, text_bounds;
-  float signed_error = 0.0F;               // of a signed product of two cosines
-  float width = 0.0F;                      // an upper bound exceeds its score by at most this
-  std::vector<std::atomic<float>> floors;  // [targets]; k pairs that count score at least this
+  float signed_error = 0.0F;                   // of a signed product of two cosines
+  float width = 0.0F;                          // an upper bound exceeds its score by at most this
+  std::vector<std::atomic<float>> thresholds;  // [targets]; k pairs that count score at least this
   const std::vector<float> image_units, text_units;  // [targets, dim]
   const ProductPanels image_panels, text_panels;     // of them
 
  private:
-  std::vector<float> units_of(Vector (*part)(const StreamRow&), std::int64_t size) const {
+  std::vector<float> units_of(RowVector (*part)(const StreamRow&), std::int64_t size) const {
     std::vector<float> units(static_cast<std::size_t>(targets * size));
     for (std::int64_t t = 0; t < targets; ++t) {
       write_unit(part(rows[static_cast<std::size_t>(t)]), size, units.data() + t * size);
@@ -154,7 +148,7 @@ struct Search {
   }
 };
 
-// One thread's part: the candidates that it met, of each target.
+// One thread's part: the candidates that it found, of each target.
 class Worker {
  public:
   explicit Worker(Search& search)
@@ -167,18 +161,18 @@ class Worker {
               search.kernel),
         first_(search.dimensions.image < search.dimensions.text ? &image_ : &text_),
         second_(first_ == &image_ ? &text_ : &image_),
-        limits_(static_cast<std::size_t>(search.targets)),
-        uppers_(limits_.size()),
+        thresholds_(static_cast<std::size_t>(search.targets)),
+        uppers_(thresholds_.size()),
         most_(static_cast<std::size_t>(2 * search.k + 64)),
-        pending_(limits_.size()),
-        scored_(limits_.size()) {}
+        pending_(thresholds_.size()),
+        scored_(thresholds_.size()) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   // All targets against rows [begin, end), at most kProductRows.
-  void meet(std::int64_t begin, std::int64_t end) {
+  void search(std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = 0; t < search_.targets; ++t) {
-      limits_[static_cast<std::size_t>(t)] = search_.floor_of(t);
+      thresholds_[static_cast<std::size_t>(t)] = search_.threshold_of(t);
     }
     multiply(begin, end, *first_);
     const double share = reaching(*first_, end - begin);
@@ -207,20 +201,20 @@ class Worker {
       lows.push_back(rounded_down(pair.score));
     }
   }
-  // The candidates that may reach the floor, scored.
+  // The candidates that may reach the threshold, scored.
   void append_scored(std::int64_t target, std::vector<Scored>& scored) const {
     const std::vector<Scored>& before = scored_[static_cast<std::size_t>(target)];
     scored.insert(scored.end(), before.begin(), before.end());
-    const float floor = search_.floor_of(target);
+    const float threshold = search_.threshold_of(target);
     for (const Candidate& candidate : pending_[static_cast<std::size_t>(target)]) {
-      if (candidate.upper >= floor) search_.append(target, candidate.row, scored);
+      if (candidate.upper >= threshold) search_.append(target, candidate.row, scored);
     }
   }
 
  private:
   // One modality of a block of rows.
   struct Side {
-    Side(Vector (*part_)(const StreamRow&), const std::vector<float>& targets_,
+    Side(RowVector (*part_)(const StreamRow&), const std::vector<float>& targets_,
          const ProductPanels& panels_, float error_, const Kernel& kernel)
         : part(part_),
           targets(targets_),
@@ -233,7 +227,7 @@ class Worker {
       return cosines.data() + place * panels.padded();
     }
 
-    Vector (*const part)(const StreamRow&);
+    RowVector (*const part)(const StreamRow&);
     const std::vector<float>& targets;  // unit vectors
     const ProductPanels& panels;
     const float error;
@@ -260,25 +254,26 @@ class Worker {
   int count_reaching(const float* cosines, float error) const noexcept {
     int hits = 0;
     if (search_.rules.signed_products) {
-      for (std::size_t t = 0; t < limits_.size(); ++t) {
-        hits += std::abs(cosines[t]) + error >= limits_[t] ? 1 : 0;
+      for (std::size_t t = 0; t < thresholds_.size(); ++t) {
+        hits += std::abs(cosines[t]) + error >= thresholds_[t] ? 1 : 0;
       }
     } else {
-      for (std::size_t t = 0; t < limits_.size(); ++t) {
-        hits += cosines[t] + error >= limits_[t] ? 1 : 0;
+      for (std::size_t t = 0; t < thresholds_.size(); ++t) {
+        hits += cosines[t] + error >= thresholds_[t] ? 1 : 0;
       }
     }
     return hits;
   }
 
-  // The share of the pairs of a block that may reach the floor by this modality alone.
+  // The share of the pairs of a block that may reach the threshold by this modality alone.
   double reaching(const Side& side, std::int64_t rows) const noexcept {
     std::int64_t hits = 0;
     for (std::int64_t r = 0; r < rows; ++r) hits += count_reaching(side.row(r), side.error);
     return static_cast<double>(hits) / static_cast<double>(rows * search_.targets);
   }
 
-  // Of a block where `first` is multiplied first, and this share of its pairs reaches the floor.
+  // Of a block where `first` is multiplied first, and this share of its pairs reaches the
+  // threshold.
   static double work(const Side& first, double share, const Side& second) noexcept {
     return static_cast<double>(first.panels.depth()) +
            std::min(kPairCost * share, 1.0) * static_cast<double>(second.panels.depth());
@@ -290,8 +285,8 @@ class Worker {
     const bool image_first = first_ == &image_;
     const std::int64_t depth = second_->panels.depth();
     bool written = false;
-    for (std::size_t t = 0; hits > 0 && t < limits_.size(); ++t) {
-      if (!(most(cosines[t], first_->error) >= limits_[t])) continue;
+    for (std::size_t t = 0; hits > 0 && t < thresholds_.size(); ++t) {
+      if (!(most(cosines[t], first_->error) >= thresholds_[t])) continue;
       --hits;
       if (row == t) continue;
       if (!written) search_.write_unit(second_->part(search_.rows[row]), depth, units_.data());
@@ -301,7 +296,7 @@ class Worker {
           second_->targets.data() + static_cast<std::int64_t>(t) * depth, units_.data(), depth);
       const float image = image_first ? cosines[t] : other, text = image_first ? other : cosines[t];
       const float upper = upper_of(image, text);
-      if (upper >= limits_[t]) take(row, t, image, text, upper);
+      if (upper >= thresholds_[t]) take(row, t, image, text, upper);
     }
   }
 
@@ -311,7 +306,7 @@ class Worker {
                : std::max(image + image_.error, 0.0F) * std::max(text + text_.error, 0.0F);
   }
 
-  // A pair whose bound reaches the limit.
+  // A pair whose bound reaches the threshold.
   void take(std::uint32_t row, std::size_t t, float image, float text, float upper) {
     const CosineBounds &images = search_.image_bounds, &texts = search_.text_bounds;
     if (row == t || image > images.surely_above || text > texts.surely_above) return;
@@ -324,36 +319,36 @@ class Worker {
 
   // The targets that one row may be of use to.
   void sift(std::uint32_t row, const float* image, const float* text) {
-    const auto targets = limits_.size();
+    const auto targets = thresholds_.size();
     const float image_error = image_.error, text_error = text_.error;
     int hits = 0;
     if (search_.rules.signed_products) {
       for (std::size_t t = 0; t < targets; ++t) {
         uppers_[t] = image[t] * text[t] + search_.signed_error;
-        hits += uppers_[t] >= limits_[t] ? 1 : 0;
+        hits += uppers_[t] >= thresholds_[t] ? 1 : 0;
       }
     } else {
       for (std::size_t t = 0; t < targets; ++t) {
         uppers_[t] = std::max(image[t] + image_error, 0.0F) * std::max(text[t] + text_error, 0.0F);
-        hits += uppers_[t] >= limits_[t] ? 1 : 0;
+        hits += uppers_[t] >= thresholds_[t] ? 1 : 0;
       }
     }
     for (std::size_t t = 0; hits > 0; ++t) {
-      if (!(uppers_[t] >= limits_[t])) continue;
+      if (!(uppers_[t] >= thresholds_[t])) continue;
       --hits;
       take(row, t, image[t], text[t], uppers_[t]);
     }
   }
 
-  // Makes room: by a higher floor, and where bounds are too close to each other by scores.
+  // Makes room: by a higher threshold, and where bounds are too close to each other by scores.
   void shrink(std::size_t t) {
     const auto target = static_cast<std::int64_t>(t);
     std::vector<Candidate>& pending = pending_[t];
     lows_.clear();
     append_lows(target, lows_);
-    search_.raise_floor(target, lows_);
-    limits_[t] = search_.floor_of(target);
-    std::erase_if(pending, [&](const Candidate& c) { return c.upper < limits_[t]; });
+    search_.raise_threshold(target, lows_);
+    thresholds_[t] = search_.threshold_of(target);
+    std::erase_if(pending, [&](const Candidate& c) { return c.upper < thresholds_[t]; });
     if (pending.size() <= most_ / 2) return;
 
     std::vector<Scored>& scored = scored_[t];
@@ -367,22 +362,22 @@ class Worker {
   Search& search_;
   std::vector<float> units_;  // [kProductRows, dim]
   Side image_, text_;
-  Side *first_, *second_;      // in the order in which they are multiplied
-  std::vector<float> limits_;  // [targets], the floors as they were lately
+  Side *first_, *second_;          // in the order in which they are multiplied
+  std::vector<float> thresholds_;  // [targets], the thresholds as they were lately
   std::vector<float> uppers_, lows_;
   const std::size_t most_;
   std::vector<std::vector<Candidate>> pending_;  // [targets], each at most `most_`
   std::vector<std::vector<Scored>> scored_;      // [targets], each at most k
 };
 
-// The pool of a target from what all threads met.
+// The pool of a target from what all threads found.
 std::vector<Scored> pool_of(std::int64_t target, Search& search,
                             const std::vector<std::unique_ptr<Worker>>& workers) {
   std::vector<float> lows;
   for (const auto& worker : workers) {
     if (worker) worker->append_lows(target, lows);
   }
-  search.raise_floor(target, lows);
+  search.raise_threshold(target, lows);
   std::vector<Scored> pool;
   for (const auto& worker : workers) {
     if (worker) worker->append_scored(target, pool);
@@ -406,7 +401,8 @@ HardPairBand search_stream(std::span<const StreamRow> rows, std::int64_t targets
                   [&](std::int64_t begin, std::int64_t end, int number) {
                     auto& worker = workers[static_cast<std::size_t>(number)];
                     if (!worker) worker = std::make_unique<Worker>(search);
-                    worker->meet(begin, end);
+                    worker->search(begin, end);
+                    team.add_work(end - begin);
                   });
   team.for_blocks(targets, 4, [&](std::int64_t target, std::int64_t end, int) {
     for (; target < end; ++target) {

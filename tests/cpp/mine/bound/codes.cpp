@@ -512,10 +512,10 @@ TEST_CASE("bounds of the plan that a data set's sample suggests hold", "[codes]"
       INFO(data.name << ", " << kernel->name);
       Corpus corpus(data.data.image.view(), data.data.text.view(), data.rules, *kernel);
       corpus.measure(silent.team);
-      for (const Held held : {Held::all, Held::few}) {
+      for (const FilteredPairs held : {FilteredPairs::all, FilteredPairs::few}) {
         const FilterPlan plan =
-            choose_filters(corpus, 20, silent.team, held, held == Held::few ? 0.1 : 1.0);
-        REQUIRE(plan.light == (held == Held::few));
+            choose_filters(corpus, 20, silent.team, held, held == FilteredPairs::few ? 0.1 : 1.0);
+        REQUIRE(plan.light == (held == FilteredPairs::few));
         REQUIRE(plan.low % 64 == 0);
         REQUIRE((plan.second == 0 || plan.second > plan.low));
         REQUIRE(plan.high <= plan.low);

@@ -143,7 +143,7 @@ TEST_CASE("a walk along a table visits each row once, close ones after each othe
   old_image.rows = old_text.rows = kBefore;
   MineOptions options;
   options.k = 5;
-  options.method = Method::exact;
+  options.method = MiningMethod::exact;
   const HardPairs pairs = mine(old_image, old_text, options);
   Corpus corpus(data.image.view(), data.text.view(), {}, select_kernel());
   corpus.measure(silent.team);

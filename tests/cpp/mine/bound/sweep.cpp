@@ -22,44 +22,46 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Remembers what it met; what its targets need stays as it is.
+// Remembers the pairs that it got; its thresholds stay as they are.
 class Recorder final : public SweepSink {
  public:
-  Recorder(std::vector<std::uint32_t> rows, std::vector<float> needs)
-      : rows_(std::move(rows)), needs_(std::move(needs)), floors_(needs_.size(), -1.0F) {}
+  Recorder(std::vector<std::uint32_t> rows, std::vector<float> thresholds)
+      : rows_(std::move(rows)),
+        thresholds_(std::move(thresholds)),
+        raised_(thresholds_.size(), -1.0F) {}
 
-  float need(std::int64_t target) const noexcept override {
-    return needs_[static_cast<std::size_t>(target)];
+  float threshold(std::int64_t target) const noexcept override {
+    return thresholds_[static_cast<std::size_t>(target)];
   }
-  bool takes_floors() const noexcept override { return true; }
-  void raise_floor(std::int64_t target, float floor) noexcept override {
+  bool takes_thresholds() const noexcept override { return true; }
+  void raise_threshold(std::int64_t target, float threshold) noexcept override {
     const std::lock_guard lock(mutex_);
-    float& own = floors_[static_cast<std::size_t>(target)];
-    own = std::max(own, floor);
+    float& own = raised_[static_cast<std::size_t>(target)];
+    own = std::max(own, threshold);
   }
-  void meet(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer&) override {
+  void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer&) override {
     const std::lock_guard lock(mutex_);
     const auto own = rows_[static_cast<std::size_t>(target)];
     if (mirror >= 0 && rows_[static_cast<std::size_t>(mirror)] != row) ++wrong_mirrors_;
-    ++met_[{own, static_cast<std::uint32_t>(row)}];
-    if (mirror >= 0) ++met_[{static_cast<std::uint32_t>(row), own}];
+    ++scored_[{own, static_cast<std::uint32_t>(row)}];
+    if (mirror >= 0) ++scored_[{static_cast<std::uint32_t>(row), own}];
   }
 
   const std::vector<std::uint32_t>& rows() const { return rows_; }
-  std::int64_t met(std::uint32_t target, std::uint32_t row) const {
-    const auto found = met_.find({target, row});
-    return found == met_.end() ? 0 : found->second;
+  std::int64_t scored(std::uint32_t target, std::uint32_t row) const {
+    const auto found = scored_.find({target, row});
+    return found == scored_.end() ? 0 : found->second;
   }
-  std::int64_t met_pairs() const { return static_cast<std::int64_t>(met_.size()); }
+  std::int64_t scored_pairs() const { return static_cast<std::int64_t>(scored_.size()); }
   std::int64_t wrong_mirrors() const { return wrong_mirrors_; }
-  float floor(std::int64_t target) const { return floors_[static_cast<std::size_t>(target)]; }
+  float raised(std::int64_t target) const { return raised_[static_cast<std::size_t>(target)]; }
 
  private:
   const std::vector<std::uint32_t> rows_;  // of the targets
-  const std::vector<float> needs_;
+  const std::vector<float> thresholds_;
   std::mutex mutex_;
-  std::vector<float> floors_;
-  std::map<std::pair<std::uint32_t, std::uint32_t>, std::int64_t> met_;
+  std::vector<float> raised_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::int64_t> scored_;
   std::int64_t wrong_mirrors_ = 0;
 };
 
@@ -110,11 +112,11 @@ class Bench {
 // very best to among the worst, now and then none at all.
 std::vector<float> exact_needs(const Bench& bench, const std::vector<std::uint32_t>& rows,
                                std::mt19937& random, double best) {
-  std::vector<float> needs;
+  std::vector<float> thresholds;
   for (const std::uint32_t row : rows) {
     const auto kind = random() % 20;
     if (kind == 0) {
-      needs.push_back(kInfinity);
+      thresholds.push_back(kInfinity);
       continue;
     }
     // The best of a few random pairs.
@@ -124,35 +126,36 @@ std::vector<float> exact_needs(const Bench& bench, const std::vector<std::uint32
       const std::uint32_t other = bench.order().rows[random() % bench.order().rows.size()];
       if (other != row) score = std::max(score, bench.plain().score(row, other));
     }
-    auto need = static_cast<float>(score);
-    if (need > score) need = std::nextafter(need, -1.0F);
-    needs.push_back(need);
+    auto threshold = static_cast<float>(score);
+    if (threshold > score) threshold = std::nextafter(threshold, -1.0F);
+    thresholds.push_back(threshold);
   }
-  return needs;
+  return thresholds;
 }
 
-// Each pair that reaches the need of a target was met from both sides where both are targets.
-void check_met(const Bench& bench, const SweepJob& job, const Recorder& sink) {
+// Each pair that reaches the threshold of a target was scored from both sides where both are
+// targets.
+void check_scored(const Bench& bench, const SweepJob& job, const Recorder& sink) {
   REQUIRE(sink.wrong_mirrors() == 0);
-  std::map<std::uint32_t, float> need;  // by row
+  std::map<std::uint32_t, float> threshold;  // by row
   for (std::size_t t = 0; t < job.targets.size(); ++t) {
-    need[sink.rows()[t]] = sink.need(static_cast<std::int64_t>(t));
+    threshold[sink.rows()[t]] = sink.threshold(static_cast<std::int64_t>(t));
   }
   std::int64_t missing = 0, twice = 0;
   std::pair<std::uint32_t, std::uint32_t> example{0, 0};
   const auto check = [&](std::uint32_t row, std::uint32_t other, float least) {
-    const std::int64_t met = sink.met(row, other);
-    twice += met > 1 ? 1 : 0;
-    if (met > 0) return;
+    const std::int64_t times = sink.scored(row, other);
+    twice += times > 1 ? 1 : 0;
+    if (times > 0) return;
     const double score = bench.plain().score(row, other);
     if (score <= 0.0 || score < static_cast<double>(least)) return;
     if (++missing == 1) example = {row, other};
   };
   const std::vector<std::uint32_t> others = bench.rows_at(job.others);
-  for (const auto& [row, least] : need) {
-    REQUIRE(sink.met(row, row) == 0);
+  for (const auto& [row, least] : threshold) {
+    REQUIRE(sink.scored(row, row) == 0);
     if (job.mutual) {
-      for (const auto& [other, its] : need) {
+      for (const auto& [other, its] : threshold) {
         if (other != row) check(row, other, std::min(least, its));
       }
     }
@@ -190,7 +193,7 @@ void check_sweeps(const Bench& bench, Team& team, double best, unsigned seed) {
     const auto rows = bench.rows_at(job.targets);
     Recorder sink(rows, exact_needs(bench, rows, random, best));
     const SweepCounts counts = bench.sweep().run(job, sink, team);
-    check_met(bench, job, sink);
+    check_scored(bench, job, sink);
     REQUIRE(counts.pairs <= Sweep::work(job));
     REQUIRE(counts.first <= counts.pairs);
     REQUIRE(counts.scored <= counts.first);
@@ -217,7 +220,7 @@ constexpr const char* kKinds[] = {"clustered", "random", "anisotropic", "duplica
 
 }  // namespace
 
-TEST_CASE("every pair that reaches a need is met once, for every kernel", "[sweep]") {
+TEST_CASE("every pair that reaches a threshold is scored once, for every kernel", "[sweep]") {
   SilentTeam silent;
   MineOptions options;
   for (const char* kind : kKinds) {
@@ -229,7 +232,7 @@ TEST_CASE("every pair that reaches a need is met once, for every kernel", "[swee
   }
 }
 
-TEST_CASE("every pair that reaches a need is met once across several blocks", "[sweep]") {
+TEST_CASE("every pair that reaches a threshold is scored once across several blocks", "[sweep]") {
   SilentTeam silent;
   MineOptions options;
   REQUIRE(1250 > 2 * kSweepBlock);
@@ -263,22 +266,23 @@ TEST_CASE("blocks in several strips are all held against each other, once", "[sw
       if (!target || !job.mutual) job.others.push_back(place);
     }
     // A few targets want every pair there is, the others none.
-    std::vector<float> needs(job.targets.size(), kInfinity);
-    for (std::size_t t = 3; t < needs.size(); t += needs.size() / 24) needs[t] = 0.0F;
-    Recorder sink(bench.rows_at(job.targets), needs);
+    std::vector<float> thresholds(job.targets.size(), kInfinity);
+    for (std::size_t t = 3; t < thresholds.size(); t += thresholds.size() / 24)
+      thresholds[t] = 0.0F;
+    Recorder sink(bench.rows_at(job.targets), thresholds);
     const SweepCounts counts = bench.sweep().run(job, sink, silent.team);
     const auto targets = static_cast<std::int64_t>(job.targets.size());
     const auto others = static_cast<std::int64_t>(job.others.size());
     REQUIRE(counts.pairs == targets * others + (job.mutual ? targets * (targets - 1) / 2 : 0));
     std::int64_t missing = 0, twice = 0;
-    for (std::size_t t = 3; t < needs.size(); t += needs.size() / 24) {
+    for (std::size_t t = 3; t < thresholds.size(); t += thresholds.size() / 24) {
       const std::uint32_t own = sink.rows()[t];
       const auto check = [&](std::uint32_t place) {
         const std::uint32_t other = bench.order().rows[place];
         if (other == own) return;
-        const std::int64_t met = sink.met(own, other);
-        missing += met == 0 && bench.plain().score(own, other) > 0.0 ? 1 : 0;
-        twice += met > 1 ? 1 : 0;
+        const std::int64_t times = sink.scored(own, other);
+        missing += times == 0 && bench.plain().score(own, other) > 0.0 ? 1 : 0;
+        twice += times > 1 ? 1 : 0;
       };
       for (const std::uint32_t place : job.others) check(place);
       if (job.mutual) {
@@ -290,7 +294,8 @@ TEST_CASE("blocks in several strips are all held against each other, once", "[sw
   }
 }
 
-TEST_CASE("signed products and single modalities meet every pair that reaches a need", "[sweep]") {
+TEST_CASE("signed products and single modalities score every pair that reaches a threshold",
+          "[sweep]") {
   SilentTeam silent;
   for (const Kernel* kernel : available_kernels()) {
     for (const char* kind : {"random", "clustered"}) {
@@ -341,7 +346,7 @@ TEST_CASE("two tiers of leading dimensions and a second filter meet every pair",
   }
 }
 
-TEST_CASE("plans from a sample and clusters meet every pair that reaches a need", "[sweep]") {
+TEST_CASE("plans from a sample and clusters score every pair that reaches a threshold", "[sweep]") {
   SilentTeam silent;
   MineOptions options;
   const Data data = kind_of_data("clustered", 4200, 40, 24);
@@ -352,10 +357,10 @@ TEST_CASE("plans from a sample and clusters meet every pair that reaches a need"
   const auto rows = bench.rows_at(job.targets);
   Recorder sink(rows, exact_needs(bench, rows, random, 1.0));
   bench.sweep().run(job, sink, silent.team);
-  check_met(bench, job, sink);
+  check_scored(bench, job, sink);
 }
 
-TEST_CASE("sweeps let few pairs pass where needs are high", "[sweep]") {
+TEST_CASE("sweeps let few pairs pass where thresholds are high", "[sweep]") {
   SilentTeam silent;
   MineOptions options;
   const Data data = kind_of_data("clustered", 600, 64, 64);
@@ -368,7 +373,7 @@ TEST_CASE("sweeps let few pairs pass where needs are high", "[sweep]") {
   const SweepCounts counts = bench.sweep().run(job, sink, silent.team);
   REQUIRE(counts.pairs == 600 * 599 / 2);
   REQUIRE(counts.scored < counts.pairs / 10);
-  REQUIRE(sink.met_pairs() == 2 * counts.scored);
+  REQUIRE(sink.scored_pairs() == 2 * counts.scored);
 }
 
 TEST_CASE("an empty job meets nobody", "[sweep]") {
@@ -386,7 +391,8 @@ TEST_CASE("an empty job meets nobody", "[sweep]") {
   REQUIRE(Sweep::work(job) == 0);
 }
 
-TEST_CASE("no floor exceeds the score of the last pair that a target keeps", "[sweep]") {
+TEST_CASE("no threshold that is raised exceeds the score of the last pair that a target keeps",
+          "[sweep]") {
   SilentTeam silent;
   for (const bool is_signed : {false, true}) {
     for (const char* kind : {"clustered", "duplicated", "random"}) {
@@ -405,23 +411,23 @@ TEST_CASE("no floor exceeds the score of the last pair that a target keeps", "[s
         INFO(kind << ", keeps " << kept << ", signed " << is_signed);
         Recorder sink(bench.rows_at(job.targets), std::vector<float>(job.targets.size(), 0.0F));
         bench.sweep().seed(job, kept, sink, silent.team);
-        std::int64_t raised = 0;
+        std::int64_t count = 0;
         for (std::size_t t = 0; t < job.targets.size(); t += 61) {
-          const float floor = sink.floor(static_cast<std::int64_t>(t));
-          if (floor <= 0.0F) continue;
-          ++raised;
+          const float raised = sink.raised(static_cast<std::int64_t>(t));
+          if (raised <= 0.0F) continue;
+          ++count;
           const auto pool = bench.plain().pool(sink.rows()[t]);
-          INFO("target " << t << ", floor " << floor);
+          INFO("target " << t << ", threshold " << raised);
           REQUIRE(static_cast<std::int64_t>(pool.size()) >= kept);
-          REQUIRE(pool[static_cast<std::size_t>(kept - 1)].score >= static_cast<double>(floor));
+          REQUIRE(pool[static_cast<std::size_t>(kept - 1)].score >= static_cast<double>(raised));
         }
-        if (std::string(kind) == "clustered" && kept == 10) REQUIRE(raised > 40);
+        if (std::string(kind) == "clustered" && kept == 10) REQUIRE(count > 40);
       }
     }
   }
 }
 
-TEST_CASE("floors of one modality do not exceed the last kept score", "[sweep]") {
+TEST_CASE("raised thresholds of one modality do not exceed the last kept score", "[sweep]") {
   SilentTeam silent;
   MineOptions options;
   options.modality = Modality::image;
@@ -436,13 +442,13 @@ TEST_CASE("floors of one modality do not exceed the last kept score", "[sweep]")
     job.mutual = true;
     Recorder sink(bench.rows_at(job.targets), std::vector<float>(job.targets.size(), 0.0F));
     bench.sweep().seed(job, 10, sink, silent.team);
-    std::int64_t raised = 0;
+    std::int64_t count = 0;
     for (std::size_t t = 0; t < job.targets.size(); t += 83) {
-      const float floor = sink.floor(static_cast<std::int64_t>(t));
-      raised += floor > 0.0F ? 1 : 0;
+      const float raised = sink.raised(static_cast<std::int64_t>(t));
+      count += raised > 0.0F ? 1 : 0;
       const auto pool = bench.plain().pool(sink.rows()[t]);
-      REQUIRE((pool.size() >= 10 ? pool[9].score : 0.0) >= static_cast<double>(floor));
+      REQUIRE((pool.size() >= 10 ? pool[9].score : 0.0) >= static_cast<double>(raised));
     }
-    REQUIRE(raised > 20);
+    REQUIRE(count > 20);
   }
 }

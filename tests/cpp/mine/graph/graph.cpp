@@ -24,9 +24,9 @@ class BuiltGraph {
         codec_(corpus_.image_dimensions(), corpus_.text_dimensions(), false, select_kernel()),
         codes_(allocate_aligned<std::int8_t>(corpus_.size() * codec_.bytes())),
         graph_(kOptions) {
-    PairCodec::Scratch scratch;
+    PairCodec::Buffers buffers;
     for (std::int64_t row = 0; row < corpus_.size(); ++row) {
-      codec_.encode(corpus_, row, scratch, codes_.get() + row * codec_.bytes());
+      codec_.encode(corpus_, row, buffers, codes_.get() + row * codec_.bytes());
     }
     Team team(threads, kSilent);
     std::int64_t first = 0;
@@ -38,16 +38,16 @@ class BuiltGraph {
     }
   }
 
-  PairRows rows() const { return {&codec_, codes_.get()}; }
+  PairCodeView rows() const { return {&codec_, codes_.get()}; }
   const Graph& graph() const { return graph_; }
 
   // All nodes, closest to `node` first.
   std::vector<Neighbour> sorted(std::uint32_t node) const {
     std::vector<const std::int8_t*> others;
     for (std::uint32_t i = 0; i < graph_.nodes(); ++i) others.push_back(rows().row(i));
-    const float floor = -2.0F;
+    const float threshold = -2.0F;
     PairCodec::Compared compared;
-    codec_.compare(rows().row(node), others.data(), graph_.nodes(), &floor, 0, compared);
+    codec_.compare(rows().row(node), others.data(), graph_.nodes(), &threshold, 0, compared);
     std::vector<Neighbour> all;
     for (std::uint32_t i = 0; i < graph_.nodes(); ++i) all.push_back({compared.similarity[i], i});
     std::sort(all.begin(), all.end(), closer);

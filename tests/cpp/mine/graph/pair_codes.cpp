@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/aligned.h"
+#include "mine/corpus/scorer.h"
 #include "support/mine_reference.h"
 
 using namespace helip;
@@ -14,7 +15,7 @@ using namespace helip::testing;
 namespace {
 
 constexpr std::int64_t kRows = 13;
-constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
+constexpr float kNoThreshold = -std::numeric_limits<float>::infinity();
 
 // Rows of a data set as codes, by one kernel.
 struct CodedRows {
@@ -22,9 +23,9 @@ struct CodedRows {
       : corpus(data.image.view(), data.text.view(), rules(signed_products), kernel),
         codec(corpus.image_dimensions(), corpus.text_dimensions(), signed_products, kernel),
         codes(allocate_aligned<std::int8_t>(kRows * codec.bytes())) {
-    PairCodec::Scratch scratch;
+    PairCodec::Buffers buffers;
     for (std::int64_t row = 0; row < kRows; ++row) {
-      codec.encode(corpus, row, scratch, codes.get() + row * codec.bytes());
+      codec.encode(corpus, row, buffers, codes.get() + row * codec.bytes());
       rows.push_back(codes.get() + row * codec.bytes());
     }
   }
@@ -34,8 +35,8 @@ struct CodedRows {
     return rules;
   }
   // Row 0 against all.
-  const PairCodec::Compared& compare(const PairCodec& by, float floor = kNoFloor) {
-    by.compare(rows[0], rows.data(), kRows, &floor, 0, compared);
+  const PairCodec::Compared& compare(const PairCodec& by, float threshold = kNoThreshold) {
+    by.compare(rows[0], rows.data(), kRows, &threshold, 0, compared);
     return compared;
   }
 
@@ -101,18 +102,18 @@ TEST_CASE("the similarity is the product where no cosine is negative, else the l
   REQUIRE(below < kRows - 1);
 }
 
-TEST_CASE("what reaches a floor is compared as without one, and nothing else reaches it",
+TEST_CASE("what reaches a threshold is compared as without one, and nothing else reaches it",
           "[pair_codes]") {
   const Data data = data_of(200, 96);
   CodedRows coded(data, false, select_kernel());
   const std::vector<float> wanted = coded.compare(coded.codec).similarity;
-  for (const float floor : {-0.5F, 0.0F, 0.3F, 0.9F}) {
-    const auto& found = coded.compare(coded.codec, floor);
+  for (const float threshold : {-0.5F, 0.0F, 0.3F, 0.9F}) {
+    const auto& found = coded.compare(coded.codec, threshold);
     for (std::size_t i = 0; i < kRows; ++i) {
-      if (wanted[i] > floor) {
+      if (wanted[i] > threshold) {
         REQUIRE(found.similarity[i] == wanted[i]);
       } else {
-        REQUIRE(found.similarity[i] <= floor);
+        REQUIRE(found.similarity[i] <= threshold);
       }
     }
   }
@@ -125,13 +126,13 @@ TEST_CASE("a modality that is not used has the similarity 1", "[pair_codes]") {
   const Corpus corpus(data.image.view(), data.text.view(), rules, select_kernel());
   const PairCodec codec(0, 40, false, select_kernel());
   const auto codes = allocate_aligned<std::int8_t>(2 * codec.bytes());
-  PairCodec::Scratch scratch;
+  PairCodec::Buffers buffers;
   for (const std::int64_t row : {0, 1}) {
-    codec.encode(corpus, row, scratch, codes.get() + row * codec.bytes());
+    codec.encode(corpus, row, buffers, codes.get() + row * codec.bytes());
   }
   const std::int8_t* other = codes.get() + codec.bytes();
   PairCodec::Compared compared;
-  codec.compare(codes.get(), &other, 1, &kNoFloor, 0, compared);
+  codec.compare(codes.get(), &other, 1, &kNoThreshold, 0, compared);
   REQUIRE(compared.image[0] == 1.0F);
   REQUIRE(compared.similarity[0] == compared.text[0]);
 }

@@ -236,13 +236,13 @@ TEST_CASE("what cannot be is refused, and leaves the index as it was", "[pair_in
   const auto refused = [](const std::string& part, const auto& call) {
     expect_error(ErrorCode::invalid_argument, part, call);
   };
-  refused("k is 0", [&] { index.query(image, text, 0); });
-  refused("breadth is 3, but must lie in 5", [&] { index.query(image, text, 5, 3); });
-  refused("threads is -1", [&] { index.query(image, text, 5, 0, -1); });
-  refused("image embeddings have 24 dimensions", [&] { index.query(text, text, 5); });
-  refused("text embeddings have 40 dimensions", [&] { index.query(image, image, 5); });
+  refused("k is 0", [&] { return index.query(image, text, 0); });
+  refused("breadth is 3, but must lie in 5", [&] { return index.query(image, text, 5, 3); });
+  refused("threads is -1", [&] { return index.query(image, text, 5, 0, -1); });
+  refused("image embeddings have 24 dimensions", [&] { return index.query(text, text, 5); });
+  refused("text embeddings have 40 dimensions", [&] { return index.query(image, image, 5); });
   refused("10 rows and text embeddings have 3",
-          [&] { index.query(image, part_of(data.text, 0, 3), 5); });
+          [&] { return index.query(image, part_of(data.text, 0, 3), 5); });
   refused("2 ids were given for 10 pairs", [&] { index.add(image, text, {50, 51}); });
   refused("id 39 of row 1 is in the index already",
           [&] { index.add(image, text, {50, 39, 51, 52, 53, 54, 55, 56, 57, 58}); });
@@ -256,9 +256,9 @@ TEST_CASE("what cannot be is refused, and leaves the index as it was", "[pair_in
   std::vector<double> bad = clustered_values(10, kImage, 5, 0.7, 1);
   bad[3 * kImage + 5] = std::numeric_limits<double>::quiet_NaN();
   const Matrix broken(bad, 10, kImage, DType::float32);
-  refused("image embedding of row 3", [&] { index.query(broken.view(), text, 5); });
+  refused("image embedding of row 3", [&] { return index.query(broken.view(), text, 5); });
   refused("image embedding of row 3", [&] { index.add(broken.view(), text); });
-  refused("image embedding of row 3", [&] { PairIndex::build(broken.view(), text); });
+  refused("image embedding of row 3", [&] { return PairIndex::build(broken.view(), text); });
   REQUIRE(index.size() == 40);
   REQUIRE(recall(index, data, 40, 40, 50, 5, 1e-6) == 1.0);
 }
@@ -296,14 +296,16 @@ TEST_CASE("damage of any file of an index is refused", "[pair_index]") {
 TEST_CASE("a newer format, another format and nothing at all are refused", "[pair_index]") {
   const Data data = data_of(50);
   const TemporaryFolder folder;
-  expect_error(ErrorCode::io, "index", [&] { PairIndex::open(folder / "index"); });
+  expect_error(ErrorCode::io, "index", [&] { return PairIndex::open(folder / "index"); });
   mine(data.image.view(), data.text.view(), exact_options(3)).save(folder / "table");
-  expect_error(ErrorCode::mismatch, "helip.hard_pairs", [&] { PairIndex::open(folder / "table"); });
+  expect_error(ErrorCode::mismatch, "helip.hard_pairs",
+               [&] { return PairIndex::open(folder / "table"); });
   built(data, 50).save(folder / "index");
   Manifest manifest = read_manifest(folder / "index", "helip.pair_index");
   manifest.features = {"of tomorrow"};
   write_manifest(folder / "index", manifest);
-  expect_error(ErrorCode::unsupported, "upgrade helip", [&] { PairIndex::open(folder / "index"); });
+  expect_error(ErrorCode::unsupported, "upgrade helip",
+               [&] { return PairIndex::open(folder / "index"); });
 }
 
 TEST_CASE("an addition comes through while queries never pause", "[pair_index]") {
@@ -313,7 +315,7 @@ TEST_CASE("an addition comes through while queries never pause", "[pair_index]")
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      while (!done) index.query(data.image.view(), data.text.view(), 5, 0, 1);
+      while (!done) static_cast<void>(index.query(data.image.view(), data.text.view(), 5, 0, 1));
     });
   }
   for (std::int64_t row = 300; row < 310; ++row) {
@@ -346,4 +348,59 @@ TEST_CASE("queries and additions may go on at once", "[pair_index]") {
   REQUIRE(!wrong);
   REQUIRE(index.size() == 1200);
   REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
+}
+
+TEST_CASE("an index that was moved from is empty and refuses to answer", "[pair_index]") {
+  const Data data = clustered_data(40, 6, 4);
+  PairIndex index = PairIndex::build(data.image.view(), data.text.view());
+  const PairIndex other = std::move(index);
+  REQUIRE(other.size() == 40);
+  REQUIRE(index.size() == 0);  // NOLINT(bugprone-use-after-move)
+  REQUIRE(index.image_dimensions() == 0);
+  REQUIRE(index.bytes() == 0);
+  REQUIRE(index.options().degree == PairIndexOptions{}.degree);
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { static_cast<void>(index.query(data.image.view(), data.text.view(), 1)); });
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { index.add(data.image.view(), data.text.view()); });
+}
+
+TEST_CASE("every long call on an index stops where its callback says so", "[pair_index]") {
+  const TemporaryFolder folder;
+  const Data data = clustered_data(400, 6, 4);
+  const MatrixView image = data.image.view(), text = data.text.view();
+  PairIndex index = PairIndex::build(image, text);
+  const ProgressCallback stop = [](const Progress&) { return false; };
+  expect_error(ErrorCode::cancelled, "save", [&] { index.save(folder / "p", stop); });
+  REQUIRE_FALSE(std::filesystem::exists(folder / "p" / "manifest.json"));
+  index.save(folder / "q");
+  expect_error(ErrorCode::cancelled, "open",
+               [&] { static_cast<void>(PairIndex::open(folder / "q", stop)); });
+  expect_error(ErrorCode::cancelled, "query",
+               [&] { static_cast<void>(index.query(image, text, 1, 0, 2, stop)); });
+  expect_error(ErrorCode::cancelled, "check", [&] { index.add(image, text, {}, 2, stop); });
+  REQUIRE(index.size() == 400);
+  const ProgressCallback go_on = [](const Progress&) { return true; };
+  REQUIRE(PairIndex::open(folder / "q", go_on).size() == 400);
+}
+
+TEST_CASE("options that no index can have are damage, whatever the checksums say", "[pair_index]") {
+  const Data data = data_of(50);
+  const TemporaryFolder folder;
+  built(data, 50).save(folder / "index");
+  const Manifest sound = read_manifest(folder / "index", "helip.pair_index");
+  const auto refuse = [&](const char* name, const nlohmann::json& value) {
+    INFO(name << " " << value);
+    Manifest manifest = sound;
+    manifest.attributes[name] = value;
+    write_manifest(folder / "index", manifest);
+    expect_error(ErrorCode::corrupt, "is damaged",
+                 [&] { return PairIndex::open(folder / "index"); });
+  };
+  for (const int breadth : {0, -1, 65537}) refuse("breadth", breadth);
+  for (const int degree : {3, 1025}) refuse("degree", degree);
+  refuse("image_max", 1.5);
+  refuse("text_max", nullptr);
+  write_manifest(folder / "index", sound);
+  REQUIRE(PairIndex::open(folder / "index").size() == 50);
 }

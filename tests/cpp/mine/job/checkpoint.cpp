@@ -41,7 +41,7 @@ Data scattered(std::int64_t rows, std::int64_t clusters, double noise, unsigned 
   return clustered_data(rows, 48, 32, DType::float32, seed, clusters, noise);
 }
 
-MineOptions options_of(Method method, std::int64_t k = 10, double checkpoint = 0.0) {
+MineOptions options_of(MiningMethod method, std::int64_t k = 10, double checkpoint = 0.0) {
   MineOptions options = exact_options(k);
   options.method = method;
   options.checkpoint = checkpoint;
@@ -96,7 +96,7 @@ fs::path state_in(const fs::path& folder) {
 TEST_CASE("a partition goes on after each stage in which it was stopped", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
-  MineOptions options = options_of(Method::partition);
+  MineOptions options = options_of(MiningMethod::partition);
   SECTION("plain") {}
   SECTION("on disk, by one thread") {
     options.memory = 1;
@@ -134,7 +134,7 @@ TEST_CASE("a partition goes on after each stage in which it was stopped", "[chec
 TEST_CASE("a partition goes on within a round", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
-  MineOptions options = options_of(Method::partition, 20);
+  MineOptions options = options_of(MiningMethod::partition, 20);
   options.threads = 1;
   options.collapse = GENERATE(Collapse::none, Collapse::text);
   const HardPairs whole = mine(store, options, {}, folder / "whole");
@@ -162,7 +162,7 @@ TEST_CASE("a partition goes on within a round", "[checkpoint]") {
 TEST_CASE("a graph goes on after each stage in which it was stopped, and within", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
-  MineOptions options = options_of(Method::hnsw);
+  MineOptions options = options_of(MiningMethod::hnsw);
   options.recall = 0.99;
   options.text_max = 0.9;
   const HardPairs whole = mine(store, options, {}, folder / "whole");
@@ -201,11 +201,11 @@ TEST_CASE("a graph goes on after each stage in which it was stopped, and within"
 TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
-  const MineOptions options = options_of(Method::hnsw);
+  const MineOptions options = options_of(MiningMethod::hnsw);
   const auto stop = [](const Progress& progress) { return progress.stage != "tune"; };
   REQUIRE(stopped(store, options, folder / "p", stop));
   const fs::path left = checkpoint_folder(folder / "p");
-  REQUIRE(begun_method(left) == Method::hnsw);
+  REQUIRE(begun_method(left) == MiningMethod::hnsw);
   const auto refuse = [&](const EmbeddingStore& from, const MineOptions& other,
                           const std::string& words) {
     expect_error(ErrorCode::mismatch, words, [&] { mine(from, other, {}, folder / "p"); });
@@ -218,7 +218,7 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
   other.recall = 0.9;
   refuse(store, other, "recall 0.95, here 0.9; seed 0, here 3");
   other = options;
-  other.method = Method::exact;
+  other.method = MiningMethod::exact;
   refuse(store, other, "method \"hnsw\", here \"exact\"");
   other.parts = 3;
   refuse(store, other, "of method 'hnsw', now in 3 parts");
@@ -229,7 +229,7 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
   }
   // What was begun decides what automatic means.
   other = options;
-  other.method = Method::automatic;
+  other.method = MiningMethod::automatic;
   REQUIRE(report_of(mine(store, other, {}, folder / "p"))["hnsw"]["reached"] == true);
   REQUIRE(!fs::exists(left));
 }
@@ -237,7 +237,7 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
 TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
-  const MineOptions options = options_of(Method::hnsw, 5);
+  const MineOptions options = options_of(MiningMethod::hnsw, 5);
   REQUIRE(stopped(store, options, folder / "p",
                   [](const Progress& progress) { return progress.stage != "write"; }));
   const fs::path left = checkpoint_folder(folder / "p");
@@ -264,7 +264,7 @@ TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]
 TEST_CASE("what a process left that was killed while it saved is removed", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
-  const MineOptions options = options_of(Method::hnsw, 5);
+  const MineOptions options = options_of(MiningMethod::hnsw, 5);
   const HardPairs whole = mine(store, options, {}, folder / "whole");
   const fs::path left = checkpoint_folder(folder / "p");
   fs::create_directories(left);
@@ -288,11 +288,11 @@ TEST_CASE("short jobs, exact ones and bare arrays keep no checkpoint", "[checkpo
     mine(store, options, nothing_there, folder / "p");
     fs::remove_all(folder / "p");
   };
-  mined(options_of(Method::hnsw, 5, 60.0));
-  mined(options_of(Method::exact, 5));
-  mine(data.image.view(), data.text.view(), options_of(Method::hnsw, 5), nothing_there,
+  mined(options_of(MiningMethod::hnsw, 5, 60.0));
+  mined(options_of(MiningMethod::exact, 5));
+  mine(data.image.view(), data.text.view(), options_of(MiningMethod::hnsw, 5), nothing_there,
        folder / "p");
-  MineOptions options = options_of(Method::hnsw, 5, -1.0);
+  MineOptions options = options_of(MiningMethod::hnsw, 5, -1.0);
   expect_error(ErrorCode::invalid_argument, "checkpoint is -1.0", [&] { mined(options); });
   options.checkpoint = std::numeric_limits<double>::quiet_NaN();
   expect_error(ErrorCode::invalid_argument, "checkpoint is nan", [&] { mined(options); });

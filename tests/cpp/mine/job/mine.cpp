@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "helip/error.h"
+#include "support/expect_error.h"
 #include "support/mine_reference.h"
 
 using namespace helip;
@@ -55,7 +56,7 @@ TEST_CASE("options outside their bounds are refused with value and bound", "[min
   REQUIRE_THAT(with([](auto& o) { o.threads = -1; }), ContainsSubstring("threads is -1"));
   REQUIRE_THAT(with([](auto& o) { o.memory = -1; }), ContainsSubstring("memory is -1"));
   REQUIRE_THAT(with([](auto& o) {
-                 o.method = Method::sample;
+                 o.method = MiningMethod::sample;
                  o.candidates = 11;
                }),
                ContainsSubstring("candidates is 11") && ContainsSubstring("10 rows"));
@@ -105,16 +106,11 @@ TEST_CASE("NaN and infinity are refused with modality and first row", "[mine]") 
   }
 }
 
-TEST_CASE("an unknown or absent kernel is refused by name", "[mine]") {
-  const Data data = clustered_data(10, 4, 4);
-  const ForcedKernel forced("abacus");
-  REQUIRE_THAT(refused_options(data, exact_options(2)), ContainsSubstring("abacus"));
-}
-
 TEST_CASE("an empty data set gives an empty table", "[mine]") {
   const Data data = clustered_data(0, 4, 4);
-  for (const Method method :
-       {Method::automatic, Method::exact, Method::sample, Method::hnsw, Method::partition}) {
+  for (const MiningMethod method :
+       {MiningMethod::automatic, MiningMethod::exact, MiningMethod::sample, MiningMethod::hnsw,
+        MiningMethod::partition}) {
     MineOptions options;
     options.method = method;
     REQUIRE(mine(data.image.view(), data.text.view(), options).size() == 0);
@@ -124,7 +120,8 @@ TEST_CASE("an empty data set gives an empty table", "[mine]") {
 
 TEST_CASE("a callback that returns false stops mining soon", "[mine]") {
   const Data data = clustered_data(6000, 512, 256);
-  for (const Method method : {Method::exact, Method::sample, Method::hnsw, Method::partition}) {
+  for (const MiningMethod method :
+       {MiningMethod::exact, MiningMethod::sample, MiningMethod::hnsw, MiningMethod::partition}) {
     MineOptions options = exact_options(50);
     options.method = method;
     std::chrono::steady_clock::time_point refused_at;
@@ -225,9 +222,10 @@ TEST_CASE("chosen targets get the pools of the whole table", "[mine]") {
   options.image_max = options.text_max = 0.9;
   options.collapse = Collapse::image;
   check();
-  REQUIRE_THAT(refused(ErrorCode::invalid_argument,
-                       [&] { mine_targets(data.image.view(), data.text.view(), {400}, options); }),
-               ContainsSubstring("row 400"));
+  REQUIRE_THAT(
+      refused(ErrorCode::invalid_argument,
+              [&] { return mine_targets(data.image.view(), data.text.view(), {400}, options); }),
+      ContainsSubstring("row 400"));
 }
 
 TEST_CASE("chosen targets of many rows get the pools of the whole table", "[mine]") {
@@ -272,7 +270,7 @@ TEST_CASE("reranking everything gives the exact pools", "[mine]") {
   candidates[7] = 120;
   REQUIRE_THAT(
       refused(ErrorCode::invalid_argument,
-              [&] { rerank(data.image.view(), data.text.view(), targets, view, options); }),
+              [&] { return rerank(data.image.view(), data.text.view(), targets, view, options); }),
       ContainsSubstring("candidate 120"));
 }
 
@@ -292,7 +290,7 @@ TEST_CASE("a plan says what exact mining of a small data set costs", "[mine]") {
   MineOptions options;
   options.k = 10;
   const MinePlan small = plan(data.image.view(), data.text.view(), options);
-  REQUIRE(small.method == Method::exact);
+  REQUIRE(small.method == MiningMethod::exact);
   REQUIRE(small.pairs == 1000 * 999);
   REQUIRE(small.seconds > 0);
   REQUIRE(small.bands == 1);
@@ -300,18 +298,14 @@ TEST_CASE("a plan says what exact mining of a small data set costs", "[mine]") {
   REQUIRE_FALSE(small.reason.empty());
 }
 
-TEST_CASE("names of methods, modalities and collapse are read back", "[mine]") {
-  for (const Method method :
-       {Method::automatic, Method::exact, Method::sample, Method::hnsw, Method::partition}) {
-    REQUIRE(method_from_name(name_of(method)) == method);
-  }
-  REQUIRE(modality_from_name("text") == Modality::text);
-  for (const Collapse collapse :
-       {Collapse::none, Collapse::image, Collapse::text, Collapse::both}) {
-    REQUIRE(collapse_from_name(name_of(collapse)) == collapse);
-  }
-  REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { (void)collapse_from_name("all"); }),
-               ContainsSubstring("none, image, text or both"));
-  REQUIRE_THAT(refused(ErrorCode::invalid_argument, [] { (void)method_from_name("magic"); }),
-               ContainsSubstring("auto, exact, sample, hnsw or partition"));
+TEST_CASE("rerank stops where its callback says so, and is done where it does not", "[mine]") {
+  const Data data = clustered_data(50, 6, 4);
+  const std::vector<std::int64_t> targets{3, 9}, candidates{1, 2, 4, 5};
+  const MatrixView view{candidates.data(), 2, 2, DType::int64, 16};
+  const auto ranked = [&](const ProgressCallback& progress) {
+    return rerank(data.image.view(), data.text.view(), targets, view, exact_options(2), progress);
+  };
+  REQUIRE(ranked([](const Progress&) { return true; }).ids == ranked({}).ids);
+  expect_error(ErrorCode::cancelled, "'rerank'",
+               [&] { return ranked([](const Progress& now) { return now.stage != "rerank"; }); });
 }

@@ -45,7 +45,7 @@ TEST_CASE("merged parts are the table of a single run", "[parts]") {
   options.skip = 1;
   SECTION("exact") {}
   SECTION("sample") {
-    options.method = Method::sample;
+    options.method = MiningMethod::sample;
     options.candidates = 150;
     options.refresh = 90;
   }
@@ -121,7 +121,7 @@ TEST_CASE("what cannot be done in parts is refused", "[parts]") {
   expect_error(ErrorCode::invalid_argument, "give out", [&] { mine(store, options); });
   expect_error(ErrorCode::invalid_argument, "fingerprint",
                [&] { mine(store.image(), store.text(), options, {}, folder / "p"); });
-  options.method = Method::hnsw;
+  options.method = MiningMethod::hnsw;
   expect_error(ErrorCode::unsupported, "method is 'hnsw'",
                [&] { mine(store, options, {}, folder / "p"); });
   expect_error(ErrorCode::unsupported, "method is 'hnsw'",

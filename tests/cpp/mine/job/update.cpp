@@ -422,7 +422,7 @@ TEST_CASE("tables and stores that do not belong together are refused", "[update]
   const HardPairs bare = mine(first.image(), first.text(), options);
   refuse(ErrorCode::mismatch, "bare arrays", bare, store);
   MineOptions sample = options;
-  sample.method = Method::sample;
+  sample.method = MiningMethod::sample;
   sample.candidates = 50;
   refuse(ErrorCode::unsupported, "mined with method 'sample'", mine(first, sample), store);
   HardPairs::Origin origin = pairs.origin();

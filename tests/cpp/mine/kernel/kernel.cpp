@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "base/aligned.h"
+#include "helip/kernel.h"
 #include "mine/kernel/product_panels.h"
+#include "support/expect_error.h"
 #include "support/mine_reference.h"
 
 using namespace helip::mining;
@@ -106,10 +110,32 @@ float nextafter_up(float value) { return std::nextafter(value, kInfinity); }
 
 TEST_CASE("the portable kernel can run everywhere", "[kernel]") {
   REQUIRE(std::string(available_kernels().back()->name) == "portable");
+  REQUIRE(helip::kernel_names().back() == "portable");
+}
+
+TEST_CASE("mining runs on the kernel that is set, and on the fastest again", "[kernel]") {
+  const std::string fastest = helip::kernel_name();
   for (const Kernel* kernel : available_kernels()) {
     const ForcedKernel forced(kernel->name);
     REQUIRE(&select_kernel() == kernel);
+    REQUIRE(helip::kernel_name() == kernel->name);
   }
+  REQUIRE(helip::kernel_name() == fastest);
+}
+
+TEST_CASE("an unknown kernel is refused by name, and the one before stays", "[kernel]") {
+  const std::string before = helip::kernel_name();
+  expect_error(helip::ErrorCode::invalid_argument, "the kernel is 'abacus'",
+               [] { helip::set_kernel("abacus"); });
+  REQUIRE(helip::kernel_name() == before);
+}
+
+TEST_CASE("a variable that is set after a kernel was asked for changes nothing", "[kernel]") {
+  const std::string before = helip::kernel_name();
+  setenv("HELIP_KERNEL", "abacus", 1);
+  helip::set_kernel({});
+  unsetenv("HELIP_KERNEL");
+  REQUIRE(helip::kernel_name() == before);
 }
 
 TEST_CASE("tiles of codes hold the plain integer products", "[kernel]") {
@@ -203,7 +229,8 @@ TEST_CASE("gathered products of four-bit codes are the plain ones", "[kernel]") 
   }
 }
 
-TEST_CASE("a sieve lets pass what reaches the lower limit, and nothing clearly below", "[kernel]") {
+TEST_CASE("a sieve lets pass what reaches the lower threshold, and nothing clearly below",
+          "[kernel]") {
   std::mt19937 random(14);
   std::normal_distribution<float> normal;
   const auto products = allocate_aligned<std::int32_t>(kTileRows * kTileColumns);
@@ -214,25 +241,26 @@ TEST_CASE("a sieve lets pass what reaches the lower limit, and nothing clearly b
             static_cast<std::int32_t>(20000.0F * normal(random));
       }
       struct alignas(64) Sides {
-        float row_offset[kTileRows], row_tail[kTileRows], row_limit[kTileRows];
-        float column_offset[kTileColumns], column_tail[kTileColumns], column_limit[kTileColumns];
+        float row_offset[kTileRows], row_tail[kTileRows], row_threshold[kTileRows];
+        float column_offset[kTileColumns], column_tail[kTileColumns],
+            column_threshold[kTileColumns];
       } sides;
-      const auto fill = [&](float* offset, float* tail, float* limit, int count) {
+      const auto fill = [&](float* offset, float* tail, float* threshold, int count) {
         for (int i = 0; i < count; ++i) {
           offset[i] = 3000.0F * normal(random);
           tail[i] = 50.0F * std::abs(normal(random));
-          limit[i] = 20000.0F * normal(random);
+          threshold[i] = 20000.0F * normal(random);
           const auto kind = random() % 8;
-          if (kind == 0) limit[i] = kInfinity;
-          if (kind == 1) limit[i] = -kInfinity;
+          if (kind == 0) threshold[i] = kInfinity;
+          if (kind == 1) threshold[i] = -kInfinity;
           if (kind == 2) tail[i] = 0.0F;
         }
       };
-      fill(sides.row_offset, sides.row_tail, sides.row_limit, kTileRows);
-      fill(sides.column_offset, sides.column_tail, sides.column_limit, kTileColumns);
+      fill(sides.row_offset, sides.row_tail, sides.row_threshold, kTileRows);
+      fill(sides.column_offset, sides.column_tail, sides.column_threshold, kTileColumns);
       const Sieve sieve{products.get(),
-                        {sides.row_offset, sides.row_tail, sides.row_limit},
-                        {sides.column_offset, sides.column_tail, sides.column_limit},
+                        {sides.row_offset, sides.row_tail, sides.row_threshold},
+                        {sides.column_offset, sides.column_tail, sides.column_threshold},
                         absolute};
       for (const Kernel* kernel : available_kernels()) {
         INFO(kernel->name << ", absolute " << absolute << ", round " << round);
@@ -246,11 +274,11 @@ TEST_CASE("a sieve lets pass what reaches the lower limit, and nothing clearly b
                 sides.row_offset[r] + sides.column_offset[c];
             if (absolute) bound = std::abs(bound);
             bound += static_cast<double>(sides.row_tail[r]) * sides.column_tail[c];
-            const double limit = std::min(sides.row_limit[r], sides.column_limit[c]);
+            const double threshold = std::min(sides.row_threshold[r], sides.column_threshold[c]);
             const bool hit = (hits[r] >> c & 1U) != 0;
             // Float32 rounding of numbers up to some 10^5.
-            if (std::abs(bound - limit) < 0.1) continue;
-            wrong += hit != (bound >= limit) ? 1 : 0;
+            if (std::abs(bound - threshold) < 0.1) continue;
+            wrong += hit != (bound >= threshold) ? 1 : 0;
           }
         }
         REQUIRE(wrong == 0);
@@ -259,7 +287,7 @@ TEST_CASE("a sieve lets pass what reaches the lower limit, and nothing clearly b
   }
 }
 
-TEST_CASE("a sieve counts what equals the limit as reaching it", "[kernel]") {
+TEST_CASE("a sieve counts what equals the threshold as reaching it", "[kernel]") {
   const auto products = allocate_aligned<std::int32_t>(kTileRows * kTileColumns);
   std::fill_n(products.get(), kTileRows * kTileColumns, -100);
   struct alignas(64) Sides {
@@ -270,9 +298,9 @@ TEST_CASE("a sieve counts what equals the limit as reaching it", "[kernel]") {
     INFO(kernel->name);
     for (const bool absolute : {false, true}) {
       const float value = absolute ? 100.0F : -100.0F;
-      const auto hits_at = [&](float row_limit, float column_limit) {
-        std::fill_n(sides.one, kTileColumns, row_limit);
-        std::fill_n(sides.other, kTileColumns, column_limit);
+      const auto hits_at = [&](float row_threshold, float column_threshold) {
+        std::fill_n(sides.one, kTileColumns, row_threshold);
+        std::fill_n(sides.other, kTileColumns, column_threshold);
         std::uint32_t hits[kTileRows];
         kernel->sieve({products.get(),
                        {sides.zeros, sides.zeros, sides.one},

@@ -458,7 +458,7 @@ TEST_CASE("plans from a sample find what a plain search does", "[exact]") {
   }
 }
 
-TEST_CASE("clusters and floors find what a plain search does", "[exact]") {
+TEST_CASE("clusters and thresholds find what a plain search does", "[exact]") {
   const std::int64_t rows = 4500;
   auto image = clustered_values(rows, 48, 80, 0.7, 7);
   auto text = clustered_values(rows, 40, 80, 0.7, 8);

@@ -12,7 +12,7 @@ namespace {
 
 MineOptions hnsw_options(std::int64_t k, double recall = 0.95) {
   MineOptions options = exact_options(k);
-  options.method = Method::hnsw;
+  options.method = MiningMethod::hnsw;
   options.recall = recall;
   return options;
 }

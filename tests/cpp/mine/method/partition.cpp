@@ -1,5 +1,5 @@
 // Approximate mining by clusters that widens until its measured recall is what was asked for.
-#include "mine/method/partition.h"
+#include "mine/budget/method_sizes.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <nlohmann/json.hpp>
@@ -18,7 +18,7 @@ constexpr std::int64_t kRows = 25000;  // enough for clusters
 
 MineOptions partition_options(std::int64_t k, double recall = 0.95) {
   MineOptions options = exact_options(k);
-  options.method = Method::partition;
+  options.method = MiningMethod::partition;
   options.recall = recall;
   return options;
 }
@@ -49,7 +49,7 @@ HardPairs mined(const Data& data, const MineOptions& options) {
 }
 
 HardPairs exactly(const Data& data, MineOptions options) {
-  options.method = Method::exact;
+  options.method = MiningMethod::exact;
   return mined(data, options);
 }
 
@@ -239,6 +239,6 @@ TEST_CASE("partitions can be stopped in each stage", "[partition]") {
 TEST_CASE("a partition is planned, and mined in one part", "[partition]") {
   const Data data = scattered(kRows, 60, 0.8);
   const MinePlan planned = plan(data.image.view(), data.text.view(), partition_options(10));
-  REQUIRE(planned.method == Method::partition);
+  REQUIRE(planned.method == MiningMethod::partition);
   REQUIRE(planned.seconds > 0.0);
 }

@@ -14,7 +14,7 @@ namespace {
 
 MineOptions sample_options(std::int64_t k, std::int64_t candidates) {
   MineOptions options = exact_options(k);
-  options.method = Method::sample;
+  options.method = MiningMethod::sample;
   options.candidates = candidates;
   return options;
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "mine/kernel/kernel.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-// Pools hold the best pairs, in whatever order these are met.
+// Pools hold the best pairs, in whatever order these come.
 #include "mine/pool/pools.h"
 
 #include <algorithm>
@@ -28,17 +28,17 @@ Data shared_data(std::int64_t rows, std::int64_t different, double noise = 0.5) 
           Matrix(repeated(text, 10, different), rows, 10, DType::float32)};
 }
 
-struct Meeting {
+struct OfferedPair {
   std::int64_t target, row, mirror;
 };
 
 // Every row is a target: each pair once, seen from either side.
-std::vector<Meeting> mutual_meetings(std::int64_t rows, std::mt19937& random) {
-  std::vector<Meeting> all;
+std::vector<OfferedPair> mutual_pairs(std::int64_t rows, std::mt19937& random) {
+  std::vector<OfferedPair> all;
   for (std::int64_t i = 0; i < rows; ++i) {
     for (std::int64_t j = 0; j < i; ++j) {
       const bool swapped = random() % 2 == 0;
-      all.push_back(swapped ? Meeting{j, i, i} : Meeting{i, j, j});
+      all.push_back(swapped ? OfferedPair{j, i, i} : OfferedPair{i, j, j});
     }
   }
   std::shuffle(all.begin(), all.end(), random);
@@ -92,35 +92,35 @@ void check_orders(const Data& data, const MineOptions& options, int threads = 1)
   std::mt19937 random(7);
   for (int order = 0; order < 4; ++order) {
     INFO("order " << order);
-    std::vector<Meeting> meetings = mutual_meetings(rows, random);
+    std::vector<OfferedPair> pairs = mutual_pairs(rows, random);
     // The worst first: every better one pushes another out. Then the best first.
     if (order < 2) {
-      std::stable_sort(meetings.begin(), meetings.end(), [&](const Meeting& a, const Meeting& b) {
+      std::stable_sort(pairs.begin(), pairs.end(), [&](const OfferedPair& a, const OfferedPair& b) {
         const double left = plain.score(a.target, a.row), right = plain.score(b.target, b.row);
         return order == 0 ? left < right : left > right;
       });
     }
     Pools pools(corpus, all_rows(rows), options.k, options.skip, groups);
     if (threads > 1) {
-      silent.team.for_blocks(static_cast<std::int64_t>(meetings.size()), 50,
+      silent.team.for_blocks(static_cast<std::int64_t>(pairs.size()), 50,
                              [&](std::int64_t begin, std::int64_t end, int) {
                                Scorer scorer(corpus);
                                for (; begin < end; ++begin) {
-                                 const Meeting& m = meetings[static_cast<std::size_t>(begin)];
-                                 pools.meet(m.target, m.row, m.mirror, scorer);
+                                 const OfferedPair& m = pairs[static_cast<std::size_t>(begin)];
+                                 pools.score_pair(m.target, m.row, m.mirror, scorer);
                                }
                              });
     } else {
       Scorer scorer(corpus);
       std::vector<float> needs;
-      for (std::int64_t i = 0; i < rows; ++i) needs.push_back(pools.need(i));
+      for (std::int64_t i = 0; i < rows; ++i) needs.push_back(pools.threshold(i));
       bool fell = false;
-      for (const Meeting& m : meetings) {
-        pools.meet(m.target, m.row, m.mirror, scorer);
+      for (const OfferedPair& m : pairs) {
+        pools.score_pair(m.target, m.row, m.mirror, scorer);
         for (const std::int64_t i : {m.target, m.mirror}) {
           float& before = needs[static_cast<std::size_t>(i)];
-          fell = fell || pools.need(i) < before;
-          before = pools.need(i);
+          fell = fell || pools.threshold(i) < before;
+          before = pools.threshold(i);
         }
       }
       REQUIRE_FALSE(fell);
@@ -132,7 +132,7 @@ void check_orders(const Data& data, const MineOptions& options, int threads = 1)
         if (order > 0 || i % 7 != 0) continue;
         const auto kept = PlainMiner(data, whole).pool(i);
         if (static_cast<std::int64_t>(kept.size()) < whole.k) continue;
-        REQUIRE(pools.need(i) <= kept[static_cast<std::size_t>(whole.k - 1)].score);
+        REQUIRE(pools.threshold(i) <= kept[static_cast<std::size_t>(whole.k - 1)].score);
       }
     }
     check_pools(plain, pools, options.k);
@@ -141,7 +141,7 @@ void check_orders(const Data& data, const MineOptions& options, int threads = 1)
 
 }  // namespace
 
-TEST_CASE("pools do not depend on the order in which pairs are met", "[pools]") {
+TEST_CASE("pools do not depend on the order in which pairs come", "[pools]") {
   MineOptions options;
   options.image_max = 0.9;
   options.text_max = 0.85;
@@ -239,7 +239,7 @@ TEST_CASE("pools that several threads fill are those of one", "[pools]") {
   check_orders(shared_data(90, 30, 0.3), options, 4);
 }
 
-TEST_CASE("a floor raises what a target needs and never lowers it", "[pools]") {
+TEST_CASE("a threshold is raised and never lowered", "[pools]") {
   SilentTeam silent;
   auto image = clustered_values(20, 6, 3, 0.5, 1);
   std::fill_n(image.begin(), 6, 0.0);
@@ -250,24 +250,24 @@ TEST_CASE("a floor raises what a target needs and never lowers it", "[pools]") {
   Corpus corpus(data.image.view(), data.text.view(), rules_of(options), select_kernel());
   corpus.measure(silent.team);
   Pools pools(corpus, {0, 5}, 3, 0, nullptr);
-  REQUIRE(pools.need(0) == std::numeric_limits<float>::infinity());  // a zero row
-  REQUIRE(pools.need(1) <= 0.1);
-  REQUIRE(pools.need(1) > 0.0999F);
-  pools.raise_floor(1, 0.5F);
-  REQUIRE(pools.need(1) == 0.5F);
-  pools.raise_floor(1, 0.2F);
-  REQUIRE(pools.need(1) == 0.5F);
+  REQUIRE(pools.threshold(0) == std::numeric_limits<float>::infinity());  // a zero row
+  REQUIRE(pools.threshold(1) <= 0.1);
+  REQUIRE(pools.threshold(1) > 0.0999F);
+  pools.raise_threshold(1, 0.5F);
+  REQUIRE(pools.threshold(1) == 0.5F);
+  pools.raise_threshold(1, 0.2F);
+  REQUIRE(pools.threshold(1) == 0.5F);
 }
 
-TEST_CASE("floors are taken only where the score and near duplicates alone decide", "[pools]") {
+TEST_CASE("thresholds are taken only where the score and near duplicates alone decide", "[pools]") {
   const Data data = shared_data(10, 10);
   MineOptions options;
   const std::vector<std::uint32_t> groups = all_rows(10);
   const Corpus plain(data.image.view(), data.text.view(), rules_of(options), select_kernel());
   options.margin = 0.1;
   const Corpus margin(data.image.view(), data.text.view(), rules_of(options), select_kernel());
-  REQUIRE(Pools(plain, {1}, 2, 0, nullptr).takes_floors());
-  REQUIRE(Pools(plain, {1}, 2, 3, nullptr).takes_floors());
-  REQUIRE_FALSE(Pools(plain, {1}, 2, 0, groups.data()).takes_floors());
-  REQUIRE_FALSE(Pools(margin, {1}, 2, 0, nullptr).takes_floors());
+  REQUIRE(Pools(plain, {1}, 2, 0, nullptr).takes_thresholds());
+  REQUIRE(Pools(plain, {1}, 2, 3, nullptr).takes_thresholds());
+  REQUIRE_FALSE(Pools(plain, {1}, 2, 0, groups.data()).takes_thresholds());
+  REQUIRE_FALSE(Pools(margin, {1}, 2, 0, nullptr).takes_thresholds());
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "helip/error.h"
+#include "support/expect_error.h"
 #include "support/mine_reference.h"
 
 namespace helip {
@@ -32,7 +33,7 @@ MatrixView part(MatrixView view, std::int64_t first, std::int64_t count) {
 TEST_CASE("one batch of all rows gets the bytes of mine()", "[streaming]") {
   for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16, DType::int8}) {
     for (const bool signed_products : {false, true}) {
-      const Data data = clustered_data(300, 40, 24, dtype);
+      const testing::Data data = testing::clustered_data(300, 40, 24, dtype);
       for (const int threads : {1, 3}) {
         StreamingOptions options;
         options.k = 7;
@@ -62,7 +63,7 @@ TEST_CASE("one batch of all rows gets the bytes of mine()", "[streaming]") {
 TEST_CASE("a few targets among many rows get the bytes of mine(), whichever modality is first",
           "[streaming]") {
   for (const auto& [image_dim, text_dim] : {std::pair{64, 20}, std::pair{20, 64}}) {
-    const Data data = clustered_data(3000, image_dim, text_dim);
+    const testing::Data data = testing::clustered_data(3000, image_dim, text_dim);
     for (const bool signed_products : {false, true}) {
       StreamingOptions options;
       options.k = 3;
@@ -93,7 +94,7 @@ TEST_CASE("a few targets among many rows get the bytes of mine(), whichever moda
 }
 
 TEST_CASE("a batch meets the rows that came last alone, each id once", "[streaming]") {
-  const Data data = clustered_data(90, 16, 16);
+  const testing::Data data = testing::clustered_data(90, 16, 16);
   StreamingOptions options;
   options.memory = 40;
   options.k = 60;
@@ -128,7 +129,7 @@ TEST_CASE("a batch meets the rows that came last alone, each id once", "[streami
 }
 
 TEST_CASE("a pool holds no id twice and not its own, also where duplicates count", "[streaming]") {
-  const Data data = clustered_data(40, 16, 16);
+  const testing::Data data = testing::clustered_data(40, 16, 16);
   StreamingOptions options;
   options.k = 50;
   options.image_max = options.text_max = 1.0;
@@ -167,6 +168,30 @@ TEST_CASE("a batch that cannot be mined is refused and not remembered", "[stream
   refused({4, 5}, good, "2 ids for 3 rows");
   refused({4, 5, 6}, testing::Matrix(values, 6, 8, DType::float32), "8 dimensions");
   CHECK(miner.size() == 0);
+}
+
+TEST_CASE("a miner that was moved from remembers nothing and refuses rows", "[streaming]") {
+  StreamingMiner miner(6, 4, {});
+  const testing::Data data = testing::clustered_data(10, 6, 4);
+  miner.remember({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, data.image.view(), data.text.view());
+  const StreamingMiner other = std::move(miner);
+  REQUIRE(other.size() == 10);
+  REQUIRE(miner.size() == 0);  // NOLINT(bugprone-use-after-move)
+  REQUIRE(miner.image_dim() == 0);
+  REQUIRE(miner.ids().empty());
+  miner.forget();
+  expect_error(ErrorCode::invalid_argument, "moved from",
+               [&] { miner.remember({0}, data.image.view(), data.text.view()); });
+}
+
+TEST_CASE("a batch that is stopped is not remembered", "[streaming]") {
+  StreamingMiner miner(6, 4, {});
+  const testing::Data data = testing::clustered_data(3, 6, 4);
+  expect_error(ErrorCode::cancelled, "mine", [&] {
+    static_cast<void>(miner.add({0, 1, 2}, data.image.view(), data.text.view(),
+                                [](const Progress&) { return false; }));
+  });
+  REQUIRE(miner.size() == 0);
 }
 
 }  // namespace helip

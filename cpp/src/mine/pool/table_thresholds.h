@@ -1,5 +1,6 @@
-// Thresholds of rows whose pools begin anew, before they meet any other. The table so far tells
-// which old rows lie close together: from a few that lie close to a row, its pools lead to more.
+// Thresholds of rows whose pools begin anew, before they are compared with any other. The table so
+// far tells which old rows lie close together: from a few that lie close to a row, its pools lead
+// to more.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +13,15 @@
 #include "mine/bound/codes.h"
 #include "mine/bound/row_order.h"
 #include "mine/bound/sweep.h"
-#include "mine/corpus/scorer.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 
-class TableFloors {
+class TableThresholds {
  public:
   // `before` is the table so far.
-  TableFloors(const Corpus& corpus, const Codes& codes, const RowOrder& order,
-              const HardPairs& before);
+  TableThresholds(const Corpus& corpus, const Codes& codes, const RowOrder& order,
+                  const HardPairs& before);
 
   // Raises the threshold of target t of the sink, row rows[t], to what as many rows as a pool holds
   // score at least.

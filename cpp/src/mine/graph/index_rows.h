@@ -8,10 +8,10 @@
 #include "base/aligned.h"
 #include "base/team.h"
 #include "helip/matrix.h"
-#include "mine/graph/graph.h"
+#include "mine/corpus/corpus.h"
 #include "mine/graph/pair_codes.h"
 
-namespace helip::index {
+namespace helip::mining {
 
 // Rows of one width that lie one after the other, from a cache line on.
 class RowBytes {
@@ -30,14 +30,13 @@ class RowBytes {
  private:
   std::int64_t width_;
   const char* data_ = nullptr;
-  mining::AlignedArray<char> owned_;
+  AlignedArray<char> owned_;
   std::int64_t capacity_ = 0;
 };
 
-class PairRows {
+class IndexRows {
  public:
-  PairRows(std::int64_t image_dimensions, std::int64_t text_dimensions,
-           const mining::Kernel& kernel);
+  IndexRows(std::int64_t image_dimensions, std::int64_t text_dimensions, const Kernel& kernel);
 
   std::int64_t size() const noexcept { return size_; }
   std::int64_t image_dimensions() const noexcept { return image_dimensions_; }
@@ -52,8 +51,8 @@ class PairRows {
   MatrixView text() const noexcept { return view(text_, text_dimensions_); }
   // Whether the pair has no direction in one of the modalities.
   bool is_zero(std::int64_t i) const noexcept;
-  const mining::PairCodec& codec() const noexcept { return codec_; }
-  mining::PairRows codes() const noexcept {
+  const PairCodec& codec() const noexcept { return codec_; }
+  PairCodeView codes() const noexcept {
     return {&codec_, reinterpret_cast<const std::int8_t*>(codes_.row(0))};
   }
   const RowBytes& id_bytes() const noexcept { return ids_; }
@@ -63,19 +62,19 @@ class PairRows {
   void show(std::int64_t size, const MatrixView& ids, const MatrixView& image,
             const MatrixView& text, const MatrixView& codes) noexcept;
   // Appends the pairs of a measured corpus, whose matrices these are. All or nothing.
-  void append(const mining::Corpus& corpus, const MatrixView& image, const MatrixView& text,
+  void append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
               std::span<const std::int64_t> ids, Team& team);
   void truncate(std::int64_t size) noexcept { size_ = size; }
 
  private:
-  static MatrixView view(const RowBytes& rows, std::int64_t dimensions) noexcept {
-    return {rows.row(0), 0, dimensions, DType::float16, rows.width(), nullptr};
+  MatrixView view(const RowBytes& rows, std::int64_t dimensions) const noexcept {
+    return {rows.row(0), size_, dimensions, DType::float16, rows.width(), nullptr};
   }
 
   const std::int64_t image_dimensions_, text_dimensions_;
-  const mining::PairCodec codec_;
+  const PairCodec codec_;
   std::int64_t size_ = 0;
   RowBytes ids_, image_, text_, codes_;
 };
 
-}  // namespace helip::index
+}  // namespace helip::mining

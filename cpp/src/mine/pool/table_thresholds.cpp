@@ -1,10 +1,11 @@
-#include "mine/pool/table_floors.h"
+#include "mine/pool/table_thresholds.h"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 
-#include "mine/pool/pools.h"
+#include "mine/corpus/rounding.h"
+#include "mine/corpus/scorer.h"
 
 namespace helip::mining {
 namespace {
@@ -17,18 +18,18 @@ constexpr std::int64_t kGrain = 16;
 }  // namespace
 
 // One thread's part.
-class TableFloors::Search {
+class TableThresholds::Search {
  public:
-  explicit Search(const TableFloors& floors)
-      : floors_(floors),
-        corpus_(floors.corpus_),
-        codes_(floors.codes_),
-        before_(floors.before_),
-        scorer_(floors.corpus_),
-        seen_by_(static_cast<std::size_t>(floors.corpus_.size()), kNone) {}
+  explicit Search(const TableThresholds& table)
+      : table_(table),
+        corpus_(table.corpus_),
+        codes_(table.codes_),
+        before_(table.before_),
+        scorer_(table.corpus_),
+        seen_by_(static_cast<std::size_t>(table.corpus_.size()), kNone) {}
 
   // 0 where too few rows were found.
-  float floor(std::uint32_t row) {
+  float threshold(std::uint32_t row) {
     row_ = row;
     seen_by_[row] = row;
     found_.clear();
@@ -56,7 +57,7 @@ class TableFloors::Search {
   };
 
   void add(std::uint32_t other) {
-    if (seen_by_[other] == row_ || floors_.place_[other] == kNone) return;
+    if (seen_by_[other] == row_ || table_.place_[other] == kNone) return;
     seen_by_[other] = row_;
     found_.push_back({0, other});
   }
@@ -65,10 +66,10 @@ class TableFloors::Search {
   void start_from_sample() {
     const std::int64_t depth = codes_.depth(Codes::kLow);
     pointers_.clear();
-    for (std::size_t i = 0; i < floors_.sample_.size(); ++i) {
-      pointers_.push_back(floors_.sample_codes_.get() + static_cast<std::int64_t>(i) * depth);
+    for (std::size_t i = 0; i < table_.sample_.size(); ++i) {
+      pointers_.push_back(table_.sample_codes_.get() + static_cast<std::int64_t>(i) * depth);
     }
-    for (const std::uint32_t row : floors_.sample_) found_.push_back({0, row});
+    for (const std::uint32_t row : table_.sample_) found_.push_back({0, row});
     measure(0);
     found_.resize(static_cast<std::size_t>(bring_forward(0, kLookInto)));
     for (const Found& found : found_) seen_by_[found.row] = row_;
@@ -85,7 +86,7 @@ class TableFloors::Search {
   void keep_pool() {
     for (std::int64_t rank = 0; rank < before_.count(row_); ++rank) {
       const auto other = static_cast<std::uint32_t>(before_.id(row_, rank));
-      if (floors_.place_[other] == kNone) continue;  // deleted
+      if (table_.place_[other] == kNone) continue;  // deleted
       seen_by_[other] = row_;
       scores_.push_back(std::nextafter(before_.score(row_, rank), -1.0F));
       pool_.push_back(other);
@@ -101,7 +102,7 @@ class TableFloors::Search {
   void measure_from(std::size_t from) {
     pointers_.clear();
     for (std::size_t i = from; i < found_.size(); ++i) {
-      pointers_.push_back(codes_.codes(Codes::kLow, floors_.place_[found_[i].row]));
+      pointers_.push_back(codes_.codes(Codes::kLow, table_.place_[found_[i].row]));
     }
     measure(from);
   }
@@ -110,14 +111,13 @@ class TableFloors::Search {
   void measure(std::size_t from) {
     products_.resize(pointers_.size());
     const Kernel& kernel = corpus_.kernel();
-    kernel.gather_products(codes_.codes(Codes::kLow, floors_.place_[row_]), pointers_.data(),
+    kernel.gather_products(codes_.codes(Codes::kLow, table_.place_[row_]), pointers_.data(),
                            static_cast<std::int64_t>(pointers_.size()), codes_.depth(Codes::kLow),
                            products_.data());
     for (std::size_t i = from; i < found_.size(); ++i) {
-      const FilterBounds& bounds =
-          codes_.bounds(floors_.place_[found_[i].row]).filters[Codes::kLow];
-      found_[i].product = products_[i - from] + static_cast<std::int32_t>(bounds.offset) -
-                          kernel.limits.gather_offset * bounds.sum;
+      const FilterBounds& bounds = codes_.bounds(table_.place_[found_[i].row]).filters[Codes::kLow];
+      found_[i].product = kernel.limits.exact_product(products_[i - from], bounds.sum) +
+                          static_cast<std::int32_t>(bounds.offset);
     }
   }
 
@@ -151,7 +151,7 @@ class TableFloors::Search {
     }
   }
 
-  const TableFloors& floors_;
+  const TableThresholds& table_;
   const Corpus& corpus_;
   const Codes& codes_;
   const HardPairs& before_;
@@ -166,8 +166,8 @@ class TableFloors::Search {
   std::vector<std::int32_t> products_;
 };
 
-TableFloors::TableFloors(const Corpus& corpus, const Codes& codes, const RowOrder& order,
-                         const HardPairs& before)
+TableThresholds::TableThresholds(const Corpus& corpus, const Codes& codes, const RowOrder& order,
+                                 const HardPairs& before)
     : corpus_(corpus), codes_(codes), before_(before) {
   place_.resize(static_cast<std::size_t>(corpus.size()), kNone);
   std::vector<std::uint32_t> old;
@@ -187,15 +187,16 @@ TableFloors::TableFloors(const Corpus& corpus, const Codes& codes, const RowOrde
   }
 }
 
-void TableFloors::raise(const std::vector<std::uint32_t>& rows, SweepSink& sink, Team& team) const {
+void TableThresholds::raise(const std::vector<std::uint32_t>& rows, SweepSink& sink,
+                            Team& team) const {
   std::vector<std::unique_ptr<Search>> searches(static_cast<std::size_t>(team.size()));
   team.for_blocks(static_cast<std::int64_t>(rows.size()), kGrain,
                   [&](std::int64_t target, std::int64_t end, int worker) {
                     auto& search = searches[static_cast<std::size_t>(worker)];
                     if (!search) search = std::make_unique<Search>(*this);
                     for (; target < end && !team.stopped(); ++target) {
-                      sink.raise_floor(target,
-                                       search->floor(rows[static_cast<std::size_t>(target)]));
+                      sink.raise_threshold(
+                          target, search->threshold(rows[static_cast<std::size_t>(target)]));
                     }
                   });
 }

@@ -1,0 +1,64 @@
+// What mining is asked: which pairs are hard, by which method they are found, and what of the
+// machine that may take. helip/mine.h has the definition of a hard pair.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "helip/export.h"
+
+namespace helip {
+
+enum class MiningMethod { automatic, exact, sample, hnsw, partition };
+enum class Modality { both, image, text };
+enum class Collapse { none, image, text, both };
+
+// "auto", "exact", ...; from a name: throws Error(invalid_argument) with those that there are.
+[[nodiscard]] HELIP_EXPORT const char* name_of(MiningMethod method) noexcept;
+[[nodiscard]] HELIP_EXPORT MiningMethod method_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT const char* name_of(Modality modality) noexcept;
+[[nodiscard]] HELIP_EXPORT Modality modality_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT const char* name_of(Collapse collapse) noexcept;
+[[nodiscard]] HELIP_EXPORT Collapse collapse_from_name(const std::string& name);
+
+struct MineOptions {
+  std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
+  // automatic: exact up to 300,000 rows; beyond, partition where exact would take this machine more
+  // than half an hour and twice as long, unless `recall` or the options ask for all pairs.
+  // `threads` and `memory` do not matter to it.
+  MiningMethod method = MiningMethod::automatic;
+  Modality modality = Modality::both;  // image / text: the score is that one similarity (IM, TM)
+  double image_max = 0.98;             // near-duplicate threshold on the image cosine
+  double text_max = 0.98;              // near-duplicate threshold on the text cosine
+  double min_score = 0.0;              // a score must exceed it
+  bool signed_products = false;        // no clamp at zero: two negatives multiply to a positive
+  // False negatives: drops a candidate whose caption fits the target's image, or whose image fits
+  // the target's caption, as well as the target's own do, but for this margin:
+  //     max(cos(uᵢ, vⱼ), cos(uⱼ, vᵢ)) > cos(uᵢ, vᵢ) − margin.
+  // Needs image and text embeddings of one space, such as CLIP's own.
+  std::optional<double> margin;
+  std::int64_t skip = 0;  // best pairs that are passed over before the pool begins
+  // Of candidates that are near duplicates of each other, directly or by way of others, only the
+  // best enters a pool: duplicates by image, by text, or by both at once.
+  Collapse collapse = Collapse::none;
+  std::int64_t candidates = 0;    // sample: C; 0 means min(N, 3,000,000)
+  std::int64_t refresh = 300000;  // sample: targets served by one draw of candidates
+  std::uint64_t seed = 0;         // sample, hnsw and partition
+  // hnsw, partition: the lower 95 % limit of the measured recall must reach it. A graph may fall
+  // short, and its report says so.
+  double recall = 0.95;
+  int threads = 0;          // 0: all cores
+  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of physical memory
+  // With `out`: commits the job in so many parts, ranges of targets, in "<out>.parts", and takes up
+  // those that an interrupted job left there. More than one gives up symmetry between parts: up to
+  // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.
+  std::int64_t parts = 1;
+  // hnsw and partition, of a store and with `out`: seconds of work after which what was found so
+  // far is saved in "<out>.checkpoint", where the same call goes on after an interruption; 0 saves
+  // after each step, infinity never. Saving takes at most a fiftieth of the time. The table is the
+  // same.
+  double checkpoint = 60.0;
+};
+
+}  // namespace helip

@@ -1,0 +1,62 @@
+#include "mine/budget/method_sizes.h"
+
+#include <algorithm>
+
+#include "mine/bound/row_order.h"
+#include "mine/graph/pair_codes.h"
+#include "mine/pool/bands.h"
+#include "mine/pool/recall.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kDefaultCandidates = 3000000;
+
+}  // namespace
+
+std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept {
+  return options.candidates > 0 ? options.candidates : std::min(rows, kDefaultCandidates);
+}
+
+std::int64_t hnsw_first_breadth(std::int64_t kept) noexcept { return kept + kept / 4 + 16; }
+
+std::int64_t hnsw_last_breadth(std::int64_t kept) noexcept {
+  return std::max(kHnswWidest, 2 * hnsw_first_breadth(kept));
+}
+
+std::int64_t hnsw_bytes(const Corpus& corpus) noexcept {
+  const PairCodec codec(corpus.image_dimensions(), corpus.text_dimensions(),
+                        corpus.rules().signed_products, corpus.kernel());
+  return corpus.size() * (codec.bytes() + Graph::bytes_per_node(kHnswGraph) +
+                          static_cast<std::int64_t>(sizeof(std::int64_t)));
+}
+
+double partition_share(std::int64_t rows, std::int64_t kept) noexcept {
+  const double compared =
+      1.5 * static_cast<double>(std::max(kPartitionNear * kRowsPerCluster, 8 * kept));
+  return std::min(1.0, compared / static_cast<double>(std::max<std::int64_t>(rows, 1)));
+}
+
+bool partition_pays(std::int64_t rows, std::int64_t kept, double recall) {
+  return partition_share(rows, kept) <= 1.0 / 16.0 && recall <= most_recall_shown(rows);
+}
+
+std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept) noexcept {
+  return corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours);
+}
+
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
+  const std::int64_t rows = corpus.size();
+  const std::int64_t kept = options.k + options.skip;
+  if (options.method == MiningMethod::partition && partition_pays(rows, kept, options.recall)) {
+    return choose_filters(corpus, kept, team, FilteredPairs::closest, partition_share(rows, kept));
+  }
+  if (options.method == MiningMethod::sample) {
+    // The best of some rows would be far down among all.
+    const std::int64_t candidates = std::max<std::int64_t>(1, sample_candidates(options, rows));
+    return choose_filters(corpus, std::min(rows, kept * rows / candidates), team);
+  }
+  return choose_filters(corpus, kept, team);
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,40 @@
+// How large the methods make what they work with: for them, and for what they are planned to cost.
+#pragma once
+
+#include <cstdint>
+
+#include "base/team.h"
+#include "helip/mine_options.h"
+#include "mine/bound/filter_plan.h"
+#include "mine/corpus/corpus.h"
+#include "mine/graph/graph.h"
+
+namespace helip::mining {
+
+// sample: options.candidates, or its default.
+std::int64_t sample_candidates(const MineOptions& options, std::int64_t rows) noexcept;
+
+inline constexpr GraphOptions kHnswGraph{32, 80};
+inline constexpr std::int64_t kHnswWidest = 2048;  // where widening ends, for usual k
+std::int64_t hnsw_first_breadth(std::int64_t kept) noexcept;
+// Beyond this a search costs more than scoring every row does.
+std::int64_t hnsw_last_breadth(std::int64_t kept) noexcept;
+// What the graph of all rows takes.
+std::int64_t hnsw_bytes(const Corpus& corpus) noexcept;
+
+inline constexpr std::int64_t kPartitionNear = 16;  // clusters that each is compared with at first
+inline constexpr std::int64_t kNeighbours = 32;  // of a row, whose neighbours it is compared with
+inline constexpr double kMostToCompare = 0.25;   // share of all pairs; beyond, exact is quicker
+// Of all pairs those that are compared in the first round, about: of two clusters each may choose
+// the other, or only one of them does. Larger pools take more clusters.
+double partition_share(std::int64_t rows, std::int64_t kept) noexcept;
+// Whether clusters may find enough, and a sample show it, before exact mining would be quicker.
+bool partition_pays(std::int64_t rows, std::int64_t kept, double recall);
+
+// What pools of `kept` pairs of all rows take, and their neighbours: codes leave room for them.
+std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept) noexcept;
+
+// The filters that a method's pairs go through.
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
+
+}  // namespace helip::mining

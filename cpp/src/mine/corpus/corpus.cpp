@@ -1,0 +1,23 @@
+#include "mine/corpus/corpus.h"
+
+namespace helip::mining {
+
+Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
+               const Kernel& kernel)
+    : rules_(rules), kernel_(kernel), size_(rules.use_image ? image.rows : text.rows) {
+  if (rules_.use_image) image_.emplace("image", image, kernel);
+  if (rules_.use_text) text_.emplace("text", text, kernel);
+}
+
+void Corpus::measure(Team& team) {
+  team.begin_stage("check", size_, size_ * ((image_ ? 1 : 0) + (text_ ? 1 : 0)));
+  if (image_) image_->measure(team);
+  if (text_) text_->measure(team);
+  team.end_stage();
+}
+
+bool Corpus::is_zero(std::int64_t row) const {
+  return (image_ && image_->length(row) == 0.0) || (text_ && text_->length(row) == 0.0);
+}
+
+}  // namespace helip::mining

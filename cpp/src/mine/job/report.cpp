@@ -1,0 +1,91 @@
+#include "mine/job/report.h"
+
+namespace helip::mining {
+
+using Json = nlohmann::ordered_json;
+
+std::string options_json(const MineOptions& options) {
+  return Json{{"k", options.k},
+              {"method", name_of(options.method)},
+              {"modality", name_of(options.modality)},
+              {"image_max", options.image_max},
+              {"text_max", options.text_max},
+              {"min_score", options.min_score},
+              {"signed", options.signed_products},
+              {"margin", options.margin ? Json(*options.margin) : Json(nullptr)},
+              {"skip", options.skip},
+              {"collapse", name_of(options.collapse)},
+              {"candidates", options.candidates},
+              {"refresh", options.refresh},
+              {"seed", options.seed},
+              {"recall", options.recall}}
+      .dump();
+}
+
+// Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
+Json filters_json(const FilterPlan& filters) {
+  Json json{{"weight", filters.weight},
+            {"high_share", filters.high_share},
+            {"dimensions", {filters.high, filters.low, filters.second}},
+            {"passed", Json::object()}};
+  const auto put = [&json](const char* name, double share) {
+    if (share >= 0.0) json["passed"][name] = share;
+  };
+  put("first", filters.passed_first);
+  put("second", filters.passed_second);
+  put("sum", filters.passed_whole);
+  put("score", filters.passed_score);
+  return json;
+}
+
+nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
+  return {{"value", recall.estimate},
+          {"low", recall.low},
+          {"high", recall.high},
+          {"targets", recall.targets},
+          {"confidence", 0.95}};
+}
+
+RecallEstimate recall_of_json(const nlohmann::json& json) {
+  return {json.at("targets").get<std::int64_t>(), json.at("value").get<double>(),
+          json.at("low").get<double>(), json.at("high").get<double>()};
+}
+
+std::string report_json(const MethodReport& report, const FilterPlan* filters,
+                        const MineOptions& options, const TargetRange& targets, std::int64_t rows) {
+  const std::int64_t each = options.method == MiningMethod::sample ? options.candidates : rows - 1;
+  const DropCounts& drops = report.drops;
+  const auto kept_out = [&drops](Verdict verdict) {
+    return drops.kept_out[static_cast<std::size_t>(verdict)];
+  };
+  Json json{{"pairs", (targets.last - targets.first) * each},
+            {"drops",
+             {{"image_duplicate", kept_out(Verdict::image_duplicate)},
+              {"text_duplicate", kept_out(Verdict::text_duplicate)},
+              {"margin", kept_out(Verdict::margin)},
+              {"collapsed", kept_out(Verdict::collapsed)},
+              {"skipped", drops.skipped}}}};
+  if (filters != nullptr) json["filters"] = filters_json(*filters);
+  if (report.has_recall && targets.last - targets.first == rows) {
+    json["recall"] = recall_json(report.recall);
+  } else if (report.has_recall) {
+    // Of a part: what the recall of the whole table is made of when the parts are merged.
+    json["recall_hits"] = Json::array();
+    for (const RecallHits& target : report.hits) {
+      json["recall_hits"].push_back({target.hits, target.wanted});
+    }
+  }
+  if (report.hnsw.breadth > 0) {
+    json["hnsw"] = {{"breadth", report.hnsw.breadth}, {"reached", report.hnsw.reached}};
+  }
+  if (report.partition.clusters > 0) {
+    json["partition"] = {{"clusters", report.partition.clusters},
+                         {"near", report.partition.near},
+                         {"passes", report.partition.passes},
+                         {"met", report.partition.compared},
+                         {"exact", report.partition.compared >= 1.0}};
+  }
+  return json.dump();
+}
+
+}  // namespace helip::mining

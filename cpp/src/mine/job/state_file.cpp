@@ -1,0 +1,182 @@
+#include "mine/job/state_file.h"
+
+#include <algorithm>
+
+#include "mine/job/report.h"
+
+namespace helip::mining {
+
+namespace fs = std::filesystem;
+
+void throw_damaged_checkpoint(const fs::path& folder, const std::string& what) {
+  throw Error(ErrorCode::corrupt, "the checkpoint \"" + folder.string() + "\" is damaged: " + what +
+                                      "; remove that folder, and the job begins again");
+}
+
+StateColumns::StateColumns(const MethodState& state) {
+  const RowOrder& order = *state.order;
+  show("order.rows", order.rows);
+  show("order.begins", order.begins);
+  show("order.centres", order.centres);
+  std::vector<std::uint32_t> near;  // as many for each cluster
+  for (const auto& own : order.near) near.insert(near.end(), own.begin(), own.end());
+  keep("order.near", std::move(near));
+  show("sample.scores", state.sample->scores);
+  show("sample.counts", state.sample->counts);
+  if (state.graph != nullptr) {
+    progress_["added"] = state.graph->added();
+    show("graph.links", state.graph->links());
+    show("graph.starts", state.graph->starts());
+  }
+  if (state.pools != nullptr) add_pools(state);
+  if (state.breadth) {
+    progress_["breadth"] = *state.breadth;
+    progress_["recall"] = recall_json(state.recall);
+  }
+  if (state.next) {
+    progress_["next"] = *state.next;
+    progress_["recalls"] = nlohmann::json::array();
+    for (const RecallEstimate& recall : state.recalls) {
+      progress_["recalls"].push_back(nlohmann::json(recall_json(recall)));
+    }
+  }
+  if (!state.neighbours.empty()) show("neighbours", state.neighbours);
+}
+
+void StateColumns::add_pools(const MethodState& state) {
+  PoolColumns pools = state.pools->columns(state.pool_count);
+  show("pools.scores", pools.scores);
+  show("pools.ids", pools.ids);
+  keep("pools.held", std::move(pools.sizes));
+  keep("pools.needs", std::move(pools.thresholds));
+  keep("kept_out.numbers", std::move(pools.kept_out_sizes));
+  keep("kept_out.ids", std::move(pools.kept_out_ids));
+  keep("kept_out.scores", std::move(pools.kept_out_scores));
+  keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
+}
+
+StateFile::StateFile(fs::path folder, nlohmann::json progress, TensorFile file)
+    : folder_(std::move(folder)), progress_(std::move(progress)), file_(std::move(file)) {}
+
+void StateFile::require(bool condition, const char* what) const {
+  if (!condition) damaged(what);
+}
+
+void StateFile::damaged(const std::string& what) const { throw_damaged_checkpoint(folder_, what); }
+
+RowOrder StateFile::order(const Corpus& corpus) const {
+  RowOrder order;
+  order.rows = read<std::uint32_t>("order.rows");
+  order.begins = read<std::int64_t>("order.begins");
+  order.centres = read<float>("order.centres");
+  const auto near = read<std::uint32_t>("order.near");
+
+  std::vector<bool> seen(static_cast<std::size_t>(corpus.size()));
+  for (const std::uint32_t row : order.rows) {
+    require(row < seen.size() && !seen[row], "its order of rows is none");
+    seen[row] = true;
+  }
+  require(order.begins.size() >= 2 && order.begins.front() == 0 &&
+              order.begins.back() == static_cast<std::int64_t>(order.rows.size()) &&
+              std::is_sorted(order.begins.begin(), order.begins.end()),
+          "its clusters are not those of an order");
+  if (near.empty()) return order;
+  const std::size_t clusters = order.begins.size() - 1;
+  require(near.size() % clusters == 0 && !order.centres.empty() &&
+              *std::max_element(near.begin(), near.end()) < clusters,
+          "its clusters name others that there are not");
+  const auto each = static_cast<std::ptrdiff_t>(near.size() / clusters);
+  for (auto own = near.begin(); own != near.end(); own += each) {
+    order.near.emplace_back(own, own + each);
+  }
+  return order;
+}
+
+void StateFile::read_sample(HardPairBand& band) const {
+  read("sample.scores", std::span(band.scores));
+  read("sample.counts", std::span(band.counts));
+  for (const std::int32_t wanted : band.counts) {
+    require(wanted >= 0 && wanted <= band.k, "a pool of the sample is none");
+  }
+}
+
+std::int64_t StateFile::read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const {
+  std::vector<std::uint32_t> sizes = read<std::uint32_t>("pools.held");
+  const auto count = static_cast<std::int64_t>(sizes.size());
+  require(count <= pools.size(), "it has more pools than there are rows");
+  require(count >= least, "it has fewer pools than there are rows");
+  PoolColumns columns = pools.columns(count);
+  columns.sizes = std::move(sizes);
+  read("pools.scores", columns.scores);
+  read("pools.ids", columns.ids);
+  read("pools.needs", std::span(columns.thresholds));
+  read("kept_out.numbers", std::span(columns.kept_out_sizes));
+  columns.kept_out_ids = read<std::uint32_t>("kept_out.ids");
+  columns.kept_out_scores = read<double>("kept_out.scores");
+  columns.kept_out_verdicts = read<std::uint8_t>("kept_out.verdicts");
+
+  const auto check_row = [&](std::uint32_t id) {
+    require(std::int64_t{id} < rows, "it names a row that there is not");
+  };
+  for (std::size_t target = 0; target < columns.sizes.size(); ++target) {
+    require(columns.sizes[target] <= columns.capacity, "a pool is larger than it can be");
+    const auto own = columns.ids.subspan(target * static_cast<std::size_t>(columns.capacity),
+                                         columns.sizes[target]);
+    for (const std::uint32_t id : own) check_row(id);
+  }
+  std::uint64_t kept_out = 0;
+  for (const std::uint32_t size : columns.kept_out_sizes) kept_out += size;
+  require(kept_out == columns.kept_out_ids.size() && kept_out == columns.kept_out_scores.size() &&
+              kept_out == columns.kept_out_verdicts.size(),
+          "what was kept out of the pools is not whole");
+  for (const std::uint32_t id : columns.kept_out_ids) check_row(id);
+  for (const std::uint8_t verdict : columns.kept_out_verdicts) {
+    require(verdict < kVerdicts, "a verdict is none");
+  }
+  pools.restore(columns);
+  return count;
+}
+
+Graph StateFile::graph(const GraphOptions& options, std::int64_t nodes) const {
+  auto links = read<std::uint32_t>("graph.links");
+  auto starts = read<std::uint32_t>("graph.starts");
+  const auto added = at<std::int64_t>("added");
+  require(static_cast<std::int64_t>(links.size()) == nodes * options.degree,
+          "its graph has not a node for each row");
+  require(added >= 0 && added <= nodes && starts.empty() == (added == 0),
+          "its graph is not one of these rows");
+  for (const auto* named : {&links, &starts}) {
+    for (const std::uint32_t node : *named) {
+      require(node == Graph::kNone || node < nodes, "a link leads to no node");
+    }
+  }
+  return {options, std::move(links), std::move(starts), added};
+}
+
+RecallEstimate StateFile::recall() const {
+  return checked([&] { return recall_of_json(progress_.at("recall")); });
+}
+
+std::int64_t StateFile::next(std::int64_t places) const {
+  const auto next = at<std::int64_t>("next");
+  require(next >= 0 && next < places, "it goes on beyond the last row");
+  return next;
+}
+
+std::vector<RecallEstimate> StateFile::recalls() const {
+  std::vector<RecallEstimate> recalls;
+  for (const nlohmann::json& recall : at<std::vector<nlohmann::json>>("recalls")) {
+    recalls.push_back(checked([&] { return recall_of_json(recall); }));
+  }
+  return recalls;
+}
+
+void StateFile::read_neighbours(std::span<std::uint32_t> neighbours, std::int64_t places,
+                                std::uint32_t none) const {
+  read("neighbours", neighbours);
+  for (const std::uint32_t neighbour : neighbours) {
+    require(neighbour == none || neighbour < places, "a neighbour is none of the rows");
+  }
+}
+
+}  // namespace helip::mining

@@ -1,0 +1,95 @@
+// Mining methods: one file each behind one interface.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "base/team.h"
+#include "helip/hard_pairs.h"
+#include "helip/mine_options.h"
+#include "mine/bound/prepared_corpus.h"
+#include "mine/corpus/corpus.h"
+#include "mine/method/method_state.h"
+#include "mine/pool/pools.h"
+#include "mine/pool/recall.h"
+
+namespace helip::mining {
+
+// What a method works with. One thread at a time.
+class MethodContext {
+ public:
+  // `options`: validated, resolved: candidates is never 0 for method sample. `scratch`: folder for
+  // what does not fit into `memory` bytes. `groups`: of near duplicates, see Pools; nullptr: none.
+  // `checkpoint` nullptr: what is found is lost with the process. All must outlive this.
+  MethodContext(const Corpus& corpus, const MineOptions& options, std::int64_t memory,
+                std::filesystem::path scratch, const std::uint32_t* groups, Team& team,
+                MethodCheckpoint* checkpoint = nullptr);
+
+  const Corpus& corpus;
+  const MineOptions& options;
+  const std::int64_t memory;
+  const std::filesystem::path scratch;
+  const std::uint32_t* const groups;
+  Team& team;
+  MethodCheckpoint* const checkpoint;
+
+  // What an earlier process has found; nullptr: nothing.
+  const SavedMethodState* saved() const noexcept {
+    return checkpoint == nullptr ? nullptr : checkpoint->found();
+  }
+  // Pairs that a target's pool keeps.
+  std::int64_t kept() const noexcept { return options.k + options.skip; }
+
+  // The corpus with the filters of the method, made when it is first asked for, once.
+  PreparedCorpus& prepared();
+  bool is_prepared() const noexcept { return prepared_ != nullptr; }
+  // Prepares the corpus again, with the filters of another method.
+  void prepare_for(MiningMethod method);
+  // Ends the use of codes, for the sake of their memory.
+  void drop_codes() noexcept;
+
+ private:
+  std::unique_ptr<PreparedCorpus> prepared_;
+};
+
+// Targets [first, last) of a job. Of its `rows` targets `done` were solved before, for progress.
+struct TargetRange {
+  std::int64_t first;
+  std::int64_t last;
+  std::int64_t done;
+  std::int64_t rows;
+
+  bool ends_the_job() const noexcept { return done + last - first == rows; }
+};
+
+// What a method measured besides the table.
+struct MethodReport {
+  DropCounts drops;
+  bool has_recall = false;
+  RecallEstimate recall;
+  std::vector<RecallHits> hits;  // sample: what the recall is made of
+  struct Hnsw {
+    std::int64_t breadth = 0;  // of the searches; 0: another method
+    bool reached = true;       // whether the lower limit of the recall is what was asked for
+  } hnsw;
+  struct Partition {
+    std::int64_t clusters = 0;  // 0: another method
+    std::int64_t near = 0;      // clusters that each was compared with at least, the closest ones
+    std::int64_t passes = 0;    // over the neighbours of neighbours
+    double compared = 1.0;      // share of the pairs of rows whose clusters were; 1: exact
+  } partition;
+};
+
+// Each writes the pools of the targets, in bands. The same bytes for any team, memory and range.
+MethodReport mine_exact(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+MethodReport mine_sample(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+// These write every row of the corpus: the range is all of it.
+MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+MethodReport mine_partition(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+
+// By the method of context.options, which is not automatic.
+MethodReport run_method(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+
+}  // namespace helip::mining
