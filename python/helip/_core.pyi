@@ -46,6 +46,7 @@ __all__: list[str] = [
     "rerank",
     "set_kernel",
     "update",
+    "usable_memory",
 ]
 
 class MatrixView:
@@ -673,5 +674,6 @@ def update(
     progress: typing.Any = None,
     out: os.PathLike | str | bytes = ...,
 ) -> HardPairs: ...
+def usable_memory() -> int: ...
 
 __version__: str = "0.1.0"

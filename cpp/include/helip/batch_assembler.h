@@ -17,7 +17,7 @@ namespace helip {
 
 struct AssembleOptions {
   std::uint64_t seed = 0;  // of the augmentations
-  int threads = 0;         // 0: one for each processor
+  int threads = 0;         // 0: see executor.h
 };
 
 // The images of one batch. Place i of it is filled with row rows[i] of the source.

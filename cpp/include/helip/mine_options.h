@@ -49,7 +49,7 @@ struct MineOptions {
   // short, and its report says so.
   double recall = 0.95;
   int threads = 0;          // 0: all cores
-  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of physical memory
+  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of what the machine gives (machine.h)
   // With `out`: commits the job in so many parts, ranges of targets, in "<out>.parts", and takes up
   // those that an interrupted job left there. More than one gives up symmetry between parts: up to
   // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.

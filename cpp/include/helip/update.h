@@ -13,7 +13,7 @@ namespace helip {
 
 struct UpdateOptions {
   int threads = 0;          // 0: all cores
-  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of physical memory
+  std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of what the machine gives (machine.h)
 };
 
 // The table that mine() gives for `store` with the options of `pairs`: the same ids, scores and

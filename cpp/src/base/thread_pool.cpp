@@ -13,7 +13,7 @@
 #include <thread>
 #include <utility>
 
-#include "base/machine.h"
+#include "helip/machine.h"
 
 namespace helip {
 namespace {

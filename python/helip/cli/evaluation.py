@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:
     """Measure models on data sets, with 95 % intervals and paired differences."""
     from helip.evaluation.sets.composition import holds_composition
-    from helip.evaluation.sets.evaluation_set import open_evaluation_set
+    from helip.evaluation.sets.opening import open_evaluation_set
     from helip.evaluation.statistics.forgetting import roles
     from helip.evaluation.suite import ModelSource, evaluate_all
 
@@ -143,7 +143,7 @@ def _one(
     options: Mapping[str, Any],
 ) -> None:
     from helip.evaluation.evaluating import evaluate
-    from helip.evaluation.sets.evaluation_set import open_evaluation_set
+    from helip.evaluation.sets.opening import open_evaluation_set
     from helip.models.bundle import create_model
 
     bundle = create_model(model.name_or_path, checkpoint=model.checkpoint)

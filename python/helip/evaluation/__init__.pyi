@@ -1,5 +1,7 @@
 from .evaluating import evaluate
-from .sets.evaluation_set import EvaluationSet, open_evaluation_set
+from .options import ClassOptions, EvaluateOptions, SetOptions
+from .sets.evaluation_set import EvaluationSet
+from .sets.opening import open_evaluation_set
 from .statistics.comparison import compare
 from .statistics.forgetting import evaluate_forgetting, forgetting
 from .suite import evaluate_all
@@ -9,7 +11,10 @@ from .tasks.retrieval import retrieval
 from .tasks.zero_shot import zero_shot
 
 __all__ = [
+    "ClassOptions",
+    "EvaluateOptions",
     "EvaluationSet",
+    "SetOptions",
     "compare",
     "composition",
     "evaluate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.figures import TASKS
 from helip.evaluation.options import ClassOptions, EvaluateOptions
 from helip.evaluation.sets.composition import CompositionSet
-from helip.evaluation.sets.evaluation_set import EvaluationSet, open_evaluation_set
+from helip.evaluation.sets.evaluation_set import EvaluationSet
+from helip.evaluation.sets.opening import chosen, open_evaluation_set
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.tasks.composition import composition_task
 from helip.evaluation.tasks.labels import Labelled, LabelOf, labels_of
@@ -68,11 +69,10 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
     The result holds plain JSON types only. The model's mode and device are restored.
     """
-    given = _given(call.data)
-    tasks = given.tasks if call.tasks is None else call.tasks
-    chosen = _check(tasks, isinstance(given.data, CompositionSet))
-    classes = given.classes if call.classes is None else call.classes
-    templates = given.templates if call.templates is None else call.templates
+    given = replace(_given(call.data), **chosen(call))
+    tasks = _check(
+        given.tasks if call.tasks is None else call.tasks, isinstance(given.data, CompositionSet)
+    )
     groups = given.groups if call.groups is None else call.groups
     dataset: Any = given.data
     rows = len(dataset)
@@ -84,13 +84,13 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     labels: list[str | None] = []
     names: dict[str, str] = {}
     train_labels: list[str | None] = []
-    if "zero_shot" in chosen or "linear_probe" in chosen:
-        checked_templates(templates)
+    if "zero_shot" in tasks or "linear_probe" in tasks:
+        checked_templates(given.templates)
         labels = labels_of(dataset, call.label_of, pictures)
-        names = named_classes(classes, labels)
+        names = named_classes(given.classes, labels)
         label_numbers([label for label in labels if label is not None], names)
-    if "linear_probe" in chosen:
-        train = _training_rows(given.train if call.train is None else call.train)
+    if "linear_probe" in tasks:
+        train = _training_rows(given.train)
         train_labels = labels_of(train, call.train_label_of, np.arange(len(train)))
         label_numbers([label for label in train_labels if label is not None], names)
 
@@ -106,7 +106,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
         "model": subject.name,
         "data": {"fingerprint": str(getattr(dataset, "fingerprint", "")), "rows": rows},
         "options": {
-            "tasks": list(chosen),
+            "tasks": list(tasks),
             "precision": call.precision,
             "bootstrap": call.bootstrap,
             "seed": call.seed,
@@ -116,19 +116,19 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
         if isinstance(dataset, CompositionSet):
             task = composition_task(subject, dataset, options)
             return result | {"skipped": task.pop("skipped_pictures"), "composition": task}
-        encoded = encode(subject, dataset, pictures, captions="retrieval" in chosen)
+        encoded = encode(subject, dataset, pictures, captions="retrieval" in tasks)
         result["skipped"] = encoded.skipped(dataset)
-        if "retrieval" in chosen:
+        if "retrieval" in tasks:
             result["retrieval"] = retrieval_task(
                 subject, dataset, encoded, call.duplicates, options
             )
         if labels:
             measured = Labelled.of(dataset, encoded, labels)
             unlabelled = sum(label is None for label in labels)
-        if "zero_shot" in chosen:
-            result["zero_shot"] = zero_shot_task(subject, measured, names, templates, options)
+        if "zero_shot" in tasks:
+            result["zero_shot"] = zero_shot_task(subject, measured, names, given.templates, options)
             result["zero_shot"]["unlabelled"] = unlabelled
-        if "linear_probe" in chosen:
+        if "linear_probe" in tasks:
             result["linear_probe"] = linear_probe_task(
                 subject, measured, train, train_labels, list(names), call.regularisation, options
             )

@@ -100,6 +100,17 @@ def placed(paths: Iterable[Sequence[str]], figures: Iterable[Mapping[str, Any]])
     return result
 
 
+def in_percent(figure: Mapping[str, Any], *, signed: bool = False) -> str:
+    """A share with its interval, such as "−1.2 [−2.0, +0.4]"; without one where it has none."""
+    form = "+.1f" if signed else ".1f"
+    value, *ends = (
+        f"{100 * figure[key]:{form}}".replace("-", "−")
+        for key in ("value", "low", "high")
+        if figure.get(key) is not None
+    )
+    return f"{value} [{', '.join(ends)}]" if ends else value
+
+
 def is_result(value: Any) -> bool:
     """Whether ``value`` is what ``evaluate`` returns."""
     return isinstance(value, Mapping) and any(task in value for task in TASKS)

@@ -22,7 +22,8 @@ from helip.common.files import read_json, replace_file, sha256_of
 from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.figures import TASKS
-from helip.evaluation.sets.evaluation_set import EvaluationSet, open_evaluation_set
+from helip.evaluation.sets.evaluation_set import EvaluationSet
+from helip.evaluation.sets.opening import open_evaluation_set
 from helip.models.bundle import create_model
 from helip.models.weights import find_weights
 
@@ -93,7 +94,11 @@ def evaluate_all(
         for title, (given, wanted) in opened.items():
             made_of = None if identity is None else _made_of(identity, given, options)
             places = {task: _place(folder, title, model, task) for task in wanted}
-            there = _existing(places, made_of, say) if skip_existing else {}
+            there = {} if not skip_existing or made_of is None else {
+                task: found
+                for task, place in places.items()
+                if (found := _existing(place, made_of, say)) is not None
+            }  # fmt: skip
             missing = [task for task in wanted if task not in there]
             if missing:
                 if bundle is None:
@@ -118,12 +123,9 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, dict[str, dict[str
     """What ``evaluate_all`` wrote into ``folder``: data set -> model -> result."""
     path = Path(folder)
     found: dict[str, dict[str, list[Any]]] = {}
-    for file in sorted(path.glob("*/*.json")):
-        value = _read(file)
-        if value is not None:
-            found.setdefault(value["data"], {}).setdefault(value["model"], []).append(
-                value["result"]
-            )
+    for value in filter(None, map(_read, sorted(path.glob("*/*.json")))):
+        models = found.setdefault(value["data"], {})
+        models.setdefault(value["model"], []).append(value["result"])
     if not found:
         raise InvalidArgumentError(
             f"{path} holds no results; give a folder that helip eval --out wrote"
@@ -146,24 +148,17 @@ def _opened(given: Any, tasks: str | Sequence[str] | None) -> tuple[EvaluationSe
 
 
 def _existing(
-    places: Mapping[str, Path | None],
-    made_of: Mapping[str, Any] | None,
-    say: Callable[[str], None] | None,
-) -> dict[str, Any]:
-    """The results that are there and made of the same."""
-    there: dict[str, Any] = {}
-    for task, place in places.items():
-        found = None if place is None or made_of is None else _read(place)
-        if found is None or made_of is None:
-            continue
-        changed = [
-            name for name, value in made_of.items() if (found["made_of"] or {}).get(name) != value
-        ]
-        if not changed:
-            there[task] = found["result"]
-        elif say is not None:
-            say(f"{place}: other {' and '.join(changed)}, measured again")
-    return there
+    file: Path | None, made_of: Mapping[str, Any], say: Callable[[str], None] | None
+) -> Any:
+    """The result that is there and made of the same; else None."""
+    found = None if file is None else _read(file)
+    if found is None:
+        return None
+    before = found["made_of"] or {}
+    changed = [name for name, value in made_of.items() if before.get(name) != value]
+    if changed and say is not None:
+        say(f"{file}: other {' and '.join(changed)}, measured again")
+    return None if changed else found["result"]
 
 
 def _made_of(
@@ -171,13 +166,12 @@ def _made_of(
 ) -> dict[str, Any]:
     """All that the figures depend on; as JSON gives it back."""
     asked = {name: value for name, value in options.items() if name not in _NOT_OF_THE_RESULT}
+    groups, train = given.groups, given.train
     described = {
         "classes": given.classes,
         "templates": given.templates,
-        "groups": None if given.groups is None else [str(group) for group in given.groups],
-        "train": None
-        if given.train is None
-        else str(getattr(given.train, "fingerprint", given.train)),
+        "groups": None if groups is None else [str(group) for group in groups],
+        "train": None if train is None else str(getattr(train, "fingerprint", train)),
     }
     text = json.dumps([described, asked], sort_keys=True, default=str)
     return {
@@ -188,22 +182,17 @@ def _made_of(
 
 
 def _single(result: Mapping[str, Any], task: str) -> dict[str, Any]:
-    options = {**result["options"], "tasks": [task]}
-    return {
-        **{name: result[name] for name in _SHARED if name in result},
-        "options": options,
-        task: result[task],
-    }
+    """The part of a result that one task has made."""
+    shared = {name: result[name] for name in _SHARED if name in result}
+    return {**shared, "options": {**result["options"], "tasks": [task]}, task: result[task]}
 
 
-def _joined(parts: list[Any]) -> dict[str, Any]:
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for part in parts:
         joined |= part
-    joined["options"] = {
-        **joined.get("options", {}), "tasks": [task for task in TASKS if task in joined]
-    }  # fmt: skip
-    return joined
+    options = joined.get("options", {})
+    return joined | {"options": {**options, "tasks": [task for task in TASKS if task in joined]}}
 
 
 def _place(folder: Path | None, data: str, model: str, task: str) -> Path | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, judgement
-from helip.evaluation.statistics.comparison import compare
+from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, in_percent, judgement
+from helip.evaluation.statistics.comparison import as_measured
 
 #: data set -> model -> result of ``evaluate``
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -27,6 +27,11 @@ class Row:
     figures: tuple[Mapping[str, Any] | None, ...]  # one a column
     difference: bool = False
 
+    def cell(self, figure: Mapping[str, Any] | None, line: Line) -> str:
+        """A figure in percent with its interval, such as "48.1 [46.0, 50.2]"."""
+        star = "*" if figure and self.difference and judgement(figure, line) != "open" else ""
+        return f"{in_percent(figure, signed=self.difference)}{star}" if figure else "–"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -39,17 +44,7 @@ class Table:
     def cells(self) -> list[list[str]]:
         """The head and the rows as strings."""
         head = ["", *(line.short for line in self.columns)]
-        body = [
-            [
-                row.name,
-                *(
-                    _cell(f, row.difference, c)
-                    for f, c in zip(row.figures, self.columns, strict=True)
-                ),
-            ]
-            for row in self.rows
-        ]
-        return [head, *body]
+        return [head, *([row.name, *map(row.cell, row.figures, self.columns)] for row in self.rows)]
 
 
 def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
@@ -60,11 +55,8 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
     """
     made = []
     for title, models in results.items():
-        against = (
-            baseline
-            if baseline is not None
-            else next((name for name in models if name.lower() == "control"), None)
-        )
+        control = next((name for name in models if name.lower() == "control"), None)
+        against = control if baseline is None else baseline
         if against is not None and against not in models:
             raise InvalidArgumentError(
                 f"baseline {against!r} has no result on {title!r}; give one of {list(models)}"
@@ -79,9 +71,8 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
         if against is not None:
             for name, result in models.items():
                 if name != against:
-                    difference = _difference(result, models[against])
-                    title_of_row = f"{name} − {against}"
-                    rows.append(Row(title_of_row, _figures(difference, columns), difference=True))
+                    difference = _figures(_difference(result, models[against]), columns)
+                    rows.append(Row(f"{name} − {against}", difference, difference=True))
         made.append(Table(title, columns, tuple(rows)))
     return made
 
@@ -140,25 +131,9 @@ def _figures(
 
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    options = b.get("options", {})
     shared = [task for task in TASKS if all("per_query" in (r.get(task) or ()) for r in (a, b))]
-    if not shared:
-        return {}
-    only = [{task: result[task] for task in shared} for result in (a, b)]
-    return compare(*only, bootstrap=options.get("bootstrap", 1000), seed=options.get("seed", 0))
-
-
-def _cell(figure: Mapping[str, Any] | None, difference: bool, line: Line) -> str:
-    if not figure:
-        return "–"
-    form = "+.1f" if difference else ".1f"
-
-    def shown(key: str) -> str:
-        return f"{100 * figure[key]:{form}}".replace("-", "−")
-
-    interval = "" if figure.get("low") is None else f" [{shown('low')}, {shown('high')}]"
-    star = "*" if difference and judgement(figure, line) != "open" else ""
-    return f"{shown('value')}{interval}{star}"
+    a, b = ({task: r[task] for task in shared} | {"options": r.get("options", {})} for r in (a, b))
+    return as_measured(a, b) if shared else {}
 
 
 def _escaped(cell: str) -> str:

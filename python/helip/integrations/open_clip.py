@@ -4,7 +4,7 @@ open_clip_train's loop takes batches of (images, texts) from a data source and c
 what the model returns. `HardPairSource` gives it batches with hard pairs, and `OpenClipLoss` asks
 the source which rows are hard pairs of which target, for the loop does not carry that along:
 
-    from helip.integrations.open_clip import HardPairSource, OpenClipLoss
+    from helip.integrations import HardPairSource, OpenClipLoss
 
     source = HardPairSource(helip.HardPairLoader(data, pairs, batch_size=256, …))
     loss = OpenClipLoss(source, gamma=1.0)

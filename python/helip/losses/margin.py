@@ -52,20 +52,14 @@ def margin_loss(
     roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype)
     hinge = _hinge_preserve if direction == "preserve" else _hinge_repel
     image, text = (hinge(similarity, roles, margin) for similarity in seen)
-    plain = [similarity.detach() for similarity in seen]
-    hard = 0.5 * sum(_sum_where(roles.hard, similarity) for similarity in plain)
-    ordinary = 0.5 * sum(_sum_where(roles.ordinary, similarity) for similarity in plain)
-    dtype = seen.from_image.dtype
-    numbers = [
-        roles.targets,
-        image.terms,
-        roles.hard.sum().to(dtype),
-        roles.ordinary.sum().to(dtype),
-    ]
-    # Of the whole batch; both directions have as many terms.
-    targets, terms, hards, ordinaries = (
-        total_of(torch.stack(numbers), everyone).clamp(min=1).unbind()
+    hard, ordinary = (
+        0.5 * sum(similarity.detach().masked_fill(~mask, 0.0).sum() for similarity in seen)
+        for mask in (roles.hard, roles.ordinary)
     )
+    # Of the whole batch; both directions have as many terms.
+    masks = (roles.is_target, image.counted, roles.hard, roles.ordinary)
+    counts = torch.stack([mask.sum() for mask in masks]).to(seen.from_image.dtype)
+    targets, terms, hards, ordinaries = total_of(counts, everyone).clamp(min=1).unbind()
     shares = Margin(
         loss=0.5 * (image.loss + text.loss) / targets,
         violated=0.5 * (image.violated / terms + text.violated / terms),
@@ -83,7 +77,7 @@ class _Roles(NamedTuple):
     hard: Tensor  # bool [b, all]: r is a hard row of i
     ordinary: Tensor  # bool [b, all]: j is an ordinary negative of i, and i has hard rows
     ordinary_count: Tensor  # [b] floating, at least 1
-    targets: Tensor  # scalar, floating: own targets with hard rows
+    is_target: Tensor  # bool [b]: own targets with hard rows
 
 
 class _Hinge(NamedTuple):
@@ -91,7 +85,7 @@ class _Hinge(NamedTuple):
 
     loss: Tensor
     violated: Tensor  # terms above 0
-    terms: Tensor  # all terms
+    counted: Tensor  # bool: what has a term
 
 
 def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype) -> _Roles:
@@ -108,7 +102,7 @@ def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype) -> _Roles:
         hard=hard,
         ordinary=ordinary,
         ordinary_count=ordinary.sum(dim=1).clamp(min=1).to(dtype),
-        targets=is_target.sum().to(dtype),
+        is_target=is_target,
     )
 
 
@@ -120,7 +114,7 @@ def _hinge_preserve(similarity: Tensor, roles: _Roles, margin: float) -> _Hinge:
     return _Hinge(
         loss=(terms.sum(dim=1) / roles.ordinary_count).sum(),
         violated=torch.count_nonzero(terms.detach()).to(similarity.dtype),
-        terms=roles.ordinary.sum().to(similarity.dtype),
+        counted=roles.ordinary,
     )
 
 
@@ -135,9 +129,5 @@ def _hinge_repel(similarity: Tensor, roles: _Roles, margin: float) -> _Hinge:
     return _Hinge(
         loss=terms.sum(),
         violated=torch.count_nonzero(terms.detach()).to(similarity.dtype),
-        terms=counted.sum().to(similarity.dtype),
+        counted=counted,
     )
-
-
-def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
-    return values.masked_fill(~mask, 0.0).sum()

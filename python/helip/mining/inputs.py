@@ -72,15 +72,10 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
         empty if array is None else matrix_of(array, name=name)
         for name, array in zip(given, arrays, strict=True)
     ]
-    if len(modalities) == 2:
-        same_rows(*matrices)
-    return Inputs(None, (matrices[0], matrices[1]), (arrays[0], arrays[1]))
-
-
-def same_rows(image: MatrixView, text: MatrixView) -> None:
-    """Refuse two matrices of different lengths."""
-    if image.rows != text.rows:
+    image, text = matrices
+    if len(modalities) == 2 and image.rows != text.rows:
         raise InvalidArgumentError(
             f"image has {image.rows} rows and text {text.rows}; row i of both must belong to the "
             "same pair"
         )
+    return Inputs(None, (image, text), (arrays[0], arrays[1]))

@@ -80,7 +80,7 @@ class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 
     memory: int | str | None = None
-    """Bound of the buffers in bytes or as "4GB"; None for a quarter of the machine's."""
+    """Bound of the buffers in bytes or as "4GB"; None for a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class DeviceOptions(ScoreRules):
     memory: Positive | None = None
     """Bytes on each device; None: 60 % of what is free, on a CPU 1 GiB."""
     host_memory: Positive | None = None
-    """Bytes of candidates; None: a quarter of the machine's."""
+    """Bytes of candidates; None: a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

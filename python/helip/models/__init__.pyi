@@ -2,7 +2,7 @@ from .bundle import ModelBundle, create_model
 from .interpolation import interpolate
 from .locking import lock_towers
 from .lora import add_lora, merge_lora
-from .options import LockOptions, Lora
+from .options import LockOptions, Lora, ModelOptions
 from .saving import export, save_model
 from .slip import add_ssl_head, has_ssl_head
 
@@ -10,6 +10,7 @@ __all__ = [
     "LockOptions",
     "Lora",
     "ModelBundle",
+    "ModelOptions",
     "add_lora",
     "add_ssl_head",
     "create_model",

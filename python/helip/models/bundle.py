@@ -38,14 +38,8 @@ from helip.models.hugging_face import (
 from helip.models.lora import add_lora, merge_lora
 from helip.models.options import ModelOptions
 from helip.models.preprocessing import train_transform as image_transform
-from helip.models.slip import (
-    HEAD,
-    add_ssl_head,
-    has_ssl_head,
-    register_small_tower,
-    ssl_head_of,
-)
-from helip.models.source import CONFIG_FILE, Source, open_clip_module, resolve, with_checkpoint
+from helip.models.slip import HEAD, add_ssl_head, register_small_tower, ssl_head_of
+from helip.models.source import CONFIG_FILE, Source, resolve, with_checkpoint
 from helip.models.weights import load_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -132,12 +126,11 @@ def create_model(call: ModelCall) -> ModelBundle:
     Raises InvalidArgumentError for an unknown architecture, StorageError for an absent file,
     MismatchError for weights that do not fit, CorruptError for damaged ones.
     """
-    ssl_head = call.ssl_head
     source = resolve(os.fspath(call.name_or_path), call.config)
     if call.checkpoint is not None:
         source = with_checkpoint(source, os.fspath(call.checkpoint))
-    if ssl_head is not None:
-        source.ssl_head = (source.ssl_head or {}) if ssl_head else None
+    if call.ssl_head is not None:
+        source.ssl_head = (source.ssl_head or {}) if call.ssl_head else None
     with _seeded(call.seed):
         make = _transformers_bundle if source.transformers else _open_clip_bundle
         bundle = make(source, call.device, call.precision, call.augmentation)
@@ -146,11 +139,11 @@ def create_model(call: ModelCall) -> ModelBundle:
         if source.lora is not None:
             add_lora(bundle.model, source.lora)
     if source.weights is not None:
-        without = f"{HEAD}." if ssl_head is False else None
+        without = f"{HEAD}." if call.ssl_head is False else None
         load_weights(bundle.model, source.weights, without=without)
     merge_lora(bundle.model)
-    if bundle.config and has_ssl_head(bundle.model):
-        bundle.config["ssl_head"] = ssl_head_of(bundle.model)
+    if bundle.config and (head := ssl_head_of(bundle.model)):
+        bundle.config["ssl_head"] = head
     return bundle
 
 
@@ -192,10 +185,8 @@ def _open_clip_bundle(
 def _transformers_bundle(
     source: Source, device: Any, precision: str, augmentation: dict[str, Any] | None
 ) -> ModelBundle:
-    if source.config is not None:
-        model = model_from_config(source.config["transformers_cfg"])
-    else:
-        model = _transformers_model(source)
+    known = source.config and source.config["transformers_cfg"]
+    model = model_from_config(known) if known else _transformers_model(source)
     processor, tokenizer = load_processors(source.directory, model.model.config)
     train_transform, _, config = parts_of(model, processor, augmentation)
     model.to(device, _DTYPE[precision]).eval()
@@ -233,7 +224,8 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    open_clip = open_clip_module()
+    import open_clip
+
     with _quiet_open_clip(), contextlib.ExitStack() as stack:
         name, pretrained = source.name, source.tag or None
         if source.config is not None:
@@ -268,18 +260,19 @@ def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _config_of(model: nn.Module, source: Source) -> dict[str, Any]:
     """What `save_model` writes; {} when open_clip does not tell."""
-    if source.config is not None:
-        model_config = source.config["model_cfg"]
-    elif source.tag == "":
+    import open_clip
+
+    if source.tag == "":
         return {}
-    else:
-        model_config = open_clip_module().get_model_config(source.name)
+    known = source.config and source.config["model_cfg"]
+    model_config = known or open_clip.get_model_config(source.name)
     preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
     return json.loads(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}))
 
 
 def _tokenizer(source: Source) -> Any:
-    open_clip = open_clip_module()
+    import open_clip
+
     with _quiet_open_clip():
         if source.config is None:
             return open_clip.get_tokenizer(source.name)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import storage_errors
 
-_STANDARD_VOCABULARY = 49408  # of CLIP's byte pairs, which open_clip brings along
+STANDARD_VOCABULARY = 49408  # of CLIP's byte pairs, which open_clip brings along
 
 
 class TransformersClip(nn.Module):
@@ -75,26 +75,14 @@ class TransformersClip(nn.Module):
             self.model.gradient_checkpointing_disable()
 
     def lock_image_tower(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        vision = self.model.vision_model
-        _lock(
-            [
-                [vision.embeddings, vision.pre_layrnorm],
-                *_layers(vision.encoder.layers, vision.post_layernorm),
-                [self.model.visual_projection],
-            ],
-            unlocked_groups,
-        )
+        tower = self.model.vision_model
+        first = [tower.embeddings, tower.pre_layrnorm]
+        _lock(first, tower, tower.post_layernorm, self.model.visual_projection, unlocked_groups)
 
     def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
-        text = self.model.text_model
-        _lock(
-            [
-                [text.embeddings],
-                *_layers(text.encoder.layers, text.final_layer_norm),
-                [self.model.text_projection],
-            ],
-            unlocked_layers,
-        )
+        tower = self.model.text_model
+        first = [tower.embeddings]
+        _lock(first, tower, tower.final_layer_norm, self.model.text_projection, unlocked_layers)
 
 
 def is_transformers_clip(model: Any) -> bool:
@@ -158,7 +146,7 @@ def load_processors(directory: Path | None, config: Any) -> tuple[Any, Any]:
     def has(*names: str) -> bool:
         return directory is not None and any((directory / name).is_file() for name in names)
 
-    size = config.vision_config.image_size
+    size, text = config.vision_config.image_size, config.text_config
     with storage_errors("load the processors", directory or "transformers"):
         if has("preprocessor_config.json", "processor_config.json"):
             processor = transformers.AutoImageProcessor.from_pretrained(str(directory))
@@ -166,21 +154,19 @@ def load_processors(directory: Path | None, config: Any) -> tuple[Any, Any]:
             processor = transformers.CLIPImageProcessor(
                 size={"shortest_edge": size}, crop_size={"height": size, "width": size}
             )
+        tokenizer: Any
+        context = text.max_position_embeddings
         if has("tokenizer.json", "vocab.json", "tokenizer_config.json"):
-            tokenizer: Any = HFTokens(
-                transformers.AutoTokenizer.from_pretrained(str(directory)),
-                config.text_config.max_position_embeddings,
-            )
-        elif config.text_config.vocab_size == _STANDARD_VOCABULARY:
+            own = transformers.AutoTokenizer.from_pretrained(str(directory))
+            tokenizer = HFTokens(own, context)
+        elif text.vocab_size == STANDARD_VOCABULARY:
             import open_clip
 
-            tokenizer = open_clip.SimpleTokenizer(
-                context_length=config.text_config.max_position_embeddings
-            )
+            tokenizer = open_clip.SimpleTokenizer(context_length=context)
         else:
             raise UnsupportedError(
                 f"{directory or 'the model'} brings no tokenizer, and its vocabulary of "
-                f"{config.text_config.vocab_size} is not CLIP's {_STANDARD_VOCABULARY}; put the "
+                f"{text.vocab_size} is not CLIP's {STANDARD_VOCABULARY}; put the "
                 "tokenizer's files beside the weights"
             )
     return processor, tokenizer
@@ -219,12 +205,12 @@ def bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in own.items() if not name.endswith(".position_ids")}
 
 
-def _layers(layers: Any, norm: nn.Module) -> list[list[nn.Module]]:
-    """A group for each layer; the last one takes the norm behind it."""
-    return [[layer] for layer in layers[:-1]] + [[layers[-1], norm]]
-
-
-def _lock(groups: list[list[nn.Module]], unlocked: int) -> None:
+def _lock(
+    first: list[nn.Module], tower: Any, norm: nn.Module, projection: nn.Module, unlocked: int
+) -> None:
+    """Lock all but the last groups. Each layer is one; the norm goes with the last layer."""
+    *layers, last = tower.encoder.layers
+    groups = [first, *([layer] for layer in layers), [last, norm], [projection]]
     for number, group in enumerate(groups):
         for module in group:
             module.requires_grad_(number >= len(groups) - unlocked)

@@ -16,7 +16,13 @@ from helip.models.conversion import (
     to_transformers,
     to_transformers_config,
 )
-from helip.models.hugging_face import HFTokens, HFTransform, TransformersClip, model_from_config
+from helip.models.hugging_face import (
+    STANDARD_VOCABULARY,
+    HFTokens,
+    HFTransform,
+    TransformersClip,
+    model_from_config,
+)
 from helip.models.lora import has_lora
 from helip.models.slip import HEAD, has_ssl_head
 from helip.models.weights import fit_state_dict, write_tensors
@@ -35,17 +41,8 @@ def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
         return export(bundle, path, format="transformers")
-    if not bundle.config:
-        raise InvalidArgumentError(
-            f"the model {bundle.name!r} has no configuration to save; make it with create_model"
-        )
-    with publish_directory(path) as directory:
-        write_tensors(bundle.model.state_dict(), directory / WEIGHTS_FILE)
-        write_json(directory / CONFIG_FILE, {"name": bundle.name, **bundle.config})
-        inner = getattr(bundle.tokenizer, "tokenizer", None)
-        if inner is not None and hasattr(inner, "save_pretrained"):
-            inner.save_pretrained(str(directory))
-    return path
+    _refuse_unknown(bundle, "save")
+    return _write(path, bundle, bundle.model.state_dict(), bundle.config, bundle.tokenizer)
 
 
 def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "open_clip") -> Path:
@@ -60,10 +57,7 @@ def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "
     """
     if format not in FORMATS:
         raise InvalidArgumentError(f"format is {format!r}, must be one of {', '.join(FORMATS)}")
-    if not bundle.config:
-        raise InvalidArgumentError(
-            f"the model {bundle.name!r} has no configuration to export; make it with create_model"
-        )
+    _refuse_unknown(bundle, "export")
     if has_lora(bundle.model):
         raise InvalidArgumentError("the model is adapted by LoRA; merge it first, by merge_lora")
     path = Path(path)
@@ -78,14 +72,27 @@ def _as_open_clip(bundle: ModelBundle, path: Path) -> Path:
         preprocess = {**bundle.config["preprocess_cfg"], "interpolation": "bicubic"}
     else:
         model_cfg, preprocess = bundle.config["model_cfg"], bundle.config["preprocess_cfg"]
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
+    own = isinstance(bundle.model, TransformersClip)
+    return _write(path, bundle, state, config, None if own else bundle.tokenizer)
+
+
+def _write(path: Path, bundle: ModelBundle, state: Any, config: Any, tokenizer: Any) -> Path:
+    """A directory that open_clip opens."""
     with publish_directory(path) as directory:
         write_tensors(state, directory / WEIGHTS_FILE)
-        config = {"name": bundle.name, "model_cfg": model_cfg, "preprocess_cfg": preprocess}
-        write_json(directory / CONFIG_FILE, config)
-        inner: Any = getattr(bundle.tokenizer, "tokenizer", None)
-        if not isinstance(bundle.model, TransformersClip) and hasattr(inner, "save_pretrained"):
+        write_json(directory / CONFIG_FILE, {"name": bundle.name, **config})
+        inner: Any = getattr(tokenizer, "tokenizer", None)
+        if hasattr(inner, "save_pretrained"):
             inner.save_pretrained(str(directory))
     return path
+
+
+def _refuse_unknown(bundle: ModelBundle, action: str) -> None:
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"the model {bundle.name!r} has no configuration to {action}; make it with create_model"
+        )
 
 
 def _as_transformers(bundle: ModelBundle, path: Path) -> Path:
@@ -107,7 +114,7 @@ def _as_transformers(bundle: ModelBundle, path: Path) -> Path:
         _processor(bundle, config).save_pretrained(str(directory))
         if isinstance(bundle.tokenizer, HFTokens):
             bundle.tokenizer.tokenizer.save_pretrained(str(directory))
-        elif config.text_config.vocab_size == len(_byte_pairs().encoder):
+        elif config.text_config.vocab_size == STANDARD_VOCABULARY:
             _write_clip_tokenizer(directory, config.text_config.max_position_embeddings)
     return path
 
@@ -131,7 +138,7 @@ def _processor(bundle: ModelBundle, config: Any) -> Any:
     size = config.vision_config.image_size
     resample = {"bilinear": 2, "bicubic": 3}[preprocess.get("interpolation", "bicubic")]
     options: dict[str, Any] = {
-        k: list(preprocess[v]) for k, v in _STATISTICS.items() if preprocess.get(v)
+        f"image_{name}": list(preprocess[name]) for name in ("mean", "std") if preprocess.get(name)
     }
     return transformers.CLIPImageProcessor(
         size={"shortest_edge": size},
@@ -141,36 +148,23 @@ def _processor(bundle: ModelBundle, config: Any) -> Any:
     )
 
 
-_STATISTICS = {"image_mean": "mean", "image_std": "std"}
-
-
-def _byte_pairs() -> Any:
-    import open_clip
-
-    return open_clip.SimpleTokenizer()
-
-
 def _write_clip_tokenizer(directory: Path, context_length: int) -> None:
     """CLIP's vocabulary and merges, which open_clip brings along, as transformers reads them."""
-    pairs = _byte_pairs()
+    import open_clip
+
+    pairs = open_clip.SimpleTokenizer()
     merges = sorted(pairs.bpe_ranks, key=pairs.bpe_ranks.get)
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocabulary = {names.get(token, token): number for token, number in pairs.encoder.items()}
-    write = {
-        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
-        "merges.txt": "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges),
+    lines = "".join(f"{a} {b}\n" for a, b in merges)
+    text = json.dumps(vocabulary, ensure_ascii=False)
+    (directory / "vocab.json").write_text(text, encoding="utf-8")
+    (directory / "merges.txt").write_text(f"#version: 0.2\n{lines}", encoding="utf-8")
+    config = {
+        "bos_token": "<|startoftext|>",
+        **dict.fromkeys(("eos_token", "unk_token", "pad_token"), "<|endoftext|>"),
+        "model_max_length": context_length,
+        "tokenizer_class": "CLIPTokenizer",
+        "do_lower_case": True,
     }
-    for name, text in write.items():
-        (directory / name).write_text(text, encoding="utf-8")
-    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
-    write_json(
-        directory / "tokenizer_config.json",
-        {
-            **special,
-            "unk_token": "<|endoftext|>",
-            "pad_token": "<|endoftext|>",
-            "model_max_length": context_length,
-            "tokenizer_class": "CLIPTokenizer",
-            "do_lower_case": True,
-        },
-    )
+    write_json(directory / "tokenizer_config.json", config)

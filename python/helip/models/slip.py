@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -55,9 +56,7 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
             return
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = self.momentum
-        if share is None:
-            share = 1.0 / float(self.num_batches_tracked)
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         unbiased = variance * (count / (count - 1).clamp(min=1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
@@ -235,15 +234,10 @@ def from_published(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tens
             "the checkpoint is one of SLIP's own code, whose tower is a timm ViT, and the model "
             f"has a {type(visual).__name__}; make it as 'slip:ViT-B-16' (or -S-, -L-)"
         )
-    renamed = {}
-    for name, tensor in state.items():
-        if name == "image_projection":
-            renamed["visual.head.proj.weight"] = tensor.T.contiguous()
-        elif name.startswith("visual."):
-            renamed["visual.trunk." + name.removeprefix("visual.")] = tensor
-        else:
-            renamed[name] = tensor
-    return renamed
+    state = dict(state)
+    projection = state.pop("image_projection").T.contiguous()
+    renamed = {re.sub(r"^visual\.", "visual.trunk.", name): t for name, t in state.items()}
+    return {**renamed, "visual.head.proj.weight": projection}
 
 
 # ---------------------------------------------------------------------------- several processes

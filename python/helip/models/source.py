@@ -45,30 +45,29 @@ def resolve(name: str, config: Any) -> Source:
         if not file.is_file():
             raise StorageError(f"{path} holds no {CONFIG_FILE}; pass config= to say what it is")
         return _from_config_file(file, weights=find_weights(path), directory=path)
-    if path.is_file() and path.suffix == ".json":
-        return _from_config_file(path, directory=path.parent)
     if path.is_file():
-        file = path.parent / CONFIG_FILE
+        described = path.suffix == ".json"
+        file = path if described else path.parent / CONFIG_FILE
         if not file.is_file():
             raise StorageError(
                 f"{path} has no {CONFIG_FILE} beside it; pass the architecture as the first "
                 "argument and the file as checkpoint=, or pass config="
             )
-        return _from_config_file(file, weights=path, directory=path.parent)
+        weights = None if described else path
+        return _from_config_file(file, weights=weights, directory=path.parent)
     if name.startswith("hf-hub:"):
         return Source(name=name, tag="")
     if name.startswith("slip:"):
-        known_config = published_config(name.removeprefix("slip:"))
+        config = published_config(name.removeprefix("slip:"))
         # The crop that SLIP trains its plain view with.
-        return Source(
-            name=name, config=known_config, ssl_head={}, augmentation={"scale": (0.5, 1.0)}
-        )
+        return Source(name, config, ssl_head={}, augmentation={"scale": (0.5, 1.0)})
     if name.startswith("hf:"):
         name = name.removeprefix("hf:")
-        return (
-            _of_transformers(Path(name)) if Path(name).is_dir() else Source(name, transformers=True)
-        )
-    known = open_clip_module().list_models()
+        own = Path(name).is_dir()
+        return _of_transformers(Path(name)) if own else Source(name, transformers=True)
+    import open_clip
+
+    known = open_clip.list_models()
     cleaned = name.replace("/", "-")
     if cleaned in known:
         return Source(name=cleaned)
@@ -144,16 +143,13 @@ def _checked_config(config: dict[str, Any], label: str) -> dict[str, Any]:
 
 def with_checkpoint(source: Source, checkpoint: str) -> Source:
     path = Path(checkpoint)
-    if path.is_dir():
-        weights = find_weights(path)
-        if weights is None:
+    if path.exists():
+        source.weights = find_weights(path) if path.is_dir() else path
+        if source.weights is None:
             raise StorageError(f"{path} holds no weights; pass the file itself")
-        source.weights = weights
         return source
-    if path.is_file():
-        source.weights = path
-        return source
-    open_clip = open_clip_module()
+    import open_clip
+
     tags = open_clip.list_pretrained_tags_by_model(source.name) if source.config is None else []
     if checkpoint.lower().replace("-", "_") in tags:
         source.tag = checkpoint
@@ -163,14 +159,3 @@ def with_checkpoint(source: Source, checkpoint: str) -> Source:
         f"the checkpoint {checkpoint!r} does not exist, and is no pretrained tag of "
         f"{source.name}{known}"
     )
-
-
-def open_clip_module() -> Any:
-    """The package; UnsupportedError where it is absent."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UnsupportedError(
-            "models need open_clip, which is absent; pip install open_clip_torch"
-        ) from error
-    return open_clip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -138,15 +138,8 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) ->
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
-    found = [
-        f"{len(names)} {what} ({_first(names)})"
-        for what, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", shapes),
-        )
-        if names
-    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    found = [f"{len(odd)} {kind} ({_first(odd)})" for kind, odd in kinds.items() if odd]
     if found:
         raise MismatchError(
             f"{label} does not fit the model: {'; '.join(found)}; is it another architecture?"
@@ -199,8 +192,7 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
-def _first(names: Iterable[str], count: int = 5) -> str:
-    names = list(names)
+def _first(names: Sequence[str], count: int = 5) -> str:
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 

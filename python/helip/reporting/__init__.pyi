@@ -1,5 +1,7 @@
+from .options import ReportOptions
 from .page import report
 
 __all__ = [
+    "ReportOptions",
     "report",
 ]

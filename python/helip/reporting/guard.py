@@ -7,11 +7,8 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.figures import Line, is_result
-from helip.evaluation.statistics.forgetting import forgetting, roles
+from helip.evaluation.statistics.forgetting import CHANGES, ROLES, forgetting, roles
 from helip.reporting.metrics import Cell, difference_cell, value_cell
-
-_KEYS = ("start", "control", "tuned")
-_CHANGES = ("change", "control_change", "against_control")
 
 
 def verdicts(guard: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -47,6 +44,6 @@ def _verdict(title: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 def _cells(figure: Mapping[str, Any]) -> list[Cell | None]:
     line = Line(tuple(figure["path"]), figure["figure"])
     return [
-        *(value_cell(figure[key], line) for key in _KEYS),
-        *(difference_cell(figure[key], line) for key in _CHANGES),
+        *(value_cell(figure[key], line) for key in ROLES),
+        *(difference_cell(figure[key], line) for key in CHANGES),
     ]

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.evaluation.figures import Line, figure_at, figures_of, groups_of, is_result, judgement
-from helip.evaluation.statistics.comparison import compare
+from helip.evaluation.figures import (
+    Line,
+    figure_at,
+    figures_of,
+    groups_of,
+    is_result,
+    judgement,
+    placed,
+)
+from helip.evaluation.statistics.comparison import as_measured
 from helip.reporting.text import number
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -117,18 +125,12 @@ def _verdict(name: str, difference: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     """Paired differences where ranks were kept, else plain ones without an interval."""
-    options = b.get("options", {})
     try:
-        return compare(a, b, bootstrap=options.get("bootstrap", 1000), seed=options.get("seed", 0))
+        return as_measured(a, b)
     except (InvalidArgumentError, MismatchError):
-        result: dict[str, Any] = {}
-        for line, one in figures_of(a):
-            if two := figure_at(b, line.path):
-                place = result
-                for step in line.path[:-1]:
-                    place = place.setdefault(step, {})
-                place[line.path[-1]] = {"value": one["value"] - two["value"]}
-        return result
+        both = [(line, one, two) for line, one in figures_of(a) if (two := figure_at(b, line.path))]
+        plain = [{"value": one["value"] - two["value"]} for _, one, two in both]
+        return placed([line.path for line, _, _ in both], plain)
 
 
 def _shown(value: float, line: Line) -> str:

@@ -5,29 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import storage_errors
 
-
-class Panel(NamedTuple):
-    """One chart: what it is called, and the columns of the metrics that are drawn in it."""
-
-    title: str
-    columns: tuple[str, ...]
-
-
-PANELS = (
-    Panel("CLIP loss", ("clip",)),
-    Panel("margin loss", ("margin",)),
-    Panel("share of violated margins", ("violated",)),
-    Panel("similarity to hard and ordinary rows", ("hard_similarity", "ordinary_similarity")),
-    Panel("temperature", ("temperature",)),
-    Panel("data wait, seconds a line", ("data_wait_seconds",)),
-)
+# Charts by their titles, and the columns of the metrics that are drawn in each.
+PANELS: dict[str, tuple[str, ...]] = {
+    "CLIP loss": ("clip",),
+    "margin loss": ("margin",),
+    "share of violated margins": ("violated",),
+    "similarity to hard and ordinary rows": ("hard_similarity", "ordinary_similarity"),
+    "temperature": ("temperature",),
+    "data wait, seconds a line": ("data_wait_seconds",),
+}
 _STYLES = ("-", "--")  # of the columns of a panel
 _POINTS = 500  # of a line; more are averaged
 
@@ -47,18 +40,18 @@ def draw_curves(
     # A figure of its own: the state of pyplot belongs to the caller.
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3).flat
-    for axis, panel in zip(axes, PANELS, strict=True):
-        axis.set_title(panel.title, fontsize=10)
+    for axis, (title, columns) in zip(axes, PANELS.items(), strict=True):
+        axis.set_title(title, fontsize=10)
         axis.set_xlabel("step", fontsize=9)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         for number, (name, rows) in enumerate(runs.items()):
-            for column, style in zip(panel.columns, _STYLES, strict=False):
+            for column, style in zip(columns, _STYLES, strict=False):
                 steps, values = _points(rows, column)
-                label = name if len(panel.columns) == 1 else f"{name} {column.split('_')[0]}"
+                label = name if len(columns) == 1 else f"{name} {column.split('_')[0]}"
                 if values.any():
                     axis.plot(steps, values, style, color=f"C{number % 10}", label=label, lw=1.2)
-        if axis.lines and (len(runs) > 1 or len(panel.columns) > 1):
+        if axis.lines and (len(runs) > 1 or len(columns) > 1):
             axis.legend(fontsize=8)
     path = Path(path)
     with storage_errors("write", path):

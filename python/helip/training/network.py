@@ -15,6 +15,7 @@ from helip.common.errors import UnsupportedError
 from helip.common.processes import Processes
 from helip.models.weights import fit_state_dict
 from helip.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from helip.training.options import RunOptions
 
 
 class Network:
@@ -23,8 +24,7 @@ class Network:
     States that come out of it, and go into it, are whole tensors, so that a checkpoint does not
     depend on how the model was sharded.
 
-    parallel: "ddp" gives each of several processes a replica, "fsdp" a part of each weight. Alone,
-        it does not matter.
+    run: its ``parallel``, ``grad_checkpointing`` and ``compiled`` count.
     """
 
     def __init__(
@@ -32,20 +32,18 @@ class Network:
         model: nn.Module,
         device: torch.device,
         processes: Processes,
-        *,
-        parallel: str = "ddp",
-        grad_checkpointing: bool = False,
-        compiled: bool = False,
+        run: RunOptions | None = None,
     ) -> None:
-        self.parallel = parallel if processes.count > 1 else None
+        run = run or RunOptions()
+        self.parallel = run.parallel if processes.count > 1 else None
         self._processes = processes
-        if grad_checkpointing:
+        if run.grad_checkpointing:
             _checkpoint_activations(model)
         if processes.count > 1 and device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model = model.to(device)
         blocks = _blocks(model) if self.parallel == "fsdp" else []
-        if compiled:  # in place: names of weights stay as they are
+        if run.compiled:  # in place: names of weights stay as they are
             for module in blocks or [model]:
                 module.compile()
         self._called: Callable[..., Any] = self.model

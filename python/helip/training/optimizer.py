@@ -11,19 +11,12 @@ from torch import Tensor, nn
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.training.layer_decay import layer_scales
+from helip.training.recipe import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)  # bound of the learned log temperature, as CLIP clips it
 
 
-def make_adamw(
-    model: nn.Module,
-    *,
-    lr: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    eps: float,
-    layer_decay: float | None = None,
-) -> torch.optim.AdamW:
+def make_adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over the parameters that need a gradient; no decay for norms, biases, logit scale.
 
     Those are the parameters with fewer than two dimensions. With ``layer_decay`` there is a group
@@ -35,11 +28,11 @@ def make_adamw(
             "the model has 0 parameters that need a gradient, must have at least 1; unfreeze some"
         )
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    if layer_decay is not None:
-        scales = layer_scales(model, layer_decay)
+    if recipe.layer_decay is not None:
+        scales = layer_scales(model, recipe.layer_decay)
         of = {id(p): scales[name] for name, p in model.named_parameters()}
         groups = [
             {**group, "params": [p for p in group["params"] if of[id(p)] == scale],
@@ -47,7 +40,9 @@ def make_adamw(
             for group in groups
             for scale in sorted({of[id(p)] for p in group["params"]})
         ]  # fmt: skip
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=_fusable(trainable))
+    return torch.optim.AdamW(
+        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=_fusable(trainable)
+    )
 
 
 def _fusable(parameters: Sequence[nn.Parameter]) -> bool | None:
@@ -65,17 +60,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
-def warmup_steps(warmup: float, total: int) -> int:
-    """A number below 1 is a share of all steps, any other a number of steps; at most ``total``."""
-    return min(round(warmup * total) if warmup < 1 else int(warmup), total)
+def scheduled_lr(step: int, recipe: Recipe, total: int) -> float:
+    """Linear warm-up to ``lr``, then a cosine down to ``min_lr``; ``step`` of ``total``, from 0.
 
-
-def scheduled_lr(step: int, *, lr: float, min_lr: float, warmup: int, total: int) -> float:
-    """Linear warm-up to ``lr``, then a cosine down to ``min_lr``; ``step`` counts from 0."""
+    A ``warmup`` below 1 is a share of all steps, any other a number of steps.
+    """
+    share = recipe.warmup < 1
+    warmup = min(round(recipe.warmup * total) if share else int(recipe.warmup), total)
     if step < warmup:
-        return lr * (step + 1) / warmup
+        return recipe.lr * (step + 1) / warmup
     done = (step - warmup) / max(total - warmup, 1)
-    return min_lr + 0.5 * (lr - min_lr) * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    fall = 0.5 * (recipe.lr - recipe.min_lr) * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    return recipe.min_lr + fall
 
 
 def clamp_logit_scale(model: nn.Module) -> None:

@@ -14,13 +14,7 @@ from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
 from helip.training.network import Network
-from helip.training.optimizer import (
-    clamp_logit_scale,
-    make_adamw,
-    scheduled_lr,
-    set_lr,
-    warmup_steps,
-)
+from helip.training.optimizer import clamp_logit_scale, make_adamw, scheduled_lr, set_lr
 from helip.training.recipe import Recipe
 
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
@@ -41,14 +35,7 @@ class OptimizerStep:
     def __post_init__(self) -> None:
         recipe, network = self.recipe, self.network
         self.scaler = torch.amp.GradScaler("cuda") if recipe.precision == "float16" else None
-        self.optimizer = make_adamw(
-            network.model,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            betas=recipe.betas,
-            eps=recipe.eps,
-            layer_decay=recipe.layer_decay,
-        )
+        self.optimizer = make_adamw(network.model, recipe)
         network.separate(self.optimizer)
 
     def __call__(
@@ -67,13 +54,7 @@ class OptimizerStep:
             batch in chunks.
         refuse: called with the numbers, before the weights change, when they are not finite.
         """
-        lr = scheduled_lr(
-            step,
-            lr=self.recipe.lr,
-            min_lr=self.recipe.min_lr,
-            warmup=warmup_steps(self.recipe.warmup, self.total_steps),
-            total=self.total_steps,
-        )
+        lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         out = self._backward(batch, compute, encode, losses)

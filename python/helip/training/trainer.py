@@ -137,14 +137,7 @@ class Trainer:
         )
         self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
         self._tuning = ModelTuning(model, self.recipe)
-        self.network = Network(
-            model.model,
-            self.device,
-            self.processes,
-            parallel=call.parallel,
-            grad_checkpointing=call.grad_checkpointing,
-            compiled=call.compiled,
-        )
+        self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
         if self.recipe.ema is not None:
             self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)

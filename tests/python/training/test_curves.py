@@ -36,7 +36,7 @@ def test_runs_are_drawn_into_one_picture_always_the_same(tmp_path):
 
 
 def test_every_quantity_that_is_drawn_is_one_that_training_logs():
-    columns = {column for panel in PANELS for column in panel.columns}
+    columns = {column for columns in PANELS.values() for column in columns}
     assert columns == set(ROWS[0]) - {"step"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from helip.training.optimizer import make_adamw
+from helip.training.recipe import Recipe
 
 LR, DECAY, BETAS, EPS = 1e-2, 0.1, (0.9, 0.98), 1e-6
 
@@ -12,7 +13,7 @@ LR, DECAY, BETAS, EPS = 1e-2, 0.1, (0.9, 0.98), 1e-6
 def test_three_steps_are_those_of_the_formula_and_norms_and_biases_do_not_decay() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.LayerNorm(4))
-    optimizer = make_adamw(model, lr=LR, weight_decay=DECAY, betas=BETAS, eps=EPS)
+    optimizer = make_adamw(model, Recipe(lr=LR, weight_decay=DECAY, betas=BETAS, eps=EPS))
     assert optimizer.defaults["fused"] is True
     wanted = {name: value.detach().double() for name, value in model.named_parameters()}
     first = {name: torch.zeros_like(value) for name, value in wanted.items()}

@@ -2,7 +2,7 @@
 
 #include <system_error>
 
-#include "base/machine.h"
+#include "helip/machine.h"
 
 namespace helip::mining {
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string>
 
-#include "base/machine.h"
+#include "helip/machine.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/method_sizes.h"

@@ -1,7 +1,6 @@
 #include "helip/pair_index.h"
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
@@ -10,7 +9,6 @@
 
 #include "base/aligned.h"
 #include "base/team.h"
-#include "base/thread_pool.h"
 #include "helip/error.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/guarded.h"
@@ -32,7 +30,6 @@ using mining::Scored;
 
 constexpr std::int64_t kLeastBreadth = 64;
 constexpr std::int64_t kQueriesPerThread = 8;  // fewer are not worth a thread
-constexpr auto kReportInterval = std::chrono::milliseconds(100);
 
 // One thread's buffers.
 struct Searcher {
@@ -261,31 +258,20 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
     const auto lock = own.lock_to_read();
     const Corpus pairs(own.rows.image(), own.rows.text(), rules, own.kernel);
     const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, own.rows.size()));
-    const auto find = [&](std::int64_t begin, std::int64_t end) {
+    Team team(threads, progress, {"querying", "pair"});
+    const auto find = [&](std::int64_t begin, std::int64_t end, int) {
       auto searcher = own.take_searcher();
-      for (std::int64_t i = begin; i < end; ++i) own.find(queries, i, pairs, most, out, *searcher);
+      for (std::int64_t i = begin; i < end && !team.stopped(); ++i) {
+        own.find(queries, i, pairs, most, out, *searcher);
+      }
       own.give_back(std::move(searcher));
+      team.add_work(end - begin);
     };
-    const std::int64_t most_workers = threads > 0 ? threads : thread_pool()->default_threads();
-    const std::int64_t workers =
-        std::min(most_workers, (count + kQueriesPerThread - 1) / kQueriesPerThread);
-    Team team(static_cast<int>(workers), progress);
-    if (workers > 1) {
+    if (count <= kQueriesPerThread) {  // too short to be asked about
+      find(0, count, 0);
+    } else {
       team.begin_stage("query", count, count);
-      team.for_blocks(count, kQueriesPerThread, [&](std::int64_t begin, std::int64_t end, int) {
-        find(begin, end);
-        team.add_work(end - begin);
-      });
-      return out;
-    }
-    // In this thread; a short call does not ask the callback.
-    auto asked = std::chrono::steady_clock::now();
-    for (std::int64_t begin = 0; begin < count; begin += kQueriesPerThread) {
-      find(begin, std::min(count, begin + kQueriesPerThread));
-      const auto now = std::chrono::steady_clock::now();
-      if (now - asked < kReportInterval) continue;
-      asked = now;
-      team.begin_stage("query", count, count, begin);
+      team.for_blocks(count, kQueriesPerThread, find);
     }
     return out;
   });

@@ -10,7 +10,13 @@ from typing import Any
 
 from PIL import Image
 
-from helip.common.errors import CorruptError, Error, InvalidArgumentError, UnsupportedError
+from helip.common.errors import (
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    UnsupportedError,
+    needed,
+)
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
@@ -20,12 +26,8 @@ from helip.data.paths import is_url, read_inside
 
 def open_saved(folder: Path, options: OpenCall) -> HuggingFaceDataset:
     """Open the folder that ``datasets.Dataset.save_to_disk`` wrote."""
-    try:
+    with needed("Hugging Face data sets need the datasets library", "helip[data]"):
         import datasets
-    except ImportError as error:
-        raise UnsupportedError(
-            "Hugging Face data sets need the datasets library; run: pip install helip[data]"
-        ) from error
     try:
         return HuggingFaceDataset(datasets.load_from_disk(str(folder)), options)
     except Error:

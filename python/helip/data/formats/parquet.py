@@ -15,7 +15,7 @@ from helip.common.errors import (
     InvalidArgumentError,
     MismatchError,
     StorageError,
-    UnsupportedError,
+    needed,
 )
 from helip.common.files import storage_errors
 from helip.data.columns import choose_same_columns, first_text
@@ -156,12 +156,8 @@ def _holds_bytes(field: Any, path: Path) -> bool:
 
 
 def _open(path: Path) -> Any:
-    try:
+    with needed(f"reading {path} needs pyarrow", "helip[data]"):
         import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise UnsupportedError(
-            f"reading {path} needs pyarrow; run: pip install helip[data]"
-        ) from error
     try:
         return parquet.ParquetFile(path, pre_buffer=False)
     except _damage() as error:

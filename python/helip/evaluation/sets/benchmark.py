@@ -14,8 +14,7 @@ share a group.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from helip.common.files import storage_errors
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.data.packed_strings import KeyList, PackedStrings
+from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.statistics.intervals import Ints
 
 if TYPE_CHECKING:
@@ -37,24 +37,12 @@ TYPE = "dataset_type.txt"
 SHARDS = "nshards.txt"
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What such a folder holds: pictures with labels, or with captions."""
-
-    data: Dataset = field(repr=False)
-    retrieval: bool
-    classes: Mapping[str, str] | None  # label -> name; None where there are captions
-    templates: Sequence[str] | None
-    groups: Ints | None  # of captions: the picture of each row
-    train: Sequence[str] | None  # shards of the training split
-
-
 def is_benchmark(folder: Path, split: str = "test") -> bool:
     """Whether ``folder`` has the layout, with this split."""
     return (folder / split / SHARDS).is_file()
 
 
-def open_benchmark(folder: Path, split: str = "test", *, progress: bool = True) -> Benchmark:
+def open_benchmark(folder: Path, split: str = "test", *, progress: bool = True) -> EvaluationSet:
     """Open one split of a local folder; pictures are read where they lie.
 
     Raises InvalidArgumentError for missing shards, a class list with an empty line, and templates
@@ -69,9 +57,16 @@ def open_benchmark(folder: Path, split: str = "test", *, progress: bool = True) 
     data = open_dataset(_shards(folder, split), progress=progress)
     if kind == "retrieval":
         rows = CaptionRows(data)
-        return Benchmark(rows, True, None, None, rows.pictures, None)
-    train = _shards(folder, "train") if is_benchmark(folder, "train") and split != "train" else None
-    return Benchmark(data, False, _classes(folder), _templates(folder), None, train)
+        return EvaluationSet(data=rows, groups=rows.pictures.tolist())
+    return EvaluationSet(
+        data=data,
+        tasks=("zero_shot",),
+        classes=_classes(folder),
+        templates=_templates(folder),
+        train=_shards(folder, "train")
+        if is_benchmark(folder, "train") and split != "train"
+        else None,
+    )
 
 
 class CaptionRows(Dataset):

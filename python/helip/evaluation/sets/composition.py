@@ -76,34 +76,43 @@ def open_composition(
     Winoground's, finds the picture of that stem.
     """
     path = Path(source)
-    if path.is_dir():
-        lines, files = path / EXAMPLES, sorted(path.glob("*.json"))
-        if lines.is_file():
-            path = lines
-        elif not files:
-            raise InvalidArgumentError(
-                f"{path} has neither .json files (SugarCrepe) nor {EXAMPLES} (Winoground); give "
-                "the folder or the file of the captions"
-            )
-        else:
-            return _set("sugarcrepe", [e for f in files for e in _sugarcrepe(f)], path, pictures)
-    if path.suffix == ".jsonl":
-        return _set("winoground", list(_winoground(path)), path.parent, pictures)
-    if path.suffix == ".json":
-        return _set("sugarcrepe", list(_sugarcrepe(path)), path.parent, pictures)
-    raise InvalidArgumentError(
-        f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe), or a "
-        ".jsonl file (Winoground)"
-    )
+    if (path / EXAMPLES).is_file():
+        path = path / EXAMPLES
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise InvalidArgumentError(
+            f"{path} has neither .json files (SugarCrepe) nor {EXAMPLES} (Winoground); give "
+            "the folder or the file of the captions"
+        )
+    if files[0].suffix not in _READERS:
+        raise InvalidArgumentError(
+            f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe), "
+            "or a .jsonl file (Winoground)"
+        )
+    kind, read = _READERS[files[0].suffix]
+    entries = [entry for file in files for entry in read(file)]
+    folder = path if path.is_dir() else path.parent
+    if not entries:
+        raise InvalidArgumentError(f"{folder} has 0 items; give at least one")
+    root = folder / "images" if pictures is None else Path(pictures)
+    if pictures is None and not root.is_dir():
+        root = folder
+    if not root.is_dir():
+        raise InvalidArgumentError(f"{root} is no folder; give the folder of the pictures")
+    found: dict[str, int] = {}
+    items = []
+    for key, category, names, captions in entries:
+        rows = tuple(found.setdefault(_resolved(root, name), len(found)) for name in names)
+        items.append(Item(key, category, rows, captions))
+    return CompositionSet(kind, items, _Pictures(root, list(found)))
 
 
 def holds_composition(path: Path) -> bool:
     """Whether ``path`` looks like a compositional set rather than captioned pictures."""
     if path.is_dir():
-        files = (
-            [path / EXAMPLES] if (path / EXAMPLES).is_file() else sorted(path.glob("*.json"))[:1]
-        )
-        return bool(files) and holds_composition(files[0])
+        files = [path / EXAMPLES, *sorted(path.glob("*.json"))]
+        first = next((file for file in files if file.is_file()), None)
+        return first is not None and holds_composition(first)
     if path.suffix not in (".json", ".jsonl") or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -131,30 +140,8 @@ class _Pictures(Dataset):
         return None
 
 
-@dataclass(frozen=True)
-class _Entry:
-    key: str
-    category: str
-    names: tuple[str, ...]
-    captions: tuple[str, str]
-
-
-def _set(
-    kind: str, entries: Sequence[_Entry], folder: Path, pictures: str | os.PathLike[str] | None
-) -> CompositionSet:
-    if not entries:
-        raise InvalidArgumentError(f"{folder} has 0 items; give at least one")
-    root = folder / "images" if pictures is None else Path(pictures)
-    if pictures is None and not root.is_dir():
-        root = folder
-    if not root.is_dir():
-        raise InvalidArgumentError(f"{root} is no folder; give the folder of the pictures")
-    found: dict[str, int] = {}
-    items = []
-    for entry in entries:
-        rows = tuple(found.setdefault(_resolved(root, name), len(found)) for name in entry.names)
-        items.append(Item(entry.key, entry.category, rows, entry.captions))
-    return CompositionSet(kind, items, _Pictures(root, list(found)))
+# Key, category, names of the pictures, captions.
+_Entry = tuple[str, str, tuple[str, ...], tuple[str, str]]
 
 
 def _resolved(root: Path, name: str) -> str:
@@ -170,12 +157,8 @@ def _sugarcrepe(path: Path) -> Iterator[_Entry]:
         raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not items by their ids")
     for key, item in enumerate(value) if isinstance(value, list) else value.items():
         where = f"{path}, item {key}"
-        yield _Entry(
-            f"{path.stem}/{key}",
-            path.stem,
-            (_text(item, "filename", where),),
-            (_text(item, "caption", where), _text(item, "negative_caption", where)),
-        )
+        captions = (_text(item, "caption", where), _text(item, "negative_caption", where))
+        yield f"{path.stem}/{key}", path.stem, (_text(item, "filename", where),), captions
 
 
 def _winoground(path: Path) -> Iterator[_Entry]:
@@ -188,7 +171,10 @@ def _winoground(path: Path) -> Iterator[_Entry]:
         captions = (_text(item, "caption_0", where), _text(item, "caption_1", where))
         tags = (item.get(name) for name in ("collapsed_tag", "tag"))
         category = next((tag for tag in tags if isinstance(tag, str) and tag), "all")
-        yield _Entry(str(item.get("id", number)), category, names, captions)
+        yield str(item.get("id", number)), category, names, captions
+
+
+_READERS = {".json": ("sugarcrepe", _sugarcrepe), ".jsonl": ("winoground", _winoground)}
 
 
 def _bytes(path: Path) -> bytes:

@@ -12,11 +12,12 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.figures import figure_at, figures_of
+from helip.evaluation.figures import figure_at, figures_of, in_percent
 from helip.evaluation.statistics.comparison import compare
 
 TOLERANCE = 0.01
-_CHANGES = ("change", "control_change", "against_control")
+ROLES = ("start", "control", "tuned")
+CHANGES = ("change", "control_change", "against_control")
 
 
 def evaluate_forgetting(
@@ -74,29 +75,16 @@ def forgetting(
             "the results were made with bootstrap=0, and a verdict needs intervals; evaluate with "
             "1,000 resamples"
         )
-    differences = dict(
-        zip(
-            _CHANGES,
-            (
-                compare(a, b, **draws)
-                for a, b in ((tuned, start), (control, start), (tuned, control))
-            ),
-            strict=True,
-        )
-    )
-    figures: list[dict[str, Any]] = [
-        {
-            "figure": line.short,
-            "path": list(line.path),
-            "start": figure_at(start, line.path),
-            "control": figure_at(control, line.path),
-            "tuned": figure_at(tuned, line.path),
-            **{key: figure_at(value, line.path) for key, value in differences.items()},
-        }
-        for line in lines
-    ]
-    for figure in figures:
-        figure["verdict"] = _verdict(figure["change"], tolerance)
+    pairs = ((tuned, start), (control, start), (tuned, control))
+    results = dict(zip(ROLES, (start, control, tuned), strict=True)) | {
+        name: compare(a, b, **draws) for name, (a, b) in zip(CHANGES, pairs, strict=True)
+    }
+    figures: list[dict[str, Any]] = []
+    for line in lines:
+        found: dict[str, Any] = {k: figure_at(result, line.path) for k, result in results.items()}
+        verdict = _verdict(found["change"], tolerance)
+        named = {"figure": line.short, "path": list(line.path)}
+        figures.append({**named, **found, "verdict": verdict})
     verdicts = [figure["verdict"] for figure in figures]
     overall = next((word for word in ("lost", "undecided") if word in verdicts), "kept")
     return {
@@ -139,6 +127,10 @@ def _words(name: str, overall: str, figures: list[dict[str, Any]], tolerance: fl
 
 def _sentence(name: str, figure: Mapping[str, Any]) -> str:
     against = figure["against_control"]
+
+    def points(change: str) -> str:
+        return in_percent(figure[change], signed=True)
+
     if against["high"] < 0:
         rank = f"{name} is worse than the control"
     elif against["low"] > 0:
@@ -146,14 +138,6 @@ def _sentence(name: str, figure: Mapping[str, Any]) -> str:
     else:
         rank = "the two are not told apart"
     return (
-        f"{figure['figure']}: {points(figure['change'])} against the start, the control "
-        f"{points(figure['control_change'])}; {rank}."
+        f"{figure['figure']}: {points('change')} against the start, the control "
+        f"{points('control_change')}; {rank}."
     )
-
-
-def points(difference: Mapping[str, Any]) -> str:
-    """A difference of shares in points, such as "−1.2 [−2.0, −0.4]"."""
-    value, low, high = (
-        f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("value", "low", "high")
-    )
-    return f"{value} [{low}, {high}]"

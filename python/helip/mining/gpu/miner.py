@@ -228,7 +228,7 @@ class DeviceMiner:
         """Blocks whose targets' candidates fit the host's memory together."""
         memory = self.options.host_memory
         if memory is None:
-            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+            memory = (_core.usable_memory() or 4 << 30) // 4
         targets = memory // CandidatePools.bytes_per_target(self.options.k, self.rows)
         every = range(len(self._blocks))
         step = max(1, targets // self._blocks.size)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, points, roles
+from helip.evaluation.figures import in_percent
+from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, roles
 from helip.evaluation.tasks.zero_shot import zero_shot
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
@@ -74,7 +75,8 @@ def test_a_wider_tolerance_decides_what_a_narrow_one_leaves_open():
 
 
 def test_points_have_signs():
-    assert points({"value": -0.012, "low": -0.02, "high": 0.004}) == "−1.2 [−2.0, +0.4]"
+    change = {"value": -0.012, "low": -0.02, "high": 0.004}
+    assert in_percent(change, signed=True) == "−1.2 [−2.0, +0.4]"
 
 
 def test_models_are_measured_on_the_same_set():

@@ -8,7 +8,7 @@ import pytest
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.sets.evaluation_set import open_evaluation_set
+from helip.evaluation.sets.opening import open_evaluation_set
 from support.evaluate_samples import picture, png, tiny_model, write_benchmark, write_sugarcrepe
 
 ROWS = [(png(picture(i)), str(i % 2)) for i in range(6)]

@@ -1,0 +1,69 @@
+"""Opens whatever a model can be measured on, told by what it looks like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import keywords
+from helip.data.opening import open_dataset
+from helip.evaluation.options import ClassOptions, SetOptions
+from helip.evaluation.sets.benchmark import is_benchmark, open_benchmark
+from helip.evaluation.sets.composition import holds_composition, open_composition
+from helip.evaluation.sets.evaluation_set import EvaluationSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCall(SetOptions):
+    """What `open_evaluation_set` is asked."""
+
+    source: Any = field(kw_only=False)
+    """A folder in CLIP_benchmark's webdataset layout, a compositional set in SugarCrepe's or
+    Winoground's format, or anything that open_dataset takes."""
+    progress: bool = True
+    """A bar while many shards are scanned."""
+
+
+@keywords(SetCall)
+def open_evaluation_set(call: SetCall) -> EvaluationSet:
+    """Open whatever a model can be measured on, told by what it looks like.
+
+    Classes and templates, or captions, come with CLIP_benchmark's layout; ``classes`` and
+    ``templates`` override them, and a list of ``classes`` names the labels in their order. Plain
+    data is measured by retrieval.
+    """
+    source = call.source
+    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    benchmark = path is not None and is_benchmark(path, call.split)
+    if path is not None and not benchmark and holds_composition(path):
+        data = open_composition(path, pictures=call.pictures)
+        return EvaluationSet(data=data, tasks=("composition",))
+    if call.pictures is not None:
+        raise InvalidArgumentError(
+            f"pictures={os.fspath(call.pictures)!r} is for compositional sets, and {source} is "
+            "none; leave it out"
+        )
+    if path is None or not benchmark:
+        found = EvaluationSet(data=open_dataset(source, progress=call.progress))
+    else:
+        found = open_benchmark(path, call.split, progress=call.progress)
+    given = chosen(call)
+    classes = given.get("classes")
+    if found.classes is not None and classes is not None and not isinstance(classes, Mapping):
+        if len(classes) != len(found.classes):
+            raise InvalidArgumentError(
+                f"{len(classes)} classes given for the {len(found.classes)} of {path}; give "
+                "one name for each, in order"
+            )
+        given["classes"] = dict(zip(found.classes, classes, strict=True))
+    return replace(found, **given)
+
+
+def chosen(options: ClassOptions) -> dict[str, Any]:
+    """The options of classification that are given, by name."""
+    given = ClassOptions.of(options).as_dict()
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,10 @@
+from .clip_benchmark import load_helip
+from .open_clip import HardPairOptions, HardPairSource, OpenClipLoss, hard_pair_training
+
+__all__ = [
+    "HardPairOptions",
+    "HardPairSource",
+    "OpenClipLoss",
+    "hard_pair_training",
+    "load_helip",
+]
