@@ -1,4 +1,4 @@
-// What a mining job would cost.
+// What a mining job would cost; plan() in helip/mine.h estimates it.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 #include <array>
 #include <string>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "mine/corpus/rules.h"
 
 namespace helip {
@@ -28,10 +28,6 @@ Enum from_name(const std::array<const char*, n>& names, const char* what, const 
 constexpr std::int64_t kMaxDimensions = std::int64_t{1} << 20;
 constexpr int kMaxThreads = 4096;
 constexpr std::int64_t kMaxRows = 0xfffffffe;  // candidates are kept as 32-bit ids
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
 
 void check_at_least(const char* name, std::int64_t value, std::int64_t bound) {
   if (value < bound) {

@@ -4,18 +4,10 @@
 #include <numeric>
 #include <string>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "mine/corpus/mine_options.h"
 
 namespace helip::mining {
-namespace {
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
-
-}  // namespace
-
 void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {
   if (value >= least && value <= most) return;
   refuse(std::string(name) + " is " + std::to_string(value) + ", but must lie in " +

@@ -9,7 +9,6 @@
 
 #include "base/team.h"
 #include "helip/embedding_store.h"
-#include "helip/hard_pairs.h"
 #include "helip/hard_pairs_writer.h"
 #include "helip/mine_options.h"
 #include "helip/progress.h"

@@ -5,6 +5,7 @@
 
 #include "base/team.h"
 #include "helip/error.h"
+#include "helip/hard_pairs_writer.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/corpus.h"

@@ -12,7 +12,6 @@
 #include "mine/budget/memory_budget.h"
 #include "mine/corpus/guarded.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/corpus/rules.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/job.h"
 #include "mine/job/job_identity.h"

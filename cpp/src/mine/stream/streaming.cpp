@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "base/refuse.h"
 #include "base/team.h"
-#include "helip/error.h"
 #include "helip/mine_options.h"
 #include "mine/corpus/guarded.h"
 #include "mine/corpus/mine_options.h"
@@ -24,10 +24,6 @@ using mining::StreamRow;
 
 constexpr std::int64_t kMaxDimensions = std::int64_t{1} << 20;
 constexpr std::int64_t kMaxMemory = 0x7fffffff;  // rows of memory and batch have 32-bit numbers
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
 
 void check_within(const char* name, std::int64_t value, std::int64_t most) {
   if (value < 1 || value > most) {
