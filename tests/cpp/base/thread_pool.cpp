@@ -25,7 +25,9 @@
 
 #if defined(__SANITIZE_THREAD__)
 // Children that make threads are what is tested.
-extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
+  return "die_after_fork=0";
+}
 #endif
 
 namespace {
