@@ -19,14 +19,14 @@ py::dict dict_of(const BatchStatistics& statistics) {
 HardnessSchedule make_schedule(double epochs, const std::string& shape,
                                std::optional<std::int64_t> rank_min,
                                std::optional<std::int64_t> rank_max,
-                               std::optional<double> temperature) {
-  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, temperature};
+                               std::optional<double> draw_temperature) {
+  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature};
 }
 
 template <typename Pairs>
 BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int64_t hard_per_target,
                           std::uint64_t seed, std::int64_t rank, std::int64_t world_size,
-                          std::int64_t rank_min, std::int64_t rank_max, double temperature,
+                          std::int64_t rank_min, std::int64_t rank_max, double draw_temperature,
                           double fraction, const std::string& short_policy,
                           const std::string& strategy, const HardnessSchedule& schedule,
                           std::int64_t targets_per_batch, const std::string& order,
@@ -39,7 +39,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.world_size = world_size;
   o.rank_min = rank_min;
   o.rank_max = rank_max;
-  o.temperature = temperature;
+  o.draw_temperature = draw_temperature;
   o.fraction = fraction;
   o.short_policy = short_policy_from_name(short_policy);
   o.strategy = batch_strategy_from_name(strategy);
@@ -58,14 +58,14 @@ void bind_batches(py::module_& module) {
   py::class_<HardnessSchedule>(module, "HardnessSchedule")
       .def(py::init(&make_schedule), py::kw_only(), py::arg("epochs") = 0.0,
            py::arg("shape") = "linear", py::arg("rank_min") = py::none(),
-           py::arg("rank_max") = py::none(), py::arg("temperature") = py::none());
+           py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none());
 
   py::class_<BatchSampler> sampler(module, "BatchSampler");
   const auto made_by = [&sampler](auto make) {
     sampler.def(py::init(make), py::arg("pairs"), py::kw_only(), py::arg("batch_size") = 256,
                 py::arg("hard_per_target") = 1, py::arg("seed") = 0, py::arg("rank") = 0,
                 py::arg("world_size") = 1, py::arg("rank_min") = 0, py::arg("rank_max") = 0,
-                py::arg("temperature") = 0.0, py::arg("fraction") = 1.0,
+                py::arg("draw_temperature") = 0.0, py::arg("fraction") = 1.0,
                 py::arg("short_policy") = "skip", py::arg("strategy") = "auto",
                 py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
                 py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
@@ -98,7 +98,7 @@ void bind_batches(py::module_& module) {
           "hardness",
           [](const BatchSampler& self, std::int64_t step) {
             const Hardness now = self.hardness(step);
-            return py::make_tuple(now.rank_min, now.rank_max, now.temperature);
+            return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature);
           },
           py::arg("step"))
       .def("statistics", [](const BatchSampler& self) { return dict_of(self.statistics()); })

@@ -324,7 +324,7 @@ class HardnessSchedule:
         shape: str = "linear",
         rank_min: typing.SupportsInt | typing.SupportsIndex | None = None,
         rank_max: typing.SupportsInt | typing.SupportsIndex | None = None,
-        temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        draw_temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
     ) -> None: ...
 
 class BatchSampler:
@@ -340,7 +340,7 @@ class BatchSampler:
         world_size: typing.SupportsInt | typing.SupportsIndex = 1,
         rank_min: typing.SupportsInt | typing.SupportsIndex = 0,
         rank_max: typing.SupportsInt | typing.SupportsIndex = 0,
-        temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        draw_temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         short_policy: str = "skip",
         strategy: str = "auto",
@@ -363,7 +363,7 @@ class BatchSampler:
         world_size: typing.SupportsInt | typing.SupportsIndex = 1,
         rank_min: typing.SupportsInt | typing.SupportsIndex = 0,
         rank_max: typing.SupportsInt | typing.SupportsIndex = 0,
-        temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        draw_temperature: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         fraction: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         short_policy: str = "skip",
         strategy: str = "auto",

@@ -24,7 +24,7 @@ enum class ShortPolicy {
 enum class BatchStrategy {
   automatic,    // scheduled with a schedule, temperature with a temperature, else uniform
   uniform,      // each target draws from its rank window, all ranks alike
-  temperature,  // each target draws in proportion to exp(score / temperature)
+  temperature,  // each target draws in proportion to exp(score / draw_temperature)
   scheduled,    // window or temperature change with the progress of training
   shared,       // a row of the batch counts for every target that it is a hard pair of
   walk,         // targets lie along random walks over the table: they are each other's hard pairs
@@ -51,14 +51,14 @@ enum class ScheduleShape {
 [[nodiscard]] HELIP_EXPORT TargetOrder target_order_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT ScheduleShape schedule_shape_from_name(const std::string& name);
 
-// Where rank_min, rank_max and temperature of BatchOptions go, and how long it takes them. What has
-// no value here stays as it is. Afterwards everything stays at the end.
+// Where rank_min, rank_max and draw_temperature of BatchOptions go, and how long it takes them.
+// What has no value here stays as it is. Afterwards everything stays at the end.
 struct HardnessSchedule {
   double epochs = 0.0;  // above 0; 0 means that there is no schedule
   ScheduleShape shape = ScheduleShape::linear;
   std::optional<std::int64_t> rank_min = std::nullopt;
-  std::optional<std::int64_t> rank_max = std::nullopt;  // 0 means the pool size k
-  std::optional<double> temperature = std::nullopt;     // both ends must be above 0
+  std::optional<std::int64_t> rank_max = std::nullopt;    // 0 means the pool size k
+  std::optional<double> draw_temperature = std::nullopt;  // both ends must be above 0
 };
 
 struct BatchOptions {
@@ -67,10 +67,10 @@ struct BatchOptions {
   std::uint64_t seed = 0;
   std::int64_t rank = 0;
   std::int64_t world_size = 1;
-  std::int64_t rank_min = 0;  // first rank of the window that hard pairs are drawn from
-  std::int64_t rank_max = 0;  // one past its last rank; 0 means the pool size k
-  double temperature = 0.0;   // 0: uniform; else drawn in proportion to exp(score / temperature)
-  double fraction = 1.0;      // share of targets that get hard pairs at all, 0 .. 1
+  std::int64_t rank_min = 0;      // first rank of the window that hard pairs are drawn from
+  std::int64_t rank_max = 0;      // one past its last rank; 0 means the pool size k
+  double draw_temperature = 0.0;  // 0: uniform; else drawn in proportion to exp(score / this)
+  double fraction = 1.0;          // share of targets that get hard pairs at all, 0 .. 1
   ShortPolicy short_policy = ShortPolicy::skip;
   BatchStrategy strategy = BatchStrategy::automatic;
   HardnessSchedule schedule = {};      // of scheduled
@@ -105,8 +105,8 @@ struct BatchStatistics {
 // What hard means at a place of the training.
 struct Hardness {
   std::int64_t rank_min = 0;
-  std::int64_t rank_max = 0;  // one past the last rank of the window
-  double temperature = 0.0;   // 0: uniform
+  std::int64_t rank_max = 0;      // one past the last rank of the window
+  double draw_temperature = 0.0;  // 0: uniform
 };
 
 // Targets of an epoch: every eligible row once, over all ranks together, in a random order. They

@@ -34,7 +34,8 @@ void check_window(const BatchOptions& options, std::int64_t k) {
 }
 
 bool has_schedule(const HardnessSchedule& schedule) noexcept {
-  return schedule.epochs != 0.0 || schedule.rank_min || schedule.rank_max || schedule.temperature;
+  return schedule.epochs != 0.0 || schedule.rank_min || schedule.rank_max ||
+         schedule.draw_temperature;
 }
 
 // An option of a strategy that was not chosen would be passed over in silence.
@@ -134,8 +135,8 @@ BatchOptions checked(BatchOptions options, const PairSource& pairs) {
            " hard pairs; raise batch_size above hard_per_target");
   }
   check_ranks(options);
-  if (!std::isfinite(options.temperature) || options.temperature < 0.0) {
-    refuse("temperature = ", options.temperature,
+  if (!std::isfinite(options.draw_temperature) || options.draw_temperature < 0.0) {
+    refuse("draw_temperature = ", options.draw_temperature,
            " must be finite and not negative; 0 draws hard pairs uniformly");
   }
   if (!(options.fraction >= 0.0 && options.fraction <= 1.0)) {
@@ -147,9 +148,9 @@ BatchOptions checked(BatchOptions options, const PairSource& pairs) {
            "or \"random\" with pairs that grow");
   }
   if (options.strategy == BatchStrategy::automatic) {
-    options.strategy = has_schedule(options.schedule) ? BatchStrategy::scheduled
-                       : options.temperature > 0.0    ? BatchStrategy::temperature
-                                                      : BatchStrategy::uniform;
+    options.strategy = has_schedule(options.schedule)   ? BatchStrategy::scheduled
+                       : options.draw_temperature > 0.0 ? BatchStrategy::temperature
+                                                        : BatchStrategy::uniform;
   }
   check_foreign_options(options);
   if (p > 0) check_window(options, pairs.k());  // without hard pairs the window draws nothing

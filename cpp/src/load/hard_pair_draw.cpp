@@ -11,7 +11,7 @@ void HardPairDraw::start(const PairSource& pairs, std::int64_t target, const Har
                          CounterRandom random) {
   const std::int64_t first = hardness.rank_min;
   const std::int64_t last = std::min<std::int64_t>(pairs.count(target), hardness.rank_max);
-  temperature_ = hardness.temperature;
+  temperature_ = hardness.draw_temperature;
   random_ = random;
   left_.clear();
   if (temperature_ == 0.0) {

@@ -31,7 +31,7 @@ std::int64_t rank_between(std::int64_t start, std::int64_t end, double share) no
 }  // namespace
 
 Hardness hardness_at_start(const BatchOptions& options, std::int64_t k) noexcept {
-  return {options.rank_min, options.rank_max == 0 ? k : options.rank_max, options.temperature};
+  return {options.rank_min, options.rank_max == 0 ? k : options.rank_max, options.draw_temperature};
 }
 
 Hardness hardness_at_end(const BatchOptions& options, std::int64_t k) noexcept {
@@ -39,7 +39,7 @@ Hardness hardness_at_end(const BatchOptions& options, std::int64_t k) noexcept {
   Hardness end = hardness_at_start(options, k);
   end.rank_min = schedule.rank_min.value_or(end.rank_min);
   if (schedule.rank_max) end.rank_max = *schedule.rank_max == 0 ? k : *schedule.rank_max;
-  end.temperature = schedule.temperature.value_or(end.temperature);
+  end.draw_temperature = schedule.draw_temperature.value_or(end.draw_temperature);
   return end;
 }
 
@@ -52,7 +52,7 @@ Hardness scheduled_hardness(const BatchOptions& options, std::int64_t k, double 
   now.rank_min = rank_between(start.rank_min, end.rank_min, share);
   now.rank_max = std::max(rank_between(start.rank_max, end.rank_max, share),
                           now.rank_min + options.hard_per_target);
-  now.temperature = between(start.temperature, end.temperature, share);
+  now.draw_temperature = between(start.draw_temperature, end.draw_temperature, share);
   return now;
 }
 

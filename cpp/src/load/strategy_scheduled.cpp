@@ -18,9 +18,10 @@ class Scheduled final : public Strategy {
       refuse("the strategy \"scheduled\" needs a schedule, and epochs = ", schedule.epochs,
              " of it must be above 0: what hardness ends at, and after how many epochs");
     }
-    if (!schedule.rank_min && !schedule.rank_max && !schedule.temperature) {
+    if (!schedule.rank_min && !schedule.rank_max && !schedule.draw_temperature) {
       refuse(
-          "the schedule changes nothing; give it the rank_min, rank_max or temperature to end at");
+          "the schedule changes nothing; give it the rank_min, rank_max or draw_temperature to end "
+          "at");
     }
     check_temperatures();
     if (options.hard_per_target > 0) check_window();
@@ -38,16 +39,16 @@ class Scheduled final : public Strategy {
 
  private:
   void check_temperatures() const {
-    const auto& end = options().schedule.temperature;
+    const auto& end = options().schedule.draw_temperature;
     if (!end) return;
     if (!(std::isfinite(*end) && *end > 0.0)) {
-      refuse("temperature = ", *end, " at the end of the schedule must be finite and above 0");
+      refuse("draw_temperature = ", *end, " at the end of the schedule must be finite and above 0");
     }
-    if (options().temperature == 0.0) {
-      refuse(
-          "the schedule ends at temperature = ", *end,
-          ", but there is none to start from; give temperature too, such as 1 for draws that are "
-          "nearly uniform");
+    if (options().draw_temperature == 0.0) {
+      refuse("the schedule ends at draw_temperature = ", *end,
+             ", but there is none to start from; give draw_temperature too, such as 1 for draws "
+             "that are "
+             "nearly uniform");
     }
   }
 

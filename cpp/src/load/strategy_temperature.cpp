@@ -6,10 +6,10 @@
 namespace helip::load {
 
 std::unique_ptr<Strategy> make_temperature(const BatchOptions& options, const PairSource& pairs) {
-  if (options.temperature == 0.0) {
+  if (options.draw_temperature == 0.0) {
     refuse(
-        "the strategy \"temperature\" needs a temperature above 0, such as 0.1; without one, "
-        "take the strategy \"uniform\"");
+        "the strategy \"temperature\" needs a temperature above 0, such as draw_temperature = 0.1; "
+        "without one, take the strategy \"uniform\"");
   }
   return std::make_unique<Strategy>(options, pairs);
 }

@@ -6,9 +6,10 @@
 namespace helip::load {
 
 std::unique_ptr<Strategy> make_uniform(const BatchOptions& options, const PairSource& pairs) {
-  if (options.temperature != 0.0) {
-    refuse("the strategy \"uniform\" draws without a temperature, and temperature = ",
-           options.temperature, "; take the strategy \"temperature\", or give no temperature");
+  if (options.draw_temperature != 0.0) {
+    refuse("the strategy \"uniform\" draws without a temperature, and draw_temperature = ",
+           options.draw_temperature,
+           "; take the strategy \"temperature\", or give no draw_temperature");
   }
   return std::make_unique<Strategy>(options, pairs);
 }

@@ -22,9 +22,9 @@ class Walk final : public Shared {
           "the strategy \"walk\" puts a whole epoch in order, which pairs that grow cannot "
           "repeat; take \"shared\", or a finished table");
     }
-    if (options.temperature != 0.0) {
-      refuse("the strategy \"walk\" goes to each hard pair of a row alike, and temperature = ",
-             options.temperature, "; narrow the rank window to walk among the best");
+    if (options.draw_temperature != 0.0) {
+      refuse("the strategy \"walk\" goes to each hard pair of a row alike, and draw_temperature = ",
+             options.draw_temperature, "; narrow the rank window to walk among the best");
     }
     if (options.order != TargetOrder::rows) {
       refuse("the order \"", name_of(options.order),

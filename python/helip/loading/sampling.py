@@ -23,12 +23,9 @@ def make_sampler(
     given = BatchOptions.of(options).as_dict()
     schedule = given.pop("schedule")
     if schedule is not None:
-        named = schedule.as_dict()
-        named["temperature"] = named.pop("draw_temperature")
-        given["schedule"] = _core.HardnessSchedule(**named)
-    for name in ("rank_max", "targets_per_batch"):
+        given["schedule"] = _core.HardnessSchedule(**schedule.as_dict())
+    for name in ("rank_max", "targets_per_batch", "draw_temperature"):
         given[name] = given[name] or 0
-    given["temperature"] = given.pop("draw_temperature") or 0.0
     given["short_policy"] = given.pop("short")
     return _core.BatchSampler(table._core, seed=seed, rank=rank, world_size=world_size, **given)
 

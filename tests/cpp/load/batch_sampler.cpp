@@ -100,7 +100,7 @@ TEST_CASE("a batch holds its targets, then their hard pairs grouped by target, a
 }
 
 TEST_CASE("the same options give the same batches, in any order of asking") {
-  const BatchOptions options{.batch_size = 24, .seed = 9, .temperature = 0.2};
+  const BatchOptions options{.batch_size = 24, .seed = 9, .draw_temperature = 0.2};
   BatchSampler forward(ring(200, 5), options);
   BatchSampler backward(ring(200, 5), options);
   forward.set_epoch(4);
@@ -134,7 +134,7 @@ TEST_CASE("a target's draw depends on seed, epoch and target, not on the batch a
     std::map<std::int64_t, std::vector<std::int64_t>> shared;
     BatchSampler one(
         disjoint(60, 8),
-        {.batch_size = 12, .hard_per_target = 3, .seed = 5, .temperature = temperature});
+        {.batch_size = 12, .hard_per_target = 3, .seed = 5, .draw_temperature = temperature});
     for (const BatchRows& batch : epoch_of(one)) alone.merge(hard_of(batch));
     for (std::int64_t rank = 0; rank < 3; ++rank) {
       BatchSampler part(disjoint(60, 8), {.batch_size = 40,
@@ -142,7 +142,7 @@ TEST_CASE("a target's draw depends on seed, epoch and target, not on the batch a
                                           .seed = 5,
                                           .rank = rank,
                                           .world_size = 3,
-                                          .temperature = temperature});
+                                          .draw_temperature = temperature});
       for (const BatchRows& batch : epoch_of(part)) shared.merge(hard_of(batch));
     }
     CHECK(alone.size() == 60);
@@ -173,7 +173,7 @@ TEST_CASE("with a temperature they follow exp(score / temperature), without repl
   constexpr int kEpochs = 1000;
   constexpr double kTemperature = 0.1;
   BatchSampler sampler(disjoint(20, 4, 0.1F),
-                       {.hard_per_target = 2, .seed = 1, .temperature = kTemperature});
+                       {.hard_per_target = 2, .seed = 1, .draw_temperature = kTemperature});
   std::map<std::pair<std::int64_t, std::int64_t>, int> seen;  // (first rank, second rank)
   for (int epoch = 0; epoch < kEpochs; ++epoch) {
     sampler.set_epoch(epoch);
@@ -196,7 +196,7 @@ TEST_CASE("with a temperature they follow exp(score / temperature), without repl
 }
 
 TEST_CASE("an extremely low temperature takes the best pairs in order, without overflow") {
-  BatchSampler sampler(disjoint(10, 5), {.hard_per_target = 3, .temperature = 1e-300});
+  BatchSampler sampler(disjoint(10, 5), {.hard_per_target = 3, .draw_temperature = 1e-300});
   for (const auto& [target, hard] : hard_of(sampler.batch(0))) {
     const std::int64_t first = 10 + target * 5;
     CHECK(hard == std::vector<std::int64_t>{first, first + 1, first + 2});
@@ -204,7 +204,7 @@ TEST_CASE("an extremely low temperature takes the best pairs in order, without o
 }
 
 TEST_CASE("equal scores stay equally likely at an extremely low temperature") {
-  BatchSampler sampler(disjoint(300, 3, 0.0F), {.batch_size = 600, .temperature = 1e-18});
+  BatchSampler sampler(disjoint(300, 3, 0.0F), {.batch_size = 600, .draw_temperature = 1e-18});
   std::map<std::int64_t, int> seen;
   for (const auto& [target, hard] : hard_of(sampler.batch(0))) {
     ++seen[(hard.at(0) - 300) % 3];
@@ -350,7 +350,7 @@ TEST_CASE("the order of an epoch is uniform: each row is as likely at each place
 TEST_CASE("batches are frozen: a change of them is a change of every seeded run") {
   BatchSampler uniform(ring(997, 7), {.batch_size = 64, .hard_per_target = 3, .seed = 42});
   BatchSampler weighted(ring(997, 7),
-                        {.batch_size = 64, .seed = 42, .temperature = 0.07, .fraction = 0.5});
+                        {.batch_size = 64, .seed = 42, .draw_temperature = 0.07, .fraction = 0.5});
   weighted.set_epoch(3);
   CHECK(digest(epoch_of(uniform)) == 0xe34efacc17db3421ULL);
   CHECK(digest(epoch_of(weighted)) == 0xa8dc6010d407770fULL);
@@ -368,8 +368,8 @@ TEST_CASE("options outside their bounds are refused with the value and the mend"
   refuses({.rank_min = 2, .rank_max = 2}, "rank_min = 2");
   refuses({.rank_max = 5}, "k = 4");
   refuses({.hard_per_target = 3, .rank_min = 2}, "window [2, 4)");
-  refuses({.temperature = -0.5}, "temperature = -0.5");
-  refuses({.temperature = std::nan("")}, "temperature");
+  refuses({.draw_temperature = -0.5}, "temperature = -0.5");
+  refuses({.draw_temperature = std::nan("")}, "temperature");
   refuses({.fraction = 1.5}, "fraction = 1.5");
   refuses({.fraction = std::nan("")}, "fraction");
   refuses({.world_size = 21}, "20 eligible targets");
@@ -404,10 +404,10 @@ TEST_CASE("the strategy is chosen by the options, and options of another one are
     return BatchSampler(ring(20, 4), options).options().strategy;
   };
   CHECK(chosen({}) == helip::BatchStrategy::uniform);
-  CHECK(chosen({.temperature = 0.1}) == helip::BatchStrategy::temperature);
+  CHECK(chosen({.draw_temperature = 0.1}) == helip::BatchStrategy::temperature);
   CHECK(chosen({.schedule = {.epochs = 1.0, .rank_max = 2}}) == helip::BatchStrategy::scheduled);
   using enum helip::BatchStrategy;
-  refuses({.temperature = 0.1, .strategy = uniform}, "strategy \"uniform\"");
+  refuses({.draw_temperature = 0.1, .strategy = uniform}, "strategy \"uniform\"");
   refuses({.strategy = temperature}, "above 0");
   refuses({.strategy = scheduled}, "needs a schedule");
   refuses({.strategy = uniform, .schedule = {.epochs = 1.0, .rank_max = 2}}, "no schedule");

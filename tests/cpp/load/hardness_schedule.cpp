@@ -12,11 +12,12 @@ namespace {
 constexpr std::int64_t kPool = 100;
 
 BatchOptions falling(ScheduleShape shape) {
-  return {.rank_min = 50,
-          .rank_max = 100,
-          .temperature = 0.9,
-          .schedule = {
-              .epochs = 2.0, .shape = shape, .rank_min = 0, .rank_max = 10, .temperature = 0.1}};
+  return {
+      .rank_min = 50,
+      .rank_max = 100,
+      .draw_temperature = 0.9,
+      .schedule = {
+          .epochs = 2.0, .shape = shape, .rank_min = 0, .rank_max = 10, .draw_temperature = 0.1}};
 }
 
 }  // namespace
@@ -29,9 +30,9 @@ TEST_CASE("a linear schedule goes evenly from start to end, and stays there",
     const Hardness now = scheduled_hardness(options, kPool, epochs);
     CHECK(now.rank_min == std::llround(50.0 - 50.0 * share));
     CHECK(now.rank_max == std::llround(100.0 - 90.0 * share));
-    CHECK(std::abs(now.temperature - (0.9 - 0.8 * share)) < 1e-15);
+    CHECK(std::abs(now.draw_temperature - (0.9 - 0.8 * share)) < 1e-15);
   }
-  CHECK(scheduled_hardness(options, kPool, 7.0).temperature == 0.1);
+  CHECK(scheduled_hardness(options, kPool, 7.0).draw_temperature == 0.1);
 }
 
 TEST_CASE("a cosine schedule follows the cosine to the last digits", "[hardness_schedule]") {
@@ -40,10 +41,10 @@ TEST_CASE("a cosine schedule follows the cosine to the last digits", "[hardness_
     const double epochs = i / 500.0;
     const double share = 0.5 * (1.0 - std::cos(std::numbers::pi * epochs / 2.0));
     const Hardness now = scheduled_hardness(options, kPool, epochs);
-    CHECK(std::abs(now.temperature - (0.9 - 0.8 * share)) < 4e-16);
+    CHECK(std::abs(now.draw_temperature - (0.9 - 0.8 * share)) < 4e-16);
   }
-  CHECK(scheduled_hardness(options, kPool, 0.0).temperature == 0.9);
-  CHECK(scheduled_hardness(options, kPool, 2.0).temperature == 0.1);
+  CHECK(scheduled_hardness(options, kPool, 0.0).draw_temperature == 0.9);
+  CHECK(scheduled_hardness(options, kPool, 2.0).draw_temperature == 0.1);
   CHECK(scheduled_hardness(options, kPool, 1.0).rank_min == 25);
 }
 
@@ -52,7 +53,7 @@ TEST_CASE("a schedule has the same bits on every machine", "[hardness_schedule]"
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (int i = 0; i <= 1000; ++i) {
     const Hardness now = scheduled_hardness(options, kPool, i / 500.0);
-    hash = (hash ^ std::bit_cast<std::uint64_t>(now.temperature)) * 0x100000001b3ULL;
+    hash = (hash ^ std::bit_cast<std::uint64_t>(now.draw_temperature)) * 0x100000001b3ULL;
   }
   CHECK(hash == 0xa8c6617e2118551fULL);
 }
@@ -63,7 +64,7 @@ TEST_CASE("what has no end stays, and the pool size can be an end", "[hardness_s
   CHECK(scheduled_hardness(options, kPool, 0.0).rank_max == 10);
   CHECK(scheduled_hardness(options, kPool, 0.5).rank_max == 55);
   CHECK(scheduled_hardness(options, kPool, 0.5).rank_min == 3);
-  CHECK(scheduled_hardness(options, kPool, 0.5).temperature == 0.0);
+  CHECK(scheduled_hardness(options, kPool, 0.5).draw_temperature == 0.0);
   CHECK(scheduled_hardness(options, kPool, 1.0).rank_max == kPool);
 }
 

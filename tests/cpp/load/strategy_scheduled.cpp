@@ -46,9 +46,10 @@ TEST_CASE("hard pairs come from the window of the step", "[strategy_scheduled]")
 }
 
 TEST_CASE("a falling temperature goes from nearly uniform to the best", "[strategy_scheduled]") {
-  BatchSampler sampler(
-      disjoint(400, 4, 0.1F),
-      {.batch_size = 800, .temperature = 100.0, .schedule = {.epochs = 20.0, .temperature = 1e-6}});
+  BatchSampler sampler(disjoint(400, 4, 0.1F),
+                       {.batch_size = 800,
+                        .draw_temperature = 100.0,
+                        .schedule = {.epochs = 20.0, .draw_temperature = 1e-6}});
   const auto share_of_best = [&](std::int64_t first, std::int64_t last) {
     int best = 0;
     int all = 0;
@@ -111,8 +112,9 @@ TEST_CASE("schedules outside their bounds are refused", "[strategy_scheduled]") 
   refuses({.schedule = {.epochs = 1.0, .rank_min = 4}}, "[4, 4)");
   refuses({.hard_per_target = 2, .schedule = {.epochs = 1.0, .rank_max = 1}},
           "hold hard_per_target = 2");
-  refuses({.schedule = {.epochs = 1.0, .temperature = 0.1}}, "none to start from");
-  refuses({.temperature = 1.0, .schedule = {.epochs = 1.0, .temperature = 0.0}}, "above 0");
+  refuses({.schedule = {.epochs = 1.0, .draw_temperature = 0.1}}, "none to start from");
+  refuses({.draw_temperature = 1.0, .schedule = {.epochs = 1.0, .draw_temperature = 0.0}},
+          "above 0");
 }
 
 }  // namespace helip

@@ -120,8 +120,9 @@ TEST_CASE("random rows fill in while there is room", "[strategy_shared]") {
 }
 
 TEST_CASE("draws follow the temperature among rows that come in", "[strategy_shared]") {
-  BatchSampler sampler(disjoint(200, 5),
-                       {.batch_size = 400, .temperature = 1e-9, .strategy = BatchStrategy::shared});
+  BatchSampler sampler(
+      disjoint(200, 5),
+      {.batch_size = 400, .draw_temperature = 1e-9, .strategy = BatchStrategy::shared});
   for (const auto& [target, hard] : test::hard_of(sampler.batch(0))) {
     CHECK(hard.at(0) == 200 + target * 5);
   }

@@ -172,7 +172,7 @@ TEST_CASE("walk options outside their bounds are refused", "[strategy_walk]") {
     test::refuses(ring(20, 4), walk(options), part);
   };
   refuses({.hard_per_target = 0}, "hard_per_target of at least 1");
-  refuses({.temperature = 0.1}, "temperature = 0.1");
+  refuses({.draw_temperature = 0.1}, "temperature = 0.1");
   refuses({.order = TargetOrder::blocks}, "\"blocks\"");
   refuses({.walk_rows = 0}, "walk_rows = 0");
   refuses({.restart = 1.0}, "restart = 1");
