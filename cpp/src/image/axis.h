@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "helip/image_transform.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 
 namespace helip::image {
 

@@ -6,7 +6,7 @@
 
 #include "base/counter_random.h"
 #include "helip/image_transform.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 #include "image/pixel_kernel.h"
 
 namespace helip::image {

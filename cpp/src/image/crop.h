@@ -4,7 +4,7 @@
 #include "base/counter_random.h"
 #include "helip/image_transform.h"
 #include "image/axis.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 
 namespace helip::image {
 

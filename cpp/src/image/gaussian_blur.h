@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "image/image.h"
+#include "image/decode/image.h"
 #include "image/pixel_kernel.h"
 
 namespace helip::image {

@@ -8,7 +8,7 @@
 
 #include "helip/image_transform.h"
 #include "helip/matrix.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 
 namespace helip::image {
 

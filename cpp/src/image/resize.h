@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "image/axis.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 #include "image/pixel_kernel.h"
 
 namespace helip::image {

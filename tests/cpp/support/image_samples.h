@@ -12,7 +12,7 @@
 #include <jpeglib.h>
 
 #include "base/counter_random.h"
-#include "image/image.h"
+#include "image/decode/image.h"
 
 // Smooth colours with some noise: what a JPEG keeps, and what it does not.
 inline helip::image::Image sample_image(helip::image::Size size, std::uint64_t seed = 0) {

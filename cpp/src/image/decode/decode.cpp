@@ -1,13 +1,13 @@
-#include "image/decode.h"
+#include "image/decode/decode.h"
 
 #include <algorithm>
 #include <string>
 
 #include "helip/sample_error.h"
-#include "image/decode_jpeg.h"
-#include "image/decode_png.h"
-#include "image/decode_webp.h"
-#include "image/exif_orientation.h"
+#include "image/decode/decode_jpeg.h"
+#include "image/decode/decode_png.h"
+#include "image/decode/decode_webp.h"
+#include "image/decode/exif_orientation.h"
 
 namespace helip::image {
 namespace {

@@ -1,6 +1,6 @@
-#include "image/decode_png.h"
+#include "image/decode/decode_png.h"
 
-#include "image/byte_reader.h"
+#include "image/decode/byte_reader.h"
 
 #if defined(HELIP_HAS_PNG)
 

@@ -6,9 +6,9 @@
 
 #include "base/counter_random.h"
 #include "base/refuse.h"
-#include "load/locality_halves.h"
-#include "load/locality_walk.h"
-#include "load/pair_graph.h"
+#include "load/locality/locality_halves.h"
+#include "load/locality/locality_walk.h"
+#include "load/locality/pair_graph.h"
 
 namespace helip {
 namespace {

@@ -1,4 +1,4 @@
-#include "load/locality_walk.h"
+#include "load/locality/locality_walk.h"
 
 #include <cstddef>
 

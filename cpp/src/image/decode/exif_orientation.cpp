@@ -1,9 +1,9 @@
-#include "image/exif_orientation.h"
+#include "image/decode/exif_orientation.h"
 
 #include <array>
 #include <string_view>
 
-#include "image/byte_reader.h"
+#include "image/decode/byte_reader.h"
 
 namespace helip::image {
 namespace {

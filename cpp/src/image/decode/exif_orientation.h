@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <span>
 
-#include "image/image_format.h"
+#include "image/decode/image_format.h"
 
 namespace helip::image {
 

@@ -1,4 +1,4 @@
-#include "image/decode_jpeg.h"
+#include "image/decode/decode_jpeg.h"
 
 #include <algorithm>
 #include <array>

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "load/pair_graph.h"
+#include "load/locality/pair_graph.h"
 
 namespace helip::load {
 

@@ -1,4 +1,4 @@
-#include "load/locality_halves.h"
+#include "load/locality/locality_halves.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <span>
 
-#include "image/decode.h"
-#include "image/image.h"
+#include "image/decode/decode.h"
+#include "image/decode/image.h"
 
 namespace helip::image {
 

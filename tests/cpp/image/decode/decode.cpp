@@ -1,4 +1,4 @@
-#include "image/decode.h"
+#include "image/decode/decode.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>

@@ -5,8 +5,8 @@
 #include <memory>
 #include <span>
 
-#include "image/decode.h"
-#include "image/image.h"
+#include "image/decode/decode.h"
+#include "image/decode/image.h"
 
 namespace helip::image {
 

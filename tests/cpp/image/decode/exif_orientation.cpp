@@ -1,4 +1,4 @@
-#include "image/exif_orientation.h"
+#include "image/decode/exif_orientation.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <string>

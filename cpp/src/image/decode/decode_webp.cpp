@@ -1,6 +1,6 @@
-#include "image/decode_webp.h"
+#include "image/decode/decode_webp.h"
 
-#include "image/byte_reader.h"
+#include "image/decode/byte_reader.h"
 
 #if defined(HELIP_HAS_WEBP)
 

@@ -1,4 +1,4 @@
-#include "image/image_format.h"
+#include "image/decode/image_format.h"
 
 #include <cstring>
 #include <string_view>

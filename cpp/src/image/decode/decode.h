@@ -6,8 +6,8 @@
 #include <memory>
 #include <span>
 
-#include "image/image.h"
-#include "image/image_format.h"
+#include "image/decode/image.h"
+#include "image/decode/image_format.h"
 
 namespace helip::image {
 
