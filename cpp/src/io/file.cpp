@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const std::string& action, const fs::path& path, int error = errno) {
-  throw Error(ErrorCode::io, "cannot " + action + " \"" + path.string() + "\"", error);
+  throw Error(ErrorCode::io, "cannot " + action + " " + quoted(path), error);
 }
 
 template <typename Call>
@@ -51,9 +51,11 @@ std::string owner_of(const Descriptor& file) {
 
 }  // namespace
 
+std::string quoted(const fs::path& path) { return '"' + path.string() + '"'; }
+
 void throw_damaged(const fs::path& file, const std::string& what, const std::string& mend) {
-  helip::fail(ErrorCode::corrupt, '"', file.string(), "\" is damaged: ", what,
-              mend.empty() ? "" : "; ", mend);
+  helip::fail(ErrorCode::corrupt, quoted(file), " is damaged: ", what, mend.empty() ? "" : "; ",
+              mend);
 }
 
 bool path_exists(const fs::path& path) {

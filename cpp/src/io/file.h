@@ -11,6 +11,9 @@
 
 namespace helip {
 
+// As messages name a path: in quotes.
+[[nodiscard]] std::string quoted(const std::filesystem::path& path);
+
 // "\"<file>\" is damaged: <what>", and what mends it.
 [[noreturn]] void throw_damaged(const std::filesystem::path& file, const std::string& what,
                                 const std::string& mend = {});

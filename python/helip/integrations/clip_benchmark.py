@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import UnsupportedError, needed
 from helip.models.bundle import CONFIG_FILE, ModelBundle, create_model
 
 MODEL_TYPE = "helip"
@@ -55,12 +55,8 @@ def load_helip(
 
 def register() -> None:
     """Let CLIP_benchmark know ``--model_type helip``; again is harmless."""
-    try:
+    with needed("this needs CLIP_benchmark", "clip_benchmark requests"):
         from clip_benchmark import models
-    except ImportError as error:
-        raise UnsupportedError(
-            f"CLIP_benchmark is absent ({error}); pip install clip_benchmark"
-        ) from error
     models.TYPE2FUNC[MODEL_TYPE] = load_helip
     if MODEL_TYPE not in models.MODEL_TYPES:
         models.MODEL_TYPES.append(MODEL_TYPE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, needed
 from helip.models.options import Lora
 from helip.models.slip import HEAD
 
@@ -146,10 +146,6 @@ def _is_scale(name: str) -> bool:
 
 
 def _peft() -> Any:
-    try:
+    with needed("lora needs peft", "helip[lora]"):
         import peft
-    except ImportError as error:
-        raise UnsupportedError(
-            "lora needs peft, which is absent; pip install helip[lora]"
-        ) from error
     return peft

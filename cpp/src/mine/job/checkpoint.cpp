@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "helip/error.h"
 #include "helip/version.h"
+#include "io/file.h"
+#include "io/manifest.h"
 #include "mine/job/job_identity.h"
 #include "mine/kernel/kernel.h"
 
@@ -18,11 +21,9 @@ constexpr const char* kFormat = "helip.mining_checkpoint";
 constexpr const char* kStatePrefix = "state-";
 constexpr double kShare = 0.02;  // of the time, at most, goes to saving
 
-std::string quoted(const fs::path& path) { return "\"" + path.string() + "\""; }
-
 // Of an interrupted job, if there is one.
 std::optional<Manifest> manifest_in(const fs::path& folder) {
-  if (!fs::exists(folder / kManifestName)) return {};
+  if (!has_manifest(folder)) return {};
   Manifest manifest;
   try {
     manifest = read_manifest(folder, kFormat);
@@ -82,7 +83,7 @@ Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
     found_.emplace(folder_, manifest->attributes["progress"],
                    TensorFile(folder_ / state.file, state));
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::corrupt && fs::exists(folder_ / state.file)) throw;
+    if (error.code() != ErrorCode::corrupt && path_exists(folder_ / state.file)) throw;
     throw_damaged_checkpoint(folder_, error.what());
   }
   saved_ = manifest->next_shard;
@@ -90,11 +91,15 @@ Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
 
 // What a process left that was killed while it saved.
 void Checkpoint::remove_all_but(const std::string& state) const {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
-    const std::string name = entry.path().filename().string();
+  std::vector<std::string> names;
+  try {
+    names = names_in(folder_);
+  } catch (const Error&) {  // what stays there takes room and is in nobody's way
+    return;
+  }
+  for (const std::string& name : names) {
     const bool left = name.starts_with(kStatePrefix) || name.starts_with(PendingFile::kPrefix);
-    if (left && name != state) remove_file(entry.path());
+    if (left && name != state) remove_file(folder_ / name);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
+#include "io/file.h"
 #include "io/manifest.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/corpus/guarded.h"
@@ -35,8 +36,6 @@ Json part_identity(const HardPairsPart& part) {
   identity["number of parts"] = part.range().count;
   return identity;
 }
-
-std::string quoted(const fs::path& path) { return "\"" + path.string() + "\""; }
 
 std::string part_words(const PartRange& range) {
   return "part " + std::to_string(range.index) + " of " + std::to_string(range.count);
@@ -203,12 +202,11 @@ struct RemovedIfEmpty {
 
 // Throws mismatch where a job of another number of parts has left some.
 void check_count(const fs::path& folder, std::int64_t count) {
-  if (!fs::is_directory(folder)) return;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  if (!directory_exists(folder)) return;
+  for (const std::string& name : names_in(folder)) {
     const std::size_t of = name.rfind("-of-");
     if (!name.starts_with("part-") || of == std::string::npos) continue;
-    if (!fs::exists(entry.path() / kManifestName)) continue;
+    if (!has_manifest(folder / name)) continue;
     const std::int64_t there = std::atoll(name.c_str() + of + 4);
     if (there == count) continue;
     throw Error(ErrorCode::mismatch,
@@ -263,7 +261,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   for (std::int64_t index = 1; index <= count; ++index) {
     const PartRange range{index, count, job.rows()};
     const fs::path path = part_path(folder, index, count);
-    if (!fs::exists(path / kManifestName)) {
+    if (!has_manifest(path)) {
       missing.push_back(range);
       continue;
     }
@@ -301,7 +299,7 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
       throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
     }
     Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
-    if (fs::exists(out / kManifestName)) {
+    if (has_manifest(out)) {
       const HardPairsPart part = HardPairsPart::open(out);
       check_same(part, part_identity(store, job, count), index);
       return part;

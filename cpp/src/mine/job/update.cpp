@@ -10,6 +10,7 @@
 
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
+#include "io/file.h"
 #include "io/manifest.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"
@@ -382,9 +383,7 @@ bool same_rules(const HardPairs& a, const HardPairs& b) {
   return true;
 }
 
-bool holds_table(const std::filesystem::path& out) {
-  return !out.empty() && std::filesystem::exists(out / kManifestName);
-}
+bool holds_table(const std::filesystem::path& out) { return !out.empty() && has_manifest(out); }
 
 }  // namespace
 
@@ -406,8 +405,8 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
       }
       if (!same || origin.fingerprint != pairs.origin().fingerprint) {
         throw Error(ErrorCode::invalid_argument,
-                    "\"" + out.string() +
-                        "\" holds another table than the one to bring up to date; choose a new "
+                    quoted(out) +
+                        " holds another table than the one to bring up to date; choose a new "
                         "directory");
       }
       existing = ExistingTable::replace;

@@ -43,7 +43,7 @@ def mine_on_ray(
             not show up here. Error: a part failed, with the reason.
     """
     parts = agreed_parts(job.parts, out=out, method=options.method)
-    with needed("engine is 'ray'", "'helip[ray]'"):
+    with needed("engine ray needs Ray", "'helip[ray]'"):
         import ray
     make_directory(Path(out))
     with DirectoryLock(Path(out), name=".lock"), _running(ray):

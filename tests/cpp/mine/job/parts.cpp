@@ -142,3 +142,13 @@ TEST_CASE("parts that do not make a table are refused with the reason", "[parts]
                [&] { merge_parts({paths[0], folder / "other"}, folder / "out"); });
   REQUIRE(!fs::exists(folder / "out"));
 }
+
+TEST_CASE("a path that the system cannot look at is an error of files", "[parts]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", 60);
+  const fs::path out = folder / std::string(300, 'x');
+  expect_error(ErrorCode::io, "xxx", [&] { mine_part(store, 1, 2, exact_options(4), out); });
+  MineOptions options = exact_options(4);
+  options.parts = 2;
+  expect_error(ErrorCode::io, "xxx", [&] { mine(store, options, {}, out); });
+}
