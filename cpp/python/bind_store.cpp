@@ -202,6 +202,7 @@ void bind_hard_pairs(py::module_& module) {
           py::arg("fingerprint") = "", py::arg("keys_fingerprint") = "",
           py::arg("options_json") = "{}", py::arg("report_json") = "{}")
       .def("__len__", &HardPairs::size)
+      .def_property_readonly("path", [](const HardPairs& p) { return p.path().string(); })
       .def("statistics", &statistics_of)
       .def(
           "save",

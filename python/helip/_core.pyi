@@ -27,6 +27,7 @@ __all__: list[str] = [
     "ImageTransform",
     "MatrixView",
     "MineOptions",
+    "PairCosines",
     "PairIndex",
     "PairIndexOptions",
     "SampleIndex",
@@ -164,6 +165,8 @@ class HardPairs:
     def keys_fingerprint(self) -> str: ...
     @property
     def options_json(self) -> str: ...
+    @property
+    def path(self) -> str: ...
     @property
     def report_json(self) -> str: ...
     @property
@@ -462,6 +465,21 @@ class PairIndex:
     def options(self) -> PairIndexOptions: ...
     @property
     def text_dim(self) -> int: ...
+
+class PairCosines:
+    def __init__(
+        self,
+        image: MatrixView,
+        text: MatrixView,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+        progress: typing.Any = None,
+    ) -> None: ...
+    def of(
+        self,
+        sides: str,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ) -> numpy.typing.NDArray[numpy.float64]: ...
 
 class ImageTransform:
     def __init__(

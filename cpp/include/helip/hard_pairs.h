@@ -84,6 +84,8 @@ class HELIP_EXPORT HardPairs {
   [[nodiscard]] std::int32_t count(std::int64_t target) const noexcept;
 
   [[nodiscard]] const Origin& origin() const noexcept;
+  // The directory; empty for a table in memory.
+  [[nodiscard]] const std::filesystem::path& path() const noexcept;
   // Goes over all pairs, and sorts their scores (of more than 2^26, an even sample of these).
   [[nodiscard]] HardPairStatistics statistics(const ProgressCallback& progress = {}) const;
 

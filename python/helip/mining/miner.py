@@ -177,6 +177,8 @@ def _existing(
             f"{source.fingerprint}; choose another path"
         )
     found, asked = pairs.options, options.as_dict()
+    if "filter" in found:
+        raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}
     if asked["method"] == "auto":
         ignored.add("method")

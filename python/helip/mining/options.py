@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from helip.common.options import INFINITE, Options, Positive, Seed, Share, Whole
+from helip.common.options import (
+    INFINITE,
+    Options,
+    Positive,
+    Seed,
+    Share,
+    ThreadOptions,
+    Whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +73,6 @@ class MineOptions(ScoreRules):
     """sample, hnsw, partition: of what they draw."""
     recall: Share = 0.95
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThreadOptions(Options):
-    """How many cores a job may take."""
-
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
 
 
 @dataclass(frozen=True, kw_only=True)

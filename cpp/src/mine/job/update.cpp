@@ -58,6 +58,11 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     throw Error(ErrorCode::unsupported,
                 "the table's options are " + text + ", which mining did not write; mine it again");
   }
+  if (Json::parse(text).contains("filter")) {
+    throw Error(ErrorCode::unsupported,
+                "the table was filtered, and pairs that it lacks would come back; bring the table "
+                "that it was made from up to date, and filter that");
+  }
   if (method != name_of(MiningMethod::exact)) {
     throw Error(ErrorCode::unsupported,
                 "the table was mined with method '" + method +
