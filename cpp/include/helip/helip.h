@@ -21,7 +21,7 @@
 #include "helip/matrix.h"                  // IWYU pragma: export
 #include "helip/mine.h"                    // IWYU pragma: export
 #include "helip/mine_options.h"            // IWYU pragma: export
-#include "helip/pair_cosines.h"          // IWYU pragma: export
+#include "helip/pair_cosines.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export
 #include "helip/plan.h"                    // IWYU pragma: export
