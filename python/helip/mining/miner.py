@@ -64,10 +64,11 @@ def mine(call: MineCall) -> HardPairs:
     device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table.
     What ``method="auto"`` chooses (see :func:`plan`) depends above 300,000 rows on the measured
     speed; a table that is there counts as its answer where it could be. A graph (``hnsw``) that
-    falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such as CLIP's own. GPUs mine
-    exactly, without ``margin``, ``collapse`` and deleted rows; with another method or these,
-    and before :func:`prove_gpu` has passed, ``device="auto"`` is the CPU. A job of a store with ``out`` that would take more than an hour is
-    committed in parts of half an hour each, if it can be; pairs of two parts are looked at twice.
+    falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such
+    as CLIP's own. GPUs mine exactly, without ``margin``, ``collapse`` and deleted rows; with
+    another method or these, and before :func:`prove_gpu` has passed, ``device="auto"`` is the CPU.
+    A job of a store with ``out`` that would take more than an hour is committed in parts of half an
+    hour each, if it can be; pairs of two parts are looked at twice.
 
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity

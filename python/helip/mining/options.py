@@ -94,7 +94,7 @@ class MachineOptions(HostOptions):
     """What of the machine a job may take."""
 
     device: str = "auto"
-    """cpu, cuda, cuda:1, "cuda:0,cuda:1", cuda:all, or auto: a GPU where there is one."""
+    """cpu, cuda, cuda:1, "cuda:0,cuda:1", cuda:all, or auto: a GPU where one was proven."""
 
 
 @dataclass(frozen=True, kw_only=True)
