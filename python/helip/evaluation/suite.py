@@ -25,6 +25,7 @@ from helip.evaluation.figures import TASKS
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
 from helip.models.bundle import create_model
+from helip.models.run_folder import within_run
 from helip.models.weights import find_weights
 
 _FORMAT = "helip.evaluation"
@@ -50,6 +51,7 @@ class ModelSource:
     def identity(self) -> dict[str, Any]:
         """What it is, and a digest of its weights where they are a file."""
         path = Path(self.name_or_path if self.checkpoint is None else self.checkpoint)
+        path = within_run(path) if path.is_dir() else path
         weights = find_weights(path) if path.is_dir() else path if path.is_file() else None
         return {
             "name_or_path": self.name_or_path,

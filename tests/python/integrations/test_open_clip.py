@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def bundle():
-    return create_model("tiny", config=CONFIG, seed=3)
+    return create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
 
 
 def source_of(made, **options) -> HardPairSource:
