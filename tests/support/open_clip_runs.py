@@ -45,7 +45,8 @@ def make_place(folder: Path) -> Path:
     (folder / "data.tsv").write_text("\n".join(lines) + "\n")
     opened = helip.open_dataset(folder / "data.tsv")
     table(opened).save(folder / "pairs")
-    save_model(create_model("tiny", config=CONFIG, seed=3), folder / "model")
+    start = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
+    save_model(start, folder / "model")
     return folder
 
 

@@ -149,7 +149,7 @@ class _Training:
         """With a transform that threads of the core do, where open_clip's is a standard one."""
         model, train, evaluation = self._given["create_model_and_transforms"](*args, **options)
         preprocess = getattr(model.visual, "preprocess_cfg", None) or {}
-        ours = train_transform(preprocess, _augmentation(options.get("aug_cfg")))
+        ours = train_transform(preprocess, options.get("aug_cfg") or {})
         return model, ours or train, evaluation
 
     def get_data(
@@ -224,11 +224,6 @@ class _Training:
                 args.accum_freq,
             )
         return source
-
-
-def _augmentation(given: Any) -> dict[str, Any]:
-    """A dict of ``--aug-cfg``, which may be one of open_clip's dataclasses in a program."""
-    return dataclasses.asdict(given) if dataclasses.is_dataclass(given) else dict(given or {})
 
 
 def _shards(train_data: str) -> str | list[str]:
