@@ -122,7 +122,9 @@ def measure(
         ranks = [json.loads((place / f"{side}-{r}.json").read_text()) for r in range(processes)]
         found[side] = {
             "rows": ranks[0]["rows"],
-            "loss": [sum(each) / processes for each in zip(*(r["loss"] for r in ranks), strict=True)],
+            "loss": [
+                sum(each) / processes for each in zip(*(r["loss"] for r in ranks), strict=True)
+            ],
         }
     return found
 
