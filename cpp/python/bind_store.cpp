@@ -67,8 +67,7 @@ void add_rows(DataFingerprint& self, const std::vector<std::string>& keys,
   }
 }
 
-py::array_t<bool> may_be_same_images(const Dense<std::uint64_t>& a,
-                                     const Dense<std::uint64_t>& b) {
+py::array_t<bool> may_be_same_images(const Dense<std::uint64_t>& a, const Dense<std::uint64_t>& b) {
   if (a.size() != b.size()) {
     throw Error(ErrorCode::invalid_argument, "there must be as many digests on both sides");
   }
@@ -127,16 +126,16 @@ void bind_embedding_store(py::module_& module) {
       .def_property_readonly("fingerprint", &EmbeddingStore::fingerprint)
       .def_property_readonly("keys_fingerprint", &EmbeddingStore::keys_fingerprint)
       .def_property_readonly("data_fingerprint", &EmbeddingStore::data_fingerprint)
-      .def_property_readonly(
-          "image_digests",
-          [](const py::object& self) {
-            return digests_of(self, self.cast<const EmbeddingStore&>().image_digests());
-          })
-      .def_property_readonly(
-          "caption_digests",
-          [](const py::object& self) {
-            return digests_of(self, self.cast<const EmbeddingStore&>().caption_digests());
-          })
+      .def_property_readonly("image_digests",
+                             [](const py::object& self) {
+                               return digests_of(
+                                   self, self.cast<const EmbeddingStore&>().image_digests());
+                             })
+      .def_property_readonly("caption_digests",
+                             [](const py::object& self) {
+                               return digests_of(
+                                   self, self.cast<const EmbeddingStore&>().caption_digests());
+                             })
       .def_property_readonly("metadata_json", &EmbeddingStore::metadata_json)
       .def_property_readonly("deleted",
                              [](const EmbeddingStore& s) {

@@ -55,11 +55,11 @@ class HELIP_EXPORT EmbeddingStore {
   // Of the data set whose rows these are, as DataFingerprint::text(); without digests of rows it
   // tells of the keys alone.
   [[nodiscard]] const std::string& data_fingerprint() const noexcept;
-  // image_digest() and caption_digest() of what each row was made from, [N]; nullptr where the store
-  // has none.
+  // image_digest() and caption_digest() of what each row was made from, [N]; nullptr where the
+  // store has none.
   [[nodiscard]] const std::uint64_t* image_digests() const noexcept;
   [[nodiscard]] const std::uint64_t* caption_digests() const noexcept;
-  [[nodiscard]] const std::string& metadata_json() const noexcept;     // the writer's JSON object
+  [[nodiscard]] const std::string& metadata_json() const noexcept;  // the writer's JSON object
   // The state in which this store had `rows` rows and `fingerprint`; nullopt where it never had, or
   // where rows were replaced since a later one. Reads the keys of these rows and at most one shard.
   [[nodiscard]] std::optional<EarlierState> earlier_state(std::int64_t rows,

@@ -1,5 +1,5 @@
-// Puts a store together from rows of others, byte for byte: of parts that were embedded side by side,
-// and of a store some of whose rows were embedded again.
+// Puts a store together from rows of others, byte for byte: of parts that were embedded side by
+// side, and of a store some of whose rows were embedded again.
 #pragma once
 
 #include <cstddef>

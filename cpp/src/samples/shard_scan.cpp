@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using tar::Member;
 using tar::MemberKind;
 
-constexpr int kAdvanceEvery = 1024;  // members
+constexpr int kAdvanceEvery = 1024;               // members
 constexpr std::int64_t kTailBytes = tar::kBlock;  // of an image, for its digest
 constexpr std::size_t kContentsBlock = std::size_t{1} << 20;
 
@@ -82,8 +82,7 @@ class Grouping {
       if (digest_of(row, kCaption) != no_caption_ || scan_.rows.offsets[place] < 0) continue;
       if (scan_.rows.sizes[place] > kTextLimit) continue;
       bytes.resize(static_cast<std::size_t>(scan_.rows.sizes[place]));
-      bytes.resize(
-          read_up_to(file, bytes.data(), bytes.size(), scan_.rows.offsets[place], path_));
+      bytes.resize(read_up_to(file, bytes.data(), bytes.size(), scan_.rows.offsets[place], path_));
       if (const auto caption = caption_of_json(bytes)) {
         digest_of(row, kCaption) = caption_digest(*caption);
       }

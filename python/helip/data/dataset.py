@@ -76,8 +76,8 @@ class Dataset(ABC):
         """What the data is, in short: keys in order, captions, and pictures as far as is cheap.
 
         Of the form ``KEYS-CAPTIONS-SIZES-ENDS``, 0 in place of what is not known. A store and a
-        table made from other data are refused by it. Computed when it is first asked for; then it reads
-        the captions.
+        table made from other data are refused by it. Computed when it is first asked for; then it
+        reads the captions.
         """
         return fingerprint_of(self)
 
@@ -93,7 +93,8 @@ class Dataset(ABC):
         return np.zeros(len(rows), dtype=np.uint64)
 
     def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
-        return _core.caption_digests([self._known_caption(row) for row in rows.tolist()])
+        encoded: list[Any] = [self._known_caption(row) for row in rows.tolist()]
+        return _core.caption_digests(encoded)
 
     def _known_caption(self, row: int) -> bytes:
         try:

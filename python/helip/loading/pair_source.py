@@ -37,8 +37,8 @@ def table_of(data: Any, pairs: PairSource | None) -> HardPairs | GrowingPairs:
     if len(table) != rows or differ:
         raise MismatchError(
             f"the table of hard pairs ({len(table)} rows) belongs to another data set than this "
-            f"one ({rows} rows){said(differ)}; open the data set it was mined from, or bring it up to "
-            "date: helip embed DATA --out STORE says which rows changed, and embeds them again with "
-            "--update; then helip update follows"
+            f"one ({rows} rows){said(differ)}; open the data set it was mined from, or bring it "
+            "up to date: helip embed DATA --out STORE says which rows changed, and embeds them "
+            "again with --update; then helip update follows"
         )
     return table

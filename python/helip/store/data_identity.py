@@ -1,9 +1,9 @@
 """Whether two data sets are the same, and if not, in what they differ.
 
-A data set's fingerprint is ``KEYS-CAPTIONS-SIZES-ENDS``: a digest over the keys in order, one over
-the captions, one over the sizes of the pictures and one over digests of their last bytes; 0 in place
-of what is not known, which differs from nothing. A store also keeps the digests of each row, so that
-the rows can be named.
+A data set's fingerprint is ``KEYS-CAPTIONS-SIZES-ENDS``: a digest over the keys in order, one
+over the captions, one over the sizes of the pictures and one over digests of their last bytes; 0 in
+place of what is not known, which differs from nothing. A store also keeps the digests of each row,
+so that the rows can be named.
 """
 
 from __future__ import annotations

@@ -86,10 +86,11 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     std::vector<std::string> keys;
     for (std::int64_t row = 0; row < rows; ++row) keys.emplace_back(store.key(row));
     const bool same = pairs.origin().data_fingerprint.starts_with(keys_fingerprint(keys));
-    what = "the table was mined from a store of fingerprint " + pairs.origin().fingerprint +
-           ", which this one never had; " + (same ? "the embeddings, " : "the keys ") +
-           (same ? "their dtype, or the deleted rows of its first " : "or the order of its first ") +
-           std::to_string(rows) + " rows differ";
+    what =
+        "the table was mined from a store of fingerprint " + pairs.origin().fingerprint +
+        ", which this one never had; " + (same ? "the embeddings, " : "the keys ") +
+        (same ? "their dtype, or the deleted rows of its first " : "or the order of its first ") +
+        std::to_string(rows) + " rows differ";
   }
   throw Error(ErrorCode::mismatch,
               what + "; update with the store that was mined, or mine this one");
@@ -142,8 +143,7 @@ RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Void& sin
       role = RowRole::added;
     } else if (pairs.count(row) == pairs.k() && since.deleted + since.replaced > 0) {
       for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
-        if (since.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0)
-          role = RowRole::stale;
+        if (since.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0) role = RowRole::stale;
       }
     }
     roles.of[static_cast<std::size_t>(row)] = role;
@@ -166,9 +166,8 @@ std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
 // One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
-  Update(const Corpus& corpus, const HardPairs& before, const Void& since,
-         const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
-         Team& team)
+  Update(const Corpus& corpus, const HardPairs& before, const Void& since, const RowRoles& roles,
+         const MineOptions& options, const std::filesystem::path& scratch, Team& team)
       : corpus_(corpus),
         before_(before),
         since_(since),
@@ -222,7 +221,7 @@ class Update {
                       Sweep::work(among_added) + Sweep::work(stale) + band_work);
     if (prepared_) {
       mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_,
-                             since_.marks)
+                              since_.marks)
           .raise(rows, pools, team_);
     }
     compare(among_added, pools);

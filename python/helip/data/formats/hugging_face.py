@@ -100,7 +100,8 @@ class HuggingFaceDataset(KeyedDataset):
     def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
         name, column = self._columns["caption"]
         texts = (first_text(value) for value in column[rows.tolist()][name])
-        return _core.caption_digests([text.encode("utf-8", "surrogatepass") for text in texts])
+        encoded: list[Any] = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return _core.caption_digests(encoded)
 
     def _read_label(self, row: int) -> str | None:
         if "label" not in self._columns:
