@@ -37,6 +37,7 @@ TOWERS = {
 
 
 def tiny(tower: dict = VIT, *, seed: int = 3, **options) -> ModelBundle:
+    options.setdefault("from_scratch", "checkpoint" not in options)
     return create_model("tiny", config={**CONFIG, "vision_cfg": tower}, seed=seed, **options)
 
 
