@@ -67,7 +67,7 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
             {
                 "path": path,
                 "fingerprint": pairs.fingerprint,
-                "keys_fingerprint": pairs.keys_fingerprint,
+                "data_fingerprint": pairs.data_fingerprint,
                 "options": pairs.options,
                 **stats,
             }

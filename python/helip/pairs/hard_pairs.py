@@ -45,7 +45,7 @@ class HardPairs:
         counts: Any = None,
         *,
         fingerprint: str = "",
-        keys_fingerprint: str = "",
+        data_fingerprint: str = "",
         options: dict[str, Any] | None = None,
         report: dict[str, Any] | None = None,
     ) -> HardPairs:
@@ -68,7 +68,7 @@ class HardPairs:
                 matrix_of(scores, name="scores"),
                 matrix_of(counts, name="counts", one_dimensional=True),
                 fingerprint=fingerprint,
-                keys_fingerprint=keys_fingerprint,
+                data_fingerprint=data_fingerprint,
                 options_json=json.dumps(options or {}),
                 report_json=json.dumps(report or {}),
             )
@@ -189,9 +189,9 @@ class HardPairs:
         return self._core.fingerprint
 
     @property
-    def keys_fingerprint(self) -> str:
+    def data_fingerprint(self) -> str:
         """Of the data set that the rows belong to; empty for bare arrays."""
-        return self._core.keys_fingerprint
+        return self._core.data_fingerprint
 
     @property
     def options(self) -> dict[str, Any]:

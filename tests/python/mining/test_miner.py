@@ -91,7 +91,7 @@ def test_a_store_is_mined_as_the_values_that_it_holds(tmp_path: Path, dtype: str
     decoded = [m.double().numpy() for m in store.rows(slice(None))]
     check_exact(pairs, decoded[0], decoded[1])
     assert pairs.fingerprint == store.fingerprint
-    assert pairs.keys_fingerprint == store.keys_fingerprint
+    assert pairs.data_fingerprint == store.data_fingerprint
 
 
 def test_strided_and_mapped_input_is_read_in_place(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from helip.data.dataset import ACCEPTED, KeyedDataset
 from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import IMAGE_SUFFIXES, read_inside
+from helip.data.paths import IMAGE_SUFFIXES, file_sizes, read_inside
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -150,6 +150,9 @@ class FolderDataset(KeyedDataset):
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
         return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return file_sizes(os.path.join(self._root, self._paths[row]) for row in rows.tolist())
 
     def _read_caption(self, row: int) -> str | None:
         if caption := self._captions[row]:

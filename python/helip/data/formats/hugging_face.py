@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from helip import _core
 from helip.common.errors import (
     CorruptError,
     Error,
@@ -94,6 +96,12 @@ class HuggingFaceDataset(KeyedDataset):
 
     def _read_caption(self, row: int) -> str | None:
         return first_text(self._cell("caption", row))
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        name, column = self._columns["caption"]
+        texts = (first_text(value) for value in column[rows.tolist()][name])
+        encoded: list[Any] = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return _core.caption_digests(encoded)
 
     def _read_label(self, row: int) -> str | None:
         if "label" not in self._columns:

@@ -65,6 +65,10 @@ class MapDataset(KeyedDataset):
     def _read_caption(self, row: int) -> str | None:
         return self._caption_of(self._item(row))
 
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        # A look at a caption would decode the picture: not known.
+        return np.zeros(len(rows), dtype=np.uint64)
+
     def _read_label(self, row: int) -> str | None:
         return first_text(self._field(self._item(row), "label")) or None
 
