@@ -69,7 +69,7 @@ def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
     origin = {**_origin_of(table), "by": judge.name or None}
     return writer.finish(
         fingerprint=table.fingerprint,
-        keys_fingerprint=table.keys_fingerprint,
+        data_fingerprint=table.data_fingerprint,
         options_json=json.dumps({**options, "filter": [*options.get("filter", []), step]}),
         report_json=json.dumps(
             {**report, "filter": [*report.get("filter", []), {**origin, **account.to_dict()}]}

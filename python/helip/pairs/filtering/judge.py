@@ -109,10 +109,11 @@ def _check_rows(table: _core.HardPairs, rows: int, name: str, keys: str) -> None
             f"the table has {len(table):,} targets, {name} {rows:,} rows; row i of both must be of "
             "one sample: embed what the table was mined from"
         )
-    if table.keys_fingerprint and keys and table.keys_fingerprint != keys:
+    own = table.data_fingerprint.partition("-")[0]  # of the keys and their order
+    if own and keys and own != keys:
         raise MismatchError(
             f"the table has as many rows as {name}, but other keys or another order of them (keys "
-            f"fingerprint {table.keys_fingerprint}, there {keys}); embed what the table was mined "
+            f"fingerprint {own}, there {keys}); embed what the table was mined "
             "from"
         )
 
