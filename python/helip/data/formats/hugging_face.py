@@ -17,6 +17,7 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
+from helip.data.captions import texts_of
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
@@ -94,6 +95,9 @@ class HuggingFaceDataset(KeyedDataset):
 
     def _read_caption(self, row: int) -> str | None:
         return first_text(self._cell("caption", row))
+
+    def _read_captions(self, row: int) -> list[str]:
+        return texts_of(self._cell("caption", row))
 
     def _read_label(self, row: int) -> str | None:
         if "label" not in self._columns:
