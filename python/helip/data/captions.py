@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from helip import _core
 from helip.data.packed_strings import PackedStrings, StringPacker
 
 #: NFKC has turned full-width and other variants into these before.
@@ -95,6 +96,12 @@ class PackedCaptions:
             return empty
         return np.searchsorted(self._starts, empty, side="right") - 1
 
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """`caption_digests` of ``rows`` [n]."""
+        if self._starts is None:
+            return _core.packed_caption_digests(self._texts.blob, self._texts.offsets, rows)
+        return caption_digests(self[row] for row in rows.tolist())
+
     def counts(self) -> dict[str, int]:
         """``several_captions``: rows that have more than one; nothing where none has."""
         if self._starts is None:
@@ -117,6 +124,13 @@ class CaptionPacker:
     def packed(self) -> PackedCaptions:
         starts = np.frombuffer(self._starts, dtype=np.int64) if self._several else None
         return PackedCaptions(PackedStrings(*self._packer.arrays()), starts)
+
+
+def caption_digests(rows: Iterable[Sequence[str]]) -> np.ndarray:
+    """uint64 [n]: XXH3-64 of the captions of each row, several with line feeds between them."""
+    return _core.caption_digests(
+        ["\n".join(captions).encode("utf-8", "surrogatepass") for captions in rows]
+    )
 
 
 def packed_groups(rows: Iterator[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
-from helip.data.captions import packed_groups
+from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS
 from helip.data.packed_strings import KeyList
+from helip.store.data_identity import fingerprint_of
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
@@ -79,8 +79,27 @@ class Dataset(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest over the keys in order; tables mined from other keys do not match it."""
-        return _core.keys_fingerprint(list(self.keys))
+        """What the data is, in short: keys in order, captions, and pictures as far as is cheap.
+
+        Of the form ``KEYS-CAPTIONS-SIZES-ENDS``, 0 in place of what is not known. A store and a
+        table made from other data are refused by it. Computed when it is first asked for; then it
+        reads the captions.
+        """
+        return fingerprint_of(self)
+
+    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint64 [n] of the pictures and of the captions of ``rows`` [n]; 0 where not known.
+
+        Of a picture its size in the low half and, of tar shards, a digest of its end in the high
+        one; of a caption XXH3-64.
+        """
+        return self._image_digests(rows), self._caption_digests(rows)
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros(len(rows), dtype=np.uint64)
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        return caption_digests(map(self._readable_captions, rows.tolist()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return ``{"key": str, "image": PIL RGB, "text": str, "captions": tuple[str, ...],
@@ -264,6 +283,9 @@ class _Subset(KeyedDataset):
 
     def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
         return self._parent._read_pair(int(self._rows[row]))
+
+    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._parent.row_digests(self._rows[rows])
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         found = self._parent._image_source()

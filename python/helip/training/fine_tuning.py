@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import keywords
+from helip.common.options import keywords, require
 from helip.common.processes import Processes, join_processes
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
@@ -29,6 +29,7 @@ from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
+from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -40,12 +41,13 @@ from helip.training.wise_ft import StartWeights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainCall(BatchOptions, ReadOptions, Recipe, LoopOptions):
+class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     """What `train` is asked."""
 
     model: ModelBundle | nn.Module | str | os.PathLike[str]
-    """A ModelBundle, a name or path for create_model, a CLIPModel of transformers, or an open_clip
-    model together with transform and tokenizer. It is trained in place, and left in eval mode."""
+    """A ModelBundle, a name or path for create_model (which takes checkpoint), a CLIPModel of
+    transformers, or an open_clip model together with transform and tokenizer. It is trained in
+    place, and left in eval mode."""
     data: Any
     """A Dataset, or anything that open_dataset takes."""
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
@@ -94,7 +96,7 @@ def _train(call: TrainCall) -> TrainResult:
     recipe = Recipe.of(call)
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
-    bundle = _bundle(call.model, call.transform, call.tokenizer)
+    bundle = _bundle(call)
     start = None if call.wise_ft is None else StartWeights(bundle, call.wise_ft)
     dataset = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     table = call.pairs
@@ -206,11 +208,17 @@ def _digest(table: HardPairs) -> str:
     return digest.hexdigest()
 
 
-def _bundle(model: Any, transform: Any, tokenizer: Any) -> ModelBundle:
+def _bundle(call: TrainCall) -> ModelBundle:
+    model, transform, tokenizer = call.model, call.transform, call.tokenizer
+    if isinstance(model, (str, os.PathLike)):
+        return create_model(model, **ModelOptions.of(call).as_dict())
+    for name, value in ModelOptions.of(call).as_dict().items():
+        require(
+            value == getattr(ModelOptions, name), name, value,
+            f"left out for a model that is made already, a {type(model).__name__}",
+        )  # fmt: skip
     if isinstance(model, ModelBundle):
         return model
-    if isinstance(model, (str, os.PathLike)):
-        return create_model(model)
     if is_transformers_clip(model):
         own = bundle_of_transformers(model, tokenizer=tokenizer)
         own.train_transform = transform or own.train_transform

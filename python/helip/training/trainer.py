@@ -39,7 +39,8 @@ from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
-from helip.training.checkpoints import list_checkpoints, random_states, restore_random_states
+from helip.models.run_folder import CHECKPOINTS, list_checkpoints
+from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.checks import check_run
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs
@@ -178,7 +179,7 @@ class Trainer:
 
     @property
     def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
+        return self.out / CHECKPOINTS
 
     def stop(self) -> None:
         """Ask the run to end after the step it is in. Safe in a signal handler."""

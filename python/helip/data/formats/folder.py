@@ -21,7 +21,7 @@ from helip.data.dataset import ACCEPTED, KeyedDataset
 from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import IMAGE_SUFFIXES, read_inside
+from helip.data.paths import IMAGE_SUFFIXES, file_sizes, read_inside
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -156,6 +156,9 @@ class FolderDataset(KeyedDataset):
     def _read_captions(self, row: int) -> list[str | None]:
         captions = self._captions[row]
         return [*captions] if captions[0] else [self._read_caption(row)]
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return file_sizes(os.path.join(self._root, self._paths[row]) for row in rows.tolist())
 
     def _read_caption(self, row: int) -> str | None:
         if caption := self._captions[row][0]:

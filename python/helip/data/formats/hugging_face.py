@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from helip.common.errors import (
@@ -98,6 +99,10 @@ class HuggingFaceDataset(KeyedDataset):
 
     def _read_captions(self, row: int) -> list[str]:
         return texts_of(self._cell("caption", row))
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        name, column = self._columns["caption"]
+        return caption_digests(map(texts_of, column[rows.tolist()][name]))
 
     def _read_label(self, row: int) -> str | None:
         if "label" not in self._columns:

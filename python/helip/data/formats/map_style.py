@@ -69,6 +69,10 @@ class MapDataset(KeyedDataset):
     def _read_captions(self, row: int) -> list[str]:
         return self._captions_of(self._item(row))
 
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        # A look at a caption would decode the picture: not known.
+        return np.zeros(len(rows), dtype=np.uint64)
+
     def _read_label(self, row: int) -> str | None:
         return first_text(self._field(self._item(row), "label")) or None
 

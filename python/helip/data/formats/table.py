@@ -22,7 +22,7 @@ from helip.data.columns import Columns
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings, first_of_equal
-from helip.data.paths import is_url, read_inside
+from helip.data.paths import file_sizes, is_url, read_inside
 
 
 class StoredImages(Protocol):
@@ -169,6 +169,15 @@ class TableDataset(KeyedDataset):
         blob, offsets = self._images.blob, self._images.offsets
         source = _core.ImageFiles(self._roots, self._starts, blob, offsets, self._follow_links)
         return source, None
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        if not isinstance(self._images, PackedStrings):
+            return super()._image_digests(rows)  # a look at a size would read the picture
+        paths = [(self._roots[self._file_of(row)], self._images[row]) for row in rows.tolist()]
+        return file_sizes(os.path.join(root, path) if path else "" for root, path in paths)
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        return self._captions.digests(rows)
 
     def _read_caption(self, row: int) -> str | None:
         return self._captions[row][0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,18 @@ class TarDataset(Dataset):
     def keys(self) -> CoreKeys:
         return self._index.keys
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        return self._index.fingerprint
+        # The index knows the captions that are read by default.
+        return super().fingerprint if self._caption_field is not None else self._index.fingerprint
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return self._index.digests(rows)[0]
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        if self._caption_field is not None:
+            return super()._caption_digests(rows)
+        return self._index.digests(rows)[1]
 
     def counts(self) -> dict[str, int]:
         """Rows, rows without a picture or caption member, and members left out by reason."""
