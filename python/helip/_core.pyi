@@ -382,6 +382,8 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
+        groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
     @typing.overload
     def __init__(
@@ -405,6 +407,8 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
+        groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
     def batch(
         self, step: typing.SupportsInt | typing.SupportsIndex

@@ -27,6 +27,7 @@
 #include "helip/parts.h"                   // IWYU pragma: export
 #include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
+#include "helip/row_groups.h"              // IWYU pragma: export
 #include "helip/sample_error.h"            // IWYU pragma: export
 #include "helip/sample_index.h"            // IWYU pragma: export
 #include "helip/shard_images.h"            // IWYU pragma: export

@@ -32,6 +32,7 @@ from helip.models.hugging_face import is_transformers_clip
 from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
@@ -52,6 +53,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
     """A HardPairs or its path, or a StreamingMiner, which is given each batch after its step, and
     whose finds the next batches are drawn from. None trains plainly, with the CLIP loss alone."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The embeddings of the data, or their path, for similar_captions and similar_images."""
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
@@ -135,8 +138,11 @@ def _loader(
         "seed": call.seed,
         "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
         "tokenizer": call.tokenizer or bundle.tokenizer,
+        "store": _store(call),
     }
-    plain: dict[str, Any] = {"hard_per_target": 0, "order": call.order, "block": call.block}
+    plain: dict[str, Any] = {name: getattr(call, name) for name in ("order", "block", "unique")} | {
+        "hard_per_target": 0
+    }
     if table is None:
         if call.control and call.steps is None:
             raise InvalidArgumentError(
@@ -156,6 +162,19 @@ def _loader(
     if call.strategy not in ("shared", "walk"):  # where rows may serve several targets
         rows -= rows % (1 + call.hard_per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
+
+
+def _store(call: TrainCall) -> EmbeddingStore | None:
+    """The store, where a bound on similarity asks for it."""
+    if call.similar_captions is None and call.similar_images is None:
+        return None
+    if call.store is None:
+        raise InvalidArgumentError(
+            f"similar_captions is {call.similar_captions} and similar_images "
+            f"{call.similar_images}, which compare embeddings, and store is None; pass the store "
+            "that the data was embedded into"
+        )
+    return call.store if isinstance(call.store, EmbeddingStore) else EmbeddingStore.open(call.store)
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
