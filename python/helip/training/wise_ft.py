@@ -12,7 +12,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict
+from helip.models.weights import fit_state_dict, load_weights
 
 
 class StartWeights:
@@ -47,11 +47,17 @@ class StartWeights:
         return {"wise_ft": self._alpha, "start": digest.hexdigest()}
 
     def save(self, checkpoint: Path, out: Path) -> Path:
-        """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays."""
+        """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays.
+
+        Where the checkpoint holds an average of the weights, the mixture is with that.
+        """
         path = out / "wise-ft"
         if path.exists():
             return path
         mixed = create_model(checkpoint)
+        average = checkpoint / "ema.safetensors"
+        if average.exists():
+            load_weights(mixed.model, average)
         weights = interpolated_weights(self._weights, mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)

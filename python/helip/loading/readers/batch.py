@@ -42,6 +42,16 @@ class ReadBatch:
     planned: dict[str, int]
     failures: list[dict[str, Any]]  # row, key, reason, message
 
+    def pin_memory(self) -> ReadBatch:
+        """As torch's DataLoader asks for it: its tensors in page-locked memory."""
+        if self.batch is None:
+            return self
+        pinned = {
+            name: value.pin_memory() if isinstance(value, torch.Tensor) else value
+            for name, value in self.batch.items()
+        }
+        return dataclasses.replace(self, batch=pinned)
+
 
 class BatchReader(Dataset[ReadBatch]):
     """Turns a plan into a batch; lives in the workers."""
