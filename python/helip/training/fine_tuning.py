@@ -107,6 +107,7 @@ def _train(call: TrainCall) -> TrainResult:
         miner=table if isinstance(table, StreamingMiner) and not call.control else None,
         embed=None if call.control else call.embed,
         hooks=call.hooks,
+        validate=call.validate,
         identity={
             **BatchOptions.of(call).plain(),
             "control": call.control,

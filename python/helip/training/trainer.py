@@ -38,16 +38,16 @@ from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
-from helip.training.checkpoints import list_checkpoints, random_states, restore_random_states
+from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.checks import check_chunks, check_run
 from helip.training.metrics import Meter
-from helip.training.network import Network, named_outputs
+from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
 from helip.training.options import RunOptions
+from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import (
     BatchLoader,
-    NonFiniteLossError,
     Progress,
     StepHook,
     TrainResult,
@@ -57,6 +57,7 @@ from helip.training.state import RunState
 from helip.training.step import OptimizerStep, StepNumbers
 from helip.training.stream import Embed, StepMiner
 from helip.training.tuning import ModelTuning
+from helip.training.validation import Validate, Validation
 from helip.training.weight_average import WeightAverage
 
 
@@ -72,6 +73,10 @@ class LoopOptions(RunOptions, ProgressOptions):
     hooks: Mapping[str, StepHook] | None = None
     """Name to StepHook, called after each step in this order. What a hook keeps is part of a
     checkpoint, as NAME.safetensors."""
+    validate: Validate | None = None
+    """Called with a copy of the model, a ModelBundle, after eval_every steps and at the end, for
+    figures by their names; with ema the copy has the averages. helip.Validation makes one of a
+    data set. The best weights stay in OUT/best."""
     should_stop: Callable[[], bool] | None = None
     """Asked after each step; True ends the run with a checkpoint and CancelledError."""
 
@@ -145,6 +150,16 @@ class Trainer:
         except Error:
             self._tuning.finish()  # as it was given
             raise
+        if call.validate is None and (call.eval_every or call.patience or call.watch):
+            raise InvalidArgumentError(
+                "eval_every, patience or watch is given and nothing to validate by; give validate, "
+                "such as helip.Validation(data)"
+            )
+        self._validation = (
+            None
+            if call.validate is None
+            else Validation(call.validate, model, self.out, call, self.processes, self.device)
+        )
         self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
         if self.recipe.ema is not None:
@@ -160,7 +175,7 @@ class Trainer:
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress()
         self._rank_rows = [0]
-        self._queued: _Queued | None = None
+        self._queued: QueuedStep | None = None
         self._full = torch.zeros((), dtype=torch.int64)  # captions that fill the context, new ones
         self._asked = self._all_asked = False  # whether to stop: this process, all of them
         self._identity = {
@@ -275,6 +290,7 @@ class Trainer:
             loader_stats=dict(stats),
             model=self.bundle,
             resumed_from=resumed_from,
+            validation=dict(self._at.validation),
             captions_at_context_limit=sum(
                 self.processes.exchange(self._at.captions_at_context_limit)
             ),
@@ -290,7 +306,7 @@ class Trainer:
             self.total_steps, label="train", unit="steps", enabled=self._show_progress
         ) as bar:
             bar.set(at.step)
-            while at.step < self.total_steps:
+            while not self._over():
                 left = self.total_steps - at.step
                 with contextlib.closing(self._batches(meter, loader_state, states)) as batches:
                     loader_state = states = None
@@ -300,7 +316,9 @@ class Trainer:
                         if at.metrics:
                             bar.note(loss=round(at.metrics["loss"], 4))
                         self._stop_or_save(log)
-                if at.step == self.total_steps:
+                        if self._over():
+                            break
+                if self._over():
                     break
                 if at.step_in_epoch == 0:
                     raise InvalidArgumentError(
@@ -352,18 +370,22 @@ class Trainer:
             meter.restart()
         before, self._queued = (
             self._queued,
-            _Queued(at.step, at.epoch, numbers, known, batch["index"], due),
+            QueuedStep(at.step, at.epoch, numbers, known, batch["index"], due),
         )
         self._settle(before, log)
 
-    def _settle(self, queued: _Queued | None, log: RunLog) -> None:
+    def _settle_all(self, log: RunLog) -> None:
+        queued, self._queued = self._queued, None
+        self._settle(queued, log)
+
+    def _settle(self, queued: QueuedStep | None, log: RunLog) -> None:
         """Wait for a step, refuse it where it failed, and write its line where one is due."""
         if queued is None:
             return
         row, failed = queued.numbers.read()
         if failed:
             self._queued = None
-            self._refuse_non_finite(queued, row, log)
+            queued.refuse(row, log, self.processes, self.checkpoints)
         place = {"step": queued.step, "epoch": queued.epoch}
         self._at.metrics = {**place, **row, **queued.known}
         if queued.due:
@@ -373,15 +395,30 @@ class Trainer:
         """A checkpoint where one is due, and CancelledError after it where the run shall end."""
         at, every = self._at, self.options.checkpoint_every
         self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
+        if self._validation and self._validation.due(at.step, self.total_steps):
+            self._validate(self._validation, log)
         # Of several processes, what all knew of when they began this step.
         stop = self._asked if self.processes.count == 1 else self._all_asked
-        if stop and at.step < self.total_steps:
+        if stop and not self._over():
             raise CancelledError(
                 f"stopped after step {at.step} of {self.total_steps}; the same call with "
                 f"resume=True goes on from {self._save(log)}"
             )
         if every and at.step % every == 0:
             self._save(log)
+
+    def _validate(self, validation: Validation, log: RunLog) -> None:
+        self._settle_all(log)
+        average = self.hooks.get("ema")
+        kept = isinstance(average, WeightAverage)
+        weights = whole(average.state_dict()) if kept else self.network.state_dict()  # type: ignore[union-attr]
+        log.write(**validation.measure(self._at.step, weights, self._at.validation))
+
+    def _over(self) -> bool:
+        """Whether the last step is done, or validation has ended the run."""
+        at = self._at
+        early = self._validation is not None and self._validation.exhausted(at.validation)
+        return at.step >= self.total_steps or early
 
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
         """Whether there is a batch, on which all processes agree; one exchange on their hosts."""
@@ -433,46 +470,13 @@ class Trainer:
             ready["views"] = ready["views"].transpose(0, 1)  # rows first, as all entries are
         return ready
 
-    def _refuse_non_finite(self, queued: _Queued, row: Mapping[str, float], log: RunLog) -> None:
-        step = queued.step
-        own = [int(index) for index in queued.index]
-        rows = [index for part in self.processes.exchange(own) for index in part]
-        log.write(**{**row, "step": step, "event": "non_finite", "rows": rows})
-        log.sync()
-        existing = list_checkpoints(self.checkpoints)
-        last = existing[0][1] if existing else None
-        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
-        factor = f" at a loss factor of {row['loss_factor']}" if "loss_factor" in row else ""
-        raise NonFiniteLossError(
-            f"step {step}: loss {row['loss']}, gradient norm {row['grad_norm']}{factor}, must be "
-            f"finite; data rows of the batch: {shown} ({len(rows)} in all, listed in "
-            f"metrics.jsonl); last good checkpoint: {last or 'none yet'}. Lower lr, or use "
-            "precision='float32'",
-            step=step,
-            rows=rows,
-            checkpoint=last,
-        )
-
     def _save(self, log: RunLog) -> Path:
         """A checkpoint of a step that is known to be good."""
-        queued, self._queued = self._queued, None
-        self._settle(queued, log)
+        self._settle_all(log)
         self._at.captions_at_context_limit += int(self._full)
         self._full = torch.zeros((), dtype=torch.int64)
         log.sync()
         return self._state.save(self._at)
-
-
-@dataclass(frozen=True)
-class _Queued:
-    """A step that the device may be working on."""
-
-    step: int
-    epoch: int
-    numbers: StepNumbers
-    known: dict[str, Any]
-    index: Tensor
-    due: bool  # whether metrics.jsonl gets a line of it
 
 
 def _seed_all(seed: int) -> None:

@@ -12,7 +12,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict, load_weights
+from helip.models.weights import fit_state_dict
 
 
 class StartWeights:
@@ -54,10 +54,8 @@ class StartWeights:
         path = out / "wise-ft"
         if path.exists():
             return path
-        mixed = create_model(checkpoint)
         average = checkpoint / "ema.safetensors"
-        if average.exists():
-            load_weights(mixed.model, average)
+        mixed = create_model(average if average.exists() else checkpoint)
         weights = interpolated_weights(self._weights, mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)

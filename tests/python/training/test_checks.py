@@ -34,5 +34,5 @@ def test_locked_batch_norms_may_be_cut_in_chunks(tmp_path):
 def test_the_batch_norms_of_a_self_supervised_head_are_refused_while_it_trains(tmp_path):
     bundle = tiny()
     bundle.model.head = torch.nn.BatchNorm1d(4)
-    with pytest.raises(UnsupportedError, match="'head'.*ssl_scale=0"):
+    with pytest.raises(UnsupportedError, match=r"'head'.*ssl_scale=0"):
         accumulating(tmp_path, Recipe(), bundle)
