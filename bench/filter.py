@@ -45,7 +45,7 @@ def table_at(path: Path, store: helip.EmbeddingStore, k: int) -> helip.HardPairs
     ids = random.integers(0, rows - 1, (rows, k), dtype=np.int32)
     ids += ids >= np.arange(rows, dtype=np.int32)[:, None]
     scores = np.broadcast_to(np.linspace(1, 0.1, k, dtype=np.float32), ids.shape)
-    helip.HardPairs.from_arrays(ids, scores, keys_fingerprint=store.keys_fingerprint).save(path)
+    helip.HardPairs.from_arrays(ids, scores, data_fingerprint=store.keys_fingerprint).save(path)
     return helip.HardPairs.open(path)
 
 

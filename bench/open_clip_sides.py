@@ -47,7 +47,7 @@ def make_place(place: Path, siglip: bool) -> None:
     shards = pictures_of(place, SIZE, ROWS).shards
     data = helip.open_dataset(shards, progress=False)
     ids, scores = hard_pairs(ROWS)
-    helip.HardPairs.from_arrays(ids, scores, keys_fingerprint=data.fingerprint).save(
+    helip.HardPairs.from_arrays(ids, scores, data_fingerprint=data.fingerprint).save(
         place / "pairs"
     )
     save_model(create_model("small", config=config, from_scratch=True, seed=1), place / "model")

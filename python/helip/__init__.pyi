@@ -13,6 +13,7 @@ from .common import (
 from .data import ImageTransform, SampleIndex, open_dataset
 from .encoders import embed
 from .evaluation import (
+    Validation,
     compare,
     evaluate,
     evaluate_all,
@@ -51,6 +52,7 @@ __all__ = [
     "StreamingMiner",
     "Trainer",
     "UnsupportedError",
+    "Validation",
     "__version__",
     "cmake_prefix_path",
     "compare",

@@ -45,6 +45,7 @@ def train(
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
+    eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -57,6 +58,7 @@ def train(
         )
 
     from helip.common.processes import launched_rank
+    from helip.evaluation.validation import Validation
     from helip.mining.streaming import StreamingMiner
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
@@ -72,12 +74,16 @@ def train(
         result = train(
             model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft,
             pairs=pairs if stream is None else StreamingMiner(memory=stream), progress=not quiet,
+            validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
             should_stop=asked, **options,
         )  # fmt: skip
     if launched_rank() > 0:  # of the processes, one speaks
         return
     draw_training(out)
+    for failure in result.validation.get("failures", ()):
+        say(f"validation failed at step {failure['step']}: {failure['message']}")
     summary = {
+        "validation": result.validation,
         "steps": result.steps,
         "seconds": result.seconds,
         "checkpoint": str(result.checkpoint),

@@ -9,14 +9,14 @@ import contextlib
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from helip.common.collectives import gather_blocks, row_counts
+from helip.common.collectives import gather_blocks, gather_rows
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 
@@ -54,9 +54,19 @@ class Processes:
             )
         return total // self.count
 
-    def rows(self, own: int) -> list[int]:
-        """How many rows each process has in its batch."""
-        return row_counts(own, self._host) if self.count > 1 else [own]
+    def tell(self, own: Sequence[int]) -> list[list[int]]:
+        """The whole numbers [n] of each process; their hosts exchange them, no device waits."""
+        if self.count == 1:
+            return [list(own)]
+        told = gather_blocks(torch.tensor([own], dtype=torch.int64), _hosts()).numpy()
+        return [[int(number) for number in numbers] for numbers in told]
+
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """[own rows, ...] of each process as [all rows, ...], without a gradient."""
+        if self.count == 1:
+            return rows
+        flat = gather_rows(rows.detach().flatten(1), counts)
+        return flat.unflatten(1, rows.shape[1:])
 
     def mean(self, numbers: Tensor) -> Tensor:
         """The mean over processes."""
@@ -65,23 +75,15 @@ class Processes:
         dist.all_reduce(numbers)
         return numbers / self.count
 
-    def any(self, flag: bool) -> bool:
-        """Whether it holds on some process."""
-        if self.count == 1:
-            return flag
-        flags = torch.tensor([int(flag)], device=self._host)
-        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        return bool(flags.item())
-
     def exchange(self, value: Any) -> list[Any]:
         """The JSON values of all processes, in order of their ranks."""
         if self.count == 1:
             return [value]
         own = bytearray(json.dumps(value).encode())
-        sizes = row_counts(len(own), self._host)
+        sizes = [size for (size,) in self.tell([len(own)])]
         own.extend(bytes(max(sizes) - len(own)))
-        block = torch.frombuffer(own, dtype=torch.uint8).to(self._host)
-        parts = gather_blocks(block).cpu().split(len(block))
+        block = torch.frombuffer(own, dtype=torch.uint8)
+        parts = gather_blocks(block, _hosts()).split(len(block))
         return [
             json.loads(bytes(part[:size].tolist())) for part, size in zip(parts, sizes, strict=True)
         ]
@@ -101,12 +103,17 @@ class Processes:
             raise Error(f"rank 0 failed: {message}")
         return result
 
-    @property
-    def _host(self) -> torch.device:
-        """Where small things are exchanged: the CPU, unless the processes only talk by GPU."""
-        if "cpu" in str(dist.get_backend_config()):
-            return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
+
+_side: dict[str, Any] = {}  # of processes that only talk by GPU: a group in which their hosts do
+
+
+def _hosts() -> Any:
+    """The group in which tensors of the CPU are exchanged; made by all together the first time."""
+    if "cpu" in str(dist.get_backend_config()):
+        return None
+    if _side.get("world") is not dist.group.WORLD:
+        _side.update(world=dist.group.WORLD, hosts=dist.new_group(backend="gloo"))
+    return _side["hosts"]
 
 
 def launched_rank() -> int:
@@ -141,6 +148,7 @@ def leave_processes() -> None:
     A wrapped model in the traceback of an error keeps the group's threads. One that asks for the
     interpreter when it is gone ends the process by SIGABRT, after its work is done.
     """
+    _side.clear()
     gc.collect()
     dist.destroy_process_group()
 

@@ -128,9 +128,8 @@ class CaptionPacker:
 
 def caption_digests(rows: Iterable[Sequence[str]]) -> np.ndarray:
     """uint64 [n]: XXH3-64 of the captions of each row, several with line feeds between them."""
-    return _core.caption_digests(
-        ["\n".join(captions).encode("utf-8", "surrogatepass") for captions in rows]
-    )
+    encoded: list[Any] = ["\n".join(each).encode("utf-8", "surrogatepass") for each in rows]
+    return _core.caption_digests(encoded)
 
 
 def packed_groups(rows: Iterator[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:

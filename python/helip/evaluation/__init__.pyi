@@ -9,12 +9,14 @@ from .tasks.composition import composition
 from .tasks.linear_probe import linear_probe
 from .tasks.retrieval import retrieval
 from .tasks.zero_shot import zero_shot
+from .validation import Validation
 
 __all__ = [
     "ClassOptions",
     "EvaluateOptions",
     "EvaluationSet",
     "SetOptions",
+    "Validation",
     "compare",
     "composition",
     "evaluate",

@@ -75,16 +75,22 @@ class Subject:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """The model on its device in eval mode; both are put back at the end."""
+        """The model on its device in eval mode; both are put back at the end.
+
+        Each module gets back a mode of its own: a frozen batch norm is in eval mode while the model
+        around it trains.
+        """
         parameter = next(self.model.parameters(), None)
         home = self.device if parameter is None else parameter.device
-        training = self.model.training
+        training = {module: module.training for module in self.model.modules()}
         self.model.to(self.device).eval()
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self.model.to(home).train(training)
+            self.model.to(home)
+            for module, mode in training.items():
+                module.training = mode
 
     def images(self, pixels: torch.Tensor) -> torch.Tensor:
         # A half-precision model keeps its norms and scalars in float32; its convolution decides.

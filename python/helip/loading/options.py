@@ -67,7 +67,7 @@ class ReadOptions(Options):
     """Threads of the core, or processes where it cannot read; 0 reads nothing ahead."""
     prefetch: Positive = 2
     """Batches that threads begin ahead; that each process makes ahead."""
-    pin_memory: bool = False
-    """Read into page-locked memory, from which a GPU copies without waiting."""
+    pin_memory: bool | None = None
+    """Page-locked memory, from which a GPU copies without waiting; None: if trained on a GPU."""
     max_quarantined: Share = 0.1
     """Largest share of rows that may fail to be read."""

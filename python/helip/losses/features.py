@@ -48,11 +48,12 @@ def check_target(target: Tensor, rows: int) -> None:
         )
     if torch.compiler.is_compiling() or target.device.type != "cpu":
         return
-    outside = (target < 0) | (target >= rows)
-    if bool(outside.any()):
-        row = int(outside.nonzero()[0, 0])
+    values = target.numpy()
+    outside = ((values < 0) | (values >= rows)).nonzero()[0]
+    if len(outside):
+        row = outside[0]
         raise InvalidArgumentError(
-            f"target[{row}] is {int(target[row])}, must be in [0, {rows}): the batch row, not the "
+            f"target[{row}] is {values[row]}, must be in [0, {rows}): the batch row, not the "
             "data-set row, of the target that this row serves"
         )
 

@@ -34,11 +34,24 @@ def lock_towers(
 def train_mode(model: nn.Module) -> None:
     """`model.train()`, but batch norms that do not train keep their statistics as well."""
     model.train()
-    for module in model.modules():
+    training = set(training_batch_norms(model))
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and name not in training:
+            module.eval()
+
+
+def training_batch_norms(model: nn.Module) -> list[str]:
+    """Names of the batch norms that normalise over the batch while the model trains.
+
+    That is all but those whose parameters are locked.
+    """
+    found = []
+    for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             own = list(module.parameters(recurse=False))
-            if own and not any(p.requires_grad for p in own):
-                module.eval()
+            if not own or any(p.requires_grad for p in own):
+                found.append(name)
+    return found
 
 
 def _lock(model: Any, tower: str, option: str, unlocked: int) -> None:

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
+from helip.models.locking import training_batch_norms
 from helip.training.checkpoints import check_hook_name
-from helip.training.objective import SslTerm
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
+
+# Optimizers that work on each number of a weight alone, so on parts of it.
+_OF_PARTS = ("adamw", "lion")
 
 
 def check_run(
@@ -26,30 +30,23 @@ def check_run(
     processes: Processes,
     device: torch.device,
     *,
-    mines: bool,
     own_compute_loss: bool,
 ) -> None:
     """Raise InvalidArgumentError or UnsupportedError; all processes call it together.
 
-    mines: whether a StreamingMiner is given the batches. own_compute_loss: whether compute_loss of
-    the Trainer was overridden.
+    own_compute_loss: whether compute_loss of the Trainer was overridden.
     """
     _check_batches(loader, processes)
     _check_precision(recipe, run, bundle, processes, device)
-    if processes.count > 1 and mines:
-        raise UnsupportedError(
-            f"a StreamingMiner mines in one process, and there are {processes.count}; mine a table "
-            "before training, or train in one process"
-        )
     if run.accumulate > 1 and own_compute_loss:
         raise UnsupportedError(
             f"accumulate is {run.accumulate}, and compute_loss is overridden, which sees the batch "
             "whole; override encode and losses instead"
         )
-    if run.accumulate > 1 and SslTerm.of(bundle.model, recipe):
+    if processes.count > 1 and run.parallel == "fsdp" and recipe.optimizer not in _OF_PARTS:
         raise UnsupportedError(
-            f"accumulate is {run.accumulate}, and the self-supervised head normalises over the "
-            "batch, which chunks would change; use accumulate=1, or ssl_scale=0"
+            f"optimizer={recipe.optimizer!r} has not been made to work with parallel='fsdp', which "
+            f"takes {' or '.join(_OF_PARTS)}; take one of them, or parallel='ddp'"
         )
     if processes.count > 1 and run.parallel == "fsdp" and recipe.lora is not None:
         raise UnsupportedError(
@@ -61,6 +58,20 @@ def check_run(
     if recipe.ema is not None and "ema" in hooks:
         raise InvalidArgumentError(
             "a hook is named 'ema', and so is what the recipe's ema keeps; name the hook otherwise"
+        )
+
+
+def check_chunks(model: nn.Module, run: RunOptions) -> None:
+    """Refuse a batch in chunks where the model, tuned as the recipe says, normalises over it."""
+    if run.accumulate == 1:
+        return
+    norms = training_batch_norms(model)
+    if norms:
+        raise UnsupportedError(
+            f"accumulate is {run.accumulate}, and {len(norms)} batch norms of the model train, "
+            f"such as {norms[0]!r}: they normalise over the batch, which chunks would change. Use "
+            "accumulate=1 (grad_checkpointing=True saves memory, too), or leave them out of "
+            "training by lock_image=True, those of a self-supervised head by ssl_scale=0"
         )
 
 

@@ -58,7 +58,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
-    """Also save (1 - wise_ft) of the start model + wise_ft of the tuned one as OUT/wise-ft."""
+    """Also save (1 - wise_ft) of the start model + wise_ft of the tuned one, of its average with
+    ema, as OUT/wise-ft."""
     transform: Callable[[Any], torch.Tensor] | None = None
     """In place of the model's own; one that is no TwoViews is made one for SLIP."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
@@ -111,6 +112,7 @@ def _train(call: TrainCall) -> TrainResult:
         miner=table if isinstance(table, StreamingMiner) and not call.control else None,
         embed=None if call.control else call.embed,
         hooks=call.hooks,
+        validate=call.validate,
         identity={
             **BatchOptions.of(call).plain(),
             "control": call.control,
@@ -133,8 +135,10 @@ def _loader(
 ) -> tuple[HardPairLoader, int | None]:
     """This process's loader, and the number of steps where it is not that of its epochs."""
     rows = _own_rows(call.batch_size, call.hard_per_target if table is not None else 0)
+    on_gpu = torch.device(call.device).type == "cuda"
     common: dict[str, Any] = {
         **ReadOptions.of(call).as_dict(),
+        "pin_memory": on_gpu if call.pin_memory is None else call.pin_memory,
         "seed": call.seed,
         "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
         "tokenizer": call.tokenizer or bundle.tokenizer,

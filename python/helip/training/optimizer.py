@@ -1,48 +1,119 @@
-"""AdamW for CLIP, its learning-rate schedule, and its state as plain tensors."""
+"""The optimizer of a recipe, steps that a device may leave out, and its state as plain tensors."""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helip.common.errors import CorruptError, InvalidArgumentError
+from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
 from helip.training.layer_decay import layer_scales
 from helip.training.recipe import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)  # bound of the learned log temperature, as CLIP clips it
+# Embeddings and the projections on top: matrices that are no hidden layers.
+_OUTSIDE = re.compile(r"embed|conv1\.|(?:^|\.)(?:text_)?proj(?:ection)?(?:\.weight)?$")
+_LIKE_ITS_WEIGHT = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+_UNFIT = ["adahessian", "kron*", "fused*"]  # need second gradients, keep no plain state, need apex
 
 
-def make_adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over the parameters that need a gradient; no decay for norms, biases, logit scale.
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over the parameters that need a gradient.
 
-    Those are the parameters with fewer than two dimensions. With ``layer_decay`` there is a group
-    for each depth (helip.training.layer_decay), whose ``lr_scale`` `set_lr` multiplies the rate by.
+    No decay for norms, biases and the logit scale: parameters with fewer than two dimensions. With
+    ``layer_decay`` there is a group for each depth (helip.training.layer_decay), whose ``lr_scale``
+    `set_lr` multiplies the rate by.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trained:
         raise InvalidArgumentError(
             "the model has 0 parameters that need a gradient, must have at least 1; unfreeze some"
         )
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    if recipe.layer_decay is not None:
-        scales = layer_scales(model, recipe.layer_decay)
-        of = {id(p): scales[name] for name, p in model.named_parameters()}
-        groups = [
-            {**group, "params": [p for p in group["params"] if of[id(p)] == scale],
-             "lr_scale": scale}
-            for group in groups
-            for scale in sorted({of[id(p)] for p in group["params"]})
-        ]  # fmt: skip
-    return torch.optim.AdamW(
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=_fusable(trainable)
-    )
+    scales = layer_scales(model, recipe.layer_decay) if recipe.layer_decay is not None else {}
+    orthogonal = recipe.optimizer.endswith("muon")
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for name, parameter in trained.items():
+        matrix = parameter.dim() >= 2
+        options: dict[str, Any] = {"weight_decay": recipe.weight_decay if matrix else 0.0}
+        if scales:
+            options["lr_scale"] = scales[name]
+        if orthogonal:  # Muon is for hidden layers; the rest gets its AdamW
+            options["use_fallback"] = not matrix or bool(_OUTSIDE.search(name))
+        key = (not matrix, *options.values())
+        groups.setdefault(key, {"params": [], **options})["params"].append(parameter)
+    ordered = [groups[key] for key in sorted(groups)]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            ordered,
+            lr=recipe.lr,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            fused=_fusable(list(trained.values())),
+        )
+    return _of_timm(ordered, recipe)
+
+
+def _of_timm(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
+
+    listed = map(str, list_optimizers(exclude_filters=_UNFIT))
+    known = [name for name in listed if "bnb" not in name]
+    if recipe.optimizer not in known:
+        close = difflib.get_close_matches(recipe.optimizer, known, n=3)
+        raise InvalidArgumentError(
+            f"optimizer is {recipe.optimizer!r}, must be adamw or one of timm's"
+            f"{', such as ' + ', '.join(close) if close else ''}: {', '.join(known)}"
+        )
+    named = {field.name: field.default for field in dataclasses.fields(recipe)}
+    own = {
+        name: getattr(recipe, name)
+        for name in ("betas", "eps")
+        if getattr(recipe, name) != named[name]
+    }
+    if "betas" in own and get_optimizer_info(recipe.optimizer).num_betas != 2:
+        raise InvalidArgumentError(
+            f"betas is {recipe.betas}, and {recipe.optimizer} has not two of them; leave them out"
+        )
+    try:
+        return create_optimizer_v2(groups, recipe.optimizer, lr=recipe.lr, **own)
+    except (ImportError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UnsupportedError(
+            f"optimizer={recipe.optimizer!r} cannot be made here ({error}); take adamw"
+        ) from error
+
+
+def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer, *, exactly: bool) -> None:
+    """A step of the optimizer, or nothing where ``skip`` holds, which only the device knows.
+
+    An optimizer without a kernel that looks at it keeps the weights by a copy of them for the time
+    of its step, and what it remembers takes the step. ``exactly``: it does not, and where there is
+    no such kernel the device is waited for.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        fused: Any = optimizer
+        fused.grad_scale, fused.found_inf = None, skip.float()
+        optimizer.step()
+    elif exactly:
+        if not skip.item():
+            optimizer.step()
+    else:
+        weights = [own_part(p) for group in optimizer.param_groups for p in group["params"]]
+        before = [weight.clone() for weight in weights]
+        optimizer.step()
+        for weight, old in zip(weights, before, strict=True):
+            weight.copy_(torch.where(skip, old, weight))
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that may be sharded, without its gradient."""
+    part: Tensor = tensor.detach()
+    return part.to_local() if hasattr(part, "to_local") else part
 
 
 def _fusable(parameters: Sequence[nn.Parameter]) -> bool | None:
@@ -60,20 +131,6 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
-def scheduled_lr(step: int, recipe: Recipe, total: int) -> float:
-    """Linear warm-up to ``lr``, then a cosine down to ``min_lr``; ``step`` of ``total``, from 0.
-
-    A ``warmup`` below 1 is a share of all steps, any other a number of steps.
-    """
-    share = recipe.warmup < 1
-    warmup = min(round(recipe.warmup * total) if share else int(recipe.warmup), total)
-    if step < warmup:
-        return recipe.lr * (step + 1) / warmup
-    done = (step - warmup) / max(total - warmup, 1)
-    fall = 0.5 * (recipe.lr - recipe.min_lr) * (1.0 + math.cos(math.pi * min(done, 1.0)))
-    return recipe.min_lr + fall
-
-
 def clamp_logit_scale(model: nn.Module) -> None:
     """Keep the temperature's logarithm in [0, ln 100], in place."""
     scale = getattr(model, "logit_scale", None)
@@ -85,12 +142,21 @@ def clamp_logit_scale(model: nn.Module) -> None:
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """The optimizer's state as "parameter name|state name" -> tensor."""
-    return {
-        f"{name}|{key}": value if isinstance(value, Tensor) else torch.tensor(float(value))
-        for name, parameter in named
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    """The optimizer's state as "parameter name|state name" -> tensor.
+
+    A number that is no tensor has "|int" or "|float" behind its name. A count of steps that groups
+    of parameters keep, all the same one, has no parameter's name.
+    """
+    counts = [{"step": group["step"]} for group in optimizer.param_groups if "step" in group]
+    states = [(name, optimizer.state.get(parameter, {})) for name, parameter in named]
+    found = {}
+    for name, state in [*states, ("", counts[0] if counts else {})]:
+        for key, value in state.items():
+            plain = not isinstance(value, Tensor)
+            kind = f"|{type(value).__name__}" if plain else ""
+            whole = torch.int64 if isinstance(value, int) else torch.float64
+            found[f"{name}|{key}{kind}"] = torch.tensor(value, dtype=whole) if plain else value
+    return found
 
 
 def load_optimizer_tensors(
@@ -102,22 +168,34 @@ def load_optimizer_tensors(
     names = {id(parameter): name for name, parameter in named}
     groups = optimizer.state_dict()["param_groups"]
     ordered = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    used = 0
+    of: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, rest = key.partition("|")
+        of.setdefault(name, {})[rest] = value
+    for group in groups:
+        group.update(_state_of(of.get("", {})))
+    state = {}
     for index, parameter in enumerate(ordered):
-        prefix = names[id(parameter)] + "|"
-        entry = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        for key, value in entry.items():
-            if value.dim() > 0 and value.shape != parameter.shape:
+        name = names[id(parameter)]
+        for key, value in of.get(name, {}).items():
+            if key in _LIKE_ITS_WEIGHT and value.dim() and value.shape != parameter.shape:
                 raise CorruptError(
-                    f"optimizer state {prefix}{key} has shape {tuple(value.shape)}, must be "
+                    f"optimizer state {name}|{key} has shape {tuple(value.shape)}, must be "
                     f"{tuple(parameter.shape)}"
                 )
-        if entry:
-            state[index] = entry
-            used += len(entry)
+        if name in of:
+            state[index] = _state_of(of[name])
+    used = sum(map(len, state.values())) + len(of.get("", {}))
     if used != len(tensors):
         raise CorruptError(
             f"the optimizer state holds {len(tensors)} tensors, of which {used} fit this model"
         )
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _state_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for key, value in tensors.items():
+        name, _, kind = key.partition("|")
+        state[name] = value.item() if kind else value.clone()  # no two groups share it
+    return state

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
-from helip.common.options import PrecisionOptions, require
+from helip.common.options import PrecisionOptions, Share, require
 from helip.losses.options import LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
@@ -25,16 +25,22 @@ class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):
 
     loss: Literal["clip", "siglip"] = "clip"
     """The contrastive loss; siglip is for models with a learned bias."""
+    optimizer: str = "adamw"
+    """adamw is torch's, by one kernel; any other is timm's of that name, such as lion or muon."""
     lr: Annotated[float, Gt(0)] = 1e-5
     """Peak of the learning rate; a small model from scratch wants 1e-4 to 1e-3."""
+    lr_schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """How the learning rate falls after the warm-up; wsd stays at its peak until the cooldown."""
     min_lr: Annotated[float, Ge(0)] = 0.0
-    """End of the learning rate, after a cosine."""
+    """End of the learning rate."""
+    cooldown: Share = 0.2
+    """wsd: share of the steps behind the warm-up, its last ones, in which the rate falls."""
     weight_decay: Annotated[float, Ge(0)] = 0.1
-    """Of AdamW, for weight matrices alone."""
+    """For weight matrices alone."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW."""
+    """Of AdamW; another optimizer keeps its own, unless others than these are named."""
     eps: Annotated[float, Gt(0)] = 1e-6
-    """Of AdamW."""
+    """Likewise."""
     warmup: Annotated[float, Ge(0)] = 0.1
     """Below 1 a share of all steps, otherwise a number of steps."""
     grad_clip: Annotated[float, Gt(0)] | None = 1.0

@@ -59,6 +59,8 @@ class TrainResult:
     model: ModelBundle  # the model that was passed in, trained, in eval mode
     resumed_from: int = 0  # step
     captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
+    # Of the best weights: figure, value, step; stale: measurements since; failures: step, message.
+    validation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -70,4 +72,5 @@ class Progress:
     step_in_epoch: int = 0
     seconds: float = 0.0
     captions_at_context_limit: int = 0  # of this process
+    validation: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

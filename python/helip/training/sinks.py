@@ -60,7 +60,7 @@ class RunLog:
         if self._lines is None:
             return
         self._lines.write(**values)
-        if "event" in values:
+        if values.get("event", "validation") != "validation":
             return
         numbers = {
             name: float(value)

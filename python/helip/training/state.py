@@ -71,6 +71,7 @@ class RunState:
                 "step_in_epoch": at.step_in_epoch if mid_epoch else 0,
                 "seconds": at.seconds,
                 "captions_at_context_limit": captions,
+                "validation": at.validation,
             },
             "loader": loader,
             "scaler": self.scaler.state_dict() if self.scaler else None,

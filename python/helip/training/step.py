@@ -1,8 +1,11 @@
-"""One optimizer step: gradients of a batch, in chunks if asked, and what was learned of it."""
+"""One optimizer step: gradients of a batch, in chunks if asked, and what was learned of it.
+
+A step is queued on the device and not waited for. What must not reach the weights is kept from them
+by the device itself, and the host reads of it later.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +16,21 @@ from torch import Tensor
 from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
+from helip.training.late_numbers import LateNumbers
 from helip.training.network import Network
-from helip.training.optimizer import clamp_logit_scale, make_adamw, scheduled_lr, set_lr
+from helip.training.optimizer import clamp_logit_scale, make_optimizer, set_lr, step_unless
 from helip.training.recipe import Recipe
+from helip.training.schedules import scheduled_lr
 
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
 _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
+# Where float16's loss is not multiplied by more than that, an infinite gradient is the model's own.
+_NO_FACTOR = 1.0
 
 
 @dataclass
 class OptimizerStep:
-    """Takes steps by AdamW on a network, under a recipe's precision, schedule and clipping."""
+    """Takes steps on a network, under a recipe's optimizer, precision, schedule and clipping."""
 
     recipe: Recipe
     network: Network
@@ -34,9 +41,12 @@ class OptimizerStep:
 
     def __post_init__(self) -> None:
         recipe, network = self.recipe, self.network
-        self.scaler = torch.amp.GradScaler("cuda") if recipe.precision == "float16" else None
-        self.optimizer = make_adamw(network.model, recipe)
+        half = recipe.precision == "float16"
+        self.scaler = torch.amp.GradScaler(self.device.type) if half else None
+        self.optimizer = make_optimizer(network.model, recipe)
         network.separate(self.optimizer)
+        # Whether some step failed, after which none changes the weights.
+        self._failed = torch.zeros((), dtype=torch.bool, device=self.device)
 
     def __call__(
         self,
@@ -46,37 +56,38 @@ class OptimizerStep:
         compute: Callable[..., dict[str, Tensor]],
         encode: Callable[..., Mapping[str, Tensor]],
         losses: Callable[..., dict[str, Tensor]],
-        refuse: Callable[[Mapping[str, float]], None],
-    ) -> dict[str, float]:
+    ) -> StepNumbers:
         """The step that comes after ``step`` others; its numbers, of the batch of all processes.
+
+        A step whose loss or gradient is not finite leaves the weights as they are, and so does
+        every step after it: the host may learn of it late. With loss scaling, an infinite gradient
+        is the scaler's own way to find its factor; that step alone is left out, unless the factor
+        has come down to 1, where it is to blame no more.
 
         compute: the losses of a whole batch. ``encode`` and ``losses`` are its two halves, for a
             batch in chunks.
-        refuse: called with the numbers, before the weights change, when they are not finite.
         """
         lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         out = self._backward(batch, compute, encode, losses)
-        scaler = self.scaler
-        if scaler:
-            scaler.unscale_(self.optimizer)
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
         norm = self.network.gradient_norm()
         if self.recipe.grad_clip is not None:
             self.network.clip_gradients(self.recipe.grad_clip, norm)
-        row = self._numbers(out, norm)
-        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": lr}
-        # With loss scaling, an infinite gradient is the scaler's own way to find its factor.
-        if not math.isfinite(row["loss"]) or not (scaler or math.isfinite(row["grad_norm"])):
-            refuse(row)
-        if scaler:
-            scaler.step(self.optimizer)
-            scaler.update()
-            row["loss_factor"] = scaler.get_scale()
-        else:
-            self.optimizer.step()
+        numbers = self._of_all(out, norm)
+        infinite = ~torch.isfinite(numbers["grad_norm"])
+        to_blame = infinite if self.scaler is None else infinite & (self._factor() <= _NO_FACTOR)
+        self._failed = self._failed | ~torch.isfinite(numbers["loss"]) | to_blame
+        step_unless(self._failed | infinite, self.optimizer, exactly=self.scaler is not None)
+        numbers["failed"] = self._failed
+        if self.scaler:
+            self.scaler.update()
+            numbers["loss_factor"] = self._factor()
         clamp_logit_scale(self.network.model)
-        return row
+        values = torch.stack([value.float() for value in numbers.values()])
+        return StepNumbers(LateNumbers(tuple(numbers), values), lr)
 
     def _backward(
         self, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
@@ -106,13 +117,32 @@ class OptimizerStep:
 
         return under_autocast
 
-    def _numbers(self, out: Mapping[str, Tensor], norm: Tensor) -> dict[str, float]:
-        """By one copy from the device for all of them."""
+    def _of_all(self, out: Mapping[str, Tensor], norm: Tensor) -> dict[str, Tensor]:
+        """Means over processes, by one collective for all of them."""
         names = [*_FIRST, *sorted(set(out) - set(_FIRST))]
         parts = [out[name].detach().reshape(()).float() for name in names] + [norm.float()]
-        numbers = self.processes.mean(torch.stack(parts)).tolist()
-        row = dict(zip([*names, "grad_norm"], numbers, strict=True))
+        means = self.processes.mean(torch.stack(parts))
+        return dict(zip([*names, "grad_norm"], means.unbind(), strict=True))
+
+    def _factor(self) -> Tensor:
+        """What float16's loss is multiplied by, without waiting for it as ``get_scale`` does."""
+        assert self.scaler is not None
+        return self.scaler.scale(torch.ones((), device=self.device))
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """What a step came to, to be read when the device has done it."""
+
+    late: LateNumbers
+    lr: float
+
+    def read(self) -> tuple[dict[str, float], bool]:
+        """The numbers by their names, and whether the step failed."""
+        row = self.late.read()
+        failed = bool(row.pop("failed"))
+        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": self.lr}
         if not any(row.get(name) for name in _COMPARED):
             for name in _COMPARED:
                 row.pop(name, None)
-        return row
+        return row, failed

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.processes import Processes
 from helip.mining.streaming import StreamingMiner
 
 #: Embeddings of a batch by frozen encoders: image [b, d_image] and text [b, d_text].
@@ -17,10 +19,17 @@ Embed = Callable[[Mapping[str, Any]], tuple[Any, Any]]
 
 
 class StepMiner:
-    """Feeds a miner with the batches of a run: features of the model, or what ``embed`` gives."""
+    """Feeds a miner with the batches of a run: features of the model, or what ``embed`` gives.
 
-    def __init__(self, miner: StreamingMiner, embed: Embed | None) -> None:
+    Of several processes each has a miner of its own, which is given the batches of all: they
+    remember the same, and find the same.
+    """
+
+    def __init__(
+        self, miner: StreamingMiner, embed: Embed | None, processes: Processes, device: torch.device
+    ) -> None:
         self._miner, self._embed = miner, embed
+        self._processes, self._device = processes, device
         self._features: tuple[Tensor, Tensor] | None = None  # that the model made of the batch
 
     def keep(self, image: Tensor, text: Tensor) -> None:
@@ -28,8 +37,11 @@ class StepMiner:
         if self._embed is None:
             self._features = image.detach(), text.detach()
 
-    def feed(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        """Gives the batch to the miner; what is known since, for the metrics."""
+    def feed(self, batch: Mapping[str, Any], rank_rows: Sequence[int]) -> dict[str, float]:
+        """Gives the batch to the miner; what is known since, for the metrics.
+
+        rank_rows: how many rows each process has.
+        """
         began = time.perf_counter()
         if self._embed is not None:
             with torch.no_grad():
@@ -42,12 +54,23 @@ class StepMiner:
         else:
             image, text = self._features
         self._features = None
-        self._miner.add(batch["index"], image, text)
+        self._miner.add(*self._of_all(batch["index"], image, text, rank_rows))
         row: dict[str, float] = {"mining_seconds": time.perf_counter() - began}
         pairs = self._miner.pairs
         if pairs is not None:
             row |= {"known_targets": pairs.known, "mean_pool": pairs.mean_pool}
         return row
+
+    def _of_all(self, index: Any, image: Any, text: Any, rank_rows: Sequence[int]) -> Any:
+        """Rows of all processes; one that several of them have, a target here and a hard pair
+        there, is taken from the first."""
+        if self._processes.count == 1:
+            return index, image, text
+        own = (torch.as_tensor(rows).to(self._device) for rows in (index[:, None], image, text))
+        ids, *rows = (self._processes.gather(each, rank_rows) for each in own)
+        ids = ids[:, 0].cpu()
+        kept = torch.from_numpy(np.sort(np.unique(ids.numpy(), return_index=True)[1]))
+        return ids[kept], *(each[kept.to(each.device)] for each in rows)
 
     def options(self) -> dict[str, Any]:
         return {**self._miner.options, "embed": self._embed is not None}

@@ -39,26 +39,27 @@ from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
-from helip.models.run_folder import CHECKPOINTS, list_checkpoints
+from helip.models.run_folder import CHECKPOINTS
 from helip.training.checkpoints import random_states, restore_random_states
-from helip.training.checks import check_run
+from helip.training.checks import check_chunks, check_run
 from helip.training.metrics import Meter
-from helip.training.network import Network, named_outputs
+from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
 from helip.training.options import RunOptions
+from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import (
     BatchLoader,
-    NonFiniteLossError,
     Progress,
     StepHook,
     TrainResult,
 )
 from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
-from helip.training.step import OptimizerStep
+from helip.training.step import OptimizerStep, StepNumbers
 from helip.training.stream import Embed, StepMiner
 from helip.training.tuning import ModelTuning
+from helip.training.validation import Validate, Validation
 from helip.training.weight_average import WeightAverage
 
 
@@ -74,6 +75,10 @@ class LoopOptions(RunOptions, ProgressOptions):
     hooks: Mapping[str, StepHook] | None = None
     """Name to StepHook, called after each step in this order. What a hook keeps is part of a
     checkpoint, as NAME.safetensors."""
+    validate: Validate | None = None
+    """Called with a copy of the model, a ModelBundle, after eval_every steps and at the end, for
+    figures by their names; with ema the copy has the averages. helip.Validation makes one of a
+    data set. The best weights stay in OUT/best."""
     should_stop: Callable[[], bool] | None = None
     """Asked after each step; True ends the run with a checkpoint and CancelledError."""
 
@@ -121,7 +126,11 @@ class Trainer:
         self.device = choose_device(call.device)
         self.hooks = dict(call.hooks or {})
         self.options = RunOptions.of(call)
-        self._stream = None if call.miner is None else StepMiner(call.miner, call.embed)
+        self._stream = (
+            None
+            if call.miner is None
+            else StepMiner(call.miner, call.embed, self.processes, self.device)
+        )
         self._show_progress = call.progress and self.processes.leads
         self._should_stop = call.should_stop
         self._stop_requested = False
@@ -134,11 +143,25 @@ class Trainer:
             self.hooks,
             self.processes,
             self.device,
-            mines=self._stream is not None,
             own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
         )
         self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
         self._tuning = ModelTuning(model, self.recipe)
+        try:
+            check_chunks(model.model, call)
+        except Error:
+            self._tuning.finish()  # as it was given
+            raise
+        if call.validate is None and (call.eval_every or call.patience or call.watch):
+            raise InvalidArgumentError(
+                "eval_every, patience or watch is given and nothing to validate by; give validate, "
+                "such as helip.Validation(data)"
+            )
+        self._validation = (
+            None
+            if call.validate is None
+            else Validation(call.validate, model, self.out, call, self.processes, self.device)
+        )
         self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
         if self.recipe.ema is not None:
@@ -154,6 +177,9 @@ class Trainer:
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress()
         self._rank_rows = [0]
+        self._queued: QueuedStep | None = None
+        self._full = torch.zeros((), dtype=torch.int64)  # captions that fill the context, new ones
+        self._asked = self._all_asked = False  # whether to stop: this process, all of them
         self._identity = {
             **dict(call.identity or {}),
             **self.recipe.plain(),
@@ -270,6 +296,7 @@ class Trainer:
             loader_stats=dict(stats),
             model=self.bundle,
             resumed_from=resumed_from,
+            validation=dict(self._at.validation),
             captions_at_context_limit=sum(
                 self.processes.exchange(self._at.captions_at_context_limit)
             ),
@@ -285,16 +312,19 @@ class Trainer:
             self.total_steps, label="train", unit="steps", enabled=self._show_progress
         ) as bar:
             bar.set(at.step)
-            while at.step < self.total_steps:
+            while not self._over():
                 left = self.total_steps - at.step
                 with contextlib.closing(self._batches(meter, loader_state, states)) as batches:
                     loader_state = states = None
                     for batch in itertools.islice(batches, left):
                         self._train_on(batch, log, meter)
                         bar.update(1)
-                        bar.note(loss=round(at.metrics["loss"], 4))
+                        if at.metrics:
+                            bar.note(loss=round(at.metrics["loss"], 4))
                         self._stop_or_save(log)
-                if at.step == self.total_steps:
+                        if self._over():
+                            break
+                if self._over():
                     break
                 if at.step_in_epoch == 0:
                     raise InvalidArgumentError(
@@ -332,24 +362,50 @@ class Trainer:
             getattr(iterator, "close", lambda: None)()
 
     def _train_on(self, batch: Mapping[str, Any], log: RunLog, meter: Meter) -> None:
-        """One step, what is done after it, and its line of metrics."""
+        """Queue a step, and what is done after it; then look at the step before."""
         at = self._at
-        row = self._step(batch, log)
+        numbers, known = self._step(batch)
         at.step += 1
         at.step_in_epoch += 1
         for hook in self.hooks.values():
-            row |= hook.after_step(self.model, at.step) or {}
+            known |= hook.after_step(self.model, at.step) or {}
         at.seconds += meter.step_ends(sum(self._rank_rows))
-        at.metrics = {"step": at.step, "epoch": at.epoch, **row, **meter.rates()}
-        if at.step == self.total_steps or at.step % self.options.log_every == 0:
-            log.write(**at.metrics)
+        known |= meter.rates()
+        due = at.step == self.total_steps or at.step % self.options.log_every == 0
+        if due:
             meter.restart()
+        before, self._queued = (
+            self._queued,
+            QueuedStep(at.step, at.epoch, numbers, known, batch["index"], due),
+        )
+        self._settle(before, log)
+
+    def _settle_all(self, log: RunLog) -> None:
+        queued, self._queued = self._queued, None
+        self._settle(queued, log)
+
+    def _settle(self, queued: QueuedStep | None, log: RunLog) -> None:
+        """Wait for a step, refuse it where it failed, and write its line where one is due."""
+        if queued is None:
+            return
+        row, failed = queued.numbers.read()
+        if failed:
+            self._queued = None
+            queued.refuse(row, log, self.processes, self.checkpoints)
+        place = {"step": queued.step, "epoch": queued.epoch}
+        self._at.metrics = {**place, **row, **queued.known}
+        if queued.due:
+            log.write(**self._at.metrics)
 
     def _stop_or_save(self, log: RunLog) -> None:
         """A checkpoint where one is due, and CancelledError after it where the run shall end."""
         at, every = self._at, self.options.checkpoint_every
-        asked = self._stop_requested or bool(self._should_stop and self._should_stop())
-        if self.processes.any(asked) and at.step < self.total_steps:
+        self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
+        if self._validation and self._validation.due(at.step, self.total_steps):
+            self._validate(self._validation, log)
+        # Of several processes, what all knew of when they began this step.
+        stop = self._asked if self.processes.count == 1 else self._all_asked
+        if stop and not self._over():
             raise CancelledError(
                 f"stopped after step {at.step} of {self.total_steps}; the same call with "
                 f"resume=True goes on from {self._save(log)}"
@@ -357,9 +413,25 @@ class Trainer:
         if every and at.step % every == 0:
             self._save(log)
 
+    def _validate(self, validation: Validation, log: RunLog) -> None:
+        self._settle_all(log)
+        average = self.hooks.get("ema")
+        kept = isinstance(average, WeightAverage)
+        weights = whole(average.state_dict()) if kept else self.network.state_dict()  # type: ignore[union-attr]
+        log.write(**validation.measure(self._at.step, weights, self._at.validation))
+
+    def _over(self) -> bool:
+        """Whether the last step is done, or validation has ended the run."""
+        at = self._at
+        early = self._validation is not None and self._validation.exhausted(at.validation)
+        return at.step >= self.total_steps or early
+
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
-        """Whether there is a batch, on which all processes agree."""
-        self._rank_rows = self.processes.rows(-1 if batch is None else len(batch["index"]))
+        """Whether there is a batch, on which all processes agree; one exchange on their hosts."""
+        own = [-1 if batch is None else len(batch["index"]), int(self._asked)]
+        told = self.processes.tell(own)
+        self._rank_rows = [rows for rows, _ in told]
+        self._all_asked = any(asked for _, asked in told)
         ended = [rows < 0 for rows in self._rank_rows]
         if any(ended) and not all(ended):
             raise Error(
@@ -369,23 +441,23 @@ class Trainer:
             )
         return not any(ended)
 
-    def _step(self, batch: Mapping[str, Any], log: RunLog) -> dict[str, float]:
-        """One optimizer step; the numbers of it."""
+    def _step(self, batch: Mapping[str, Any]) -> tuple[StepNumbers, dict[str, Any]]:
+        """One optimizer step, queued; its numbers, and what is known of it already."""
         ready = self._to_device(batch)
-        row = self._optimizer_step(
+        numbers = self._optimizer_step(
             self._at.step,
             ready,
             compute=self.compute_loss,
             encode=self.encode,
             losses=self.losses,
-            refuse=lambda row: self._refuse_non_finite(batch, row, log),
         )
+        known: dict[str, Any] = {}
         if self._stream:
-            row |= self._stream.feed({**batch, **ready})
+            known |= self._stream.feed({**batch, **ready}, self._rank_rows)
             stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
             if "plain_targets" in stats:  # of this epoch so far
-                row["plain_targets"] = stats["plain_targets"]
-        return row
+                known["plain_targets"] = stats["plain_targets"]
+        return numbers, known
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         for name, maker in (("image", "transform"), ("text", "tokenizer")):
@@ -397,35 +469,18 @@ class Trainer:
         check_target(batch["target"], len(batch["index"]))
         end = getattr(self.bundle.tokenizer, "eot_token_id", None)
         if end is not None:
-            full = int((batch["text"][:, -1] == end).sum())
-            self._at.captions_at_context_limit += full
+            self._full = self._full + (batch["text"][:, -1] == end).sum()
         names = [name for name, value in batch.items() if isinstance(value, Tensor)]
         ready = {name: batch[name].to(self.device, non_blocking=True) for name in names}
         if "views" in ready:
             ready["views"] = ready["views"].transpose(0, 1)  # rows first, as all entries are
         return ready
 
-    def _refuse_non_finite(
-        self, batch: Mapping[str, Any], row: Mapping[str, float], log: RunLog
-    ) -> None:
-        step = self._at.step + 1
-        own = [int(index) for index in batch["index"]]
-        rows = [index for part in self.processes.exchange(own) for index in part]
-        log.write(**{**row, "step": step, "event": "non_finite", "rows": rows})
-        log.sync()
-        existing = list_checkpoints(self.checkpoints)
-        last = existing[0][1] if existing else None
-        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
-        raise NonFiniteLossError(
-            f"step {step}: loss {row['loss']}, gradient norm {row['grad_norm']}, must be finite; "
-            f"data rows of the batch: {shown} ({len(rows)} in all, listed in metrics.jsonl); last "
-            f"good checkpoint: {last or 'none yet'}. Lower lr, or use precision='float32'",
-            step=step,
-            rows=rows,
-            checkpoint=last,
-        )
-
     def _save(self, log: RunLog) -> Path:
+        """A checkpoint of a step that is known to be good."""
+        self._settle_all(log)
+        self._at.captions_at_context_limit += int(self._full)
+        self._full = torch.zeros((), dtype=torch.int64)
         log.sync()
         return self._state.save(self._at)
 

@@ -1,8 +1,9 @@
 """An exponential moving average of the weights (EMA), kept beside a model that trains.
 
 After each step  average = decay * average + (1 - decay) * weights,  from the start weights on, for
-the parameters that train. About the last 1 / (1 - decay) steps count, so a short run wants a
-smaller decay than the usual 0.999.
+the parameters that train, and for the statistics of batch norms alike, as AveragedModel of torch
+does with use_buffers: statistics of the last weights do not belong to averaged ones. About the last
+1 / (1 - decay) steps count, so a short run wants a smaller decay than the usual 0.999.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from helip.common.errors import CorruptError, InvalidArgumentError
 
 
 class WeightAverage:
-    """The average of a model's trained parameters, in float32 on their device.
+    """The average of a model's trained parameters and floating buffers, on their device.
+
+    In float32, and with the parts of a model that is sharded; of what does not train no copy is
+    made, which AveragedModel would.
 
     decay: in (0, 1).
     """
@@ -31,14 +35,14 @@ class WeightAverage:
         self._take_in = get_ema_multi_avg_fn(self.decay)
         self._model = model
         self._average: dict[str, Tensor] = {
-            name: parameter.detach().float().clone() for name, parameter in self._trained()
+            name: tensor.detach().float().clone() for name, tensor in self._averaged()
         }
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step."""
         kinds: dict[type, tuple[list[Tensor], list[Tensor]]] = {}  # no kernel takes two of these
-        for name, weight in self._trained():
+        for name, weight in self._averaged():
             averages, weights = kinds.setdefault(type(self._average[name]), ([], []))
             averages.append(self._average[name])
             weights.append(weight.detach().float())
@@ -68,5 +72,8 @@ class WeightAverage:
                 )
             average.copy_(state[name])
 
-    def _trained(self) -> list[tuple[str, nn.Parameter]]:
-        return [(n, p) for n, p in self._model.named_parameters() if p.requires_grad]
+    def _averaged(self) -> list[tuple[str, Tensor]]:
+        trained = [(n, p) for n, p in self._model.named_parameters() if p.requires_grad]
+        saved = self._model.state_dict().keys()
+        buffers = self._model.named_buffers()
+        return trained + [(n, b) for n, b in buffers if n in saved and b.is_floating_point()]

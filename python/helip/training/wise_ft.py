@@ -47,11 +47,15 @@ class StartWeights:
         return {"wise_ft": self._alpha, "start": digest.hexdigest()}
 
     def save(self, checkpoint: Path, out: Path) -> Path:
-        """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays."""
+        """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays.
+
+        Where the checkpoint holds an average of the weights, the mixture is with that.
+        """
         path = out / "wise-ft"
         if path.exists():
             return path
-        mixed = create_model(checkpoint)
+        average = checkpoint / "ema.safetensors"
+        mixed = create_model(average if average.exists() else checkpoint)
         weights = interpolated_weights(self._weights, mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)

@@ -10,7 +10,7 @@ from helip.models.bundle import create_model
 from helip.models.hugging_face import TransformersClip
 from helip.models.slip import add_ssl_head
 from helip.training.layer_decay import layer_scales
-from helip.training.optimizer import make_adamw, set_lr
+from helip.training.optimizer import make_optimizer, set_lr
 from helip.training.recipe import Recipe
 from support.transformers_samples import clip_model
 from support.tune_samples import CONFIG, RESNET, TOWERS, tiny
@@ -84,7 +84,7 @@ def test_a_head_keeps_the_whole_rate():
 
 def test_every_parameter_gets_its_rate_and_its_weight_decay_once():
     model = tiny().model
-    adamw = make_adamw(model, Recipe(lr=1.0, layer_decay=D))
+    adamw = make_optimizer(model, Recipe(lr=1.0, layer_decay=D))
     set_lr(adamw, 0.01)
     scales = layer_scales(model, D)
     seen = {}
@@ -99,7 +99,7 @@ def test_every_parameter_gets_its_rate_and_its_weight_decay_once():
 
 
 def test_without_decay_there_are_two_groups_of_the_same_rate():
-    adamw = make_adamw(tiny().model, Recipe(lr=1.0))
+    adamw = make_optimizer(tiny().model, Recipe(lr=1.0))
     set_lr(adamw, 0.02)
     assert [group["lr"] for group in adamw.param_groups] == [0.02, 0.02]
 

@@ -1,11 +1,14 @@
-"""AdamW for CLIP against the plain formula in float64."""
+"""Optimizers by name: AdamW against the plain formula in float64, states of timm's."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from helip.training.optimizer import make_adamw
+from helip.common.errors import InvalidArgumentError
+from helip.training.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from helip.training.recipe import Recipe
+from support.tune_samples import captions, pictures, same, tiny, weights
 
 LR, DECAY, BETAS, EPS = 1e-2, 0.1, (0.9, 0.98), 1e-6
 
@@ -13,7 +16,7 @@ LR, DECAY, BETAS, EPS = 1e-2, 0.1, (0.9, 0.98), 1e-6
 def test_three_steps_are_those_of_the_formula_and_norms_and_biases_do_not_decay() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.LayerNorm(4))
-    optimizer = make_adamw(model, Recipe(lr=LR, weight_decay=DECAY, betas=BETAS, eps=EPS))
+    optimizer = make_optimizer(model, Recipe(lr=LR, weight_decay=DECAY, betas=BETAS, eps=EPS))
     assert optimizer.defaults["fused"] is True
     wanted = {name: value.detach().double() for name, value in model.named_parameters()}
     first = {name: torch.zeros_like(value) for name, value in wanted.items()}
@@ -32,3 +35,52 @@ def test_three_steps_are_those_of_the_formula_and_norms_and_biases_do_not_decay(
         optimizer.step()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.double(), wanted[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lion", "muon", "lamb", "laprop", "adafactor", "novograd"])
+def test_a_resumed_optimizer_of_timm_takes_the_steps_of_one_that_went_on(name) -> None:
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        image, text, _ = model(*inputs)
+        (image * text).sum().neg().backward()
+        optimizer.step()
+
+    recipe, inputs = Recipe(optimizer=name, lr=1e-3), (pictures(tiny()), captions())
+    first, second = tiny().model, tiny().model
+    whole = make_optimizer(first, recipe)
+    step(first, whole)
+    step(first, whole)
+    second.load_state_dict(first.state_dict())
+    again = make_optimizer(second, recipe)
+    state = {
+        key: value.clone()
+        for key, value in optimizer_tensors(whole, first.named_parameters()).items()
+    }
+    load_optimizer_tensors(again, second.named_parameters(), state)
+    step(first, whole)
+    step(second, again)
+    assert same(weights(first), weights(second))
+
+
+def test_muon_is_for_hidden_layers_alone() -> None:
+    model = tiny().model
+    optimizer = make_optimizer(model, Recipe(optimizer="muon"))
+    names = {id(p): name for name, p in model.named_parameters()}
+    hidden = {
+        names[id(p)] for g in optimizer.param_groups if not g["use_fallback"] for p in g["params"]
+    }
+    assert "transformer.resblocks.0.mlp.c_fc.weight" in hidden
+    assert all("resblocks" in name for name in hidden)
+
+
+@pytest.mark.parametrize("name", ["adamww", "adahessian", ""])
+def test_an_unknown_optimizer_is_refused_with_those_that_are_near(name) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"optimizer is .*must be adamw or one of timm"):
+        make_optimizer(tiny().model, Recipe(optimizer=name))
+
+
+def test_other_optimizers_keep_betas_of_their_own_unless_they_are_named() -> None:
+    own = make_optimizer(tiny().model, Recipe(optimizer="lion"))
+    named = make_optimizer(tiny().model, Recipe(optimizer="lion", betas=(0.8, 0.9)))
+    assert own.defaults["betas"] == (0.9, 0.99)
+    assert named.defaults["betas"] == (0.8, 0.9)

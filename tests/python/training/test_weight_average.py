@@ -48,13 +48,26 @@ def test_what_does_not_train_is_as_in_the_model():
     bundle = tiny(RESNET)
     bundle.model.lock_image_tower()
     average = WeightAverage(bundle.model, 0.5)
-    bundle.model.visual.bn1.running_mean += 1
     disturb(bundle.model, 0)
     average.update()
     state, own = average.state_dict(), weights(bundle.model)
     assert torch.equal(state["visual.bn1.running_mean"], own["visual.bn1.running_mean"])
     assert torch.equal(state["visual.conv1.weight"], own["visual.conv1.weight"])
     assert not torch.equal(state["text_projection"], own["text_projection"])
+
+
+def test_statistics_of_batch_norms_are_averaged_like_the_weights():
+    model = tiny(RESNET).model
+    average = WeightAverage(model, 0.9)
+    expected = model.visual.bn1.running_mean.double().clone()
+    for _ in range(3):
+        model.visual.bn1.running_mean += 1
+        model.visual.bn1.num_batches_tracked += 1
+        average.update()
+        expected = 0.9 * expected + 0.1 * model.visual.bn1.running_mean.double()
+    state = average.state_dict()
+    torch.testing.assert_close(state["visual.bn1.running_mean"].double(), expected)
+    assert state["visual.bn1.num_batches_tracked"] == 3
 
 
 def test_a_state_goes_on_to_the_same_bits():

@@ -18,7 +18,7 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
-from helip.data.captions import texts_of
+from helip.data.captions import caption_digests, texts_of
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall

@@ -45,6 +45,16 @@ class ReadBatch:
     failures: list[dict[str, Any]]  # row, key, reason, message
     drawn: int = 0  # rows of the batch whose caption is one of several
 
+    def pin_memory(self) -> ReadBatch:
+        """As torch's DataLoader asks for it: its tensors in page-locked memory."""
+        if self.batch is None:
+            return self
+        pinned = {
+            name: value.pin_memory() if isinstance(value, torch.Tensor) else value
+            for name, value in self.batch.items()
+        }
+        return dataclasses.replace(self, batch=pinned)
+
 
 class BatchReader(Dataset[ReadBatch]):
     """Turns a plan into a batch; lives in the workers."""

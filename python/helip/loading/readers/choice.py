@@ -37,7 +37,7 @@ def choose_reads(
             seed=seed,
             threads=workers or 0,
             ahead=0 if workers == 0 else prefetch,
-            pin_memory=options.pin_memory,
+            pin_memory=bool(options.pin_memory),
         ).read
     if views:
         raise InvalidArgumentError(
@@ -46,4 +46,4 @@ def choose_reads(
             "transform itself give several views, stacked"
         )
     reader = BatchReader(data, transform, tokenizer, seed)
-    return ProcessReads(reader, workers or 0, prefetch).read
+    return ProcessReads(reader, workers or 0, prefetch, bool(options.pin_memory)).read

@@ -18,9 +18,12 @@ class ProcessReads:
         reader: makes a batch of a plan; goes to every process.
         workers: processes; 0 reads in this one.
         prefetch: batches that each of them makes ahead.
+        pin_memory: whether tensors are moved to memory that a GPU copies from directly.
     """
 
-    def __init__(self, reader: BatchReader, workers: int, prefetch: int) -> None:
+    def __init__(
+        self, reader: BatchReader, workers: int, prefetch: int, pin_memory: bool = False
+    ) -> None:
         self._plans = _CurrentPlans()
         self._loader: DataLoader[Any] = DataLoader(
             reader,
@@ -29,6 +32,7 @@ class ProcessReads:
             num_workers=workers,
             prefetch_factor=prefetch if workers else None,
             persistent_workers=workers > 0,
+            pin_memory=pin_memory,
             # A generator of its own: DataLoader would draw from the caller's random state.
             generator=torch.Generator(),
         )

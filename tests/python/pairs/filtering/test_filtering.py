@@ -210,11 +210,11 @@ def store(path: Path, *, prefix: str = "k", rows: int = ROWS, **metadata: Any) -
 
 def test_a_table_on_disk_says_what_it_was_made_from(tmp_path: Path) -> None:
     clip = store(tmp_path / "clip", image_encoder="open_clip:X", text_encoder="open_clip:X")
-    table(fingerprint="mined", keys_fingerprint=clip.keys_fingerprint).save(tmp_path / "pairs")
+    table(fingerprint="mined", data_fingerprint=clip.keys_fingerprint).save(tmp_path / "pairs")
     pairs = HardPairs.open(tmp_path / "pairs")
     got = pairs.filter(by=clip.path, veto="mean", out=tmp_path / "new", progress=False)
     got.verify()
-    assert (got.fingerprint, got.keys_fingerprint) == ("mined", clip.keys_fingerprint)
+    assert (got.fingerprint, got.data_fingerprint) == ("mined", clip.keys_fingerprint)
     in_memory = pairs.filter(by=clip, veto="mean", progress=False)
     np.testing.assert_array_equal(got.ids, in_memory.ids)
     found = got.report["filter"][0]
@@ -260,7 +260,7 @@ def test_an_interrupted_filter_leaves_nothing(
 
 def test_a_store_of_other_data_is_refused_with_what_differs(tmp_path: Path) -> None:
     clip = store(tmp_path / "clip")
-    pairs = table(keys_fingerprint=clip.keys_fingerprint)
+    pairs = table(data_fingerprint=clip.keys_fingerprint)
     with pytest.raises(MismatchError, match=r"60 targets.*59 rows"):
         pairs.filter(by=store(tmp_path / "fewer", rows=ROWS - 1), veto="any", progress=False)
     with pytest.raises(MismatchError, match="other keys or another order"):

@@ -1,0 +1,50 @@
+"""A step that the device may still be working on, and what is said of it when it has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from helip.common.processes import Processes
+from helip.training.checkpoints import list_checkpoints
+from helip.training.result import NonFiniteLossError
+from helip.training.sinks import RunLog
+from helip.training.step import StepNumbers
+
+
+@dataclass(frozen=True)
+class QueuedStep:
+    """What the host knows of it."""
+
+    step: int
+    epoch: int
+    numbers: StepNumbers
+    known: dict[str, Any]  # other entries of its line of metrics
+    index: Tensor  # data rows of this process's batch
+    due: bool  # whether metrics.jsonl gets a line of it
+
+    def refuse(
+        self, row: Mapping[str, float], log: RunLog, processes: Processes, checkpoints: Path
+    ) -> None:
+        """Raise NonFiniteLossError; all processes call it together."""
+        own = [int(index) for index in self.index]
+        rows = [index for part in processes.exchange(own) for index in part]
+        log.write(**{**row, "step": self.step, "event": "non_finite", "rows": rows})
+        log.sync()
+        existing = list_checkpoints(checkpoints)
+        last = existing[0][1] if existing else None
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        factor = f" at a loss factor of {row['loss_factor']}" if "loss_factor" in row else ""
+        raise NonFiniteLossError(
+            f"step {self.step}: loss {row['loss']}, gradient norm {row['grad_norm']}{factor}, must "
+            f"be finite; data rows of the batch: {shown} ({len(rows)} in all, listed in "
+            f"metrics.jsonl); last good checkpoint: {last or 'none yet'}. Lower lr, or use "
+            "precision='float32'",
+            step=self.step,
+            rows=rows,
+            checkpoint=last,
+        )

@@ -1,0 +1,116 @@
+"""Validation in the middle of a run: what is measured, the best weights so far, when to stop.
+
+What measures is given from outside: a run knows no tasks. It gets a copy of the model, so that
+nothing it does, such as leaving another mode behind, reaches the one that trains.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import discard_directory, publish_directory, write_json
+from helip.common.processes import Processes
+from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
+from helip.models.weights import fit_state_dict, write_tensors
+from helip.training.checkpoints import random_states, restore_random_states
+from helip.training.options import RunOptions
+
+#: Figures of a model by their names; more is better, unless ``watch_lowest``.
+Validate = Callable[[ModelBundle], Mapping[str, float]]
+
+
+class Validation:
+    """Measures copies of a model; rank 0 does, and tells the others what came of it.
+
+    Made before the model is parallel.
+    """
+
+    def __init__(
+        self, validate: Validate, bundle: ModelBundle, out: Path, run: RunOptions,
+        processes: Processes, device: torch.device,
+    ) -> None:  # fmt: skip
+        self._validate, self._run, self._path = validate, run, out / "best"
+        self._processes, self._device = processes, device
+        self._bundle = (
+            dataclasses.replace(bundle, model=copy.deepcopy(bundle.model).cpu())
+            if processes.leads
+            else bundle
+        )
+
+    def due(self, step: int, total: int) -> bool:
+        every = self._run.eval_every
+        return step == total or (every is not None and step % every == 0)
+
+    def measure(self, step: int, weights: Mapping[str, Tensor], record: dict[str, Any]) -> Any:
+        """Measure weights and note it in ``record``, plain values; all processes call it together.
+
+        Returns a line for the log. A failure of what measures is noted, and the run goes on.
+        """
+        outcome = self._processes.leader_does(lambda: self._outcome(weights))
+        outcome = self._processes.exchange(outcome)[0]
+        if "failure" in outcome:
+            record.setdefault("failures", []).append({"step": step, "message": outcome["failure"]})
+            return {"step": step, "event": "validation_failed", "message": outcome["failure"]}
+        figures = outcome["figures"]
+        name = self._run.watch or next(iter(figures))
+        value = figures[name]
+        if _better(value, record.get("value"), lowest=self._run.watch_lowest):
+            record |= {"figure": name, "value": value, "step": step, "stale": 0}
+            self._processes.leader_does(lambda: self._keep(step, name, figures))
+        else:
+            record["stale"] = record.get("stale", 0) + 1
+        return {"step": step, "event": "validation", **figures}
+
+    def exhausted(self, record: Mapping[str, Any]) -> bool:
+        """Whether so many measurements have brought nothing better that the run ends."""
+        return self._run.patience is not None and record.get("stale", 0) >= self._run.patience
+
+    def _outcome(self, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        states, model = random_states(), self._bundle.model
+        try:
+            fit_state_dict(model, weights, "the model of the run")
+            model.to(self._device).eval()
+            found = self._validate(self._bundle)
+            figures = {str(name): float(value) for name, value in dict(found).items()}
+            watched = self._run.watch or next(iter(figures), None)
+            if watched not in figures:
+                raise InvalidArgumentError(
+                    f"watch is {watched!r}, must be a figure that is measured: {sorted(figures)}"
+                )
+            return {"figures": figures}
+        except Exception as error:  # whatever it is, it is no fault of the run
+            return {"failure": f"{type(error).__name__}: {error}"}
+        finally:
+            model.cpu()
+            restore_random_states(states)
+
+    def _keep(self, step: int, name: str, figures: Mapping[str, float]) -> None:
+        fresh = self._path.with_name("best-new")
+        if fresh.exists():  # of a run that was killed here
+            discard_directory(fresh)
+        with publish_directory(fresh) as directory:
+            write_tensors(self._bundle.model.state_dict(), directory / WEIGHTS_FILE)
+            if self._bundle.config:
+                config = {"name": self._bundle.name, **self._bundle.config}
+                write_json(directory / CONFIG_FILE, config)
+            chosen = {"step": step, "figure": name, "value": figures[name]}
+            plain = {k: v if math.isfinite(v) else None for k, v in figures.items()}
+            write_json(directory / "best.json", {**chosen, "figures": plain})
+        if self._path.exists():
+            discard_directory(self._path)
+        fresh.rename(self._path)
+
+
+def _better(value: float, best: float | None, *, lowest: bool) -> bool:
+    if not math.isfinite(value):
+        return False
+    return best is None or (value < best if lowest else value > best)
