@@ -74,7 +74,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix python tests bench examples scripts
 	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp' '*.cu')
 
-# What is made from the code: the types of the compiled module, the reference of options.
+# What is made from the code: the types of the compiled module, the pages of options and recipes.
 stubs reference: $(VENV)/.dev
 	$(BIN)/python scripts/$@.py
 

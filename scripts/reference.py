@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the fields of the option groups; --check compares instead."""
+"""Writes docs/reference.md and docs/recipes.md from the code; --check compares instead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import collections.abc
 import dataclasses
 import inspect
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ import helip
 from helip.cli.commands import Command
 from helip.cli.main import COMMANDS
 from helip.common.options import Options, choices_of, hints_of, sentences
+from helip.training import Setting
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 INTRODUCTION = """# Reference of options
 
@@ -29,6 +31,27 @@ An option is written once, as a field of a group such as [MineOptions](#mineopti
 name everywhere: `helip.mine(store, image_max=0.9)` in Python, `--image-max 0.9` in the shell,
 `image_max: 0.9` in the file that `--config` names. `--print-config` prints such a file with all
 options of a command. Values outside their bounds are refused with the bound.
+"""
+
+RECIPES = """# Recipes
+
+Made from the code by `make reference`; do not edit it.
+
+Named settings of `helip.train`, each with the reason for its value:
+
+    helip.train(model=…, data=…, pairs=…, out="run", recipe="small-data", lr=1e-4)
+    helip train DATA --model start.model --pairs PAIRS --out RUN --recipe small-data --lr 1e-4
+
+A recipe takes the place of defaults. What is given beside it goes first: in Python the keywords of
+the call, in the shell its options, then the file of `--config`, then the recipe. `--print-config`
+shows what comes out. A run records name and version (`small-data 1`) with its options, in each
+checkpoint's `state.json` and in wandb, and is resumed under them alone. A version stands for its
+values: where one changes, the version does. `helip recipes` and `helip.recipes()` list what is
+below.
+
+*Not measured here* means that a paper, or nothing but the reason given, stands for the value: no
+result of [results.md](results.md) or [benchmarks.md](benchmarks.md) does. What is measured there
+is measured on small models and small data.
 """
 
 _SIGNS = {
@@ -174,15 +197,43 @@ def generate() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def with_links(text: str) -> str:
+    """Pages of docs/ and papers as links, in a text that names them bare."""
+    text = re.sub(r"docs/([\w-]+\.md)(#[\w-]+)?", r"[\1](\1\2)", text)
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+
+
+def settings_table(title: str, settings: tuple[Setting, ...]) -> list[str]:
+    if not settings:
+        return []
+    lines = [f"| {title} | value | why | from |", "|---|---|---|---|"]
+    lines += [
+        f"| `{each.option}` | `{each.value}` | {each.why} | {with_links(each.origin)} |"
+        for each in settings
+    ]
+    return [*lines, ""]
+
+
+def recipes_page() -> str:
+    lines = [RECIPES]
+    for recipe in helip.recipes():
+        lines += [f"## {recipe.name}", "", f"Version {recipe.version}. {recipe.purpose}", ""]
+        lines += settings_table("option", recipe.settings)
+        lines += settings_table("of `helip mine`", recipe.mining)
+        lines += [with_links(recipe.advice), ""] if recipe.advice else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def main() -> int:
-    text = generate()
+    pages = {DOCS / "reference.md": generate(), DOCS / "recipes.md": recipes_page()}
     if "--check" not in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
+        for page, text in pages.items():
+            page.write_text(text, encoding="utf-8")
         return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{PAGE} is not what the code gives; run `make reference`", file=sys.stderr)
-    return 1
+    stale = [p for p, text in pages.items() if not p.exists() or p.read_text("utf-8") != text]
+    for page in stale:
+        print(f"{page} is not what the code gives; run `make reference`", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from .models import create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import report
 from .store import EmbeddingStore
-from .training import Recipe, Trainer, train
+from .training import Recipe, Trainer, recipes, train
 
 __all__ = [
     "CancelledError",
@@ -69,6 +69,7 @@ __all__ = [
     "open_dataset",
     "open_evaluation_set",
     "plan",
+    "recipes",
     "report",
     "reshard",
     "train",

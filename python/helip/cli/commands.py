@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from helip.cli.configuration import OptionsFile, print_options
+from helip.cli.configuration import OptionsFile, fill_from_recipe, print_options
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of, sentences
 
@@ -90,9 +90,8 @@ class Command:
         words = inspect.getdoc(self.work) or ""
         if hidden:
             words += f"\n\n{len(hidden)} more options: helip {self.name} --help-all"
-        app.command(
-            called, name=self.name, help=words, sort_key=place, config=OptionsFile(self.name)
-        )
+        layers = (OptionsFile(self.name), fill_from_recipe)  # the first that gives an option wins
+        app.command(called, name=self.name, help=words, sort_key=place, config=layers)
 
     def _call(self, bound: inspect.BoundArguments) -> None:
         bound.apply_defaults()

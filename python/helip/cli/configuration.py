@@ -1,4 +1,4 @@
-"""Options of a command in a YAML file: ``--config run.yaml``, and ``--print-config``."""
+"""Options of a command from a YAML file (``--config``, ``--print-config``) or a named recipe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cyclopts import ArgumentCollection, Token
+from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
+from helip.training.named_recipes import recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
 _NOT_IN_FILES = ("config", "print_config", "json", "quiet")
@@ -34,12 +35,7 @@ class OptionsFile:
                 if name not in known:
                     self._refuse(name, known, path, line)
                 if not by_name[name].tokens:  # the command line goes first
-                    source = f"{path} line {line}"
-                    for index, text in enumerate(_texts(value)):
-                        kept = {"value": text} if value is not None else {"implicit_value": None}
-                        by_name[name].append(
-                            Token(keyword=name, source=source, index=index, **kept)
-                        )
+                    _give(by_name[name], name, value, f"{path} line {line}")
         for argument in by_name.values() if printing else ():
             if argument.required and not argument.tokens:
                 argument.append(Token(value=_ABSENT, source="--print-config"))
@@ -58,6 +54,17 @@ class OptionsFile:
         if path is None or not (found := read_options(path).get(name)):
             return ""
         return f" ({path} line {found[1]})"
+
+
+def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> None:
+    """Give a command what its ``--recipe`` sets, and neither the command line nor a file gave."""
+    by_name = {argument.field_info.name: argument for argument in arguments}
+    if "recipe" not in by_name or not by_name["recipe"].tokens:
+        return
+    recipe = recipe_named(by_name["recipe"].tokens[0].value)
+    for name, value in recipe.values().items():
+        if not by_name[name].tokens:
+            _give(by_name[name], name, value, f"recipe {recipe.name}")
 
 
 def read_options(path: Path) -> dict[str, tuple[Any, int]]:
@@ -94,11 +101,17 @@ def print_options(options: Mapping[str, Any]) -> None:
             sys.stdout.write(f"{key}: {rest}\n")
 
 
+def _give(argument: Argument, name: str, value: Any, source: str) -> None:
+    for index, text in enumerate(_texts(value)):
+        kept = {"value": text} if value is not None else {"implicit_value": None}
+        argument.append(Token(keyword=name, source=source, index=index, **kept))
+
+
 def _texts(value: Any) -> list[str]:
     """A value as the shell has it: a word for each element of a list."""
     if isinstance(value, Mapping):
         return [",".join(f"{name}={part}" for name, part in value.items())]
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [text for each in value for text in _texts(each)]
     return [str(value)]
 

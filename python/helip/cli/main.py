@@ -42,8 +42,9 @@ def demo(
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
-    filtering.filter_pairs, data.reshard, training.train, evaluation.evaluate, models.interpolate,
-    models.export, reporting.report, inspecting.inspect, inspecting.verify, demo,
+    filtering.filter_pairs, data.reshard, training.train, training.recipes, evaluation.evaluate,
+    models.interpolate, models.export, reporting.report, inspecting.inspect, inspecting.verify,
+    demo,
 )  # fmt: skip
 
 

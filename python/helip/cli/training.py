@@ -1,4 +1,4 @@
-"""The command of fine-tuning."""
+"""The commands of fine-tuning: a run, and the recipes that one may name."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def train(
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
     eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
+    recipe: Annotated[str | None, text("Named settings, see helip recipes.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -72,7 +73,7 @@ def train(
         say(f"goes on from {checkpoints[0][1]}")
     with stopping_between_steps(say) as asked:
         result = train(
-            model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft,
+            model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft, recipe=recipe,
             pairs=pairs if stream is None else StreamingMiner(memory=stream), progress=not quiet,
             validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
             should_stop=asked, **options,
@@ -96,3 +97,31 @@ def train(
     say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
     show_account(result.loader_stats)
+
+
+@command()
+def recipes(
+    name: Annotated[str | None, text("One of them; all without.")] = None,
+    /,
+    *,
+    json: AsJson = False,
+) -> None:
+    """List the named recipes of helip train: each value, its reason and where that comes from."""
+    from helip.training.named_recipes import recipe_named, recipes
+
+    wanted = recipes() if name is None else (recipe_named(name),)
+    if json:
+        print_json([dataclasses.asdict(recipe) for recipe in wanted])
+        return
+    for recipe in wanted:
+        print(f"{recipe.label}: {recipe.purpose}")
+        for settings, command_name in ((recipe.settings, ""), (recipe.mining, "helip mine: ")):
+            show_table(
+                [
+                    (f"  {command_name}{each.option} = {each.value}", f"{each.why} [{each.origin}]")
+                    for each in settings
+                ]
+            )
+        if recipe.advice:
+            print(f"  {recipe.advice}")
+        print()

@@ -242,8 +242,12 @@ def _sentences(group: Any) -> dict[str, str]:
     return found
 
 
-def keywords(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
+def keywords(
+    call: Callable[P, C], *, complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+) -> Callable[[Callable[[C], R]], Callable[P, R]]:
     """Give a function the parameters of the group ``call``; it gets one object of that group.
+
+    ``complete`` may add options to those that the caller gave, before defaults fill the rest.
 
     Type checkers and editors see the parameters, since those of a dataclass are its fields.
     """
@@ -251,7 +255,7 @@ def keywords(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R
     def decorate(work: Callable[[C], R]) -> Callable[P, R]:
         @functools.wraps(work)
         def called(*arguments: P.args, **options: P.kwargs) -> R:
-            return work(_made(call, work.__name__, arguments, options))
+            return work(_made(call, work.__name__, arguments, options, complete))
 
         _describe(called, call, work)
         return called
@@ -276,12 +280,14 @@ def method_keywords(
     return decorate
 
 
-def _made(call: Any, name: str, arguments: Any, options: Mapping[str, Any]) -> Any:
+def _made(
+    call: Any, name: str, arguments: Any, options: Mapping[str, Any], complete: Any = dict
+) -> Any:
     try:
         inspect.signature(call).bind(*arguments, **options)
     except TypeError as error:
         raise TypeError(f"{name}(): {error}") from None
-    return call(*arguments, **options)
+    return call(*arguments, **complete(options))
 
 
 def _describe(called: Any, call: Any, work: Any, *, bound: bool = False) -> None:

@@ -2,6 +2,7 @@ from .checkpoints import Checkpoint, newest_checkpoint
 from .curves import draw_curves
 from .fine_tuning import train
 from .metrics import read_metrics
+from .named_recipes import NamedRecipe, Setting, recipes
 from .options import RunOptions
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
@@ -11,9 +12,11 @@ from .weight_average import WeightAverage
 __all__ = [
     "BatchLoader",
     "Checkpoint",
+    "NamedRecipe",
     "NonFiniteLossError",
     "Recipe",
     "RunOptions",
+    "Setting",
     "StepHook",
     "TrainResult",
     "Trainer",
@@ -21,5 +24,6 @@ __all__ = [
     "draw_curves",
     "newest_checkpoint",
     "read_metrics",
+    "recipes",
     "train",
 ]

@@ -33,6 +33,7 @@ from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
+from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
@@ -60,13 +61,16 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     wise_ft: float | None = None
     """Also save (1 - wise_ft) of the start model + wise_ft of the tuned one, of its average with
     ema, as OUT/wise-ft."""
+    recipe: str | None = None
+    """A name of helip.recipes(), whose settings take the place of defaults: what is given beside
+    it goes first. Checkpoints record its name and version."""
     transform: Callable[[Any], torch.Tensor] | None = None
     """In place of the model's own; one that is no TwoViews is made one for SLIP."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
     """In place of the model's own."""
 
 
-@keywords(TrainCall)
+@keywords(TrainCall, complete=with_recipe)
 def train(call: TrainCall) -> TrainResult:
     """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
 
@@ -115,6 +119,7 @@ def _train(call: TrainCall) -> TrainResult:
         validate=call.validate,
         identity={
             **BatchOptions.of(call).plain(),
+            "recipe": None if call.recipe is None else recipe_named(call.recipe).label,
             "control": call.control,
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,

@@ -67,6 +67,27 @@ def test_what_is_wrong_is_named_with_file_and_line(tmp_path: Path, text: str, me
         call("mine", "s", "--out", tmp_path / "p", "--config", tmp_path / "run.yaml")
 
 
+def test_a_recipe_lies_below_the_file_and_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_ = ("train", "d", "--model", "m", "--out", "o", "--recipe")
+    out = printed(capsys, *call_, "small-data")
+    assert "recipe: small-data\n" in out
+    assert "lr: 0.0002\n" in out
+    assert "batch_size: 64\n" in out
+    (tmp_path / "run.yaml").write_text("lr: 0.5\nbatch-size: 32\n")
+    words = (*call_, "small-data", "--config", tmp_path / "run.yaml", "--batch-size", 256)
+    out = printed(capsys, *words)  # 256 is the default, but it is given
+    assert "batch_size: 256\n" in out
+    assert "lr: 0.5\n" in out
+    (tmp_path / "named.yaml").write_text("recipe: siglip\n")
+    out = printed(capsys, *call_[:-1], "--config", tmp_path / "named.yaml")
+    assert "loss: siglip\n" in out
+    assert "betas: [0.9, 0.95]\n" in out
+    with pytest.raises(InvalidArgumentError, match="recipe is 'papr', must be one of paper"):
+        call(*call_, "papr")
+
+
 def test_options_of_two_places_may_be_nested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import pytest
 
 from helip.models.run_folder import list_checkpoints
 from helip.models.saving import save_model
+from helip.training.checkpoints import newest_checkpoint
+from helip.training.named_recipes import recipes
 from helip.training.step import OptimizerStep
 from support.data_samples import write_shard
 from support.tune_samples import same, tiny, weights
@@ -61,6 +64,30 @@ def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...],
     assert err.startswith("helip: ViT-B-32 has no weights; give checkpoint=")
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_named_recipe_reaches_the_run(run: Run, call: tuple[object, ...], tmp_path) -> None:
+    named = (*call, "--out", tmp_path / "run", "--recipe", "no-forgetting", "--lr", "2e-5")
+    code, out, err = run(*named)
+    assert code == 0, out + err
+    assert (tmp_path / "run" / "wise-ft").exists()
+    checkpoint, _ = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    options = checkpoint.state["options"]
+    assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 1", 0.5, 2e-5)
+
+
+def test_recipes_are_listed_with_reasons_and_sources(run: Run) -> None:
+    code, out, _ = run("recipes")
+    assert code == 0
+    for recipe in recipes():
+        assert f"{recipe.label}: {recipe.purpose}" in out
+        for setting in (*recipe.settings, *recipe.mining):
+            assert f"{setting.option} = {setting.value}" in out
+            assert f"{setting.why} [{setting.origin}]" in out
+    code, out, _ = run("recipes", "lora", "--json")
+    assert [recipe["name"] for recipe in json.loads(out)] == ["lora"]
+    code, _, err = run("recipes", "lorra")
+    assert (code, err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "embed", "mine"])

@@ -1,0 +1,265 @@
+"""Named recipes: settings of `helip.train` that go together, each with its reason and source.
+
+The table below is the one place where they stand: `helip.train`, the shell, ``helip recipes`` and
+docs/recipes.md read it. Whoever changes a value here raises the recipe's version, which checkpoints
+record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from helip.common.options import require
+
+_MEASUREMENTS = ("docs/results.md", "docs/benchmarks.md")
+_HELIP = "arXiv 2305.05208"
+_MARGIN_LOSS = "docs/results.md#the-margin-loss"
+_POOLS = "docs/results.md#hard-pairs-a-target-and-pool-size"
+_SETTING = "docs/results.md#how-they-were-made"
+_ROWS = "docs/results.md#rows-of-a-batch"
+_LORA = "docs/results.md#all-weights-against-lora"
+_EQUAL = "docs/benchmarks.md#equal-captions"
+_OWN_TOWERS = (
+    "Embed the data by the two towers of the model that is fine-tuned: their pools did at least as "
+    "well as those of unimodal encoders (docs/results.md#whose-features-are-mined)."
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The value of an option, why it has that value, and who says so."""
+
+    option: str
+    value: Any
+    why: str
+    sources: tuple[str, ...] = ()
+    """Pages of helip's documentation, and papers."""
+
+    @property
+    def measured_here(self) -> bool:
+        """Whether helip's own results or benchmarks are among the sources."""
+        return any(source.startswith(_MEASUREMENTS) for source in self.sources)
+
+    @property
+    def origin(self) -> str:
+        """The sources in words, which say where none is a measurement of helip."""
+        return ", ".join([*self.sources, *([] if self.measured_here else ["not measured here"])])
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """Settings of `helip.train` under a name, and what to do before or after."""
+
+    name: str
+    version: int
+    purpose: str
+    settings: tuple[Setting, ...]
+    mining: tuple[Setting, ...] = ()
+    """Options of `helip.mine` that fit; they are the caller's to give."""
+    advice: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and version, as a run records them."""
+        return f"{self.name} {self.version}"
+
+    def values(self) -> dict[str, Any]:
+        """Option → value, of `helip.train`."""
+        return {setting.option: setting.value for setting in self.settings}
+
+
+_ONE_HARD_PAIR = Setting(
+    "hard_per_target", 1,
+    "One hard pair a target (p), the paper's; two or three could not be told apart from it.",
+    (_HELIP, _POOLS),
+)  # fmt: skip
+_GAMMA = Setting(
+    "gamma", 1.0,
+    "The paper leaves the margin loss's weight open; values from 0 to 10 could not be told apart.",
+    (_HELIP, _MARGIN_LOSS),
+)  # fmt: skip
+_TWO_EPOCHS = Setting("epochs", 2, "Two more epochs on the model's own data.", (_HELIP,))
+_MASK = Setting(
+    "equal_captions", "mask",
+    "Rows with equal captions are no negatives of each other. The best row of the table, though no "
+    "further ahead than chance allows.",
+    (_EQUAL,),
+)  # fmt: skip
+_POOL_OF_50 = Setting(
+    "k", 50, "Pools of 10, 50 and 200 could not be told apart; the paper's have 50 to 100.",
+    (_HELIP, _POOLS),
+)  # fmt: skip
+
+_RECIPES = (
+    NamedRecipe(
+        name="paper",
+        version=1,
+        purpose="HELIP as published: a trained CLIP or SLIP model, on the data it was trained on.",
+        settings=(
+            _TWO_EPOCHS,
+            Setting(
+                "batch_size", 256,
+                "Rows a GPU, of which the paper has 256 to 420. It is the batch of all processes "
+                "together: give 256 times their number.",
+                (_HELIP,),
+            ),
+            _ONE_HARD_PAIR,
+            Setting("strategy", "uniform", "Any of the pool alike, as in the paper.", (_HELIP,)),
+            _GAMMA,
+            Setting("margin", 0.0, "m of Eq. 6.", (_HELIP,)),
+            Setting(
+                "direction", "preserve",
+                "Eq. 6. The other reading, repel, cost as much as hard pairs gained.",
+                (_HELIP, _MARGIN_LOSS),
+            ),
+            Setting(
+                "space", "cross",
+                "Eq. 6; within modalities made no difference.",
+                (_HELIP, _MARGIN_LOSS),
+            ),
+            Setting(
+                "equal_captions", "separate",
+                "The CLIP loss of Eq. 7 takes all rows; mask was not told apart from it.",
+                (_HELIP, _EQUAL),
+            ),
+        ),
+        mining=(_POOL_OF_50,),
+        advice="Embed with --preset paper: the encoders of the paper's released code.",
+    ),
+    NamedRecipe(
+        name="small-data",
+        version=1,
+        purpose="A small model, trained from scratch on some thousands of pairs.",
+        settings=(
+            _TWO_EPOCHS,
+            Setting(
+                "batch_size", 64,
+                "Of 8,832 pairs, hard pairs gain in batches of 16 and 64 rows and lose in those of "
+                "256, which hold hard pairs by chance.",
+                (_ROWS,),
+            ),
+            _ONE_HARD_PAIR,
+            Setting("lr", 2e-4, "That of the runs with 8 million parameters.", (_SETTING,)),
+            _GAMMA,
+            _MASK,
+        ),
+        mining=(
+            Setting("method", "exact", "At this size it takes seconds and misses nothing.",
+                    ("docs/benchmarks.md",)),
+            _POOL_OF_50,
+        ),
+        advice="Compare with --control --batch-size 256, which was the best of all there: where a "
+        "batch covers the data, more rows gain more than hard pairs do. " + _OWN_TOWERS,
+    ),
+    NamedRecipe(
+        name="noisy-captions",
+        version=1,
+        purpose="Web data, with captions of other pictures and captions that many pictures share.",
+        settings=(
+            Setting(
+                "short", "skip",
+                "A target without hard pairs is mostly a mismatched pair: it is no target.",
+                (_HELIP, "docs/method.md#hard-pair-mining"),
+            ),
+            Setting(
+                "rank_min", 5,
+                "False negatives stand at the head of a pool: one rule flags a fifth of the first "
+                "ranks, and less than a hundredth of the last ones.",
+                ("docs/filter.md#what-the-rules-find",),
+            ),
+            _MASK,
+        ),
+        mining=(
+            Setting("k", 100, "More than is drawn from, for a filter makes pools shorter.",
+                    ("docs/filter.md#rules",)),
+        ),
+        advice="Take false negatives out of the table by helip filter --relative-margin 0.05 "
+        "(docs/filter.md); with a filtered table, rank_min=0 will do.",
+    ),
+    NamedRecipe(
+        name="fine-grained",
+        version=1,
+        purpose="Sets whose pictures differ in details, where text should find its very picture.",
+        settings=(
+            Setting(
+                "hard_per_target", 3,
+                "Text → picture gained 5.5 points with p = 3 and 3 with p = 1, in batches of 64; "
+                "picture → text stayed. The interval over three seeds holds zero.",
+                (_POOLS,),
+            ),
+            _GAMMA,
+            _MASK,
+        ),
+        mining=(_POOL_OF_50,),
+        advice=_OWN_TOWERS,
+    ),
+    NamedRecipe(
+        name="siglip",
+        version=1,
+        purpose="A model with a learned bias, trained by the pairwise sigmoid loss.",
+        settings=(
+            Setting("loss", "siglip", "The loss that such a model was trained with.",
+                    ("arXiv 2303.15343",)),
+            Setting("betas", (0.9, 0.95), "The smaller second one steadies training.",
+                    ("arXiv 2303.15343",)),
+            Setting("weight_decay", 0.0, "Without decay, pre-trained weights lose less.",
+                    ("arXiv 2303.15343",)),
+            Setting(
+                "equal_captions", "mask",
+                "Rows with equal captions are no negatives of each other; measured with CLIP's "
+                "loss alone.",
+            ),
+        ),
+    ),
+    NamedRecipe(
+        name="lora",
+        version=1,
+        purpose="Few trained weights: products of rank 8 beside those of attention and MLP.",
+        settings=(
+            Setting(
+                "lora", 8,
+                "With hard pairs it is ahead of its own control by the queries, by three seeds not; "
+                "it moves less than all weights do. alpha is twice the rank.",
+                ("arXiv 2106.09685", _LORA),
+            ),
+            Setting("lr", 1e-3, "What the runs with LoRA were made with.", (_LORA,)),
+        ),
+    ),
+    NamedRecipe(
+        name="no-forgetting",
+        version=1,
+        purpose="A model of general use, which should keep what it knows beside the new data.",
+        settings=(
+            Setting(
+                "wise_ft", 0.5,
+                "Also writes the mean of start and tuned weights, OUT/wise-ft; a half is what the "
+                "paper recommends where nothing tells a better share.",
+                ("arXiv 2109.01903",),
+            ),
+            Setting("lr", 1e-5, "Small steps stay near the start; helip's default."),
+        ),
+        advice="Measure OUT/wise-ft beside the last checkpoint, the start and the control on a "
+        "general set, by helip eval --guard (docs/evaluation.md#the-guard-against-forgetting); "
+        "helip interpolate writes other mixtures.",
+    ),
+)  # fmt: skip
+
+
+def recipes() -> tuple[NamedRecipe, ...]:
+    """All named recipes, for ``helip.train(recipe=NAME)``."""
+    return _RECIPES
+
+
+def recipe_named(name: str) -> NamedRecipe:
+    """The recipe of this name; InvalidArgumentError names all where there is none."""
+    known = {recipe.name: recipe for recipe in _RECIPES}
+    require(name in known, "recipe", name, f"one of {', '.join(known)}")
+    return known[name]
+
+
+def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were given, and those of the recipe that they name for the rest."""
+    name = given.get("recipe")
+    return {**({} if name is None else recipe_named(name).values()), **given}
