@@ -30,7 +30,7 @@ from helip.training.recipe import Recipe
 _USUAL = (
     "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "rank_max", "strategy",
     "loss", "gamma", "lr", "warmup", "precision", "lora", "lock_image", "lock_text", "ema",
-    "device", "workers", "seed",
+    "device", "seed",
 )  # fmt: skip
 
 
@@ -42,9 +42,7 @@ def train(
     model: Annotated[str, text("Name, configuration or folder.")],
     out: Annotated[Path, text("Checkpoints and metrics.")],
     pairs: Annotated[Path | None, text("Table of hard pairs.")] = None,
-    store: Annotated[
-        Path | None, text("Embeddings of DATA, for --similar-captions, --similar-images.")
-    ] = None,
+    store: Annotated[Path | None, text("Embeddings of DATA, for --similar-captions.")] = None,
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
