@@ -25,7 +25,7 @@ from helip.models.bundle import create_model
 from helip.training.checkpoints import list_checkpoints, read_checkpoint
 from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
-from helip.training.trainer import NonFiniteLossError
+from helip.training.result import NonFiniteLossError
 from support.loop_samples import CONFIG, FakeLoader, bundle, trainer, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
