@@ -28,7 +28,7 @@ def parts_of(dry: bool, folder: Path) -> dict[str, tuple[int, list[str]]]:
     tests = [python, "-m", "pytest", "-m", "gpu", *(["--collect-only"] if dry else []), "-q"]
     step = [python, str(bench / "training_step.py"), "--out", str(folder / "training.json")]
     small = ["--model", "tiny", "--rows", "8", "--steps", "4", "--warm", "1", "--repeats", "1"]
-    exact = [python, str(bench / "exact.py"), "--k", "50"]
+    mining = [python, str(bench / "gpu_mining.py")]
     parts = {
         "tests": (240, [*tests, str(ROOT / "tests" / "python")]),
         "training": (120, step + (small if dry else [])),
@@ -37,9 +37,8 @@ def parts_of(dry: bool, folder: Path) -> dict[str, tuple[int, list[str]]]:
         proof = "import helip.mining; print(helip.mining.prove_gpu())"
         parts["proof"] = (30, [python, "-c", proof])
     for rows, limit in ((2_000, 60),) if dry else ((200_000, 60), (1_000_000, 150)):
-        out = ["--rows", str(rows), "--json", str(folder / f"mining-{rows}.json")]
-        device = [] if dry else ["--device", "cuda"]
-        parts[f"mining-{rows}"] = (limit, exact + out + device)
+        out = ["--rows", str(rows), "--out", str(folder / f"mining-{rows}.json")]
+        parts[f"mining-{rows}"] = (limit, mining + out)
     return parts
 
 
