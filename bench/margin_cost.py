@@ -68,7 +68,7 @@ def loss_alone(options: argparse.Namespace, device: torch.device) -> dict[str, C
 
 
 def whole_step(options: argparse.Namespace, device: torch.device) -> dict[str, Callable[[], None]]:
-    bundle = create_model(options.model)
+    bundle = create_model(options.model, from_scratch=True)
     model = bundle.model.to(device).train()
     rows, per = options.rows, 1 + options.hard_per_target
     size = bundle.model.visual.image_size

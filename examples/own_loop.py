@@ -1,8 +1,9 @@
 """HelipLoss and HardPairLoader in a training loop of your own.
 
-    python examples/own_loop.py DATA PAIRS
+    python examples/own_loop.py DATA PAIRS MODEL
 
-DATA is anything that helip.open_dataset takes, PAIRS the table that was mined from it.
+DATA is anything that helip.open_dataset takes, PAIRS the table that was mined from it, MODEL
+the folder of a saved model or of a training run.
 """
 
 import sys
@@ -11,7 +12,7 @@ import torch
 
 import helip
 
-bundle = helip.create_model("ViT-B-32")
+bundle = helip.create_model(sys.argv[3])
 data = helip.open_dataset(sys.argv[1])
 pairs = helip.HardPairs.open(sys.argv[2])
 loader = helip.HardPairLoader(

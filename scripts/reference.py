@@ -44,12 +44,16 @@ def calls() -> Iterator[tuple[str, Callable[..., Any], type[Options]]]:
     """(name, function or class, its group) of each public call that takes a group of options."""
     for name in helip.__all__:
         public = getattr(helip, name)
-        for door in (public, getattr(public, "__init__", None)):
+        doors = [(name, public, public), (name, public, getattr(public, "__init__", None))]
+        if isinstance(public, type):
+            methods = {n: m for n, m in vars(public).items() if not n.startswith("_")}
+            doors += [(f"{name}.{n}", method, method) for n, method in methods.items()]
+        for title, documented, door in doors:
             work = getattr(door, "__wrapped__", None)
-            hints = typing.get_type_hints(work) if work is not None else {}
+            hints = typing.get_type_hints(work) if inspect.isfunction(work) else {}
             group = next(iter(hints.values()), None)
             if isinstance(group, type) and issubclass(group, Options):
-                yield name, public, group
+                yield title, documented, group
 
 
 def bases(group: type[Options]) -> list[type[Options]]:

@@ -88,7 +88,7 @@ def _random(k: int, seed: int) -> HardPairs:
         random_pools(len(like), k, seed),
         np.broadcast_to(scores, (len(like), k)),
         fingerprint=like.fingerprint,
-        keys_fingerprint=like.keys_fingerprint,
+        data_fingerprint=like.data_fingerprint,
         options={"method": "random", "k": k, "seed": seed},
     )
 

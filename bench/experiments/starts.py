@@ -35,6 +35,7 @@ def start(kind: str, seed: int) -> Path:
         bundle = create_model(
             "emoji",
             config=setting.MODEL,
+            from_scratch=True,
             seed=seed,
             augmentation=setting.AUGMENTATION,
             ssl_head=kind == "slip",

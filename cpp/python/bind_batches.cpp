@@ -13,7 +13,16 @@ py::dict dict_of(const BatchStatistics& statistics) {
   result["replaced"] = statistics.replaced;
   result["random_fills"] = statistics.random_fills;
   result["unfilled"] = statistics.unfilled;
+  result["equal_targets"] = statistics.equal_targets;
+  result["equal_hard_pairs"] = statistics.equal_hard_pairs;
   return result;
+}
+
+using Integers = py::array_t<std::int64_t, py::array::c_style>;
+
+std::vector<std::int64_t> vector_of(const std::optional<Integers>& values) {
+  if (!values) return {};
+  return {values->data(), values->data() + values->size()};
 }
 
 HardnessSchedule make_schedule(double epochs, const std::string& shape,
@@ -30,7 +39,9 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
                           double fraction, const std::string& short_policy,
                           const std::string& strategy, const HardnessSchedule& schedule,
                           std::int64_t targets_per_batch, const std::string& order,
-                          std::int64_t block, std::int64_t walk_rows, double restart) {
+                          std::int64_t block, std::int64_t walk_rows, double restart,
+                          const std::optional<Integers>& group_offsets,
+                          const std::optional<Integers>& groups) {
   BatchOptions o;
   o.batch_size = batch_size;
   o.hard_per_target = hard_per_target;
@@ -49,7 +60,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.block = block;
   o.walk_rows = walk_rows;
   o.restart = restart;
-  return BatchSampler(pairs, o);
+  return BatchSampler(pairs, o, {vector_of(group_offsets), vector_of(groups)});
 }
 
 }  // namespace
@@ -69,7 +80,8 @@ void bind_batches(py::module_& module) {
                 py::arg("short_policy") = "skip", py::arg("strategy") = "auto",
                 py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
                 py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
-                py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1);
+                py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1,
+                py::arg("group_offsets") = py::none(), py::arg("groups") = py::none());
   };
   made_by(&make_sampler<HardPairs>);
   made_by(&make_sampler<std::shared_ptr<GrowingPairs>>);

@@ -60,6 +60,16 @@ py::list shards_of(const SampleIndex& index) {
   return list;
 }
 
+// Of the images and of the captions of some rows.
+py::tuple digests_of(const SampleIndex& index, const Dense<std::int64_t>& rows) {
+  std::vector<std::uint64_t> images, captions;
+  for (py::ssize_t i = 0; i < rows.size(); ++i) {
+    images.push_back(index.digest_of_image(rows.data()[i]));
+    captions.push_back(index.digest_of_caption(rows.data()[i]));
+  }
+  return py::make_tuple(array_of(images), array_of(captions));
+}
+
 py::bytes bytes_of(const SampleIndex& index, std::int64_t row, const std::string& name) {
   const SampleField field = field_of(name);
   std::vector<std::byte> data;
@@ -125,6 +135,7 @@ void bind_samples(py::module_& module) {
                                   member.bytes);
           },
           py::arg("row"), py::arg("field"))
+      .def("digests", &digests_of, py::arg("rows"))
       .def("read", &bytes_of, py::arg("row"), py::arg("field"))
       .def("counts", &counts_of)
       .def("shards", &shards_of)

@@ -1,3 +1,6 @@
+#include <span>
+#include <string_view>
+
 #include "bindings.h"
 
 namespace helip::python {
@@ -16,6 +19,63 @@ py::array scale_array(const MatrixView& view, const py::object& owner) {
   const MatrixView scale{view.scale, view.scale == nullptr ? 0 : view.rows, 1, DType::float32, 4,
                          nullptr};
   return array_over(scale, owner, true);
+}
+
+py::object digests_of(const py::object& self, const std::uint64_t* digests) {
+  if (digests == nullptr) return py::none();
+  const std::int64_t rows = self.cast<const EmbeddingStore&>().size();
+  return array_over(MatrixView::of(digests, DType::uint64, rows, 1), self, true);
+}
+
+std::span<const std::uint64_t> span_of(const Dense<std::uint64_t>& digests) {
+  return {digests.data(), static_cast<std::size_t>(digests.size())};
+}
+
+py::array_t<std::uint64_t> caption_digests_of(const std::vector<std::string>& captions) {
+  std::vector<std::uint64_t> digests;
+  for (const std::string& caption : captions) digests.push_back(caption_digest(caption));
+  return array_of(digests);
+}
+
+// Of the strings of a blob that `rows` name.
+py::array_t<std::uint64_t> packed_caption_digests(const py::bytes& blob,
+                                                  const Dense<std::int64_t>& offsets,
+                                                  const Dense<std::int64_t>& rows) {
+  const std::string_view bytes(blob);
+  std::vector<std::uint64_t> digests;
+  for (py::ssize_t i = 0; i < rows.size(); ++i) {
+    const std::int64_t row = rows.data()[i];
+    const std::int64_t last = row < 0 || row + 1 >= offsets.size() ? -1 : offsets.data()[row + 1];
+    if (last < 0 || last > static_cast<std::int64_t>(bytes.size())) {
+      throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " is not packed");
+    }
+    const std::int64_t first = offsets.data()[row];
+    digests.push_back(caption_digest(
+        bytes.substr(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first))));
+  }
+  return array_of(digests);
+}
+
+void add_rows(DataFingerprint& self, const std::vector<std::string>& keys,
+              const Dense<std::uint64_t>& images, const Dense<std::uint64_t>& captions) {
+  const auto rows = static_cast<py::ssize_t>(keys.size());
+  if (images.size() != rows || captions.size() != rows) {
+    throw Error(ErrorCode::invalid_argument, "there must be one digest of each kind a key");
+  }
+  for (py::ssize_t i = 0; i < rows; ++i) {
+    self.add(keys[static_cast<std::size_t>(i)], images.data()[i], captions.data()[i]);
+  }
+}
+
+py::array_t<bool> may_be_same_images(const Dense<std::uint64_t>& a, const Dense<std::uint64_t>& b) {
+  if (a.size() != b.size()) {
+    throw Error(ErrorCode::invalid_argument, "there must be as many digests on both sides");
+  }
+  py::array_t<bool> same(a.size());
+  for (py::ssize_t i = 0; i < a.size(); ++i) {
+    same.mutable_data()[i] = may_be_same_image(a.data()[i], b.data()[i]);
+  }
+  return same;
 }
 
 std::vector<std::string> keys_between(const EmbeddingStore& store, std::int64_t first,
@@ -65,6 +125,17 @@ void bind_embedding_store(py::module_& module) {
           "dtype", [](const EmbeddingStore& s) { return std::string(name_of(s.image().dtype)); })
       .def_property_readonly("fingerprint", &EmbeddingStore::fingerprint)
       .def_property_readonly("keys_fingerprint", &EmbeddingStore::keys_fingerprint)
+      .def_property_readonly("data_fingerprint", &EmbeddingStore::data_fingerprint)
+      .def_property_readonly("image_digests",
+                             [](const py::object& self) {
+                               return digests_of(
+                                   self, self.cast<const EmbeddingStore&>().image_digests());
+                             })
+      .def_property_readonly("caption_digests",
+                             [](const py::object& self) {
+                               return digests_of(
+                                   self, self.cast<const EmbeddingStore&>().caption_digests());
+                             })
       .def_property_readonly("metadata_json", &EmbeddingStore::metadata_json)
       .def_property_readonly("deleted",
                              [](const EmbeddingStore& s) {
@@ -113,12 +184,12 @@ void bind_writer(py::module_& module) {
       .def_static(
           "create",
           [](const std::filesystem::path& path, std::int64_t image_dim, std::int64_t text_dim,
-             const std::string& dtype, std::int64_t shard_rows) {
+             const std::string& dtype, std::int64_t shard_rows, bool digests) {
             return EmbeddingStoreWriter::create(
-                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows});
+                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows, digests});
           },
           py::arg("path"), py::arg("image_dim"), py::arg("text_dim"), py::arg("dtype"),
-          py::arg("shard_rows"))
+          py::arg("shard_rows"), py::arg("digests") = false)
       .def_static("append_to", &EmbeddingStoreWriter::append_to, py::arg("path"),
                   py::call_guard<py::gil_scoped_release>())
       .def("__len__", &EmbeddingStoreWriter::size)
@@ -131,20 +202,62 @@ void bind_writer(py::module_& module) {
           [](const EmbeddingStoreWriter& w) { return std::string(name_of(w.options().dtype)); })
       .def_property_readonly("shard_rows",
                              [](const EmbeddingStoreWriter& w) { return w.options().shard_rows; })
+      .def_property_readonly("digests",
+                             [](const EmbeddingStoreWriter& w) { return w.options().digests; })
       .def(
           "append",
           [](EmbeddingStoreWriter& self, const std::vector<std::string>& keys,
-             const BoundView& image, const BoundView& text) {
+             const BoundView& image, const BoundView& text,
+             const Dense<std::uint64_t>& image_digests,
+             const Dense<std::uint64_t>& caption_digests) {
+            const auto images = span_of(image_digests);
+            const auto captions = span_of(caption_digests);
             const py::gil_scoped_release release;
-            self.append(keys, image.view, text.view);
+            self.append(keys, image.view, text.view, images, captions);
           },
-          py::arg("keys"), py::arg("image"), py::arg("text"))
+          py::arg("keys"), py::arg("image"), py::arg("text"),
+          py::arg("image_digests") = Dense<std::uint64_t>(0),
+          py::arg("caption_digests") = Dense<std::uint64_t>(0))
       .def("delete_rows", &EmbeddingStoreWriter::delete_rows, py::arg("rows"),
            py::call_guard<py::gil_scoped_release>())
       .def("delete_keys", &EmbeddingStoreWriter::delete_keys, py::arg("keys"),
            py::call_guard<py::gil_scoped_release>())
       .def("commit", &EmbeddingStoreWriter::commit, py::arg("metadata_json") = "",
            py::call_guard<py::gil_scoped_release>());
+}
+
+void bind_assembly(py::module_& module) {
+  module.def(
+      "assemble_store",
+      [](const std::filesystem::path& path, const std::vector<EmbeddingStore>& sources,
+         const Dense<std::int64_t>& runs, std::int64_t shard_rows, const std::string& metadata_json,
+         const py::object& progress) {
+        if (runs.ndim() != 2 || runs.shape(1) != 3) {
+          throw Error(ErrorCode::invalid_argument, "runs must be [n, 3]: source, first, last");
+        }
+        std::vector<StoreRun> list;
+        for (py::ssize_t i = 0; i < runs.shape(0); ++i) {
+          const std::int64_t* run = runs.data(i, 0);
+          list.push_back({static_cast<std::size_t>(run[0]), run[1], run[2]});
+        }
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return assemble_store(path, sources, list, shard_rows, metadata_json, callback);
+        });
+      },
+      py::arg("path"), py::arg("sources"), py::arg("runs"), py::arg("shard_rows"),
+      py::arg("metadata_json"), py::arg("progress") = py::none());
+}
+
+void bind_data_fingerprint(py::module_& module) {
+  py::class_<DataFingerprint>(module, "DataFingerprint")
+      .def(py::init<>())
+      .def("add", &add_rows, py::arg("keys"), py::arg("images"), py::arg("captions"))
+      .def("text", &DataFingerprint::text);
+  module.def("caption_digests", &caption_digests_of, py::arg("captions"));
+  module.def("packed_caption_digests", &packed_caption_digests, py::arg("blob"), py::arg("offsets"),
+             py::arg("rows"));
+  module.def("may_be_same_images", &may_be_same_images, py::arg("a"), py::arg("b"));
+  module.def("keys_fingerprint", &keys_fingerprint, py::arg("keys"));
 }
 
 // What a table and a part of one have in common.
@@ -163,8 +276,8 @@ void bind_table(py::class_<Table>& table) {
                                return array_over(self.cast<const Table&>().counts(), self, true);
                              })
       .def_property_readonly("fingerprint", [](const Table& t) { return t.origin().fingerprint; })
-      .def_property_readonly("keys_fingerprint",
-                             [](const Table& t) { return t.origin().keys_fingerprint; })
+      .def_property_readonly("data_fingerprint",
+                             [](const Table& t) { return t.origin().data_fingerprint; })
       .def_property_readonly("options_json", [](const Table& t) { return t.origin().options_json; })
       .def_property_readonly("report_json", [](const Table& t) { return t.origin().report_json; })
       .def(
@@ -190,18 +303,19 @@ void bind_hard_pairs(py::module_& module) {
       .def_static(
           "from_arrays",
           [](const BoundView& ids, const BoundView& scores, const BoundView& counts,
-             const std::string& fingerprint, const std::string& keys_fingerprint,
+             const std::string& fingerprint, const std::string& data_fingerprint,
              const std::string& options_json, const std::string& report_json) {
             return run_with_progress(py::none(), [&](const ProgressCallback& callback) {
               return HardPairs::from_arrays(
                   ids.view, scores.view, counts.view,
-                  {fingerprint, keys_fingerprint, options_json, report_json}, callback);
+                  {fingerprint, data_fingerprint, options_json, report_json}, callback);
             });
           },
           py::arg("ids"), py::arg("scores"), py::arg("counts"), py::kw_only(),
-          py::arg("fingerprint") = "", py::arg("keys_fingerprint") = "",
+          py::arg("fingerprint") = "", py::arg("data_fingerprint") = "",
           py::arg("options_json") = "{}", py::arg("report_json") = "{}")
       .def("__len__", &HardPairs::size)
+      .def_property_readonly("path", [](const HardPairs& p) { return p.path().string(); })
       .def("statistics", &statistics_of)
       .def(
           "save",
@@ -243,11 +357,11 @@ void bind_pairs_writer(py::module_& module) {
       .def(
           "finish",
           [](HardPairsWriter& self, const std::string& fingerprint,
-             const std::string& keys_fingerprint, const std::string& options_json,
+             const std::string& data_fingerprint, const std::string& options_json,
              const std::string& report_json) {
-            return self.finish({fingerprint, keys_fingerprint, options_json, report_json});
+            return self.finish({fingerprint, data_fingerprint, options_json, report_json});
           },
-          py::kw_only(), py::arg("fingerprint"), py::arg("keys_fingerprint"),
+          py::kw_only(), py::arg("fingerprint"), py::arg("data_fingerprint"),
           py::arg("options_json"), py::arg("report_json"));
 }
 
@@ -267,7 +381,8 @@ void bind_store(py::module_& module) {
   bind_hard_pairs(module);
   bind_hard_pairs_part(module);
   bind_pairs_writer(module);
-  module.def("keys_fingerprint", &keys_fingerprint, py::arg("keys"));
+  bind_assembly(module);
+  bind_data_fingerprint(module);
 }
 
 }  // namespace helip::python

@@ -47,11 +47,11 @@ void bind_growing_pairs(py::module_& module) {
       .def("known_targets", [](const GrowingPairs& self) { return array_of(self.known_targets()); })
       .def(
           "table",
-          [](const GrowingPairs& self, const std::string& keys_fingerprint,
+          [](const GrowingPairs& self, const std::string& data_fingerprint,
              const std::string& options_json) {
-            return self.table({"", keys_fingerprint, options_json, "{}"});
+            return self.table({"", data_fingerprint, options_json, "{}"});
           },
-          py::kw_only(), py::arg("keys_fingerprint"), py::arg("options_json"),
+          py::kw_only(), py::arg("data_fingerprint"), py::arg("options_json"),
           py::call_guard<py::gil_scoped_release>());
 }
 

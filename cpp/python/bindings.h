@@ -24,6 +24,7 @@ void bind_mine(py::module_& module);
 void bind_streaming(py::module_& module);
 void bind_assembler(py::module_& module);
 void bind_batches(py::module_& module);
+void bind_cosines(py::module_& module);
 void bind_index(py::module_& module);
 void bind_order(py::module_& module);
 void bind_samples(py::module_& module);

@@ -96,6 +96,7 @@ PYBIND11_MODULE(_core, module) {
   helip::python::bind_streaming(module);
   helip::python::bind_batches(module);
   helip::python::bind_index(module);
+  helip::python::bind_cosines(module);
   helip::python::bind_image(module);
   helip::python::bind_order(module);
   helip::python::bind_samples(module);

@@ -15,6 +15,7 @@ import typing_extensions
 __all__: list[str] = [
     "BatchAssembler",
     "BatchSampler",
+    "DataFingerprint",
     "EmbeddingStore",
     "EmbeddingStoreWriter",
     "GrowingPairs",
@@ -27,21 +28,26 @@ __all__: list[str] = [
     "ImageTransform",
     "MatrixView",
     "MineOptions",
+    "PairCosines",
     "PairIndex",
     "PairIndexOptions",
     "SampleIndex",
     "ShardImages",
     "StreamingMiner",
+    "assemble_store",
+    "caption_digests",
     "decodes_format",
     "kernel_name",
     "kernel_names",
     "keys_fingerprint",
     "locality_order",
+    "may_be_same_images",
     "merge_parts",
     "mine",
     "mine_part",
     "mine_store",
     "mine_targets",
+    "packed_caption_digests",
     "plan",
     "rerank",
     "set_kernel",
@@ -79,6 +85,10 @@ class EmbeddingStore:
     ) -> list[str]: ...
     def verify(self, progress: typing.Any = None) -> None: ...
     @property
+    def caption_digests(self) -> typing.Any: ...
+    @property
+    def data_fingerprint(self) -> str: ...
+    @property
     def deleted(self) -> numpy.typing.NDArray[numpy.int64]: ...
     @property
     def dtype(self) -> str: ...
@@ -88,6 +98,8 @@ class EmbeddingStore:
     def generation(self) -> int: ...
     @property
     def image(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def image_digests(self) -> typing.Any: ...
     @property
     def image_scale(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     @property
@@ -115,16 +127,24 @@ class EmbeddingStoreWriter:
         text_dim: typing.SupportsInt | typing.SupportsIndex,
         dtype: str,
         shard_rows: typing.SupportsInt | typing.SupportsIndex,
+        digests: bool = False,
     ) -> EmbeddingStoreWriter: ...
     def __len__(self) -> int: ...
     def append(
-        self, keys: collections.abc.Sequence[str], image: MatrixView, text: MatrixView
+        self,
+        keys: collections.abc.Sequence[str],
+        image: MatrixView,
+        text: MatrixView,
+        image_digests: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64] = ...,
+        caption_digests: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64] = ...,
     ) -> None: ...
     def commit(self, metadata_json: str = "") -> EmbeddingStore: ...
     def delete_keys(self, keys: collections.abc.Sequence[str]) -> int: ...
     def delete_rows(
         self, rows: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
     ) -> int: ...
+    @property
+    def digests(self) -> bool: ...
     @property
     def dtype(self) -> str: ...
     @property
@@ -142,7 +162,7 @@ class HardPairs:
         counts: MatrixView,
         *,
         fingerprint: str = "",
-        keys_fingerprint: str = "",
+        data_fingerprint: str = "",
         options_json: str = "{}",
         report_json: str = "{}",
     ) -> HardPairs: ...
@@ -155,15 +175,17 @@ class HardPairs:
     @property
     def counts(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     @property
+    def data_fingerprint(self) -> str: ...
+    @property
     def fingerprint(self) -> str: ...
     @property
     def ids(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     @property
     def k(self) -> int: ...
     @property
-    def keys_fingerprint(self) -> str: ...
-    @property
     def options_json(self) -> str: ...
+    @property
+    def path(self) -> str: ...
     @property
     def report_json(self) -> str: ...
     @property
@@ -179,6 +201,8 @@ class HardPairsPart:
     @property
     def counts(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     @property
+    def data_fingerprint(self) -> str: ...
+    @property
     def fingerprint(self) -> str: ...
     @property
     def first(self) -> int: ...
@@ -188,8 +212,6 @@ class HardPairsPart:
     def index(self) -> int: ...
     @property
     def k(self) -> int: ...
-    @property
-    def keys_fingerprint(self) -> str: ...
     @property
     def last(self) -> int: ...
     @property
@@ -211,7 +233,7 @@ class HardPairsWriter:
         k: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
     def finish(
-        self, *, fingerprint: str, keys_fingerprint: str, options_json: str, report_json: str
+        self, *, fingerprint: str, data_fingerprint: str, options_json: str, report_json: str
     ) -> HardPairs: ...
     def write(
         self,
@@ -220,6 +242,16 @@ class HardPairsWriter:
         scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
         counts: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
     ) -> None: ...
+
+class DataFingerprint:
+    def __init__(self) -> None: ...
+    def add(
+        self,
+        keys: collections.abc.Sequence[str],
+        images: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
+        captions: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
+    ) -> None: ...
+    def text(self) -> str: ...
 
 class MineOptions:
     def __init__(
@@ -271,7 +303,7 @@ class GrowingPairs:
         counts: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
     ) -> None: ...
     def pools(self, targets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> tuple: ...
-    def table(self, *, keys_fingerprint: str, options_json: str) -> HardPairs: ...
+    def table(self, *, data_fingerprint: str, options_json: str) -> HardPairs: ...
     @property
     def k(self) -> int: ...
     @property
@@ -350,6 +382,8 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
+        groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
     @typing.overload
     def __init__(
@@ -373,6 +407,8 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
+        groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
     def batch(
         self, step: typing.SupportsInt | typing.SupportsIndex
@@ -463,6 +499,21 @@ class PairIndex:
     @property
     def text_dim(self) -> int: ...
 
+class PairCosines:
+    def __init__(
+        self,
+        image: MatrixView,
+        text: MatrixView,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+        progress: typing.Any = None,
+    ) -> None: ...
+    def of(
+        self,
+        sides: str,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ) -> numpy.typing.NDArray[numpy.float64]: ...
+
 class ImageTransform:
     def __init__(
         self,
@@ -546,6 +597,7 @@ class SampleIndex:
     ) -> SampleIndex: ...
     def __len__(self) -> int: ...
     def counts(self) -> dict: ...
+    def digests(self, rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> tuple: ...
     def keys(
         self,
         first: typing.SupportsInt | typing.SupportsIndex,
@@ -612,6 +664,17 @@ class BatchAssembler:
     ) -> int: ...
     def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
 
+def assemble_store(
+    path: os.PathLike | str | bytes,
+    sources: collections.abc.Sequence[EmbeddingStore],
+    runs: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    shard_rows: typing.SupportsInt | typing.SupportsIndex,
+    metadata_json: str,
+    progress: typing.Any = None,
+) -> EmbeddingStore: ...
+def caption_digests(
+    captions: collections.abc.Sequence[str],
+) -> numpy.typing.NDArray[numpy.uint64]: ...
 def decodes_format(format: str) -> bool: ...
 def kernel_name() -> str: ...
 def kernel_names() -> list[str]: ...
@@ -624,6 +687,10 @@ def locality_order(
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: typing.Any = None,
 ) -> numpy.typing.NDArray[numpy.int64]: ...
+def may_be_same_images(
+    a: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
+    b: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
+) -> numpy.typing.NDArray[numpy.bool]: ...
 def merge_parts(
     parts: collections.abc.Sequence[os.PathLike | str | bytes],
     out: os.PathLike | str | bytes,
@@ -657,6 +724,11 @@ def mine_targets(
     options: MineOptions,
     progress: typing.Any = None,
 ) -> tuple: ...
+def packed_caption_digests(
+    blob: bytes,
+    offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+) -> numpy.typing.NDArray[numpy.uint64]: ...
 def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
 def rerank(
     image: MatrixView,

@@ -139,7 +139,7 @@ def pretrain(
     progress: bool = True,
 ) -> TrainResult:
     """Train MODEL on ``data``; go on from what is in ``out``, and return at once if that is all."""
-    bundle = create_model("helip-demo", config=MODEL, seed=seed)
+    bundle = create_model("helip-demo", config=MODEL, from_scratch=True, seed=seed)
     images = _decoded(data, bundle, progress=progress)
     assert bundle.tokenizer is not None
     loader = Batches(

@@ -24,7 +24,7 @@ TINY = {
 
 def tiny_model(seed: int = 0) -> ModelBundle:
     """A real CLIP model with random weights."""
-    return create_model("tiny", config=TINY, seed=seed)
+    return create_model("tiny", config=TINY, from_scratch=True, seed=seed)
 
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255,) * 3}

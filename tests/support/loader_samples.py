@@ -50,4 +50,4 @@ def table_of(pools: list[list[tuple[int, float]]], k: int) -> HardPairs:
         for rank, (id, score) in enumerate(pool):
             ids[row, rank], scores[row, rank] = id, score
     counts = np.array([len(pool) for pool in pools], dtype=np.int32)
-    return HardPairs.from_arrays(ids, scores, counts, keys_fingerprint="a" * 32)
+    return HardPairs.from_arrays(ids, scores, counts, data_fingerprint="a" * 32)

@@ -70,7 +70,7 @@ class FakeLoader:
 
 
 def bundle() -> ModelBundle:
-    return create_model("tiny", config=CONFIG, seed=3)
+    return create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
 
 
 def trainer(out: Path, **options) -> Trainer:

@@ -41,4 +41,4 @@ def table(data: Dataset, shift: int = 1) -> HardPairs:
     ids = (np.arange(ROWS)[:, None] + shift + np.arange(3)[None, :]).astype(np.int32) % ROWS
     scores = np.tile(np.array([0.9, 0.8, 0.7], dtype=np.float32), (ROWS, 1))
     ids[-4:], scores[-4:] = -1, 0
-    return HardPairs.from_arrays(ids, scores, keys_fingerprint=data.fingerprint)
+    return HardPairs.from_arrays(ids, scores, data_fingerprint=data.fingerprint)

@@ -37,6 +37,7 @@ TOWERS = {
 
 
 def tiny(tower: dict = VIT, *, seed: int = 3, **options) -> ModelBundle:
+    options.setdefault("from_scratch", "checkpoint" not in options)
     return create_model("tiny", config={**CONFIG, "vision_cfg": tower}, seed=seed, **options)
 
 
@@ -64,4 +65,4 @@ def table(data: Dataset) -> HardPairs:
     rows = len(data)
     ids = (np.arange(rows)[:, None] + 1 + np.arange(3)[None, :]).astype(np.int32) % rows
     scores = np.tile(np.array([0.9, 0.8, 0.7], dtype=np.float32), (rows, 1))
-    return HardPairs.from_arrays(ids, scores, keys_fingerprint=data.fingerprint)
+    return HardPairs.from_arrays(ids, scores, data_fingerprint=data.fingerprint)

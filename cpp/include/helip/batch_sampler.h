@@ -10,6 +10,7 @@
 #include "helip/export.h"
 #include "helip/growing_pairs.h"
 #include "helip/hard_pairs.h"
+#include "helip/row_groups.h"
 
 namespace helip {
 
@@ -100,6 +101,8 @@ struct BatchStatistics {
   std::int64_t replaced = 0;  // hard pairs that were in the batch already; the next one was taken
   std::int64_t random_fills = 0;  // rows put in by ShortPolicy::random
   std::int64_t unfilled = 0;  // places left empty: no hard pair of the window, or no room, was left
+  std::int64_t equal_targets = 0;     // targets left out: an equal row was in the batch already
+  std::int64_t equal_hard_pairs = 0;  // hard pairs passed over for the same; the next one was taken
 };
 
 // What hard means at a place of the training.
@@ -116,16 +119,20 @@ struct Hardness {
 // order depends on the seed, the epoch, the table and the options other than batch_size,
 // targets_per_batch, rank and world_size; so what is left of an epoch can be gone through by
 // another number of ranks, in batches of another size.
+//
+// Of rows that are equal, as `groups` says, a batch holds one at most. A target whose equal is
+// there already is left out of the epoch, where it still counts as gone.
 // Not thread-safe. What was moved from can be assigned to or destroyed, and nothing else.
 class HELIP_EXPORT BatchSampler {
  public:
-  // Throws invalid_argument (bounds; short targets under ShortPolicy::error, with their number;
-  // fewer eligible targets than ranks).
-  BatchSampler(HardPairs pairs, BatchOptions options);
+  // Throws invalid_argument (bounds; groups of other rows; short targets under ShortPolicy::error,
+  // with their number; fewer eligible targets than ranks).
+  BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups = {});
   // Draws from what the table knows when batch() is called. Which rows will be short is not known
   // yet, so every row is a target: under ShortPolicy::skip places without a hard pair stay empty,
   // and ShortPolicy::error is refused. So are walks, whose order needs the whole table.
-  BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options);
+  BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options,
+               RowGroups groups = {});
   ~BatchSampler();
   BatchSampler(BatchSampler&&) noexcept;
   BatchSampler& operator=(BatchSampler&&) noexcept;

@@ -18,6 +18,12 @@
 
 namespace helip {
 
+// What a store was, as its later self knows it.
+struct EarlierState {
+  std::vector<std::int64_t> deleted;   // rows that were deleted then, ascending
+  std::vector<std::int64_t> replaced;  // rows of then that have other values now, ascending
+};
+
 // One generation of a store. Immutable; cheap to copy (shared state); safe to read from many
 // threads. What was moved from is a store of no rows.
 class HELIP_EXPORT EmbeddingStore {
@@ -46,11 +52,18 @@ class HELIP_EXPORT EmbeddingStore {
   [[nodiscard]] const std::string& fingerprint()
       const noexcept;  // keys, shapes, dtypes, contents, deleted rows
   [[nodiscard]] const std::string& keys_fingerprint() const noexcept;  // keys and their order alone
-  [[nodiscard]] const std::string& metadata_json() const noexcept;     // the writer's JSON object
-  // What deleted() was when this store had `rows` rows and `fingerprint`; nullopt where it never
-  // had. Reads the keys of these rows and at most one shard.
-  [[nodiscard]] std::optional<std::vector<std::int64_t>> deleted_when(
-      std::int64_t rows, const std::string& fingerprint) const;
+  // Of the data set whose rows these are, as DataFingerprint::text(); without digests of rows it
+  // tells of the keys alone.
+  [[nodiscard]] const std::string& data_fingerprint() const noexcept;
+  // image_digest() and caption_digest() of what each row was made from, [N]; nullptr where the
+  // store has none.
+  [[nodiscard]] const std::uint64_t* image_digests() const noexcept;
+  [[nodiscard]] const std::uint64_t* caption_digests() const noexcept;
+  [[nodiscard]] const std::string& metadata_json() const noexcept;  // the writer's JSON object
+  // The state in which this store had `rows` rows and `fingerprint`; nullopt where it never had, or
+  // where rows were replaced since a later one. Reads the keys of these rows and at most one shard.
+  [[nodiscard]] std::optional<EarlierState> earlier_state(std::int64_t rows,
+                                                          const std::string& fingerprint) const;
   // Reads every byte and compares checksums; throws Error(corrupt) at the first damage.
   void verify(const ProgressCallback& progress = {}) const;
 
@@ -61,8 +74,7 @@ class HELIP_EXPORT EmbeddingStore {
   std::shared_ptr<const State> state_;
 };
 
-// XXH3-128 over (length as little-endian uint64, UTF-8 bytes) of each key in order, in hex.
-// The fingerprint of a data set is this digest, so a table and a data set can be compared.
+// DataFingerprint::keys().
 [[nodiscard]] HELIP_EXPORT std::string keys_fingerprint(const std::vector<std::string>& keys);
 
 }  // namespace helip

@@ -41,7 +41,7 @@ class HELIP_EXPORT HardPairs {
   // Where a table comes from; all of it is kept in the manifest.
   struct Origin {
     std::string fingerprint;          // of the store that was mined; empty for bare arrays
-    std::string keys_fingerprint;     // digest of the row keys; empty for bare arrays
+    std::string data_fingerprint;     // DataFingerprint::text(); empty for bare arrays
     std::string options_json = "{}";  // the mining options, a JSON object
     std::string report_json = "{}";   // what mining measured: drops per filter, recall, seconds
   };
@@ -84,6 +84,8 @@ class HELIP_EXPORT HardPairs {
   [[nodiscard]] std::int32_t count(std::int64_t target) const noexcept;
 
   [[nodiscard]] const Origin& origin() const noexcept;
+  // The directory; empty for a table in memory.
+  [[nodiscard]] const std::filesystem::path& path() const noexcept;
   // Goes over all pairs, and sorts their scores (of more than 2^26, an even sample of these).
   [[nodiscard]] HardPairStatistics statistics(const ProgressCallback& progress = {}) const;
 

@@ -3,6 +3,7 @@
 
 #include "helip/batch_assembler.h"         // IWYU pragma: export
 #include "helip/batch_sampler.h"           // IWYU pragma: export
+#include "helip/data_fingerprint.h"        // IWYU pragma: export
 #include "helip/embedding_store.h"         // IWYU pragma: export
 #include "helip/embedding_store_writer.h"  // IWYU pragma: export
 #include "helip/error.h"                   // IWYU pragma: export
@@ -21,13 +22,16 @@
 #include "helip/matrix.h"                  // IWYU pragma: export
 #include "helip/mine.h"                    // IWYU pragma: export
 #include "helip/mine_options.h"            // IWYU pragma: export
+#include "helip/pair_cosines.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export
 #include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
+#include "helip/row_groups.h"              // IWYU pragma: export
 #include "helip/sample_error.h"            // IWYU pragma: export
 #include "helip/sample_index.h"            // IWYU pragma: export
 #include "helip/shard_images.h"            // IWYU pragma: export
+#include "helip/store_assembly.h"          // IWYU pragma: export
 #include "helip/streaming.h"               // IWYU pragma: export
 #include "helip/update.h"                  // IWYU pragma: export
 #include "helip/version.h"                 // IWYU pragma: export

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "helip/data_fingerprint.h"  // IWYU pragma: export
 #include "helip/export.h"
 #include "helip/progress.h"
 #include "helip/sample_error.h"
@@ -119,7 +120,12 @@ class HELIP_EXPORT SampleIndex {
   // A hint that the member will be read soon, so that the system can fetch it meanwhile.
   void will_need(std::int64_t row, SampleField field) const noexcept;
 
-  // Digest of the keys and their order, as EmbeddingStore::keys_fingerprint().
+  // image_digest() with the last 512 bytes, and caption_digest() of what the text says, else the
+  // "caption" or "text" of the .json; that of no text where there is none. Throw invalid_argument
+  // where there is no such row.
+  [[nodiscard]] std::uint64_t digest_of_image(std::int64_t row) const;
+  [[nodiscard]] std::uint64_t digest_of_caption(std::int64_t row) const;
+  // DataFingerprint over keys, images and captions.
   [[nodiscard]] const std::string& fingerprint() const noexcept;
   [[nodiscard]] const SampleCounts& counts() const noexcept;
   [[nodiscard]] const std::vector<SampleShard>& shards() const noexcept;

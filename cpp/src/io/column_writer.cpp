@@ -1,7 +1,6 @@
 #include "io/column_writer.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "base/refuse.h"
@@ -83,6 +82,7 @@ ColumnWriter::~ColumnWriter() {
   tail_.reset();
   for (std::size_t i = static_cast<std::size_t>(first_uncommitted_shard_);
        i < manifest_.shards.size(); ++i) {
+    if (kept_.contains(manifest_.shards[i].file)) continue;
     remove_file(directory_ / manifest_.shards[i].file);
   }
   if (!committed()) {
@@ -103,7 +103,8 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       first_uncommitted_shard_(other.first_uncommitted_shard_),
       tail_(std::move(other.tail_)),
       obsolete_tail_(std::move(other.obsolete_tail_)),
-      replaced_(std::move(other.replaced_)) {}
+      replaced_(std::move(other.replaced_)),
+      kept_(std::move(other.kept_)) {}
 
 void ColumnWriter::check_usable() const {
   if (!failed_) return;
@@ -166,6 +167,14 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
     first_uncommitted_shard_ = std::min(first_uncommitted_shard_, static_cast<std::int64_t>(index));
     manifest_.shards.push_back(std::move(record));
   }
+}
+
+void ColumnWriter::keep(const ShardRecord& shard) {
+  check_usable();
+  kept_.insert(shard.file);
+  std::erase(replaced_, directory_ / shard.file);
+  manifest_.shards.push_back(shard);
+  rows_ += shard.rows;
 }
 
 void ColumnWriter::commit(const std::function<void(Manifest&)>& finish) { publish(finish, false); }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class ColumnWriter {
   [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
   [[nodiscard]] const Manifest& manifest() const noexcept { return manifest_; }
   void append(std::int64_t n, const std::vector<const void*>& data, const std::string* keys);
+  // Of a writer that replaces a generation: takes over one of its full shards, whose rows are the
+  // next ones, without a copy. Between shards alone.
+  void keep(const ShardRecord& shard);
   // Shards first, then the manifest; shards that no generation needs any more are removed last.
   // `finish` may fill in attributes from the shard records. Once the manifest has its name, nothing
   // that it names is removed, whatever fails afterwards.
@@ -60,6 +64,7 @@ class ColumnWriter {
   std::optional<ShardWriter> tail_;
   std::optional<std::filesystem::path> obsolete_tail_;  // committed, and since then grown
   std::vector<std::filesystem::path> replaced_;         // committed, no longer once we commit
+  std::set<std::string> kept_;                          // names of those that both have
 };
 
 }  // namespace helip

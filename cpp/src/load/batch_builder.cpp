@@ -6,24 +6,31 @@
 namespace helip::load {
 
 BatchBuilder::BatchBuilder(const PairSource& pairs, const BatchOptions& options,
-                           BatchStatistics& statistics)
-    : pairs_(pairs), options_(options), statistics_(statistics) {}
+                           const RowGroups& groups, BatchStatistics& statistics)
+    : pairs_(pairs), options_(options), groups_(groups), statistics_(statistics) {}
 
-void BatchBuilder::begin(std::span<const std::int64_t> targets, std::int64_t most_rows,
-                         const EpochRandom& random) {
+void BatchBuilder::begin(std::span<const std::int64_t> targets, const EpochRandom& random) {
   random_ = random;
-  most_rows_ = most_rows;
-  targets_ = static_cast<std::int64_t>(targets.size());
+  targets_ = 0;
   batch_ = {};
-  const auto most = static_cast<std::size_t>(std::min(most_rows, pairs_.size()));
-  batch_.index.reserve(most);
-  batch_.target.reserve(most);
   places_.clear();
-  for (std::int64_t place = 0; place < targets_; ++place) {
-    add(targets[static_cast<std::size_t>(place)], place);
+  taken_.clear();
+  for (const std::int64_t target : targets) {
+    if (admits(target)) {
+      add(target, targets_++);
+    } else {
+      ++statistics_.equal_targets;
+    }
   }
   ++statistics_.batches;
   statistics_.targets += targets_;
+}
+
+void BatchBuilder::allow(std::int64_t most_rows) {
+  most_rows_ = most_rows;
+  const auto most = static_cast<std::size_t>(std::min(most_rows, pairs_.size()));
+  batch_.index.reserve(most);
+  batch_.target.reserve(most);
 }
 
 BatchRows BatchBuilder::take() { return std::exchange(batch_, {}); }
@@ -35,6 +42,12 @@ bool BatchBuilder::full() const noexcept {
 std::int64_t BatchBuilder::place_of(std::int64_t row) const {
   const auto found = places_.find(row);
   return found == places_.end() ? -1 : found->second;
+}
+
+bool BatchBuilder::admits(std::int64_t row) const {
+  const auto groups = groups_.of(row);
+  return std::none_of(groups.begin(), groups.end(),
+                      [this](std::int64_t group) { return taken_.contains(group); });
 }
 
 bool BatchBuilder::serves_itself(std::int64_t place) const {
@@ -69,17 +82,22 @@ void BatchBuilder::add(std::int64_t row, std::int64_t target_place) {
   places_.emplace(row, static_cast<std::int64_t>(batch_.index.size()));
   batch_.index.push_back(row);
   batch_.target.push_back(target_place);
+  const auto groups = groups_.of(row);
+  taken_.insert(groups.begin(), groups.end());
 }
 
-// A row that is not in the batch, or -1 when the batch holds every row.
+// A row that is not in the batch, nor equal to one that is, or -1 when there is none.
 std::int64_t BatchBuilder::random_row(CounterRandom& random) const {
   const std::int64_t rows = pairs_.size();
   if (static_cast<std::int64_t>(places_.size()) >= rows) return -1;
   constexpr int kTries = 64;  // misses happen only where the batch is most of the data set
+  const auto serves = [this](std::int64_t row) { return !places_.contains(row) && admits(row); };
   std::int64_t row = random.below(rows);
-  for (int i = 0; i < kTries && places_.contains(row); ++i) row = random.below(rows);
-  while (places_.contains(row)) row = (row + 1) % rows;
-  return row;
+  for (int i = 0; i < kTries && !serves(row); ++i) row = random.below(rows);
+  for (std::int64_t passed = 0; passed < rows; ++passed, row = (row + 1) % rows) {
+    if (serves(row)) return row;
+  }
+  return -1;
 }
 
 }  // namespace helip::load

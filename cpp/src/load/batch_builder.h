@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "helip/batch_sampler.h"
 #include "load/epoch_random.h"
@@ -14,13 +15,15 @@ namespace helip::load {
 // Serves many batches and keeps its buffers. Not thread-safe.
 class BatchBuilder {
  public:
-  // Borrows all three.
-  BatchBuilder(const PairSource& pairs, const BatchOptions& options, BatchStatistics& statistics);
+  // Borrows all four.
+  BatchBuilder(const PairSource& pairs, const BatchOptions& options, const RowGroups& groups,
+               BatchStatistics& statistics);
 
-  // A new batch of these targets, which come first and serve themselves. It gets at most
-  // `most_rows` rows in all.
-  void begin(std::span<const std::int64_t> targets, std::int64_t most_rows,
-             const EpochRandom& random);
+  // A new batch of those of these targets that equal none before them; they come first and serve
+  // themselves.
+  void begin(std::span<const std::int64_t> targets, const EpochRandom& random);
+  // It gets at most `most_rows` rows in all.
+  void allow(std::int64_t most_rows);
   BatchRows take();
 
   std::int64_t targets() const noexcept { return targets_; }
@@ -30,6 +33,8 @@ class BatchBuilder {
   bool full() const noexcept;
   // Where a row is in the batch, or -1.
   std::int64_t place_of(std::int64_t row) const;
+  // Whether no row of the batch is equal to this one, which is not there itself.
+  bool admits(std::int64_t row) const;
   bool serves_itself(std::int64_t place) const;
   // BatchOptions::fraction decides it, target by target.
   bool gets_hard_pairs(std::int64_t target_place) const;
@@ -55,12 +60,14 @@ class BatchBuilder {
 
   const PairSource& pairs_;
   const BatchOptions& options_;
+  const RowGroups& groups_;
   BatchStatistics& statistics_;
   EpochRandom random_;
   std::int64_t targets_ = 0;
   std::int64_t most_rows_ = 0;
   BatchRows batch_;
   std::unordered_map<std::int64_t, std::int64_t> places_;  // row -> its place
+  std::unordered_set<std::int64_t> taken_;                 // groups of the rows
 };
 
 }  // namespace helip::load

@@ -19,12 +19,14 @@ using load::PairSource;
 using load::TargetSpread;
 
 struct BatchSampler::Impl {
-  Impl(PairSource source, const BatchOptions& chosen)
+  Impl(PairSource source, const BatchOptions& chosen, RowGroups equal)
       : pairs(std::move(source)),
         options(load::checked(chosen, pairs)),
+        groups(std::move(equal)),
         strategy(load::make_strategy(options, pairs)),
-        builder(pairs, options, statistics),
+        builder(pairs, options, groups, statistics),
         deepest(strategy->deepest()) {
+    groups.check(pairs.size());
     count_targets();
     const std::int64_t world = options.world_size;
     if (eligible < world) {
@@ -127,11 +129,12 @@ struct BatchSampler::Impl {
     const std::int64_t end = rest.begin_of(number + 1);
     const std::span<const std::int64_t> targets{order.data() + consumed + begin,
                                                 static_cast<std::size_t>(end - begin)};
-    builder.begin(targets, strategy->most_rows(end - begin), {options.seed, epoch});
+    builder.begin(targets, {options.seed, epoch});
+    builder.allow(strategy->most_rows(builder.targets()));
     if (options.hard_per_target > 0) {
       const Hardness now = hardness(step);
-      for (const std::int64_t target : targets) {
-        if (pairs.count(target) <= now.rank_min) ++statistics.plain_targets;
+      for (std::int64_t place = 0; place < builder.targets(); ++place) {
+        if (pairs.count(builder.row(place)) <= now.rank_min) ++statistics.plain_targets;
       }
       strategy->add_hard_pairs(builder, now);
     }
@@ -140,6 +143,7 @@ struct BatchSampler::Impl {
 
   PairSource pairs;
   BatchOptions options;
+  RowGroups groups;
   BatchStatistics statistics;
   std::unique_ptr<load::Strategy> strategy;  // borrows pairs and options, as the builder does
   load::BatchBuilder builder;
@@ -153,10 +157,11 @@ struct BatchSampler::Impl {
   std::vector<std::int64_t> order;  // [eligible] rows, once order_ready
 };
 
-BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options)
-    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options)) {}
-BatchSampler::BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options)
-    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options)) {}
+BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups)
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {}
+BatchSampler::BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options,
+                           RowGroups groups)
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {}
 BatchSampler::~BatchSampler() = default;
 BatchSampler::BatchSampler(BatchSampler&&) noexcept = default;
 BatchSampler& BatchSampler::operator=(BatchSampler&&) noexcept = default;

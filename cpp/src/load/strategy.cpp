@@ -42,11 +42,14 @@ void Strategy::add_hard_pairs(BatchBuilder& batch, const Hardness& hardness) {
       std::int64_t row = -1;
       for (std::int64_t rank = draw_.next(); rank >= 0 && row < 0;) {
         const std::int64_t drawn = pairs_.id(batch.row(target), rank);
-        if (batch.place_of(drawn) < 0) {
-          row = drawn;
-        } else {
+        if (batch.place_of(drawn) >= 0) {
           met_again = true;
           rank = draw_.next();
+        } else if (!batch.admits(drawn)) {
+          ++batch.statistics().equal_hard_pairs;
+          rank = draw_.next();
+        } else {
+          row = drawn;
         }
       }
       if (row < 0) {

@@ -53,6 +53,10 @@ void Shared::serve(BatchBuilder& batch, std::int64_t target, const Hardness& har
   batch.statistics().shared += counted;
   missing -= counted;
   for (auto row = absent_.begin(); missing > 0 && row != absent_.end() && !batch.full(); ++row) {
+    if (!batch.admits(*row)) {
+      ++batch.statistics().equal_hard_pairs;
+      continue;
+    }
     batch.add_hard_pair(*row, target);
     --missing;
   }

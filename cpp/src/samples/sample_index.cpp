@@ -27,18 +27,19 @@ using samples::SampleRows;
 constexpr const char* kFormat = "helip.sample_index";
 constexpr const char* kOffsets = "offsets";
 constexpr const char* kSizes = "sizes";
+constexpr const char* kDigestsColumn = "digests";
 constexpr std::int64_t kShardRows = 262144;
 constexpr std::int64_t kSaveRows = 65536;
-constexpr std::int64_t kRowBytes = kSampleFields * 12;  // offsets and sizes
+constexpr std::int64_t kRowBytes = kSampleFields * 12 + samples::kDigests * 8;
 constexpr std::int64_t kImageLimit = std::int64_t{256} << 20;
-constexpr std::int64_t kTextLimit = std::int64_t{16} << 20;
 
 Manifest empty_manifest() {
   Manifest manifest;
   manifest.format = kFormat;
   manifest.shard_rows = kShardRows;
   manifest.columns = {{kOffsets, DType::int64, kSampleFields},
-                      {kSizes, DType::int32, kSampleFields}};
+                      {kSizes, DType::int32, kSampleFields},
+                      {kDigestsColumn, DType::uint64, samples::kDigests}};
   return manifest;
 }
 
@@ -227,6 +228,7 @@ SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool c
   state->rows = reader.rows();
   state->offsets = static_cast<const std::int64_t*>(reader.column(kOffsets).data);
   state->sizes = static_cast<const std::int32_t*>(reader.column(kSizes).data);
+  state->digests = static_cast<const std::uint64_t*>(reader.column(kDigestsColumn).data);
   try {
     state->set_attributes(reader.manifest().attributes, root.empty() ? root : absolute_path(root));
   } catch (const std::bad_alloc&) {
@@ -254,7 +256,8 @@ void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) c
     keys.clear();
     for (std::int64_t i = 0; i < count; ++i) keys.emplace_back(state.key(first + i));
     writer.append(count,
-                  {state.offsets + first * kSampleFields, state.sizes + first * kSampleFields},
+                  {state.offsets + first * kSampleFields, state.sizes + first * kSampleFields,
+                   state.digests + first * samples::kDigests},
                   keys.data());
     bytes.advance(count * kRowBytes);
   }
@@ -270,11 +273,12 @@ std::string SampleIndex::to_bytes() const {
                                   rows.key_bytes.size()};
   std::string bytes;
   bytes.reserve(sizeof counts + header.size() + rows.key_bytes.size() +
-                static_cast<std::size_t>(state.rows + 1) * 56);
+                static_cast<std::size_t>(state.rows + 1) * (kRowBytes + 8));
   put(bytes, counts, 3);
   bytes += header;
   put(bytes, rows.offsets.data(), rows.offsets.size());
   put(bytes, rows.sizes.data(), rows.sizes.size());
+  put(bytes, rows.digests.data(), rows.digests.size());
   put(bytes, rows.key_offsets.data(), rows.key_offsets.size());
   bytes += rows.key_bytes;
   return bytes;
@@ -288,6 +292,7 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
   SampleRows rows;
   rows.offsets = get_vector<std::int64_t>(bytes, n * kSampleFields);
   rows.sizes = get_vector<std::int32_t>(bytes, n * kSampleFields);
+  rows.digests = get_vector<std::uint64_t>(bytes, n * samples::kDigests);
   rows.key_offsets = get_vector<std::uint64_t>(bytes, n + 1);
   rows.key_bytes = bytes;
   const bool ascending = std::is_sorted(rows.key_offsets.begin(), rows.key_offsets.end());
@@ -328,12 +333,14 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
     samples::check_stamp(then, {now.bytes, now.modified}, state.mend());
     const char* what = nullptr;
     if (now.headers != then.headers) what = "its headers";
+    SampleRows rows = state.copy(then.first_row, then.rows);
     if (contents && now.contents != then.contents) what = "its contents";
+    if (what == nullptr && scans[i].rows.digests != rows.digests) what = "its members";
     if (what != nullptr) {
       fail(ErrorCode::mismatch, then.path.string(), " was changed after it was indexed (", what,
            " are others, size and time are not); ", state.mend());
     }
-    if (scans[i].rows != state.copy(then.first_row, then.rows)) {
+    if (scans[i].rows != rows) {
       damaged(state.path, "its rows are not those of " + then.path.string());
     }
   }
@@ -387,7 +394,7 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
                      std::string("its ") + noun_of(field) +
                          " is a link, a sparse file or a device, which are not followed");
   }
-  const std::int64_t limit = field == SampleField::image ? kImageLimit : kTextLimit;
+  const std::int64_t limit = field == SampleField::image ? kImageLimit : samples::kTextLimit;
   if (found.bytes > limit) {
     const char* most = found.bytes == samples::kSizeCap ? "at least " : "";
     throw unreadable("too_large", std::string("its ") + noun_of(field) + " has " + most +
@@ -412,6 +419,15 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
                                std::to_string(found.offset) +
                                "; the file was cut short after it was opened");
   }
+}
+
+std::uint64_t SampleIndex::digest_of_image(std::int64_t row) const {
+  (void)state_->key(row);  // throws where there is no such row
+  return state_->digests[row * samples::kDigests];
+}
+std::uint64_t SampleIndex::digest_of_caption(std::int64_t row) const {
+  (void)state_->key(row);
+  return state_->digests[row * samples::kDigests + 1];
 }
 
 const std::string& SampleIndex::fingerprint() const noexcept { return state_->fingerprint; }

@@ -1,4 +1,4 @@
-// Rows of an index in memory: where four members lie, and the key.
+// Rows of an index in memory: where four members lie, what they hold in short, and the key.
 #pragma once
 
 #include <array>
@@ -15,12 +15,18 @@ namespace helip::samples {
 // In place of an offset.
 inline constexpr std::int64_t kAbsent = -1;
 inline constexpr std::int64_t kRefused = -2;
+// Of a row: of its image, then of its caption.
+inline constexpr std::int64_t kDigests = 2;
 // Sizes are kept in 31 bits: whatever is larger is refused when it is read.
 inline constexpr std::int64_t kSizeCap = std::numeric_limits<std::int32_t>::max();
+
+// A text, .json or class of more bytes is refused when it is read.
+inline constexpr std::int64_t kTextLimit = std::int64_t{16} << 20;
 
 struct SampleRows {
   std::vector<std::int64_t> offsets;          // [n, 4]
   std::vector<std::int32_t> sizes;            // [n, 4]
+  std::vector<std::uint64_t> digests;         // [n, 2]: image_digest(), caption_digest()
   std::vector<std::uint64_t> key_offsets{0};  // [n + 1]
   std::string key_bytes;
 
@@ -30,8 +36,9 @@ struct SampleRows {
     return std::string_view(key_bytes).substr(key_offsets[at],
                                               key_offsets[at + 1] - key_offsets[at]);
   }
-  // Appends a row; `from` and `bytes` are four each.
-  void add(std::string_view key, const std::int64_t* from, const std::int32_t* bytes);
+  // Appends a row; `from` and `bytes` are four each, `digest` are two.
+  void add(std::string_view key, const std::int64_t* from, const std::int32_t* bytes,
+           const std::uint64_t* digest);
   void append(const SampleRows& other);
   bool operator==(const SampleRows&) const = default;
 };

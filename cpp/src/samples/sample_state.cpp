@@ -10,7 +10,6 @@
 
 #include "base/refuse.h"
 #include "io/byte_progress.h"
-#include "io/checksum.h"
 #include "samples/shard_list.h"
 
 namespace helip {
@@ -37,7 +36,8 @@ std::int64_t SampleIndex::State::shard_of(std::int64_t row) const {
 samples::SampleRows SampleIndex::State::copy(std::int64_t first, std::int64_t count) const {
   samples::SampleRows rows_copied;
   for (std::int64_t row = first; row < first + count; ++row) {
-    rows_copied.add(key(row), offsets + row * kSampleFields, sizes + row * kSampleFields);
+    rows_copied.add(key(row), offsets + row * kSampleFields, sizes + row * kSampleFields,
+                    digests + row * samples::kDigests);
   }
   return rows_copied;
 }
@@ -48,23 +48,29 @@ std::string SampleIndex::State::mend() const {
                             path.string() + "\"";
 }
 
+void SampleIndex::State::add_row(std::int64_t row, DataFingerprint& fingerprint) const {
+  const std::uint64_t* of_row = digests + row * samples::kDigests;
+  fingerprint.add(key(row), of_row[0], of_row[1]);
+}
+
 void SampleIndex::State::take(samples::SampleRows taken) {
   own = std::move(taken);
   rows = own.size();
   offsets = own.offsets.data();
   sizes = own.sizes.data();
+  digests = own.digests.data();
   counts = {};
   counts.rows = rows;
   counts.shards = static_cast<std::int64_t>(shards.size());
-  Digest digest;
+  DataFingerprint digest;
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int64_t* from = offsets + row * kSampleFields;
     const auto has = [from](SampleField field) { return from[static_cast<int>(field)] >= 0; };
     if (!has(SampleField::image)) ++counts.missing_image;
     if (!has(SampleField::text) && !has(SampleField::json)) ++counts.missing_caption;
-    digest.update_field(own.key(row));
+    add_row(row, digest);
   }
-  fingerprint = digest.hex();
+  fingerprint = digest.text();
   for (const SampleShard& shard : shards) {
     for (const auto& [reason, count] : shard.ignored) counts.ignored[reason] += count;
   }
@@ -114,10 +120,10 @@ void SampleIndex::State::check(const ProgressCallback& progress) const {
   const auto damaged = [this](const std::string& what) {
     throw_damaged(path, what, "build the index again");
   };
-  Digest digest;
+  DataFingerprint digest;
   for (const SampleShard& shard : shards) {
     for (std::int64_t row = shard.first_row; row < shard.first_row + shard.rows; ++row) {
-      digest.update_field(key(row));
+      add_row(row, digest);
       for (std::int64_t i = row * kSampleFields; i < (row + 1) * kSampleFields; ++i) {
         const bool none = offsets[i] == kAbsent || offsets[i] == kRefused;
         // A size at the cap stands for any that is larger.
@@ -129,7 +135,7 @@ void SampleIndex::State::check(const ProgressCallback& progress) const {
       }
     }
   }
-  if (digest.hex() != fingerprint) damaged("the keys do not give its fingerprint");
+  if (digest.text() != fingerprint) damaged("the rows do not give its fingerprint");
 }
 
 json SampleIndex::State::attributes(const std::filesystem::path& root) const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "helip/data_fingerprint.h"
 #include "helip/progress.h"
 #include "helip/sample_index.h"
 #include "io/column_reader.h"
@@ -27,6 +28,7 @@ struct SampleIndex::State {
   std::int64_t rows = 0;
   const std::int64_t* offsets = nullptr;       // [rows, 4]
   const std::int32_t* sizes = nullptr;         // [rows, 4]
+  const std::uint64_t* digests = nullptr;      // [rows, 2]
   samples::SampleRows own;                     // either in memory
   std::shared_ptr<const ColumnReader> reader;  // or mapped
   std::filesystem::path path;                  // of what is mapped
@@ -51,6 +53,7 @@ struct SampleIndex::State {
   void set_attributes(const nlohmann::json& attributes, const std::filesystem::path& root);
 
  private:
+  void add_row(std::int64_t row, DataFingerprint& fingerprint) const;
   std::string place_of(std::int64_t row) const;
 };
 

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/refuse.h"
+#include "helip/data_fingerprint.h"
 #include "io/checksum.h"
+#include "samples/caption_text.h"
 #include "samples/sample_name.h"
 #include "samples/shard_file.h"
 #include "tar/tar_reader.h"
@@ -18,7 +20,8 @@ namespace fs = std::filesystem;
 using tar::Member;
 using tar::MemberKind;
 
-constexpr int kAdvanceEvery = 1024;  // members
+constexpr int kAdvanceEvery = 1024;               // members
+constexpr std::int64_t kTailBytes = tar::kBlock;  // of an image, for its digest
 constexpr std::size_t kContentsBlock = std::size_t{1} << 20;
 
 // Why a member has no bytes of its own to read, nullptr for a regular file.
@@ -33,11 +36,14 @@ const char* refusal_of(MemberKind kind) {
   return "device";
 }
 
+constexpr std::int64_t kImage = 0;  // of the digests of a row
+constexpr std::int64_t kCaption = 1;
+
 // Groups the members of one shard into rows.
 class Grouping {
  public:
-  Grouping(const fs::path& path, const FieldNames& names, ShardScan& scan)
-      : path_(path), names_(names), scan_(scan) {}
+  Grouping(const fs::path& path, const FieldNames& names, tar::TarReader& reader, ShardScan& scan)
+      : path_(path), names_(names), reader_(reader), scan_(scan) {}
 
   void add(const Member& member) {
     if (member.kind == MemberKind::directory) return;
@@ -53,7 +59,8 @@ class Grouping {
       refuse(path_.string(), " has two members '", clean_key(name), "': at offset ", seen->second,
              " and at offset ", member.header, "; write the shard again with unique names");
     }
-    const auto place = static_cast<std::size_t>(row_of(split->key) * kSampleFields + field);
+    const std::int64_t row = row_of(split->key);
+    const auto place = static_cast<std::size_t>(row * kSampleFields + field);
     std::int64_t& offset = scan_.rows.offsets[place];
     if (refusal != nullptr) {
       if (offset == kAbsent) offset = kRefused;
@@ -62,10 +69,43 @@ class Grouping {
     } else {
       offset = member.offset;
       scan_.rows.sizes[place] = static_cast<std::int32_t>(std::min(member.bytes, kSizeCap));
+      digest(row, static_cast<SampleField>(field), member);
+    }
+  }
+
+  // Captions of rows that have them in their .json alone, once all members are known.
+  void digest_json(const Descriptor& file) {
+    std::string bytes;
+    for (std::int64_t row = 0; row < scan_.rows.size(); ++row) {
+      const auto place = static_cast<std::size_t>(row * kSampleFields +
+                                                  static_cast<std::int64_t>(SampleField::json));
+      if (digest_of(row, kCaption) != no_caption_ || scan_.rows.offsets[place] < 0) continue;
+      if (scan_.rows.sizes[place] > kTextLimit) continue;
+      bytes.resize(static_cast<std::size_t>(scan_.rows.sizes[place]));
+      bytes.resize(read_up_to(file, bytes.data(), bytes.size(), scan_.rows.offsets[place], path_));
+      if (const auto caption = caption_of_json(bytes)) {
+        digest_of(row, kCaption) = caption_digest(*caption);
+      }
     }
   }
 
  private:
+  std::uint64_t& digest_of(std::int64_t row, std::int64_t which) {
+    return scan_.rows.digests[static_cast<std::size_t>(row * kDigests + which)];
+  }
+
+  void digest(std::int64_t row, SampleField field, const Member& member) {
+    if (field == SampleField::image) {
+      const std::int64_t tail = std::min(member.bytes, kTailBytes);
+      digest_of(row, kImage) =
+          image_digest(member.bytes, reader_.body(member, member.bytes - tail, tail));
+    } else if (field == SampleField::text && member.bytes <= kTextLimit) {
+      if (const auto caption = caption_of_text(reader_.body(member, 0, member.bytes))) {
+        digest_of(row, kCaption) = caption_digest(*caption);
+      }
+    }
+  }
+
   void ignore(const char* reason) { ++scan_.shard.ignored[reason]; }
 
   std::int64_t row_of(std::string_view raw_key) {
@@ -77,14 +117,17 @@ class Grouping {
     if (is_new) {
       constexpr std::int64_t kNone[] = {kAbsent, kAbsent, kAbsent, kAbsent};
       constexpr std::int32_t kNoBytes[] = {0, 0, 0, 0};
-      rows.add(found->first, kNone, kNoBytes);
+      const std::uint64_t none[] = {0, no_caption_};
+      rows.add(found->first, kNone, kNoBytes, none);
     }
     return found->second;
   }
 
   const fs::path& path_;
   const FieldNames& names_;
+  tar::TarReader& reader_;
   ShardScan& scan_;
+  const std::uint64_t no_caption_ = caption_digest({});
   std::unordered_map<std::string, std::int64_t> seen_;  // names, and where their headers lie
   std::unordered_map<std::string, std::int64_t> row_of_key_;
 };
@@ -135,7 +178,7 @@ ShardScan scan_shard(const fs::path& path, const FieldNames& names, bool content
   scan.shard.bytes = stamp.bytes;
   scan.shard.modified = stamp.modified;
   tar::TarReader reader(file, path, stamp.bytes);
-  Grouping grouping(path, names, scan);
+  Grouping grouping(path, names, reader, scan);
   Member member;
   std::int64_t passed = 0;
   // Where contents are read as well, that is what takes the time.
@@ -147,6 +190,7 @@ ShardScan scan_shard(const fs::path& path, const FieldNames& names, bool content
     grouping.add(member);
     if (count % kAdvanceEvery == 0) pass(reader.position());
   }
+  grouping.digest_json(file);
   pass(stamp.bytes);
   scan.shard.rows = scan.rows.size();
   scan.shard.headers = reader.headers_digest();

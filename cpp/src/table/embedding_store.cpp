@@ -1,11 +1,12 @@
 #include "helip/embedding_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/empty_state.h"
 #include "base/refuse.h"
+#include "helip/data_fingerprint.h"
 #include "io/byte_progress.h"
-#include "io/checksum.h"
 #include "io/column_reader.h"
 #include "io/file.h"
 #include "table/fingerprint.h"
@@ -28,6 +29,10 @@ struct EmbeddingStore::State {
   std::vector<std::uint8_t> marks;  // [rows], empty where none is deleted
   std::string fingerprint;
   std::string keys_fingerprint;
+  std::string data_fingerprint;
+  const std::uint64_t* image_digests = nullptr;    // [rows]
+  const std::uint64_t* caption_digests = nullptr;  // [rows]
+  std::vector<Replacement> replaced;
   std::string metadata = "{}";
 };
 
@@ -58,11 +63,20 @@ EmbeddingStore EmbeddingStore::open(const fs::path& path) {
     state->image.scale = static_cast<const float*>(reader.column(kImageScaleColumn).data);
     state->text.scale = static_cast<const float*>(reader.column(kTextScaleColumn).data);
   }
+  if (options.digests) {
+    const auto digests = [&reader](const char* name) {
+      return static_cast<const std::uint64_t*>(reader.column(name).data);
+    };
+    state->image_digests = digests(kImageDigestColumn);
+    state->caption_digests = digests(kCaptionDigestColumn);
+  }
   try {
     state->fingerprint = manifest.attributes.at("fingerprint").get<std::string>();
     state->keys_fingerprint = manifest.attributes.at("keys_fingerprint").get<std::string>();
+    state->data_fingerprint = manifest.attributes.at("data_fingerprint").get<std::string>();
     state->metadata = manifest.attributes.at("metadata").dump();
     state->tombstones = tombstones_of(manifest);
+    state->replaced = replacements_of(manifest);
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -93,19 +107,42 @@ const std::string& EmbeddingStore::fingerprint() const noexcept { return state_-
 const std::string& EmbeddingStore::keys_fingerprint() const noexcept {
   return state_->keys_fingerprint;
 }
+const std::string& EmbeddingStore::data_fingerprint() const noexcept {
+  return state_->data_fingerprint;
+}
+const std::uint64_t* EmbeddingStore::image_digests() const noexcept {
+  return state_->image_digests;
+}
+const std::uint64_t* EmbeddingStore::caption_digests() const noexcept {
+  return state_->caption_digests;
+}
 const std::string& EmbeddingStore::metadata_json() const noexcept { return state_->metadata; }
 
-std::optional<std::vector<std::int64_t>> EmbeddingStore::deleted_when(
-    std::int64_t rows, const std::string& fingerprint) const {
-  if (rows == size() && fingerprint == state_->fingerprint) return state_->deleted;
+std::optional<EarlierState> EmbeddingStore::earlier_state(std::int64_t rows,
+                                                          const std::string& fingerprint) const {
+  if (rows == size() && fingerprint == state_->fingerprint) return EarlierState{deleted(), {}};
   if (rows < 0 || rows > size() || !state_->reader) return std::nullopt;
+  const std::vector<Replacement>& replaced = state_->replaced;
+  for (auto from = replaced.begin(); from != replaced.end(); ++from) {
+    if (from->fingerprint != fingerprint || from->rows != rows) continue;
+    EarlierState state{state_->tombstones.rows(from->deleted_batches), {}};
+    for (auto since = from; since != replaced.end(); ++since) {
+      for (const std::int64_t row : since->replaced) {
+        if (row < rows) state.replaced.push_back(row);
+      }
+    }
+    std::sort(state.replaced.begin(), state.replaced.end());
+    state.replaced.erase(std::unique(state.replaced.begin(), state.replaced.end()),
+                         state.replaced.end());
+    return state;
+  }
   const std::string content = content_fingerprint(*state_->reader, rows);
-  if (fingerprint == content) return std::vector<std::int64_t>{};
+  if (fingerprint == content) return EarlierState{};
   const std::vector<std::string> digests = state_->tombstones.digests();
   for (std::size_t batch = 0; batch < digests.size(); ++batch) {
     if (fingerprint != fingerprint_without(content, digests[batch])) continue;
     std::vector<std::int64_t> deleted = state_->tombstones.rows(batch + 1);
-    if (deleted.back() < rows) return deleted;
+    if (deleted.back() < rows) return EarlierState{std::move(deleted), {}};
   }
   return std::nullopt;
 }
@@ -114,17 +151,21 @@ void EmbeddingStore::verify(const ProgressCallback& progress) const {
   if (!state_->reader) return;
   ByteProgress bytes("verify", state_->reader->bytes(), progress);
   state_->reader->verify({}, [&](std::int64_t read) { bytes.advance(read); });
-  Digest digest;
-  for (std::int64_t i = 0; i < size(); ++i) digest.update_field(key(i));
-  if (digest.hex() != state_->keys_fingerprint) {
-    throw_damaged(path(), "the keys do not give its keys_fingerprint");
+  DataFingerprint digest;
+  const bool digests = state_->image_digests != nullptr;
+  for (std::int64_t i = 0; i < size(); ++i) {
+    digest.add(key(i), digests ? state_->image_digests[i] : 0,
+               digests ? state_->caption_digests[i] : 0);
+  }
+  if (digest.keys() != state_->keys_fingerprint || digest.text() != state_->data_fingerprint) {
+    throw_damaged(path(), "the rows do not give its keys_fingerprint and data_fingerprint");
   }
 }
 
 std::string keys_fingerprint(const std::vector<std::string>& keys) {
-  Digest digest;
-  for (const std::string& key : keys) digest.update_field(key);
-  return digest.hex();
+  DataFingerprint digest;
+  for (const std::string& key : keys) digest.add(key);
+  return digest.keys();
 }
 
 }  // namespace helip

@@ -8,9 +8,7 @@
 #include <utility>
 
 #include "base/refuse.h"
-#include "io/checksum.h"
 #include "io/column_writer.h"
-#include "table/fingerprint.h"
 #include "table/key_set.h"
 #include "table/row_encoding.h"
 #include "table/store_layout.h"
@@ -30,6 +28,15 @@ void check_shape(const MatrixView& view, const char* name, std::int64_t rows, st
          "], one row a key");
 }
 
+void check_digests(std::span<const std::uint64_t> digests, const char* name, std::int64_t rows,
+                   bool wanted) {
+  const auto given = static_cast<std::int64_t>(digests.size());
+  if (given == (wanted ? rows : 0)) return;
+  refuse(name, " has ", given, " numbers for ", rows, " rows; ",
+         wanted ? "the store has digests, and needs one a row"
+                : "the store was made without digests, so leave it out");
+}
+
 void check_key(const std::string& key, std::int64_t row) {
   constexpr std::size_t kKeyLimit = 1 << 16;
   if (!key.empty() && key.size() <= kKeyLimit) return;
@@ -42,7 +49,8 @@ struct EmbeddingStoreWriter::Impl {
   StoreOptions options;
   ColumnWriter columns;
   json metadata = json::object();
-  Digest keys_digest;
+  json replaced = json::array();  // as in the manifest; appending keeps it
+  DataFingerprint data;
   KeySet keys;
   std::vector<std::string> recent_keys;  // since the last commit, to name the row of a duplicate
   std::int64_t recent_first = 0;
@@ -134,9 +142,12 @@ EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
   impl->metadata = parse_json_object(store.metadata_json(), "the store's metadata");
   impl->recent_first = store.size();
   impl->tombstones = tombstones_of(impl->columns.manifest());
+  impl->replaced = impl->columns.manifest().attributes.value(kReplacedAttribute, json::array());
+  const bool digests = impl->options.digests;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const std::string_view key = store.key(i);
-    impl->keys_digest.update_field(key);
+    impl->data.add(key, digests ? store.image_digests()[i] : 0,
+                   digests ? store.caption_digests()[i] : 0);
     impl->keys.insert(key);
   }
   return EmbeddingStoreWriter(std::move(impl));
@@ -153,7 +164,9 @@ EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
 }
 
 void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const MatrixView& image,
-                                  const MatrixView& text) {
+                                  const MatrixView& text,
+                                  std::span<const std::uint64_t> image_digests,
+                                  std::span<const std::uint64_t> caption_digests) {
   Impl& impl = usable();
   const StoreOptions& options = impl.options;
   const auto n = static_cast<std::int64_t>(keys.size());
@@ -163,6 +176,8 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
   text.check(kTextColumn);
   check_storable(image, kImageColumn, size(), options.dtype);
   check_storable(text, kTextColumn, size(), options.dtype);
+  check_digests(image_digests, kImageDigestColumn, n, options.digests);
+  check_digests(caption_digests, kCaptionDigestColumn, n, options.digests);
   impl.check_new(keys, size());
 
   const std::int64_t block = std::min(n, kConvertRows);
@@ -189,12 +204,17 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
       data.push_back(image_scale.data());
       data.push_back(text_scale.data());
     }
+    if (options.digests) {
+      data.push_back(image_digests.data() + first);
+      data.push_back(caption_digests.data() + first);
+    }
     impl.columns.append(rows, data, keys.data() + first);
   }
-  for (const std::string& key : keys) {
-    impl.keys_digest.update_field(key);
-    impl.keys.insert(key);
-    impl.recent_keys.push_back(key);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    impl.data.add(keys[i], options.digests ? image_digests[i] : 0,
+                  options.digests ? caption_digests[i] : 0);
+    impl.keys.insert(keys[i]);
+    impl.recent_keys.push_back(keys[i]);
   }
   impl.torn = false;
 }
@@ -226,16 +246,7 @@ EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
   Tombstones tombstones = impl.tombstones;
   if (!impl.deleted.empty()) tombstones.add({impl.deleted.begin(), impl.deleted.end()});
   impl.columns.commit([&](Manifest& manifest) {
-    const std::string keys_fingerprint = impl.keys_digest.hex();
-    std::string fingerprint = content_fingerprint(manifest, keys_fingerprint);
-    manifest.features.clear();
-    manifest.attributes = {{"keys_fingerprint", keys_fingerprint}, {"metadata", metadata}};
-    if (!tombstones.empty()) {
-      fingerprint = fingerprint_without(fingerprint, tombstones.digests().back());
-      manifest.features = {kDeletedRows};
-      manifest.attributes[kDeletedAttribute] = tombstones.to_json();
-    }
-    manifest.attributes["fingerprint"] = fingerprint;
+    describe_store(manifest, impl.data, metadata, tombstones, impl.replaced);
   });
   impl.tombstones = std::move(tombstones);
   impl.deleted.clear();

@@ -109,5 +109,6 @@ std::int32_t HardPairs::count(std::int64_t target) const noexcept {
   return count_at(table_->counts, target);
 }
 const HardPairs::Origin& HardPairs::origin() const noexcept { return table_->origin; }
+const fs::path& HardPairs::path() const noexcept { return table_->path; }
 
 }  // namespace helip

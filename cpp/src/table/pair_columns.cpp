@@ -125,14 +125,14 @@ Manifest pair_manifest(const char* format, std::int64_t rows, std::int64_t k) {
 
 json attributes_of(const HardPairs::Origin& origin) {
   return {{"fingerprint", origin.fingerprint},
-          {"keys_fingerprint", origin.keys_fingerprint},
+          {"data_fingerprint", origin.data_fingerprint},
           {"options", parse_json_object(origin.options_json, "the mining options")},
           {"report", parse_json_object(origin.report_json, "the mining report")}};
 }
 
 HardPairs::Origin origin_of(const json& attributes) {
   return {attributes.at("fingerprint").get<std::string>(),
-          attributes.at("keys_fingerprint").get<std::string>(), attributes.at("options").dump(),
+          attributes.at("data_fingerprint").get<std::string>(), attributes.at("options").dump(),
           attributes.at("report").dump()};
 }
 

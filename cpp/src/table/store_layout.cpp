@@ -1,11 +1,14 @@
 #include "table/store_layout.h"
 
+#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "base/refuse.h"
 #include "io/file.h"
 #include "io/shard_layout.h"
+#include "table/fingerprint.h"
+#include "table/row_ranges.h"
 
 namespace helip {
 
@@ -34,6 +37,10 @@ std::vector<ColumnSpec> store_columns(const StoreOptions& options) {
     columns.push_back({kImageScaleColumn, DType::float32});
     columns.push_back({kTextScaleColumn, DType::float32});
   }
+  if (options.digests) {
+    columns.push_back({kImageDigestColumn, DType::uint64});
+    columns.push_back({kCaptionDigestColumn, DType::uint64});
+  }
   return columns;
 }
 
@@ -44,11 +51,50 @@ StoreOptions store_options_of(const Manifest& manifest, const std::filesystem::p
     options.dtype = manifest.columns[0].dtype;
     options.image_dim = manifest.columns[0].cols;
     options.text_dim = manifest.columns[1].cols;
+    options.digests = manifest.columns.back().name == kCaptionDigestColumn;
   }
   if (manifest.columns != store_columns(options)) {
     throw_damaged(path, "its columns are not those of a store");
   }
   return options;
+}
+
+void describe_store(Manifest& manifest, const DataFingerprint& data, const nlohmann::json& metadata,
+                    const Tombstones& tombstones, const nlohmann::json& replaced) {
+  const std::string keys = data.keys();
+  std::string fingerprint = content_fingerprint(manifest, keys);
+  manifest.features.clear();
+  manifest.attributes = {
+      {"keys_fingerprint", keys}, {"data_fingerprint", data.text()}, {"metadata", metadata}};
+  if (!tombstones.empty()) {
+    fingerprint = fingerprint_without(fingerprint, tombstones.digests().back());
+    manifest.features = {kDeletedRows};
+    manifest.attributes[kDeletedAttribute] = tombstones.to_json();
+  }
+  if (!replaced.empty()) manifest.attributes[kReplacedAttribute] = replaced;
+  manifest.attributes["fingerprint"] = fingerprint;
+}
+
+std::vector<Replacement> replacements_of(const Manifest& manifest) {
+  std::vector<Replacement> all;
+  const auto found = manifest.attributes.find(kReplacedAttribute);
+  if (found == manifest.attributes.end()) return all;
+  for (const nlohmann::json& json : *found) {
+    all.push_back({json.at("fingerprint").get<std::string>(), json.at("rows").get<std::int64_t>(),
+                   json.at("deleted_batches").get<std::size_t>(),
+                   rows_of_ranges(json.at("replaced").get<std::string>(), manifest.rows())});
+    if (all.back().deleted_batches > tombstones_of(manifest).batches()) {
+      throw std::invalid_argument("it was before more deletions than there are");
+    }
+  }
+  return all;
+}
+
+nlohmann::json to_json(const Replacement& replacement) {
+  return {{"fingerprint", replacement.fingerprint},
+          {"rows", replacement.rows},
+          {"deleted_batches", replacement.deleted_batches},
+          {"replaced", ranges_of(replacement.replaced)}};
 }
 
 Tombstones tombstones_of(const Manifest& manifest) {

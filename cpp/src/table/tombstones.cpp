@@ -1,63 +1,16 @@
 #include "table/tombstones.h"
 
 #include <algorithm>
-#include <charconv>
 #include <stdexcept>
 #include <utility>
 
 #include "io/checksum.h"
+#include "table/row_ranges.h"
 
 namespace helip {
-namespace {
-
-std::string text_of(const std::vector<std::int64_t>& rows) {
-  std::string text;
-  for (std::size_t i = 0; i < rows.size();) {
-    std::size_t last = i;
-    while (last + 1 < rows.size() && rows[last + 1] == rows[last] + 1) ++last;
-    if (!text.empty()) text += ',';
-    text += std::to_string(rows[i]);
-    if (last > i) text += '-' + std::to_string(rows[last]);
-    i = last + 1;
-  }
-  return text;
-}
-
-// Ascending rows below `limit`, at least one.
-std::vector<std::int64_t> rows_of(const std::string& text, std::int64_t limit) {
-  std::vector<std::int64_t> rows;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  const auto number = [&] {
-    std::int64_t value = -1;
-    const auto [next, error] = std::from_chars(at, end, value);
-    if (error != std::errc() || value < 0 || value >= limit) {
-      throw std::invalid_argument("a deleted row is no row of the store");
-    }
-    at = next;
-    return value;
-  };
-  for (;;) {
-    const std::int64_t first = number();
-    std::int64_t last = first;
-    if (at != end && *at == '-') {
-      ++at;
-      last = number();
-    }
-    if (last < first || (!rows.empty() && first <= rows.back())) {
-      throw std::invalid_argument("the deleted rows of a batch are not in order");
-    }
-    for (std::int64_t row = first; row <= last; ++row) rows.push_back(row);
-    if (at == end) return rows;
-    if (*at++ != ',') throw std::invalid_argument("the deleted rows of a batch are garbled");
-  }
-}
-
-}  // namespace
-
 Tombstones::Tombstones(const nlohmann::json& json, std::int64_t rows) {
   for (const nlohmann::json& batch : json.at("batches")) {
-    batches_.push_back(rows_of(batch.get<std::string>(), rows));
+    batches_.push_back(rows_of_ranges(batch.get<std::string>(), rows));
   }
   const std::vector<std::int64_t> all = this->rows();
   if (all.empty() || std::adjacent_find(all.begin(), all.end()) != all.end()) {
@@ -74,7 +27,7 @@ nlohmann::json Tombstones::to_json() const {
   nlohmann::json texts = nlohmann::json::array();
   for (const auto& batch : batches_) {
     count += static_cast<std::int64_t>(batch.size());
-    texts.push_back(text_of(batch));
+    texts.push_back(ranges_of(batch));
   }
   return {{"count", count}, {"digest", digests().back()}, {"batches", texts}};
 }
@@ -92,7 +45,7 @@ std::vector<std::string> Tombstones::digests() const {
   Digest digest;
   std::vector<std::string> all;
   for (const auto& batch : batches_) {
-    digest.update_field(text_of(batch));
+    digest.update_field(ranges_of(batch));
     all.push_back(digest.hex());
   }
   return all;

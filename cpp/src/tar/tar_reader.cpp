@@ -96,6 +96,19 @@ bool TarReader::next(Member& member) {
   return true;
 }
 
+std::string TarReader::body(const Member& member, std::int64_t first, std::int64_t count) {
+  std::string bytes;
+  for (std::int64_t at = first; at < first + count;) {
+    const std::int64_t inside = at % kBlock;
+    const unsigned char* block = blocks_.block(member.offset + at - inside);
+    if (block == nullptr) break;
+    const std::int64_t part = std::min(kBlock - inside, first + count - at);
+    bytes.append(reinterpret_cast<const char*>(block) + inside, static_cast<std::size_t>(part));
+    at += part;
+  }
+  return bytes;
+}
+
 // Takes up an extension header; false where it is the header of a member.
 bool TarReader::read_extension(const Header& header, std::int64_t header_at,
                                Extensions& extensions) {

@@ -43,6 +43,11 @@ class TarReader {
   // Throws Error: corrupt (with path, offset and mend), unsupported (a compressed file), io.
   bool next(Member& member);
 
+  // Bytes [first, first + count) of the member that next() gave last; later bytes of it after
+  // earlier ones. Fewer where the file was cut short meanwhile. Costs little where they are its
+  // last ones: the header behind them is read with them.
+  [[nodiscard]] std::string body(const Member& member, std::int64_t first, std::int64_t count);
+
   // How far it is in the file.
   std::int64_t position() const noexcept { return at_; }
   // XXH3-128 over all headers and the payloads of extension headers, then the file's size. Once

@@ -18,7 +18,9 @@ from helip.models.options import ModelOptions
 _NO_PICTURES = {"pictures": None}
 
 
-@command(EvaluateOptions, SetOptions, ModelOptions, name="eval", without=("ssl_head",))
+@command(
+    EvaluateOptions, SetOptions, ModelOptions, name="eval", without=("ssl_head", "from_scratch")
+)
 def evaluate(
     *data: Annotated[str, text("Held-out data, [NAME=]PATH each.")],
     model: Annotated[list[str], text("[NAME=]open_clip name, config or saved model; repeatable.")],

@@ -39,6 +39,7 @@ def inspect(
         "generation": store.generation,
         "fingerprint": store.fingerprint,
         "keys_fingerprint": store.keys_fingerprint,
+        "data_fingerprint": store.data_fingerprint,
         "metadata": store.metadata,
     }
     if json:

@@ -13,7 +13,7 @@ from typing import Annotated
 import cyclopts
 from rich.console import Console
 
-from helip.cli import data, evaluation, inspecting, mining, models, reporting, training
+from helip.cli import data, evaluation, filtering, inspecting, mining, models, reporting, training
 from helip.cli.commands import Command, Quiet, command, text
 from helip.cli.showing import say
 from helip.common.errors import Error, InvalidArgumentError
@@ -41,9 +41,9 @@ def demo(
 
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
-    data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update, data.reshard,
-    training.train, evaluation.evaluate, models.interpolate, models.export, reporting.report,
-    inspecting.inspect, inspecting.verify, demo,
+    data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
+    filtering.filter_pairs, data.reshard, training.train, evaluation.evaluate, models.interpolate,
+    models.export, reporting.report, inspecting.inspect, inspecting.verify, demo,
 )  # fmt: skip
 
 

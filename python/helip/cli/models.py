@@ -31,7 +31,7 @@ def interpolate(
         say(f"{path}: {1 - share:g} of {start} + {share:g} of {tuned}")
 
 
-@command(ModelOptions, without=("ssl_head",))
+@command(ModelOptions, without=("ssl_head", "from_scratch"))
 def export(
     model: Annotated[str, text("open_clip name, config or saved model.")],
     /,

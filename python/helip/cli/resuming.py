@@ -1,10 +1,12 @@
-"""What the command line says when a mining job stops before its end."""
+"""How jobs of the command line stop before their end, and what they say of it."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError
 
@@ -44,3 +46,27 @@ def saying_how_to_continue(
         if stopped:
             raise SystemExit(1) from None
         raise
+
+
+@contextlib.contextmanager
+def stopping_between_steps(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM are kept for the job, which asks the function that this gives.
+
+    The second one stops at once.
+    """
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("helip: stops after this step and keeps a checkpoint; once more stops at once")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

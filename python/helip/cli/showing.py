@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
             {
                 "path": path,
                 "fingerprint": pairs.fingerprint,
-                "keys_fingerprint": pairs.keys_fingerprint,
+                "data_fingerprint": pairs.data_fingerprint,
                 "options": pairs.options,
                 **stats,
             }
@@ -103,10 +104,52 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
         rows.append(("kept out", kept_out))
     if isinstance(stats.get("update"), dict):
         rows.append(("update", update_words(stats["update"])))
+    for asked, step in zip(pairs.options.get("filter", []), stats.get("filter", []), strict=False):
+        rows.append(
+            (
+                "filtered",
+                f"{step['flagged']:,} of {step['pairs']:,} flagged by "
+                f"{', '.join(step['reasons']) or 'no rule'}: {asked['action']}",
+            )
+        )
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
     show_table(rows)
+
+
+def show_filtered(step: dict[str, Any], action: str) -> None:
+    """What one filter found in a table and left of it."""
+    before = max(step["pairs"], 1)
+    done = {"drop": "dropped", "downweight": "downweighted", "keep": "kept"}[action]
+    rows = [
+        ("hard pairs", f"{step['pairs']:,}, {step['left']:,} left"),
+        ("flagged", f"{step['flagged']:,} ({step['flagged'] / before:.1%}), {done}; in the pools "
+                    f"of {step['changed']:,} targets"),
+        *((f"  {name}", f"{n:,} ({n / before:.1%})") for name, n in step["reasons"].items()),
+        *(
+            (f"  ranks {first + 1} to {last}", f"{flagged:,} of {pairs:,} ({flagged / pairs:.1%})")
+            for first, last, pairs, flagged in _rank_ranges(**step["ranks"])
+        ),
+    ]  # fmt: skip
+    for name, label in (("unjudged", "not judged: a row of zeros"), ("cut", "good, but beyond k")):
+        if step[name]:
+            rows.append((label, f"{step[name]:,}"))
+    for name in ("outliers", "short_targets"):
+        counts = step[name]
+        rows.append(
+            (name.replace("_", " "), f"{counts['before']:,} before, {counts['after']:,} now")
+        )
+    show_table(rows)
+
+
+def _rank_ranges(pairs: list[int], flagged: list[int]) -> Iterator[tuple[int, int, int, int]]:
+    """(first, last, pairs, flagged) of ranks 1, 2 to 5, 6 to 10, 11 to 20, 21 to 50, ..."""
+    edges = [0, 1, 5, *(m * 10**e for e in range(1, 6) for m in (1, 2, 5))]
+    for first, last in itertools.pairwise(edges):
+        last = min(last, len(pairs))
+        if first < last and (there := sum(pairs[first:last])):
+            yield first, last, there, sum(flagged[first:last])
 
 
 def show_resharded(result: Any, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from annotated_types import Gt, Lt
 
 from helip.cli.commands import AsJson, Quiet, command, text
 from helip.cli.data import open_data
+from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
     draw_training,
     duration_words,
@@ -60,17 +61,22 @@ def train(
     from helip.evaluation.validation import Validation
     from helip.mining.streaming import StreamingMiner
     from helip.models.bundle import create_model
+    from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
 
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
     bundle = create_model(model, **weights)
     dataset, options = open_data(data, options, quiet)
-    result = train(
-        model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft,
-        pairs=pairs if stream is None else StreamingMiner(memory=stream), progress=not quiet,
-        validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
-        **options,
-    )  # fmt: skip
+    checkpoints = list_checkpoints(out / CHECKPOINTS)
+    if checkpoints and options["resume"] and launched_rank() <= 0:
+        say(f"goes on from {checkpoints[0][1]}")
+    with stopping_between_steps(say) as asked:
+        result = train(
+            model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft,
+            pairs=pairs if stream is None else StreamingMiner(memory=stream), progress=not quiet,
+            validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
+            should_stop=asked, **options,
+        )  # fmt: skip
     if launched_rank() > 0:  # of the processes, one speaks
         return
     draw_training(out)

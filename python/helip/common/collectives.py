@@ -39,12 +39,21 @@ class Everyone(NamedTuple):
     image: Tensor  # [all rows, d]
     text: Tensor  # [all rows, d]
     first: int = 0  # where the rows of this process begin
-    processes: int = 1
+    counts: Sequence[int] = ()  # rows of each process; empty alone
     group: Any = None
 
     @property
     def total(self) -> int:
         return self.image.shape[0]
+
+    @property
+    def processes(self) -> int:
+        return max(len(self.counts), 1)
+
+    @property
+    def own(self) -> int:
+        """Rows of this process."""
+        return self.counts[dist.get_rank(self.group)] if self.counts else self.total
 
 
 def gather_pairs(
@@ -67,7 +76,7 @@ def gather_pairs(
         )
     both = gather_rows(torch.cat([image, text], dim=1), counts, group)
     everyone = both.split(image.shape[1], dim=1)
-    return Everyone(everyone[0], everyone[1], sum(counts[:rank]), processes, group)
+    return Everyone(everyone[0], everyone[1], sum(counts[:rank]), counts, group)
 
 
 def row_counts(rows: int, device: torch.device, group: Any = None) -> list[int]:

@@ -107,6 +107,14 @@ class ProgressOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThreadOptions(Options):
+    """How many cores a job may take."""
+
+    threads: Whole | None = None
+    """Threads; None or 0 for all cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceOptions(Options):
     """Where torch computes."""
 

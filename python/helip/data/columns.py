@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.data.captions import texts_of
 from helip.data.options import OpenCall
 
 # In order of preference; compared without case.
@@ -108,9 +109,5 @@ def choose_same_columns(
 
 
 def first_text(value: Any) -> str:
-    """Return a cell as stripped text: the first of a list of captions, "" for an absent one."""
-    if isinstance(value, (list, tuple)):
-        value = next((item for item in value if isinstance(item, str) and item.strip()), "")
-    if value is None or isinstance(value, (dict, float, bool)):
-        return ""
-    return str(value).strip()
+    """Return a cell of a key, path or label as stripped text, "" for an absent one."""
+    return next(iter(texts_of(value)), "")

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS
 from helip.data.packed_strings import KeyList
+from helip.store.data_identity import fingerprint_of
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
@@ -34,12 +35,14 @@ ACCEPTED = """a data set can be
 class Dataset(ABC):
     """Captioned pictures in a fixed order.
 
-    ``len(d)``, ``d.keys``, ``d.fingerprint``, ``d[i]``, ``d.image(i)``, ``d.caption(i)``,
-    ``d.label(i)``, ``d.counts()``, ``d.subset(rows)``. Rows count from 0; negative ones from the
-    end. Safe to read from threads, and from workers that were forked or spawned.
+    ``len(d)``, ``d.keys``, ``d.fingerprint``, ``d[i]``, ``d.image(i)``, ``d.captions(i)``,
+    ``d.caption(i)``, ``d.label(i)``, ``d.counts()``, ``d.subset(rows)``. Rows count from 0;
+    negative ones from the end. Safe to read from threads, and from workers that were forked or
+    spawned.
     """
 
     max_pixels: int = MAX_PIXELS
+    _caption_groups: tuple[np.ndarray, np.ndarray] | None = None  # once they were asked for
 
     @property
     @abstractmethod
@@ -52,7 +55,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def _read_caption(self, row: int) -> str | None:
-        """Return the caption of a valid row, or None."""
+        """Return the caption of a valid row, or None; of several the first."""
+
+    def _read_captions(self, row: int) -> Sequence[str | None]:
+        """Return all captions of a valid row."""
+        return [self._read_caption(row)]
 
     def _read_label(self, row: int) -> str | None:
         return None
@@ -62,38 +69,79 @@ class Dataset(ABC):
         same"; None where the core cannot read these pictures by itself."""
         return None
 
-    def _read_pair(self, row: int) -> tuple[Image.Image, str]:
-        # The caption first: it is cheap, and without one the picture need not be decoded.
-        text = self._checked_caption(row, self._read_caption(row))
-        return self._read_image(row), text
+    def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
+        # Captions first: they are cheap, and without one the picture need not be decoded.
+        captions = self._checked_captions(row, self._read_captions(row))
+        return self._read_image(row), captions
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest over the keys in order; tables mined from other keys do not match it."""
-        return _core.keys_fingerprint(list(self.keys))
+        """What the data is, in short: keys in order, captions, and pictures as far as is cheap.
+
+        Of the form ``KEYS-CAPTIONS-SIZES-ENDS``, 0 in place of what is not known. A store and a
+        table made from other data are refused by it. Computed when it is first asked for; then it
+        reads the captions.
+        """
+        return fingerprint_of(self)
+
+    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint64 [n] of the pictures and of the captions of ``rows`` [n]; 0 where not known.
+
+        Of a picture its size in the low half and, of tar shards, a digest of its end in the high
+        one; of a caption XXH3-64.
+        """
+        return self._image_digests(rows), self._caption_digests(rows)
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros(len(rows), dtype=np.uint64)
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        return caption_digests(map(self._readable_captions, rows.tolist()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return ``{"key": str, "image": PIL RGB, "text": str, "index": int}`` of a row.
+        """Return ``{"key": str, "image": PIL RGB, "text": str, "captions": tuple[str, ...],
+        "index": int}`` of a row; ``text`` is the first of its captions.
 
         Raises:
             SampleError: this one sample cannot be read.
             IndexError: there is no such row.
         """
         row = self._row(index)
-        image, text = self._read_pair(row)
-        return {"key": self.keys[row], "image": image, "text": text, "index": row}
+        image, captions = self._read_pair(row)
+        texts = {"text": captions[0], "captions": captions}
+        return {"key": self.keys[row], "image": image, **texts, "index": row}
 
     def image(self, index: int) -> Image.Image:
         """Return the picture of a row: RGB, turned upright by its EXIF orientation."""
         return self._read_image(self._row(index))
 
-    def caption(self, index: int) -> str:
-        """Return the caption of a row without surrounding white space; never empty."""
+    def captions(self, index: int) -> tuple[str, ...]:
+        """Return all captions of a row without surrounding white space; one at least."""
         row = self._row(index)
-        return self._checked_caption(row, self._read_caption(row))
+        return self._checked_captions(row, self._read_captions(row))
+
+    def caption(self, index: int) -> str:
+        """Return the first caption of a row, which stands for it where one is shown."""
+        return self.captions(index)[0]
+
+    def caption_groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``offsets`` int64 [n + 1] and ``groups``: which rows have equal captions.
+
+        The groups of row i, ``groups[offsets[i] : offsets[i + 1]]``, are those of its captions
+        (see `helip.data.captions`); a row whose caption cannot be read has none. Reads all captions
+        once, and keeps 16 bytes a row.
+        """
+        if self._caption_groups is None:
+            self._caption_groups = packed_groups(map(self._readable_captions, range(len(self))))
+        return self._caption_groups
+
+    def image_groups(self) -> np.ndarray | None:
+        """Return a number a row, int64 [n], the same for rows that show the same picture; None
+        where no picture is known to stand at two rows."""
+        return None
 
     def label(self, index: int) -> str | None:
         """Return the class of a row, or None where the data has none."""
@@ -126,16 +174,22 @@ class Dataset(ABC):
             raise IndexError(f"row {row} is outside 0..{size - 1}")
         return row % size
 
-    def _checked_caption(self, row: int, text: str | None) -> str:
-        text = (text or "").strip()
-        if not text:
+    def _checked_captions(self, row: int, texts: Sequence[str | None]) -> tuple[str, ...]:
+        captions = tuple(dict.fromkeys(text.strip() for text in texts if text and text.strip()))
+        if not captions:
             raise self._sample_error(row, "missing_caption", "it has no caption")
         try:
-            text.encode("utf-8")
+            "".join(captions).encode("utf-8")
         except UnicodeEncodeError:
             detail = "its caption has surrogates that stand for no character"
             raise self._sample_error(row, "unreadable_caption", detail) from None
-        return text
+        return captions
+
+    def _readable_captions(self, row: int) -> tuple[str, ...]:
+        try:
+            return self.captions(row)
+        except SampleError:
+            return ()
 
     def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
         key = self.keys[row]
@@ -217,11 +271,21 @@ class _Subset(KeyedDataset):
     def _read_caption(self, row: int) -> str | None:
         return self._parent._read_caption(int(self._rows[row]))
 
+    def _read_captions(self, row: int) -> Sequence[str | None]:
+        return self._parent._read_captions(int(self._rows[row]))
+
+    def image_groups(self) -> np.ndarray | None:
+        groups = self._parent.image_groups()
+        return None if groups is None else groups[self._rows]
+
     def _read_label(self, row: int) -> str | None:
         return self._parent._read_label(int(self._rows[row]))
 
-    def _read_pair(self, row: int) -> tuple[Image.Image, str]:
+    def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
         return self._parent._read_pair(int(self._rows[row]))
+
+    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._parent.row_digests(self._rows[rows])
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         found = self._parent._image_source()

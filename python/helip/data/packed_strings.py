@@ -112,6 +112,23 @@ class KeyList(PackedStrings):
         return None
 
 
+def first_of_equal(strings: PackedStrings) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``home`` int64 [n] and ``first`` int64 [m]: string i equals string first[home[i]], the
+    first of its kind; empty strings are each of a kind of their own.
+
+    Only the strings whose hash is not unique are held.
+    """
+    hashes = np.fromiter(map(hash, strings), dtype=np.int64, count=len(strings))
+    values, counts = np.unique(hashes, return_counts=True)
+    like = np.arange(len(strings))
+    firsts: dict[str, int] = {}
+    for row in np.flatnonzero(np.isin(hashes, values[counts > 1])).tolist():
+        if text := strings[row]:
+            like[row] = firsts.setdefault(text, row)
+    first = np.flatnonzero(like == np.arange(len(strings)))
+    return np.searchsorted(first, like), first
+
+
 def _checked(row: int, key: object) -> str:
     if not isinstance(key, str):
         raise InvalidArgumentError(

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from helip import _core
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.common.progress import Follower, ProgressBar
@@ -158,8 +160,12 @@ class SampleIndex:
 
     @property
     def fingerprint(self) -> str:
-        """A digest over the keys in order, as a data set and a store have it."""
+        """What the samples are, in short, as a data set has it: keys, captions and pictures."""
         return self._core.fingerprint
+
+    def digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint64 [n] of the pictures and of the captions of ``rows``; see Dataset.row_digests."""
+        return self._core.digests(rows)
 
     @property
     def path(self) -> str | None:

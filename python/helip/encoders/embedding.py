@@ -4,31 +4,48 @@ Row i of the store is row i of the data set. A sample that cannot be read become
 both modalities, so that the numbering stays and mining treats it as an outlier; it is listed in
 ``quarantine.jsonl`` beside the store's files and counted in the store's metadata.
 
-The store is committed at every shard boundary, and no batch crosses one: a job that was killed
-goes on after its last commit and ends with the bytes of one that was not.
+The store is committed at every shard boundary, which no batch crosses, and after a minute of
+work: a job that was killed goes on after its last commit, to the rows of one that was not.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import time
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from helip import _core
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError, MismatchError, SampleError
+from helip.common.files import discard_directory
 from helip.common.options import keywords
 from helip.common.progress import ProgressBar
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.encoders.options import EmbedOptions
-from helip.encoders.quarantine import Quarantine, discard_orphan
+from helip.encoders.quarantine import (
+    Quarantine,
+    discard_orphan,
+    moved_entries,
+    write_entries,
+)
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder, image_encoder, text_encoder
+from helip.store.data_identity import (
+    DataChange,
+    compare_rows,
+    fingerprint_differences,
+    runs_of,
+)
 from helip.store.embedding_store import EmbeddingStore, StoreWriter
 
 _DEFAULT_PRESET = "paper"
@@ -38,6 +55,7 @@ _MAX_ASPECT = 100
 # With none of so many samples readable, something is wrong with all of them.
 _HOPELESS_ROWS = 1000
 _FLOAT16_MAX = 65504.0
+_COMMIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +66,7 @@ class EmbedCall(EmbedOptions):
     """A Dataset, or anything that open_dataset takes."""
     out: str | os.PathLike[str]
     """The store's directory. An unfinished one of the same request is continued; a finished one is
-    returned at once."""
+    returned at once. Of data that changed since, see update."""
     resume: bool = True
     """False refuses a directory that already holds a store."""
     progress: bool = True
@@ -80,13 +98,22 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         "source": {"fingerprint": data.fingerprint, "rows": len(data)},
     }
     existing = _open_existing(path, request, dtype=call.dtype, resume=call.resume)
-    if existing is not None and existing.metadata.get("complete"):
+    change = None if existing is None else _change_since(existing, data)
+    if existing is not None and change is not None and not call.update:
+        raise MismatchError(
+            f"{path} holds a store of other data: {change}. Pass update=True (--update) to embed "
+            "again what changed, then bring tables up to date with helip.update; or choose another "
+            "out"
+        )
+    if existing is not None and change is None and existing.metadata.get("complete"):
         return existing
     device = choose_device(call.device)
     image = image_encoder(images, device=device, dtype=call.precision)
     text = text_encoder(texts, device=device, dtype=call.precision)
     if existing is not None:
         _check_dims(existing, image, text)
+    if existing is not None and change is not None:
+        return _update(existing, change, data, (image, text), request, call)
     return _Job(data, path, image, text, request, call).run(existing)
 
 
@@ -114,8 +141,10 @@ def _open_existing(
     differences = [
         f"{name} is {found.get(name)!r} there and {wanted!r} here"
         for name, wanted in {**request, "dtype": dtype}.items()
-        # How a finished store was cut into shards changes nothing for its reader.
-        if found.get(name) != wanted and not (name == "shard_rows" and found.get("complete"))
+        # The rows tell more of the data; how a finished store was cut changes nothing.
+        if name != "source"
+        and found.get(name) != wanted
+        and not (name == "shard_rows" and found.get("complete"))
     ]
     if differences:
         raise MismatchError(
@@ -123,6 +152,49 @@ def _open_existing(
             "out, remove the directory, or repeat the request that began it"
         )
     return store
+
+
+def _change_since(store: EmbeddingStore, data: Dataset) -> DataChange | None:
+    """What became of the data since; None where it is what the store was made from."""
+    source = store.metadata.get("source", {})
+    known = fingerprint_differences(source.get("fingerprint", ""), data.fingerprint)
+    if not known and source.get("rows") == len(data):
+        return None
+    return compare_rows(store, data, rows_now=len(data))
+
+
+def _update(
+    store: EmbeddingStore,
+    change: DataChange,
+    data: Dataset,
+    encoders: tuple[ImageEncoder, TextEncoder],
+    request: Mapping[str, Any],
+    call: EmbedCall,
+) -> EmbeddingStore:
+    """Embed the rows that the store lacks beside it, then put both together in one step."""
+    path = Path(call.out)
+    wanted = np.flatnonzero(change.reused < 0)
+    fresh = data.subset(wanted)
+    aside = path.with_name(path.name + ".update")
+    aside_request = {**request, "source": {"fingerprint": fresh.fingerprint, "rows": len(fresh)}}
+    begun = _open_existing(aside, aside_request, dtype=call.dtype, resume=True)
+    if begun is not None and _change_since(begun, fresh) is not None:
+        discard_directory(aside)
+        begun = None
+    if begun is None or not begun.metadata.get("complete"):
+        begun = _Job(fresh, aside, *encoders, aside_request, call, len(data)).run(begun)
+    places = change.reused.copy()
+    places[wanted] = np.arange(len(wanted))
+    entries = moved_entries((path, change.reused), (aside, np.where(change.reused < 0, places, -1)))
+    counts = dict(sorted(Counter(entry["reason"] for entry in entries).items()))
+    metadata = {**request, "quarantined": counts, "complete": True}
+    _core.assemble_store(
+        str(path), [store._core, begun._core], runs_of(change.reused < 0, places),
+        store.metadata["shard_rows"], json.dumps(metadata),
+    )  # fmt: skip
+    write_entries(path, entries)
+    discard_directory(aside)
+    return EmbeddingStore.open(path)
 
 
 def _check_dims(store: EmbeddingStore, image: ImageEncoder, text: TextEncoder) -> None:
@@ -230,6 +302,8 @@ class _Job:
     text: TextEncoder
     request: Mapping[str, Any]
     options: EmbedCall
+    share_of: int | None = None
+    """Rows that max_quarantined is a share of; None: those of the data."""
 
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
@@ -244,6 +318,7 @@ class _Job:
             done = len(writer)
             bar.restart(total, label="embed", done=done)
             self._check_share(quarantine, done)
+            committed = time.monotonic()
             batches = _batches(done, total, self.options.batch_size, shard_rows)
             samples = _Samples(self.data, self.image.preprocess)
             with closing(_read(samples, batches, self.options.workers)) as read:
@@ -254,9 +329,12 @@ class _Job:
                     self._check_share(quarantine, rows.stop)
                     images = self._features(self.image, batch.images, batch, rows)
                     texts = self._features(self.text, batch.texts, batch, rows)
-                    writer.append(keys, images, texts)
-                    if rows.stop % shard_rows == 0 and rows.stop < total:
+                    digests = self.data.row_digests(np.arange(rows.start, rows.stop))
+                    writer.append(keys, images, texts, digests)
+                    due = time.monotonic() - committed >= _COMMIT_SECONDS
+                    if (due or rows.stop % shard_rows == 0) and rows.stop < total:
                         self._commit(writer, quarantine, complete=False)
+                        committed = time.monotonic()
                     bar.update(len(rows))
                     if quarantine.total:
                         bar.note(quarantined=quarantine.total)
@@ -272,6 +350,7 @@ class _Job:
             text_dim=self.text.dim,
             dtype=self.options.dtype,
             shard_rows=self.options.shard_rows,
+            digests=True,
         )
 
     def _features(self, encoder: Any, inputs: Any, batch: _Batch, rows: range) -> torch.Tensor:
@@ -311,7 +390,7 @@ class _Job:
 
     def _check_share(self, quarantine: Quarantine, done: int) -> None:
         """Raise as soon as the share over the whole data set is sure to pass the bound."""
-        total, failed = len(self.data), quarantine.total
+        total, failed = self.share_of or len(self.data), quarantine.total
         most = self.options.max_quarantined
         hopeless = done >= _HOPELESS_ROWS and failed == done and most < 1.0
         if failed <= most * total and not hopeless:

@@ -30,3 +30,5 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     """Rows of a shard; after a kill at most so many are embedded again."""
     max_quarantined: Share = 0.1
     """Share of the data set that may be unreadable."""
+    update: bool = False
+    """Where the data changed since: embed again what changed or is new, keep all other rows."""

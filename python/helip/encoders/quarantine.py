@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
 
 from helip.common.errors import CorruptError, StorageError
-from helip.common.files import DirectoryLock, storage_errors, sync
+from helip.common.files import DirectoryLock, replace_file, storage_errors, sync
 
 _NAME = "quarantine.jsonl"
 _FIRST = 3  # samples that a message about the share quotes
@@ -107,6 +109,33 @@ class Quarantine:
         elif kept < len(content):
             os.truncate(self.path, kept)
             sync(self.path)
+
+
+def moved_entries(*sources: tuple[Path, np.ndarray]) -> list[dict[str, Any]]:
+    """The entries of several lists under new row numbers, in their order.
+
+    Of each list its directory, and int64 [rows]: the old number of each new row, -1 for none.
+    """
+    moved = []
+    for directory, old in sources:
+        path = directory / _NAME
+        if not path.exists():
+            continue
+        place = {int(row): new for new, row in enumerate(old.tolist()) if row >= 0}
+        with storage_errors("read", path):
+            listed = [json.loads(line) for line in path.read_bytes().splitlines()]
+        moved += [{**e, "row": place[e["row"]]} for e in listed if e["row"] in place]
+    return sorted(moved, key=lambda entry: entry["row"])
+
+
+def write_entries(directory: Path, entries: list[dict[str, Any]]) -> None:
+    """Put a list in the place of the one that is there; none where it has no entries."""
+    path = directory / _NAME
+    if entries:
+        replace_file(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+    elif path.exists():
+        with storage_errors("remove", path):
+            path.unlink()
 
 
 def discard_orphan(directory: Path) -> None:

@@ -17,7 +17,7 @@ from helip.evaluation.figures import TASKS
 from helip.evaluation.options import ClassOptions, EvaluateOptions
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.sets.evaluation_set import EvaluationSet
-from helip.evaluation.sets.opening import chosen, open_evaluation_set
+from helip.evaluation.sets.opening import chosen, open_evaluation_set, refuse_classification
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.tasks.composition import composition_task
 from helip.evaluation.tasks.labels import Labelled, LabelOf, labels_of
@@ -47,6 +47,8 @@ class EvaluateCall(EvaluateOptions, ClassOptions):
     """In place of the model's own."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
     """In place of the model's own."""
+    on_task: Callable[[dict[str, Any], str], None] | None = None
+    """Called with the result so far and the name of each task as soon as that is measured."""
     keep_ranks: bool = False
     """Add each query's outcome, which compare() needs."""
     progress: bool = True
@@ -69,7 +71,10 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
     The result holds plain JSON types only. The model's mode and device are restored.
     """
-    given = replace(_given(call.data), **chosen(call))
+    given = _given(call.data)
+    if isinstance(given.data, CompositionSet):
+        refuse_classification(call)
+    given = replace(given, **chosen(call))
     tasks = _check(
         given.tasks if call.tasks is None else call.tasks, isinstance(given.data, CompositionSet)
     )
@@ -112,27 +117,37 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
             "seed": call.seed,
         },
     }
+
+    def finished(task: str) -> None:
+        if call.on_task is not None:
+            call.on_task(result, task)
+
     with subject.ready():
         if isinstance(dataset, CompositionSet):
             task = composition_task(subject, dataset, options)
-            return result | {"skipped": task.pop("skipped_pictures"), "composition": task}
+            result |= {"skipped": task.pop("skipped_pictures"), "composition": task}
+            finished("composition")
+            return result
         encoded = encode(subject, dataset, pictures, captions="retrieval" in tasks)
         result["skipped"] = encoded.skipped(dataset)
         if "retrieval" in tasks:
             result["retrieval"] = retrieval_task(
                 subject, dataset, encoded, call.duplicates, options
             )
+            finished("retrieval")
         if labels:
             measured = Labelled.of(dataset, encoded, labels)
             unlabelled = sum(label is None for label in labels)
         if "zero_shot" in tasks:
             result["zero_shot"] = zero_shot_task(subject, measured, names, given.templates, options)
             result["zero_shot"]["unlabelled"] = unlabelled
+            finished("zero_shot")
         if "linear_probe" in tasks:
             result["linear_probe"] = linear_probe_task(
                 subject, measured, train, train_labels, list(names), call.regularisation, options
             )
             result["linear_probe"]["unlabelled"] = unlabelled
+            finished("linear_probe")
     return result
 
 
@@ -181,7 +196,7 @@ def _check(tasks: str | Sequence[str], compositional: bool) -> tuple[str, ...]:
         )
     if not compositional and "composition" in chosen:
         raise InvalidArgumentError(
-            "'composition' needs a compositional set (SugarCrepe's or Winoground's format), and "
+            "'composition' needs a compositional set (such as SugarCrepe's or Winoground's), and "
             "this is none; leave it out of tasks"
         )
     return chosen

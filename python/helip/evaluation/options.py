@@ -28,8 +28,8 @@ class ClassOptions(Options):
 class SetOptions(ClassOptions):
     """What belongs to a data set that is measured on."""
 
-    split: str = "test"
-    """Of data in CLIP_benchmark's layout."""
+    split: str | None = None
+    """Of data in CLIP_benchmark's layout; None is test."""
     pictures: str | os.PathLike[str] | None = None
     """Folder of the pictures of a compositional set."""
 

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from helip.evaluation.figures import TASKS
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
 from helip.models.bundle import create_model
+from helip.models.run_folder import within_run
 from helip.models.weights import find_weights
 
 _FORMAT = "helip.evaluation"
@@ -50,6 +52,7 @@ class ModelSource:
     def identity(self) -> dict[str, Any]:
         """What it is, and a digest of its weights where they are a file."""
         path = Path(self.name_or_path if self.checkpoint is None else self.checkpoint)
+        path = within_run(path) if path.is_dir() else path
         weights = find_weights(path) if path.is_dir() else path if path.is_file() else None
         return {
             "name_or_path": self.name_or_path,
@@ -76,8 +79,8 @@ def evaluate_all(
     any two models can be compared afterwards. ``skip_existing`` leaves out tasks whose file was
     made of the same weights, data and options; bundles have no identity and are measured each time.
 
-    Returns data set -> model -> result. A file is replaced in one step, so a call that is stopped
-    goes on with ``skip_existing=True``.
+    Returns data set -> model -> result. A task's file is written, in one step, as soon as the task
+    is measured, so a call that is stopped goes on with ``skip_existing=True``.
     """
     folder = None if out is None else Path(out)
     if skip_existing and folder is None:
@@ -105,18 +108,26 @@ def evaluate_all(
                     bundle = create_model(source.name_or_path, checkpoint=source.checkpoint)
                 if say is not None:
                     say(f"{title}, {model}: {', '.join(missing)}")
-                result = evaluate(bundle, given, tasks=missing, keep_ranks=True, **options)
-            for task in missing:
-                there[task] = _single(result, task)
-                if (place := places[task]) is not None:
-                    head = {"format": _FORMAT, "version": _VERSION}
-                    names = {"data": title, "model": model, "task": task}
-                    whole = head | names | {"made_of": made_of, "result": there[task]}
-                    replace_file(
-                        place, json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
-                    )
+                write = partial(_write, places, there, {"data": title, "model": model}, made_of)
+                evaluate(bundle, given, tasks=missing, keep_ranks=True, on_task=write, **options)
             results[title][model] = _joined([there[task] for task in wanted])
     return results
+
+
+def _write(
+    places: Mapping[str, Path | None],
+    there: dict[str, Any],
+    names: Mapping[str, str],
+    made_of: Any,
+    result: Mapping[str, Any],
+    task: str,
+) -> None:
+    """Keep what one task has made, and write it where it belongs."""
+    there[task] = _single(result, task)
+    if (place := places[task]) is not None:
+        whole = {"format": _FORMAT, "version": _VERSION, **names, "task": task}
+        whole |= {"made_of": made_of, "result": there[task]}
+        replace_file(place, json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_results(folder: str | os.PathLike[str]) -> dict[str, dict[str, dict[str, Any]]]:

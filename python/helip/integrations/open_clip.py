@@ -1,6 +1,6 @@
 """helip inside open_clip's own training: a data source and a loss that it accepts.
 
-open_clip_train's loop takes batches of (images, texts) from a data source and calls a loss with
+open_clip_train's loop takes batches of images and texts from a data source and calls a loss with
 what the model returns. `HardPairSource` gives it batches with hard pairs, and `OpenClipLoss` asks
 the source which rows are hard pairs of which target, for the loop does not carry that along:
 
@@ -10,40 +10,47 @@ the source which rows are hard pairs of which target, for the loop does not carr
     loss = OpenClipLoss(source, gamma=1.0)
     train_one_epoch(model, {"train": source}, loss, epoch, …)        # open_clip_train.train's
 
-`hard_pair_training` makes open_clip_train.main use both; ``python -m helip.open_clip_train`` is
-that for the command line.
+Where open_clip has tasks, the loss is the task's: ``CLIPTask(model, loss=loss)``, and batches are
+dicts: ``HardPairSource(loader, named=True)``.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
+import itertools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.data.opening import open_dataset
+from helip.common.errors import InvalidArgumentError
 from helip.loading.loader import HardPairLoader
-from helip.loading.options import PairOptions
 from helip.losses.helip_loss import HelipLoss
-from helip.losses.options import LossOptions
 from helip.losses.siglip import HelipSigmoidLoss
-from helip.pairs.hard_pairs import HardPairs
+
+
+class TargetSource(Protocol):
+    """What knows the targets of the rows that the model saw last."""
+
+    def target(self, rows: int) -> Tensor:
+        """int64 [rows]: the row of the target that each row serves."""
+        ...
 
 
 class HardPairSource:
     """Batches of a HardPairLoader as open_clip_train reads them; stands for its ``DataInfo``.
 
-    accumulate: batches of one optimizer step, ``--accum-freq``.
+    accumulate: batches of one optimizer step, ``--accum-freq``. Batches at the end of an epoch that
+        make no whole step are not given, since open_clip would train on none of them.
+    named: give batches as dicts with ``image`` and ``text``, as open_clip's tasks take them; else
+        as pairs of the two.
     """
 
-    def __init__(self, loader: HardPairLoader, *, accumulate: int = 1) -> None:
+    def __init__(self, loader: HardPairLoader, *, accumulate: int = 1, named: bool = False) -> None:
         self.loader = loader
+        self._named = named
+        self._accumulate = accumulate
         self._targets: deque[Tensor] = deque(maxlen=accumulate)  # of the batches given last
 
     @property
@@ -52,25 +59,26 @@ class HardPairSource:
 
     @property
     def num_batches(self) -> int:
-        return len(self.loader)
+        return len(self)
 
     @property
     def num_samples(self) -> int:
         """Rows an epoch over all processes, at most; open_clip shows it."""
         options = self.loader.state_dict()["options"]
-        return len(self.loader) * int(options["batch_size"]) * int(options["world_size"])
+        return len(self) * int(options["batch_size"]) * int(options["world_size"])
 
     def set_epoch(self, epoch: int) -> None:
         self.loader.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.loader) - len(self.loader) % self._accumulate
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor] | dict[str, Tensor]]:
         self._targets.clear()
-        for batch in self.loader:
+        for batch in itertools.islice(self.loader, len(self)):
             self._targets.append(batch["target"])
-            yield batch["image"], batch["text"]
+            image, text = batch["image"], batch["text"]
+            yield {"image": image, "text": text} if self._named else (image, text)
 
     def target(self, rows: int) -> Tensor:
         """``target`` [rows] of the batches that were given last and have so many rows together."""
@@ -98,12 +106,13 @@ class OpenClipLoss(nn.Module):
     options: gamma, margin, direction and space of HelipLoss.
     """
 
-    def __init__(self, source: HardPairSource, *, siglip: bool = False, **options: Any) -> None:
+    def __init__(self, source: TargetSource, *, siglip: bool = False, **options: Any) -> None:
         super().__init__()
         self._source = source
         self._siglip = siglip
         self.loss = (HelipSigmoidLoss if siglip else HelipLoss)(gather=True, **options)
 
+    @torch.compiler.disable  # the source is Python's, and changes with each batch
     def forward(
         self,
         image_features: Tensor,
@@ -122,82 +131,3 @@ class OpenClipLoss(nn.Module):
         # open_clip trains on the sum of the terms: the graph of the loss goes with the first.
         margin = self.loss.gamma * out["margin"]
         return {"contrastive_loss": out["loss"] - margin, "margin_loss": margin}
-
-
-@dataclass(frozen=True, kw_only=True)
-class HardPairOptions(PairOptions, LossOptions):
-    """What hard pair training needs besides open_clip's own flags."""
-
-    hard_pairs: str
-    """Table of hard pairs, mined from --train-data."""
-
-
-@contextlib.contextmanager
-def hard_pair_training(options: HardPairOptions) -> Iterator[None]:
-    """Inside, ``open_clip_train.main.main`` trains with hard pairs.
-
-    Two names of that module are replaced, ``get_data`` and ``create_loss``; everything else, from
-    the flags to the checkpoints, is open_clip's.
-    """
-    import open_clip_train.main as program
-
-    given, made = program.get_data, program.create_loss
-    sources: list[HardPairSource] = []
-
-    def get_data(args: Any, preprocess_fns: Any, epoch: int = 0, tokenizer: Any = None) -> Any:
-        others = argparse.Namespace(**{**vars(args), "train_data": None, "dataset_type": "auto"})
-        data = given(others, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
-        if args.train_data:
-            data["train"] = _source(args, options, preprocess_fns[0], tokenizer)
-            data["train"].set_epoch(epoch)
-            sources.append(data["train"])
-        return data
-
-    def create_loss(args: Any) -> Any:
-        margin_loss = LossOptions.of(options).as_dict()
-        return OpenClipLoss(sources[-1], siglip=args.siglip, **margin_loss)
-
-    program.get_data, program.create_loss = get_data, create_loss
-    try:
-        yield
-    finally:
-        program.get_data, program.create_loss = given, made
-
-
-def _source(args: Any, options: HardPairOptions, transform: Any, tokenizer: Any) -> HardPairSource:
-    """The training data that open_clip's flags name, with the hard pairs of the table."""
-    _refuse(args)
-    columns: dict[str, Any] = {}
-    if args.dataset_type == "csv" or args.train_data.endswith((".csv", ".tsv")):
-        columns = {"image_column": args.csv_img_key, "caption_column": args.csv_caption_key}
-    shards = args.train_data.split("::")
-    data = open_dataset(shards if len(shards) > 1 else shards[0], **columns)
-    loader = HardPairLoader(
-        data,
-        HardPairs.open(options.hard_pairs),
-        batch_size=args.batch_size,
-        seed=args.seed,
-        workers=args.workers,
-        transform=transform,
-        tokenizer=tokenizer,
-        **PairOptions.of(options).as_dict(),
-    )
-    return HardPairSource(loader, accumulate=args.accum_freq)
-
-
-def _refuse(args: Any) -> None:
-    """Flags that ask for what hard pair training does not do."""
-    chosen = {
-        "--dataset-type synthetic": args.dataset_type == "synthetic",
-        "--dataset-resampled": args.dataset_resampled,
-        "--train-data-upsampling-factors": args.train_data_upsampling_factors is not None,
-        "--distill-model": args.distill,
-        "--horovod": args.horovod,
-        f"--model {args.model}": "coca" in args.model.lower(),
-    }
-    wrong = [flag for flag, is_set in chosen.items() if is_set]
-    if wrong:
-        raise UnsupportedError(
-            f"{', '.join(wrong)} cannot be combined with --hard-pairs: an epoch has every target "
-            "once, and the loss is CLIP's or SigLIP's with the margin loss; leave it out"
-        )

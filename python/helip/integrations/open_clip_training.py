@@ -14,21 +14,23 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import choices_of, hints_of, plain_kind, sentences
+
+#: Options that open_clip has flags for; theirs hold.
+_OPEN_CLIPS = {"workers"}
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run open_clip's training; ``arguments`` are those of the command line."""
-    try:
-        import open_clip_train.main as program
-    except ImportError as error:
-        raise UnsupportedError(
-            f"this needs open_clip_train and what it imports ({error}); "
-            "pip install 'open_clip_torch[training]'"
-        ) from error
-    from helip.integrations.open_clip import HardPairOptions, hard_pair_training
+    from helip.integrations.open_clip_program import (
+        HardPairOptions,
+        cpu_processes,
+        hard_pair_training,
+        open_clip_program,
+    )
 
+    program = open_clip_program()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own, rest = _parser().parse_known_args(arguments)
     if {"-h", "--help"} & set(rest):
@@ -41,26 +43,36 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             raise InvalidArgumentError(
                 f"{flags} without --hard-pairs; name the table of hard pairs"
             )
-        return program.main(rest)
+        with cpu_processes():
+            return program.main(rest)
     with hard_pair_training(HardPairOptions(**given)):
         return program.main(rest)
 
 
 def _parser() -> argparse.ArgumentParser:
-    from helip.integrations.open_clip import HardPairOptions
+    from helip.integrations.open_clip_program import HardPairOptions
 
     parser = argparse.ArgumentParser(
         prog="python -m helip.open_clip_train", add_help=False, allow_abbrev=False
     )
     hints, words = hints_of(HardPairOptions), sentences(HardPairOptions)
     for field in dataclasses.fields(HardPairOptions):
+        if field.name in _OPEN_CLIPS:
+            continue
+        kind = plain_kind(hints[field.name])
         known = field.default is not dataclasses.MISSING and field.default is not None
+        options: dict[str, Any] = {
+            "choices": choices_of(hints[field.name]) or None,
+            "metavar": kind.__name__.upper(),
+            "type": kind,
+        }
+        if kind is bool:
+            options = {"action": argparse.BooleanOptionalAction}
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=plain_kind(hints[field.name]),
-            choices=choices_of(hints[field.name]) or None,
-            metavar=plain_kind(hints[field.name]).__name__.upper(),
+            default=None,
             help=(words[field.name] + (f" [{field.default}]" if known else "")).replace("%", "%%"),
+            **options,
         )
     return parser
 

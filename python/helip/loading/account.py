@@ -13,6 +13,7 @@ _LISTED_ROWS = 100  # quarantined rows that an account names; the others are onl
 _JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
 _PLANNED = (
     "targets", "plain_targets", "hard_pairs", "shared", "replaced", "random_fills", "unfilled",
+    "equal_targets", "equal_hard_pairs",
 )  # fmt: skip
 
 
@@ -30,11 +31,15 @@ class EpochCounts:
     replaced: int = 0
     random_fills: int = 0
     unfilled: int = 0
+    equal_targets: int = 0
+    equal_hard_pairs: int = 0
+    drawn_captions: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
     quarantined_rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, read: ReadBatch) -> None:
         self.batches += 1
+        self.drawn_captions += read.drawn
         self.emitted += 0 if read.batch is None else len(read.batch["index"])
         for name in _PLANNED:
             setattr(self, name, getattr(self, name) + int(read.planned.get(name, 0)))

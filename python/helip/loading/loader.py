@@ -19,6 +19,7 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
+from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.pair_source import PairSource, table_of
 from helip.loading.readers.batch import BatchPlan
@@ -26,6 +27,7 @@ from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
 from helip.loading.state import LoaderState, refuse_another_loader
 from helip.pairs.growing_pairs import GrowingPairs
+from helip.store.embedding_store import EmbeddingStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class LoaderCall(BatchOptions, ReadOptions):
     """Called with a list of captions; one that works row by row, as open_clip's do, is asked once
     a row where threads read."""
 
+    store: EmbeddingStore | None = None
+    """The embeddings of that data set: each batch gets the rows that belong to it, by which a loss
+    tells captions and pictures that are nearly equal (similar_captions, similar_images)."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pairs is None and self.hard_per_target != 0:
@@ -70,12 +76,18 @@ class HardPairLoader:
 
     A batch is a dict: ``image`` (Tensor [b, ...] where ``transform`` gives tensors, else a list),
     ``text`` (what ``tokenizer`` gives for the list of captions, else that list[str]), ``index``
-    (int64 [b], row of the data set) and ``target`` (int64 [b], batch row of the target that a row
-    serves; its own row for a target). Targets come first, then hard pairs grouped by target; no
-    row occurs twice. A batch has at most ``batch_size // (1 + hard_per_target)`` targets, or
-    ``targets_per_batch``. Every eligible row is a target exactly once an epoch, over all ranks;
-    they are spread evenly, so that batches differ by one target at most and no row is dropped at
-    the end. docs/loader.md says when to use which strategy.
+    (int64 [b], row of the data set), ``target`` (int64 [b], batch row of the target that a row
+    serves; its own row for a target) and ``caption_group`` (int64 [b], the same number for equal
+    captions, see `helip.data.captions`). Where the data set knows pictures that stand at several
+    rows, ``image_group`` (int64 [b]) says which are the same; with a ``store`` there are
+    ``caption_embedding`` and ``image_embedding`` (float32 [b, d]). Of a row with several captions
+    each epoch takes one, and each comes as often as the others.
+
+    Targets come first, then hard pairs grouped by target; no row occurs twice. A batch has at most
+    ``batch_size // (1 + hard_per_target)`` targets, or ``targets_per_batch``. Every eligible row is
+    a target exactly once an epoch, over all ranks, but for those that ``unique`` leaves out; they
+    are spread evenly, so that batches differ by one target at most and no row is dropped at the
+    end. docs/loader.md says when to use which strategy.
 
     Epochs: iterating goes through epoch ``epoch``, then the next time through ``epoch + 1``, and
     so on, each in an order of its own. An iteration that is broken off starts its epoch again
@@ -118,12 +130,18 @@ class HardPairLoader:
     def __init__(self, call: LoaderCall) -> None:
         data = call.data
         self._table = table_of(data, call.pairs)
+        self._beside = BesideRows(data, call.store)
         self._grows = isinstance(self._table, GrowingPairs)
         self._options = BatchOptions.of(call)
         self._seed = call.seed
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         self._sampler = make_sampler(
-            self._table, call, seed=call.seed, rank=self._rank, world_size=self._world_size
+            self._table,
+            data,
+            call,
+            seed=call.seed,
+            rank=self._rank,
+            world_size=self._world_size,
         )
         self._identity = {  # whatever changes the batches; state.py says what may differ
             "seed": call.seed,
@@ -238,7 +256,9 @@ class HardPairLoader:
         ``random_fills`` (rows planned, by kind), ``plain_targets`` (those of them with no hard pair
         in the window), ``shared`` (places that a row of the batch filled, without one more),
         ``replaced`` (hard pairs that were in the batch already, so the next one was taken),
-        ``unfilled`` (places left empty), ``skipped_targets`` (short targets),
+        ``unfilled`` (places left empty), ``skipped_targets`` (short targets), ``equal_targets`` and
+        ``equal_hard_pairs`` (left out by ``unique``, as an equal row was in the batch),
+        ``drawn_captions`` (rows whose caption is one of several),
         ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
         row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
         """
@@ -299,6 +319,6 @@ class HardPairLoader:
                     epoch_rows=None if last else len(self) * self._options.batch_size,
                 )
                 self._handed += 1
-                yield batch
+                yield {**batch, **self._beside.of(batch["index"])}
                 self._check_current(iteration)
         self._begin(self._epoch + 1)

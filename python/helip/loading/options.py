@@ -34,6 +34,9 @@ class PairOptions(Options):
     """Where ranks and draw_temperature go: a HardnessSchedule, or epochs=2,rank_max=10."""
     targets_per_batch: Positive | None = None
     """shared, walk: targets; None is batch_size // (1 + hard_per_target), of walk batch_size."""
+    unique: Literal["caption", "none"] = "none"
+    """caption: a batch holds at most one of the rows with an equal caption, or one picture; all
+    captions are read when the loader is made."""
     order: Literal["rows", "blocks"] = "rows"
     """Of targets: any after any, or blocks of neighbouring rows in a random order."""
     block: Positive = 1024

@@ -9,6 +9,7 @@ import numpy as np
 from helip.common.errors import MismatchError
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
+from helip.store.data_identity import fingerprint_differences, said
 
 
 class PairSource(Protocol):
@@ -31,11 +32,13 @@ def table_of(data: Any, pairs: PairSource | None) -> HardPairs | GrowingPairs:
             np.zeros(rows, dtype=np.int32),
         )
     table = pairs.table_for(rows)
-    theirs, own = getattr(table, "keys_fingerprint", ""), data.fingerprint or ""
-    if len(table) != rows or (theirs and own and theirs != own):
+    theirs = getattr(table, "data_fingerprint", "")
+    differ = fingerprint_differences(theirs, data.fingerprint or "") if theirs else []
+    if len(table) != rows or differ:
         raise MismatchError(
-            f"the table of hard pairs ({len(table)} rows, keys fingerprint {theirs or 'none'}) "
-            f"belongs to another data set than this one ({rows} rows, fingerprint "
-            f"{own or 'none'}); open the data set it was mined from, or mine this one"
+            f"the table of hard pairs ({len(table)} rows) belongs to another data set than this "
+            f"one ({rows} rows){said(differ)}; open the data set it was mined from, or bring it "
+            "up to date: helip embed DATA --out STORE says which rows changed, and embeds them "
+            "again with --update; then helip update follows"
         )
     return table

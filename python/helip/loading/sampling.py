@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
 from helip import _core
+from helip.common.errors import InvalidArgumentError
+from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
 from helip.loading.readers.batch import BatchPlan
 from helip.pairs.growing_pairs import GrowingPairs
@@ -17,10 +20,18 @@ from helip.pairs.hard_pairs import HardPairs
 
 
 def make_sampler(
-    table: HardPairs | GrowingPairs, options: BatchOptions, *, seed: int, rank: int, world_size: int
+    table: HardPairs | GrowingPairs,
+    data: Any,
+    options: BatchOptions,
+    *,
+    seed: int,
+    rank: int,
+    world_size: int,
 ) -> _core.BatchSampler:
     """The core's sampler; None, which Python says for "not given", is 0 there."""
     given = BatchOptions.of(options).as_dict()
+    if given.pop("unique") == "caption":
+        given["group_offsets"], given["groups"] = _groups(data)
     schedule = given.pop("schedule")
     if schedule is not None:
         given["schedule"] = _core.HardnessSchedule(**schedule.as_dict())
@@ -28,6 +39,21 @@ def make_sampler(
         given[name] = given[name] or 0
     given["short_policy"] = given.pop("short")
     return _core.BatchSampler(table._core, seed=seed, rank=rank, world_size=world_size, **given)
+
+
+def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of each row's captions, and of its picture where that stands at several rows."""
+    if not isinstance(data, Dataset):
+        raise InvalidArgumentError(
+            f"unique is 'caption', which needs all captions, and {type(data).__name__} is no "
+            "Dataset; open it with open_dataset, or leave unique out"
+        )
+    offsets, groups = data.caption_groups()
+    pictures = data.image_groups()
+    if pictures is None:
+        return offsets, groups
+    # Beside those of captions, which are hashes: numbers from 1 on are as good as any others.
+    return offsets + np.arange(len(offsets)), np.insert(groups, offsets[:-1], pictures)
 
 
 def sampler_identity(options: BatchOptions, strategy: str) -> dict[str, Any]:

@@ -21,27 +21,31 @@ disagree on two points, and both readings are offered:
 ``sim`` is the cosine of the model's own embeddings. Everything is computed in float32 whatever
 the autocast dtype, or in float64 when the features are float64.
 
+Rows of a batch whose captions or pictures are equal are no negatives of each other
+(``equal_captions``, see `helip.losses.equal`); none of them counts as an ordinary or a hard row of
+the other in the margin loss.
+
 ``gather=True`` takes the negatives from the batches of all processes, while a target and its hard
 rows stay on one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.collectives import Everyone, gather_pairs
 from helip.common.options import keywords, method_keywords
 from helip.common.unit_rows import unit_rows
+from helip.losses.equal import cross_entropy, equal_rows
 from helip.losses.features import check_features, check_target, one_number
 from helip.losses.margin import Margin, Similarities, margin_loss, similarities
-from helip.losses.options import LossOptions, MarginOptions
+from helip.losses.options import EqualOptions, LossOptions, MarginOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +81,15 @@ class HelipLoss(nn.Module):
         logit_scale: Tensor | float,  # one number, already exponentiated, as open_clip passes it
         target: Tensor | None = None,  # [b] integer: row of the target that each row serves
         *,
+        groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
+        embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
         rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
     ) -> dict[str, Tensor]:
         """Return scalars: ``loss`` (with graph) and, detached, ``clip``, ``margin`` and others.
+
+        Rows with the same number in a column of ``groups`` are equal; 0 is equal to nothing.
+        ``embeddings`` are compared where similar_captions or similar_images give a bound. Either
+        adds ``equal_rows``: the share of rows that have an equal one in the batch.
 
         ``violated`` is the rate of the hinge terms that are above zero; ``hard_similarity`` and
         ``ordinary_similarity`` are what HNML compares, averaged over targets and both directions.
@@ -89,13 +99,20 @@ class HelipLoss(nn.Module):
         The values of a target on an accelerator are not read, since that would stall its stream;
         there, a row out of range is nobody's hard pair. Use `check_target` before the copy.
         """
+        scales = {"logit_scale": logit_scale}
         return self._loss(
-            image_features, text_features, {"logit_scale": logit_scale}, target, rank_rows
+            image_features, text_features, scales, target, groups, embeddings, rank_rows
         )
 
-    def contrast(self, seen: Similarities, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+    def contrast(
+        self,
+        seen: Similarities,
+        everyone: Everyone,
+        scales: dict[str, Any],
+        equal: Tensor | None,  # bool [b, all rows]
+    ) -> Tensor:
         """This process's share of the contrastive term, a scalar with a graph."""
-        return _info_nce(seen, everyone, scales["logit_scale"])
+        return _info_nce(seen, everyone, scales["logit_scale"], equal, self.options)
 
     def _loss(
         self,
@@ -103,6 +120,8 @@ class HelipLoss(nn.Module):
         text_features: Tensor,
         scales: dict[str, Any],
         target: Tensor | None,
+        groups: Tensor | None,
+        embeddings: Mapping[str, Tensor] | None,
         rank_rows: Sequence[int] | None,
     ) -> dict[str, Tensor]:
         check_features(image_features, text_features)
@@ -117,13 +136,20 @@ class HelipLoss(nn.Module):
         )
         space, direction = self.options.space, self.options.direction
         crossed = similarities(image, text, everyone, "cross")
-        clip = self.contrast(crossed, everyone, scales)
+        equal = equal_rows(groups, embeddings, self.options, everyone)
+        clip = self.contrast(crossed, everyone, scales, equal)
+        told = {}
+        if equal is not None:
+            share = everyone.processes / everyone.total
+            told["equal_rows"] = equal.any(dim=1).sum().to(clip.dtype) * share
         if target is None:
             nothing = dict.fromkeys(Margin._fields[1:], clip.new_zeros(()))
-            return {"loss": clip, "clip": clip.detach(), "margin": clip.new_zeros(()), **nothing}
+            return (
+                {"loss": clip, "clip": clip.detach(), "margin": clip.new_zeros(())} | nothing | told
+            )
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gamma > 0):
             seen = crossed if space == "cross" else similarities(image, text, everyone, space)
-            hnml = margin_loss(seen, target, everyone, self.options.margin, direction)
+            hnml = margin_loss(seen, target, everyone, self.options.margin, direction, equal)
         return {
             "loss": clip + self.gamma * hnml.loss if self.gamma > 0 else clip,
             "clip": clip.detach(),
@@ -131,6 +157,7 @@ class HelipLoss(nn.Module):
             "violated": hnml.violated.detach(),
             "hard_similarity": hnml.hard_similarity,
             "ordinary_similarity": hnml.ordinary_similarity,
+            **told,
         }
 
     def _gathers(self) -> bool:
@@ -149,7 +176,7 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
     check_features(image_features, text_features)
     everyone = Everyone(unit_rows(image_features), unit_rows(text_features))
     seen = similarities(everyone.image, everyone.text, everyone, "cross")
-    return _info_nce(seen, everyone, logit_scale)
+    return _info_nce(seen, everyone, logit_scale, None, EqualOptions())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +205,20 @@ def hard_negative_margin_loss(call: MarginCall) -> Tensor:
     return margin_loss(seen, call.target, everyone, call.margin, call.direction).loss
 
 
-def _info_nce(seen: Similarities, everyone: Everyone, logit_scale: Tensor | float) -> Tensor:
+def _info_nce(
+    seen: Similarities,
+    everyone: Everyone,
+    logit_scale: Tensor | float,
+    equal: Tensor | None,
+    options: EqualOptions,
+) -> Tensor:
     """The mean over own rows, weighted with their part of all rows."""
     dtype = seen.from_image.dtype
     scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
     with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
-        own = seen.from_image.shape[0]
-        labels = torch.arange(own, device=seen.from_image.device) + everyone.first
-        from_image, from_text = (F.cross_entropy(similarity * scale, labels) for similarity in seen)
-        weight = own * everyone.processes / everyone.total
+        # The relation is symmetric: what holds of images to captions holds of captions to images.
+        from_image, from_text = (
+            cross_entropy(similarity * scale, equal, options, everyone) for similarity in seen
+        )
+        weight = seen.from_image.shape[0] * everyone.processes / everyone.total
         return 0.5 * weight * (from_image + from_text)

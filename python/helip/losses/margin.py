@@ -46,10 +46,18 @@ class Margin(NamedTuple):
 
 
 def margin_loss(
-    seen: Similarities, target: Tensor, everyone: Everyone, margin: float, direction: str
+    seen: Similarities,
+    target: Tensor,
+    everyone: Everyone,
+    margin: float,
+    direction: str,
+    equal: Tensor | None = None,
 ) -> Margin:
-    """target [b]: the own row that each own row serves."""
-    roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype)
+    """target [b]: the own row that each own row serves.
+
+    equal: bool [b, all rows]; a row that is equal to a target is neither hard nor ordinary for it.
+    """
+    roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype, equal)
     hinge = _hinge_preserve if direction == "preserve" else _hinge_repel
     image, text = (hinge(similarity, roles, margin) for similarity in seen)
     hard, ordinary = (
@@ -88,15 +96,17 @@ class _Hinge(NamedTuple):
     counted: Tensor  # bool: what has a term
 
 
-def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype) -> _Roles:
+def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype, equal: Tensor | None) -> _Roles:
     own = target.shape[0]
     rows = torch.arange(own, device=target.device)
     itself = rows[:, None] == rows[None, :]
     hard = (target[None, :] == rows[:, None]) & ~itself
-    is_target = hard.any(dim=1)
     if everyone.processes > 1:  # to the columns of everyone; a target's hard rows are its own
         around = (everyone.first, everyone.total - everyone.first - own)
         hard, itself = F.pad(hard, around), F.pad(itself, around)
+    if equal is not None:
+        hard, itself = hard & ~equal, itself | equal
+    is_target = hard.any(dim=1)
     ordinary = ~(hard | itself) & is_target[:, None]
     return _Roles(
         hard=hard,

@@ -23,7 +23,20 @@ class MarginOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossOptions(MarginOptions):
+class EqualOptions(Options):
+    """Rows of a batch whose captions or pictures are equal, or nearly."""
+
+    equal_captions: Literal["mask", "positive", "separate"] = "mask"
+    """mask: pairs of rows with equal captions or pictures are left out of the loss; positive: they
+    match crosswise; separate: they are negatives, as in plain CLIP."""
+    similar_captions: Annotated[float, Ge(-1), Le(1)] | None = None
+    """Captions whose text embeddings in the store have a larger cosine count as equal, too."""
+    similar_images: Annotated[float, Ge(-1), Le(1)] | None = None
+    """Pictures whose image embeddings in the store have a larger cosine count as equal, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(MarginOptions, EqualOptions):
     """The margin loss beside a contrastive loss (arXiv 2305.05208, Eq. 7)."""
 
     gamma: Annotated[float, Ge(0)] = 1.0

@@ -3,12 +3,13 @@
     sigmoid = -1/b sum over i, j of log sigmoid(z_ij (scale sim(I_i, T_j) + bias))
 
 for images i and captions j, with z_ij = 1 for i = j and -1 otherwise. It stands where the CLIP loss
-stands in `HelipLoss`; the margin loss is the same.
+stands in `HelipLoss`; the margin loss is the same. Between equal rows (`helip.losses.equal`) z_ij
+is 1, or there is no term.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from helip.common.collectives import Everyone
+from helip.losses.equal import itself
 from helip.losses.features import one_number
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.margin import Similarities
@@ -32,23 +34,36 @@ class HelipSigmoidLoss(HelipLoss):
         target: Tensor | None = None,  # [b] integer: row of the target that each row serves
         logit_bias: Tensor | float | None = None,  # one number; None is 0
         *,
+        groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
+        embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
         rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
     ) -> dict[str, Tensor]:
         """As `HelipLoss.forward`; ``clip`` is the sigmoid loss."""
         scales = {"logit_scale": logit_scale, "logit_bias": logit_bias}
-        return self._loss(image_features, text_features, scales, target, rank_rows)
+        return self._loss(
+            image_features, text_features, scales, target, groups, embeddings, rank_rows
+        )
 
-    def contrast(self, seen: Similarities, everyone: Everyone, scales: dict[str, Any]) -> Tensor:
+    def contrast(
+        self,
+        seen: Similarities,
+        everyone: Everyone,
+        scales: dict[str, Any],
+        equal: Tensor | None,
+    ) -> Tensor:
         similarity = seen.from_image
         dtype, device = similarity.dtype, similarity.device
         scale = one_number(scales["logit_scale"], "logit_scale", "model.logit_scale.exp()", dtype)
         bias = scales["logit_bias"]
         bias = 0.0 if bias is None else one_number(bias, "logit_bias", "model.logit_bias", dtype)
         with torch.autocast(device_type=device.type, enabled=False):
-            own, total = similarity.shape
-            rows = torch.arange(own, device=device)[:, None] + everyone.first
-            positive = rows == torch.arange(total, device=device)[None, :]
+            positive = itself(similarity, everyone)
+            mask = equal if self.options.equal_captions == "mask" else None
+            if equal is not None and mask is None:
+                positive = positive | equal
             logits = similarity * scale + bias
             terms = F.logsigmoid(torch.where(positive, logits, -logits))
+            if mask is not None:
+                terms = terms.masked_fill(mask, 0.0)
             # Of all images, those of this process; the mean over processes makes the sum.
-            return -terms.sum() * (everyone.processes / total)
+            return -terms.sum() * (everyone.processes / everyone.total)

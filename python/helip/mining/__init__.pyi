@@ -1,4 +1,5 @@
 from .engines.parts import merge
+from .gpu.proof import prove_gpu
 from .miner import mine
 from .options import (
     GraphOptions,
@@ -28,5 +29,6 @@ __all__ = [
     "merge",
     "mine",
     "plan",
+    "prove_gpu",
     "update",
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.mining.options import MineOptions
 
 
 def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
     """``cpu``, or the name of GPUs; ``deleted`` rows of the store.
+
+    ``auto`` is a GPU only where `prove_gpu` has passed. RuntimeWarning where it has not.
 
     Raises:
         InvalidArgumentError: no name of a device. UnsupportedError: no such device, or an option
@@ -27,7 +31,9 @@ def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
     elif deleted:
         of_the_host = f"the store has {deleted:,} deleted rows"
     if device == "auto":
-        return "cuda" if not of_the_host and torch.cuda.is_available() else "cpu"
+        if of_the_host or not torch.cuda.is_available():
+            return "cpu"
+        return "cuda" if _proven("cuda", "mining on the CPU; ") else "cpu"
     if device.split(":")[0] != "cuda":
         raise InvalidArgumentError(
             f'device is {device!r}; use "cpu", "cuda", "cuda:0,cuda:1", "cuda:all" or "auto"'
@@ -39,4 +45,19 @@ def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
             f'device is {device!r}, but torch finds no CUDA device; use device="cpu", or a CUDA '
             "build of torch"
         )
+    _proven(device)
     return device
+
+
+def _proven(device: str, consequence: str = "") -> bool:
+    from helip.mining.gpu.proof import is_proven
+
+    if proven := is_proven(device):
+        return proven
+    warnings.warn(
+        f"mining on the GPUs {device!r} of this machine is unproven: {consequence}"
+        "helip.mining.prove_gpu() compares their tables with those of the CPU, in seconds",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+    return proven

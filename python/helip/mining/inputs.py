@@ -43,7 +43,7 @@ class Inputs:
         """Of the store, for a table; empty for bare arrays."""
         return {
             name: "" if self.store is None else getattr(self.store, name)
-            for name in ("fingerprint", "keys_fingerprint")
+            for name in ("fingerprint", "data_fingerprint")
         }
 
 

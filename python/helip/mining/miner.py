@@ -21,7 +21,7 @@ from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of
-from helip.mining.options import JobOptions, MineOptions
+from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
@@ -60,14 +60,15 @@ class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
 def mine(call: MineCall) -> HardPairs:
     """Mines the hard pairs of every target.
 
-    The result depends on the input and on the fields of MineOptions alone: device, threads,
-    memory, checkpoint, parts and engine change the time, not a byte of the table.
-
-    ``method="auto"`` chooses, see :func:`plan`. A graph (``hnsw``) that falls short of ``recall``
-    warns. ``margin`` wants image and text embeddings of one space, such as CLIP's own. GPUs mine
-    exactly, without ``margin``, ``collapse`` and deleted rows; with another method or these,
-    ``auto`` is the CPU. A job of a store with ``out`` that would take more than an hour is
-    committed in parts of half an hour each, if it can be; pairs of two parts are looked at twice.
+    With a method by name the result depends on the input and on the fields of MineOptions alone:
+    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table.
+    What ``method="auto"`` chooses (see :func:`plan`) depends above 300,000 rows on the measured
+    speed; a table that is there counts as its answer where it could be. A graph (``hnsw``) that
+    falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such
+    as CLIP's own. GPUs mine exactly, without ``margin``, ``collapse`` and deleted rows; with
+    another method or these, and before :func:`prove_gpu` has passed, ``device="auto"`` is the CPU.
+    A job of a store with ``out`` that would take more than an hour is committed in parts of half an
+    hour each, if it can be; pairs of two parts are looked at twice.
 
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
@@ -161,6 +162,11 @@ def _on_ray(source: EmbeddingStore | None, call: MineCall) -> int:
     )
 
 
+def _auto_methods(rows: int) -> tuple[str, ...]:
+    """What ``auto`` may choose for so many rows."""
+    return ("exact",) if rows <= EXACT_ROWS else ("exact", "partition")
+
+
 def _existing(
     path: str, source: EmbeddingStore | None, options: MineOptions, *, resume: bool
 ) -> HardPairs:
@@ -177,8 +183,10 @@ def _existing(
             f"{source.fingerprint}; choose another path"
         )
     found, asked = pairs.options, options.as_dict()
+    if "filter" in found:
+        raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}
-    if asked["method"] == "auto":
+    if asked["method"] == "auto" and found.get("method") in _auto_methods(len(source)):
         ignored.add("method")
     if asked["candidates"] is None:  # the default, which depends on the rows alone
         asked["candidates"] = min(len(source), _DEFAULT_CANDIDATES)

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from helip.common.options import INFINITE, Options, Positive, Seed, Share, Whole
+from helip.common.options import (
+    INFINITE,
+    Options,
+    Positive,
+    Seed,
+    Share,
+    ThreadOptions,
+    Whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +53,18 @@ class ScoreRules(PairRules):
         return ("image", "text") if self.modality == "both" else (self.modality,)
 
 
+#: Rows up to which auto is exact, as in the core.
+EXACT_ROWS = 300_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class MineOptions(ScoreRules):
-    """What is mined: the table depends on the input and on these alone."""
+    """What is mined: with a method by name the table depends on the input and on these alone."""
 
     method: Literal["auto", "exact", "sample", "hnsw", "partition"] = "auto"
-    """exact scores all pairs, sample some, hnsw and partition enough to reach recall."""
+    """exact scores all pairs, sample some, hnsw and partition enough to reach recall. auto is exact
+    up to 300,000 rows and in parts, on Ray and on GPUs; else the measured speed decides between
+    exact and partition, and the table names what it was."""
     margin: float | None = None
     """Drop false negatives: max(cos(u_i, v_j), cos(u_j, v_i)) > cos(u_i, v_i) - margin."""
     skip: Whole = 0
@@ -68,14 +82,6 @@ class MineOptions(ScoreRules):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThreadOptions(Options):
-    """How many cores a job may take."""
-
-    threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 
@@ -88,12 +94,12 @@ class MachineOptions(HostOptions):
     """What of the machine a job may take."""
 
     device: str = "auto"
-    """cpu, cuda, cuda:1, "cuda:0,cuda:1", cuda:all, or auto: a GPU where there is one."""
+    """cpu, cuda, cuda:1, "cuda:0,cuda:1", cuda:all, or auto: a GPU where one was proven."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions(MachineOptions):
-    """How a job is run; not a byte of the table depends on it."""
+    """How a job is run: apart from what auto chooses, not a byte of the table depends on it."""
 
     checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""

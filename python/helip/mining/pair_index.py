@@ -10,10 +10,10 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import ProgressOptions, method_keywords
+from helip.common.options import ProgressOptions, ThreadOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.inputs import InputOptions, inputs_of
-from helip.mining.options import GraphOptions, ThreadOptions
+from helip.mining.options import GraphOptions
 from helip.pairs.growing_pairs import row_numbers
 
 _BOTH = ("image", "text")

@@ -10,8 +10,8 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.options import Positive, Whole, method_keywords
-from helip.mining.options import StreamOptions, ThreadOptions
+from helip.common.options import Positive, ThreadOptions, Whole, method_keywords
+from helip.mining.options import StreamOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
 from helip.store.matrices import MatrixView, matrix_of
 

@@ -100,11 +100,11 @@ class ModelCall(ModelOptions, PrecisionOptions):
 
     name_or_path: str | os.PathLike[str] = field(kw_only=False)
     """An architecture of open_clip (ViT-B-32), a directory with a saved model or a training
-    checkpoint, a configuration file (.json), or a weights file that has its configuration beside
-    it. With config it is only a label. hf-hub:owner/name is passed to open_clip, which downloads.
-    slip:ViT-B-16 (-S-, -L-) is the architecture of SLIP's published checkpoints. hf:NAME, or a
-    directory that transformers wrote, is a CLIPModel of transformers, which downloads a NAME that
-    is no directory."""
+    checkpoint, the folder of a run (its newest checkpoint), a configuration file (.json), or a
+    weights file that has its configuration beside it. With config it is only a label.
+    hf-hub:owner/name is passed to open_clip, which downloads. slip:ViT-B-16 (-S-, -L-) is the
+    architecture of SLIP's published checkpoints. hf:NAME, or a directory that transformers wrote,
+    is a CLIPModel of transformers, which downloads a NAME that is no directory."""
     config: dict[str, Any] | str | os.PathLike[str] | None = None
     """A dict with embed_dim, vision_cfg and text_cfg (open_clip's), or a JSON file of it, or of
     {"model_cfg": ..., "preprocess_cfg": ...}."""
@@ -120,15 +120,17 @@ class ModelCall(ModelOptions, PrecisionOptions):
 def create_model(call: ModelCall) -> ModelBundle:
     """Make a CLIP model.
 
-    Without a ``checkpoint`` the weights are those of ``name_or_path`` where it is a directory or a
-    weights file, and a random start otherwise. They are float32 for training.
+    Without a ``checkpoint`` the weights are those of ``name_or_path``, a directory or a weights
+    file. An architecture alone has none: a random start wants ``from_scratch=True``. Weights are
+    float32 for training.
 
-    Raises InvalidArgumentError for an unknown architecture, StorageError for an absent file,
-    MismatchError for weights that do not fit, CorruptError for damaged ones.
+    Raises InvalidArgumentError for an unknown architecture or one without weights, StorageError for
+    an absent file, MismatchError for weights that do not fit, CorruptError for damaged ones.
     """
     source = resolve(os.fspath(call.name_or_path), call.config)
     if call.checkpoint is not None:
         source = with_checkpoint(source, os.fspath(call.checkpoint))
+    source.check_weights(os.fspath(call.name_or_path), from_scratch=call.from_scratch)
     if call.ssl_head is not None:
         source.ssl_head = (source.ssl_head or {}) if call.ssl_head else None
     with _seeded(call.seed):

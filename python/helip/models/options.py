@@ -62,7 +62,10 @@ class ModelOptions(Options):
     """Which weights a model starts with."""
 
     checkpoint: str | os.PathLike[str] | None = None
-    """A file of weights, a directory that holds one, or a pretrained tag of open_clip."""
+    """A file of weights, a directory that holds one, the folder of a run (its newest), or a
+    pretrained tag of open_clip."""
+    from_scratch: bool = False
+    """Start from random weights, where nothing gives any; False refuses that."""
     ssl_head: bool | None = None
     """Give the model SLIP's self-supervised head, or leave it out; None: as it is."""
 

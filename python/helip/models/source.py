@@ -11,6 +11,7 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import read_json
 from helip.models.options import Lora
+from helip.models.run_folder import within_run
 from helip.models.slip import published_config
 from helip.models.weights import find_weights
 
@@ -31,6 +32,25 @@ class Source:
     lora: Lora | None = None  # that the weights are adapted by
     augmentation: dict[str, Any] | None = None  # for training, where the source says it
 
+    def check_weights(self, label: str, *, from_scratch: bool) -> None:
+        """Raise InvalidArgumentError unless something gives weights, or a random start is meant."""
+        # A model of transformers without a configuration brings its own.
+        own = self.transformers and self.config is None
+        gives = own or self.weights is not None or self.tag is not None
+        if gives and from_scratch:
+            given = self.weights or self.directory or self.tag or self.name
+            raise InvalidArgumentError(
+                f"from_scratch is True, and {given} gives weights; leave out one of the two"
+            )
+        if gives or from_scratch:
+            return
+        tags = _tags(self.name) if self.config is None else []
+        known = f", or a pretrained tag ({_some(tags)})" if tags else ""
+        raise InvalidArgumentError(
+            f"{label} has no weights; give checkpoint= a file or folder of "
+            f"weights{known}, or from_scratch=True for a random start"
+        )
+
 
 def resolve(name: str, config: Any) -> Source:
     path = Path(name)
@@ -39,6 +59,7 @@ def resolve(name: str, config: Any) -> Source:
             config = _read_config(Path(config))
         return _source_of(name, config, "config")
     if path.is_dir():
+        path = within_run(path)
         file = path / CONFIG_FILE
         if not file.is_file() and (path / "config.json").is_file():
             return _of_transformers(path)
@@ -144,18 +165,28 @@ def _checked_config(config: dict[str, Any], label: str) -> dict[str, Any]:
 def with_checkpoint(source: Source, checkpoint: str) -> Source:
     path = Path(checkpoint)
     if path.exists():
+        path = within_run(path) if path.is_dir() else path
         source.weights = find_weights(path) if path.is_dir() else path
         if source.weights is None:
             raise StorageError(f"{path} holds no weights; pass the file itself")
         return source
-    import open_clip
-
-    tags = open_clip.list_pretrained_tags_by_model(source.name) if source.config is None else []
+    tags = _tags(source.name) if source.config is None else []
     if checkpoint.lower().replace("-", "_") in tags:
         source.tag = checkpoint
         return source
-    known = f"; tags of {source.name}: {', '.join(tags[:8])}" if tags else ""
+    known = f"; tags of {source.name}: {_some(tags)}" if tags else ""
     raise StorageError(
         f"the checkpoint {checkpoint!r} does not exist, and is no pretrained tag of "
         f"{source.name}{known}"
     )
+
+
+def _tags(architecture: str) -> list[str]:
+    """The pretrained weights that open_clip knows of."""
+    import open_clip
+
+    return list(open_clip.list_pretrained_tags_by_model(architecture))
+
+
+def _some(tags: list[str]) -> str:
+    return ", ".join(tags[:6]) + (", ..." if len(tags) > 6 else "")

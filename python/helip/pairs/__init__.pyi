@@ -1,10 +1,12 @@
 from .growing_pairs import GrowingPairs, Pools
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
-from .options import ReshardOptions
+from .options import FilterOptions, FilterRules, ReshardOptions
 from .resharding.rewriting import Resharded, reshard
 
 __all__ = [
+    "FilterOptions",
+    "FilterRules",
     "GrowingPairs",
     "HardPairs",
     "HardPairsPart",

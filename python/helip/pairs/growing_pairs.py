@@ -74,12 +74,12 @@ class GrowingPairs:
         return Pools(*self._core.pools(row_numbers(targets, "targets")))
 
     def table(
-        self, *, keys_fingerprint: str = "", options: dict[str, Any] | None = None
+        self, *, data_fingerprint: str = "", options: dict[str, Any] | None = None
     ) -> HardPairs:
-        """What is known now, as a table that can be saved; ``keys_fingerprint`` of the data set."""
+        """What is known now, as a table that can be saved; ``data_fingerprint`` of the data set."""
         options = {"method": "streaming", "k": self.k, **(options or {})}
         return HardPairs(
-            self._core.table(keys_fingerprint=keys_fingerprint, options_json=json.dumps(options))
+            self._core.table(data_fingerprint=data_fingerprint, options_json=json.dumps(options))
         )
 
     def clear(self) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors
+from helip.common.options import method_keywords
+from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.store.matrices import matrix_of
 
 
@@ -43,7 +45,7 @@ class HardPairs:
         counts: Any = None,
         *,
         fingerprint: str = "",
-        keys_fingerprint: str = "",
+        data_fingerprint: str = "",
         options: dict[str, Any] | None = None,
         report: dict[str, Any] | None = None,
     ) -> HardPairs:
@@ -66,7 +68,7 @@ class HardPairs:
                 matrix_of(scores, name="scores"),
                 matrix_of(counts, name="counts", one_dimensional=True),
                 fingerprint=fingerprint,
-                keys_fingerprint=keys_fingerprint,
+                data_fingerprint=data_fingerprint,
                 options_json=json.dumps(options or {}),
                 report_json=json.dumps(report or {}),
             )
@@ -129,6 +131,22 @@ class HardPairs:
                 if count:
                     writer.writerow([target, *ids[:count].tolist()])
 
+    @method_keywords(FilterCall)
+    def filter(self, call: FilterCall) -> HardPairs:
+        """The table without false negatives: hard pairs that fit their target as well as its own.
+
+        No pair is mined anew, so pools get shorter. With c(i, j) the cosine of image i and caption
+        j by the model of ``by``, such as a CLIP, a hard pair j of target i is flagged by each rule
+        that is given; docs/filter.md has them and their sources. A pair with a row of zeros in
+        ``by`` is not flagged, and counted. ``options["filter"]`` and ``report["filter"]`` of the
+        new table list what was asked and what was found, for each time it was filtered.
+
+        Raises:
+            InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
+            MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
+        """
+        return HardPairs(filtered(self._core, call))
+
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
         return self
@@ -139,6 +157,11 @@ class HardPairs:
     def __repr__(self) -> str:
         method = self.options.get("method", "?")
         return f"HardPairs(targets={len(self):,}, k={self.k}, method={method!r})"
+
+    @property
+    def path(self) -> str:
+        """The directory; empty for a table in memory."""
+        return self._core.path
 
     @property
     def k(self) -> int:
@@ -166,9 +189,9 @@ class HardPairs:
         return self._core.fingerprint
 
     @property
-    def keys_fingerprint(self) -> str:
+    def data_fingerprint(self) -> str:
         """Of the data set that the rows belong to; empty for bare arrays."""
-        return self._core.keys_fingerprint
+        return self._core.data_fingerprint
 
     @property
     def options(self) -> dict[str, Any]:
@@ -195,6 +218,10 @@ class HardPairs:
           all that a GPU counts.
         - ``filters``: what pairs were held against before they were scored, and the shares of a
           sample that passed; see :class:`helip.Plan`.
+        - ``filter``: what each call of :meth:`filter` found: ``pairs`` before, of which ``flagged``
+          by a rule or more, by each (``reasons``) and at each rank (``ranks``), in the pools of
+          ``changed`` targets; ``unjudged``, with a row of zeros; ``cut``, beyond k; ``left``;
+          ``outliers`` and ``short_targets`` before and after.
         - ``recall``: measured (``value, low, high, targets``), of ``sample``, ``hnsw`` and
           ``partition``.
         - ``hnsw``: ``breadth`` of the searches, and whether the lower limit of the recall

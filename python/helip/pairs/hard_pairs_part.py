@@ -79,6 +79,10 @@ class HardPairsPart(HardPairs):
             "short_targets": int((counts < self.k).sum()),
         }
 
+    def filter(self, *_: Any, **__: Any) -> HardPairs:
+        """Parts are not filtered."""
+        raise UnsupportedError("a part is not a table; merge the parts, then filter the table")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Parts are not copied by helip."""
         raise UnsupportedError("a part is not a table; merge the parts, or copy the directory")

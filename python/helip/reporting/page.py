@@ -21,6 +21,7 @@ from helip.reporting.pools import Scores, Similarities, check_rows, choose_targe
 from helip.reporting.rendering import render
 from helip.reporting.targets import targets_of
 from helip.reporting.text import number
+from helip.store.data_identity import fingerprint_differences, said
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -108,15 +109,17 @@ def _opened(pairs: Any, data: Any, store: Any) -> tuple[Any, Any, Any]:
 
 def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
     """Rows mean the same thing everywhere, or nothing on the page would be true."""
-    checks = [("data set", pairs.keys_fingerprint, lambda: dataset.fingerprint)]
-    if store is not None:
-        checks.append(("store", pairs.fingerprint, lambda: store.fingerprint))
-    for name, expected, read in checks:
-        if expected and (found := read()) != expected:
-            raise MismatchError(
-                f"the table was made of a {name} with fingerprint {expected}, this one has "
-                f"{found}; give the one that was mined, or mine again"
-            )
+    expected = pairs.data_fingerprint
+    if expected and (differ := fingerprint_differences(expected, dataset.fingerprint)):
+        raise MismatchError(
+            f"the table was made of other data than this{said(differ)} (fingerprint {expected} "
+            f"then, {dataset.fingerprint} now); give the data that was mined, or mine again"
+        )
+    if store is not None and pairs.fingerprint not in ("", store.fingerprint):
+        raise MismatchError(
+            f"the table was made of a store with fingerprint {pairs.fingerprint}, this one has "
+            f"{store.fingerprint}; give the one that was mined, or mine again"
+        )
     sizes = {"table": len(pairs), "data set": len(dataset)}
     if store is not None:
         sizes["store"] = len(store)

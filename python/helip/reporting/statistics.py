@@ -116,7 +116,7 @@ def fingerprints(pairs: Any, dataset: Any, store: Any) -> Rows:
     """Of the table, and of what it is shown with."""
     prints = {
         "table made of store": pairs.fingerprint or "not recorded (mined from arrays)",
-        "table made of keys": pairs.keys_fingerprint or "not recorded",
+        "table made of data": pairs.data_fingerprint or "not recorded",
         "data set": getattr(dataset, "fingerprint", "") or "unknown",
     }
     return settings(prints if store is None else {**prints, "store": store.fingerprint})

@@ -51,6 +51,7 @@ class EmbeddingStore:
         text_dim: int,
         dtype: str = "float32",
         shard_rows: int = 262_144,
+        digests: bool = False,
     ) -> StoreWriter:
         """A writer of a new store.
 
@@ -59,13 +60,14 @@ class EmbeddingStore:
             image_dim, text_dim: widths of the two embeddings, 1 .. 1,048,576.
             dtype: ``float32``, ``float16``, ``bfloat16`` or ``int8`` (with one scale a row).
             shard_rows: rows of a file, a multiple of 4096.
+            digests: keep what each row was made from, in short (16 bytes a row).
 
         Raises:
             InvalidArgumentError: an option out of its bound, or a store is there already.
             StorageError: the directory cannot be written, or another process is writing to it.
         """
         core = _core.EmbeddingStoreWriter.create(
-            os.fspath(path), image_dim, text_dim, dtype, shard_rows
+            os.fspath(path), image_dim, text_dim, dtype, shard_rows, digests
         )
         return StoreWriter(core)
 
@@ -175,8 +177,19 @@ class EmbeddingStore:
 
     @property
     def keys_fingerprint(self) -> str:
-        """Digest over the keys in order; equals the fingerprint of the data set embedded."""
+        """Digest over the keys in order."""
         return self._core.keys_fingerprint
+
+    @property
+    def data_fingerprint(self) -> str:
+        """The fingerprint of the data set embedded: keys, and captions and pictures where known."""
+        return self._core.data_fingerprint
+
+    @property
+    def digests(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """uint64 [N] of the picture and of the caption that each row was made from, if kept."""
+        images, captions = self._core.image_digests, self._core.caption_digests
+        return None if images is None or captions is None else (images, captions)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -256,13 +269,20 @@ class StoreWriter:
         """Rows of a shard."""
         return self._open().shard_rows
 
-    def append(self, keys: Sequence[str], image: Any, text: Any) -> None:
+    def append(
+        self,
+        keys: Sequence[str],
+        image: Any,
+        text: Any,
+        digests: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         """Takes n rows, all or none.
 
         Args:
             keys: n unique, non-empty strings.
             image: [n, d_image] NumPy array or torch tensor of any float dtype.
             text: [n, d_text].
+            digests: uint64 [n] of pictures and of captions, where the store was made with digests.
 
         Raises:
             InvalidArgumentError: wrong shape, NaN or infinity (with its row), a duplicate key
@@ -272,8 +292,9 @@ class StoreWriter:
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
         self._open().append(
-            list(keys), matrix_of(image, name="image"), matrix_of(text, name="text")
-        )
+            list(keys), matrix_of(image, name="image"), matrix_of(text, name="text"),
+            *(digests or ()),
+        )  # fmt: skip
 
     def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
         """Marks rows as deleted, all or none; returns how many were not before.

@@ -34,11 +34,11 @@ from helip.common.files import (
     storage_errors,
     write_json,
 )
+from helip.models.run_folder import list_checkpoints
 from helip.models.weights import read_tensors, write_tensors
 
 _FORMAT = "helip.checkpoint"
 _VERSION = 1
-_NAME = re.compile(r"step-(\d{6,})")
 _TENSORS = ("model.safetensors", "optimizer.safetensors")
 _STREAMING = "streaming.safetensors"
 _SUFFIX = ".safetensors"
@@ -102,10 +102,6 @@ def write_checkpoint(
         discard_directory(old)
 
 
-def checkpoint_path(root: Path, step: int) -> Path:
-    return root / f"step-{step:06d}"
-
-
 def check_hook_name(name: str) -> None:
     """Raise InvalidArgumentError unless a checkpoint can hold a file of that name."""
     taken = {Path(file).stem for file in (*_TENSORS, _STREAMING)}
@@ -114,19 +110,6 @@ def check_hook_name(name: str) -> None:
             f"a hook is named {name!r}, must be lower-case letters, digits and underscores, and "
             f"none of {', '.join(sorted(taken))}: it names a file of the checkpoint"
         )
-
-
-def list_checkpoints(root: Path) -> list[tuple[int, Path]]:
-    """(step, path) of every published checkpoint, the newest first; none is read."""
-    if not root.is_dir():
-        return []
-    found = []
-    with storage_errors("list", root):
-        for entry in root.iterdir():
-            match = _NAME.fullmatch(entry.name)
-            if match and entry.is_dir():
-                found.append((int(match[1]), entry))
-    return sorted(found, reverse=True)
 
 
 def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import keywords
+from helip.common.options import keywords, require
 from helip.common.processes import Processes, join_processes
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
@@ -29,8 +29,10 @@ from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
+from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
@@ -39,17 +41,20 @@ from helip.training.wise_ft import StartWeights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainCall(BatchOptions, ReadOptions, Recipe, LoopOptions):
+class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     """What `train` is asked."""
 
     model: ModelBundle | nn.Module | str | os.PathLike[str]
-    """A ModelBundle, a name or path for create_model, a CLIPModel of transformers, or an open_clip
-    model together with transform and tokenizer. It is trained in place, and left in eval mode."""
+    """A ModelBundle, a name or path for create_model (which takes checkpoint), a CLIPModel of
+    transformers, or an open_clip model together with transform and tokenizer. It is trained in
+    place, and left in eval mode."""
     data: Any
     """A Dataset, or anything that open_dataset takes."""
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
     """A HardPairs or its path, or a StreamingMiner, which is given each batch after its step, and
     whose finds the next batches are drawn from. None trains plainly, with the CLIP loss alone."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The embeddings of the data, or their path, for similar_captions and similar_images."""
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
@@ -92,7 +97,7 @@ def _train(call: TrainCall) -> TrainResult:
     recipe = Recipe.of(call)
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
-    bundle = _bundle(call.model, call.transform, call.tokenizer)
+    bundle = _bundle(call)
     start = None if call.wise_ft is None else StartWeights(bundle, call.wise_ft)
     dataset = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     table = call.pairs
@@ -137,8 +142,11 @@ def _loader(
         "seed": call.seed,
         "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
         "tokenizer": call.tokenizer or bundle.tokenizer,
+        "store": _store(call),
     }
-    plain: dict[str, Any] = {"hard_per_target": 0, "order": call.order, "block": call.block}
+    plain: dict[str, Any] = {name: getattr(call, name) for name in ("order", "block", "unique")} | {
+        "hard_per_target": 0
+    }
     if table is None:
         if call.control and call.steps is None:
             raise InvalidArgumentError(
@@ -158,6 +166,19 @@ def _loader(
     if call.strategy not in ("shared", "walk"):  # where rows may serve several targets
         rows -= rows % (1 + call.hard_per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
+
+
+def _store(call: TrainCall) -> EmbeddingStore | None:
+    """The store, where a bound on similarity asks for it."""
+    if call.similar_captions is None and call.similar_images is None:
+        return None
+    if call.store is None:
+        raise InvalidArgumentError(
+            f"similar_captions is {call.similar_captions} and similar_images "
+            f"{call.similar_images}, which compare embeddings, and store is None; pass the store "
+            "that the data was embedded into"
+        )
+    return call.store if isinstance(call.store, EmbeddingStore) else EmbeddingStore.open(call.store)
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:
@@ -191,11 +212,17 @@ def _digest(table: HardPairs) -> str:
     return digest.hexdigest()
 
 
-def _bundle(model: Any, transform: Any, tokenizer: Any) -> ModelBundle:
+def _bundle(call: TrainCall) -> ModelBundle:
+    model, transform, tokenizer = call.model, call.transform, call.tokenizer
+    if isinstance(model, (str, os.PathLike)):
+        return create_model(model, **ModelOptions.of(call).as_dict())
+    for name, value in ModelOptions.of(call).as_dict().items():
+        require(
+            value == getattr(ModelOptions, name), name, value,
+            f"left out for a model that is made already, a {type(model).__name__}",
+        )  # fmt: skip
     if isinstance(model, ModelBundle):
         return model
-    if isinstance(model, (str, os.PathLike)):
-        return create_model(model)
     if is_transformers_clip(model):
         own = bundle_of_transformers(model, tokenizer=tokenizer)
         own.train_transform = transform or own.train_transform

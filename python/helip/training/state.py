@@ -13,10 +13,9 @@ from torch import Tensor
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.processes import Processes
+from helip.models.run_folder import checkpoint_path, list_checkpoints
 from helip.training.checkpoints import (
     Checkpoint,
-    checkpoint_path,
-    list_checkpoints,
     newest_checkpoint,
     random_states,
     read_checkpoint,

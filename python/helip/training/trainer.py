@@ -2,7 +2,7 @@
 
 The loader is any object that yields dicts of ``image`` [b, 3, H, W], ``text`` int64 [b, context],
 ``index`` int64 [b] (row of the data set) and ``target`` int64 [b] (batch row of the target that
-each row serves).
+each row serves); ``caption_group`` int64 [b], where it is there, says which captions are equal.
 
 A run lives in one directory: ``metrics.jsonl`` and ``checkpoints/step-XXXXXX``. A killed run goes
 on from its newest whole checkpoint, also in mid-epoch; on a CPU, and with a loader whose batches
@@ -34,10 +34,12 @@ from helip.common.files import DirectoryLock, make_directory, remove_leftovers
 from helip.common.options import ProgressOptions, method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
+from helip.losses.equal import embeddings_of, groups_of
 from helip.losses.features import check_target
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
+from helip.models.run_folder import CHECKPOINTS
 from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.checks import check_chunks, check_run
 from helip.training.metrics import Meter
@@ -203,7 +205,7 @@ class Trainer:
 
     @property
     def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
+        return self.out / CHECKPOINTS
 
     def stop(self) -> None:
         """Ask the run to end after the step it is in. Safe in a signal handler."""
@@ -239,7 +241,11 @@ class Trainer:
         scale = encoded["logit_scale"]
         if self._stream:
             self._stream.keep(image, text)
-        options: dict[str, Any] = {"rank_rows": self._rank_rows}
+        options: dict[str, Any] = {
+            "rank_rows": self._rank_rows,
+            "groups": groups_of(batch),
+            "embeddings": embeddings_of(batch),
+        }
         bias = encoded.get("logit_bias")
         if self.recipe.loss == "siglip":
             options["logit_bias"] = bias

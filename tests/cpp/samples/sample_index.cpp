@@ -83,7 +83,7 @@ TEST_CASE("an index gives keys, members and bytes in order of shards") {
   CHECK(text_of(index, 2, SampleField::image) == "picturek3");
   CHECK(text_of(index, 0, SampleField::text) == "text of k2");
   CHECK(index.member(0, SampleField::json).state == MemberState::absent);
-  CHECK(index.fingerprint() == helip::keys_fingerprint({"k2", "k1", "k3"}));
+  CHECK(index.fingerprint().starts_with(helip::keys_fingerprint({"k2", "k1", "k3"}) + "-"));
   CHECK(index.shards().at(1).first_row == 1);
   CHECK(index.counts().rows == 3);
   CHECK(index.counts().missing_image == 0);

@@ -36,13 +36,14 @@ TEST_CASE("a store knows the states that it had") {
   const EmbeddingStore store = EmbeddingStore::open(folder / "s");
   for (const Then& then : states) {
     INFO(then.rows << " rows, " << then.deleted.size() << " deleted");
-    const auto found = store.deleted_when(then.rows, then.fingerprint);
+    const auto found = store.earlier_state(then.rows, then.fingerprint);
     REQUIRE(found);
-    CHECK(*found == then.deleted);
-    CHECK_FALSE(store.deleted_when(then.rows - 1, then.fingerprint));
+    CHECK(found->deleted == then.deleted);
+    CHECK(found->replaced.empty());
+    CHECK_FALSE(store.earlier_state(then.rows - 1, then.fingerprint));
   }
-  CHECK_FALSE(store.deleted_when(9001, store.fingerprint()));
-  CHECK_FALSE(store.deleted_when(100, "0"));
+  CHECK_FALSE(store.earlier_state(9001, store.fingerprint()));
+  CHECK_FALSE(store.earlier_state(100, "0"));
 }
 
 TEST_CASE("a store that was moved from, or never opened, has no rows") {
@@ -61,7 +62,7 @@ TEST_CASE("a store that was moved from, or never opened, has no rows") {
     CHECK(empty.fingerprint().empty());
     CHECK(empty.path().empty());
     CHECK(empty.metadata_json() == "{}");
-    CHECK_FALSE(empty.deleted_when(1, "x"));
+    CHECK_FALSE(empty.earlier_state(1, "x"));
     CHECK_NOTHROW(empty.verify());
     expect_error(ErrorCode::invalid_argument, "row 0", [&] { (void)empty.key(0); });
   }

@@ -32,7 +32,7 @@ TEST_CASE("a saved table is the table that was saved") {
     }
   }
   CHECK(read.origin().fingerprint == "f");
-  CHECK(read.origin().keys_fingerprint == "kf");
+  CHECK(read.origin().data_fingerprint == "kf");
   CHECK(read.origin().options_json == R"({"k":2})");
   CHECK(read.origin().report_json == R"({"pairs_scored":5})");
   expect_error(ErrorCode::invalid_argument, "already holds", [&] { pairs.save(folder / "p"); });

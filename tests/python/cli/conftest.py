@@ -1,12 +1,15 @@
-"""The ``helip`` command in this process."""
+"""The ``helip`` command in this process, and a store for it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import helip
 from helip.cli import main as cli
 
 
@@ -25,3 +28,13 @@ def run(
         return int(ended.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        rows = random.normal(size=(60, 14)) + 0.4
+        writer.append([f"k{i}" for i in range(60)], rows[:, :8], rows[:, 8:])
+        writer.commit({"image_encoder": "a", "text_encoder": "b"})
+    return tmp_path / "s"

@@ -19,16 +19,6 @@ from support.data_samples import write_shard
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
-        rows = random.normal(size=(60, 14)) + 0.4
-        writer.append([f"k{i}" for i in range(60)], rows[:, :8], rows[:, 8:])
-        writer.commit({"image_encoder": "a", "text_encoder": "b"})
-    return tmp_path / "s"
-
-
 def test_help_of_every_command_fits_a_screen(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0

@@ -16,6 +16,20 @@ from support.process_group import run
 READINGS = [(d, s) for d in ("preserve", "repel") for s in ("cross", "intra")]
 ROWS = (6, 8)  # of the two processes; the second has a target more
 TARGETS = ([0, 1, 2, 0, 1, 2], [0, 1, 2, 3, 0, 1, 2, 2])  # rank 1: target 3 has no hard row
+# Of captions and of pictures: equal within a process and across, hard rows among them.
+GROUPS = torch.tensor(
+    [
+        [5, 2, 3, 4, 2, 9, 5, 2, 8, 6, 5, 7, 9, 1],
+        [1, 0, 1, 0, 0, 0, 0, 7, 0, 7, 0, 0, 7, 1],
+    ]
+).T
+EQUAL = (
+    {"equal_captions": "separate"},
+    {"equal_captions": "mask"},
+    {"equal_captions": "positive"},
+    {"equal_captions": "mask", "similar_captions": 0.3},
+    {"equal_captions": "positive", "similar_captions": 0.3, "similar_images": 0.4},
+)
 
 
 class Towers(nn.Module):
@@ -42,12 +56,13 @@ def inputs(dtype):
 
 
 def make_losses(gather: bool):
-    options = [{"direction": d, "space": s} for d, s in READINGS] + [{"gamma": 0.0}]
+    options = [{"direction": d, "space": s} for d, s in READINGS] + [{"gamma": 0.0}, *EQUAL]
     options = [{"gamma": 0.7, "margin": 0.2, "gather": gather, **o} for o in options]
     return [kind(**o) for kind in (HelipLoss, HelipSigmoidLoss) for o in options]
 
 
-def evaluate(loss, model, image, text, target, **options):
+def evaluate(loss, model, image, text, target, groups, **options):
+    options |= {"groups": groups, "embeddings": {"image": image, "caption": text}}
     image, text, scale, bias = model(image, text)
     if isinstance(loss, HelipSigmoidLoss):
         options["logit_bias"] = bias
@@ -59,13 +74,13 @@ def evaluate(loss, model, image, text, target, **options):
 def shares(rank: int, dtype: torch.dtype) -> list:
     """Values and averaged gradients of each loss on one rank, by DistributedDataParallel."""
     image, text = (x.split(ROWS)[rank] for x in inputs(dtype))
-    target = torch.tensor(TARGETS[rank])
+    target, groups = torch.tensor(TARGETS[rank]), GROUPS.split(ROWS)[rank]
     found = []
     for number, loss in enumerate(make_losses(gather=True)):
         model = nn.parallel.DistributedDataParallel(Towers(dtype))
         # Known or asked for, the rows are the same.
         options = {"rank_rows": ROWS} if number % 2 else {}
-        out = evaluate(loss, model, image, text, target, **options)
+        out = evaluate(loss, model, image, text, target, groups, **options)
         out["loss"].backward()
         values = {name: value.detach().clone() for name, value in out.items()}
         for value in values.values():
@@ -82,7 +97,7 @@ def whole(dtype: torch.dtype) -> list:
     found = []
     for loss in make_losses(gather=False):
         model = Towers(dtype)
-        out = evaluate(loss, model, image, text, target)
+        out = evaluate(loss, model, image, text, target, GROUPS)
         out["loss"].backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         found.append(({name: value.detach() for name, value in out.items()}, gradients))
@@ -107,6 +122,9 @@ def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path, dtype, bound
 
 def test_whole_batches_have_terms_of_every_kind():
     """So that the comparison above compares something."""
+    for loss, (values, _) in zip(make_losses(gather=False), whole(torch.float64), strict=True):
+        separate = loss.options.equal_captions == "separate"
+        assert "equal_rows" not in values if separate else 0 < values["equal_rows"] <= 1
     for values, _ in whole(torch.float64):
         assert 0 < values["violated"] < 1
         assert values["margin"] > 0

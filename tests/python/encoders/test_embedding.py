@@ -67,7 +67,7 @@ def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):
         "quarantined": {"io": 2, "missing_caption": 1, "missing_image": 1, "unreadable_image": 2},
         "complete": True,
     }
-    assert store.keys_fingerprint == data.fingerprint
+    assert store.data_fingerprint == data.fingerprint
 
 
 def test_every_bad_sample_is_listed_with_its_row_key_reason_and_message(tmp_path):
@@ -172,7 +172,10 @@ def test_a_finished_store_is_returned_without_reading_or_loading_anything(tmp_pa
         ({"text_encoder": "st:other"}, "text_encoder is 'own:numbers' there and 'st:other'"),
         ({"precision": "bfloat16"}, "precision"),
         ({"dtype": "float16"}, "dtype is 'float32' there and 'float16' here"),
-        ({"data": Numbered(LARGE, prefix="x")}, "source is"),
+        (
+            {"data": Numbered(LARGE, prefix="x")},
+            "rows are new, .* rows are gone .*: 'k0', 'k1', 'k2'",
+        ),
     ],
 )
 def test_a_store_of_another_request_is_refused_with_what_differs(change, part, finished, tmp_path):
@@ -231,6 +234,81 @@ def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
     run(Numbered(LARGE, BAD), tmp_path / "s")
     run(Numbered(LARGE, BAD), tmp_path / "whole")
     assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+
+
+# -------------------------------------------------------------------------------- data that changed
+
+
+class Recaptioned(Numbered):
+    """Some rows have the caption of another number."""
+
+    def __init__(self, rows, changed, **options):
+        super().__init__(rows, **options)
+        self.changed = changed
+
+    def _read_caption(self, row):
+        return str(self.changed.get(row, row))
+
+
+CHANGED = {3: 901, 40: 902, 41: 903, 99: 904}
+
+
+def test_changed_captions_are_refused_with_their_number_and_first_keys(tmp_path):
+    run(Numbered(100), tmp_path / "s")
+    with pytest.raises(MismatchError, match=r"4 captions changed .*'k3', 'k40', 'k41'\. .*update"):
+        run(Recaptioned(100, CHANGED), tmp_path / "s")
+
+
+def test_another_order_is_refused_as_such(tmp_path):
+    run(Numbered(100), tmp_path / "s")
+    with pytest.raises(MismatchError, match="100 rows have another place"):
+        run(Numbered(100).subset(range(99, -1, -1)), tmp_path / "s")
+
+
+def test_update_embeds_what_changed_or_is_new_alone(tmp_path):
+    run(Numbered(100), tmp_path / "s")
+    data = Recaptioned(110, CHANGED, bad={40: "io", 105: "io"})
+    store = run(data, tmp_path / "s", update=True)
+    assert sorted(data.read) == [*CHANGED, *range(100, 110)]
+    fresh = run(Recaptioned(110, CHANGED, bad={40: "io", 105: "io"}), tmp_path / "fresh")
+    assert (store.fingerprint, store.metadata) == (fresh.fingerprint, fresh.metadata)
+    assert lines_of(tmp_path / "s") == lines_of(tmp_path / "fresh")
+    assert not (tmp_path / "s.update").exists()
+    data.read.clear()
+    assert run(data, tmp_path / "s").generation == store.generation and data.read == []
+
+
+def test_update_follows_another_order_without_embedding_anything(tmp_path):
+    run(Numbered(100), tmp_path / "s")
+    data = Numbered(100)
+    store = run(data.subset(range(99, -1, -1)), tmp_path / "s", update=True)
+    assert data.read == []
+    assert list(store.keys) == [f"k{row}" for row in range(99, -1, -1)]
+    assert np.array_equal(store.text[:, 0], [row % 10 for row in range(99, -1, -1)])
+
+
+def test_the_table_follows_an_updated_store_as_if_it_was_mined_anew(tmp_path):
+    from helip.mining.miner import mine
+    from helip.mining.updating import update
+
+    pairs = mine(run(Numbered(100), tmp_path / "s"), k=5, image_max=1.0, text_max=1.0)
+    store = run(Recaptioned(110, CHANGED), tmp_path / "s", update=True)
+    after = update(pairs, store)
+    fresh = mine(store, k=5, image_max=1.0, text_max=1.0)
+    for name in ("ids", "scores", "counts"):
+        assert np.array_equal(getattr(after, name), getattr(fresh, name))
+    assert after.data_fingerprint == store.data_fingerprint
+
+
+def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch):
+    monkeypatch.setattr("helip.encoders.embedding._COMMIT_SECONDS", 0.0)
+    data = Numbered(LARGE, BAD)
+    interrupt(data, tmp_path / "s", 1000)
+    assert len(EmbeddingStore.open(tmp_path / "s")) == 900
+    store = run(data, tmp_path / "s")
+    assert min(data.read) == 900
+    whole = run(Numbered(LARGE, BAD), tmp_path / "whole")
+    assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
 
 
 # -------------------------------------------------------------------------------------- refusals

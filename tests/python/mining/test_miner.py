@@ -20,7 +20,7 @@ from helip.common.errors import (
 )
 from helip.mining.gpu.table import mine_on_torch_device
 from helip.mining.inputs import inputs_of
-from helip.mining.options import MineOptions
+from helip.mining.options import EXACT_ROWS, MineOptions
 from helip.mining.report_words import drop_words, filter_words, weight_words
 from support.mining_reference import check_exact
 
@@ -91,7 +91,7 @@ def test_a_store_is_mined_as_the_values_that_it_holds(tmp_path: Path, dtype: str
     decoded = [m.double().numpy() for m in store.rows(slice(None))]
     check_exact(pairs, decoded[0], decoded[1])
     assert pairs.fingerprint == store.fingerprint
-    assert pairs.keys_fingerprint == store.keys_fingerprint
+    assert pairs.data_fingerprint == store.data_fingerprint
 
 
 def test_strided_and_mapped_input_is_read_in_place(tmp_path: Path) -> None:
@@ -245,9 +245,20 @@ def test_only_options_that_change_the_table_decide_whether_it_is_taken_up(tmp_pa
         again("sample", method="sample")
     with pytest.raises(MismatchError, match="refresh 300000, now 50"):
         again("sample", method="sample", candidates=100, refresh=50)
+    again("exact")
+    for out, options in (("sample", {"candidates": 100}), ("partition", {})):
+        again(out, method=out, **options)
+        with pytest.raises(MismatchError, match=f"method '{out}', now 'auto'"):
+            again(out, **options)  # auto is exact here
     again("hnsw", method="hnsw", recall=0.9)
     with pytest.raises(MismatchError, match=r"recall 0\.9, now 0\.8"):
         again("hnsw", method="hnsw", recall=0.8)
+
+
+def test_auto_is_exact_up_to_as_many_rows_as_the_core_says() -> None:
+    image, text = clustered(50)
+    reason = helip.plan(image=image, text=text, k=3, device="cpu").reason
+    assert reason == f"up to {EXACT_ROWS} rows exact mining is affordable"
 
 
 @pytest.mark.parametrize(

@@ -310,9 +310,9 @@ def test_what_is_found_is_offered_to_both_rows_and_the_best_stay():
     known = [row for row in range(ROWS) if best[row]]
     assert miner.pairs.known == len(known)
     assert miner.pairs.mean_pool == pytest.approx(np.mean([len(best[row]) for row in known]))
-    table = miner.pairs.table(keys_fingerprint="f" * 32)
+    table = miner.pairs.table(data_fingerprint="f" * 32)
     np.testing.assert_array_equal(table.ids, pools.ids)
-    assert table.keys_fingerprint == "f" * 32
+    assert table.data_fingerprint == "f" * 32
     assert table.options == {"method": "streaming", "k": 3}
 
 

@@ -49,7 +49,7 @@ def mine(store: helip.EmbeddingStore, **options: object) -> helip.HardPairs:
 def check_same(left: helip.HardPairs, right: helip.HardPairs) -> None:
     for name in ("ids", "scores", "counts"):
         assert getattr(left, name).tobytes() == getattr(right, name).tobytes()
-    for name in ("fingerprint", "keys_fingerprint", "options"):
+    for name in ("fingerprint", "data_fingerprint", "options"):
         assert getattr(left, name) == getattr(right, name)
 
 
@@ -121,7 +121,7 @@ def test_rows_are_deleted_by_number_or_by_key(tmp_path: Path) -> None:
     assert len(after) == 20
     assert after.generation == store.generation + 1
     assert after.fingerprint != store.fingerprint
-    assert after.keys_fingerprint == store.keys_fingerprint
+    assert after.data_fingerprint == store.data_fingerprint
     np.testing.assert_array_equal(after.image, image)
     pairs = mine(after, k=4)
     assert (pairs.counts[after.deleted] == 0).all()

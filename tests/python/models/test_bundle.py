@@ -30,6 +30,7 @@ CONFIG = {
 
 
 def tiny(**options):
+    options.setdefault("from_scratch", "checkpoint" not in options)
     return create_model("tiny", config=CONFIG, **options)
 
 
@@ -89,10 +90,10 @@ def test_a_configuration_file_is_taken_in_either_form(tmp_path, bundle):
     bare, whole = tmp_path / "bare.json", tmp_path / "whole.json"
     bare.write_text(json.dumps(CONFIG))
     whole.write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {"mean": [0, 0, 0]}}))
-    assert same_weights(create_model(bare, seed=7), bundle)
-    assert same_weights(create_model("any", config=whole, seed=7), bundle)
-    assert create_model(whole).config["preprocess_cfg"]["mean"] == [0, 0, 0]
-    assert create_model(bare).name == "bare"
+    assert same_weights(create_model(bare, from_scratch=True, seed=7), bundle)
+    assert same_weights(create_model("any", config=whole, from_scratch=True, seed=7), bundle)
+    assert create_model(whole, from_scratch=True).config["preprocess_cfg"]["mean"] == [0, 0, 0]
+    assert create_model(bare, from_scratch=True).name == "bare"
 
 
 def test_a_saved_model_opens_again_as_it_was(tmp_path, bundle, picture):
@@ -122,7 +123,29 @@ def test_saving_never_overwrites(tmp_path, bundle):
 
 
 def test_an_architecture_of_open_clip_is_made_by_name():
-    assert create_model("RN50").config["model_cfg"]["embed_dim"] == 1024
+    assert create_model("RN50", from_scratch=True).config["model_cfg"]["embed_dim"] == 1024
+
+
+def test_a_model_without_weights_is_refused_unless_a_random_start_is_meant(tmp_path, bundle):
+    tags = r"RN50 has no weights.*pretrained tag \(openai, .*from_scratch=True"
+    with pytest.raises(InvalidArgumentError, match=tags):
+        create_model("RN50")
+    with pytest.raises(InvalidArgumentError, match="tiny has no weights; give checkpoint="):
+        create_model("tiny", config=CONFIG)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    with pytest.raises(InvalidArgumentError, match=f"{tmp_path} has no weights"):
+        create_model(tmp_path)
+    assert same_weights(create_model(tmp_path, from_scratch=True, seed=7), bundle)
+
+
+def test_a_random_start_of_a_model_that_has_weights_is_refused(tmp_path, bundle):
+    save_model(bundle, tmp_path / "saved")
+    with pytest.raises(
+        InvalidArgumentError, match=r"from_scratch is True, and .*model\.safetensors"
+    ):
+        create_model(tmp_path / "saved", from_scratch=True)
+    with pytest.raises(InvalidArgumentError, match="from_scratch is True, and openai gives"):
+        create_model("RN50", checkpoint="openai", from_scratch=True)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
@@ -224,7 +247,7 @@ def test_what_is_absent_or_unknown_is_named(name, options, error, message):
 def test_a_configuration_that_open_clip_cannot_build_is_refused():
     config = {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "colour": "red"}}
     with pytest.raises(InvalidArgumentError, match="colour"):
-        create_model("odd", config=config)
+        create_model("odd", config=config, from_scratch=True)
 
 
 def test_weights_without_a_configuration_beside_them_are_refused(tmp_path, bundle):

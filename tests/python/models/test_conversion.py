@@ -28,7 +28,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_converted_model_gives_the_same_features(variant):
-    bundle = create_model("x", config=VARIANTS[variant], seed=2)
+    bundle = create_model("x", config=VARIANTS[variant], from_scratch=True, seed=2)
     ours = bundle.model.eval()
     theirs = model_from_config(to_transformers_config(bundle.config["model_cfg"])).eval()
     fit_state_dict(theirs.model, to_transformers(ours.state_dict()), "converted")

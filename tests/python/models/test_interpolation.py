@@ -42,7 +42,7 @@ def test_models_come_from_paths_and_go_to_one(tmp_path):
 
 
 def test_another_architecture_is_refused_by_what_differs():
-    other = create_model("other", config={**CONFIG, "quick_gelu": True})
+    other = create_model("other", config={**CONFIG, "quick_gelu": True}, from_scratch=True)
     with pytest.raises(MismatchError, match="differ in quick_gelu"):
         helip.interpolate(tiny(), other, 0.5)
 

@@ -169,7 +169,7 @@ def published(bundle) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("slip") / "slip.pt"
-    state = published(create_model("x", config=SMALL))
+    state = published(create_model("x", config=SMALL, from_scratch=True))
     arguments = argparse.Namespace(lr=3e-3, model="SLIP_VITB16", betas=[0.9, 0.98])
     torch.save({"epoch": 25, "state_dict": state, "best_acc1": 38.3, "args": arguments}, path)
     return path, {name.removeprefix("module."): value for name, value in state.items()}
@@ -267,7 +267,7 @@ def test_the_published_architectures_are_known_by_name():
 
 @pytest.mark.slow
 def test_the_small_published_tower_has_twelve_heads_and_image_net_colours():
-    bundle = create_model("slip:ViT-S-16")
+    bundle = create_model("slip:ViT-S-16", from_scratch=True)
     assert {block.attn.num_heads for block in bundle.model.visual.trunk.blocks} == {12}
     assert bundle.config["preprocess_cfg"]["mean"] == [0.485, 0.456, 0.406]
     assert bundle.model.image_mlp.layer1.in_features == 384

@@ -20,7 +20,7 @@ def table() -> HardPairs:
         IDS,
         SCORES,
         fingerprint="store",
-        keys_fingerprint="keys",
+        data_fingerprint="keys",
         options={"method": "exact", "k": 3},
         report={"drops": {"image_duplicate": 2}, "pairs": 12},
     )
@@ -33,7 +33,7 @@ def test_a_saved_table_opens_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pairs.ids, IDS)
     np.testing.assert_array_equal(pairs.scores, SCORES)
     np.testing.assert_array_equal(pairs.counts, [3, 1, 0, 2])
-    assert (pairs.fingerprint, pairs.keys_fingerprint) == ("store", "keys")
+    assert (pairs.fingerprint, pairs.data_fingerprint) == ("store", "keys")
     assert pairs.options == {"method": "exact", "k": 3}
     assert (len(pairs), pairs.k) == (4, 3)
 

@@ -122,7 +122,7 @@ def pairs(store):
         ids,
         scores,
         fingerprint=store.fingerprint,
-        keys_fingerprint=store.keys_fingerprint,
+        data_fingerprint=store.data_fingerprint,
         options={"method": "exact", "k": K, "modality": "both", "image_max": 0.98},
         report={
             "pairs": N * (N - 1),
@@ -344,7 +344,7 @@ def test_statistics_hubs_outliers_and_provenance_are_told(pairs, data, store, tm
         "rows never chosen",
         "1 row has no hard pair",
         store.fingerprint,
-        store.keys_fingerprint,
+        store.data_fingerprint,
     ):
         assert part in words
 
@@ -456,10 +456,10 @@ def test_a_table_of_other_data_is_refused_with_both_fingerprints(pairs, store, t
         keys = tuple(f"other{i}" for i in range(N))
 
     other = Other(["a"] * N)
-    with pytest.raises(MismatchError, match=f"{pairs.keys_fingerprint}.*{other.fingerprint}"):
+    with pytest.raises(MismatchError, match=f"{pairs.data_fingerprint}.*{other.fingerprint}"):
         report(pairs, other, tmp_path / "page.html")
     shorter = Pictures(["a"] * (N - 1))
-    with pytest.raises(MismatchError, match=f"{pairs.keys_fingerprint}.*{shorter.fingerprint}"):
+    with pytest.raises(MismatchError, match=f"{pairs.data_fingerprint}.*{shorter.fingerprint}"):
         report(pairs, shorter, tmp_path / "page.html")
     bare = HardPairs.from_arrays(pairs.ids, pairs.scores)
     with pytest.raises(MismatchError, match="table 60, data set 59"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(out, **options):
-    options.setdefault("model", create_model("tiny", config=CONFIG, seed=3))
+    options.setdefault("model", create_model("tiny", config=CONFIG, from_scratch=True, seed=3))
     options.setdefault("data", Colours())
     if "pairs" not in options:
         options["pairs"] = table(options["data"])
@@ -51,6 +53,23 @@ def test_the_control_has_the_rows_a_batch_of_the_run_it_stands_beside(tmp_path):
     # 8 rows hold 2 targets with 2 hard pairs each, which makes 6 rows.
     result = run(tmp_path, control=True, batch_size=8, hard_per_target=2, steps=1)
     assert result.loader_stats["emitted"] == 6
+
+
+def test_a_model_by_name_gets_the_weights_of_checkpoint(tmp_path):
+    start = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
+    save_model(start, tmp_path / "saved")
+    named = tmp_path / "bare.json"
+    named.write_text(json.dumps(CONFIG))
+    result = run(tmp_path / "a", model=named, checkpoint=tmp_path / "saved", steps=1)
+    expected = run(tmp_path / "b", model=start, steps=1)
+    assert all(
+        torch.equal(value, weights(expected)[name]) for name, value in weights(result).items()
+    )
+    with pytest.raises(InvalidArgumentError, match=r"bare\.json has no weights"):
+        run(tmp_path / "c", model=named)
+    with pytest.raises(InvalidArgumentError, match=r"checkpoint is .*made already, a ModelBundle"):
+        run(tmp_path / "c", model=start, checkpoint=tmp_path / "saved")
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_control_needs_the_table_or_the_steps(tmp_path):
@@ -95,7 +114,7 @@ def test_a_table_of_another_data_set_is_refused_before_anything_is_written(tmp_p
 
 
 def test_the_model_and_the_table_may_be_paths(tmp_path):
-    bundle = create_model("tiny", config=CONFIG, seed=3)
+    bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     save_model(bundle, tmp_path / "model")
     table(Colours()).save(tmp_path / "pairs")
     result = run(tmp_path / "out", model=tmp_path / "model", pairs=tmp_path / "pairs", steps=1)
@@ -104,7 +123,7 @@ def test_the_model_and_the_table_may_be_paths(tmp_path):
 
 
 def test_a_bare_model_needs_its_transform_and_tokenizer(tmp_path):
-    bundle = create_model("tiny", config=CONFIG, seed=3)
+    bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     with pytest.raises(InvalidArgumentError, match="transform and tokenizer must be passed"):
         run(tmp_path, model=bundle.model)
     parts = {"transform": bundle.eval_transform, "tokenizer": bundle.tokenizer}

@@ -104,7 +104,7 @@ class Averages:
 
 
 def bundle(seed: int = 3, dropout: float = 0.0) -> ModelBundle:
-    made = create_model("tiny", config=CONFIG, seed=seed)
+    made = create_model("tiny", config=CONFIG, from_scratch=True, seed=seed)
     made.model.double()
     if dropout:  # after each block of the image tower
         for block in made.model.visual.transformer.resblocks:
@@ -326,7 +326,7 @@ def test_the_command_trains_under_torchrun(tmp_path):
 
     opened = helip.open_dataset(tmp_path / "data.csv")
     table(opened).save(tmp_path / "pairs")
-    save_model(create_model("tiny", config=CONFIG, seed=3), tmp_path / "model")
+    save_model(create_model("tiny", config=CONFIG, from_scratch=True, seed=3), tmp_path / "model")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     torchrun += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     command = [*torchrun, "-m", "helip", "train", "data.csv", "--model", "model"]

@@ -42,7 +42,9 @@ def test_each_block_moves_more_than_the_one_below():
 
 
 def test_a_text_tower_of_its_own_is_a_tower_too():
-    scales = layer_scales(create_model("x", config={**CONFIG, "custom_text": True}).model, D)
+    scales = layer_scales(
+        create_model("x", config={**CONFIG, "custom_text": True}, from_scratch=True).model, D
+    )
     assert scales["text.token_embedding.weight"] == D**3
     assert scales["text.transformer.resblocks.1.ln_1.weight"] == D
     assert scales["text.text_projection"] == 1.0

@@ -95,7 +95,7 @@ def test_a_compiled_model_keeps_its_names(tmp_path, monkeypatch):
 
 def with_bias():
     config = {**CONFIG, "init_logit_bias": -5.0, "init_logit_scale": math.log(10)}
-    return create_model("tiny", config=config, seed=3)
+    return create_model("tiny", config=config, from_scratch=True, seed=3)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

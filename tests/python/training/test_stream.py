@@ -11,7 +11,8 @@ import helip
 from helip.common.errors import CancelledError, CorruptError, InvalidArgumentError, MismatchError
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
-from helip.training.checkpoints import list_checkpoints, read_checkpoint
+from helip.models.run_folder import list_checkpoints
+from helip.training.checkpoints import read_checkpoint
 from helip.training.metrics import read_metrics
 from helip.training.trainer import Trainer
 from support.streaming_samples import ROWS, loader_of, whole_rows
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(out, **options):
-    options.setdefault("model", create_model("tiny", config=CONFIG, seed=3))
+    options.setdefault("model", create_model("tiny", config=CONFIG, from_scratch=True, seed=3))
     options.setdefault("pairs", StreamingMiner(memory=40, k=5, image_max=1.0, text_max=1.0))
     defaults = {"batch_size": 12, "device": "cpu", "progress": False, "lr": 1e-3, "epochs": 2}
     return helip.train(data=Colours(ROWS), out=out, **{**defaults, **options})
@@ -126,7 +127,7 @@ def test_the_control_of_a_streaming_run_takes_as_many_steps_without_mining(tmp_p
 def test_embed_without_a_miner_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match="pairs is a NoneType"):
         run(tmp_path, pairs=None, embed=frozen)
-    bundle = create_model("tiny", config=CONFIG, seed=3)
+    bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     with pytest.raises(InvalidArgumentError, match="pass miner="):
         Trainer(bundle, loader_of(StreamingMiner()), out=tmp_path, embed=frozen)
 
@@ -137,7 +138,7 @@ def test_a_trainer_with_a_loss_of_its_own_must_keep_the_features(tmp_path):
             image, text, scale = self.model(batch["image"], batch["text"])
             return {**self.loss(image, text, scale, batch["target"]), "logit_scale": scale}
 
-    bundle = create_model("tiny", config=CONFIG, seed=3)
+    bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     parts = {"transform": bundle.train_transform, "tokenizer": bundle.tokenizer}
     options = {"out": tmp_path, "device": "cpu", "progress": False, "steps": 2}
     miner = StreamingMiner()

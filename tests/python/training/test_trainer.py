@@ -22,7 +22,8 @@ from helip.common.errors import (
     StorageError,
 )
 from helip.models.bundle import create_model
-from helip.training.checkpoints import list_checkpoints, read_checkpoint
+from helip.models.run_folder import list_checkpoints
+from helip.training.checkpoints import read_checkpoint
 from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
@@ -90,7 +91,9 @@ def test_the_last_checkpoint_holds_the_trained_model_and_opens_by_its_path(whole
 def test_an_interrupted_run_ends_with_the_same_bits(whole, tmp_path, step, every):
     with pytest.raises(CancelledError, match=f"stopped after step {step} of 10"):
         trainer(tmp_path, should_stop=stop_after(step), checkpoint_every=every).run()
-    result = trainer(tmp_path, model=create_model("tiny", config=CONFIG, seed=99)).run()
+    result = trainer(
+        tmp_path, model=create_model("tiny", config=CONFIG, from_scratch=True, seed=99)
+    ).run()
     assert result.resumed_from == step
     expected = weights(whole[1].model)
     assert all(torch.equal(value, expected[name]) for name, value in weights(result.model).items())
@@ -334,7 +337,7 @@ def test_options_of_the_loop_are_checked_before_it_runs(tmp_path, options, messa
 
 
 def test_low_precision_weights_are_refused(tmp_path):
-    model = create_model("tiny", config=CONFIG, precision="bfloat16")
+    model = create_model("tiny", config=CONFIG, from_scratch=True, precision="bfloat16")
     with pytest.raises(InvalidArgumentError, match="must be float32 for training"):
         trainer(tmp_path, model=model)
 

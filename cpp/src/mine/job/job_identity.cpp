@@ -6,15 +6,15 @@ namespace helip::mining {
 
 using Json = nlohmann::ordered_json;
 
-Json identity_of(const std::string& fingerprint, const std::string& keys_fingerprint,
+Json identity_of(const std::string& fingerprint, const std::string& data_fingerprint,
                  std::int64_t rows, const std::string& options_json) {
-  Json identity{{"store", fingerprint}, {"keys", keys_fingerprint}, {"rows", rows}};
+  Json identity{{"store", fingerprint}, {"data", data_fingerprint}, {"rows", rows}};
   identity.update(Json::parse(options_json));
   return identity;
 }
 
 Json identity_of(const EmbeddingStore& store, const MineOptions& options) {
-  return identity_of(store.fingerprint(), store.keys_fingerprint(), store.size(),
+  return identity_of(store.fingerprint(), store.data_fingerprint(), store.size(),
                      options_json(options));
 }
 

@@ -10,9 +10,9 @@
 
 namespace helip::mining {
 
-// A flat JSON object: "store", "keys", "rows" and each option as used.
+// A flat JSON object: "store", "data", "rows" and each option as used.
 nlohmann::ordered_json identity_of(const std::string& fingerprint,
-                                   const std::string& keys_fingerprint, std::int64_t rows,
+                                   const std::string& data_fingerprint, std::int64_t rows,
                                    const std::string& options_json);
 nlohmann::ordered_json identity_of(const EmbeddingStore& store, const MineOptions& options);
 

@@ -43,7 +43,7 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
   mining::Checkpoint checkpoint(folder, mining::identity_of(store, job.options()),
                                 options.checkpoint, progress);
   HardPairs::Origin origin{
-      store.fingerprint(), store.keys_fingerprint(), mining::options_json(job.options()), {}};
+      store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
   origin.report_json = job.mine_all(writer, &checkpoint);
   HardPairs table = writer.finish(std::move(origin));
   checkpoint.remove();
@@ -107,7 +107,7 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
   if (!out.empty()) return guarded([&] { return mine_to(out, store, options, progress); });
   HardPairs::Origin origin;
   origin.fingerprint = store.fingerprint();
-  origin.keys_fingerprint = store.keys_fingerprint();
+  origin.data_fingerprint = store.data_fingerprint();
   return guarded([&] {
     return mining::mine_table(store.image(), store.text(), options, progress, {}, origin);
   });

@@ -31,7 +31,7 @@ constexpr std::int64_t kCopyCells = std::int64_t{1} << 20;  // pairs that are co
 // What the parts of one job have in common. Whatever else a job depends on changes no byte.
 Json part_identity(const HardPairsPart& part) {
   const HardPairs::Origin& origin = part.origin();
-  Json identity = mining::identity_of(origin.fingerprint, origin.keys_fingerprint,
+  Json identity = mining::identity_of(origin.fingerprint, origin.data_fingerprint,
                                       part.range().rows, origin.options_json);
   identity["number of parts"] = part.range().count;
   return identity;
@@ -80,7 +80,7 @@ HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange&
                          std::int64_t done, std::int64_t all, const fs::path& out) {
   HardPairsPartWriter writer(out, range, job.options().k);
   HardPairs::Origin origin{
-      store.fingerprint(), store.keys_fingerprint(), mining::options_json(job.options()), {}};
+      store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
   origin.report_json = job.mine({range.first(), range.last(), done, all}, writer);
   return writer.finish(origin);
 }

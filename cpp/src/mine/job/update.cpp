@@ -58,6 +58,11 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     throw Error(ErrorCode::unsupported,
                 "the table's options are " + text + ", which mining did not write; mine it again");
   }
+  if (Json::parse(text).contains("filter")) {
+    throw Error(ErrorCode::unsupported,
+                "the table was filtered, and pairs that it lacks would come back; bring the table "
+                "that it was made from up to date, and filter that");
+  }
   if (method != name_of(MiningMethod::exact)) {
     throw Error(ErrorCode::unsupported,
                 "the table was mined with method '" + method +
@@ -85,37 +90,43 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   } else {
     std::vector<std::string> keys;
     for (std::int64_t row = 0; row < rows; ++row) keys.emplace_back(store.key(row));
-    const bool same = keys_fingerprint(keys) == pairs.origin().keys_fingerprint;
-    what = "the table was mined from a store of fingerprint " + pairs.origin().fingerprint +
-           ", which this one never had; " + (same ? "the embeddings, " : "the keys ") +
-           (same ? "their dtype, or the deleted rows of its first " : "of its first ") +
-           std::to_string(rows) + " rows differ";
+    const bool same = pairs.origin().data_fingerprint.starts_with(keys_fingerprint(keys));
+    what =
+        "the table was mined from a store of fingerprint " + pairs.origin().fingerprint +
+        ", which this one never had; " + (same ? "the embeddings, " : "the keys ") +
+        (same ? "their dtype, or the deleted rows of its first " : "or the order of its first ") +
+        std::to_string(rows) + " rows differ";
   }
   throw Error(ErrorCode::mismatch,
               what + "; update with the store that was mined, or mine this one");
 }
 
-// Marks of the rows that left pools since: deleted now, and not before.
-struct Deleted {
+// Rows whose old scores are void: deleted now, and not before, or given other values.
+struct Void {
   std::vector<std::uint8_t> marks;  // [store.size()]
-  std::int64_t count = 0;
+  std::int64_t deleted = 0;
+  std::int64_t replaced = 0;
 };
 
-Deleted deleted_since(const EmbeddingStore& store, const std::vector<std::int64_t>& before) {
-  Deleted deleted;
-  deleted.marks.resize(static_cast<std::size_t>(store.size()));
+Void void_since(const EmbeddingStore& store, const EarlierState& before) {
+  Void since;
+  since.marks.resize(static_cast<std::size_t>(store.size()));
   for (const std::int64_t row : store.deleted()) {
-    if (std::binary_search(before.begin(), before.end(), row)) continue;
-    deleted.marks[static_cast<std::size_t>(row)] = 1;
-    ++deleted.count;
+    if (std::binary_search(before.deleted.begin(), before.deleted.end(), row)) continue;
+    since.marks[static_cast<std::size_t>(row)] = 1;
+    ++since.deleted;
   }
-  return deleted;
+  for (const std::int64_t row : before.replaced) {
+    since.marks[static_cast<std::size_t>(row)] = 1;
+    ++since.replaced;
+  }
+  return since;
 }
 
 // What must happen to the pool of each row.
 enum class RowRole : std::uint8_t {
   none,   // a row of zeros or a deleted one
-  added,  // a new row: is compared with every row
+  added,  // a new row, or one with new values: is compared with every row
   stale,  // an old one whose full pool lost a row: is compared with every row
   kept,   // an old one: is compared with the new rows
 };
@@ -126,19 +137,18 @@ struct RowRoles {
   std::int64_t operator[](RowRole role) const { return count[static_cast<std::size_t>(role)]; }
 };
 
-RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Deleted& deleted) {
+RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Void& since) {
   RowRoles roles;
   roles.of.resize(static_cast<std::size_t>(corpus.size()));
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
     RowRole role = RowRole::kept;
     if (corpus.is_zero(row)) {
       role = RowRole::none;
-    } else if (row >= pairs.size()) {
+    } else if (row >= pairs.size() || since.marks[static_cast<std::size_t>(row)] != 0) {
       role = RowRole::added;
-    } else if (pairs.count(row) == pairs.k() && deleted.count > 0) {
+    } else if (pairs.count(row) == pairs.k() && since.deleted + since.replaced > 0) {
       for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
-        if (deleted.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0)
-          role = RowRole::stale;
+        if (since.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0) role = RowRole::stale;
       }
     }
     roles.of[static_cast<std::size_t>(row)] = role;
@@ -161,12 +171,11 @@ std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
 // One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
-  Update(const Corpus& corpus, const HardPairs& before, const Deleted& deleted,
-         const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
-         Team& team)
+  Update(const Corpus& corpus, const HardPairs& before, const Void& since, const RowRoles& roles,
+         const MineOptions& options, const std::filesystem::path& scratch, Team& team)
       : corpus_(corpus),
         before_(before),
-        deleted_(deleted),
+        since_(since),
         roles_(roles),
         options_(options),
         team_(team),
@@ -208,7 +217,7 @@ class Update {
       number_[row] = static_cast<std::int32_t>(rows.size());
       rows.push_back(row);
     }
-    UpdatedPools pools(corpus_, before_, deleted_.marks, rows);
+    UpdatedPools pools(corpus_, before_, since_.marks, rows);
 
     const SweepJob among_added = job(RowRole::added, true, places_of(RowRole::stale), true);
     const SweepJob stale = job(RowRole::stale, true, places_of(RowRole::kept), false);
@@ -216,7 +225,8 @@ class Update {
     team_.begin_stage("update", corpus_.size(),
                       Sweep::work(among_added) + Sweep::work(stale) + band_work);
     if (prepared_) {
-      mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_)
+      mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_,
+                              since_.marks)
           .raise(rows, pools, team_);
     }
     compare(among_added, pools);
@@ -318,7 +328,7 @@ class Update {
 
   const Corpus& corpus_;
   const HardPairs& before_;
-  const Deleted& deleted_;
+  const Void& since_;
   const RowRoles& roles_;
   const MineOptions& options_;
   Team& team_;
@@ -331,7 +341,7 @@ class Update {
 };
 
 HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
-                      const std::vector<std::int64_t>& before, const MineOptions& options,
+                      const EarlierState& before, const MineOptions& options,
                       const ProgressCallback& progress, const std::filesystem::path& out,
                       ExistingTable existing) {
   const MatrixView image = store.image();
@@ -340,16 +350,17 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
   corpus.measure(team);
-  const Deleted deleted = deleted_since(store, before);
-  const RowRoles roles = sort_rows(corpus, pairs, deleted);
+  const Void since = void_since(store, before);
+  const RowRoles roles = sort_rows(corpus, pairs, since);
   const std::int64_t rows = store.size();
 
   HardPairs::Origin origin = pairs.origin();
   const std::string from = std::exchange(origin.fingerprint, store.fingerprint());
-  origin.keys_fingerprint = store.keys_fingerprint();
+  origin.data_fingerprint = store.data_fingerprint();
   Json did{{"from", from},
            {"added", rows - pairs.size()},
-           {"deleted", deleted.count},
+           {"deleted", since.deleted},
+           {"replaced", since.replaced},
            {"mined_again", roles[RowRole::stale]}};
   if (const std::string reason = reason_to_mine(options, roles); !reason.empty()) {
     did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
@@ -360,7 +371,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
-  Update update(corpus, pairs, deleted, roles, options, mining::scratch_folder(out), team);
+  Update update(corpus, pairs, since, roles, options, mining::scratch_folder(out), team);
   update.run(writer);
   did["pairs"] = update.pairs();
   Json report{{"pairs", rows * (rows - 1)}};
@@ -391,7 +402,7 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
                  const ProgressCallback& progress, const std::filesystem::path& out) {
   return mining::guarded([&] {
     const MineOptions mined = options_of(pairs, options);
-    const auto before = store.deleted_when(pairs.size(), pairs.origin().fingerprint);
+    const auto before = store.earlier_state(pairs.size(), pairs.origin().fingerprint);
     if (!before) refuse_store(pairs, store);
     const bool up_to_date = pairs.origin().fingerprint == store.fingerprint();
     ExistingTable existing = ExistingTable::refuse;

@@ -17,8 +17,8 @@ namespace helip::mining {
 // targets whose pools go on, in the order of theirs. Thread-safe as Pools are.
 class UpdatedPools final : public SweepSink {
  public:
-  // `before` is the table so far; its rows that are marked in `deleted` [corpus.size()] have left
-  // the pools. `fresh`: rows of the targets that begin anew.
+  // `before` is the table so far; its scores of rows that are marked in `deleted` [corpus.size()]
+  // are void. `fresh`: rows of the targets that begin anew.
   UpdatedPools(const Corpus& corpus, const HardPairs& before,
                const std::vector<std::uint8_t>& deleted, std::vector<std::uint32_t> fresh);
 

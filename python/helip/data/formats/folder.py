@@ -15,12 +15,13 @@ from PIL import Image
 from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.files import storage_errors
+from helip.data.captions import PackedCaptions, texts_of
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import ACCEPTED, KeyedDataset
 from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import IMAGE_SUFFIXES, read_inside
+from helip.data.paths import IMAGE_SUFFIXES, file_sizes, read_inside
 
 _TABLES = tuple(
     f"{stem}.{suffix}"
@@ -34,7 +35,8 @@ class FolderDataset(KeyedDataset):
 
     A key is the path from the folder without its extension. The caption is that of the table
     (``metadata`` or ``captions`` as .csv, .tsv, .json or .jsonl, at the top), else the text file
-    of the same stem. The label is that of the table, else the subfolder where there are several.
+    of the same stem; a picture that the table names in several rows has the captions of all of
+    them. The label is that of the table, else the subfolder where there are several.
     """
 
     _duplicate_mend = "keys are paths without extension: rename or remove one"
@@ -45,6 +47,7 @@ class FolderDataset(KeyedDataset):
         self._root = os.path.realpath(folder)
         self._follow_links = options.follow_links
         self._ignored: Counter[str] = Counter()
+        self._joined_rows = 0  # rows of the table that name a picture of an earlier row
         pictures, texts = self._walk()
         table = self._read_table(options)
         rows = sorted(pictures | table.keys(), key=lambda path: (_stem(path), path))
@@ -55,8 +58,8 @@ class FolderDataset(KeyedDataset):
         self._present = np.array([path in pictures for path in rows], dtype=np.bool_)
         self._has_text = np.array([_stem(path) in texts for path in rows], dtype=np.bool_)
         self._ignored["text"] = len(texts - set(map(_stem, rows)))
-        cells = [table.get(path, ("", "")) for path in rows]
-        self._captions = PackedStrings.from_strings(caption for caption, _ in cells)
+        cells = [table.get(path, ([], "")) for path in rows]
+        self._captions = PackedCaptions.of(captions for captions, _ in cells)
         if any(label for _, label in cells):
             self._labels = PackedStrings.from_strings(label for _, label in cells)
         elif len({posixpath.dirname(path) for path in rows}) > 1:
@@ -96,8 +99,8 @@ class FolderDataset(KeyedDataset):
             else:
                 yield os.path.relpath(entry.path, self._root)
 
-    def _read_table(self, options: OpenCall) -> dict[str, tuple[str, str]]:
-        """Return caption and label by picture path, from the one table at the top, if any."""
+    def _read_table(self, options: OpenCall) -> dict[str, tuple[list[str], str]]:
+        """Return captions and label by picture path, from the one table at the top, if any."""
         found = [name for name in _TABLES if os.path.isfile(os.path.join(self._root, name))]
         if len(found) > 1:
             raise InvalidArgumentError(
@@ -113,7 +116,8 @@ class FolderDataset(KeyedDataset):
         header, rows = read_rows(Path(place))
         columns = choose_columns(header, options, place)
         places = {role: header.index(name) for role, name in columns.roles().items()}
-        table: dict[str, tuple[str, str]] = {}
+        caption_place = places.pop("caption")
+        table: dict[str, tuple[list[str], str]] = {}
         for number, row in enumerate(rows, start=1):
             cells = {role: first_text(row[column]) for role, column in places.items()}
             path = posixpath.normpath(cells["image"] or ".")
@@ -121,13 +125,9 @@ class FolderDataset(KeyedDataset):
                 raise InvalidArgumentError(
                     f"{place} row {number}: {cells['image']!r} is no path inside of the folder"
                 )
-            if path in table:
-                first = list(table).index(path) + 1
-                raise InvalidArgumentError(
-                    f"{place} names {path!r} in the rows {first} and {number}; keep one, or "
-                    'open the table itself with key_column="row"'
-                )
-            table[path] = cells["caption"], cells.get("label", "")
+            captions, label = table.get(path, ([], cells.get("label", "")))
+            self._joined_rows += path in table
+            table[path] = texts_of([*captions, *texts_of(row[caption_place])]), label
         return table
 
     def counts(self) -> dict[str, int]:
@@ -135,6 +135,8 @@ class FolderDataset(KeyedDataset):
             "rows": len(self),
             "missing_image": int((~self._present).sum()),
             "missing_caption": int((~self._has_text[self._captions.empty_rows()]).sum()),
+            **self._captions.counts(),
+            **({"joined_rows": self._joined_rows} if self._joined_rows else {}),
             **{f"ignored_{reason}": n for reason, n in sorted(self._ignored.items()) if n},
         }
 
@@ -151,8 +153,15 @@ class FolderDataset(KeyedDataset):
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
         return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None
 
+    def _read_captions(self, row: int) -> list[str | None]:
+        captions = self._captions[row]
+        return [*captions] if captions[0] else [self._read_caption(row)]
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return file_sizes(os.path.join(self._root, self._paths[row]) for row in rows.tolist())
+
     def _read_caption(self, row: int) -> str | None:
-        if caption := self._captions[row]:
+        if caption := self._captions[row][0]:
             return caption
         if not self._has_text[row]:
             return None

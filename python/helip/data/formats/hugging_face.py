@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from helip.common.errors import (
@@ -17,6 +18,7 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
+from helip.data.captions import caption_digests, texts_of
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
@@ -94,6 +96,13 @@ class HuggingFaceDataset(KeyedDataset):
 
     def _read_caption(self, row: int) -> str | None:
         return first_text(self._cell("caption", row))
+
+    def _read_captions(self, row: int) -> list[str]:
+        return texts_of(self._cell("caption", row))
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        name, column = self._columns["caption"]
+        return caption_digests(map(texts_of, column[rows.tolist()][name]))
 
     def _read_label(self, row: int) -> str | None:
         if "label" not in self._columns:

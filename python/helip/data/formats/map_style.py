@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.data.captions import texts_of
 from helip.data.columns import CAPTION_NAMES, IMAGE_NAMES, LABEL_NAMES, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.decoding import to_rgb
@@ -20,7 +21,7 @@ class MapDataset(KeyedDataset):
     """Any object with ``len()`` and ``[i]`` that gives ``(image, caption, …)`` or a mapping.
 
     The picture may be a Pillow image, encoded bytes, or a uint8 array or tensor [H, W],
-    [H, W, 3], or [3, H, W]. Of a list of captions the first counts. Keys are row numbers unless
+    [H, W, 3], or [3, H, W]. The caption may be a list of several. Keys are row numbers unless
     ``keys`` gives them. An exception of the object is a SampleError with the reason
     ``source_error``.
     """
@@ -53,17 +54,24 @@ class MapDataset(KeyedDataset):
     def __repr__(self) -> str:
         return f"MapDataset({len(self):,} rows of {type(self._source).__name__})"
 
-    def _read_pair(self, row: int) -> tuple[Image.Image, str]:
+    def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
         # One look at the source for both, as it may decode the picture each time.
         item = self._item(row)
-        text = self._checked_caption(row, self._caption_of(item))
-        return self._image_of(row, item), text
+        captions = self._checked_captions(row, self._captions_of(item))
+        return self._image_of(row, item), captions
 
     def _read_image(self, row: int) -> Image.Image:
         return self._image_of(row, self._item(row))
 
     def _read_caption(self, row: int) -> str | None:
-        return self._caption_of(self._item(row))
+        return next(iter(self._read_captions(row)), None)
+
+    def _read_captions(self, row: int) -> list[str]:
+        return self._captions_of(self._item(row))
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        # A look at a caption would decode the picture: not known.
+        return np.zeros(len(rows), dtype=np.uint64)
 
     def _read_label(self, row: int) -> str | None:
         return first_text(self._field(self._item(row), "label")) or None
@@ -89,10 +97,10 @@ class MapDataset(KeyedDataset):
             return next((item[name] for name in names if name in item), None)
         return item[place] if place < len(item) else None
 
-    def _caption_of(self, item: Any) -> str:
+    def _captions_of(self, item: Any) -> list[str]:
         value = self._field(item, "caption")
         # A number in the second place is a class, as of ImageFolder, not a caption.
-        return first_text(value) if isinstance(value, (str, list, tuple)) else ""
+        return texts_of(value) if isinstance(value, (str, list, tuple)) else []
 
     def _image_of(self, row: int, item: Any) -> Image.Image:
         value = self._field(item, "image")

@@ -18,6 +18,7 @@ from helip.common.errors import (
     needed,
 )
 from helip.common.files import storage_errors
+from helip.data.captions import PackedCaptions, texts_of
 from helip.data.columns import choose_same_columns, first_text
 from helip.data.formats.table import TableDataset
 from helip.data.options import OpenCall
@@ -49,19 +50,24 @@ def open_parquet(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     if as_bytes:
         images = ParquetImages(paths, roles.pop("image"))
     else:
-        images = PackedStrings.from_strings(_cells(paths, roles.pop("image")))
-    texts = {role: PackedStrings.from_strings(_cells(paths, name)) for role, name in roles.items()}
-    return TableDataset(paths, starts, images, texts, columns, options)
+        images = _texts(paths, roles.pop("image"))
+    captions = PackedCaptions.of(map(texts_of, _cells(paths, roles.pop("caption"))))
+    texts = {role: _texts(paths, name) for role, name in roles.items()}
+    return TableDataset(paths, starts, images, captions, texts, columns, options)
 
 
-def _cells(paths: Sequence[Path], column: str) -> Iterator[str]:
+def _texts(paths: Sequence[Path], column: str) -> PackedStrings:
+    return PackedStrings.from_strings(map(first_text, _cells(paths, column)))
+
+
+def _cells(paths: Sequence[Path], column: str) -> Iterator[Any]:
     for path in paths:
         with _open(path) as parquet:
             try:
                 # No threads: a worker that is forked later must not inherit a pool.
                 for batch in parquet.iter_batches(columns=[column], use_threads=False):
                     for value in batch.column(0).to_pylist():
-                        yield first_text(value.decode() if isinstance(value, bytes) else value)
+                        yield value.decode() if isinstance(value, bytes) else value
             except _damage() as error:
                 raise CorruptError(f"{path}: column {column!r} cannot be read: {error}") from error
 

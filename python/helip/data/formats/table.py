@@ -17,11 +17,12 @@ from PIL import Image
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.data.captions import PackedCaptions, texts_of
 from helip.data.columns import Columns
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
-from helip.data.packed_strings import KeyList, PackedStrings
-from helip.data.paths import is_url, read_inside
+from helip.data.packed_strings import KeyList, PackedStrings, first_of_equal
+from helip.data.paths import file_sizes, is_url, read_inside
 
 
 class StoredImages(Protocol):
@@ -39,8 +40,11 @@ class TableDataset(KeyedDataset):
         files: the tables.
         starts: the first row of each, and the number of all rows.
         images: paths of the pictures, or the reader of a Parquet column of bytes.
-        texts: one text a row for each of ``caption``, ``key`` and ``label`` that has a column;
-            empty where there is none. Without keys they are the paths, else row numbers.
+        captions: those of each row.
+        texts: one text a row for each of ``key`` and ``label`` that has a column; empty where there
+            is none. Without keys they are the paths, else row numbers.
+
+    Rows of one picture make one row with the captions of all of them, where keys are the paths.
     """
 
     _duplicate_mend = (
@@ -53,21 +57,26 @@ class TableDataset(KeyedDataset):
         files: Sequence[Path],
         starts: Sequence[int],
         images: PackedStrings | StoredImages,
+        captions: PackedCaptions,
         texts: Mapping[str, PackedStrings],
         columns: Columns,
         options: OpenCall,
     ) -> None:
         self.max_pixels = options.max_pixels
         self._files = files
-        self._starts = starts
+        self._starts, self._file_starts = starts, starts
+        self._joined_rows = 0  # rows of the tables that went into the row of their picture
+        self._table_rows: np.ndarray | None = None  # of each row, where that is another number
         self._follow_links = options.follow_links
-        self._images, self._captions, self._labels = images, texts["caption"], texts.get("label")
+        self._images, self._captions, self._labels = images, captions, texts.get("label")
         self._roots = [
             os.path.realpath(options.root if options.root is not None else path.parent)
             for path in files
         ]
         if isinstance(images, PackedStrings):
             self._check_paths(images)
+            if columns.key is None and not columns.number_rows:
+                self._join_rows_of_one_picture(images)
         self._take_keys(self._make_keys(texts.get("key"), columns))
 
     def _check_paths(self, images: PackedStrings) -> None:
@@ -86,6 +95,23 @@ class TableDataset(KeyedDataset):
                         f"{self._place(row)}: {path!r} leaves the folder {root}; pass root=… "
                         "to name the folder that the paths start from"
                     )
+
+    def _join_rows_of_one_picture(self, images: PackedStrings) -> None:
+        """Give the first row of a picture the captions of its other rows, which go."""
+        if len(set(self._roots)) > 1:
+            return  # one path may be two pictures
+        home, first = first_of_equal(images)
+        if len(first) == len(images):
+            return
+        captions: list[list[str]] = [[] for _ in first]
+        for row, place in enumerate(home.tolist()):
+            captions[place] += self._captions[row]
+        self._captions = PackedCaptions.of(map(texts_of, captions))
+        self._images = PackedStrings.from_strings(images[row] for row in first.tolist())
+        if self._labels is not None:
+            self._labels = PackedStrings.from_strings(self._labels[row] for row in first.tolist())
+        self._joined_rows, self._table_rows = len(images) - len(first), first
+        self._starts = np.searchsorted(first, self._starts).tolist()
 
     def _make_keys(self, given: PackedStrings | None, columns: Columns) -> KeyList:
         if given is not None:
@@ -107,6 +133,8 @@ class TableDataset(KeyedDataset):
             "rows": len(self),
             "missing_image": missing,
             "missing_caption": len(self._captions.empty_rows()),
+            **self._captions.counts(),
+            **({"joined_rows": self._joined_rows} if self._joined_rows else {}),
         }
 
     def __repr__(self) -> str:
@@ -117,7 +145,10 @@ class TableDataset(KeyedDataset):
 
     def _place(self, row: int) -> str:
         file = self._file_of(row)
-        return f"{self._files[file]} row {row - self._starts[file] + 1}"
+        before = self._starts[file]
+        if self._table_rows is not None:
+            row, before = int(self._table_rows[row]), self._file_starts[file]
+        return f"{self._files[file]} row {row - before + 1}"
 
     def _read_image(self, row: int) -> Image.Image:
         found: str | bytes | None
@@ -139,5 +170,23 @@ class TableDataset(KeyedDataset):
         source = _core.ImageFiles(self._roots, self._starts, blob, offsets, self._follow_links)
         return source, None
 
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        if not isinstance(self._images, PackedStrings):
+            return super()._image_digests(rows)  # a look at a size would read the picture
+        paths = [(self._roots[self._file_of(row)], self._images[row]) for row in rows.tolist()]
+        return file_sizes(os.path.join(root, path) if path else "" for root, path in paths)
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        return self._captions.digests(rows)
+
     def _read_caption(self, row: int) -> str | None:
+        return self._captions[row][0]
+
+    def _read_captions(self, row: int) -> list[str]:
         return self._captions[row]
+
+    def image_groups(self) -> np.ndarray | None:
+        if not isinstance(self._images, PackedStrings) or len(set(self._roots)) > 1:
+            return None
+        home, first = first_of_equal(self._images)
+        return None if len(first) == len(home) else home + 1

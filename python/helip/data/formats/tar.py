@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError
+from helip.data.captions import texts_of
 from helip.data.dataset import Dataset
 from helip.data.options import OpenCall
 from helip.data.sample_index import SampleIndex
@@ -64,9 +66,18 @@ class TarDataset(Dataset):
     def keys(self) -> CoreKeys:
         return self._index.keys
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        return self._index.fingerprint
+        # The index knows the captions that are read by default.
+        return super().fingerprint if self._caption_field is not None else self._index.fingerprint
+
+    def _image_digests(self, rows: np.ndarray) -> np.ndarray:
+        return self._index.digests(rows)[0]
+
+    def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
+        if self._caption_field is not None:
+            return super()._caption_digests(rows)
+        return self._index.digests(rows)[1]
 
     def counts(self) -> dict[str, int]:
         """Rows, rows without a picture or caption member, and members left out by reason."""
@@ -83,13 +94,19 @@ class TarDataset(Dataset):
         return self._index.pictures(), None
 
     def _read_caption(self, row: int) -> str | None:
+        return next(iter(self._read_captions(row)), None)
+
+    def _read_captions(self, row: int) -> list[str]:
         if self._caption_field is not None:
-            return _text_of(self._json(row).get(self._caption_field))
+            return _texts_of(self._json(row).get(self._caption_field))
         text = self._text(row, "text")
         if text is not None and text.strip():
-            return text
+            return [text]
         described = self._json(row)
-        return _text_of(described.get("caption")) or _text_of(described.get("text"))
+        for name in ("caption", "captions", "text"):
+            if captions := _texts_of(described.get(name)):
+                return captions
+        return []
 
     def _read_label(self, row: int) -> str | None:
         label: Any = self._text(row, "label")
@@ -116,5 +133,5 @@ class TarDataset(Dataset):
         return self._utf8(row, self._index.read(row, field))
 
 
-def _text_of(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
+def _texts_of(value: Any) -> list[str]:
+    return texts_of(value) if isinstance(value, (str, list)) else []

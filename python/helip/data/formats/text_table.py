@@ -11,6 +11,7 @@ from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.files import storage_errors
+from helip.data.captions import CaptionPacker, texts_of
 from helip.data.columns import choose_same_columns, first_text
 from helip.data.formats.table import TableDataset
 from helip.data.options import OpenCall
@@ -22,18 +23,22 @@ def open_text_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     columns = None
     starts = [0]
     packers: dict[str, StringPacker] = {}
+    captions = CaptionPacker()
     for path in paths:
         header, rows = read_rows(path)
         columns = choose_same_columns(columns, header, options, path)
         places = {role: header.index(name) for role, name in columns.roles().items()}
+        caption_place = places.pop("caption")
         packers = packers or {role: StringPacker() for role in places}
         for row in rows:
+            captions.append(texts_of(row[caption_place]))
             for role, place in places.items():
                 packers[role].append(first_text(row[place]))
         starts.append(len(packers["image"]))
     assert columns is not None
     texts = {role: PackedStrings(*packer.arrays()) for role, packer in packers.items()}
-    return TableDataset(paths, starts, texts.pop("image"), texts, columns, options)
+    images = texts.pop("image")
+    return TableDataset(paths, starts, images, captions.packed(), texts, columns, options)
 
 
 def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -109,10 +114,38 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 def _json_whole(path: Path) -> list[Any]:
     value = _parse_json(path.read_bytes(), str(path))
+    if isinstance(value, dict) and isinstance(value.get("images"), list):
+        return _annotated(value["images"], value.get("annotations"), str(path))
     if isinstance(value, dict):
         # {"a.jpg": "a caption"}
         return [{"file_name": name, "caption": text} for name, text in value.items()]
     return value if isinstance(value, list) else [value]
+
+
+def _annotated(images: list[Any], annotations: Any, where: str) -> list[Any]:
+    """Pictures with all of their captions, of COCO's annotations or Karpathy's splits of Flickr.
+
+    COCO: images {"id", "file_name"}, annotations {"image_id", "caption"}. Karpathy's: images
+    {"filename", "sentences": [{"raw"}]}.
+    """
+    try:
+        captions: dict[Any, list[Any]] = {}
+        for note in annotations or ():
+            captions.setdefault(note["image_id"], []).append(note["caption"])
+        return [
+            {
+                "file_name": image.get("file_name") or image["filename"],
+                "caption": [sentence["raw"] for sentence in image["sentences"]]
+                if annotations is None
+                else captions.get(image["id"], []),
+            }
+            for image in images
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptError(
+            f"{where} has images, but neither COCO's annotations (image_id, caption) nor "
+            f"Karpathy's sentences (raw): {type(error).__name__}: {error}"
+        ) from error
 
 
 def _parse_json(text: bytes, where: str) -> Any:

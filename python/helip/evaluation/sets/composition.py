@@ -1,14 +1,17 @@
-"""Compositional sets in the formats of SugarCrepe (arXiv 2306.14610: a picture, its caption and a
-wrong one) and Winoground (arXiv 2204.03162: two pictures and two captions of the same words).
+"""Compositional sets in the formats of their authors.
+
+SugarCrepe (arXiv 2306.14610) and ARO (arXiv 2210.01936): a picture, its caption and a wrong one.
+Winoground (arXiv 2204.03162) and COLA (arXiv 2305.03689): two pictures and two captions.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
@@ -38,7 +41,7 @@ class Item:
 class CompositionSet:
     """Items and the pictures that they show."""
 
-    format: str  # "sugarcrepe" or "winoground"
+    format: str  # "sugarcrepe", "winoground", "aro" or "cola"
     items: Sequence[Item]
     pictures: Dataset = field(repr=False)
 
@@ -64,12 +67,16 @@ class CompositionSet:
 def open_composition(
     source: str | os.PathLike[str], *, pictures: str | os.PathLike[str] | None = None
 ) -> CompositionSet:
-    """Open a set in SugarCrepe's or Winoground's format.
+    """Open a set in the format of SugarCrepe, ARO, Winoground or COLA.
 
     SugarCrepe: a .json file, or a folder of them, one a category; each maps ids to ``filename``,
     ``caption`` and ``negative_caption``. Winoground: a .jsonl file, or a folder with
     ``examples.jsonl``; each line has ``image_0``, ``image_1``, ``caption_0``, ``caption_1`` and,
-    where there are some, ``id`` and ``tag`` (its category; ``collapsed_tag`` comes first).
+    where there are some, ``id`` and ``tag`` (its category; ``collapsed_tag`` comes first). ARO: a
+    .json list with ``image_path``, ``true_caption``, ``false_caption``, the box of the picture that
+    they are about (``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h``), and ``relation_name`` or
+    ``attributes``, the category. COLA: a .json list of [picture, caption, picture, caption];
+    a picture's URL stands for its file.
 
     ``pictures`` is the folder that names of pictures start from and may not leave; by default the
     folder ``images`` beside the file, else the file's own. A name without extension, as
@@ -84,13 +91,18 @@ def open_composition(
             f"{path} has neither .json files (SugarCrepe) nor {EXAMPLES} (Winoground); give "
             "the folder or the file of the captions"
         )
-    if files[0].suffix not in _READERS:
+    if files[0].suffix not in (".json", ".jsonl"):
         raise InvalidArgumentError(
-            f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe), "
-            "or a .jsonl file (Winoground)"
+            f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe, "
+            "ARO, COLA), or a .jsonl file (Winoground)"
         )
-    kind, read = _READERS[files[0].suffix]
-    entries = [entry for file in files for entry in read(file)]
+    kinds = {_kind(file): file for file in files}
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"{path} holds files of several formats ({', '.join(sorted(kinds))}); give one of them"
+        )
+    kind = next(iter(kinds))
+    entries = [entry for file in files for entry in _READERS[kind](file)]
     folder = path if path.is_dir() else path.parent
     if not entries:
         raise InvalidArgumentError(f"{folder} has 0 items; give at least one")
@@ -102,7 +114,7 @@ def open_composition(
     found: dict[str, int] = {}
     items = []
     for key, category, names, captions in entries:
-        rows = tuple(found.setdefault(_resolved(root, name), len(found)) for name in names)
+        rows = tuple(found.setdefault(_resolved(root, *name), len(found)) for name in names)
         items.append(Item(key, category, rows, captions))
     return CompositionSet(kind, items, _Pictures(root, list(found)))
 
@@ -117,11 +129,13 @@ def holds_composition(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(1 << 16)
-    return b'"negative_caption"' in start or (b'"caption_1"' in start and b'"image_1"' in start)
+    if b'"negative_caption"' in start or (b'"caption_1"' in start and b'"image_1"' in start):
+        return True
+    return b'"false_caption"' in start or _COLA.match(start) is not None
 
 
 class _Pictures(Dataset):
-    """Pictures of a folder by their names."""
+    """Pictures of a folder by their names, and parts of them: ``name#left,top,width,height``."""
 
     def __init__(self, root: Path, names: Sequence[str]) -> None:
         self._root = os.path.realpath(root)
@@ -133,22 +147,43 @@ class _Pictures(Dataset):
 
     def _read_image(self, row: int) -> Image.Image:
         key = self._keys[row]
-        data = read_inside(self._root, key, key=key)
-        return decode_image(data, key=key, max_pixels=self.max_pixels)
+        part = _PART.search(key)
+        name = key if part is None else key[: part.start()]
+        data = read_inside(self._root, name, key=key)
+        image = decode_image(data, key=key, max_pixels=self.max_pixels)
+        if part is None:
+            return image
+        left, top, width, height = map(int, part.groups())
+        return image.crop((left, top, left + width, top + height))
 
     def _read_caption(self, row: int) -> str | None:
         return None
 
 
-# Key, category, names of the pictures, captions.
-_Entry = tuple[str, str, tuple[str, ...], tuple[str, str]]
+# A name, and what follows it where a part of the picture is meant.
+_Picture = tuple[str, str]
+# Key, category, pictures, captions.
+_Entry = tuple[str, str, tuple[_Picture, ...], tuple[str, str]]
+
+_PART = re.compile(r"#(-?\d+),(-?\d+),(\d+),(\d+)$")
+_COLA = re.compile(rb'\s*\[\s*\[\s*"')
 
 
-def _resolved(root: Path, name: str) -> str:
-    if name.lower().endswith(IMAGE_SUFFIXES):
-        return name
-    stems = (name + suffix for suffix in IMAGE_SUFFIXES if (root / (name + suffix)).is_file())
-    return next(stems, name)
+def _resolved(root: Path, name: str, part: str) -> str:
+    if not name.lower().endswith(IMAGE_SUFFIXES):
+        stems = (name + suffix for suffix in IMAGE_SUFFIXES if (root / (name + suffix)).is_file())
+        name = next(stems, name)
+    return name + part
+
+
+def _kind(path: Path) -> str:
+    if path.suffix == ".jsonl":
+        return "winoground"
+    with storage_errors("read", path), path.open("rb") as file:
+        start = file.read(1 << 16)
+    if _COLA.match(start):
+        return "cola"
+    return "aro" if b'"false_caption"' in start else "sugarcrepe"
 
 
 def _sugarcrepe(path: Path) -> Iterator[_Entry]:
@@ -158,7 +193,7 @@ def _sugarcrepe(path: Path) -> Iterator[_Entry]:
     for key, item in enumerate(value) if isinstance(value, list) else value.items():
         where = f"{path}, item {key}"
         captions = (_text(item, "caption", where), _text(item, "negative_caption", where))
-        yield f"{path.stem}/{key}", path.stem, (_text(item, "filename", where),), captions
+        yield f"{path.stem}/{key}", path.stem, ((_text(item, "filename", where), ""),), captions
 
 
 def _winoground(path: Path) -> Iterator[_Entry]:
@@ -167,14 +202,52 @@ def _winoground(path: Path) -> Iterator[_Entry]:
             continue
         where = f"{path}, line {number}"
         item = _json(where, line)
-        names = tuple(_text(item, f"image_{i}", where) for i in (0, 1))
+        names = tuple((_text(item, f"image_{i}", where), "") for i in (0, 1))
         captions = (_text(item, "caption_0", where), _text(item, "caption_1", where))
         tags = (item.get(name) for name in ("collapsed_tag", "tag"))
         category = next((tag for tag in tags if isinstance(tag, str) and tag), "all")
         yield str(item.get("id", number)), category, names, captions
 
 
-_READERS = {".json": ("sugarcrepe", _sugarcrepe), ".jsonl": ("winoground", _winoground)}
+def _aro(path: Path) -> Iterator[_Entry]:
+    for number, item in enumerate(_items(path)):
+        where = f"{path}, item {number}"
+        captions = (_text(item, "true_caption", where), _text(item, "false_caption", where))
+        relation, attributes = item.get("relation_name"), item.get("attributes")
+        category = relation or "_".join(map(str, attributes or ())) or "all"
+        box = [item.get(f"bbox_{side}") for side in "xywh"]
+        if not all(isinstance(each, (int, float)) for each in box) or min(box[2:]) < 1:
+            raise InvalidArgumentError(
+                f"{where} has the box {box}; bbox_x, bbox_y, bbox_w and bbox_h must be numbers, "
+                "and the box at least a pixel wide and high"
+            )
+        part = f"#{','.join(str(int(each)) for each in box)}"
+        picture = (_text(item, "image_path", where), part)
+        yield f"{path.stem}/{number}", category, (picture,), captions
+
+
+def _cola(path: Path) -> Iterator[_Entry]:
+    for number, item in enumerate(_items(path)):
+        where = f"{path}, item {number}"
+        if not isinstance(item, list) or len(item) != 4:
+            raise InvalidArgumentError(
+                f"{where} must be [picture, caption, picture, caption], and is {item!r:.80}"
+            )
+        named = dict(zip(("picture 0", "caption 0", "picture 1", "caption 1"), item, strict=True))
+        texts = {name: _text(named, name, where) for name in named}
+        # Pictures are given by their URLs.
+        names = tuple((PurePosixPath(texts[f"picture {i}"]).name, "") for i in (0, 1))
+        yield f"{path.stem}/{number}", "all", names, (texts["caption 0"], texts["caption 1"])
+
+
+_READERS = {"sugarcrepe": _sugarcrepe, "winoground": _winoground, "aro": _aro, "cola": _cola}
+
+
+def _items(path: Path) -> list[Any]:
+    value = _json(path, _bytes(path))
+    if not isinstance(value, list):
+        raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not a list of items")
+    return value
 
 
 def _bytes(path: Path) -> bytes:
@@ -194,6 +267,7 @@ def _text(item: Any, name: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidArgumentError(
             f"{where} has no text {name!r}; each item needs filename, caption and negative_caption "
-            "(SugarCrepe), or image_0, image_1, caption_0 and caption_1 (Winoground)"
+            "(SugarCrepe), image_path, true_caption and false_caption (ARO), or image_0, image_1, "
+            "caption_0 and caption_1 (Winoground)"
         )
     return value.strip()

@@ -38,8 +38,15 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
     """
     source = call.source
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
-    benchmark = path is not None and is_benchmark(path, call.split)
+    split = call.split or "test"
+    benchmark = path is not None and is_benchmark(path, split)
+    if call.split is not None and not benchmark:
+        raise InvalidArgumentError(
+            f"split={call.split!r} is for data in CLIP_benchmark's layout, and {source} is none "
+            "that has it; leave it out"
+        )
     if path is not None and not benchmark and holds_composition(path):
+        refuse_classification(call)
         data = open_composition(path, pictures=call.pictures)
         return EvaluationSet(data=data, tasks=("composition",))
     if call.pictures is not None:
@@ -50,7 +57,7 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
     if path is None or not benchmark:
         found = EvaluationSet(data=open_dataset(source, progress=call.progress))
     else:
-        found = open_benchmark(path, call.split, progress=call.progress)
+        found = open_benchmark(path, split, progress=call.progress)
     given = chosen(call)
     classes = given.get("classes")
     if found.classes is not None and classes is not None and not isinstance(classes, Mapping):
@@ -61,6 +68,15 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
             )
         given["classes"] = dict(zip(found.classes, classes, strict=True))
     return replace(found, **given)
+
+
+def refuse_classification(options: ClassOptions) -> None:
+    """Raise where something is given that compositional sets have no use for."""
+    if given := chosen(options):
+        raise InvalidArgumentError(
+            f"{', '.join(given)} cannot be given for a compositional set, which has captions and "
+            "no classes; leave it out"
+        )
 
 
 def chosen(options: ClassOptions) -> dict[str, Any]:

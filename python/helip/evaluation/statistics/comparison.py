@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import TASKS
-from helip.evaluation.statistics.intervals import Ints
+from helip.evaluation.statistics.intervals import Ints, joint_bounds
 from helip.evaluation.statistics.outcomes import Outcomes, rank_outcomes
 from helip.evaluation.tasks.composition import composition_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
@@ -27,9 +27,51 @@ def compare(
     two did not answer the same queries.
     """
     result: dict[str, Any] = {}
-    for task in TASKS:
-        if task not in a or task not in b:
-            continue
+    for task, outcomes in _differences(a, b):
+        result.setdefault(task, {}).update(outcomes.figures(bootstrap=bootstrap, seed=seed))
+        result[task].pop("per_class", None)
+    return result
+
+
+def compare_jointly(
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    paths: Sequence[Sequence[str]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """The differences ``a - b`` of the figures at ``paths``, (task, …, figure), in their order.
+
+    Their intervals hold together: in 95 % of samples each contains its true difference. Tasks are
+    resampled each for itself, which makes the intervals wider than they need be, never narrower.
+    """
+    found: dict[tuple[str, ...], tuple[float, Any, int]] = {}
+    for number, (task, outcomes) in enumerate(_differences(a, b)):
+        # Both directions of retrieval have the same draws, since they are of the same pictures.
+        draws = seed if task == "retrieval" else seed + number + 1
+        values, table = outcomes.resampled(bootstrap=bootstrap, seed=draws)
+        for place, value, column, size in zip(
+            outcomes.places, values, table.T, outcomes.sizes, strict=True
+        ):
+            found[(task, *place)] = (float(value), column, size)
+    chosen = [found[tuple(path)] for path in paths]
+    values = np.array([value for value, _, _ in chosen])
+    low, high = joint_bounds(values, np.stack([column for _, column, _ in chosen], axis=1))
+    return [
+        {"value": value, "low": float(lo), "high": float(hi), "n": int(size)}
+        for (value, _, size), lo, hi in zip(chosen, low, high, strict=True)
+    ]
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Outcomes]]:
+    """Each task that both have, with paired differences of what its queries came to."""
+    both = [task for task in TASKS if task in a and task in b]
+    if not both:
+        raise InvalidArgumentError(
+            "the two results have no task in common; evaluate both with the same tasks"
+        )
+    for task in both:
         left, right = a[task], b[task]
         for name, side in (("a", left), ("b", right)):
             if "per_query" not in side:
@@ -41,20 +83,13 @@ def compare(
                 f"the two results answer different queries of {task}: {left.get('queries')} and "
                 f"{right.get('queries')}; evaluate both on the same rows with the same options"
             )
-        result[task] = {}
         for one, two in zip(_OUTCOMES[task](left), _OUTCOMES[task](right), strict=True):
             if one.n != two.n:
                 raise MismatchError(
                     f"the two results hold {one.n} and {two.n} queries of {task}; evaluate both on "
                     "the same rows with the same options"
                 )
-            result[task] |= one.minus(two).figures(bootstrap=bootstrap, seed=seed)
-        result[task].pop("per_class", None)
-    if not result:
-        raise InvalidArgumentError(
-            "the two results have no task in common; evaluate both with the same tasks"
-        )
-    return result
+            yield task, one.minus(two)
 
 
 def as_measured(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Bootstrap confidence intervals over queries (percentile method, 95 %)."""
+"""Bootstrap confidence intervals over queries, 95 %: of one figure, and of several jointly.
+
+Own code, since scipy's bootstrap draws single queries of one sample: here whole groups of queries
+are drawn, two models answer the same draws, and figures of several samples are judged together.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,36 @@ def resamples(n: int, *, groups: Ints | None, bootstrap: int, seed: int) -> Iter
         yield weights if groups is None else weights[groups]
 
 
+def resampled(
+    statistic: Statistic, *, n: int, groups: Ints | None, bootstrap: int, seed: int
+) -> tuple[Floats, Floats]:
+    """``statistic`` of the sample, [figures], and of its resamples, [bootstrap, figures]."""
+    if bootstrap < 0:
+        raise InvalidArgumentError(f"bootstrap is {bootstrap}; give 0 (no intervals) or more")
+    values = statistic(np.ones(n))
+    if groups is not None:
+        groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    weights = resamples(n, groups=groups, bootstrap=bootstrap, seed=seed)
+    rows = [statistic(w) for w in weights]
+    return values, np.stack(rows) if rows else np.empty((0, len(values)))
+
+
+def joint_bounds(values: Floats, table: Floats) -> tuple[Floats, Floats]:
+    """Bounds that hold for all figures together in 95 % of samples, from their resamples.
+
+    ``values`` [figures], ``table`` [bootstrap, figures]; row b of all figures is one resample. A
+    figure's bounds lie as many standard errors from its value as the largest deviation of any
+    figure does in 95 % of the resamples (max-T; Westfall and Young, 1993).
+    """
+    errors = np.nanstd(table, axis=0)
+    moving = errors > 0
+    if not moving.any():
+        return values, values
+    deviations = np.abs(table[:, moving] - values[moving]) / errors[moving]
+    reach = np.quantile(np.nanmax(deviations, axis=1), LEVEL) * errors
+    return values - reach, values + reach
+
+
 def intervals(
     statistic: Statistic,
     sizes: Sequence[int],
@@ -47,15 +81,9 @@ def intervals(
     leaves a figure undefined. ``sizes`` are the ``n`` that the figures report. Returns one
     ``{"value", "low", "high", "n"}`` a figure; ``low`` and ``high`` are None without resamples.
     """
-    if bootstrap < 0:
-        raise InvalidArgumentError(f"bootstrap is {bootstrap}; give 0 (no intervals) or more")
-    values = statistic(np.ones(n))
+    values, table = resampled(statistic, n=n, groups=groups, bootstrap=bootstrap, seed=seed)
     bounds = np.full((2, len(values)), np.nan)
     if bootstrap:
-        if groups is not None:
-            groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-        weights = resamples(n, groups=groups, bootstrap=bootstrap, seed=seed)
-        table = np.stack([statistic(w) for w in weights])
         defined = ~np.isnan(table).all(axis=0)
         tail = 50.0 * (1.0 - LEVEL)
         bounds[:, defined] = np.nanpercentile(table[:, defined], [tail, 100.0 - tail], axis=0)

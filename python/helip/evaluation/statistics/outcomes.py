@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from helip.evaluation.figures import RECALLS, placed
-from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals
+from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals, resampled
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class Outcomes:
             self.statistic, self.sizes, n=self.n, groups=self.groups, bootstrap=bootstrap, seed=seed
         )
         return placed(self.places, found)
+
+    def resampled(self, *, bootstrap: int, seed: int) -> tuple[Floats, Floats]:
+        """The figures, and those of each resample, [bootstrap, figures]."""
+        return resampled(
+            self.statistic, n=self.n, groups=self.groups, bootstrap=bootstrap, seed=seed
+        )
 
     def minus(self, other: Outcomes) -> Outcomes:
         """Paired differences: both are resampled with the same draws."""

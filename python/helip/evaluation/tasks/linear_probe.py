@@ -1,4 +1,4 @@
-"""Linear probe: logistic regression on frozen image features, as CLIP's paper measures it.
+"""Linear probe: logistic regression on a frozen model's image embeddings.
 
 The classifier minimises  Σᵢ −log softmax(W xᵢ + b)[yᵢ] + λ/2 ‖W‖²  (scikit-learn's objective with
 C = 1/λ) by L-BFGS in float64 over all rows at once. λ is chosen on a held-out part of the training

@@ -41,7 +41,7 @@ class _Work:
     plan: BatchPlan
     ticket: int
     views: list[torch.Tensor]  # each [b, ...]; being written to
-    captions: Future[tuple[dict[int, Exception], Any]]
+    captions: Future[tuple[dict[int, Exception], Any, np.ndarray, int]]
 
 
 class AssembledReader:
@@ -75,7 +75,7 @@ class AssembledReader:
             dataclasses.replace(each, max_pixels=min(each.max_pixels, data.max_pixels))
             for each in (transform, *views)
         ]
-        self._captions = CaptionReader(data, tokenizer)
+        self._captions = CaptionReader(data, tokenizer, seed)
         self._seed, self._threads, self._ahead = seed, threads, ahead
         self._pin_memory = pin_memory
         self._home = -1  # the process whose threads they are
@@ -135,7 +135,8 @@ class AssembledReader:
         ticket = self._assembler.submit(
             rows, plan.index, plan.epoch, [view.data_ptr() for view in views]
         )
-        return _Work(plan, ticket, views, helper.submit(self._captions.read, plan.index.tolist()))
+        captions = helper.submit(self._captions.read, plan.index.tolist(), plan.epoch)
+        return _Work(plan, ticket, views, captions)
 
     def _finish(self, work: _Work, helper: ThreadPoolExecutor) -> ReadBatch:
         plan = work.plan
@@ -144,17 +145,18 @@ class AssembledReader:
             error = self._decode_otherwise(work, place, reason, message)
             if error is not None:
                 errors[place] = error
-        unread, text = work.captions.result()
+        unread, text, groups, drawn = work.captions.result()
         failed = unread | errors
         kept = [place for place in range(len(plan.index)) if place not in failed]
         if kept and len(failed) > len(unread):  # captions whose images failed go as well
-            _, text = helper.submit(self._captions.read, plan.index[kept].tolist()).result()
+            again = helper.submit(self._captions.read, plan.index[kept].tolist(), plan.epoch)
+            _, text, groups, drawn = again.result()
         failures = [
             failure_of(self._data, int(plan.index[place]), failed[place])
             for place in sorted(failed)
         ]
-        batch = _batch(work, kept, text) if kept else None
-        return ReadBatch(plan.step, batch, plan.planned, failures)
+        batch = _batch(work, kept, text, groups) if kept else None
+        return ReadBatch(plan.step, batch, plan.planned, failures, drawn if kept else 0)
 
     def _decode_otherwise(
         self, work: _Work, place: int, reason: str, message: str
@@ -177,13 +179,14 @@ class AssembledReader:
         return None
 
 
-def _batch(work: _Work, kept: list[int], text: Any) -> dict[str, Any]:
+def _batch(work: _Work, kept: list[int], text: Any, groups: np.ndarray) -> dict[str, Any]:
     plan, views = work.plan, work.views
     if len(kept) < len(plan.index):
         views = [view[kept] for view in views]
     batch = {
         "image": views[0],
         "text": text,
+        "caption_group": torch.from_numpy(groups),
         "index": torch.from_numpy(plan.index[kept]),
         "target": torch.from_numpy(renumbered(plan.target, kept)),
     }

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.captions import caption_group
+from helip.loading.readers.captions import drawn_caption
 from helip.loading.views import TwoViews, split_views
 
 
@@ -41,6 +43,7 @@ class ReadBatch:
     batch: dict[str, Any] | None  # None: not one row could be read
     planned: dict[str, int]
     failures: list[dict[str, Any]]  # row, key, reason, message
+    drawn: int = 0  # rows of the batch whose caption is one of several
 
     def pin_memory(self) -> ReadBatch:
         """As torch's DataLoader asks for it: its tensors in page-locked memory."""
@@ -70,12 +73,13 @@ class BatchReader(Dataset[ReadBatch]):
         kept: list[int] = []
         images: list[Any] = []
         texts: list[str] = []
+        several = 0
         failures: list[dict[str, Any]] = []
         # A worker's random state is its own; the consumer's, without workers, is put back.
         with contextlib.nullcontext() if get_worker_info() else _random_state_kept():
             for place, row in enumerate(plan.index.tolist()):
                 try:
-                    image, text = self._sample(row, plan.epoch)
+                    image, captions = self._sample(row, plan.epoch)
                 except MemoryError:
                     raise  # the machine's fault, not the sample's
                 except Exception as error:
@@ -83,18 +87,19 @@ class BatchReader(Dataset[ReadBatch]):
                 else:
                     kept.append(place)
                     images.append(image)
-                    texts.append(text)
+                    texts.append(drawn_caption(captions, self._seed, plan.epoch, row))
+                    several += len(captions) > 1
             batch = self._collate(plan, kept, images, texts) if kept else None
-        return ReadBatch(plan.step, batch, plan.planned, failures)
+        return ReadBatch(plan.step, batch, plan.planned, failures, several)
 
-    def _sample(self, row: int, epoch: int) -> tuple[Any, str]:
+    def _sample(self, row: int, epoch: int) -> tuple[Any, Sequence[str]]:
         sample = self._data[row]
-        image, text = sample["image"], sample["text"]
+        image, captions = sample["image"], sample.get("captions") or (sample["text"],)
         if self._transform is None:
-            return image, text
+            return image, captions
         _seed_random_state(self._seed, epoch, row)
         try:
-            return self._transform(image), text
+            return self._transform(image), captions
         except MemoryError:
             raise
         except Exception as error:
@@ -117,6 +122,7 @@ class BatchReader(Dataset[ReadBatch]):
         return {
             **(split_views(stacked) if three else {"image": stacked}),
             "text": texts if self._tokenizer is None else self._tokenizer(texts),
+            "caption_group": torch.tensor(list(map(caption_group, texts)), dtype=torch.int64),
             "index": torch.from_numpy(plan.index[kept]),
             "target": torch.from_numpy(renumbered(plan.target, kept)),
         }

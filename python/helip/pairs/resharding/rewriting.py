@@ -29,6 +29,7 @@ from helip.pairs.options import ReshardOptions
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
+from helip.store.data_identity import fingerprint_differences, said
 from helip.store.embedding_store import EmbeddingStore
 
 _BLOCK = 64  # rows of the smallest block that is packed
@@ -77,7 +78,7 @@ def reshard(call: ReshardCall) -> Resharded:
     """Copies tar shards into new ones in which a target and its hard pairs lie close together.
 
     ``out`` gets the shards ``00000.tar``, …; ``pairs``, the table under the new row numbers, with
-    the keys fingerprint of the new data set; ``store`` where the old store is given; ``order.npy``,
+    the data fingerprint of the new data set; ``store`` where the old store is given; ``order.npy``,
     int64 [N], the old row of each new one; and ``reshard.json``, what this returns. Every sample is
     there once, with all its members, byte for byte. The same input and options give the same bytes.
     The directory appears when it is whole, or not at all.
@@ -113,7 +114,7 @@ def reshard(call: ReshardCall) -> Resharded:
         order = _core.locality_order(
             table._core, block=_BLOCK, rank_max=rank_max or 0, seed=seed, progress=Follower(bar)
         )
-    keys_fingerprint = _core.keys_fingerprint([opened.keys[row] for row in order.tolist()])
+    data_fingerprint = opened.subset(order).fingerprint
     with publish_directory(out) as folder:
         sizes = _write_shards(
             folder, opened, members, order, shard_bytes, samples_per_shard, progress
@@ -122,18 +123,18 @@ def reshard(call: ReshardCall) -> Resharded:
         if store is not None:
             fingerprint = write_store(
                 store, order, folder / "store", keys=opened.keys,
-                keys_fingerprint=keys_fingerprint, progress=progress,
+                data_fingerprint=data_fingerprint, progress=progress,
             ).fingerprint  # fmt: skip
         shares = _localities(table, order, rank_max)
         note = {
             "from": table.fingerprint,
-            "from_keys": table.keys_fingerprint or opened.fingerprint,
+            "from_keys": table.data_fingerprint or opened.fingerprint,
             "seed": seed,
             "rank_max": rank_max,
         }
         write_pairs(
             table, order, folder / "pairs", fingerprint=fingerprint if table.fingerprint else "",
-            keys_fingerprint=keys_fingerprint, note=note,
+            data_fingerprint=data_fingerprint, note=note,
         )  # fmt: skip
         np.save(folder / "order.npy", order)
         result = Resharded(
@@ -146,7 +147,7 @@ def reshard(call: ReshardCall) -> Resharded:
             bytes=sum(sizes),
             left_out=members.left_out,
             locality=shares,
-            fingerprint=keys_fingerprint,
+            fingerprint=data_fingerprint,
         )
         written = {"format": 1, **result.to_dict(), **note}
         for name in ("path", "pairs", "store"):  # a moved or copied directory has other ones
@@ -203,18 +204,18 @@ def _open_tars(data: Any) -> TarDataset:
 
 
 def _check_together(data: TarDataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
-    if len(pairs) != len(data) or pairs.keys_fingerprint not in ("", data.fingerprint):
+    differ = fingerprint_differences(pairs.data_fingerprint, data.fingerprint)
+    if len(pairs) != len(data) or differ:
         raise MismatchError(
-            f"the table of hard pairs ({len(pairs):,} rows, keys fingerprint "
-            f"{pairs.keys_fingerprint or 'none'}) belongs to other data than {data!r} (fingerprint "
-            f"{data.fingerprint}); give the shards that it was mined from, in their order"
+            f"the table of hard pairs ({len(pairs):,} rows) belongs to other data than {data!r}"
+            f"{said(differ)}; give the shards that it was mined from, in their order"
         )
     if store is None:
         return
-    if store.keys_fingerprint != data.fingerprint:
+    if differ := fingerprint_differences(store.data_fingerprint, data.fingerprint):
         raise MismatchError(
-            f"{store!r} (keys fingerprint {store.keys_fingerprint}) belongs to other data than "
-            f"{data!r} (fingerprint {data.fingerprint}); give the store of these shards"
+            f"{store!r} belongs to other data than {data!r}{said(differ)}; give the store of these "
+            "shards"
         )
     if pairs.fingerprint not in ("", store.fingerprint):
         raise MismatchError(

@@ -53,7 +53,7 @@ def write_pairs(
     path: Path,
     *,
     fingerprint: str,
-    keys_fingerprint: str,
+    data_fingerprint: str,
     note: dict[str, Any],
 ) -> None:
     """Writes the table of the new rows; ``note`` goes into its report as ``reshard``.
@@ -70,7 +70,7 @@ def write_pairs(
         writer.write(first, np.where(old >= 0, places[old], -1), scores[rows], counts[rows])
     writer.finish(
         fingerprint=fingerprint,
-        keys_fingerprint=keys_fingerprint,
+        data_fingerprint=data_fingerprint,
         options_json=json.dumps(pairs.options),
         report_json=json.dumps({**pairs.report, "reshard": note}),
     )
@@ -82,7 +82,7 @@ def write_store(
     path: Path,
     *,
     keys: Sequence[str],
-    keys_fingerprint: str,
+    data_fingerprint: str,
     progress: bool,
 ) -> EmbeddingStore:
     """Writes the store of the new rows: keys, embeddings, deleted rows, quarantine, metadata.
@@ -91,7 +91,7 @@ def write_store(
     """
     metadata = store.metadata
     if "source" in metadata:
-        metadata["source"] = {"fingerprint": keys_fingerprint, "rows": len(order)}
+        metadata["source"] = {"fingerprint": data_fingerprint, "rows": len(order)}
     places = inverse_of(order)
     with (
         ProgressBar(len(order), label="store", enabled=progress) as bar,
@@ -101,11 +101,14 @@ def write_store(
             text_dim=store.matrices[1].cols,
             dtype=store.dtype,
             shard_rows=metadata.get("shard_rows", _SHARD_ROWS),
+            digests=store.digests is not None,
         ) as writer,
     ):
         for first in range(0, len(order), _BLOCK):
             rows = order[first : first + _BLOCK]
-            writer.append([keys[row] for row in rows.tolist()], *store.rows(rows))
+            digests = store.digests
+            taken = None if digests is None else (digests[0][rows], digests[1][rows])
+            writer.append([keys[row] for row in rows.tolist()], *store.rows(rows), taken)
             bar.update(len(rows))
         if len(store.deleted):
             writer.delete(places[store.deleted])

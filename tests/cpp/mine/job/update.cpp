@@ -86,7 +86,7 @@ void check_fresh(const HardPairs& updated, const EmbeddingStore& store,
   REQUIRE(updated.size() == store.size());
   CHECK(table_of(updated) == table_of(fresh));
   CHECK(updated.origin().fingerprint == store.fingerprint());
-  CHECK(updated.origin().keys_fingerprint == store.keys_fingerprint());
+  CHECK(updated.origin().data_fingerprint == store.data_fingerprint());
   CHECK(nlohmann::json::parse(updated.origin().options_json) ==
         nlohmann::json::parse(fresh.origin().options_json));
 }

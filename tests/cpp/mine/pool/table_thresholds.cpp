@@ -43,7 +43,8 @@ TEST_CASE("no threshold along a table exceeds the last score that a target keeps
     std::vector<std::uint32_t> rows(static_cast<std::size_t>(kRows - kOld + 50));
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(kOld - 50));
     Pools pools(corpus, rows, kPairs, 0, nullptr);
-    TableThresholds(corpus, codes, order, before).raise(rows, pools, silent.team);
+    const std::vector<std::uint8_t> stale(static_cast<std::size_t>(corpus.size()));
+    TableThresholds(corpus, codes, order, before, stale).raise(rows, pools, silent.team);
     const PlainMiner plain(data, exact_options(kPairs));
     std::int64_t raised = 0;
     for (std::size_t t = 0; t < rows.size(); ++t) {

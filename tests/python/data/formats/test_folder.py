@@ -100,11 +100,43 @@ def test_two_pictures_of_one_stem_are_refused_with_both_paths(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_a_picture_named_twice_in_the_table_is_refused_with_both_rows(tmp_path):
-    write_pictures(tmp_path, [0])
-    (tmp_path / "metadata.csv").write_text("file_name,text\n00000.png,a\n./00000.png,b\n")
-    with pytest.raises(InvalidArgumentError, match="in the rows 1 and 2"):
-        open_dataset(tmp_path)
+def test_a_picture_in_several_rows_of_the_table_has_the_captions_of_all(tmp_path):
+    write_pictures(tmp_path, [0, 1])
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,text\n00000.png,a\n00001.png,c\n./00000.png,b\n00000.png,a\n"
+    )
+    data = open_dataset(tmp_path)
+    assert [data.captions(row) for row in range(2)] == [("a", "b"), ("c",)]
+    assert data[0]["text"] == data.caption(0) == "a"
+    assert data.counts()["several_captions"] == 1
+    assert data.counts()["joined_rows"] == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "images": [{"id": 7, "file_name": "00000.png"}, {"id": 9, "file_name": "00001.png"}],
+            "annotations": [
+                {"image_id": 7, "caption": "a"},
+                {"image_id": 9, "caption": "c"},
+                {"image_id": 7, "caption": "b"},
+            ],
+        },
+        {
+            "images": [
+                {"filename": "00000.png", "sentences": [{"raw": "a"}, {"raw": "b"}]},
+                {"filename": "00001.png", "sentences": [{"raw": "c"}]},
+            ]
+        },
+        [{"file_name": "00000.png", "text": ["a", "b"]}, {"file_name": "00001.png", "text": ["c"]}],
+    ],
+)
+def test_captions_in_the_layouts_of_coco_and_flickr_are_all_there(tmp_path, value):
+    write_pictures(tmp_path, [0, 1])
+    (tmp_path / "captions.json").write_text(json.dumps(value))
+    data = open_dataset(tmp_path)
+    assert [data.captions(row) for row in range(2)] == [("a", "b"), ("c",)]
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "", "a/../../b.png"])

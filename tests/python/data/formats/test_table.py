@@ -149,12 +149,18 @@ def test_a_table_without_header_or_rows_is_refused(tmp_path, body):
 # Keys
 
 
-def test_a_picture_named_twice_is_refused_with_both_rows_and_a_mend(tmp_path, names):
+def test_a_picture_in_several_rows_is_one_row_with_all_captions_or_by_number_several(
+    tmp_path, names
+):
     rows = [[names[0], "x"], [names[1], "y"], [names[0], "z"]]
     path = write_csv(tmp_path / "t.csv", ["image", "caption"], rows)
-    with pytest.raises(InvalidArgumentError, match=r"row 1 and .*row 3; .*key_column"):
-        open_dataset(path)
+    joined = open_dataset(path)
+    assert joined.keys == names[:2]
+    assert [joined.captions(row) for row in range(2)] == [("x", "z"), ("y",)]
+    assert joined.counts()["joined_rows"] == 1
+    assert joined.image_groups() is None
     data = open_dataset(path, key_column="row")
+    assert data.image_groups().tolist() == [1, 2, 1]
     assert data.keys == ["000000000", "000000001", "000000002"]
     assert data.caption(2) == "z"
 

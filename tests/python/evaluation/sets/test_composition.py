@@ -12,6 +12,7 @@ from PIL import Image
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.sets.composition import open_composition
+from helip.evaluation.sets.opening import open_evaluation_set
 from support.evaluate_samples import (
     COLOURS,
     ColourModel,
@@ -183,3 +184,84 @@ def test_a_folder_without_captions_is_refused(tmp_path):
     write_sugarcrepe(tmp_path, {"a": [("x.png", "red", "blue")]})
     with pytest.raises(InvalidArgumentError, match="is no folder"):
         open_composition(tmp_path, pictures=tmp_path / "absent")
+
+
+# ARO and COLA
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    return path
+
+
+def aro_item(**changed):
+    plain = {
+        "image_id": "1", "image_path": "halves.png", "relation_name": "on",
+        "true_caption": "a red one", "false_caption": "a blue one",
+        "bbox_x": 0, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4,
+    }  # fmt: skip
+    return plain | changed
+
+
+def test_aro_asks_about_a_part_of_the_picture(tmp_path):
+    halves = Image.new("RGB", (8, 4), COLOURS["red"])
+    halves.paste(COLOURS["blue"], (4, 0, 8, 4))
+    colours(tmp_path / "images")
+    halves.save(tmp_path / "images" / "halves.png")
+    right = {"true_caption": "a blue one", "false_caption": "a red one", "bbox_x": 4}
+    wrong = {"true_caption": "a blue one", "false_caption": "a red one", "relation_name": "near"}
+    attributes = aro_item(attributes=["red", "round"])
+    del attributes["relation_name"]
+    items = [aro_item(), aro_item(**right), aro_item(**wrong), attributes]
+    path = write_json(tmp_path / "visual_genome_relation.json", items)
+    data = open_composition(path)
+    assert data.format == "aro"
+    assert [item.category for item in data.items] == ["on", "on", "near", "red_round"]
+    scores = run(path)["composition"]
+    assert scores["text_score"]["value"] == 0.75
+    assert scores["mean_per_category"]["value"] == pytest.approx(2 / 3)
+
+
+def test_an_aro_box_of_no_size_is_refused(tmp_path):
+    colours(tmp_path / "images")
+    path = write_json(tmp_path / "vg.json", [aro_item(bbox_w=0)])
+    with pytest.raises(InvalidArgumentError, match=r"item 0 has the box .0, 0, 0, 4."):
+        open_composition(path)
+
+
+def test_cola_has_two_pictures_by_their_urls(tmp_path):
+    colours(tmp_path / "images")
+    url = "https://example.org/data/"
+    items = [
+        [f"{url}red.png", "a red one", f"{url}blue.png", "a blue one"],
+        [f"{url}green.png", "white", f"{url}white.png", "green"],
+    ]
+    path = write_json(tmp_path / "COLA_multiobjects_matching_benchmark.json", items)
+    scores = run(path)["composition"]
+    assert scores["format"] == "cola"
+    assert scores["image_score"]["value"] == 0.5 and scores["group_score"]["value"] == 0.5
+    write_json(path, [["one", "two"]])
+    with pytest.raises(InvalidArgumentError, match=r"must be .picture, caption, picture, caption"):
+        open_composition(path)
+
+
+def test_files_of_two_formats_in_one_folder_are_refused(tmp_path):
+    colours(tmp_path / "images")
+    write_json(tmp_path / "a.json", [aro_item()])
+    write_json(tmp_path / "b.json", [["x.png", "a", "y.png", "b"]])
+    with pytest.raises(InvalidArgumentError, match=r"several formats \(aro, cola\)"):
+        open_composition(tmp_path)
+
+
+@pytest.mark.parametrize("given", [{"classes": ["a"]}, {"templates": "{}"}, {"train": "there"}])
+def test_options_of_classification_are_refused_for_compositional_sets(sugarcrepe, given):
+    with pytest.raises(InvalidArgumentError, match=f"{next(iter(given))} cannot be given"):
+        open_evaluation_set(sugarcrepe, **given)
+    with pytest.raises(InvalidArgumentError, match=f"{next(iter(given))} cannot be given"):
+        run(open_composition(sugarcrepe, pictures=sugarcrepe.parent / "pictures"), **given)
+
+
+def test_a_split_is_refused_where_there_is_none(sugarcrepe):
+    with pytest.raises(InvalidArgumentError, match="split='val' is for data in CLIP_benchmark"):
+        open_evaluation_set(sugarcrepe, split="val")

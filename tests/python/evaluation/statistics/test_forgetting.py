@@ -8,7 +8,9 @@ import pytest
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import in_percent
 from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, roles
-from helip.evaluation.tasks.zero_shot import zero_shot
+from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.tasks.retrieval import DIRECTIONS
+from helip.evaluation.tasks.zero_shot import class_figures, zero_shot
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
 N = 2000
@@ -110,3 +112,47 @@ def test_what_cannot_be_judged_is_refused_with_the_mend():
         forgetting({}, {}, {})
     with pytest.raises(MismatchError, match="hold 2000 and 1000"):
         forgetting(result(START[:1000]), plain, plain)
+
+
+def answers(seed):
+    """A model's result on a general set: four figures that have little to do with each other."""
+    random = np.random.default_rng(seed)
+    n, classes = 300, 10
+    labels = np.arange(n) % classes
+    # Some classes are harder, so that the mean per class is no copy of top 1.
+    ranks = np.where(random.random(n) < 0.3 + 0.04 * labels, 1, 7)
+    figures = class_figures(
+        ranks, labels, [str(c) for c in range(classes)], bootstrap=0, seed=0, keep_ranks=True
+    )
+    retrieval = {"per_query": {}}
+    for way in DIRECTIONS:
+        found = np.where(random.random(n) < 0.5, 1, 20)
+        retrieval |= rank_outcomes(found, place=(way,)).figures(bootstrap=0, seed=0)
+        retrieval["per_query"][way] = {"ranks": found.tolist(), "groups": None}
+    options = {"bootstrap": 200, "seed": seed}
+    return {"retrieval": retrieval, "zero_shot": figures, "options": options}
+
+
+def test_a_model_that_lost_nothing_is_seldom_called_lost():
+    models = [[answers(3 * number + role) for role in range(3)] for number in range(300)]
+    said = [forgetting(*each) for each in models]
+    assert len(said[0]["figures"]) == 4
+    assert sum(each["verdict"] == "lost" for each in said) <= 15  # of 300: 5 %
+    # Both ends together: no interval misses the truth, which is no change, in 95 % of samples.
+    missed = [
+        any(not f["change"]["low"] <= 0 <= f["change"]["high"] for f in each["figures"])
+        for each in said
+    ]
+    assert sum(missed) <= 27  # 5 % of 300, and three standard deviations
+
+
+def test_a_loss_of_one_figure_among_four_is_found():
+    start = answers(0)
+    tuned = {**start, "zero_shot": dict(start["zero_shot"])}
+    queries = start["zero_shot"]["per_query"]
+    ranks = [7 if place % 5 == 0 else rank for place, rank in enumerate(queries["ranks"])]
+    tuned["zero_shot"]["per_query"] = {**queries, "ranks": ranks}
+    verdicts = {f["figure"]: f["verdict"] for f in forgetting(start, start, tuned)["figures"]}
+    assert verdicts.pop("zero-shot top-1") == "lost"
+    assert "lost" in verdicts.values()  # mean per class
+    assert list(verdicts.values()).count("kept") == 2

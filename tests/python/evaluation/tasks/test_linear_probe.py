@@ -191,3 +191,19 @@ def test_probes_fitted_to_other_rows_are_not_compared():
 def test_labels_that_the_classes_lack_are_named():
     with pytest.raises(InvalidArgumentError, match="not among the 3 classes: 'white'"):
         measured(ROWS[:3], ROWS * 2)
+
+
+def test_each_task_is_handed_over_as_soon_as_it_is_measured():
+    seen = []
+
+    def stop(result, task):
+        seen.append((task, task in result, "linear_probe" in result))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(
+            ColourModel(), ColourData(ROWS), tasks=("zero_shot", "linear_probe"),
+            train=ColourData(ROWS * 3), transform=transform, tokenizer=tokenizer, bootstrap=0,
+            progress=False, device="cpu", on_task=stop,
+        )  # fmt: skip
+    assert seen == [("zero_shot", True, False)]

@@ -1,0 +1,19 @@
+// What a data set takes for the caption of a sample, of the bytes of its members.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace helip::samples {
+
+// Without Unicode's white space, and what Python takes for such, on both sides.
+std::string_view trimmed(std::string_view text) noexcept;
+
+// Of a text member: nothing where it is blank, or not UTF-8.
+std::optional<std::string> caption_of_text(std::string_view bytes);
+
+// Of a .json member: its "caption", else its "text"; nothing where it has neither, or is no object.
+std::optional<std::string> caption_of_json(std::string_view bytes);
+
+}  // namespace helip::samples

@@ -1,0 +1,32 @@
+"""The command that takes false negatives out of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.showing import print_json, show_filtered
+from helip.pairs.options import FilterOptions
+
+
+@command(FilterOptions, name="filter")
+def filter_pairs(
+    pairs: Annotated[Path, text("A table of hard pairs.")],
+    /,
+    *,
+    out: Annotated[Path, text("The table to write.")],
+    by: Annotated[Path | None, text("A store of the same rows by one model, such as CLIP.")] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Drop, downweight or count false negatives, by rules and by another model; mines nothing."""
+    from helip.pairs.hard_pairs import HardPairs
+
+    table = HardPairs.open(pairs).filter(by=by, out=out, progress=not quiet, **options)
+    step = table.report["filter"][-1]
+    if json:
+        print_json({"path": str(out), "options": table.options["filter"][-1], **step})
+        return
+    show_filtered(step, table.options["filter"][-1]["action"])

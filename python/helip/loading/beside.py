@@ -1,0 +1,43 @@
+"""What is known of rows beforehand, beside their pictures and captions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helip.common.errors import MismatchError
+from helip.data.dataset import Dataset
+from helip.store.embedding_store import EmbeddingStore
+
+
+class BesideRows:
+    """The groups of pictures of a data set, and the embeddings of its rows in a store."""
+
+    def __init__(self, data: Any, store: EmbeddingStore | None) -> None:
+        if store is not None:
+            _refuse_another(data, store)
+        self._store = store
+        self._pictures = data.image_groups() if isinstance(data, Dataset) else None
+
+    def of(self, index: Tensor) -> dict[str, Tensor]:
+        """Entries of a batch with these rows, int64 [b]."""
+        rows: np.ndarray = index.numpy()
+        found = {}
+        if self._pictures is not None:
+            found["image_group"] = torch.from_numpy(self._pictures[rows])
+        if self._store is not None:
+            found["image_embedding"], found["caption_embedding"] = self._store.rows(rows)
+        return found
+
+
+def _refuse_another(data: Any, store: EmbeddingStore) -> None:
+    own = data.fingerprint or ""
+    if len(store) != len(data) or (own and store.keys_fingerprint != own):
+        raise MismatchError(
+            f"the store ({len(store)} rows, keys fingerprint {store.keys_fingerprint}) belongs to "
+            f"another data set than this one ({len(data)} rows, fingerprint {own or 'none'}); open "
+            "the data set that it was embedded from, or embed this one"
+        )

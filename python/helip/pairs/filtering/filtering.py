@@ -1,0 +1,115 @@
+"""Filters a table block by block into a new one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import sha256_of
+from helip.common.options import ProgressOptions
+from helip.common.progress import ProgressBar
+from helip.pairs.filtering.account import Account
+from helip.pairs.filtering.judge import Judge
+from helip.pairs.filtering.rules import Flags, flags, in_use
+from helip.pairs.options import FilterOptions
+from helip.store.embedding_store import EmbeddingStore
+
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterCall(FilterOptions, ProgressOptions):
+    """What `HardPairs.filter` is asked."""
+
+    by: EmbeddingStore | str | os.PathLike[str] | tuple[Any, Any] | None = None
+    """A store whose images and captions are of one model, or its path, or two arrays; rows as the
+    table's. For image_max and text_max alone any store does."""
+    out: str | os.PathLike[str] | None = None
+    """A new directory, which appears when it is whole; None keeps the table in memory."""
+
+
+def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
+    """The new table; see :meth:`helip.HardPairs.filter`."""
+    reasons = in_use(call)
+    k = table.k if call.k is None else call.k
+    if not reasons and call.k is None:
+        raise InvalidArgumentError(
+            "no rule is given; give relative_margin, margin, veto, image_max, text_max, max_score, "
+            "min_score or k"
+        )
+    if k > table.k:
+        raise InvalidArgumentError(f"k is {k}, must be at most {table.k}, which the table has")
+    judge = Judge(call.by, table, call, call.threads or 0, call.progress)
+    account = Account(table.k, k, reasons)
+    writer = _core.HardPairsWriter(os.fspath(call.out or ""), len(table), k)
+    with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
+        for first, ids, scores in _blocks(table):
+            judged = judge.judge(first, ids, scores)
+            valid = ids >= 0
+            by_rule = flags(call, judged)
+            flagged = np.zeros_like(valid)
+            for found in by_rule.values():
+                flagged |= found & valid
+            ids, scores, kept = _acted(call, ids, scores, valid, flagged)
+            after = np.minimum(kept, k)
+            account.add(valid, by_rule, flagged, judged.unknown(), kept, after)
+            writer.write(first, ids[:, :k], scores[:, :k], after.astype(np.int32))
+            bar.update(len(ids))
+    options = json.loads(table.options_json)
+    report = json.loads(table.report_json)
+    step = {name: getattr(call, name) for name in (*reasons, "match", "action", "weight", "k")}
+    origin = {**_origin_of(table), "by": judge.name or None}
+    return writer.finish(
+        fingerprint=table.fingerprint,
+        data_fingerprint=table.data_fingerprint,
+        options_json=json.dumps({**options, "filter": [*options.get("filter", []), step]}),
+        report_json=json.dumps(
+            {**report, "filter": [*report.get("filter", []), {**origin, **account.to_dict()}]}
+        ),
+    )
+
+
+def _blocks(table: _core.HardPairs) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    rows = max(_PLACES // table.k, 1)
+    for first in range(0, len(table), rows):
+        yield (
+            first,
+            table.ids[first : first + rows].astype(np.int64),
+            table.scores[first : first + rows],
+        )
+
+
+def _acted(
+    options: FilterOptions, ids: np.ndarray, scores: np.ndarray, valid: Flags, flagged: Flags
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids and scores [b, k] of the new pools, and their counts [b]."""
+    kept = valid
+    if options.action == "drop":
+        kept = valid & ~flagged
+        order = np.argsort(~kept, axis=1, kind="stable")
+    elif options.action == "downweight":
+        # Smaller, of a negative score as well.
+        lost = (1.0 - options.weight) * abs(scores)
+        scores = np.where(flagged, scores - lost, scores).astype(np.float32)
+        order = np.argsort(np.where(kept, -scores, np.inf), axis=1, kind="stable")
+    else:
+        return ids, scores, kept.sum(axis=1)
+    kept = np.take_along_axis(kept, order, axis=1)
+    ids = np.where(kept, np.take_along_axis(ids, order, axis=1), -1)
+    scores = np.where(kept, np.take_along_axis(scores, order, axis=1), np.float32(0))
+    return ids, scores, kept.sum(axis=1)
+
+
+def _origin_of(table: _core.HardPairs) -> dict[str, Any]:
+    """Which table it was: its directory, and a digest of the manifest, which has its checksums."""
+    if not table.path:
+        return {"from": None}
+    return {"from": {"path": table.path, "sha256": sha256_of(Path(table.path) / "manifest.json")}}

@@ -1,0 +1,171 @@
+"""Whether two data sets are the same, and if not, in what they differ.
+
+A data set's fingerprint is ``KEYS-CAPTIONS-SIZES-ENDS``: a digest over the keys in order, one
+over the captions, one over the sizes of the pictures and one over digests of their last bytes; 0 in
+place of what is not known, which differs from nothing. A store also keeps the digests of each row,
+so that the rows can be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from helip import _core
+
+_PARTS = ("keys or their order", "captions", "pictures", "pictures")
+_UNKNOWN = ("", "0")
+BLOCK = 65_536
+_SHOWN = 3
+
+
+class Rows(Protocol):
+    """A data set, as far as its identity goes."""
+
+    @property
+    def keys(self) -> Sequence[str]: ...
+    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def fingerprint_differences(theirs: str, own: str) -> list[str]:
+    """In what two fingerprints differ, such as ``["captions"]``; only what both know counts."""
+    found = [
+        name
+        for name, a, b in zip(_PARTS, theirs.split("-"), own.split("-"), strict=False)
+        if a not in _UNKNOWN and b not in _UNKNOWN and a != b
+    ]
+    return list(dict.fromkeys(found))
+
+
+def said(differences: Sequence[str]) -> str:
+    """``": the captions differ"`` for a message, or nothing."""
+    return f": the {' and the '.join(differences)} differ" if differences else ""
+
+
+def fingerprint_of(data: Rows) -> str:
+    """The fingerprint of a data set; reads its keys and digests in blocks."""
+    fingerprint = _core.DataFingerprint()
+    for rows in blocks(0, len(data.keys)):
+        keys = data.keys[rows[0] : rows[-1] + 1]
+        fingerprint.add(list(keys), *data.row_digests(rows))
+    return str(fingerprint.text())
+
+
+def blocks(first: int, last: int) -> Iterator[np.ndarray]:
+    """The rows ``first`` up to ``last`` in blocks of bounded size, int64."""
+    for start in range(first, last, BLOCK):
+        yield np.arange(start, min(start + BLOCK, last), dtype=np.int64)
+
+
+@dataclass
+class DataChange:
+    """What became of the data that a store was made from."""
+
+    rows_then: int
+    rows_now: int
+    captions: int = 0
+    """Rows of both whose caption is another."""
+    pictures: int = 0
+    moved: int = 0
+    """Rows of both that have another number."""
+    added: int = 0
+    removed: int = 0
+    first_keys: list[str] = field(default_factory=list)
+    """The first three keys of rows that are not as they were."""
+    reused: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 [rows_now]: the row of the store that holds this row of the data, -1 for none."""
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.captions or self.pictures or self.moved or self.added or self.removed)
+
+    def __str__(self) -> str:
+        counted = (
+            (self.captions, "captions changed"),
+            (self.pictures, "pictures changed"),
+            (self.moved, "rows have another place (the order differs)"),
+            (self.added, "rows are new"),
+            (self.removed, "rows are gone"),
+        )
+        told = ", ".join(f"{count:,} {what}" for count, what in counted if count)
+        shown = ", ".join(map(repr, self.first_keys))
+        return f"{told} ({self.rows_then:,} rows then, {self.rows_now:,} now); the first: {shown}"
+
+
+def compare_rows(store: Any, data: Rows, *, rows_now: int) -> DataChange:
+    """What differs between the rows of ``store`` and the first ``rows_now`` of ``data``.
+
+    Keys are compared in blocks; only where some differ are the hashes of all held at once.
+    """
+    change = DataChange(len(store), rows_now, reused=np.full(rows_now, -1, dtype=np.int64))
+    for first in range(0, min(len(store), rows_now), BLOCK):
+        last = min(first + BLOCK, len(store), rows_now)
+        if list(store.keys[first:last]) != list(data.keys[first:last]):
+            places = _places_by_key(store.keys, data.keys, rows_now)
+            break
+    else:
+        places = np.arange(rows_now, dtype=np.int64)
+        places[len(store) :] = -1
+    known = places >= 0
+    change.added = int((~known).sum())
+    change.removed = len(store) - int(known.sum())
+    if change.removed and len(change.first_keys) < _SHOWN:
+        there = np.zeros(len(store), dtype=np.bool_)
+        there[places[known]] = True
+        change.first_keys = [store.keys[row] for row in np.flatnonzero(~there)[:_SHOWN].tolist()]
+    for rows in blocks(0, rows_now):
+        _compare_block(change, store, data, rows, places[rows])
+    return change
+
+
+def runs_of(source: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """int64 [n, 3]: runs (source, first, last) of rows that follow each other."""
+    source = source.astype(np.int64)
+    if not len(rows):
+        return np.zeros((0, 3), dtype=np.int64)
+    breaks = np.flatnonzero((np.diff(source) != 0) | (np.diff(rows) != 1)) + 1
+    first, last = np.r_[0, breaks], np.r_[breaks, len(rows)] - 1
+    return np.stack([source[first], rows[first], rows[last] + 1], axis=1).astype(np.int64)
+
+
+def _compare_block(
+    change: DataChange, store: Any, data: Rows, rows: np.ndarray, places: np.ndarray
+) -> None:
+    known = places >= 0
+    same_image, same_caption = np.ones(len(rows), np.bool_), np.ones(len(rows), np.bool_)
+    if store.digests is not None and known.any():
+        images, captions = data.row_digests(rows[known])
+        old_images, old_captions = (column[places[known]] for column in store.digests)
+        same_image[known] = _core.may_be_same_images(images, old_images)
+        same_caption[known] = (captions == old_captions) | (captions == 0) | (old_captions == 0)
+    moved = known & (places != rows)
+    same = known & same_image & same_caption
+    change.captions += int((~same_caption).sum())
+    change.pictures += int((~same_image).sum())
+    change.moved += int(moved.sum())
+    change.reused[rows[same]] = places[same]
+    odd = np.flatnonzero(~same | moved)[: _SHOWN - len(change.first_keys)]
+    change.first_keys += [data.keys[row] for row in rows[odd].tolist()]
+
+
+def _places_by_key(old: Sequence[str], new: Sequence[str], rows_now: int) -> np.ndarray:
+    """int64 [rows_now]: the old row of each new key, -1 where it is new."""
+    hashes = np.fromiter(map(hash, old), dtype=np.int64, count=len(old))
+    order = np.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+    places = np.full(rows_now, -1, dtype=np.int64)
+    for first in range(0, rows_now, BLOCK):
+        keys = new[first : min(first + BLOCK, rows_now)]
+        wanted = np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys))
+        start = np.searchsorted(hashes, wanted, side="left")
+        for i, at in enumerate(start.tolist()):
+            # Keys of one hash lie side by side; a hash alone could be a coincidence.
+            while at < len(hashes) and hashes[at] == wanted[i]:
+                if old[int(order[at])] == keys[i]:
+                    places[first + i] = order[at]
+                    break
+                at += 1
+    return places

@@ -1,0 +1,79 @@
+"""helip train: how it is stopped, and where it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helip.models.run_folder import list_checkpoints
+from helip.models.saving import save_model
+from helip.training.step import OptimizerStep
+from support.data_samples import write_shard
+from support.tune_samples import same, tiny, weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> tuple[object, ...]:
+    write_shard(tmp_path / "0.tar", range(16))
+    save_model(tiny(), tmp_path / "model")
+    options = ("--control", "--steps", 6, "--batch-size", 4, "--workers", 0, "--quiet")
+    return ("train", tmp_path / "0.tar", "--model", tmp_path / "model", *options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_a_checkpoint_and_goes_on_from_it(
+    run: Run, call: tuple[object, ...], tmp_path: Path, monkeypatch, number
+) -> None:
+    plain = OptimizerStep.__call__
+
+    def stopped(self, step, *rest, **named):
+        if step == 2:
+            os.kill(os.getpid(), number)
+        return plain(self, step, *rest, **named)
+
+    assert run(*call, "--out", tmp_path / "whole")[0] == 0
+    monkeypatch.setattr(OptimizerStep, "__call__", stopped)
+    code, _, err = run(*call, "--out", tmp_path / "run")
+    assert code == 1
+    assert "stops after this step and keeps a checkpoint" in err
+    kept = tmp_path / "run" / "checkpoints" / "step-000003"
+    assert f"stopped after step 3 of 6; the same call with resume=True goes on from {kept}" in err
+    monkeypatch.undo()
+    code, out, err = run(*call, "--out", tmp_path / "run")
+    assert (code, f"goes on from {kept}" in err) == (0, True), out + err
+    ends = [list_checkpoints(tmp_path / name / "checkpoints")[0] for name in ("run", "whole")]
+    assert [step for step, _ in ends] == [6, 6]
+    first, second = (weights(tiny(checkpoint=path).model) for _, path in ends)
+    assert same(first, second)
+
+
+def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:
+    words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
+    code, _, err = run(*words, "--out", tmp_path / "run")
+    assert code == 2
+    assert err.startswith("helip: ViT-B-32 has no weights; give checkpoint=")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "embed", "mine"])
+def test_a_gpu_that_is_not_there_is_one_line(
+    run: Run, call: tuple[object, ...], tmp_path, store: Path, command: str, monkeypatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = {
+        "train": [*call, "--out", tmp_path / "run"],
+        "eval": ["eval", tmp_path / "0.tar", "--model", tmp_path / "model"],
+        "embed": ["embed", tmp_path / "0.tar", "--out", tmp_path / "new", "--preset", "packaged"],
+        "mine": ["mine", store, "--out", tmp_path / "p"],
+    }
+    code, _, err = run(*words[command], "--device", "cuda")
+    assert code == 1
+    assert err.strip().splitlines()[-1].startswith("helip: device is 'cuda', but torch finds no")

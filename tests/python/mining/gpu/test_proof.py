@@ -1,0 +1,96 @@
+"""The proof that GPUs of a kind give the CPU's tables, and what depends on it."""
+
+from __future__ import annotations
+
+import json
+import types
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from helip.common.errors import Error
+from helip.mining import device_choice
+from helip.mining.gpu import proof
+from helip.mining.gpu.pools import CandidatePools
+from helip.mining.options import MineOptions
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "helip" / "proven-gpus.json"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with one GPU, as torch describes it; it computes on the CPU."""
+    kind = types.SimpleNamespace(name="A GPU", major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: kind)
+    return kind
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(proof, "_ROWS", 1000)
+
+
+def choose(device: str) -> str:
+    return device_choice.choose_device(device, MineOptions(), deleted=0)
+
+
+def test_every_kernel_and_format_is_compared(small):
+    assert proof.prove_gpu("cpu") == [
+        *("torch, float32", "torch, float16", "torch, bfloat16"),
+        *("fused, float16", "fused, bfloat16"),
+    ]
+
+
+def test_one_other_score_is_an_error(small, monkeypatch):
+    finish = CandidatePools.finish
+
+    def wrong(self, first, last):
+        pools = finish(self, first, last)
+        pools.scores[3, 0] = np.nextafter(pools.scores[3, 0], np.float32(2))
+        return pools
+
+    monkeypatch.setattr(CandidatePools, "finish", wrong)
+    with pytest.raises(Error, match="kernel 'torch' in float32 on cpu gives another table"):
+        proof.prove_gpu("cpu")
+
+
+def test_auto_is_the_cpu_until_a_gpu_of_this_kind_is_proven(gpu, cache):
+    with pytest.warns(RuntimeWarning, match=r"is unproven: mining on the CPU.*prove_gpu\(\)"):
+        assert choose("auto") == "cpu"
+    cache.parent.mkdir()
+    cache.write_text(json.dumps({"mining": [proof._kind(torch.device("cuda", 0))]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose("auto") == "cuda"
+        assert choose("cuda:0") == "cuda:0"
+    gpu.name = "another GPU"
+    with pytest.warns(RuntimeWarning, match="unproven"):
+        assert choose("auto") == "cpu"
+
+
+def test_a_gpu_that_is_named_is_taken_with_a_warning(gpu):
+    with pytest.warns(RuntimeWarning, match="'cuda' of this machine is unproven"):
+        assert choose("cuda") == "cuda"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"mining": "x"}'])
+def test_a_damaged_record_proves_nothing(gpu, cache, text):
+    cache.parent.mkdir()
+    cache.write_text(text)
+    assert not proof.is_proven()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_gpu_is_proven(cache):
+    assert not proof.is_proven()
+    assert "torch, bfloat16" in proof.prove_gpu()
+    assert proof.is_proven()
