@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,19 +29,38 @@ def parts_of(dry: bool, folder: Path) -> dict[str, tuple[int, list[str]]]:
     tests = [python, "-m", "pytest", "-m", "gpu", *(["--collect-only"] if dry else []), "-q"]
     step = [python, str(bench / "training_step.py"), "--out", str(folder / "training.json")]
     small = ["--model", "tiny", "--rows", "8", "--steps", "4", "--warm", "1", "--repeats", "1"]
-    exact = [python, str(bench / "exact.py"), "--k", "50"]
+    exact = [python, str(bench / "exact.py"), "--k", "50", "--dims", "1280x384", "--repeats", "1"]
+    if dry:
+        exact += ["--cache", str(noise(folder))]
     parts = {
-        "tests": (240, [*tests, str(ROOT / "tests" / "python")]),
-        "training": (120, step + (small if dry else [])),
+        "tests": (180, [*tests, str(ROOT / "tests" / "python")]),
+        "training": (90, step + (small if dry else [])),
     }
-    if not dry:  # from now on device="auto" mines on this GPU
+    if not dry:
+        # From now on device="auto" mines on this GPU.
         proof = "import helip.mining; print(helip.mining.prove_gpu())"
         parts["proof"] = (30, [python, "-c", proof])
-    for rows, limit in ((2_000, 60),) if dry else ((200_000, 60), (1_000_000, 150)):
-        out = ["--rows", str(rows), "--json", str(folder / f"mining-{rows}.json")]
-        device = [] if dry else ["--device", "cuda"]
-        parts[f"mining-{rows}"] = (limit, exact + out + device)
+        # Real embeddings, which exact.py would make in its own time
+        grow = "from grown import grown_folder; from pathlib import Path\n"
+        grow += "for rows in (200_000, 1_000_000):\n"
+        grow += "    grown_folder(Path('.cache/bench'), (1280, 384), rows)"
+        parts["embeddings"] = (120, [python, "-c", f"import sys; sys.path[0] = 'bench'\n{grow}"])
+    for rows, limit in ((2_000, 60),) if dry else ((200_000, 90), (1_000_000, 120)):
+        sides = ["helip"] if dry else ["helip-gpu"] if rows > 200_000 else ["helip", "helip-gpu"]
+        out = ["--rows", str(rows), "--out", str(folder / f"mining-{rows}.json")]
+        parts[f"mining-{rows}"] = (limit, [*exact, *out, "--sides", *sides])
     return parts
+
+
+def noise(folder: Path) -> Path:
+    """A cache of bench/exact.py with rows of noise where real embeddings would be."""
+    place = folder / "cache" / "1280x384-2000"
+    place.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for name, width in (("image", 1280), ("text", 384)):
+        rows = random.normal(size=(2_000, width)).astype(np.float32)
+        np.save(place / f"{name}.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    return place.parent
 
 
 def run(name: str, limit: int, command: list[str], folder: Path) -> dict[str, Any]:

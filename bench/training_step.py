@@ -65,7 +65,7 @@ def measured(options: argparse.Namespace, hard: bool) -> dict[str, float]:
     """Of steps after the first few, up to the end of the last on the device."""
     name = "tiny" if options.model == "tiny" else options.model
     config = {"config": TINY} if name == "tiny" else {}
-    bundle = create_model(name, seed=0, **config)
+    bundle = create_model(name, seed=0, from_scratch=True, **config)
     marks: list[float] = []
 
     class Clock:

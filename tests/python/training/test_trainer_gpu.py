@@ -67,7 +67,8 @@ def test_batches_are_read_into_pinned_memory(tmp_path):
         patch.setattr(helip.HardPairLoader, "__iter__", watched)
         data = Colours()
         helip.train(
-            model=create_model("tiny", config=CONFIG, seed=3), data=data, pairs=table(data),
+            model=create_model("tiny", config=CONFIG, seed=3, from_scratch=True),
+            data=data, pairs=table(data),
             out=tmp_path, batch_size=8, steps=2, device="cuda", progress=False,
             hooks={"keep": Keep()},
         )  # fmt: skip
