@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.data.captions import caption_group
+from helip.data.captions import caption_group, captions_of
 
 _FIRST_ROOM = 1 << 16
-
-
-def captions_of(data: Any, row: int) -> tuple[str, ...]:
-    """All captions of a row; an object that is no Dataset may have only one a row."""
-    several = getattr(data, "captions", None)
-    return (data.caption(row),) if several is None else several(row)
 
 
 def drawn_caption(captions: Sequence[str], seed: int, epoch: int, row: int) -> str:
