@@ -15,7 +15,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda faults bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults bench experiments lint format stubs reference clean
 
 demo: $(VENV)/.demo
 	$(BIN)/helip demo --out demo-out
@@ -42,6 +42,11 @@ cuda: $(VENV)/.base
 	else \
 	  echo "cuda: skipped, for there is no nvcc; install it or set CUDACXX"; \
 	fi
+
+# Everything that needs a GPU, at most ten minutes: the kernels, the tests marked gpu, the benchmarks.
+# `make gpu GPU=--dry` does what a CPU can of it, which CI calls.
+gpu: $(VENV)/.bench cuda
+	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
 # Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.
 faults: $(VENV)/.faults

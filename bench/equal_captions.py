@@ -121,7 +121,9 @@ def _facts(captions: list[str]) -> dict[str, Any]:
 
 
 def run(train: Dataset, held_out: Dataset, seed: int, args: Any, options: Any) -> dict[str, Any]:
-    bundle = create_model("emoji", config=MODEL, seed=seed, augmentation={"scale": (0.8, 1.0)})
+    bundle = create_model(
+        "emoji", config=MODEL, from_scratch=True, seed=seed, augmentation={"scale": (0.8, 1.0)}
+    )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         trained = helip.train(

@@ -17,7 +17,7 @@ target, so that a part of the targets tells what all of them cost.
   first of 2k, 4k, 8k that certifies 99 % of a sample. Rows without a certificate are counted, not
   mended, which favours this side.
 - ``helip``, ``helip-avx2``, ``helip-portable``: ``helip.mine`` with the kernel that it chooses, or
-  with the named one.
+  with the named one; ``helip-gpu``: on a GPU.
 
 All rows are of unit length, as ``grown.py`` makes them.
 """
@@ -218,6 +218,7 @@ class Faiss:
 
 class Helip:
     linear = False
+    device = "cpu"
 
     def __init__(self, k: int, threads: int) -> None:
         self.k, self.threads = k, threads
@@ -233,10 +234,14 @@ class Helip:
 
         pairs = helip.mine(
             image=self.image, text=self.text, k=self.k, method="exact", threads=self.threads,
-            device="cpu", progress=False,
+            device=self.device, progress=False,
         )  # fmt: skip
         self.facts["filters"] = pairs.report.get("filters")
         return pairs.ids
+
+
+class HelipGpu(Helip):
+    device = "cuda"
 
 
 SIDES: dict[str, tuple[Callable[[int, int], Side], dict[str, str]]] = {  # class, environment
@@ -246,6 +251,7 @@ SIDES: dict[str, tuple[Callable[[int, int], Side], dict[str, str]]] = {  # class
     "helip": (Helip, {}),
     "helip-avx2": (Helip, {"HELIP_KERNEL": "avx2"}),
     "helip-portable": (Helip, {"HELIP_KERNEL": "portable"}),
+    "helip-gpu": (HelipGpu, {}),
 }
 
 

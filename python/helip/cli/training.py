@@ -30,7 +30,7 @@ from helip.training.recipe import Recipe
 _USUAL = (
     "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "rank_max", "strategy",
     "loss", "gamma", "lr", "warmup", "precision", "lora", "lock_image", "lock_text", "ema",
-    "device", "workers", "seed",
+    "device", "seed",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def train(
     model: Annotated[str, text("Name, configuration or folder.")],
     out: Annotated[Path, text("Checkpoints and metrics.")],
     pairs: Annotated[Path | None, text("Table of hard pairs.")] = None,
+    store: Annotated[Path | None, text("Embeddings of DATA, for --similar-captions.")] = None,
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
@@ -73,8 +74,9 @@ def train(
         say(f"goes on from {checkpoints[0][1]}")
     with stopping_between_steps(say) as asked:
         result = train(
-            model=bundle, data=dataset, out=out, control=control, wise_ft=wise_ft, recipe=recipe,
-            pairs=pairs if stream is None else StreamingMiner(memory=stream), progress=not quiet,
+            model=bundle, data=dataset, store=store, out=out, control=control, wise_ft=wise_ft,
+            recipe=recipe, pairs=pairs if stream is None else StreamingMiner(memory=stream),
+            progress=not quiet,
             validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
             should_stop=asked, **options,
         )  # fmt: skip

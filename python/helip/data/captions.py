@@ -46,6 +46,12 @@ def hash_of(text: str) -> int:
     return int(_FORMAT.unpack(digest)[0]) or 1
 
 
+def captions_of(data: Any, row: int) -> Sequence[str]:
+    """All captions of a row; an object that is no Dataset may have only one a row."""
+    several = getattr(data, "captions", None)
+    return (data.caption(row),) if several is None else several(row)
+
+
 def texts_of(value: Any) -> list[str]:
     """The captions in a cell, stripped: of a list all that are text and not empty, once each.
 

@@ -1,8 +1,9 @@
 """Embedding a data set: pictures and captions become the rows of an EmbeddingStore.
 
-Row i of the store is row i of the data set. A sample that cannot be read becomes a zero row in
-both modalities, so that the numbering stays and mining treats it as an outlier; it is listed in
-``quarantine.jsonl`` beside the store's files and counted in the store's metadata.
+Row i of the store is row i of the data set. Of several captions of a row the first is embedded. A
+sample that cannot be read becomes a zero row in both modalities, so that the numbering stays and
+mining treats it as an outlier; it is listed in ``quarantine.jsonl`` beside the store's files and
+counted in the store's metadata.
 
 The store is committed at every shard boundary, which no batch crosses, and after a minute of
 work: a job that was killed goes on after its last commit, to the rows of one that was not.

@@ -17,6 +17,7 @@ from helip.common.devices import autocast, choose_device
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.options import Precision
 from helip.common.progress import ProgressBar
+from helip.data.captions import captions_of
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.intervals import Ints
 from helip.models.bundle import create_model
@@ -130,7 +131,7 @@ class Subject:
 
 
 class Rows(torch.utils.data.Dataset[Any]):
-    """Reads one row for the model: (row, pixels | None, caption | None, reasons)."""
+    """Reads one row for the model: (row, pixels | None, its captions, reasons)."""
 
     def __init__(self, dataset: Any, rows: Ints, pictures: Ints, transform: Any, captions: bool):
         self.dataset, self.rows, self.pictures = dataset, rows, pictures
@@ -139,9 +140,10 @@ class Rows(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, str | None, list[str]]:
+    def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, Sequence[str], list[str]]:
         row = int(self.rows[item])
-        pixels, caption, reasons = None, None, []
+        pixels, reasons = None, []
+        captions: Sequence[str] = ()
         if self.pictures[row] == row:
             try:
                 pixels = self.transform(self.dataset.image(row))
@@ -149,10 +151,10 @@ class Rows(torch.utils.data.Dataset[Any]):
                 reasons.append(error.reason)
         if self.captions:
             try:
-                caption = self.dataset.caption(row)
+                captions = captions_of(self.dataset, row)
             except SampleError as error:
                 reasons.append(error.reason)
-        return row, pixels, caption, reasons
+        return row, pixels, captions, reasons
 
 
 @dataclass
@@ -160,7 +162,7 @@ class Encoded:
     pictures: Ints  # [N] the row whose picture each row shows
     picture_rows: Ints  # [P] rows whose picture was read, ascending
     features: torch.Tensor  # float32 [P, d]
-    captions: dict[int, str]
+    captions: dict[int, Sequence[str]]  # of the rows that have any
     reasons: dict[int, str]  # row -> why it was skipped
 
     @property
@@ -194,7 +196,7 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
     )
     read: list[int] = []
     parts: list[torch.Tensor] = []
-    strings: dict[int, str] = {}
+    strings: dict[int, Sequence[str]] = {}
     reasons: dict[int, str] = {}
     with ProgressBar(len(rows), label="encode pictures", enabled=subject.progress) as bar:
         for batch in reader:
@@ -202,7 +204,7 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
             if pixels:
                 read.extend(row for row, _ in pixels)
                 parts.append(subject.images(torch.stack([tensor for _, tensor in pixels])))
-            strings.update((row, caption) for row, _, caption, _ in batch if caption is not None)
+            strings.update((row, captions) for row, _, captions, _ in batch if captions)
             reasons.update((row, why[0]) for row, _, _, why in batch if why)
             bar.update(len(batch))
     if not parts:

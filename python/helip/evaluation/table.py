@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class Table:
     title: str
     columns: tuple[Line, ...]
     rows: tuple[Row, ...]
+    note: str = ""  # what the figures count as right
 
     def cells(self) -> list[list[str]]:
         """The head and the rows as strings."""
@@ -73,8 +74,21 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
                 if name != against:
                     difference = _figures(_difference(result, models[against]), columns)
                     rows.append(Row(f"{name} − {against}", difference, difference=True))
-        made.append(Table(title, columns, tuple(rows)))
+        made.append(Table(title, columns, tuple(rows), _equal_captions(models.values())))
     return made
+
+
+def _equal_captions(results: Iterable[Mapping[str, Any]]) -> str:
+    """How captions that equal another one were counted, where there are any."""
+    found = [result["retrieval"] for result in results if "retrieval" in result]
+    counts = {(task.get("equal_captions", 0), task.get("duplicates")) for task in found}
+    said = [
+        f"{count:,} captions equal another one: "
+        + ("every picture with one is right" if rule == "any" else "only its own picture is right")
+        for count, rule in sorted(counts, key=str)
+        if count
+    ]
+    return "; ".join(said) + "." if said else ""
 
 
 def tables_as_text(made: Sequence[Table]) -> str:
@@ -88,7 +102,7 @@ def tables_as_text(made: Sequence[Table]) -> str:
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
-        parts.append("")
+        parts += [*filter(None, [table.note]), ""]
     return "\n".join([*parts, _NOTE])
 
 
@@ -98,7 +112,7 @@ def tables_as_markdown(made: Sequence[Table]) -> str:
     for table in made:
         head, *body = ([_escaped(cell) for cell in row] for row in table.cells())
         parts += [f"### {_escaped(table.title)}", "", _bars(head), _bars(["---"] * len(head))]
-        parts += [*(_bars(row) for row in body), ""]
+        parts += [*(_bars(row) for row in body), "", *([table.note, ""] if table.note else [])]
     return "\n".join([*parts, _NOTE.replace("*", "\\*")])
 
 
@@ -107,6 +121,7 @@ def tables_as_data(made: Sequence[Table]) -> list[dict[str, Any]]:
     return [
         {
             "data": table.title,
+            "note": table.note,
             "rows": [
                 {
                     "model": row.name,

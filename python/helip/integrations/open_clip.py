@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError
 from helip.loading.loader import HardPairLoader
+from helip.losses.equal import groups_of
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.siglip import HelipSigmoidLoss
 
@@ -35,6 +36,10 @@ class TargetSource(Protocol):
 
     def target(self, rows: int) -> Tensor:
         """int64 [rows]: the row of the target that each row serves."""
+        ...
+
+    def groups(self, rows: int) -> Tensor | None:
+        """int64 [rows, m]: rows with the same number in a column are equal; None: not known."""
         ...
 
 
@@ -51,7 +56,8 @@ class HardPairSource:
         self.loader = loader
         self._named = named
         self._accumulate = accumulate
-        self._targets: deque[Tensor] = deque(maxlen=accumulate)  # of the batches given last
+        # Targets and groups of the batches given last.
+        self._given: deque[tuple[Tensor, Tensor | None]] = deque(maxlen=accumulate)
 
     @property
     def dataloader(self) -> HardPairSource:
@@ -74,27 +80,37 @@ class HardPairSource:
         return len(self.loader) - len(self.loader) % self._accumulate
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor] | dict[str, Tensor]]:
-        self._targets.clear()
+        self._given.clear()
         for batch in itertools.islice(self.loader, len(self)):
-            self._targets.append(batch["target"])
+            self._given.append((batch["target"], groups_of(batch)))
             image, text = batch["image"], batch["text"]
             yield {"image": image, "text": text} if self._named else (image, text)
 
     def target(self, rows: int) -> Tensor:
         """``target`` [rows] of the batches that were given last and have so many rows together."""
-        parts: list[Tensor] = []
-        for part in reversed(self._targets):
+        parts = [target for target, _ in self._last(rows)]
+        starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
+        return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
+
+    def groups(self, rows: int) -> Tensor | None:
+        """The groups [rows, m] of equal captions and pictures of the same batches, where known."""
+        known = [groups for _, groups in self._last(rows) if groups is not None]
+        return torch.cat(known) if known else None
+
+    def _last(self, rows: int) -> list[tuple[Tensor, Tensor | None]]:
+        """Of the batches that were given last those that have so many rows together."""
+        parts: list[tuple[Tensor, Tensor | None]] = []
+        for part in reversed(self._given):
             parts.insert(0, part)
-            if sum(map(len, parts)) >= rows:
+            if sum(len(target) for target, _ in parts) >= rows:
                 break
-        if sum(map(len, parts)) != rows:
-            sizes = [len(part) for part in self._targets]
+        if sum(len(target) for target, _ in parts) != rows:
+            sizes = [len(target) for target, _ in self._given]
             raise InvalidArgumentError(
                 f"the loss got {rows} rows, but the batches given last have {sizes}; give each "
                 "batch to the model before the next is drawn, and accumulate= as --accum-freq is"
             )
-        starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
-        return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
+        return parts
 
 
 class OpenClipLoss(nn.Module):
@@ -103,7 +119,7 @@ class OpenClipLoss(nn.Module):
     Negatives come from all processes, with their gradients, whatever ``--local-loss`` and
     ``--gather-with-grad`` say; the values of one process are its shares, see HelipLoss.
 
-    options: gamma, margin, direction and space of HelipLoss.
+    options: those of LossOptions but similar_captions and similar_images, which need a store.
     """
 
     def __init__(self, source: TargetSource, *, siglip: bool = False, **options: Any) -> None:
@@ -125,7 +141,10 @@ class OpenClipLoss(nn.Module):
         target = self._source.target(len(image_features))
         target = target.to(image_features.device, non_blocking=True)
         bias = {"logit_bias": logit_bias} if self._siglip else {}
-        out = self.loss(image_features, text_features, logit_scale, target, **bias)
+        groups = self._source.groups(len(image_features))
+        if groups is not None:
+            groups = groups.to(image_features.device, non_blocking=True)
+        out = self.loss(image_features, text_features, logit_scale, target, groups=groups, **bias)
         if not output_dict:
             return out["loss"]
         # open_clip trains on the sum of the terms: the graph of the loss goes with the first.

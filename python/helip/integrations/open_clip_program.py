@@ -188,6 +188,10 @@ class _Training:
         assert self._source is not None  # a loss is asked of training data alone
         return self._source.target(rows)
 
+    def groups(self, rows: int) -> Any:
+        assert self._source is not None
+        return self._source.groups(rows)
+
     def _make_source(self, args: Any, transform: Any, tokenizer: Any) -> HardPairSource:
         """The training data that open_clip's flags name, with the hard pairs of the table."""
         data = open_dataset(_shards(args.train_data), **_columns(args))

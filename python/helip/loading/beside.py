@@ -10,6 +10,7 @@ from torch import Tensor
 
 from helip.common.errors import MismatchError
 from helip.data.dataset import Dataset
+from helip.store.data_identity import fingerprint_differences, said
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -34,10 +35,11 @@ class BesideRows:
 
 
 def _refuse_another(data: Any, store: EmbeddingStore) -> None:
-    own = data.fingerprint or ""
-    if len(store) != len(data) or (own and store.keys_fingerprint != own):
+    theirs = store.data_fingerprint or store.keys_fingerprint
+    differ = fingerprint_differences(theirs, data.fingerprint or "")
+    if len(store) != len(data) or differ:
         raise MismatchError(
-            f"the store ({len(store)} rows, keys fingerprint {store.keys_fingerprint}) belongs to "
-            f"another data set than this one ({len(data)} rows, fingerprint {own or 'none'}); open "
-            "the data set that it was embedded from, or embed this one"
+            f"the store ({len(store)} rows) belongs to another data set than this one "
+            f"({len(data)} rows){said(differ)}; open the data set that it was embedded from, or "
+            "embed this one"
         )

@@ -220,8 +220,8 @@ _RECIPES = (
         settings=(
             Setting(
                 "lora", 8,
-                "With hard pairs it is ahead of its own control by the queries, by three seeds not; "
-                "it moves less than all weights do. alpha is twice the rank.",
+                "With hard pairs it is ahead of its own control over queries, over three seeds not "
+                "clearly; it moves less than all weights do. alpha is twice the rank.",
                 ("arXiv 2106.09685", _LORA),
             ),
             Setting("lr", 1e-3, "What the runs with LoRA were made with.", (_LORA,)),

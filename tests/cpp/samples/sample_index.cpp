@@ -210,7 +210,7 @@ TEST_CASE("a shard that was changed is refused at opening, with what to do") {
 
 TEST_CASE("verify tells changes that size and time do not show") {
   const TemporaryFolder folder;
-  const auto path = write_shard(folder, "a.tar", {1, 2});
+  const auto path = write_shard(folder, "a.tar", {1, 2}, std::string(1498, 'p'));
   SampleIndexOptions options;
   options.contents = true;
   const SampleIndex with = SampleIndex::build({path}, options);
@@ -221,8 +221,16 @@ TEST_CASE("verify tells changes that size and time do not show") {
   without.verify();
   with.verify();
   expect_error(ErrorCode::mismatch, "its contents", [&] { with.verify(true); });
-  rewrite_unseen(path, 0, with_field(tar_header("k9.jpg", 9), 100, "0000600"));
+  rewrite_unseen(path, 0, with_field(tar_header("k9.jpg", 1500), 100, "0000600"));
   expect_error(ErrorCode::mismatch, "its headers", [&] { without.verify(); });
+}
+
+TEST_CASE("verify tells another end of an image without a digest of all contents") {
+  const TemporaryFolder folder;
+  const auto path = write_shard(folder, "a.tar", {1, 2}, std::string(1498, 'p'));
+  const SampleIndex index = SampleIndex::build({path});
+  rewrite_unseen(path, 512 + 1499, "X");
+  expect_error(ErrorCode::mismatch, "its members are others", [&] { index.verify(); });
 }
 
 TEST_CASE("an index follows its shards, and reads only those that are new or changed") {

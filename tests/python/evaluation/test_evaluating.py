@@ -106,6 +106,35 @@ def test_every_picture_that_bears_a_duplicated_caption_counts_as_right():
     assert strict["image_to_text"]["recall@1"]["value"] == 0.5
 
 
+def test_captions_that_differ_in_case_space_and_end_are_equal_and_counted():
+    images = np.eye(3)
+    captions = ["A dog.", "cat", "a  dog"]
+    texts = images[[2, 1, 2]]
+    result = retrieval(images, texts, captions=captions, bootstrap=0)
+    assert result["text_to_image"]["recall@1"]["value"] == 1.0
+    assert result["image_to_text"]["candidates"] == 2
+    assert result["equal_captions"] == 2
+
+
+class SeveralCaptions(ColourData):
+    """Each picture has two captions; that of the second row says what the first one's does."""
+
+    def captions(self, row):
+        more = "A " + self.rows[0][0] + " thing!" if row == 1 else f"some {self.rows[row][0]}"
+        return (self.caption(row), more)
+
+
+def test_every_caption_of_a_picture_is_a_query_and_an_equal_one_is_right_for_both():
+    found = evaluate(
+        ColourModel(), SeveralCaptions(FOUR), transform=transform, tokenizer=tokenizer,
+        tasks="retrieval", bootstrap=0, progress=False, device="cpu",
+    )["retrieval"]  # fmt: skip
+    assert found["text_to_image"]["recall@1"]["n"] == 2 * len(FOUR) - 1
+    assert found["text_to_image"]["recall@1"]["value"] == 1.0
+    assert found["image_to_text"]["candidates"] == 2 * len(FOUR) - 1
+    assert found["equal_captions"] == 2
+
+
 def test_a_model_that_scores_every_pair_alike_finds_nothing():
     result = retrieval(np.ones((20, 4)), np.ones((20, 4)), bootstrap=0)
     assert result["image_to_text"]["recall@10"]["value"] == 0.0

@@ -8,7 +8,7 @@ from support.train_samples import CONFIG, Colours
 
 
 def test_figures_are_those_of_evaluate_by_their_paths():
-    bundle = helip.create_model("tiny", config=CONFIG, seed=3)
+    bundle = helip.create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     measure = helip.Validation(Colours(6), device="cpu")
     figures = measure(bundle)
     result = evaluate(bundle, Colours(6), device="cpu", bootstrap=0, progress=False)
@@ -22,7 +22,8 @@ def test_figures_are_those_of_evaluate_by_their_paths():
 
 def test_a_run_is_measured_on_a_data_set(tmp_path):
     result = helip.train(
-        model=helip.create_model("tiny", config=CONFIG, seed=3), data=Colours(24), steps=2,
+        model=helip.create_model("tiny", config=CONFIG, from_scratch=True, seed=3),
+        data=Colours(24), steps=2,
         out=tmp_path, batch_size=8, hard_per_target=0, device="cpu", progress=False, eval_every=1,
         validate=helip.Validation(Colours(6), device="cpu"),
     )  # fmt: skip

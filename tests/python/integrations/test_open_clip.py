@@ -12,6 +12,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.integrations.open_clip_program import has_tasks, open_clip_program
 from helip.loading.loader import HardPairLoader
+from helip.losses.equal import groups_of
 from helip.losses.helip_loss import HelipLoss
 from helip.models.bundle import create_model
 from support.process_group import run as run_processes
@@ -83,7 +84,9 @@ def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
         rows = [0, *(len(batch["index"]) for batch in step)]
         target = torch.cat([batch["target"] + rows[i] for i, batch in enumerate(step)])
         image, text = (torch.cat([f[i] for f in features]) for i in (0, 1))
-        HelipLoss(gamma=0.7)(image, text, features[0][2], target)["loss"].backward()
+        groups = torch.cat([groups_of(batch) for batch in step])
+        out = HelipLoss(gamma=0.7)(image, text, features[0][2], target, groups=groups)
+        out["loss"].backward()
         optimizers[1].step()
     for ours, theirs in zip(made.model.parameters(), own.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

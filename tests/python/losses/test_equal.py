@@ -100,6 +100,18 @@ def test_the_share_of_rows_with_an_equal_one_is_told():
     assert float(out["equal_rows"]) == 0.5
 
 
+def test_positive_is_the_plain_loss_where_equal_captions_have_equal_features():
+    """The mean over a group of equal columns is any of them, and each picture has one share."""
+    image, text = features(6)
+    groups = torch.tensor([1, 1, 2, 1, 3, 3])
+    text = text[[0, 0, 2, 0, 4, 4]]
+    plain, shared = (
+        HelipLoss(equal_captions=handling)(image, text, SCALE, groups=groups)["loss"]
+        for handling in ("separate", "positive")
+    )
+    torch.testing.assert_close(shared, plain, rtol=1e-12, atol=1e-12)
+
+
 def test_a_batch_of_one_caption_pushes_nothing_apart():
     image, text = (x.requires_grad_() for x in features(5))
     groups = torch.full((5,), 3)

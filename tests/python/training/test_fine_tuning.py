@@ -159,3 +159,32 @@ def test_a_run_is_not_resumed_with_other_batches(tmp_path):
         run(tmp_path, steps=2)
     with pytest.raises(MismatchError, match="block was 8, is 4"):
         run(tmp_path, steps=2, order="blocks", block=4)
+
+
+class OneCaption(Colours):
+    """Half of the rows have one caption."""
+
+    def _read_caption(self, row: int) -> str:
+        return "a colour" if row % 2 else super()._read_caption(row)
+
+
+@pytest.mark.parametrize("handling", ["mask", "positive"])
+def test_equal_captions_reach_the_loss_in_chunks_as_at_once(tmp_path, handling):
+    losses = {}
+    for name, options in {
+        "separate": {"equal_captions": "separate"},
+        "whole": {"equal_captions": handling},
+        "chunks": {"equal_captions": handling, "accumulate": 3},
+    }.items():
+        result = run(tmp_path / name, data=OneCaption(), pairs=None, steps=2, **options)
+        losses[name] = result.metrics["loss"]
+        assert (result.metrics.get("equal_rows", 0) > 0) == (name != "separate")
+    # Of captions with the same tokens, and so features, "positive" only orders the same terms anew.
+    same = losses["whole"] == pytest.approx(losses["separate"], rel=1e-5)
+    assert same == (handling == "positive")
+    assert losses["chunks"] == pytest.approx(losses["whole"], rel=1e-5)
+
+
+def test_bounds_on_similarity_need_the_store(tmp_path):
+    with pytest.raises(InvalidArgumentError, match=r"similar_captions is 0\.9 .*store is None"):
+        run(tmp_path, similar_captions=0.9)

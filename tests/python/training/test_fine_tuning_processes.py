@@ -27,7 +27,8 @@ from helip.training.checkpoints import read_checkpoint
 from helip.training.fine_tuning import _own_rows
 from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
-from helip.training.trainer import NonFiniteLossError, Trainer
+from helip.training.result import NonFiniteLossError
+from helip.training.trainer import Trainer
 from support.process_group import run
 
 pytestmark = pytest.mark.usefixtures("one_thread")

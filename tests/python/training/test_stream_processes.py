@@ -69,7 +69,8 @@ def drawn(rank: int, folder: Path) -> bytes:
     """A run whose batches are drawn from what was mined."""
     miner = StreamingMiner(**OPTIONS)
     helip.train(
-        model=create_model("tiny", config=CONFIG, seed=3), data=Colours(40), pairs=miner,
+        model=create_model("tiny", config=CONFIG, from_scratch=True, seed=3),
+        data=Colours(40), pairs=miner,
         out=folder / "run", batch_size=16, epochs=3, device="cpu", progress=False, lr=1e-3,
     )  # fmt: skip
     return b"".join(value.tobytes() for value in miner.state_dict().values())

@@ -26,7 +26,7 @@ from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
 from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
-from helip.training.trainer import NonFiniteLossError
+from helip.training.result import NonFiniteLossError
 from support.loop_samples import CONFIG, FakeLoader, bundle, trainer, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -105,7 +105,7 @@ class CaptionRows(Dataset):
 
 def _lines(data: Dataset, row: int) -> list[str]:
     try:
-        found = [line.strip() for line in data.caption(row).splitlines()]
+        found = [line.strip() for text in data.captions(row) for line in text.splitlines()]
     except SampleError:
         return [""]  # asked for again when it is used, and then counted with its reason
     return [line for line in found if line]

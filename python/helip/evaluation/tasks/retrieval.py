@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.data.captions import normalised_caption
 from helip.evaluation.encoding import Encoded, Subject
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.statistics.outcomes import rank_outcomes
@@ -61,14 +62,16 @@ def retrieval(
     The rank of a query is 1 plus the number of wrong candidates that score at least as high as
     its best right one: ties (cosines within 1e-6, about what float32 sums can tell apart) count
     against the model, so one that gives every pair the same score finds nothing. ``duplicates``
-    says what is right when a caption string belongs to several pictures (``captions`` given): with
-    ``"any"`` each distinct string is one query and one candidate, and every picture that bears it
-    is right; with ``"strict"`` every row stands for itself, and only its own picture is right.
+    says what is right when a caption belongs to several pictures (``captions`` given): with
+    ``"any"`` equal captions (`helip.data.captions`) are one query and one candidate, with the
+    features of the first, and every picture that bears one is right; with ``"strict"`` every row
+    stands for itself, and only its own picture is right.
 
     Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
     Intervals resample pictures, each with all of its captions. Returns
-    ``{"image_to_text", "text_to_image", "duplicates"}``, each direction with figures
-    ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    ``{"image_to_text", "text_to_image", "duplicates", "equal_captions"}``, each direction with
+    figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts the captions that equal
+    another one. With ``keep_ranks`` also ``per_query``.
     """
     if duplicates not in ("any", "strict"):
         raise InvalidArgumentError(
@@ -87,12 +90,15 @@ def retrieval(
         )
 
     text_of = np.arange(len(pictures))
-    if duplicates == "any" and captions is not None:
+    equal = text_of
+    if captions is not None:
         if len(captions) != len(texts):
             raise InvalidArgumentError(
                 f"{len(captions)} captions for {len(texts)} text features; give one a feature"
             )
-        text_of = numbered(captions)[1]
+        equal = numbered([normalised_caption(caption) for caption in captions])[1]
+    if duplicates == "any" and captions is not None:
+        text_of = equal
         first = np.unique(text_of, return_index=True)[1]
         texts = texts[torch.as_tensor(first, device=texts.device)]
     # A picture may bear the same string twice: one edge is enough.
@@ -110,6 +116,7 @@ def retrieval(
         "text_to_image": rank_outcomes(text_ranks, home).figures(**draws)
         | {"candidates": len(images)},
         "duplicates": duplicates,
+        "equal_captions": int((np.bincount(equal)[equal] > 1).sum()),
     }
     if keep_ranks:
         result["per_query"] = {
@@ -186,9 +193,11 @@ def retrieval_task(
             "no row has both a picture and a caption that can be read: "
             f"{dict(Counter(encoded.reasons.values()))}; check the data set"
         )
+    counts = [len(encoded.captions[row]) for row in rows]
     image_of = np.array([place[int(encoded.pictures[row])] for row in rows], dtype=np.int64)
-    used, image_of = np.unique(image_of, return_inverse=True)
-    captions = [encoded.captions[row] for row in rows]
+    used, image_of = np.unique(np.repeat(image_of, counts), return_inverse=True)
+    captions = [caption for row in rows for caption in encoded.captions[row]]
+    keys = [dataset.keys[row] for row in np.repeat(rows, counts).tolist()]
     distinct, text_of = numbered(captions)
     texts = subject.texts(distinct, subject.progress)
     result = retrieval(
@@ -203,7 +212,7 @@ def retrieval_task(
     result["truncated"] = subject.truncated(distinct)
     result["queries"] = digest_of(
         [duplicates],
-        (f"{dataset.keys[row]}\0{picture}" for row, picture in zip(rows, image_of, strict=True)),
+        (f"{key}\0{picture}" for key, picture in zip(keys, image_of, strict=True)),
         captions,
     )
     return result

@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.data.captions import caption_group
+from helip.data.captions import caption_group, captions_of
 
 _FIRST_ROOM = 1 << 16
-
-
-def captions_of(data: Any, row: int) -> tuple[str, ...]:
-    """All captions of a row; an object that is no Dataset may have only one a row."""
-    several = getattr(data, "captions", None)
-    return (data.caption(row),) if several is None else several(row)
 
 
 def drawn_caption(captions: Sequence[str], seed: int, epoch: int, row: int) -> str:
@@ -34,8 +28,9 @@ class CaptionReader:
 
     Tokens are kept where the tokenizer works row by row, so that a second epoch neither reads nor
     tokenises. That is taken to be so where it has a ``context_length`` and gives integers [n,
-    context_length], as open_clip's do. Others are called for every batch; so are all for rows with
-    several captions. Not thread-safe.
+    context_length], as open_clip's do, unless those have a ``reduction_mask``, which may draw the
+    words of a long caption. Others are called for every batch; so are all for rows with several
+    captions. Not thread-safe.
     """
 
     def __init__(
@@ -101,6 +96,7 @@ class CaptionReader:
             isinstance(tokens, torch.Tensor)
             and tokens.shape == (rows, self._width)
             and not tokens.is_floating_point()
+            and getattr(self._tokenizer, "reduction_fn", None) is None
         )
 
 

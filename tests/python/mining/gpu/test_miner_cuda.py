@@ -13,7 +13,10 @@ from helip.mining.gpu import products as device_products
 from helip.mining.inputs import inputs_of
 from support.device_samples import mine_on_device
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_a_damaged_record_proves_nothing(gpu, cache, text):
     assert not proof.is_proven()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 def test_a_gpu_is_proven(cache):
     assert not proof.is_proven()
