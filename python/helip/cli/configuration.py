@@ -61,7 +61,9 @@ def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> 
     by_name = {argument.field_info.name: argument for argument in arguments}
     if "recipe" not in by_name or not by_name["recipe"].tokens:
         return
-    recipe = recipe_named(by_name["recipe"].tokens[0].value)
+    if (named := by_name["recipe"].convert()) is None:  # such as a printed file gives
+        return
+    recipe = recipe_named(named)
     for name, value in recipe.values().items():
         if not by_name[name].tokens:
             _give(by_name[name], name, value, f"recipe {recipe.name}")
