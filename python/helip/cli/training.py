@@ -46,6 +46,7 @@ def train(
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
+    teacher: Annotated[Path | None, text("For --distill: DATA embedded by the teacher.")] = None,
     eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
     recipe: Annotated[str | None, text("Named settings, see helip recipes.")] = None,
     json: AsJson = False,
@@ -75,7 +76,8 @@ def train(
     with stopping_between_steps(say) as asked:
         result = train(
             model=bundle, data=dataset, store=store, out=out, control=control, wise_ft=wise_ft,
-            recipe=recipe, pairs=pairs if stream is None else StreamingMiner(memory=stream),
+            recipe=recipe, teacher=teacher,
+            pairs=pairs if stream is None else StreamingMiner(memory=stream),
             progress=not quiet,
             validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
             should_stop=asked, **options,

@@ -62,9 +62,11 @@ def gather_pairs(
     """The rows [b, d] of every process of ``group``, with gradients, in one collective.
 
     Must be called by all of them, and so must the backward. ``rank_rows``: how many rows each
-    brings, where that is known; otherwise they are asked, and a GPU is waited for.
+    brings, where that is known; otherwise they are asked, and a GPU is waited for. Without
+    torch.distributed the rows are those of one process.
     """
-    processes = dist.get_world_size(group)
+    met = dist.is_available() and dist.is_initialized()
+    processes = dist.get_world_size(group) if met else 1
     if processes == 1:
         return Everyone(image, text)
     rank, own = dist.get_rank(group), image.shape[0]

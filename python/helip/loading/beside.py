@@ -19,7 +19,7 @@ class BesideRows:
 
     def __init__(self, data: Any, store: EmbeddingStore | None) -> None:
         if store is not None:
-            _refuse_another(data, store)
+            refuse_another(data, store)
         self._store = store
         self._pictures = data.image_groups() if isinstance(data, Dataset) else None
 
@@ -34,7 +34,8 @@ class BesideRows:
         return found
 
 
-def _refuse_another(data: Any, store: EmbeddingStore) -> None:
+def refuse_another(data: Any, store: EmbeddingStore) -> None:
+    """Raise MismatchError unless the rows of ``store`` are those of a data set."""
     theirs = store.data_fingerprint or store.keys_fingerprint
     differ = fingerprint_differences(theirs, data.fingerprint or "")
     if len(store) != len(data) or differ:

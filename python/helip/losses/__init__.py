@@ -1,4 +1,4 @@
-"""Losses over the features of a batch: CLIP, SigLIP, the hard negative margin loss, SLIP's SSL."""
+"""Losses over the features of a batch: CLIP, SigLIP, the margin loss, SLIP's SSL, distillation."""
 
 import lazy_loader
 

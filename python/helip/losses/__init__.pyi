@@ -1,9 +1,12 @@
+from .distillation import DistillationLoss
 from .helip_loss import HelipLoss, clip_loss, hard_negative_margin_loss
-from .options import LossOptions, MarginOptions, SslOptions
+from .options import DistillOptions, LossOptions, MarginOptions, SslOptions
 from .siglip import HelipSigmoidLoss
 from .ssl import SslLoss, nt_xent
 
 __all__ = [
+    "DistillOptions",
+    "DistillationLoss",
     "HelipLoss",
     "HelipSigmoidLoss",
     "LossOptions",

@@ -36,7 +36,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from helip.common.collectives import Everyone, gather_pairs
@@ -131,7 +130,7 @@ class HelipLoss(nn.Module):
         text = unit_rows(text_features)
         everyone = (
             gather_pairs(image, text, rank_rows, self.group)
-            if self._gathers()
+            if self.gather
             else Everyone(image, text)
         )
         space, direction = self.options.space, self.options.direction
@@ -159,9 +158,6 @@ class HelipLoss(nn.Module):
             "ordinary_similarity": hnml.ordinary_similarity,
             **told,
         }
-
-    def _gathers(self) -> bool:
-        return self.gather and dist.is_available() and dist.is_initialized()
 
     def extra_repr(self) -> str:
         named = ", ".join(f"{name}={value!r}" for name, value in self.options.as_dict().items())

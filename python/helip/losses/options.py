@@ -1,4 +1,4 @@
-"""Options of the margin loss."""
+"""Options of the losses."""
 
 from __future__ import annotations
 
@@ -51,3 +51,14 @@ class SslOptions(Options):
     """Weight of the self-supervised loss, of models with SLIP's head; 0 switches it off."""
     ssl_temperature: Annotated[float, Gt(0)] = 0.1
     """Temperature of the self-supervised loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(Options):
+    """Distillation: the tuned model keeps what a teacher, by default the start model, gives."""
+
+    distill: Annotated[float, Ge(0)] = 0.0
+    """Weight of the distance to the teacher; 0 has no teacher."""
+    distill_kind: Literal["features", "logits"] = "features"
+    """features: cosine distance of each image and text feature to the teacher's; logits: KL
+    divergence between the softmaxes of the similarities in a batch, for teachers of any width."""

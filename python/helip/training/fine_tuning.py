@@ -23,6 +23,7 @@ from helip.common.processes import Processes, join_processes
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
+from helip.loading.beside import refuse_another
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.views import TwoViews, slip_augmentation
@@ -33,6 +34,7 @@ from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
+from helip.training.distillation import Teacher, opened
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
@@ -107,6 +109,7 @@ def _train(call: TrainCall) -> TrainResult:
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
+    teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table)
     trainer = Trainer(
         bundle,
@@ -115,6 +118,7 @@ def _train(call: TrainCall) -> TrainResult:
         recipe=recipe,
         miner=table if isinstance(table, StreamingMiner) and not call.control else None,
         embed=None if call.control else call.embed,
+        teacher=teacher,
         hooks=call.hooks,
         validate=call.validate,
         identity={
@@ -183,7 +187,22 @@ def _store(call: TrainCall) -> EmbeddingStore | None:
             f"{call.similar_images}, which compare embeddings, and store is None; pass the store "
             "that the data was embedded into"
         )
-    return call.store if isinstance(call.store, EmbeddingStore) else EmbeddingStore.open(call.store)
+    return opened(call.store)
+
+
+def _teacher(given: Teacher, dataset: Dataset) -> EmbeddingStore:
+    """The store, where each of its rows says what a row of the data set is."""
+    store = opened(given)
+    refuse_another(dataset, store)
+    offsets, _ = dataset.caption_groups()
+    several = int((np.diff(offsets) > 1).sum())
+    if several:
+        raise InvalidArgumentError(
+            f"teacher is a store, which has one text embedding a row, and {several} rows of the "
+            "data have several captions, of which each epoch takes another; leave teacher out: "
+            "then a copy of the start model teaches"
+        )
+    return store
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:

@@ -170,8 +170,7 @@ def _shard(model: nn.Module, blocks: Iterable[nn.Module], device: torch.device) 
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for tensor in (*model.parameters(), *model.buffers()):  # as DDP does: all start as rank 0
-        dist.broadcast(tensor.detach(), src=0)
+    share_weights(model)
     # A number cannot be cut in parts: the temperature, a bias.
     numbers = {p for p in model.parameters() if p.dim() == 0}
     for block in blocks:
@@ -181,6 +180,12 @@ def _shard(model: nn.Module, blocks: Iterable[nn.Module], device: torch.device) 
 
 def _is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
+
+
+def share_weights(model: nn.Module) -> None:
+    """Give all processes the weights of rank 0, as DDP does; a collective."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        dist.broadcast(tensor.detach(), src=0)
 
 
 def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:

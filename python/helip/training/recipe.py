@@ -15,12 +15,12 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
 from helip.common.options import PrecisionOptions, Share, require
-from helip.losses.options import LossOptions, SslOptions
+from helip.losses.options import DistillOptions, LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(LossOptions, SslOptions, LockOptions, PrecisionOptions):
+class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions, PrecisionOptions):
     """Hyper-parameters of a run. The defaults suit a large pre-trained model."""
 
     loss: Literal["clip", "siglip"] = "clip"

@@ -42,18 +42,14 @@ from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
 from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.checks import check_chunks, check_run
+from helip.training.distillation import Distillation, Teacher
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
 from helip.training.options import RunOptions
 from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
-from helip.training.result import (
-    BatchLoader,
-    Progress,
-    StepHook,
-    TrainResult,
-)
+from helip.training.result import BatchLoader, Progress, StepHook, TrainResult
 from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep, StepNumbers
@@ -72,6 +68,9 @@ class LoopOptions(RunOptions, ProgressOptions):
     embed: Embed | None = None
     """Called with the batch, its tensors on the device, for what a StreamingMiner mines of frozen
     encoders: image [b, d_image] and text [b, d_text]. None: the features of the model itself."""
+    teacher: Teacher | None = None
+    """With distill: a store of this data by the dual encoder that teaches, or its path. None: a
+    frozen copy of the start model."""
     hooks: Mapping[str, StepHook] | None = None
     """Name to StepHook, called after each step in this order. What a hook keeps is part of a
     checkpoint, as NAME.safetensors."""
@@ -146,6 +145,9 @@ class Trainer:
             own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
         )
         self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
+        self._distillation = Distillation.of(
+            model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
+        )
         self._tuning = ModelTuning(model, self.recipe)
         try:
             check_chunks(model.model, call)
@@ -188,6 +190,7 @@ class Trainer:
             "streaming": self._stream.options() if self._stream else None,
             "accumulate": call.accumulate,
             "compiled": call.compiled,
+            **(self._distillation.identity() if self._distillation else {}),
         }
         self._state = RunState(
             root=self.checkpoints,
@@ -254,6 +257,8 @@ class Trainer:
             # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
             out["loss"] = out["loss"] + 0.0 * bias.sum()
         out["logit_scale"] = scale.detach()
+        if self._distillation:
+            out = self._distillation.add(out, encoded, batch, self._rank_rows)
         return self._ssl.add(out, encoded, self._rank_rows) if self._ssl else out
 
     def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -444,6 +449,8 @@ class Trainer:
     def _step(self, batch: Mapping[str, Any]) -> tuple[StepNumbers, dict[str, Any]]:
         """One optimizer step, queued; its numbers, and what is known of it already."""
         ready = self._to_device(batch)
+        if self._distillation:
+            ready |= self._distillation.teach(batch["index"], ready)
         numbers = self._optimizer_step(
             self._at.step,
             ready,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict
+from helip.models.weights import fit_state_dict, weights_digest
 
 
 class StartWeights:
@@ -40,11 +37,7 @@ class StartWeights:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""
-        digest = hashlib.sha256()
-        for name, tensor in self._weights.items():
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-        return {"wise_ft": self._alpha, "start": digest.hexdigest()}
+        return {"wise_ft": self._alpha, "start": weights_digest(self._weights)}
 
     def save(self, checkpoint: Path, out: Path) -> Path:
         """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays.

@@ -57,6 +57,17 @@ def test_a_stopped_run_keeps_a_checkpoint_and_goes_on_from_it(
     assert same(first, second)
 
 
+def test_the_shell_distils_from_a_copy_or_a_store(
+    run: Run, call: tuple[object, ...], tmp_path
+) -> None:
+    code, out, err = run(*call, "--out", tmp_path / "run", "--distill", 2, "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["distill"] > 0
+    code, _, err = run(*call, "--out", tmp_path / "other", "--teacher", tmp_path / "nothing")
+    assert code != 0
+    assert "nothing" in err
+
+
 def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:
     words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
     code, _, err = run(*words, "--out", tmp_path / "run")
