@@ -29,7 +29,7 @@ from helip.training.recipe import Recipe
 
 _USUAL = (
     "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "rank_max", "strategy",
-    "loss", "gamma", "lr", "warmup", "precision", "lora", "lock_image", "lock_text", "ema",
+    "loss", "gamma", "lr", "precision", "lora", "lock_image", "lock_text", "ema",
     "device", "seed",
 )  # fmt: skip
 
