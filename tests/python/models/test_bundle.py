@@ -31,7 +31,7 @@ CONFIG = {
 
 def tiny(**options):
     options.setdefault("from_scratch", "checkpoint" not in options)
-    return create_model("tiny", config=CONFIG, from_scratch=True, **options)
+    return create_model("tiny", config=CONFIG, **options)
 
 
 def same_weights(a, b) -> bool:
@@ -131,7 +131,7 @@ def test_a_model_without_weights_is_refused_unless_a_random_start_is_meant(tmp_p
     with pytest.raises(InvalidArgumentError, match=tags):
         create_model("RN50")
     with pytest.raises(InvalidArgumentError, match="tiny has no weights; give checkpoint="):
-        create_model("tiny", config=CONFIG, from_scratch=True)
+        create_model("tiny", config=CONFIG)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     with pytest.raises(InvalidArgumentError, match=f"{tmp_path} has no weights"):
         create_model(tmp_path)
