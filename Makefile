@@ -44,7 +44,7 @@ cuda: $(VENV)/.base
 	fi
 
 # Everything that needs a GPU, at most ten minutes: the kernels, the tests marked gpu, the benchmarks.
-# `make gpu GPU=--dry` does what a CPU can of it, which CI calls.
+# `make gpu GPU=--dry` does what a CPU can of it, as a test of test-bench does.
 gpu: $(VENV)/.bench cuda
 	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 

@@ -90,6 +90,7 @@ def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> helip.Tr
         checkpoint_every=None,
         keep=1,
         progress=False,
+        equal_captions="separate",  # what docs/results.md was made with
         **options,
     )
 

@@ -44,28 +44,3 @@ def reference_sigmoid(image, text, scale, bias, alike, handling):
             logit = scale * cosine(image[i], text[j]) + bias
             total = total - F.logsigmoid(logit if right else -logit)
     return total / len(image)
-
-
-def reference_margin(image, text, target, margin, direction, space, alike):
-    """As margin_reference's, where a row that is equal to a target is no row of its."""
-    rows = range(len(image))
-    total, targets = image.sum() * 0, 0
-    for i in rows:
-        others = [r for r in rows if r != i and not alike(i, r)]
-        hard = [r for r in others if int(target[r]) == i]
-        ordinary = [r for r in others if int(target[r]) != i]
-        if not hard:
-            continue
-        targets += 1
-        if not ordinary:
-            continue
-        for anchor, same, other in ((image, image, text), (text, text, image)):
-            pool = other if space == "cross" else same
-            near = torch.stack([cosine(anchor[i], pool[h]) for h in hard])
-            far = torch.stack([cosine(anchor[i], pool[j]) for j in ordinary])
-            if direction == "preserve":
-                terms = F.relu(far - near.min() + margin)
-            else:
-                terms = F.relu(near.max() - far.mean() + margin)
-            total = total + 0.5 * terms.mean()
-    return total / max(targets, 1)

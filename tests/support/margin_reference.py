@@ -19,12 +19,14 @@ def cosine(a, b):
     return (a @ b) / (a.norm() * b.norm())
 
 
-def reference_margin(image, text, target, margin, direction, space):
+def reference_margin(image, text, target, margin, direction, space, alike=lambda i, j: False):
+    """``alike(i, j)``: a row that is equal to a target is neither hard nor ordinary for it."""
     rows = range(len(image))
     total, targets, hinges = image.sum() * 0, 0, []
     for i in rows:
-        hard = [r for r in rows if r != i and int(target[r]) == i]
-        ordinary = [r for r in rows if r != i and r not in hard]
+        others = [r for r in rows if r != i and not alike(i, r)]
+        hard = [r for r in others if int(target[r]) == i]
+        ordinary = [r for r in others if r not in hard]
         if not hard:
             continue
         targets += 1

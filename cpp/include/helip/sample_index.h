@@ -121,8 +121,8 @@ class HELIP_EXPORT SampleIndex {
   void will_need(std::int64_t row, SampleField field) const noexcept;
 
   // image_digest() with the last 512 bytes, and caption_digest() of what the text says, else the
-  // "caption" or "text" of the .json; that of no text where there is none. Throw invalid_argument
-  // where there is no such row.
+  // "caption", "captions" or "text" of the .json, several with line feeds between; that of no text
+  // where there is none. Throw invalid_argument where there is no such row.
   [[nodiscard]] std::uint64_t digest_of_image(std::int64_t row) const;
   [[nodiscard]] std::uint64_t digest_of_caption(std::int64_t row) const;
   // DataFingerprint over keys, images and captions.

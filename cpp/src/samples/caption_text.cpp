@@ -1,7 +1,10 @@
 #include "samples/caption_text.h"
 
+#include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include "io/json_text.h"
 #include "samples/sample_name.h"
@@ -34,6 +37,29 @@ std::optional<std::string> decoded(std::string_view bytes) {
   return text;
 }
 
+// One element of a list of captions, or a caption alone; empty where it is none.
+std::string caption_of(const nlohmann::json& value) {
+  if (value.is_string()) return std::string(trimmed(value.get_ref<const std::string&>()));
+  return value.is_number_integer() ? value.dump() : std::string();
+}
+
+// Of a list all that are captions, once each, with line feeds between them.
+std::string joined(const nlohmann::json& value) {
+  if (!value.is_array()) return value.is_string() ? caption_of(value) : std::string();
+  std::vector<std::string> captions;
+  std::string text;
+  for (const nlohmann::json& each : value) {
+    std::string caption = caption_of(each);
+    if (caption.empty() || std::find(captions.begin(), captions.end(), caption) != captions.end()) {
+      continue;
+    }
+    if (!captions.empty()) text += '\n';
+    text += caption;
+    captions.push_back(std::move(caption));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string_view trimmed(std::string_view text) noexcept {
@@ -54,11 +80,11 @@ std::optional<std::string> caption_of_json(std::string_view bytes) {
   try {
     const nlohmann::json value = parse_json(*text);
     if (!value.is_object()) return std::nullopt;
-    for (const char* name : {"caption", "text"}) {
+    for (const char* name : {"caption", "captions", "text"}) {
       const auto found = value.find(name);
-      if (found == value.end() || !found->is_string()) continue;
-      std::string caption = found->get<std::string>();
-      if (!trimmed(caption).empty()) return caption;
+      if (found == value.end()) continue;
+      std::string captions = joined(*found);
+      if (!captions.empty()) return captions;
     }
   } catch (const std::bad_alloc&) {
     throw;

@@ -13,7 +13,8 @@ std::string_view trimmed(std::string_view text) noexcept;
 // Of a text member: nothing where it is blank, or not UTF-8.
 std::optional<std::string> caption_of_text(std::string_view bytes);
 
-// Of a .json member: its "caption", else its "text"; nothing where it has neither, or is no object.
+// Of a .json member: its "caption", else its "captions", else its "text"; of a list all of them
+// with line feeds between. Nothing where it has none, or is no object.
 std::optional<std::string> caption_of_json(std::string_view bytes);
 
 }  // namespace helip::samples

@@ -67,6 +67,7 @@ def train(
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
 
+    # Before the data are opened, so that a wrong name is told at once.
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
     bundle = create_model(model, **weights)
     dataset, options = open_data(data, options, quiet)

@@ -37,12 +37,8 @@ def normalised_caption(text: str) -> str:
 
 def caption_group(text: str) -> int:
     """The number of all captions that equal ``text``: a signed 64-bit integer, never 0."""
-    return hash_of(normalised_caption(text))
-
-
-def hash_of(text: str) -> int:
-    """A signed 64-bit hash of a text, never 0."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    form = normalised_caption(text).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(form, digest_size=8).digest()
     return int(_FORMAT.unpack(digest)[0]) or 1
 
 

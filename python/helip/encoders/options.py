@@ -27,7 +27,7 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float16"
     """What the store keeps."""
     shard_rows: Annotated[Positive, MultipleOf(4096)] = 262_144
-    """Rows of a shard; after a kill at most so many are embedded again."""
+    """Rows of a file of the store. What is embedded is committed after each, and once a minute."""
     max_quarantined: Share = 0.1
     """Share of the data set that may be unreadable."""
     update: bool = False

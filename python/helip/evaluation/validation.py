@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from helip.common.options import method_keywords
 from helip.evaluation.evaluating import EvaluateCall, evaluate
+from helip.evaluation.figures import figures_of
 from helip.models.bundle import ModelBundle
 
 
@@ -35,17 +35,5 @@ class Validation:
         self._options = call.as_dict()
 
     def __call__(self, bundle: ModelBundle) -> dict[str, float]:
-        return figures_of(evaluate(**{**self._options, "model": bundle}))
-
-
-def figures_of(result: Mapping[str, Any], place: str = "") -> dict[str, float]:
-    """Path -> value of every figure in what `evaluate` returned."""
-    found: dict[str, float] = {}
-    for name, part in result.items():
-        if isinstance(part, Mapping):
-            whole = f"{place}{name}"
-            if isinstance(part.get("value"), (int, float)):
-                found[whole] = float(part["value"])
-            else:
-                found |= figures_of(part, f"{whole}.")
-    return found
+        result = evaluate(**{**self._options, "model": bundle})
+        return {".".join(line.path): figure["value"] for line, figure in figures_of(result)}

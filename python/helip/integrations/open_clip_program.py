@@ -104,6 +104,12 @@ def hard_pair_training(options: HardPairOptions) -> Iterator[None]:
     ``get_data``, and ``create_loss`` or ``create_task``. Everything else, from the flags to the
     checkpoints, is open_clip's.
     """
+    for name in ("similar_captions", "similar_images"):
+        if getattr(options, name) is not None:
+            raise UnsupportedError(
+                f"{name} is {getattr(options, name)}, which compares embeddings of a store, and "
+                "open_clip's training is given none; leave it out, or train with helip.train"
+            )
     program = open_clip_program()
     training = _Training(program, options)
     names = [*_PROGRAM, *(_TASK if training.tasks else _LOSS)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from helip.common.errors import MismatchError
 from helip.data.dataset import Dataset
-from helip.store.data_identity import fingerprint_differences, said
+from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -41,6 +41,6 @@ def refuse_another(data: Any, store: EmbeddingStore) -> None:
     if len(store) != len(data) or differ:
         raise MismatchError(
             f"the store ({len(store)} rows) belongs to another data set than this one "
-            f"({len(data)} rows){said(differ)}; open the data set that it was embedded from, or "
-            "embed this one"
+            f"({len(data)} rows){difference_words(differ)}; open the data set that it was embedded "
+            "from, or embed this one"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from helip.common.errors import MismatchError
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.data_identity import fingerprint_differences, said
+from helip.store.data_identity import difference_words, fingerprint_differences
 
 
 class PairSource(Protocol):
@@ -37,8 +37,8 @@ def table_of(data: Any, pairs: PairSource | None) -> HardPairs | GrowingPairs:
     if len(table) != rows or differ:
         raise MismatchError(
             f"the table of hard pairs ({len(table)} rows) belongs to another data set than this "
-            f"one ({rows} rows){said(differ)}; open the data set it was mined from, or bring it "
-            "up to date: helip embed DATA --out STORE says which rows changed, and embeds them "
-            "again with --update; then helip update follows"
+            f"one ({rows} rows){difference_words(differ)}; open the data set it was mined from, or "
+            "bring it up to date: helip embed DATA --out STORE says which rows changed, and embeds "
+            "them again with --update; then helip update follows"
         )
     return table

@@ -9,7 +9,7 @@ from typing import Any
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.matrices import MatrixView, matrix_of, on_host
 
 
@@ -45,11 +45,6 @@ class Inputs:
             name: "" if self.store is None else getattr(self.store, name)
             for name in ("fingerprint", "data_fingerprint")
         }
-
-
-def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:
-    """A store, opened where a path is given."""
-    return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
 
 
 def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) -> Inputs:

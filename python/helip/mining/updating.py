@@ -9,10 +9,9 @@ from helip import _core
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
-from helip.mining.inputs import store_of
 from helip.mining.options import HostOptions
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, store_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from helip.reporting.pools import Scores, Similarities, check_rows, choose_targe
 from helip.reporting.rendering import render
 from helip.reporting.targets import targets_of
 from helip.reporting.text import number
-from helip.store.data_identity import fingerprint_differences, said
+from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -112,8 +112,9 @@ def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
     expected = pairs.data_fingerprint
     if expected and (differ := fingerprint_differences(expected, dataset.fingerprint)):
         raise MismatchError(
-            f"the table was made of other data than this{said(differ)} (fingerprint {expected} "
-            f"then, {dataset.fingerprint} now); give the data that was mined, or mine again"
+            f"the table was made of other data than this{difference_words(differ)} (fingerprint "
+            f"{expected} then, {dataset.fingerprint} now); give the data that was mined, or mine "
+            "again"
         )
     if store is not None and pairs.fingerprint not in ("", store.fingerprint):
         raise MismatchError(

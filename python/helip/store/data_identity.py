@@ -40,7 +40,7 @@ def fingerprint_differences(theirs: str, own: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def said(differences: Sequence[str]) -> str:
+def difference_words(differences: Sequence[str]) -> str:
     """``": the captions differ"`` for a message, or nothing."""
     return f": the {' and the '.join(differences)} differ" if differences else ""
 
@@ -78,10 +78,6 @@ class DataChange:
     reused: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64 [rows_now]: the row of the store that holds this row of the data, -1 for none."""
 
-    @property
-    def differs(self) -> bool:
-        return bool(self.captions or self.pictures or self.moved or self.added or self.removed)
-
     def __str__(self) -> str:
         counted = (
             (self.captions, "captions changed"),
@@ -112,7 +108,7 @@ def compare_rows(store: Any, data: Rows, *, rows_now: int) -> DataChange:
     known = places >= 0
     change.added = int((~known).sum())
     change.removed = len(store) - int(known.sum())
-    if change.removed and len(change.first_keys) < _SHOWN:
+    if change.removed:
         there = np.zeros(len(store), dtype=np.bool_)
         there[places[known]] = True
         change.first_keys = [store.keys[row] for row in np.flatnonzero(~there)[:_SHOWN].tolist()]

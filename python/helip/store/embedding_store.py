@@ -225,6 +225,11 @@ class EmbeddingStore:
         return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
 
 
+def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:
+    """A store, opened where a path is given."""
+    return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+
+
 class StoreWriter:
     """Appends rows to a store and deletes some. As a context manager it commits on a clean exit.
 

@@ -3,11 +3,11 @@ from .curves import draw_curves
 from .fine_tuning import train
 from .metrics import read_metrics
 from .named_recipes import NamedRecipe, Setting, recipes
+from .optimizing.weight_average import WeightAverage
 from .options import RunOptions
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
 from .trainer import Trainer
-from .weight_average import WeightAverage
 
 __all__ = [
     "BatchLoader",

@@ -22,7 +22,7 @@ from helip.common.processes import Processes
 from helip.losses.distillation import DistillationLoss
 from helip.losses.options import DistillOptions
 from helip.models.weights import weights_digest
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
 from helip.training.recipe import Recipe
@@ -72,7 +72,7 @@ class Distillation:
         features: _Features = (
             _StartModel(model, recipe.precision, processes, device, chunks)
             if teacher is None
-            else _StoredFeatures(opened(teacher), device)
+            else _StoredFeatures(store_of(teacher), device)
         )
         scale = None
         if recipe.distill_kind == "logits":
@@ -168,11 +168,6 @@ class _StoredFeatures:
                 "nothing; embed that row, or leave it out of the data"
             )
         return image.to(self._device), text.to(self._device)
-
-
-def opened(store: Teacher) -> EmbeddingStore:
-    """A store that is open, or at a path."""
-    return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
 
 
 def _start_scale(model: nn.Module, processes: Processes, device: torch.device) -> Tensor:

@@ -33,8 +33,8 @@ from helip.models.hugging_face import is_transformers_clip
 from helip.models.options import ModelOptions
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.embedding_store import EmbeddingStore
-from helip.training.distillation import Teacher, opened
+from helip.store.embedding_store import EmbeddingStore, store_of
+from helip.training.distillation import Teacher
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
@@ -187,12 +187,12 @@ def _store(call: TrainCall) -> EmbeddingStore | None:
             f"{call.similar_images}, which compare embeddings, and store is None; pass the store "
             "that the data was embedded into"
         )
-    return opened(call.store)
+    return store_of(call.store)
 
 
 def _teacher(given: Teacher, dataset: Dataset) -> EmbeddingStore:
     """The store, where each of its rows says what a row of the data set is."""
-    store = opened(given)
+    store = store_of(given)
     refuse_another(dataset, store)
     offsets, _ = dataset.caption_groups()
     several = int((np.diff(offsets) > 1).sum())

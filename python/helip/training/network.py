@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from helip.common.errors import UnsupportedError
 from helip.common.processes import Processes
 from helip.models.weights import fit_state_dict
-from helip.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from helip.training.optimizing.optimizer import load_optimizer_tensors, optimizer_tensors
 from helip.training.options import RunOptions
 
 

@@ -18,9 +18,14 @@ from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
 from helip.training.late_numbers import LateNumbers
 from helip.training.network import Network
-from helip.training.optimizer import clamp_logit_scale, make_optimizer, set_lr, step_unless
+from helip.training.optimizing.optimizer import (
+    clamp_logit_scale,
+    make_optimizer,
+    set_lr,
+    step_unless,
+)
+from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.recipe import Recipe
-from helip.training.schedules import scheduled_lr
 
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
 _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs

@@ -46,6 +46,7 @@ from helip.training.distillation import Distillation, Teacher
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
+from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
@@ -55,8 +56,7 @@ from helip.training.state import RunState
 from helip.training.step import OptimizerStep, StepNumbers
 from helip.training.stream import Embed, StepMiner
 from helip.training.tuning import ModelTuning
-from helip.training.validation import Validate, Validation
-from helip.training.weight_average import WeightAverage
+from helip.training.validator import Validate, Validator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +159,10 @@ class Trainer:
                 "eval_every, patience or watch is given and nothing to validate by; give validate, "
                 "such as helip.Validation(data)"
             )
-        self._validation = (
+        self._validator = (
             None
             if call.validate is None
-            else Validation(call.validate, model, self.out, call, self.processes, self.device)
+            else Validator(call.validate, model, self.out, call, self.processes, self.device)
         )
         self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
@@ -269,6 +269,8 @@ class Trainer:
         make_directory(self.checkpoints)
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
+        if self._validator:
+            self._validator.recover()
 
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
@@ -406,8 +408,8 @@ class Trainer:
         """A checkpoint where one is due, and CancelledError after it where the run shall end."""
         at, every = self._at, self.options.checkpoint_every
         self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
-        if self._validation and self._validation.due(at.step, self.total_steps):
-            self._validate(self._validation, log)
+        if self._validator and self._validator.due(at.step, self.total_steps):
+            self._validate(self._validator, log)
         # Of several processes, what all knew of when they began this step.
         stop = self._asked if self.processes.count == 1 else self._all_asked
         if stop and not self._over():
@@ -418,17 +420,17 @@ class Trainer:
         if every and at.step % every == 0:
             self._save(log)
 
-    def _validate(self, validation: Validation, log: RunLog) -> None:
+    def _validate(self, validator: Validator, log: RunLog) -> None:
         self._settle_all(log)
         average = self.hooks.get("ema")
         kept = isinstance(average, WeightAverage)
         weights = whole(average.state_dict()) if kept else self.network.state_dict()  # type: ignore[union-attr]
-        log.write(**validation.measure(self._at.step, weights, self._at.validation))
+        log.write(**validator.measure(self._at.step, weights, self._at.validation))
 
     def _over(self) -> bool:
         """Whether the last step is done, or validation has ended the run."""
         at = self._at
-        early = self._validation is not None and self._validation.exhausted(at.validation)
+        early = self._validator is not None and self._validator.exhausted(at.validation)
         return at.step >= self.total_steps or early
 
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:

@@ -199,3 +199,13 @@ def test_flags_of_columns_and_members_choose_what_is_read():
     assert _columns(argparse.Namespace(**{**shards, **later})) == {
         "caption_column": "caption", "image_column": "seg.png", "max_pixels": 1000,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["similar_captions", "similar_images"])
+def test_what_needs_a_store_is_refused(name):
+    options = HardPairOptions(hard_pairs="p", **{name: 0.9})
+    with (
+        pytest.raises(UnsupportedError, match=rf"{name} is 0\.9, which compares embeddings"),
+        hard_pair_training(options),
+    ):
+        pass

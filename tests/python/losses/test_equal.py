@@ -11,8 +11,8 @@ from helip.common.errors import InvalidArgumentError
 from helip.losses.equal import groups_of
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.siglip import HelipSigmoidLoss
-from support.equal_reference import equal, reference_clip, reference_margin, reference_sigmoid
-from support.margin_reference import READINGS, features, make_target
+from support.equal_reference import equal, reference_clip, reference_sigmoid
+from support.margin_reference import READINGS, features, make_target, reference_margin
 
 SCALE, BIAS = 12.5, -3.0
 HANDLINGS = ("positive", "mask", "separate")
@@ -56,7 +56,7 @@ def test_value_and_gradient_equal_the_double_loop(rows, seed, handling, reading,
         reference_sigmoid(image, text, SCALE, BIAS, alike, handling)
         if sigmoid
         else reference_clip(image, text, SCALE, alike, handling)
-    ) + 0.7 * reference_margin(image, text, target, 0.1, direction, space, alike)
+    ) + 0.7 * reference_margin(image, text, target, 0.1, direction, space, alike)[0]
     assert_equal_to(out, expected, image, text)
 
 

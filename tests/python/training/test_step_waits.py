@@ -12,7 +12,7 @@ import torch
 from helip.common.processes import Processes
 from helip.training.metrics import read_metrics
 from helip.training.network import Network
-from helip.training.optimizer import make_optimizer, step_unless
+from helip.training.optimizing.optimizer import make_optimizer, step_unless
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
 from helip.training.step import OptimizerStep

@@ -102,25 +102,25 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
 }
 
 // Rows whose old scores are void: deleted now, and not before, or given other values.
-struct Void {
+struct Outdated {
   std::vector<std::uint8_t> marks;  // [store.size()]
   std::int64_t deleted = 0;
   std::int64_t replaced = 0;
 };
 
-Void void_since(const EmbeddingStore& store, const EarlierState& before) {
-  Void since;
-  since.marks.resize(static_cast<std::size_t>(store.size()));
+Outdated outdated_since(const EmbeddingStore& store, const EarlierState& before) {
+  Outdated outdated;
+  outdated.marks.resize(static_cast<std::size_t>(store.size()));
   for (const std::int64_t row : store.deleted()) {
     if (std::binary_search(before.deleted.begin(), before.deleted.end(), row)) continue;
-    since.marks[static_cast<std::size_t>(row)] = 1;
-    ++since.deleted;
+    outdated.marks[static_cast<std::size_t>(row)] = 1;
+    ++outdated.deleted;
   }
   for (const std::int64_t row : before.replaced) {
-    since.marks[static_cast<std::size_t>(row)] = 1;
-    ++since.replaced;
+    outdated.marks[static_cast<std::size_t>(row)] = 1;
+    ++outdated.replaced;
   }
-  return since;
+  return outdated;
 }
 
 // What must happen to the pool of each row.
@@ -137,18 +137,19 @@ struct RowRoles {
   std::int64_t operator[](RowRole role) const { return count[static_cast<std::size_t>(role)]; }
 };
 
-RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Void& since) {
+RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Outdated& outdated) {
   RowRoles roles;
   roles.of.resize(static_cast<std::size_t>(corpus.size()));
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
     RowRole role = RowRole::kept;
     if (corpus.is_zero(row)) {
       role = RowRole::none;
-    } else if (row >= pairs.size() || since.marks[static_cast<std::size_t>(row)] != 0) {
+    } else if (row >= pairs.size() || outdated.marks[static_cast<std::size_t>(row)] != 0) {
       role = RowRole::added;
-    } else if (pairs.count(row) == pairs.k() && since.deleted + since.replaced > 0) {
+    } else if (pairs.count(row) == pairs.k() && outdated.deleted + outdated.replaced > 0) {
       for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
-        if (since.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0) role = RowRole::stale;
+        if (outdated.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0)
+          role = RowRole::stale;
       }
     }
     roles.of[static_cast<std::size_t>(row)] = role;
@@ -171,11 +172,12 @@ std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
 // One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
-  Update(const Corpus& corpus, const HardPairs& before, const Void& since, const RowRoles& roles,
-         const MineOptions& options, const std::filesystem::path& scratch, Team& team)
+  Update(const Corpus& corpus, const HardPairs& before, const Outdated& outdated,
+         const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
+         Team& team)
       : corpus_(corpus),
         before_(before),
-        since_(since),
+        outdated_(outdated),
         roles_(roles),
         options_(options),
         team_(team),
@@ -217,7 +219,7 @@ class Update {
       number_[row] = static_cast<std::int32_t>(rows.size());
       rows.push_back(row);
     }
-    UpdatedPools pools(corpus_, before_, since_.marks, rows);
+    UpdatedPools pools(corpus_, before_, outdated_.marks, rows);
 
     const SweepJob among_added = job(RowRole::added, true, places_of(RowRole::stale), true);
     const SweepJob stale = job(RowRole::stale, true, places_of(RowRole::kept), false);
@@ -226,7 +228,7 @@ class Update {
                       Sweep::work(among_added) + Sweep::work(stale) + band_work);
     if (prepared_) {
       mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_,
-                              since_.marks)
+                              outdated_.marks)
           .raise(rows, pools, team_);
     }
     compare(among_added, pools);
@@ -328,7 +330,7 @@ class Update {
 
   const Corpus& corpus_;
   const HardPairs& before_;
-  const Void& since_;
+  const Outdated& outdated_;
   const RowRoles& roles_;
   const MineOptions& options_;
   Team& team_;
@@ -350,8 +352,8 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
   corpus.measure(team);
-  const Void since = void_since(store, before);
-  const RowRoles roles = sort_rows(corpus, pairs, since);
+  const Outdated outdated = outdated_since(store, before);
+  const RowRoles roles = sort_rows(corpus, pairs, outdated);
   const std::int64_t rows = store.size();
 
   HardPairs::Origin origin = pairs.origin();
@@ -359,8 +361,8 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   origin.data_fingerprint = store.data_fingerprint();
   Json did{{"from", from},
            {"added", rows - pairs.size()},
-           {"deleted", since.deleted},
-           {"replaced", since.replaced},
+           {"deleted", outdated.deleted},
+           {"replaced", outdated.replaced},
            {"mined_again", roles[RowRole::stale]}};
   if (const std::string reason = reason_to_mine(options, roles); !reason.empty()) {
     did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
@@ -371,7 +373,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
-  Update update(corpus, pairs, since, roles, options, mining::scratch_folder(out), team);
+  Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), team);
   update.run(writer);
   did["pairs"] = update.pairs();
   Json report{{"pairs", rows * (rows - 1)}};

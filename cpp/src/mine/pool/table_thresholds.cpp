@@ -35,7 +35,7 @@ class TableThresholds::Search {
     found_.clear();
     looked_into_ = 0;
     scores_.clear();
-    if (row < before_.size() && table_.stale_[row] == 0) {
+    if (row < before_.size() && table_.outdated_[row] == 0) {
       keep_pool();
     } else {
       start_from_sample();
@@ -86,7 +86,7 @@ class TableThresholds::Search {
   void keep_pool() {
     for (std::int64_t rank = 0; rank < before_.count(row_); ++rank) {
       const auto other = static_cast<std::uint32_t>(before_.id(row_, rank));
-      if (table_.place_[other] == kNone || table_.stale_[other] != 0) continue;
+      if (table_.place_[other] == kNone || table_.outdated_[other] != 0) continue;
       seen_by_[other] = row_;
       scores_.push_back(std::nextafter(before_.score(row_, rank), -1.0F));
       pool_.push_back(other);
@@ -167,14 +167,14 @@ class TableThresholds::Search {
 };
 
 TableThresholds::TableThresholds(const Corpus& corpus, const Codes& codes, const RowOrder& order,
-                                 const HardPairs& before, const std::vector<std::uint8_t>& stale)
-    : corpus_(corpus), codes_(codes), before_(before), stale_(stale) {
+                                 const HardPairs& before, const std::vector<std::uint8_t>& outdated)
+    : corpus_(corpus), codes_(codes), before_(before), outdated_(outdated) {
   place_.resize(static_cast<std::size_t>(corpus.size()), kNone);
   std::vector<std::uint32_t> old;
   for (std::size_t place = 0; place < order.rows.size(); ++place) {
     place_[order.rows[place]] = static_cast<std::uint32_t>(place);
     const std::uint32_t row = order.rows[place];
-    if (row < before.size() && stale[row] == 0) old.push_back(order.rows[place]);
+    if (row < before.size() && outdated[row] == 0) old.push_back(order.rows[place]);
   }
   const auto count = static_cast<std::int64_t>(old.size());
   for (std::int64_t i = 0; i < std::min(kSample, count); ++i) {

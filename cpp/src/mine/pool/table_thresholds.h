@@ -19,10 +19,10 @@ namespace helip::mining {
 
 class TableThresholds {
  public:
-  // `before` is the table so far; its scores of rows that are marked in `stale` [corpus.size()] are
-  // void.
+  // `before` is the table so far; its scores of rows that are marked in `outdated` [corpus.size()]
+  // are void.
   TableThresholds(const Corpus& corpus, const Codes& codes, const RowOrder& order,
-                  const HardPairs& before, const std::vector<std::uint8_t>& stale);
+                  const HardPairs& before, const std::vector<std::uint8_t>& outdated);
 
   // Raises the threshold of target t of the sink, row rows[t], to what as many rows as a pool holds
   // score at least.
@@ -34,7 +34,7 @@ class TableThresholds {
   const Corpus& corpus_;
   const Codes& codes_;
   const HardPairs& before_;
-  const std::vector<std::uint8_t>& stale_;
+  const std::vector<std::uint8_t>& outdated_;
   std::vector<std::uint32_t> place_;   // of each row's codes; zero and deleted ones have none
   std::vector<std::uint32_t> sample_;  // old rows, where the way to those close to a new one begins
   AlignedArray<std::int8_t> sample_codes_;  // of the first filter, close together

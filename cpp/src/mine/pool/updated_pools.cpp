@@ -7,11 +7,11 @@
 namespace helip::mining {
 
 UpdatedPools::UpdatedPools(const Corpus& corpus, const HardPairs& before,
-                           const std::vector<std::uint8_t>& deleted,
+                           const std::vector<std::uint8_t>& outdated,
                            std::vector<std::uint32_t> fresh)
     : corpus_(corpus),
       before_(before),
-      deleted_(deleted),
+      outdated_(outdated),
       fresh_rows_(std::move(fresh)),
       fresh_pools_(corpus, fresh_rows_, before.k(), 0, nullptr) {}
 
@@ -84,7 +84,7 @@ void UpdatedPools::merge(std::int64_t target, HardPairBand& band, std::int64_t r
     band.scores[to] = score;
   };
   while (kept < band.k) {
-    while (next_old < held && deleted_[static_cast<std::size_t>(before_.id(own, next_old))] != 0) {
+    while (next_old < held && outdated_[static_cast<std::size_t>(before_.id(own, next_old))] != 0) {
       ++next_old;
       exact.reset();
     }

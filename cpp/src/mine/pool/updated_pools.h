@@ -17,10 +17,10 @@ namespace helip::mining {
 // targets whose pools go on, in the order of theirs. Thread-safe as Pools are.
 class UpdatedPools final : public SweepSink {
  public:
-  // `before` is the table so far; its scores of rows that are marked in `deleted` [corpus.size()]
+  // `before` is the table so far; its scores of rows that are marked in `outdated` [corpus.size()]
   // are void. `fresh`: rows of the targets that begin anew.
   UpdatedPools(const Corpus& corpus, const HardPairs& before,
-               const std::vector<std::uint8_t>& deleted, std::vector<std::uint32_t> fresh);
+               const std::vector<std::uint8_t>& outdated, std::vector<std::uint32_t> fresh);
 
   std::int64_t fresh() const noexcept { return fresh_pools_.size(); }
   // Old targets that follow; what the band before them was is forgotten.
@@ -41,7 +41,7 @@ class UpdatedPools final : public SweepSink {
 
   const Corpus& corpus_;
   const HardPairs& before_;
-  const std::vector<std::uint8_t>& deleted_;
+  const std::vector<std::uint8_t>& outdated_;
   const std::vector<std::uint32_t> fresh_rows_;
   Pools fresh_pools_;
   std::vector<std::uint32_t> band_rows_;

@@ -13,7 +13,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.progress import Follower, ProgressBar
 from helip.pairs.filtering.rules import CROSS, WITHIN, Floats, Judged, in_use
 from helip.pairs.options import FilterRules
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.matrices import matrix_of
 
 _ONE_MODEL = (
@@ -85,7 +85,9 @@ class Judge:
             image, text = (matrix_of(m, name=n) for m, n in zip(by, ("image", "text"), strict=True))
             _check_rows(table, image.rows, "the arrays", "")
             return image, text
-        store = by if isinstance(by, EmbeddingStore) else _opened(by)
+        if not isinstance(by, EmbeddingStore):
+            _refuse_encoder(by)
+        store = store_of(by)
         _check_rows(table, len(store), repr(store), store.keys_fingerprint)
         encoders = [store.metadata.get(f"{side}_encoder") for side in ("image", "text")]
         if any(rule in CROSS for rule in used):
@@ -94,13 +96,12 @@ class Judge:
         return store.matrices
 
 
-def _opened(path: str | os.PathLike[str]) -> EmbeddingStore:
+def _refuse_encoder(path: str | os.PathLike[str]) -> None:
     if ":" in os.fspath(path) and not Path(path).exists():
         raise InvalidArgumentError(
             f"by is {os.fspath(path)!r}, an encoder; embed the data by it first, and give the "
             f"store: helip embed DATA --out STORE --image-encoder {path} --text-encoder {path}"
         )
-    return EmbeddingStore.open(path)
 
 
 def _check_rows(table: _core.HardPairs, rows: int, name: str, keys: str) -> None:

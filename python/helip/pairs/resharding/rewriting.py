@@ -29,7 +29,7 @@ from helip.pairs.options import ReshardOptions
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
-from helip.store.data_identity import fingerprint_differences, said
+from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 _BLOCK = 64  # rows of the smallest block that is packed
@@ -208,14 +208,14 @@ def _check_together(data: TarDataset, pairs: HardPairs, store: EmbeddingStore | 
     if len(pairs) != len(data) or differ:
         raise MismatchError(
             f"the table of hard pairs ({len(pairs):,} rows) belongs to other data than {data!r}"
-            f"{said(differ)}; give the shards that it was mined from, in their order"
+            f"{difference_words(differ)}; give the shards that it was mined from, in their order"
         )
     if store is None:
         return
     if differ := fingerprint_differences(store.data_fingerprint, data.fingerprint):
         raise MismatchError(
-            f"{store!r} belongs to other data than {data!r}{said(differ)}; give the store of these "
-            "shards"
+            f"{store!r} belongs to other data than {data!r}{difference_words(differ)}; give the "
+            "store of these shards"
         )
     if pairs.fingerprint not in ("", store.fingerprint):
         raise MismatchError(

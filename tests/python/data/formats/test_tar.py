@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.captions import caption_digests
 from helip.data.opening import open_dataset
+from helip.store.data_identity import fingerprint_differences
 from support.data_samples import (
     assert_row_is,
     caption,
@@ -54,6 +56,31 @@ def test_shards_can_be_given_as_braces_glob_list_and_folder(tmp_path):
         assert data.keys == [f"{i:05d}" for i in range(9)]
         assert_row_is(data, 7, 7)
     assert data.counts() == {"rows": 9, "shards": 3, "missing_image": 0, "missing_caption": 0}
+
+
+def test_the_index_digests_the_captions_that_the_data_set_reads(tmp_path):
+    described = [
+        {"caption": [" a dog", "two  dogs", "a dog", None, 7]},
+        {"captions": ["a cat"], "caption": " "},
+        {"text": "caf\u00e9\u3000"},
+        {"caption": [], "other": 1},
+        {"caption": 3},
+    ]
+    members = {}
+    for number, value in enumerate(described):
+        members[f"{number}.png"], members[f"{number}.json"] = (
+            png(number),
+            json.dumps(value).encode(),
+        )
+    members |= {"5.png": png(5), "5.txt": b"\xef\xbb\xbfa text\n", "5.json": b'{"caption": "no"}'}
+    data = open_dataset(write_tar(tmp_path / "0.tar", members))
+    rows = np.arange(len(data))
+    assert data.captions(0) == ("a dog", "two  dogs", "7")
+    expected = caption_digests(data._readable_captions(row) for row in rows.tolist())
+    np.testing.assert_array_equal(data.row_digests(rows)[1], expected)
+    members["0.json"] = json.dumps({"caption": ["a dog", "three dogs"]}).encode()
+    other = open_dataset(write_tar(tmp_path / "1.tar", members))
+    assert fingerprint_differences(data.fingerprint, other.fingerprint) == ["captions"]
 
 
 def test_shards_keep_the_order_in_which_they_are_given(tmp_path):

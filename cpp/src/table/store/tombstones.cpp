@@ -1,11 +1,11 @@
-#include "table/tombstones.h"
+#include "table/store/tombstones.h"
 
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 #include "io/checksum.h"
-#include "table/row_ranges.h"
+#include "table/store/row_ranges.h"
 
 namespace helip {
 Tombstones::Tombstones(const nlohmann::json& json, std::int64_t rows) {

@@ -1,4 +1,4 @@
-#include "table/fingerprint.h"
+#include "table/store/fingerprint.h"
 
 #include "io/checksum.h"
 

@@ -9,10 +9,10 @@
 
 #include "base/refuse.h"
 #include "io/column_writer.h"
-#include "table/key_set.h"
-#include "table/row_encoding.h"
-#include "table/store_layout.h"
-#include "table/tombstones.h"
+#include "table/store/key_set.h"
+#include "table/store/row_encoding.h"
+#include "table/store/store_layout.h"
+#include "table/store/tombstones.h"
 
 namespace helip {
 namespace {

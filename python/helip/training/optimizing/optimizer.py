@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
-from helip.training.layer_decay import layer_scales
+from helip.training.optimizing.layer_decay import layer_scales
 from helip.training.recipe import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)  # bound of the learned log temperature, as CLIP clips it
@@ -27,8 +27,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over the parameters that need a gradient.
 
     No decay for norms, biases and the logit scale: parameters with fewer than two dimensions. With
-    ``layer_decay`` there is a group for each depth (helip.training.layer_decay), whose ``lr_scale``
-    `set_lr` multiplies the rate by.
+    ``layer_decay`` there is a group for each depth (`layer_scales`), whose ``lr_scale`` `set_lr`
+    multiplies the rate by.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import discard_directory, publish_directory, write_json
+from helip.common.files import discard_directory, publish_directory, storage_errors, write_json
 from helip.common.processes import Processes
 from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
 from helip.models.weights import fit_state_dict, write_tensors
@@ -28,7 +28,7 @@ from helip.training.options import RunOptions
 Validate = Callable[[ModelBundle], Mapping[str, float]]
 
 
-class Validation:
+class Validator:
     """Measures copies of a model; rank 0 does, and tells the others what came of it.
 
     Made before the model is parallel.
@@ -45,6 +45,11 @@ class Validation:
             if processes.leads
             else bundle
         )
+
+    @property
+    def _fresh(self) -> Path:
+        """Where new best weights lie until they take their place."""
+        return self._path.with_name("best-new")
 
     def due(self, step: int, total: int) -> bool:
         every = self._run.eval_every
@@ -70,6 +75,12 @@ class Validation:
             record["stale"] = record.get("stale", 0) + 1
         return {"step": step, "event": "validation", **figures}
 
+    def recover(self) -> None:
+        """Put the best weights into their place where a kill came between; rank 0 does."""
+        if self._fresh.exists() and not self._path.exists():
+            with storage_errors("rename", self._fresh):
+                self._fresh.rename(self._path)
+
     def exhausted(self, record: Mapping[str, Any]) -> bool:
         """Whether so many measurements have brought nothing better that the run ends."""
         return self._run.patience is not None and record.get("stale", 0) >= self._run.patience
@@ -94,10 +105,9 @@ class Validation:
             restore_random_states(states)
 
     def _keep(self, step: int, name: str, figures: Mapping[str, float]) -> None:
-        fresh = self._path.with_name("best-new")
-        if fresh.exists():  # of a run that was killed here
-            discard_directory(fresh)
-        with publish_directory(fresh) as directory:
+        if self._fresh.exists():  # of a run that was killed here
+            discard_directory(self._fresh)
+        with publish_directory(self._fresh) as directory:
             write_tensors(self._bundle.model.state_dict(), directory / WEIGHTS_FILE)
             if self._bundle.config:
                 config = {"name": self._bundle.name, **self._bundle.config}
@@ -107,7 +117,7 @@ class Validation:
             write_json(directory / "best.json", {**chosen, "figures": plain})
         if self._path.exists():
             discard_directory(self._path)
-        fresh.rename(self._path)
+        self._fresh.rename(self._path)
 
 
 def _better(value: float, best: float | None, *, lowest: bool) -> bool:

@@ -9,7 +9,7 @@
 #include "helip/data_fingerprint.h"
 #include "helip/embedding_store_writer.h"
 #include "io/manifest.h"
-#include "table/tombstones.h"
+#include "table/store/tombstones.h"
 
 namespace helip {
 

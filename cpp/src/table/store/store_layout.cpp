@@ -1,4 +1,4 @@
-#include "table/store_layout.h"
+#include "table/store/store_layout.h"
 
 #include <stdexcept>
 #include <string>
@@ -7,8 +7,8 @@
 #include "base/refuse.h"
 #include "io/file.h"
 #include "io/shard_layout.h"
-#include "table/fingerprint.h"
-#include "table/row_ranges.h"
+#include "table/store/fingerprint.h"
+#include "table/store/row_ranges.h"
 
 namespace helip {
 

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from helip.common.errors import InvalidArgumentError
+from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.recipe import Recipe
-from helip.training.schedules import scheduled_lr
 
 
 def rates(total: int = 12, **options) -> list[float]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.training.weight_average import WeightAverage
+from helip.training.optimizing.weight_average import WeightAverage
 from support.tune_samples import RESNET, same, tiny, weights
 
 

@@ -9,8 +9,8 @@ from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import create_model
 from helip.models.hugging_face import TransformersClip
 from helip.models.slip import add_ssl_head
-from helip.training.layer_decay import layer_scales
-from helip.training.optimizer import make_optimizer, set_lr
+from helip.training.optimizing.layer_decay import layer_scales
+from helip.training.optimizing.optimizer import make_optimizer, set_lr
 from helip.training.recipe import Recipe
 from support.transformers_samples import clip_model
 from support.tune_samples import CONFIG, RESNET, TOWERS, tiny

@@ -1,4 +1,4 @@
-#include "table/tombstones.h"
+#include "table/store/tombstones.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <stdexcept>

@@ -1,4 +1,4 @@
-#include "table/key_set.h"
+#include "table/store/key_set.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <string>

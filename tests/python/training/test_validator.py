@@ -100,6 +100,15 @@ def test_with_an_average_that_is_what_is_measured(tmp_path):
     assert not same(measure.seen[0], weights(result.model))
 
 
+def test_best_weights_that_a_kill_left_beside_their_place_are_put_there(tmp_path):
+    trainer(tmp_path, validate=Measure(1.0), steps=2).run()
+    (tmp_path / "best").rename(tmp_path / "best-new")  # killed when the old ones were gone
+    result = trainer(tmp_path, validate=Measure(), steps=2).run()
+    assert result.validation["step"] == 2
+    assert json.loads((tmp_path / "best" / "best.json").read_text())["step"] == 2
+    assert not (tmp_path / "best-new").exists()
+
+
 def test_validation_needs_something_to_validate_by(tmp_path):
     with pytest.raises(InvalidArgumentError, match="give validate"):
         trainer(tmp_path, eval_every=2)

@@ -9,9 +9,9 @@
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
 #include "io/file.h"
-#include "table/fingerprint.h"
-#include "table/store_layout.h"
-#include "table/tombstones.h"
+#include "table/store/fingerprint.h"
+#include "table/store/store_layout.h"
+#include "table/store/tombstones.h"
 
 namespace helip {
 

@@ -8,8 +8,8 @@
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"
-#include "table/key_set.h"
-#include "table/store_layout.h"
+#include "table/store/key_set.h"
+#include "table/store/store_layout.h"
 
 namespace helip {
 namespace {

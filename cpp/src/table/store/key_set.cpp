@@ -1,4 +1,4 @@
-#include "table/key_set.h"
+#include "table/store/key_set.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

@@ -1,4 +1,4 @@
-#include "table/row_encoding.h"
+#include "table/store/row_encoding.h"
 
 #include <algorithm>
 #include <cmath>

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.training.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from helip.training.optimizing.optimizer import (
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
 from helip.training.recipe import Recipe
 from support.tune_samples import captions, pictures, same, tiny, weights
 

@@ -1,4 +1,4 @@
-#include "table/row_ranges.h"
+#include "table/store/row_ranges.h"
 
 #include <charconv>
 #include <stdexcept>
