@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "helip/embedding_store_writer.h"
+#include "helip/store_assembly.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
@@ -18,6 +19,8 @@ using namespace helip;
 using namespace helip::testing;
 
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::int64_t kImage = 24;
 constexpr std::int64_t kText = 16;
@@ -57,11 +60,36 @@ class Growing {
     return writer.commit();
   }
 
+  // Gives rows, ascending, the values of others, and keeps their keys: one commit.
+  EmbeddingStore replace(const std::vector<std::int64_t>& rows, const Data& values) {
+    const fs::path aside = folder_ / ("fresh-" + std::to_string(++replacements_));
+    const EmbeddingStore fresh = [&] {
+      auto writer = EmbeddingStoreWriter::create(aside, {kImage, kText, dtype_, 4096});
+      std::vector<std::string> keys;
+      for (const std::int64_t row : rows) keys.push_back("k" + std::to_string(row));
+      const auto count = static_cast<std::int64_t>(rows.size());
+      writer.append(keys, part_of(values.image.view(), 0, count),
+                    part_of(values.text.view(), 0, count));
+      return writer.commit();
+    }();
+    std::vector<StoreRun> runs;
+    std::int64_t next = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto place = static_cast<std::int64_t>(i);
+      runs.push_back({0, next, rows[i]});
+      runs.push_back({1, place, place + 1});
+      next = rows[i] + 1;
+    }
+    runs.push_back({0, next, rows_});
+    return assemble_store(path(), {EmbeddingStore::open(path()), fresh}, runs, 4096);
+  }
+
  private:
   const TemporaryFolder folder_;
   Data data_;
   DType dtype_;
   std::int64_t rows_ = 0;
+  int replacements_ = 0;
 };
 
 // Ids, scores and counts.
@@ -112,6 +140,33 @@ TEST_CASE("an updated table is byte for byte that of a fresh run, whatever the s
     check_fresh(updated, store, options);
     CHECK(did(updated)["added"] == rows - before);
     CHECK(did(updated).contains("afresh") == (2 * (rows - before) > rows));
+  }
+}
+
+TEST_CASE("rows with other values are mined anew, and leave the pools that they were in",
+          "[update]") {
+  // With and without filters; many rows of few values make bounds that are hard to get right.
+  for (const std::int64_t rows : {500, 5000}) {
+    INFO(rows << " rows");
+    Growing growing(image_values(rows), text_values(rows));
+    const MineOptions options = exact_options(6);
+    const HardPairs pairs = mine(growing.grow(rows - 20), options);
+    std::vector<std::int64_t> changed;
+    for (std::int64_t row = 5; row < rows - 20; row += rows / 40) changed.push_back(row);
+    const auto count = static_cast<std::int64_t>(changed.size());
+    // Far from all others: whoever had these rows in its pool has fewer of such scores now.
+    std::vector<double> image = image_values(count, 7), text = text_values(count, 7);
+    for (double& value : image) value = -value;
+    const Data values{Matrix(image, count, kImage, DType::float32),
+                      Matrix(text, count, kText, DType::float32)};
+    growing.replace(changed, values);
+    const EmbeddingStore store = growing.grow(rows, {3, 40, 41});
+    const HardPairs updated = update(pairs, store, {2, 0});
+    check_fresh(updated, store, options);
+    CHECK(did(updated)["replaced"] == count);
+    CHECK(did(updated)["deleted"] == 3);
+    CHECK(did(updated)["added"] == 20);
+    CHECK_FALSE(did(updated).contains("afresh"));
   }
 }
 
