@@ -39,6 +39,7 @@ import numpy as np
 from grown import grown_folder
 
 import helip
+from helip.common.parts import parse_part
 from helip.mining.engines import parts as mine_parts
 
 
@@ -52,7 +53,7 @@ class Run:
 
 
 def child(arguments: argparse.Namespace) -> None:
-    part = None if arguments.part is None else mine_parts.parse_part(arguments.part)
+    part = None if arguments.part is None else parse_part(arguments.part)
     whole = part is not None or arguments.method != "exact"
     helip.mine(
         arguments.child, out=arguments.to, k=arguments.k, method=arguments.method, device="cpu",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip.common.parts import parts_folder
 from helip.mining.engines import parts as mine_parts
 
 ROWS = 6000
@@ -76,7 +77,7 @@ def finish(store: Path, out: Path, parts: int) -> None:
 
 def whole_parts(out: Path) -> dict[str, dict[str, bytes]]:
     """Every part that is committed, checked to the last byte."""
-    folder = mine_parts.parts_folder(out)
+    folder = parts_folder(out)
     found = {}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if (entry / "manifest.json").exists():
@@ -164,7 +165,7 @@ def test_killed_at_any_call_that_changes_the_disk_a_job_ends_in_the_same_bytes(
         else:
             finish(store, out, 2)
             assert files_of(out) == whole, (name, when)
-        assert not mine_parts.parts_folder(out).exists()
+        assert not parts_folder(out).exists()
     assert killed >= len(moments) - 3
 
 
@@ -260,7 +261,7 @@ def test_a_full_disk_is_one_clear_error_and_parts_stay(
         subprocess.run(["mount", "-o", f"remount,size={2 * size}", mount], check=True)
         finish(store, out, 6)
         assert files_of(out) == whole
-        assert not mine_parts.parts_folder(out).exists()
+        assert not parts_folder(out).exists()
     finally:
         subprocess.run(["umount", mount], check=True)
 

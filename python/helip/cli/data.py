@@ -14,7 +14,7 @@ from helip.pairs.options import ReshardOptions
 
 _EMBED_USUAL = (
     "preset", "image_encoder", "text_encoder", "batch_size", "workers", "dtype", "device",
-    "precision", "max_quarantined", "image_column", "caption_column", "key_column",
+    "precision", "max_quarantined", "engine", "image_column", "caption_column", "key_column",
 )  # fmt: skip
 
 
@@ -44,15 +44,27 @@ def embed(
     /,
     *,
     out: Annotated[Path, text("The store to write.")],
+    part: Annotated[str | None, text("i/n: embed that part alone, beside --out.")] = None,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
     """Embed every image and caption; the same call goes on after an interruption."""
+    from helip.common.parts import parse_part
+    from helip.common.processes import launched_processes, launched_rank
     from helip.encoders.embedding import embed
 
-    dataset, options = open_data(data, options, quiet)
-    store = embed(dataset, out=out, progress=not quiet, **options)
+    dataset, options = open_data(data, options, quiet or launched_rank() > 0)
+    if launched_processes() > 1 and options["engine"] == "local" and part is None:
+        options["engine"] = "torchrun"
+    store = embed(
+        dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
+        **options,
+    )  # fmt: skip
+    if launched_rank() > 0 and options["engine"] == "torchrun":
+        return
     say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
+    if part is not None and Path(store.path) != out:
+        say(f"part {part} of {out}; the same command without --part puts all parts together")
     quarantined = store.metadata.get("quarantined") or {}
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())

@@ -69,7 +69,7 @@ def mine(
     **options: Any,
 ) -> None:
     """Mine the hard pairs of every target; the same call goes on after an interruption."""
-    from helip.mining.engines.parts import parse_part
+    from helip.common.parts import parse_part
     from helip.mining.miner import mine
 
     if part is not None and csv is not None:

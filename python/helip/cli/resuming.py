@@ -16,8 +16,9 @@ def saying_how_to_continue(
     out: Path, part: str | None, method: str, say: Callable[[str], None]
 ) -> Iterator[None]:
     """After Ctrl-C, SIGTERM or an error: what is committed, and what to do."""
+    from helip.common.parts import parts_folder
     from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-    from helip.mining.engines.parts import METHODS, begun_parts, done_parts, parts_folder
+    from helip.mining.engines.parts import METHODS, begun_parts, done_parts
 
     try:
         yield

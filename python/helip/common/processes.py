@@ -6,6 +6,7 @@ What is exchanged is tensors, or JSON as bytes; nothing is pickled.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gc
 import json
 import os
@@ -36,7 +37,7 @@ class Processes:
 
     def must_have_met(self) -> None:
         """Raise InvalidArgumentError where torchrun started several, and each is alone."""
-        started = int(os.environ.get("WORLD_SIZE", "1"))
+        started = launched_processes()
         if started > 1 and not self.together:
             raise InvalidArgumentError(
                 f"torchrun started {started} processes, and they have not met: each would train "
@@ -104,6 +105,7 @@ class Processes:
         return result
 
 
+_PATIENCE = datetime.timedelta(days=365)
 _side: dict[str, Any] = {}  # of processes that only talk by GPU: a group in which their hosts do
 
 
@@ -114,6 +116,11 @@ def _hosts() -> Any:
     if _side.get("world") is not dist.group.WORLD:
         _side.update(world=dist.group.WORLD, hosts=dist.new_group(backend="gloo"))
     return _side["hosts"]
+
+
+def launched_processes() -> int:
+    """How many processes torchrun started, this one included; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def launched_rank() -> int:
@@ -128,7 +135,7 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
     Where there is nobody to meet, or where they have met already, only the device is chosen: of
     several GPUs the one with the number of this process on its machine.
     """
-    local, launched = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    local, launched = int(os.environ.get("LOCAL_RANK", "0")), launched_processes()
     chosen = _device(device, local if launched > 1 else None)
     if launched == 1 or not dist.is_available() or dist.is_initialized():
         yield chosen
@@ -140,6 +147,23 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
         yield chosen
     finally:
         leave_processes()
+
+
+@contextlib.contextmanager
+def patient_group() -> Iterator[dist.ProcessGroup | None]:
+    """A group of the hosts in which one waits for another for as long as work takes.
+
+    All processes enter it before the work. None where a process is alone. One that fails leaves
+    the group, and those that wait for it get a RuntimeError.
+    """
+    if Processes().count == 1:
+        yield None
+        return
+    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    try:
+        yield group
+    finally:
+        dist.destroy_process_group(group)
 
 
 def leave_processes() -> None:

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from helip.common.errors import CorruptError, StorageError
 from helip.common.files import DirectoryLock, replace_file, storage_errors, sync
 
@@ -111,31 +109,42 @@ class Quarantine:
             sync(self.path)
 
 
-def moved_entries(*sources: tuple[Path, np.ndarray]) -> list[dict[str, Any]]:
-    """The entries of several lists under new row numbers, in their order.
-
-    Of each list its directory, and int64 [rows]: the old number of each new row, -1 for none.
-    """
-    moved = []
-    for directory, old in sources:
-        path = directory / _NAME
-        if not path.exists():
-            continue
-        place = {int(row): new for new, row in enumerate(old.tolist()) if row >= 0}
-        with storage_errors("read", path):
-            listed = [json.loads(line) for line in path.read_bytes().splitlines()]
-        moved += [{**e, "row": place[e["row"]]} for e in listed if e["row"] in place]
-    return sorted(moved, key=lambda entry: entry["row"])
-
-
-def write_entries(directory: Path, entries: list[dict[str, Any]]) -> None:
-    """Put a list in the place of the one that is there; none where it has no entries."""
+def entries_of(directory: Path) -> list[dict[str, Any]]:
+    """What a finished list says, in row order; nothing where there is none."""
     path = directory / _NAME
-    if entries:
-        replace_file(path, "".join(json.dumps(entry) + "\n" for entry in entries))
-    elif path.exists():
-        with storage_errors("remove", path):
-            path.unlink()
+    if not path.exists():
+        return []
+    with storage_errors("read", path):
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def stage_list(folder: Path, entries: list[dict[str, Any]], *, of: str) -> None:
+    """Keep the list of a store that is about to be put together, durably, in another folder.
+
+    ``of``: the fingerprint of the data that the store is going to be of.
+    """
+    listed = sorted(entries, key=lambda entry: entry["row"])
+    replace_file(_staged(folder, of), "".join(json.dumps(entry) + "\n" for entry in listed))
+
+
+def _staged(folder: Path, of: str) -> Path:
+    return folder / f"quarantine-{of}.jsonl"
+
+
+def take_staged_list(folder: Path, directory: Path, *, of: str) -> bool:
+    """Give a store the list that stage_list() kept; False where none is kept of this data."""
+    staged, path = _staged(folder, of), directory / _NAME
+    if not staged.exists():
+        return False
+    with storage_errors("move", staged):
+        if staged.stat().st_size:
+            os.replace(staged, path)
+        else:  # no sample failed, and a list without entries is not kept
+            path.unlink(missing_ok=True)
+            staged.unlink()
+        sync(directory)
+        sync(folder)
+    return True
 
 
 def discard_orphan(directory: Path) -> None:

@@ -32,7 +32,7 @@ from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Precision, check
 from helip.encoders.spec import FAMILIES, parse_spec
-from helip.encoders.torch_encoder import Preprocess, TorchImageEncoder, TorchTextEncoder
+from helip.encoders.torch_encoder import Loaded, Preprocess, TorchImageEncoder, TorchTextEncoder
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.
@@ -91,8 +91,11 @@ def image_encoder(
     """
     if not isinstance(spec, str):
         return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
-    (embed, preprocess), place = _load(spec, "image", device, dtype)
-    return TorchImageEncoder(embed, preprocess, spec=spec, device=place, dtype=dtype)
+    loaded, place = _load(spec, "image", device, dtype)
+    return TorchImageEncoder(
+        loaded.embed, loaded.preprocess, spec=spec, weights=loaded.weights, device=place,
+        dtype=dtype,
+    )  # fmt: skip
 
 
 def text_encoder(
@@ -104,8 +107,10 @@ def text_encoder(
     """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
     if not isinstance(spec, str):
         return _own_encoder(spec, "text", ("dim", "encode"))
-    embed, place = _load(spec, "text", device, dtype)
-    return TorchTextEncoder(embed, spec=spec, device=place, dtype=dtype)
+    loaded, place = _load(spec, "text", device, dtype)
+    return TorchTextEncoder(
+        loaded.embed, spec=spec, weights=loaded.weights, device=place, dtype=dtype
+    )
 
 
 def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
@@ -119,7 +124,9 @@ def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
     return encoder
 
 
-def _load(text: str, side: str, device: str | torch.device, dtype: str) -> tuple[Any, torch.device]:
+def _load(
+    text: str, side: str, device: str | torch.device, dtype: str
+) -> tuple[Loaded, torch.device]:
     """What the family's load_image or load_text gives, and the device that it is on."""
     spec = parse_spec(text)
     check("dtype", dtype, Precision)

@@ -30,6 +30,16 @@ _CPU_TEXTS = 32
 _ACCELERATOR_TEXTS = 256
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a family gives: how to embed, and which weights do it."""
+
+    embed: Callable[[Any], torch.Tensor] = field(kw_only=False)  # EmbedImages or EmbedTexts
+    weights: str
+    """weights_digest of the parameters that embed uses."""
+    preprocess: Any = None  # a Preprocess, of an image encoder
+
+
 def ready(model: torch.nn.Module, device: torch.device) -> Any:
     """The model as it is to compute: in float32, on ``device``, without dropout."""
     prepared: Any = model.float().eval().to(device)
@@ -40,6 +50,8 @@ def ready(model: torch.nn.Module, device: torch.device) -> Any:
 class _TorchEncoder:
     embed: Callable[[Any], torch.Tensor] = field(kw_only=False)
     spec: str
+    weights: str = ""
+    """Digest of the values of its parameters; empty where it is not known."""
     device: torch.device = _CPU
     dtype: Precision = "float32"
 
@@ -72,6 +84,12 @@ class TorchImageEncoder(_TorchEncoder):
         blank = self.preprocess(Image.new("RGB", (64, 64)))
         self.dim = self.encode(blank[None]).shape[1]
 
+    @property
+    def block(self) -> int | None:
+        """Pictures that are computed at once, each without regard to the others of its batch; None
+        for all of a batch."""
+        return _CPU_IMAGES if self.device.type == "cpu" else None
+
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Pooled features of a batch: [n, 3, H, W] float → [n, dim] float32 on the CPU.
 
@@ -84,8 +102,7 @@ class TorchImageEncoder(_TorchEncoder):
             )
         if not len(images):
             return torch.zeros(0, self.dim)
-        rows = _CPU_IMAGES if self.device.type == "cpu" else len(images)
-        chunks = images.split(rows)
+        chunks = images.split(self.block or len(images))
         layout = torch.channels_last
         return torch.cat(
             [self._features(chunk.to(self.device, memory_format=layout)) for chunk in chunks]

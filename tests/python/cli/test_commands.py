@@ -10,7 +10,7 @@ import helip
 from helip.cli import data, evaluation, mining, reporting, training
 from helip.cli.commands import Command, shell_type
 from helip.common.options import hints_of
-from helip.encoders.embedding import EmbedCall
+from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall
 from helip.mining.miner import MineCall
 from helip.mining.planning import PlanCall

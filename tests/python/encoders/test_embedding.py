@@ -16,8 +16,11 @@ from helip.common.errors import (
     Error,
     InvalidArgumentError,
     MismatchError,
+    SampleError,
 )
-from helip.encoders.embedding import _batches, embed
+from helip.encoders.embedding import embed
+from helip.encoders.jobs.reading import Batch, batches_of, blocks_of
+from helip.encoders.torch_encoder import TorchImageEncoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import (
     BAD,
@@ -103,7 +106,7 @@ def test_no_sample_or_one_gives_a_store_of_so_many_rows(rows, tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 7, 300, 4096, 100_000])
 def test_batches_cover_every_row_once_and_never_cross_a_shard(batch_size):
     for start, total in ((0, 20), (0, 2 * SHARD), (SHARD, LARGE)):
-        batches = _batches(start, total, batch_size, SHARD)
+        batches = batches_of(start, total, batch_size, SHARD)
         assert [row for batch in batches for row in batch] == list(range(start, total))
         assert all(0 < len(batch) <= batch_size for batch in batches)
         assert all(batch[0] // SHARD == batch[-1] // SHARD for batch in batches)
@@ -301,7 +304,7 @@ def test_the_table_follows_an_updated_store_as_if_it_was_mined_anew(tmp_path):
 
 
 def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch):
-    monkeypatch.setattr("helip.encoders.embedding._COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
     data = Numbered(LARGE, BAD)
     interrupt(data, tmp_path / "s", 1000)
     assert len(EmbeddingStore.open(tmp_path / "s")) == 900
@@ -309,6 +312,61 @@ def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch
     assert min(data.read) == 900
     whole = run(Numbered(LARGE, BAD), tmp_path / "whole")
     assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
+
+
+def test_work_is_committed_within_a_batch_where_the_encoder_is_slow(tmp_path, monkeypatch):
+    """On a CPU 16 pictures are computed at once; a batch of 300 may take more than a minute."""
+    monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
+    encoded: list[int] = []
+    last: list[int] = []
+
+    def colours(images):
+        if last and sum(encoded) >= last[0]:
+            raise KeyboardInterrupt
+        encoded.append(len(images))
+        # The last column tells how many were computed together.
+        count = torch.full((len(images), 1), float(len(images)))
+        return torch.cat([images.mean((2, 3)), count], dim=1)
+
+    encoder = TorchImageEncoder(colours, Colours().preprocess, spec="own:torch")
+    bad = dict.fromkeys((3, 16, 17, 40, 299, 333), "io")
+    whole = run(Numbered(700, bad), tmp_path / "whole", image_encoder=encoder)
+    within = set()
+    for stop in (1, 20, 100, 310, 650):
+        encoded.clear()
+        last[:] = [stop]
+        out = tmp_path / str(stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(Numbered(700, bad), out, image_encoder=encoder)
+        kept = len(EmbeddingStore.open(out))
+        assert abs(kept - stop) <= 16 + len(bad)
+        within.add(kept % 300)
+        last.clear()
+        store = run(Numbered(700, bad), out, image_encoder=encoder)
+        assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
+        assert lines_of(out) == lines_of(tmp_path / "whole")
+    assert len(within - {0}) > 2
+
+
+@pytest.mark.parametrize("pictures", [None, 1, 16, 1000])
+@pytest.mark.parametrize("skip", [0, 1, 20, 39])
+def test_blocks_cover_a_batch_from_where_it_goes_on(pictures, skip):
+    lost = {0, 5, 16, 17, 39}
+    read = [place for place in range(40) if place not in lost]
+    error = SampleError("x", key="k", reason="io")
+    batch = Batch(
+        read, torch.tensor(read)[:, None].float(), [str(place) for place in read],
+        [(place, error) for place in sorted(lost)],
+    )  # fmt: skip
+    blocks = list(blocks_of(batch, 40, pictures, skip))
+    assert [place for b in blocks for place in range(b.first, b.last)] == list(range(skip, 40))
+    for block in blocks:
+        places = [block.first + place for place in block.batch.read]
+        pixels = [] if block.batch.images is None else block.batch.images[:, 0].tolist()
+        assert places == pixels == [int(text) for text in block.batch.texts]
+        gone = [block.first + place for place, _ in block.batch.failures]
+        assert sorted(places + gone) == list(range(block.first, block.last))
+        assert len(places) <= (pictures or 40)
 
 
 # -------------------------------------------------------------------------------------- refusals

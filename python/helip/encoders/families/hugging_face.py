@@ -9,9 +9,10 @@ import torch
 import transformers
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.weights_digest import weights_digest
 from helip.encoders.loading import check_keys, loading, source_of
 from helip.encoders.spec import EncoderSpec, MaxLength, read_options
-from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
+from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
@@ -31,7 +32,7 @@ _CLS_MODELS = (
 _LONGEST_CAPTION = 512  # tokens, where neither the tokenizer nor the option sets less
 
 
-def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     """A vision model of transformers with its own image processor.
 
     ``pooling``: "cls" (the first token after the last norm; DINOv2's pooled output is the same),
@@ -60,7 +61,8 @@ def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Pr
     def embed(images: torch.Tensor) -> torch.Tensor:
         return _pooled(model(pixel_values=images), pooling, skip)
 
-    return embed, partial(_preprocess, processor)
+    used = weights_digest(model, names=lambda name: not name.startswith(unused))
+    return Loaded(embed, weights=used, preprocess=partial(_preprocess, processor))
 
 
 def _preprocess(processor: Any, image: Any) -> torch.Tensor:
@@ -80,7 +82,7 @@ def _pooled(output: Any, pooling: str, skip: int) -> torch.Tensor:
     return hidden[:, 0] if pooling == "cls" else hidden[:, skip:].mean(dim=1)
 
 
-def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
+def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     """A text model of transformers, pooled over its tokens.
 
     ``pooling``: "mean" over the attention mask (default) or "cls". ``normalize``: 1 for unit rows.
@@ -101,7 +103,7 @@ def pooled_text(
     pooling: str = "mean",
     normalize: bool = False,
     max_length: int | None = None,
-) -> EmbedTexts:
+) -> Loaded:
     """The text model in ``source``, a directory or a hub name; otherwise as :func:`load_text`."""
     model, missing = _load_model(source)
     if model.main_input_name != "input_ids":
@@ -134,7 +136,9 @@ def pooled_text(
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
         return torch.nn.functional.normalize(pooled, dim=-1) if normalize else pooled
 
-    return embed
+    # A pooler that the files lack starts at random, and is not used.
+    used = weights_digest(model, names=lambda name: not name.startswith("pooler."))
+    return Loaded(embed, weights=used)
 
 
 def _load_model(source: str) -> tuple[Any, list[str]]:

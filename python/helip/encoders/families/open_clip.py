@@ -17,9 +17,10 @@ import open_clip
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.weights_digest import weights_digest
 from helip.encoders.loading import existing_path, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
+from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "Weights by tag come from a hub on first use: connect once, or download them and give "
@@ -27,17 +28,18 @@ _MEND = (
 )
 
 
-def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     """The image tower: features before normalisation, pictures as the model's config says."""
     with _located(spec) as (name, weights):
         model = _create(name, weights)
     config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
     preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
     _drop(model, "transformer", "token_embedding", "text", "text_decoder")
-    return ready(model, device).encode_image, preprocess
+    embed = ready(model, device).encode_image
+    return Loaded(embed, weights=weights_digest(model), preprocess=preprocess)
 
 
-def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
+def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     """The text tower: the features before normalisation."""
     with _located(spec) as (name, weights):
         model = _create(name, weights)
@@ -49,7 +51,7 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
     def embed(texts: list[str]) -> torch.Tensor:
         return model.encode_text(tokenizer(texts).to(device))
 
-    return embed
+    return Loaded(embed, weights=weights_digest(model))
 
 
 def _create(name: str, weights: str | None) -> Any:

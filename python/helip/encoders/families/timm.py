@@ -9,9 +9,10 @@ import torch
 from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.weights_digest import weights_digest
 from helip.encoders.loading import check_keys, existing_path, import_extra, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import EmbedImages, Preprocess, ready
+from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "Weights come from the Hugging Face hub on first use: connect once, or download the file and "
@@ -19,7 +20,7 @@ _MEND = (
 )
 
 
-def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     """A timm model without its classifier (``num_classes=0``), preprocessed as timm says.
 
     ``size`` sets another input side than the model's own (vision transformers interpolate their
@@ -35,7 +36,11 @@ def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Pr
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
         config["input_size"] = (3, size, size)
-    return ready(model, device), timm.data.create_transform(**config, is_training=False)
+    return Loaded(
+        ready(model, device),
+        weights=weights_digest(model),
+        preprocess=timm.data.create_transform(**config, is_training=False),
+    )
 
 
 def _create(timm: Any, spec: EncoderSpec) -> torch.nn.Module:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.weights_digest import weights_digest
 from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import EmbedImages, Preprocess, ready
+from helip.encoders.torch_encoder import Loaded, ready
 
 _HEADS = ("fc", "classifier", "heads", "head")
 # What these two builders set themselves when they are asked for pretrained weights.
@@ -15,7 +16,7 @@ _PRETRAINED = {"transform_input": True, "aux_logits": True, "init_weights": Fals
 _PRETRAINED_ARGUMENTS = {"googlenet": _PRETRAINED, "inception_v3": _PRETRAINED}
 
 
-def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Preprocess]:
+def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     """A torchvision classification model whose last linear layer is replaced by the identity.
 
     ``weights`` names an entry of the model's weights enum (default: DEFAULT); it also says how
@@ -48,7 +49,9 @@ def load_image(spec: EncoderSpec, device: torch.device) -> tuple[EmbedImages, Pr
     with loading(mend="The file must be a state dict of this architecture"):
         result = model.load_state_dict(state, strict=False)
     check_keys(result.missing_keys, result.unexpected_keys)
-    return ready(model, device), weights.transforms()
+    return Loaded(
+        ready(model, device), weights=weights_digest(model), preprocess=weights.transforms()
+    )
 
 
 def _remove_head(model: torch.nn.Module) -> str:

@@ -8,15 +8,13 @@ jobs of any scheduler (``part=(i, n)``, then :func:`merge`), and Ray (``engine="
 from __future__ import annotations
 
 import os
-import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.files import storage_errors
+from helip.common.parts import checked_part, parts_folder, parts_there
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.pairs.hard_pairs import HardPairs
@@ -32,23 +30,6 @@ _PART_SECONDS = 1800.0
 _MOST_PARTS = 10_000
 
 
-def parse_part(text: str) -> tuple[int, int]:
-    """``"3/8"`` as (3, 8)."""
-    match = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
-    if not match:
-        raise InvalidArgumentError(f"part is {text!r}; write i/n, such as 3/8, with i from 1 to n")
-    return _checked((int(match[1]), int(match[2])))
-
-
-def _checked(part: Any) -> tuple[int, int]:
-    whole = isinstance(part, tuple) and len(part) == 2 and all(type(x) is int for x in part)
-    if not whole or not 1 <= part[0] <= part[1]:
-        raise InvalidArgumentError(
-            f"part is {part!r}; it must be two whole numbers (i, n), with i from 1 to n"
-        )
-    return part[0], part[1]
-
-
 def mine_part(
     source: EmbeddingStore | None,
     part: tuple[int, int],
@@ -60,7 +41,7 @@ def mine_part(
     progress: bool,
 ) -> HardPairsPart:
     """Mines the i-th of n parts to ``out``, or takes it up where it is there already."""
-    index, count = _checked(part)
+    index, count = checked_part(part)
     if source is None:
         raise InvalidArgumentError(
             "part needs a store: bare arrays have no fingerprint by which parts could be told apart"
@@ -105,43 +86,19 @@ def merge(
     return HardPairs(core)
 
 
-def parts_folder(out: str | os.PathLike[str]) -> Path:
-    """Where a job in parts keeps them until its table is there."""
-    return Path(os.fspath(out).rstrip("/") + ".parts")
-
-
-def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:
-    """The place of one of them."""
-    return parts_folder(out) / f"part-{index:05}-of-{count:05}"
-
-
-def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int, bool]]:
-    """(directory, number of parts of its job, whether it is done) of each."""
-    folder = parts_folder(out)
-    if folder.is_dir():
-        with storage_errors("read", folder):
-            for entry in sorted(folder.iterdir()):
-                if match := re.fullmatch(r"part-[0-9]{5,}-of-([0-9]{5,})", entry.name):
-                    yield entry, int(match[1]), (entry / "manifest.json").exists()
-
-
 def begun_parts(out: str | os.PathLike[str]) -> int | None:
     """The number of parts of the job that was begun for ``out``; None where there is none."""
-    return next((count for _, count, done in _parts_there(out) if done), None)
+    return next((part.count for part in parts_there(out) if is_done(part.path)), None)
 
 
 def done_parts(out: str | os.PathLike[str]) -> int:
     """How many of them are done."""
-    return sum(done for _, _, done in _parts_there(out))
+    return sum(is_done(part.path) for part in parts_there(out))
 
 
-def remove_parts(out: str | os.PathLike[str]) -> None:
-    """Removes what a job left that was killed between its commit and its tidying up."""
-    for entry, _, _ in list(_parts_there(out)):
-        shutil.rmtree(entry, ignore_errors=True)
-    folder = parts_folder(out)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def is_done(part: Path) -> bool:
+    """Whether a part lies in that directory; it does whole, or not at all."""
+    return (part / "manifest.json").exists()
 
 
 def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:

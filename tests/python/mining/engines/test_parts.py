@@ -20,6 +20,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
+from helip.common.parts import part_path, parts_folder
 from helip.mining.engines import parts as mine_parts
 from support.mining_reference import check_same_bits
 
@@ -290,7 +291,7 @@ def test_an_interrupted_job_goes_on_with_what_is_missing(
     assert seen[0] == (done * ROWS // 10, ROWS)
     assert [now for now, _ in seen] == sorted(now for now, _ in seen)
     assert files_of(out) == files_of(tmp_path / "whole")
-    assert not mine_parts.parts_folder(out).exists()
+    assert not parts_folder(out).exists()
 
 
 def test_a_job_that_was_begun_otherwise_is_refused_with_what_changed(
@@ -326,9 +327,9 @@ def test_what_is_left_of_a_job_that_died_after_its_commit_is_tidied_up(
 ) -> None:
     out = tmp_path / "p"
     mine(store, out)
-    mine(store, mine_parts.part_path(out, 1, 2), part=(1, 2))
+    mine(store, part_path(out, 1, 2), part=(1, 2))
     mine(store, out)
-    assert not mine_parts.parts_folder(out).exists()
+    assert not parts_folder(out).exists()
 
 
 def test_a_damaged_part_of_a_resumed_job_is_named_and_the_rest_stays(
@@ -336,15 +337,15 @@ def test_a_damaged_part_of_a_resumed_job_is_named_and_the_rest_stays(
 ) -> None:
     out = tmp_path / "p"
     for index in (1, 3):
-        mine(store, mine_parts.part_path(out, index, 3), part=(index, 3))
-    shard = mine_parts.part_path(out, 3, 3) / "shard-00000.safetensors"
+        mine(store, part_path(out, index, 3), part=(index, 3))
+    shard = part_path(out, 3, 3) / "shard-00000.safetensors"
     content = bytearray(shard.read_bytes())
     content[9000] ^= 1
     shard.write_bytes(content)
     with pytest.raises(CorruptError, match="part-00003-of-00003"):
         mine(store, out)
     assert mine_parts.done_parts(out) == 3
-    shutil.rmtree(mine_parts.part_path(out, 3, 3))
+    shutil.rmtree(part_path(out, 3, 3))
     mine(store, out)
     assert files_of(out) == files_of_whole(store, tmp_path)
 

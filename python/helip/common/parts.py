@@ -1,0 +1,75 @@
+"""A job in parts: the i-th of n, and the directories where parts lie until all are there.
+
+The parts of a job for ``out`` are ``out.parts/part-00003-of-00008``. What a part holds, and when it
+is done, its job knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import storage_errors
+
+
+@dataclass(frozen=True)
+class PartPlace:
+    """A directory of a part, which may be begun or done."""
+
+    path: Path
+    index: int  # from 1
+    count: int
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """``"3/8"`` as (3, 8)."""
+    match = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
+    if not match:
+        raise InvalidArgumentError(f"part is {text!r}; write i/n, such as 3/8, with i from 1 to n")
+    return checked_part((int(match[1]), int(match[2])))
+
+
+def checked_part(part: Any) -> tuple[int, int]:
+    """``part`` as it is; InvalidArgumentError where it is not (i, n) with 1 ≤ i ≤ n."""
+    whole = isinstance(part, tuple) and len(part) == 2 and all(type(x) is int for x in part)
+    if not whole or not 1 <= part[0] <= part[1]:
+        raise InvalidArgumentError(
+            f"part is {part!r}; it must be two whole numbers (i, n), with i from 1 to n"
+        )
+    return part[0], part[1]
+
+
+def parts_folder(out: str | os.PathLike[str]) -> Path:
+    """Where a job in parts keeps them until its result is there."""
+    return Path(os.fspath(out).rstrip("/") + ".parts")
+
+
+def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:
+    """The place of one of them."""
+    return parts_folder(out) / f"part-{index:05}-of-{count:05}"
+
+
+def parts_there(out: str | os.PathLike[str]) -> Iterator[PartPlace]:
+    """Those that have been begun, in order of their names."""
+    folder = parts_folder(out)
+    if folder.is_dir():
+        with storage_errors("read", folder):
+            entries = sorted(folder.iterdir())
+        for entry in entries:
+            if match := re.fullmatch(r"part-([0-9]{5,})-of-([0-9]{5,})", entry.name):
+                yield PartPlace(entry, int(match[1]), int(match[2]))
+
+
+def remove_parts(out: str | os.PathLike[str]) -> None:
+    """Remove them, and their folder when nothing else is in it."""
+    for part in list(parts_there(out)):
+        shutil.rmtree(part.path, ignore_errors=True)
+    folder = parts_folder(out)
+    if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {".lock"}:
+        shutil.rmtree(folder, ignore_errors=True)

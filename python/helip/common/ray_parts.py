@@ -1,0 +1,113 @@
+"""Parts of a job as Ray tasks, on the cores of one machine or on a cluster.
+
+A task does one part and writes it beside the result, on a file system that all nodes share. Ray
+starts a task again when its worker dies; what is missing in the end is submitted again. A part is
+there whole or not at all, so it does not matter how often its task ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import Error, StorageError, needed
+from helip.common.progress import ProgressBar
+
+RETRIES = 3  # of a task by Ray, when its worker dies
+_ROUNDS = 3  # of submissions of a part whose task Ray has given up
+
+
+def import_ray() -> Any:
+    """The module; UnsupportedError where Ray is not installed."""
+    with needed("engine ray needs Ray", "'helip[ray]'"):
+        import ray
+    return ray
+
+
+@contextlib.contextmanager
+def ray_running(ray: Any) -> Iterator[None]:
+    """Within a cluster: the one that this process has joined, that there is, or one of its own."""
+    if ray.is_initialized():
+        yield
+        return
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    if in_main_thread and handler is not None:  # Ray has put its own in the place of the caller's
+        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def see_to_parts(
+    ray: Any,
+    submit: Callable[[int, str], Any],
+    places: Mapping[int, Path],
+    is_done: Callable[[Path], bool],
+    *,
+    label: str,
+    progress: bool,
+) -> None:
+    """Submit the parts that are not done, and again those that fail, until all are.
+
+    Args:
+        submit: starts the task of a part that is to lie at a path; returns Ray's reference.
+        places: index → directory of each part.
+        is_done: whether the part in a directory is whole.
+        label: of the progress bar, which counts parts.
+
+    Raises StorageError (a part failed three times, or does not show up here), and what a task
+    raised that would fail again.
+    """
+    count = len(places)
+    missing = {index for index, place in places.items() if not is_done(place)}
+    failures: dict[int, int] = dict.fromkeys(missing, 0)
+    running: dict[Any, int] = {}
+    with ProgressBar(count, label=label, unit="parts", enabled=progress) as bar:
+        bar.restart(count, label=label, done=count - len(missing))
+        try:
+            for index in sorted(missing):
+                running[submit(index, str(places[index]))] = index
+            while running:
+                for reference in ray.wait(list(running), num_returns=1, timeout=1.0)[0]:
+                    index = running.pop(reference)
+                    reason = _reason_of_failure(ray, reference)
+                    if reason is None and is_done(places[index]):
+                        bar.update()
+                        continue
+                    if reason is None:
+                        reason = StorageError(
+                            f"its task is done, but {places[index]} is not there: all nodes must "
+                            "share the file system of out"
+                        )
+                    failures[index] += 1
+                    if failures[index] >= _ROUNDS:
+                        raise StorageError(
+                            f"part {index} of {count} failed {failures[index]} times on Ray: "
+                            f"{reason}; parts that are done stay, the same call goes on from there"
+                        ) from reason
+                    running[submit(index, str(places[index]))] = index
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+
+def _reason_of_failure(ray: Any, reference: Any) -> Exception | None:
+    """None for a task that is done; raises what would fail again."""
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        # The disk, or another attempt at the same part that is still running.
+        if isinstance(cause, StorageError):
+            return cause
+        raise cause if isinstance(cause, Error) else error from None
+    except ray.exceptions.RayError as error:
+        return error
+    return None

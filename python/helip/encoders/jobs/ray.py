@@ -1,0 +1,76 @@
+"""A job of embedding as Ray tasks, a part each, on the GPUs or the CPUs of a cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import DirectoryLock, make_directory
+from helip.common.parts import part_path, parts_folder
+from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
+from helip.encoders.jobs.parts import begun_parts, check_count, embed_part, most_parts
+from helip.encoders.jobs.request import Work, load_encoders
+from helip.store.embedding_store import EmbeddingStore
+
+_PARTS_PER_SLOT = 4  # of a job that does not say; fewer load encoders less often, more lose less
+
+
+def embed_on_ray(work: Work) -> int:
+    """See to it that all parts lie in ``OUT.parts``; return their number.
+
+    A task takes one GPU where the cluster has some and ``device`` is auto or cuda, otherwise the
+    CPUs of the smallest node. The data set and the names of the encoders are sent to the tasks;
+    files must be where they are here, on all nodes.
+
+    Raises:
+        UnsupportedError: Ray is not installed. InvalidArgumentError: an encoder is an object.
+        StorageError: another job owns the parts, or they do not show up here.
+        Error: a part failed, with the reason.
+    """
+    for side, encoder in (("image", work.images), ("text", work.texts)):
+        if not isinstance(encoder, str):
+            raise InvalidArgumentError(
+                f"{side}_encoder is an object of {type(encoder).__name__}; with engine='ray' each "
+                "task loads its own: give a spec such as packaged:minilm"
+            )
+    ray = import_ray()
+    folder = parts_folder(work.path)
+    make_directory(folder)
+    with DirectoryLock(folder, name=".lock"), ray_running(ray):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        on_gpus = work.call.device != "cpu" and (gpus > 0 or work.call.device != "auto")
+        each = max(1, work.call.workers)
+        if not on_gpus:
+            each = int(min((node.get("CPU", 0) for node in nodes if node.get("CPU")), default=1))
+        slots = gpus if on_gpus else sum(int(node.get("CPU", 0) // each) for node in nodes)
+        count = work.call.parts or begun_parts(work)
+        count = count or max(1, min(most_parts(work), _PARTS_PER_SLOT * max(slots, 1)))
+        check_count(work, count)
+        places = {index: part_path(work.path, index, count) for index in range(1, count + 1)}
+        task = ray.remote(num_cpus=each, num_gpus=int(on_gpus), max_retries=RETRIES)(_embed_part)
+        device = "cuda" if on_gpus else "cpu"
+        sent = ray.put(work)
+        see_to_parts(
+            ray, lambda index, to: task.remote(sent, index, count, device, os.getcwd()), places,
+            _is_done, label="embed", progress=work.call.progress,
+        )  # fmt: skip
+    return count
+
+
+def _embed_part(work: Any, index: int, count: int, device: str, folder: str) -> None:
+    """What a task does, on its node."""
+    own = os.getcwd()
+    os.chdir(folder)  # paths of the data set may be relative
+    try:
+        embed_part(work, (index, count), lambda: load_encoders(work, device), bar=False)
+    finally:
+        os.chdir(own)
+
+
+def _is_done(part: Path) -> bool:
+    if not (part / "manifest.json").exists():
+        return False
+    return bool(EmbeddingStore.open(part).metadata.get("complete"))

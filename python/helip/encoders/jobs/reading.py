@@ -1,0 +1,146 @@
+"""Samples in batches: read, preprocessed, and the failures of each with their reasons."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from helip.common.errors import Error, SampleError
+from helip.data.dataset import Dataset
+
+# Resizing the shorter side of a picture multiplies the other; beyond this it is no picture, and
+# would take a model's preprocessing gigabytes.
+_MAX_ASPECT = 100
+
+
+class Batch(NamedTuple):
+    """Consecutive samples, read and preprocessed, by their places among the rows of the batch."""
+
+    read: list[int]
+    images: torch.Tensor | None  # float32 [len(read), 3, H, W]; None where nothing could be read
+    texts: list[str]
+    failures: list[tuple[int, SampleError]]
+
+
+@dataclass(frozen=True)
+class Samples(torch.utils.data.Dataset[Any]):
+    """Rows, each read and preprocessed to (image tensor, caption), or why that failed."""
+
+    data: Dataset
+    preprocess: Any
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
+        try:
+            sample = self.data[row]
+        except SampleError as error:
+            return error.with_traceback(None)
+        except Error:
+            raise
+        except Exception as error:
+            raise Error(
+                f"row {row}: the data set raised {type(error).__name__}: {error}"
+            ) from error
+        key, image = sample["key"], sample["image"]
+        width, height = image.size
+        if max(width, height) > _MAX_ASPECT * min(width, height):
+            return SampleError.of(
+                key,
+                "extreme_aspect",
+                f"the picture is {width} x {height}; one side may be {_MAX_ASPECT} times the other",
+            )
+        try:
+            return self.preprocess(image), sample["text"]
+        except MemoryError:
+            raise
+        except Exception as error:
+            return SampleError.of(key, "preprocess_failed", f"{type(error).__name__}: {error}")
+
+
+def _collate(samples: list[tuple[torch.Tensor, str] | SampleError]) -> Batch:
+    batch = Batch([], None, [], [])
+    images = []
+    for place, sample in enumerate(samples):
+        if isinstance(sample, SampleError):
+            batch.failures.append((place, sample))
+        else:
+            batch.read.append(place)
+            images.append(sample[0])
+            batch.texts.append(sample[1])
+    shapes = {tuple(pixels.shape) for pixels in images}
+    if len(shapes) > 1:
+        raise Error(
+            f"the image encoder's preprocess gave pictures of the shapes {sorted(shapes)} in one "
+            "batch; it must give one shape"
+        )
+    return batch._replace(images=torch.stack(images) if images else None)
+
+
+class Block(NamedTuple):
+    """Consecutive samples of a batch: places first … last, as a batch of their own."""
+
+    first: int
+    last: int  # exclusive
+    batch: Batch
+
+
+def blocks_of(batch: Batch, size: int, pictures: int | None, skip: int) -> Iterator[Block]:
+    """A batch of ``size`` samples in blocks of so many pictures that could be read.
+
+    Blocks count from the start of the batch; what lies before place ``skip`` is left out.
+    """
+    step = pictures or max(len(batch.read), 1)
+    # A sample that could not be read goes with the pictures before it.
+    cuts = [0, *batch.read[step::step], size]
+    for at, (begin, last) in enumerate(itertools.pairwise(cuts)):
+        first = max(begin, skip)
+        if first >= last:
+            continue
+        stop = min((at + 1) * step, len(batch.read))
+        part = slice(bisect.bisect_left(batch.read, first, min(at * step, stop), stop), stop)
+        yield Block(
+            first,
+            last,
+            Batch(
+                [place - first for place in batch.read[part]],
+                None if batch.images is None or part.start == stop else batch.images[part],
+                batch.texts[part],
+                [(p - first, error) for p, error in batch.failures if first <= p < last],
+            ),
+        )
+
+
+def batches_of(
+    start: int, total: int, batch_size: int, shard_rows: int, *, first: int = 0
+) -> list[range]:
+    """The batches of rows 0 … total from the one that holds ``start``; they end at every shard
+    boundary.
+
+    ``first``: the row of a larger whole at which row 0 lies, where its shards count.
+    """
+    batches: list[range] = []
+    shard = (first + start) // shard_rows * shard_rows - first
+    start = max(shard + (start - shard) // batch_size * batch_size, 0)
+    while start < total:
+        shard_end = ((first + start) // shard_rows + 1) * shard_rows - first
+        stop = min(start + batch_size, shard_end, total)
+        batches.append(range(start, stop))
+        start = stop
+    return batches
+
+
+def read_batches(
+    samples: Samples, batches: list[range], workers: int
+) -> Generator[Batch, None, None]:
+    yield from torch.utils.data.DataLoader(
+        samples,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=_collate,
+        num_workers=workers,
+        # Its own generator: the loader would draw a seed from the caller's random state.
+        generator=torch.Generator(),
+    )

@@ -1,0 +1,141 @@
+"""What an embedding job is asked, and what a store that is there already says of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.data.dataset import Dataset
+from helip.encoders.options import EmbedOptions
+from helip.encoders.registry import ImageEncoder, TextEncoder, image_encoder, text_encoder
+from helip.store.data_identity import DataChange, compare_rows, fingerprint_differences
+from helip.store.embedding_store import EmbeddingStore
+
+SIDES = ("image", "text")
+
+#: A store of the data as it was, and what became of the data since.
+Kept = tuple[EmbeddingStore, DataChange]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedCall(EmbedOptions):
+    """What `embed` is asked."""
+
+    data: Any = field(kw_only=False)
+    """A Dataset, or anything that open_dataset takes."""
+    out: str | os.PathLike[str]
+    """The store's directory. An unfinished one of the same request is continued; a finished one is
+    returned at once. Of data that changed since, see update."""
+    part: tuple[int, int] | None = None
+    """(i, n), i from 1 to n: embed the i-th of n parts alone, to OUT.parts, and return its store.
+    The same call without part puts all n together."""
+    resume: bool = True
+    """False refuses a directory that already holds a store."""
+    progress: bool = True
+    """A bar with rate and time left."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows to embed: a whole data set, or what a store of it lacks."""
+
+    data: Dataset
+    """Of these rows."""
+    request: Mapping[str, Any]
+    """What the finished store's metadata says: encoders, precision, shard_rows, and the source
+    {fingerprint, rows}, which is the whole data set."""
+    images: Any
+    """The image encoder, or the spec that names it."""
+    texts: Any
+    call: EmbedCall
+
+    @property
+    def all_rows(self) -> int:
+        """Of the whole data set, which max_quarantined is a share of."""
+        return int(self.request["source"]["rows"])
+
+    @property
+    def path(self) -> Path:
+        """Where the finished store lies."""
+        return Path(self.call.out)
+
+
+def name_of(encoder: Any) -> str:
+    """How metadata names an encoder; one without a spec goes by its class."""
+    if isinstance(encoder, str):
+        return encoder
+    kind = type(encoder)
+    return str(getattr(encoder, "spec", None) or f"{kind.__module__}.{kind.__qualname__}")
+
+
+def source_of(data: Dataset) -> dict[str, Any]:
+    """How metadata names a data set."""
+    return {"fingerprint": data.fingerprint, "rows": len(data)}
+
+
+def open_existing(
+    path: Path, request: Mapping[str, Any], *, dtype: str, resume: bool
+) -> EmbeddingStore | None:
+    """The store at ``path``, checked against the request; None where there is none yet."""
+    if not (path / "manifest.json").exists():
+        return None
+    if not resume:
+        raise InvalidArgumentError(
+            f"{path} already holds a store and resume is False: choose another out, remove the "
+            "directory, or pass resume=True to continue it"
+        )
+    store = EmbeddingStore.open(path)
+    found = {**store.metadata, "dtype": store.dtype}
+    differences = [
+        f"{name} is {found.get(name)!r} there and {wanted!r} here"
+        for name, wanted in {**request, "dtype": dtype}.items()
+        # The rows tell more of the data; how a finished store was cut changes nothing.
+        if name != "source"
+        and found.get(name) != wanted
+        and not (name == "shard_rows" and found.get("complete"))
+    ]
+    if differences:
+        raise MismatchError(
+            f"{path} holds a store of another request: {'; '.join(differences)}. Choose another "
+            "out, remove the directory, or repeat the request that began it"
+        )
+    return store
+
+
+def change_since(store: EmbeddingStore, data: Dataset) -> DataChange | None:
+    """What became of the data since; None where it is what the store was made from."""
+    source = store.metadata.get("source", {})
+    known = fingerprint_differences(source.get("fingerprint", ""), data.fingerprint)
+    if not known and source.get("rows") == len(data):
+        return None
+    return compare_rows(store, data, rows_now=len(data))
+
+
+def load_encoders(work: Work, device: str | torch.device) -> tuple[ImageEncoder, TextEncoder]:
+    """Both encoders of a job."""
+    options: Any = {"device": device, "dtype": work.call.precision}
+    return image_encoder(work.images, **options), text_encoder(work.texts, **options)
+
+
+def check_encoders(store: EmbeddingStore, image: ImageEncoder, text: TextEncoder) -> None:
+    """Refuse to mix rows of a store with rows of encoders whose weights are others by now."""
+    encoders: tuple[Any, Any] = (image, text)
+    for side, encoder in zip(SIDES, encoders, strict=True):
+        kept = getattr(store, f"{side}_tensor").shape[1]
+        then = (store.metadata.get(f"{side}_weights") or {}).get("digest", "")
+        now = getattr(encoder, "weights", "")
+        changed = f"gives {encoder.dim}" if kept != encoder.dim else ""
+        if then and now and then != now:
+            changed = f"has weights {now[:12]}, where the rows are of weights {then[:12]}"
+        if changed:
+            raise MismatchError(
+                f"{store.path} holds {side} rows of {kept} numbers and encoder "
+                f"{name_of(encoder)!r} {changed}: its weights have changed; choose another out, or "
+                "bring the weights back"
+            )

@@ -1,0 +1,48 @@
+"""A job of embedding by the processes that torchrun started, a part each.
+
+The processes share the file system of ``out``; what they exchange is nothing but that they are
+done. One that fails says why and ends, and torchrun ends the others; what each has committed stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+from helip.common.errors import Error
+from helip.common.processes import Processes, join_processes, patient_group
+from helip.encoders.jobs.parts import embed_part, join_parts, most_parts
+from helip.encoders.jobs.request import Kept, Work
+from helip.encoders.registry import ImageEncoder, TextEncoder
+
+
+def embed_together(
+    work: Work,
+    kept: Kept | None,
+    load: Callable[[torch.device], tuple[ImageEncoder, TextEncoder]],
+) -> None:
+    """Embed the part of this process, wait for the others; the first puts them together."""
+    with join_processes(work.call.device) as device, patient_group() as group:
+        own = Processes()
+        count = min(own.count, most_parts(work))
+        if own.rank < count:
+            part = (own.rank + 1, count)
+            embed_part(work, part, lambda: load(device), bar=work.call.progress and own.leads)
+        _meet(group)
+        if own.leads:
+            join_parts(work, count, kept)
+        _meet(group)
+
+
+def _meet(group: dist.ProcessGroup | None) -> None:
+    if group is None:
+        return
+    try:
+        dist.barrier(group)
+    except RuntimeError as error:
+        raise Error(
+            "another process has stopped; its own message says why. What was committed stays, and "
+            "the same call goes on from there"
+        ) from error
