@@ -7,7 +7,6 @@ layouts are converted, and position embeddings of another grid or context length
 from __future__ import annotations
 
 import argparse
-import hashlib
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -127,16 +126,6 @@ def load_weights(model: nn.Module, path: Path, *, without: str | None = None) ->
         own = model.state_dict()
         state |= {name: own[name] for name in own if name.startswith(f"{HEAD}.")}
     fit_state_dict(model, state, str(path))
-
-
-def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """Of names and values, wherever the tensors lie."""
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        digest.update(name.encode())
-        values = tensor.detach().cpu().contiguous().flatten()
-        digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) -> None:

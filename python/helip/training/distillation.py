@@ -19,9 +19,9 @@ from helip.common.devices import autocast
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.options import Precision
 from helip.common.processes import Processes
+from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
 from helip.losses.options import DistillOptions
-from helip.models.weights import weights_digest
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
@@ -124,7 +124,7 @@ class _StartModel:
         if processes.count > 1:
             share_weights(self._model)
         self._precision, self._device, self._chunks = precision, device, chunks
-        self.digest = weights_digest(self._model.state_dict())
+        self.digest = weights_digest(self._model)
 
     @torch.no_grad()
     def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict, weights_digest
+from helip.models.weights import fit_state_dict
 
 
 class StartWeights:
