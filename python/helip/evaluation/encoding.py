@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from helip.common.devices import autocast, choose_device
-from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import Precision
 from helip.common.progress import ProgressBar
-from helip.data.captions import captions_of
-from helip.evaluation.options import EvaluateOptions
+from helip.evaluation.options import EvaluateOptions, Reader
+from helip.evaluation.reading import RowReader, chosen_core
 from helip.evaluation.statistics.intervals import Ints
 from helip.models.bundle import create_model
 
@@ -39,6 +39,7 @@ class Subject:
     batch_size: int
     workers: int
     progress: bool
+    reader: Reader
 
     @classmethod
     def of(
@@ -72,6 +73,7 @@ class Subject:
             options.batch_size,
             options.workers,
             progress,
+            options.reader,
         )
 
     @contextmanager
@@ -130,33 +132,6 @@ class Subject:
         return features.float().cpu()
 
 
-class Rows(torch.utils.data.Dataset[Any]):
-    """Reads one row for the model: (row, pixels | None, its captions, reasons)."""
-
-    def __init__(self, dataset: Any, rows: Ints, pictures: Ints, transform: Any, captions: bool):
-        self.dataset, self.rows, self.pictures = dataset, rows, pictures
-        self.transform, self.captions = transform, captions
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, Sequence[str], list[str]]:
-        row = int(self.rows[item])
-        pixels, reasons = None, []
-        captions: Sequence[str] = ()
-        if self.pictures[row] == row:
-            try:
-                pixels = self.transform(self.dataset.image(row))
-            except SampleError as error:
-                reasons.append(error.reason)
-        if self.captions:
-            try:
-                captions = captions_of(self.dataset, row)
-            except SampleError as error:
-                reasons.append(error.reason)
-        return row, pixels, captions, reasons
-
-
 @dataclass
 class Encoded:
     pictures: Ints  # [N] the row whose picture each row shows
@@ -164,6 +139,7 @@ class Encoded:
     features: torch.Tensor  # float32 [P, d]
     captions: dict[int, Sequence[str]]  # of the rows that have any
     reasons: dict[int, str]  # row -> why it was skipped
+    reader: str  # "core" or "pillow"
 
     @property
     def place(self) -> dict[int, int]:
@@ -188,11 +164,16 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
     ``pictures`` int64 [N] is the row whose picture each row shows.
     """
     rows = np.arange(len(pictures)) if captions else np.unique(pictures)
-    reader: Any = torch.utils.data.DataLoader(
-        Rows(dataset, rows, pictures, subject.transform, captions),
+    core = chosen_core(subject.reader, dataset, subject.transform)
+    reader = RowReader(
+        data=dataset,
+        rows=rows,
+        pictures=pictures,
+        captions=captions,
+        transform=subject.transform,
+        core=core,
         batch_size=subject.batch_size,
-        num_workers=subject.workers,
-        collate_fn=list,
+        workers=subject.workers,
     )
     read: list[int] = []
     parts: list[torch.Tensor] = []
@@ -200,13 +181,12 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
     reasons: dict[int, str] = {}
     with ProgressBar(len(rows), label="encode pictures", enabled=subject.progress) as bar:
         for batch in reader:
-            pixels = [(row, tensor) for row, tensor, _, _ in batch if tensor is not None]
-            if pixels:
-                read.extend(row for row, _ in pixels)
-                parts.append(subject.images(torch.stack([tensor for _, tensor in pixels])))
-            strings.update((row, captions) for row, _, captions, _ in batch if captions)
-            reasons.update((row, why[0]) for row, _, _, why in batch if why)
-            bar.update(len(batch))
+            if batch.pixels is not None:
+                read.extend(batch.pictures)
+                parts.append(subject.images(batch.pixels))
+            strings.update(batch.captions)
+            reasons.update(batch.reasons)
+            bar.update(batch.rows)
     if not parts:
         raise InvalidArgumentError(
             f"none of the {len(rows)} rows could be read: {dict(Counter(reasons.values()))}; "
@@ -216,7 +196,14 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
     for row in rows:
         if int(pictures[row]) in lost:
             reasons.setdefault(int(row), reasons[int(pictures[row])])
-    return Encoded(pictures, np.array(read, dtype=np.int64), torch.cat(parts), strings, reasons)
+    return Encoded(
+        pictures,
+        np.array(read, dtype=np.int64),
+        torch.cat(parts),
+        strings,
+        reasons,
+        "pillow" if core is None else "core",
+    )
 
 
 def _takes_context(tokenizer: Any) -> bool:

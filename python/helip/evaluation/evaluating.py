@@ -125,11 +125,12 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     with subject.ready():
         if isinstance(dataset, CompositionSet):
             task = composition_task(subject, dataset, options)
-            result |= {"skipped": task.pop("skipped_pictures"), "composition": task}
+            result |= {"reader": task.pop("reader"), "skipped": task.pop("skipped_pictures")}
+            result["composition"] = task
             finished("composition")
             return result
         encoded = encode(subject, dataset, pictures, captions="retrieval" in tasks)
-        result["skipped"] = encoded.skipped(dataset)
+        result |= {"reader": encoded.reader, "skipped": encoded.skipped(dataset)}
         if "retrieval" in tasks:
             result["retrieval"] = retrieval_task(
                 subject, dataset, encoded, call.duplicates, options

@@ -11,6 +11,9 @@ from annotated_types import Ge
 
 from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
 
+#: Who reads pictures.
+Reader = Literal["auto", "core", "pillow"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOptions(Options):
@@ -46,8 +49,11 @@ class EvaluateOptions(DeviceOptions, PrecisionOptions):
     """any: every picture that bears the caption is right; strict: its own alone."""
     batch_size: Positive = 256
     """Samples that are encoded together."""
+    reader: Reader = "auto"
+    """core: C++ threads, exact to two levels of a pixel; pillow: Pillow and the model's transform;
+    auto: the core where the transform is open_clip's of evaluation and the pictures are files."""
     workers: Whole = 0
-    """Processes that read and preprocess; 0 does it in this one."""
+    """Threads of the core (0: one a processor); processes of Pillow (0: this one)."""
     bootstrap: Whole = 1000
     """Resamples of an interval; 0 for none."""
     seed: Whole = 0

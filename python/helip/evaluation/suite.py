@@ -38,7 +38,7 @@ _FIELDS: dict[str, Any] = {
     "made_of": (dict, type(None)),
     "result": dict,
 }
-_SHARED = ("model", "data", "skipped")  # of a result, beside its tasks
+_SHARED = ("model", "data", "reader", "skipped")  # of a result, beside its tasks
 _NOT_OF_THE_RESULT = ("batch_size", "device", "progress", "workers", "chunk")
 
 

@@ -27,7 +27,7 @@ from helip.data.options import MAX_PIXELS
 from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
-from helip.loading.readers.assembled import can_assemble
+from helip.loading.readers.pictures import can_assemble
 from helip.losses.options import LossOptions
 from helip.models.preprocessing import train_transform
 from helip.pairs.hard_pairs import HardPairs

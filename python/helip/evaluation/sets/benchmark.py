@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,6 +98,13 @@ class CaptionRows(Dataset):
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent.image(int(self.pictures[row]))
+
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
+        found = self._parent._image_source()
+        if found is None:
+            return None
+        source, rows = found
+        return source, self.pictures if rows is None else rows[self.pictures]
 
     def _read_caption(self, row: int) -> str | None:
         return self._captions[row] or self._parent.caption(int(self.pictures[row]))

@@ -22,6 +22,7 @@ from helip.data.packed_strings import KeyList
 from helip.data.paths import IMAGE_SUFFIXES, read_inside
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 EXAMPLES = "examples.jsonl"  # Winoground's own name
@@ -144,6 +145,14 @@ class _Pictures(Dataset):
     @property
     def keys(self) -> KeyList:
         return self._keys
+
+    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
+        from helip import _core
+
+        if any(map(_PART.search, self._keys)):
+            return None  # of a part of a picture the core knows nothing
+        blob, offsets = self._keys.blob, self._keys.offsets
+        return _core.ImageFiles([self._root], [0, len(self)], blob, offsets, False), None
 
     def _read_image(self, row: int) -> Image.Image:
         key = self._keys[row]

@@ -117,6 +117,7 @@ def composition_task(
     )
     result["format"] = data.format
     result["skipped_items"] = len(data) - len(items)
+    result["reader"] = encoded.reader
     result["skipped_pictures"] = encoded.skipped(data.pictures)
     result["truncated"] = subject.truncated(captions)
     result["queries"] = digest_of(

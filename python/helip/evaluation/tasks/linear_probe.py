@@ -326,6 +326,7 @@ def linear_probe_task(
     )
     result["train_fingerprint"] = str(getattr(train, "fingerprint", ""))
     result["train_skipped"] = encoded.skipped(train)
+    result["train_reader"] = encoded.reader
     # Two probes answer the same queries only where they were fitted to the same rows.
     result["queries"] = digest_of(names, measured.keys, measured.labels, fitted.keys, fitted.labels)
     return result
