@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from transforms import encoded
 
 import helip
+from helip.data.core_transform import core_transform
 from helip.data.image_transform import ImageTransform
-from helip.models.preprocessing import core_transform
 
 
 def of_packaged() -> tuple[Any, Any]:
@@ -35,7 +35,7 @@ def of_packaged() -> tuple[Any, Any]:
     from helip.encoders.families.packaged import load_image
     from helip.encoders.spec import parse_spec
 
-    encode, _ = load_image(parse_spec("packaged:efficientnet-lite0"), torch.device("cpu"))
+    encode = load_image(parse_spec("packaged:efficientnet-lite0"), torch.device("cpu")).embed
     # What it was trained with: (x - 127) / 128.
     return encode, image_transform(224, False, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 

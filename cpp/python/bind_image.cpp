@@ -12,7 +12,8 @@ ImageTransform make_transform(std::int64_t height, std::int64_t width, const std
                               const DrawRange& blur_sigma, double flip_probability,
                               const std::string& dtype, const std::string& layout,
                               const std::array<double, 3>& mean, const std::array<double, 3>& std,
-                              bool exact_decode, std::int64_t max_pixels, std::int64_t max_bytes) {
+                              bool exact_decode, std::int64_t max_pixels, std::int64_t max_bytes,
+                              std::int64_t resize, double max_aspect) {
   ImageTransformOptions o;
   o.height = height;
   o.width = width;
@@ -37,6 +38,8 @@ ImageTransform make_transform(std::int64_t height, std::int64_t width, const std
   o.exact_decode = exact_decode;
   o.max_pixels = max_pixels;
   o.max_bytes = max_bytes;
+  o.resize = resize;
+  o.max_aspect = max_aspect;
   return ImageTransform(o);
 }
 
@@ -63,7 +66,8 @@ void bind_image(py::module_& module) {
            py::arg("contrast"), py::arg("saturation"), py::arg("hue"),
            py::arg("grayscale_probability"), py::arg("blur_probability"), py::arg("blur_sigma"),
            py::arg("flip_probability"), py::arg("dtype"), py::arg("layout"), py::arg("mean"),
-           py::arg("std"), py::arg("exact_decode"), py::arg("max_pixels"), py::arg("max_bytes"))
+           py::arg("std"), py::arg("exact_decode"), py::arg("max_pixels"), py::arg("max_bytes"),
+           py::arg("resize"), py::arg("max_aspect"))
       .def_property_readonly("shape", &ImageTransform::shape)
       .def_property_readonly("bytes", &ImageTransform::bytes)
       .def(

@@ -553,6 +553,8 @@ class ImageTransform:
         exact_decode: bool,
         max_pixels: typing.SupportsInt | typing.SupportsIndex,
         max_bytes: typing.SupportsInt | typing.SupportsIndex,
+        resize: typing.SupportsInt | typing.SupportsIndex,
+        max_aspect: typing.SupportsFloat | typing.SupportsIndex,
     ) -> None: ...
     def apply(
         self,

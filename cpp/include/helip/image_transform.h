@@ -18,7 +18,7 @@ namespace helip {
 // Which part of an image is taken. Sizes and rounding are those of torchvision and open_clip.
 enum class CropKind {
   random,    // RandomResizedCrop: a random area and aspect ratio
-  shortest,  // the shorter side to the size, then the centre
+  shortest,  // the shorter side to the size, or to `resize`, then the centre
   longest,   // the longer side to the size, the rest filled with `fill`
   squash,    // both sides to the size, whatever the aspect ratio
 };
@@ -44,7 +44,8 @@ struct ImageTransformOptions {
   CropKind crop = CropKind::random;
   DrawRange scale{0.08, 1.0};  // CropKind::random: share of the area, 0 < low <= high <= 1
   DrawRange ratio{3.0 / 4.0, 4.0 / 3.0};  // CropKind::random: width / height, drawn log-uniformly
-  std::array<std::uint8_t, 3> fill{};     // where there is no image
+  std::int64_t resize = 0;  // CropKind::shortest: what the shorter side becomes; 0: the size
+  std::array<std::uint8_t, 3> fill{};  // where there is no image
   Interpolation interpolation = Interpolation::bicubic;
 
   // Augmentations, in the order in which they are applied. Probabilities are 0 .. 1.
@@ -71,6 +72,7 @@ struct ImageTransformOptions {
   bool exact_decode = false;
   std::int64_t max_pixels = 178'956'970;           // of an image; more is "too_large"
   std::int64_t max_bytes = std::int64_t{1} << 30;  // of an encoded image
+  double max_aspect = 0.0;  // of an image: its longer side over its shorter; 0: any
 };
 
 // Whether the library was built to decode a format ("JPEG", "PNG", "WEBP").
@@ -115,8 +117,8 @@ class HELIP_EXPORT ImageTransform {
 
   // Writes bytes() bytes at `out`, which needs no alignment beyond its element's. Throws
   // SampleError "unreadable_image" (unknown, damaged, truncated), "too_large" (bytes, pixels,
-  // scans), or "unsupported_format" (an image that Pillow may read and this build does not: GIF,
-  // BMP, TIFF, CMYK, 16 bits, animations); `out` is then undefined.
+  // scans), "extreme_aspect", or "unsupported_format" (an image that Pillow may read and this build
+  // does not: GIF, BMP, TIFF, CMYK, 16 bits, animations); `out` is then undefined.
   void apply(std::span<const std::byte> encoded, const Key& key, void* out, Scratch& scratch) const;
 
   // The same from upright RGB pixels, height x width x 3 without gaps.

@@ -107,11 +107,11 @@ Crop crop_of(const ImageTransformOptions& options, Size image, random::CounterRa
               axis_over(region.left, region.left + region.width, wanted.width)};
     }
     case CropKind::shortest:
-      return centre_crop(image,
-                         wanted.height == wanted.width
-                             ? shortest_to(image, wanted.height)
-                             : resized_by(image, std::min(by_height, by_width)),
-                         wanted);
+      if (options.resize > 0 || wanted.height == wanted.width) {
+        const int64_t shorter = options.resize > 0 ? options.resize : wanted.height;
+        return centre_crop(image, shortest_to(image, shorter), wanted);
+      }
+      return centre_crop(image, resized_by(image, std::min(by_height, by_width)), wanted);
     case CropKind::longest:
       return centre_crop(image, resized_by(image, std::max(by_height, by_width)), wanted);
     case CropKind::squash: break;

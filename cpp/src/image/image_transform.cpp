@@ -107,6 +107,7 @@ struct ImageTransform::Impl {
 
   // The crop of an upright image, already flipped where chance says so.
   Crop draw_crop(Size upright, const Key& key) const {
+    check_aspect(upright);
     CounterRandom random = random_for(kCrop, key);
     Crop crop = crop_of(options, upright, random);
     if (std::max(std::abs(crop.rows.step), std::abs(crop.columns.step)) > kLargestStep) {
@@ -119,6 +120,16 @@ struct ImageTransform::Impl {
       crop.left = options.width - crop.left - crop.columns.count;
     }
     return crop;
+  }
+
+  void check_aspect(Size upright) const {
+    const auto longer = static_cast<double>(std::max(upright.width, upright.height));
+    const auto shorter = static_cast<double>(std::min(upright.width, upright.height));
+    if (options.max_aspect == 0.0 || longer <= options.max_aspect * shorter) return;
+    throw SampleError("extreme_aspect", "the picture is " + std::to_string(upright.width) + " x " +
+                                            std::to_string(upright.height) + "; one side may be " +
+                                            std::to_string(std::llround(options.max_aspect)) +
+                                            " times the other");
   }
 
   static bool happens(double probability, Purpose purpose, const Key& key) noexcept {

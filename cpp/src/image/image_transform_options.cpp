@@ -99,6 +99,15 @@ void check_options(const ImageTransformOptions& o) {
   }
   check_between("hue", o.hue, 0.0, 0.5, "shifts are drawn from -hue .. hue turns");
   check_range("blur_sigma", o.blur_sigma, 0.0, 8.0, "it is in pixels of the result");
+  check_between<std::int64_t>("resize", o.resize, 0, kLargestSide, "0 is the size itself");
+  if (o.resize > 0 && o.crop != CropKind::shortest) {
+    refuse("resize is " + text_of(o.resize) + " and crop is '" + name_of(o.crop) +
+           "', but only 'shortest' resizes to one size and keeps the centre of it; leave it out");
+  }
+  if (o.max_aspect != 0.0 && !(o.max_aspect >= 1.0)) {
+    refuse("max_aspect is " + text_of(o.max_aspect) +
+           ", but must be 1 or more, the longer side over the shorter; 0 allows any");
+  }
   if (o.dtype != DType::float32 && o.dtype != DType::float16 && o.dtype != DType::bfloat16 &&
       o.dtype != DType::uint8) {
     refuse(std::string("dtype is ") + name_of(o.dtype) +

@@ -53,6 +53,9 @@ class ImageTransform:
         exact_decode: take every pixel of a JPEG, as Pillow does; by default one of twice the size
             that is needed, or more, is decoded to a half, a quarter or an eighth.
         max_pixels, max_bytes: of a picture and of its encoding; more is refused as ``too_large``.
+        resize: what ``shortest`` makes of the shorter side, of which the centre of ``size`` is
+            kept; 0: the size itself.
+        max_aspect: longer side over shorter; more is refused as ``extreme_aspect``. 0: any.
 
     Raises:
         InvalidArgumentError: an option is outside its bound.
@@ -80,6 +83,8 @@ class ImageTransform:
     exact_decode: bool = False
     max_pixels: int = MAX_PIXELS
     max_bytes: int = 1 << 30
+    resize: int = 0
+    max_aspect: float = 0.0
     _core: _CoreTransform = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -155,7 +160,7 @@ class ImageTransform:
         Formats that the core does not decode are read by Pillow.
 
         Raises:
-            SampleError: ``unreadable_image`` or ``too_large``.
+            SampleError: ``unreadable_image``, ``too_large`` or ``extreme_aspect``.
         """
         try:
             return self._tensor(self._core.apply(data, seed=seed, epoch=epoch, row=row, view=view))

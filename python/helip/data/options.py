@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, Positive, require
 
 # Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
 MAX_PIXELS = 178_956_970
+
+#: Who reads pictures: threads of the core, or Pillow.
+Reader = Literal["auto", "core", "pillow"]
 
 
 @dataclass(frozen=True, kw_only=True)

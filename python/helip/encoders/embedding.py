@@ -52,8 +52,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     """Embed ``data`` with two unimodal encoders into the store ``out``; return the store.
 
     The store's metadata: ``image_encoder``, ``text_encoder``, ``image_weights`` and
-    ``text_weights`` {digest, files} where known, ``precision``, ``shard_rows``, ``source``
-    {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
+    ``text_weights`` {digest, files} where known, ``reader``, ``precision``, ``shard_rows``,
+    ``source`` {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
 
     A job can be split over processes and machines that share a file system: by ``part`` (any
     scheduler), ``engine="torchrun"`` (all processes call it) or ``engine="ray"``. The store has
@@ -79,8 +79,13 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         "shard_rows": call.shard_rows,
         "source": source_of(data),
     }
-    work = Work(data, request, images, texts, call)
+    if call.reader != "auto":
+        request["reader"] = call.reader
     existing = open_existing(path, request, dtype=call.dtype, resume=call.resume)
+    if existing is not None and call.reader == "auto":
+        # Two readers differ in the last digits; a store is of one of them.
+        call = dataclasses.replace(call, reader=existing.metadata.get("reader", "auto"))
+    work = Work(data, request, images, texts, call)
     change = None if existing is None else change_since(existing, data)
     if existing is not None and change is not None and not call.update:
         raise MismatchError(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import MultipleOf
 
 from helip.common.options import DeviceOptions, Positive, PrecisionOptions, Share, Whole
+from helip.data.options import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,11 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     """A spec such as st:NAME, or an encoder object, in place of the preset's."""
     batch_size: Positive = 256
     """Samples that are read and encoded together."""
+    reader: Reader = "auto"
+    """core: C++ threads, exact to two levels of a pixel; pillow: Pillow and the encoder's own
+    transform; auto: the core where it knows the transform and the pictures are files."""
     workers: Whole = 0
-    """Processes that read and preprocess; 0 does it in this one."""
+    """Of the core, threads, 0 for one a core; of Pillow, processes, 0 for none beside this one."""
     dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float16"
     """What the store keeps."""
     shard_rows: Annotated[Positive, MultipleOf(4096)] = 262_144

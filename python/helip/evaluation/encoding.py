@@ -17,8 +17,10 @@ from helip.common.devices import autocast, choose_device
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Precision
 from helip.common.progress import ProgressBar
-from helip.evaluation.options import EvaluateOptions, Reader
-from helip.evaluation.reading import RowReader, chosen_core
+from helip.data.core_transform import chosen_core
+from helip.data.options import Reader
+from helip.evaluation.options import EvaluateOptions
+from helip.evaluation.reading import RowReader
 from helip.evaluation.statistics.intervals import Ints
 from helip.models.bundle import create_model
 

@@ -10,9 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
-
-#: Who reads pictures.
-Reader = Literal["auto", "core", "pillow"]
+from helip.data.options import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ class EvaluateOptions(DeviceOptions, PrecisionOptions):
     """Samples that are encoded together."""
     reader: Reader = "auto"
     """core: C++ threads, exact to two levels of a pixel; pillow: Pillow and the model's transform;
-    auto: the core where the transform is open_clip's of evaluation and the pictures are files."""
+    auto: the core where it knows the transform and the pictures are files."""
     workers: Whole = 0
     """Threads of the core (0: one a processor); processes of Pillow (0: this one)."""
     bootstrap: Whole = 1000

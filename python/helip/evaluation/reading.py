@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 
-from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.errors import SampleError
 from helip.data.captions import captions_of
 from helip.data.image_transform import ImageTransform
-from helip.evaluation.options import Reader
+from helip.data.picture_reader import PictureReader, Pictures
 from helip.evaluation.statistics.intervals import Ints
-from helip.loading.readers.pictures import PictureReader, Pictures, can_read
-from helip.models.preprocessing import core_transform
 
 AHEAD = 1  # batches that the core begins before they are asked for
 
@@ -100,29 +98,6 @@ class RowReader:
         return ReadRows(
             len(rows), shown[kept].tolist(), pixels if kept else None, captions, unread | failed
         )
-
-
-def chosen_core(reader: Reader, data: Any, transform: Any) -> ImageTransform | None:
-    """The core's transform where ``reader`` and what is read allow it; None where Pillow reads.
-
-    Raises InvalidArgumentError where the core is asked for and cannot.
-    """
-    found = None if reader == "pillow" else core_transform(transform)
-    if found is not None and not (can_read(data) and _is_usual(found)):
-        found = None
-    if reader == "core" and found is None:
-        why = (
-            f"the pictures of {type(data).__name__} are not files or members of tar shards"
-            if not can_read(data)
-            else "the transform is neither open_clip's of evaluation (shorter side, centre, "
-            "normalised) nor an ImageTransform to float32 [3, height, width]"
-        )
-        raise InvalidArgumentError(f"reader is 'core', and {why}; give reader='auto' or 'pillow'")
-    return found
-
-
-def _is_usual(transform: ImageTransform) -> bool:
-    return transform.layout == "nchw" and transform.dtype != "uint8"
 
 
 class _Rows(torch.utils.data.Dataset[Any]):

@@ -24,10 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.data.opening import open_dataset
 from helip.data.options import MAX_PIXELS
+from helip.data.picture_reader import can_assemble
 from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
-from helip.loading.readers.pictures import can_assemble
 from helip.losses.options import LossOptions
 from helip.models.preprocessing import train_transform
 from helip.pairs.hard_pairs import HardPairs

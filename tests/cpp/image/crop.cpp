@@ -58,6 +58,13 @@ TEST_CASE("the centre of the shorter side, and the frame of the longer") {
   CHECK(centre.rows.count == 100);
   CHECK(centre.columns.step == 301.0 / 150.0);
   CHECK(centre.columns.start == 25.0 * (301.0 / 150.0));
+  options.resize = 120;
+  // 200 x 301 becomes 120 x 180, of which 10 .. 110 and 40 .. 140 are kept.
+  const Crop inner = crop_of(options, {200, 301}, random);
+  CHECK(inner.rows.count == 100);
+  CHECK(inner.rows.start == 10.0 * (200.0 / 120.0));
+  CHECK(inner.columns.start == 40.0 * (301.0 / 180.0));
+  options.resize = 0;
   options.crop = CropKind::longest;
   // 300 x 200 becomes 100 x 67, with 16 filled columns to the left.
   const Crop frame = crop_of(options, {300, 200}, random);

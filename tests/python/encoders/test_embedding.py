@@ -65,6 +65,7 @@ def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):
         "image_encoder": "own:colours",
         "text_encoder": "own:numbers",
         "precision": "float32",
+        "reader": "pillow",
         "shard_rows": SHARD,
         "source": {"fingerprint": data.fingerprint, "rows": LARGE},
         "quarantined": {"io": 2, "missing_caption": 1, "missing_image": 1, "unreadable_image": 2},

@@ -11,9 +11,10 @@ from PIL import Image
 
 import helip
 from helip.common.errors import InvalidArgumentError
+from helip.data.core_transform import chosen_core
 from helip.data.image_transform import ImageTransform
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.reading import RowReader, chosen_core
+from helip.evaluation.reading import RowReader
 from support.evaluate_samples import (
     COLOURS,
     ColourData,

@@ -1,16 +1,12 @@
-"""open_clip's recipes of training and of evaluation as transforms of the core."""
+"""open_clip's recipe of training as a transform of the core."""
 
 from __future__ import annotations
 
 import pytest
-from open_clip.transform import MaybeConvertMode, MaybeToTensor, image_transform
-from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize
 
 from helip.data.image_transform import ImageTransform
-from helip.models.preprocessing import core_transform, train_transform
+from helip.models.preprocessing import train_transform
 
-PLAIN = Normalize((0.5,) * 3, (0.5,) * 3)
-NEAREST = InterpolationMode.NEAREST
 PREPROCESS = {"size": (64, 48), "mode": "RGB", "mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)}
 
 
@@ -51,43 +47,3 @@ def test_augmentations_that_open_clip_names_are_taken_over():
 )
 def test_what_the_core_cannot_do_is_left_to_open_clip(preprocess, augmentation):
     assert train_transform(preprocess, augmentation) is None
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, {}),
-        ({"image_size": (48, 48)}, {"size": 48}),
-        ({"interpolation": "bilinear"}, {"interpolation": "bilinear"}),
-        (
-            {"mean": (0.5, 0.4, 0.3), "std": (0.25, 0.5, 0.125)},
-            {"mean": (0.5, 0.4, 0.3), "std": (0.25, 0.5, 0.125)},
-        ),
-    ],
-)
-def test_open_clips_transform_of_evaluation_is_the_cores(options, expected):
-    made = image_transform(**{"image_size": 32, "is_train": False} | options)
-    assert core_transform(made) == ImageTransform.eval(
-        **{"size": 32, "exact_decode": True} | expected
-    )
-
-
-@pytest.mark.parametrize(
-    "transform",
-    [
-        image_transform(32, is_train=False, resize_mode="squash"),
-        image_transform(32, is_train=False, resize_mode="longest"),
-        image_transform((32, 40), is_train=False),
-        image_transform(32, is_train=True),
-        Compose([Resize(40), CenterCrop(32), MaybeConvertMode(), MaybeToTensor(), PLAIN]),
-        Compose([Resize((32, 32)), CenterCrop(32), MaybeConvertMode(), MaybeToTensor(), PLAIN]),
-        Compose([Resize(32, NEAREST), CenterCrop(32), MaybeConvertMode(), MaybeToTensor(), PLAIN]),
-        Compose([Resize(32), CenterCrop(32), MaybeConvertMode("L"), MaybeToTensor(), PLAIN]),
-        Compose([Resize(32), CenterCrop(32), MaybeConvertMode(), MaybeToTensor(), lambda x: x]),
-        Compose([Resize(32), CenterCrop(32), MaybeToTensor(), PLAIN]),
-        lambda image: image,
-        None,
-    ],
-)
-def test_any_other_transform_is_left_to_pillow(transform):
-    assert core_transform(transform) is None

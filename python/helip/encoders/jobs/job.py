@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import torch
 
 from helip.common.errors import Error
 from helip.common.progress import ProgressBar
+from helip.data.core_transform import chosen_core
 from helip.data.dataset import Dataset
+from helip.data.image_transform import ImageTransform
 from helip.encoders.jobs.reading import (
     Batch,
     Block,
@@ -23,6 +26,7 @@ from helip.encoders.jobs.reading import (
     batches_of,
     blocks_of,
     read_batches,
+    read_batches_by_core,
 )
 from helip.encoders.jobs.request import EmbedCall, name_of
 from helip.encoders.quarantine import Quarantine, discard_orphan
@@ -68,8 +72,7 @@ class Job:
             self._check_share(quarantine, done)
             committed = time.monotonic()
             batches = batches_of(done, total, self.options.batch_size, shard_rows, first=self.first)
-            samples = Samples(self.data, self.image.preprocess)
-            with closing(read_batches(samples, batches, self.options.workers)) as read:
+            with closing(self._read(batches)) as read:
                 for rows, batch in zip(batches, read, strict=True):
                     texts = self._features(self.text, batch.texts, batch, rows)
                     for part in blocks_of(batch, len(rows), self._block, max(done - rows.start, 0)):
@@ -84,6 +87,17 @@ class Job:
                         if quarantine.total:
                             bar.note(quarantined=quarantine.total)
             return self._commit(writer, quarantine, complete=True)
+
+    @cached_property
+    def _core(self) -> ImageTransform | None:
+        """The core's transform in place of the encoder's; None where Pillow reads."""
+        return chosen_core(self.options.reader, self.data, self.image.preprocess)
+
+    def _read(self, batches: list[range]) -> Generator[Batch, None, None]:
+        workers = self.options.workers
+        if self._core is not None:
+            return read_batches_by_core(self.data, self._core, batches, workers)
+        return read_batches(Samples(self.data, self.image.preprocess), batches, workers)
 
     @property
     def _block(self) -> int | None:
@@ -156,6 +170,7 @@ class Job:
         metadata = {
             **self.request,
             **{name: known for name, known in weights.items() if known},
+            "reader": "pillow" if self._core is None else "core",
             "quarantined": quarantine.counts,
             "complete": complete,
         }

@@ -139,6 +139,12 @@ def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
         for entry in entries_of(Path(part.path))
     ]
     _check_share(work, failed)
+    readers = {part.metadata["reader"]: part.path for part in parts}
+    if len(readers) > 1:
+        raise MismatchError(
+            f"{readers['core']} was read by the core and {readers['pillow']} by Pillow; remove one "
+            "of them, and embed its rows again with reader='core' or 'pillow' (--reader)"
+        )
     if kept is None:
         entries = failed
         runs = np.array([(i, 0, len(part)) for i, part in enumerate(parts) if len(part)], np.int64)
@@ -149,7 +155,8 @@ def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
         stores = [kept[0], *parts]
     counts = dict(sorted(Counter(entry["reason"] for entry in entries).items()))
     metadata = {
-        **work.request, **_weights_in(parts[0]), "quarantined": counts, "complete": True,
+        **work.request, **_weights_in(parts[0]), "reader": parts[0].metadata["reader"],
+        "quarantined": counts, "complete": True,
     }  # fmt: skip
     # Before the store, so that finish_joining() can follow a kill in between.
     stage_list(parts_folder(work.path), entries, of=work.request["source"]["fingerprint"])

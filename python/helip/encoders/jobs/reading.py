@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import itertools
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from helip.common.errors import Error, SampleError
 from helip.data.dataset import Dataset
+from helip.data.image_transform import ImageTransform
+from helip.data.picture_reader import PictureReader, Pictures
 
 # Resizing the shorter side of a picture multiplies the other; beyond this it is no picture, and
 # would take a model's preprocessing gigabytes.
 _MAX_ASPECT = 100
+_AHEAD = 1  # batches that the core begins before they are asked for
 
 
 class Batch(NamedTuple):
@@ -48,8 +54,8 @@ class Samples(torch.utils.data.Dataset[Any]):
         key, image = sample["key"], sample["image"]
         width, height = image.size
         if max(width, height) > _MAX_ASPECT * min(width, height):
-            return SampleError.of(
-                key,
+            return self.data._sample_error(
+                row,
                 "extreme_aspect",
                 f"the picture is {width} x {height}; one side may be {_MAX_ASPECT} times the other",
             )
@@ -131,6 +137,44 @@ def batches_of(
         batches.append(range(start, stop))
         start = stop
     return batches
+
+
+def read_batches_by_core(
+    data: Dataset, transform: ImageTransform, batches: list[range], threads: int
+) -> Generator[Batch, None, None]:
+    """The batches as :func:`read_batches` gives them, of pictures that the core reads ahead."""
+    reader = PictureReader(
+        data, [dataclasses.replace(transform, max_aspect=_MAX_ASPECT)], threads=threads
+    )
+    reader.start()
+    waiting: deque[tuple[range, Pictures]] = deque()
+    try:
+        for rows in batches:
+            waiting.append((rows, reader.begin(np.arange(rows.start, rows.stop))))
+            if len(waiting) > _AHEAD:
+                yield _finished(data, reader, *waiting.popleft())
+        while waiting:
+            yield _finished(data, reader, *waiting.popleft())
+    finally:
+        reader.clear()
+
+
+def _finished(data: Dataset, reader: PictureReader, rows: range, begun: Pictures) -> Batch:
+    texts, failed = {}, {}
+    for place, row in enumerate(rows):
+        try:
+            texts[place] = data.caption(row)
+        except SampleError as error:
+            failed[place] = error.with_traceback(None)
+    failed = reader.wait(begun) | failed  # captions first, as a data set reads them
+    kept = [place for place in range(len(rows)) if place not in failed]
+    images = begun.views[0] if len(kept) == len(rows) else begun.views[0][kept]
+    return Batch(
+        kept,
+        images if kept else None,
+        [texts[place] for place in kept],
+        sorted(failed.items()),
+    )
 
 
 def read_batches(

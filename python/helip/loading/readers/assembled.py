@@ -18,9 +18,9 @@ import torch
 
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
+from helip.data.picture_reader import PictureReader, Pictures
 from helip.loading.readers.batch import BatchPlan, ReadBatch, failure_of, renumbered
 from helip.loading.readers.captions import CaptionReader
-from helip.loading.readers.pictures import PictureReader, Pictures
 
 
 @dataclasses.dataclass

@@ -7,10 +7,10 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.data.image_transform import ImageTransform
+from helip.data.picture_reader import can_assemble
 from helip.loading.options import ReadOptions
 from helip.loading.readers.assembled import AssembledReader
 from helip.loading.readers.batch import BatchReader, ReadBatch
-from helip.loading.readers.pictures import can_assemble
 from helip.loading.readers.processes import ProcessReads
 from helip.loading.views import TwoViews
 
