@@ -46,6 +46,9 @@ cuda: $(VENV)/.base
 # Everything that needs a GPU, at most ten minutes: the kernels, the tests marked gpu, the benchmarks.
 # `make gpu GPU=--dry` does what a CPU can of it, as a test of test-bench does.
 gpu: $(VENV)/.bench cuda
+	@for rival in $(if $(GPU),,faiss-gpu-cu12 cuvs-cu12); do \
+	  $(PIP) install --quiet $$rival || echo "gpu: $$rival does not install here and is left out"; \
+	done
 	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
 # Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.

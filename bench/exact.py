@@ -42,7 +42,7 @@ import numpy as np
 
 SIDE_NAMES = (
     "reference", "tuned", "faiss", "helip", "helip-avx2",
-    "helip-portable", "helip-gpu",  # when asked for
+    "helip-portable", "helip-gpu", "reference-gpu", "faiss-gpu", "cuvs",  # when asked for
 )  # fmt: skip
 HEAD = (60_000, (1280, 384), 50)  # the cell that the goals speak of
 BLOCK = 2048  # targets are drawn in blocks
@@ -419,7 +419,7 @@ def main() -> None:
         "--dims", type=widths, nargs="+", default=[(384, 768), (1280, 384)], help="384x768 1280x384"
     )
     add("--k", type=int, nargs="+", default=[50, 500])
-    add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES[:-2]))
+    add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES[:5]))
     add("--repeats", type=int, default=3)
     add("--threads", type=int, default=2)
     add(

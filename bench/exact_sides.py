@@ -16,6 +16,8 @@ target, so that a part of the targets tells what all of them cost.
   certainly complete when the square of its k′-th inner product is at most its k-th score; k′ is the
   first of 2k, 4k, 8k that certifies 99 % of a sample. Rows without a certificate are counted, not
   mended, which favours this side.
+- ``reference-gpu``: the reference with its rows on a GPU. ``faiss-gpu``: the faiss side by
+  ``faiss.knn_gpu``, which multiplies on a GPU. ``cuvs``: the faiss side by cuVS's brute force.
 - ``helip``, ``helip-avx2``, ``helip-portable``: ``helip.mine`` with the kernel that it chooses, or
   with the named one; ``helip-gpu``: on a GPU.
 
@@ -24,6 +26,7 @@ All rows are of unit length, as ``grown.py`` makes them.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -52,6 +55,7 @@ class Side(Protocol):
 class Reference:
     linear = True
     block = 512
+    device = "cpu"
 
     def __init__(self, k: int, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -61,19 +65,23 @@ class Reference:
     def tune(self, image: np.ndarray, text: np.ndarray) -> None: ...
 
     def prepare(self, image: np.ndarray, text: np.ndarray) -> None:
-        self.u, self.v = torch.from_numpy(image), torch.from_numpy(text)
+        self.u, self.v = (torch.from_numpy(part).to(self.device) for part in (image, text))
 
     def solve(self, targets: np.ndarray) -> Pools:
         u, v = self.u, self.v
-        ids = torch.full((len(u), self.k), -1, dtype=torch.int64)
-        for own in torch.from_numpy(targets).split(self.block):
+        ids = torch.full((len(u), self.k), -1, dtype=torch.int64, device=self.device)
+        for own in torch.from_numpy(targets).to(self.device).split(self.block):
             s_image = u[own] @ u.T
             s_text = v[own] @ v.T
-            s_image[torch.arange(len(own)), own] = 0
+            s_image[torch.arange(len(own), device=self.device), own] = 0
             s_image[s_image > DUPLICATE] = 0
             s_text[s_text > DUPLICATE] = 0
             ids[own] = torch.topk(s_image.mul_(s_text), self.k, dim=1).indices
-        return ids.numpy()
+        return ids.cpu().numpy()
+
+
+class ReferenceGpu(Reference):
+    device = "cuda"
 
 
 class Tuned:
@@ -216,6 +224,38 @@ class Faiss:
         return ids.numpy()
 
 
+class FaissGpu(Faiss):
+    def __init__(self, k: int, threads: int) -> None:
+        import faiss
+
+        super().__init__(k, threads)
+        self.knn = functools.partial(faiss.knn_gpu, faiss.StandardGpuResources())
+
+
+class Cuvs(Faiss):
+    """Brute force of cuVS. The reranking of candidates is the faiss side's."""
+
+    def __init__(self, k: int, threads: int) -> None:
+        from cuvs.neighbors import brute_force
+
+        torch.set_num_threads(threads)
+        self.brute_force = brute_force
+        self.k, self.wide = k, 2 * k
+        self.facts: dict[str, Any] = {}
+
+    metric = None
+
+    def prepare(self, image: np.ndarray, text: np.ndarray) -> None:
+        super().prepare(image, text)
+        rows = torch.from_numpy(self.rows).cuda()
+        self.index = self.brute_force.build(rows, metric="inner_product")
+
+    def knn(self, queries: np.ndarray, rows: np.ndarray, k: int, metric: Any) -> Any:
+        found = self.brute_force.search(self.index, torch.from_numpy(queries).cuda(), k)
+        scores, ids = (torch.as_tensor(part, device="cuda").cpu().numpy() for part in found)
+        return scores, ids.astype(np.int64)
+
+
 class Helip:
     linear = False
     device = "cpu"
@@ -252,6 +292,9 @@ SIDES: dict[str, tuple[Callable[[int, int], Side], dict[str, str]]] = {  # class
     "helip-avx2": (Helip, {"HELIP_KERNEL": "avx2"}),
     "helip-portable": (Helip, {"HELIP_KERNEL": "portable"}),
     "helip-gpu": (HelipGpu, {}),
+    "reference-gpu": (ReferenceGpu, {}),
+    "faiss-gpu": (FaissGpu, {}),
+    "cuvs": (Cuvs, {}),
 }
 
 

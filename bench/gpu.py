@@ -2,14 +2,16 @@
 
     python bench/gpu.py --out gpu.json          (--dry: what a CPU can do of it)
 
-Runs the tests marked gpu, then mining at 200,000 and 1,000,000 pairs and a training step of a
-ViT-B/32. Every part has a limit of time and may fail alone. One JSON, one table; the exit status is
-that of the worst part.
+Runs the tests marked gpu, then mining at 200,000 and 1,000,000 pairs, beside the algorithm of the
+method's released code and, where they are installed, faiss on a GPU and cuVS, and a training step
+of a ViT-B/32. Every part has a limit of time and may fail alone. One JSON, one table; the exit
+status is that of the worst part.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -33,7 +35,7 @@ def parts_of(dry: bool, folder: Path) -> dict[str, tuple[int, list[str]]]:
     if dry:
         exact += ["--cache", str(noise(folder))]
     parts = {
-        "tests": (180, [*tests, str(ROOT / "tests" / "python")]),
+        "tests": (150, [*tests, str(ROOT / "tests" / "python")]),
         "training": (90, step + (small if dry else [])),
     }
     if not dry:
@@ -46,10 +48,18 @@ def parts_of(dry: bool, folder: Path) -> dict[str, tuple[int, list[str]]]:
         grow += "    grown_folder(Path('.cache/bench'), (1280, 384), rows)"
         parts["embeddings"] = (120, [python, "-c", f"import sys; sys.path[0] = 'bench'\n{grow}"])
     for rows, limit in ((2_000, 60),) if dry else ((200_000, 90), (1_000_000, 120)):
-        sides = ["helip"] if dry else ["helip-gpu"] if rows > 200_000 else ["helip", "helip-gpu"]
+        sides = ["helip"] if dry else ["helip-gpu", *rivals(rows)]
         out = ["--rows", str(rows), "--out", str(folder / f"mining-{rows}.json")]
         parts[f"mining-{rows}"] = (limit, [*exact, *out, "--sides", *sides])
     return parts
+
+
+def rivals(rows: int) -> list[str]:
+    """What mines beside helip on the GPU, where it is installed; the CPU where that is quick."""
+    found = ["reference-gpu", *(["helip"] if rows <= 200_000 else [])]
+    if importlib.util.find_spec("faiss") and hasattr(importlib.import_module("faiss"), "knn_gpu"):
+        found.append("faiss-gpu")
+    return [*found, *(["cuvs"] if importlib.util.find_spec("cuvs") else [])]
 
 
 def noise(folder: Path) -> Path:
