@@ -238,6 +238,18 @@ def test_a_mixture_with_the_start_is_saved_beside_the_run(tmp_path):
     run(tmp_path, wise_ft=0.25)  # finished: nothing is written again
 
 
+def test_a_mixture_is_with_the_average_of_the_weights_where_there_is_one(tmp_path):
+    result = run(tmp_path, wise_ft=0.25, ema=0.9)
+    mixed = weights(create_model(tmp_path / "wise-ft").model)
+    average = weights(create_model(result.checkpoint / "ema.safetensors").model)
+    start, end = weights(tiny().model), weights(result.model.model)
+    assert not same(average, end)
+    for name, value in mixed.items():
+        expected = 0.75 * start[name].double() + 0.25 * average[name].double()
+        assert torch.equal(value, expected.to(value.dtype)), name
+
+
+
 def test_a_mixture_wants_the_start_that_the_run_began_with(tmp_path):
     interrupted(tmp_path, 2, wise_ft=0.5)
     with pytest.raises(MismatchError, match="start was"):
