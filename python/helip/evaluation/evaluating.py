@@ -133,14 +133,16 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
         result |= {"reader": encoded.reader, "skipped": encoded.skipped(dataset)}
         if "retrieval" in tasks:
             result["retrieval"] = retrieval_task(
-                subject, dataset, encoded, call.duplicates, options
+                subject, dataset, encoded, call.duplicates, call.ties, options
             )
             finished("retrieval")
         if labels:
             measured = Labelled.of(dataset, encoded, labels)
             unlabelled = sum(label is None for label in labels)
         if "zero_shot" in tasks:
-            result["zero_shot"] = zero_shot_task(subject, measured, names, given.templates, options)
+            result["zero_shot"] = zero_shot_task(
+                subject, measured, names, given.templates, call.ties, options
+            )
             result["zero_shot"]["unlabelled"] = unlabelled
             finished("zero_shot")
         if "linear_probe" in tasks:
