@@ -63,8 +63,9 @@ def retrieval(
     The rank of a query is 1 plus the number of wrong candidates that score at least as high as
     its best right one: ties (cosines within 1e-6, about what float32 sums can tell apart) count
     against the model, so one that gives every pair the same score finds nothing. ``ties="for"``
-    counts none of them. The literature (CLIP_benchmark, COCO's protocol) is ``duplicates="strict"``,
-    with ties in whatever order a sort left them: its figures lie between the two. ``duplicates``
+    counts none of them. The rule of the literature (CLIP_benchmark, COCO) is
+    ``duplicates="strict"`` with ties in whatever order a sort left them: its figures lie between
+    the two. ``duplicates``
     says what is right when a caption belongs to several pictures (``captions`` given): with
     ``"any"`` equal captions (`helip.data.captions`) are one query and one candidate, with the
     features of the first, and every picture that bears one is right; with ``"strict"`` every row
@@ -72,8 +73,8 @@ def retrieval(
 
     Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
     Intervals resample pictures, each with all of its captions. Returns
-    ``{"image_to_text", "text_to_image", "duplicates", "ties", "equal_captions"}``, each direction with
-    figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts the captions that equal
+    ``{"image_to_text", "text_to_image", "duplicates", "ties", "equal_captions"}``, each direction
+    with figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts the captions that equal
     another one. With ``keep_ranks`` also ``per_query``.
     """
     if duplicates not in ("any", "strict"):
