@@ -74,7 +74,7 @@ def retrieval(
     Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
     Intervals resample pictures, each with all of its captions. Returns
     ``{"image_to_text", "text_to_image", "duplicates", "ties", "equal_captions"}``, each direction
-    with figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts the captions that equal
+    with figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts captions that equal
     another one. With ``keep_ranks`` also ``per_query``.
     """
     if duplicates not in ("any", "strict"):

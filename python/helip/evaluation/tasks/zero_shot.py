@@ -38,9 +38,9 @@ def zero_shot(
     """Top-1, top-5 and mean-per-class accuracy of nearest class embeddings by cosine.
 
     ``image_features`` [n, d], ``labels`` int [n] in [0, C), ``class_features`` [C, d]. Ties count
-    against the model, or for it (``ties="for"``). ``mean_per_class`` averages the
-    top-1 accuracy of the classes that have pictures; the others are listed in
-    ``classes_without_samples``. Returns figures ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    against the model, or for it (``ties="for"``). ``mean_per_class`` averages the top-1 accuracy of
+    the classes that have pictures; the others are listed in ``classes_without_samples``. Returns
+    figures ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
     """
     images = checked_rows(image_features, "image_features", device)
     classes = checked_rows(class_features, "class_features", device)
