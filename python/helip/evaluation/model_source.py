@@ -122,7 +122,7 @@ class GivenModel:
         found = []
         for name, now in (("weights", self.weights), ("preprocessing", self.preprocessing)):
             if now is None:
-                found.append(f"{name}, which have no digest")
+                found.append(f"{name} (without a digest)")
             elif before.get(name) != now:
                 found.append(f"{name} ({str(before.get(name))[:12]}, now {now[:12]})")
         return found

@@ -16,7 +16,6 @@ from helip.common.weights_digest import weights_digest
 from helip.evaluation import model_source
 from helip.evaluation import suite as evaluate_suite
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.model_source import ModelSource
 from helip.evaluation.suite import evaluate_all, read_results
 from helip.models.bundle import create_model
 from helip.models.saving import save_model
@@ -208,18 +207,6 @@ def test_an_interrupted_set_goes_on_with_the_tasks_that_are_missing(
     evaluate_all(*given, out=tmp_path / "out", **options | fewer)
     assert evaluate_all(*given, out=tmp_path / "out", **options) == whole
     assert measured[-1] == ("tiny", ["linear_probe"])
-
-
-def test_a_digest_of_files_is_of_their_contents(models, tmp_path):
-    start, control = models["start"], models["control"]
-    one = ModelSource(start).files_digest()
-    assert one == ModelSource(shutil.copytree(start, tmp_path / "copy")).files_digest()
-    other = ModelSource(control).files_digest()
-    assert ModelSource(start, control).files_digest() == other != one
-    named = ModelSource("ViT-B-32", f"{start}/model.safetensors").files_digest()
-    assert named not in (None, ModelSource("ViT-B-16", f"{start}/model.safetensors").files_digest())
-    assert ModelSource("ViT-B-32").files_digest() is None
-    assert ModelSource("ViT-B-32", "openai").files_digest() is None
 
 
 @pytest.mark.parametrize(
