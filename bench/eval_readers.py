@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +102,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--model", default="packaged")
     options.add_argument("--data", help="what open_dataset takes; its pictures are compared")
+    options.add_argument("--jpeg", type=int, help="of --data: as JPEGs of this shorter side")
     options.add_argument("--photographs", type=int, default=60, help="of each side, without --data")
     options.add_argument("--sides", default="300,600,1024,2400")
     given = options.parse_args()
@@ -115,14 +118,29 @@ def main() -> None:
             print(json.dumps({"side": side, "photographs": given.photographs, **found}))
         return
     data = helip.open_dataset(given.data)
-    pictures = []
-    for row in range(len(data)):
-        file = io.BytesIO()
-        data.image(row).save(file, "PNG")
-        pictures.append(file.getvalue())
-    print(json.dumps({"pictures": len(pictures), **compared(encode, transform, pictures)}))
-    if given.model != "packaged":
-        print(json.dumps(recalls(given.model, given.data)))
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = [
+            written(data.image(row), Path(folder) / f"{row:05d}", given.jpeg)
+            for row in range(len(data))
+        ]
+        for row in range(len(data)):
+            (Path(folder) / f"{row:05d}.txt").write_text(data.caption(row), encoding="utf-8")
+        print(json.dumps({"pictures": len(pictures), **compared(encode, transform, pictures)}))
+        if given.model != "packaged":
+            print(json.dumps(recalls(given.model, folder)))
+
+
+def written(image: Image.Image, stem: Path, side: int | None) -> bytes:
+    """A PNG as it is, or a JPEG of a shorter side of ``side``; also as a file."""
+    if side is not None:
+        scale = side / min(image.size)
+        size = tuple(round(edge * scale) for edge in image.size)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    kind = ("PNG", ".png") if side is None else ("JPEG", ".jpg")
+    file = io.BytesIO()
+    image.save(file, kind[0], **({} if side is None else {"quality": 90}))
+    stem.with_suffix(kind[1]).write_bytes(file.getvalue())
+    return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -11,16 +11,23 @@ from typing import Annotated, Any
 from helip.cli.commands import AsJson, Quiet, command, text
 from helip.cli.showing import figures, print_json, say, show_table, write_json
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import replace_file
 from helip.evaluation.options import EvaluateOptions, SetOptions
 from helip.models.options import ModelOptions
 
 _NO_PICTURES = {"pictures": None}
 
 
+_USUAL = (
+    "precision", "device", "tasks", "duplicates", "batch_size", "workers", "bootstrap", "templates",
+    "train", "split", "pictures", "checkpoint",
+)  # fmt: skip
+
+
 @command(
-    EvaluateOptions, SetOptions, ModelOptions, name="eval", without=("ssl_head", "from_scratch")
-)
+    EvaluateOptions, SetOptions, ModelOptions, name="eval", usual=_USUAL,
+    without=("ssl_head", "from_scratch"),
+)  # fmt: skip
 def evaluate(
     *data: Annotated[str, text("Held-out data, [NAME=]PATH each.")],
     model: Annotated[list[str], text("[NAME=]open_clip name, config or saved model; repeatable.")],
@@ -35,10 +42,11 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Measure models on data sets, with 95 % intervals and paired differences."""
+    from helip.evaluation.model_source import ModelSource
     from helip.evaluation.sets.composition import holds_composition
     from helip.evaluation.sets.opening import open_evaluation_set
     from helip.evaluation.statistics.forgetting import roles
-    from helip.evaluation.suite import ModelSource, evaluate_all
+    from helip.evaluation.suite import evaluate_all
 
     form = "json" if json else "markdown" if markdown else "text"
     checkpoint, tasks = options.pop("checkpoint"), options.pop("tasks") or None
@@ -146,9 +154,8 @@ def _one(
 ) -> None:
     from helip.evaluation.evaluating import evaluate
     from helip.evaluation.sets.opening import open_evaluation_set
-    from helip.models.bundle import create_model
 
-    bundle = create_model(model.name_or_path, checkpoint=model.checkpoint)
+    bundle = model.load()
     data = open_evaluation_set(place, **opening)
     result = evaluate(bundle, data, tasks=tasks, **options)
     if out is not None:
@@ -178,8 +185,7 @@ def _many(
     markdown = "\n\n".join([tables_as_markdown(made), *verdicts])
     if out is not None:
         write_json(out / "table.json", summary)
-        with storage_errors("write", out / "table.md"):
-            (out / "table.md").write_text(markdown + "\n", encoding="utf-8")
+        replace_file(out / "table.md", markdown + "\n")
     if form == "json":
         print_json(summary)
     elif form == "markdown":

@@ -29,11 +29,10 @@ def print_json(value: Any) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON to a file."""
-    from helip.common.files import storage_errors
+    """JSON to a file, in one step: a reader sees the old one or the new one."""
+    from helip.common.files import replace_file
 
-    with storage_errors("write", path):
-        path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
 
 
 def draw_training(out: Path) -> None:

@@ -46,12 +46,23 @@ def weights_digest(
 
 
 def _bytes_of(name: str, tensor: Any) -> memoryview:
-    kind = type(tensor).__name__ if not isinstance(tensor, Tensor) else ""
-    if not kind and (tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized):
-        kind = "tensor of the meta device" if tensor.is_meta else "sparse or quantized tensor"
-    if kind:
+    odd = _oddity(tensor)
+    if odd is not None:
         raise InvalidArgumentError(
-            f"{name} is a {kind}, must be a dense tensor with values; leave it out by names="
+            f"{name} is a {odd}, must be a dense tensor with values; leave it out by names="
         )
     flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().flatten()
     return memoryview(flat.view(torch.uint8).numpy()).cast("B")
+
+
+def _oddity(tensor: Any) -> str | None:
+    """Why an entry has no bytes of its own; None for a plain tensor."""
+    if not isinstance(tensor, Tensor):
+        return type(tensor).__name__
+    if tensor.is_meta:
+        return "tensor of the meta device"
+    if hasattr(tensor, "full_tensor"):
+        return "part of a tensor that is sharded over processes"
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return "sparse or quantized tensor"
+    return None

@@ -14,6 +14,7 @@ from helip.common.options import keywords
 from helip.data.opening import open_dataset
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.figures import TASKS
+from helip.evaluation.model_source import digest_of_weights
 from helip.evaluation.options import ClassOptions, EvaluateOptions
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.sets.evaluation_set import EvaluationSet
@@ -69,6 +70,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     Samples that cannot be read are skipped, and counted by reason under ``skipped``; strings that
     the model's context cuts off are counted under ``truncated`` of each task. Every figure is
     ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
+    ``weights`` is a digest of the model's state dict, None where that has entries without bytes.
     The result holds plain JSON types only. The model's mode and device are restored.
     """
     given = _given(call.data)
@@ -109,6 +111,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     }
     result: dict[str, Any] = {
         "model": subject.name,
+        "weights": digest_of_weights(subject.model),
         "data": {"fingerprint": str(getattr(dataset, "fingerprint", "")), "rows": rows},
         "options": {
             "tasks": list(tasks),
@@ -133,14 +136,16 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
         result |= {"reader": encoded.reader, "skipped": encoded.skipped(dataset)}
         if "retrieval" in tasks:
             result["retrieval"] = retrieval_task(
-                subject, dataset, encoded, call.duplicates, options
+                subject, dataset, encoded, call.duplicates, call.ties, options
             )
             finished("retrieval")
         if labels:
             measured = Labelled.of(dataset, encoded, labels)
             unlabelled = sum(label is None for label in labels)
         if "zero_shot" in tasks:
-            result["zero_shot"] = zero_shot_task(subject, measured, names, given.templates, options)
+            result["zero_shot"] = zero_shot_task(
+                subject, measured, names, given.templates, call.ties, options
+            )
             result["zero_shot"]["unlabelled"] = unlabelled
             finished("zero_shot")
         if "linear_probe" in tasks:

@@ -12,6 +12,9 @@ from annotated_types import Ge
 from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
 from helip.data.options import Reader
 
+#: What equal scores count for.
+Ties = Literal["against", "for"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOptions(Options):
@@ -45,6 +48,8 @@ class EvaluateOptions(DeviceOptions, PrecisionOptions):
     """Of the linear probe; None chooses it on a part of its training rows."""
     duplicates: Literal["any", "strict"] = "any"
     """any: every picture that bears the caption is right; strict: its own alone."""
+    ties: Ties = "against"
+    """Equal scores count against the model, or for it; what the literature reports lies between."""
     batch_size: Positive = 256
     """Samples that are encoded together."""
     reader: Reader = "auto"

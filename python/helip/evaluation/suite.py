@@ -2,32 +2,34 @@
 
     <out>/<data>/<model>.<task>.json
 
-A file says what it was made of (the model's weights, the data set, the options). What is there and
-made of the same is left out on request; what has changed since is measured again.
+A file says what it was made of (digests of the model's weights and preprocessing, the data set, the
+options). What is there and made of the same is left out on request; what has changed since is
+measured again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.common.files import read_json, replace_file, sha256_of
+from helip.common.files import read_json, replace_file
 from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.figures import TASKS
+from helip.evaluation.model_source import GivenModel
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
-from helip.models.bundle import create_model
-from helip.models.run_folder import within_run
-from helip.models.weights import find_weights
+
+_log = logging.getLogger(__name__)
 
 _FORMAT = "helip.evaluation"
 _VERSION = 1
@@ -38,27 +40,20 @@ _FIELDS: dict[str, Any] = {
     "made_of": (dict, type(None)),
     "result": dict,
 }
-_SHARED = ("model", "data", "reader", "skipped")  # of a result, beside its tasks
+_SHARED = ("model", "weights", "data", "reader", "skipped")  # of a result, beside its tasks
 _NOT_OF_THE_RESULT = ("batch_size", "device", "progress", "workers", "chunk")
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model comes from: what ``create_model`` takes."""
-
-    name_or_path: str
-    checkpoint: str | None = None
-
-    def identity(self) -> dict[str, Any]:
-        """What it is, and a digest of its weights where they are a file."""
-        path = Path(self.name_or_path if self.checkpoint is None else self.checkpoint)
-        path = within_run(path) if path.is_dir() else path
-        weights = find_weights(path) if path.is_dir() else path if path.is_file() else None
-        return {
-            "name_or_path": self.name_or_path,
-            "checkpoint": self.checkpoint,
-            "weights": None if weights is None else sha256_of(weights),
-        }
+_CLASSIFICATION = ("zero_shot", "linear_probe")
+# What figures of these tasks alone depend on.
+_OF_SOME_TASKS = {
+    "classes": _CLASSIFICATION,
+    "label_of": _CLASSIFICATION,
+    "templates": ("zero_shot",),
+    "train": ("linear_probe",),
+    "train_label_of": ("linear_probe",),
+    "regularisation": ("linear_probe",),
+    "duplicates": ("retrieval",),
+    "ties": ("retrieval", "zero_shot"),
+}
 
 
 def evaluate_all(
@@ -77,7 +72,9 @@ def evaluate_all(
     name -> ``EvaluationSet`` or what ``open_evaluation_set`` takes. ``tasks``: None measures what
     each set is made for. ``options`` are those of :func:`evaluate`; ranks are always kept, so that
     any two models can be compared afterwards. ``skip_existing`` leaves out tasks whose file was
-    made of the same weights, data and options; bundles have no identity and are measured each time.
+    made of the same weights, preprocessing, data and options, whatever the model is called and
+    wherever it lies; what differs is measured again, and ``say`` (or the log) is told so. A model
+    is loaded for that only where its files changed, or where it is no local files.
 
     Returns data set -> model -> result. A task's file is written, in one step, as soon as the task
     is measured, so a call that is stopped goes on with ``skip_existing=True``.
@@ -89,27 +86,30 @@ def evaluate_all(
     _check_names("data set", sets)
     opened = {name: _opened(given, tasks) for name, given in sets.items()}
     results: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in opened}
+    say = say or _log.info
     for model, source in models.items():
-        if isinstance(source, (str, os.PathLike)):
-            source = ModelSource(os.fspath(source))
-        identity = source.identity() if isinstance(source, ModelSource) else None
-        bundle = None if identity is not None else source
+        measured = GivenModel(source)
         for title, (given, wanted) in opened.items():
-            made_of = None if identity is None else _made_of(identity, given, options)
+            made_of = {task: _made_of(given, options, task) for task in wanted}
             places = {task: _place(folder, title, model, task) for task in wanted}
-            there = {} if not skip_existing or made_of is None else {
+            there = {} if not skip_existing else {
                 task: found
                 for task, place in places.items()
-                if (found := _existing(place, made_of, say)) is not None
+                if (found := _existing(place, measured, made_of[task], say)) is not None
             }  # fmt: skip
             missing = [task for task in wanted if task not in there]
             if missing:
-                if bundle is None:
-                    bundle = create_model(source.name_or_path, checkpoint=source.checkpoint)
-                if say is not None:
-                    say(f"{title}, {model}: {', '.join(missing)}")
-                write = partial(_write, places, there, {"data": title, "model": model}, made_of)
-                evaluate(bundle, given, tasks=missing, keep_ranks=True, on_task=write, **options)
+                say(f"{title}, {model}: {', '.join(missing)}")
+                names = {"data": title, "model": model}
+                write = partial(_write, places, there, names, measured, made_of)
+                evaluate(
+                    measured.bundle,
+                    given,
+                    tasks=missing,
+                    keep_ranks=True,
+                    on_task=write,
+                    **options,
+                )
             results[title][model] = _joined([there[task] for task in wanted])
     return results
 
@@ -118,7 +118,8 @@ def _write(
     places: Mapping[str, Path | None],
     there: dict[str, Any],
     names: Mapping[str, str],
-    made_of: Any,
+    measured: GivenModel,
+    made_of: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
     task: str,
 ) -> None:
@@ -126,7 +127,8 @@ def _write(
     there[task] = _single(result, task)
     if (place := places[task]) is not None:
         whole = {"format": _FORMAT, "version": _VERSION, **names, "task": task}
-        whole |= {"made_of": made_of, "result": there[task]}
+        model = {"model": measured.identity(result["weights"])}
+        whole |= {"made_of": model | dict(made_of[task]), "result": there[task]}
         replace_file(place, json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -159,7 +161,10 @@ def _opened(given: Any, tasks: str | Sequence[str] | None) -> tuple[EvaluationSe
 
 
 def _existing(
-    file: Path | None, made_of: Mapping[str, Any], say: Callable[[str], None] | None
+    file: Path | None,
+    measured: GivenModel,
+    made_of: Mapping[str, Any],
+    say: Callable[[str], object],
 ) -> Any:
     """The result that is there and made of the same; else None."""
     found = None if file is None else _read(file)
@@ -167,16 +172,20 @@ def _existing(
         return None
     before = found["made_of"] or {}
     changed = [name for name, value in made_of.items() if before.get(name) != value]
-    if changed and say is not None:
-        say(f"{file}: other {' and '.join(changed)}, measured again")
+    # A model that lies elsewhere than it did is looked at only where all else is the same.
+    changed = changed or measured.differences(before.get("model") or {})
+    if changed:
+        say(f"{file}: other {' and '.join(changed)}; measured again")
     return None if changed else found["result"]
 
 
-def _made_of(
-    model: Mapping[str, Any], given: EvaluationSet, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All that the figures depend on; as JSON gives it back."""
-    asked = {name: value for name, value in options.items() if name not in _NOT_OF_THE_RESULT}
+def _made_of(given: EvaluationSet, options: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """All that the figures of a task depend on but the model; as JSON gives it back."""
+    asked = {
+        name: value
+        for name, value in options.items()
+        if name not in _NOT_OF_THE_RESULT and task in _OF_SOME_TASKS.get(name, TASKS)
+    }
     groups, train = given.groups, given.train
     described = {
         "classes": given.classes,
@@ -184,9 +193,11 @@ def _made_of(
         "groups": None if groups is None else [str(group) for group in groups],
         "train": None if train is None else str(getattr(train, "fingerprint", train)),
     }
+    described = {
+        name: value for name, value in described.items() if task in _OF_SOME_TASKS.get(name, TASKS)
+    }
     text = json.dumps([described, asked], sort_keys=True, default=str)
     return {
-        "model": dict(model),
         "data": str(getattr(given.data, "fingerprint", "")),
         "options": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,21 +74,42 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
                 if name != against:
                     difference = _figures(_difference(result, models[against]), columns)
                     rows.append(Row(f"{name} − {against}", difference, difference=True))
-        made.append(Table(title, columns, tuple(rows), _equal_captions(models.values())))
+        made.append(Table(title, columns, tuple(rows), _rules(list(models.values()))))
     return made
 
 
-def _equal_captions(results: Iterable[Mapping[str, Any]]) -> str:
-    """How captions that equal another one were counted, where there are any."""
-    found = [result["retrieval"] for result in results if "retrieval" in result]
-    counts = {(task.get("equal_captions", 0), task.get("duplicates")) for task in found}
+def _rules(results: Sequence[Mapping[str, Any]]) -> str:
+    """What counts as right, and what prompts were made of; each once."""
     said = [
-        f"{count:,} captions equal another one: "
-        + ("every picture with one is right" if rule == "any" else "only its own picture is right")
-        for count, rule in sorted(counts, key=str)
-        if count
+        *(_retrieval_rule(result["retrieval"]) for result in results if "retrieval" in result),
+        *(_prompts(result["zero_shot"]) for result in results if "zero_shot" in result),
     ]
-    return "; ".join(said) + "." if said else ""
+    return " ".join(filter(None, dict.fromkeys(said)))
+
+
+def _retrieval_rule(task: Mapping[str, Any]) -> str:
+    if task.get("duplicates") is None:
+        return ""
+    count = task.get("equal_captions", 0)
+    equal = "no captions are equal" if not count else f"{count:,} captions equal another one"
+    right = (
+        "each caption asks for its own picture alone, as in the literature"
+        if task["duplicates"] == "strict"
+        else "every picture with an equal caption is right"
+    )
+    return f"Retrieval: {right} ({equal}); {_ties(task)}."
+
+
+def _prompts(task: Mapping[str, Any]) -> str:
+    templates, name = task.get("templates"), task.get("template_set")
+    if templates is None or name is None:
+        return ""
+    of = {"default": "helip's default, no set of the literature", "own": "given, or the data's own"}
+    return f"Zero-shot: {len(templates)} prompts a class ({of.get(name, name)}); {_ties(task)}."
+
+
+def _ties(task: Mapping[str, Any]) -> str:
+    return f"equal scores count {task.get('ties', 'against')} the model"
 
 
 def tables_as_text(made: Sequence[Table]) -> str:

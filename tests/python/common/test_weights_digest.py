@@ -14,6 +14,13 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
 
 
+class Sharded(Tensor):
+    """As FSDP2's parameters, which know how to be put together."""
+
+    def full_tensor(self) -> Tensor:
+        return self
+
+
 def a_state() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(3)
     return {
@@ -101,6 +108,8 @@ def test_names_choose_the_entries_that_count() -> None:
     [
         (torch.zeros(2, device="meta"), "meta device"),
         (torch.eye(2).to_sparse(), "sparse"),
+        (torch.quantize_per_tensor(torch.eye(2), 0.1, 0, torch.qint8), "quantized"),
+        (Sharded(), "sharded over processes"),
         ({"x": 1}, "dict"),
         (None, "NoneType"),
     ],

@@ -141,6 +141,23 @@ def test_a_model_that_scores_every_pair_alike_finds_nothing():
     assert result["text_to_image"]["median_rank"]["value"] == 20
 
 
+def test_ties_can_count_for_the_model():
+    rows = np.eye(3)[[0, 0, 1]]
+    against, good = (
+        retrieval(rows, rows, ties=ties, bootstrap=0, keep_ranks=True)
+        for ties in ("against", "for")
+    )
+    assert against["per_query"]["image_to_text"]["ranks"] == [2, 2, 1]
+    assert good["per_query"]["image_to_text"]["ranks"] == [1, 1, 1]
+    assert (against["ties"], good["ties"]) == ("against", "for")
+    classes = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+    found = [
+        zero_shot(rows[:2], [0, 1], classes, class_names=["a", "b"], ties=ties, bootstrap=0)
+        for ties in ("against", "for")
+    ]
+    assert [one["top1"]["value"] for one in found] == [0.0, 1.0]
+
+
 def test_equal_pictures_tie_even_where_rounding_differs():
     rows = features(3, d=300)
     noisy = np.concatenate([rows, rows * 3.7]).astype(np.float32)
@@ -180,6 +197,7 @@ def test_similarities_are_never_held_as_a_whole():
         ({"image_of": [0, 1, 2, 2]}, "query 3 has no right candidate"),
         ({"captions": ["a"]}, "1 captions for 4"),
         ({"duplicates": "some"}, "'strict'"),
+        ({"ties": "some"}, "'against'"),
         ({"chunk": 0}, "chunk is 0"),
         ({"bootstrap": -1}, "bootstrap is -1"),
     ],
@@ -417,6 +435,10 @@ def test_results_of_other_queries_or_without_ranks_are_not_compared():
         compare(whole, run(FOUR))
     with pytest.raises(InvalidArgumentError, match="no task in common"):
         compare(whole, run(FOUR, tasks=("zero_shot",), keep_ranks=True))
+    for task in ("retrieval", "zero_shot"):
+        options = {"tasks": (task,), "keep_ranks": True}
+        with pytest.raises(MismatchError, match="different queries"):
+            compare(run(FOUR, **options), run(FOUR, ties="for", **options))
 
 
 def test_a_worse_model_is_seen_as_worse():

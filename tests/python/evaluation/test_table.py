@@ -87,3 +87,28 @@ def test_results_without_ranks_or_with_other_tasks_have_no_difference():
     table = tables({"x": {"control": result(1, keep_ranks=False), "a": result(2), "b": other}})[0]
     assert table.cells()[3][1] == "–"  # no retrieval
     assert table.cells()[4][1:] == ["–"] * 4
+
+
+def test_the_table_says_what_counts_as_right_and_whose_prompts_they_are(results):
+    assert tables(results)[0].note == (
+        "Retrieval: every picture with an equal caption is right (no captions are equal); equal "
+        "scores count against the model."
+    )
+    rows = np.random.default_rng(0).normal(size=(20, 8))
+    captions = ["a dog", "A dog.", *map(str, range(18))]
+    literature = retrieval(
+        rows, rows, captions=captions, duplicates="strict", ties="for", bootstrap=0
+    )
+    prompts = {"templates": ["{}"] * 80, "template_set": "openai_imagenet_template"}
+    own = {"templates": ["{}"] * 7, "template_set": "default", "ties": "for"}
+    models = {
+        "a": {"retrieval": literature, "zero_shot": prompts},
+        "b": {"retrieval": literature, "zero_shot": own},
+    }
+    assert tables({"x": models})[0].note == (
+        "Retrieval: each caption asks for its own picture alone, as in the literature (2 captions "
+        "equal another one); equal scores count for the model. "
+        "Zero-shot: 80 prompts a class (openai_imagenet_template); equal scores count against the "
+        "model. Zero-shot: 7 prompts a class (helip's default, no set of the literature); equal "
+        "scores count for the model."
+    )

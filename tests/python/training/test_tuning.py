@@ -249,7 +249,6 @@ def test_a_mixture_is_with_the_average_of_the_weights_where_there_is_one(tmp_pat
         assert torch.equal(value, expected.to(value.dtype)), name
 
 
-
 def test_a_mixture_wants_the_start_that_the_run_began_with(tmp_path):
     interrupted(tmp_path, 2, wise_ft=0.5)
     with pytest.raises(MismatchError, match="start was"):

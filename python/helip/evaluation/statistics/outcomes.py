@@ -11,6 +11,8 @@ import numpy as np
 from helip.evaluation.figures import RECALLS, placed
 from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals, resampled
 
+SPARSE = 5  # queries of a kind, from which on it is resampled by itself
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -73,17 +75,32 @@ def share_outcomes(
 
     ``kinds`` int64 [n] are numbers of ``places``; the figure called ``mean`` averages the kinds
     that occur, and these have figures of their own.
+
+    A resample may miss a kind of few queries. Were it left out of the mean, the interval would move
+    towards the kinds of many, so that kinds of fewer than ``SPARSE`` queries are resampled as one
+    stratum in which each of them weighs the same ("collapsed strata", Cochran, Sampling Techniques,
+    1977, 5A.12), and a larger one that is missed keeps its share.
     """
     table = np.column_stack(list(hits.values())).astype(np.float64)
     n, count = len(table), len(places)
     sizes = np.bincount(kinds, minlength=count)
     present = np.flatnonzero(sizes).tolist()
+    filled = sizes[present]
+    sparse = filled < SPARSE
+    shares = np.bincount(kinds, table[:, 0], minlength=count)[present] / filled
 
     def statistic(weights: Floats) -> Floats:
         drawn = np.bincount(kinds, weights, minlength=count)[present]
         right = np.bincount(kinds, weights * table[:, 0], minlength=count)[present]
         each = np.divide(right, drawn, out=np.full(len(present), np.nan), where=drawn > 0)
-        return np.concatenate([(weights @ table) / weights.sum(), [np.nanmean(each)], each])
+        total = np.where(drawn > 0, each, shares)[~sparse].sum()
+        weight = (drawn / filled)[sparse].sum()
+        if weight > 0:
+            total += sparse.sum() * (right / filled)[sparse].sum() / weight
+        else:
+            total += shares[sparse].sum()
+        mean_share = total / len(present)
+        return np.concatenate([(weights @ table) / weights.sum(), [mean_share], each])
 
     return Outcomes(
         statistic,

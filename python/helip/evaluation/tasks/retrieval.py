@@ -47,6 +47,7 @@ def retrieval(
     image_of: Any = None,
     captions: Sequence[str] | None = None,
     duplicates: str = "any",
+    ties: str = "against",
     chunk: int = 4096,
     device: str | torch.device = "cpu",
     bootstrap: int = 1000,
@@ -61,7 +62,10 @@ def retrieval(
 
     The rank of a query is 1 plus the number of wrong candidates that score at least as high as
     its best right one: ties (cosines within 1e-6, about what float32 sums can tell apart) count
-    against the model, so one that gives every pair the same score finds nothing. ``duplicates``
+    against the model, so one that gives every pair the same score finds nothing. ``ties="for"``
+    counts none of them. The rule of the literature (CLIP_benchmark, COCO) is
+    ``duplicates="strict"`` with ties in whatever order a sort left them: its figures lie between
+    the two. ``duplicates``
     says what is right when a caption belongs to several pictures (``captions`` given): with
     ``"any"`` equal captions (`helip.data.captions`) are one query and one candidate, with the
     features of the first, and every picture that bears one is right; with ``"strict"`` every row
@@ -69,8 +73,8 @@ def retrieval(
 
     Similarities live in blocks of at most ``chunk``² elements and are reduced to ranks at once.
     Intervals resample pictures, each with all of its captions. Returns
-    ``{"image_to_text", "text_to_image", "duplicates", "equal_captions"}``, each direction with
-    figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts the captions that equal
+    ``{"image_to_text", "text_to_image", "duplicates", "ties", "equal_captions"}``, each direction
+    with figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts captions that equal
     another one. With ``keep_ranks`` also ``per_query``.
     """
     if duplicates not in ("any", "strict"):
@@ -78,6 +82,7 @@ def retrieval(
             f"duplicates is {duplicates!r}; give 'any' (every picture that bears the caption is "
             "right) or 'strict' (only its own)"
         )
+    check_ties(ties)
     if chunk < 1:
         raise InvalidArgumentError(f"chunk is {chunk}; give 1 or more rows")
     images = checked_rows(image_features, "image_features", device)
@@ -108,14 +113,15 @@ def retrieval(
     to_text = Right.from_edges(edges[:, 1], edges[:, 0], len(images))
     to_image = Right.from_edges(edges[:, 0], edges[:, 1], len(texts))
 
-    image_ranks = count_ranks(images, texts, to_text, chunk=chunk)
-    text_ranks = count_ranks(texts, images, to_image, chunk=chunk)
+    image_ranks = count_ranks(images, texts, to_text, chunk=chunk, ties=ties)
+    text_ranks = count_ranks(texts, images, to_image, chunk=chunk, ties=ties)
     draws = {"bootstrap": bootstrap, "seed": seed}
     result: dict[str, Any] = {
         "image_to_text": rank_outcomes(image_ranks).figures(**draws) | {"candidates": len(texts)},
         "text_to_image": rank_outcomes(text_ranks, home).figures(**draws)
         | {"candidates": len(images)},
         "duplicates": duplicates,
+        "ties": ties,
         "equal_captions": int((np.bincount(equal)[equal] > 1).sum()),
     }
     if keep_ranks:
@@ -126,17 +132,32 @@ def retrieval(
     return result
 
 
+def check_ties(ties: str) -> None:
+    """Raise InvalidArgumentError unless ``ties`` is known."""
+    if ties not in ("against", "for"):
+        raise InvalidArgumentError(
+            f"ties is {ties!r}; give 'against' (equal scores count against the model) or 'for'"
+        )
+
+
 @torch.inference_mode()
 def count_ranks(
-    queries: torch.Tensor, candidates: torch.Tensor, right: Right, *, chunk: int
+    queries: torch.Tensor,
+    candidates: torch.Tensor,
+    right: Right,
+    *,
+    chunk: int,
+    ties: str = "against",
 ) -> Ints:
-    """Pessimistic rank of the best right candidate, int64 [n] from 1.
+    """Rank of the best right candidate, int64 [n] from 1; wrong ones of the same score come before
+    it, or after it with ``ties="for"``.
 
     ``queries`` [n, d] and ``candidates`` [m, d] have unit rows; every query has a right candidate.
     """
     n, m = len(queries), len(candidates)
     rows = max(1, min(chunk, chunk * chunk // max(m, 1)))
     ranks = np.empty(n, dtype=np.int64)
+    strict = ties == "against"
     for start in range(0, n, rows):
         stop = min(start + rows, n)
         scores = queries[start:stop] @ candidates.T  # [rows, m]
@@ -153,8 +174,14 @@ def count_ranks(
         best = scores.new_full((stop - start,), -torch.inf)
         best.scatter_reduce_(0, row, scores[row, column], "amax")
         scores[row, column] = -torch.inf
-        ranks[start:stop] = 1 + (scores >= (best - TIE)[:, None]).sum(1).cpu().numpy()
+        before = scores >= (best - TIE)[:, None] if strict else scores > (best + TIE)[:, None]
+        ranks[start:stop] = 1 + before.sum(1).cpu().numpy()
     return ranks
+
+
+def rule_of(ties: str) -> list[str]:
+    """What a digest of queries holds beside them: results of two rules are not compared."""
+    return [] if ties == "against" else [f"ties {ties}"]
 
 
 def _pictures(image_of: Any, images: torch.Tensor, texts: torch.Tensor) -> Ints:
@@ -184,6 +211,7 @@ def retrieval_task(
     dataset: Any,
     encoded: Encoded,
     duplicates: str,
+    ties: str,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     place = encoded.place
@@ -206,12 +234,13 @@ def retrieval_task(
         image_of=image_of,
         captions=captions,
         duplicates=duplicates,
+        ties=ties,
         **options,
     )
     result["rows"] = len(rows)
     result["truncated"] = subject.truncated(distinct)
     result["queries"] = digest_of(
-        [duplicates],
+        [duplicates, *rule_of(ties)],
         (f"{key}\0{picture}" for key, picture in zip(keys, image_of, strict=True)),
         captions,
     )

@@ -40,6 +40,15 @@ def checked_templates(templates: str | Sequence[str] | None) -> list[str]:
     return list(templates)
 
 
+def template_set(templates: str | Sequence[str] | None) -> str:
+    """What to call them: "default", the name of open_clip's set that they are, or "own"."""
+    if templates is None:
+        return "default"
+    chosen = checked_templates(templates)
+    same = (name for name in TEMPLATE_SETS if _named(name) == chosen)
+    return next(same, "own")
+
+
 def _named(name: str) -> list[str]:
     if name not in TEMPLATE_SETS:
         raise InvalidArgumentError(

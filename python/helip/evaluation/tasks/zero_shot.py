@@ -15,9 +15,9 @@ from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
 from helip.evaluation.tasks.labels import Labelled
 from helip.evaluation.tasks.queries import digest_of
-from helip.evaluation.tasks.retrieval import Right, count_ranks
+from helip.evaluation.tasks.retrieval import Right, check_ties, count_ranks, rule_of
 from helip.evaluation.tasks.rows import checked_rows
-from helip.evaluation.tasks.templates import checked_templates
+from helip.evaluation.tasks.templates import checked_templates, template_set
 
 KS = (1, 5)
 
@@ -28,6 +28,7 @@ def zero_shot(
     class_features: Any,
     *,
     class_names: Sequence[str],
+    ties: str = "against",
     chunk: int = 4096,
     device: str | torch.device = "cpu",
     bootstrap: int = 1000,
@@ -37,9 +38,9 @@ def zero_shot(
     """Top-1, top-5 and mean-per-class accuracy of nearest class embeddings by cosine.
 
     ``image_features`` [n, d], ``labels`` int [n] in [0, C), ``class_features`` [C, d]. Ties count
-    against the model. ``mean_per_class`` averages the top-1 accuracy of the classes that have
-    pictures; the others are listed in ``classes_without_samples``. Returns figures
-    ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
+    against the model, or for it (``ties="for"``). ``mean_per_class`` averages the top-1 accuracy of
+    the classes that have pictures; the others are listed in ``classes_without_samples``. Returns
+    figures ``{"value", "low", "high", "n"}``; with ``keep_ranks`` also ``per_query``.
     """
     images = checked_rows(image_features, "image_features", device)
     classes = checked_rows(class_features, "class_features", device)
@@ -48,11 +49,13 @@ def zero_shot(
             f"{len(class_names)} class names for {len(classes)} class features; give one each"
         )
     numbers = checked_labels(labels, "labels", len(images), len(classes))
+    check_ties(ties)
     right = Right(np.arange(len(images) + 1, dtype=np.int64), numbers)
-    ranks = count_ranks(images, classes, right, chunk=chunk)
-    return class_figures(
+    ranks = count_ranks(images, classes, right, chunk=chunk, ties=ties)
+    found = class_figures(
         ranks, numbers, class_names, bootstrap=bootstrap, seed=seed, keep_ranks=keep_ranks
     )
+    return found | {"ties": ties}
 
 
 def class_figures(
@@ -163,6 +166,7 @@ def zero_shot_task(
     measured: Labelled,
     names: Mapping[str, str],
     templates: str | Sequence[str] | None,
+    ties: str,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     prompts: list[str] = []
@@ -176,9 +180,13 @@ def zero_shot_task(
         label_numbers(measured.labels, names),
         class_embeddings(list(names.values()), templates, encode_prompts),
         class_names=list(names),
+        ties=ties,
         **options,
     )
+    result["template_set"] = template_set(templates)
     result["templates"] = checked_templates(templates)
     result["truncated"] = subject.truncated(prompts)
-    result["queries"] = digest_of(names, measured.keys, measured.labels)
+    result["queries"] = digest_of(
+        names, measured.keys, measured.labels, *filter(None, [rule_of(ties)])
+    )
     return result

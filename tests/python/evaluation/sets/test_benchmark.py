@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+from pathlib import Path
+
 import numpy as np
+import open_clip
 import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.sets.benchmark import is_benchmark, open_benchmark
+from helip.evaluation.tasks.zero_shot import class_embeddings
 from support.evaluate_samples import COLOURS, picture, png, tiny_model, write_benchmark
 
 NAMES = list(COLOURS)
@@ -132,31 +138,111 @@ def theirs(folder, **options):
     return bundle, data, torch.utils.data.DataLoader(data.batched(8), batch_size=None)
 
 
-def test_accuracy_equals_that_of_clip_benchmark(classification):
+ANIMALS = ["tench", "great white shark", "rooster", "hen", "ostrich", "goldfinch", "robin", "jay"]
+
+
+@pytest.mark.parametrize("templates", [["a {c} one", "{c}"], "openai_imagenet_template"])
+def test_accuracy_equals_that_of_clip_benchmark(tmp_path, templates):
     zeroshot = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
-    bundle, data, loader = theirs(classification)
+    metrics = pytest.importorskip("sklearn.metrics")
+    # Uneven classes, of which the last has no picture.
+    sizes = [11, 1, 7, 2, 9, 5, 13, 0]
+    labels = np.repeat(np.arange(8), sizes)
+    rows = [(png(picture(i)), str(label)) for i, label in enumerate(labels)]
+    named = templates == "openai_imagenet_template"
+    of_paper = [make("{c}") for make in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    folder = write_benchmark(
+        tmp_path / "animals", rows, classes=ANIMALS, templates=of_paper if named else templates
+    )
+    bundle, data, loader = theirs(folder)
+    if named:
+        assert data.templates == english_templates()["imagenet1k"] == of_paper
     classifier = zeroshot.zero_shot_classifier(
         bundle.model.eval(), bundle.tokenizer, data.classes, data.templates, "cpu", amp=False
     )
-    # Not by its evaluate(), which NumPy 2.4 breaks.
+    # Not by its evaluate(), which NumPy 2.4 breaks; accuracy() and the rest are what it calls.
     logits, target = zeroshot.run_classification(bundle.model, classifier, loader, "cpu", amp=False)
-    right = (logits.argmax(dim=1) == target).double().numpy()
-    ours = evaluate(bundle, classification, bootstrap=0, progress=False, device="cpu")["zero_shot"]
-    assert ours["top1"]["value"] == pytest.approx(right.mean())
-    per_class = [right[target.numpy() == c].mean() for c in range(4)]
-    assert ours["mean_per_class"]["value"] == pytest.approx(np.mean(per_class))
+    options = {"templates": templates} if named else {}
+    ours = evaluate(bundle, folder, bootstrap=0, progress=False, device="cpu", **options)
+    ours = ours["zero_shot"]
+    assert ours["template_set"] == (templates if named else "own")
+    ranks = 1 + (logits > logits.gather(1, target[:, None])).sum(dim=1)
+    assert ours["top1"]["value"] == pytest.approx((ranks <= 1).double().mean().item())
+    assert ours["top5"]["value"] == pytest.approx((ranks <= 5).double().mean().item())
+    predicted = logits.argmax(dim=1)
+    with warnings.catch_warnings(action="ignore"):  # of the class without a picture
+        recall = metrics.balanced_accuracy_score(target, predicted)
+    assert ours["mean_per_class"]["value"] == pytest.approx(recall)
+    assert ours["classes_without_samples"] == ["7"]
+    assert 0 < ours["top1"]["value"] < 0.5  # not a model that is always right or always wrong
 
 
-def test_recall_equals_that_of_clip_benchmark(tmp_path):
-    pairs = [(png(picture(i)), "\n".join(f"{c} {i}" for c in "abcde")) for i in range(40)]
-    retrieval = write_benchmark(tmp_path / "captions", pairs, retrieval=True, shards=3)
+def english_templates():
+    module = pytest.importorskip("clip_benchmark.datasets.builder")
+    folder = Path(module.__file__).parent
+    return json.loads((folder / "en_zeroshot_classification_templates.json").read_text())
+
+
+def test_class_embeddings_equal_those_of_clip_benchmark():
+    zeroshot = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
+    bundle = tiny_model(seed=5)
+    bundle.model.eval()
+    templates = english_templates()["imagenet1k"]
+    reference = zeroshot.zero_shot_classifier(
+        bundle.model, bundle.tokenizer, ANIMALS, templates, "cpu", amp=False
+    ).T
+
+    def encode(prompts):
+        with torch.inference_mode():
+            return bundle.model.encode_text(bundle.tokenizer(prompts))
+
+    ours = class_embeddings(ANIMALS, "openai_imagenet_template", encode)
+    torch.testing.assert_close(ours, reference, atol=1e-5, rtol=0)
+
+
+def recalls(tmp_path, captions):
+    """(helip's retrieval by its options, CLIP_benchmark's metrics) of pictures with captions."""
     metric = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
-    bundle, _, loader = theirs(retrieval, task="zeroshot_retrieval")
+    pairs = [(png(picture(i)), "\n".join(texts)) for i, texts in enumerate(captions)]
+    folder = write_benchmark(tmp_path / "captions", pairs, retrieval=True, shards=3)
+    bundle, _, loader = theirs(folder, task="zeroshot_retrieval")
     found = metric.evaluate(
-        bundle.model.eval(), loader, bundle.tokenizer, "cpu", amp=False, recall_k_list=[1, 5]
+        bundle.model.eval(), loader, bundle.tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10]
     )
-    ours = evaluate(bundle, retrieval, bootstrap=0, progress=False, device="cpu")["retrieval"]
-    for k in (1, 5):
+
+    def ours(**options):
+        options = {"bootstrap": 0, "progress": False, "device": "cpu"} | options
+        return evaluate(bundle, folder, **options)["retrieval"]
+
+    return ours, found
+
+
+@pytest.mark.parametrize("several", [lambda i: 5, lambda i: 1 + i % 4, lambda i: 1])
+def test_recall_equals_that_of_clip_benchmark(tmp_path, several):
+    captions = [[f"{c} {i}" for c in "abcde"[: several(i)]] for i in range(40)]
+    measure, found = recalls(tmp_path, captions)
+    ours = measure()
+    assert ours["equal_captions"] == 0
+    for k in (1, 5, 10):
         image, text = ours["text_to_image"], ours["image_to_text"]
         assert image[f"recall@{k}"]["value"] == pytest.approx(found[f"image_retrieval_recall@{k}"])
         assert text[f"recall@{k}"]["value"] == pytest.approx(found[f"text_retrieval_recall@{k}"])
+
+
+def test_the_rule_of_the_literature_is_bounded_by_how_ties_count(tmp_path):
+    # "a thing" stands at every fourth picture: in the literature one of them alone is right, and
+    # the others, which score the same, come before or after it as a sort happens to leave them.
+    captions = [["a thing" if i % 4 == 0 else f"{i} a", f"{i} b"] for i in range(40)]
+    measure, found = recalls(tmp_path, captions)
+    rules = [measure(duplicates="strict", ties=ties) for ties in ("against", "for")]
+    assert [rule["ties"] for rule in rules] == ["against", "for"]
+    assert rules[0]["equal_captions"] == 10
+    wide = 0
+    for direction, name in (("text_to_image", "image"), ("image_to_text", "text")):
+        for k in (1, 5, 10):
+            low, high = (rule[direction][f"recall@{k}"]["value"] for rule in rules)
+            assert low - 1e-6 <= found[f"{name}_retrieval_recall@{k}"] <= high + 1e-6
+            wide += low < high
+    assert wide  # there was something to tell apart
+    # The default merges them: one query, for which all ten pictures are right.
+    assert measure()["text_to_image"]["recall@1"]["n"] == 71

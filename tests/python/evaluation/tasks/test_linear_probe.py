@@ -152,6 +152,44 @@ def test_bad_input_is_refused_with_the_mend(bad, words):
         linear_probe(*arrays, **given)
 
 
+# Against CLIP_benchmark
+
+
+@pytest.mark.parametrize(("classes", "width", "spread"), [(5, 12, 1.2), (20, 64, 2.5)])
+def test_the_accuracy_is_near_that_of_clip_benchmark_on_the_same_features(
+    classes, width, spread, monkeypatch
+):
+    """It takes AdamW's ten epochs at 0.1 for the optimum, so that figures are near, not equal."""
+    theirs = pytest.importorskip("clip_benchmark.metrics.linear_probe")
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda module, *device: module)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor, *device: tensor)
+    centres = np.random.default_rng(7).normal(size=(classes, width))
+
+    def sample(rows, seed):
+        random = np.random.default_rng(seed)
+        labels = random.permutation(np.arange(rows) % classes)
+        return centres[labels] + spread * random.normal(size=(rows, width)), labels
+
+    def batches(rows, labels, shuffle):
+        dataset = theirs.FeatureDataset(checked_rows(rows, "rows", "cpu"), torch.as_tensor(labels))
+        return torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=shuffle)
+
+    train, test = sample(1500, 0), sample(2000, 1)
+    model = theirs.train(
+        batches(*train, True), width, classes, weight_decay=0.0, lr=0.1, epochs=10, amp=False,
+        device="cpu", seed=0,
+    )  # fmt: skip
+    logits, target = theirs.infer(model, batches(*test, False), False, "cpu")
+    # Not by its accuracy(), which NumPy 2.4 breaks.
+    ranks = 1 + (logits > logits.gather(1, target[:, None])).sum(dim=1)
+    names = [f"class {number}" for number in range(classes)]
+    ours = linear_probe(*train, *test, class_names=names, bootstrap=0)
+    for k in (1, 5):
+        found = (ranks <= k).double().mean().item()
+        assert ours[f"top{k}"]["value"] == pytest.approx(found, abs=0.025)
+    assert 0.5 < ours["top1"]["value"] < 0.95  # a set on which probes could differ
+
+
 # Through evaluate
 
 

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.tasks.templates import DEFAULT_TEMPLATES, checked_templates
+from helip.evaluation.tasks.templates import DEFAULT_TEMPLATES, checked_templates, template_set
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,12 @@ def test_a_string_is_one_template_and_none_are_the_default_ones():
 def test_anything_else_is_refused_with_the_mend(templates, words):
     with pytest.raises(InvalidArgumentError, match=words):
         checked_templates(templates)
+
+
+def test_templates_have_the_name_of_the_set_that_they_are():
+    name = "openai_imagenet_template"
+    assert template_set(None) == "default"
+    assert template_set(name) == name
+    assert template_set(checked_templates(name)) == name
+    assert template_set(checked_templates(name)[1:]) == "own"
+    assert template_set("a photo of a {}.") == "own"
