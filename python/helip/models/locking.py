@@ -20,8 +20,11 @@ def lock_towers(
     """Lock a tower, but for its last groups or layers, by the model's own lock methods, in place.
 
     What a group is, is open_clip's: of a ViT the projection, the last block with the norm behind
-    it, each block before, and the embeddings; the projection on a timm tower is never locked, and
-    a ModifiedResNet is locked as a whole. The temperature always trains.
+    it, each block before, and the embeddings. Versions of open_clip differ in two towers. Up to
+    3.3 the projection on a timm tower is never locked, and a ModifiedResNet only as a whole
+    (UnsupportedError); since 4.2 the projection is the last group of a timm tower, and the groups
+    of a ModifiedResNet are its attention pool, each stage before, and the stem. The temperature
+    always trains.
     """
     if image:
         _lock(model, "image", "unlocked_groups", image_unlocked_groups)

@@ -20,6 +20,9 @@ PARTS = ("attention", "mlp")
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "qkv", "proj", "query", "key", "value")
 _MLP = ("c_fc", "c_proj", "fc1", "fc2")
 _STILL_TRAINED = ("logit_scale", "logit_bias")
+# Of open_clip's own Attention: queries, keys and values in one parameter, under the name that it
+# has in nn.MultiheadAttention. Transformers of open_clip's main branch have no other.
+_PROJECTION = "in_proj_weight"
 # Their forward reads the weights of its linear layers itself, past any adapter around these.
 _READ_PAST = ("AttentionPool2d",)
 
@@ -44,15 +47,20 @@ def add_lora(model: nn.Module, lora: Lora) -> None:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and (name.split(".")[0] == HEAD or _is_scale(name))
     ]
-    config = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        bias="none",
+    projections = [name for name in targets if _holds_projection(model.get_submodule(name))]
+    modules = [name for name in targets if name not in projections]
+    model.requires_grad_(False)
+    if modules:
         # A pattern over whole names: of a list, peft also takes names that end in one of it.
-        target_modules="|".join(re.escape(name) for name in targets),
-    )
-    peft.LoraModel(model, config, "default")  # works on model itself; its own wrapper is let go
+        pattern = "|".join(re.escape(name) for name in modules)
+        peft.LoraModel(model, _config(lora, target_modules=pattern), "default")
+    for name in projections:
+        # From the block around it, since parameters are named in a list.
+        parent, _, attention = name.rpartition(".")
+        block = model.get_submodule(parent)
+        targeted = [f"{attention}.{_PROJECTION}"]
+        config = _config(lora, target_modules=[], target_parameters=targeted)
+        peft.LoraModel(block, config, "default")
     for parameter in trained:
         parameter.requires_grad_(True)
     from peft.tuners.lora.layer import MultiheadAttention
@@ -60,6 +68,19 @@ def add_lora(model: nn.Module, lora: Lora) -> None:
     for module in model.modules():
         if isinstance(module, MultiheadAttention):
             _keep_base_weights(module)
+    if lora.dropout:
+        inner = tuple(f"{name}." for name in projections)
+        for name in modules:
+            if not name.startswith(inner):
+                layer: Any = model.get_submodule(name)
+                layer.lora_dropout["default"] = nn.Dropout(lora.dropout)
+
+
+def _config(lora: Lora, **targets: Any) -> Any:
+    # Without dropout, which peft refuses beside a parameter.
+    return _peft().LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, bias="none", **targets
+    )
 
 
 def merge_lora(model: nn.Module) -> None:
@@ -107,6 +128,9 @@ def lora_targets(model: nn.Module, parts: tuple[str, ...] = PARTS) -> list[str]:
                 found.append(name)
         elif type(module).__name__ in _READ_PAST:
             passed.append(name)
+        elif _holds_projection(module):
+            if "attention" in parts and trains:
+                found.append(name)
         elif isinstance(module, nn.Linear) and trains:
             parent, _, last = name.rpartition(".")
             attends = "attn" in parent.lower() or "attention" in parent.lower()
@@ -139,6 +163,11 @@ def _keep_base_weights(attention: Any) -> None:
 
     attention.register_forward_pre_hook(keep)
     attention.register_forward_hook(put_back, always_call=True)
+
+
+def _holds_projection(module: nn.Module) -> bool:
+    own = dict(module.named_parameters(recurse=False))
+    return _PROJECTION in own and not isinstance(module, nn.MultiheadAttention)
 
 
 def _is_scale(name: str) -> bool:

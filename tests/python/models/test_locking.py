@@ -24,7 +24,7 @@ def test_a_locked_image_tower_has_no_gradient_and_the_other_one_has(tower):
     out = model(pictures(bundle), captions())
     (out[0] * out[1]).sum().backward()
     with_gradient = {name for name, p in model.named_parameters() if p.grad is not None}
-    # The projection on a timm tower is no part of what open_clip locks.
+    # The projection on a timm tower is no part of what open_clip locks, up to 3.3.
     assert {n for n in with_gradient if n.startswith("visual.")} <= {"visual.head.proj.weight"}
     assert {n for n in with_gradient if n.startswith(TEXT_NAMES)}
 
@@ -53,9 +53,23 @@ def test_to_unlock_all_of_a_tower_is_refused(unlocked):
         lock_towers(tiny().model, image=True, image_unlocked_groups=unlocked)
 
 
-def test_a_resnet_is_locked_as_a_whole():
-    with pytest.raises(UnsupportedError, match="lock_image_unlocked_groups = 1"):
-        lock_towers(tiny(RESNET).model, image=True, image_unlocked_groups=1)
+def test_the_last_groups_of_a_resnet_may_stay_unlocked_where_open_clip_has_groups():
+    model = tiny(RESNET).model
+    if not hasattr(model.visual, "layer_groups"):  # up to 3.3
+        with pytest.raises(UnsupportedError, match="lock_image_unlocked_groups = 1"):
+            lock_towers(model, image=True, image_unlocked_groups=1)
+        return
+    lock_towers(model, image=True, image_unlocked_groups=2)
+    left = {name.split(".")[1] for name in trained(model) if name.startswith("visual.")}
+    assert left == {"attnpool", "layer4"}
+
+
+def test_the_last_groups_of_a_timm_tower_may_stay_unlocked():
+    model = tiny(TOWERS["timm, linear"]).model
+    lock_towers(model, image=True, image_unlocked_groups=2)
+    left = {name for name in trained(model) if name.startswith("visual.")}
+    assert "visual.head.proj.weight" in left and any("trunk.norm" in name for name in left)
+    assert not any(name.startswith("visual.trunk.patch_embed") for name in left)
 
 
 def test_a_negative_number_is_refused():

@@ -92,13 +92,43 @@ def test_dropout_drops_while_training_alone():
     assert torch.equal(model.encode_text(text), model.encode_text(text))
 
 
-def test_every_attention_and_mlp_of_both_towers_is_adapted():
-    names = lora_targets(tiny().model)
-    assert len(names) == 2 * 2 * 3  # towers, blocks; attention and the two layers of the MLP
-    attention = lora_targets(tiny().model, ("attention",))
-    assert all(name.endswith(".attn") for name in attention)
-    assert len(attention) == 4
-    assert len(lora_targets(TransformersClip(clip_model()))) == 2 * 2 * 6
+@pytest.mark.parametrize(("part", "drops"), [("mlp", True), ("attention", False)])
+def test_of_open_clips_transformers_dropout_drops_in_the_mlp_alone(part, drops):
+    torch.manual_seed(0)
+    model = model_of("open_clip").train()
+    add_lora(model, Lora(rank=2, dropout=0.5, parts=(part,)))
+    step(model, "open_clip", lr=1.0)
+    images, _ = inputs("open_clip")
+    assert torch.equal(model.encode_image(images), model.encode_image(images)) is not drops
+
+
+def adapted(model: torch.nn.Module, parts: tuple[str, ...] = ("attention", "mlp")) -> set[str]:
+    """Names of the weights that merging changes once no thin matrix is zero."""
+    before = weights(model)
+    add_lora(model, Lora(rank=2, parts=parts))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.fill_(0.1)
+    merge_lora(model)
+    after = weights(model)
+    assert after.keys() == before.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("tower", [VIT, VIT | {"qk_norm": True}], ids=["plain", "custom"])
+def test_every_attention_and_mlp_of_both_towers_is_adapted(tower):
+    blocks = [f"{tower}transformer.resblocks.{i}." for tower in ("", "visual.") for i in (0, 1)]
+    attention = {b + f"attn.{w}" for b in blocks for w in ("in_proj_weight", "out_proj.weight")}
+    mlp = {b + f"mlp.{w}.weight" for b in blocks for w in ("c_fc", "c_proj")}
+    assert adapted(tiny(tower).model) == attention | mlp
+    assert adapted(tiny(tower).model, ("attention",)) == attention
+    assert adapted(tiny(tower).model, ("mlp",)) == mlp
+
+
+def test_every_linear_layer_of_transformers_towers_is_adapted():
+    names = adapted(TransformersClip(clip_model()))
+    assert len(names) == 2 * 2 * 6  # towers, blocks; queries, keys, values, output, and the MLP's
 
 
 def test_only_thin_matrices_the_temperature_and_the_head_train():
