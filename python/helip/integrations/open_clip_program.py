@@ -11,8 +11,10 @@ import contextlib
 import dataclasses
 import inspect
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -34,6 +36,8 @@ from helip.pairs.hard_pairs import HardPairs
 
 #: Of open_clip_torch, as pyproject.toml has it.
 WORKS_WITH = ">=3.1,<4.3"
+_INSTALL = f"pip install 'open_clip_torch[training]{WORKS_WITH}'"
+_WORKS = f"helip works with open_clip_torch{WORKS_WITH}: {_INSTALL}"
 
 # What is used of open_clip_train.main: each name, and the parameters that it is given.
 _PROGRAM = {
@@ -58,32 +62,49 @@ class HardPairOptions(PairOptions, LossOptions, ReadOptions):
 def open_clip_program() -> ModuleType:
     """open_clip_train.main.
 
+    A version newer than those of `WORKS_WITH` is taken where it has a known form, with a warning.
+
     Raises:
-        UnsupportedError: it is absent, or of neither known form; names the versions that work.
+        UnsupportedError: it is absent, too old, of neither known form, or not of the open_clip that
+            is imported; names the versions that work.
     """
     try:
+        import open_clip
         import open_clip_train.main as program
     except ImportError as error:
         raise UnsupportedError(
-            f"this needs open_clip_train and what it imports ({error}); "
-            f"pip install 'open_clip_torch[training]{WORKS_WITH}'"
+            f"this needs open_clip_train and what it imports ({error}); {_INSTALL}"
         ) from error
+    version = getattr(open_clip, "__version__", "0")  # early ones had none
+    least, bound = (_numbers(part) for part in WORKS_WITH.split(","))
+    if _numbers(version) < least:
+        raise UnsupportedError(f"open_clip {version} is too old; {_WORKS}")
+    folders = [Path(str(module.__file__)).parents[1] for module in (open_clip, program)]
+    if folders[0] != folders[1]:
+        raise UnsupportedError(
+            f"open_clip {version} is that of {folders[0]}, and open_clip_train that of "
+            f"{folders[1]}; have both from one place: {_WORKS}"
+        )
     missing = _lacks(program, _PROGRAM)
     if missing or (_lacks(program, _LOSS) and _lacks(program, _TASK)):
-        import open_clip
-
         missing = missing or [*_LOSS, "or", *_TASK]
         raise UnsupportedError(
-            f"open_clip {open_clip.__version__} has a training program of another form (no "
-            f"{' '.join(missing)} as known); helip works with open_clip_torch{WORKS_WITH}: "
-            f"pip install 'open_clip_torch[training]{WORKS_WITH}'"
+            f"open_clip {version} has a training program of another form (no "
+            f"{' '.join(missing)} as known); {_WORKS}"
         )
+    if _numbers(version) >= bound:
+        _log.warning("open_clip %s is newer than those that were tried; %s", version, _WORKS)
     return program
 
 
 def has_tasks(program: ModuleType) -> bool:
     """Whether the program trains a task, and not a model with a loss."""
     return not _lacks(program, _TASK)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major and minor number of a version, or of a bound of one."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _lacks(program: ModuleType, names: dict[str, set[str]]) -> list[str]:

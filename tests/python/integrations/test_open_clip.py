@@ -20,6 +20,8 @@ from support.train_samples import CONFIG, Colours, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+TASKS = has_tasks(open_clip_program())  # whether open_clip trains a task, as its main branch does
+
 
 def bundle():
     return create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
@@ -49,6 +51,7 @@ def args_of(**options) -> argparse.Namespace:
         "rank": 0,
         "local_rank": 0,
         "world_size": 1,
+        "distributed": False,
         "log_every_n_steps": 1,
         "batch_size": 8,
         "wandb": False,
@@ -56,14 +59,24 @@ def args_of(**options) -> argparse.Namespace:
     return argparse.Namespace(**{**plain, **options})
 
 
-@pytest.mark.skipif(has_tasks(open_clip_program()), reason="open_clip's loop is of another form")
+def open_clips_epoch(model, source, loss, optimizer, args) -> None:
+    """An epoch of open_clip's loop, in the form that is installed."""
+    from open_clip_train import train
+
+    if TASKS:
+        from open_clip import CLIPTask
+
+        state = train.TrainState(task=CLIPTask(model, loss=loss), optimizer=optimizer)
+        train.train_one_epoch(state, {"train": source}, args)
+    else:
+        train.train_one_epoch(model, {"train": source}, loss, 0, optimizer, None, None, None, args)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
-    from open_clip_train.train import train_one_epoch
-
     made, own = bundle(), bundle()
     made.model.output_dict = True
-    source = source_of(made, accumulate=accumulate)
+    source = source_of(made, accumulate=accumulate, named=TASKS)
     loss = OpenClipLoss(source, gamma=0.7)
     # Only the towers: with --accum-freq open_clip counts the temperature's gradient several times.
     optimizers = []
@@ -72,7 +85,7 @@ def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
         weights = [p for p in model.parameters() if p.requires_grad]
         optimizers.append(torch.optim.SGD(weights, lr=0.1))
     args = args_of(accum_freq=accumulate)
-    train_one_epoch(made.model, {"train": source}, loss, 0, optimizers[0], None, None, None, args)
+    open_clips_epoch(made.model, source, loss, optimizers[0], args)
 
     own.model.train()
     batches = iter(source_of(own).loader)
@@ -156,22 +169,18 @@ def test_features_of_other_rows_than_those_given_last_are_refused():
 
 def replicas(rank: int) -> dict:
     """An epoch of open_clip's loop on one of two processes."""
-    from open_clip_train.train import train_one_epoch
-
     made = bundle()
     made.model.output_dict = True
-    source = source_of(made)
+    source = source_of(made, named=TASKS)
     model = torch.nn.parallel.DistributedDataParallel(made.model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    args = args_of(rank=rank, world_size=2)
-    loss = OpenClipLoss(source)
-    train_one_epoch(model, {"train": source}, loss, 0, optimizer, None, None, None, args)
+    args = args_of(rank=rank, world_size=2, distributed=True)
+    open_clips_epoch(model, source, OpenClipLoss(source), optimizer, args)
     assert len(source) == 3
     assert source.num_samples == 48
     return {name: value.detach().clone() for name, value in made.model.state_dict().items()}
 
 
-@pytest.mark.skipif(has_tasks(open_clip_program()), reason="open_clip's loop is of another form")
 def test_processes_take_the_same_steps_on_batches_of_their_own(tmp_path):
     first, second = run_processes(replicas, tmp_path)
     start = bundle().model.state_dict()
