@@ -66,14 +66,14 @@ def measured(options: argparse.Namespace, hard: bool) -> dict[str, float]:
     name = "tiny" if options.model == "tiny" else options.model
     config = {"config": TINY} if name == "tiny" else {}
     bundle = create_model(name, seed=0, from_scratch=True, **config)
-    marks: list[float] = []
+    marks: list[tuple[float, float]] = []
 
     class Clock:
         def after_step(self, model: Any, step: int) -> None:
             if step in (options.warm, options.steps):
                 if options.device == "cuda":
                     torch.cuda.synchronize()
-                marks.append(time.perf_counter())
+                marks.append((time.perf_counter(), time.process_time()))
 
         def state_dict(self) -> dict[str, Any]:
             return {}
@@ -89,8 +89,9 @@ def measured(options: argparse.Namespace, hard: bool) -> dict[str, float]:
         )  # fmt: skip
         trainer.run()
         last = read_metrics(Path(folder) / "metrics.jsonl")[-1]
-    seconds = (marks[1] - marks[0]) / (options.steps - options.warm)
-    return {"seconds": seconds, "wait": last["data_wait_seconds"] / options.steps}
+    steps = options.steps - options.warm
+    seconds, cpu = ((end - start) / steps for start, end in zip(*marks, strict=True))
+    return {"seconds": seconds, "cpu_seconds": cpu, "wait": last["data_wait_seconds"] / options.steps}
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +104,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         seconds = statistics.median(each["seconds"] for each in found)
         wait = statistics.median(each["wait"] for each in found)
         result[name] = {
-            "seconds": seconds, "images_per_second": options.rows / seconds,
+            "seconds": seconds,
+            "cpu_seconds": statistics.median(each["cpu_seconds"] for each in found),
+            "images_per_second": options.rows / seconds,
             "data_wait_share": wait / seconds,
         }  # fmt: skip
     plain, hard = (result[name]["seconds"] for name in ("plain", "hard pairs"))
@@ -131,7 +134,7 @@ def main() -> None:
         row = result[name]
         print(
             f"{name:>10}: {row['seconds'] * 1e3:8.2f} ms a step, {row['images_per_second']:8.1f} "
-            f"images/s, {row['data_wait_share']:6.1%} waiting for data"
+            f"images/s, {row['cpu_seconds']:.2f} CPU seconds, {row['data_wait_share']:6.1%} waiting for data"
         )
     print(f"hard pairs and margin loss: {result['margin_share']:.1%} of a step")
     if options.out:
