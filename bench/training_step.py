@@ -91,7 +91,11 @@ def measured(options: argparse.Namespace, hard: bool) -> dict[str, float]:
         last = read_metrics(Path(folder) / "metrics.jsonl")[-1]
     steps = options.steps - options.warm
     seconds, cpu = ((end - start) / steps for start, end in zip(*marks, strict=True))
-    return {"seconds": seconds, "cpu_seconds": cpu, "wait": last["data_wait_seconds"] / options.steps}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "wait": last["data_wait_seconds"] / options.steps,
+    }
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,7 +138,8 @@ def main() -> None:
         row = result[name]
         print(
             f"{name:>10}: {row['seconds'] * 1e3:8.2f} ms a step, {row['images_per_second']:8.1f} "
-            f"images/s, {row['cpu_seconds']:.2f} CPU seconds, {row['data_wait_share']:6.1%} waiting for data"
+            f"images/s, {row['cpu_seconds']:.2f} CPU seconds, "
+            f"{row['data_wait_share']:6.1%} waiting for data"
         )
     print(f"hard pairs and margin loss: {result['margin_share']:.1%} of a step")
     if options.out:
