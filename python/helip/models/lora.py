@@ -124,9 +124,9 @@ def lora_targets(model: nn.Module, parts: tuple[str, ...] = PARTS) -> list[str]:
         trains = any(p.requires_grad for p in module.parameters(recurse=False))
         if isinstance(module, nn.MultiheadAttention):
             passed.append(name)
-            if "attention" in parts and trains:
+            if "attention" in parts and trains and module.in_proj_weight is not None:
                 found.append(name)
-        elif type(module).__name__ in _READ_PAST:
+        elif type(module).__name__ in _READ_PAST or _of_several_widths(module):
             passed.append(name)
         elif _holds_projection(module):
             if "attention" in parts and trains:
@@ -168,6 +168,11 @@ def _keep_base_weights(attention: Any) -> None:
 def _holds_projection(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
     return _PROJECTION in own and not isinstance(module, nn.MultiheadAttention)
+
+
+def _of_several_widths(module: nn.Module) -> bool:
+    """An attention of open_clip's that pools: peft adapts none whose keys have another width."""
+    return "q_proj_weight" in dict(module.named_parameters(recurse=False))
 
 
 def _is_scale(name: str) -> bool:

@@ -126,6 +126,11 @@ def test_every_attention_and_mlp_of_both_towers_is_adapted(tower):
     assert adapted(tiny(tower).model, ("mlp",)) == mlp
 
 
+def test_an_attention_that_pools_keys_of_another_width_is_left_alone():
+    pooled = tiny(VIT | {"attentional_pool": True, "attn_pooler_heads": 2}).model
+    assert adapted(pooled) == adapted(tiny(VIT).model)
+
+
 def test_every_linear_layer_of_transformers_towers_is_adapted():
     names = adapted(TransformersClip(clip_model()))
     assert len(names) == 2 * 2 * 6  # towers, blocks; queries, keys, values, output, and the MLP's
