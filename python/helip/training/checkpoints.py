@@ -169,6 +169,13 @@ def random_states() -> dict[str, Any]:
     return states
 
 
+def seed_all(seed: int) -> None:
+    """Seed the generators that `random_states` is of."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def restore_random_states(states: Mapping[str, Any]) -> None:
     """The inverse of `random_states`; devices that are absent here are passed over."""
     try:

@@ -17,6 +17,8 @@ from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
 
+# Their state is a sum over all steps that the weights follow from, no average that forgets.
+SUMMING = ("madgrad", "madgradw")
 # Optimizers that work on each number of a weight alone, so on parts of it.
 _OF_PARTS = ("adamw", "lion")
 
@@ -52,6 +54,12 @@ def check_run(
         raise UnsupportedError(
             "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which keeps "
             "no optimizer state of what is frozen"
+        )
+    if recipe.warm_statistics and recipe.optimizer in SUMMING:
+        raise UnsupportedError(
+            f"warm_statistics is {recipe.warm_statistics}, and {recipe.optimizer} keeps the sum of "
+            "all gradients, which its first step would make up for at once; take an optimizer with "
+            "averages, such as adamw, or warm_statistics=0"
         )
     for name in hooks:
         check_hook_name(name)

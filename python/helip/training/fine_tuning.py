@@ -39,7 +39,8 @@ from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
-from helip.training.trainer import LoopOptions, Trainer
+from helip.training.trainer import Trainer
+from helip.training.trainer_call import LoopOptions
 from helip.training.wise_ft import StartWeights
 
 

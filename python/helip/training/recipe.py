@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
-from helip.common.options import PrecisionOptions, Share, require
+from helip.common.options import PrecisionOptions, Share, Whole, require
 from helip.losses.options import DistillOptions, LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
@@ -45,6 +45,8 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions, PrecisionOpti
     """Below 1 a share of all steps, otherwise a number of steps."""
     grad_clip: Annotated[float, Gt(0)] | None = 1.0
     """Bound on the gradient's norm; None for no bound."""
+    warm_statistics: Whole = 0
+    """Batches before the first step that the optimizer takes its moments from, weights held."""
     lora: Lora | int | str | Mapping[str, Any] | None = None
     """A rank such as 8, or options of LoRA: rank=8,alpha=16,parts=attention."""
     layer_decay: Annotated[float, Gt(0), Le(1)] | None = None

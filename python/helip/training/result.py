@@ -61,6 +61,8 @@ class TrainResult:
     captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
     # Of the best weights: figure, value, step; stale: measurements since; failures: step, message.
     validation: dict[str, Any] = field(default_factory=dict)
+    # Of the batches before the first step: batches, rows of all processes, left_out, loss, seconds.
+    warm_statistics: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,4 +75,5 @@ class Progress:
     seconds: float = 0.0
     captions_at_context_limit: int = 0  # of this process
     validation: dict[str, Any] = field(default_factory=dict)
+    warm_statistics: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -72,6 +72,7 @@ class RunState:
                 "seconds": at.seconds,
                 "captions_at_context_limit": captions,
                 "validation": at.validation,
+                "warm_statistics": at.warm_statistics,
             },
             "loader": loader,
             "scaler": self.scaler.state_dict() if self.scaler else None,

@@ -23,6 +23,7 @@ from helip.training.optimizing.optimizer import (
     make_optimizer,
     set_lr,
     step_unless,
+    weights_kept,
 )
 from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.recipe import Recipe
@@ -72,6 +73,28 @@ class OptimizerStep:
         compute: the losses of a whole batch. ``encode`` and ``losses`` are its two halves, for a
             batch in chunks.
         """
+        numbers = self._take(step, batch, compute, encode, losses)
+        clamp_logit_scale(self.network.model)
+        return numbers
+
+    def remember(
+        self,
+        batch: Mapping[str, Tensor],
+        *,
+        compute: Callable[..., dict[str, Tensor]],
+        encode: Callable[..., Mapping[str, Tensor]],
+        losses: Callable[..., dict[str, Tensor]],
+    ) -> StepNumbers:
+        """The first step, of which the optimizer and the scaler alone keep anything.
+
+        The weights have the bits that they had.
+        """
+        with weights_kept(self.optimizer):
+            return self._take(0, batch, compute, encode, losses)
+
+    def _take(
+        self, step: int, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
+    ) -> StepNumbers:
         lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
@@ -90,7 +113,6 @@ class OptimizerStep:
         if self.scaler:
             self.scaler.update()
             numbers["loss_factor"] = self._factor()
-        clamp_logit_scale(self.network.model)
         values = torch.stack([value.float() for value in numbers.values()])
         return StepNumbers(LateNumbers(tuple(numbers), values), lr)
 

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import random
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +29,16 @@ from torch import Tensor
 from helip.common.devices import choose_device
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
-from helip.common.options import ProgressOptions, method_keywords
+from helip.common.options import method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
 from helip.losses.equal import embeddings_of, groups_of
-from helip.losses.features import check_target
-from helip.mining.streaming import StreamingMiner
-from helip.models.bundle import ModelBundle
 from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
-from helip.training.checkpoints import random_states, restore_random_states
+from helip.training.batch import captions_that_fill, on_device
+from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run
-from helip.training.distillation import Distillation, Teacher
+from helip.training.distillation import Distillation
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
@@ -50,53 +46,15 @@ from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
-from helip.training.result import BatchLoader, Progress, StepHook, TrainResult
+from helip.training.result import Progress, TrainResult
 from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep, StepNumbers
-from helip.training.stream import Embed, StepMiner
+from helip.training.stream import StepMiner
+from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
-from helip.training.validator import Validate, Validator
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions(RunOptions, ProgressOptions):
-    """What a training loop is given beside its options, wherever its batches come from."""
-
-    out: str | os.PathLike[str]
-    """The directory of the run: checkpoints and metrics."""
-    embed: Embed | None = None
-    """Called with the batch, its tensors on the device, for what a StreamingMiner mines of frozen
-    encoders: image [b, d_image] and text [b, d_text]. None: the features of the model itself."""
-    teacher: Teacher | None = None
-    """With distill: a store of this data by the dual encoder that teaches, or its path. None: a
-    frozen copy of the start model."""
-    hooks: Mapping[str, StepHook] | None = None
-    """Name to StepHook, called after each step in this order. What a hook keeps is part of a
-    checkpoint, as NAME.safetensors."""
-    validate: Validate | None = None
-    """Called with a copy of the model, a ModelBundle, after eval_every steps and at the end, for
-    figures by their names; with ema the copy has the averages. helip.Validation makes one of a
-    data set. The best weights stay in OUT/best."""
-    should_stop: Callable[[], bool] | None = None
-    """Asked after each step; True ends the run with a checkpoint and CancelledError."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerCall(LoopOptions):
-    """What a Trainer is made of."""
-
-    model: ModelBundle = field(kw_only=False)
-    """The model with its transforms and tokenizer; trained in place."""
-    loader: BatchLoader = field(kw_only=False)
-    """Gives the batches."""
-    recipe: Recipe | None = None
-    """Every number that decides what is computed; None takes the defaults."""
-    miner: StreamingMiner | None = None
-    """Given each batch after its step, with the features [b, d] that the model made of it; usually
-    the one that the loader draws from. Its state is part of a checkpoint."""
-    identity: Mapping[str, Any] | None = None
-    """Other plain values that must be the same when the run is resumed."""
+from helip.training.validator import Validator
+from helip.training.warm_statistics import WarmStatistics, first_batches, nothing_learned
 
 
 class Trainer:
@@ -275,17 +233,17 @@ class Trainer:
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
         # Dropout differs between processes; the loader draws from its own seed.
-        _seed_all(self.recipe.seed + self.processes.rank)
+        seed_all(self.recipe.seed + self.processes.rank)
         loader_state, states = None, None
         if checkpoint:
             self._at, loader_state, states = self._state.restore(checkpoint)
             if states is None:
                 place = [self.recipe.seed, self.processes.rank, checkpoint.step]
-                _seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
+                seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
         resumed_from = self._at.step
         with open_log(
             self.out,
-            keep_to=self._at.step,
+            keep_to=self._at.step if checkpoint else -1,  # what came before a first step, too
             sinks=self.options.log_to,
             options=self._identity,
             leads=self.processes.leads,
@@ -293,6 +251,8 @@ class Trainer:
             self._at.metrics = log.last
             for message in damage:
                 log.write(step=self._at.step, event="warning", message=message)
+            if checkpoint is None and self.recipe.warm_statistics:
+                self._warm_statistics(log)
             path = self._loop(log, loader_state, states)
         stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
         return TrainResult(
@@ -304,6 +264,7 @@ class Trainer:
             model=self.bundle,
             resumed_from=resumed_from,
             validation=dict(self._at.validation),
+            warm_statistics=dict(self._at.warm_statistics),
             captions_at_context_limit=sum(
                 self.processes.exchange(self._at.captions_at_context_limit)
             ),
@@ -321,7 +282,9 @@ class Trainer:
             bar.set(at.step)
             while not self._over():
                 left = self.total_steps - at.step
-                with contextlib.closing(self._batches(meter, loader_state, states)) as batches:
+                with contextlib.closing(
+                    self._batches(meter, at.epoch, loader_state, states)
+                ) as batches:
                     loader_state = states = None
                     for batch in itertools.islice(batches, left):
                         self._train_on(batch, log, meter)
@@ -343,11 +306,50 @@ class Trainer:
                 self._save(log)
         return self._save(log)
 
+    def _warm_statistics(self, log: RunLog) -> None:
+        """Let the optimizer take its moments from the first batches, which the steps see again."""
+        wanted, warm, full = self.recipe.warm_statistics, WarmStatistics(), self._full
+        began = time.perf_counter()
+        train_mode(self.model)
+        with (
+            nothing_learned(self.model),
+            ProgressBar(
+                wanted, label="warm statistics", unit="batches", enabled=self._show_progress
+            ) as bar,
+            contextlib.closing(
+                first_batches(wanted, lambda epoch: self._batches(Meter(), epoch))
+            ) as batches,
+        ):
+            for batch in batches:
+                numbers = self._optimizer_step.remember(self._ready(batch), **self._computing)
+                row, failed = numbers.read()
+                name = f"batch {warm.batches + 1} of {wanted} of the warm statistics"
+                if failed:
+                    queued = QueuedStep(0, 0, numbers, {}, batch["index"], False, name=name)
+                    queued.refuse(row, log, self.processes, self.checkpoints)
+                warm.take(row, sum(self._rank_rows))
+                bar.update(1)
+                if self._shall_stop():
+                    raise CancelledError(
+                        f"stopped after {name}, before the first step; the same call begins anew"
+                    )
+        self._full = full
+        if self._stream:
+            self._stream.forget()
+        warm.seconds = time.perf_counter() - began
+        self._at.seconds += warm.seconds
+        self._at.warm_statistics = warm.plain()
+        log.write(step=0, event="warm_statistics", **self._at.warm_statistics)
+
     def _batches(
-        self, meter: Meter, loader_state: dict[str, Any] | None, states: dict[str, Any] | None
+        self,
+        meter: Meter,
+        epoch: int,
+        loader_state: dict[str, Any] | None = None,
+        states: dict[str, Any] | None = None,
     ) -> Generator[dict[str, Any]]:
         """What is left of the epoch, with the random generators as they were at this place."""
-        self.loader.set_epoch(self._at.epoch)
+        self.loader.set_epoch(epoch)
         if states is not None and loader_state is None:
             restore_random_states(states)
         if loader_state is not None:
@@ -407,11 +409,9 @@ class Trainer:
     def _stop_or_save(self, log: RunLog) -> None:
         """A checkpoint where one is due, and CancelledError after it where the run shall end."""
         at, every = self._at, self.options.checkpoint_every
-        self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
+        stop = self._shall_stop()
         if self._validator and self._validator.due(at.step, self.total_steps):
             self._validate(self._validator, log)
-        # Of several processes, what all knew of when they began this step.
-        stop = self._asked if self.processes.count == 1 else self._all_asked
         if stop and not self._over():
             raise CancelledError(
                 f"stopped after step {at.step} of {self.total_steps}; the same call with "
@@ -419,6 +419,11 @@ class Trainer:
             )
         if every and at.step % every == 0:
             self._save(log)
+
+    def _shall_stop(self) -> bool:
+        """Whether to end; of several processes, what all knew of when they began this step."""
+        self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
+        return self._asked if self.processes.count == 1 else self._all_asked
 
     def _validate(self, validator: Validator, log: RunLog) -> None:
         self._settle_all(log)
@@ -450,16 +455,8 @@ class Trainer:
 
     def _step(self, batch: Mapping[str, Any]) -> tuple[StepNumbers, dict[str, Any]]:
         """One optimizer step, queued; its numbers, and what is known of it already."""
-        ready = self._to_device(batch)
-        if self._distillation:
-            ready |= self._distillation.teach(batch["index"], ready)
-        numbers = self._optimizer_step(
-            self._at.step,
-            ready,
-            compute=self.compute_loss,
-            encode=self.encode,
-            losses=self.losses,
-        )
+        ready = self._ready(batch)
+        numbers = self._optimizer_step(self._at.step, ready, **self._computing)
         known: dict[str, Any] = {}
         if self._stream:
             known |= self._stream.feed({**batch, **ready}, self._rank_rows)
@@ -468,21 +465,17 @@ class Trainer:
                 known["plain_targets"] = stats["plain_targets"]
         return numbers, known
 
-    def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        for name, maker in (("image", "transform"), ("text", "tokenizer")):
-            if not isinstance(batch[name], Tensor):
-                raise InvalidArgumentError(
-                    f"batch[{name!r}] is a {type(batch[name]).__name__}, must be a tensor; give "
-                    f"the loader a {maker}"
-                )
-        check_target(batch["target"], len(batch["index"]))
-        end = getattr(self.bundle.tokenizer, "eot_token_id", None)
-        if end is not None:
-            self._full = self._full + (batch["text"][:, -1] == end).sum()
-        names = [name for name, value in batch.items() if isinstance(value, Tensor)]
-        ready = {name: batch[name].to(self.device, non_blocking=True) for name in names}
-        if "views" in ready:
-            ready["views"] = ready["views"].transpose(0, 1)  # rows first, as all entries are
+    @property
+    def _computing(self) -> dict[str, Any]:
+        """What an optimizer step calls."""
+        return {"compute": self.compute_loss, "encode": self.encode, "losses": self.losses}
+
+    def _ready(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The batch on the device, with what the teacher makes of it."""
+        ready = on_device(batch, self.device)
+        self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
+        if self._distillation:
+            ready |= self._distillation.teach(batch["index"], ready)
         return ready
 
     def _save(self, log: RunLog) -> Path:
@@ -492,9 +485,3 @@ class Trainer:
         self._full = torch.zeros((), dtype=torch.int64)
         log.sync()
         return self._state.save(self._at)
-
-
-def _seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -103,11 +104,31 @@ def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer, *, exactly: bool
         if not skip.item():
             optimizer.step()
     else:
-        weights = [own_part(p) for group in optimizer.param_groups for p in group["params"]]
+        weights = _own_weights(optimizer)
         before = [weight.clone() for weight in weights]
         optimizer.step()
         for weight, old in zip(weights, before, strict=True):
             weight.copy_(torch.where(skip, old, weight))
+
+
+@contextlib.contextmanager
+def weights_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """What the optimizer does to the weights inside is undone, bit for bit, whatever ends it.
+
+    A copy is exact for every optimizer, where a rate of 0 is not: it turns −0 into +0, and some
+    keep the rate in their momentum.
+    """
+    weights = _own_weights(optimizer)
+    before = [weight.clone() for weight in weights]
+    try:
+        yield
+    finally:
+        for weight, old in zip(weights, before, strict=True):
+            weight.copy_(old)
+
+
+def _own_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [own_part(p) for group in optimizer.param_groups for p in group["params"]]
 
 
 def own_part(tensor: Tensor) -> Tensor:
