@@ -13,6 +13,7 @@ from .common import (
 from .data import ImageTransform, SampleIndex, open_dataset
 from .encoders import embed
 from .evaluation import (
+    Guard,
     Validation,
     compare,
     evaluate,
@@ -35,6 +36,7 @@ __all__ = [
     "CorruptError",
     "EmbeddingStore",
     "Error",
+    "Guard",
     "HardPairLoader",
     "HardPairs",
     "HardPairsPart",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Quiet, command, text
 from helip.cli.showing import say, show_index, show_resharded
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
 from helip.data.options import OpenOptions
 from helip.encoders.options import EmbedOptions
@@ -102,3 +104,20 @@ def open_data(source: str, options: dict[str, Any], quiet: bool) -> tuple[Any, d
     opening = {name: value for name, value in options.items() if name in names}
     rest = {name: value for name, value in options.items() if name not in names}
     return open_dataset(source, progress=not quiet, **opening), rest
+
+
+def named_paths(option: str, arguments: Sequence[str]) -> dict[str, str]:
+    """NAME=PATH, or a path that is its own name."""
+    named: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or "/" in name:
+            name, path = argument.rstrip("/"), argument
+        if not name or not path:
+            raise InvalidArgumentError(f"{option} {argument!r} must be a path, or NAME=PATH")
+        if name in named:
+            raise InvalidArgumentError(
+                f"{option} {name!r} is given twice; give each its own name, as NAME=PATH"
+            )
+        named[name] = path
+    return named

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.data import named_paths
 from helip.cli.showing import figures, print_json, say, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
@@ -57,14 +58,14 @@ def evaluate(
         "classes": _names(classes), "templates": _templates(opening["templates"]),
         "progress": not quiet,
     }  # fmt: skip
-    named = _named("--model", model)
+    named = named_paths("--model", model)
     if checkpoint is not None and len(named) > 1:
         raise InvalidArgumentError(
             f"--checkpoint names the weights of one model, and {len(named)} are given; give the "
             "folders of saved models or checkpoints as --model"
         )
     sources = {name: ModelSource(path, checkpoint) for name, path in named.items()}
-    places = _named("DATA", data)
+    places = named_paths("DATA", data)
     options["progress"] = not quiet
     if len(sources) == len(places) == 1 and (out is None or out.suffix == ".json"):
         if guard or skip_existing or baseline is not None:
@@ -200,23 +201,6 @@ def _result(file: str) -> Any:
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
     return value.get("result", value) if isinstance(value, dict) else value
-
-
-def _named(option: str, arguments: Sequence[str]) -> dict[str, str]:
-    """NAME=PATH, or a path that is its own name."""
-    named: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or "/" in name:
-            name, path = argument.rstrip("/"), argument
-        if not name or not path:
-            raise InvalidArgumentError(f"{option} {argument!r} must be a path, or NAME=PATH")
-        if name in named:
-            raise InvalidArgumentError(
-                f"{option} {name!r} is given twice; give each its own name, as NAME=PATH"
-            )
-        named[name] = path
-    return named
 
 
 def _names(file: Path | None) -> list[str] | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Gt, Lt
 
 from helip.cli.commands import AsJson, Quiet, command, text
-from helip.cli.data import open_data
+from helip.cli.data import named_paths, open_data
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
     draw_training,
@@ -48,6 +48,7 @@ def train(
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
     teacher: Annotated[Path | None, text("For --distill: DATA embedded by the teacher.")] = None,
     eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
+    guard: Annotated[list[str] | None, text("[NAME=]PATH: is it forgotten? Repeatable.")] = None,
     recipe: Annotated[str | None, text("Named settings, see helip recipes.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -61,6 +62,8 @@ def train(
         )
 
     from helip.common.processes import launched_rank
+    from helip.evaluation.guard import Guard
+    from helip.evaluation.sets.opening import open_evaluation_set
     from helip.evaluation.validation import Validation
     from helip.mining.streaming import StreamingMiner
     from helip.models.bundle import create_model
@@ -70,6 +73,10 @@ def train(
     # Before the data are opened, so that a wrong name is told at once.
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
     bundle = create_model(model, **weights)
+    sets = {
+        name: open_evaluation_set(path, progress=not quiet)
+        for name, path in named_paths("--guard", guard or ()).items()
+    }
     dataset, options = open_data(data, options, quiet)
     checkpoints = list_checkpoints(out / CHECKPOINTS)
     if checkpoints and options["resume"] and launched_rank() <= 0:
@@ -81,6 +88,7 @@ def train(
             pairs=pairs if stream is None else StreamingMiner(memory=stream),
             progress=not quiet,
             validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
+            guard=Guard(sets, device=options["device"]) if sets else None,
             should_stop=asked, **options,
         )  # fmt: skip
     if launched_rank() > 0:  # of the processes, one speaks
@@ -88,8 +96,12 @@ def train(
     draw_training(out)
     for failure in result.validation.get("failures", ()):
         say(f"validation failed at step {failure['step']}: {failure['message']}")
+    for failure in result.guard.get("failures", ()):
+        say(f"the guard failed at step {failure['step']}: {failure['message']}")
     summary = {
         "validation": result.validation,
+        "guard": result.guard,
+        "warm_statistics": result.warm_statistics,
         "steps": result.steps,
         "seconds": result.seconds,
         "checkpoint": str(result.checkpoint),
@@ -102,6 +114,12 @@ def train(
     say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
     show_account(result.loader_stats)
+    if "words" in result.guard:
+        print(result.guard["words"])
+    if mixture := result.guard.get("interpolated"):
+        print(
+            f"{mixture['path']} has {mixture['share']:g} of the tuned weights. {mixture['words']}"
+        )
 
 
 @command()

@@ -1,9 +1,11 @@
 from .evaluating import evaluate
+from .guard import Guard
 from .options import ClassOptions, EvaluateOptions, SetOptions
 from .sets.evaluation_set import EvaluationSet
 from .sets.opening import open_evaluation_set
 from .statistics.comparison import compare
 from .statistics.forgetting import evaluate_forgetting, forgetting
+from .statistics.retention import retention
 from .suite import evaluate_all
 from .tasks.composition import composition
 from .tasks.linear_probe import linear_probe
@@ -15,6 +17,7 @@ __all__ = [
     "ClassOptions",
     "EvaluateOptions",
     "EvaluationSet",
+    "Guard",
     "SetOptions",
     "Validation",
     "compare",
@@ -25,6 +28,7 @@ __all__ = [
     "forgetting",
     "linear_probe",
     "open_evaluation_set",
+    "retention",
     "retrieval",
     "zero_shot",
 ]

@@ -33,10 +33,13 @@ def check_run(
     device: torch.device,
     *,
     own_compute_loss: bool,
+    validates: bool,
+    guards: bool,
 ) -> None:
     """Raise InvalidArgumentError or UnsupportedError; all processes call it together.
 
     own_compute_loss: whether compute_loss of the Trainer was overridden.
+    validates, guards: whether there is something to do so by.
     """
     _check_batches(loader, processes)
     _check_precision(recipe, run, bundle, processes, device)
@@ -63,6 +66,16 @@ def check_run(
         )
     for name in hooks:
         check_hook_name(name)
+    if not validates and (run.patience or run.watch or (run.eval_every and not guards)):
+        raise InvalidArgumentError(
+            "eval_every, patience or watch is given and nothing to validate by; give validate, "
+            "such as helip.Validation(data)"
+        )
+    if run.when_lost != "report" and not guards:
+        raise InvalidArgumentError(
+            f"when_lost is {run.when_lost!r}, and nothing says whether something is lost; give "
+            "guard, such as helip.Guard(data), or leave it out"
+        )
     if recipe.ema is not None and "ema" in hooks:
         raise InvalidArgumentError(
             "a hook is named 'ema', and so is what the recipe's ema keeps; name the hook otherwise"

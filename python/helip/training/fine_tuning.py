@@ -41,7 +41,7 @@ from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
-from helip.training.wise_ft import StartWeights
+from helip.training.wise_ft import WiseFt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def _train(call: TrainCall) -> TrainResult:
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
     bundle = _bundle(call)
-    start = None if call.wise_ft is None else StartWeights(bundle, call.wise_ft)
+    start = None if call.wise_ft is None else WiseFt(bundle, call.wise_ft)
     dataset = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
@@ -122,6 +122,7 @@ def _train(call: TrainCall) -> TrainResult:
         teacher=teacher,
         hooks=call.hooks,
         validate=call.validate,
+        guard=call.guard,
         identity={
             **BatchOptions.of(call).plain(),
             "recipe": None if call.recipe is None else recipe_named(call.recipe).label,

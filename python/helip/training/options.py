@@ -32,13 +32,15 @@ class RunOptions(DeviceOptions):
     keep: Positive = 2
     """Newest checkpoints to keep."""
     eval_every: Positive | None = None
-    """Steps between validations, besides that at the end."""
+    """Steps between validations and looks of the guard, besides those at the end."""
     watch: str | None = None
     """The figure of a validation that the best weights are chosen by; None: its first."""
     watch_lowest: bool = False
     """Less of that figure is better, as of a loss."""
     patience: Positive | None = None
     """Validations without a better figure after which the run ends; None: never."""
+    when_lost: Literal["report", "interpolate"] = "report"
+    """Where the guard states a loss at the end: only say so, or also go back towards the start."""
     log_every: Positive = 1
     """Steps between lines of metrics.jsonl."""
     log_to: Sequence[Literal["tensorboard", "wandb"]] = ()

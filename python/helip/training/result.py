@@ -63,6 +63,9 @@ class TrainResult:
     validation: dict[str, Any] = field(default_factory=dict)
     # Of the batches before the first step: batches, rows of all processes, left_out, loss, seconds.
     warm_statistics: dict[str, Any] = field(default_factory=dict)
+    # What the guard says: verdict, words, tolerance, sets, step; looks: step and verdict of each;
+    # failures: step, message; interpolated: share, path, tried, where a loss was mended.
+    guard: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,4 +79,5 @@ class Progress:
     captions_at_context_limit: int = 0  # of this process
     validation: dict[str, Any] = field(default_factory=dict)
     warm_statistics: dict[str, Any] = field(default_factory=dict)
+    guard: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

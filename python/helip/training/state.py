@@ -73,6 +73,7 @@ class RunState:
                 "captions_at_context_limit": captions,
                 "validation": at.validation,
                 "warm_statistics": at.warm_statistics,
+                "guard": at.guard,
             },
             "loader": loader,
             "scaler": self.scaler.state_dict() if self.scaler else None,

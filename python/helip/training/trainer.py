@@ -39,6 +39,7 @@ from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run
 from helip.training.distillation import Distillation
+from helip.training.measuring import Measuring
 from helip.training.metrics import Meter
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
@@ -53,7 +54,6 @@ from helip.training.step import OptimizerStep, StepNumbers
 from helip.training.stream import StepMiner
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
-from helip.training.validator import Validator
 from helip.training.warm_statistics import WarmStatistics, first_batches, nothing_learned
 
 
@@ -101,27 +101,21 @@ class Trainer:
             self.processes,
             self.device,
             own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
+            validates=call.validate is not None,
+            guards=call.guard is not None,
         )
         self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
         self._distillation = Distillation.of(
             model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
+        self._measuring = Measuring(call, model, self.out, self.processes)
         self._tuning = ModelTuning(model, self.recipe)
         try:
             check_chunks(model.model, call)
         except Error:
             self._tuning.finish()  # as it was given
             raise
-        if call.validate is None and (call.eval_every or call.patience or call.watch):
-            raise InvalidArgumentError(
-                "eval_every, patience or watch is given and nothing to validate by; give validate, "
-                "such as helip.Validation(data)"
-            )
-        self._validator = (
-            None
-            if call.validate is None
-            else Validator(call.validate, model, self.out, call, self.processes, self.device)
-        )
+        self._measuring.follow(self.device)
         self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
         if self.recipe.ema is not None:
@@ -180,6 +174,7 @@ class Trainer:
             try:
                 result = self._run()
                 self._tuning.finish()
+                self._measuring.mend(result.checkpoint, self.device, result.guard)
                 return result
             finally:
                 restore_random_states(callers)
@@ -227,8 +222,7 @@ class Trainer:
         make_directory(self.checkpoints)
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
-        if self._validator:
-            self._validator.recover()
+        self._measuring.recover()
 
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
@@ -251,6 +245,8 @@ class Trainer:
             self._at.metrics = log.last
             for message in damage:
                 log.write(step=self._at.step, event="warning", message=message)
+            for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
+                log.write(**line)
             if checkpoint is None and self.recipe.warm_statistics:
                 self._warm_statistics(log)
             path = self._loop(log, loader_state, states)
@@ -265,6 +261,7 @@ class Trainer:
             resumed_from=resumed_from,
             validation=dict(self._at.validation),
             warm_statistics=dict(self._at.warm_statistics),
+            guard=dict(self._at.guard),
             captions_at_context_limit=sum(
                 self.processes.exchange(self._at.captions_at_context_limit)
             ),
@@ -410,8 +407,10 @@ class Trainer:
         """A checkpoint where one is due, and CancelledError after it where the run shall end."""
         at, every = self._at, self.options.checkpoint_every
         stop = self._shall_stop()
-        if self._validator and self._validator.due(at.step, self.total_steps):
-            self._validate(self._validator, log)
+        if self._measuring.due(at.step, self.total_steps):
+            self._settle_all(log)
+            for line in self._measuring.measure(at, self._weights):
+                log.write(**line)
         if stop and not self._over():
             raise CancelledError(
                 f"stopped after step {at.step} of {self.total_steps}; the same call with "
@@ -425,18 +424,16 @@ class Trainer:
         self._asked |= self._stop_requested or bool(self._should_stop and self._should_stop())
         return self._asked if self.processes.count == 1 else self._all_asked
 
-    def _validate(self, validator: Validator, log: RunLog) -> None:
-        self._settle_all(log)
+    def _weights(self) -> Mapping[str, Tensor]:
+        """The whole weights, or their averages where they are kept; a collective."""
         average = self.hooks.get("ema")
-        kept = isinstance(average, WeightAverage)
-        weights = whole(average.state_dict()) if kept else self.network.state_dict()  # type: ignore[union-attr]
-        log.write(**validator.measure(self._at.step, weights, self._at.validation))
+        if isinstance(average, WeightAverage):
+            return whole(average.state_dict())
+        return self.network.state_dict()
 
     def _over(self) -> bool:
         """Whether the last step is done, or validation has ended the run."""
-        at = self._at
-        early = self._validator is not None and self._validator.exhausted(at.validation)
-        return at.step >= self.total_steps or early
+        return self._at.step >= self.total_steps or self._measuring.exhausted(self._at)
 
     def _all_have_rows(self, batch: Mapping[str, Any] | None) -> bool:
         """Whether there is a batch, on which all processes agree; one exchange on their hosts."""

@@ -11,6 +11,7 @@ from helip.common.options import ProgressOptions
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.training.distillation import Teacher
+from helip.training.guarding import Guard
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader, StepHook
@@ -37,6 +38,9 @@ class LoopOptions(RunOptions, ProgressOptions):
     """Called with a copy of the model, a ModelBundle, after eval_every steps and at the end, for
     figures by their names; with ema the copy has the averages. helip.Validation makes one of a
     data set. The best weights stay in OUT/best."""
+    guard: Guard | None = None
+    """Measures the start model and the tuned one and says whether something is lost, as
+    helip.Guard(data) does; its statement goes to OUT/guard and into the result."""
     should_stop: Callable[[], bool] | None = None
     """Asked after each step; True ends the run with a checkpoint and CancelledError."""
 

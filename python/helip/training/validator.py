@@ -6,22 +6,19 @@ nothing it does, such as leaving another mode behind, reaches the one that train
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import discard_directory, publish_directory, storage_errors, write_json
 from helip.common.processes import Processes
 from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
-from helip.models.weights import fit_state_dict, write_tensors
-from helip.training.checkpoints import random_states, restore_random_states
+from helip.models.weights import write_tensors
+from helip.training.model_copy import ModelCopy
 from helip.training.options import RunOptions
 
 #: Figures of a model by their names; more is better, unless ``watch_lowest``.
@@ -29,31 +26,18 @@ Validate = Callable[[ModelBundle], Mapping[str, float]]
 
 
 class Validator:
-    """Measures copies of a model; rank 0 does, and tells the others what came of it.
-
-    Made before the model is parallel.
-    """
+    """Measures copies of a model; rank 0 does, and tells the others what came of it."""
 
     def __init__(
-        self, validate: Validate, bundle: ModelBundle, out: Path, run: RunOptions,
-        processes: Processes, device: torch.device,
-    ) -> None:  # fmt: skip
+        self, validate: Validate, copy: ModelCopy, out: Path, run: RunOptions, processes: Processes
+    ) -> None:
         self._validate, self._run, self._path = validate, run, out / "best"
-        self._processes, self._device = processes, device
-        self._bundle = (
-            dataclasses.replace(bundle, model=copy.deepcopy(bundle.model).cpu())
-            if processes.leads
-            else bundle
-        )
+        self._processes, self._copy = processes, copy
 
     @property
     def _fresh(self) -> Path:
         """Where new best weights lie until they take their place."""
         return self._path.with_name("best-new")
-
-    def due(self, step: int, total: int) -> bool:
-        every = self._run.eval_every
-        return step == total or (every is not None and step % every == 0)
 
     def measure(self, step: int, weights: Mapping[str, Tensor], record: dict[str, Any]) -> Any:
         """Measure weights and note it in ``record``, plain values; all processes call it together.
@@ -86,11 +70,9 @@ class Validator:
         return self._run.patience is not None and record.get("stale", 0) >= self._run.patience
 
     def _outcome(self, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-        states, model = random_states(), self._bundle.model
         try:
-            fit_state_dict(model, weights, "the model of the run")
-            model.to(self._device).eval()
-            found = self._validate(self._bundle)
+            with self._copy.measured(weights) as bundle:
+                found = self._validate(bundle)
             figures = {str(name): float(value) for name, value in dict(found).items()}
             watched = self._run.watch or next(iter(figures), None)
             if watched not in figures:
@@ -100,17 +82,14 @@ class Validator:
             return {"figures": figures}
         except Exception as error:  # whatever it is, it is no fault of the run
             return {"failure": f"{type(error).__name__}: {error}"}
-        finally:
-            model.cpu()
-            restore_random_states(states)
 
     def _keep(self, step: int, name: str, figures: Mapping[str, float]) -> None:
         if self._fresh.exists():  # of a run that was killed here
             discard_directory(self._fresh)
         with publish_directory(self._fresh) as directory:
-            write_tensors(self._bundle.model.state_dict(), directory / WEIGHTS_FILE)
-            if self._bundle.config:
-                config = {"name": self._bundle.name, **self._bundle.config}
+            write_tensors(self._copy.bundle.model.state_dict(), directory / WEIGHTS_FILE)
+            if self._copy.bundle.config:
+                config = {"name": self._copy.bundle.name, **self._copy.bundle.config}
                 write_json(directory / CONFIG_FILE, config)
             chosen = {"step": step, "figure": name, "value": figures[name]}
             plain = {k: v if math.isfinite(v) else None for k, v in figures.items()}

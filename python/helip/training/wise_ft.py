@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.weights_digest import weights_digest
-from helip.models.bundle import ModelBundle, create_model
-from helip.models.interpolation import interpolated_weights
+from helip.models.bundle import ModelBundle
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
+from helip.training.start_weights import StartWeights, tuned_model
 
 
-class StartWeights:
-    """A copy of a bundle's weights before training, to mix with those after it.
+class WiseFt:
+    """Mixes what a run made with its start.
 
     alpha: share of the tuned weights, in (0, 1).
     """
@@ -25,20 +24,11 @@ class StartWeights:
                 f"wise_ft is {alpha}, must be in (0, 1): the share of the tuned weights; None "
                 "makes no mixture"
             )
-        if not bundle.config:
-            raise InvalidArgumentError(
-                f"wise_ft saves a mixture, and the model {bundle.name!r} has no configuration to "
-                "save; make it with create_model"
-            )
-        self._alpha = alpha
-        self._weights = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in bundle.model.state_dict().items()
-        }
+        self._alpha, self._start = alpha, StartWeights(bundle, "wise_ft")
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""
-        return {"wise_ft": self._alpha, "start": weights_digest(self._weights)}
+        return {"wise_ft": self._alpha, "start": self._start.digest()}
 
     def save(self, checkpoint: Path, out: Path) -> Path:
         """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays.
@@ -48,8 +38,7 @@ class StartWeights:
         path = out / "wise-ft"
         if path.exists():
             return path
-        average = checkpoint / "ema.safetensors"
-        mixed = create_model(average if average.exists() else checkpoint)
-        weights = interpolated_weights(self._weights, mixed.model.state_dict(), self._alpha)
+        mixed = tuned_model(checkpoint)
+        weights = self._start.mixture(mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)

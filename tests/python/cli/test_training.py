@@ -68,6 +68,23 @@ def test_the_shell_distils_from_a_copy_or_a_store(
     assert "nothing" in err
 
 
+def test_the_guard_says_what_became_of_other_data(
+    run: Run, call: tuple[object, ...], tmp_path
+) -> None:
+    write_shard(tmp_path / "1.tar", range(20, 32))
+    options = ("--guard", f"general={tmp_path / '1.tar'}", "--when-lost", "interpolate")
+    code, out, err = run(*call, "--out", tmp_path / "run", *options, "--json")
+    assert code == 0, err
+    said = json.loads(out)["guard"]
+    assert list(said["sets"]) == ["general"] and said["verdict"] in ("kept", "undecided", "lost")
+    code, out, err = run(*call, "--out", tmp_path / "run", *options)
+    assert code == 0, err
+    assert "general, I→T R@1:" in out
+    twice = ("--guard", f"general={tmp_path / '0.tar'}")
+    code, _, err = run(*call, "--out", tmp_path / "other", *options, *twice)
+    assert (code, "--guard 'general' is given twice" in err) == (2, True), err
+
+
 def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:
     words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
     code, _, err = run(*words, "--out", tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from helip.evaluation.statistics.outcomes import Outcomes, rank_outcomes
 from helip.evaluation.tasks.composition import composition_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.tasks.zero_shot import class_outcomes
+
+_SEEDS_OF_A_SET = 101  # more than a set has tasks
 
 
 def compare(
@@ -46,6 +49,44 @@ def compare_jointly(
     Their intervals hold together: in 95 % of samples each contains its true difference. Tasks are
     resampled each for itself, which makes the intervals wider than they need be, never narrower.
     """
+    (figures,) = compare_sets_jointly([(a, b, paths)], bootstrap=bootstrap, seed=seed)
+    return figures
+
+
+def compare_sets_jointly(
+    sets: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], Sequence[Sequence[str]]]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> list[list[dict[str, Any]]]:
+    """`compare_jointly` of several data sets, (a, b, paths) each: all intervals hold together.
+
+    Sets are resampled each for itself, as tasks are.
+    """
+    chosen = [
+        each
+        for number, (a, b, paths) in enumerate(sets)
+        for each in _resampled(a, b, paths, bootstrap, seed + _SEEDS_OF_A_SET * number)
+    ]
+    values = np.array([value for value, _, _ in chosen])
+    low, high = joint_bounds(values, np.stack([column for _, column, _ in chosen], axis=1))
+    figures = iter(
+        [
+            {"value": value, "low": float(lo), "high": float(hi), "n": int(size)}
+            for (value, _, size), lo, hi in zip(chosen, low, high, strict=True)
+        ]
+    )
+    return [list(itertools.islice(figures, len(paths))) for _, _, paths in sets]
+
+
+def _resampled(
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    paths: Sequence[Sequence[str]],
+    bootstrap: int,
+    seed: int,
+) -> list[tuple[float, Any, int]]:
+    """(difference, its resamples, queries) of the figures at ``paths``."""
     found: dict[tuple[str, ...], tuple[float, Any, int]] = {}
     for number, (task, outcomes) in enumerate(_differences(a, b)):
         # Both directions of retrieval have the same draws, since they are of the same pictures.
@@ -55,13 +96,7 @@ def compare_jointly(
             outcomes.places, values, table.T, outcomes.sizes, strict=True
         ):
             found[(task, *place)] = (float(value), column, size)
-    chosen = [found[tuple(path)] for path in paths]
-    values = np.array([value for value, _, _ in chosen])
-    low, high = joint_bounds(values, np.stack([column for _, column, _ in chosen], axis=1))
-    return [
-        {"value": value, "low": float(lo), "high": float(hi), "n": int(size)}
-        for (value, _, size), lo, hi in zip(chosen, low, high, strict=True)
-    ]
+    return [found[tuple(path)] for path in paths]
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Outcomes]]:

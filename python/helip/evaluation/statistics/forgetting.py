@@ -7,12 +7,12 @@ differences on data that has nothing to do with that set: tuned − start says w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.figures import figure_at, figures_of, in_percent
+from helip.evaluation.figures import Line, figure_at, figures_of, in_percent
 from helip.evaluation.statistics.comparison import compare_jointly
 
 TOLERANCE = 0.01
@@ -65,18 +65,8 @@ def forgetting(
     in sentences in which the tuned model goes by ``name``. Raises MismatchError where the results
     answer different queries.
     """
-    if not 0 <= tolerance < 1:
-        raise InvalidArgumentError(f"tolerance is {tolerance}; give a share in [0, 1)")
-    lines = [line for line, _ in figures_of(tuned) if line.short]
-    if not lines:
-        raise InvalidArgumentError("the results hold no figures; pass what evaluate returned")
-    asked = tuned.get("options", {})
-    draws = {"bootstrap": asked.get("bootstrap", 1000), "seed": asked.get("seed", 0)}
-    if not draws["bootstrap"]:
-        raise InvalidArgumentError(
-            "the results were made with bootstrap=0, and a verdict needs intervals; evaluate with "
-            "1,000 resamples"
-        )
+    check_tolerance(tolerance)
+    lines, draws = headlines(tuned), draws_of(tuned)
     pairs = ((tuned, start), (control, start), (tuned, control))
     models = dict(zip(ROLES, (start, control, tuned), strict=True))
     paths = [line.path for line in lines]
@@ -88,15 +78,16 @@ def forgetting(
     for number, line in enumerate(lines):
         found: dict[str, Any] = {k: figure_at(result, line.path) for k, result in models.items()}
         found |= {name: change[number] for name, change in changes.items()}
-        verdict = _verdict(found["change"], tolerance)
+        verdict = verdict_of(found["change"], tolerance)
         named = {"figure": line.short, "path": list(line.path)}
         figures.append({**named, **found, "verdict": verdict})
-    verdicts = [figure["verdict"] for figure in figures]
-    overall = next((word for word in ("lost", "undecided") if word in verdicts), "kept")
+    overall = worst(figure["verdict"] for figure in figures)
     return {
         "verdict": overall,
         "tolerance": tolerance,
-        "words": _words(name, overall, figures, tolerance),
+        "words": " ".join(
+            [head_of(name, overall, tolerance), *(_sentence(name, each) for each in figures)]
+        ),
         "figures": figures,
     }
 
@@ -114,21 +105,54 @@ def roles(models: Mapping[str, Any]) -> tuple[str, str, str]:
     return start[0], control[0], tuned[0]
 
 
-def _verdict(change: Mapping[str, Any], tolerance: float) -> str:
+def check_tolerance(tolerance: float) -> None:
+    """Raise InvalidArgumentError unless it is a share of the queries."""
+    if not 0 <= tolerance < 1:
+        raise InvalidArgumentError(f"tolerance is {tolerance}; give a share in [0, 1)")
+
+
+def headlines(result: Mapping[str, Any]) -> list[Line]:
+    """The figures of a result that a verdict is of."""
+    lines = [line for line, _ in figures_of(result) if line.short]
+    if not lines:
+        raise InvalidArgumentError("the results hold no figures; pass what evaluate returned")
+    return lines
+
+
+def draws_of(result: Mapping[str, Any]) -> dict[str, int]:
+    """The resamples that a result was measured with."""
+    asked = result.get("options", {})
+    draws = {"bootstrap": asked.get("bootstrap", 1000), "seed": asked.get("seed", 0)}
+    if not draws["bootstrap"]:
+        raise InvalidArgumentError(
+            "the results were made with bootstrap=0, and a verdict needs intervals; evaluate with "
+            "1,000 resamples"
+        )
+    return draws
+
+
+def verdict_of(change: Mapping[str, Any], tolerance: float) -> str:
+    """What the interval of a change says."""
     if change["high"] < 0:
         return "lost"
     return "kept" if change["low"] >= -tolerance else "undecided"
 
 
-def _words(name: str, overall: str, figures: list[dict[str, Any]], tolerance: float) -> str:
-    head = {
+def worst(verdicts: Iterable[str]) -> str:
+    """The verdict of all."""
+    said = set(verdicts)
+    return next((word for word in ("lost", "undecided") if word in said), "kept")
+
+
+def head_of(name: str, overall: str, tolerance: float) -> str:
+    """The verdict of all, as a sentence."""
+    return {
         "lost": f"{name} has lost some of what the start model could do.",
         "kept": f"{name} has kept what the start model could do: on every figure a loss of more "
         f"than {100 * tolerance:g} points is ruled out.",
         "undecided": f"No loss of {name} is shown, but one of more than {100 * tolerance:g} points "
         "is not ruled out: the set is too small to tell.",
     }[overall]
-    return " ".join([head, *(_sentence(name, figure) for figure in figures)])
 
 
 def _sentence(name: str, figure: Mapping[str, Any]) -> str:
