@@ -29,7 +29,7 @@ from .models import create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import report
 from .store import EmbeddingStore
-from .training import Recipe, Trainer, recipes, train
+from .training import Recipe, Trainer, plan_training, recipes, train
 
 __all__ = [
     "CancelledError",
@@ -71,6 +71,7 @@ __all__ = [
     "open_dataset",
     "open_evaluation_set",
     "plan",
+    "plan_training",
     "recipes",
     "report",
     "reshard",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Gt, Lt
+from cyclopts import Parameter
 
 from helip.cli.commands import AsJson, Quiet, command, text
 from helip.cli.data import named_paths, open_data
@@ -19,6 +20,7 @@ from helip.cli.showing import (
     say,
     show_account,
     show_table,
+    show_training_plan,
 )
 from helip.common.errors import InvalidArgumentError
 from helip.data.options import OpenOptions
@@ -28,10 +30,14 @@ from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 
 _USUAL = (
-    "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "rank_max", "strategy",
-    "loss", "gamma", "lr", "precision", "lora", "lock_image", "lock_text", "ema",
-    "device", "seed",
+    "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
+    "loss", "gamma", "lr", "precision", "lora", "ema", "device", "seed",
 )  # fmt: skip
+
+
+def _alone(sentence: str) -> Parameter:
+    """A flag that has no opposite."""
+    return Parameter(help=sentence, negative=(), show_default=False)
 
 
 @command(ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, usual=_USUAL)
@@ -50,6 +56,12 @@ def train(
     eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
     guard: Annotated[list[str] | None, text("[NAME=]PATH: is it forgotten? Repeatable.")] = None,
     recipe: Annotated[str | None, text("Named settings, see helip recipes.")] = None,
+    plan: Annotated[
+        bool, Parameter(negative=(), help="Say what it would take; train not.")
+    ] = False,
+    time_step: Annotated[
+        bool, Parameter(negative=(), help="With --plan: also time a step here.")
+    ] = False,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -60,6 +72,8 @@ def train(
             f"--stream {stream} mines while training, and --pairs {pairs} is mined already; give "
             "no --pairs, or no --stream"
         )
+    if time_step and not plan:
+        raise InvalidArgumentError("--time-step belongs to --plan; give both, or neither")
 
     from helip.common.processes import launched_rank
     from helip.evaluation.guard import Guard
@@ -69,6 +83,7 @@ def train(
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
+    from helip.training.planning import plan_training
 
     # Before the data are opened, so that a wrong name is told at once.
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
@@ -78,19 +93,22 @@ def train(
         for name, path in named_paths("--guard", guard or ()).items()
     }
     dataset, options = open_data(data, options, quiet)
+    call: dict[str, Any] = {
+        "model": bundle, "data": dataset, "store": store, "out": out, "control": control,
+        "wise_ft": wise_ft, "recipe": recipe, "teacher": teacher,
+        "pairs": pairs if stream is None else StreamingMiner(memory=stream),
+        "validate": eval_data and Validation(eval_data, device=options["device"]),
+        "guard": Guard(sets, device=options["device"]) if sets else None,
+        **options,
+    }  # fmt: skip
+    if plan:
+        show_training_plan(plan_training(time_step=time_step, **call), json)
+        return
     checkpoints = list_checkpoints(out / CHECKPOINTS)
     if checkpoints and options["resume"] and launched_rank() <= 0:
         say(f"goes on from {checkpoints[0][1]}")
     with stopping_between_steps(say) as asked:
-        result = train(
-            model=bundle, data=dataset, store=store, out=out, control=control, wise_ft=wise_ft,
-            recipe=recipe, teacher=teacher,
-            pairs=pairs if stream is None else StreamingMiner(memory=stream),
-            progress=not quiet,
-            validate=None if eval_data is None else Validation(eval_data, device=options["device"]),
-            guard=Guard(sets, device=options["device"]) if sets else None,
-            should_stop=asked, **options,
-        )  # fmt: skip
+        result = train(progress=not quiet, should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
         return
     draw_training(out)

@@ -15,6 +15,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.data.image_transform import ImageTransform
@@ -176,6 +178,21 @@ class HardPairLoader:
         self._sampler.set_epoch(epoch, first)
         names = ("rank_min", "rank_max", "draw_temperature")
         return dict(zip(names, self._sampler.hardness(batches), strict=True))
+
+    def planned_rows(self, epoch: int) -> Iterator[np.ndarray]:
+        """The data rows of each batch of ``epoch`` on this rank, int64 [b], without reading them.
+
+        Those that an iteration hands over, but for rows that cannot be read. The place of the
+        loader stays as it is. InvalidArgumentError with pairs that grow: what they will hold
+        depends on the run.
+        """
+        require(epoch >= 0, "epoch", epoch, "at least 0")
+        if self._grows:
+            raise InvalidArgumentError(
+                "the loader draws from a StreamingMiner, whose finds depend on the run; plan with "
+                "a table, or with pairs=None"
+            )
+        return (plan.index for plan in Plans(self._sampler, epoch, 0, range(len(self))))
 
     def set_epoch(self, epoch: int) -> None:
         """Makes ``epoch`` the next one, from its start, and ends a running iteration.

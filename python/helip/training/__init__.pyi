@@ -5,6 +5,7 @@ from .metrics import read_metrics
 from .named_recipes import NamedRecipe, Setting, recipes
 from .optimizing.weight_average import WeightAverage
 from .options import RunOptions
+from .planning import TrainingPlan, plan_training
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
 from .trainer import Trainer
@@ -20,9 +21,11 @@ __all__ = [
     "StepHook",
     "TrainResult",
     "Trainer",
+    "TrainingPlan",
     "WeightAverage",
     "draw_curves",
     "newest_checkpoint",
+    "plan_training",
     "read_metrics",
     "recipes",
     "train",

@@ -35,6 +35,7 @@ class _Features(Protocol):
     """Gives a teacher's features of a batch."""
 
     digest: str
+    nbytes: int  # of memory beside the run's own model
 
     def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """[b, t] of images and of texts; ``ready`` is the batch on the device."""
@@ -85,6 +86,11 @@ class Distillation:
         scale = {} if self._scale is None else {"teacher_scale": float(self._scale)}
         return {"teacher": self._features.digest, **scale}
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the teacher on this process."""
+        return self._features.nbytes
+
     def teach(self, index: Tensor, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the teacher adds to a batch on the device, of these rows of the data set."""
         image, text = self._features(index, ready)
@@ -125,6 +131,7 @@ class _StartModel:
             share_weights(self._model)
         self._precision, self._device, self._chunks = precision, device, chunks
         self.digest = weights_digest(self._model)
+        self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
 
     @torch.no_grad()
     def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -140,6 +147,8 @@ class _StartModel:
 
 class _StoredFeatures:
     """Embeddings of one dual encoder in a store whose rows are those of the data set."""
+
+    nbytes = 0  # mapped
 
     def __init__(self, store: EmbeddingStore, device: torch.device) -> None:
         widths = store.image_tensor.shape[1], store.text_tensor.shape[1]

@@ -96,6 +96,20 @@ def train(call: TrainCall) -> TrainResult:
 
 
 def _train(call: TrainCall) -> TrainResult:
+    trainer, mixture = make_trainer(call)
+    result = trainer.run()
+    if mixture is not None:
+        Processes().leader_does(lambda: mixture.save(result.checkpoint, Path(call.out)))
+    return result
+
+
+def make_trainer(
+    call: TrainCall, bundle: ModelBundle | None = None, kind: type[Trainer] = Trainer
+) -> tuple[Trainer, WiseFt | None]:
+    """The trainer of a call, and what mixes its end with its start; nothing is written yet.
+
+    bundle: in place of the call's model.
+    """
     if call.embed is not None and not isinstance(call.pairs, StreamingMiner):
         raise InvalidArgumentError(
             "embed makes what a StreamingMiner mines, but pairs is a "
@@ -104,15 +118,15 @@ def _train(call: TrainCall) -> TrainResult:
     recipe = Recipe.of(call)
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
-    bundle = _bundle(call)
-    start = None if call.wise_ft is None else WiseFt(bundle, call.wise_ft)
+    bundle = bundle or bundle_of(call)
+    mixture = None if call.wise_ft is None else WiseFt(bundle, call.wise_ft)
     dataset = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table)
-    trainer = Trainer(
+    trainer = kind(
         bundle,
         loader,
         out=call.out,
@@ -129,16 +143,13 @@ def _train(call: TrainCall) -> TrainResult:
             "control": call.control,
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,
-            **(start.identity() if start else {}),
+            **(mixture.identity() if mixture else {}),
         },
         should_stop=call.should_stop,
         progress=call.progress,
         **{**RunOptions.of(call).as_dict(), "steps": steps},
     )
-    result = trainer.run()
-    if start is not None:
-        Processes().leader_does(lambda: start.save(result.checkpoint, Path(call.out)))
-    return result
+    return trainer, mixture
 
 
 def _loader(
@@ -238,7 +249,8 @@ def _digest(table: HardPairs) -> str:
     return digest.hexdigest()
 
 
-def _bundle(call: TrainCall) -> ModelBundle:
+def bundle_of(call: TrainCall) -> ModelBundle:
+    """The model of a call, with its transforms."""
     model, transform, tokenizer = call.model, call.transform, call.tokenizer
     if isinstance(model, (str, os.PathLike)):
         return create_model(model, **ModelOptions.of(call).as_dict())

@@ -85,6 +85,25 @@ def test_the_guard_says_what_became_of_other_data(
     assert (code, "--guard 'general' is given twice" in err) == (2, True), err
 
 
+def test_a_plan_says_what_a_run_would_take_and_writes_nothing(
+    run: Run, call: tuple[object, ...], tmp_path
+) -> None:
+    code, out, err = run(*call, "--out", tmp_path / "run", "--plan")
+    assert code == 0, err
+    assert "steps          6, 4 an epoch" in out
+    assert "16 of 16 rows come at least once" in out
+    assert "time" not in out
+    code, out, err = run(*call, "--out", tmp_path / "run", "--plan", "--time-step", "--json")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert plan["rows"] == 24 and plan["seconds"] > 0 and plan["read_bytes"] > 0
+    assert not (tmp_path / "run").exists()
+    code, out, err = run(*call, "--out", tmp_path / "run", "--plan", "--time-step")
+    assert code == 0 and "reading a batch" in out, err
+    code, _, err = run(*call, "--out", tmp_path / "run", "--time-step")
+    assert (code, "--time-step belongs to --plan" in err) == (2, True)
+
+
 def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:
     words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
     code, _, err = run(*words, "--out", tmp_path / "run")

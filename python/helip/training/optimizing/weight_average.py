@@ -38,6 +38,11 @@ class WeightAverage:
             name: tensor.detach().float().clone() for name, tensor in self._averaged()
         }
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the averages on this process."""
+        return sum(tensor.nbytes for tensor in self._average.values())
+
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step."""
