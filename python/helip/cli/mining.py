@@ -26,7 +26,7 @@ Table = Annotated[Path, text("The table to write.")]
 
 @command(MineOptions, MachineOptions)
 def plan(store: Store, /, *, json: AsJson = False, **options: Any) -> None:
-    """Say what mining would cost, without doing it."""
+    """Say what mining would cost, without doing it; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
     def planned(**others: Any) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class Guarding:
 
     def begin(
         self, copy: ModelCopy, record: dict[str, Any], step: int, *, resumed: bool
-    ) -> dict[str, Any]:
-        """Measure the start, or read what was measured of it; a line for the log.
+    ) -> dict[str, Any] | None:
+        """Measure the start, or read what was measured of it; a line for the log where it did.
 
         copy: has the weights that the run was given.
         """
@@ -86,7 +86,8 @@ class Guarding:
             record["start"] = outcome["given"]
         if "failure" in outcome:
             return self._failed(record, step, outcome["failure"])
-        return {"step": step, "event": "guard", "message": outcome["done"]}
+        measured = {"step": step, "event": "guard", "message": "measured the start"}
+        return measured if outcome["measured"] else None
 
     def look(
         self, copy: ModelCopy, step: int, weights: Mapping[str, Tensor], record: dict[str, Any]
@@ -132,7 +133,7 @@ class Guarding:
                 )
             try:
                 self._figures = self._read(record["start"])
-                return {"done": "read the figures of the start"}
+                return {"measured": False}
             except Error as error:
                 if record["start"] != self._given:
                     return {
@@ -147,7 +148,7 @@ class Guarding:
         except Exception as error:  # whatever it is, it is no fault of the run
             failure = f"the start was not measured: {_words(error)}"
             return {"given": self._given, "failure": failure}
-        return {"given": self._given, "done": "measured the start"}
+        return {"given": self._given, "measured": True}
 
     def _judged(self, copy: ModelCopy, weights: Mapping[str, Tensor] | None) -> Any:
         if self._figures is None:

@@ -53,7 +53,8 @@ class Measuring:
         """Know the figures of the start; lines for the log."""
         if self._guarding is None or self._copy is None:
             return []
-        return [self._guarding.begin(self._copy, at.guard, at.step, resumed=resumed)]
+        line = self._guarding.begin(self._copy, at.guard, at.step, resumed=resumed)
+        return [line] if line else []
 
     def due(self, step: int, total: int) -> bool:
         """Whether there is something to measure after this step."""

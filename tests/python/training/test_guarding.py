@@ -94,8 +94,10 @@ def test_a_resumed_run_compares_with_the_figures_that_are_kept(tmp_path):
     assert len(guard.measured) == 2  # after steps 8 and 10
     assert result.guard == whole.guard
     again = Keeper()
+    lines = (tmp_path / "cut" / "metrics.jsonl").read_text()
     assert trainer(tmp_path / "cut", guard=again, eval_every=4).run().guard == whole.guard
     assert not again.measured
+    assert (tmp_path / "cut" / "metrics.jsonl").read_text() == lines
 
 
 def cut(out, guard):

@@ -256,6 +256,20 @@ def test_the_account_of_a_loader_of_hard_pairs_is_that_of_a_run_without(tmp_path
     assert stats[0] == stats[1] == stats[2]
 
 
+def test_a_streaming_miner_hears_nothing_of_the_batches_before_the_first_step(tmp_path):
+    first = []
+    for number in (0, 3):
+        helip.train(
+            model=create_model("tiny", config=TOKENS, from_scratch=True, seed=3), data=Colours(),
+            pairs=helip.StreamingMiner(memory=24), out=tmp_path / str(number), batch_size=8,
+            steps=1, warm_statistics=number, device="cpu", progress=False,
+        )  # fmt: skip
+        row = read_metrics(tmp_path / str(number) / "metrics.jsonl")[-1]
+        names = ("loss", "known_targets", "mean_pool", "plain_targets")
+        first.append({name: row[name] for name in names})
+    assert first[0] == first[1]
+
+
 def known() -> list[str]:
     unfit = ["adahessian", "kron*", "fused*"]
     names = map(str, list_optimizers(exclude_filters=unfit))
