@@ -26,7 +26,7 @@ from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
 from helip.training.model_copy import ModelCopy
 from helip.training.options import RunOptions
-from helip.training.start_weights import StartWeights, tuned_model
+from helip.training.start_weights import StartWeights, check_saved, tuned_model
 
 _FORMAT = "helip.guard"
 _VERSION = 1
@@ -64,9 +64,11 @@ class Guarding:
         self._start: StartWeights | None = None
         self._given = ""
         self._figures: Any = None  # of the start
+        if self._mends:
+            check_saved(bundle, "when_lost='interpolate'")
         if processes.leads:
             self._given = weights_digest(bundle.model.state_dict())
-            self._start = StartWeights(bundle, "when_lost='interpolate'") if self._mends else None
+            self._start = StartWeights(bundle) if self._mends else None
 
     def begin(
         self, copy: ModelCopy, record: dict[str, Any], step: int, *, resumed: bool

@@ -59,7 +59,7 @@ def extrapolated(few: LiveBytes, more: LiveBytes, rows: tuple[int, int], wanted:
         low, high = np.array([max(few.curve)]), np.array([max(more.curve)])
     else:
         low, high = np.array(few.curve), np.array(more.curve)
-    slope = np.maximum(high - low, 0) / (rows[1] - rows[0])
+    slope = np.maximum(high - low, 0) / max(rows[1] - rows[0], 1)
     return int((high + slope * (wanted - rows[1])).max())
 
 

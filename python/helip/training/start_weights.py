@@ -14,17 +14,9 @@ from helip.models.interpolation import interpolated_weights
 
 
 class StartWeights:
-    """A copy of a bundle's weights on the CPU, made before anything adapts it.
+    """A copy of a bundle's weights on the CPU, made before anything adapts it."""
 
-    purpose: the option that asks for it, for errors.
-    """
-
-    def __init__(self, bundle: ModelBundle, purpose: str) -> None:
-        if not bundle.config:
-            raise InvalidArgumentError(
-                f"{purpose} saves a mixture, and the model {bundle.name!r} has no configuration to "
-                "save; make it with create_model"
-            )
+    def __init__(self, bundle: ModelBundle) -> None:
         self._weights = {
             name: tensor.detach().cpu().clone()
             for name, tensor in bundle.model.state_dict().items()
@@ -36,6 +28,15 @@ class StartWeights:
     def mixture(self, tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
         """(1 - alpha) of the start and alpha of a state dict of the tuned model."""
         return interpolated_weights(self._weights, tuned, alpha)
+
+
+def check_saved(bundle: ModelBundle, purpose: str) -> None:
+    """Raise InvalidArgumentError where a mixture could not be saved; ``purpose`` asks for one."""
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"{purpose} saves a mixture, and the model {bundle.name!r} has no configuration to "
+            "save; make it with create_model"
+        )
 
 
 def tuned_model(checkpoint: Path) -> ModelBundle:

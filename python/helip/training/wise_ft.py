@@ -9,7 +9,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import ModelBundle
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.start_weights import StartWeights, tuned_model
+from helip.training.start_weights import StartWeights, check_saved, tuned_model
 
 
 class WiseFt:
@@ -24,7 +24,8 @@ class WiseFt:
                 f"wise_ft is {alpha}, must be in (0, 1): the share of the tuned weights; None "
                 "makes no mixture"
             )
-        self._alpha, self._start = alpha, StartWeights(bundle, "wise_ft")
+        check_saved(bundle, "wise_ft")
+        self._alpha, self._start = alpha, StartWeights(bundle)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""

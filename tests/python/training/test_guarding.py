@@ -217,6 +217,10 @@ def test_what_is_no_guard_and_a_remedy_without_one_are_refused(tmp_path):
         trainer(tmp_path, guard="general.csv")
     with pytest.raises(InvalidArgumentError, match=r"when_lost is 'interpolate'.*give guard"):
         trainer(tmp_path, when_lost="interpolate")
+    made = bundle()
+    made.config = {}
+    with pytest.raises(InvalidArgumentError, match=r"when_lost='interpolate' saves a mixture"):
+        trainer(tmp_path, model=made, guard=Keeper(), when_lost="interpolate")
     with pytest.raises(InvalidArgumentError, match=r"patience or watch is given.*give validate"):
         trainer(tmp_path, guard=Keeper(), patience=2)
 

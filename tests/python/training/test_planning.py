@@ -175,6 +175,7 @@ def real_peak(monkeypatch, tmp_path, made, call) -> int:
         {"distill": 1.0, "distill_kind": "logits"},
         {"equal_captions": "mask"},
         {"batch_size": 2},
+        {"batch_size": 1},
     ],
     ids=lambda options: ",".join(map(str, options)) or "plain",
 )
