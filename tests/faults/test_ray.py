@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import helip
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.parts import part_path, parts_folder
 from helip.mining.engines import parts as mine_parts
 
@@ -166,5 +166,7 @@ def test_a_data_set_is_embedded_in_tasks_to_the_store_of_one_process(
     np.testing.assert_allclose(made.text, whole.text, rtol=1e-2, atol=1e-3)
     assert files_of(Path("made")).keys() == files_of(Path("whole")).keys()
     assert not parts_folder("made").exists()
-    with pytest.raises(InvalidArgumentError, match="50 rows to embed: they are 7 batches"):
-        helip.embed("data.csv", out="other", engine="ray", parts=9, **options)
+    with pytest.raises(UnsupportedError, match="the Ray cluster has no GPU"):
+        helip.embed("data.csv", out="other", engine="ray", **{**options, "device": "cuda"})
+    with pytest.raises(InvalidArgumentError, match="device is 'cuda:1'"):
+        helip.embed("data.csv", out="other", engine="ray", **{**options, "device": "cuda:1"})

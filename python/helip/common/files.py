@@ -97,6 +97,23 @@ def replace_file(path: Path, text: str) -> None:
         sync(path.parent)
 
 
+def publish_once(path: Path, value: Any) -> Any:
+    """Write ``value`` as JSON unless another process was first; return what is there."""
+    make_directory(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(4)}"
+    with storage_errors("write", path):
+        if not path.exists():
+            try:
+                temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+                sync(temporary)
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync(path.parent)
+    return read_json(path)
+
+
 def discard_directory(path: Path) -> None:
     """Delete a published directory; a kill half-way leaves it whole or leaves only trash."""
     with storage_errors("remove", path):

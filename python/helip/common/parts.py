@@ -47,7 +47,10 @@ def checked_part(part: Any) -> tuple[int, int]:
 
 def parts_folder(out: str | os.PathLike[str]) -> Path:
     """Where a job in parts keeps them until its result is there."""
-    return Path(os.fspath(out).rstrip("/") + ".parts")
+    path = os.fspath(out).rstrip("/")
+    # Beside a folder that is given as "." or "..", not in it.
+    beside = os.path.abspath(path) if path.rsplit("/", 1)[-1] in ("", ".", "..") else path
+    return Path(beside + ".parts")
 
 
 def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:
@@ -71,5 +74,5 @@ def remove_parts(out: str | os.PathLike[str]) -> None:
     for part in list(parts_there(out)):
         shutil.rmtree(part.path, ignore_errors=True)
     folder = parts_folder(out)
-    if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {".lock"}:
-        shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -123,6 +123,11 @@ def launched_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def own_threads() -> int:
+    """Cores of this machine for each of the processes that torchrun started on it; one at least."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def launched_rank() -> int:
     """The rank that torchrun gave this process; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
@@ -145,6 +150,11 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
     if launched == 1 or not dist.is_available() or dist.is_initialized():
         yield chosen
         return
+    if "MASTER_ADDR" not in os.environ:
+        raise InvalidArgumentError(
+            f"WORLD_SIZE is {launched}, and MASTER_ADDR is not set, so that processes cannot meet; "
+            "start them by torchrun, or unset WORLD_SIZE"
+        )
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")

@@ -279,6 +279,9 @@ class _Subset(KeyedDataset):
     def _read_captions(self, row: int) -> Sequence[str | None]:
         return self._parent._read_captions(int(self._rows[row]))
 
+    def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
+        return self._parent._sample_error(int(self._rows[row]), reason, detail)
+
     def image_groups(self) -> np.ndarray | None:
         groups = self._parent.image_groups()
         return None if groups is None else groups[self._rows]

@@ -133,5 +133,7 @@ class PictureReader:
             for number, transform in enumerate(self._transforms):
                 pictures.views[number][place] = transform.from_image(image, **key, view=number)
         except SampleError as error:
-            return error
+            if error.key:
+                return error
+            return self._data._sample_error(row, str(error.reason), str(error))
         return None

@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from helip.common.devices import choose_device
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import keywords
-from helip.common.parts import parts_folder
+from helip.common.parts import checked_part, part_path, parts_folder
+from helip.common.processes import launched_processes
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.encoders.jobs.job import Job
-from helip.encoders.jobs.parts import begun_parts, embed_part, finish_joining, join_parts
+from helip.encoders.jobs.joining import finish_joining, join_parts
+from helip.encoders.jobs.parts import begun_parts, embed_part
 from helip.encoders.jobs.ray import embed_on_ray
 from helip.encoders.jobs.request import (
     SIDES,
@@ -40,7 +43,7 @@ from helip.encoders.jobs.request import (
     source_of,
 )
 from helip.encoders.jobs.together import embed_together
-from helip.encoders.registry import PRESETS
+from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder
 from helip.encoders.weights import files_stamp
 from helip.store.embedding_store import EmbeddingStore
 
@@ -67,11 +70,11 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     Whatever is raised, what was committed before stays, and the same call goes on from there.
     """
     _check_engine(call)
+    path = Path(call.out)
     preset = PRESETS[call.preset or _DEFAULT_PRESET]
     images: Any = preset[0] if call.image_encoder is None else call.image_encoder
     texts: Any = preset[1] if call.text_encoder is None else call.text_encoder
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
-    path = Path(call.out)
     request = {
         "image_encoder": name_of(images),
         "text_encoder": name_of(texts),
@@ -85,13 +88,15 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     if existing is not None and call.reader == "auto":
         # Two readers differ in the last digits; a store is of one of them.
         call = dataclasses.replace(call, reader=existing.metadata.get("reader", "auto"))
+    if existing is not None and existing.metadata.get("complete"):
+        finish_joining(existing)
     work = Work(data, request, images, texts, call)
-    change = None if existing is None else change_since(existing, data)
+    change = None if existing is None else change_since(existing, data, update=call.update)
     if existing is not None and change is not None and not call.update:
         raise MismatchError(
-            f"{path} holds a store of other data: {change}. Pass update=True (--update) to embed "
-            "again what changed, then bring tables up to date with helip.update; or choose another "
-            "out"
+            f"{path} holds {'a store' if existing.metadata.get('complete') else 'the beginning'} "
+            f"of other data: {change}. Pass --update (update=True) to embed again what changed, "
+            "then bring tables up to date with helip update; or choose another --out"
         )
     if existing is not None and change is None and existing.metadata.get("complete"):
         return _finished(existing, work)
@@ -101,6 +106,18 @@ def embed(call: EmbedCall) -> EmbeddingStore:
 
 
 def _check_engine(call: EmbedCall) -> None:
+    if call.part is not None:
+        checked_part(call.part)
+        if not call.resume and part_path(call.out, *call.part).exists():
+            raise InvalidArgumentError(
+                f"{part_path(call.out, *call.part)} is there and resume is False: remove it, or "
+                "pass resume=True to continue it"
+            )
+    if call.engine == "ray" and launched_processes() > 1:
+        raise InvalidArgumentError(
+            f"engine is 'ray' and torchrun started {launched_processes()} processes, each of which "
+            "would begin the job; start one process, or give engine='torchrun'"
+        )
     if call.part is not None and call.engine != "local":
         raise InvalidArgumentError(
             f"part is {call.part}, one part of a job, and engine is {call.engine!r}, for a whole "
@@ -115,10 +132,10 @@ def _check_engine(call: EmbedCall) -> None:
 
 def _finished(store: EmbeddingStore, work: Work) -> EmbeddingStore:
     """A store of this very data, where its encoders are still the ones that made it."""
-    finish_joining(store)
     for side, encoder in zip(SIDES, (work.images, work.texts), strict=True):
         then = (store.metadata.get(f"{side}_weights") or {}).get("files", "")
-        if then and files_stamp(encoder) != then:
+        now = files_stamp(encoder)
+        if then and now and now != then:
             # Touched or copied files are no other weights; loading them tells.
             check_encoders(store, *load_encoders(work, choose_device(work.call.device)))
             break
@@ -138,29 +155,33 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
         )
     if kept is not None:
         work = dataclasses.replace(work, data=work.data.subset(np.flatnonzero(kept[1].reused < 0)))
+    old = None if kept is None else kept[0]
     if call.part is not None:
-        return embed_part(work, call.part, lambda: _load(work, kept))
+        return embed_part(work, call.part, old, lambda: _load(work, old))
     if call.engine == "torchrun":
-        embed_together(work, kept, lambda device: _load(work, kept, device))
+        embed_together(work, kept, lambda device: _load(work, old, device))
         return EmbeddingStore.open(work.path)
     if call.engine == "ray":
         path = os.path.abspath(work.path)
         on_ray = dataclasses.replace(work, call=dataclasses.replace(call, out=path))
-        return join_parts(work, embed_on_ray(on_ray), kept)
+        return join_parts(on_ray, embed_on_ray(on_ray, kept), kept)
     if kept is None and begun is None:
-        image, text = _load(work, None if existing is None else (existing, None))
+        image, text = _load(work, existing)
         job = Job(
             work.data, work.path, image, text, work.request, call, work.all_rows, bar=call.progress
         )
         return job.run(existing)
-    if (begun or 1) == 1:
-        embed_part(work, (1, 1), lambda: _load(work, kept))
-    return join_parts(work, begun or 1, kept)
+    if begun in (None, 1):
+        embed_part(work, (1, 1), old, lambda: _load(work, old))
+        begun = 1
+    return join_parts(work, begun, kept)
 
 
-def _load(work: Work, kept: Any, device: Any = None) -> Any:
+def _load(
+    work: Work, old: EmbeddingStore | None, device: torch.device | None = None
+) -> tuple[ImageEncoder, TextEncoder]:
     """Both encoders, refused where the store that is there was made by other weights."""
     encoders = load_encoders(work, device or choose_device(work.call.device))
-    if kept is not None:
-        check_encoders(kept[0], *encoders)
+    if old is not None:
+        check_encoders(old, *encoders)
     return encoders

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -36,11 +37,7 @@ class Quarantine:
         with storage_errors("read", self.path):
             self._keep(committed_rows)
         if self._counts != dict(counts):
-            raise CorruptError(
-                f"{self.path} lists {self._counts} for the {committed_rows} committed rows and the "
-                f"store's metadata counts {dict(counts)}: one of them was edited or lost; restore "
-                "it, or embed anew into another directory"
-            )
+            raise _disagree(self.path, self._counts, counts)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -112,10 +109,31 @@ class Quarantine:
 def entries_of(directory: Path) -> list[dict[str, Any]]:
     """What a finished list says, in row order; nothing where there is none."""
     path = directory / _NAME
-    if not path.exists():
-        return []
+    return _entries(path) if path.exists() else []
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
     with storage_errors("read", path):
         return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def _counts_of(entries: list[dict[str, Any]]) -> dict[str, int]:
+    return dict(Counter(entry["reason"] for entry in entries))
+
+
+def checked_entries(directory: Path, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The list of a finished store; CorruptError where its metadata counts others."""
+    entries = entries_of(directory)
+    if _counts_of(entries) != dict(counts):
+        raise _disagree(directory / _NAME, _counts_of(entries), counts)
+    return entries
+
+
+def _disagree(path: Path, listed: Mapping[str, int], counts: Mapping[str, int]) -> CorruptError:
+    return CorruptError(
+        f"{path} lists {dict(listed)} and the store's metadata counts {dict(counts)}: one of them "
+        "was edited or lost; restore it, or embed anew into another directory"
+    )
 
 
 def stage_list(folder: Path, entries: list[dict[str, Any]], *, of: str) -> None:
@@ -131,10 +149,14 @@ def _staged(folder: Path, of: str) -> Path:
     return folder / f"quarantine-{of}.jsonl"
 
 
-def take_staged_list(folder: Path, directory: Path, *, of: str) -> bool:
-    """Give a store the list that stage_list() kept; False where none is kept of this data."""
+def take_staged_list(folder: Path, directory: Path, *, of: str, counts: Mapping[str, int]) -> bool:
+    """Give a store the list that stage_list() kept; False where none is kept for this store.
+
+    ``counts``: what the store's metadata counts; another list is that of a store that was never
+    put together.
+    """
     staged, path = _staged(folder, of), directory / _NAME
-    if not staged.exists():
+    if not staged.exists() or _counts_of(_entries(staged)) != dict(counts):
         return False
     with storage_errors("move", staged):
         if staged.stat().st_size:

@@ -33,6 +33,7 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Precision, check
 from helip.encoders.spec import FAMILIES, parse_spec
 from helip.encoders.torch_encoder import Loaded, Preprocess, TorchImageEncoder, TorchTextEncoder
+from helip.encoders.weights import files_stamp
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.
@@ -91,10 +92,11 @@ def image_encoder(
     """
     if not isinstance(spec, str):
         return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
+    stamp = files_stamp(spec)  # before, so that a later change is seen
     loaded, place = _load(spec, "image", device, dtype)
     return TorchImageEncoder(
-        loaded.embed, loaded.preprocess, spec=spec, weights=loaded.weights, device=place,
-        dtype=dtype,
+        loaded.embed, loaded.preprocess, spec=spec, weights=loaded.weights, files=stamp,
+        device=place, dtype=dtype,
     )  # fmt: skip
 
 
@@ -107,9 +109,10 @@ def text_encoder(
     """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
     if not isinstance(spec, str):
         return _own_encoder(spec, "text", ("dim", "encode"))
+    stamp = files_stamp(spec)
     loaded, place = _load(spec, "text", device, dtype)
     return TorchTextEncoder(
-        loaded.embed, spec=spec, weights=loaded.weights, device=place, dtype=dtype
+        loaded.embed, spec=spec, weights=loaded.weights, files=stamp, device=place, dtype=dtype
     )
 
 

@@ -52,6 +52,8 @@ class _TorchEncoder:
     spec: str
     weights: str = ""
     """Digest of the values of its parameters; empty where it is not known."""
+    files: str = ""
+    """Stamp of the local files that it was loaded from, as they were before; see weights.py."""
     device: torch.device = _CPU
     dtype: Precision = "float32"
 

@@ -43,4 +43,4 @@ def _line(file: Path, place: Path) -> str:
 def weights_of(encoder: Any) -> dict[str, str] | None:
     """What a store's metadata keeps of a loaded encoder's weights; None where nothing is known."""
     digest = getattr(encoder, "weights", "")
-    return {"digest": digest, "files": files_stamp(encoder.spec)} if digest else None
+    return {"digest": digest, "files": getattr(encoder, "files", "")} if digest else None

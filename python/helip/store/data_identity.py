@@ -73,6 +73,8 @@ class DataChange:
     """Rows of both that have another number."""
     added: int = 0
     removed: int = 0
+    unreadable: int = 0
+    """Rows of both that could not be read then."""
     first_keys: list[str] = field(default_factory=list)
     """The first three keys of rows that are not as they were."""
     reused: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -85,10 +87,17 @@ class DataChange:
             (self.moved, "rows have another place (the order differs)"),
             (self.added, "rows are new"),
             (self.removed, "rows are gone"),
+            (self.unreadable, "rows could not be read then"),
         )
         told = ", ".join(f"{count:,} {what}" for count, what in counted if count)
         shown = ", ".join(map(repr, self.first_keys))
         return f"{told} ({self.rows_then:,} rows then, {self.rows_now:,} now); the first: {shown}"
+
+    def unread(self, rows: np.ndarray, keys: Sequence[str]) -> None:
+        """Count ``rows`` of now, which could not be read then, among those that the store lacks."""
+        self.reused[rows] = -1
+        self.unreadable += len(rows)
+        self.first_keys += [keys[row] for row in rows[: _SHOWN - len(self.first_keys)].tolist()]
 
 
 def compare_rows(store: Any, data: Rows, *, rows_now: int) -> DataChange:

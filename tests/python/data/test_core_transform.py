@@ -59,6 +59,7 @@ def test_open_clips_transform_of_evaluation_is_the_cores(options, expected):
         Compose([CenterCrop(32), Resize(32), MaybeToTensor(), PLAIN]),
         Compose([Resize(32, max_size=40), CenterCrop(32), MaybeToTensor(), PLAIN]),
         Compose([Resize(32), CenterCrop((32, 40)), MaybeToTensor(), PLAIN]),
+        Compose([type("Other", (Resize,), {})(32), CenterCrop(32), MaybeToTensor(), PLAIN]),
         lambda image: image,
         None,
     ],

@@ -62,6 +62,29 @@ def test_replaced_weights_are_refused_when_the_store_is_finished(tmp_path):
         run(Numbered(12), tmp_path / "s", **options)
 
 
+def test_weights_that_were_replaced_while_a_job_ran_are_refused_afterwards(tmp_path):
+    spec = checkpoint(tmp_path / "w.pt", 0)
+
+    class Replacing(Numbered):
+        def _read_image(self, row):
+            if row == 5:
+                checkpoint(tmp_path / "w.pt", 1)
+            return super()._read_image(row)
+
+    options = {"image_encoder": spec, "text_encoder": Numbers()}
+    run(Replacing(12), tmp_path / "s", **options)
+    with pytest.raises(MismatchError, match="its weights have changed"):
+        run(Numbered(12), tmp_path / "s", **options)
+
+
+def test_a_finished_store_does_without_its_weights(tmp_path):
+    spec = checkpoint(tmp_path / "w.pt", 0)
+    options = {"image_encoder": spec, "text_encoder": Numbers()}
+    run(Numbered(12), tmp_path / "s", **options)
+    (tmp_path / "w.pt").unlink()
+    assert len(run(Numbered(12), tmp_path / "s", **options)) == 12
+
+
 def test_touched_weights_are_the_same_weights(tmp_path):
     spec = checkpoint(tmp_path / "w.pt", 0)
     options = {"image_encoder": spec, "text_encoder": Numbers()}

@@ -56,6 +56,8 @@ class Job:
     """Of a part of a job: where its rows begin in the whole, so that batches are the same ones."""
     label: str = "embed"
     bar: bool = True
+    threads: int = 0
+    """Of the core's reader where the options name none; 0: one for each core."""
 
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
@@ -75,15 +77,16 @@ class Job:
             with closing(self._read(batches)) as read:
                 for rows, batch in zip(batches, read, strict=True):
                     texts = self._features(self.text, batch.texts, batch, rows)
-                    for part in blocks_of(batch, len(rows), self._block, max(done - rows.start, 0)):
-                        part_rows = rows[part.first : part.last]
-                        self._append(writer, quarantine, part, part_rows, texts)
+                    skip = max(done - rows.start, 0)
+                    for block in blocks_of(batch, len(rows), self._block_pictures, skip):
+                        own = rows[block.first : block.last]
+                        self._append(writer, quarantine, block, own, texts)
                         # A slow encoder has not done a batch in that time.
                         due = time.monotonic() - committed >= _COMMIT_SECONDS
-                        if (due or part_rows.stop % shard_rows == 0) and part_rows.stop < total:
+                        if (due or own.stop % shard_rows == 0) and own.stop < total:
                             self._commit(writer, quarantine, complete=False)
                             committed = time.monotonic()
-                        bar.update(len(part_rows))
+                        bar.update(len(own))
                         if quarantine.total:
                             bar.note(quarantined=quarantine.total)
             return self._commit(writer, quarantine, complete=True)
@@ -96,11 +99,11 @@ class Job:
     def _read(self, batches: list[range]) -> Generator[Batch, None, None]:
         workers = self.options.workers
         if self._core is not None:
-            return read_batches_by_core(self.data, self._core, batches, workers)
+            return read_batches_by_core(self.data, self._core, batches, workers or self.threads)
         return read_batches(Samples(self.data, self.image.preprocess), batches, workers)
 
     @property
-    def _block(self) -> int | None:
+    def _block_pictures(self) -> int | None:
         """Pictures that the encoder computes at once, whatever the batch; None: all of it."""
         return getattr(self.image, "block", None)
 

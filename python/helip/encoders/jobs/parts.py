@@ -2,246 +2,128 @@
 
 Ranges end where batches do, so that each row is encoded among the same others as in a job of one
 process, and the store that is put together in the end has the same bytes. A part is an ordinary
-store in ``OUT.parts``, committed as it goes; any process that reads the data can make one.
+store in ``OUT.parts``, committed as it goes; any process that reads the data can make one. What the
+job is, ``OUT.parts/job.json`` says; the part that begins first writes it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import json
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from helip import _core
-from helip.common.errors import Error, InvalidArgumentError, MismatchError
-from helip.common.files import discard_directory, make_directory
-from helip.common.parts import (
-    checked_part,
-    part_path,
-    parts_folder,
-    parts_there,
-    remove_parts,
-)
+from helip.common.errors import MismatchError
+from helip.common.files import publish_once, read_json
+from helip.common.parts import checked_part, part_path, parts_folder
 from helip.encoders.jobs.job import Job
 from helip.encoders.jobs.reading import batches_of
-from helip.encoders.jobs.request import (
-    SIDES,
-    Kept,
-    Work,
-    change_since,
-    check_encoders,
-    open_existing,
-    source_of,
-)
-from helip.encoders.quarantine import entries_of, stage_list, take_staged_list
+from helip.encoders.jobs.request import Work, check_encoders, open_existing
 from helip.encoders.registry import ImageEncoder, TextEncoder
-from helip.store.data_identity import runs_of
+from helip.store.data_identity import fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 Encoders = tuple[ImageEncoder, TextEncoder]
 
+_JOB = "job.json"
+# Of the whole data set's source: two processes may know more or less of the same data.
+_SOURCE = "source"
 
-class _Range(NamedTuple):
+
+class Range(NamedTuple):
+    """Rows of a job."""
+
     first: int
     last: int  # exclusive
 
 
-def most_parts(work: Work) -> int:
-    """In how many parts the rows can be cut: as many as there are batches, one at least."""
-    return max(len(_batches(work)), 1)
-
-
-def _batches(work: Work) -> list[range]:
-    return batches_of(0, len(work.data), work.call.batch_size, work.call.shard_rows)
-
-
-def _ranges(work: Work, count: int) -> list[_Range]:
-    """The rows of each of ``count`` parts, in like numbers of batches."""
-    batches = _batches(work)
-    bounds = [len(batches) * i // count for i in range(count + 1)]
-    starts = [*(batch.start for batch in batches), len(work.data)]
-    return [_Range(starts[a], starts[b]) for a, b in itertools.pairwise(bounds)]
-
-
-def check_count(work: Work, count: int) -> None:
-    """Refuse parts that a job of another number of parts has begun, and empty ones."""
-    if (most := most_parts(work)) < count:
-        raise InvalidArgumentError(
-            f"{count} parts of {len(work.data):,} rows to embed: they are {most} batches of "
-            f"batch_size={work.call.batch_size}; ask for at most {most} parts, or smaller batches"
-        )
-    others = {place.count for place in parts_there(work.path)} - {count}
-    if others:
-        raise MismatchError(
-            f"{parts_folder(work.path)} holds parts of a job in {others.pop()}, now {count}; go on "
-            "with as many, or remove that folder"
-        )
-
-
 def begun_parts(work: Work) -> int | None:
-    """In how many parts a job was begun; None where none was."""
-    return next((place.count for place in parts_there(work.path)), None)
+    """In how many parts a job for this store was begun; None where none was."""
+    path = parts_folder(work.path) / _JOB
+    return int(read_json(path)["parts"]) if path.exists() else None
+
+
+def begin_parts(work: Work, count: int, old: EmbeddingStore | None) -> list[Range]:
+    """Begin the job in ``count`` parts, or go on with the one that was begun; return its ranges.
+
+    Raises MismatchError where another job was begun: of other data, options or number of parts.
+    """
+    folder = parts_folder(work.path)
+    asked = {
+        **work.request,
+        "dtype": work.call.dtype,
+        "parts": count,
+        "rows": len(work.data),
+        # What is updated must be the same for all parts.
+        "updates": None if old is None else old.fingerprint,
+    }
+    begun = publish_once(folder / _JOB, {**asked, "batch_size": work.call.batch_size})
+    differences = [
+        f"{name} is {begun.get(name)!r} there and {wanted!r} here"
+        for name, wanted in asked.items()
+        if begun.get(name) != wanted
+        and not (name == _SOURCE and _is_same_data(begun[_SOURCE], wanted))
+    ]
+    if differences:
+        raise MismatchError(
+            f"{folder} holds parts of another job: {'; '.join(differences)}. Go on as it was "
+            "begun, or remove that folder to begin anew"
+        )
+    return _ranges(len(work.data), count, begun["batch_size"], work.call.shard_rows)
+
+
+def _is_same_data(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    same = not fingerprint_differences(one["fingerprint"], other["fingerprint"])
+    return same and one["rows"] == other["rows"]
+
+
+def _ranges(rows: int, count: int, batch_size: int, shard_rows: int) -> list[Range]:
+    """The rows of each of ``count`` parts, in like numbers of batches; some may be empty."""
+    batches = batches_of(0, rows, batch_size, shard_rows)
+    bounds = [len(batches) * i // count for i in range(count + 1)]
+    starts = [*(batch.start for batch in batches), rows]
+    return [Range(starts[a], starts[b]) for a, b in itertools.pairwise(bounds)]
 
 
 def embed_part(
-    work: Work, part: tuple[int, int], load: Callable[[], Encoders], *, bar: bool | None = None
+    work: Work,
+    part: tuple[int, int],
+    old: EmbeddingStore | None,
+    load: Callable[[], Encoders],
+    *,
+    bar: bool = True,
+    threads: int = 0,
 ) -> EmbeddingStore:
     """Embed the i-th of n parts, or go on with it; return its store.
 
-    ``bar``: whether to show progress; None: as the call says.
+    ``old``: the store that is updated. ``threads``: of the core's reader where the call names
+    none; 0: one for each core.
     """
     index, count = checked_part(part)
-    check_count(work, count)
+    rows = begin_parts(work, count, old)[index - 1]
     path = part_path(work.path, index, count)
-    data, request = _part_of(work, index, count)
+    request = part_request(work, index, count, rows)
     found = open_existing(path, request, dtype=work.call.dtype, resume=True)
-    if found is not None and change_since(found, data) is not None:
-        discard_directory(path)  # of the data before it changed once more
-        found = None
-    if found is not None and found.metadata.get("complete"):
-        return found
+    call = work.call
+    if found is not None:
+        if found.metadata.get("complete"):
+            return found
+        if call.reader == "auto":
+            call = dataclasses.replace(call, reader=found.metadata["reader"])
     image, text = load()
     if found is not None:
         check_encoders(found, image, text)
-    make_directory(path.parent)
     job = Job(
-        data, path, image, text, request, work.call, work.all_rows,
-        first=request["part"]["first"], label="embed" if count == 1 else f"embed {index}/{count}",
-        bar=work.call.progress if bar is None else bar,
+        work.data.subset(np.arange(rows.first, rows.last)), path, image, text, request, call,
+        work.all_rows, first=rows.first, label="embed" if count == 1 else f"embed {index}/{count}",
+        bar=bar and call.progress, threads=threads,
     )  # fmt: skip
     return job.run(found)
 
 
-def _part_of(work: Work, index: int, count: int) -> tuple[Any, dict[str, Any]]:
-    """The data of a part, and what its store's metadata says of it."""
-    first, last = _ranges(work, count)[index - 1]
-    data = work.data.subset(np.arange(first, last))
-    place = {"index": index, "count": count, "first": first}
-    return data, {**work.request, "source": source_of(data), "part": place}
-
-
-def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
-    """Put the store together from all parts, and from the rows of the old one that stay.
-
-    ``kept``: the store that ``work.data`` is missing from, and what became of its data.
-    Raises MismatchError for parts that are not there or not finished, or of other data, options or
-    weights; Error where more samples than max_quarantined could not be read.
-    """
-    parts = [_finished(work, index, count) for index in range(1, count + 1)]
-    _check_weights(parts if kept is None else [kept[0], *parts])
-    failed = [
-        {**entry, "row": entry["row"] + part.metadata["part"]["first"]}
-        for part in parts
-        for entry in entries_of(Path(part.path))
-    ]
-    _check_share(work, failed)
-    readers = {part.metadata["reader"]: part.path for part in parts}
-    if len(readers) > 1:
-        raise MismatchError(
-            f"{readers['core']} was read by the core and {readers['pillow']} by Pillow; remove one "
-            "of them, and embed its rows again with reader='core' or 'pillow' (--reader)"
-        )
-    if kept is None:
-        entries = failed
-        runs = np.array([(i, 0, len(part)) for i, part in enumerate(parts) if len(part)], np.int64)
-        stores = parts
-    else:
-        entries = _moved(kept[1].reused, entries_of(work.path), failed)
-        runs = _mixed_runs(kept[1].reused, parts)
-        stores = [kept[0], *parts]
-    counts = dict(sorted(Counter(entry["reason"] for entry in entries).items()))
-    metadata = {
-        **work.request, **_weights_in(parts[0]), "reader": parts[0].metadata["reader"],
-        "quarantined": counts, "complete": True,
-    }  # fmt: skip
-    # Before the store, so that finish_joining() can follow a kill in between.
-    stage_list(parts_folder(work.path), entries, of=work.request["source"]["fingerprint"])
-    _core.assemble_store(
-        str(work.path), [store._core for store in stores], runs.reshape(-1, 3),
-        work.call.shard_rows if kept is None else kept[0].metadata["shard_rows"],
-        json.dumps(metadata),
-    )  # fmt: skip
-    store = EmbeddingStore.open(work.path)
-    finish_joining(store)
-    return store
-
-
-def finish_joining(store: EmbeddingStore) -> None:
-    """Give a store that was put together its list of failures, and remove its parts."""
-    path = Path(store.path)
-    if take_staged_list(parts_folder(path), path, of=store.metadata["source"]["fingerprint"]):
-        remove_parts(path)
-
-
-def _finished(work: Work, index: int, count: int) -> EmbeddingStore:
-    path = part_path(work.path, index, count)
-    data, request = _part_of(work, index, count)
-    store = open_existing(path, request, dtype=work.call.dtype, resume=True)
-    if store is None or not store.metadata.get("complete"):
-        begun = "is not finished" if store else "is not there"
-        raise MismatchError(
-            f"part {index} of {count} {begun} ({path}): embed it with part=({index}, {count}) "
-            f"(--part {index}/{count}), or remove {parts_folder(work.path)} to begin anew"
-        )
-    change = change_since(store, data)
-    if change is not None:
-        raise MismatchError(
-            f"{path} holds part {index} of {count} of other data: {change}. Embed that part again "
-            f"with part=({index}, {count}) (--part {index}/{count})"
-        )
-    return store
-
-
-def _weights_in(store: EmbeddingStore) -> dict[str, Any]:
-    names = [f"{side}_weights" for side in SIDES]
-    return {name: store.metadata[name] for name in names if store.metadata.get(name)}
-
-
-def _check_weights(stores: list[EmbeddingStore]) -> None:
-    for side in SIDES:
-        known: dict[str, EmbeddingStore] = {}
-        for store in stores:
-            if digest := (store.metadata.get(f"{side}_weights") or {}).get("digest"):
-                known.setdefault(digest, store)
-        if len(known) > 1:
-            first, second = list(known.values())[:2]
-            raise MismatchError(
-                f"{first.path} and {second.path} were embedded with different weights of the "
-                f"{side} encoder {first.metadata[f'{side}_encoder']!r}; remove the one that is of "
-                "the wrong weights, and embed its rows again"
-            )
-
-
-def _check_share(work: Work, failed: list[dict[str, Any]]) -> None:
-    most = work.call.max_quarantined
-    if len(failed) > most * work.all_rows:
-        raise Error(
-            f"{len(failed)} samples of all parts cannot be read; max_quarantined={most} allows "
-            f"{int(most * work.all_rows)} of {work.all_rows}. Mend the data, or allow a larger "
-            f"share: quarantine.jsonl in each folder of {parts_folder(work.path)} lists them"
-        )
-
-
-def _moved(
-    reused: np.ndarray, old: list[dict[str, Any]], fresh: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Entries of the old store and of the rows that it lacked, under their new row numbers."""
-    place = {int(row): new for new, row in enumerate(reused.tolist()) if row >= 0} if old else {}
-    wanted = np.flatnonzero(reused < 0)
-    return [{**e, "row": place[e["row"]]} for e in old if e["row"] in place] + [
-        {**e, "row": int(wanted[e["row"]])} for e in fresh
-    ]
-
-
-def _mixed_runs(reused: np.ndarray, parts: list[EmbeddingStore]) -> np.ndarray:
-    """Runs of rows of the old store (source 0) and of the parts (sources 1 …), int64 [n, 3]."""
-    sizes = [len(part) for part in parts]
-    new = reused < 0
-    source, rows = np.zeros(len(reused), np.int64), reused.copy()
-    source[new] = np.repeat(np.arange(1, len(parts) + 1), sizes)
-    rows[new] = np.concatenate([np.arange(size) for size in sizes]) if sizes else []
-    return runs_of(source, rows)
+def part_request(work: Work, index: int, count: int, rows: Range) -> dict[str, Any]:
+    """What the metadata of a part's store says of the job."""
+    place = {"index": index, "count": count, "first": rows.first, "last": rows.last}
+    return {**work.request, "part": place}

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path, parts_folder
 from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
-from helip.encoders.jobs.parts import begun_parts, check_count, embed_part, most_parts
-from helip.encoders.jobs.request import Work, load_encoders
+from helip.encoders.jobs.parts import begin_parts, begun_parts, embed_part
+from helip.encoders.jobs.request import Kept, Work, load_encoders
 from helip.store.embedding_store import EmbeddingStore
 
 _PARTS_PER_SLOT = 4  # of a job that does not say; fewer load encoders less often, more lose less
 
 
-def embed_on_ray(work: Work) -> int:
+def embed_on_ray(work: Work, kept: Kept | None) -> int:
     """See to it that all parts lie in ``OUT.parts``; return their number.
 
     A task takes one GPU where the cluster has some and ``device`` is auto or cuda, otherwise the
@@ -35,37 +35,56 @@ def embed_on_ray(work: Work) -> int:
                 f"{side}_encoder is an object of {type(encoder).__name__}; with engine='ray' each "
                 "task loads its own: give a spec such as packaged:minilm"
             )
+    if work.call.device not in ("auto", "cpu", "cuda"):
+        raise InvalidArgumentError(
+            f"device is {work.call.device!r}, must be auto, cpu or cuda with engine='ray', which "
+            "gives each task a GPU of its own"
+        )
     ray = import_ray()
     folder = parts_folder(work.path)
     make_directory(folder)
     with DirectoryLock(folder, name=".lock"), ray_running(ray):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-        on_gpus = work.call.device != "cpu" and (gpus > 0 or work.call.device != "auto")
+        on_gpus = work.call.device == "cuda" or (work.call.device == "auto" and gpus > 0)
+        if on_gpus and not gpus:
+            raise UnsupportedError(
+                "device is 'cuda', and the Ray cluster has no GPU; use --device cpu "
+                "(device='cpu'), or start Ray where GPUs are"
+            )
         each = max(1, work.call.workers)
         if not on_gpus:
-            each = int(min((node.get("CPU", 0) for node in nodes if node.get("CPU")), default=1))
+            each = max(1, int(min((node.get("CPU", 0) for node in nodes), default=1)))
         slots = gpus if on_gpus else sum(int(node.get("CPU", 0) // each) for node in nodes)
+        batches = -(-len(work.data) // work.call.batch_size)
         count = work.call.parts or begun_parts(work)
-        count = count or max(1, min(most_parts(work), _PARTS_PER_SLOT * max(slots, 1)))
-        check_count(work, count)
+        count = count or max(1, min(batches, _PARTS_PER_SLOT * max(slots, 1)))
+        begin_parts(work, count, None if kept is None else kept[0])
         places = {index: part_path(work.path, index, count) for index in range(1, count + 1)}
         task = ray.remote(num_cpus=each, num_gpus=int(on_gpus), max_retries=RETRIES)(_embed_part)
         device = "cuda" if on_gpus else "cpu"
         sent = ray.put(work)
+        updates = None if kept is None else kept[0].path
         see_to_parts(
-            ray, lambda index, to: task.remote(sent, index, count, device, os.getcwd()), places,
-            _is_done, label="embed", progress=work.call.progress,
+            ray,
+            lambda index, to: task.remote(sent, updates, index, count, device, each, os.getcwd()),
+            places, _is_done, label="embed", progress=work.call.progress,
         )  # fmt: skip
     return count
 
 
-def _embed_part(work: Any, index: int, count: int, device: str, folder: str) -> None:
-    """What a task does, on its node."""
+def _embed_part(
+    work: Any, updates: str | None, index: int, count: int, device: str, threads: int, folder: str
+) -> None:
+    """What a task does, on its node; ``updates`` is the path of the store that is updated."""
     own = os.getcwd()
     os.chdir(folder)  # paths of the data set may be relative
     try:
-        embed_part(work, (index, count), lambda: load_encoders(work, device), bar=False)
+        old = None if updates is None else EmbeddingStore.open(updates)
+        embed_part(
+            work, (index, count), old, lambda: load_encoders(work, device), bar=False,
+            threads=threads,
+        )  # fmt: skip
     finally:
         os.chdir(own)
 

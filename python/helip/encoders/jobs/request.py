@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.dataset import Dataset
 from helip.encoders.options import EmbedOptions
+from helip.encoders.quarantine import checked_entries
 from helip.encoders.registry import ImageEncoder, TextEncoder, image_encoder, text_encoder
 from helip.store.data_identity import DataChange, compare_rows, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
@@ -108,13 +110,27 @@ def open_existing(
     return store
 
 
-def change_since(store: EmbeddingStore, data: Dataset) -> DataChange | None:
-    """What became of the data since; None where it is what the store was made from."""
+def change_since(store: EmbeddingStore, data: Dataset, *, update: bool) -> DataChange | None:
+    """What became of the data since; None where it is what the store was made from.
+
+    ``update``: rows that could not be read then count as changed.
+    """
     source = store.metadata.get("source", {})
     known = fingerprint_differences(source.get("fingerprint", ""), data.fingerprint)
-    if not known and source.get("rows") == len(data):
+    lost = store.metadata.get("complete") and store.metadata.get("quarantined")
+    if not known and source.get("rows") == len(data) and not (update and lost):
         return None
-    return compare_rows(store, data, rows_now=len(data))
+    change = compare_rows(store, data, rows_now=len(data))
+    if lost:
+        rows = [entry["row"] for entry in listed_entries(store)]
+        again = np.flatnonzero(np.isin(change.reused, rows))
+        change.unread(again, data.keys)
+    return change
+
+
+def listed_entries(store: EmbeddingStore) -> list[dict[str, Any]]:
+    """The samples that a finished store could not read; CorruptError where the list is lost."""
+    return checked_entries(Path(store.path), store.metadata.get("quarantined", {}))
 
 
 def load_encoders(work: Work, device: str | torch.device) -> tuple[ImageEncoder, TextEncoder]:

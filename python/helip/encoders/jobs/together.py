@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 
 from helip.common.errors import Error
-from helip.common.processes import Processes, join_processes, patient_group
-from helip.encoders.jobs.parts import embed_part, join_parts, most_parts
+from helip.common.processes import Processes, join_processes, own_threads, patient_group
+from helip.encoders.jobs.joining import join_parts
+from helip.encoders.jobs.parts import embed_part
 from helip.encoders.jobs.request import Kept, Work
 from helip.encoders.registry import ImageEncoder, TextEncoder
 
@@ -26,13 +27,11 @@ def embed_together(
     """Embed the part of this process, wait for the others; the first puts them together."""
     with join_processes(work.call.device) as device, patient_group() as group:
         own = Processes()
-        count = min(own.count, most_parts(work))
-        if own.rank < count:
-            part = (own.rank + 1, count)
-            embed_part(work, part, lambda: load(device), bar=work.call.progress and own.leads)
+        part, old = (own.rank + 1, own.count), None if kept is None else kept[0]
+        embed_part(work, part, old, lambda: load(device), bar=own.leads, threads=own_threads())
         _meet(group)
         if own.leads:
-            join_parts(work, count, kept)
+            join_parts(work, own.count, kept)
         _meet(group)
 
 

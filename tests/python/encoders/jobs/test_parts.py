@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from helip.common.errors import Error, InvalidArgumentError, MismatchError
+from helip.common.errors import (
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+)
+from helip.common.files import DirectoryLock
 from helip.common.parts import part_path, parts_folder
 from helip.encoders.quarantine import stage_list
 from helip.store.embedding_store import EmbeddingStore
@@ -85,35 +93,116 @@ def test_a_missing_part_is_named(tmp_path):
         run(Numbered(900), tmp_path / "s")
 
 
-def test_parts_of_another_number_and_empty_ones_are_refused(tmp_path):
+def test_another_number_of_parts_is_refused(tmp_path):
     run(Numbered(900), tmp_path / "s", part=(1, 3))
-    with pytest.raises(MismatchError, match="holds parts of a job in 3, now 2"):
+    with pytest.raises(MismatchError, match=r"another job: parts is 3 there and 2 here.* remove"):
         run(Numbered(900), tmp_path / "s", part=(1, 2))
-    with pytest.raises(InvalidArgumentError, match="3 batches of batch_size=300"):
-        run(Numbered(900), tmp_path / "t", part=(4, 4))
     for part in ((0, 2), (3, 2), "1/2", (1.0, 2)):
         with pytest.raises(InvalidArgumentError, match="part is"):
             run(Numbered(900), tmp_path / "t", part=part)
+    run(Numbered(9), tmp_path / "done")
+    with pytest.raises(InvalidArgumentError, match=r"part is \(9, 3\)"):
+        run(Numbered(9), tmp_path / "done", part=(9, 3))
 
 
-def test_parts_of_other_batches_or_other_data_are_refused(tmp_path):
+def test_there_may_be_more_parts_than_batches(tmp_path):
+    for index in range(1, 6):
+        run(Numbered(700), tmp_path / "s", part=(index, 5))
+    store = run(Numbered(700), tmp_path / "s")
+    assert store.fingerprint == run(Numbered(700), tmp_path / "whole").fingerprint
+
+
+def test_ranges_are_those_that_the_job_began_with_whatever_the_batch_size(tmp_path):
+    run(Numbered(900), tmp_path / "s", part=(1, 2), batch_size=300)
+    data = Numbered(900)
+    run(data, tmp_path / "s", part=(2, 2), batch_size=70)  # as after "out of memory"
+    assert data.read == list(range(300, 900))
+    assert len(run(Numbered(900), tmp_path / "s", batch_size=10)) == 900
+
+
+def test_other_data_and_options_are_refused_and_nothing_is_thrown_away(tmp_path):
     run(Numbered(900), tmp_path / "s", part=(1, 2))
-    run(Numbered(900), tmp_path / "s", part=(2, 2), batch_size=100)
-    with pytest.raises(MismatchError, match=r"'first': 400.*'first': 300"):
-        run(Numbered(900), tmp_path / "s")
-    shutil.rmtree(part_path(tmp_path / "s", 2, 2))
-    run(Numbered(900, prefix="other"), tmp_path / "s", part=(2, 2))
-    with pytest.raises(MismatchError, match=r"part 2 of 2 of other data: .*--part 2/2"):
-        run(Numbered(900), tmp_path / "s")
+    for data, options, message in (
+        (Numbered(900, prefix="other"), {}, "source is"),
+        (Numbered(901), {}, "source is"),
+        (Numbered(900), {"dtype": "float16"}, "dtype is 'float32' there and 'float16' here"),
+    ):
+        for part in ((1, 2), (2, 2), None):
+            with pytest.raises(MismatchError, match=f"{message}.*remove that folder"):
+                run(data, tmp_path / "s", part=part, **options)
+    data = Numbered(900)
+    run(data, tmp_path / "s", part=(1, 2))
+    assert not data.read
 
 
-def test_a_part_of_data_that_changed_is_embedded_anew(tmp_path):
-    run(Numbered(900), tmp_path / "s", part=(1, 2))
-    run(Numbered(900), tmp_path / "s", part=(2, 2))
-    run(Numbered(900, prefix="new"), tmp_path / "s", part=(2, 2))
-    run(Numbered(900, prefix="new"), tmp_path / "s", part=(1, 2))
-    store = run(Numbered(900, prefix="new"), tmp_path / "s")
-    assert store.keys[0] == "new0"
+def test_a_part_is_not_made_twice_at_once(tmp_path):
+    """The writer's lock is the part's; whoever comes second is told."""
+    place = part_path(tmp_path / "s", 1, 2)
+
+    class Curious(Numbered):
+        def _read_image(self, row):
+            if row == 5:
+                with pytest.raises(StorageError, match=re.escape(str(place))):
+                    run(Numbered(900), tmp_path / "s", part=(1, 2))
+            return super()._read_image(row)
+
+    run(Curious(900), tmp_path / "s", part=(1, 2))
+    assert len(EmbeddingStore.open(place)) == 300
+
+
+def test_a_part_goes_on_by_the_reader_that_began_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
+    data = Numbered(900)
+    data.stop_at = 250
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "s", part=(1, 2), batch_size=100)
+    begun = EmbeddingStore.open(part_path(tmp_path / "s", 1, 2))
+    assert (len(begun), begun.metadata["reader"]) == (200, "pillow")
+    asked = []
+    monkeypatch.setattr(
+        "helip.encoders.jobs.job.chosen_core", lambda reader, *_: asked.append(reader)
+    )
+    data.stop_at = None
+    run(data, tmp_path / "s", part=(1, 2), batch_size=100)
+    assert asked == ["pillow"]
+
+
+def test_two_do_not_put_a_store_together_at_once(tmp_path):
+    for index in (1, 2):
+        run(Numbered(900), tmp_path / "s", part=(index, 2))
+    with (
+        DirectoryLock(parts_folder(tmp_path / "s"), name=".lock"),
+        pytest.raises(StorageError, match="in use by another job"),
+    ):
+        run(Numbered(900), tmp_path / "s")
+    run(Numbered(900), tmp_path / "s")
+
+
+def test_the_list_of_failures_is_that_of_one_process_word_for_word(tmp_path):
+    lines = ["filepath,title"]
+    for row in range(30):
+        Image.new("RGB", (9, 9), (row, row, row)).save(tmp_path / f"{row}.png")
+        lines.append(f"{row}.png,{'' if row == 17 else row}")
+    (tmp_path / "29.png").write_bytes(b"no picture")
+    (tmp_path / "12.png").unlink()
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    data = tmp_path / "data.csv"
+    options = {"batch_size": 4, "max_quarantined": 0.5}
+    run(data, tmp_path / "whole", **options)
+    for index in (1, 2, 3):
+        run(data, tmp_path / "s", part=(index, 3), **options)
+    run(data, tmp_path / "s", **options)
+    assert lines_of(tmp_path / "s") == lines_of(tmp_path / "whole")
+    assert [line["row"] for line in lines_of(tmp_path / "s")] == [12, 17, 29]
+    assert "(row 17)" in lines_of(tmp_path / "s")[1]["message"]
+
+
+def test_out_may_be_the_folder_in_which_one_works(tmp_path, monkeypatch):
+    (tmp_path / "s").mkdir()
+    monkeypatch.chdir(tmp_path / "s")
+    for index in (1, 2):
+        run(Numbered(900), Path("."), part=(index, 2))
+    assert len(run(Numbered(900), Path("."))) == 900
 
 
 def test_an_update_is_embedded_in_parts(tmp_path):
@@ -122,7 +211,7 @@ def test_an_update_is_embedded_in_parts(tmp_path):
     for index in (1, 2):
         data = Numbered(LARGE, BAD)
         run(data, tmp_path / "s", part=(index, 2), update=True)
-        assert min(data.read) >= 5000
+        assert min(set(data.read) - set(bad)) >= 5000  # and what could not be read, again
     data = Numbered(LARGE, BAD)
     store = run(data, tmp_path / "s", update=True)
     assert not data.read
@@ -168,7 +257,7 @@ def test_a_kill_between_the_store_and_its_list_is_made_good(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("helip.encoders.jobs.parts.finish_joining", stop)
+        patch.setattr("helip.encoders.jobs.joining.finish_joining", stop)
         with pytest.raises(KeyboardInterrupt):
             run(Numbered(900, {5: "io"}), tmp_path / "s")
     assert not (tmp_path / "s" / "quarantine.jsonl").exists()
@@ -178,9 +267,52 @@ def test_a_kill_between_the_store_and_its_list_is_made_good(tmp_path, monkeypatc
     assert not parts_folder(tmp_path / "s").exists()
 
 
-def test_a_list_that_was_kept_for_other_data_is_not_taken(tmp_path):
+def test_a_kill_before_the_list_is_made_good_also_where_the_data_changed_since(
+    tmp_path, monkeypatch
+):
+    for index in (1, 2):
+        run(Numbered(900, {5: "io"}), tmp_path / "s", part=(index, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr("helip.encoders.jobs.joining.finish_joining", lambda store: None)
+        run(Numbered(900, {5: "io"}), tmp_path / "s")
+    store = run(Numbered(950, {5: "io"}), tmp_path / "s", update=True)
+    assert [line["row"] for line in lines_of(tmp_path / "s")] == [5]
+    assert store.metadata["quarantined"] == {"io": 1}
+
+
+def test_a_store_whose_list_is_lost_is_not_updated(tmp_path):
     run(Numbered(900, {5: "io"}), tmp_path / "s")
+    (tmp_path / "s" / "quarantine.jsonl").unlink()
+    with pytest.raises(CorruptError, match=r"the store's metadata counts \{'io': 1\}"):
+        run(Numbered(950, {5: "io"}), tmp_path / "s", update=True)
+
+
+def test_an_update_tries_again_what_could_not_be_read(tmp_path):
+    run(Numbered(900, {5: "io", 800: "io"}), tmp_path / "s")
+    for data, read in (
+        (Numbered(900, {800: "io"}), [5, 800]),
+        (Numbered(910, {800: "io"}), [800, *range(900, 910)]),
+    ):
+        store = run(data, tmp_path / "s", update=True)
+        assert data.read == read
+        assert store.metadata["quarantined"] == {"io": 1}
+        assert [line["row"] for line in lines_of(tmp_path / "s")] == [800]
+    whole = run(Numbered(910, {800: "io"}), tmp_path / "whole")
+    assert store.fingerprint == whole.fingerprint
+
+
+def test_the_share_of_an_update_is_that_of_all_rows(tmp_path):
+    bad = dict.fromkeys(range(9), "io")
+    run(Numbered(100, bad), tmp_path / "s", max_quarantined=0.1)
+    more = bad | dict.fromkeys(range(100, 119), "io")
+    with pytest.raises(Error, match=r"28 .* max_quarantined"):
+        run(Numbered(200, more), tmp_path / "s", max_quarantined=0.1, update=True)
+
+
+def test_a_list_that_was_kept_for_another_store_is_not_taken(tmp_path):
+    store = run(Numbered(900, {5: "io"}), tmp_path / "s")
     stage_list(parts_folder(tmp_path / "s"), [], of="of-other-data")
+    stage_list(parts_folder(tmp_path / "s"), [], of=store.metadata["source"]["fingerprint"])
     run(Numbered(900, {5: "io"}), tmp_path / "s")
     assert [line["row"] for line in lines_of(tmp_path / "s")] == [5]
 

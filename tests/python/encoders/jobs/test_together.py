@@ -33,7 +33,7 @@ def test_processes_read_a_part_each_and_all_get_the_store(tmp_path):
 
 def test_with_less_batches_than_processes_some_only_wait(tmp_path):
     told = process_group.run(_embed, tmp_path, str(tmp_path / "s"), 10)
-    assert told == [(10, 10), (0, 10)]
+    assert sorted(told) == [(0, 10), (10, 10)]
 
 
 def test_alone_it_is_a_job_of_one_part(tmp_path):
@@ -68,6 +68,12 @@ def test_the_command_embeds_under_torchrun(tmp_path):
     done = _torchrun(tmp_path, "--out", "s")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("40 rows") + done.stderr.count("40 rows") == 1  # one process prints
+    alone = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
+    lost = subprocess.run(
+        [sys.executable, "-m", "helip", "embed", "data.csv", "--preset", "packaged", "--out", "u"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=alone,
+    )  # fmt: skip
+    assert lost.returncode == 2 and "MASTER_ADDR is not set" in lost.stderr
     refused = _torchrun(tmp_path, "--out", "t", "--max-quarantined", "7")
     assert refused.returncode != 0
     assert "max_quarantined is 7" in refused.stderr

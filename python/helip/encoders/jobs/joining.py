@@ -1,0 +1,152 @@
+"""The parts of a job become one store, in one step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import Error, MismatchError
+from helip.common.files import DirectoryLock, discard_directory
+from helip.common.parts import part_path, parts_folder
+from helip.encoders.jobs.parts import Range, begin_parts, part_request
+from helip.encoders.jobs.request import SIDES, Kept, Work, listed_entries, open_existing
+from helip.encoders.quarantine import entries_of, stage_list, take_staged_list
+from helip.store.data_identity import runs_of
+from helip.store.embedding_store import EmbeddingStore
+
+
+def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
+    """Put the store together from all parts, and from the rows of the old one that stay.
+
+    ``kept``: the store that ``work.data`` is missing from, and what became of its data.
+    Raises MismatchError for parts that are not there or not finished, or of other data, options or
+    weights; StorageError where another process does the same; Error where more samples than
+    max_quarantined could not be read.
+    """
+    ranges = begin_parts(work, count, None if kept is None else kept[0])
+    with DirectoryLock(parts_folder(work.path), name=".lock"):
+        return _joined(work, ranges, kept)
+
+
+def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStore:
+    parts = [
+        _finished_part(work, index, len(ranges), rows) for index, rows in enumerate(ranges, start=1)
+    ]
+    _check_weights(parts if kept is None else [kept[0], *parts])
+    failed = [
+        {**entry, "row": entry["row"] + part.metadata["part"]["first"]}
+        for part in parts
+        for entry in entries_of(Path(part.path))
+    ]
+    readers = {part.metadata["reader"]: part.path for part in parts}
+    if len(readers) > 1:
+        raise MismatchError(
+            f"{readers['core']} was read by the core and {readers['pillow']} by Pillow; remove one "
+            "of them, and embed its rows again with reader='core' or 'pillow' (--reader)"
+        )
+    if kept is None:
+        entries = failed
+        runs = np.array([(i, 0, len(part)) for i, part in enumerate(parts) if len(part)], np.int64)
+        stores = parts
+    else:
+        old = listed_entries(kept[0])
+        entries = _renumbered(kept[1].reused, old, failed)
+        runs = _runs_of_both(kept[1].reused, parts)
+        stores = [kept[0], *parts]
+    _check_share(work, entries)
+    counts = dict(sorted(Counter(entry["reason"] for entry in entries).items()))
+    metadata = {
+        **work.request, **_weights_in(parts[0]), "reader": parts[0].metadata["reader"],
+        "quarantined": counts, "complete": True,
+    }  # fmt: skip
+    if kept is not None:
+        metadata["shard_rows"] = kept[0].metadata["shard_rows"]
+    # Before the store, so that finish_joining() can follow a kill in between.
+    stage_list(parts_folder(work.path), entries, of=work.request["source"]["fingerprint"])
+    _core.assemble_store(
+        str(work.path), [store._core for store in stores], runs.reshape(-1, 3),
+        metadata["shard_rows"], json.dumps(metadata),
+    )  # fmt: skip
+    store = EmbeddingStore.open(work.path)
+    finish_joining(store)
+    return store
+
+
+def finish_joining(store: EmbeddingStore) -> None:
+    """Give a store that was put together its list of failures, and remove its parts."""
+    path = Path(store.path)
+    of, counts = store.metadata["source"]["fingerprint"], store.metadata["quarantined"]
+    if take_staged_list(parts_folder(path), path, of=of, counts=counts):
+        discard_directory(parts_folder(path))
+
+
+def _finished_part(work: Work, index: int, count: int, rows: Range) -> EmbeddingStore:
+    path = part_path(work.path, index, count)
+    request = part_request(work, index, count, rows)
+    store = open_existing(path, request, dtype=work.call.dtype, resume=True)
+    if store is not None and store.metadata.get("complete"):
+        return store
+    begun = "is not finished" if store else "is not there"
+    raise MismatchError(
+        f"part {index} of {count} {begun} ({path}): embed it with --part {index}/{count} "
+        f"(part=({index}, {count})), or remove {parts_folder(work.path)} to begin anew"
+    )
+
+
+def _weights_in(store: EmbeddingStore) -> dict[str, Any]:
+    names = [f"{side}_weights" for side in SIDES]
+    return {name: store.metadata[name] for name in names if store.metadata.get(name)}
+
+
+def _check_weights(stores: list[EmbeddingStore]) -> None:
+    for side in SIDES:
+        known: dict[str, EmbeddingStore] = {}
+        for store in stores:
+            if digest := (store.metadata.get(f"{side}_weights") or {}).get("digest"):
+                known.setdefault(digest, store)
+        if len(known) > 1:
+            first, second = list(known.values())[:2]
+            raise MismatchError(
+                f"{first.path} and {second.path} were embedded with different weights of the "
+                f"{side} encoder {first.metadata[f'{side}_encoder']!r}; remove the one that is of "
+                "the wrong weights, and embed its rows again"
+            )
+
+
+def _check_share(work: Work, entries: list[dict[str, Any]]) -> None:
+    most = work.call.max_quarantined
+    if len(entries) > most * work.all_rows:
+        raise Error(
+            f"{len(entries)} samples of all parts cannot be read; --max-quarantined {most} "
+            f"(max_quarantined) allows {int(most * work.all_rows)} of {work.all_rows}. "
+            f"quarantine.jsonl in each folder of {parts_folder(work.path)} lists them. Allow a "
+            "larger share, or mend the data, remove that folder and begin anew"
+        )
+
+
+def _renumbered(
+    reused: np.ndarray, old: list[dict[str, Any]], fresh: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Entries of the old store and of the rows that it lacked, under their new row numbers."""
+    listed = np.array([entry["row"] for entry in old], dtype=np.int64)
+    now = np.flatnonzero(np.isin(reused, listed))
+    place = dict(zip(reused[now].tolist(), now.tolist(), strict=True))
+    wanted = np.flatnonzero(reused < 0)
+    return [{**e, "row": place[e["row"]]} for e in old if e["row"] in place] + [
+        {**e, "row": int(wanted[e["row"]])} for e in fresh
+    ]
+
+
+def _runs_of_both(reused: np.ndarray, parts: list[EmbeddingStore]) -> np.ndarray:
+    """Runs of rows of the old store (source 0) and of the parts (sources 1 …), int64 [n, 3]."""
+    sizes = [len(part) for part in parts]
+    new = reused < 0
+    source, rows = np.zeros(len(reused), np.int64), reused.copy()
+    source[new] = np.repeat(np.arange(1, len(parts) + 1), sizes)
+    rows[new] = np.concatenate([np.arange(size) for size in sizes]) if sizes else []
+    return runs_of(source, rows)
