@@ -120,7 +120,7 @@ def test_a_named_recipe_reaches_the_run(run: Run, call: tuple[object, ...], tmp_
     assert (tmp_path / "run" / "wise-ft").exists()
     checkpoint, _ = newest_checkpoint(tmp_path / "run" / "checkpoints")
     options = checkpoint.state["options"]
-    assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 1", 0.5, 2e-5)
+    assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 2", 0.5, 2e-5)
 
 
 def test_recipes_are_listed_with_reasons_and_sources(run: Run) -> None:

@@ -80,7 +80,7 @@ def test_what_no_result_of_helip_shows_is_said_to_be_not_measured_here() -> None
     assert Setting("lr", 1.0, "", ("docs/method.md",)).origin.endswith(", not measured here")
     assert Setting("lr", 1.0, "", ("docs/results.md#a",)).origin == "docs/results.md#a"
     assert "not measured here" in next(
-        s.origin for s in recipe_named("no-forgetting").settings if s.option == "wise_ft"
+        s.origin for s in recipe_named("no-forgetting").settings if s.option == "lr"
     )
 
 
