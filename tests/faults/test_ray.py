@@ -158,7 +158,7 @@ def test_a_data_set_is_embedded_in_tasks_to_the_store_of_one_process(
         "batch_size": 8, "device": "cpu", "progress": False,
     }  # fmt: skip
     whole = helip.embed("data.csv", out="whole", **options)
-    made = helip.embed("data.csv", out="made", engine="ray", **options)
+    made = helip.embed("data.csv", out="made", launcher="ray", **options)
     assert made.metadata == whole.metadata
     assert made.metadata["quarantined"] == {"unreadable_image": 1}
     # Tasks may compute with another number of threads than this process.
@@ -167,6 +167,6 @@ def test_a_data_set_is_embedded_in_tasks_to_the_store_of_one_process(
     assert files_of(Path("made")).keys() == files_of(Path("whole")).keys()
     assert not parts_folder("made").exists()
     with pytest.raises(UnsupportedError, match="the Ray cluster has no GPU"):
-        helip.embed("data.csv", out="other", engine="ray", **{**options, "device": "cuda"})
+        helip.embed("data.csv", out="other", launcher="ray", **{**options, "device": "cuda"})
     with pytest.raises(InvalidArgumentError, match="device is 'cuda:1'"):
-        helip.embed("data.csv", out="other", engine="ray", **{**options, "device": "cuda:1"})
+        helip.embed("data.csv", out="other", launcher="ray", **{**options, "device": "cuda:1"})

@@ -16,7 +16,7 @@ from helip.pairs.options import ReshardOptions
 
 _EMBED_USUAL = (
     "preset", "image_encoder", "text_encoder", "batch_size", "workers", "dtype", "device",
-    "precision", "max_quarantined", "engine", "image_column", "caption_column", "key_column",
+    "precision", "max_quarantined", "launcher", "image_column", "caption_column", "key_column",
 )  # fmt: skip
 
 
@@ -56,13 +56,13 @@ def embed(
     from helip.encoders.embedding import embed
 
     dataset, options = open_data(data, options, quiet or launched_rank() > 0)
-    if launched_processes() > 1 and options["engine"] == "local" and part is None:
-        options["engine"] = "torchrun"
+    if launched_processes() > 1 and options["launcher"] == "local" and part is None:
+        options["launcher"] = "torchrun"
     store = embed(
         dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
         **options,
     )  # fmt: skip
-    if launched_rank() > 0 and options["engine"] == "torchrun":
+    if launched_rank() > 0 and options["launcher"] == "torchrun":
         return
     say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
     if part is not None and Path(store.path) != out:

@@ -23,7 +23,7 @@ _ROUNDS = 3  # of submissions of a part whose task Ray has given up
 
 def import_ray() -> Any:
     """The module; UnsupportedError where Ray is not installed."""
-    with needed("engine ray needs Ray", "'helip[ray]'"):
+    with needed("engine and launcher ray need Ray", "'helip[ray]'"):
         import ray
     return ray
 

@@ -59,7 +59,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     ``source`` {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
 
     A job can be split over processes and machines that share a file system: by ``part`` (any
-    scheduler), ``engine="torchrun"`` (all processes call it) or ``engine="ray"``. The store has
+    scheduler), ``launcher="torchrun"`` (all processes call it) or ``launcher="ray"``. The store has
     the bytes of one process's with the same batch_size, as far as the encoders give the same
     numbers on each machine.
 
@@ -69,7 +69,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     than ``max_quarantined`` cannot be read or an encoder gives NaN or infinity.
     Whatever is raised, what was committed before stays, and the same call goes on from there.
     """
-    _check_engine(call)
+    _check_launcher(call)
     path = Path(call.out)
     preset = PRESETS[call.preset or _DEFAULT_PRESET]
     images: Any = preset[0] if call.image_encoder is None else call.image_encoder
@@ -105,7 +105,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     )
 
 
-def _check_engine(call: EmbedCall) -> None:
+def _check_launcher(call: EmbedCall) -> None:
     if call.part is not None:
         checked_part(call.part)
         if not call.resume and part_path(call.out, *call.part).exists():
@@ -113,20 +113,20 @@ def _check_engine(call: EmbedCall) -> None:
                 f"{part_path(call.out, *call.part)} is there and resume is False: remove it, or "
                 "pass resume=True to continue it"
             )
-    if call.engine == "ray" and launched_processes() > 1:
+    if call.launcher == "ray" and launched_processes() > 1:
         raise InvalidArgumentError(
-            f"engine is 'ray' and torchrun started {launched_processes()} processes, each of which "
-            "would begin the job; start one process, or give engine='torchrun'"
+            f"launcher is 'ray' and torchrun started {launched_processes()} processes, each of "
+            "which would begin the job; start one process, or give launcher='torchrun'"
         )
-    if call.part is not None and call.engine != "local":
+    if call.part is not None and call.launcher != "local":
         raise InvalidArgumentError(
-            f"part is {call.part}, one part of a job, and engine is {call.engine!r}, for a whole "
-            "one; give one of the two"
+            f"part is {call.part}, one part of a job, and launcher is {call.launcher!r}, for a "
+            "whole one; give one of the two"
         )
-    if call.parts is not None and call.engine != "ray":
+    if call.parts is not None and call.launcher != "ray":
         raise InvalidArgumentError(
-            f"parts is {call.parts} and engine is {call.engine!r}; parts says how engine='ray' "
-            "cuts a job. For other schedulers give part=(i, n)"
+            f"parts is {call.parts} and launcher is {call.launcher!r}; parts says how "
+            "launcher='ray' cuts a job. For other schedulers give part=(i, n)"
         )
 
 
@@ -146,7 +146,7 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
     """Embed the rows that are not there yet, by whom the call says."""
     call = work.call
     begun = begun_parts(work)
-    in_parts = call.part is not None or call.engine != "local" or begun is not None
+    in_parts = call.part is not None or call.launcher != "local" or begun is not None
     if existing is not None and kept is None and in_parts:
         raise MismatchError(
             f"{work.path} holds {len(existing):,} of {len(work.data):,} rows of a job that one "
@@ -158,10 +158,10 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
     old = None if kept is None else kept[0]
     if call.part is not None:
         return embed_part(work, call.part, old, lambda: _load(work, old))
-    if call.engine == "torchrun":
+    if call.launcher == "torchrun":
         embed_together(work, kept, lambda device: _load(work, old, device))
         return EmbeddingStore.open(work.path)
-    if call.engine == "ray":
+    if call.launcher == "ray":
         path = os.path.abspath(work.path)
         on_ray = dataclasses.replace(work, call=dataclasses.replace(call, out=path))
         return join_parts(on_ray, embed_on_ray(on_ray, kept), kept)

@@ -34,7 +34,7 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     """Rows of a file of the store. What is embedded is committed after each, and once a minute."""
     max_quarantined: Share = 0.1
     """Share of the data set that may be unreadable."""
-    engine: Literal["local", "torchrun", "ray"] = "local"
+    launcher: Literal["local", "torchrun", "ray"] = "local"
     """Who embeds: this process; a part each of the processes that torchrun started; parts as tasks
     of a Ray cluster. The bytes of the store are the same."""
     parts: Positive | None = None

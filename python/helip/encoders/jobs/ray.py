@@ -32,12 +32,12 @@ def embed_on_ray(work: Work, kept: Kept | None) -> int:
     for side, encoder in (("image", work.images), ("text", work.texts)):
         if not isinstance(encoder, str):
             raise InvalidArgumentError(
-                f"{side}_encoder is an object of {type(encoder).__name__}; with engine='ray' each "
-                "task loads its own: give a spec such as packaged:minilm"
+                f"{side}_encoder is an object of {type(encoder).__name__}; with launcher='ray' "
+                "each task loads its own: give a spec such as packaged:minilm"
             )
     if work.call.device not in ("auto", "cpu", "cuda"):
         raise InvalidArgumentError(
-            f"device is {work.call.device!r}, must be auto, cpu or cuda with engine='ray', which "
+            f"device is {work.call.device!r}, must be auto, cpu or cuda with launcher='ray', which "
             "gives each task a GPU of its own"
         )
     ray = import_ray()

@@ -317,10 +317,10 @@ def test_a_list_that_was_kept_for_another_store_is_not_taken(tmp_path):
     assert [line["row"] for line in lines_of(tmp_path / "s")] == [5]
 
 
-def test_a_part_and_an_engine_are_not_asked_for_together(tmp_path):
-    with pytest.raises(InvalidArgumentError, match="engine is 'ray'"):
-        run(Numbered(9), tmp_path / "s", part=(1, 2), engine="ray")
-    with pytest.raises(InvalidArgumentError, match="parts is 2 and engine is 'local'"):
+def test_a_part_and_a_launcher_are_not_asked_for_together(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="launcher is 'ray'"):
+        run(Numbered(9), tmp_path / "s", part=(1, 2), launcher="ray")
+    with pytest.raises(InvalidArgumentError, match="parts is 2 and launcher is 'local'"):
         run(Numbered(9), tmp_path / "s", parts=2)
     with pytest.raises(InvalidArgumentError, match="image_encoder is an object of Colours"):
-        run(Numbered(9), tmp_path / "s", engine="ray")
+        run(Numbered(9), tmp_path / "s", launcher="ray")

@@ -16,7 +16,7 @@ from support.embed_samples import LARGE, Numbered, files_of, run
 
 def _embed(rank: int, out: str, rows: int) -> tuple[int, int]:
     data = Numbered(rows, {7: "io"})
-    store = run(data, Path(out), engine="torchrun", device="cpu")
+    store = run(data, Path(out), launcher="torchrun", device="cpu")
     return len(data.read), len(store)
 
 
@@ -37,7 +37,7 @@ def test_with_less_batches_than_processes_some_only_wait(tmp_path):
 
 
 def test_alone_it_is_a_job_of_one_part(tmp_path):
-    store = run(Numbered(10), tmp_path / "s", engine="torchrun", device="cpu")
+    store = run(Numbered(10), tmp_path / "s", launcher="torchrun", device="cpu")
     assert len(store) == 10
 
 
