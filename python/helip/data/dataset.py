@@ -279,9 +279,6 @@ class _Subset(KeyedDataset):
     def _read_captions(self, row: int) -> Sequence[str | None]:
         return self._parent._read_captions(int(self._rows[row]))
 
-    def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
-        return self._parent._sample_error(int(self._rows[row]), reason, detail)
-
     def image_groups(self) -> np.ndarray | None:
         groups = self._parent.image_groups()
         return None if groups is None else groups[self._rows]
@@ -304,3 +301,15 @@ class _Subset(KeyedDataset):
             return None
         source, rows = found
         return source, self._rows if rows is None else rows[self._rows]
+
+
+class _Part(_Subset):
+    """Rows of a data set that one job works through in parts: messages number them as it does."""
+
+    def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
+        return self._parent._sample_error(int(self._rows[row]), reason, detail)
+
+
+def part_of(data: Dataset, rows: np.ndarray) -> Dataset:
+    """The data set of ``rows`` int64 [n] of ``data``, whose messages name the rows of ``data``."""
+    return _Part(data, rows)

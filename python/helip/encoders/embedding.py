@@ -24,7 +24,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import keywords
 from helip.common.parts import checked_part, part_path, parts_folder
 from helip.common.processes import launched_processes
-from helip.data.dataset import Dataset
+from helip.data.dataset import Dataset, part_of
 from helip.data.opening import open_dataset
 from helip.encoders.jobs.job import Job
 from helip.encoders.jobs.joining import finish_joining, join_parts
@@ -154,7 +154,8 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
             + (f" ({parts_folder(work.path)} holds some)" if begun else "")
         )
     if kept is not None:
-        work = dataclasses.replace(work, data=work.data.subset(np.flatnonzero(kept[1].reused < 0)))
+        lacking = part_of(work.data, np.flatnonzero(kept[1].reused < 0))
+        work = dataclasses.replace(work, data=lacking)
     old = None if kept is None else kept[0]
     if call.part is not None:
         return embed_part(work, call.part, old, lambda: _load(work, old))

@@ -41,8 +41,8 @@ class Loaded:
 
 
 def ready(model: torch.nn.Module, device: torch.device) -> Any:
-    """The model as it is to compute: in float32, on ``device``, without dropout."""
-    prepared: Any = model.float().eval().to(device)
+    """The model as it is to compute: in float32, on ``device``, without dropout or gradients."""
+    prepared: Any = model.float().eval().requires_grad_(False).to(device)
     return prepared.to(memory_format=torch.channels_last)
 
 

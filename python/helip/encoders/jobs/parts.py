@@ -18,6 +18,7 @@ import numpy as np
 from helip.common.errors import MismatchError
 from helip.common.files import publish_once, read_json
 from helip.common.parts import checked_part, part_path, parts_folder
+from helip.data.dataset import part_of
 from helip.encoders.jobs.job import Job
 from helip.encoders.jobs.reading import batches_of
 from helip.encoders.jobs.request import Work, check_encoders, open_existing
@@ -116,7 +117,7 @@ def embed_part(
     if found is not None:
         check_encoders(found, image, text)
     job = Job(
-        work.data.subset(np.arange(rows.first, rows.last)), path, image, text, request, call,
+        part_of(work.data, np.arange(rows.first, rows.last)), path, image, text, request, call,
         work.all_rows, first=rows.first, label="embed" if count == 1 else f"embed {index}/{count}",
         bar=bar and call.progress, threads=threads,
     )  # fmt: skip
