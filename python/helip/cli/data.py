@@ -58,19 +58,28 @@ def embed(
     dataset, options = open_data(data, options, quiet or launched_rank() > 0)
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
+    before = _rows_of(out) if options["update"] else None
     store = embed(
         dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
         **options,
     )  # fmt: skip
     if launched_rank() > 0 and options["launcher"] == "torchrun":
         return
-    say(f"{store.path}: {len(store):,} rows, fingerprint {store.fingerprint}")
+    grown = "" if before is None else f" ({before:,} before)"
+    say(f"{store.path}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}")
     if part is not None and Path(store.path) != out:
         say(f"part {part} of {out}; the same command without --part puts all parts together")
     quarantined = store.metadata.get("quarantined") or {}
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+
+
+def _rows_of(path: Path) -> int | None:
+    """The rows of a store; None where there is none."""
+    from helip.store.embedding_store import EmbeddingStore
+
+    return len(EmbeddingStore.open(path)) if (path / "manifest.json").exists() else None
 
 
 @command(ReshardOptions)

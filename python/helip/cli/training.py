@@ -104,6 +104,8 @@ def train(
     if plan:
         show_training_plan(plan_training(time_step=time_step, **call), json)
         return
+    if pairs is None and stream is None and launched_rank() <= 0:
+        say("no --pairs and no --stream: batches without hard pairs, and no margin loss")
     checkpoints = list_checkpoints(out / CHECKPOINTS)
     if checkpoints and options["resume"] and launched_rank() <= 0:
         say(f"goes on from {checkpoints[0][1]}")

@@ -45,6 +45,7 @@ from helip.encoders.jobs.request import (
 from helip.encoders.jobs.together import embed_together
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder
 from helip.encoders.weights import files_stamp
+from helip.store.data_identity import DataChange
 from helip.store.embedding_store import EmbeddingStore
 
 _DEFAULT_PRESET = "paper"
@@ -98,6 +99,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
             f"of other data: {change}. Pass --update (update=True) to embed again what changed, "
             "then bring tables up to date with helip update; or choose another --out"
         )
+    if existing is not None and change is not None and existing.metadata.get("complete"):
+        _check_removed(existing, change, call.max_removed)
     if existing is not None and change is None and existing.metadata.get("complete"):
         return _finished(existing, work)
     return _embed(
@@ -127,6 +130,17 @@ def _check_launcher(call: EmbedCall) -> None:
         raise InvalidArgumentError(
             f"parts is {call.parts} and launcher is {call.launcher!r}; parts says how "
             "launcher='ray' cuts a job. For other schedulers give part=(i, n)"
+        )
+
+
+def _check_removed(store: EmbeddingStore, change: DataChange, most: float) -> None:
+    """A list of rows that was cut short by mistake must not cost the embeddings of the others."""
+    allowed = int(most * len(store))
+    if change.removed > allowed:
+        raise MismatchError(
+            f"{change.removed:,} of the {len(store):,} rows of {store.path} are gone from the "
+            f"data; --max-removed {most:g} (max_removed) lets an update drop {allowed:,}: check "
+            "that the data are whole, allow a larger share, or choose another --out"
         )
 
 

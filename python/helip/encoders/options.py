@@ -40,4 +40,7 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     parts: Positive | None = None
     """ray: in how many parts; None for four a GPU, or a node."""
     update: bool = False
-    """Where the data changed since: embed again what changed or is new, keep all other rows."""
+    """Where the data changed since: embed again what changed, is new or could not be read, and drop
+    rows that are gone; all other rows stay."""
+    max_removed: Share = 0.1
+    """Share of the store's rows that an update may drop."""

@@ -70,7 +70,11 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         ready[name] = tensor
     with storage_errors("write", path):
         try:
+            # The library's own file is its owner's alone; this one is as any other file here.
+            path.touch()
+            mode = path.stat().st_mode
             save_file(ready, path, metadata={"format": "pt"})
+            path.chmod(mode)
         except SafetensorError as error:
             raise StorageError(f"cannot write {path}: {error}") from error
 

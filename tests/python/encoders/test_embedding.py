@@ -282,6 +282,15 @@ def test_update_embeds_what_changed_or_is_new_alone(tmp_path):
     assert run(data, tmp_path / "s").generation == store.generation and data.read == []
 
 
+def test_an_update_does_not_drop_many_rows_unasked(tmp_path):
+    run(Numbered(100), tmp_path / "s")
+    with pytest.raises(MismatchError, match=r"11 of the 100 rows .* are gone .* drop 10"):
+        run(Numbered(89), tmp_path / "s", update=True)
+    assert len(EmbeddingStore.open(tmp_path / "s")) == 100
+    assert len(run(Numbered(90), tmp_path / "s", update=True)) == 90
+    assert len(run(Numbered(9), tmp_path / "s", update=True, max_removed=1.0)) == 9
+
+
 def test_update_follows_another_order_without_embedding_anything(tmp_path):
     run(Numbered(100), tmp_path / "s")
     data = Numbered(100)

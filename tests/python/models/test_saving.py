@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,14 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match="merge it first"):
         helip.export(adapted, tmp_path / "c")
     assert not any(tmp_path.iterdir())
+
+
+def test_weights_may_be_read_by_whom_the_umask_says(tmp_path):
+    from helip.models.weights import write_tensors
+
+    before = os.umask(0o022)
+    try:
+        write_tensors({"a": torch.zeros(3)}, tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644

@@ -57,7 +57,8 @@ def forgetting(
 
     - ``"lost"``: the interval of the change lies below zero;
     - ``"kept"``: it does not, and rules out a loss of more than ``tolerance`` (0.01: one point);
-    - ``"undecided"``: a larger loss is possible, the set is too small to tell.
+    - ``"undecided"``: a larger loss is possible, the set is too small to tell; or the start's
+      figure is no larger than ``tolerance``, so that there is nothing to lose.
 
     The intervals of one kind of change hold for all figures together at 95 %, so that "lost" is
     said of a model that lost nothing in less than 5 % of samples, however many figures there are.
@@ -78,7 +79,7 @@ def forgetting(
     for number, line in enumerate(lines):
         found: dict[str, Any] = {k: figure_at(result, line.path) for k, result in models.items()}
         found |= {name: change[number] for name, change in changes.items()}
-        verdict = verdict_of(found["change"], tolerance)
+        verdict = verdict_of(found["change"], found["start"], tolerance)
         named = {"figure": line.short, "path": list(line.path)}
         figures.append({**named, **found, "verdict": verdict})
     overall = worst(figure["verdict"] for figure in figures)
@@ -131,10 +132,12 @@ def draws_of(result: Mapping[str, Any]) -> dict[str, int]:
     return draws
 
 
-def verdict_of(change: Mapping[str, Any], tolerance: float) -> str:
-    """What the interval of a change says."""
+def verdict_of(change: Mapping[str, Any], start: Mapping[str, Any] | None, tolerance: float) -> str:
+    """What the interval of a change says, where the start model's figure is ``start``."""
     if change["high"] < 0:
         return "lost"
+    if start is not None and start["value"] <= tolerance:
+        return "undecided"
     return "kept" if change["low"] >= -tolerance else "undecided"
 
 
@@ -151,7 +154,7 @@ def head_of(name: str, overall: str, tolerance: float) -> str:
         "kept": f"{name} has kept what the start model could do: on every figure a loss of more "
         f"than {100 * tolerance:g} points is ruled out.",
         "undecided": f"No loss of {name} is shown, but one of more than {100 * tolerance:g} points "
-        "is not ruled out: the set is too small to tell.",
+        "is not ruled out: the set is too small to tell, or the start model cannot do it either.",
     }[overall]
 
 

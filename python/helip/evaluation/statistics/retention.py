@@ -47,24 +47,31 @@ def retention(
     )
     sets: dict[str, Any] = {}
     for title, of_set in zip(tuned, changes, strict=True):
-        figures: list[dict[str, Any]] = [
-            {
-                "figure": line.short,
-                "path": list(line.path),
-                "start": figure_at(start[title], line.path),
-                "tuned": figure_at(tuned[title], line.path),
-                "change": change,
-                "verdict": verdict_of(change, tolerance),
-            }
-            for line, change in zip(lines[title], of_set, strict=True)
-        ]
+        figures: list[dict[str, Any]] = []
+        for line, change in zip(lines[title], of_set, strict=True):
+            before = figure_at(start[title], line.path)
+            figures.append(
+                {
+                    "figure": line.short,
+                    "path": list(line.path),
+                    "start": before,
+                    "tuned": figure_at(tuned[title], line.path),
+                    "change": change,
+                    "verdict": verdict_of(change, before, tolerance),
+                }
+            )
         sets[title] = {"verdict": worst(f["verdict"] for f in figures), "figures": figures}
     overall = worst(each["verdict"] for each in sets.values())
     sentences = [
-        f"{title}, {figure['figure']}: {in_percent(figure['change'], signed=True)} points against "
-        f"the start, {figure['verdict']}."
+        f"{title}, {figure['figure']}: {_level(figure['start'])} % at the start, "
+        f"{_level(figure['tuned'])} % now, {in_percent(figure['change'], signed=True)} points, "
+        f"{figure['verdict']}."
         for title, each in sets.items()
         for figure in each["figures"]
     ]
     words = " ".join([head_of(name, overall, tolerance), *sentences])
     return {"verdict": overall, "tolerance": tolerance, "words": words, "sets": sets}
+
+
+def _level(figure: Mapping[str, Any] | None) -> str:
+    return "?" if figure is None else f"{100 * figure['value']:.1f}"

@@ -56,7 +56,7 @@ def test_a_loss_on_one_set_is_a_loss():
         "one": "kept", "two": "lost",
     }  # fmt: skip
     assert said["words"].startswith("the tuned model has lost some")
-    assert "two, zero-shot top-1: −15.0 [" in said["words"]
+    assert "two, zero-shot top-1: 56.2 % at the start, 41.2 % now, −15.0 [" in said["words"]
     assert "lost." in said["words"]
 
 
@@ -104,3 +104,11 @@ def test_what_cannot_be_compared_is_refused():
         retention({"a": result(START)}, {"a": result(START)}, tolerance=2)
     with pytest.raises(MismatchError, match="queries"):
         retention({"a": result(START)}, {"a": result(START[:99])})
+
+
+def test_what_the_start_cannot_do_is_not_called_kept():
+    poor = np.arange(N) == 3
+    said = retention({"set": result(poor)}, {"set": result(poor)})
+    assert said["verdict"] == "undecided"
+    assert "the start model cannot do it either" in said["words"]
+    assert f"{100 / N:.1f} % at the start, {100 / N:.1f} % now" in said["words"]
