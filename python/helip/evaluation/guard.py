@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from helip.common.errors import Error
 from helip.common.options import Positive, method_keywords
 from helip.evaluation.evaluating import EvaluateCall, evaluate
 from helip.evaluation.statistics.forgetting import TOLERANCE, check_tolerance
@@ -50,10 +51,13 @@ class Guard:
 
     def measure(self, bundle: ModelBundle) -> dict[str, Any]:
         """What `evaluate` says of the model on each set, with each query's outcome."""
-        return {
-            name: evaluate(**{**self._options, "model": bundle, "data": data})
-            for name, data in self.sets.items()
-        }
+        return {name: self._measured(bundle, name, data) for name, data in self.sets.items()}
+
+    def _measured(self, bundle: ModelBundle, name: str, data: Any) -> dict[str, Any]:
+        try:
+            return evaluate(**{**self._options, "model": bundle, "data": data})
+        except Error as error:
+            raise Error(f"set {name!r}: {error}") from error
 
     def judge(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
         """One joint statement of all sets from two results of `measure`; see `retention`."""

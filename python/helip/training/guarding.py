@@ -147,7 +147,12 @@ class Guarding:
                 figures = dict(self._guard.measure(bundle))
             self._write("start", {"start": self._given, "sets": figures})
             self._figures = self._read(self._given)
-        except Exception as error:  # whatever it is, it is no fault of the run
+        except Exception as error:
+            if not resumed:  # nothing is lost yet, and without these figures nothing can be said
+                raise Error(
+                    f"the guard could not measure the start model: {_words(error)}; mend its data, "
+                    "or leave guard (--guard) out"
+                ) from error
             failure = f"the start was not measured: {_words(error)}"
             return {"given": self._given, "failure": failure}
         return {"given": self._given, "measured": True}

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
+from helip.common.errors import CancelledError, Error, InvalidArgumentError, MismatchError
 from helip.models.bundle import create_model
 from helip.training.fine_tuning import train
 from helip.training.metrics import read_metrics
@@ -123,14 +123,10 @@ def test_damaged_figures_are_measured_again_of_the_start_model_alone(tmp_path):
             assert "the model given is not the start either" in failure["message"]
 
 
-def test_a_start_that_cannot_be_measured_is_told_at_the_end_and_the_run_goes_on(plain, tmp_path):
-    result = trainer(tmp_path, guard=Keeper(1e9, 1)).run()
-    assert same(weights(plain.model), weights(result.model))
-    (failure,) = result.guard["failures"]
-    message = "the start was not measured: OSError: the disk is away"
-    assert failure == {"step": 0, "message": message}
-    assert "verdict" not in result.guard
-    assert read_metrics(tmp_path / "metrics.jsonl")[0]["event"] == "guard_failed"
+def test_a_start_that_cannot_be_measured_ends_the_run_before_its_first_step(tmp_path):
+    with pytest.raises(Error, match="could not measure the start model: OSError: the disk is away"):
+        trainer(tmp_path, guard=Keeper(1e9, 1)).run()
+    assert trainer(tmp_path, guard=Keeper()).run().guard["verdict"] == "kept"
 
 
 def test_a_look_that_fails_leaves_no_older_verdict_behind(tmp_path):
