@@ -120,6 +120,15 @@ def _facts(captions: list[str]) -> dict[str, Any]:
     }
 
 
+def recalls(model: Any, dataset: Dataset) -> dict[str, float]:
+    """recall@1 of both directions, and their mean."""
+    found = helip.evaluate(
+        model, dataset, tasks="retrieval", device="cpu", progress=False, bootstrap=0
+    )["retrieval"]
+    ways = {way: found[way]["recall@1"]["value"] for way in ("image_to_text", "text_to_image")}
+    return {"recall@1": sum(ways.values()) / 2, **ways}
+
+
 def run(train: Dataset, held_out: Dataset, seed: int, args: Any, options: Any) -> dict[str, Any]:
     bundle = create_model(
         "emoji", config=MODEL, from_scratch=True, seed=seed, augmentation={"scale": (0.8, 1.0)}
@@ -133,13 +142,8 @@ def run(train: Dataset, held_out: Dataset, seed: int, args: Any, options: Any) -
             **options,
         )  # fmt: skip
     seconds = time.perf_counter() - began
-    found = helip.evaluate(
-        bundle, held_out, tasks="retrieval", device="cpu", progress=False, bootstrap=0
-    )["retrieval"]
-    ways = {way: found[way]["recall@1"]["value"] for way in ("image_to_text", "text_to_image")}
     return {
-        "recall@1": sum(ways.values()) / 2,
-        **ways,
+        **recalls(bundle, held_out),
         "equal_rows": trained.metrics.get("equal_rows"),
         "left_out": trained.loader_stats.get("equal_targets"),
         "seconds": seconds,

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from equal_captions import CACHE, MODEL
+from equal_captions import CACHE, MODEL, recalls
 
 import helip
 from helip.data.dataset import Dataset
@@ -64,14 +64,6 @@ def data() -> dict[str, Dataset]:
     }
 
 
-def recall(model: Any, dataset: Dataset) -> float:
-    found = helip.evaluate(
-        model, dataset, tasks="retrieval", device="cpu", progress=False, bootstrap=0
-    )["retrieval"]
-    ways = [found[way]["recall@1"]["value"] for way in ("image_to_text", "text_to_image")]
-    return float(np.mean(ways))
-
-
 def start_of(sets: dict[str, Dataset], seed: int, args: Any, folder: Path) -> Path:
     bundle = create_model(
         "emoji", config=MODEL, from_scratch=True, seed=seed, augmentation={"scale": (0.8, 1.0)}
@@ -84,7 +76,10 @@ def start_of(sets: dict[str, Dataset], seed: int, args: Any, folder: Path) -> Pa
 
 
 def measured(model: Any, sets: dict[str, Dataset]) -> dict[str, float]:
-    return {"gained": recall(model, sets["variants"]), "kept": recall(model, sets["kept"])}
+    return {
+        "gained": recalls(model, sets["variants"])["recall@1"],
+        "kept": recalls(model, sets["kept"])["recall@1"],
+    }
 
 
 def run(start: Path, sets: dict[str, Dataset], seed: int, args: Any, options: Any) -> Any:

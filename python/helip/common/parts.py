@@ -8,23 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
-
-
-@dataclass(frozen=True)
-class PartPlace:
-    """A directory of a part, which may be begun or done."""
-
-    path: Path
-    index: int  # from 1
-    count: int
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -56,23 +43,3 @@ def parts_folder(out: str | os.PathLike[str]) -> Path:
 def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:
     """The place of one of them."""
     return parts_folder(out) / f"part-{index:05}-of-{count:05}"
-
-
-def parts_there(out: str | os.PathLike[str]) -> Iterator[PartPlace]:
-    """Those that have been begun, in order of their names."""
-    folder = parts_folder(out)
-    if folder.is_dir():
-        with storage_errors("read", folder):
-            entries = sorted(folder.iterdir())
-        for entry in entries:
-            if match := re.fullmatch(r"part-([0-9]{5,})-of-([0-9]{5,})", entry.name):
-                yield PartPlace(entry, int(match[1]), int(match[2]))
-
-
-def remove_parts(out: str | os.PathLike[str]) -> None:
-    """Remove them, and their folder when nothing else is in it."""
-    for part in list(parts_there(out)):
-        shutil.rmtree(part.path, ignore_errors=True)
-    folder = parts_folder(out)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

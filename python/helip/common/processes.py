@@ -133,11 +133,6 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def launched_count() -> int:
-    """How many processes torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 @contextlib.contextmanager
 def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device]:
     """Meet the processes that torchrun started; yields the device of this one.

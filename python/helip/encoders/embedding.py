@@ -169,17 +169,17 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
         )
     if kept is not None:
         lacking = part_of(work.data, np.flatnonzero(kept[1].reused < 0))
-        work = dataclasses.replace(work, data=lacking)
+        work = dataclasses.replace(work, data=lacking, updates=kept[0].fingerprint)
     old = None if kept is None else kept[0]
     if call.part is not None:
-        return embed_part(work, call.part, old, lambda: _load(work, old))
+        return embed_part(work, call.part, lambda: _load(work, old))
     if call.launcher == "torchrun":
         embed_together(work, kept, lambda device: _load(work, old, device))
         return EmbeddingStore.open(work.path)
     if call.launcher == "ray":
         path = os.path.abspath(work.path)
         on_ray = dataclasses.replace(work, call=dataclasses.replace(call, out=path))
-        return join_parts(on_ray, embed_on_ray(on_ray, kept), kept)
+        return join_parts(on_ray, embed_on_ray(on_ray), kept)
     if kept is None and begun is None:
         image, text = _load(work, existing)
         job = Job(
@@ -187,7 +187,7 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
         )
         return job.run(existing)
     if begun in (None, 1):
-        embed_part(work, (1, 1), old, lambda: _load(work, old))
+        embed_part(work, (1, 1), lambda: _load(work, old))
         begun = 1
     return join_parts(work, begun, kept)
 

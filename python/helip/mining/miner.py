@@ -15,12 +15,11 @@ from typing import Any
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.options import ProgressOptions, keywords
-from helip.common.parts import remove_parts
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
-from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts
+from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of
 from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs

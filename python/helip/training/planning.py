@@ -15,7 +15,7 @@ import numpy as np
 
 from helip.common.errors import UnsupportedError
 from helip.common.options import keywords
-from helip.common.processes import join_processes, launched_count
+from helip.common.processes import join_processes, launched_processes
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
@@ -85,10 +85,10 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
 
     Raises UnsupportedError under torchrun: it plans one process.
     """
-    if launched_count() > 1:
+    if launched_processes() > 1:
         raise UnsupportedError(
-            f"plan_training plans one process, and torchrun started {launched_count()}; call it "
-            "without torchrun, with the rows that one process has as batch_size"
+            f"plan_training plans one process, and torchrun started {launched_processes()}; "
+            "call it without torchrun, with the rows that one process has as batch_size"
         )
     callers = random_states()
     try:

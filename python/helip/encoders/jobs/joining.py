@@ -28,7 +28,7 @@ def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
     weights; StorageError where another process does the same; Error where more samples than
     max_quarantined could not be read.
     """
-    ranges = begin_parts(work, count, None if kept is None else kept[0])
+    ranges = begin_parts(work, count)
     with DirectoryLock(parts_folder(work.path), name=".lock"):
         return _joined(work, ranges, kept)
 

@@ -46,7 +46,7 @@ def begun_parts(work: Work) -> int | None:
     return int(read_json(path)["parts"]) if path.exists() else None
 
 
-def begin_parts(work: Work, count: int, old: EmbeddingStore | None) -> list[Range]:
+def begin_parts(work: Work, count: int) -> list[Range]:
     """Begin the job in ``count`` parts, or go on with the one that was begun; return its ranges.
 
     Raises MismatchError where another job was begun: of other data, options or number of parts.
@@ -57,8 +57,7 @@ def begin_parts(work: Work, count: int, old: EmbeddingStore | None) -> list[Rang
         "dtype": work.call.dtype,
         "parts": count,
         "rows": len(work.data),
-        # What is updated must be the same for all parts.
-        "updates": None if old is None else old.fingerprint,
+        "updates": work.updates,  # the same for all parts
     }
     begun = publish_once(folder / _JOB, {**asked, "batch_size": work.call.batch_size})
     differences = [
@@ -91,7 +90,6 @@ def _ranges(rows: int, count: int, batch_size: int, shard_rows: int) -> list[Ran
 def embed_part(
     work: Work,
     part: tuple[int, int],
-    old: EmbeddingStore | None,
     load: Callable[[], Encoders],
     *,
     bar: bool = True,
@@ -99,11 +97,10 @@ def embed_part(
 ) -> EmbeddingStore:
     """Embed the i-th of n parts, or go on with it; return its store.
 
-    ``old``: the store that is updated. ``threads``: of the core's reader where the call names
-    none; 0: one for each core.
+    ``threads``: of the core's reader where the call names none; 0: one for each core.
     """
     index, count = checked_part(part)
-    rows = begin_parts(work, count, old)[index - 1]
+    rows = begin_parts(work, count)[index - 1]
     path = part_path(work.path, index, count)
     request = part_request(work, index, count, rows)
     found = open_existing(path, request, dtype=work.call.dtype, resume=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path, parts_folder
 from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
 from helip.encoders.jobs.parts import begin_parts, begun_parts, embed_part
-from helip.encoders.jobs.request import Kept, Work, load_encoders
+from helip.encoders.jobs.request import Work, load_encoders
 from helip.store.embedding_store import EmbeddingStore
 
 _PARTS_PER_SLOT = 4  # of a job that does not say; fewer load encoders less often, more lose less
 
 
-def embed_on_ray(work: Work, kept: Kept | None) -> int:
+def embed_on_ray(work: Work) -> int:
     """See to it that all parts lie in ``OUT.parts``; return their number.
 
     A task takes one GPU where the cluster has some and ``device`` is auto or cuda, otherwise the
@@ -59,32 +60,26 @@ def embed_on_ray(work: Work, kept: Kept | None) -> int:
         batches = -(-len(work.data) // work.call.batch_size)
         count = work.call.parts or begun_parts(work)
         count = count or max(1, min(batches, _PARTS_PER_SLOT * max(slots, 1)))
-        begin_parts(work, count, None if kept is None else kept[0])
+        begin_parts(work, count)
         places = {index: part_path(work.path, index, count) for index in range(1, count + 1)}
         task = ray.remote(num_cpus=each, num_gpus=int(on_gpus), max_retries=RETRIES)(_embed_part)
         device = "cuda" if on_gpus else "cpu"
         sent = ray.put(work)
-        updates = None if kept is None else kept[0].path
         see_to_parts(
             ray,
-            lambda index, to: task.remote(sent, updates, index, count, device, each, os.getcwd()),
+            lambda index, to: task.remote(sent, index, count, device, each, os.getcwd()),
             places, _is_done, label="embed", progress=work.call.progress,
         )  # fmt: skip
     return count
 
 
-def _embed_part(
-    work: Any, updates: str | None, index: int, count: int, device: str, threads: int, folder: str
-) -> None:
-    """What a task does, on its node; ``updates`` is the path of the store that is updated."""
+def _embed_part(work: Any, index: int, count: int, device: str, threads: int, folder: str) -> None:
+    """What a task does, on its node."""
     own = os.getcwd()
     os.chdir(folder)  # paths of the data set may be relative
     try:
-        old = None if updates is None else EmbeddingStore.open(updates)
-        embed_part(
-            work, (index, count), old, lambda: load_encoders(work, device), bar=False,
-            threads=threads,
-        )  # fmt: skip
+        load = functools.partial(load_encoders, work, device)
+        embed_part(work, (index, count), load, bar=False, threads=threads)
     finally:
         os.chdir(own)
 

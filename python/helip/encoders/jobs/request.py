@@ -56,6 +56,8 @@ class Work:
     """The image encoder, or the spec that names it."""
     texts: Any
     call: EmbedCall
+    updates: str | None = None
+    """The fingerprint of the store that lacks these rows."""
 
     @property
     def all_rows(self) -> int:

@@ -27,8 +27,8 @@ def embed_together(
     """Embed the part of this process, wait for the others; the first puts them together."""
     with join_processes(work.call.device) as device, patient_group() as group:
         own = Processes()
-        part, old = (own.rank + 1, own.count), None if kept is None else kept[0]
-        embed_part(work, part, old, lambda: load(device), bar=own.leads, threads=own_threads())
+        part = (own.rank + 1, own.count)
+        embed_part(work, part, lambda: load(device), bar=own.leads, threads=own_threads())
         _meet(group)
         if own.leads:
             join_parts(work, own.count, kept)

@@ -8,13 +8,16 @@ jobs of any scheduler (``part=(i, n)``, then :func:`merge`), and Ray (``engine="
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.parts import checked_part, parts_folder, parts_there
+from helip.common.files import storage_errors
+from helip.common.parts import checked_part, parts_folder
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.pairs.hard_pairs import HardPairs
@@ -86,14 +89,34 @@ def merge(
     return HardPairs(core)
 
 
+def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int]]:
+    """Directory and number of parts of each that has been begun, in order of their names."""
+    folder = parts_folder(out)
+    if folder.is_dir():
+        with storage_errors("read", folder):
+            entries = sorted(folder.iterdir())
+        for entry in entries:
+            if match := re.fullmatch(r"part-[0-9]{5,}-of-([0-9]{5,})", entry.name):
+                yield entry, int(match[1])
+
+
+def remove_parts(out: str | os.PathLike[str]) -> None:
+    """Remove what a job left that was killed between its commit and its tidying up."""
+    for path, _ in list(_parts_there(out)):
+        shutil.rmtree(path, ignore_errors=True)
+    folder = parts_folder(out)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def begun_parts(out: str | os.PathLike[str]) -> int | None:
     """The number of parts of the job that was begun for ``out``; None where there is none."""
-    return next((part.count for part in parts_there(out) if is_done(part.path)), None)
+    return next((count for path, count in _parts_there(out) if is_done(path)), None)
 
 
 def done_parts(out: str | os.PathLike[str]) -> int:
     """How many of them are done."""
-    return sum(is_done(part.path) for part in parts_there(out))
+    return sum(is_done(path) for path, _ in _parts_there(out))
 
 
 def is_done(part: Path) -> bool:
