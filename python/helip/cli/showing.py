@@ -38,8 +38,8 @@ def write_json(path: Path, value: Any) -> None:
 def draw_training(out: Path) -> None:
     """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
     from helip.common.errors import UnsupportedError
-    from helip.training.curves import draw_curves
-    from helip.training.metrics import read_metrics
+    from helip.training.logs.curves import draw_curves
+    from helip.training.logs.metrics import read_metrics
 
     with contextlib.suppress(UnsupportedError):
         draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")

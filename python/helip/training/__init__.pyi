@@ -1,11 +1,11 @@
 from .checkpoints import Checkpoint, newest_checkpoint
-from .curves import draw_curves
 from .fine_tuning import train
-from .metrics import read_metrics
+from .logs.curves import draw_curves
+from .logs.metrics import read_metrics
 from .named_recipes import NamedRecipe, Setting, recipes
 from .optimizing.weight_average import WeightAverage
 from .options import RunOptions
-from .planning import TrainingPlan, plan_training
+from .planning.plan import TrainingPlan, plan_training
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
 from .trainer import Trainer

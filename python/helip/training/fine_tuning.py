@@ -35,13 +35,13 @@ from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.distillation import Teacher
+from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
-from helip.training.wise_ft import WiseFt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from helip.common.processes import Processes
 from helip.training.checkpoints import list_checkpoints
+from helip.training.logs.sinks import RunLog
 from helip.training.result import NonFiniteLossError
-from helip.training.sinks import RunLog
 from helip.training.step import StepNumbers
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
-from helip.training.late_numbers import LateNumbers
+from helip.training.logs.late_numbers import LateNumbers
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
     clamp_logit_scale,

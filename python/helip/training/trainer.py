@@ -39,8 +39,9 @@ from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run
 from helip.training.distillation import Distillation
-from helip.training.measuring import Measuring
-from helip.training.metrics import Meter
+from helip.training.logs.metrics import Meter
+from helip.training.logs.sinks import RunLog, open_log
+from helip.training.measuring.measuring import Measuring
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
 from helip.training.optimizing.weight_average import WeightAverage
@@ -48,7 +49,6 @@ from helip.training.options import RunOptions
 from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import Progress, TrainResult
-from helip.training.sinks import RunLog, open_log
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep, StepNumbers
 from helip.training.stream import StepMiner

@@ -11,12 +11,12 @@ from helip.common.options import ProgressOptions
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
 from helip.training.distillation import Teacher
-from helip.training.guarding import Guard
+from helip.training.measuring.guarding import Guard
+from helip.training.measuring.validator import Validate
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader, StepHook
 from helip.training.stream import Embed
-from helip.training.validator import Validate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
 from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import train
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
 from support.loop_samples import trainer as loop
 from support.train_samples import Colours

@@ -11,7 +11,7 @@ from helip.common.errors import CancelledError, InvalidArgumentError, MismatchEr
 from helip.models.bundle import create_model
 from helip.models.saving import save_model
 from helip.training.fine_tuning import train
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from support.train_samples import CONFIG, ROWS, Colours, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from helip.training.trainer import Trainer
 from support.streaming_samples import ROWS, loader_of, whole_rows
 from support.train_samples import CONFIG, Colours

@@ -24,7 +24,7 @@ from helip.common.errors import (
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
 from support.loop_samples import CONFIG, FakeLoader, bundle, trainer, weights
@@ -362,7 +362,7 @@ def test_a_recipe_is_checked_when_it_is_made(options, message):
 
 
 def test_metrics_are_valid_json_whatever_the_numbers(tmp_path):
-    from helip.training.metrics import MetricsLog
+    from helip.training.logs.metrics import MetricsLog
 
     log = MetricsLog(tmp_path / "m.jsonl")
     log.write(step=1, loss=math.nan, rates=[math.inf, 1.0])

@@ -22,7 +22,7 @@ from helip.losses.helip_loss import HelipLoss
 from helip.models.bundle import create_model
 from helip.training.checkpoints import read_checkpoint, seed_all
 from helip.training.checks import SUMMING
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import make_optimizer, weights_kept
 from helip.training.recipe import Recipe

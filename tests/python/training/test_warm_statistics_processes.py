@@ -11,7 +11,7 @@ import torch
 from helip.common.errors import CancelledError
 from helip.common.processes import Processes
 from helip.training.checkpoints import read_checkpoint
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from support.loop_samples import trainer, weights
 from support.process_group import run
 from support.tune_samples import same

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from helip.common.devices import autocast
 from helip.models.locking import train_mode
-from helip.training.memory import LiveBytes, bytes_of, extrapolated
 from helip.training.optimizing.optimizer import step_unless
 from helip.training.optimizing.weight_average import WeightAverage
+from helip.training.planning.memory import LiveBytes, bytes_of, extrapolated
 from helip.training.trainer import Trainer
 
 _FEW = 4  # rows of the larger of the two steps

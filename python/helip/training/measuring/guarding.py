@@ -24,9 +24,9 @@ from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.model_copy import ModelCopy
+from helip.training.measuring.model_copy import ModelCopy
+from helip.training.measuring.start_weights import StartWeights, check_saved, tuned_model
 from helip.training.options import RunOptions
-from helip.training.start_weights import StartWeights, check_saved, tuned_model
 
 _FORMAT = "helip.guard"
 _VERSION = 1

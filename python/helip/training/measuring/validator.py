@@ -18,7 +18,7 @@ from helip.common.files import discard_directory, publish_directory, storage_err
 from helip.common.processes import Processes
 from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
 from helip.models.weights import write_tensors
-from helip.training.model_copy import ModelCopy
+from helip.training.measuring.model_copy import ModelCopy
 from helip.training.options import RunOptions
 
 #: Figures of a model by their names; more is better, unless ``watch_lowest``.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import needed
-from helip.training.metrics import MetricsLog
+from helip.training.logs.metrics import MetricsLog
 
 Sink = Callable[[int, Mapping[str, float]], None]  # takes the numbers of a step
 

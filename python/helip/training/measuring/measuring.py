@@ -11,11 +11,11 @@ from torch import Tensor
 
 from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
-from helip.training.guarding import Guarding
-from helip.training.model_copy import ModelCopy
+from helip.training.measuring.guarding import Guarding
+from helip.training.measuring.model_copy import ModelCopy
+from helip.training.measuring.validator import Validator
 from helip.training.result import Progress
 from helip.training.trainer_call import LoopOptions
-from helip.training.validator import Validator
 
 
 class Measuring:

@@ -10,7 +10,7 @@ import torch
 from helip.common.errors import CancelledError, Error, InvalidArgumentError, MismatchError
 from helip.models.bundle import create_model
 from helip.training.fine_tuning import train
-from helip.training.metrics import read_metrics
+from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
 from support.loop_samples import CONFIG, bundle, trainer, weights
 from support.process_group import run

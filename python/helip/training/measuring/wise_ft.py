@@ -9,7 +9,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.models.bundle import ModelBundle
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.start_weights import StartWeights, check_saved, tuned_model
+from helip.training.measuring.start_weights import StartWeights, check_saved, tuned_model
 
 
 class WiseFt:

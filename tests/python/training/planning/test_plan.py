@@ -15,8 +15,7 @@ import torch
 import helip
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.data.image_transform import ImageTransform
-from helip.training import planning
-from helip.training.memory import LiveBytes
+from helip.training.planning.memory import LiveBytes
 from helip.training.step import OptimizerStep
 from support.data_samples import caption, write_shard
 from support.train_samples import CONFIG, Colours, table
@@ -114,7 +113,7 @@ def test_a_long_run_is_planned_from_its_first_epoch(tmp_path, monkeypatch):
     data = helip.open_dataset(str(write_shard(tmp_path / "0.tar", range(24))))
     call = calls(data, pairs=table(data), epochs=5, warm_statistics=2)
     exact = helip.plan_training(model=model(), **call)
-    monkeypatch.setattr(planning, "_PLANNED_ROWS", 100)
+    monkeypatch.setattr("helip.training.planning.plan._PLANNED_ROWS", 100)
     plan = helip.plan_training(model=model(), **call)
     assert plan.rows_from == "first epoch"
     assert plan.steps == exact.steps
@@ -245,7 +244,7 @@ else:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak")
 def test_memory_is_within_a_third_of_what_the_system_gives_a_run(tmp_path):
-    here = str(Path(__file__).parents[2])
+    here = str(Path(__file__).parents[3])
     planned, given = (
         int(subprocess.run(
             [sys.executable, "-c", MEASURED, here, what], check=True, capture_output=True, text=True

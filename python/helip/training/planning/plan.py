@@ -23,7 +23,7 @@ from helip.mining.streaming import StreamingMiner
 from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.fine_tuning import TrainCall, bundle_of, make_trainer
 from helip.training.named_recipes import with_recipe
-from helip.training.rehearsal import Rehearsal, StepMemory
+from helip.training.planning.rehearsal import Rehearsal, StepMemory
 
 # Rows that are planned one by one; of a longer run the first epoch stands for the others.
 _PLANNED_ROWS = 200_000_000

@@ -9,8 +9,8 @@ import types
 import pytest
 
 from helip.common.errors import UnsupportedError
-from helip.training.metrics import read_metrics
-from helip.training.sinks import open_log
+from helip.training.logs.metrics import read_metrics
+from helip.training.logs.sinks import open_log
 
 ROW = {"step": 3, "epoch": 0, "loss": 2.5, "clip": math.inf}
 

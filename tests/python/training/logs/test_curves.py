@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
-from helip.training.curves import PANELS, _points, draw_curves
+from helip.training.logs.curves import PANELS, _points, draw_curves
 
 ROWS = [
     {
