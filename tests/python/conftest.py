@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Exported graphs are kept for all workers of this run, and not in the user's folder."""
+    folder: Path = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    os.environ["HELIP_CACHE"] = str(folder / "cache")
 
 
 @pytest.fixture(scope="module")

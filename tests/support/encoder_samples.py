@@ -11,7 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-__all__ = ["CAPTIONS", "close", "offline", "picture", "pictures"]
+from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.network_encoder import NetworkImageEncoder
+
+__all__ = ["CAPTIONS", "close", "offline", "picture", "pictures", "torch_images"]
 
 CAPTIONS = ["a red cat", "a dog", "a red cat on a red mat and a dog on a mat", "a dog"]
 
@@ -34,3 +37,10 @@ def pictures(encoder, count: int = 3) -> torch.Tensor:
 
 def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def torch_images(network, preprocess, *, spec: str, dtype="float32") -> NetworkImageEncoder:
+    """An image encoder that torch computes on the CPU."""
+    return NetworkImageEncoder(
+        TorchEngine(network, torch.device("cpu"), dtype), preprocess, spec=spec
+    )

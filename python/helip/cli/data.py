@@ -15,8 +15,9 @@ from helip.encoders.options import EmbedOptions
 from helip.pairs.options import ReshardOptions
 
 _EMBED_USUAL = (
-    "preset", "image_encoder", "text_encoder", "batch_size", "workers", "dtype", "device",
-    "precision", "max_quarantined", "launcher", "image_column", "caption_column", "key_column",
+    "preset", "image_encoder", "text_encoder", "engine", "precision", "batch_size", "workers",
+    "dtype", "device",
+    "max_quarantined", "launcher", "image_column", "caption_column", "key_column",
 )  # fmt: skip
 
 
@@ -67,12 +68,28 @@ def embed(
         return
     grown = "" if before is None else f" ({before:,} before)"
     say(f"{store.path}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}")
+    for side, what in (("image", "pictures"), ("text", "captions")):
+        if facts := store.metadata.get(f"{side}_engine"):
+            say(f"{what} by {_engine(facts)}")
     if part is not None and Path(store.path) != out:
         say(f"part {part} of {out}; the same command without --part puts all parts together")
     quarantined = store.metadata.get("quarantined") or {}
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+
+
+def _engine(facts: dict[str, Any]) -> str:
+    """An engine in words, with what was measured of its precision."""
+    said = [f"{facts['engine']} in {facts['precision']}"]
+    if "lowest_cosine" in facts:
+        said.append(f"lowest cosine to float32 {facts['lowest_cosine']:.5f}")
+        said[-1] += f" of {facts['samples']:,} samples"
+    if facts.get("recall@50") is not None:
+        said.append(f"{facts['recall@50']:.1%} of the 50 hardest pairs among them found again")
+    if "why" in facts:
+        said.append(facts["why"])
+    return "; ".join(said)
 
 
 def _rows_of(path: Path) -> int | None:

@@ -36,3 +36,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """A context in which ``precision`` is computed in; float32 is no autocast."""
     dtype = _AUTOCAST[precision]
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether this processor or GPU multiplies bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

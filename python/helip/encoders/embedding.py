@@ -26,9 +26,10 @@ from helip.common.parts import checked_part, part_path, parts_folder
 from helip.common.processes import launched_processes
 from helip.data.dataset import Dataset, part_of
 from helip.data.opening import open_dataset
+from helip.encoders.jobs.computing import ready_encoders
 from helip.encoders.jobs.job import Job
 from helip.encoders.jobs.joining import finish_joining, join_parts
-from helip.encoders.jobs.parts import begun_parts, embed_part
+from helip.encoders.jobs.parts import begun_parts, embed_part, encoders_of_part
 from helip.encoders.jobs.ray import embed_on_ray
 from helip.encoders.jobs.request import (
     SIDES,
@@ -37,7 +38,6 @@ from helip.encoders.jobs.request import (
     Work,
     change_since,
     check_encoders,
-    load_encoders,
     name_of,
     open_existing,
     source_of,
@@ -56,13 +56,13 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     """Embed ``data`` with two unimodal encoders into the store ``out``; return the store.
 
     The store's metadata: ``image_encoder``, ``text_encoder``, ``image_weights`` and
-    ``text_weights`` {digest, files} where known, ``reader``, ``precision``, ``shard_rows``,
-    ``source`` {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
+    ``text_weights`` {digest, files} where known, ``image_engine`` and ``text_engine`` {engine,
+    precision, why, lowest_cosine …}, ``reader``, ``shard_rows``, ``source`` {fingerprint, rows},
+    ``quarantined`` {reason: count} and ``complete``.
 
     A job can be split over processes and machines that share a file system: by ``part`` (any
     scheduler), ``launcher="torchrun"`` (all processes call it) or ``launcher="ray"``. The store has
-    the bytes of one process's with the same batch_size, as far as the encoders give the same
-    numbers on each machine.
+    the bytes of one process's, as far as the encoders give the same numbers on each machine.
 
     Raises InvalidArgumentError (an option, an encoder's spec), MismatchError (``out`` holds a store
     of another request, or of other weights under the same name; parts that are not finished),
@@ -79,12 +79,12 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     request = {
         "image_encoder": name_of(images),
         "text_encoder": name_of(texts),
-        "precision": call.precision,
         "shard_rows": call.shard_rows,
         "source": source_of(data),
     }
-    if call.reader != "auto":
-        request["reader"] = call.reader
+    for name in ("engine", "precision", "reader"):
+        if getattr(call, name) != "auto":
+            request[name] = getattr(call, name)
     existing = open_existing(path, request, dtype=call.dtype, resume=call.resume)
     if existing is not None and call.reader == "auto":
         # Two readers differ in the last digits; a store is of one of them.
@@ -151,7 +151,7 @@ def _finished(store: EmbeddingStore, work: Work) -> EmbeddingStore:
         now = files_stamp(encoder)
         if then and now and now != then:
             # Touched or copied files are no other weights; loading them tells.
-            check_encoders(store, *load_encoders(work, choose_device(work.call.device)))
+            check_encoders(store, *_load(work, store))
             break
     return store
 
@@ -196,7 +196,12 @@ def _load(
     work: Work, old: EmbeddingStore | None, device: torch.device | None = None
 ) -> tuple[ImageEncoder, TextEncoder]:
     """Both encoders, refused where the store that is there was made by other weights."""
-    encoders = load_encoders(work, device or choose_device(work.call.device))
+    place = device or choose_device(work.call.device)
+    settled = None if old is None else old.metadata
+    if parts_folder(work.path).exists():
+        encoders = encoders_of_part(work, place, settled)
+    else:
+        encoders = ready_encoders(work, place, settled)
     if old is not None:
         check_encoders(old, *encoders)
     return encoders

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from annotated_types import MultipleOf
 
-from helip.common.options import DeviceOptions, Positive, PrecisionOptions, Share, Whole
+from helip.common.options import DeviceOptions, Positive, Share, Whole
 from helip.data.options import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedOptions(DeviceOptions, PrecisionOptions):
+class EmbedOptions(DeviceOptions):
     """How a data set is embedded."""
 
     preset: Literal["paper", "paper-v1", "packaged"] | None = None
@@ -21,8 +21,16 @@ class EmbedOptions(DeviceOptions, PrecisionOptions):
     """A spec such as timm:NAME, or an encoder object, in place of the preset's."""
     text_encoder: str | object | None = None
     """A spec such as st:NAME, or an encoder object, in place of the preset's."""
-    batch_size: Positive = 256
-    """Samples that are read and encoded together."""
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    """What computes the encoders; auto: OpenVINO or ONNX Runtime on a CPU where they are installed
+    and take the network, else torch."""
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """What the encoders multiply in. auto: bfloat16 where the processor multiplies it and the rows
+    of a sample stay at cosines of 0.999 to those of float32, else float32; float16 needs a GPU;
+    int8 OpenVINO."""
+    batch_size: Positive | None = None
+    """Samples that are read together, and on a GPU encoded together; None for 256, or as many as
+    fill 64 MB on a CPU."""
     reader: Reader = "auto"
     """core: C++ threads, exact to two levels of a pixel; pillow: Pillow and the encoder's own
     transform; auto: the core where it knows the transform and the pictures are files."""

@@ -23,17 +23,16 @@ no registration.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
-from helip.common.devices import choose_device
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import Precision, check
-from helip.encoders.spec import FAMILIES, parse_spec
-from helip.encoders.torch_encoder import Loaded, Preprocess, TorchImageEncoder, TorchTextEncoder
-from helip.encoders.weights import files_stamp
+from helip.encoders.engines.choosing import choose_engine, make_engine
+from helip.encoders.engines.engine import EngineName
+from helip.encoders.loaded import Preprocess
+from helip.encoders.source import Side, encoder_of, load_source
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.
@@ -44,12 +43,6 @@ PRESETS: dict[str, tuple[str, str]] = {
         "st:sentence-transformers/all-mpnet-base-v2",
     ),
     "packaged": ("packaged:efficientnet-lite0", "packaged:minilm"),
-}
-
-# side → its families
-_FAMILIES = {
-    "image": ("timm", "torchvision", "hf", "open_clip", "packaged"),
-    "text": ("hf", "st", "open_clip", "packaged"),
 }
 
 
@@ -83,21 +76,18 @@ def image_encoder(
     *,
     device: str | torch.device = "cpu",
     dtype: Precision = "float32",
+    engine: EngineName | Literal["auto"] = "torch",
 ) -> ImageEncoder:
     """Load the image encoder that ``spec`` names; an encoder object is given back as it is.
 
-    ``dtype`` is the precision of the computation: "float32", "bfloat16" or "float16".
+    ``dtype`` is the precision of the computation: "float32", "bfloat16" or "float16"; ``engine``
+    what computes it, "auto" for the fastest that works here.
     Raises InvalidArgumentError (spec or option), StorageError (weights that are not there or a hub
     out of reach), UnsupportedError (a package that is not installed).
     """
     if not isinstance(spec, str):
-        return _own_encoder(spec, "image", ("dim", "encode", "preprocess"))
-    stamp = files_stamp(spec)  # before, so that a later change is seen
-    loaded, place = _load(spec, "image", device, dtype)
-    return TorchImageEncoder(
-        loaded.embed, loaded.preprocess, spec=spec, weights=loaded.weights, files=stamp,
-        device=place, dtype=dtype,
-    )  # fmt: skip
+        return own_encoder(spec, "image")
+    return _loaded(spec, "image", device, dtype, engine)
 
 
 def text_encoder(
@@ -105,18 +95,30 @@ def text_encoder(
     *,
     device: str | torch.device = "cpu",
     dtype: Precision = "float32",
+    engine: EngineName | Literal["auto"] = "torch",
 ) -> TextEncoder:
     """Load the text encoder that ``spec`` names; otherwise as :func:`image_encoder`."""
     if not isinstance(spec, str):
-        return _own_encoder(spec, "text", ("dim", "encode"))
-    stamp = files_stamp(spec)
-    loaded, place = _load(spec, "text", device, dtype)
-    return TorchTextEncoder(
-        loaded.embed, spec=spec, weights=loaded.weights, files=stamp, device=place, dtype=dtype
-    )
+        return own_encoder(spec, "text")
+    return _loaded(spec, "text", device, dtype, engine)
 
 
-def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
+def _loaded(spec: str, side: Side, device: Any, dtype: Precision, engine: str) -> Any:
+    check("dtype", dtype, Precision)
+    check("engine", engine, EngineName | Literal["auto"])
+    source = load_source(spec, side, device)
+    chosen = choose_engine(source, engine).engine
+    if chosen.precision != dtype:
+        chosen = make_engine(source, chosen.name, dtype)
+    return encoder_of(source, chosen)
+
+
+_ATTRIBUTES = {"image": ("dim", "encode", "preprocess"), "text": ("dim", "encode")}
+
+
+def own_encoder(encoder: Any, side: Side) -> Any:
+    """An encoder object of the user's, where it has what is needed."""
+    attributes = _ATTRIBUTES[side]
     missing = [name for name in attributes if not hasattr(encoder, name)]
     if missing:
         raise InvalidArgumentError(
@@ -125,22 +127,3 @@ def _own_encoder(encoder: Any, side: str, attributes: tuple[str, ...]) -> Any:
             f"{', '.join(attributes)}"
         )
     return encoder
-
-
-def _load(
-    text: str, side: str, device: str | torch.device, dtype: str
-) -> tuple[Loaded, torch.device]:
-    """What the family's load_image or load_text gives, and the device that it is on."""
-    spec = parse_spec(text)
-    check("dtype", dtype, Precision)
-    place = choose_device(device)
-    if spec.family not in _FAMILIES[side]:
-        raise InvalidArgumentError(
-            f"{text!r} is no {side} encoder: {side} encoders come from {', '.join(_FAMILIES[side])}"
-        )
-    module = importlib.import_module(f"helip.encoders.families.{FAMILIES[spec.family]}")
-    try:
-        return getattr(module, f"load_{side}")(spec, place), place
-    except Error as error:
-        error.args = (f"encoder {text!r}: {error}",)
-        raise

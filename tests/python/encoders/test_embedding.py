@@ -20,7 +20,6 @@ from helip.common.errors import (
 )
 from helip.encoders.embedding import embed
 from helip.encoders.jobs.reading import Batch, batches_of, blocks_of
-from helip.encoders.torch_encoder import TorchImageEncoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import (
     BAD,
@@ -36,6 +35,7 @@ from support.embed_samples import (
     lines_of,
     run,
 )
+from support.encoder_samples import torch_images
 
 
 def expected_rows(rows: int, bad: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,6 @@ def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):
     assert store.metadata == {
         "image_encoder": "own:colours",
         "text_encoder": "own:numbers",
-        "precision": "float32",
         "reader": "pillow",
         "shard_rows": SHARD,
         "source": {"fingerprint": data.fingerprint, "rows": LARGE},
@@ -338,7 +337,7 @@ def test_work_is_committed_within_a_batch_where_the_encoder_is_slow(tmp_path, mo
         count = torch.full((len(images), 1), float(len(images)))
         return torch.cat([images.mean((2, 3)), count], dim=1)
 
-    encoder = TorchImageEncoder(colours, Colours().preprocess, spec="own:torch")
+    encoder = torch_images(colours, Colours().preprocess, spec="own:torch")
     bad = dict.fromkeys((3, 16, 17, 40, 299, 333), "io")
     whole = run(Numbered(700, bad), tmp_path / "whole", image_encoder=encoder)
     within = set()
@@ -456,7 +455,7 @@ def test_a_data_set_that_breaks_down_is_an_error_and_no_quarantine(workers, tmp_
         ({"shard_rows": 1000}, "multiple of 4096"),
         ({"max_quarantined": 1.5}, "max_quarantined is 1.5, must be at most 1"),
         ({"dtype": "float64"}, "dtype is 'float64', must be one of 'float32', 'float16'"),
-        ({"precision": "half"}, "precision is 'half', must be one of 'float32'"),
+        ({"precision": "half"}, "precision is 'half', must be one of 'auto', 'float32'"),
         ({"preset": "newspaper"}, "preset is 'newspaper', must be one of 'paper'"),
         ({"image_encoder": 3}, "lacks dim, encode, preprocess"),
         ({"device": "abacus", "image_encoder": "timm:x"}, "abacus"),

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
-from helip.encoders.registry import PRESETS, image_encoder, parse_spec, text_encoder
+from helip.encoders.registry import PRESETS, image_encoder, text_encoder
+from helip.encoders.spec import parse_spec
 from support.encoder_samples import offline  # noqa: F401 (fixture)
 
 

@@ -10,9 +10,9 @@ import transformers
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.weights_digest import weights_digest
+from helip.encoders.loaded import Loaded, Network, ready
 from helip.encoders.loading import check_keys, loading, source_of
 from helip.encoders.spec import EncoderSpec, MaxLength, read_options
-from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "A name is looked up on the Hugging Face hub on first use: connect once, or download the "
@@ -58,11 +58,9 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     skip = int(has_cls) + int(getattr(model.config, "num_register_tokens", 0) or 0)
     model = ready(model, device)
 
-    def embed(images: torch.Tensor) -> torch.Tensor:
-        return _pooled(model(pixel_values=images), pooling, skip)
-
+    network = Network(model, lambda m, images: _pooled(m(pixel_values=images), pooling, skip))
     used = weights_digest(model, names=lambda name: not name.startswith(unused))
-    return Loaded(embed, weights=used, preprocess=partial(_preprocess, processor))
+    return Loaded(network=network, weights=used, preprocess=partial(_preprocess, processor))
 
 
 def _preprocess(processor: Any, image: Any) -> torch.Tensor:
@@ -124,11 +122,17 @@ def pooled_text(
         positions = _LONGEST_CAPTION
     longest = max_length or min(tokenizer.model_max_length, positions, _LONGEST_CAPTION)
 
-    def embed(texts: list[str]) -> torch.Tensor:
+    def tokenize(texts: list[str]) -> dict[str, torch.Tensor]:
         tokens = tokenizer(
             texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"
-        ).to(device)
-        hidden = model(**tokens).last_hidden_state.float()  # [n, tokens, dim]
+        )
+        return dict(tokens)
+
+    names = list(tokenize(["a"]))
+
+    def features(network: torch.nn.Module, *tensors: torch.Tensor) -> torch.Tensor:
+        tokens = dict(zip(names, tensors, strict=True))
+        hidden = network(**tokens).last_hidden_state.float()  # [n, tokens, dim]
         if pooling == "cls":
             pooled = hidden[:, 0]
         else:
@@ -138,7 +142,7 @@ def pooled_text(
 
     # A pooler that the files lack starts at random, and is not used.
     used = weights_digest(model, names=lambda name: not name.startswith("pooler."))
-    return Loaded(embed, weights=used)
+    return Loaded(network=Network(model, features), weights=used, tokenize=tokenize)
 
 
 def _load_model(source: str) -> tuple[Any, list[str]]:

@@ -18,9 +18,9 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
+from helip.encoders.loaded import Loaded, Network, ready
 from helip.encoders.loading import existing_path, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "Weights by tag come from a hub on first use: connect once, or download them and give "
@@ -35,8 +35,8 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
     preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
     _drop(model, "transformer", "token_embedding", "text", "text_decoder")
-    embed = ready(model, device).encode_image
-    return Loaded(embed, weights=weights_digest(model), preprocess=preprocess)
+    network = Network(ready(model, device), lambda m, images: m.encode_image(images))
+    return Loaded(network=network, weights=weights_digest(model), preprocess=preprocess)
 
 
 def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
@@ -48,10 +48,11 @@ def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     _drop(model, "visual", "text_decoder")
     model = ready(model, device)
 
-    def embed(texts: list[str]) -> torch.Tensor:
-        return model.encode_text(tokenizer(texts).to(device))
-
-    return Loaded(embed, weights=weights_digest(model))
+    return Loaded(
+        network=Network(model, lambda m, tokens: m.encode_text(tokens)),
+        weights=weights_digest(model),
+        tokenize=lambda texts: {"tokens": tokenizer(texts)},
+    )
 
 
 def _create(name: str, weights: str | None) -> Any:

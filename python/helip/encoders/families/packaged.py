@@ -16,9 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
 from helip.encoders.families.hugging_face import pooled_text
+from helip.encoders.loaded import Loaded, Network, Preprocess, ready
 from helip.encoders.loading import import_extra, loading
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import Loaded, Preprocess, ready
 
 _SIZE = 224  # the input side it was trained for
 _CROP = 0.875  # the share of the shorter side that its evaluation keeps
@@ -54,11 +54,12 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     used = weights_digest(model)
     _fold_norms(model)
 
-    def embed(images: torch.Tensor) -> torch.Tensor:
-        return model.extract_features(images).mean(dim=(2, 3))
-
     crop = options.get("crop", _CROP)
-    return Loaded(embed, weights=used, preprocess=_preprocess(size, crop))
+    return Loaded(
+        network=Network(model, lambda m, images: m.extract_features(images).mean(dim=(2, 3))),
+        weights=used,
+        preprocess=_preprocess(size, crop),
+    )
 
 
 def _preprocess(size: int, crop: float) -> Preprocess:
@@ -79,8 +80,8 @@ def _preprocess(size: int, crop: float) -> Preprocess:
 def _fold_norms(network: Any) -> None:
     """Fold each batch norm into its convolution, and drop the classifier.
 
-    Folding and in-place activations make it half as fast again on a CPU, and the layout and chunks
-    of TorchImageEncoder three times as fast.
+    Folding and in-place activations make it half as fast again on a CPU, and the layout and calls
+    of TorchEngine three times as fast.
     """
     network._fc = torch.nn.Identity()
     _fold(network, "_conv_stem", "_bn0")

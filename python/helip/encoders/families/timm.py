@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
+from helip.encoders.loaded import Loaded, ready
 from helip.encoders.loading import check_keys, existing_path, import_extra, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import Loaded, ready
 
 _MEND = (
     "Weights come from the Hugging Face hub on first use: connect once, or download the file and "
@@ -37,7 +37,7 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     if size is not None:
         config["input_size"] = (3, size, size)
     return Loaded(
-        ready(model, device),
+        network=ready(model, device),
         weights=weights_digest(model),
         preprocess=timm.data.create_transform(**config, is_training=False),
     )

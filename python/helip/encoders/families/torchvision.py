@@ -6,9 +6,9 @@ import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.weights_digest import weights_digest
+from helip.encoders.loaded import Loaded, ready
 from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
-from helip.encoders.torch_encoder import Loaded, ready
 
 _HEADS = ("fc", "classifier", "heads", "head")
 # What these two builders set themselves when they are asked for pretrained weights.
@@ -50,7 +50,9 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
         result = model.load_state_dict(state, strict=False)
     check_keys(result.missing_keys, result.unexpected_keys)
     return Loaded(
-        ready(model, device), weights=weights_digest(model), preprocess=weights.transforms()
+        network=ready(model, device),
+        weights=weights_digest(model),
+        preprocess=weights.transforms(),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import Error
+from helip.common.errors import Error, SampleError
 from helip.common.progress import ProgressBar
+from helip.common.spent import Spent
 from helip.data.core_transform import chosen_core
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
+from helip.encoders.jobs.computing import engines_of
 from helip.encoders.jobs.reading import (
     Batch,
     Block,
@@ -28,7 +31,8 @@ from helip.encoders.jobs.reading import (
     read_batches,
     read_batches_by_core,
 )
-from helip.encoders.jobs.request import EmbedCall, name_of
+from helip.encoders.jobs.request import BATCH, EmbedCall, name_of
+from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncoder
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import ImageEncoder, TextEncoder
 from helip.encoders.weights import weights_of
@@ -37,10 +41,13 @@ from helip.store.embedding_store import EmbeddingStore, StoreWriter
 # With none of so many samples readable, something is wrong with all of them.
 _HOPELESS_ROWS = 1000
 _FLOAT16_MAX = 65504.0
-_COMMIT_SECONDS = 60.0
+# With what the encoder has in work when it is over, less than a minute is lost.
+_COMMIT_SECONDS = 40.0
+_BATCH_BYTES = 64 << 20
+_CAPTIONS_AHEAD = 1024
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """One checked request, ready to run."""
 
@@ -73,23 +80,43 @@ class Job:
             bar.restart(total, label=self.label, done=done)
             self._check_share(quarantine, done)
             committed = time.monotonic()
-            batches = batches_of(done, total, self.options.batch_size, shard_rows, first=self.first)
+            batches = batches_of(done, total, self._batch_rows, shard_rows, first=self.first)
             with closing(self._read(batches)) as read:
-                for rows, batch in zip(batches, read, strict=True):
-                    texts = self._features(self.text, batch.texts, batch, rows)
+                for rows, batch in zip(batches, self._spent.around("reading", read), strict=True):
+                    with self._spent.on("captions"):
+                        texts = self._captions(batch, rows)
                     skip = max(done - rows.start, 0)
-                    for block in blocks_of(batch, len(rows), self._block_pictures, skip):
+                    for block, images in self._pictures(batch, len(rows), skip):
                         own = rows[block.first : block.last]
-                        self._append(writer, quarantine, block, own, texts)
+                        self._append(writer, quarantine, block, own, images, texts)
                         # A slow encoder has not done a batch in that time.
                         due = time.monotonic() - committed >= _COMMIT_SECONDS
                         if (due or own.stop % shard_rows == 0) and own.stop < total:
                             self._commit(writer, quarantine, complete=False)
                             committed = time.monotonic()
                         bar.update(len(own))
-                        if quarantine.total:
-                            bar.note(quarantined=quarantine.total)
+                        bar.note(**self._notes(quarantine))
             return self._commit(writer, quarantine, complete=True)
+
+    @property
+    def _batch_rows(self) -> int:
+        """Rows of a batch; without a batch_size, on a CPU, few enough that it stays small."""
+        if self.options.batch_size or self._block_pictures is None:
+            return self.options.batch_size or BATCH
+        rows, bytes_each = BATCH, getattr(self.image, "picture_bytes", 0)
+        while rows > self._block_pictures and rows * bytes_each > _BATCH_BYTES:
+            rows //= 2
+        return rows
+
+    def _notes(self, quarantine: Quarantine) -> dict[str, Any]:
+        notes: dict[str, Any] = {"slowest": self._spent.slowest()}
+        if quarantine.total:
+            notes["quarantined"] = quarantine.total
+        return notes
+
+    def __post_init__(self) -> None:
+        self._spent = Spent()
+        self._ahead = range(0)  # rows whose captions are encoded
 
     @cached_property
     def _core(self) -> ImageTransform | None:
@@ -107,20 +134,59 @@ class Job:
         """Pictures that the encoder computes at once, whatever the batch; None: all of it."""
         return getattr(self.image, "block", None)
 
+    def _captions(self, batch: Batch, rows: range) -> torch.Tensor:
+        """Features [batch, dim] of the captions of a batch."""
+        if self._core is not None and isinstance(self.text, NetworkTextEncoder):
+            self._look_ahead(rows)
+        features = self.text.encode(batch.texts) if batch.read else None
+        return self._placed(self.text, features, batch, rows)
+
+    def _look_ahead(self, rows: range) -> None:
+        """Encode captions of many batches at once; the encoder knows them when their batch comes.
+
+        Among more captions more have the same number of tokens.
+        """
+        if rows.stop <= self._ahead.stop:
+            return
+        self._ahead = range(rows.start, min(rows.start + _CAPTIONS_AHEAD, len(self.data)))
+        texts = []
+        for row in self._ahead:
+            with contextlib.suppress(SampleError):  # which its batch is going to say
+                texts.append(self.data.caption(row))
+        self.text.encode(texts)
+
+    def _pictures(
+        self, batch: Batch, size: int, skip: int
+    ) -> Iterator[tuple[Block, torch.Tensor | None]]:
+        """The blocks of a batch with the features of their pictures; None where none was read."""
+        encoded: Generator[torch.Tensor, None, None]
+        blocks = list(blocks_of(batch, size, self._block_pictures, skip))
+        readable = [block.batch.images for block in blocks if block.batch.images is not None]
+        if isinstance(self.image, NetworkImageEncoder):
+            encoded = self.image.encode_ahead(readable)
+        else:
+            encoded = (self.image.encode(images) for images in readable)
+        with closing(encoded):
+            for block in blocks:
+                with self._spent.on("pictures"):
+                    features = next(encoded) if block.batch.images is not None else None
+                yield block, features
+
     def _append(
         self,
         writer: StoreWriter,
         quarantine: Quarantine,
         block: Block,
         rows: range,
+        pictures: torch.Tensor | None,
         texts: torch.Tensor,
     ) -> None:
-        """Encode the pictures of a block and append its rows; ``texts`` [batch, dim]."""
+        """Append the rows of a block; ``pictures`` [read, dim], ``texts`` [batch, dim]."""
         keys = [self.data.keys[row] for row in rows]
         for place, error in block.batch.failures:
             quarantine.add(rows[place], keys[place], error.reason, str(error))
         self._check_share(quarantine, rows.stop)
-        images = self._features(self.image, block.batch.images, block.batch, rows)
+        images = self._placed(self.image, pictures, block.batch, rows)
         digests = self.data.row_digests(np.arange(rows.start, rows.stop))
         writer.append(keys, images, texts[block.first : block.last], digests)
 
@@ -137,13 +203,13 @@ class Job:
             digests=True,
         )
 
-    def _features(self, encoder: Any, inputs: Any, batch: Batch, rows: range) -> torch.Tensor:
-        """Float32 [len(rows), dim]; zero where a sample could not be read."""
+    def _placed(self, encoder: Any, encoded: Any, batch: Batch, rows: range) -> torch.Tensor:
+        """Float32 [len(rows), dim] of what was read; zero where a sample could not be."""
         result = torch.zeros(len(rows), encoder.dim)
-        if not batch.read:
+        if encoded is None:
             return result
         name = name_of(encoder)
-        features = torch.as_tensor(encoder.encode(inputs)).detach().float().cpu()
+        features = torch.as_tensor(encoded).detach().float().cpu()
         if tuple(features.shape) != (len(batch.read), encoder.dim):
             raise Error(
                 f"encoder {name!r} gave an output of shape {list(features.shape)} for "
@@ -173,6 +239,7 @@ class Job:
         metadata = {
             **self.request,
             **{name: known for name, known in weights.items() if known},
+            **engines_of(self.image, self.text),
             "reader": "pillow" if self._core is None else "core",
             "quarantined": quarantine.counts,
             "complete": complete,

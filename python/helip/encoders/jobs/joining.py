@@ -61,7 +61,7 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
     _check_share(work, entries)
     counts = dict(sorted(Counter(entry["reason"] for entry in entries).items()))
     metadata = {
-        **work.request, **_weights_in(parts[0]), "reader": parts[0].metadata["reader"],
+        **work.request, **_encoders_in(parts[0]), "reader": parts[0].metadata["reader"],
         "quarantined": counts, "complete": True,
     }  # fmt: skip
     if kept is not None:
@@ -98,8 +98,8 @@ def _finished_part(work: Work, index: int, count: int, rows: Range) -> Embedding
     )
 
 
-def _weights_in(store: EmbeddingStore) -> dict[str, Any]:
-    names = [f"{side}_weights" for side in SIDES]
+def _encoders_in(store: EmbeddingStore) -> dict[str, Any]:
+    names = [f"{side}_{what}" for side in SIDES for what in ("weights", "engine")]
     return {name: store.metadata[name] for name in names if store.metadata.get(name)}
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from helip.common.errors import MismatchError
 from helip.common.files import publish_once, read_json
 from helip.common.parts import checked_part, part_path, parts_folder
 from helip.data.dataset import part_of
+from helip.encoders.jobs.computing import engines_of, ready_encoders
 from helip.encoders.jobs.job import Job
 from helip.encoders.jobs.reading import batches_of
 from helip.encoders.jobs.request import Work, check_encoders, open_existing
@@ -29,6 +31,7 @@ from helip.store.embedding_store import EmbeddingStore
 Encoders = tuple[ImageEncoder, TextEncoder]
 
 _JOB = "job.json"
+_ENGINES = "engines.json"
 # Of the whole data set's source: two processes may know more or less of the same data.
 _SOURCE = "source"
 
@@ -59,7 +62,7 @@ def begin_parts(work: Work, count: int) -> list[Range]:
         "rows": len(work.data),
         "updates": work.updates,  # the same for all parts
     }
-    begun = publish_once(folder / _JOB, {**asked, "batch_size": work.call.batch_size})
+    begun = publish_once(folder / _JOB, {**asked, "batch_size": work.batch_size})
     differences = [
         f"{name} is {begun.get(name)!r} there and {wanted!r} here"
         for name, wanted in asked.items()
@@ -85,6 +88,25 @@ def _ranges(rows: int, count: int, batch_size: int, shard_rows: int) -> list[Ran
     bounds = [len(batches) * i // count for i in range(count + 1)]
     starts = [*(batch.start for batch in batches), rows]
     return [Range(starts[a], starts[b]) for a, b in itertools.pairwise(bounds)]
+
+
+def encoders_of_part(
+    work: Work, device: str | torch.device, settled: Mapping[str, Any] | None = None
+) -> Encoders:
+    """Both encoders, on the engines that the part which was first settled for all.
+
+    ``settled``: the metadata of the store that the parts are going to join, if there is one.
+    """
+    path = parts_folder(work.path) / _ENGINES
+    if settled is None and path.exists():
+        settled = read_json(path)
+    encoders = ready_encoders(work, device, settled)
+    if settled is None:
+        own = engines_of(*encoders)
+        first = publish_once(path, own)
+        if first != own:
+            return ready_encoders(work, device, first)
+    return encoders
 
 
 def embed_part(

