@@ -17,9 +17,9 @@ BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ni
 
 .PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults bench experiments lint format stubs reference clean
 
-# Threads: as many as there are cores.
+# Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 demo: $(VENV)/.demo
-	@env -u OMP_NUM_THREADS $(BIN)/helip demo --out demo-out
+	@env -u OMP_NUM_THREADS $(BIN)/helip demo --out demo-out $(DEMO)
 
 test: test-cpp test-python test-consumer
 
