@@ -124,6 +124,7 @@ class _Demo:
     def run_quick(self) -> dict[str, Any]:
         """Data and quick look alone."""
         stages = Stages(QUICK, self.say)
+        self.say(f"a quick look alone: about {stages.total()} on two cores")
         description, sets = self._data(stages)
         look = self._look(stages, sets["train"])
         self.show(next_words(None))
@@ -135,6 +136,10 @@ class _Demo:
 
     def run(self) -> dict[str, Any]:
         stages = Stages(PLAN, self.say)
+        self.say(
+            f"first a quick look, then the whole way: about {stages.total()} on two cores, less "
+            f"what {self.out} keeps from an earlier run; this process may use {usable_processors()}"
+        )
         description, sets = self._data(stages)
         work, train_set = self.out / "work", sets["train"]
         start_folder = self._start_folder(train_set, work)
