@@ -1,10 +1,10 @@
 """The demonstration: from installed packages to a report, the whole way of HELIP on two CPU cores.
 
 First a quick look at the hard pairs of 600 pictures. Then, with all of them: captioned OpenMoji
-pictures → a small CLIP model from scratch (the "pre-trained" model) → unimodal
-embeddings → hard pairs → two epochs with them and, from the same start, as many steps without →
-all three evaluated on held-out data → ``summary.json`` and ``report.html``. Nothing is downloaded.
-What comes out is reported as it is, also where hard pairs do not help.
+pictures → a small CLIP model from scratch (the "pre-trained" model) → unimodal embeddings → hard
+pairs → two epochs with them and, from the same start, as many steps without → all three evaluated
+on held-out data → ``summary.json`` and ``report.html``. Nothing is downloaded. What comes out is
+reported as it is, also where hard pairs do not help.
 """
 
 from __future__ import annotations

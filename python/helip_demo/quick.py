@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import helip
-from helip.common.errors import MismatchError
+from helip.common.errors import CorruptError, MismatchError
 from helip.data import Dataset
 
 # EfficientNet-Lite0 at 128 pixels takes a third of the time that it takes at its own 224.
@@ -98,7 +98,7 @@ def embedded(data: Dataset, out: Path, *, progress: bool) -> helip.EmbeddingStor
     }
     try:
         return helip.embed(data, out=out, **options)
-    except MismatchError:  # of other data or encoders
+    except (MismatchError, CorruptError):  # of other data or encoders, or damaged
         shutil.rmtree(out)
         return helip.embed(data, out=out, **options)
 

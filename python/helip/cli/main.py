@@ -28,14 +28,14 @@ def demo(
     *,
     quick: Annotated[
         bool,
-        Parameter(negative=(), show_default=False, help="Only look at 600 pictures."),
+        Parameter(negative=(), show_default=False, help="Show the hard pairs; train not."),
     ] = False,
     out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
     seed: Whole = 0,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Hard pairs in a minute, with --quick only these; then training with them, ten in all."""
+    """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in six."""
     say("helip demo: loading torch")
     from helip_demo import demonstration
 
