@@ -115,6 +115,14 @@ def test_embeddings_of_other_data_are_made_anew(data: Dataset, tmp_path: Path) -
         assert quick.is_embedded(part, tmp_path / "store")
 
 
+def test_damaged_embeddings_are_made_anew(data: Dataset, tmp_path: Path) -> None:
+    part = data.subset([0, 1])
+    quick.embedded(part, tmp_path / "store", progress=False)
+    (tmp_path / "store" / "manifest.json").write_text("{")
+    assert not quick.is_embedded(part, tmp_path / "store")
+    assert len(quick.embedded(part, tmp_path / "store", progress=False)) == 2
+
+
 def test_the_page_is_named_by_address_and_by_copying(tmp_path: Path) -> None:
     words = quick.opening_words(tmp_path / "quick.html")
     assert f"file://{tmp_path}/quick.html" in words
