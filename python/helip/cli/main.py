@@ -69,6 +69,7 @@ def make_app(*, show_all: bool = False) -> cyclopts.App:
         version=_version,
         console=console,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # main() says how to go on
     )
     for place, each in enumerate(COMMANDS):
         each.register(app, place, show_all=show_all)
