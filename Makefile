@@ -18,8 +18,9 @@ BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ni
 .PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
+DEMO_OUT ?= demo-out
 demo: $(VENV)/.demo
-	@env -u OMP_NUM_THREADS $(BIN)/helip demo --out demo-out $(DEMO)
+	@env -u OMP_NUM_THREADS $(BIN)/helip demo --out $(DEMO_OUT) $(DEMO)
 
 test: test-cpp test-python test-consumer
 
@@ -88,7 +89,7 @@ stubs reference: $(VENV)/.dev
 	$(BIN)/python scripts/$@.py
 
 clean:
-	rm -rf build $(VENV) demo-out
+	rm -rf build $(VENV) $(DEMO_OUT)
 
 $(VENV)/.base:
 	scripts/system-packages

@@ -66,7 +66,7 @@ def quick_look(
         title="Hard pairs of OpenMoji, a quick look",
         summary={
             "pictures": f"{len(part):,} of {len(data):,} OpenMoji (CC BY-SA 4.0, openmoji.org)",
-            "encoders": "EfficientNet-Lite0 (ImageNet) and all-MiniLM-L6-v2, neither trained here",
+            "encoders": "EfficientNet-Lite0 (ImageNet) and all-MiniLM-L6-v2, as published",
         },
     )
     shown = targets[:: max(len(targets) // _PRINTED, 1)][:_PRINTED]
