@@ -33,7 +33,15 @@ from helip.training import TrainResult, read_metrics
 from helip_demo import data as demo_data
 from helip_demo.next_steps import words as next_words
 from helip_demo.pretraining import MODEL, PRETRAIN, is_pretrained, precision, pretrain
-from helip_demo.quick import POOL, QuickLook, embedded, is_embedded, opening_words, quick_look
+from helip_demo.quick import (
+    POOL,
+    QuickLook,
+    embedded,
+    is_embedded,
+    is_prepared,
+    opening_words,
+    quick_look,
+)  # fmt: skip
 from helip_demo.results import MODELS, compact, format_summary, recall, result_rows, same_concept
 from helip_demo.stages import Stage, Stages
 
@@ -50,17 +58,17 @@ HELD_OUT = {
 }
 QUICK = (
     Stage("data", "draw and caption 3,953 OpenMoji pictures", 5),
-    Stage("quick look", "embed 600 of them, mine their hard pairs, write a page", 20),
+    Stage("quick look", "embed 600 of them, mine their hard pairs, write a page", 15),
 )
 PLAN = (
     *QUICK,
     Stage("pretrain", "train a small CLIP model from scratch, the start of all that follows", 150),
-    Stage("embed", "all 3,326 training pictures and captions", 60),
-    Stage("mine", "exact pools, and four other ways to compare them with", 10),
-    Stage("fine-tune HELIP", "two epochs with hard pairs and the margin loss", 50),
-    Stage("fine-tune control", "as many steps from the same start, without", 50),
-    Stage("evaluate", "all three models on 621 held-out pictures", 15),
-    Stage("report", "write the page", 5),
+    Stage("embed", "all 3,326 training pictures and captions", 15),
+    Stage("mine", "exact pools, and four other ways to compare them with", 5),
+    Stage("fine-tune HELIP", "two epochs with hard pairs and the margin loss", 40),
+    Stage("fine-tune control", "as many steps from the same start, without", 40),
+    Stage("evaluate", "all three models on 621 held-out pictures", 8),
+    Stage("report", "write the page", 2),
 )
 _CROP = (0.8, 1.0)  # share of a picture that training sees
 _FAST_PICTURES = 400
@@ -231,6 +239,8 @@ class _Demo:
             }
 
     def _look(self, stages: Stages, data: Dataset) -> QuickLook:
+        if is_prepared(data, self.out / "work", seed=self.seed):
+            stages.keep("quick look", "embeddings kept from an earlier run; mining them again")
         with stages.stage("quick look"):
             look = quick_look(
                 data,

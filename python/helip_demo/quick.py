@@ -23,6 +23,7 @@ TEXT_ENCODER = "packaged:minilm"
 PICTURES = 600
 POOL = 50
 TARGETS = 12  # on the page
+_STORE = "quick-embeddings"
 _PRINTED = 4  # of these, in the table
 _FIRST = 3  # hard pairs of each, in the table
 _KEY, _CAPTION = 22, 44  # columns of the table, in characters
@@ -52,7 +53,7 @@ def quick_look(
     The embeddings stay in ``work``, where the next call with the same data finds them.
     """
     part = data.subset(choose_rows(data, PICTURES, seed=seed))
-    store = embedded(part, work / "quick-embeddings", progress=progress)
+    store = embedded(part, work / _STORE, progress=progress)
     pairs = helip.mine(
         store, k=POOL, method="exact", device="cpu", threads=threads, progress=progress
     )
@@ -71,6 +72,11 @@ def quick_look(
     )
     shown = targets[:: max(len(targets) // _PRINTED, 1)][:_PRINTED]
     return QuickLook(pairs, targets, format_table(part, store, pairs, shown), Path(page))
+
+
+def is_prepared(data: Dataset, work: Path, *, seed: int = 0) -> bool:
+    """Whether `quick_look` would find its embeddings in ``work``."""
+    return is_embedded(data.subset(choose_rows(data, PICTURES, seed=seed)), work / _STORE)
 
 
 def choose_rows(data: Dataset, count: int, *, seed: int) -> np.ndarray:

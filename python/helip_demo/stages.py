@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+_AS_EXPECTED = 60.0  # seconds that count as if they had taken as long as expected
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -22,17 +24,17 @@ class Stages:
     """Says a line before and after each stage; ``seconds`` is what each took.
 
     The time that is left is the expected one, times how much longer or shorter the stages so far
-    took than expected.
+    took than expected; the first minute of them says little.
     """
 
     plan: Sequence[Stage]
     say: Callable[[str], None]
     seconds: dict[str, float] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)
+    kept: dict[str, str] = field(default_factory=dict)
 
-    def keep(self, *names: str) -> None:
-        """These are there from an earlier run, and take next to nothing."""
-        self.kept.update(names)
+    def keep(self, name: str, what: str = "kept from an earlier run") -> None:
+        """What this stage makes is there already: it takes next to nothing."""
+        self.kept[name] = what
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -41,7 +43,7 @@ class Stages:
         place = f"[{number + 1} of {len(self.plan)}] "
         stage = self.plan[number]
         if name in self.kept:
-            self.say(f"{place}{name}: kept from an earlier run")
+            self.say(f"{place}{name}: {self.kept[name]}")
         else:
             own = duration(stage.expected * self._pace())
             self.say(f"{place}{name}: {stage.does}; about {own}{self._to_the_end(number)}")
@@ -64,9 +66,9 @@ class Stages:
         return sum(stage.expected for stage in stages if stage.name not in self.kept)
 
     def _pace(self) -> float:
-        done = [each for each in self.plan if each.name in self.seconds.keys() - self.kept]
-        expected = sum(stage.expected for stage in done)
-        return sum(self.seconds[stage.name] for stage in done) / expected if expected else 1.0
+        done = [each for each in self.plan if each.name in self.seconds.keys() - self.kept.keys()]
+        took = sum(self.seconds[stage.name] for stage in done)
+        return (_AS_EXPECTED + took) / (_AS_EXPECTED + sum(stage.expected for stage in done))
 
 
 def duration(seconds: float) -> str:

@@ -36,7 +36,7 @@ def test_a_second_run_keeps_data_embeddings_and_start_and_says_so(
         )
     first, second = summaries
     assert first["kept"] == []
-    assert second["kept"] == ["data", "pretrain", "embed"]
+    assert second["kept"] == ["data", "quick look", "pretrain", "embed"]
     assert "[3 of 9] pretrain: kept from an earlier run" in said[1]
     assert second["training"]["start"]["reused"] and not second["training"]["HELIP"]["reused"]
     # The quick look comes first, with its page; then the results, with theirs; then what to type.

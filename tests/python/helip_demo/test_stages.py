@@ -29,14 +29,22 @@ def test_a_stage_says_its_place_what_it_does_and_what_is_left(said: list[str]) -
     ]
 
 
-def test_on_a_machine_that_takes_twice_as_long_so_does_what_is_left(said: list[str]) -> None:
+def test_what_is_left_follows_how_long_stages_took(said: list[str]) -> None:
     stages = Stages(PLAN, said.append)
     with stages.stage("draw"):
         pass
     with stages.stage("train"):
         pass
-    assert said[2] == "[2 of 3] train: a model; about 3 min, 3 min to the end"
+    assert said[2] == "[2 of 3] train: a model; about 2 min, 2 min to the end"  # 8 / 7 of 102 s
     assert stages.seconds == {"draw": 20, "train": 20}
+
+
+def test_after_long_stages_the_first_minute_counts_little(said: list[str]) -> None:
+    stages = Stages((Stage("a", "a", 5), Stage("b", "b", 40), Stage("c", "c", 1)), said.append)
+    stages.seconds = {"a": 5000}
+    with stages.stage("b"):
+        pass
+    assert said[0] == "[2 of 3] b: b; about 52 min, 53 min to the end"  # 5060 / 65 of 40 s
 
 
 def test_what_is_kept_is_said_and_counts_for_nothing(said: list[str]) -> None:
