@@ -41,7 +41,7 @@ from helip_demo.quick import (
     is_prepared,
     opening_words,
     quick_look,
-)  # fmt: skip
+)
 from helip_demo.results import MODELS, compact, format_summary, recall, result_rows, same_concept
 from helip_demo.stages import Stage, Stages
 
