@@ -371,6 +371,7 @@ def show_goals(listed: list[dict[str, Any]]) -> None:
 
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     import helip
+    from helip.common.machine import usable_processors
 
     about: dict[str, Any] = {"processor": platform.processor(), "flags": []}
     try:
@@ -388,7 +389,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
             versions[package] = None
     return {
         **about,
-        "cores": os.cpu_count(),
+        "cores": usable_processors(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,

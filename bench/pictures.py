@@ -29,6 +29,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from helip.common.machine import usable_processors
+
 PHOTOGRAPHS = {
     "skimage": [
         f"data/{name}" for name in (
@@ -188,7 +190,7 @@ def _publish(folder: Path, size: int, rows: int) -> None:
 
 def _made(sources: list[Image.Image], rows: int, size: int) -> Iterator[tuple[int, bytes]]:
     # Resizing and encoding release the interpreter's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         for first in range(0, rows, 64):
             block = range(first, min(first + 64, rows))
             yield from zip(block, pool.map(lambda n: jpeg(sources, n, size), block), strict=True)

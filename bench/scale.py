@@ -384,6 +384,8 @@ def goals(cell: Cell) -> list[str]:
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     from scale_sides import PACKAGES
 
+    from helip.common.machine import usable_processors
+
     processor = ""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -400,7 +402,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
         versions["helip"] = helip.__version__
     return {
         "processor": processor.partition(":")[2].strip(),
-        "cores": os.cpu_count(),
+        "cores": usable_processors(),
         "versions": versions,
         "dims": list(arguments.dims),
         "threads": arguments.threads,

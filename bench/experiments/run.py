@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,6 +26,8 @@ import summary
 import torch
 from variants import EXPERIMENTS, Experiment, Variant
 
+from helip.common.machine import usable_processors
+
 OUT = Path("build/bench/experiments.json")
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("experiments", nargs="*", help=f"of {', '.join(EXPERIMENTS)}; else all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--jobs", type=int, default=usable_processors(), help="processes at once")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     if unknown := set(args.experiments) - set(EXPERIMENTS):

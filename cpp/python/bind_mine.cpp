@@ -110,6 +110,7 @@ void bind_mine(py::module_& module) {
       py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
       py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path());
   module.def("usable_memory", [] { return this_machine().memory; });
+  module.def("usable_processors", [] { return this_machine().processors; });
   module.def(
       "plan",
       [](const BoundView& image, const BoundView& text, const MineOptions& options) {

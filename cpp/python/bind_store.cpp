@@ -78,7 +78,7 @@ py::array_t<bool> may_be_same_images(const Dense<std::uint64_t>& a, const Dense<
   return same;
 }
 
-std::vector<std::string> keys_between(const EmbeddingStore& store, std::int64_t first,
+std::vector<std::string> keys_of_rows(const EmbeddingStore& store, std::int64_t first,
                                       std::int64_t last) {
   std::vector<std::string> keys;
   for (std::int64_t i = first; i < last; ++i) keys.emplace_back(store.key(i));
@@ -169,7 +169,7 @@ void bind_embedding_store(py::module_& module) {
                                return BoundView{self.cast<const EmbeddingStore&>().text(), self,
                                                 py::none()};
                              })
-      .def("keys", &keys_between, py::arg("first"), py::arg("last"))
+      .def("keys", &keys_of_rows, py::arg("first"), py::arg("last"))
       .def(
           "verify",
           [](const EmbeddingStore& self, const py::object& progress) {

@@ -53,6 +53,7 @@ __all__: list[str] = [
     "set_kernel",
     "update",
     "usable_memory",
+    "usable_processors",
 ]
 
 class MatrixView:
@@ -749,5 +750,6 @@ def update(
     out: os.PathLike | str | bytes = ...,
 ) -> HardPairs: ...
 def usable_memory() -> int: ...
+def usable_processors() -> int: ...
 
 __version__: str = "0.1.0"

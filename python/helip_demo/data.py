@@ -31,12 +31,14 @@ import re
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import discard_directory, publish_directory, storage_errors
+from helip.common.machine import usable_processors
 from helip.common.progress import ProgressBar
 
 SPLITS = ("train", "heldout-concepts", "heldout-variants")
@@ -199,14 +201,7 @@ def build(
         if value is not None and value < 1:
             raise InvalidArgumentError(f"{name} is {value}; it must be at least 1")
     out = Path(out)
-    recipe = {
-        "format": FORMAT,
-        "seed": seed,
-        "size": size,
-        "shard_rows": shard_rows,
-        "limit": limit,
-        "versions": _versions(),
-    }
+    recipe = _recipe(seed=seed, size=size, shard_rows=shard_rows, limit=limit)
     present = read_description(out)
     if present is not None and present.get("recipe") == recipe:
         return present
@@ -245,6 +240,20 @@ def build(
     return description
 
 
+def is_built(
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    size: int = 128,
+    shard_rows: int = 1000,
+    limit: int | None = None,
+) -> bool:
+    """Whether `build` with these options would find its data set there."""
+    present = read_description(out)
+    recipe = _recipe(seed=seed, size=size, shard_rows=shard_rows, limit=limit)
+    return present is not None and present.get("recipe") == recipe
+
+
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What ``dataset.json`` in ``path`` says; None where there is no readable one."""
     try:
@@ -274,18 +283,24 @@ def render(*, size: int = 128, limit: int | None = None, progress: bool = True) 
     if limit is not None and limit < len(found):
         found = found[:: len(found) // limit][:limit]
 
+    def draw(entry: Any) -> bytes:
+        png = resvg_py.svg_to_bytes(
+            svg_string=entry.read_text(encoding="utf-8"),
+            width=size,
+            height=size,
+            background="white",
+            skip_system_fonts=True,
+        )
+        return bytes(png)
+
     pictures = []
-    with ProgressBar(len(found), label="drawing", unit="pictures", enabled=progress) as bar:
-        for entry, codes in found:
-            png = resvg_py.svg_to_bytes(
-                svg_string=entry.read_text(encoding="utf-8"),
-                width=size,
-                height=size,
-                background="white",
-                skip_system_fonts=True,
-            )
+    bar = ProgressBar(len(found), label="drawing", unit="pictures", enabled=progress)
+    # resvg releases the interpreter's lock.
+    with bar, ThreadPoolExecutor(usable_processors()) as pool:
+        drawn = pool.map(draw, (entry for entry, _ in found))
+        for (entry, codes), png in zip(found, drawn, strict=True):
             name = names[without_selectors(codes)]
-            pictures.append(named_picture(entry.name[:-4].lower(), codes, name, bytes(png)))
+            pictures.append(named_picture(entry.name[:-4].lower(), codes, name, png))
             bar.update(1)
     return pictures
 
@@ -331,6 +346,11 @@ def english_names() -> dict[tuple[int, ...], str]:
 def without_selectors(codes: Iterable[int]) -> tuple[int, ...]:
     """Code points without variation selectors, on which fonts disagree."""
     return tuple(code for code in codes if code != 0xFE0F)
+
+
+def _recipe(**options: int | None) -> dict[str, Any]:
+    """What the bytes of the data set depend on."""
+    return {"format": FORMAT, **options, "versions": _versions()}
 
 
 def _versions() -> dict[str, str]:

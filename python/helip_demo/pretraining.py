@@ -8,7 +8,8 @@ the model.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from helip.common.progress import ProgressBar
 from helip.data import Dataset
-from helip.models import ModelBundle, create_model
+from helip.models import create_model
 from helip.training import Recipe, Trainer, TrainResult
 
 # 16.7 million parameters, 9.5 million of them the table of tokens; no caption has more than 17.
@@ -48,13 +49,14 @@ _ZOOM = 0.1  # either way
 class Batches:
     """Shuffled, augmented batches from memory: a loader for `Trainer`, whose epoch is all passes.
 
-    images: uint8 [n, 3, s, s]; tokens: int64 [n, context]. A pass has n // batch_size batches; the
-    rows left over differ from pass to pass. A batch depends on the seed and its number alone.
+    images: uint8 [n, 3, s, s], or what makes them, called once, for the first batch; tokens: int64
+    [n, context]. A pass has n // batch_size batches; the rows left over differ from pass to pass.
+    A batch depends on the seed and its number alone.
     """
 
     def __init__(
         self,
-        images: Tensor,
+        images: Tensor | Callable[[], Tensor],
         tokens: Tensor,
         *,
         batch_size: int,
@@ -65,7 +67,7 @@ class Batches:
     ) -> None:
         self._images = images
         self._tokens = tokens
-        self._batch_size = min(batch_size, len(images))
+        self._batch_size = min(batch_size, len(tokens))
         self._passes = passes
         self._seed = seed
         self._mean = torch.tensor(mean).view(3, 1, 1) * 255
@@ -79,10 +81,12 @@ class Batches:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._done >= len(self):
             self._epoch, self._done = self._epoch + 1, 0
+        if callable(self._images):
+            self._images = self._images()
         while self._done < len(self):
             number, batch = divmod(self._done, self._a_pass)
             order = torch.randperm(
-                len(self._images), generator=self._generator(self._epoch, number, 0)
+                len(self._tokens), generator=self._generator(self._epoch, number, 0)
             )
             rows = order[batch * self._batch_size : (batch + 1) * self._batch_size]
             self._done += 1
@@ -105,7 +109,7 @@ class Batches:
 
     @property
     def _a_pass(self) -> int:
-        return len(self._images) // self._batch_size
+        return len(self._tokens) // self._batch_size
 
     def _generator(self, *place: int) -> torch.Generator:
         entropy = np.random.SeedSequence([self._seed, *place]).generate_state(1, np.uint64)[0]
@@ -118,6 +122,7 @@ class Batches:
         zoom = 1 + _ZOOM * (2 * torch.rand(b, generator=generator) - 1)
         grid[:, 0, 0] = grid[:, 1, 1] = zoom
         grid[:, :, 2] = 2 * _SHIFT * (2 * torch.rand(b, 2, generator=generator) - 1)
+        assert isinstance(self._images, Tensor)
         ink = 255 - self._images[rows].float()  # what is outside is 0: no ink
         places = torch.nn.functional.affine_grid(grid, list(ink.shape), align_corners=False)
         moved = torch.nn.functional.grid_sample(ink, places, align_corners=False)
@@ -140,10 +145,9 @@ def pretrain(
 ) -> TrainResult:
     """Train MODEL on ``data``; go on from what is in ``out``, and return at once if that is all."""
     bundle = create_model("helip-demo", config=MODEL, from_scratch=True, seed=seed)
-    images = _decoded(data, bundle, progress=progress)
     assert bundle.tokenizer is not None
     loader = Batches(
-        images,
+        lambda: _decoded(data, progress=progress),
         bundle.tokenizer([data.caption(row) for row in range(len(data))]),
         batch_size=PRETRAIN["batch_size"],
         passes=passes,
@@ -174,7 +178,13 @@ def pretrain(
     return trainer.run()
 
 
-def _decoded(data: Dataset, bundle: ModelBundle, *, progress: bool) -> Tensor:
+def is_pretrained(out: str | os.PathLike[str], *, rows: int, passes: int) -> bool:
+    """Whether ``out`` holds the last checkpoint of `pretrain` on so many rows."""
+    steps = passes * (rows // min(PRETRAIN["batch_size"], rows))
+    return any(Path(out).glob(f"checkpoints/step-{steps:06d}"))
+
+
+def _decoded(data: Dataset, *, progress: bool) -> Tensor:
     """Every picture at the model's size, uint8 [n, 3, s, s]."""
     from PIL import Image
 

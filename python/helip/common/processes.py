@@ -20,6 +20,7 @@ from torch import Tensor
 from helip.common.collectives import gather_blocks, gather_rows
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.machine import usable_processors
 
 
 class Processes:
@@ -125,7 +126,7 @@ def launched_processes() -> int:
 
 def own_threads() -> int:
     """Cores of this machine for each of the processes that torchrun started on it; one at least."""
-    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def launched_rank() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -120,3 +121,17 @@ def test_every_extra_is_told_in_the_documents() -> None:
         name for name in PROJECT["optional-dependencies"] if not re.search(rf"\b{name}\b", text)
     ]
     assert not untold
+
+
+@pytest.mark.parametrize("extras", [(), ("demo",), ("faults",)])
+def test_the_script_of_requirements_names_what_extras_declare(extras: tuple[str, ...]) -> None:
+    script = ROOT / "scripts" / "requirements.py"
+    done = subprocess.run(
+        [sys.executable, script, *extras], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(set(lines))
+    named = {re.split(r"[^\w.-]", line)[0] for line in lines}
+    names = {re.sub(r"[-.]", "_", name).lower() for name in named}
+    assert set().union(*(IMPORTS.get(name, {name}) for name in names)) == declared(*extras)
+    assert "helip" not in named

@@ -307,3 +307,15 @@ def test_a_stopped_command_says_how_to_go_on(
         raise KeyboardInterrupt
     assert lines[0] == "helip: stopped"
     assert said in lines[1]
+
+
+def test_ctrl_c_in_a_command_says_that_the_same_command_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip_demo.demonstration.run", interrupted)
+    code, _, err = run("demo", "--out", tmp_path / "demo")
+    assert code == 1
+    assert "what was committed stays, the same command goes on from there" in err

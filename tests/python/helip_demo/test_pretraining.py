@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from helip_demo.pretraining import Batches
+from helip_demo.pretraining import Batches, is_pretrained
 
 
 def batches(**options: Any) -> Batches:
@@ -82,3 +83,34 @@ def test_what_augmentation_brings_in_from_outside_is_white() -> None:
 def test_fewer_rows_than_a_batch_make_a_smaller_batch() -> None:
     loader = batches(batch_size=64, passes=1)
     assert [len(batch["index"]) for batch in loader] == [10]
+
+
+def test_pictures_are_made_for_the_first_batch_and_once() -> None:
+    made: list[int] = []
+
+    def pictures() -> torch.Tensor:
+        made.append(1)
+        return torch.full((4, 3, 16, 16), 255, dtype=torch.uint8)
+
+    loader = Batches(
+        pictures,
+        torch.zeros(4, 2, dtype=torch.int64),
+        batch_size=2,
+        passes=2,
+        seed=0,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+    )
+    assert len(loader) == 4 and not made  # a run that is finished reads no more than this
+    assert len(list(loader)) == len(list(loader)) == 4
+    assert made == [1]
+
+
+def test_a_run_is_finished_with_the_checkpoint_of_its_last_step(tmp_path: Path) -> None:
+    assert not is_pretrained(tmp_path / "absent", rows=1000, passes=2)
+    (tmp_path / "checkpoints" / "step-000005").mkdir(parents=True)
+    assert not is_pretrained(tmp_path, rows=1000, passes=2)
+    (tmp_path / "checkpoints" / "step-000006").mkdir()
+    assert is_pretrained(tmp_path, rows=1000, passes=2)  # 3 batches of 256 a pass
+    (tmp_path / "checkpoints" / "step-000002").mkdir()
+    assert is_pretrained(tmp_path, rows=40, passes=2)

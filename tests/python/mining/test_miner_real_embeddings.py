@@ -7,7 +7,8 @@ import pytest
 
 import helip
 from helip_demo import data as demo_data
-from helip_demo.demonstration import IMAGE_ENCODER, TEXT_ENCODER, recall
+from helip_demo.quick import IMAGE_ENCODER, TEXT_ENCODER
+from helip_demo.results import recall
 from support.mining_reference import check_exact
 
 K = 50

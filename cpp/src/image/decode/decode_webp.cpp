@@ -12,7 +12,7 @@ namespace helip::image {
 namespace {
 
 // Fancy upsampling and the loop filter look beyond a border that is cut.
-constexpr int64_t kMargin = 2;
+constexpr int64_t kEdge = 2;
 
 const char* text_of(VP8StatusCode status) noexcept {
   switch (status) {
@@ -48,10 +48,10 @@ Size WebpDecoder::open(std::span<const std::byte> encoded, const DecodeLimits& l
 
 Region WebpDecoder::decode(const Region& region, Image& out) {
   // libwebp cuts at even pixels.
-  const int64_t top = std::max<int64_t>(region.top - kMargin, 0) & ~int64_t{1};
-  const int64_t left = std::max<int64_t>(region.left - kMargin, 0) & ~int64_t{1};
-  const Region held{top, left, std::min(region.top + region.height + kMargin, size_.height) - top,
-                    std::min(region.left + region.width + kMargin, size_.width) - left};
+  const int64_t top = std::max<int64_t>(region.top - kEdge, 0) & ~int64_t{1};
+  const int64_t left = std::max<int64_t>(region.left - kEdge, 0) & ~int64_t{1};
+  const Region held{top, left, std::min(region.top + region.height + kEdge, size_.height) - top,
+                    std::min(region.left + region.width + kEdge, size_.width) - left};
   WebPDecoderConfig config;
   if (WebPInitDecoderConfig(&config) == 0) unreadable("WebP", "libwebp is of another version");
   config.options.use_cropping = 1;

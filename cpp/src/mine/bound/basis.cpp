@@ -8,7 +8,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr int kIterations = 2;
+constexpr int kPowerSteps = 2;
 
 // out [n, m]: a [m, d] times b [n, d] transposed, and that transposed again.
 std::vector<float> products_of(const std::vector<float>& a, std::int64_t m,
@@ -128,7 +128,7 @@ Basis principal_basis(const std::vector<float>& sample, std::int64_t rows, std::
                 vectors.begin() + i * dimensions);
   }
   orthonormalise(vectors, count, dimensions, kernel, team);
-  for (int iteration = 0; iteration < kIterations; ++iteration) {
+  for (int iteration = 0; iteration < kPowerSteps; ++iteration) {
     basis.vectors.assign(vectors.begin(), vectors.end());
     // [count, rows], then [count, dimensions]
     const std::vector<float> along =

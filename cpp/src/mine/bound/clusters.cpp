@@ -11,13 +11,13 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kSamplePerCluster = 8;
-constexpr int kIterations = 3;
+constexpr int kLloydSteps = 3;
 constexpr std::int64_t kMostAtOnce = 4096;  // clusters that every row is held against
 constexpr std::int64_t kGroupsSeen = 6;     // that a point looks at all centres of
 constexpr std::int64_t kNearSteps = 32;     // centres that a point looks at from the one it has
 constexpr std::int64_t kGrain = 4 * kProductRows;
 constexpr std::int64_t kBatch = 1024;  // points that are held against groups together
-constexpr std::uint64_t kStream = 0x6f72'6465'72ULL;
+constexpr std::uint64_t kClusterStream = 0x6f72'6465'72ULL;
 
 // Where the largest of `count` values is. The maximum first, in lanes, then its place: two loops
 // that a compiler makes vectors of. `values` has padding of zeros to whole tiles, which win where
@@ -145,7 +145,7 @@ std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t di
                 centres.begin() + c * dimensions);
   }
   std::vector<std::uint32_t> clusters(static_cast<std::size_t>(size));
-  for (int iteration = 0; iteration < kIterations; ++iteration) {
+  for (int iteration = 0; iteration < kLloydSteps; ++iteration) {
     const ProductPanels panels(centres.data(), count, dimensions, kernel);
     team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
       assign(points.data() + begin * dimensions, end - begin, panels, kernel,
@@ -227,7 +227,7 @@ class GroupedCentres {
   // Centres move, and are numbered as before.
   void settle(const std::vector<float>& sample, Team& team) {
     std::vector<std::uint32_t> clusters(sample.size() / static_cast<std::size_t>(dimensions_));
-    for (int iteration = 0; iteration < kIterations; ++iteration) {
+    for (int iteration = 0; iteration < kLloydSteps; ++iteration) {
       team.for_blocks(static_cast<std::int64_t>(clusters.size()), kBatch,
                       [&](std::int64_t begin, std::int64_t end, int) {
                         find(sample.data() + begin * dimensions_, end - begin,
@@ -397,7 +397,7 @@ Clusters find_clusters(const Directions& directions, const std::vector<std::uint
   const auto all = static_cast<std::int64_t>(rows.size());
   std::vector<std::uint32_t> some;
   for (const std::uint32_t place :
-       draw_rows(all, std::min(all, count * kSamplePerCluster), 0, kStream)) {
+       draw_rows(all, std::min(all, count * kSamplePerCluster), 0, kClusterStream)) {
     some.push_back(rows[place]);
   }
   const std::vector<float> sample = directions.read(some, team);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kScaleRows = 1024;  // that the scale of the codes is taken from
 constexpr double kLeastScale = 1e-4;       // of the length of a row
 constexpr double kHeadroom = 1.05;         // rows outside the sample reach a little further
-constexpr std::uint64_t kStream = 0x7363'616c'65ULL;
+constexpr std::uint64_t kScaleStream = 0x7363'616c'65ULL;
 // Rounding of unit vectors, weights and bounds to float32, generously.
 constexpr double kRounding = 1e-6;
 
@@ -323,7 +323,8 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   }
   {
     std::vector<std::uint32_t> rows;
-    for (const std::uint32_t place : draw_rows(size_, std::min(size_, kScaleRows), 0, kStream)) {
+    for (const std::uint32_t place :
+         draw_rows(size_, std::min(size_, kScaleRows), 0, kScaleStream)) {
       rows.push_back(order.rows[place]);
     }
     // Not zero where all rows of the sample coincide; what they do not show is measured later.

@@ -14,7 +14,7 @@ constexpr std::int64_t kQueries = 256;
 constexpr std::int64_t kStep = 64;  // dimensions are tried in steps of this
 constexpr std::int64_t kLeading = 64;
 constexpr std::int64_t kLeastRows = 2048;  // below, a sample costs more than it saves
-constexpr std::uint64_t kStream = 0x6669'6c74'6572ULL;
+constexpr std::uint64_t kPlanStream = 0x6669'6c74'6572ULL;
 // What rounding to codes adds to a bound, as a share of the squared length of what is rounded: with
 // coordinates of variance v in steps of 4.5 √v / 127, twice the length of the error.
 constexpr double kCodeSlack = 2.0 * 4.5 / (127.0 * 3.46);
@@ -40,7 +40,7 @@ struct Sample {
 Sample draw_sample(const Corpus& corpus, std::int64_t most) {
   Sample sample;
   sample.dimensions = corpus.dimensions();
-  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), most), 0, kStream);
+  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), most), 0, kPlanStream);
   // Queries are spread over the data set: its order may mean something.
   const auto count = static_cast<std::int64_t>(drawn.size());
   const std::int64_t stride = std::max<std::int64_t>(1, count / kQueries);

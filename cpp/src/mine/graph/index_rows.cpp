@@ -8,7 +8,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kGrain = 256;
+constexpr std::int64_t kCopyGrain = 256;
 
 // float16 as it is, anything else as a unit vector.
 void keep(const MatrixView& given, const Rows& rows, std::int64_t row, std::vector<float>& unit,
@@ -80,7 +80,7 @@ void IndexRows::append(const Corpus& corpus, const MatrixView& image, const Matr
   for (RowBytes* rows : {&ids_, &image_, &text_, &codes_}) rows->reserve(size_, size_ + count);
   if (count == 0) return;
   std::memcpy(ids_.mutable_row(size_), ids.data(), ids.size_bytes());
-  team.for_blocks(count, kGrain, [&](std::int64_t row, std::int64_t end, int) {
+  team.for_blocks(count, kCopyGrain, [&](std::int64_t row, std::int64_t end, int) {
     std::vector<float> unit;
     LoadedRow buffer;
     PairCodec::Buffers coding;

@@ -1,0 +1,101 @@
+"""Figures of the demonstration: what mining found, and what the three models score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import helip
+from helip_demo.quick import opening_words
+
+MODELS = ("start", "control", "HELIP")
+
+_FIGURES = {
+    "image to text, recall@1": ("retrieval", "image_to_text", "recall@1"),
+    "image to text, recall@5": ("retrieval", "image_to_text", "recall@5"),
+    "text to image, recall@1": ("retrieval", "text_to_image", "recall@1"),
+    "text to image, recall@5": ("retrieval", "text_to_image", "recall@5"),
+    "zero-shot concept, top 1": ("zero_shot", "top1"),
+    "zero-shot concept, top 5": ("zero_shot", "top5"),
+}
+
+
+def format_summary(summary: Mapping[str, Any]) -> str:
+    """The results of a summary as lines of text, recall and accuracy in percent."""
+    lines = [f"{'':36}" + "".join(f"{name:>9}" for name in MODELS) + "   HELIP - control"]
+    previous = None
+    for row in summary["results"]:
+        if row["set"] != previous:
+            lines.append(f"{row['set']} ({row['queries']} pictures)")
+            previous = row["set"]
+        values = "".join(f"{100 * row['models'][name]['value']:9.1f}" for name in MODELS)
+        low, value, high = (100 * row["difference"][name] for name in ("low", "value", "high"))
+        lines.append(f"  {row['figure']:34}{values}   {value:+.1f} [{low:+.1f}, {high:+.1f}]")
+    recalls, seconds = summary["mining"]["recall"], summary["seconds"]
+    lines += [
+        "In percent; the difference is paired, in brackets its 95 % interval.",
+        f"Recall@{recalls['k']} of mining: sample {recalls['sample']:.3f} "
+        f"(expected {recalls['sample expected']:.3f}), hnsw {recalls['hnsw']:.3f}",
+        "Seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()),
+        opening_words(Path(summary["report"])),
+    ]
+    return "\n".join(lines)
+
+
+def recall(table: helip.HardPairs, exact: helip.HardPairs) -> float:
+    """Share of the exact pools that ``table`` found; of pairs that tie for the last place, any."""
+    counts = np.asarray(exact.counts)
+    targets = np.flatnonzero(counts)
+    if not len(targets):
+        return 1.0
+    last = exact.scores[targets, counts[targets] - 1]
+    found = (table.scores[targets] >= last[:, None] - 1e-6) & (table.ids[targets] >= 0)
+    return float((np.minimum(found.sum(axis=1), counts[targets]) / counts[targets]).mean())
+
+
+def same_concept(table: helip.HardPairs, concepts: np.ndarray, *, first: int) -> float:
+    """Share of the first hard pairs of all targets that show a variant of the target's concept."""
+    ids = np.asarray(table.ids[:, :first])
+    same = (concepts[np.maximum(ids, 0)] == concepts[:, None]) & (ids >= 0)
+    return float(same.sum() / max(int((ids >= 0).sum()), 1))
+
+
+def result_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each set and figure: the three models and HELIP minus control, paired."""
+    rows = []
+    for title, models in metrics.items():
+        differences = {
+            "difference": helip.compare(models["HELIP"], models["control"]),
+            "start_to_control": helip.compare(models["control"], models["start"]),
+        }
+        for figure, path in _FIGURES.items():
+            values = {name: _at(result, path) for name, result in models.items()}
+            rows.append(
+                {
+                    "set": title,
+                    "figure": figure,
+                    "queries": values["start"]["n"],
+                    "models": values,
+                    **{name: _at(result, path) for name, result in differences.items()},
+                }
+            )
+    return rows
+
+
+def _at(result: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    for name in path:
+        result = result[name]
+    return result
+
+
+def compact(result: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation without its lists of queries and classes."""
+    long = ("per_query", "per_class", "queries")
+    return {
+        name: {key: value for key, value in task.items() if key not in long}
+        for name, task in result.items()
+        if name in ("retrieval", "zero_shot")
+    }

@@ -1,0 +1,80 @@
+"""Stages of the demonstration: what each does, how long it will take, how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+_AS_EXPECTED = 60.0  # seconds that count as if they had taken as long as expected
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the way."""
+
+    name: str
+    does: str
+    expected: float  # seconds on two cores of an AMD EPYC (Zen 5), with nothing else running
+
+
+@dataclass
+class Stages:
+    """Says a line before and after each stage; ``seconds`` is what each took.
+
+    The time that is left is the expected one, times how much longer or shorter the stages so far
+    took than expected; the first minute of them says little.
+    """
+
+    plan: Sequence[Stage]
+    say: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, name: str, what: str = "kept from an earlier run") -> None:
+        """What this stage makes is there already: it takes next to nothing."""
+        self.kept[name] = what
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """The stage of this name of the plan."""
+        number = [each.name for each in self.plan].index(name)
+        place = f"[{number + 1} of {len(self.plan)}] "
+        stage = self.plan[number]
+        if name in self.kept:
+            self.say(f"{place}{name}: {self.kept[name]}")
+        else:
+            own = duration(stage.expected * self._pace())
+            self.say(f"{place}{name}: {stage.does}; about {own}{self._to_the_end(number)}")
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+        if name not in self.kept:
+            self.say(f"{place}{name}: took {self.seconds[name]:.0f} s")
+
+    def total(self) -> str:
+        """How long all of it will take, in words."""
+        return duration(self._expected(self.plan))
+
+    def _to_the_end(self, number: int) -> str:
+        if number + 1 == len(self.plan):
+            return ""
+        return f", {duration(self._expected(self.plan[number:]) * self._pace())} to the end"
+
+    def _expected(self, stages: Sequence[Stage]) -> float:
+        return sum(stage.expected for stage in stages if stage.name not in self.kept)
+
+    def _pace(self) -> float:
+        done = [each for each in self.plan if each.name in self.seconds.keys() - self.kept.keys()]
+        took = sum(self.seconds[stage.name] for stage in done)
+        return (_AS_EXPECTED + took) / (_AS_EXPECTED + sum(stage.expected for stage in done))
+
+
+def duration(seconds: float) -> str:
+    """``"40 s"``, ``"6 min"``: as exact as a guess can be."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{5 * round(seconds / 5)} s"
+    return f"{round(seconds / 60)} min"
