@@ -2,7 +2,7 @@
 
     python bench/loader.py --size 500 --repeats 3
     python bench/loader.py --size 256 --order plain --sides dali helip
-    python bench/loader.py --storage cold --disk-mb 30 --sides pread-64 helip --pictures 8192
+    python bench/loader.py --storage cold --disk-mb 30 --pictures 16384 --sides pread-64 helip
 
 Pictures are made of photographs that packages carry (``pictures.py``) and packed as tar shards,
 with a made-up table of hard pairs that lie anywhere in them. Each side gives the same: batches of
@@ -17,7 +17,9 @@ at random. A side is a process of its own; sides alternate over the repeats. Per
 - first: from the construction of the data set and the loader to the first batch, libraries being
   imported, in seconds;
 - peak memory of its processes together, shared pages once (``watch.py``);
-- disk: what was read from the disk, with ``--storage cold`` (``cold_storage.py``).
+- disk: what was read from the disk, with ``--storage cold`` (``cold_storage.py``). Give many more
+  pictures than batches, or what is read beside a picture comes in useful later, as it does not with
+  data that memory cannot hold.
 
 Ratios are those of ``helip`` over each side in the same repeat. Formats of their own are written
 before the time of a side is taken.
