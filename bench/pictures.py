@@ -1,11 +1,12 @@
-"""JPEGs for bench/loader.py, made at run time from photographs that packages carry.
+"""Pictures for bench/loader.py, made at run time from photographs that packages carry.
 
 Sources are the colour photographs of scikit-image (``skimage/data``), scikit-learn (``china.jpg``,
 ``flower.jpg``) and matplotlib (``grace_hopper.jpg``): whichever of them are installed, a dozen in
 all. A picture is a crop of one of them, of four fifths of it or more for a shorter side of 500 px,
 mirrored at random, a little brighter or darker, resized by Lanczos' filter to a shorter side within
-8 % of what was asked for, and saved as a JPEG of quality 85 to 90 with 4:2:0 chroma. So edges,
-textures and noise are those of photographs, and a picture of 500 px takes 50 to 100 KB.
+8 % of what was asked for, and saved as a JPEG of quality 85 to 90 with 4:2:0 chroma, as a PNG or as
+a WebP of quality 80. So edges, textures and noise are those of photographs, and a JPEG of 500 px
+takes 50 to 100 KB. Beyond about 1,000 px most sources are enlarged, and smoother than a camera's.
 
 The same pictures lie there twice: as tar shards, and as files with the table that open_clip's CSV
 loader reads, for loaders that cannot read tars at random.
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -43,6 +45,7 @@ PHOTOGRAPHS = {
 }  # fmt: skip
 ASPECTS = (1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)
 SHARD_ROWS = 512
+SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 WORDS = (
     "a",
     "bright",
@@ -66,18 +69,26 @@ class Pictures:
     folder: Path
     shards: list[str]
     table: Path  # tab-separated: filepath, caption
-    about: dict[str, object]  # rows, mean_bytes, sources
+    about: dict[str, Any]  # rows, format, mean_bytes, sources
+
+    @property
+    def suffix(self) -> str:
+        return SUFFIXES[self.about["format"]]
 
     @property
     def files(self) -> list[str]:
-        return [str(path) for path in sorted((self.folder / "files").glob("*.jpg"))]
+        return [str(path) for path in sorted((self.folder / "files").glob(f"*.{self.suffix}"))]
+
+    @property
+    def captions(self) -> list[str]:
+        return [line.split("\t")[1] for line in self.table.read_text().splitlines()[1:]]
 
 
-def pictures_of(cache: Path, size: int, rows: int) -> Pictures:
+def pictures_of(cache: Path, size: int, rows: int, format: str = "jpeg") -> Pictures:
     """Made on first use: whole or not at all."""
-    folder = cache / f"pictures-{size}-{rows}"
+    folder = cache / f"pictures-{format}-{size}-{rows}"
     if not folder.exists():
-        _publish(folder, size, rows)
+        _publish(folder, size, rows, format)
     about = json.loads((folder / "about.json").read_text())
     shards = [str(path) for path in sorted((folder / "shards").glob("*.tar"))]
     return Pictures(folder, shards, folder / "pictures.csv", about)
@@ -98,7 +109,7 @@ def photographs() -> dict[str, Image.Image]:
     return found
 
 
-def jpeg(sources: list[Image.Image], number: int, size: int) -> bytes:
+def encoded(sources: list[Image.Image], number: int, size: int, format: str = "jpeg") -> bytes:
     """Picture ``number``: the same bytes whatever else is made."""
     random = np.random.default_rng([size, number])
     source = sources[number % len(sources)]
@@ -117,7 +128,13 @@ def jpeg(sources: list[Image.Image], number: int, size: int) -> bytes:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     picture = ImageEnhance.Brightness(picture).enhance(random.uniform(0.85, 1.15))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=int(random.integers(85, 91)))
+    quality = int(random.integers(85, 91))
+    if format == "jpeg":
+        picture.save(buffer, "JPEG", quality=quality)
+    elif format == "webp":
+        picture.save(buffer, "WEBP", quality=80, method=2)
+    else:
+        picture.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
@@ -142,7 +159,8 @@ def hard_pairs(rows: int, k: int = 20, cluster: int = 64) -> tuple[np.ndarray, n
     return ids, scores.astype(np.float32)
 
 
-def _publish(folder: Path, size: int, rows: int) -> None:
+def _publish(folder: Path, size: int, rows: int, format: str) -> None:
+    suffix = SUFFIXES[format]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -154,7 +172,7 @@ def _publish(folder: Path, size: int, rows: int) -> None:
             lines = csv.writer(table, delimiter="\t")
             lines.writerow(["filepath", "title"])
             archive = None
-            for number, data in _made(list(sources.values()), rows, size):
+            for number, data in _made(list(sources.values()), rows, size, format):
                 if number % SHARD_ROWS == 0:
                     if archive is not None:
                         archive.close()
@@ -163,17 +181,18 @@ def _publish(folder: Path, size: int, rows: int) -> None:
                     )
                 assert archive is not None
                 key, text = f"{number:08d}", caption(number)
-                for name, body in ((f"{key}.jpg", data), (f"{key}.txt", text.encode())):
+                for name, body in ((f"{key}.{suffix}", data), (f"{key}.txt", text.encode())):
                     info = tarfile.TarInfo(name)
                     info.size = len(body)
                     archive.addfile(info, io.BytesIO(body))
-                (staging / "files" / f"{key}.jpg").write_bytes(data)
-                lines.writerow([folder.absolute() / "files" / f"{key}.jpg", text])
+                (staging / "files" / f"{key}.{suffix}").write_bytes(data)
+                lines.writerow([folder.absolute() / "files" / f"{key}.{suffix}", text])
                 total += len(data)
             if archive is not None:
                 archive.close()
         about = {
             "rows": rows,
+            "format": format,
             "shorter_side": size,
             "mean_bytes": round(total / max(rows, 1)),
             "sources": sorted(sources),
@@ -188,9 +207,13 @@ def _publish(folder: Path, size: int, rows: int) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _made(sources: list[Image.Image], rows: int, size: int) -> Iterator[tuple[int, bytes]]:
+def _made(
+    sources: list[Image.Image], rows: int, size: int, format: str
+) -> Iterator[tuple[int, bytes]]:
     # Resizing and encoding release the interpreter's lock.
     with ThreadPoolExecutor(usable_processors()) as pool:
         for first in range(0, rows, 64):
             block = range(first, min(first + 64, rows))
-            yield from zip(block, pool.map(lambda n: jpeg(sources, n, size), block), strict=True)
+            yield from zip(
+                block, pool.map(lambda n: encoded(sources, n, size, format), block), strict=True
+            )

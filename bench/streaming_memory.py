@@ -6,7 +6,7 @@ far. Of every target, its pool of that moment is compared with the exact one of 
 and after each epoch so is the table that grew. Then batches are timed against a full memory. Each M
 runs in a process of its own; ``--epochs 0`` measures the time alone.
 
-    python bench/streaming.py --rows 60000 --memory 4096 16384 65536
+    python bench/streaming_memory.py --rows 60000 --memory 4096 16384 65536
 """
 
 from __future__ import annotations
