@@ -1,16 +1,16 @@
-"""Rows a second of `helip.embed`, and what its image encoder takes on engines that it does not use.
+"""Rows a second of `helip.embed` beside other ways to embed the same data on a CPU.
 
-    python bench/embed.py --rows 512 --encoder packaged
-    python bench/embed.py --rows 128 --encoder dinov2
+    python bench/embed.py --rows 1024 --encoder packaged
+    python bench/embed.py --rows 256 --encoder dinov2 --sides loop helip
+    python bench/embed.py --engines
 
-Data are JPEGs of 500 px with captions of 5 to 15 words, in a folder. Sides, each a process of its
-own, alternating: ``loop``, what one writes first in torch: a DataLoader that decodes by Pillow, the
-encoder's own transform and network in float32, batches of 32, captions in their order; ``helip``,
-``helip.embed`` with its defaults; ``helip-bfloat16``, with ``precision="bfloat16"``. Printed are
-rows a second, rows a CPU second, peak memory, and the lowest cosines to the rows of the loop.
+Each side (embed_sides.py) is a process of its own, and they alternate; what is timed is everything
+from the call to the last row: loading, trying engines, reading, encoding, writing. Printed are rows
+a second, rows a CPU second, peak memory, the lowest cosines to the rows of the first side, and the
+ratio of rows a second to it. ``--before PYTHON`` runs another installed helip as a side.
 
-``--engines`` times the image network alone: torch, and ONNX Runtime and OpenVINO where they are
-installed, in pictures a CPU second of one thread, with the lowest cosine to torch's float32.
+The share of the machine's limit is what the networks multiply in that time, over what torch's
+matrix product does in the precision that was taken. ``--engines`` times the image network alone.
 
 ``packaged`` is EfficientNet-Lite0 at 224 px and MiniLM; ``dinov2`` ViT-S/14 at 224 px of random
 weights and MiniLM.
@@ -19,112 +19,40 @@ weights and MiniLM.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
-import random
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import helip
-from helip.encoders.registry import image_encoder, text_encoder
-
-SIDES = ("loop", "helip", "helip-bfloat16")
-ENGINES = ("torch", "torch-bfloat16", "onnx", "openvino", "openvino-bfloat16")
-WORDS = ("a", "the", "red", "old", "dog", "tree", "house", "man", "of", "with", "on", "near", "sky")
-_BATCH = 32
-
-
-def specs(encoder: str, folder: Path) -> tuple[str, str]:
-    if encoder == "packaged":
-        return "packaged:efficientnet-lite0", "packaged:minilm"
-    path = folder / "vit.pt"
-    if not path.exists():
-        import timm
-
-        torch.manual_seed(0)
-        name = "vit_small_patch14_dinov2.lvd142m"
-        model = timm.create_model(name, num_classes=0, img_size=224)
-        torch.save(model.state_dict(), path)
-    return f"timm:vit_small_patch14_dinov2.lvd142m@{path}?size=224", "packaged:minilm"
-
-
-def make_data(folder: Path, rows: int) -> Path:
-    from transforms import encoded
-
-    data = folder / "data"
-    if not data.exists():
-        data.mkdir()
-        draw = random.Random(0)
-        for row, picture in enumerate(encoded(500, rows)):
-            (data / f"{row:06d}.jpg").write_bytes(picture)
-            caption = " ".join(draw.choices(WORDS, k=draw.randint(5, 15)))
-            (data / f"{row:06d}.txt").write_text(caption)
-    return data
-
-
-class _Rows(torch.utils.data.Dataset[Any]):
-    def __init__(self, data: Any, preprocess: Any) -> None:
-        self.data, self.preprocess = data, preprocess
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, row: int) -> tuple[torch.Tensor, str]:
-        sample = self.data[row]
-        return self.preprocess(sample["image"]), sample["text"]
-
-
-def by_loop(data: Path, images: str, texts: str, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    image, text = image_encoder(images), text_encoder(texts)
-    reader = torch.utils.data.DataLoader(
-        _Rows(helip.open_dataset(data), image.preprocess), batch_size=_BATCH, num_workers=threads
-    )
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    with torch.inference_mode():
-        for pixels, captions in reader:
-            found[0].append(image.embed(pixels))
-            found[1].append(text.embed(list(captions)))
-    return torch.cat(found[0]).numpy(), torch.cat(found[1]).numpy()
-
-
-def by_helip(
-    data: Path, images: str, texts: str, folder: Path, precision: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        store = helip.embed(
-            data, out=Path(out) / "s", image_encoder=images, text_encoder=texts, dtype="float32",
-            precision=precision, device="cpu", progress=False,
-        )  # fmt: skip
-        return np.array(store.image), np.array(store.text)
+ENGINES = (
+    "torch", "torch-bfloat16", "onnx", "openvino", "openvino-bfloat16", "openvino-int8",
+)  # fmt: skip
 
 
 def side(name: str, args: argparse.Namespace) -> None:
     """What a process of its own measures."""
+    from embed_sides import SIDES, make_data, specs, warm_up
+
     torch.set_num_threads(args.threads)
-    images, texts = specs(args.encoder, args.folder)
+    encoders = specs(args.encoder, args.folder)
     data = make_data(args.folder, args.rows)
-    image_encoder(images), text_encoder(texts)  # imports and files are not what is timed
+    warm_up(encoders)
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     began, cpu = time.perf_counter(), _cpu()
-    if name == "loop":
-        rows = by_loop(data, images, texts, args.threads)
-    else:
-        precision = "bfloat16" if name.endswith("bfloat16") else "float32"
-        rows = by_helip(data, images, texts, args.folder, precision)
+    rows = SIDES[name](data, encoders, args.folder, args.threads)
     seconds, cpu = time.perf_counter() - began, _cpu() - cpu
     np.savez(args.folder / f"{name}.npz", image=rows[0], text=rows[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak": peak, "base": base}))
 
 
 def _cpu() -> float:
@@ -133,133 +61,175 @@ def _cpu() -> float:
 
 
 def lowest_cosine(rows: np.ndarray, reference: np.ndarray) -> float:
+    """Of rows to the same rows of another side; NaN where one has none."""
+    if rows.shape != reference.shape:
+        return float("nan")
     a, b = rows.astype(np.float64), reference.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(((a * b).sum(axis=1) / norms).min())
 
 
 def compare(args: argparse.Namespace) -> dict[str, Any]:
+    from embed_sides import make_data
+
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in args.sides}
     make_data(args.folder, args.rows)
     given = [f"--{name}={getattr(args, name)}" for name in ("rows", "encoder", "threads", "folder")]
+    engines: dict[str, Any] = {}
     for repeat in range(args.repeats):
         for name in args.sides[:: 1 if repeat % 2 == 0 else -1]:
+            python = args.before if name == "before" else sys.executable
             done = subprocess.run(
-                [sys.executable, __file__, "--side", name, *given], capture_output=True, text=True,
-                check=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)},
+                [python, __file__, "--side", "helip" if name == "before" else name, *given],
+                capture_output=True, text=True, check=False,
+                env={**os.environ, "OMP_NUM_THREADS": str(args.threads)},
             )  # fmt: skip
+            if done.returncode:
+                sys.exit(f"{name}: {done.stderr[-2000:]}")
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+            facts = args.folder / "engines.json"
+            if facts.exists():
+                engines[name] = json.loads(facts.read_text())
+                facts.unlink()
+    first = args.sides[0]
+    reference = np.load(args.folder / f"{first}.npz")
+    limits, work = machine_limits(args.threads), multiplications(args)
     found: dict[str, Any] = {}
-    reference = np.load(args.folder / f"{args.sides[0]}.npz")
     for name, each in runs.items():
-        rows = np.load(args.folder / f"{name}.npz")
+        rows = np.load(args.folder / f"{'helip' if name == 'before' else name}.npz")
+        rate = args.rows / statistics.median(run["seconds"] for run in each)
         found[name] = {
-            "rows_a_second": args.rows / statistics.median(run["seconds"] for run in each),
+            "rows_a_second": rate,
             "rows_a_cpu_second": args.rows / statistics.median(run["cpu_seconds"] for run in each),
             "peak": max(run["peak"] for run in each),
+            "over_loaded": max(run["peak"] - run["base"] for run in each),
             "cosines": {k: lowest_cosine(rows[k], reference[k]) for k in ("image", "text")},
+            "share_of_limit": _share(rate, work, limits, engines.get(name)),
+            "engines": engines.get(name),
             "runs": each,
         }
+    for row in found.values():
+        row["times_first"] = row["rows_a_second"] / found[first]["rows_a_second"]
+    return found | {"limits": limits, "multiplications": work}
+
+
+def _share(rate: float, work: dict[str, float], limits: dict[str, float], engines: Any) -> float:
+    """Of the time that the machine's matrix product would take for the same multiplications."""
+    precision = {
+        side: ((engines or {}).get(side) or {}).get("precision", "float32") for side in work
+    }
+    least = sum(
+        work[side] / limits[precision[side] if precision[side] in limits else "bfloat16"]
+        for side in work
+    )
+    return rate * least
+
+
+def machine_limits(threads: int) -> dict[str, float]:
+    """Multiply-adds a second of torch's matrix product on so many threads."""
+    torch.set_num_threads(threads)
+    found = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        best = float("inf")
+        for _ in range(6):
+            began = time.perf_counter()
+            a @ b
+            best = min(best, time.perf_counter() - began)
+        found[name] = 2048**3 / best
     return found
 
 
-def engine(name: str, network: torch.nn.Module, example: torch.Tensor) -> Callable[[Any], Any]:
-    """The image network on an engine, one thread: pictures → float32 rows."""
-    kind, _, precision = name.partition("-")
-    if kind == "torch":
-        context = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(precision))
+def multiplications(args: argparse.Namespace) -> dict[str, float]:
+    """Multiply-adds of a picture, and of a caption of ten words, by torch's counter."""
+    from embed_sides import specs
+    from torch.utils.flop_counter import FlopCounterMode
 
-        def by_torch(pixels: torch.Tensor) -> np.ndarray:
-            with torch.inference_mode(), context:
-                layout = pixels.to(memory_format=torch.channels_last)
-                return np.asarray(network(layout).float().numpy())
+    from helip.encoders.source import load_source
 
-        return by_torch
-    if kind == "openvino":
-        openvino = importlib.import_module("openvino")
-        with torch.inference_mode():
-            graph = openvino.convert_model(network, example_input=example)
-        options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-        options["INFERENCE_PRECISION_HINT"] = "bf16" if precision else "f32"
-        compiled = openvino.Core().compile_model(graph, "CPU", options)
-        return lambda pixels: next(iter(compiled([pixels.numpy()]).values()))
-    runtime = importlib.import_module("onnxruntime")
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        path = f"{folder}/network.onnx"
-        torch.onnx.export(
-            network, (example,), path, dynamo=False, input_names=["x"], output_names=["y"],
-            dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
-        )  # fmt: skip
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(None, {"x": pixels.numpy()})[0]
-
-
-class _Network(torch.nn.Module):
-    """The function of an encoder as a module, so that it can be traced."""
-
-    def __init__(self, embed: Any) -> None:
-        super().__init__()
-        self.embed = embed
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.embed(pixels)
+    found = {}
+    for side, spec in zip(("image", "text"), specs(args.encoder, args.folder), strict=True):
+        source: Any = load_source(spec, side)  # type: ignore[arg-type]
+        inputs = source.example()
+        if side == "text":
+            inputs = tuple(source.loaded.tokenize([" ".join(["house"] * 10)] * 2).values())
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            source.loaded.network(*inputs)
+        found[side] = counter.get_total_flops() / 2 / len(inputs[0])
+    return found
 
 
 def compare_engines(args: argparse.Namespace) -> dict[str, Any]:
+    """The image network on each engine, one thread."""
+    from embed_sides import make_data, specs
+
+    import helip
+    from helip.encoders.engines.choosing import make_engine
+    from helip.encoders.source import encoder_of, load_source
+
     torch.set_num_threads(1)
-    encoder: Any = image_encoder(specs(args.encoder, args.folder)[0])
+    source: Any = load_source(specs(args.encoder, args.folder)[0], "image")
     data = helip.open_dataset(make_data(args.folder, args.rows))
-    pixels = torch.stack([encoder.preprocess(data.image(row)) for row in range(min(args.rows, 96))])
-    network = _Network(encoder.embed).eval()
+    rows = range(min(args.rows, 96))
+    pixels = torch.stack([source.loaded.preprocess(data.image(row)) for row in rows])
     found: dict[str, Any] = {}
     reference = None
     for name in ENGINES:
+        kind, _, precision = name.partition("-")
         try:
-            run = engine(name, network, pixels[:16])
-        except ImportError as error:
-            print(f"{name}: not installed ({error})")
+            engine = make_engine(
+                source, kind, precision or "float32",  # type: ignore[arg-type]
+                calibration=[(picture[None],) for picture in pixels],
+            )  # fmt: skip
+        except helip.UnsupportedError as error:
+            print(f"{name}: {error}")
             continue
-        blocks = pixels.split(16)
-        run(blocks[0])
+        encoder = encoder_of(source, engine)
+        encoder.encode(pixels[:16])
         began = time.process_time()
-        rows = np.concatenate([run(block) for block in blocks])
+        features = encoder.encode(pixels).numpy()
         rate = len(pixels) / (time.process_time() - began)
-        reference = rows if reference is None else reference
-        found[name] = {"rows_a_cpu_second": rate, "cosine": lowest_cosine(rows, reference)}
+        reference = features if reference is None else reference
+        found[name] = {"rows_a_cpu_second": rate, "cosine": lowest_cosine(features, reference)}
+        print(f"| {name} | {rate:.1f} | {found[name]['cosine']:.6f} |", flush=True)
     return found
 
 
 def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from embed_sides import DEFAULT, SIDES
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--rows", type=int, default=512)
     add("--encoder", choices=("packaged", "dinov2"), default="packaged")
-    add("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    add("--sides", nargs="+", choices=[*SIDES, "before"], default=list(DEFAULT))
+    add("--before", help="a Python with another helip, for the side of that name")
     add("--engines", action="store_true", help="the image network alone")
     add("--repeats", type=int, default=3)
     add("--threads", type=int, default=2)
-    add("--side", choices=SIDES, help=argparse.SUPPRESS)
+    add("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     add("--folder", type=Path, help=argparse.SUPPRESS)
     add("--out", type=Path, default=Path("build/bench/embed.json"))
     args = parser.parse_args()
     if args.side:
         side(args.side, args)
         return
+    if ("before" in args.sides) != bool(args.before):
+        parser.error("--before PYTHON and the side before go together")
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
         found = compare_engines(args) if args.engines else compare(args)
     for name, row in found.items():
-        if args.engines:
-            print(f"| {name} | {row['rows_a_cpu_second']:.1f} | {row['cosine']:.6f} |")
+        if args.engines or "rows_a_second" not in row:
             continue
         print(
-            f"| {name} | {row['rows_a_second']:.1f} | {row['rows_a_cpu_second']:.1f} | "
-            f"{row['peak'] / 2**20:.0f} MiB | {row['cosines']['image']:.6f} | "
-            f"{row['cosines']['text']:.6f} |"
+            f"| {name} | {row['rows_a_second']:.1f} | {row['times_first']:.2f} | "
+            f"{row['rows_a_cpu_second']:.1f} | {row['peak'] / 2**20:.0f} MiB | "
+            f"+{row['over_loaded'] / 2**20:.0f} MiB | {row['cosines']['image']:.6f} | "
+            f"{row['cosines']['text']:.6f} | {row['share_of_limit']:.0%} |"
         )
     given = {name: str(value) for name, value in vars(args).items() if name != "folder"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
