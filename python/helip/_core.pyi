@@ -664,7 +664,14 @@ class BatchAssembler:
         epoch: typing.SupportsInt | typing.SupportsIndex,
         out: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     ) -> int: ...
+    def take_unsupported(
+        self,
+        ticket: typing.SupportsInt | typing.SupportsIndex,
+        seconds: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> int | None: ...
     def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
+    @property
+    def threads(self) -> int: ...
 
 def assemble_store(
     path: os.PathLike | str | bytes,
