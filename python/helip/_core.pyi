@@ -555,6 +555,7 @@ class ImageTransform:
         max_bytes: typing.SupportsInt | typing.SupportsIndex,
         resize: typing.SupportsInt | typing.SupportsIndex,
         max_aspect: typing.SupportsFloat | typing.SupportsIndex,
+        max_seconds: typing.SupportsFloat | typing.SupportsIndex,
     ) -> None: ...
     def apply(
         self,

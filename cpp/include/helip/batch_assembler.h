@@ -37,8 +37,8 @@ struct MissingImage {
 
 // Fills batches in the background, in the order of their requests. An image depends on its bytes,
 // the view's transform, the seed, the epoch and its name alone, never on threads or on the batch.
-// Its methods, but for take_unsupported(), are for one thread at a time. After a fork the child gets Error(unsupported). What
-// was moved from can be assigned to or destroyed, and nothing else.
+// Its methods, but for take_unsupported(), are for one thread at a time. After a fork the child
+// gets Error(unsupported). What was moved from can be assigned to or destroyed, and nothing else.
 class HELIP_EXPORT BatchAssembler {
  public:
   // views: each image is decoded once for each of them, with augmentations of its own.

@@ -89,7 +89,7 @@ struct BatchAssembler::Impl {
   std::shared_ptr<const ImageSource> source;
   std::vector<ImageTransform> views;
   std::uint64_t seed = 0;
-  std::vector<Desk> desks;  // [threads]
+  std::vector<Desk> desks;   // [threads]
   mutable std::mutex mutex;  // of batches
   std::map<std::uint64_t, std::shared_ptr<Batch>> batches;
   JobQueue jobs;  // last: it ends before what it works on

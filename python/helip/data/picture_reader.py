@@ -65,7 +65,11 @@ class PictureReader:
     ) -> None:
         self._data = data
         self._transforms = [
-            dataclasses.replace(each, max_pixels=min(each.max_pixels, data.max_pixels))
+            dataclasses.replace(
+                each,
+                max_pixels=min(each.max_pixels, data.max_pixels),
+                max_seconds=min(each.max_seconds, data.max_seconds),
+            )
             for each in transforms
         ]
         self._seed, self._threads, self._pin_memory = seed, threads, pin_memory
