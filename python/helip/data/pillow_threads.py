@@ -15,6 +15,7 @@ _MOST_THREADS = 8
 # How long a thread waits for a picture of its batch, and so how long it holds back the end of a
 # program.
 _PATIENCE = 0.1
+_PICTURES = 8  # that a thread decodes before it asks whether the program ends
 
 Outcome = SampleError | Exception | None
 
@@ -89,16 +90,16 @@ class PillowThreads:
                 work.helpers += 1
 
     def _help(self, work: SideWork) -> None:
-        while not work.dropped:
-            place = self._take(work.ticket, _PATIENCE)
+        for _ in range(_PICTURES):
+            place = -1 if work.dropped else self._take(work.ticket, _PATIENCE)
             if place is None:
-                # Anew, behind what else there is to do; refused when the program ends.
-                work.tasks.append(self._executor.submit(self._help, work))
-                return
+                break
             if place < 0:
                 return
             self._add_task(work)  # there may be more
             self._decode(work, place)
+        # Behind what else there is to do; refused when the program ends.
+        work.tasks.append(self._executor.submit(self._help, work))
 
     def _decode(self, work: SideWork, place: int) -> None:
         with self._lock:
