@@ -149,8 +149,11 @@ class PictureReader:
         key: dict[str, Any] = {"seed": self._seed, "epoch": epoch, "row": row}
         try:
             image = self._data.image(row)
-            for number, transform in enumerate(self._transforms):
-                views[number][place] = transform.from_image(image, **key, view=number)
+            # Who began may be in this mode, whose tensors nobody else may write to; others may be
+            # written to in it.
+            with torch.inference_mode():
+                for number, transform in enumerate(self._transforms):
+                    views[number][place] = transform.from_image(image, **key, view=number)
         except SampleError as error:
             if error.key:
                 return error

@@ -56,6 +56,19 @@ def test_a_picture_does_not_depend_on_the_threads(data, threads):
             assert torch.equal(pixels, alone)
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_they_are_decoded_in_any_mode_of_torch(data, inference):
+    pictures = reader(data)
+    with torch.inference_mode(inference):
+        begun = pictures.begin(np.arange(ROWS))
+        assert pictures.wait(begun) == {}
+    assert begun.views[0].is_inference() == inference
+    if not inference:
+        weight = torch.ones((), requires_grad=True)
+        (begun.views[0] * weight).sum().backward()
+        assert torch.isclose(weight.grad, begun.views[0].sum(), rtol=1e-3)
+
+
 def test_two_pictures_are_decoded_at_a_time_and_never_more_than_there_are_threads(
     data, monkeypatch
 ):
