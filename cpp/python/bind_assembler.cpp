@@ -67,8 +67,18 @@ void bind_assembler(py::module_& module) {
            }),
            py::arg("source"), py::arg("views"), py::kw_only(), py::arg("seed"), py::arg("threads"),
            py::keep_alive<1, 2>())
+      .def_property_readonly("threads", &BatchAssembler::threads)
       .def("submit", &submit, py::arg("rows"), py::arg("names"), py::arg("epoch"), py::arg("out"))
       .def("wait", &wait, py::arg("ticket"))
+      .def(
+          "take_unsupported",
+          [](BatchAssembler& self, std::uint64_t ticket, double seconds) {
+            const auto patience =
+                std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000.0));
+            const py::gil_scoped_release release;
+            return self.take_unsupported(ticket, patience);
+          },
+          py::arg("ticket"), py::arg("seconds"))
       .def("clear", &BatchAssembler::clear, py::call_guard<py::gil_scoped_release>());
 }
 

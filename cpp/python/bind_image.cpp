@@ -13,7 +13,7 @@ ImageTransform make_transform(std::int64_t height, std::int64_t width, const std
                               const std::string& dtype, const std::string& layout,
                               const std::array<double, 3>& mean, const std::array<double, 3>& std,
                               bool exact_decode, std::int64_t max_pixels, std::int64_t max_bytes,
-                              std::int64_t resize, double max_aspect) {
+                              std::int64_t resize, double max_aspect, double max_seconds) {
   ImageTransformOptions o;
   o.height = height;
   o.width = width;
@@ -40,6 +40,7 @@ ImageTransform make_transform(std::int64_t height, std::int64_t width, const std
   o.max_bytes = max_bytes;
   o.resize = resize;
   o.max_aspect = max_aspect;
+  o.max_seconds = max_seconds;
   return ImageTransform(o);
 }
 
@@ -67,7 +68,7 @@ void bind_image(py::module_& module) {
            py::arg("grayscale_probability"), py::arg("blur_probability"), py::arg("blur_sigma"),
            py::arg("flip_probability"), py::arg("dtype"), py::arg("layout"), py::arg("mean"),
            py::arg("std"), py::arg("exact_decode"), py::arg("max_pixels"), py::arg("max_bytes"),
-           py::arg("resize"), py::arg("max_aspect"))
+           py::arg("resize"), py::arg("max_aspect"), py::arg("max_seconds"))
       .def_property_readonly("shape", &ImageTransform::shape)
       .def_property_readonly("bytes", &ImageTransform::bytes)
       .def(

@@ -556,6 +556,7 @@ class ImageTransform:
         max_bytes: typing.SupportsInt | typing.SupportsIndex,
         resize: typing.SupportsInt | typing.SupportsIndex,
         max_aspect: typing.SupportsFloat | typing.SupportsIndex,
+        max_seconds: typing.SupportsFloat | typing.SupportsIndex,
     ) -> None: ...
     def apply(
         self,
@@ -665,7 +666,14 @@ class BatchAssembler:
         epoch: typing.SupportsInt | typing.SupportsIndex,
         out: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     ) -> int: ...
+    def take_unsupported(
+        self,
+        ticket: typing.SupportsInt | typing.SupportsIndex,
+        seconds: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> int | None: ...
     def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
+    @property
+    def threads(self) -> int: ...
 
 def assemble_store(
     path: os.PathLike | str | bytes,

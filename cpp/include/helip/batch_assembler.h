@@ -37,8 +37,8 @@ struct MissingImage {
 
 // Fills batches in the background, in the order of their requests. An image depends on its bytes,
 // the view's transform, the seed, the epoch and its name alone, never on threads or on the batch.
-// Its methods are for one thread at a time. After a fork the child gets Error(unsupported). What
-// was moved from can be assigned to or destroyed, and nothing else.
+// Its methods, but for take_unsupported(), are for one thread at a time. After a fork the child
+// gets Error(unsupported). What was moved from can be assigned to or destroyed, and nothing else.
 class HELIP_EXPORT BatchAssembler {
  public:
   // views: each image is decoded once for each of them, with augmentations of its own.
@@ -49,6 +49,7 @@ class HELIP_EXPORT BatchAssembler {
   BatchAssembler(BatchAssembler&&) noexcept;
   BatchAssembler& operator=(BatchAssembler&&) noexcept;
 
+  [[nodiscard]] int threads() const noexcept;  // that read at a time, at most
   // Begins a batch. The memory of `out` must stay until its wait_for() returned a value, or
   // clear(). Throws Error: invalid_argument (a row outside the source, lengths that do not fit),
   // unsupported (after a fork); then nothing has begun.
@@ -57,6 +58,11 @@ class HELIP_EXPORT BatchAssembler {
   // Throws Error(out_of_memory) where an allocation failed.
   [[nodiscard]] std::optional<std::vector<MissingImage>> wait_for(
       std::uint64_t ticket, std::chrono::milliseconds patience);
+  // A place whose image is "unsupported_format", each once, so that another decoder may fill it
+  // while the batch is still read; -1 once no more will come, as after wait_for() or clear(); none
+  // where nothing came so long. For any thread.
+  [[nodiscard]] std::optional<std::int64_t> take_unsupported(std::uint64_t ticket,
+                                                             std::chrono::milliseconds patience);
   // Drops every batch that was not fetched. Afterwards nothing writes to the caller's memory.
   void clear();
 

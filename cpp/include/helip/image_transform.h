@@ -72,6 +72,9 @@ struct ImageTransformOptions {
   bool exact_decode = false;
   std::int64_t max_pixels = 178'956'970;           // of an image; more is "too_large"
   std::int64_t max_bytes = std::int64_t{1} << 30;  // of an encoded image
+  // Of the clock, to decode an image once its bytes are there; more is "too_slow". What is near it
+  // is decoded or not as the machine is busy. Infinity: no limit.
+  double max_seconds = 10.0;
   double max_aspect = 0.0;  // of an image: its longer side over its shorter; 0: any
 };
 
@@ -117,8 +120,8 @@ class HELIP_EXPORT ImageTransform {
 
   // Writes bytes() bytes at `out`, which needs no alignment beyond its element's. Throws
   // SampleError "unreadable_image" (unknown, damaged, truncated), "too_large" (bytes, pixels,
-  // scans), "extreme_aspect", or "unsupported_format" (an image that Pillow may read and this build
-  // does not: GIF, BMP, TIFF, CMYK, 16 bits, animations); `out` is then undefined.
+  // scans), "too_slow", "extreme_aspect", or "unsupported_format" (an image that Pillow may read
+  // and this build does not: GIF, BMP, TIFF, CMYK, 16 bits, animations); `out` is then undefined.
   void apply(std::span<const std::byte> encoded, const Key& key, void* out, Scratch& scratch) const;
 
   // The same from upright RGB pixels, height x width x 3 without gaps.

@@ -9,7 +9,7 @@
 namespace helip {
 
 // Of code ErrorCode::sample. `reason` is a word that is counted by, such as "missing_image",
-// "unreadable_image", "unsupported_format", "too_large" or "io".
+// "unreadable_image", "unsupported_format", "too_large", "too_slow" or "io".
 class HELIP_EXPORT SampleError : public Error {
  public:
   SampleError(std::string reason, const std::string& message);

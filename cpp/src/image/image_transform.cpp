@@ -102,7 +102,9 @@ struct ImageTransform::Impl {
 
   explicit Impl(const ImageTransformOptions& checked)
       : options(checked),
-        limits{.max_bytes = checked.max_bytes, .max_pixels = checked.max_pixels},
+        limits{.max_bytes = checked.max_bytes,
+               .max_pixels = checked.max_pixels,
+               .max_seconds = checked.max_seconds},
         pixels_out(checked) {}
 
   // The crop of an upright image, already flipped where chance says so.

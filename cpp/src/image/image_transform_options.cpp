@@ -126,6 +126,10 @@ void check_options(const ImageTransformOptions& o) {
   if (o.max_pixels < 1) {
     refuse("max_pixels is " + text_of(o.max_pixels) + ", but must be 1 or more; leave it out");
   }
+  if (!(o.max_seconds > 0.0)) {
+    refuse("max_seconds is " + text_of(o.max_seconds) +
+           ", but must be above 0; infinity sets no limit");
+  }
   if (o.max_bytes < 1) {
     refuse("max_bytes is " + text_of(o.max_bytes) + ", but must be 1 or more; leave it out");
   }

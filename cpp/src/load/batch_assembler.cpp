@@ -1,6 +1,7 @@
 #include "helip/batch_assembler.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <new>
@@ -16,6 +17,8 @@ namespace {
 // How many images the system fetches while one is decoded.
 constexpr std::int64_t kFetchedAhead = 16;
 
+constexpr const char* kUnsupported = "unsupported_format";
+
 // What one thread keeps from image to image.
 struct Desk {
   std::vector<std::byte> encoded;
@@ -25,7 +28,26 @@ struct Desk {
 struct Batch {
   AssembleRequest request;
   std::mutex mutex;
+  std::condition_variable changed;
   std::vector<MissingImage> missing;
+  std::size_t looked_at = 0;  // of missing, by take_unsupported()
+  std::size_t done = 0;       // places
+  bool dropped = false;
+
+  bool is_over() const noexcept { return dropped || done == request.rows.size(); }
+  // The next place of an image in a format that is not decoded here.
+  std::optional<std::int64_t> next_unsupported() {
+    while (looked_at < missing.size()) {
+      const MissingImage& image = missing[looked_at++];
+      if (image.reason == kUnsupported) return image.place;
+    }
+    return std::nullopt;
+  }
+  void drop() {
+    const std::lock_guard lock(mutex);
+    dropped = true;
+    changed.notify_all();
+  }
 };
 
 }  // namespace
@@ -52,13 +74,23 @@ struct BatchAssembler::Impl {
     } catch (const SampleError& error) {
       const std::lock_guard lock(batch.mutex);
       batch.missing.push_back({place, error.reason(), error.what()});
+      if (error.reason() == kUnsupported) batch.changed.notify_one();
     }
+    const std::lock_guard lock(batch.mutex);
+    if (++batch.done == request.rows.size()) batch.changed.notify_all();
+  }
+
+  std::shared_ptr<Batch> batch_of(std::uint64_t ticket) const {
+    const std::lock_guard lock(mutex);
+    const auto found = batches.find(ticket);
+    return found == batches.end() ? nullptr : found->second;
   }
 
   std::shared_ptr<const ImageSource> source;
   std::vector<ImageTransform> views;
   std::uint64_t seed = 0;
-  std::vector<Desk> desks;  // [threads]
+  std::vector<Desk> desks;   // [threads]
+  mutable std::mutex mutex;  // of batches
   std::map<std::uint64_t, std::shared_ptr<Batch>> batches;
   JobQueue jobs;  // last: it ends before what it works on
 };
@@ -69,6 +101,7 @@ BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
                      .views = std::move(views),
                      .seed = options.seed,
                      .desks = {},
+                     .mutex = {},
                      .batches = {},
                      .jobs = JobQueue(options.threads)}) {
   if (impl_->views.empty()) {
@@ -80,6 +113,8 @@ BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
 BatchAssembler::~BatchAssembler() = default;
 BatchAssembler::BatchAssembler(BatchAssembler&&) noexcept = default;
 BatchAssembler& BatchAssembler::operator=(BatchAssembler&&) noexcept = default;
+
+int BatchAssembler::threads() const noexcept { return impl_->jobs.size(); }
 
 std::uint64_t BatchAssembler::submit(AssembleRequest request) {
   const std::size_t rows = request.rows.size();
@@ -110,6 +145,7 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
       static_cast<std::int64_t>(rows), [&self, batch](std::int64_t place, int worker) {
         self.fill(*batch, place, self.desks[static_cast<std::size_t>(worker)]);
       });
+  const std::lock_guard lock(self.mutex);
   return self.batches.insert(std::move(place_of_batch)).position->first;
 }
 
@@ -121,15 +157,35 @@ std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(
     throw Error(ErrorCode::out_of_memory,
                 "an allocation failed while reading a batch; lower workers or prefetch");
   }
+  std::unique_lock lock(impl_->mutex);
   const auto done = impl_->batches.extract(ticket);
-  std::vector<MissingImage> missing = std::move(done.mapped()->missing);
+  lock.unlock();
+  Batch& batch = *done.mapped();
+  batch.drop();
+  std::vector<MissingImage> missing = batch.missing;
   std::sort(missing.begin(), missing.end(),
             [](const auto& left, const auto& right) { return left.place < right.place; });
   return missing;
 }
 
+std::optional<std::int64_t> BatchAssembler::take_unsupported(std::uint64_t ticket,
+                                                             std::chrono::milliseconds patience) {
+  const std::shared_ptr<Batch> batch = impl_->batch_of(ticket);
+  if (batch == nullptr) return -1;
+  std::unique_lock lock(batch->mutex);
+  std::optional<std::int64_t> place;
+  batch->changed.wait_for(lock, patience, [&] {
+    if (!batch->dropped) place = batch->next_unsupported();
+    if (!place && batch->is_over()) place = -1;
+    return place.has_value();
+  });
+  return place;
+}
+
 void BatchAssembler::clear() {
   impl_->jobs.clear();
+  const std::lock_guard lock(impl_->mutex);
+  for (const auto& [ticket, batch] : impl_->batches) batch->drop();
   impl_->batches.clear();
 }
 

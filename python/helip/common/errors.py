@@ -74,7 +74,8 @@ class SampleError(Error):
     Attributes:
         key: the sample's key.
         reason: ``missing_image``, ``missing_caption``, ``unreadable_image``,
-            ``unreadable_caption``, ``too_large``, ``outside_root``, ``io`` or ``source_error``.
+            ``unreadable_caption``, ``too_large``, ``too_slow``, ``outside_root``, ``io`` or
+            ``source_error``.
     """
 
     code = "sample"

@@ -19,7 +19,7 @@ from PIL import Image
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
-from helip.data.options import MAX_PIXELS
+from helip.data.options import MAX_PIXELS, MAX_SECONDS
 from helip.data.packed_strings import KeyList
 from helip.store.data_identity import fingerprint_of
 
@@ -42,6 +42,7 @@ class Dataset(ABC):
     """
 
     max_pixels: int = MAX_PIXELS
+    max_seconds: float = MAX_SECONDS
     _caption_groups: tuple[np.ndarray, np.ndarray] | None = None  # once they were asked for
 
     @property
@@ -201,7 +202,12 @@ class Dataset(ABC):
         return SampleError(f"sample {key!r} (row {row}): {detail}", key=key, reason=reason)
 
     def _decoded(self, row: int, data: bytes) -> Image.Image:
-        return decode_image(data, key=self.keys[row], max_pixels=self.max_pixels)
+        return decode_image(
+            data,
+            key=self.keys[row],
+            max_pixels=self.max_pixels,
+            max_seconds=self.max_seconds,
+        )
 
     def _utf8(self, row: int, data: bytes) -> str:
         try:
@@ -265,7 +271,7 @@ class _Subset(KeyedDataset):
         if (times > 1).any():
             twice = named[times > 1][0]
             raise InvalidArgumentError(f"row {twice} is named twice; name each row once")
-        self.max_pixels = parent.max_pixels
+        self.max_pixels, self.max_seconds = parent.max_pixels, parent.max_seconds
         self._parent = parent
         self._rows = chosen  # int64 [n]
         self._keys = KeyList.from_strings(parent.keys[row] for row in chosen.tolist())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from helip.common.errors import SampleError
-from helip.data.options import MAX_PIXELS
+from helip.data.options import MAX_PIXELS, MAX_SECONDS
 
 # A progressive JPEG has about ten scans; each more costs a pass over the whole picture.
 MAX_JPEG_SCANS = 100
@@ -26,18 +29,28 @@ _TURNS = {
 }
 
 
-def decode_image(data: bytes, *, key: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(
+    data: bytes,
+    *,
+    key: str = "",
+    max_pixels: int = MAX_PIXELS,
+    max_seconds: float = MAX_SECONDS,
+) -> Image.Image:
     """Decode one picture: RGB, upright, its first frame, transparency over white.
 
     The format is told by the content, never by a name, and only JPEG, PNG, WebP, GIF, BMP and TIFF
     are tried. The size is checked before any pixel is decoded.
 
     Raises:
-        SampleError: ``unreadable_image`` (unknown, damaged or truncated) or ``too_large``
-            (pixels, JPEG scans, or memory).
+        SampleError: ``unreadable_image`` (unknown, damaged or truncated), ``too_large``
+            (pixels, JPEG scans, or memory) or ``too_slow``, which is seen where Pillow asks for
+            more bytes, and at the end.
     """
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with (
+            time_limit(max_seconds, key=key) as check,
+            Image.open(_Watched(data, check), formats=_FORMATS) as image,
+        ):
             # Within compressed data FF is always followed by 00, so FFDA does start a scan.
             scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
             if scans > MAX_JPEG_SCANS:
@@ -56,6 +69,38 @@ def decode_image(data: bytes, *, key: str = "", max_pixels: int = MAX_PIXELS) ->
     except Exception as error:
         detail = f"the picture cannot be decoded: {error}"
         raise SampleError.of(key, "unreadable_image", detail) from error
+
+
+@contextmanager
+def time_limit(seconds: float, *, key: str = "") -> Iterator[Callable[[], None]]:
+    """Raise SampleError ``too_slow`` where the block takes longer than ``seconds``: at its end, and
+    whenever it calls what it is given."""
+    begin = time.monotonic()
+
+    def check() -> None:
+        spent = time.monotonic() - begin
+        if spent > seconds:
+            raise SampleError.of(
+                key,
+                "too_slow",
+                f"the picture was still not decoded after {spent:.3g} s, more than {seconds:g} s; "
+                "raise max_seconds if it is genuine, or write it anew in a smaller size",
+            )
+
+    yield check
+    check()
+
+
+class _Watched(BytesIO):
+    """Bytes that look at the clock when they are read."""
+
+    def __init__(self, data: bytes, check: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size)
 
 
 def to_rgb(image: Image.Image, *, key: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:

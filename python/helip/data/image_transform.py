@@ -17,7 +17,7 @@ from PIL import Image
 from helip._core import ImageTransform as _CoreTransform
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.data.decoding import decode_image
-from helip.data.options import MAX_PIXELS
+from helip.data.options import MAX_PIXELS, MAX_SECONDS
 
 _OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -56,6 +56,8 @@ class ImageTransform:
         resize: what ``shortest`` makes of the shorter side, of which the centre of ``size`` is
             kept; 0: the size itself.
         max_aspect: longer side over shorter; more is refused as ``extreme_aspect``. 0: any.
+        max_seconds: to decode a picture; more is refused as ``too_slow``. inf: no limit. This
+            alone depends on the machine.
 
     Raises:
         InvalidArgumentError: an option is outside its bound.
@@ -85,6 +87,7 @@ class ImageTransform:
     max_bytes: int = 1 << 30
     resize: int = 0
     max_aspect: float = 0.0
+    max_seconds: float = MAX_SECONDS
     _core: _CoreTransform = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -160,14 +163,14 @@ class ImageTransform:
         Formats that the core does not decode are read by Pillow.
 
         Raises:
-            SampleError: ``unreadable_image``, ``too_large`` or ``extreme_aspect``.
+            SampleError: ``unreadable_image``, ``too_large``, ``too_slow`` or ``extreme_aspect``.
         """
         try:
             return self._tensor(self._core.apply(data, seed=seed, epoch=epoch, row=row, view=view))
         except SampleError as error:
             if error.reason != "unsupported_format":
                 raise
-        image = decode_image(data, max_pixels=self.max_pixels)
+        image = decode_image(data, max_pixels=self.max_pixels, max_seconds=self.max_seconds)
         return self.from_image(image, seed=seed, epoch=epoch, row=row, view=view)
 
     def __repr__(self) -> str:

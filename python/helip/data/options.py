@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Options, Positive, require
+from helip.common.options import INFINITE, Options, Positive, require
 
 # Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
 MAX_PIXELS = 178_956_970
+# Seconds; a picture of MAX_PIXELS takes two to seven on an idle core.
+MAX_SECONDS = 10.0
 
 #: Who reads pictures: threads of the core, or Pillow.
 Reader = Literal["auto", "core", "pillow"]
@@ -35,6 +39,8 @@ class OpenOptions(Options):
     """Also read pictures through symbolic links that lead out of root."""
     max_pixels: Positive = MAX_PIXELS
     """A larger picture is quarantined as too_large."""
+    max_seconds: Annotated[float, Gt(0.0), INFINITE] = MAX_SECONDS
+    """A picture that takes longer to decode is quarantined as too_slow; inf sets no limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,7 +53,7 @@ class OpenOptions(Options):
         for name in names:
             # Identity first: == on arrays and sequences need not give a bool.
             value, default = getattr(self, name), defaults[name]
-            if value is not default and not (isinstance(value, int) and value == default):
+            if value is not default and not (isinstance(value, (int, float)) and value == default):
                 raise InvalidArgumentError(
                     f"{name}={value!r} does not apply to {source}; leave it out"
                 )

@@ -1,7 +1,7 @@
 """Reads the pictures of rows by threads of the native core, ahead of who asks for them.
 
 They are read, decoded and transformed without the GIL, straight into tensors; what the core has no
-decoder for is read by Pillow.
+decoder for is read by Pillow, in threads beside the core's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from helip import _core
 from helip.common.errors import SampleError
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
+from helip.data.pillow_threads import PillowThreads, SideWork
 
 
 def can_assemble(data: Any, transform: Any) -> bool:
@@ -40,6 +41,7 @@ class Pictures:
     views: list[
         torch.Tensor
     ]  # one a transform, [b, ...]; being written to until they are waited for
+    side_work: SideWork  # what Pillow does of them
 
 
 class PictureReader:
@@ -63,21 +65,31 @@ class PictureReader:
     ) -> None:
         self._data = data
         self._transforms = [
-            dataclasses.replace(each, max_pixels=min(each.max_pixels, data.max_pixels))
+            dataclasses.replace(
+                each,
+                max_pixels=min(each.max_pixels, data.max_pixels),
+                max_seconds=min(each.max_seconds, data.max_seconds),
+            )
             for each in transforms
         ]
         self._seed, self._threads, self._pin_memory = seed, threads, pin_memory
         self._home = -1  # the process whose threads they are
         self._assembler: Any = None
+        self._pillow: Any = None
         self._rows: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_home": -1, "_assembler": None, "_rows": None}
+        return self.__dict__ | {
+            "_home": -1,
+            "_assembler": None,
+            "_pillow": None,
+            "_rows": None,
+        }
 
     def start(self) -> None:
         """Make ready in this process; what was begun before is let go."""
         if self._home == os.getpid():
-            self._assembler.clear()
+            self.clear()
             return
         found = self._data._image_source()
         assert found is not None, "can_assemble was asked first"
@@ -88,12 +100,14 @@ class PictureReader:
             seed=self._seed,
             threads=self._threads,
         )
+        self._pillow = PillowThreads(self._assembler)
         self._home = os.getpid()
 
     def clear(self) -> None:
         """Let go what was begun and not waited for; then nothing writes to its tensors."""
         if self._home == os.getpid():
             self._assembler.clear()
+            self._pillow.clear()
 
     def begin(self, index: np.ndarray, epoch: int = 0) -> Pictures:
         """Begin to read the rows ``index`` int64 [b]; :meth:`start` was called."""
@@ -107,31 +121,39 @@ class PictureReader:
             for transform in self._transforms
         ]
         ticket = self._assembler.submit(rows, index, epoch, [view.data_ptr() for view in views])
-        return Pictures(index, epoch, ticket, views)
+        work = self._pillow.begin(
+            ticket, lambda place: self._decode_by_pillow(int(index[place]), epoch, place, views)
+        )
+        return Pictures(index, epoch, ticket, views, work)
 
     def wait(self, pictures: Pictures) -> dict[int, SampleError]:
         """Wait until they are read; what is wrong with each place that could not be."""
         errors: dict[int, SampleError] = {}
+        unsupported = []
         for place, reason, message in self._assembler.wait(pictures.ticket):
-            error = self._decode_otherwise(pictures, place, reason, message)
-            if error is not None:
-                errors[place] = error
-        return errors
+            if reason == "unsupported_format":
+                unsupported.append(place)
+            else:
+                errors[place] = self._error_of(int(pictures.index[place]), reason, message)
+        return errors | self._pillow.finish(pictures.side_work, unsupported)
 
-    def _decode_otherwise(
-        self, pictures: Pictures, place: int, reason: str, message: str
+    def _error_of(self, row: int, reason: str, message: str) -> SampleError:
+        source_row = row if self._rows is None else int(self._rows[row])
+        named = f"sample '{self._data.keys[row]}' (row {source_row}): "
+        return self._data._sample_error(row, reason, message.removeprefix(named))
+
+    def _decode_by_pillow(
+        self, row: int, epoch: int, place: int, views: list[torch.Tensor]
     ) -> SampleError | None:
-        """Lets Pillow try what the core has no decoder for. Returns what is wrong, if anything."""
-        row = int(pictures.index[place])
-        if reason != "unsupported_format":
-            source_row = row if self._rows is None else int(self._rows[row])
-            named = f"sample '{self._data.keys[row]}' (row {source_row}): "
-            return self._data._sample_error(row, reason, message.removeprefix(named))
-        key: dict[str, Any] = {"seed": self._seed, "epoch": pictures.epoch, "row": row}
+        """Fills a place of the views. Returns what is wrong, if anything."""
+        key: dict[str, Any] = {"seed": self._seed, "epoch": epoch, "row": row}
         try:
             image = self._data.image(row)
-            for number, transform in enumerate(self._transforms):
-                pictures.views[number][place] = transform.from_image(image, **key, view=number)
+            # Who began may be in this mode, whose tensors nobody else may write to; others may be
+            # written to in it.
+            with torch.inference_mode():
+                for number, transform in enumerate(self._transforms):
+                    views[number][place] = transform.from_image(image, **key, view=number)
         except SampleError as error:
             if error.key:
                 return error

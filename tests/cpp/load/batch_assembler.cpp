@@ -1,5 +1,6 @@
 #include "helip/batch_assembler.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
 #include <cstddef>
@@ -31,6 +32,7 @@ class Texts : public helip::ImageSource {
   void read(std::int64_t row, std::vector<std::byte>& out) const override {
     if (row == missing_) throw helip::SampleError("missing_image", "there is none");
     if (row == 99) throw std::bad_alloc();
+    if (row == 98) throw helip::SampleError("unsupported_format", "another may");
     out.assign(10, std::byte('x'));
   }
 
@@ -113,6 +115,29 @@ TEST_CASE("after clear nothing is waited for", "[assembler]") {
   out.shrink_to_fit();
   expect_error(helip::ErrorCode::invalid_argument, "fetched or dropped",
                [&] { wait(batches, ticket); });
+}
+
+TEST_CASE("places of unsupported formats are given out once each, while a batch is read",
+          "[assembler]") {
+  using std::chrono::milliseconds;
+  BatchAssembler batches = assembler();
+  std::vector<std::byte> out;
+  const auto ticket = batches.submit(request({1, 98, 2, 98, 98}, out));
+  std::vector<std::int64_t> taken;
+  for (;;) {
+    const auto place = batches.take_unsupported(ticket, milliseconds(100));
+    if (!place) continue;
+    if (*place < 0) break;
+    taken.push_back(*place);
+  }
+  std::sort(taken.begin(), taken.end());
+  CHECK(taken == std::vector<std::int64_t>{1, 3, 4});
+  CHECK(wait(batches, ticket).size() == 5);  // the account of a batch has them all the same
+  CHECK(batches.take_unsupported(ticket, milliseconds(0)) == -1);
+
+  const auto dropped = batches.submit(request({98}, out));
+  batches.clear();
+  CHECK(batches.take_unsupported(dropped, milliseconds(0)) == -1);
 }
 
 TEST_CASE("an assembler needs a view", "[assembler]") {

@@ -37,6 +37,7 @@ std::string quoted_start(std::span<const std::byte> encoded) {
 
 struct Decoder::Decoders {
   ImageFormat format = ImageFormat::unknown;
+  Deadline deadline{0.0};
   JpegDecoder jpeg;
   PngDecoder png;
   WebpDecoder webp;
@@ -54,6 +55,7 @@ ImageHeader Decoder::open(std::span<const std::byte> encoded, const DecodeLimits
                                        grouped(limits.max_bytes) +
                                        "; raise max_bytes if it is genuine");
   }
+  decoders_->deadline = Deadline(limits.max_seconds);
   ImageHeader header;
   header.format = format_of(encoded);
   decoders_->format = header.format;
@@ -75,12 +77,18 @@ ImageHeader Decoder::open(std::span<const std::byte> encoded, const DecodeLimits
 }
 
 Region Decoder::decode(const Region& region, int eighths, Image& out) {
-  switch (decoders_->format) {
-    case ImageFormat::jpeg: return decoders_->jpeg.decode(region, eighths, out);
-    case ImageFormat::png: return decoders_->png.decode(region, out);
-    case ImageFormat::webp: return decoders_->webp.decode(region, out);
-    default: throw Error(ErrorCode::invalid_argument, "no picture is open; call open() first");
-  }
+  const Deadline& deadline = decoders_->deadline;
+  const auto decoded = [&]() -> Region {
+    switch (decoders_->format) {
+      case ImageFormat::jpeg: return decoders_->jpeg.decode(region, eighths, deadline, out);
+      case ImageFormat::png: return decoders_->png.decode(region, deadline, out);
+      case ImageFormat::webp: return decoders_->webp.decode(region, deadline, out);
+      default: throw Error(ErrorCode::invalid_argument, "no picture is open; call open() first");
+    }
+  };
+  const Region held = decoded();
+  deadline.check();
+  return held;
 }
 
 void Decoder::release_above(std::size_t bytes) noexcept { decoders_->png.release_above(bytes); }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "image/decode/deadline.h"
 #include "image/decode/image.h"
 #include "image/decode/image_format.h"
 
@@ -14,7 +15,8 @@ namespace helip::image {
 struct DecodeLimits {
   int64_t max_bytes = int64_t{1} << 30;
   int64_t max_pixels = 178'956'970;
-  int max_scans = 100;  // of a JPEG; a progressive one has about ten, and each costs a pass
+  double max_seconds = 10.0;  // from open() on; infinity: any
+  int max_scans = 100;        // of a JPEG; a progressive one has about ten, and each costs a pass
 };
 
 // What an image says of itself before it is decoded.
@@ -33,7 +35,7 @@ class Decoder {
   Decoder& operator=(Decoder&&) noexcept;
 
   // Checks the limits before any pixel has memory. `encoded` must stay until decode() has returned.
-  // Throws SampleError "unreadable_image", "too_large" or "unsupported_format".
+  // Throws SampleError "unreadable_image", "too_large", "too_slow" or "unsupported_format".
   ImageHeader open(std::span<const std::byte> encoded, const DecodeLimits& limits);
 
   // Decodes at least `region` of the stored image, in pixels of the image at eighths / 8 of its

@@ -53,7 +53,9 @@ struct JpegDecoder::State {
   std::jmp_buf jump{};
   std::array<char, JMSG_LENGTH_MAX> message{};
   int max_scans = 0;
+  const Deadline* deadline = nullptr;  // while pixels are decoded
   bool too_many_scans = false;
+  bool too_slow = false;
   bool complete = false;  // the bytes end as a JPEG ends
   bool open = false;
 
@@ -69,6 +71,11 @@ struct JpegDecoder::State {
       State& state = of(info);
       if (state.jpeg.input_scan_number > state.max_scans) {
         state.too_many_scans = true;
+        state.leave();
+      }
+      // Called for each row of blocks of each scan.
+      if (state.deadline != nullptr && state.deadline->has_passed()) {
+        state.too_slow = true;
         state.leave();
       }
     };
@@ -101,6 +108,7 @@ struct JpegDecoder::State {
   void run(Step step) {
     if (guarded(step)) return;
     open = false;
+    if (too_slow) deadline->refuse();
     if (too_many_scans) {
       throw SampleError("too_large", "the JPEG has more than " + std::to_string(max_scans) +
                                          " scans; write it anew");
@@ -117,7 +125,9 @@ JpegDecoder& JpegDecoder::operator=(JpegDecoder&&) noexcept = default;
 Size JpegDecoder::open(std::span<const std::byte> encoded, const DecodeLimits& limits) {
   State& state = *state_;
   state.max_scans = limits.max_scans;
+  state.deadline = nullptr;
   state.too_many_scans = false;
+  state.too_slow = false;
   state.complete = ends_with_marker(encoded);
   state.run([&](jpeg_decompress_struct& jpeg) {
     jpeg_abort_decompress(&jpeg);
@@ -135,12 +145,14 @@ Size JpegDecoder::open(std::span<const std::byte> encoded, const DecodeLimits& l
   return size;
 }
 
-Region JpegDecoder::decode(const Region& region, int eighths, Image& out) {
+Region JpegDecoder::decode(const Region& region, int eighths, const Deadline& deadline,
+                           Image& out) {
   State& state = *state_;
   if (!state.open) {
     throw Error(ErrorCode::invalid_argument, "no JPEG is open; call open() before each decode()");
   }
   state.open = false;
+  state.deadline = &deadline;
   int64_t left = 0;
   int64_t width = 0;
   state.run([&](jpeg_decompress_struct& jpeg) {

@@ -20,7 +20,7 @@ class JpegDecoder {
   JpegDecoder& operator=(JpegDecoder&&) noexcept;
 
   Size open(std::span<const std::byte> encoded, const DecodeLimits& limits);
-  Region decode(const Region& region, int eighths, Image& out);
+  Region decode(const Region& region, int eighths, const Deadline& deadline, Image& out);
 
  private:
   struct State;

@@ -13,10 +13,13 @@
 namespace helip::image {
 namespace {
 
+constexpr int64_t kRowsBetweenLooks = 16;  // at the clock
+
 struct Reader {
   std::span<const std::byte> rest;
   std::jmp_buf jump{};
   std::array<char, 200> message{};
+  bool too_slow = false;
   png_structp png = nullptr;
   png_infop info = nullptr;
 
@@ -81,7 +84,7 @@ Size PngDecoder::open(std::span<const std::byte> encoded, const DecodeLimits& li
   return size_;
 }
 
-Region PngDecoder::decode(const Region& region, Image& out) {
+Region PngDecoder::decode(const Region& region, const Deadline& deadline, Image& out) {
   Reader reader(encoded_);
   int64_t channels = 0;
   int passes = 1;
@@ -126,25 +129,36 @@ Region PngDecoder::decode(const Region& region, Image& out) {
       std::memcpy(to, from, static_cast<std::size_t>(region.width * kChannels));
     }
   };
-  run(reader, [&] {
+  const auto read_row = [&](uint8_t* row, int64_t y) {
+    if (y % kRowsBetweenLooks == 0 && deadline.has_passed()) {
+      reader.too_slow = true;
+      leave(reader, "it takes too long");
+    }
+    png_read_row(reader.png, row, nullptr);
+  };
+  const auto decode_rows = [&] {
     const bool complete = ends_with_iend(encoded_);
     const int64_t last = region.top + region.height;
     if (interlaced) {
       for (int pass = 0; pass < passes; ++pass) {
         for (int64_t y = 0; y < size_.height; ++y) {
-          png_read_row(reader.png, rows + y * row_bytes, nullptr);
+          read_row(rows + y * row_bytes, y);
         }
       }
       for (int64_t y = region.top; y < last; ++y) keep(y, rows + y * row_bytes);
     } else {
       const int64_t end = complete ? last : size_.height;
       for (int64_t y = 0; y < end; ++y) {
-        png_read_row(reader.png, rows, nullptr);
+        read_row(rows, y);
         if (y >= region.top && y < last) keep(y, rows);
       }
     }
     if (!complete) png_read_end(reader.png, nullptr);
-  });
+  };
+  if (!guarded(reader, decode_rows)) {
+    if (reader.too_slow) deadline.refuse();
+    unreadable("PNG", reader.message.data());
+  }
   return region;
 }
 
@@ -160,7 +174,9 @@ Size PngDecoder::open(std::span<const std::byte>, const DecodeLimits&) {
   unsupported("PNG (this build has no libpng)");
 }
 
-Region PngDecoder::decode(const Region&, Image&) { unsupported("PNG (this build has no libpng)"); }
+Region PngDecoder::decode(const Region&, const Deadline&, Image&) {
+  unsupported("PNG (this build has no libpng)");
+}
 
 }  // namespace helip::image
 

@@ -17,7 +17,7 @@ class PngDecoder {
   static bool built() noexcept;  // whether libpng was there
 
   Size open(std::span<const std::byte> encoded, const DecodeLimits& limits);
-  Region decode(const Region& region, Image& out);
+  Region decode(const Region& region, const Deadline& deadline, Image& out);
   void release_above(std::size_t bytes) noexcept { rows_.release_above(bytes); }
 
  private:

@@ -7,12 +7,35 @@
 #include <webp/decode.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace helip::image {
 namespace {
 
 // Fancy upsampling and the loop filter look beyond a border that is cut.
 constexpr int64_t kEdge = 2;
+
+// libwebp decodes some 20 million pixels a second or more: smaller pictures take no seconds.
+constexpr int64_t kPixelsInParts = int64_t{4} << 20;
+constexpr std::size_t kParts = 16;
+
+const uint8_t* bytes_of(std::span<const std::byte> encoded) noexcept {
+  return reinterpret_cast<const uint8_t*>(encoded.data());
+}
+
+// Looks at the clock after each of 16 parts of the bytes. Throws SampleError "too_slow".
+VP8StatusCode decode_in_parts(std::span<const std::byte> encoded, WebPDecoderConfig& config,
+                              const Deadline& deadline) {
+  const std::unique_ptr<WebPIDecoder, decltype(&WebPIDelete)> decoder(
+      WebPIDecode(nullptr, 0, &config), &WebPIDelete);
+  if (!decoder) return VP8_STATUS_OUT_OF_MEMORY;
+  VP8StatusCode status = VP8_STATUS_SUSPENDED;
+  for (std::size_t part = 1; part <= kParts && status == VP8_STATUS_SUSPENDED; ++part) {
+    deadline.check();
+    status = WebPIUpdate(decoder.get(), bytes_of(encoded), encoded.size() * part / kParts);
+  }
+  return status;
+}
 
 const char* text_of(VP8StatusCode status) noexcept {
   switch (status) {
@@ -46,7 +69,7 @@ Size WebpDecoder::open(std::span<const std::byte> encoded, const DecodeLimits& l
   return size_;
 }
 
-Region WebpDecoder::decode(const Region& region, Image& out) {
+Region WebpDecoder::decode(const Region& region, const Deadline& deadline, Image& out) {
   // libwebp cuts at even pixels.
   const int64_t top = std::max<int64_t>(region.top - kEdge, 0) & ~int64_t{1};
   const int64_t left = std::max<int64_t>(region.left - kEdge, 0) & ~int64_t{1};
@@ -68,8 +91,9 @@ Region WebpDecoder::decode(const Region& region, Image& out) {
   config.output.u.RGBA.rgba = transparent_ ? layer.reserve(size) : out.data();
   config.output.u.RGBA.stride = static_cast<int>(held.width * channels);
   config.output.u.RGBA.size = size;
-  const VP8StatusCode status =
-      WebPDecode(reinterpret_cast<const uint8_t*>(encoded_.data()), encoded_.size(), &config);
+  const VP8StatusCode status = size_.height * size_.width < kPixelsInParts
+                                   ? WebPDecode(bytes_of(encoded_), encoded_.size(), &config)
+                                   : decode_in_parts(encoded_, config, deadline);
   WebPFreeDecBuffer(&config.output);
   if (status != VP8_STATUS_OK) unreadable("WebP", text_of(status));
   if (transparent_) flatten_over_white(layer.data(), held.height * held.width, out.data());
@@ -88,7 +112,7 @@ Size WebpDecoder::open(std::span<const std::byte>, const DecodeLimits&) {
   unsupported("WebP (this build has no libwebp)");
 }
 
-Region WebpDecoder::decode(const Region&, Image&) {
+Region WebpDecoder::decode(const Region&, const Deadline&, Image&) {
   unsupported("WebP (this build has no libwebp)");
 }
 

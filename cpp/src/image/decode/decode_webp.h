@@ -15,7 +15,7 @@ class WebpDecoder {
   static bool built() noexcept;  // whether libwebp was there
 
   Size open(std::span<const std::byte> encoded, const DecodeLimits& limits);
-  Region decode(const Region& region, Image& out);
+  Region decode(const Region& region, const Deadline& deadline, Image& out);
 
  private:
   std::span<const std::byte> encoded_;

@@ -43,7 +43,7 @@ class FolderDataset(KeyedDataset):
 
     def __init__(self, folder: Path, options: OpenCall) -> None:
         options.refuse(("keys", "root", "key_column"), "a folder, whose keys are its paths")
-        self.max_pixels = options.max_pixels
+        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._root = os.path.realpath(folder)
         self._follow_links = options.follow_links
         self._ignored: Counter[str] = Counter()

@@ -66,7 +66,7 @@ class HuggingFaceDataset(KeyedDataset):
         import datasets
 
         options.refuse(("keys",), "a datasets.Dataset; name a column with key_column=")
-        self.max_pixels = options.max_pixels
+        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._follow_links = options.follow_links
         self._root = None if options.root is None else os.path.realpath(options.root)
         pictures = [n for n, f in source.features.items() if isinstance(f, datasets.Image)]

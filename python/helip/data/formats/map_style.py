@@ -12,7 +12,7 @@ from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
 from helip.data.captions import texts_of
 from helip.data.columns import CAPTION_NAMES, IMAGE_NAMES, LABEL_NAMES, first_text
 from helip.data.dataset import KeyedDataset
-from helip.data.decoding import to_rgb
+from helip.data.decoding import time_limit, to_rgb
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList
 
@@ -37,7 +37,7 @@ class MapDataset(KeyedDataset):
                 f"{type(source).__name__} has no len(), so it cannot be read at random; give a "
                 "map-style data set"
             ) from error
-        self.max_pixels = options.max_pixels
+        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._source = source
         self._fields = {
             "image": (0, options.image_column, IMAGE_NAMES),
@@ -110,7 +110,8 @@ class MapDataset(KeyedDataset):
             return self._decoded(row, bytes(value))
         try:
             image = value if hasattr(value, "convert") else _from_array(value)
-            return to_rgb(image, key=self.keys[row], max_pixels=self.max_pixels)
+            with time_limit(self.max_seconds, key=self.keys[row]):
+                return to_rgb(image, key=self.keys[row], max_pixels=self.max_pixels)
         except Error:
             raise
         except Exception as error:

@@ -62,7 +62,7 @@ class TableDataset(KeyedDataset):
         columns: Columns,
         options: OpenCall,
     ) -> None:
-        self.max_pixels = options.max_pixels
+        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._files = files
         self._starts, self._file_starts = starts, starts
         self._joined_rows = 0  # rows of the tables that went into the row of their picture

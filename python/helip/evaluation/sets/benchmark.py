@@ -78,7 +78,7 @@ class CaptionRows(Dataset):
 
     def __init__(self, parent: Dataset) -> None:
         self._parent = parent
-        self.max_pixels = parent.max_pixels
+        self.max_pixels, self.max_seconds = parent.max_pixels, parent.max_seconds
         pictures, keys = array("q"), []
 
         def lines() -> Iterator[str]:

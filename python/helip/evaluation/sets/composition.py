@@ -159,7 +159,9 @@ class _Pictures(Dataset):
         part = _PART.search(key)
         name = key if part is None else key[: part.start()]
         data = read_inside(self._root, name, key=key)
-        image = decode_image(data, key=key, max_pixels=self.max_pixels)
+        image = decode_image(
+            data, key=key, max_pixels=self.max_pixels, max_seconds=self.max_seconds
+        )
         if part is None:
             return image
         left, top, width, height = map(int, part.groups())

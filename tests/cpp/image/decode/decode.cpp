@@ -78,6 +78,23 @@ TEST_CASE("limits are checked before a pixel has memory") {
   CHECK(reason_of(progressive, {.max_scans = 9}) == "too_large");
 }
 
+TEST_CASE("a JPEG that takes too long is given up, and the decoder goes on with the next") {
+  Decoder decoder;
+  Image image;
+  for (const bool progressive : {false, true}) {
+    const Encoded encoded = jpeg_of(sample_image({64, 64}), {.progressive = progressive});
+    CHECK(reason_of(encoded, {.max_seconds = 1e-9}) == "too_slow");
+    Encoded cut = encoded;
+    cut.resize(cut.size() - 40);
+    CHECK(reason_of(cut, {.max_seconds = 1e9}) == "unreadable_image");
+    CHECK(reason_of(cut, {.max_seconds = 1e-9}) == "too_slow");  // before its end
+    decoder.open(encoded, {.max_seconds = 1e-9});
+    CHECK_THROWS_AS(decoder.decode({0, 0, 64, 64}, 8, image), helip::SampleError);
+    decoder.open(encoded, {});
+    CHECK(decoder.decode({0, 0, 64, 64}, 8, image) == Region{0, 0, 64, 64});
+  }
+}
+
 TEST_CASE("a JPEG cut anywhere is unreadable, and the decoder goes on with the next") {
   Decoder decoder;
   Image image;
