@@ -79,6 +79,11 @@ void bind_assembler(py::module_& module) {
             return self.take_unsupported(ticket, patience);
           },
           py::arg("ticket"), py::arg("seconds"))
+      .def("time",
+           [](const BatchAssembler& self) {
+             const AssembleTime spent = self.time();
+             return std::pair(spent.reading, spent.decoding);
+           })
       .def("clear", &BatchAssembler::clear, py::call_guard<py::gil_scoped_release>());
 }
 

@@ -35,10 +35,17 @@ struct MissingImage {
   std::string message;
 };
 
+// Where the time of the threads went, in seconds, all of them together.
+struct AssembleTime {
+  double reading = 0;   // the bytes of images, from files
+  double decoding = 0;  // and transforming
+};
+
 // Fills batches in the background, in the order of their requests. An image depends on its bytes,
 // the view's transform, the seed, the epoch and its name alone, never on threads or on the batch.
-// Its methods, but for take_unsupported(), are for one thread at a time. After a fork the child
-// gets Error(unsupported). What was moved from can be assigned to or destroyed, and nothing else.
+// Its methods, but for take_unsupported() and time(), are for one thread at a time. After a fork
+// the child gets Error(unsupported). What was moved from can be assigned to or destroyed, and
+// nothing else.
 class HELIP_EXPORT BatchAssembler {
  public:
   // views: each image is decoded once for each of them, with augmentations of its own.
@@ -63,6 +70,8 @@ class HELIP_EXPORT BatchAssembler {
   // where nothing came so long. For any thread.
   [[nodiscard]] std::optional<std::int64_t> take_unsupported(std::uint64_t ticket,
                                                              std::chrono::milliseconds patience);
+  // Since it was made. For any thread.
+  [[nodiscard]] AssembleTime time() const noexcept;
   // Drops every batch that was not fetched. Afterwards nothing writes to the caller's memory.
   void clear();
 

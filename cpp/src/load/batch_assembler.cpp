@@ -1,6 +1,8 @@
 #include "helip/batch_assembler.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -50,6 +52,28 @@ struct Batch {
   }
 };
 
+struct Times {
+  std::atomic<std::int64_t> reading = 0, decoding = 0;  // nanoseconds
+};
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time of its scope to a count of nanoseconds.
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::atomic<std::int64_t>& total) : total_(total) {}
+  ~Stopwatch() {
+    const auto spent = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - began_);
+    total_.fetch_add(spent.count(), std::memory_order_relaxed);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  std::atomic<std::int64_t>& total_;
+  Clock::time_point began_ = Clock::now();
+};
+
 }  // namespace
 
 struct BatchAssembler::Impl {
@@ -64,7 +88,11 @@ struct BatchAssembler::Impl {
       source->will_need(request.rows[static_cast<std::size_t>(next)]);
     }
     try {
-      source->read(row, desk.encoded);
+      {
+        const Stopwatch watch(times.reading);
+        source->read(row, desk.encoded);
+      }
+      const Stopwatch watch(times.decoding);
       for (std::size_t view = 0; view < views.size(); ++view) {
         const ImageTransform::Key key{seed, static_cast<std::uint64_t>(request.epoch),
                                       static_cast<std::uint64_t>(name), view};
@@ -89,7 +117,8 @@ struct BatchAssembler::Impl {
   std::shared_ptr<const ImageSource> source;
   std::vector<ImageTransform> views;
   std::uint64_t seed = 0;
-  std::vector<Desk> desks;   // [threads]
+  std::vector<Desk> desks;  // [threads]
+  Times times;
   mutable std::mutex mutex;  // of batches
   std::map<std::uint64_t, std::shared_ptr<Batch>> batches;
   JobQueue jobs;  // last: it ends before what it works on
@@ -101,6 +130,7 @@ BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
                      .views = std::move(views),
                      .seed = options.seed,
                      .desks = {},
+                     .times = {},
                      .mutex = {},
                      .batches = {},
                      .jobs = JobQueue(options.threads)}) {
@@ -180,6 +210,13 @@ std::optional<std::int64_t> BatchAssembler::take_unsupported(std::uint64_t ticke
     return place.has_value();
   });
   return place;
+}
+
+AssembleTime BatchAssembler::time() const noexcept {
+  const auto seconds = [](const std::atomic<std::int64_t>& nanoseconds) {
+    return 1e-9 * static_cast<double>(nanoseconds.load(std::memory_order_relaxed));
+  };
+  return {seconds(impl_->times.reading), seconds(impl_->times.decoding)};
 }
 
 void BatchAssembler::clear() {

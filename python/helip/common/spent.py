@@ -38,9 +38,9 @@ class Spent:
                     return
             yield value
 
-    def slowest(self) -> str:
+    def slowest(self) -> tuple[str, float]:
         """The stage that took the most so far, and its share of all the time."""
         if not self.seconds:
-            return ""
+            return "", 0.0
         stage, seconds = max(self.seconds.items(), key=lambda item: item[1])
-        return f"{stage} {seconds / max(time.monotonic() - self._began, 1e-9):.0%}"
+        return stage, seconds / max(time.monotonic() - self._began, 1e-9)

@@ -109,6 +109,11 @@ class PictureReader:
             self._assembler.clear()
             self._pillow.clear()
 
+    def time(self) -> tuple[float, float]:
+        """Seconds that the core's threads took since :meth:`start`, all together: to read the bytes
+        of pictures, and to decode and transform them."""
+        return self._assembler.time() if self._home == os.getpid() else (0.0, 0.0)
+
     def begin(self, index: np.ndarray, epoch: int = 0) -> Pictures:
         """Begin to read the rows ``index`` int64 [b]; :meth:`start` was called."""
         rows = index if self._rows is None else self._rows[index]

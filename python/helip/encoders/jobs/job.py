@@ -21,6 +21,7 @@ from helip.common.spent import Spent
 from helip.data.core_transform import chosen_core
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
+from helip.data.picture_reader import PictureReader
 from helip.encoders.jobs.computing import engines_of
 from helip.encoders.jobs.reading import (
     Batch,
@@ -28,6 +29,7 @@ from helip.encoders.jobs.reading import (
     Samples,
     batches_of,
     blocks_of,
+    core_reader,
     read_batches,
     read_batches_by_core,
 )
@@ -45,6 +47,7 @@ _FLOAT16_MAX = 65504.0
 _COMMIT_SECONDS = 40.0
 _BATCH_BYTES = 64 << 20
 _CAPTIONS_AHEAD = 1024
+_WAITING = "reading"  # for pictures, whatever takes the time of it
 
 
 @dataclass
@@ -82,8 +85,8 @@ class Job:
             committed = time.monotonic()
             batches = batches_of(done, total, self._batch_rows, shard_rows, first=self.first)
             with closing(self._read(batches)) as read:
-                for rows, batch in zip(batches, self._spent.around("reading", read), strict=True):
-                    with self._spent.on("captions"):
+                for rows, batch in zip(batches, self._spent.around(_WAITING, read), strict=True):
+                    with self._spent.on("text encoder"):
                         texts = self._captions(batch, rows)
                     skip = max(done - rows.start, 0)
                     for block, images in self._pictures(batch, len(rows), skip):
@@ -98,6 +101,14 @@ class Job:
                         bar.note(**self._notes(quarantine))
             return self._commit(writer, quarantine, complete=True)
 
+    def _slowest(self) -> str:
+        """The stage that takes the most of the time, and its share."""
+        stage, share = self._spent.slowest()
+        if stage == _WAITING and self._reader is not None:
+            reading, decoding = self._reader.time()
+            stage = "reading files" if reading > decoding else "decoding"
+        return f"{stage} {share:.0%}"
+
     @property
     def _batch_rows(self) -> int:
         """Rows of a batch; without a batch_size, on a CPU, few enough that it stays small."""
@@ -109,13 +120,14 @@ class Job:
         return rows
 
     def _notes(self, quarantine: Quarantine) -> dict[str, Any]:
-        notes: dict[str, Any] = {"slowest": self._spent.slowest()}
+        notes: dict[str, Any] = {"slowest": self._slowest()}
         if quarantine.total:
             notes["quarantined"] = quarantine.total
         return notes
 
     def __post_init__(self) -> None:
         self._spent = Spent()
+        self._reader: PictureReader | None = None
         self._ahead = range(0)  # rows whose captions are encoded
 
     @cached_property
@@ -126,7 +138,8 @@ class Job:
     def _read(self, batches: list[range]) -> Generator[Batch, None, None]:
         workers = self.options.workers
         if self._core is not None:
-            return read_batches_by_core(self.data, self._core, batches, workers or self.threads)
+            self._reader = core_reader(self.data, self._core, workers or self.threads)
+            return read_batches_by_core(self.data, self._reader, batches)
         return read_batches(Samples(self.data, self.image.preprocess), batches, workers)
 
     @property
@@ -168,7 +181,7 @@ class Job:
             encoded = (self.image.encode(images) for images in readable)
         with closing(encoded):
             for block in blocks:
-                with self._spent.on("pictures"):
+                with self._spent.on("image encoder"):
                     features = next(encoded) if block.batch.images is not None else None
                 yield block, features
 

@@ -139,13 +139,17 @@ def batches_of(
     return batches
 
 
-def read_batches_by_core(
-    data: Dataset, transform: ImageTransform, batches: list[range], threads: int
-) -> Generator[Batch, None, None]:
-    """The batches as :func:`read_batches` gives them, of pictures that the core reads ahead."""
-    reader = PictureReader(
+def core_reader(data: Dataset, transform: ImageTransform, threads: int) -> PictureReader:
+    """A reader by the core that refuses what :class:`Samples` refuses."""
+    return PictureReader(
         data, [dataclasses.replace(transform, max_aspect=_MAX_ASPECT)], threads=threads
     )
+
+
+def read_batches_by_core(
+    data: Dataset, reader: PictureReader, batches: list[range]
+) -> Generator[Batch, None, None]:
+    """The batches as :func:`read_batches` gives them, of pictures that the core reads ahead."""
     reader.start()
     waiting: deque[tuple[range, Pictures]] = deque()
     try:

@@ -12,7 +12,13 @@ from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.opening import open_dataset
-from helip.encoders.jobs.reading import Samples, batches_of, read_batches, read_batches_by_core
+from helip.encoders.jobs.reading import (
+    Samples,
+    batches_of,
+    core_reader,
+    read_batches,
+    read_batches_by_core,
+)
 from helip.encoders.network_encoder import NetworkImageEncoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import Numbered, lines_of, run
@@ -105,7 +111,10 @@ def test_batches_of_the_core_are_those_of_pillow(table):
     from helip.data.core_transform import core_transform
 
     batches = batches_of(14, ROWS, 7, 4096)
-    ours = list(read_batches_by_core(data, core_transform(transform), batches, 2))
+    reader = core_reader(data, core_transform(transform), 2)
+    ours = list(read_batches_by_core(data, reader, batches))
+    reading, decoding = reader.time()
+    assert reading > 0 and decoding > 0
     theirs = list(read_batches(Samples(data, transform), batches, 0))
     for one, other in zip(ours, theirs, strict=True):
         assert (one.read, one.texts) == (other.read, other.texts)
