@@ -6,8 +6,8 @@
 
 Each side (embed_sides.py) is a process of its own, and they alternate; what is timed is everything
 from the call to the last row: loading, trying engines, reading, encoding, writing. Printed are rows
-a second, rows a CPU second, peak memory, the lowest cosines to the rows of the first side, and the
-ratio of rows a second to it. ``--before PYTHON`` runs another installed helip as a side.
+a second, their ratio to the first side's, rows a CPU second, peak memory of the process and what of
+it came after two encoders had been loaded once, and the lowest cosines to the first side's rows. ``--before PYTHON`` runs another installed helip as a side.
 
 The share of the machine's limit is what the networks multiply in that time, over what torch's
 matrix product does in the precision that was taken. ``--engines`` times the image network alone.
@@ -21,11 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -45,14 +47,43 @@ def side(name: str, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     encoders = specs(args.encoder, args.folder)
     data = make_data(args.folder, args.rows)
-    warm_up(encoders)
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if name != "before":
+        warm_up(encoders)
+    memory = Memory()
     began, cpu = time.perf_counter(), _cpu()
     rows = SIDES[name](data, encoders, args.folder, args.threads)
     seconds, cpu = time.perf_counter() - began, _cpu() - cpu
     np.savez(args.folder / f"{name}.npz", image=rows[0], text=rows[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak": peak, "base": base}))
+    peak = memory.most()
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak": peak, "base": memory.base}))
+
+
+class Memory:
+    """The most that the process could not give back without writing it somewhere, in bytes.
+
+    Pages of mapped files, such as libraries and graphs, do not count; see watch.py.
+    """
+
+    def __init__(self) -> None:
+        self.base = self._peak = self._now()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def most(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._peak
+
+    def _look(self) -> None:
+        while not self._over.wait(0.02):
+            self._peak = max(self._peak, self._now())
+
+    @staticmethod
+    def _now() -> int:
+        status = Path("/proc/self/status").read_text()
+        found = re.findall(r"^(?:RssAnon|RssShmem):\s+(\d+) kB", status, re.MULTILINE)
+        return 1024 * sum(map(int, found))
 
 
 def _cpu() -> float:
@@ -80,7 +111,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         for name in args.sides[:: 1 if repeat % 2 == 0 else -1]:
             python = args.before if name == "before" else sys.executable
             done = subprocess.run(
-                [python, __file__, "--side", "helip" if name == "before" else name, *given],
+                [python, __file__, "--side", name, *given],
                 capture_output=True, text=True, check=False,
                 env={**os.environ, "OMP_NUM_THREADS": str(args.threads)},
             )  # fmt: skip
@@ -96,7 +127,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     limits, work = machine_limits(args.threads), multiplications(args)
     found: dict[str, Any] = {}
     for name, each in runs.items():
-        rows = np.load(args.folder / f"{'helip' if name == 'before' else name}.npz")
+        rows = np.load(args.folder / f"{name}.npz")
         rate = args.rows / statistics.median(run["seconds"] for run in each)
         found[name] = {
             "rows_a_second": rate,
@@ -205,7 +236,7 @@ def main() -> None:
     add = parser.add_argument
     add("--rows", type=int, default=512)
     add("--encoder", choices=("packaged", "dinov2"), default="packaged")
-    add("--sides", nargs="+", choices=[*SIDES, "before"], default=list(DEFAULT))
+    add("--sides", nargs="+", choices=list(SIDES), default=list(DEFAULT))
     add("--before", help="a Python with another helip, for the side of that name")
     add("--engines", action="store_true", help="the image network alone")
     add("--repeats", type=int, default=3)

@@ -6,8 +6,8 @@
   which sorts them by length.
 - ``fastembed``: ``ImageEmbedding`` and ``TextEmbedding``, ONNX Runtime on both networks, exported
   here; it reads pictures by Pillow in one thread.
-- ``helip``: ``helip.embed`` with its defaults; ``helip-float32``, ``helip-int8`` in that precision;
-  ``helip-torch`` in float32 by torch.
+- ``helip``: ``helip.embed`` with its defaults; ``before``: the same of another helip, an older one
+  maybe; ``helip-float32``, ``helip-int8``: in that precision; ``helip-torch``: in float32 by torch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ import numpy as np
 import torch
 
 import helip
-from helip.data.core_transform import core_transform
-from helip.encoders.registry import image_encoder, text_encoder
-from helip.encoders.source import load_source
 
 WORDS = ("a", "the", "red", "old", "dog", "tree", "house", "man", "of", "with", "on", "near", "sky")
 _BATCH = 32
@@ -93,6 +90,8 @@ def by_sentence_transformers(
 
 
 def _looped(data: Path, encoders: tuple[str, str], threads: int, *, texts: bool) -> Rows:
+    from helip.encoders.source import load_source
+
     image, text = load_source(encoders[0], "image"), load_source(encoders[1], "text")
     reader = torch.utils.data.DataLoader(
         _Rows(helip.open_dataset(data), image.loaded.preprocess), batch_size=_BATCH,
@@ -133,6 +132,9 @@ def _sided(encoders: tuple[str, str]) -> list[tuple[str, Any]]:
 
 def _exported(spec: str, side: Any, folder: Path) -> Path:
     """A folder as fastembed reads it, with the network as ONNX."""
+    from helip.data.core_transform import core_transform
+    from helip.encoders.source import load_source
+
     place = folder / f"fastembed-{side}"
     if place.exists():
         return place
@@ -206,6 +208,7 @@ SIDES: dict[str, Callable[[Path, tuple[str, str], Path, int], Rows]] = {
     "sentence-transformers": by_sentence_transformers,
     "fastembed": by_fastembed,
     "helip": by_helip(),
+    "before": by_helip(),
     "helip-float32": by_helip(precision="float32"),
     "helip-int8": by_helip(precision="int8"),
     "helip-torch": by_helip(precision="float32", engine="torch"),
@@ -215,4 +218,6 @@ DEFAULT = ("loop", "sentence-transformers", "helip", "helip-torch")
 
 def warm_up(encoders: tuple[str, str]) -> None:
     """What is not timed: imports, and files in the page cache."""
+    from helip.encoders.registry import image_encoder, text_encoder
+
     image_encoder(encoders[0]), text_encoder(encoders[1])
