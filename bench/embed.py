@@ -7,7 +7,8 @@
 Each side (embed_sides.py) is a process of its own, and they alternate; what is timed is everything
 from the call to the last row: loading, trying engines, reading, encoding, writing. Printed are rows
 a second, their ratio to the first side's, rows a CPU second, peak memory of the process and what of
-it came after two encoders had been loaded once, and the lowest cosines to the first side's rows. ``--before PYTHON`` runs another installed helip as a side.
+it came after two encoders had been loaded once, and the lowest cosines to the first side's rows.
+``--before PYTHON`` runs another helip as the side ``before``.
 
 The share of the machine's limit is what the networks multiply in that time, over what torch's
 matrix product does in the precision that was taken. ``--engines`` times the image network alone.
