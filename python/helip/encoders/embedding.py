@@ -85,6 +85,12 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     for name in ("engine", "precision", "reader"):
         if getattr(call, name) != "auto":
             request[name] = getattr(call, name)
+    objects = [not isinstance(each, str) for each in (images, texts)]
+    if all(objects) and (call.engine, call.precision) != ("auto", "auto"):
+        raise InvalidArgumentError(
+            f"engine is {call.engine!r} and precision {call.precision!r}, and both encoders are "
+            "objects, which compute in their own way; leave both at 'auto', or give specs"
+        )
     existing = open_existing(path, request, dtype=call.dtype, resume=call.resume)
     if existing is not None and call.reader == "auto":
         # Two readers differ in the last digits; a store is of one of them.

@@ -1,6 +1,6 @@
 """Encoders over an engine: pictures or captions in, float32 rows on the CPU out.
 
-A row depends on its own sample alone: not on the others of its batch, nor on their order.
+A row depends on its own sample alone, up to rounding: not on the others of its batch.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class NetworkImageEncoder(_NetworkEncoder):
     def __post_init__(self) -> None:
         # One blank picture settles the width and shows that the two fit each other.
         picture = blank(self.preprocess)
-        self.picture_bytes = picture.nbytes
+        self.picture_bytes, self._shape = picture.nbytes, picture.shape
         self.dim = self.encode(picture[None]).shape[1]
 
     @property
@@ -89,7 +89,7 @@ class NetworkImageEncoder(_NetworkEncoder):
         def calls() -> Iterator[Inputs]:
             for images in batches:
                 self._check(images)
-                parts = images.split(self.engine.pictures or len(images))
+                parts = images.detach().split(self.engine.pictures or len(images))
                 counts.append(len(parts))
                 yield from ((part,) for part in parts)
 
@@ -99,10 +99,15 @@ class NetworkImageEncoder(_NetworkEncoder):
                 yield torch.cat(parts)
 
     def _check(self, images: torch.Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
             raise InvalidArgumentError(
-                f"images are {images.dtype} {list(images.shape)}; encode takes float tensors "
+                f"images are {images.dtype} {list(images.shape)}; encode takes float32 tensors "
                 "[n, 3, H, W] as preprocess() makes them"
+            )
+        if self.engine.name != "torch" and images.shape[1:] != self._shape:
+            raise InvalidArgumentError(
+                f"images are {list(images.shape)} and engine {self.engine.name!r} was made for "
+                f"[n, {', '.join(map(str, self._shape))}], as preprocess() makes them"
             )
 
 
@@ -136,7 +141,7 @@ class NetworkTextEncoder(_NetworkEncoder):
         rows = {text: self._known[text] for text in texts if text in self._known}
         rows |= self._encoded(sorted(set(texts) - rows.keys()))
         for text, row in rows.items():
-            self._known[text] = row
+            self._known[text] = row  # of its own memory, or what is kept would be more
             self._known.move_to_end(text)
         while len(self._known) * self.dim * 4 > _KNOWN_BYTES:
             self._known.popitem(last=False)
@@ -153,7 +158,8 @@ class NetworkTextEncoder(_NetworkEncoder):
         rows: dict[str, torch.Tensor] = {}
         with closing(self._run(calls())) as results:
             for number, features in enumerate(results):
-                rows.update(zip(order[number], features, strict=True))
+                for text, row in zip(order[number], features, strict=True):
+                    rows[text] = row.clone()
         return rows
 
     def _calls(self, texts: list[str]) -> Iterator[tuple[list[str], Any]]:
@@ -165,6 +171,10 @@ class NetworkTextEncoder(_NetworkEncoder):
                 yield texts[at : at + size], (texts[at : at + size],)
             return
         tokens = self.tokenize(texts) if texts else {}
+        if any(not each.shape[1] for each in tokens.values()):
+            raise InvalidArgumentError(
+                f"encoder {self.spec!r} finds no token in {texts[0]!r}; leave such captions out"
+            )
         for places, columns in _alike(tokens, len(texts)):
             for part in places.split(size):
                 inputs = tuple(each[part][:, columns].contiguous() for each in tokens.values())
@@ -183,4 +193,7 @@ def _alike(
         return
     masks, which = torch.unique(mask, dim=0, return_inverse=True)
     for number, own in enumerate(masks):
-        yield (which == number).nonzero().flatten(), own.nonzero().flatten()
+        filled = own.nonzero().flatten()
+        # A caption without a token still takes a column, of padding.
+        columns = filled if len(filled) else torch.zeros(1, dtype=torch.long)
+        yield (which == number).nonzero().flatten(), columns

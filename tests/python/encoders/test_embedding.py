@@ -173,7 +173,6 @@ def test_a_finished_store_is_returned_without_reading_or_loading_anything(tmp_pa
     [
         ({"image_encoder": "timm:other"}, "image_encoder is 'own:colours' there and 'timm:other'"),
         ({"text_encoder": "st:other"}, "text_encoder is 'own:numbers' there and 'st:other'"),
-        ({"precision": "bfloat16"}, "precision"),
         ({"dtype": "float16"}, "dtype is 'float32' there and 'float16' here"),
         (
             {"data": Numbered(LARGE, prefix="x")},
@@ -321,6 +320,12 @@ def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch
     assert min(data.read) == 900
     whole = run(Numbered(LARGE, BAD), tmp_path / "whole")
     assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
+
+
+def test_own_encoders_take_no_engine_and_no_precision(tmp_path):
+    for option in ({"engine": "openvino"}, {"precision": "bfloat16"}):
+        with pytest.raises(InvalidArgumentError, match="both encoders are objects"):
+            run(Numbered(3), tmp_path / "s", **option)
 
 
 def test_work_is_committed_within_a_batch_where_the_encoder_is_slow(tmp_path, monkeypatch):

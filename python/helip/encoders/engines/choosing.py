@@ -63,8 +63,14 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
     if source.device.type != "cpu" or wanted == "torch":
         return Chosen(make_engine(source, "torch"))
     absent: list[str] = []
-    able = [name for name in _BY_SPEED if precision in _PRECISIONS[name]]
-    for name in able if wanted == "auto" else (wanted, "torch"):
+    candidates = _BY_SPEED if wanted == "auto" else (wanted, "torch")
+    able = [name for name in candidates if precision in _PRECISIONS[name]]
+    if not able:
+        raise _refused(wanted, precision)
+    if not isinstance(source.loaded.network, torch.nn.Module):
+        absent.append("its tokenizer is within the model, which torch alone can take")
+        able = [name for name in able if name == "torch"]
+    for name in able:
         missing = _missing(name)
         if missing and wanted == name:
             raise UnsupportedError(
@@ -85,9 +91,11 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
             absent.append(str(error))
             continue
         return Chosen(engine, "; ".join(absent))
+    missing_extras = [_EXTRAS[name] for name in able if _missing(name)]
+    mend = f"pip install 'helip[{missing_extras[0]}]'" if missing_extras else "give another one"
     raise UnsupportedError(
-        f"precision is {precision!r}, which takes engine {' or '.join(able)}, and "
-        f"{'; '.join(absent)}: pip install 'helip[{_EXTRAS[able[0]]}]'"
+        f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: "
+        f"{'; '.join(absent)}: {mend}"
     )
 
 
@@ -114,10 +122,7 @@ def make_engine(
     """
     threads = torch.get_num_threads()
     if precision not in _PRECISIONS[name]:
-        raise InvalidArgumentError(
-            f"precision is {precision!r} and engine {name!r}, which computes in "
-            f"{' or '.join(_PRECISIONS[name])}"
-        )
+        raise _refused(name, precision)
     if name == "torch":
         return TorchEngine(source.loaded.network, source.device, precision)  # type: ignore[arg-type]
     if not isinstance(source.loaded.network, torch.nn.Module):
@@ -128,6 +133,13 @@ def make_engine(
         if precision == "int8":
             return _quantized(source, path, calibration, threads)
         return openvino_engine.OpenVinoEngine(path, precision, threads)
+
+
+def _refused(name: str, precision: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"precision is {precision!r} and engine {name!r}, which computes in "
+        f"{' or '.join(_PRECISIONS[name])}"
+    )
 
 
 def _quantized(
@@ -169,13 +181,32 @@ def _graph(source: Source, name: EngineName) -> Any:
         "engine": name,
         "shapes": [list(each.shape[1:]) if each.ndim == 4 else each.ndim for each in example],
     }
-    libraries = ("torch", "transformers", "timm", "open_clip_torch", "sentence-transformers")
+    libraries = (
+        "torch", "torchvision", "transformers", "timm", "open_clip_torch", "sentence-transformers",
+        "efficientnet-lite-pytorch",
+    )  # fmt: skip
     versions = {"format": str(_FORMAT)}
     for package in (*_PACKAGES[name], *libraries):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+
+    (expected,) = TorchEngine(source.loaded.network, source.device).run([trial])
+
+    def cosine_of(path: Path) -> float:
+        engine: Engine = (
+            openvino_engine.OpenVinoEngine(path, "float32", 1)
+            if name == "openvino"
+            else onnx_engine.OnnxEngine(path, 1)
+        )
+        (rows,) = engine.run([trial])
+        same = rows.shape == expected.shape
+        return float(torch.cosine_similarity(rows, expected).min()) if same else float("nan")
+
+    def is_right(path: Path) -> bool:
+        # A setting of the model that is no weight may have changed since.
+        return cosine_of(path) >= _LEAST_COSINE
 
     def make(folder: Path) -> Path:
         module = openvino_engine if name == "openvino" else onnx_engine
@@ -184,20 +215,14 @@ def _graph(source: Source, name: EngineName) -> Any:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
                 module.export(source.loaded.network, example, path)
-                engine: Engine = (
-                    openvino_engine.OpenVinoEngine(path, "float32", 1)
-                    if name == "openvino"
-                    else onnx_engine.OnnxEngine(path, 1)
-                )
-                (rows,) = engine.run([trial])
+                cosine = cosine_of(path)
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # libraries fail to export in dozens of ways
             lines = str(error).strip().splitlines() or ["no message"]
             raise _NotExportedError(
                 f"{name} cannot take it ({type(error).__name__}: {lines[0][:200]})"
             ) from error
-        (expected,) = TorchEngine(source.loaded.network, source.device).run([trial])
-        same = rows.shape == expected.shape
-        cosine = float(torch.cosine_similarity(rows, expected).min()) if same else float("nan")
         if not cosine >= _LEAST_COSINE:
             raise _NotExportedError(
                 f"{name} gives other features than torch (cosine {cosine:.6f}, at least "
@@ -205,4 +230,4 @@ def _graph(source: Source, name: EngineName) -> Any:
             )
         return path
 
-    return kept_graph(of, versions, make)
+    return kept_graph(of, versions, make, is_right)

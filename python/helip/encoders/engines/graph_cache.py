@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -40,20 +42,28 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def kept_graph(
-    of: Mapping[str, Any], versions: Mapping[str, str], make: Callable[[Path], Path]
+    of: Mapping[str, Any],
+    versions: Mapping[str, str],
+    make: Callable[[Path], Path],
+    is_right: Callable[[Path], bool] = lambda path: True,
 ) -> Iterator[Path]:
     """The file of the graph that ``make(folder)`` writes, made now if it is not there.
 
     ``of``: what the graph is of; another value has a folder of its own. ``versions``: of all that
-    makes it. Where nothing can be kept, a warning says so and the graph is gone after the block.
+    makes it. ``is_right``: whether a graph that was kept is still that of the network. Where
+    nothing can be kept, a warning says so and the graph is gone after the block.
     """
     digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
-    place = cache_folder() / digest[:32]
+    try:
+        place = cache_folder() / digest[:32]
+    except RuntimeError:  # there is no home
+        place = Path(os.devnull) / digest[:32]
     found = _found(place, versions)
-    if found is not None:
+    if found is not None and is_right(found):
         yield found
         return
     try:
+        _remove_leftovers(place.parent)
         found = _published(place, of, versions, make)
     except (StorageError, InvalidArgumentError) as error:
         # InvalidArgumentError: another process was quicker.
@@ -69,6 +79,15 @@ def kept_graph(
                 yield make(Path(folder))
             return
     yield found
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left; a day ago, so that none is at work on it."""
+    if folder.is_dir():
+        for entry in folder.glob(".t*-*"):  # .tmp-, .trash-
+            with contextlib.suppress(OSError):
+                if time.time() - entry.stat().st_mtime > 86400:
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def _published(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,18 +16,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import Error, MismatchError, SampleError
+from helip.common.errors import (
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    SampleError,
+    UnsupportedError,
+)
 from helip.encoders.engines.choosing import choose_engine, make_engine, multiplies_bfloat16
 from helip.encoders.engines.engine import Engine, EnginePrecision, Inputs
 from helip.encoders.fidelity import lowest_cosine, pool_recall
 from helip.encoders.jobs.reading import Samples
-from helip.encoders.jobs.request import SIDES, Work
+from helip.encoders.jobs.request import SIDES, Work, engine_in
 from helip.encoders.registry import ImageEncoder, TextEncoder, own_encoder
 from helip.encoders.source import Source, encoder_of, load_source
 
 LEAST_COSINE = 0.999  # of rows in bfloat16 to those in float32, where the call leaves it to us
-_SAMPLES, _SECONDS = 64, 3.0  # of both precisions
+# So many samples, or a twentieth of the data where that is less, but never fewer than the least.
+_SAMPLES, _LEAST_SAMPLES = 64, 32
 _INT8_SAMPLES, _INT8_SECONDS = 1000, 120.0  # whose pools are compared
+_POOR_COSINE = 0.9  # that int8 is warned of
 _CALIBRATION = 128  # samples
 _POOL = 50
 _CHUNK = 16  # samples that are looked at together
@@ -47,7 +56,10 @@ def ready_encoders(
     images = sides[0].loaded if isinstance(sides[0], Source) else sides[0]
     samples = Samples(work.data, images.preprocess)
     if settled is not None:
-        image, text = (_as_settled(each, samples, settled) for each in sides)
+        image, text = (
+            _as_settled(work, name, each, samples, settled)
+            for name, each in zip(SIDES, sides, strict=True)
+        )
     else:
         image, text = _settled(work, [_trial(each, samples, work) for each in sides], samples)
     return image, text
@@ -60,19 +72,35 @@ def engines_of(image: Any, text: Any) -> dict[str, Any]:
     return {name: facts for name, facts in found.items() if facts}
 
 
-def _as_settled(side: Any, samples: Samples, settled: Mapping[str, Any]) -> Any:
+def _as_settled(
+    work: Work, name: str, side: Any, samples: Samples, settled: Mapping[str, Any]
+) -> Any:
+    """The encoder of a side as the rows that are there were computed."""
+    there = f"{name} rows that are there were computed by {engine_in(settled, name)}"
+    end = "go on where they were begun, or choose another --out"
     if not isinstance(side, Source):
+        own = getattr(side, "computed", None)
+        if own and engine_in({f"{name}_engine": own}, name) != engine_in(settled, name):
+            raise MismatchError(
+                f"{there}, and the encoder that was given computes by "
+                f"{engine_in({f'{name}_engine': own}, name)}; {end}"
+            )
         return side
     # Stores from before there were engines know a precision of torch.
     before = {"engine": "torch", "precision": settled.get("precision", "float32")}
-    facts = dict(settled.get(f"{side.side}_engine") or before)
-    name, precision = facts.pop("engine"), facts.pop("precision")
-    chosen = choose_engine(side, name, precision)
-    if chosen.engine.name != name:
+    facts = dict(settled.get(f"{name}_engine") or before)
+    engine, precision = facts.pop("engine"), facts.pop("precision")
+    if precision == "int8" and work.updates is not None:
         raise MismatchError(
-            f"the rows that are there were computed by {name}, and here {chosen.why}; go on where "
-            "they were begun, or choose another --out"
+            f"{there}, calibrated on the data as they were; rows of changed data would be of "
+            "another calibration: embed all of them into another --out"
         )
+    try:
+        chosen = choose_engine(side, engine, precision)
+    except (UnsupportedError, InvalidArgumentError) as error:
+        raise MismatchError(f"{there}, and here {error}; {end}") from error
+    if chosen.engine.name != engine:
+        raise MismatchError(f"{there}, and here {chosen.why}; {end}")
     return encoder_of(side, _in(side, chosen.engine, precision, samples), **facts)
 
 
@@ -140,14 +168,25 @@ def _better(trial: _Trial, facts: Mapping[str, Any], wanted: str) -> Any:
     if trial.lower is not None:
         lower = trial.lower.engine.precision
         cosine = lowest_cosine(*trial.both) if trial.rows[0] else None
-        if wanted != "auto" or (cosine is not None and cosine >= LEAST_COSINE):
+        count = sum(map(len, trial.rows[0]))
+        enough = count >= _LEAST_SAMPLES and cosine is not None and cosine >= LEAST_COSINE
+        if wanted != "auto" or enough:
             encoder = trial.lower
             if cosine is not None:
-                count = sum(map(len, trial.rows[0]))
+                if cosine < _POOR_COSINE:
+                    warnings.warn(
+                        f"encoder {encoder.spec!r} in {lower} gives rows down to a cosine of "
+                        f"{cosine:.3f} to those of float32, measured on {count} samples; its hard "
+                        "pairs may be others. Give precision='bfloat16' or 'float32'",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
                 encoder.computed |= {"lowest_cosine": round(cosine, 6), "samples": count, **facts}
         else:
-            said = "no sample could be read to try it" if cosine is None else f"{cosine:.4f}"
-            why.append(f"lowest cosine of {lower} to float32: {said}")
+            if count < _LEAST_SAMPLES:
+                why.append(f"{lower} wants {_LEAST_SAMPLES} samples to be tried on, not {count}")
+            else:
+                why.append(f"lowest cosine of {lower} to float32: {cosine:.4f}")
     if why:
         encoder.computed["why"] = "; ".join(why)
     return encoder
@@ -155,9 +194,9 @@ def _better(trial: _Trial, facts: Mapping[str, Any], wanted: str) -> Any:
 
 def _look(trials: list[_Trial], samples: Samples, *, all_of_them: bool) -> None:
     """Rows of both precisions, of samples spread over the data."""
-    count, seconds = (_INT8_SAMPLES, _INT8_SECONDS) if all_of_them else (_SAMPLES, _SECONDS)
-    read, spent = _spread(samples, count), 0.0
-    while spent < seconds and (chunk := list(itertools.islice(read, _CHUNK))):
+    few = max(_LEAST_SAMPLES, min(_SAMPLES, len(samples.data) // 20))
+    read, spent = _spread(samples, _INT8_SAMPLES if all_of_them else few), 0.0
+    while spent < _INT8_SECONDS and (chunk := list(itertools.islice(read, _CHUNK))):
         inputs = torch.stack([pixels for pixels, _ in chunk]), [caption for _, caption in chunk]
         began = time.monotonic()
         for trial, given in zip(trials, inputs, strict=True):

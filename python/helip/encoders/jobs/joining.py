@@ -14,7 +14,14 @@ from helip.common.errors import Error, MismatchError
 from helip.common.files import DirectoryLock, discard_directory
 from helip.common.parts import part_path, parts_folder
 from helip.encoders.jobs.parts import Range, begin_parts, part_request
-from helip.encoders.jobs.request import SIDES, Kept, Work, listed_entries, open_existing
+from helip.encoders.jobs.request import (
+    SIDES,
+    Kept,
+    Work,
+    engine_in,
+    listed_entries,
+    open_existing,
+)
 from helip.encoders.quarantine import entries_of, stage_list, take_staged_list
 from helip.store.data_identity import runs_of
 from helip.store.embedding_store import EmbeddingStore
@@ -38,6 +45,7 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
         _finished_part(work, index, len(ranges), rows) for index, rows in enumerate(ranges, start=1)
     ]
     _check_weights(parts if kept is None else [kept[0], *parts])
+    _check_engines(parts if kept is None else [kept[0], *parts])
     failed = [
         {**entry, "row": entry["row"] + part.metadata["part"]["first"]}
         for part in parts
@@ -115,6 +123,20 @@ def _check_weights(stores: list[EmbeddingStore]) -> None:
                 f"{first.path} and {second.path} were embedded with different weights of the "
                 f"{side} encoder {first.metadata[f'{side}_encoder']!r}; remove the one that is of "
                 "the wrong weights, and embed its rows again"
+            )
+
+
+def _check_engines(stores: list[EmbeddingStore]) -> None:
+    for side in SIDES:
+        known: dict[str, EmbeddingStore] = {}
+        for store in stores:
+            if len(store):
+                known.setdefault(engine_in(store.metadata, side), store)
+        if len(known) > 1:
+            (a, first), (b, second) = list(known.items())[:2]
+            raise MismatchError(
+                f"{side} rows of {first.path} were computed by {a}, and those of {second.path} by "
+                f"{b}; remove one of them, and embed its rows again as the other"
             )
 
 

@@ -1,9 +1,9 @@
 """A job of embedding in parts: ranges of rows, each a store of its own until all are there.
 
-Ranges end where batches do, so that each row is encoded among the same others as in a job of one
-process, and the store that is put together in the end has the same bytes. A part is an ordinary
-store in ``OUT.parts``, committed as it goes; any process that reads the data can make one. What the
-job is, ``OUT.parts/job.json`` says; the part that begins first writes it.
+Ranges end where batches of a batch_size do, for encoder objects whose rows depend on their batch. A
+part is an ordinary store in ``OUT.parts``, committed as it goes; any process that reads the data
+can make one. What the job is, ``OUT.parts/job.json`` says, and what computes it ``engines.json``;
+the part that begins first writes them.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def encoders_of_part(
     ``settled``: the metadata of the store that the parts are going to join, if there is one.
     """
     path = parts_folder(work.path) / _ENGINES
-    if settled is None and path.exists():
-        settled = read_json(path)
+    if settled is None:
+        settled = read_json(path) if path.exists() else _begun_part(work)
     encoders = ready_encoders(work, device, settled)
     if settled is None:
         own = engines_of(*encoders)
@@ -107,6 +107,16 @@ def encoders_of_part(
         if first != own:
             return ready_encoders(work, device, first)
     return encoders
+
+
+def _begun_part(work: Work) -> Mapping[str, Any] | None:
+    """The metadata of a part that holds rows, of a job from before parts said how they compute."""
+    count = begun_parts(work) or 0
+    for index in range(1, count + 1):
+        path = part_path(work.path, index, count)
+        if (path / "manifest.json").exists():
+            return EmbeddingStore.open(path).metadata
+    return None
 
 
 def embed_part(

@@ -51,8 +51,8 @@ class Work:
     data: Dataset
     """Of these rows."""
     request: Mapping[str, Any]
-    """What the finished store's metadata says: encoders, precision, shard_rows, and the source
-    {fingerprint, rows}, which is the whole data set."""
+    """What the finished store's metadata says: encoders, shard_rows, the source {fingerprint,
+    rows}, which is the whole data set; engine, precision and reader where the call names them."""
     images: Any
     """The image encoder, or the spec that names it."""
     texts: Any
@@ -89,6 +89,23 @@ def source_of(data: Dataset) -> dict[str, Any]:
     return {"fingerprint": data.fingerprint, "rows": len(data)}
 
 
+def engine_in(metadata: Mapping[str, Any], side: str) -> str:
+    """Engine and precision of the rows of a side, such as "openvino in float32"."""
+    # Before stores knew engines they had a precision of torch; own encoders have none.
+    before = {"engine": "torch", "precision": metadata.get("precision", "float32")}
+    facts = metadata.get(f"{side}_engine") or before
+    return f"{facts['engine']} in {facts['precision']}"
+
+
+def _is_computed_as(metadata: Mapping[str, Any], name: str, wanted: Any) -> bool:
+    """Whether all rows have this engine or precision, whatever was asked for then."""
+    if name not in ("engine", "precision"):
+        return False
+    return {engine_in(metadata, side).split(" in ")[name == "precision"] for side in SIDES} == {
+        wanted
+    }
+
+
 def open_existing(
     path: Path, request: Mapping[str, Any], *, dtype: str, resume: bool
 ) -> EmbeddingStore | None:
@@ -103,11 +120,12 @@ def open_existing(
     store = EmbeddingStore.open(path)
     found = {**store.metadata, "dtype": store.dtype}
     differences = [
-        f"{name} is {found.get(name)!r} there and {wanted!r} here"
+        f"{name} is {_said(found, name)} there and {wanted!r} here"
         for name, wanted in {**request, "dtype": dtype}.items()
         # The rows tell more of the data; how a finished store was cut changes nothing.
         if name != "source"
         and found.get(name) != wanted
+        and not _is_computed_as(found, name, wanted)
         and not (name == "shard_rows" and found.get("complete"))
     ]
     if differences:
@@ -116,6 +134,13 @@ def open_existing(
             "out, remove the directory, or repeat the request that began it"
         )
     return store
+
+
+def _said(metadata: Mapping[str, Any], name: str) -> str:
+    if name in ("engine", "precision"):
+        said = [f"{engine_in(metadata, side)} for {side} rows" for side in SIDES]
+        return " and ".join(said)
+    return repr(metadata.get(name))
 
 
 def change_since(store: EmbeddingStore, data: Dataset, *, update: bool) -> DataChange | None:

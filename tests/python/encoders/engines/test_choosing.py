@@ -71,7 +71,7 @@ def test_the_fastest_that_is_installed_is_taken_and_what_is_not_is_said(monkeypa
     assert chosen.why == "openvino is not installed; onnx is not installed"
     with pytest.raises(UnsupportedError, match=r"openvino cannot be found.*helip\[embed\]"):
         choose_engine(source(pooled()), "openvino")
-    with pytest.raises(UnsupportedError, match=r"int8.*openvino, and openvino is not installed"):
+    with pytest.raises(UnsupportedError, match=r"int8.*openvino is not installed: pip install"):
         choose_engine(source(pooled()), "auto", "int8")
 
 
@@ -94,9 +94,24 @@ def test_a_network_that_an_engine_computes_otherwise_falls_back_to_torch_and_say
 def test_a_function_over_captions_is_left_to_torch():
     pytest.importorskip("openvino")
     loaded = Loaded(network=lambda texts: torch.ones(len(texts), 2), weights="")
-    with pytest.warns(RuntimeWarning, match="tokenizer is within the model"):
-        chosen = choose_engine(Source("own:texts", "text", loaded, "", CPU), "auto")
-    assert chosen.engine.name == "torch"
+    texts = Source("own:texts", "text", loaded, "", CPU)
+    chosen = choose_engine(texts, "auto")
+    assert chosen.engine.name == "torch" and "tokenizer is within the model" in chosen.why
+    with pytest.raises(UnsupportedError, match=r"'int8' here: its tokenizer .*give another one"):
+        choose_engine(texts, "openvino", "int8")
+
+
+def test_a_graph_is_made_anew_where_a_setting_of_the_model_has_changed():
+    """Settings are no weights, and the weights are what a graph goes by."""
+    pytest.importorskip("openvino")
+    image = torch.randn(2, 3, 8, 8)
+    for scale in (1.0, -2.0):
+        torch.manual_seed(0)
+        pool = lambda m, x, scale=scale: (m(x) * scale).mean(dim=(2, 3)) + scale  # noqa: E731
+        one = source(Network(torch.nn.Conv2d(3, 5, 3), pool), spec="own:setting")
+        engine = make_engine(one, "openvino")
+        (rows,) = engine.run([(image,)])
+        close(rows, one.loaded.network(image).detach(), 1e-4)
 
 
 @pytest.mark.parametrize(

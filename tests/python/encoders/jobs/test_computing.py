@@ -7,9 +7,11 @@ import json
 import pytest
 import torch
 
-from helip.common.errors import MismatchError, UnsupportedError
+from helip.common.errors import MismatchError
 from helip.encoders.embedding import embed
 from helip.encoders.jobs import computing
+from helip.encoders.jobs.joining import _check_engines
+from helip.encoders.registry import image_encoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import Numbered, Numbers, run
 from support.encoder_samples import offline  # noqa: F401 (fixture)
@@ -34,7 +36,7 @@ def test_bfloat16_is_taken_where_the_processor_has_it_and_rows_stay_close(tmp_pa
     native(monkeypatch, True)
     store = packaged(Numbered(40), tmp_path / "s")
     facts = store.metadata["text_engine"]
-    assert (facts["engine"], facts["precision"], facts["samples"]) == ("openvino", "bfloat16", 40)
+    assert (facts["engine"], facts["precision"], facts["samples"]) == ("openvino", "bfloat16", 32)
     exact = packaged(Numbered(40), tmp_path / "f", precision="float32")
     assert exact.metadata["text_engine"] == FLOAT32
     a, b = (torch.as_tensor(s.text.astype("float64")) for s in (store, exact))
@@ -46,12 +48,15 @@ def test_bfloat16_is_taken_where_the_processor_has_it_and_rows_stay_close(tmp_pa
 def test_bfloat16_is_left_where_rows_move_too_far_and_that_is_said(tmp_path, monkeypatch):
     native(monkeypatch, True)
     monkeypatch.setattr(computing, "LEAST_COSINE", 1.1)
-    store = packaged(Numbered(20), tmp_path / "s")
+    store = packaged(Numbered(40), tmp_path / "s")
     for side in ("image", "text"):
         facts = store.metadata[f"{side}_engine"]
         why = facts.pop("why")
         assert facts == FLOAT32
         assert why.startswith("lowest cosine of bfloat16 to float32: ")
+    few = packaged(Numbered(20), tmp_path / "few")
+    assert few.metadata["text_engine"]["precision"] == "float32"
+    assert few.metadata["text_engine"]["why"] == "bfloat16 wants 32 samples to be tried on, not 20"
 
 
 def test_a_processor_without_bfloat16_computes_in_float32(tmp_path, monkeypatch):
@@ -100,7 +105,7 @@ def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, mo
     monkeypatch.setattr(
         "helip.encoders.engines.choosing._missing", lambda name: [name] if name != "torch" else []
     )
-    with pytest.raises(UnsupportedError, match="openvino cannot be found"):
+    with pytest.raises(MismatchError, match=r"computed by openvino in float32.*pip install"):
         packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
     monkeypatch.undo()
     monkeypatch.setattr("helip.encoders.engines.choosing._LEAST_COSINE", 1.1)
@@ -137,6 +142,68 @@ def test_parts_compute_as_the_first_of_them_settled(tmp_path, monkeypatch):
     store = packaged(Numbered(40), out, batch_size=20)
     assert store.metadata["text_engine"] == settled["text_engine"]
     assert store.metadata["text_engine"]["precision"] == "bfloat16"
+
+
+def test_a_begun_job_of_parts_that_know_no_engine_goes_on_by_torch(tmp_path, monkeypatch):
+    out = tmp_path / "s"
+    packaged(Numbered(40), out, part=(1, 2), batch_size=20, engine="torch", precision="float32")
+    (tmp_path / "s.parts" / "engines.json").unlink()
+    options = {"batch_size": 20, "engine": "torch", "precision": "float32"}
+    monkeypatch.setattr(computing, "engines_of", lambda *_: {})  # as it was
+    packaged(Numbered(40), out, part=(2, 2), **options)
+    monkeypatch.undo()
+    store = packaged(Numbered(40), out, **options)
+    assert store.metadata["image_engine"] == {"engine": "torch", "precision": "float32"}
+
+
+def test_parts_of_two_engines_are_not_mixed(tmp_path):
+    out, given = tmp_path / "s", {"text_encoder": Numbers(), "batch_size": 20}
+    one, other = (image_encoder(IMAGES, engine=engine) for engine in ("torch", "openvino"))
+    first = packaged(Numbered(40), out, part=(1, 2), image_encoder=one, **given)
+    with pytest.raises(MismatchError, match=r"computed by torch in float32, and the encoder"):
+        packaged(Numbered(40), out, part=(2, 2), image_encoder=other, **given)
+    with pytest.raises(
+        MismatchError, match=r"by torch in float32, and those of elsewhere by openv"
+    ):
+        _check_engines([first, _Elsewhere({**first.metadata, "image_engine": FLOAT32})])
+
+
+class _Elsewhere:
+    """A part's store of 20 rows."""
+
+    path = "elsewhere"
+
+    def __init__(self, metadata) -> None:
+        self.metadata = metadata
+
+    def __len__(self) -> int:
+        return 20
+
+
+def test_an_encoder_object_of_another_engine_does_not_go_on_with_a_store(tmp_path):
+    given = {"text_encoder": Numbers()}
+    packaged(Numbered(6), tmp_path / "s", **given)
+    other = image_encoder(IMAGES, engine="torch")
+    with pytest.raises(MismatchError, match="computed by openvino in float32, and the encoder"):
+        packaged(Numbered(9), tmp_path / "s", update=True, image_encoder=other, **given)
+
+
+def test_a_store_that_was_computed_as_asked_is_taken_whatever_was_asked_then(tmp_path):
+    packaged(Numbered(6), tmp_path / "s")
+    again = packaged(Numbered(6), tmp_path / "s", engine="openvino", precision="float32")
+    assert len(again) == 6
+    with pytest.raises(MismatchError, match=r"engine is openvino in float32 for image rows and"):
+        packaged(Numbered(6), tmp_path / "s", engine="torch")
+
+
+def test_rows_of_int8_are_not_mixed_with_those_of_another_calibration(tmp_path, monkeypatch):
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(computing, "_POOR_COSINE", 1.1)
+    given = {"text_encoder": Numbers(), "precision": "int8"}
+    with pytest.warns(RuntimeWarning, match="hard pairs may be others"):
+        packaged(Numbered(6), tmp_path / "s", **given)
+    with pytest.raises(MismatchError, match="calibrated on the data as they were"):
+        packaged(Numbered(9), tmp_path / "s", update=True, **given)
 
 
 def test_own_encoders_have_no_engine(tmp_path):
