@@ -1,4 +1,5 @@
 #include <optional>
+#include <span>
 
 #include "bindings.h"
 
@@ -136,6 +137,15 @@ void bind_samples(py::module_& module) {
           },
           py::arg("row"), py::arg("field"))
       .def("digests", &digests_of, py::arg("rows"))
+      .def(
+          "will_need",
+          [](const SampleIndex& self, const Dense<std::int64_t>& rows) {
+            const std::span<const std::int64_t> some(rows.data(),
+                                                     static_cast<std::size_t>(rows.size()));
+            const py::gil_scoped_release release;
+            self.will_need(some);
+          },
+          py::arg("rows"))
       .def("read", &bytes_of, py::arg("row"), py::arg("field"))
       .def("counts", &counts_of)
       .def("shards", &shards_of)

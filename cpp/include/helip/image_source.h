@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "helip/export.h"
@@ -18,8 +19,8 @@ class HELIP_EXPORT ImageSource {
   // Replaces `out` by the bytes of one image's file. Throws SampleError where this row has none
   // that can be read: "missing_image", "too_large", "outside_root" or "io".
   virtual void read(std::int64_t row, std::vector<std::byte>& out) const = 0;
-  // A hint that the row will be read soon, so that the system can fetch it meanwhile. Never throws.
-  virtual void will_need(std::int64_t row) const noexcept;
+  // A hint that these rows will be read soon, so that the system can fetch them meanwhile.
+  virtual void will_need(std::span<const std::int64_t> rows) const noexcept;
 };
 
 }  // namespace helip

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -117,8 +118,10 @@ class HELIP_EXPORT SampleIndex {
   // more than 16 MiB), io; and Error(mismatch) where the shard was changed since it was indexed.
   void read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const;
 
-  // A hint that the member will be read soon, so that the system can fetch it meanwhile.
-  void will_need(std::int64_t row, SampleField field) const noexcept;
+  // A hint that pictures and captions of these rows will be read soon, so that the system can fetch
+  // them meanwhile: a picture and a caption near to it by one read, and so are neighbouring rows.
+  // From then on the system reads nothing ahead by itself in these shards.
+  void will_need(std::span<const std::int64_t> rows) const noexcept;
 
   // image_digest() with the last 512 bytes, and caption_digest() of what the text says, else the
   // "caption", "captions" or "text" of the .json, several with line feeds between; that of no text

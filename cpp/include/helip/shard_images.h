@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,7 @@ class HELIP_EXPORT ShardImages : public ImageSource {
 
   [[nodiscard]] std::int64_t size() const noexcept override { return index_.size(); }
   void read(std::int64_t row, std::vector<std::byte>& out) const override;
-  void will_need(std::int64_t row) const noexcept override;
+  void will_need(std::span<const std::int64_t> rows) const noexcept override;
 
  private:
   SampleIndex index_;

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <span>
 #include <utility>
 
 #include "base/job_queue.h"
@@ -16,8 +17,9 @@
 namespace helip {
 namespace {
 
-// How many images the system fetches while one is decoded.
-constexpr std::int64_t kFetchedAhead = 16;
+// The system is told of so many images at a time, of the first ones when a batch is submitted, so
+// that it fetches from one to two times as many while one is decoded.
+constexpr std::int64_t kTold = 16;
 
 constexpr const char* kUnsupported = "unsupported_format";
 
@@ -77,16 +79,19 @@ class Stopwatch {
 }  // namespace
 
 struct BatchAssembler::Impl {
+  void announce(std::span<const std::int64_t> rows, std::int64_t first) const {
+    const auto size = static_cast<std::int64_t>(rows.size());
+    if (first >= size) return;
+    source->will_need(rows.subspan(static_cast<std::size_t>(first),
+                                   static_cast<std::size_t>(std::min(kTold, size - first))));
+  }
+
   void fill(Batch& batch, std::int64_t place, Desk& desk) {
     const auto at = static_cast<std::size_t>(place);
     const AssembleRequest& request = batch.request;
     const std::int64_t row = request.rows[at];
     const std::int64_t name = request.names.empty() ? row : request.names[at];
-    const auto rows = static_cast<std::int64_t>(request.rows.size());
-    for (std::int64_t next = place == 0 ? 1 : place + kFetchedAhead;
-         next < std::min(rows, place + kFetchedAhead + 1); ++next) {
-      source->will_need(request.rows[static_cast<std::size_t>(next)]);
-    }
+    if (place % kTold == 0) announce(request.rows, place + kTold);
     try {
       {
         const Stopwatch watch(times.reading);
@@ -167,6 +172,7 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
   auto batch = std::make_shared<Batch>();
   batch->request = std::move(request);
   Impl& self = *impl_;
+  self.announce(batch->request.rows, 0);
   // Its place first: once the job is submitted nothing may throw.
   std::map<std::uint64_t, std::shared_ptr<Batch>> entry;
   entry.emplace(0, batch);

@@ -4,6 +4,6 @@ namespace helip {
 
 ImageSource::~ImageSource() = default;
 
-void ImageSource::will_need(std::int64_t) const noexcept {}
+void ImageSource::will_need(std::span<const std::int64_t>) const noexcept {}
 
 }  // namespace helip

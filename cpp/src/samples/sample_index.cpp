@@ -12,6 +12,7 @@
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
 #include "io/json_text.h"
+#include "samples/byte_ranges.h"
 #include "samples/sample_state.h"
 #include "samples/scan_shards.h"
 #include "samples/shard_file.h"
@@ -31,7 +32,8 @@ constexpr const char* kDigestsColumn = "digests";
 constexpr std::int64_t kShardRows = 262144;
 constexpr std::int64_t kSaveRows = 65536;
 constexpr std::int64_t kRowBytes = kSampleFields * 12 + samples::kDigests * 8;
-constexpr std::int64_t kImageLimit = std::int64_t{256} << 20;
+// The system cuts off what is asked of it at once by the longest read of the disk, or more.
+constexpr std::int64_t kLongestHint = std::int64_t{1} << 20;
 
 Manifest empty_manifest() {
   Manifest manifest;
@@ -149,11 +151,17 @@ std::vector<Value> get_vector(std::string_view& bytes, std::size_t count) {
   return values;
 }
 
+// The system reads ahead no more by itself, which beside pages in memory it does for any read.
+void expect_no_sequence(const Descriptor& file) {
+  (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_RANDOM);
+}
+
 samples::OpenFiles::Lease open_shard(const SampleIndex::State& state, std::int64_t number) {
   const SampleShard& shard = state.shards[static_cast<std::size_t>(number)];
   return state.files.lease(number, [&] {
     Descriptor file = samples::open_shard_file(shard.path);
     samples::check_stamp(shard, samples::stamp_of(file, shard.path), state.mend());
+    if (state.announced) expect_no_sequence(file);
     return file;
   });
 }
@@ -367,12 +375,18 @@ SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
   return member;
 }
 
-void SampleIndex::will_need(std::int64_t row, SampleField field) const noexcept {
+void SampleIndex::will_need(std::span<const std::int64_t> rows) const noexcept {
   try {
-    const SampleMember found = member(row, field);
-    if (found.state != MemberState::present) return;
-    const auto lease = open_shard(*state_, found.shard);
-    (void)::posix_fadvise(lease.file().get(), found.offset, found.bytes, POSIX_FADV_WILLNEED);
+    const std::vector<samples::ByteRange> ranges = samples::ranges_of(*this, rows);
+    if (!ranges.empty()) state_->announced = true;
+    for (const samples::ByteRange& range : ranges) {
+      const auto lease = open_shard(*state_, range.shard);
+      expect_no_sequence(lease.file());  // it may have been open before
+      for (std::int64_t at = range.begin; at < range.end; at += kLongestHint) {
+        (void)::posix_fadvise(lease.file().get(), at, std::min(kLongestHint, range.end - at),
+                              POSIX_FADV_WILLNEED);
+      }
+    }
   } catch (...) {  // read() will say what is wrong
   }
 }
@@ -394,7 +408,8 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
                      std::string("its ") + noun_of(field) +
                          " is a link, a sparse file or a device, which are not followed");
   }
-  const std::int64_t limit = field == SampleField::image ? kImageLimit : samples::kTextLimit;
+  const std::int64_t limit =
+      field == SampleField::image ? samples::kImageLimit : samples::kTextLimit;
   if (found.bytes > limit) {
     const char* most = found.bytes == samples::kSizeCap ? "at least " : "";
     throw unreadable("too_large", std::string("its ") + noun_of(field) + " has " + most +

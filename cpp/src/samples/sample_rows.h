@@ -20,8 +20,9 @@ inline constexpr std::int64_t kDigests = 2;
 // Sizes are kept in 31 bits: whatever is larger is refused when it is read.
 inline constexpr std::int64_t kSizeCap = std::numeric_limits<std::int32_t>::max();
 
-// A text, .json or class of more bytes is refused when it is read.
+// What has more bytes is refused when it is read: a text, .json or class, and an image.
 inline constexpr std::int64_t kTextLimit = std::int64_t{16} << 20;
+inline constexpr std::int64_t kImageLimit = std::int64_t{256} << 20;
 
 struct SampleRows {
   std::vector<std::int64_t> offsets;          // [n, 4]

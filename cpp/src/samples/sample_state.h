@@ -1,6 +1,7 @@
 // What a SampleIndex holds: rows in memory or mapped, and the shards that they lie in.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -33,6 +34,7 @@ struct SampleIndex::State {
   std::shared_ptr<const ColumnReader> reader;  // or mapped
   std::filesystem::path path;                  // of what is mapped
   mutable samples::OpenFiles files;
+  mutable std::atomic<bool> announced = false;  // will_need() was called
 
   std::string_view key(std::int64_t row) const;  // throws invalid_argument
   std::int64_t shard_of(std::int64_t row) const;

@@ -65,6 +65,10 @@ class Dataset(ABC):
     def _read_label(self, row: int) -> str | None:
         return None
 
+    def _will_need(self, rows: np.ndarray) -> None:
+        """Take the hint that valid ``rows`` int64 [n] will be read soon, pictures and captions."""
+        return
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
         same"; None where the core cannot read these pictures by itself."""
@@ -300,6 +304,9 @@ class _Subset(KeyedDataset):
 
     def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._parent.row_digests(self._rows[rows])
+
+    def _will_need(self, rows: np.ndarray) -> None:
+        self._parent._will_need(self._rows[rows])
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         found = self._parent._image_source()

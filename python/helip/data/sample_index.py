@@ -213,6 +213,13 @@ class SampleIndex:
             error.key = self.keys[row]
             raise
 
+    def will_need(self, rows: np.ndarray) -> None:
+        """Tell the system that pictures and captions of ``rows`` [n] will be read soon.
+
+        It fetches them meanwhile, and from then on reads nothing ahead by itself in these shards.
+        """
+        self._core.will_need(rows)
+
     def pictures(self) -> Any:
         """The core's reader of the same pictures: a ``_core.ImageSource``."""
         return _core.ShardImages(self._core)

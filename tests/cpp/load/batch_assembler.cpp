@@ -6,7 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <numeric>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,9 +38,19 @@ class Texts : public helip::ImageSource {
     if (row == 98) throw helip::SampleError("unsupported_format", "another may");
     out.assign(10, std::byte('x'));
   }
+  void will_need(std::span<const std::int64_t> rows) const noexcept override {
+    const std::lock_guard lock(mutex_);
+    told_.insert(told_.end(), rows.begin(), rows.end());
+  }
+  std::vector<std::int64_t> told() const {
+    const std::lock_guard lock(mutex_);
+    return told_;
+  }
 
  private:
   std::int64_t missing_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::int64_t> told_;
 };
 
 ImageTransform transform() {
@@ -138,6 +151,30 @@ TEST_CASE("places of unsupported formats are given out once each, while a batch 
   const auto dropped = batches.submit(request({98}, out));
   batches.clear();
   CHECK(batches.take_unsupported(dropped, milliseconds(0)) == -1);
+}
+
+TEST_CASE("the source is told of every row once, of the first ones before a batch is begun",
+          "[assembler]") {
+  const auto source = std::make_shared<Texts>();
+  std::vector<ImageTransform> views;
+  views.push_back(transform());
+  BatchAssembler batches(source, std::move(views), {.seed = 1, .threads = 2});
+  for (const std::size_t size : {std::size_t{5}, std::size_t{16}, std::size_t{50}}) {
+    std::vector<std::int64_t> rows(size);
+    std::iota(rows.rbegin(), rows.rend(), 3);
+    std::vector<std::byte> out;
+    const std::size_t before = source->told().size();
+    const auto ticket = batches.submit(request(rows, out));
+    wait(batches, ticket);
+    std::vector<std::int64_t> told = source->told();
+    told.erase(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(before));
+    const std::size_t first = std::min<std::size_t>(size, 16);
+    CHECK(
+        std::equal(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(first), told.begin()));
+    std::sort(told.begin(), told.end());
+    std::sort(rows.begin(), rows.end());
+    CHECK(told == rows);
+  }
 }
 
 TEST_CASE("an assembler needs a view", "[assembler]") {

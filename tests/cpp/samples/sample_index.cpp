@@ -311,7 +311,7 @@ TEST_CASE("an index that was moved from, or never made, has no rows") {
     CHECK(empty.shards().empty());
     CHECK(empty.fingerprint().empty());
     CHECK(empty.path().empty());
-    CHECK_NOTHROW(empty.will_need(0, SampleField::image));
+    CHECK_NOTHROW(empty.will_need(std::vector<std::int64_t>{0}));
     CHECK_NOTHROW(empty.verify());
     expect_error(ErrorCode::invalid_argument, "row 0", [&] { (void)empty.key(0); });
     expect_error(ErrorCode::invalid_argument, "row 0",

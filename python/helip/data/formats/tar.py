@@ -87,6 +87,9 @@ class TarDataset(Dataset):
         counts = self.counts()
         return f"TarDataset({counts['rows']:,} rows in {counts['shards']:,} shards)"
 
+    def _will_need(self, rows: np.ndarray) -> None:
+        self._index.will_need(rows)
+
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))
 

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.announced import announced
 from helip.data.captions import caption_group
 from helip.loading.readers.captions import drawn_caption
 from helip.loading.views import TwoViews, split_views
@@ -77,7 +78,7 @@ class BatchReader(Dataset[ReadBatch]):
         failures: list[dict[str, Any]] = []
         # A worker's random state is its own; the consumer's, without workers, is put back.
         with contextlib.nullcontext() if get_worker_info() else _random_state_kept():
-            for place, row in enumerate(plan.index.tolist()):
+            for place, row in enumerate(announced(self._data, plan.index.tolist())):
                 try:
                     image, captions = self._sample(row, plan.epoch)
                 except MemoryError:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from helip.data.announced import announced
 from helip.data.captions import caption_group, captions_of
 
 _FIRST_ROOM = 1 << 16
@@ -51,9 +52,10 @@ class CaptionReader:
         drawn: dict[int, str] = {}  # by row, of those whose tokens are not kept
         several: set[int] = set()
         failed: dict[int, Exception] = {}
-        for place, row in enumerate(rows):
-            if self._cache is not None and self._cache.has(row):
-                continue
+        cache = self._cache
+        unread = [place for place, row in enumerate(rows) if cache is None or not cache.has(row)]
+        coming = announced(self._data, [rows[place] for place in unread])
+        for place, row in zip(unread, coming, strict=True):
             try:
                 captions = captions_of(self._data, row)
             except MemoryError:

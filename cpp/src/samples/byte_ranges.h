@@ -1,0 +1,26 @@
+// Which bytes of which shards hold the pictures and captions of some rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "helip/sample_index.h"
+
+namespace helip::samples {
+
+struct ByteRange {
+  std::int64_t shard = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;  // exclusive
+  bool operator==(const ByteRange&) const = default;
+};
+
+// Ranges so near to each other are one: what lies between takes less time than another read.
+inline constexpr std::int64_t kNear = std::int64_t{64} << 10;
+
+// In order of shards and places, none near to another. Of the captions the text, else the .json.
+// What read() refuses is left out. Throws Error(invalid_argument) where there is no such row.
+std::vector<ByteRange> ranges_of(const SampleIndex& index, std::span<const std::int64_t> rows);
+
+}  // namespace helip::samples
