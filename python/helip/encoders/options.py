@@ -26,8 +26,8 @@ class EmbedOptions(DeviceOptions):
     and take the network, else torch."""
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     """What the encoders multiply in. auto: bfloat16 where the processor multiplies it and the rows
-    of a sample stay at cosines of 0.999 to those of float32, else float32; float16 is torch's, meant
-    for GPUs; int8 OpenVINO's."""
+    stay at cosines of 0.999 to those of float32, else float32; float16 is torch's, meant for GPUs;
+    int8 OpenVINO's."""
     batch_size: Positive | None = None
     """Samples that are read together, and on a GPU encoded together; None for 256, or as many as
     fill 64 MB on a CPU."""

@@ -323,9 +323,8 @@ def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch
 
 
 def test_own_encoders_take_no_engine_and_no_precision(tmp_path):
-    for option in ({"engine": "openvino"}, {"precision": "bfloat16"}):
-        with pytest.raises(InvalidArgumentError, match="both encoders are objects"):
-            run(Numbered(3), tmp_path / "s", **option)
+    with pytest.raises(InvalidArgumentError, match="both encoders are objects"):
+        run(Numbered(3), tmp_path / "s", precision="bfloat16")
 
 
 def test_work_is_committed_within_a_batch_where_the_encoder_is_slow(tmp_path, monkeypatch):

@@ -162,9 +162,7 @@ def test_parts_of_two_engines_are_not_mixed(tmp_path):
     first = packaged(Numbered(40), out, part=(1, 2), image_encoder=one, **given)
     with pytest.raises(MismatchError, match=r"computed by torch in float32, and the encoder"):
         packaged(Numbered(40), out, part=(2, 2), image_encoder=other, **given)
-    with pytest.raises(
-        MismatchError, match=r"by torch in float32, and those of elsewhere by openv"
-    ):
+    with pytest.raises(MismatchError, match=r"torch in float32, and those of elsewhere by openv"):
         _check_engines([first, _Elsewhere({**first.metadata, "image_engine": FLOAT32})])
 
 
