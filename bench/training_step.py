@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-from helip.models.bundle import create_model
+from helip.models.bundle import ModelBundle, create_model
 from helip.training import Recipe, Trainer, read_metrics
+from helip_demo.pretraining import MODEL
 
 TINY = {
     "embed_dim": 16,
@@ -61,11 +62,16 @@ class Noise:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+def created(name: str) -> ModelBundle:
+    """A model from random weights: one of open_clip, the demo's, or a tiny one."""
+    known = {"tiny": TINY, "demo": MODEL}
+    config = {"config": known[name]} if name in known else {}
+    return create_model(name, seed=0, from_scratch=True, **config)
+
+
 def measured(options: argparse.Namespace, hard: bool) -> dict[str, float]:
     """Of steps after the first few, up to the end of the last on the device."""
-    name = "tiny" if options.model == "tiny" else options.model
-    config = {"config": TINY} if name == "tiny" else {}
-    bundle = create_model(name, seed=0, from_scratch=True, **config)
+    bundle = created(options.model)
     marks: list[tuple[float, float]] = []
 
     class Clock:
@@ -119,7 +125,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="ViT-B-32", help="or tiny")
+    parser.add_argument("--model", default="ViT-B-32", help="or tiny, or demo")
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--warm", type=int, default=10, help="steps that do not count")

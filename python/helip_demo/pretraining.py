@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helip.common.devices import multiplies_bfloat16
 from helip.common.progress import ProgressBar
 from helip.data import Dataset
 from helip.models import create_model
@@ -131,8 +132,7 @@ class Batches:
 
 def precision() -> Literal["float32", "bfloat16"]:
     """What this machine trains fastest in: bfloat16 where the processor computes with it."""
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if multiplies_bfloat16(torch.device("cpu")) else "float32"
 
 
 def pretrain(

@@ -19,6 +19,12 @@ def graphs_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["HELIP_CACHE"] = str(folder / "cache")
 
 
+@pytest.fixture(autouse=True)
+def trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with precision="auto" computes the same whichever processor the tests meet."""
+    monkeypatch.setattr("helip.training.precision.multiplies_bfloat16", lambda device: False)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny models gain nothing from threads, and wait for each other on a busy machine."""

@@ -18,7 +18,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
 }
-RECIPE = Recipe(lr=1e-2, warmup=2, seed=5)
+RECIPE = Recipe(lr=1e-2, warmup=2, seed=5, precision="float32")
 BATCHES = 5
 
 

@@ -9,7 +9,8 @@ SEED, LR = 5, 1e-2
 
 
 def recipe(**options) -> Recipe:
-    return Recipe(**{"lr": LR, "warmup": 2, "seed": SEED, "warm_statistics": 3, **options})
+    usual = {"lr": LR, "warmup": 2, "seed": SEED, "precision": "float32", "warm_statistics": 3}
+    return Recipe(**usual | options)
 
 
 class Doubles(FakeLoader):

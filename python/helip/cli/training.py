@@ -125,13 +125,15 @@ def train(
         "steps": result.steps,
         "seconds": result.seconds,
         "checkpoint": str(result.checkpoint),
+        "precision": result.precision,
         "metrics": result.metrics,
         "loader": result.loader_stats,
     }
     if json:
         print_json(summary)
         return
-    say(f"{result.steps:,} steps in {duration_words(result.seconds)}; {result.checkpoint}")
+    took = f"{duration_words(result.seconds)}, {result.precision}"
+    say(f"{result.steps:,} steps in {took}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
     show_account(result.loader_stats)
     if "words" in result.guard:

@@ -12,8 +12,13 @@ from helip.common.errors import InvalidArgumentError
 from helip.losses.features import check_target
 
 
-def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
-    """Its tensors there, rows first; InvalidArgumentError where what is trained on is none."""
+def on_device(
+    batch: Mapping[str, Any], device: torch.device, *, channels_last: bool = False
+) -> dict[str, Tensor]:
+    """Its tensors there, rows first; InvalidArgumentError where what is trained on is none.
+
+    channels_last: in which order of its memory the pictures are; their shape is the same.
+    """
     for name, maker in (("image", "transform"), ("text", "tokenizer")):
         if not isinstance(batch[name], Tensor):
             raise InvalidArgumentError(
@@ -23,6 +28,8 @@ def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Tenso
     check_target(batch["target"], len(batch["index"]))
     names = [name for name, value in batch.items() if isinstance(value, Tensor)]
     ready = {name: batch[name].to(device, non_blocking=True) for name in names}
+    if channels_last:
+        ready["image"] = ready["image"].contiguous(memory_format=torch.channels_last)
     if "views" in ready:
         ready["views"] = ready["views"].transpose(0, 1)
     return ready

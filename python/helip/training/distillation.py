@@ -25,6 +25,7 @@ from helip.losses.options import DistillOptions
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
+from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
 
 #: A store whose rows are those of the data set, or its path.
@@ -71,7 +72,7 @@ class Distillation:
                 "1.0, or no teacher"
             )
         features: _Features = (
-            _StartModel(model, recipe.precision, processes, device, chunks)
+            _StartModel(model, precision_of(recipe), processes, device, chunks)
             if teacher is None
             else _StoredFeatures(store_of(teacher), device)
         )

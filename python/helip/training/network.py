@@ -35,6 +35,7 @@ class Network:
         run: RunOptions | None = None,
     ) -> None:
         run = run or RunOptions()
+        self.compiled = run.compiled
         self.parallel = run.parallel if processes.count > 1 else None
         self._processes = processes
         if run.grad_checkpointing:

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
-from helip.common.options import PrecisionOptions, Share, Whole, require
+from helip.common.options import Share, Whole, require
 from helip.losses.options import DistillOptions, LossOptions, SslOptions
 from helip.models.options import LockOptions, Lora
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions, PrecisionOptions):
+class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
     """Hyper-parameters of a run. The defaults suit a large pre-trained model."""
 
     loss: Literal["clip", "siglip"] = "clip"
@@ -45,6 +45,10 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions, PrecisionOpti
     """Below 1 a share of all steps, otherwise a number of steps."""
     grad_clip: Annotated[float, Gt(0)] | None = 1.0
     """Bound on the gradient's norm; None for no bound."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of autocast, of which float32 is none; weights stay float32. auto is what the run began with,
+    at first bfloat16 where processor or GPU multiply it themselves, else float32. float16 needs a
+    GPU."""
     warm_statistics: Whole = 0
     """Batches before the first step that the optimizer takes its moments from, weights held."""
     lora: Lora | int | str | Mapping[str, Any] | None = None

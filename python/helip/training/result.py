@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from helip.common.errors import Error
+from helip.common.options import Precision
 from helip.models.bundle import ModelBundle
 
 
@@ -55,6 +56,7 @@ class TrainResult:
     seconds: float  # of all sessions that worked on the run
     metrics: dict[str, Any]  # the last line of metrics.jsonl
     checkpoint: Path
+    precision: Precision  # that was computed in
     loader_stats: dict[str, Any]  # of this process
     model: ModelBundle  # the model that was passed in, trained, in eval mode
     resumed_from: int = 0  # step

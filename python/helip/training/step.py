@@ -7,6 +7,7 @@ by the device itself, and the host reads of it later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
+from helip.training.kernels import attention_kernel
 from helip.training.logs.late_numbers import LateNumbers
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
@@ -26,6 +28,7 @@ from helip.training.optimizing.optimizer import (
     weights_kept,
 )
 from helip.training.optimizing.schedules import scheduled_lr
+from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
 
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
@@ -92,13 +95,21 @@ class OptimizerStep:
         with weights_kept(self.optimizer):
             return self._take(0, batch, compute, encode, losses)
 
+    def kernels(self) -> AbstractContextManager[Any]:
+        """A context for both passes of a step."""
+        network = self.network
+        return attention_kernel(
+            network.model, self.device, self.recipe.precision, compiled=network.compiled
+        )
+
     def _take(
         self, step: int, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
     ) -> StepNumbers:
         lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
-        out = self._backward(batch, compute, encode, losses)
+        with self.kernels():
+            out = self._backward(batch, compute, encode, losses)
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         norm = self.network.gradient_norm()
@@ -139,7 +150,7 @@ class OptimizerStep:
 
     def _in_precision(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def under_autocast(*arguments: Any) -> Any:
-            with autocast(self.device, self.recipe.precision):
+            with autocast(self.device, precision_of(self.recipe)):
                 return work(*arguments)
 
         return under_autocast

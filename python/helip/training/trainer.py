@@ -39,6 +39,7 @@ from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run
 from helip.training.distillation import Distillation
+from helip.training.kernels import takes_channels_last
 from helip.training.logs.metrics import Meter
 from helip.training.logs.sinks import RunLog, open_log
 from helip.training.measuring.measuring import Measuring
@@ -46,6 +47,7 @@ from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
+from helip.training.precision import precision_of, with_precision
 from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import Progress, TrainResult
@@ -74,7 +76,6 @@ class Trainer:
                 "embed makes what a miner is given, but there is none; pass miner=, or drop embed="
             )
         model, loader = call.model, call.loader
-        self.recipe = call.recipe or Recipe()
         self.bundle = model
         self.loader = loader
         self.out = Path(call.out)
@@ -83,6 +84,12 @@ class Trainer:
         self.device = choose_device(call.device)
         self.hooks = dict(call.hooks or {})
         self.options = RunOptions.of(call)
+        self.recipe = with_precision(
+            call.recipe or Recipe(),
+            self.device,
+            self.processes,
+            self.checkpoints if call.resume else None,
+        )
         self._stream = (
             None
             if call.miner is None
@@ -118,6 +125,7 @@ class Trainer:
         self._measuring.follow(self.device)
         self.network = Network(model.model, self.device, self.processes, self.options)
         self.model = self.network.model
+        self._channels_last = takes_channels_last(self.model, self.device)
         if self.recipe.ema is not None:
             self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
         self._optimizer_step = OptimizerStep(
@@ -256,6 +264,7 @@ class Trainer:
             seconds=self._at.seconds,
             metrics=self._at.metrics,
             checkpoint=path,
+            precision=precision_of(self.recipe),
             loader_stats=dict(stats),
             model=self.bundle,
             resumed_from=resumed_from,
@@ -469,7 +478,7 @@ class Trainer:
 
     def _ready(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The batch on the device, with what the teacher makes of it."""
-        ready = on_device(batch, self.device)
+        ready = on_device(batch, self.device, channels_last=self._channels_last)
         self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
         if self._distillation:
             ready |= self._distillation.teach(batch["index"], ready)

@@ -114,7 +114,7 @@ def bundle(seed: int = 3, dropout: float = 0.0) -> ModelBundle:
 
 def trainer(out: Path, *, model: ModelBundle | None = None, averages: bool = False, **options):
     loader = options.pop("loader", None) or Loader()
-    recipe = options.pop("recipe", None) or Recipe(lr=1e-2, warmup=2, seed=5)
+    recipe = options.pop("recipe", None) or Recipe(lr=1e-2, warmup=2, seed=5, precision="float32")
     options = {"device": "cpu", "progress": False, "checkpoint_every": 3, "keep": 9, **options}
     model = model or bundle()
     hooks = {"ema": Averages(model.model)} if averages else {}
@@ -301,7 +301,7 @@ DISTILLED = ("features", "logits")
 
 
 def distilled(out: Path, kind: str, seed: int = 3, **options) -> None:
-    recipe = Recipe(lr=1e-2, warmup=2, seed=5, distill=2.0, distill_kind=kind)
+    recipe = Recipe(lr=1e-2, warmup=2, seed=5, precision="float32", distill=2.0, distill_kind=kind)
     trainer(out, recipe=recipe, model=bundle(seed=seed), **options).run()
 
 

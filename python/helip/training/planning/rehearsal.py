@@ -16,6 +16,7 @@ from helip.models.locking import train_mode
 from helip.training.optimizing.optimizer import step_unless
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.planning.memory import LiveBytes, bytes_of, extrapolated
+from helip.training.precision import precision_of
 from helip.training.trainer import Trainer
 
 _FEW = 4  # rows of the larger of the two steps
@@ -97,8 +98,8 @@ class Rehearsal(Trainer):
         if not part:
             self.optimizer.zero_grad(set_to_none=True)
         ready = self._first(batch, count)
-        with LiveBytes(self._known(ready.values())) as seen:
-            with autocast(self.device, self.recipe.precision):
+        with self._optimizer_step.kernels(), LiveBytes(self._known(ready.values())) as seen:
+            with autocast(self.device, precision_of(self.recipe)):
                 out = self.compute_loss(ready)
             between = seen.live
             out["loss"].backward()
@@ -118,7 +119,7 @@ class Rehearsal(Trainer):
         """The most that the losses need for themselves, forward and backward; of a batch in parts
         with the features of all rows and their gradients."""
         ready = self._first(batch, count)
-        with torch.no_grad(), autocast(self.device, self.recipe.precision):
+        with torch.no_grad(), autocast(self.device, precision_of(self.recipe)):
             encoded = self.encode(ready)
         taken = min(rows, _LOSS_ROWS)
         which = torch.arange(taken, device=self.device) % count
@@ -130,7 +131,7 @@ class Rehearsal(Trainer):
         full["target"] = _in_pairs(taken).to(self.device)
         self._rank_rows = [taken]
         with LiveBytes((*features.values(), *full.values())) as seen:
-            with autocast(self.device, self.recipe.precision):
+            with autocast(self.device, precision_of(self.recipe)):
                 out = self.losses(features, full)
             out["loss"].backward()
             del out
