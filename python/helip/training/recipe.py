@@ -46,9 +46,7 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
     grad_clip: Annotated[float, Gt(0)] | None = 1.0
     """Bound on the gradient's norm; None for no bound."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of autocast, of which float32 is none; weights stay float32. auto is what the run began with,
-    at first bfloat16 where processor or GPU multiply it themselves, else float32. float16 needs a
-    GPU."""
+    """Of autocast; weights stay float32. auto: bfloat16 where the device multiplies it."""
     warm_statistics: Whole = 0
     """Batches before the first step that the optimizer takes its moments from, weights held."""
     lora: Lora | int | str | Mapping[str, Any] | None = None

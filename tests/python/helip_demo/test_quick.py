@@ -97,8 +97,7 @@ def test_the_second_look_embeds_nothing(
         raise AssertionError("loaded an encoder again")
 
     monkeypatch.setattr(quick, "PICTURES", 40)
-    monkeypatch.setattr("helip.encoders.jobs.request.load_encoders", unexpected)
-    monkeypatch.setattr("helip.encoders.embedding.load_encoders", unexpected, raising=False)
+    monkeypatch.setattr("helip.encoders.embedding.ready_encoders", unexpected)
     out = look.page.parent
     assert quick.is_embedded(
         data.subset(quick.choose_rows(data, 40, seed=0)), out / "quick-embeddings"
