@@ -62,12 +62,12 @@ QUICK = (
 )
 PLAN = (
     *QUICK,
-    Stage("pretrain", "train a small CLIP model from scratch, the start of all that follows", 150),
-    Stage("embed", "all 3,326 training pictures and captions", 15),
-    Stage("mine", "exact pools, and four other ways to compare them with", 5),
-    Stage("fine-tune HELIP", "two epochs with hard pairs and the margin loss", 40),
-    Stage("fine-tune control", "as many steps from the same start, without", 40),
-    Stage("evaluate", "all three models on 621 held-out pictures", 8),
+    Stage("pretrain", "train a small CLIP model from scratch, the start of all that follows", 100),
+    Stage("embed", "all 3,326 training pictures and captions", 8),
+    Stage("mine", "exact pools, and four other ways to compare them with", 4),
+    Stage("fine-tune HELIP", "two epochs with hard pairs and the margin loss", 28),
+    Stage("fine-tune control", "as many steps from the same start, without", 28),
+    Stage("evaluate", "all three models on 621 held-out pictures", 5),
     Stage("report", "write the page", 2),
 )
 _CROP = (0.8, 1.0)  # share of a picture that training sees

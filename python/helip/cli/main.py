@@ -35,7 +35,7 @@ def demo(
     threads: Annotated[Whole, text("0: all cores.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in six."""
+    """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in four."""
     say("helip demo: loading torch")
     from helip_demo import demonstration
 
