@@ -48,20 +48,25 @@ def ready_encoders(
 
     ``settled``: the metadata that settle it, of a store that the rows are going to join.
     """
-    given = zip(SIDES, (work.images, work.texts), strict=True)
-    sides: list[Any] = [
-        load_source(each, side, device) if isinstance(each, str) else own_encoder(each, side)
-        for side, each in given
-    ]
-    images = sides[0].loaded if isinstance(sides[0], Source) else sides[0]
-    samples = Samples(work.data, images.preprocess)
-    if settled is not None:
-        image, text = (
-            _as_settled(work, name, each, samples, settled)
-            for name, each in zip(SIDES, sides, strict=True)
+    samples: Samples | None = None
+    ready: list[Any] = []
+    # One after the other, so that the networks in torch, which most engines do not need any more,
+    # are not in memory together.
+    for name, given in zip(SIDES, (work.images, work.texts), strict=True):
+        side: Any = (
+            load_source(given, name, device) if isinstance(given, str) else own_encoder(given, name)
         )
-    else:
-        image, text = _settled(work, [_trial(each, samples, work) for each in sides], samples)
+        if samples is None:
+            loaded = side.loaded if isinstance(side, Source) else side
+            samples = Samples(work.data, loaded.preprocess)
+            del loaded
+        if settled is not None:
+            ready.append(_as_settled(work, name, side, samples, settled))
+        else:
+            ready.append(_trial(side, samples, work))
+        del side
+    assert samples is not None
+    image, text = ready if settled is not None else _settled(work, ready, samples)
     return image, text
 
 
