@@ -71,7 +71,7 @@ def start_of(sets: dict[str, Dataset], seed: int, args: Any, folder: Path) -> Pa
     return helip.train(
         model=bundle, data=sets["all"], pairs=None, hard_per_target=0, out=folder, seed=seed,
         batch_size=256, steps=args.start_steps, lr=1e-3, device="cpu", workers=1,
-        checkpoint_every=None, keep=1, progress=False,
+        precision="float32", checkpoint_every=None, keep=1, progress=False,
     ).checkpoint  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def run(start: Path, sets: dict[str, Dataset], seed: int, args: Any, options: An
         helip.train(
             model=start, data=sets["people"], pairs=None, hard_per_target=0, out=out, seed=seed,
             batch_size=args.batch_size, steps=args.steps, device="cpu", workers=1, warmup=10,
-            checkpoint_every=None, keep=1, progress=False, **options,
+            precision="float32", checkpoint_every=None, keep=1, progress=False, **options,
         )  # fmt: skip
         seconds = time.process_time() - began
         model = create_model(out / "wise-ft" if "wise_ft" in options else out)

@@ -69,7 +69,7 @@ def run_side(side: str, place: Path, steps: int, siglip: bool, processes: int) -
             out=place / "run", batch_size=BATCH * processes, epochs=1, steps=steps, lr=LR,
             betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, warmup=WARMUP, grad_clip=CLIP,
             gamma=GAMMA, loss="siglip" if siglip else "clip", seed=SEED, workers=1, device="cpu",
-            progress=False,
+            precision="float32", progress=False,
         )  # fmt: skip
     else:
         from helip.integrations.open_clip_training import main
