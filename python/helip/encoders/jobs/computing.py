@@ -29,7 +29,7 @@ from helip.encoders.fidelity import lowest_cosine, pool_recall
 from helip.encoders.jobs.reading import Samples
 from helip.encoders.jobs.request import SIDES, Work, engine_in
 from helip.encoders.registry import ImageEncoder, TextEncoder, own_encoder
-from helip.encoders.source import Source, encoder_of, load_source
+from helip.encoders.source import Side, Source, encoder_of, load_source
 
 LEAST_COSINE = 0.999  # of rows in bfloat16 to those in float32, where the call leaves it to us
 # So many samples, or a twentieth of the data where that is less, but never fewer than the least.
@@ -50,8 +50,8 @@ def ready_encoders(
     """
     samples: Samples | None = None
     ready: list[Any] = []
-    # One after the other, so that the networks in torch, which most engines do not need any more,
-    # are not in memory together.
+    # One after the other, so that what only the trial of one needs is not in memory with the other:
+    # the network in torch, and the precision that is not taken.
     for name, given in zip(SIDES, (work.images, work.texts), strict=True):
         side: Any = (
             load_source(given, name, device) if isinstance(given, str) else own_encoder(given, name)
@@ -62,11 +62,15 @@ def ready_encoders(
             del loaded
         if settled is not None:
             ready.append(_as_settled(work, name, side, samples, settled))
+        elif work.call.precision == "int8":
+            ready.append(_trial(name, side, samples, work))  # pools take both sides
         else:
-            ready.append(_trial(side, samples, work))
+            ready += _settled(work, [_trial(name, side, samples, work)], samples)
         del side
-    assert samples is not None
-    image, text = ready if settled is not None else _settled(work, ready, samples)
+    if settled is None and work.call.precision == "int8":
+        assert samples is not None
+        ready = _settled(work, ready, samples)
+    image, text = ready
     return image, text
 
 
@@ -121,6 +125,7 @@ def _in(source: Source, engine: Engine, precision: EnginePrecision, samples: Sam
 class _Trial:
     """An encoder, and what it would be in a lower precision."""
 
+    side: Side
     exact: Any
     lower: Any | None = None
     why: str = ""
@@ -138,12 +143,12 @@ class _Trial:
         return exact, lower
 
 
-def _trial(side: Any, samples: Samples, work: Work) -> _Trial:
+def _trial(name: Side, side: Any, samples: Samples, work: Work) -> _Trial:
     if not isinstance(side, Source):
-        return _Trial(side)
+        return _Trial(name, side)
     wanted = work.call.precision
     chosen = choose_engine(side, work.call.engine, "float32" if wanted == "auto" else wanted)
-    trial = _Trial(encoder_of(side, chosen.engine), why=chosen.why)
+    trial = _Trial(name, encoder_of(side, chosen.engine), why=chosen.why)
     precision: EnginePrecision
     if wanted != "auto":
         precision = wanted
@@ -202,11 +207,14 @@ def _look(trials: list[_Trial], samples: Samples, *, all_of_them: bool) -> None:
     few = max(_LEAST_SAMPLES, min(_SAMPLES, len(samples.data) // 20))
     read, spent = _spread(samples, _INT8_SAMPLES if all_of_them else few), 0.0
     while spent < _INT8_SECONDS and (chunk := list(itertools.islice(read, _CHUNK))):
-        inputs = torch.stack([pixels for pixels, _ in chunk]), [caption for _, caption in chunk]
+        inputs = {
+            "image": torch.stack([pixels for pixels, _ in chunk]),
+            "text": [caption for _, caption in chunk],
+        }
         began = time.monotonic()
-        for trial, given in zip(trials, inputs, strict=True):
+        for trial in trials:
             if trial.lower is not None or all_of_them:
-                trial.look_at(given)
+                trial.look_at(inputs[trial.side])
         spent += time.monotonic() - began
 
 
