@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 import torch
 import transforms
+from picture_batches import read_all, ready_reader
 
 import helip
-from helip.data.picture_reader import PictureReader
 
-SHARDS, BATCH, AHEAD = 4, 64, 2
+SHARDS = 4
 READERS = (4, 16)
 
 
@@ -81,16 +81,9 @@ def read_alone(paths: list[Path], members: list[Any], threads: int) -> float:
 
 
 def read_batches(data: Any, rows: np.ndarray, threads: int) -> float:
-    reader = PictureReader(data, [helip.ImageTransform.train(size=224)], threads=threads)
-    reader.start()
+    reader = ready_reader(data, threads)
     begin = time.perf_counter()
-    waiting = []
-    for first in range(0, len(rows), BATCH):
-        waiting.append(reader.begin(rows[first : first + BATCH]))
-        if len(waiting) > AHEAD and reader.wait(waiting.pop(0)):
-            raise SystemExit("a picture cannot be read")
-    for batch in waiting:
-        reader.wait(batch)
+    read_all(reader, rows)
     return time.perf_counter() - begin
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transforms
+from picture_batches import read_all, ready_reader
 from PIL import Image
 
 import helip
-from helip.data.picture_reader import PictureReader
 
 JPEG = ("JPEG", {"quality": 90})
 WAYS = {
@@ -32,7 +32,6 @@ WAYS = {
     "GIF": ("GIF", {}),
     "CMYK JPEG": JPEG,
 }
-BATCH, AHEAD = 64, 2
 
 
 def write(folder: Path, kinds: list[str], side: int, count: int) -> None:
@@ -48,17 +47,10 @@ def write(folder: Path, kinds: list[str], side: int, count: int) -> None:
 def measure(folder: Path, threads: int) -> tuple[float, float]:
     """Seconds of the clock and of processors for one epoch."""
     data = helip.open_dataset(folder, progress=False)
-    reader = PictureReader(data, [helip.ImageTransform.train(size=224)], threads=threads)
-    reader.start()
+    reader = ready_reader(data, threads)
     rows = np.random.default_rng(0).permutation(len(data))
     clock, spent = time.perf_counter(), time.process_time()
-    waiting = []
-    for first in range(0, len(rows), BATCH):
-        waiting.append(reader.begin(rows[first : first + BATCH]))
-        if len(waiting) > AHEAD and reader.wait(waiting.pop(0)):
-            raise SystemExit("a picture cannot be read")
-    for batch in waiting:
-        reader.wait(batch)
+    read_all(reader, rows)
     return time.perf_counter() - clock, time.process_time() - spent
 
 

@@ -20,6 +20,19 @@ from loader_sides.side import Batches, Side, open_clip_transform, tokenizer
 TRANSFORMS = "torchvision.transforms.v2"
 
 
+class ByRow:
+    """Access by row alone: as an iterable data set it takes no order."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, row: int) -> Any:
+        return self._data[row]
+
+
 class Files:
     """Picture and tokens of a row, its file decoded to uint8 [3, h, w]."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from pictures import Pictures
 
 from loader_sides import decoding
-from loader_sides.dataloader import TRANSFORMS, loaded
+from loader_sides.dataloader import TRANSFORMS, ByRow, loaded
 from loader_sides.order import Order
 from loader_sides.side import Batches, Side, tokenizer
 
@@ -25,7 +25,7 @@ def litdata(pictures: Pictures, order: Order, workers: int) -> Batches:
     folder = str(write(pictures))
     if order.has_hard_pairs:
         data = litdata.StreamingDataset(folder, transform=_transformed)
-        return loaded(_ByRow(data), order, workers)
+        return loaded(ByRow(data), order, workers)
     data = litdata.StreamingDataset(folder, transform=_transformed, shuffle=True, drop_last=True)
     loader = litdata.StreamingDataLoader(
         data, batch_size=order.batch, num_workers=workers, drop_last=True
@@ -40,19 +40,6 @@ def litdata(pictures: Pictures, order: Order, workers: int) -> Batches:
 
 def _transformed(sample: dict[str, Any]) -> tuple[Any, Any]:
     return decoding.transform()(sample["image"]), tokenizer()([sample["text"]])[0]
-
-
-class _ByRow:
-    """Access by row alone: as an iterable data set it takes no order."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, row: int) -> Any:
-        return self._data[row]
 
 
 def write(pictures: Pictures) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from pictures import Pictures
 
 from loader_sides import decoding
-from loader_sides.dataloader import TRANSFORMS, loaded
+from loader_sides.dataloader import TRANSFORMS, ByRow, loaded
 from loader_sides.order import Order
 from loader_sides.side import Batches, Side, tokenizer
 
@@ -36,7 +36,7 @@ def mosaic(pictures: Pictures, order: Order, workers: int) -> Batches:
         local=str(write(pictures)), batch_size=order.batch, shuffle=not order.has_hard_pairs
     )
     if order.has_hard_pairs:
-        return loaded(_ByRow(data), order, workers)
+        return loaded(ByRow(data), order, workers)
 
     def batches() -> Batches:
         while True:
@@ -44,19 +44,6 @@ def mosaic(pictures: Pictures, order: Order, workers: int) -> Batches:
             yield from map(tuple, loader)
 
     return batches()
-
-
-class _ByRow:
-    """Access by row alone: as an iterable data set it takes no order."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, row: int) -> Any:
-        return self._data[row]
 
 
 def write(pictures: Pictures) -> Path:

@@ -141,7 +141,7 @@ class NetworkTextEncoder(_NetworkEncoder):
         rows = {text: self._known[text] for text in texts if text in self._known}
         rows |= self._encoded(sorted(set(texts) - rows.keys()))
         for text, row in rows.items():
-            self._known[text] = row  # of its own memory, or what is kept would be more
+            self._known[text] = row
             self._known.move_to_end(text)
         while len(self._known) * self.dim * 4 > _KNOWN_BYTES:
             self._known.popitem(last=False)
@@ -159,6 +159,7 @@ class NetworkTextEncoder(_NetworkEncoder):
         with closing(self._run(calls())) as results:
             for number, features in enumerate(results):
                 for text, row in zip(order[number], features, strict=True):
+                    # Of its own memory: a view would keep the rows of all of its call.
                     rows[text] = row.clone()
         return rows
 

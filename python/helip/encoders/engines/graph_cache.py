@@ -53,13 +53,18 @@ def kept_graph(
     makes it. ``is_right``: whether a graph that was kept is still that of the network. Where
     nothing can be kept, a warning says so and the graph is gone after the block.
     """
+
+    def kept() -> Path | None:
+        found = _found(place, versions)
+        return found if found is not None and is_right(found) else None
+
     digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
     try:
         place = cache_folder() / digest[:32]
     except RuntimeError:  # there is no home
         place = Path(os.devnull) / digest[:32]
-    found = _found(place, versions)
-    if found is not None and is_right(found):
+    found = kept()
+    if found is not None:
         yield found
         return
     try:
@@ -67,7 +72,7 @@ def kept_graph(
         found = _published(place, of, versions, make)
     except (StorageError, InvalidArgumentError) as error:
         # InvalidArgumentError: another process was quicker.
-        found = _found(place, versions)
+        found = kept()
         if found is None:
             warnings.warn(
                 f"the graph of {of.get('encoder')} is not kept for the next run: {error}. Set "

@@ -17,6 +17,8 @@ import torch
 from helip.encoders.engines.engine import EngineName, EnginePrecision, Inputs
 from helip.encoders.loading import import_extra
 
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # what is not quantized stays f32
+
 
 # Each Core gives the process a stack for signals, and frees it when it goes, in whatever order they
 # go; the next signal that Python handles, such as Ctrl-C, would crash. So there is one, and it
@@ -24,9 +26,6 @@ from helip.encoders.loading import import_extra
 @functools.cache
 def _core() -> Any:
     return import_extra("openvino").Core()
-
-
-_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # what is not quantized stays f32
 
 
 def export(network: torch.nn.Module, example: Inputs, path: Path) -> None:

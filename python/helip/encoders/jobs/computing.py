@@ -27,7 +27,7 @@ from helip.encoders.engines.choosing import choose_engine, make_engine, multipli
 from helip.encoders.engines.engine import Engine, EnginePrecision, Inputs
 from helip.encoders.fidelity import lowest_cosine, pool_recall
 from helip.encoders.jobs.reading import Samples
-from helip.encoders.jobs.request import SIDES, Work, engine_in
+from helip.encoders.jobs.request import SIDES, Work, engine_in, engine_of
 from helip.encoders.registry import ImageEncoder, TextEncoder, own_encoder
 from helip.encoders.source import Side, Source, encoder_of, load_source
 
@@ -95,9 +95,7 @@ def _as_settled(
                 f"{engine_in({f'{name}_engine': own}, name)}; {end}"
             )
         return side
-    # Stores from before there were engines know a precision of torch.
-    before = {"engine": "torch", "precision": settled.get("precision", "float32")}
-    facts = dict(settled.get(f"{name}_engine") or before)
+    facts = engine_of(settled, name)
     engine, precision = facts.pop("engine"), facts.pop("precision")
     if precision == "int8" and work.updates is not None:
         raise MismatchError(

@@ -89,21 +89,23 @@ def source_of(data: Dataset) -> dict[str, Any]:
     return {"fingerprint": data.fingerprint, "rows": len(data)}
 
 
-def engine_in(metadata: Mapping[str, Any], side: str) -> str:
-    """Engine and precision of the rows of a side, such as "openvino in float32"."""
+def engine_of(metadata: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """What metadata say of the engine of a side: engine, precision, and what was measured."""
     # Before stores knew engines they had a precision of torch; own encoders have none.
     before = {"engine": "torch", "precision": metadata.get("precision", "float32")}
-    facts = metadata.get(f"{side}_engine") or before
+    return dict(metadata.get(f"{side}_engine") or before)
+
+
+def engine_in(metadata: Mapping[str, Any], side: str) -> str:
+    """Engine and precision of the rows of a side, such as "openvino in float32"."""
+    facts = engine_of(metadata, side)
     return f"{facts['engine']} in {facts['precision']}"
 
 
 def _is_computed_as(metadata: Mapping[str, Any], name: str, wanted: Any) -> bool:
     """Whether all rows have this engine or precision, whatever was asked for then."""
-    if name not in ("engine", "precision"):
-        return False
-    return {engine_in(metadata, side).split(" in ")[name == "precision"] for side in SIDES} == {
-        wanted
-    }
+    known = name in ("engine", "precision")
+    return known and all(engine_of(metadata, side)[name] == wanted for side in SIDES)
 
 
 def open_existing(

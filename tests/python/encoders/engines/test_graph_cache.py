@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helip.common.errors import StorageError
 from helip.encoders.engines.graph_cache import cache_folder, kept_graph
 
 OF = {"encoder": "own:one", "engine": "openvino"}
@@ -65,6 +66,22 @@ def test_where_nothing_can_be_kept_a_warning_says_so(cache):
     make = Maker()
     with pytest.warns(RuntimeWarning, match="own:one is not kept .*HELIP_CACHE"):
         assert read(make) == "graph 1"
+
+
+def test_a_kept_graph_that_is_wrong_is_not_used_where_no_other_can_be_kept(cache, monkeypatch):
+    make = Maker()
+    read(make)
+
+    def full(*_):
+        raise StorageError("no space left")
+
+    monkeypatch.setattr("helip.encoders.engines.graph_cache.discard_directory", full)
+    right = lambda path: path.read_text() != "graph 1"  # noqa: E731
+    with (
+        pytest.warns(RuntimeWarning, match="is not kept"),
+        kept_graph(OF, {"torch": "1"}, make, right) as path,
+    ):
+        assert path.read_text() == "graph 2"
 
 
 def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
