@@ -56,7 +56,8 @@ void bind_assembler(py::module_& module) {
            py::keep_alive<1, 5>());
   py::class_<ShardImages, ImageSource, std::shared_ptr<ShardImages>>(module, "ShardImages")
       .def(py::init<SampleIndex>(), py::arg("index"));
-  py::class_<BatchAssembler>(module, "BatchAssembler")
+  // Its end waits for threads that may be reading through Python.
+  py::class_<BatchAssembler>(module, "BatchAssembler", py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](std::shared_ptr<ImageSource> source,
                        const std::vector<const ImageTransform*>& views, std::uint64_t seed,
                        int threads) {

@@ -48,11 +48,17 @@ py::list shards_of(const SampleIndex& index) {
   py::list list;
   for (const SampleShard& shard : index.shards()) {
     py::dict entry;
-    entry["path"] = shard.path;
+    // pathlib would take the slashes of a URL together.
+    if (shard.path.is_absolute()) {
+      entry["path"] = shard.path;
+    } else {
+      entry["path"] = shard.path.string();
+    }
     entry["first_row"] = shard.first_row;
     entry["rows"] = shard.rows;
     entry["bytes"] = shard.bytes;
     entry["modified"] = shard.modified;
+    entry["tag"] = shard.tag;
     entry["headers"] = shard.headers;
     entry["contents"] = shard.contents;
     entry["ignored"] = shard.ignored;
@@ -99,6 +105,22 @@ void bind_samples(py::module_& module) {
           py::arg("threads") = 0, py::arg("previous") = py::none(),
           py::arg("progress") = py::none())
       .def_static(
+          "scan",
+          [](const std::filesystem::path& file, const std::string& path, std::int64_t modified,
+             const std::string& tag, const std::vector<std::string>& image_extensions,
+             bool contents) {
+            SampleShard as;
+            as.path = path;
+            as.modified = modified;
+            as.tag = tag;
+            const py::gil_scoped_release release;
+            return SampleIndex::scan(file, as, {image_extensions, contents, 1});
+          },
+          py::arg("file"), py::kw_only(), py::arg("path"), py::arg("modified"), py::arg("tag"),
+          py::arg("image_extensions"), py::arg("contents"))
+      .def_static("join", &SampleIndex::join, py::arg("shards"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def_static(
           "open",
           [](const std::filesystem::path& path, const std::optional<std::filesystem::path>& root,
              bool check_shards) {
@@ -136,6 +158,21 @@ void bind_samples(py::module_& module) {
                                   member.bytes);
           },
           py::arg("row"), py::arg("field"))
+      .def(
+          "readable",
+          [](const SampleIndex& self, std::int64_t row, const std::string& field) {
+            const SampleMember member = self.readable(row, field_of(field));
+            return py::make_tuple(member.shard, member.offset, member.bytes);
+          },
+          py::arg("row"), py::arg("field"))
+      .def(
+          "may_be_image",
+          [](const SampleIndex& self, std::int64_t row, const py::buffer& bytes) {
+            const py::buffer_info info = bytes.request();
+            const auto size = static_cast<std::size_t>(info.size * info.itemsize);
+            return self.may_be_image(row, {static_cast<const char*>(info.ptr), size});
+          },
+          py::arg("row"), py::arg("bytes"))
       .def("digests", &digests_of, py::arg("rows"))
       .def(
           "will_need",
@@ -149,6 +186,10 @@ void bind_samples(py::module_& module) {
       .def("read", &bytes_of, py::arg("row"), py::arg("field"))
       .def("counts", &counts_of)
       .def("shards", &shards_of)
+      .def_property_readonly("at_urls",
+                             [](const SampleIndex& s) {
+                               return !s.shards().empty() && !s.shards().front().path.is_absolute();
+                             })
       .def_property_readonly("fingerprint", &SampleIndex::fingerprint)
       .def_property_readonly("image_extensions",
                              [](const SampleIndex& s) { return s.options().image_extensions; })

@@ -27,6 +27,7 @@ void bind_batches(py::module_& module);
 void bind_cosines(py::module_& module);
 void bind_index(py::module_& module);
 void bind_order(py::module_& module);
+void bind_python_images(py::module_& module);
 void bind_samples(py::module_& module);
 void bind_image(py::module_& module);
 

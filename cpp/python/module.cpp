@@ -101,4 +101,5 @@ PYBIND11_MODULE(_core, module) {
   helip::python::bind_order(module);
   helip::python::bind_samples(module);
   helip::python::bind_assembler(module);  // of what those before it bind
+  helip::python::bind_python_images(module);
 }

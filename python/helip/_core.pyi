@@ -31,6 +31,7 @@ __all__: list[str] = [
     "PairCosines",
     "PairIndex",
     "PairIndexOptions",
+    "PythonImages",
     "SampleIndex",
     "ShardImages",
     "StreamingMiner",
@@ -594,10 +595,26 @@ class SampleIndex:
     @staticmethod
     def from_bytes(data: bytes) -> SampleIndex: ...
     @staticmethod
+    def join(
+        shards: collections.abc.Sequence[
+            tuple[SampleIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> SampleIndex: ...
+    @staticmethod
     def open(
         path: os.PathLike | str | bytes,
         root: os.PathLike | str | bytes | None = None,
         check_shards: bool = True,
+    ) -> SampleIndex: ...
+    @staticmethod
+    def scan(
+        file: os.PathLike | str | bytes,
+        *,
+        path: str,
+        modified: typing.SupportsInt | typing.SupportsIndex,
+        tag: str,
+        image_extensions: collections.abc.Sequence[str],
+        contents: bool,
     ) -> SampleIndex: ...
     def __len__(self) -> int: ...
     def counts(self) -> dict: ...
@@ -607,10 +624,16 @@ class SampleIndex:
         first: typing.SupportsInt | typing.SupportsIndex,
         last: typing.SupportsInt | typing.SupportsIndex,
     ) -> list[str]: ...
+    def may_be_image(
+        self, row: typing.SupportsInt | typing.SupportsIndex, bytes: typing_extensions.Buffer
+    ) -> bool: ...
     def member(
         self, row: typing.SupportsInt | typing.SupportsIndex, field: str
     ) -> tuple[str, int, int, int]: ...
     def read(self, row: typing.SupportsInt | typing.SupportsIndex, field: str) -> bytes: ...
+    def readable(
+        self, row: typing.SupportsInt | typing.SupportsIndex, field: str
+    ) -> tuple[int, int, int]: ...
     def save(self, path: os.PathLike | str | bytes) -> None: ...
     def shards(self) -> list: ...
     def to_bytes(self) -> bytes: ...
@@ -621,6 +644,8 @@ class SampleIndex:
         progress: typing.Any = None,
     ) -> None: ...
     def will_need(self, rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> None: ...
+    @property
+    def at_urls(self) -> bool: ...
     @property
     def contents(self) -> bool: ...
     @property
@@ -676,6 +701,19 @@ class BatchAssembler:
     def wait(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> list: ...
     @property
     def threads(self) -> int: ...
+
+class PythonImages(ImageSource):
+    """
+    Images that Python reads, called from threads of the core.
+    """
+    def __init__(
+        self,
+        *,
+        size: typing.SupportsInt | typing.SupportsIndex,
+        rows_ahead: typing.SupportsInt | typing.SupportsIndex,
+        read: typing.Any,
+        will_need: typing.Any,
+    ) -> None: ...
 
 def assemble_store(
     path: os.PathLike | str | bytes,

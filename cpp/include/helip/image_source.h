@@ -21,6 +21,9 @@ class HELIP_EXPORT ImageSource {
   virtual void read(std::int64_t row, std::vector<std::byte>& out) const = 0;
   // A hint that these rows will be read soon, so that the system can fetch them meanwhile.
   virtual void will_need(std::span<const std::int64_t> rows) const noexcept;
+  // How many rows it wants to be told of at a time; from one to two times as many are then fetched
+  // while one is decoded. 16 unless it says otherwise; more where a read takes long to come.
+  [[nodiscard]] virtual std::int64_t rows_ahead() const noexcept;
 };
 
 }  // namespace helip

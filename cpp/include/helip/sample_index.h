@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "helip/data_fingerprint.h"  // IWYU pragma: export
@@ -42,11 +43,12 @@ struct SampleMember {
 
 // A tar file as it was when it was indexed.
 struct SampleShard {
-  std::filesystem::path path;  // absolute
+  std::filesystem::path path;  // absolute, or a URL
   std::int64_t first_row = 0;
   std::int64_t rows = 0;
   std::int64_t bytes = 0;
   std::int64_t modified = 0;  // nanoseconds since 1970
+  std::string tag;            // of a URL the ETag that its server gave, else empty
   std::string headers;        // digest of all tar headers
   std::string contents;       // digest of all bytes; empty where it was not asked for
   // Members that are no part of a row, by reason: device, extra, link, other, sparse, unnamed.
@@ -89,9 +91,19 @@ class HELIP_EXPORT SampleIndex {
                                          const SampleIndexOptions& options = {},
                                          const ProgressCallback& progress = {},
                                          const SampleIndex* previous = nullptr);
-  // Maps a saved index, which takes milliseconds whatever its size. `root` is the folder of its
-  // shards where they were moved. Unless told not to, looks whether each shard still has its size
-  // and time. Throws Error: io, corrupt, unsupported, mismatch (a shard was changed).
+  // The index of one shard, scanned in `file`, a copy of what `as` names: its path, time and tag
+  // are taken from there, and errors name that path. It may be of no rows. Throws as build().
+  [[nodiscard]] static SampleIndex scan(const std::filesystem::path& file, const SampleShard& as,
+                                        const SampleIndexOptions& options = {});
+  // One index of shards of others, in this order; each is given by its index and number there.
+  // Rows of a saved index are taken as they are: verify() it first. Throws Error(invalid_argument):
+  // no sample, two of one key, different options, no such shard.
+  [[nodiscard]] static SampleIndex join(
+      const std::vector<std::pair<SampleIndex, std::int64_t>>& shards);
+  // Maps a saved index, which takes milliseconds whatever its size. `root` is the folder or URL of
+  // its shards where they were moved. Unless told not to, looks whether each shard that is a file
+  // still has its size and time. Throws Error: io, corrupt, unsupported, mismatch (a shard was
+  // changed).
   [[nodiscard]] static SampleIndex open(const std::filesystem::path& path,
                                         const std::filesystem::path& root = {},
                                         bool check_shards = true);
@@ -104,18 +116,24 @@ class HELIP_EXPORT SampleIndex {
   [[nodiscard]] static SampleIndex from_bytes(std::string_view bytes);
 
   // Compares its own checksums, then reads the headers of all shards again and compares every row;
-  // with `contents` also every byte of the shards. Throws Error: corrupt (the index, or a shard),
-  // mismatch (a shard was changed), invalid_argument (built without digests of contents).
+  // with `contents` also every byte of the shards. Where shards are URLs, its own checksums alone.
+  // Throws Error: corrupt (the index, or a shard), mismatch (a shard was changed), invalid_argument
+  // (built without digests of contents).
   void verify(bool contents = false, int threads = 0, const ProgressCallback& progress = {}) const;
 
   [[nodiscard]] std::int64_t size() const noexcept;            // rows
   [[nodiscard]] std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
   // Throws invalid_argument where there is no such row.
   [[nodiscard]] SampleMember member(std::int64_t row, SampleField field) const;
+  // As member(), of one that read() does not refuse: throws SampleError as it does, but for io.
+  [[nodiscard]] SampleMember readable(std::int64_t row, SampleField field) const;
+  // Whether the encoded image of a row may be `bytes`, by its size and the digest of its end.
+  [[nodiscard]] bool may_be_image(std::int64_t row, std::string_view bytes) const;
   // Reads a member into `out`, which is resized. Opens shards as they are needed, 128 at a time at
-  // most and one a thread besides. Throws SampleError: missing_image, missing_caption,
-  // missing_label (absent or refused), too_large (an image of more than 256 MiB, anything else of
-  // more than 16 MiB), io; and Error(mismatch) where the shard was changed since it was indexed.
+  // most and one a thread besides. Reads files alone, no URL. Throws SampleError: missing_image,
+  // missing_caption, missing_label (absent or refused), too_large (an image of more than 256 MiB,
+  // anything else of more than 16 MiB), io; and Error(mismatch) where the shard was changed since
+  // it was indexed.
   void read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const;
 
   // A hint that pictures and captions of these rows will be read soon, so that the system can fetch

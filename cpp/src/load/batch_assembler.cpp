@@ -17,10 +17,6 @@
 namespace helip {
 namespace {
 
-// The system is told of so many images at a time, of the first ones when a batch is submitted, so
-// that it fetches from one to two times as many while one is decoded.
-constexpr std::int64_t kTold = 16;
-
 constexpr const char* kUnsupported = "unsupported_format";
 
 // What one thread keeps from image to image.
@@ -79,11 +75,12 @@ class Stopwatch {
 }  // namespace
 
 struct BatchAssembler::Impl {
+  // The first ones of a batch when it is submitted, later ones while those before are decoded.
   void announce(std::span<const std::int64_t> rows, std::int64_t first) const {
     const auto size = static_cast<std::int64_t>(rows.size());
     if (first >= size) return;
     source->will_need(rows.subspan(static_cast<std::size_t>(first),
-                                   static_cast<std::size_t>(std::min(kTold, size - first))));
+                                   static_cast<std::size_t>(std::min(told, size - first))));
   }
 
   void fill(Batch& batch, std::int64_t place, Desk& desk) {
@@ -91,7 +88,7 @@ struct BatchAssembler::Impl {
     const AssembleRequest& request = batch.request;
     const std::int64_t row = request.rows[at];
     const std::int64_t name = request.names.empty() ? row : request.names[at];
-    if (place % kTold == 0) announce(request.rows, place + kTold);
+    if (place % told == 0) announce(request.rows, place + told);
     try {
       {
         const Stopwatch watch(times.reading);
@@ -120,6 +117,7 @@ struct BatchAssembler::Impl {
   }
 
   std::shared_ptr<const ImageSource> source;
+  std::int64_t told = 0;
   std::vector<ImageTransform> views;
   std::uint64_t seed = 0;
   std::vector<Desk> desks;  // [threads]
@@ -131,7 +129,8 @@ struct BatchAssembler::Impl {
 
 BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
                                std::vector<ImageTransform> views, AssembleOptions options)
-    : impl_(new Impl{.source = std::move(source),
+    : impl_(new Impl{.source = source,
+                     .told = source->rows_ahead(),
                      .views = std::move(views),
                      .seed = options.seed,
                      .desks = {},

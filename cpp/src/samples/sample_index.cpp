@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 #include <utility>
 
@@ -92,7 +91,37 @@ std::vector<std::int64_t> shards_to_keep(const std::vector<fs::path>& paths,
   return kept;
 }
 
+samples::ShardScan copy_of(const SampleIndex::State& state, std::int64_t number) {
+  const SampleShard& shard = state.shards[static_cast<std::size_t>(number)];
+  return {shard, state.copy(shard.first_row, shard.rows)};
+}
+
+std::shared_ptr<const SampleIndex::State> joined(std::vector<samples::ShardScan> parts,
+                                                 const SampleIndexOptions& options,
+                                                 std::int64_t scanned) {
+  auto state = std::make_shared<SampleIndex::State>();
+  state->options = options;
+  state->scanned = scanned;
+  SampleRows rows;
+  for (samples::ShardScan& part : parts) {
+    part.shard.first_row = rows.size();
+    state->shards.push_back(std::move(part.shard));
+    if (rows.size() == 0) {
+      rows = std::move(part.rows);
+    } else {
+      rows.append(part.rows);
+    }
+  }
+  if (rows.size() == 0) {
+    refuse(parts.size(), " shards have no samples; check that the source is right");
+  }
+  state->take(std::move(rows));
+  state->check_unique();
+  return state;
+}
+
 void check_shard(const SampleShard& shard, const SampleIndex::State& state) {
+  if (samples::is_url(shard.path)) return;  // whoever reads it looks at it
   samples::FileStamp now;
   try {
     now = samples::stamp_of(shard.path);
@@ -126,29 +155,10 @@ const char* noun_of(SampleField field) {
   return "member";
 }
 
-// For SampleIndex::to_bytes(): values one after the other, as they lie in memory.
-template <typename Value>
-void put(std::string& bytes, const Value* values, std::size_t count) {
-  bytes.append(reinterpret_cast<const char*>(values), count * sizeof(Value));
-}
-
-template <typename Value>
-void get(std::string_view& bytes, Value* values, std::size_t count) {
-  if (bytes.size() / sizeof(Value) < count) {
-    throw Error(ErrorCode::corrupt, "the bytes of an index end too early; open the data set again");
-  }
-  if (count == 0) return;
-  std::memcpy(values, bytes.data(), count * sizeof(Value));
-  bytes.remove_prefix(count * sizeof(Value));
-}
-
-template <typename Value>
-std::vector<Value> get_vector(std::string_view& bytes, std::size_t count) {
-  if (bytes.size() / sizeof(Value) < count)
-    count = bytes.size() / sizeof(Value) + 1;  // get() throws
-  std::vector<Value> values(count);
-  get(bytes, values.data(), count);
-  return values;
+SampleError unreadable_sample(const SampleIndex::State& state, std::int64_t row, const char* reason,
+                              const std::string& what) {
+  return {reason, "sample '" + std::string(state.key(row)) + "' (row " + std::to_string(row) +
+                      "): " + what};
 }
 
 // The system reads ahead no more by itself, which beside pages in memory it does for any read.
@@ -196,33 +206,48 @@ SampleIndex SampleIndex::build(const std::vector<fs::path>& shards,
       samples::scan_shards(changed, samples::FieldNames(options.image_extensions), options.contents,
                            options.threads, "index", progress);
 
-  auto state = std::make_shared<State>();
-  state->options = options;
-  state->scanned = static_cast<std::int64_t>(changed.size());
-  SampleRows rows;
+  std::vector<samples::ShardScan> parts;
   std::size_t next_scan = 0;
   for (const std::int64_t old : kept) {
-    samples::ShardScan scan;
-    if (old >= 0) {
-      scan.shard = previous->shards()[static_cast<std::size_t>(old)];
-      scan.rows = previous->state_->copy(scan.shard.first_row, scan.shard.rows);
-    } else {
-      scan = std::move(scans[next_scan++]);
-    }
-    scan.shard.first_row = rows.size();
-    state->shards.push_back(std::move(scan.shard));
-    if (rows.size() == 0) {
-      rows = std::move(scan.rows);
-    } else {
-      rows.append(scan.rows);
-    }
+    parts.push_back(old < 0 ? std::move(scans[next_scan++]) : copy_of(*previous->state_, old));
   }
-  if (rows.size() == 0) {
-    refuse(paths.size(), " shards have no samples; check that the source is right");
-  }
-  state->take(std::move(rows));
-  state->check_unique();
+  return SampleIndex(joined(std::move(parts), options, static_cast<std::int64_t>(changed.size())));
+}
+
+SampleIndex SampleIndex::scan(const fs::path& file, const SampleShard& as,
+                              const SampleIndexOptions& options) {
+  check_options(options);
+  auto state = std::make_shared<State>();
+  state->options = options;
+  state->scanned = 1;
+  samples::ShardScan scan = samples::scan_shard(
+      file, samples::FieldNames(options.image_extensions), options.contents, [](std::int64_t) {},
+      as.path);
+  scan.shard.modified = as.modified;
+  scan.shard.tag = as.tag;
+  state->shards.push_back(std::move(scan.shard));
+  state->take(std::move(scan.rows));
   return SampleIndex(std::move(state));
+}
+
+SampleIndex SampleIndex::join(const std::vector<std::pair<SampleIndex, std::int64_t>>& shards) {
+  if (shards.empty()) refuse("no shards given to join; give one at the least");
+  SampleIndexOptions options = shards.front().first.options();
+  std::vector<samples::ShardScan> parts;
+  std::int64_t scanned = 0;
+  for (const auto& [index, number] : shards) {
+    const State& from = *index.state_;
+    if (number < 0 || number >= from.counts.shards) {
+      refuse("shard ", number, " is outside 0 .. ", from.counts.shards - 1);
+    }
+    if (from.options.image_extensions != options.image_extensions) {
+      refuse("indexes of different image extensions cannot be joined; build them alike");
+    }
+    scanned += from.scanned;
+    parts.push_back(copy_of(from, number));
+    options.contents = options.contents && !parts.back().shard.contents.empty();
+  }
+  return SampleIndex(joined(std::move(parts), options, scanned));
 }
 
 SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool check_shards) {
@@ -238,7 +263,8 @@ SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool c
   state->sizes = static_cast<const std::int32_t*>(reader.column(kSizes).data);
   state->digests = static_cast<const std::uint64_t*>(reader.column(kDigestsColumn).data);
   try {
-    state->set_attributes(reader.manifest().attributes, root.empty() ? root : absolute_path(root));
+    const bool as_it_is = root.empty() || samples::is_url(root);
+    state->set_attributes(reader.manifest().attributes, as_it_is ? root : absolute_path(root));
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -272,55 +298,6 @@ void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) c
   writer.close([&](Manifest& manifest) { manifest.attributes = attributes; });
 }
 
-std::string SampleIndex::to_bytes() const {
-  const State& state = *state_;
-  const std::string header = state.attributes(samples::common_root(state.shards)).dump();
-  const SampleRows copied = state.reader ? state.copy(0, state.rows) : SampleRows();
-  const SampleRows& rows = state.reader ? copied : state.own;
-  const std::uint64_t counts[] = {header.size(), static_cast<std::uint64_t>(state.rows),
-                                  rows.key_bytes.size()};
-  std::string bytes;
-  bytes.reserve(sizeof counts + header.size() + rows.key_bytes.size() +
-                static_cast<std::size_t>(state.rows + 1) * (kRowBytes + 8));
-  put(bytes, counts, 3);
-  bytes += header;
-  put(bytes, rows.offsets.data(), rows.offsets.size());
-  put(bytes, rows.sizes.data(), rows.sizes.size());
-  put(bytes, rows.digests.data(), rows.digests.size());
-  put(bytes, rows.key_offsets.data(), rows.key_offsets.size());
-  bytes += rows.key_bytes;
-  return bytes;
-}
-
-SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
-  std::uint64_t counts[3] = {};
-  get(bytes, counts, 3);
-  const auto header = get_vector<char>(bytes, counts[0]);
-  const std::size_t n = counts[1];
-  SampleRows rows;
-  rows.offsets = get_vector<std::int64_t>(bytes, n * kSampleFields);
-  rows.sizes = get_vector<std::int32_t>(bytes, n * kSampleFields);
-  rows.digests = get_vector<std::uint64_t>(bytes, n * samples::kDigests);
-  rows.key_offsets = get_vector<std::uint64_t>(bytes, n + 1);
-  rows.key_bytes = bytes;
-  const bool ascending = std::is_sorted(rows.key_offsets.begin(), rows.key_offsets.end());
-  if (!ascending || rows.key_offsets.back() != counts[2] || bytes.size() != counts[2]) {
-    throw Error(ErrorCode::corrupt, "the keys of an index are damaged; open the data set again");
-  }
-  auto state = std::make_shared<State>();
-  try {
-    state->rows = rows.size();
-    state->set_attributes(parse_json({header.data(), header.size()}), {});
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ErrorCode::corrupt, std::string("the bytes of an index are damaged: ") +
-                                        error.what() + "; open the data set again");
-  }
-  state->take(std::move(rows));
-  return SampleIndex(std::move(state));
-}
-
 void SampleIndex::verify(bool contents, int threads, const ProgressCallback& progress) const {
   const State& state = *state_;
   if (contents && !state.options.contents) {
@@ -329,6 +306,7 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
   state.check(progress);
   std::vector<fs::path> paths;
   for (const SampleShard& shard : state.shards) {
+    if (samples::is_url(shard.path)) return;
     check_shard(shard, state);
     paths.push_back(shard.path);
   }
@@ -391,13 +369,12 @@ void SampleIndex::will_need(std::span<const std::int64_t> rows) const noexcept {
   }
 }
 
-void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const {
+SampleMember SampleIndex::readable(std::int64_t row, SampleField field) const {
   const State& state = *state_;
   const SampleMember found = member(row, field);
   const SampleShard& shard = state.shards[static_cast<std::size_t>(found.shard)];
   const auto unreadable = [&](const char* reason, const std::string& what) {
-    return SampleError(reason, "sample '" + std::string(state.key(row)) + "' (row " +
-                                   std::to_string(row) + "): " + what);
+    return unreadable_sample(state, row, reason, what);
   };
   if (found.state == MemberState::absent) {
     throw unreadable(reason_of_absence(field),
@@ -416,10 +393,16 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
                                       std::to_string(found.bytes) + " bytes, more than " +
                                       std::to_string(limit));
   }
-  // Before anything is allocated.
   if (found.bytes < 0 || found.offset > shard.bytes - found.bytes) {
     damaged(state.path, "row " + std::to_string(row) + " lies outside of its shard");
   }
+  return found;
+}
+
+void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const {
+  const State& state = *state_;
+  const SampleMember found = readable(row, field);  // before anything is allocated
+  const SampleShard& shard = state.shards[static_cast<std::size_t>(found.shard)];
   out.resize(static_cast<std::size_t>(found.bytes));
   std::size_t got = 0;
   try {
@@ -427,13 +410,18 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
     got = read_up_to(lease.file(), out.data(), out.size(), found.offset, shard.path);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::mismatch) throw;
-    throw unreadable("io", error.what());
+    throw unreadable_sample(state, row, "io", error.what());
   }
   if (got < out.size()) {
-    throw unreadable("io", shard.path.string() + " ends within its member at offset " +
-                               std::to_string(found.offset) +
-                               "; the file was cut short after it was opened");
+    throw unreadable_sample(state, row, "io",
+                            shard.path.string() + " ends within its member at offset " +
+                                std::to_string(found.offset) +
+                                "; the file was cut short after it was opened");
   }
+}
+
+bool SampleIndex::may_be_image(std::int64_t row, std::string_view bytes) const {
+  return may_be_same_image(digest_of_image(row), samples::digest_of(bytes));
 }
 
 std::uint64_t SampleIndex::digest_of_image(std::int64_t row) const {

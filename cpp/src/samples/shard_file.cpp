@@ -19,7 +19,16 @@ FileStamp stamp_of_status(const struct stat& status) {
 
 }  // namespace
 
+bool is_url(const fs::path& path) {
+  const std::string& text = path.native();
+  return !text.starts_with('/') && text.find("://") != std::string::npos;
+}
+
 Descriptor open_shard_file(const fs::path& path) {
+  if (is_url(path)) {
+    fail(ErrorCode::unsupported, path.string(),
+         " is a URL, and this reads files alone; open the data set in Python");
+  }
   int fd = -1;
   // O_NONBLOCK: a pipe must not wait for its writer.
   do {

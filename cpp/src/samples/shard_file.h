@@ -16,7 +16,10 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
-// Throws Error: io, invalid_argument (no regular file).
+// Whether a shard's path is a URL, and no file.
+bool is_url(const std::filesystem::path& path);
+
+// Throws Error: io, invalid_argument (no regular file), unsupported (a URL).
 Descriptor open_shard_file(const std::filesystem::path& path);
 FileStamp stamp_of(const Descriptor& file, const std::filesystem::path& path);
 FileStamp stamp_of(const std::filesystem::path& path);

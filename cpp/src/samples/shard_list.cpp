@@ -6,6 +6,7 @@
 
 #include "base/refuse.h"
 #include "samples/sample_name.h"
+#include "samples/shard_file.h"
 
 namespace helip::samples {
 namespace {
@@ -37,6 +38,10 @@ fs::path common_root(const std::vector<SampleShard>& shards) {
     };
     while (!is_below() && root.has_relative_path()) root = root.parent_path();
   }
+  if (!shards.empty() && is_url(shards.front().path) && !is_url(root)) {
+    refuse("shards of one index must lie at one host or in one bucket, not at ",
+           shards.front().path.string(), " and ", shards.back().path.string());
+  }
   return root;
 }
 
@@ -48,6 +53,7 @@ json to_json(const std::vector<SampleShard>& shards, const fs::path& root) {
                   {"bytes", shard.bytes},
                   {"modified", shard.modified},
                   {"headers", shard.headers}};
+    if (!shard.tag.empty()) entry["tag"] = shard.tag;
     if (!shard.contents.empty()) entry["contents"] = shard.contents;
     if (!shard.ignored.empty()) entry["ignored"] = shard.ignored;
     list.push_back(std::move(entry));
@@ -70,6 +76,7 @@ std::vector<SampleShard> shards_from_json(const json& list, const fs::path& root
     shard.bytes = entry.at("bytes").get<std::int64_t>();
     shard.modified = entry.at("modified").get<std::int64_t>();
     shard.headers = entry.at("headers").get<std::string>();
+    shard.tag = entry.value("tag", std::string());
     shard.contents = entry.value("contents", std::string());
     if (entry.contains("ignored")) {
       shard.ignored = entry.at("ignored").get<std::map<std::string, std::int64_t>>();

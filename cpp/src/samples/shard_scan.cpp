@@ -169,9 +169,16 @@ int FieldNames::field_of(std::string_view extension) const {
   return found == fields_.end() ? -1 : found->second;
 }
 
-ShardScan scan_shard(const fs::path& path, const FieldNames& names, bool contents,
-                     const std::function<void(std::int64_t)>& advance) {
-  const Descriptor file = open_shard_file(path);
+std::uint64_t digest_of(std::string_view image) noexcept {
+  const auto size = static_cast<std::int64_t>(image.size());
+  return image_digest(size,
+                      image.substr(static_cast<std::size_t>(size - std::min(size, kTailBytes))));
+}
+
+ShardScan scan_shard(const fs::path& file_path, const FieldNames& names, bool contents,
+                     const std::function<void(std::int64_t)>& advance, const fs::path& name) {
+  const Descriptor file = open_shard_file(file_path);
+  const fs::path& path = name.empty() ? file_path : name;
   const FileStamp stamp = stamp_of(file, path);
   ShardScan scan;
   scan.shard.path = path;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -29,11 +30,15 @@ struct ShardScan {
   SampleRows rows;
 };
 
+// image_digest() of a whole image.
+std::uint64_t digest_of(std::string_view image) noexcept;
+
 // Reads all headers, and every byte where `contents` is asked for. `advance(bytes)` is called now
 // and then, for all bytes of the shard together, and may throw to stop. Throws Error:
 // invalid_argument (two members of one name, or no regular file), corrupt, unsupported, io,
-// mismatch (changed meanwhile).
+// mismatch (changed meanwhile). `name` stands for the path where the file is a copy.
 ShardScan scan_shard(const std::filesystem::path& path, const FieldNames& names, bool contents,
-                     const std::function<void(std::int64_t)>& advance);
+                     const std::function<void(std::int64_t)>& advance,
+                     const std::filesystem::path& name = {});
 
 }  // namespace helip::samples

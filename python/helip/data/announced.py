@@ -12,9 +12,12 @@ import numpy as np
 TOLD = 64
 
 
-def announced(data: Any, rows: Sequence[int]) -> Iterator[int]:
-    """Yields ``rows``; tells ``data``, if it is a Dataset, of those that come next."""
-    tell = getattr(data, "_will_need", None)
+def announced(data: Any, rows: Sequence[int], *, captions: bool = False) -> Iterator[int]:
+    """Yields ``rows``; tells ``data``, if it is a Dataset, of those that come next.
+
+    ``captions``: they alone will be read.
+    """
+    tell = getattr(data, "_will_need_captions" if captions else "_will_need", None)
     for place, row in enumerate(rows):
         if tell is not None and place % TOLD == 0:
             coming = rows[place + TOLD if place else 0 : place + 2 * TOLD]

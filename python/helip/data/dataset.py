@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.data.announced import announced
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS
@@ -24,7 +25,7 @@ from helip.data.packed_strings import KeyList
 from helip.store.data_identity import fingerprint_of
 
 ACCEPTED = """a data set can be
-  tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, or their folder
+  tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, their folder, or URLs
   their index       the directory that helip index wrote
   a table           .csv, .tsv, .jsonl or .parquet with a picture and a caption column
   a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
@@ -69,6 +70,14 @@ class Dataset(ABC):
         """Take the hint that valid ``rows`` int64 [n] will be read soon, pictures and captions."""
         return
 
+    def _will_need_captions(self, rows: np.ndarray) -> None:
+        """Take the hint that captions of valid ``rows`` int64 [n] will be read soon."""
+        return
+
+    def _survives_fork(self) -> bool:
+        """Whether a worker process may be forked from one that has read."""
+        return True
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
         same"; None where the core cannot read these pictures by itself."""
@@ -109,7 +118,7 @@ class Dataset(ABC):
         return np.zeros(len(rows), dtype=np.uint64)
 
     def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
-        return caption_digests(map(self._readable_captions, rows.tolist()))
+        return caption_digests(self._all_captions_of(rows.tolist()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return ``{"key": str, "image": PIL RGB, "text": str, "captions": tuple[str, ...],
@@ -145,7 +154,7 @@ class Dataset(ABC):
         once, and keeps 16 bytes a row.
         """
         if self._caption_groups is None:
-            self._caption_groups = packed_groups(map(self._readable_captions, range(len(self))))
+            self._caption_groups = packed_groups(self._all_captions_of(range(len(self))))
         return self._caption_groups
 
     def image_groups(self) -> np.ndarray | None:
@@ -194,6 +203,9 @@ class Dataset(ABC):
             detail = "its caption has surrogates that stand for no character"
             raise self._sample_error(row, "unreadable_caption", detail) from None
         return captions
+
+    def _all_captions_of(self, rows: Sequence[int]) -> Iterator[tuple[str, ...]]:
+        return map(self._readable_captions, announced(self, rows, captions=True))
 
     def _readable_captions(self, row: int) -> tuple[str, ...]:
         try:
@@ -308,6 +320,12 @@ class _Subset(KeyedDataset):
     def _will_need(self, rows: np.ndarray) -> None:
         self._parent._will_need(self._rows[rows])
 
+    def _will_need_captions(self, rows: np.ndarray) -> None:
+        self._parent._will_need_captions(self._rows[rows])
+
+    def _survives_fork(self) -> bool:
+        return self._parent._survives_fork()
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         found = self._parent._image_source()
         if found is None:
@@ -321,6 +339,13 @@ class _Part(_Subset):
 
     def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:
         return self._parent._sample_error(int(self._rows[row]), reason, detail)
+
+
+def start_method(data: Any, workers: int) -> str | None:
+    """How DataLoader's ``workers`` that read ``data`` must be started; None for the usual way."""
+    if workers == 0 or not isinstance(data, Dataset) or data._survives_fork():
+        return None
+    return "spawn"
 
 
 def part_of(data: Dataset, rows: np.ndarray) -> Dataset:

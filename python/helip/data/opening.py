@@ -23,7 +23,10 @@ from helip.data.paths import recognise
 
 @keywords(OpenCall)
 def open_dataset(call: OpenCall) -> Dataset:
-    """Open captioned pictures of any accepted format; nothing is extracted or downloaded.
+    """Open captioned pictures of any accepted format; nothing is extracted.
+
+    What lies at a URL is read by ranges, once it is asked for. An index of it is made by reading
+    all of it once, so save one: see `SampleIndex.build`.
 
     Raises:
         InvalidArgumentError: no format fits, a column is missing, or two rows have one key.
@@ -37,7 +40,7 @@ def open_dataset(call: OpenCall) -> Dataset:
     if found is None:
         return _open_object(call.source, call)
     kind, paths = found
-    if kind == "tar":
+    if kind in ("tar", "urls"):
         return open_shards(paths, call)
     if kind == "index":
         return open_index(paths[0], call)

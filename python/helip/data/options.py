@@ -34,7 +34,8 @@ class OpenOptions(Options):
     label_column: str | None = None
     """Column of the class, else guessed."""
     root: str | os.PathLike[str] | None = None
-    """Folder that picture paths start from and may not leave; of an index that of its shards."""
+    """Folder that picture paths start from and may not leave; of an index that of its shards, or
+    their URL."""
     follow_links: bool = False
     """Also read pictures through symbolic links that lead out of root."""
     max_pixels: Positive = MAX_PIXELS
@@ -64,7 +65,8 @@ class OpenCall(OpenOptions):
     """What `open_dataset` is asked."""
 
     source: Any = field(kw_only=False)
-    """Tar shards (a path, a brace or glob pattern, a list, a folder), an index of them, a table
+    """Tar shards (a path, a brace or glob pattern, a list, a folder, URLs of http, https, s3, gs or
+    az), an index of them, a table
     (.csv, .tsv, .jsonl, .parquet), a folder of pictures, a Hugging Face datasets.Dataset or its
     saved folder, or any map-style torch Dataset. A Dataset is returned as it is."""
     keys: Sequence[str] | None = None

@@ -16,6 +16,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.data.dataset import ACCEPTED
+from helip.data.remote.urls import check_url
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -93,16 +94,21 @@ def _check_expansions(count: int, pattern: str) -> None:
         )
 
 
-def recognise(source: Any) -> tuple[str, list[Path]] | None:
-    """Return the kind (tar, index, table, folder, saved) and the files of a source.
+def recognise(source: Any) -> tuple[str, list[Any]] | None:
+    """Return the kind (tar, urls, index, table, folder, saved) and the files of a source.
 
-    None for an object.
+    Paths, but for urls, which are text of tar shards at one host. None for an object.
     """
     patterns = list(source) if isinstance(source, (list, tuple)) else [source]
     if not all(isinstance(pattern, (str, os.PathLike)) for pattern in patterns):
         return None
     if not patterns:
         raise InvalidArgumentError(f"an empty {type(source).__name__}: {ACCEPTED}")
+    remote = [isinstance(pattern, str) and is_url(pattern) for pattern in patterns]
+    if all(remote):
+        return "urls", [url for pattern in patterns for url in _urls(pattern)]
+    if any(remote):
+        raise InvalidArgumentError("one data set cannot mix files and URLs; open them one by one")
     paths = [path for pattern in patterns for path in _existing_paths(os.fspath(pattern))]
     found = [_recognise_folder(path) if path.is_dir() else _recognise_file(path) for path in paths]
     kinds = sorted({kind for kind, _ in found})
@@ -120,11 +126,6 @@ def recognise(source: Any) -> tuple[str, list[Path]] | None:
 def _existing_paths(pattern: Any) -> list[Path]:
     if not isinstance(pattern, str) or not pattern or "\0" in pattern:
         raise InvalidArgumentError(f"{pattern!r} is not a path: {ACCEPTED}")
-    if is_url(pattern):
-        raise UnsupportedError(
-            f"{pattern!r} is not a local file, and helip never downloads; fetch it first, "
-            "for instance with img2dataset"
-        )
     if os.path.exists(pattern):
         return [Path(pattern)]
     paths: list[Path] = []
@@ -147,13 +148,37 @@ def _existing_paths(pattern: Any) -> list[Path]:
     return paths
 
 
-def _recognise_file(path: Path) -> tuple[str, list[Path]]:
-    name = path.name.lower()
-    if name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")):
+def _urls(pattern: str) -> list[str]:
+    # "::" divides shards; what follows it then begins with a scheme of its own.
+    urls = [
+        url for piece in re.split(r"::(?=[a-z0-9]+://)", pattern) for url in expand_braces(piece)
+    ]
+    for url in urls:
+        if "*" in url or "[" in url:
+            raise UnsupportedError(
+                f"{url!r} is a URL, whose folder cannot be listed; name shards by braces, such as "
+                "{00000..00041}.tar, or by a list"
+            )
+        check_url(url)
+        _refuse_compressed(url)
+        if not url.lower().endswith(".tar"):
+            raise UnsupportedError(
+                f"{url!r} is not a .tar file, and of URLs only tar shards are read; fetch it first"
+            )
+    return urls
+
+
+def _refuse_compressed(path: Any) -> None:
+    if str(path).lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")):
         raise UnsupportedError(
             f"{path} is compressed, so samples cannot be read at random; "
             "uncompress it to .tar (pictures hardly gain from it)"
         )
+
+
+def _recognise_file(path: Path) -> tuple[str, list[Path]]:
+    name = path.name.lower()
+    _refuse_compressed(path)
     if name.endswith(TABLE_SUFFIXES):
         return "table", [path]
     if name.endswith(".tar") or (path.is_file() and _starts_as_tar(path)):

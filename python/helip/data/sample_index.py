@@ -15,7 +15,10 @@ import numpy as np
 from helip import _core
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.common.progress import Follower, ProgressBar
-from helip.data.paths import IMAGE_SUFFIXES, recognise
+from helip.data.paths import IMAGE_SUFFIXES, is_url, recognise
+from helip.data.remote import scanning
+from helip.data.remote.shards import RemoteShards
+from helip.data.remote.urls import check_url
 from helip.store.keys import CoreKeys
 
 
@@ -34,8 +37,9 @@ class SampleMember(NamedTuple):
 class SampleIndex:
     """An index of the samples of tar shards. Immutable.
 
-    Any number of threads may read at once, without the GIL; forked processes may read on, and
-    spawned ones get a saved index by its path, one in memory as a copy.
+    Any number of threads may read at once, files without the GIL; forked processes may read on, of
+    URLs spawned ones alone, and spawned ones get a saved index by its path, one in memory as a
+    copy.
     """
 
     def __init__(self, core: _core.SampleIndex, root: str | None = None) -> None:
@@ -43,6 +47,7 @@ class SampleIndex:
         self._core = core
         self._root = root
         self._scanned = core.scanned
+        self._remote = RemoteShards(core) if core.at_urls else None
 
     @classmethod
     def build(
@@ -55,18 +60,19 @@ class SampleIndex:
         threads: int | None = None,
         progress: bool = True,
     ) -> SampleIndex:
-        """Read the headers of all shards, each once.
+        """Read the headers of all shards, each once; those at URLs are fetched whole for it.
 
         Where an index lies in ``out`` already, only shards that are new or changed are read. The
         same shards give the same index, on any number of threads.
 
         Args:
-            shards: tar files: a path, a brace or glob pattern, a list, or their folder.
+            shards: tar files: a path, a brace or glob pattern, a list, their folder, or URLs.
             out: a directory to write the index to; None keeps it in memory.
             image_extension: the extension of a sample's picture, such as ``"seg.png"``; None for
                 the usual ones.
             contents: also read every byte, so that :meth:`verify` can compare contents later.
-            threads: 0 or None for all cores; a shard is read by one.
+            threads: 0 or None for all cores; a shard is read by one. Of URLs so many shards are
+                fetched at a time, to temporary files; 4 where it is 0 or None.
             progress: a bar on a terminal.
 
         Raises:
@@ -76,18 +82,21 @@ class SampleIndex:
             StorageError: a shard cannot be read, or ``out`` cannot be written.
         """
         found = recognise(shards)
-        if found is None or found[0] != "tar":
+        if found is None or found[0] not in ("tar", "urls"):
             kind = type(shards).__name__ if found is None else f"a {found[0]} source"
             raise InvalidArgumentError(f"an index is made of tar shards, not of {kind}: {shards!r}")
         extensions = [suffix[1:] for suffix in IMAGE_SUFFIXES]
         if image_extension is not None:
             extensions = [_extension(image_extension)]
         previous = _index_at(out)
+        paths = [os.fspath(path) for path in found[1]]
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
-            core = _core.SampleIndex.build(
-                [os.fspath(path) for path in found[1]], extensions, contents, threads or 0,
-                previous, Follower(bar),
-            )  # fmt: skip
+            if found[0] == "urls":
+                core = scanning.build(paths, extensions, contents, threads or 0, previous, bar)
+            else:
+                core = _core.SampleIndex.build(
+                    paths, extensions, contents, threads or 0, previous, Follower(bar)
+                )
         if out is None:
             return cls(core)
         if previous is None or core.scanned or core.shards() != previous.shards():
@@ -108,17 +117,20 @@ class SampleIndex:
 
         Args:
             path: its directory.
-            root: the folder of its shards, where they were moved.
-            check: look whether each shard still has its size and time. Otherwise that is done when
-                a shard is read.
+            root: the folder of its shards, where they were moved, or their URL.
+            check: look whether each shard still has its size and time, at URLs its size and tag.
+                Otherwise that is done when a shard is read.
 
         Raises:
             StorageError: it or a shard cannot be read. CorruptError: it is damaged.
             MismatchError: a shard was changed, or this is something else. UnsupportedError: it
             was written by a newer version.
         """
-        moved = None if root is None else os.path.abspath(os.fspath(root))
-        return cls(_core.SampleIndex.open(os.path.abspath(os.fspath(path)), moved, check), moved)
+        moved = None if root is None else _root_of(os.fspath(root))
+        index = cls(_core.SampleIndex.open(os.path.abspath(os.fspath(path)), moved, check), moved)
+        if check and index._remote is not None:
+            index._remote.check()
+        return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a new directory, or take the place of the index that lies there; all or nothing.
@@ -135,7 +147,7 @@ class SampleIndex:
 
         Args:
             contents: also compare every byte of the shards, with digests that were taken when the
-                index was built with ``contents=True``.
+                index was built with ``contents=True``. Shards at URLs are fetched again either way.
             threads: as in :meth:`build`.
             progress: a bar on a terminal.
 
@@ -145,6 +157,8 @@ class SampleIndex:
         """
         with ProgressBar(None, label="verify", unit="bytes", enabled=progress) as bar:
             self._core.verify(contents, threads or 0, Follower(bar))
+            if self._remote is not None:
+                self._remote.verify(contents, threads or 0, bar)
 
     def __len__(self) -> int:
         return len(self._core)
@@ -208,6 +222,8 @@ class SampleIndex:
             MismatchError: the shard was changed since it was indexed.
         """
         try:
+            if self._remote is not None:
+                return bytes(self._remote.view(row, field))
             return self._core.read(row, field)
         except SampleError as error:
             error.key = self.keys[row]
@@ -218,16 +234,32 @@ class SampleIndex:
 
         It fetches them meanwhile, and from then on reads nothing ahead by itself in these shards.
         """
-        self._core.will_need(rows)
+        (self._core if self._remote is None else self._remote).will_need(rows)
+
+    def _will_need_captions(self, rows: np.ndarray) -> None:
+        if self._remote is not None:
+            self._remote.will_need(rows, pictures=False)
+
+    def _survives_fork(self) -> bool:
+        return self._remote is None
 
     def pictures(self) -> Any:
         """The core's reader of the same pictures: a ``_core.ImageSource``."""
+        if self._remote is not None:
+            return self._remote.pictures()
         return _core.ShardImages(self._core)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:
             return _from_bytes, (self._core.to_bytes(),)
         return _reopen, (self.path, self._root, self._core.generation, self.fingerprint)
+
+
+def _root_of(text: str) -> str:
+    if not is_url(text):
+        return os.path.abspath(text)
+    check_url(text)
+    return text.rstrip("/")
 
 
 def _index_at(out: str | os.PathLike[str] | None) -> _core.SampleIndex | None:

@@ -11,6 +11,7 @@ import torch
 
 from helip.common.errors import SampleError
 from helip.data.captions import captions_of
+from helip.data.dataset import start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, Pictures
 from helip.evaluation.statistics.intervals import Ints
@@ -54,6 +55,7 @@ class RowReader:
             _Rows(self),
             batch_size=self.batch_size,
             num_workers=self.workers,
+            multiprocessing_context=start_method(self.data, self.workers),
             collate_fn=list,
         )
         for batch in reader:

@@ -24,7 +24,7 @@ from helip.store.keys import CoreKeys
 _BAR_FROM_SHARDS = 16
 
 
-def open_shards(paths: Sequence[Path], options: OpenCall) -> TarDataset:
+def open_shards(paths: Sequence[Path | str], options: OpenCall) -> TarDataset:
     """Index tar files, in memory."""
     options.refuse(("key_column", "label_column", "keys", "root"), "tar shards")
     options.refuse(("follow_links",), "tar shards, where links are never followed")
@@ -89,6 +89,12 @@ class TarDataset(Dataset):
 
     def _will_need(self, rows: np.ndarray) -> None:
         self._index.will_need(rows)
+
+    def _will_need_captions(self, rows: np.ndarray) -> None:
+        self._index._will_need_captions(rows)
+
+    def _survives_fork(self) -> bool:
+        return self._index._survives_fork()
 
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import Error, SampleError
-from helip.data.dataset import Dataset
+from helip.data.dataset import Dataset, start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, Pictures
 
@@ -189,6 +189,7 @@ def read_batches(
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=_collate,
         num_workers=workers,
+        multiprocessing_context=start_method(samples.data, workers),
         # Its own generator: the loader would draw a seed from the caller's random state.
         generator=torch.Generator(),
     )

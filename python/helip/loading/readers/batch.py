@@ -67,7 +67,7 @@ class BatchReader(Dataset[ReadBatch]):
         tokenizer: Callable[[list[str]], Any] | None,
         seed: int,
     ) -> None:
-        self._data, self._transform, self._tokenizer = data, transform, tokenizer
+        self.data, self._transform, self._tokenizer = data, transform, tokenizer
         self._seed = seed
 
     def __getitem__(self, plan: BatchPlan) -> ReadBatch:
@@ -78,13 +78,13 @@ class BatchReader(Dataset[ReadBatch]):
         failures: list[dict[str, Any]] = []
         # A worker's random state is its own; the consumer's, without workers, is put back.
         with contextlib.nullcontext() if get_worker_info() else _random_state_kept():
-            for place, row in enumerate(announced(self._data, plan.index.tolist())):
+            for place, row in enumerate(announced(self.data, plan.index.tolist())):
                 try:
                     image, captions = self._sample(row, plan.epoch)
                 except MemoryError:
                     raise  # the machine's fault, not the sample's
                 except Exception as error:
-                    failures.append(failure_of(self._data, row, error))
+                    failures.append(failure_of(self.data, row, error))
                 else:
                     kept.append(place)
                     images.append(image)
@@ -94,7 +94,7 @@ class BatchReader(Dataset[ReadBatch]):
         return ReadBatch(plan.step, batch, plan.planned, failures, several)
 
     def _sample(self, row: int, epoch: int) -> tuple[Any, Sequence[str]]:
-        sample = self._data[row]
+        sample = self.data[row]
         image, captions = sample["image"], sample.get("captions") or (sample["text"],)
         if self._transform is None:
             return image, captions

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from helip.data.dataset import start_method
 from helip.loading.readers.batch import BatchPlan, BatchReader, ReadBatch
 
 
@@ -30,6 +31,7 @@ class ProcessReads:
             sampler=self._plans,
             batch_size=None,  # one plan in, one batch out
             num_workers=workers,
+            multiprocessing_context=start_method(reader.data, workers),
             prefetch_factor=prefetch if workers else None,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,

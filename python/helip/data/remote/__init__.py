@@ -1,0 +1,1 @@
+"""Tar shards at URLs: opened, indexed, and read by ranges."""
