@@ -7,6 +7,7 @@ tells what was found on opening.
 
 from __future__ import annotations
 
+import multiprocessing
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -345,7 +346,8 @@ def start_method(data: Any, workers: int) -> str | None:
     """How DataLoader's ``workers`` that read ``data`` must be started; None for the usual way."""
     if workers == 0 or not isinstance(data, Dataset) or data._survives_fork():
         return None
-    return "spawn"
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen if chosen in ("spawn", "forkserver") else "spawn"
 
 
 def part_of(data: Dataset, rows: np.ndarray) -> Dataset:

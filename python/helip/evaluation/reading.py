@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from helip.common.errors import SampleError
+from helip.data.announced import announced
 from helip.data.captions import captions_of
 from helip.data.dataset import start_method
 from helip.data.image_transform import ImageTransform
@@ -110,6 +111,10 @@ class _Rows(torch.utils.data.Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self.reader.rows)
+
+    def __getitems__(self, items: list[int]) -> list[Any]:
+        coming = announced(self.reader.data, self.reader.rows[items].tolist())
+        return [self[item] for item, _ in zip(items, coming, strict=True)]
 
     def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, Sequence[str], list[str]]:
         reader = self.reader

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +31,9 @@ constexpr std::int64_t kSize = 8;
 // Rows of text that is no image, but for `missing`, which cannot be read at all.
 class Texts : public helip::ImageSource {
  public:
-  explicit Texts(std::int64_t missing = -1) : missing_(missing) {}
+  explicit Texts(std::int64_t missing = -1, std::int64_t ahead = 16)
+      : missing_(missing), ahead_(ahead) {}
+  std::int64_t rows_ahead() const noexcept override { return ahead_; }
   std::int64_t size() const noexcept override { return 100; }
   void read(std::int64_t row, std::vector<std::byte>& out) const override {
     if (row == missing_) throw helip::SampleError("missing_image", "there is none");
@@ -48,7 +51,7 @@ class Texts : public helip::ImageSource {
   }
 
  private:
-  std::int64_t missing_;
+  std::int64_t missing_, ahead_;
   mutable std::mutex mutex_;
   mutable std::vector<std::int64_t> told_;
 };
@@ -155,7 +158,8 @@ TEST_CASE("places of unsupported formats are given out once each, while a batch 
 
 TEST_CASE("the source is told of every row once, of the first ones before a batch is begun",
           "[assembler]") {
-  const auto source = std::make_shared<Texts>();
+  const std::size_t ahead = GENERATE(std::size_t{4}, std::size_t{16}, std::size_t{1000});
+  const auto source = std::make_shared<Texts>(-1, static_cast<std::int64_t>(ahead));
   std::vector<ImageTransform> views;
   views.push_back(transform());
   BatchAssembler batches(source, std::move(views), {.seed = 1, .threads = 2});
@@ -168,7 +172,7 @@ TEST_CASE("the source is told of every row once, of the first ones before a batc
     wait(batches, ticket);
     std::vector<std::int64_t> told = source->told();
     told.erase(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(before));
-    const std::size_t first = std::min<std::size_t>(size, 16);
+    const std::size_t first = std::min(size, ahead);
     CHECK(
         std::equal(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(first), told.begin()));
     std::sort(told.begin(), told.end());

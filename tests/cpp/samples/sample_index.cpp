@@ -330,3 +330,89 @@ TEST_CASE("saving an index can be stopped, and leaves what was there") {
                [&] { two.save(folder / "i", [](const helip::Progress&) { return false; }); });
   CHECK(SampleIndex::open(folder / "i").size() == 1);
 }
+
+TEST_CASE("shards that are scanned one by one and joined are what one build gives") {
+  const TemporaryFolder folder;
+  const std::vector<fs::path> paths{
+      write_shard(folder, "a.tar", {1, 2}), write_shard(folder, "b.tar", {3}),
+      write_shard(folder, "c.tar", {}), write_shard(folder, "d.tar", {4})};
+  const SampleIndex whole = SampleIndex::build(paths);
+  std::vector<std::pair<SampleIndex, std::int64_t>> parts;
+  for (const fs::path& path : paths) {
+    helip::SampleShard as;
+    as.path = "https://host/x/" + path.filename().string();
+    as.modified = 7;
+    as.tag = "\"tag\"";
+    parts.emplace_back(SampleIndex::scan(path, as), 0);
+  }
+  const SampleIndex joined = SampleIndex::join(parts);
+  CHECK(joined.scanned() == 4);
+  CHECK(joined.fingerprint() == whole.fingerprint());
+  CHECK(joined.counts().rows == whole.counts().rows);
+  REQUIRE(joined.shards().size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const helip::SampleShard& shard = joined.shards()[i];
+    CHECK(shard.path == "https://host/x/" + paths[i].filename().string());
+    CHECK(shard.headers == whole.shards()[i].headers);
+    CHECK(shard.first_row == whole.shards()[i].first_row);
+    CHECK(shard.modified == 7);
+    CHECK(shard.tag == "\"tag\"");
+  }
+
+  joined.save(folder / "index");
+  const SampleIndex opened = SampleIndex::open(folder / "index");  // looks at no URL
+  CHECK(opened.shards()[3].path == "https://host/x/d.tar");
+  CHECK(opened.shards()[3].tag == "\"tag\"");
+  opened.verify();
+  const SampleIndex moved = SampleIndex::open(folder / "index", "s3://bucket/y");
+  CHECK(moved.shards()[3].path == "s3://bucket/y/d.tar");
+  const SampleIndex copied = SampleIndex::from_bytes(joined.to_bytes());
+  CHECK(copied.shards()[3].path == "https://host/x/d.tar");
+  // In another order.
+  const SampleIndex again = SampleIndex::join({{opened, 3}, {opened, 0}});
+  CHECK(again.key(0) == "k4");
+  CHECK(again.key(2) == "k2");
+}
+
+TEST_CASE("what cannot be joined, or read at a URL, is refused") {
+  const TemporaryFolder folder;
+  const fs::path path = write_shard(folder, "a.tar", {1});
+  const auto at = [&](const std::string& url) {
+    helip::SampleShard as;
+    as.path = url;
+    return SampleIndex::scan(path, as);
+  };
+  const SampleIndex one = at("https://host/a.tar");
+  expect_error(ErrorCode::invalid_argument, "no shards given", [] { (void)SampleIndex::join({}); });
+  expect_error(ErrorCode::invalid_argument, "shard 1 is outside 0 .. 0",
+               [&] { (void)SampleIndex::join({{one, 1}}); });
+  expect_error(ErrorCode::invalid_argument, "https://host/a.tar at offset",
+               [&] { (void)SampleIndex::join({{one, 0}, {one, 0}}); });
+  SampleIndexOptions other;
+  other.image_extensions = {"jpg"};
+  expect_error(ErrorCode::invalid_argument, "different image extensions", [&] {
+    (void)SampleIndex::join(
+        {{one, 0}, {SampleIndex::build({write_shard(folder, "b.tar", {2})}, other), 0}});
+  });
+  helip::SampleShard elsewhere;
+  elsewhere.path = "https://other/b.tar";
+  const SampleIndex two = SampleIndex::join(
+      {{one, 0}, {SampleIndex::scan(write_shard(folder, "b.tar", {2}), elsewhere), 0}});
+  expect_error(ErrorCode::invalid_argument, "must lie at one host",
+               [&] { two.save(folder / "i"); });
+  CHECK(reason_of(one, 0, SampleField::image) == "io");
+  write_file(folder / "broken.tar", std::string(1024, 'x'));
+  helip::SampleShard broken;
+  broken.path = "https://host/broken.tar";
+  expect_error(ErrorCode::corrupt, "https://host/broken.tar",
+               [&] { (void)SampleIndex::scan(folder / "broken.tar", broken); });
+}
+
+TEST_CASE("a picture may be that of a row if its size and its end are") {
+  const TemporaryFolder folder;
+  const SampleIndex index = SampleIndex::build({write_shard(folder, "a.tar", {1, 2})});
+  CHECK(index.may_be_image(0, "picturek1"));
+  CHECK_FALSE(index.may_be_image(0, "picturek2"));
+  CHECK_FALSE(index.may_be_image(0, "picturek11"));
+  CHECK(index.readable(1, SampleField::text).bytes == 10);
+}

@@ -18,7 +18,7 @@ from helip.common.errors import MismatchError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.data.remote import scanning
 from helip.data.remote.range_cache import NEAR, Member, RangeCache
-from helip.data.remote.store import Remote, Stamp
+from helip.data.remote.store import PastEnd, Remote, Stamp
 from helip.data.remote.urls import place_of
 
 IN_FLIGHT = 64  # requests; at 30 ms each they bring some 2,000 pictures a second
@@ -141,7 +141,12 @@ class RemoteShards:
         return True
 
     def _fetch(self, remote: Remote, shard: int, begin: int, end: int) -> Any:
-        stamp, data = remote.read(self._shards[shard]["path"], begin, end)
+        url = self._shards[shard]["path"]
+        try:
+            stamp, data = remote.read(url, begin, end)
+        except PastEnd:
+            self._compare(shard, remote.stamp(url))
+            raise
         self._compare(shard, stamp)
         return data
 

@@ -31,6 +31,10 @@ class Stamp(NamedTuple):
     tag: str  # its ETag, else its time
 
 
+class PastEnd(StorageError):
+    """A range that ends, or begins, behind the end of its file."""
+
+
 class Remote:
     """Files at one host or in one bucket. Not to be used in a process that was forked later."""
 
@@ -63,7 +67,8 @@ class Remote:
             raise _storage_error(url, error) from error
 
     def read(self, url: str, begin: int, end: int) -> tuple[Stamp, Any]:
-        """Return what the file is, and its bytes [begin, end) as a buffer. Raises StorageError."""
+        """Return what the file is, and its bytes [begin, end) as a buffer. Raises StorageError,
+        of it PastEnd."""
         try:
             options = {"range": (begin, end)}
             result = self._obstore.get(self._store, path_of(url), options=options)
@@ -72,7 +77,7 @@ class Remote:
         except Exception as error:
             raise _storage_error(url, error) from error
         if len(data) != end - begin:
-            raise StorageError(
+            raise PastEnd(
                 f"cannot read {url}: {len(data):,} of the {end - begin:,} bytes from {begin:,} on "
                 f"came, of a file of {stamp.bytes:,}; if it was changed, index it again"
             )
@@ -138,4 +143,5 @@ def _storage_error(url: str, error: Exception) -> StorageError:
         what, mend = _first_line(error), "check its address and the variables that obstore reads"
     tries = re.search(r"after (\d+) retries", text)
     again = f" after {tries[1]} more tries" if tries else ""
-    return StorageError(f"cannot read {url}: {what}{again}; {mend}")
+    kind_of_error = PastEnd if status and status[2] == "416" else StorageError
+    return kind_of_error(f"cannot read {url}: {what}{again}; {mend}")
