@@ -19,7 +19,8 @@ class ShardServer(http.server.ThreadingHTTPServer):
 
     ``faults`` names what a request for a file meets, by the file's name: an HTTP status, or one of
     ``"whole"`` (no ranges: 200 and all bytes), ``"reset"``, ``"truncated"`` (the body ends early)
-    and ``"hang"`` (no answer until the server stops). ``times`` limits it to so many requests.
+    ``"hang"`` (no answer until the server stops) and ``"moved"`` (a redirect to the same under
+    ``moved/``). ``times`` limits it to so many requests.
     """
 
     daemon_threads = True
@@ -79,13 +80,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 server.running -= 1
 
     def _answer_one(self, body: bool) -> None:
-        name, asked = self.path.lstrip("/"), self.headers.get("Range")
+        name, asked = self.path.lstrip("/").removeprefix("moved/"), self.headers.get("Range")
         self.server.requests.append((self.command, name, asked))
         if self.server.stopped.is_set():
             self.close_connection = True
             return
-        fault = self.server.fault_of(name)
+        moved = self.path.startswith("/moved/")
+        fault = None if moved else self.server.fault_of(name)
         path = self.server.folder / name
+        if fault == "moved":
+            self._head(302, 0, {"Location": f"{self.server.url}/moved/{name}"})
+            return
         if fault == "hang":
             self.server.stopped.wait(60)
             self.close_connection = True

@@ -202,6 +202,11 @@ class SampleIndex:
         return self._core.shards()
 
     @property
+    def at_urls(self) -> bool:
+        """Whether its shards are URLs."""
+        return self._remote is not None
+
+    @property
     def scanned(self) -> int:
         """How many shards :meth:`build` read, and did not take over."""
         return self._scanned
@@ -239,9 +244,6 @@ class SampleIndex:
     def _will_need_captions(self, rows: np.ndarray) -> None:
         if self._remote is not None:
             self._remote.will_need(rows, pictures=False)
-
-    def _survives_fork(self) -> bool:
-        return self._remote is None
 
     def pictures(self) -> Any:
         """The core's reader of the same pictures: a ``_core.ImageSource``."""

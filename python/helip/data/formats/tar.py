@@ -94,7 +94,12 @@ class TarDataset(Dataset):
         self._index._will_need_captions(rows)
 
     def _survives_fork(self) -> bool:
-        return self._index._survives_fork()
+        return not self._index.at_urls
+
+    def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
+        if self._index.at_urls:
+            self._will_need(np.array([row]))  # both by one request
+        return super()._read_pair(row)
 
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from helip.common.errors import StorageError, UnsupportedError, needed
 from helip.data.remote.urls import path_of
 
-REQUEST_SECONDS = 60  # of one try
-CONNECT_SECONDS = 10
+REQUEST_SECONDS = 30  # of one try; obstore's own bound for buckets
+CONNECT_SECONDS = 5
 RETRIES = 4
 RETRY_SECONDS = 60  # after which no other try begins
 
@@ -41,16 +41,18 @@ class Remote:
     def __init__(self, place: str) -> None:
         """``place`` is ``scheme://host``; raises UnsupportedError where obstore is absent."""
         self._obstore = _obstore()
-        client = {
-            "timeout": timedelta(seconds=REQUEST_SECONDS),
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-        }
-        if place.startswith("http://"):
-            client["allow_http"] = True  # type: ignore[assignment]
+        # Of buckets the environment decides, whose options these would replace as a whole.
+        client: dict[str, Any] = {}
+        if place.startswith("http"):
+            client["client_options"] = {
+                "timeout": timedelta(seconds=REQUEST_SECONDS),
+                "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+                "allow_http": place.startswith("http://"),
+            }
         try:
             self._store = self._obstore.store.from_url(
                 place,
-                client_options=client,
+                **client,
                 retry_config={
                     "max_retries": RETRIES,
                     "retry_timeout": timedelta(seconds=RETRY_SECONDS),
@@ -115,7 +117,6 @@ _CAUSES = {
     "Timeout": "no answer in time",
     "Interrupted": "the connection broke off",
     "Request": "the connection failed",
-    "Unknown": "the connection failed",
 }
 _MENDS = {
     "401": "give credentials by the variables that obstore reads, such as AWS_ACCESS_KEY_ID",

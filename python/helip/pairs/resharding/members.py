@@ -22,7 +22,6 @@ from helip.common.errors import CorruptError, MismatchError, StorageError, Unsup
 from helip.common.progress import ProgressBar
 from helip.data.formats.tar import TarDataset
 from helip.data.packed_strings import clean_key
-from helip.data.paths import is_url
 
 _PIECE = 16 * 2**20
 _MAX_OPEN_SHARDS = 128
@@ -67,7 +66,7 @@ def members_of(data: TarDataset, *, progress: bool) -> Members:
     number_of: dict[str, int] = {}
     left_out: Counter[str] = Counter()
     known = data.index.shards
-    if is_url(str(known[0]["path"])):
+    if data.index.at_urls:
         raise UnsupportedError(
             f"{known[0]['path']} is a URL; fetch the shards first, and reshard the files"
         )

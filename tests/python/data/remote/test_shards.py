@@ -95,6 +95,12 @@ def test_the_core_decodes_what_python_fetches(shards, tmp_path, server):
     assert len(server.gets()) == 4
 
 
+def test_a_sample_that_nobody_announced_comes_by_one_request(shards, tmp_path, server):
+    data = opened(shards, tmp_path, server)
+    assert_row_is(data, 7, 7)
+    assert len(server.gets()) == 1
+
+
 def test_captions_alone_are_fetched_without_their_pictures(shards, tmp_path, server):
     large = picture(0, (400, 400))
     members = {}
@@ -163,6 +169,35 @@ def test_what_is_held_stays_within_its_bound(shards, tmp_path, server, monkeypat
     cache = data.index._remote._here().cache
     assert cache.held <= 10_000  # a range of neighbours that is larger than the bound
     assert data.index._remote.counts()["dropped"] >= 1
+
+
+def test_redirects_are_followed(shards, tmp_path, server):
+    server.faults = {f"{number}.tar": "moved" for number in range(4)}
+    data = open_dataset(at(server))
+    data._will_need(ROWS)
+    assert_row_is(data, 7, 7)
+    server.faults = {}
+    assert_row_is(data, 8, 8)
+
+
+def test_shards_in_buckets_are_read_with_what_the_environment_says(shards, server, monkeypatch):
+    (shards / "bucket" / "a b").mkdir(parents=True)
+    write_shard(shards / "bucket" / "a b" / "0%20.tar", range(3))
+    # The small server gets paths as they are encoded.
+    (shards / "bucket" / "a%20b").symlink_to(shards / "bucket" / "a b")
+    (shards / "bucket" / "a b" / "0%2520.tar").symlink_to(shards / "bucket" / "a b" / "0%20.tar")
+    for name, value in {
+        "AWS_ENDPOINT": server.url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    data = open_dataset("s3://bucket/a b/0%20.tar")
+    assert data.index.shards[0]["path"] == "s3://bucket/a b/0%20.tar"
+    assert_row_is(data, 2, 2)
+    with pytest.raises(StorageError, match=r"s3://bucket/none\.tar: .*404"):
+        open_dataset("s3://bucket/none.tar")
 
 
 # Changed shards
