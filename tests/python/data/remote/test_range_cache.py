@@ -91,6 +91,23 @@ def test_only_so_many_requests_run_at_once():
     assert len(files.asked) == 40
 
 
+def test_what_is_read_is_fetched_before_what_only_may_be():
+    files = Files()
+    files.gate.clear()
+    cache = cache_of(files, in_flight=1)
+    members = [picture(shard, 0, 10) for shard in range(9)]
+    cache.want(members)
+    reader = threading.Thread(target=cache.take, args=[members[-1]])
+    reader.start()
+    while not cache._blocks[members[-1]].begun:
+        reader.join(0.001)
+    files.gate.set()
+    reader.join(PATIENCE)
+    for member in members:
+        cache.take(member)
+    assert [shard for shard, _, _ in files.asked[:3]] == [0, 8, 1]
+
+
 def test_what_is_held_stays_within_the_budget_and_nothing_is_dropped_in_order():
     files = Files()
     cache = cache_of(files, budget=1_000)

@@ -16,6 +16,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
+from helip.data.remote import scanning
 from support.data_samples import encoded, picture, png, write_shard, write_tar
 from support.http_shards import ShardServer
 
@@ -46,6 +47,19 @@ def test_each_byte_is_fetched_once_and_no_copy_is_left(shards, server, tmp_path,
     build(server)
     assert sorted(name for name, _ in server.gets()) == ["0.tar", "1.tar", "2.tar", "3.tar"]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_copy_goes_once_it_is_scanned(shards, server, monkeypatch):
+    seen: list[int] = []
+    usual = scanning._Fetching._fetch
+
+    def counted(self, url, stamp, path):
+        seen.append(len(list(path.parent.iterdir())))
+        usual(self, url, stamp, path)
+
+    monkeypatch.setattr(scanning._Fetching, "_fetch", counted)
+    build(server, threads=1)
+    assert seen == [0, 0, 0, 0]
 
 
 def test_large_shards_come_in_pieces(shards, server, monkeypatch):

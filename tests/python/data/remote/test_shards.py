@@ -102,7 +102,7 @@ def test_a_sample_that_nobody_announced_comes_by_one_request(shards, tmp_path, s
 
 
 def test_captions_alone_are_fetched_without_their_pictures(shards, tmp_path, server):
-    large = picture(0, (400, 400))
+    large = picture(0, (100, 100))
     members = {}
     for number in range(3):
         large.save(tmp_path / "a.bmp")
