@@ -34,6 +34,7 @@ class ShardServer(http.server.ThreadingHTTPServer):
         self.faults: dict[str, Any] = {}
         self.times: dict[str, int] = {}
         self.tags = True
+        self.delay = 0.0  # seconds before each answer
         self.stopped = threading.Event()
         self.lock = threading.Lock()
         self.running = self.most_running = 0
@@ -85,6 +86,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.stopped.is_set():
             self.close_connection = True
             return
+        self.server.stopped.wait(self.server.delay)
         moved = self.path.startswith("/moved/")
         fault = None if moved else self.server.fault_of(name)
         path = self.server.folder / name

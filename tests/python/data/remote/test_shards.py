@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip import _core
 from helip.common.errors import MismatchError, SampleError, StorageError, UnsupportedError
 from helip.data.opening import open_dataset
 from helip.data.picture_reader import PictureReader
@@ -329,17 +330,34 @@ def test_a_forked_process_is_refused_where_its_parent_has_read(shards, tmp_path,
         pool.apply(_read_row, (data, 7))
 
 
-def test_the_interpreter_ends_while_the_core_still_reads(shards, tmp_path, server):
+def test_a_reader_ends_while_the_core_still_reads(shards, tmp_path, server):
+    transform = helip.ImageTransform(size=8)
+    out = np.empty((len(ROWS), *transform.shape), dtype=np.float32)
+    server.delay = 0.05
+    data = opened(shards, tmp_path, server)
+    assembler = _core.BatchAssembler(data.index.pictures(), [transform._core], seed=0, threads=2)
+    assembler.submit(ROWS, ROWS, 0, [out.ctypes.data])
+    while not server.gets():
+        server.stopped.wait(0.001)
+    del assembler
+
+
+_ENDING = """
+import sys, numpy as np, helip
+from helip.data.picture_reader import PictureReader
+from helip.data.remote import shards
+shards.HELD_BYTES = 1
+data = helip.open_dataset(sys.argv[1], root=sys.argv[2])
+reader = PictureReader(data, [helip.ImageTransform(size=8)], threads=2)
+reader.start()
+begun = [reader.begin(np.arange(20)) for _ in range(int(sys.argv[3]))]
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 40])
+def test_the_interpreter_ends_while_the_core_still_reads(shards, tmp_path, server, batches):
     index = saved(shards, tmp_path)
-    code = (
-        "import sys, numpy as np, helip\n"
-        "from helip.data.picture_reader import PictureReader\n"
-        "data = helip.open_dataset(sys.argv[1], root=sys.argv[2])\n"
-        "reader = PictureReader(data, [helip.ImageTransform(size=8)], threads=2)\n"
-        "reader.start()\n"
-        "begun = [reader.begin(np.arange(20)) for _ in range(200)]\n"
-    )
-    command = [sys.executable, "-c", code, str(index), server.url]
+    server.delay = 0.02
+    command = [sys.executable, "-c", _ENDING, str(index), server.url, str(batches)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
