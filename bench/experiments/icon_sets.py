@@ -23,7 +23,7 @@ LICENCES = re.compile(r"MIT|ISC|Apache-2\.0|BSD-[23]-Clause|CC0-1\.0|CC-BY(-SA)?
 # Marks of products and projects, which `collections.json` does not put into "Logos".
 _LOGOS = frozenset({"devicon", "devicon-plain", "file-icons", "skill-icons", "unjs"})
 _LOGO_CATEGORY = re.compile(r"\b(brands?|logos?)\b|^social ?(media|bookmark|network)s?$", re.I)
-_LOGO_NAME = re.compile(r"^(brand|logo|social)-.|.-logo(-|$)")
+_LOGO_NAME = re.compile(r"^(brand|logo|sc|social(?!-(distancing|rewards)))-.|.-logo(-|$)")
 
 _LOGO_STYLE = re.compile(
     r"(-(icon|logo|wordmark|light|dark|square|background|plain|original|line))+$"
