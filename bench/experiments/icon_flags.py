@@ -12,6 +12,8 @@ from helip_demo import data as demo_data
 
 FLAG_SETS = frozenset({"cif", "circle-flags", "flag", "flagpack"})
 _FLAG_NAME = re.compile(r"^flag-(for-)?(flag-)?")
+_CLOCK = re.compile(r"^clock(\d{1,2})(thirty|oclock)$")
+_HOURS = "twelve one two three four five six seven eight nine ten eleven".split()  # noqa: SIM905
 _TONES = ("medium-light", "medium-dark", "light", "medium", "dark")  # longest first
 
 
@@ -33,6 +35,7 @@ def name_of(icons: IconSet, name: str) -> str | None:
             return emoji_name(numbers, known)
     if icons.prefix.startswith("streamline"):
         name = re.sub(r"-\d$", "", name)
+    name = _CLOCK.sub(lambda found: f"{_HOURS[int(found[1]) % 12]}{found[2]}", name)
     if known := _by_name().get(plain(name)):
         return known
     if icons.prefix.startswith("fluent"):

@@ -30,7 +30,7 @@ _OFTEN_STYLE = {
 _SIZE = re.compile(r"\d+px|(8|10|12|14|15|16|18|20|22|24|28|32|36|40|48|64|96)|\dx\d")
 _OFTEN = 0.1  # share of a set's names
 _NEARLY_ALL = 0.3  # at the end of so many, any part is a style, but these:
-_MEANT = set("off tone open face circle square jp file folder flag".split())
+_MEANT = {"off", "tone", "open", "face", "circle", "square", "jp", "file", "folder", "flag"}
 
 # After these, and in longer series, a number says what is drawn; else it tells drawings apart, as
 # it does in sets that number all that they draw again.

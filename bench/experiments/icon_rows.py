@@ -50,6 +50,7 @@ class Row:
             and not caption.startswith("flag of ")
             and "skin tone" not in caption
             and not any(char.isdigit() for char in caption)
+            and all(len(word) > 1 for word in caption.split())
             and any(len(word) > 2 for word in caption.split())
         )
 
@@ -147,7 +148,8 @@ def split_words(rows: list[Row], dropped: dict[str, str]) -> list[Row]:
             word: len(who)
             for word, who in designers.items()
             if len(who) >= _COMMON and word.isalpha()
-        }
+        },
+        whole=_english(),
     )
     parts: dict[str, str] = {}
     kept = []
