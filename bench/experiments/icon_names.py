@@ -28,6 +28,7 @@ _OFTEN_STYLE = {
     "lg", "sm", "ltr", "rtl", "dark", "expressive", "color", "poly",
 }  # fmt: skip
 _SIZE = re.compile(r"\d+px|(8|10|12|14|15|16|18|20|22|24|28|32|36|40|48|64|96)|\dx\d")
+_FEWEST = 5  # names, before a share of them says anything
 _OFTEN = 0.1  # share of a set's names
 _NEARLY_ALL = 0.3  # at the end of so many, any part is a style, but these:
 _MEANT = {"off", "tone", "open", "face", "circle", "square", "jp", "file", "folder", "flag"}
@@ -80,6 +81,8 @@ class Styles:
         self.starts = set(prefixes)
         self.doubtful = set() if emoji else set(_OFTEN_STYLE)
         if not emoji:
+            ends = Counter({part: count for part, count in ends.items() if count >= _FEWEST})
+            starts = Counter({part: count for part, count in starts.items() if count >= _FEWEST})
             for part, count in ends.items():
                 often = count / total >= _OFTEN
                 if (part in _OFTEN_STYLE and often) or (
