@@ -16,6 +16,7 @@ goes on; and a folder for each data set, which is there whole or not at all:
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -120,9 +121,10 @@ def build(
     captions: str = "names",
     *,
     jobs: int | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Make a data set; what its ``dataset.json`` says."""
+    """Make a data set; what its ``dataset.json`` says. ``say`` takes what is done, else stdout."""
+    say = say or functools.partial(print, flush=True)
     out = place(kind, size, captions)
     if out.exists():
         say(f"{out} is there already")
