@@ -29,9 +29,9 @@ def folder(kind: str, size: int) -> Path:
 
 
 def store(kind: str, split: str, size: int = 64, *, progress: bool = False) -> EmbeddingStore:
-    """Embeddings of a split; made if they are not there."""
+    """Embeddings of a split; made, or made to their end, if they are not there."""
     out = folder(kind, size) / "stores" / split
-    if not out.exists():
+    if not (out / "manifest.json").exists():
         data = helip.open_dataset(icons.load(kind, size).shards(split), progress=False)
         helip.embed(
             data,
@@ -48,7 +48,7 @@ def store(kind: str, split: str, size: int = 64, *, progress: bool = False) -> E
 def table(kind: str, size: int = 64, *, progress: bool = False) -> HardPairs:
     """The hard pairs of the training split, by the product of both similarities; made if absent."""
     out = folder(kind, size) / "pairs"
-    if not out.exists():
+    if not (out / "manifest.json").exists():
         helip.mine(
             store(kind, TRAIN, size, progress=progress), k=K, out=out, device="cpu",
             progress=progress,
