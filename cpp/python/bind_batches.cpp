@@ -40,7 +40,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
                           const std::string& strategy, const HardnessSchedule& schedule,
                           std::int64_t targets_per_batch, const std::string& order,
                           std::int64_t block, std::int64_t walk_rows, double restart,
-                          const std::optional<Integers>& group_offsets,
+                          std::int64_t community_rows, const std::optional<Integers>& group_offsets,
                           const std::optional<Integers>& groups) {
   BatchOptions o;
   o.batch_size = batch_size;
@@ -60,6 +60,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.block = block;
   o.walk_rows = walk_rows;
   o.restart = restart;
+  o.community_rows = community_rows;
   return BatchSampler(pairs, o, {vector_of(group_offsets), vector_of(groups)});
 }
 
@@ -81,7 +82,8 @@ void bind_batches(py::module_& module) {
                 py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
                 py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
                 py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1,
-                py::arg("group_offsets") = py::none(), py::arg("groups") = py::none());
+                py::arg("community_rows") = 32, py::arg("group_offsets") = py::none(),
+                py::arg("groups") = py::none());
   };
   made_by(&make_sampler<HardPairs>);
   made_by(&make_sampler<std::shared_ptr<GrowingPairs>>);

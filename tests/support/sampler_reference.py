@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = 2**64 - 1
-ORDER, FRACTION, DRAW, FILL, WALK = 1, 2, 3, 4, 5
+ORDER, FRACTION, DRAW, FILL, WALK, COMMUNITY, COMMUNITY_ORDER, PLAIN_ORDER = range(1, 9)
+ARRANGED = ("walk", "communities")
 
 
 def mix(value: int) -> int:
@@ -99,7 +100,9 @@ class Sampler:
         self.block: int = options.get("block", 1024)
         self.walk_rows: int = options.get("walk_rows", 256)
         self.restart: float = options.get("restart", 0.1)
-        own = self.batch_size if self.strategy == "walk" else self.batch_size // (1 + self.p)
+        self.community_rows: int = options.get("community_rows", 32)
+        self.groups: list[set[Any]] = options.get("groups") or [set() for _ in pools]
+        own = self.batch_size if self.strategy in ARRANGED else self.batch_size // (1 + self.p)
         self.per_batch: int = options.get("targets_per_batch") or own
         self.eligible = [row for row in range(len(pools)) if self._is_eligible(row)]
 
@@ -130,6 +133,8 @@ class Sampler:
     def order_of(self, epoch: int) -> list[int]:
         rows = list(self.eligible)
         random = Random(self.seed, ORDER, epoch, 0)
+        if self.strategy == "communities":
+            return self._mixed(rows, epoch)
         if self.strategy == "walk":
             random.shuffle(rows)
             return self._walks(rows, Random(self.seed, WALK, epoch, 0))
@@ -171,6 +176,65 @@ class Sampler:
             order += walk
         return order
 
+    def _mixed(self, rows: list[int], epoch: int) -> list[int]:
+        """Communities, and plain rows evenly among them."""
+        plain, together = [], []
+        for row in rows:
+            is_plain = Random(self.seed, FRACTION, epoch, row).unit() >= self.fraction
+            (plain if is_plain else together).append(row)
+        Random(self.seed, PLAIN_ORDER, epoch, 0).shuffle(plain)
+        inside = [row for part in self._communities(together, epoch) for row in part]
+        mixed: list[int] = []
+        used = 0
+        for place in range(len(rows)):
+            if (place + 1) * len(plain) // len(rows) > used:
+                mixed.append(plain[used])
+                used += 1
+            else:
+                mixed.append(inside[place - used])
+        return mixed
+
+    def _communities(self, rows: list[int], epoch: int) -> list[list[int]]:
+        first, last, _ = self.start
+        draws = Random(self.seed, COMMUNITY, epoch, 0)
+        centres = list(rows)
+        Random(self.seed, ORDER, epoch, 0).shuffle(centres)
+        waiting = set(rows)
+        formed = []
+        for centre in centres:
+            if centre not in waiting:
+                continue
+            waiting.remove(centre)
+            members = [centre]
+            for member in members:  # which grows meanwhile
+                window = [row for row, _ in self.pools[member][first:last] if row in waiting]
+                while window and len(members) < self.community_rows:
+                    at = draws.below(len(window))
+                    window[at], window[-1] = window[-1], window[at]
+                    row = window.pop()
+                    if not any(self.groups[row] & self.groups[other] for other in members):
+                        waiting.remove(row)
+                        members.append(row)
+            formed.append(members)
+        small = [members for members in formed if 4 * len(members) < self.community_rows]
+        kept = [members for members in formed if 4 * len(members) >= self.community_rows]
+        place = {row: members for members in kept for row in members}
+        alone = []
+        for row in [row for members in small for row in members]:
+            for other, _ in self.pools[row][first:last]:
+                members = place.get(other)
+                if members is None or 2 * len(members) >= 3 * self.community_rows:
+                    continue
+                if not any(self.groups[row] & self.groups[member] for member in members):
+                    members.append(row)
+                    place[row] = members
+                    break
+            else:
+                alone.append([row])
+        parts = kept + alone
+        Random(self.seed, COMMUNITY_ORDER, epoch, 0).shuffle(parts)
+        return parts
+
     def steps_after(self, gone: int) -> int:
         per_rank = -(-(len(self.eligible) - gone) // self.world)
         return -(-per_rank // self.per_batch)
@@ -193,7 +257,7 @@ class Sampler:
         if self.p == 0:
             return batch
         progress = epoch + self.targets_before(step, gone) / len(self.eligible)
-        fill = self._share if self.strategy in ("shared", "walk") else self._own
+        fill = self._share if self.strategy in ("shared", *ARRANGED) else self._own
         for at, row in enumerate(targets):
             if Random(self.seed, FRACTION, epoch, row).unit() < self.fraction:
                 window = self._drawn(row, epoch, self.hardness(progress))
@@ -245,7 +309,7 @@ class Sampler:
             self._fill(at, fill)
 
     def _most_rows(self) -> int:
-        if self.strategy == "walk":
+        if self.strategy in ARRANGED:
             return self._batch.targets + self.batch_size - self.per_batch
         return self.batch_size
 

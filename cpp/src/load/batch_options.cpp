@@ -46,9 +46,9 @@ void check_foreign_options(const BatchOptions& options) {
            "\"; take that strategy, or give no schedule");
   }
   if (options.targets_per_batch != 0 && options.strategy != BatchStrategy::shared &&
-      options.strategy != BatchStrategy::walk) {
+      options.strategy != BatchStrategy::walk && options.strategy != BatchStrategy::communities) {
     refuse("targets_per_batch = ", options.targets_per_batch,
-           " is of the strategies \"shared\" and \"walk\"; with \"", chosen,
+           " is of the strategies \"shared\", \"walk\" and \"communities\"; with \"", chosen,
            "\" a batch has batch_size / (1 + hard_per_target) targets");
   }
 }
@@ -82,6 +82,7 @@ const char* name_of(BatchStrategy strategy) noexcept {
     case BatchStrategy::scheduled: return "scheduled";
     case BatchStrategy::shared: return "shared";
     case BatchStrategy::walk: return "walk";
+    case BatchStrategy::communities: return "communities";
   }
   return "unknown";
 }
@@ -111,7 +112,8 @@ BatchStrategy batch_strategy_from_name(const std::string& name) {
   return from_name(
       "strategy", name,
       std::array{BatchStrategy::automatic, BatchStrategy::uniform, BatchStrategy::temperature,
-                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk});
+                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk,
+                 BatchStrategy::communities});
 }
 
 TargetOrder target_order_from_name(const std::string& name) {

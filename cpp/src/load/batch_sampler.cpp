@@ -23,7 +23,7 @@ struct BatchSampler::Impl {
       : pairs(std::move(source)),
         options(load::checked(chosen, pairs)),
         groups(std::move(equal)),
-        strategy(load::make_strategy(options, pairs)),
+        strategy(load::make_strategy(options, pairs, groups)),
         builder(pairs, options, groups, statistics),
         deepest(strategy->deepest()) {
     groups.check(pairs.size());
