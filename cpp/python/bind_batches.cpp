@@ -28,8 +28,9 @@ std::vector<std::int64_t> vector_of(const std::optional<Integers>& values) {
 HardnessSchedule make_schedule(double epochs, const std::string& shape,
                                std::optional<std::int64_t> rank_min,
                                std::optional<std::int64_t> rank_max,
-                               std::optional<double> draw_temperature) {
-  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature};
+                               std::optional<double> draw_temperature,
+                               std::optional<double> fraction) {
+  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature, fraction};
 }
 
 template <typename Pairs>
@@ -70,7 +71,8 @@ void bind_batches(py::module_& module) {
   py::class_<HardnessSchedule>(module, "HardnessSchedule")
       .def(py::init(&make_schedule), py::kw_only(), py::arg("epochs") = 0.0,
            py::arg("shape") = "linear", py::arg("rank_min") = py::none(),
-           py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none());
+           py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none(),
+           py::arg("fraction") = py::none());
 
   py::class_<BatchSampler> sampler(module, "BatchSampler");
   const auto made_by = [&sampler](auto make) {
@@ -112,7 +114,7 @@ void bind_batches(py::module_& module) {
           "hardness",
           [](const BatchSampler& self, std::int64_t step) {
             const Hardness now = self.hardness(step);
-            return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature);
+            return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature, now.fraction);
           },
           py::arg("step"))
       .def("statistics", [](const BatchSampler& self) { return dict_of(self.statistics()); })

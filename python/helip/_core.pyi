@@ -358,6 +358,7 @@ class HardnessSchedule:
         rank_min: typing.SupportsInt | typing.SupportsIndex | None = None,
         rank_max: typing.SupportsInt | typing.SupportsIndex | None = None,
         draw_temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        fraction: typing.SupportsFloat | typing.SupportsIndex | None = None,
     ) -> None: ...
 
 class BatchSampler:
@@ -419,7 +420,7 @@ class BatchSampler:
     def batches_after(self, consumed: typing.SupportsInt | typing.SupportsIndex) -> int: ...
     def hardness(
         self, step: typing.SupportsInt | typing.SupportsIndex
-    ) -> tuple[int, int, float]: ...
+    ) -> tuple[int, int, float, float]: ...
     def reset_statistics(self) -> None: ...
     def set_epoch(
         self,

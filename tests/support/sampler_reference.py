@@ -91,8 +91,8 @@ class Sampler:
             options.get("rank_min", 0),
             options.get("rank_max") or k,
             options.get("draw_temperature") or 0.0,
+            options.get("fraction", 1.0),
         )
-        self.fraction: float = options.get("fraction", 1.0)
         self.short: str = options.get("short", "skip")
         self.schedule: Mapping[str, Any] | None = options.get("schedule")
         self.strategy: str = options.get("strategy", "auto")
@@ -109,26 +109,28 @@ class Sampler:
     def _is_eligible(self, row: int) -> bool:
         if self.p == 0 or self.short == "random":
             return True
-        first, last, _ = self.start
+        first, last, *_ = self.start
         if self.schedule:
             end = self.schedule.get("rank_min")
             first, last = max(first, first if end is None else end), self.k
         return min(len(self.pools[row]), last) - first >= self.p
 
-    def hardness(self, epochs: float) -> tuple[int, int, float]:
+    def hardness(self, epochs: float) -> tuple[int, int, float, float]:
         if not self.schedule:
             return self.start
+        if self.strategy == "communities":
+            epochs = math.floor(epochs)
         way = min(1.0, epochs / self.schedule["epochs"])
         if self.schedule.get("shape", "linear") == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
-        names = ("rank_min", "rank_max", "draw_temperature")
+        names = ("rank_min", "rank_max", "draw_temperature", "fraction")
         ends = [self.schedule.get(name) for name in names]
         values = [
             start if end is None else start + (end - start) * way
             for start, end in zip(self.start, ends, strict=True)
         ]
         first = math.floor(values[0] + 0.5)
-        return first, max(math.floor(values[1] + 0.5), first + self.p), values[2]
+        return first, max(math.floor(values[1] + 0.5), first + self.p), values[2], values[3]
 
     def order_of(self, epoch: int) -> list[int]:
         rows = list(self.eligible)
@@ -154,7 +156,7 @@ class Sampler:
         return order
 
     def _walks(self, starts: list[int], random: Random) -> list[int]:
-        first, last, _ = self.start
+        first, last, *_ = self.start
         waiting, order = set(starts), []
         for start in starts:
             if start not in waiting:
@@ -180,7 +182,7 @@ class Sampler:
         """Communities, and plain rows evenly among them."""
         plain, together = [], []
         for row in rows:
-            is_plain = Random(self.seed, FRACTION, epoch, row).unit() >= self.fraction
+            is_plain = Random(self.seed, FRACTION, epoch, row).unit() >= self.hardness(epoch)[3]
             (plain if is_plain else together).append(row)
         Random(self.seed, PLAIN_ORDER, epoch, 0).shuffle(plain)
         inside = [row for part in self._communities(together, epoch) for row in part]
@@ -195,7 +197,7 @@ class Sampler:
         return mixed
 
     def _communities(self, rows: list[int], epoch: int) -> list[list[int]]:
-        first, last, _ = self.start
+        first, last, *_ = self.hardness(epoch)
         draws = Random(self.seed, COMMUNITY, epoch, 0)
         centres = list(rows)
         Random(self.seed, ORDER, epoch, 0).shuffle(centres)
@@ -259,8 +261,9 @@ class Sampler:
         progress = epoch + self.targets_before(step, gone) / len(self.eligible)
         fill = self._share if self.strategy in ("shared", *ARRANGED) else self._own
         for at, row in enumerate(targets):
-            if Random(self.seed, FRACTION, epoch, row).unit() < self.fraction:
-                window = self._drawn(row, epoch, self.hardness(progress))
+            hardness = self.hardness(progress)
+            if Random(self.seed, FRACTION, epoch, row).unit() < hardness[3]:
+                window = self._drawn(row, epoch, hardness[:3])
                 fill(at, window, Random(self.seed, FILL, epoch, row))
         return batch
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/refuse.h"
+#include "load/hardness_schedule.h"
 
 namespace helip {
 namespace {
@@ -33,17 +34,13 @@ void check_window(const BatchOptions& options, std::int64_t k) {
   }
 }
 
-bool has_schedule(const HardnessSchedule& schedule) noexcept {
-  return schedule.epochs != 0.0 || schedule.rank_min || schedule.rank_max ||
-         schedule.draw_temperature;
-}
-
 // An option of a strategy that was not chosen would be passed over in silence.
 void check_foreign_options(const BatchOptions& options) {
   const char* chosen = name_of(options.strategy);
-  if (has_schedule(options.schedule) && options.strategy != BatchStrategy::scheduled) {
-    refuse("a schedule is of the strategy \"scheduled\", not \"", chosen,
-           "\"; take that strategy, or give no schedule");
+  if (load::has_schedule(options) && options.strategy != BatchStrategy::scheduled &&
+      options.strategy != BatchStrategy::communities) {
+    refuse("a schedule is of the strategies \"scheduled\" and \"communities\", not \"", chosen,
+           "\"; take one of these, or give no schedule");
   }
   if (options.targets_per_batch != 0 && options.strategy != BatchStrategy::shared &&
       options.strategy != BatchStrategy::walk && options.strategy != BatchStrategy::communities) {
@@ -150,7 +147,7 @@ BatchOptions checked(BatchOptions options, const PairSource& pairs) {
            "or \"random\" with pairs that grow");
   }
   if (options.strategy == BatchStrategy::automatic) {
-    options.strategy = has_schedule(options.schedule)   ? BatchStrategy::scheduled
+    options.strategy = has_schedule(options)            ? BatchStrategy::scheduled
                        : options.draw_temperature > 0.0 ? BatchStrategy::temperature
                                                         : BatchStrategy::uniform;
   }

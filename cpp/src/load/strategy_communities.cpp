@@ -1,6 +1,6 @@
 // Batches made of communities of hard pairs, as B3 does with parts of a graph (arXiv 2505.11293);
 // here a community is a random row with rows of its pool, so that each epoch has others.
-#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "base/refuse.h"
@@ -37,21 +37,33 @@ class InCommunities final : public Arranged {
     if (options.community_rows < 2) {
       refuse("community_rows = ", options.community_rows, " must be at least 2");
     }
+    if (has_schedule(options)) check_schedule(options, pairs.k());
+  }
+
+  // The same for a whole epoch, which is put in order at its start.
+  Hardness hardness(double epochs) const noexcept override {
+    return has_schedule(options()) ? scheduled_hardness(options(), pairs().k(), std::floor(epochs))
+                                   : hardness_at_start(options(), pairs().k());
+  }
+
+  Hardness deepest() const noexcept override {
+    return has_schedule(options()) ? deepest_hardness(options(), pairs().k())
+                                   : hardness_at_start(options(), pairs().k());
   }
 
   void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const override {
+    const Hardness now = hardness(static_cast<double>(random.epoch));
     std::vector<std::int64_t> plain;
     std::vector<std::int64_t> together;
     for (const std::int64_t row : targets) {
-      const bool is_plain = random.of(Purpose::fraction, row).unit() >= options().fraction;
+      const bool is_plain = random.of(Purpose::fraction, row).unit() >= now.fraction;
       (is_plain ? plain : together).push_back(row);
     }
     shuffle_rows(plain, random.of(Purpose::plain_order));
-    const Hardness window = hardness_at_start(options(), pairs().k());
-    targets = mixed(
-        arrange_communities(together, pairs(), groups_,
-                            {options().community_rows, window.rank_min, window.rank_max}, random),
-        plain);
+    targets =
+        mixed(arrange_communities(together, pairs(), groups_,
+                                  {options().community_rows, now.rank_min, now.rank_max}, random),
+              plain);
   }
 
  private:

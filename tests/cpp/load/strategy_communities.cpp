@@ -77,6 +77,35 @@ TEST_CASE("fraction is the share of rows that are in communities, in every batch
   CHECK(*std::max_element(none.begin(), none.end()) < 0.2);
 }
 
+TEST_CASE("a schedule leads from plain epochs to epochs of communities", "[strategy_communities]") {
+  const std::int64_t groups = 100;
+  BatchSampler sampler(groups_of_rows(groups, 20),
+                       communities({.batch_size = 50,
+                                    .fraction = 0.0,
+                                    .schedule = {.epochs = 2.0, .fraction = 1.0},
+                                    .community_rows = 10}));
+  std::vector<double> company;  // rows of its group that a row meets, by epoch
+  for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
+    sampler.set_epoch(epoch);
+    CHECK(sampler.hardness(0).fraction == std::min(1.0, static_cast<double>(epoch) / 2.0));
+    CHECK(sampler.hardness(30).fraction == sampler.hardness(0).fraction);
+    double met = 0.0;
+    for (std::int64_t step = 0; step < sampler.batches_per_epoch(); ++step) {
+      std::vector<std::int64_t> held(static_cast<std::size_t>(groups), 0);
+      for (const std::int64_t row : sampler.batch(step).index) {
+        ++held[static_cast<std::size_t>(row % groups)];
+      }
+      for (const std::int64_t count : held) met += static_cast<double>(count * (count - 1));
+    }
+    company.push_back(met / 2000.0);
+  }
+  CHECK(company[0] < 1.0);
+  CHECK(company[1] > 1.5);
+  CHECK(company[1] < 5.0);
+  CHECK(company[2] > 7.0);
+  CHECK(company[3] > 7.0);
+}
+
 TEST_CASE("what is left of an epoch can be gone through in other batches on other ranks",
           "[strategy_communities]") {
   const auto pairs = ring(600, 20);

@@ -55,6 +55,13 @@ CASES = {
         "fraction": 0.7,
         "short": "random",
     },
+    "communities-schedule": {
+        "strategy": "communities",
+        "community_rows": 7,
+        "fraction": 0.2,
+        "schedule": {"epochs": 2, "fraction": 0.9, "rank_max": 4},
+    },
+    "scheduled-fraction": {"fraction": 0.1, "schedule": {"epochs": 1.2, "fraction": 1.0}},
     "communities-room": {
         "strategy": "communities",
         "targets_per_batch": 10,
@@ -181,7 +188,8 @@ def test_a_schedule_is_a_function_of_the_place_in_the_training(shape):
             if next(iterator, None) is None:
                 break
             step += 1
-    assert loader.hardness == {"rank_min": 0, "rank_max": 2, "draw_temperature": 0.1}
+    end = {"rank_min": 0, "rank_max": 2, "draw_temperature": 0.1, "fraction": 1.0}
+    assert loader.hardness == end
 
 
 def test_a_narrow_window_draws_harder_pairs_as_training_proceeds():
@@ -307,6 +315,11 @@ def test_an_order_by_the_table_is_refused_for_pairs_that_grow(strategy):
         ({"schedule": {"epochs": 1, "shape": "step", "rank_max": 2}}, "shape is 'step'"),
         ({"schedule": {"epochs": 1, "draw_temperature": 0.1}}, "none to start from"),
         ({"schedule": {"epochs": 1}}, "changes nothing"),
+        ({"schedule": {"epochs": 1, "fraction": 1.2}}, "fraction is 1.2"),
+        (
+            {"strategy": "communities", "schedule": {"epochs": 1, "draw_temperature": 0.1}},
+            "none to start from",
+        ),
     ],
 )
 def test_options_outside_their_bounds_are_refused(options, message):
