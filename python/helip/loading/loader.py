@@ -173,8 +173,8 @@ class HardPairLoader:
 
     @property
     def hardness(self) -> dict[str, float]:
-        """``rank_min``, ``rank_max``, ``draw_temperature`` (0: uniform) and ``fraction`` of the next
-        batch."""
+        """Of the next batch: ``rank_min``, ``rank_max``, ``draw_temperature`` (0: uniform) and
+        ``fraction``."""
         epoch, first, batches = self._position()
         self._sampler.set_epoch(epoch, first)
         names = ("rank_min", "rank_max", "draw_temperature", "fraction")
