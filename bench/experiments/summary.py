@@ -37,9 +37,9 @@ def difference(of: Mapping[int, Any], to: Mapping[int, Any], figure: str) -> dic
 def over_queries(
     of: Mapping[int, Any], to: Mapping[int, Any], *, resamples: int = 2000
 ) -> dict[str, float]:
-    """The difference of "held-out", with the 95 % interval of a bootstrap over queries.
+    """The difference of the mean recall@1, with the 95 % interval of a bootstrap over queries.
 
-    It says what another choice of held-out emoji might have given; `difference`, what other seeds.
+    It says what other held-out pictures might have given; `difference`, what other seeds.
     """
     rng = np.random.default_rng(0)
     samples = np.zeros(resamples)
@@ -59,15 +59,17 @@ def table(
     compared: Mapping[str, str],
     figures: Sequence[str] = FIGURES,
 ) -> list[str]:
-    """Markdown: of each variant its means in percent, and what it gains over what it is held to."""
-    titles = ["", *figures, "gain over", "in held-out, over seeds", "over queries"]
+    """Markdown: of each variant its means in percent, and what it gains over what it is held to
+    in the first figure."""
+    lead = figures[0]
+    titles = ["", *figures, "gain over", f"in {lead}, over seeds", "over queries"]
     lines = [_row(titles), _row(["---"] + ["---:"] * len(figures) + ["---"] * 3)]
     for name, runs in results.items():
         cells = [name]
         for figure in figures:
             cells.append(f"{100 * np.mean([run['figures'][figure] for run in runs.values()]):.1f}")
         if other := compared.get(name):
-            gains = difference(runs, results[other], "held-out"), over_queries(runs, results[other])
+            gains = difference(runs, results[other], lead), over_queries(runs, results[other])
             cells += [other, *map(points, gains)]
         else:
             cells += [""] * 3

@@ -28,8 +28,9 @@ std::vector<std::int64_t> vector_of(const std::optional<Integers>& values) {
 HardnessSchedule make_schedule(double epochs, const std::string& shape,
                                std::optional<std::int64_t> rank_min,
                                std::optional<std::int64_t> rank_max,
-                               std::optional<double> draw_temperature) {
-  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature};
+                               std::optional<double> draw_temperature,
+                               std::optional<double> fraction) {
+  return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature, fraction};
 }
 
 template <typename Pairs>
@@ -40,7 +41,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
                           const std::string& strategy, const HardnessSchedule& schedule,
                           std::int64_t targets_per_batch, const std::string& order,
                           std::int64_t block, std::int64_t walk_rows, double restart,
-                          const std::optional<Integers>& group_offsets,
+                          std::int64_t community_rows, const std::optional<Integers>& group_offsets,
                           const std::optional<Integers>& groups) {
   BatchOptions o;
   o.batch_size = batch_size;
@@ -60,6 +61,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.block = block;
   o.walk_rows = walk_rows;
   o.restart = restart;
+  o.community_rows = community_rows;
   return BatchSampler(pairs, o, {vector_of(group_offsets), vector_of(groups)});
 }
 
@@ -69,7 +71,8 @@ void bind_batches(py::module_& module) {
   py::class_<HardnessSchedule>(module, "HardnessSchedule")
       .def(py::init(&make_schedule), py::kw_only(), py::arg("epochs") = 0.0,
            py::arg("shape") = "linear", py::arg("rank_min") = py::none(),
-           py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none());
+           py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none(),
+           py::arg("fraction") = py::none());
 
   py::class_<BatchSampler> sampler(module, "BatchSampler");
   const auto made_by = [&sampler](auto make) {
@@ -81,7 +84,8 @@ void bind_batches(py::module_& module) {
                 py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
                 py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
                 py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1,
-                py::arg("group_offsets") = py::none(), py::arg("groups") = py::none());
+                py::arg("community_rows") = 32, py::arg("group_offsets") = py::none(),
+                py::arg("groups") = py::none());
   };
   made_by(&make_sampler<HardPairs>);
   made_by(&make_sampler<std::shared_ptr<GrowingPairs>>);
@@ -110,7 +114,7 @@ void bind_batches(py::module_& module) {
           "hardness",
           [](const BatchSampler& self, std::int64_t step) {
             const Hardness now = self.hardness(step);
-            return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature);
+            return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature, now.fraction);
           },
           py::arg("step"))
       .def("statistics", [](const BatchSampler& self) { return dict_of(self.statistics()); })

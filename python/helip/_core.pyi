@@ -359,6 +359,7 @@ class HardnessSchedule:
         rank_min: typing.SupportsInt | typing.SupportsIndex | None = None,
         rank_max: typing.SupportsInt | typing.SupportsIndex | None = None,
         draw_temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        fraction: typing.SupportsFloat | typing.SupportsIndex | None = None,
     ) -> None: ...
 
 class BatchSampler:
@@ -384,6 +385,7 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        community_rows: typing.SupportsInt | typing.SupportsIndex = 32,
         group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
         groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
@@ -409,6 +411,7 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+        community_rows: typing.SupportsInt | typing.SupportsIndex = 32,
         group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
         groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
@@ -418,7 +421,7 @@ class BatchSampler:
     def batches_after(self, consumed: typing.SupportsInt | typing.SupportsIndex) -> int: ...
     def hardness(
         self, step: typing.SupportsInt | typing.SupportsIndex
-    ) -> tuple[int, int, float]: ...
+    ) -> tuple[int, int, float, float]: ...
     def reset_statistics(self) -> None: ...
     def set_epoch(
         self,

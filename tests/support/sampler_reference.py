@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = 2**64 - 1
-ORDER, FRACTION, DRAW, FILL, WALK = 1, 2, 3, 4, 5
+ORDER, FRACTION, DRAW, FILL, WALK, COMMUNITY, COMMUNITY_ORDER, PLAIN_ORDER = range(1, 9)
+ARRANGED = ("walk", "communities")
 
 
 def mix(value: int) -> int:
@@ -90,8 +91,8 @@ class Sampler:
             options.get("rank_min", 0),
             options.get("rank_max") or k,
             options.get("draw_temperature") or 0.0,
+            options.get("fraction", 1.0),
         )
-        self.fraction: float = options.get("fraction", 1.0)
         self.short: str = options.get("short", "skip")
         self.schedule: Mapping[str, Any] | None = options.get("schedule")
         self.strategy: str = options.get("strategy", "auto")
@@ -99,37 +100,43 @@ class Sampler:
         self.block: int = options.get("block", 1024)
         self.walk_rows: int = options.get("walk_rows", 256)
         self.restart: float = options.get("restart", 0.1)
-        own = self.batch_size if self.strategy == "walk" else self.batch_size // (1 + self.p)
+        self.community_rows: int = options.get("community_rows", 32)
+        self.groups: list[set[Any]] = options.get("groups") or [set() for _ in pools]
+        own = self.batch_size if self.strategy in ARRANGED else self.batch_size // (1 + self.p)
         self.per_batch: int = options.get("targets_per_batch") or own
         self.eligible = [row for row in range(len(pools)) if self._is_eligible(row)]
 
     def _is_eligible(self, row: int) -> bool:
         if self.p == 0 or self.short == "random":
             return True
-        first, last, _ = self.start
+        first, last, *_ = self.start
         if self.schedule:
             end = self.schedule.get("rank_min")
             first, last = max(first, first if end is None else end), self.k
         return min(len(self.pools[row]), last) - first >= self.p
 
-    def hardness(self, epochs: float) -> tuple[int, int, float]:
+    def hardness(self, epochs: float) -> tuple[int, int, float, float]:
         if not self.schedule:
             return self.start
+        if self.strategy == "communities":
+            epochs = math.floor(epochs)
         way = min(1.0, epochs / self.schedule["epochs"])
         if self.schedule.get("shape", "linear") == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
-        names = ("rank_min", "rank_max", "draw_temperature")
+        names = ("rank_min", "rank_max", "draw_temperature", "fraction")
         ends = [self.schedule.get(name) for name in names]
         values = [
             start if end is None else start + (end - start) * way
             for start, end in zip(self.start, ends, strict=True)
         ]
         first = math.floor(values[0] + 0.5)
-        return first, max(math.floor(values[1] + 0.5), first + self.p), values[2]
+        return first, max(math.floor(values[1] + 0.5), first + self.p), values[2], values[3]
 
     def order_of(self, epoch: int) -> list[int]:
         rows = list(self.eligible)
         random = Random(self.seed, ORDER, epoch, 0)
+        if self.strategy == "communities":
+            return self._mixed(rows, epoch)
         if self.strategy == "walk":
             random.shuffle(rows)
             return self._walks(rows, Random(self.seed, WALK, epoch, 0))
@@ -149,7 +156,7 @@ class Sampler:
         return order
 
     def _walks(self, starts: list[int], random: Random) -> list[int]:
-        first, last, _ = self.start
+        first, last, *_ = self.start
         waiting, order = set(starts), []
         for start in starts:
             if start not in waiting:
@@ -170,6 +177,65 @@ class Sampler:
                     idle = 0
             order += walk
         return order
+
+    def _mixed(self, rows: list[int], epoch: int) -> list[int]:
+        """Communities, and plain rows evenly among them."""
+        plain, together = [], []
+        for row in rows:
+            is_plain = Random(self.seed, FRACTION, epoch, row).unit() >= self.hardness(epoch)[3]
+            (plain if is_plain else together).append(row)
+        Random(self.seed, PLAIN_ORDER, epoch, 0).shuffle(plain)
+        inside = [row for part in self._communities(together, epoch) for row in part]
+        mixed: list[int] = []
+        used = 0
+        for place in range(len(rows)):
+            if (place + 1) * len(plain) // len(rows) > used:
+                mixed.append(plain[used])
+                used += 1
+            else:
+                mixed.append(inside[place - used])
+        return mixed
+
+    def _communities(self, rows: list[int], epoch: int) -> list[list[int]]:
+        first, last, *_ = self.hardness(epoch)
+        draws = Random(self.seed, COMMUNITY, epoch, 0)
+        centres = list(rows)
+        Random(self.seed, ORDER, epoch, 0).shuffle(centres)
+        waiting = set(rows)
+        formed = []
+        for centre in centres:
+            if centre not in waiting:
+                continue
+            waiting.remove(centre)
+            members = [centre]
+            for member in members:  # which grows meanwhile
+                window = [row for row, _ in self.pools[member][first:last] if row in waiting]
+                while window and len(members) < self.community_rows:
+                    at = draws.below(len(window))
+                    window[at], window[-1] = window[-1], window[at]
+                    row = window.pop()
+                    if not any(self.groups[row] & self.groups[other] for other in members):
+                        waiting.remove(row)
+                        members.append(row)
+            formed.append(members)
+        small = [members for members in formed if 4 * len(members) < self.community_rows]
+        kept = [members for members in formed if 4 * len(members) >= self.community_rows]
+        place = {row: members for members in kept for row in members}
+        alone = []
+        for row in [row for members in small for row in members]:
+            for other, _ in self.pools[row][first:last]:
+                members = place.get(other)
+                if members is None or 2 * len(members) >= 3 * self.community_rows:
+                    continue
+                if not any(self.groups[row] & self.groups[member] for member in members):
+                    members.append(row)
+                    place[row] = members
+                    break
+            else:
+                alone.append([row])
+        parts = kept + alone
+        Random(self.seed, COMMUNITY_ORDER, epoch, 0).shuffle(parts)
+        return parts
 
     def steps_after(self, gone: int) -> int:
         per_rank = -(-(len(self.eligible) - gone) // self.world)
@@ -193,10 +259,11 @@ class Sampler:
         if self.p == 0:
             return batch
         progress = epoch + self.targets_before(step, gone) / len(self.eligible)
-        fill = self._share if self.strategy in ("shared", "walk") else self._own
+        fill = self._share if self.strategy in ("shared", *ARRANGED) else self._own
         for at, row in enumerate(targets):
-            if Random(self.seed, FRACTION, epoch, row).unit() < self.fraction:
-                window = self._drawn(row, epoch, self.hardness(progress))
+            hardness = self.hardness(progress)
+            if Random(self.seed, FRACTION, epoch, row).unit() < hardness[3]:
+                window = self._drawn(row, epoch, hardness[:3])
                 fill(at, window, Random(self.seed, FILL, epoch, row))
         return batch
 
@@ -245,7 +312,7 @@ class Sampler:
             self._fill(at, fill)
 
     def _most_rows(self) -> int:
-        if self.strategy == "walk":
+        if self.strategy in ARRANGED:
             return self._batch.targets + self.batch_size - self.per_batch
         return self.batch_size
 

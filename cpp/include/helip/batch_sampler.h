@@ -29,6 +29,7 @@ enum class BatchStrategy {
   scheduled,    // window or temperature change with the progress of training
   shared,       // a row of the batch counts for every target that it is a hard pair of
   walk,         // targets lie along random walks over the table: they are each other's hard pairs
+  communities,  // targets come in communities: a random row, and rows of its pool
 };
 
 // In which order the targets of an epoch come.
@@ -52,14 +53,15 @@ enum class ScheduleShape {
 [[nodiscard]] HELIP_EXPORT TargetOrder target_order_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT ScheduleShape schedule_shape_from_name(const std::string& name);
 
-// Where rank_min, rank_max and draw_temperature of BatchOptions go, and how long it takes them.
-// What has no value here stays as it is. Afterwards everything stays at the end.
+// Where rank_min, rank_max, draw_temperature and fraction of BatchOptions go, and how long it takes
+// them. What has no value here stays as it is. Afterwards everything stays at the end.
 struct HardnessSchedule {
   double epochs = 0.0;  // above 0; 0 means that there is no schedule
   ScheduleShape shape = ScheduleShape::linear;
   std::optional<std::int64_t> rank_min = std::nullopt;
   std::optional<std::int64_t> rank_max = std::nullopt;    // 0 means the pool size k
   std::optional<double> draw_temperature = std::nullopt;  // both ends must be above 0
+  std::optional<double> fraction = std::nullopt;
 };
 
 struct BatchOptions {
@@ -71,22 +73,26 @@ struct BatchOptions {
   std::int64_t rank_min = 0;      // first rank of the window that hard pairs are drawn from
   std::int64_t rank_max = 0;      // one past its last rank; 0 means the pool size k
   double draw_temperature = 0.0;  // 0: uniform; else drawn in proportion to exp(score / this)
-  double fraction = 1.0;          // share of targets that get hard pairs at all, 0 .. 1
+  // Share of targets that get hard pairs at all, 0 .. 1; of communities, that are in one.
+  double fraction = 1.0;
   ShortPolicy short_policy = ShortPolicy::skip;
   BatchStrategy strategy = BatchStrategy::automatic;
-  HardnessSchedule schedule = {};      // of scheduled
-  std::int64_t targets_per_batch = 0;  // of shared and walk; 0: batch_size / (1 + p), batch_size
+  HardnessSchedule schedule = {};  // of scheduled, and of communities epoch by epoch
+  // 0: batch_size / (1 + p); of walk and communities batch_size.
+  std::int64_t targets_per_batch = 0;
   TargetOrder order = TargetOrder::rows;
   std::int64_t block = 1024;     // rows of a block of TargetOrder::blocks
   std::int64_t walk_rows = 256;  // targets that one walk collects
   double restart = 0.1;          // probability of a step of a walk back to its first row, 0 .. 1
+  std::int64_t community_rows = 32;  // targets of a community, before others join it; at least 2
 };
 
 // The rows of one batch.
 struct BatchRows {
   std::vector<std::int64_t> index;  // [rows] data-set rows, all different; targets come first
   // [rows] Row of the batch of the target that each row serves: the one that drew it; for a target
-  // its own row. Under shared and walk a target may serve another target: whose hard pair it is.
+  // its own row. Under shared, walk and communities a target may serve another target: whose hard
+  // pair it is.
   std::vector<std::int64_t> target;
 };
 
@@ -96,8 +102,8 @@ struct BatchStatistics {
   std::int64_t targets = 0;
   std::int64_t plain_targets = 0;  // those with no hard pair in the window when they were drawn
   std::int64_t hard_pairs = 0;     // rows put in as hard pairs
-  std::int64_t shared =
-      0;  // places that a row of the batch filled, without one more (shared, walk)
+  // Places that a row of the batch filled, without one more (shared, walk, communities).
+  std::int64_t shared = 0;
   std::int64_t replaced = 0;  // hard pairs that were in the batch already; the next one was taken
   std::int64_t random_fills = 0;  // rows put in by ShortPolicy::random
   std::int64_t unfilled = 0;  // places left empty: no hard pair of the window, or no room, was left
@@ -110,6 +116,7 @@ struct Hardness {
   std::int64_t rank_min = 0;
   std::int64_t rank_max = 0;      // one past the last rank of the window
   double draw_temperature = 0.0;  // 0: uniform
+  double fraction = 1.0;          // of the targets, that get hard pairs or are in a community
 };
 
 // Targets of an epoch: every eligible row once, over all ranks together, in a random order. They
@@ -130,7 +137,8 @@ class HELIP_EXPORT BatchSampler {
   BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups = {});
   // Draws from what the table knows when batch() is called. Which rows will be short is not known
   // yet, so every row is a target: under ShortPolicy::skip places without a hard pair stay empty,
-  // and ShortPolicy::error is refused. So are walks, whose order needs the whole table.
+  // and ShortPolicy::error is refused. So are walks and communities, whose order needs the whole
+  // table.
   BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options,
                RowGroups groups = {});
   ~BatchSampler();

@@ -9,8 +9,10 @@ BatchBuilder::BatchBuilder(const PairSource& pairs, const BatchOptions& options,
                            const RowGroups& groups, BatchStatistics& statistics)
     : pairs_(pairs), options_(options), groups_(groups), statistics_(statistics) {}
 
-void BatchBuilder::begin(std::span<const std::int64_t> targets, const EpochRandom& random) {
+void BatchBuilder::begin(std::span<const std::int64_t> targets, const EpochRandom& random,
+                         double fraction) {
   random_ = random;
+  fraction_ = fraction;
   targets_ = 0;
   batch_ = {};
   places_.clear();
@@ -55,7 +57,7 @@ bool BatchBuilder::serves_itself(std::int64_t place) const {
 }
 
 bool BatchBuilder::gets_hard_pairs(std::int64_t target_place) const {
-  return random(Purpose::fraction, target_place).unit() < options_.fraction;
+  return random(Purpose::fraction, target_place).unit() < fraction_;
 }
 
 void BatchBuilder::add_hard_pair(std::int64_t row, std::int64_t target_place) {

@@ -21,7 +21,8 @@ class BatchBuilder {
 
   // A new batch of those of these targets that equal none before them; they come first and serve
   // themselves.
-  void begin(std::span<const std::int64_t> targets, const EpochRandom& random);
+  // `fraction` of the targets get hard pairs.
+  void begin(std::span<const std::int64_t> targets, const EpochRandom& random, double fraction);
   // It gets at most `most_rows` rows in all.
   void allow(std::int64_t most_rows);
   BatchRows take();
@@ -36,7 +37,7 @@ class BatchBuilder {
   // Whether no row of the batch is equal to this one, which is not there itself.
   bool admits(std::int64_t row) const;
   bool serves_itself(std::int64_t place) const;
-  // BatchOptions::fraction decides it, target by target.
+  // By a draw for each target.
   bool gets_hard_pairs(std::int64_t target_place) const;
 
   CounterRandom random(Purpose purpose, std::int64_t target_place) const {
@@ -65,6 +66,7 @@ class BatchBuilder {
   EpochRandom random_;
   std::int64_t targets_ = 0;
   std::int64_t most_rows_ = 0;
+  double fraction_ = 1.0;
   BatchRows batch_;
   std::unordered_map<std::int64_t, std::int64_t> places_;  // row -> its place
   std::unordered_set<std::int64_t> taken_;                 // groups of the rows

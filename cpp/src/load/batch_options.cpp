@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/refuse.h"
+#include "load/hardness_schedule.h"
 
 namespace helip {
 namespace {
@@ -33,22 +34,18 @@ void check_window(const BatchOptions& options, std::int64_t k) {
   }
 }
 
-bool has_schedule(const HardnessSchedule& schedule) noexcept {
-  return schedule.epochs != 0.0 || schedule.rank_min || schedule.rank_max ||
-         schedule.draw_temperature;
-}
-
 // An option of a strategy that was not chosen would be passed over in silence.
 void check_foreign_options(const BatchOptions& options) {
   const char* chosen = name_of(options.strategy);
-  if (has_schedule(options.schedule) && options.strategy != BatchStrategy::scheduled) {
-    refuse("a schedule is of the strategy \"scheduled\", not \"", chosen,
-           "\"; take that strategy, or give no schedule");
+  if (load::has_schedule(options) && options.strategy != BatchStrategy::scheduled &&
+      options.strategy != BatchStrategy::communities) {
+    refuse("a schedule is of the strategies \"scheduled\" and \"communities\", not \"", chosen,
+           "\"; take one of these, or give no schedule");
   }
   if (options.targets_per_batch != 0 && options.strategy != BatchStrategy::shared &&
-      options.strategy != BatchStrategy::walk) {
+      options.strategy != BatchStrategy::walk && options.strategy != BatchStrategy::communities) {
     refuse("targets_per_batch = ", options.targets_per_batch,
-           " is of the strategies \"shared\" and \"walk\"; with \"", chosen,
+           " is of the strategies \"shared\", \"walk\" and \"communities\"; with \"", chosen,
            "\" a batch has batch_size / (1 + hard_per_target) targets");
   }
 }
@@ -82,6 +79,7 @@ const char* name_of(BatchStrategy strategy) noexcept {
     case BatchStrategy::scheduled: return "scheduled";
     case BatchStrategy::shared: return "shared";
     case BatchStrategy::walk: return "walk";
+    case BatchStrategy::communities: return "communities";
   }
   return "unknown";
 }
@@ -111,7 +109,8 @@ BatchStrategy batch_strategy_from_name(const std::string& name) {
   return from_name(
       "strategy", name,
       std::array{BatchStrategy::automatic, BatchStrategy::uniform, BatchStrategy::temperature,
-                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk});
+                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk,
+                 BatchStrategy::communities});
 }
 
 TargetOrder target_order_from_name(const std::string& name) {
@@ -148,7 +147,7 @@ BatchOptions checked(BatchOptions options, const PairSource& pairs) {
            "or \"random\" with pairs that grow");
   }
   if (options.strategy == BatchStrategy::automatic) {
-    options.strategy = has_schedule(options.schedule)   ? BatchStrategy::scheduled
+    options.strategy = has_schedule(options)            ? BatchStrategy::scheduled
                        : options.draw_temperature > 0.0 ? BatchStrategy::temperature
                                                         : BatchStrategy::uniform;
   }

@@ -23,7 +23,7 @@ struct BatchSampler::Impl {
       : pairs(std::move(source)),
         options(load::checked(chosen, pairs)),
         groups(std::move(equal)),
-        strategy(load::make_strategy(options, pairs)),
+        strategy(load::make_strategy(options, pairs, groups)),
         builder(pairs, options, groups, statistics),
         deepest(strategy->deepest()) {
     groups.check(pairs.size());
@@ -129,10 +129,10 @@ struct BatchSampler::Impl {
     const std::int64_t end = rest.begin_of(number + 1);
     const std::span<const std::int64_t> targets{order.data() + consumed + begin,
                                                 static_cast<std::size_t>(end - begin)};
-    builder.begin(targets, {options.seed, epoch});
+    const Hardness now = hardness(step);
+    builder.begin(targets, {options.seed, epoch}, now.fraction);
     builder.allow(strategy->most_rows(builder.targets()));
     if (options.hard_per_target > 0) {
-      const Hardness now = hardness(step);
       for (std::int64_t place = 0; place < builder.targets(); ++place) {
         if (pairs.count(builder.row(place)) <= now.rank_min) ++statistics.plain_targets;
       }

@@ -10,7 +10,16 @@ namespace helip::load {
 using random::CounterRandom;
 
 // Part of a random number's key, so that no two uses share a sequence.
-enum class Purpose : std::uint64_t { order = 1, fraction = 2, draw = 3, fill = 4, walk = 5 };
+enum class Purpose : std::uint64_t {
+  order = 1,
+  fraction = 2,
+  draw = 3,
+  fill = 4,
+  walk = 5,
+  community = 6,
+  community_order = 7,
+  plain_order = 8,
+};
 
 struct EpochRandom {
   std::uint64_t seed = 0;

@@ -62,7 +62,8 @@ void Strategy::add_hard_pairs(BatchBuilder& batch, const Hardness& hardness) {
   }
 }
 
-std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairSource& pairs) {
+std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairSource& pairs,
+                                        const RowGroups& groups) {
   switch (options.strategy) {
     case BatchStrategy::automatic: break;
     case BatchStrategy::uniform: return make_uniform(options, pairs);
@@ -70,6 +71,7 @@ std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairS
     case BatchStrategy::scheduled: return make_scheduled(options, pairs);
     case BatchStrategy::shared: return make_shared_pairs(options, pairs);
     case BatchStrategy::walk: return make_walk(options, pairs);
+    case BatchStrategy::communities: return make_communities(options, pairs, groups);
   }
   refuse("the batch strategy must be chosen before it is made");
 }

@@ -49,13 +49,16 @@ class Strategy {
   HardPairDraw draw_;
 };
 
-// `options.strategy` is not automatic.
-std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairSource& pairs);
+// `options.strategy` is not automatic. Borrows all three.
+std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairSource& pairs,
+                                        const RowGroups& groups);
 
 std::unique_ptr<Strategy> make_uniform(const BatchOptions& options, const PairSource& pairs);
 std::unique_ptr<Strategy> make_temperature(const BatchOptions& options, const PairSource& pairs);
 std::unique_ptr<Strategy> make_scheduled(const BatchOptions& options, const PairSource& pairs);
 std::unique_ptr<Strategy> make_shared_pairs(const BatchOptions& options, const PairSource& pairs);
 std::unique_ptr<Strategy> make_walk(const BatchOptions& options, const PairSource& pairs);
+std::unique_ptr<Strategy> make_communities(const BatchOptions& options, const PairSource& pairs,
+                                           const RowGroups& groups);
 
 }  // namespace helip::load

@@ -5,7 +5,7 @@
 
 #include "base/refuse.h"
 #include "load/hardness_schedule.h"
-#include "load/strategy_shared.h"
+#include "load/strategy_arranged.h"
 #include "load/target_order.h"
 
 namespace helip::load {
@@ -14,35 +14,13 @@ namespace {
 // Steps without a target that was not collected yet, after which a walk is given up.
 constexpr std::int64_t kPatience = 64;
 
-class Walk final : public Shared {
+class Walk final : public Arranged {
  public:
-  Walk(const BatchOptions& options, const PairSource& pairs) : Shared(options, pairs) {
-    if (pairs.grows()) {
-      refuse(
-          "the strategy \"walk\" puts a whole epoch in order, which pairs that grow cannot "
-          "repeat; take \"shared\", or a finished table");
-    }
-    if (options.draw_temperature != 0.0) {
-      refuse("the strategy \"walk\" goes to each hard pair of a row alike, and draw_temperature = ",
-             options.draw_temperature, "; narrow the rank window to walk among the best");
-    }
-    if (options.order != TargetOrder::rows) {
-      refuse("the order \"", name_of(options.order),
-             "\" cannot go with the strategy \"walk\", which has an order of its own");
-    }
+  Walk(const BatchOptions& options, const PairSource& pairs) : Arranged(options, pairs) {
     if (options.walk_rows < 1) refuse("walk_rows = ", options.walk_rows, " must be at least 1");
     if (!(options.restart >= 0.0 && options.restart < 1.0)) {
       refuse("restart = ", options.restart, " must be at least 0 and below 1");
     }
-  }
-
-  std::int64_t targets_per_batch() const noexcept override {
-    return options().targets_per_batch > 0 ? options().targets_per_batch : options().batch_size;
-  }
-
-  // A batch that has fewer targets than others, since they are spread evenly, gets no more rows.
-  std::int64_t most_rows(std::int64_t targets) const noexcept override {
-    return targets + options().batch_size - targets_per_batch();
   }
 
   void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const override {

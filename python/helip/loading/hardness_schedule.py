@@ -9,16 +9,17 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Options, Positive, Whole, require
+from helip.common.options import Options, Positive, Share, Whole, require
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardnessSchedule(Options):
-    """Where a loader's window of ranks and its ``draw_temperature`` go while training proceeds.
+    """Where a loader's window of ranks, ``draw_temperature`` and ``fraction`` go while it trains.
 
     They start at the loader's own values and arrive at these after ``epochs`` epochs, where they
     stay; one that is None here stays all the time. A value depends on the epoch and the share of
-    its targets that came before, so it is the same on every rank and after a resume.
+    its targets that came before, so it is the same on every rank and after a resume; with
+    communities, which are made for a whole epoch, on the epoch alone.
     """
 
     label = "schedule"
@@ -31,6 +32,8 @@ class HardnessSchedule(Options):
     """One past the last rank of the window at the end; None leaves it as it is."""
     draw_temperature: float | None = None
     """At the end; the loader must have one to start from."""
+    fraction: Share | None = None
+    """Share of the targets that get hard pairs, or are in a community, at the end."""
     shape: Literal["linear", "cosine"] = "linear"
     """cosine is slow at both ends."""
 

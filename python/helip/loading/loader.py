@@ -173,10 +173,11 @@ class HardPairLoader:
 
     @property
     def hardness(self) -> dict[str, float]:
-        """``rank_min``, ``rank_max`` and ``draw_temperature`` (0: uniform) of the next batch."""
+        """Of the next batch: ``rank_min``, ``rank_max``, ``draw_temperature`` (0: uniform) and
+        ``fraction``."""
         epoch, first, batches = self._position()
         self._sampler.set_epoch(epoch, first)
-        names = ("rank_min", "rank_max", "draw_temperature")
+        names = ("rank_min", "rank_max", "draw_temperature", "fraction")
         return dict(zip(names, self._sampler.hardness(batches), strict=True))
 
     def planned_rows(self, epoch: int) -> Iterator[np.ndarray]:

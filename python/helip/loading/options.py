@@ -25,15 +25,17 @@ class PairOptions(Options):
     draw_temperature: Annotated[float, Gt(0)] | None = None
     """Draw in proportion to exp(score / draw_temperature); None draws uniformly."""
     fraction: Share = 1.0
-    """Share of the targets that get hard pairs; 0 leaves the same targets, alone."""
+    """Share of the targets that get hard pairs, or are in a community; 0 leaves plain batches."""
     short: Literal["skip", "random", "error"] = "skip"
     """A target with too few hard pairs: is no target, gets random rows, or is an error."""
-    strategy: Literal["auto", "uniform", "temperature", "scheduled", "shared", "walk"] = "auto"
+    strategy: Literal[
+        "auto", "uniform", "temperature", "scheduled", "shared", "walk", "communities"
+    ] = "auto"
     """How hard pairs get into a batch; auto is one of the first three, by the other options."""
     schedule: HardnessSchedule | Mapping[str, Any] | str | None = None
     """Where ranks and draw_temperature go: a HardnessSchedule, or epochs=2,rank_max=10."""
     targets_per_batch: Positive | None = None
-    """shared, walk: targets; None is batch_size // (1 + hard_per_target), of walk batch_size."""
+    """shared: None is batch_size // (1 + hard_per_target); walk, communities: batch_size."""
     unique: Literal["caption", "none"] = "none"
     """caption: a batch holds at most one of the rows with an equal caption, or one picture; all
     captions are read when the loader is made."""
@@ -45,6 +47,8 @@ class PairOptions(Options):
     """walk: targets that one walk collects."""
     restart: float = 0.1
     """walk: probability that a step leads back to the walk's first row."""
+    community_rows: Positive = 32
+    """communities: targets of a community, before rows without one join it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

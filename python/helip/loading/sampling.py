@@ -59,7 +59,10 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
 def sampler_identity(options: BatchOptions, strategy: str) -> dict[str, Any]:
     """Whatever changes the batches, as plain values; what the strategy does not use is None."""
     blocks, walks = options.order == "blocks", strategy == "walk"
-    used = {"block": blocks, "walk_rows": walks, "restart": walks}
+    communities = strategy == "communities"
+    used = {
+        "block": blocks, "walk_rows": walks, "restart": walks, "community_rows": communities,
+    }  # fmt: skip
     named = {**BatchOptions.of(options).plain(), "strategy": strategy}
     return {name: value if used.get(name, True) else None for name, value in named.items()}
 

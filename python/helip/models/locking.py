@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.models.slip import HEAD
 
 
 def lock_towers(
@@ -16,6 +17,7 @@ def lock_towers(
     image_unlocked_groups: int = 0,
     text: bool = False,
     text_unlocked_layers: int = 0,
+    batch_norms: bool = False,
 ) -> None:
     """Lock a tower, but for its last groups or layers, by the model's own lock methods, in place.
 
@@ -25,11 +27,16 @@ def lock_towers(
     (UnsupportedError); since 4.2 the projection is the last group of a timm tower, and the groups
     of a ModifiedResNet are its attention pool, each stage before, and the stem. The temperature
     always trains.
+
+    batch_norms: lock the weights of all batch norms but those of a self-supervised head, whose
+        statistics then stay as well (see `train_mode`).
     """
     if image:
         _lock(model, "image", "unlocked_groups", image_unlocked_groups)
     if text:
         _lock(model, "text", "unlocked_layers", text_unlocked_layers)
+    if batch_norms:
+        _lock_batch_norms(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise InvalidArgumentError("every parameter of the model is locked; leave some unlocked")
 
@@ -55,6 +62,16 @@ def training_batch_norms(model: nn.Module) -> list[str]:
             if not own or any(p.requires_grad for p in own):
                 found.append(name)
     return found
+
+
+def _lock_batch_norms(model: nn.Module) -> None:
+    found = [name for name in training_batch_norms(model) if not name.startswith(f"{HEAD}.")]
+    if not found:
+        raise InvalidArgumentError(
+            "lock_batch_norms is True, and no batch norm of the towers trains; leave it out"
+        )
+    for name in found:
+        model.get_submodule(name).requires_grad_(False)
 
 
 def _lock(model: Any, tower: str, option: str, unlocked: int) -> None:

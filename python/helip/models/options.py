@@ -82,6 +82,8 @@ class LockOptions(Options):
     """Freeze the text tower."""
     lock_text_unlocked_layers: Whole = 0
     """But for its last layers."""
+    lock_batch_norms: bool = False
+    """Freeze statistics and weights of the towers' batch norms, which hard batches shift."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

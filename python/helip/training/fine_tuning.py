@@ -185,7 +185,11 @@ def _loader(
     if not call.control:
         return loader, call.steps
     steps = call.steps if call.steps is not None else call.epochs * len(loader)
-    if call.strategy not in ("shared", "walk"):  # where rows may serve several targets
+    if call.strategy not in (
+        "shared",
+        "walk",
+        "communities",
+    ):  # where rows may serve several targets
         rows -= rows % (1 + call.hard_per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
 

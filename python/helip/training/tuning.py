@@ -25,6 +25,7 @@ class ModelTuning:
             image_unlocked_groups=recipe.lock_image_unlocked_groups,
             text=recipe.lock_text,
             text_unlocked_layers=recipe.lock_text_unlocked_layers,
+            batch_norms=recipe.lock_batch_norms,
         )
         if has_ssl_head(model) and recipe.ssl_scale == 0:
             model.get_submodule(HEAD).requires_grad_(False)  # it rests: nothing reaches it

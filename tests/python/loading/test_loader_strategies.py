@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.loading.hardness_schedule import HardnessSchedule
 from helip.loading.loader import HardPairLoader
@@ -46,6 +47,26 @@ CASES = {
     "walk": {"strategy": "walk", "hard_per_target": 2, "walk_rows": 13},
     "walk-window": {**WINDOWED, "strategy": "walk", "restart": 0.4, "short": "random"},
     "walk-room": {"strategy": "walk", "targets_per_batch": 10, "walk_rows": 40, "restart": 0.0},
+    "communities": {"strategy": "communities", "hard_per_target": 2, "community_rows": 5},
+    "communities-window": {
+        **WINDOWED,
+        "strategy": "communities",
+        "community_rows": 9,
+        "fraction": 0.7,
+        "short": "random",
+    },
+    "communities-schedule": {
+        "strategy": "communities",
+        "community_rows": 7,
+        "fraction": 0.2,
+        "schedule": {"epochs": 2, "fraction": 0.9, "rank_max": 4},
+    },
+    "scheduled-fraction": {"fraction": 0.1, "schedule": {"epochs": 1.2, "fraction": 1.0}},
+    "communities-room": {
+        "strategy": "communities",
+        "targets_per_batch": 10,
+        "community_rows": 24,
+    },
     "blocks": {"order": "blocks", "block": 8},
     "blocks-shared": {"order": "blocks", "block": 5, "strategy": "shared", "targets_per_batch": 8},
     "plain": {"hard_per_target": 0, "order": "blocks", "block": 16},
@@ -113,7 +134,7 @@ def test_the_account_of_places_is_complete(name):
         assert places == CASES[name].get("hard_per_target", 1) * stats["targets"]
 
 
-@pytest.mark.parametrize("name", ["shared", "walk"])
+@pytest.mark.parametrize("name", ["shared", "walk", "communities"])
 def test_the_margin_loss_sees_the_pairs_that_target_names(name):
     import torch
 
@@ -167,7 +188,8 @@ def test_a_schedule_is_a_function_of_the_place_in_the_training(shape):
             if next(iterator, None) is None:
                 break
             step += 1
-    assert loader.hardness == {"rank_min": 0, "rank_max": 2, "draw_temperature": 0.1}
+    end = {"rank_min": 0, "rank_max": 2, "draw_temperature": 0.1, "fraction": 1.0}
+    assert loader.hardness == end
 
 
 def test_a_narrow_window_draws_harder_pairs_as_training_proceeds():
@@ -186,7 +208,7 @@ def test_a_narrow_window_draws_harder_pairs_as_training_proceeds():
     assert means[-1] < 0.35 < 2 < means[0]  # the best is sometimes in the batch already
 
 
-def test_walks_have_more_hard_pairs_inside_a_batch():
+def test_batches_of_walks_and_communities_hold_more_hard_pairs():
     # Groups of 40 rows, scattered over the data set; pools lie within a group.
     random = np.random.default_rng(7)
     groups = random.permutation(2000).reshape(50, 40)
@@ -206,6 +228,7 @@ def test_walks_have_more_hard_pairs_inside_a_batch():
     walking = inside(strategy="walk", walk_rows=32)
     assert walking > 2 * inside()
     assert walking > 10 * inside(hard_per_target=0)
+    assert inside(strategy="communities", community_rows=32) > 1.2 * walking
 
 
 def test_blocks_read_few_neighbourhoods_at_a_time():
@@ -219,9 +242,47 @@ def test_blocks_read_few_neighbourhoods_at_a_time():
     assert Counter(blocks_met).most_common(1)[0][0] in (3, 4)
 
 
-def test_walks_are_refused_for_pairs_that_grow():
+def test_all_rows_of_a_batch_have_company_also_where_the_epoch_ends():
+    pools = random_pools(2000, K, seed=9)
+    loader = loader_of(pools, strategy="communities", community_rows=6, batch_size=60)
+    company = []
+    for step in range(len(loader)):
+        index, _ = loader._sampler.batch(step)
+        rows = set(index.tolist())
+        company.append(np.mean([any(id in rows for id, _ in pools[row]) for row in rows]))
+    assert np.mean(company) > 0.6
+    assert np.mean(company[-5:]) > 0.9 * np.mean(company[:5])
+
+
+def test_a_community_has_no_equal_captions():
+    # Captions of four rows each: three quarters of all pools are equal rows.
+    pools = [
+        [(4 * (row // 4) + i, 0.9) for i in range(4) if 4 * (row // 4) + i != row]
+        + [((row + 4 * step) % 400, 0.5) for step in range(1, K - 2)]
+        for row in range(400)
+    ]
+    groups = [{row // 4} for row in range(400)]
+    core = _core.BatchSampler(
+        table_of(pools, K)._core, batch_size=40, seed=5, strategy="communities", community_rows=8,
+        group_offsets=np.arange(401), groups=np.arange(400) // 4,
+    )  # fmt: skip
+    reference = sampler_reference.Sampler(
+        pools, K, batch_size=40, seed=5, strategy="communities", community_rows=8, groups=groups
+    )
+    left_out = 0
+    for step in range(core.batches_per_epoch):
+        index, _ = core.batch(step)
+        order = reference.order_of(0)[core.targets_before(step) : core.targets_before(step + 1)]
+        left_out += len(order) - len(index)
+        assert [row for row in order if row in set(index.tolist())] == index.tolist()
+        assert len({row // 4 for row in index.tolist()}) == len(index)
+    assert left_out < 40  # equal rows of two communities of one batch
+
+
+@pytest.mark.parametrize("strategy", ["walk", "communities"])
+def test_an_order_by_the_table_is_refused_for_pairs_that_grow(strategy):
     with pytest.raises(InvalidArgumentError, match="cannot repeat"):
-        HardPairLoader(FakeData(30), StreamingMiner(memory=10), batch_size=8, strategy="walk")
+        HardPairLoader(FakeData(30), StreamingMiner(memory=10), batch_size=8, strategy=strategy)
     HardPairLoader(FakeData(30), StreamingMiner(memory=10), batch_size=8, strategy="shared")
 
 
@@ -237,8 +298,11 @@ def test_walks_are_refused_for_pairs_that_grow():
         ({"strategy": "walk", "order": "blocks"}, "an order of its own"),
         ({"strategy": "walk", "restart": 1.0}, "restart = 1"),
         ({"strategy": "walk", "walk_rows": 0}, "walk_rows is 0"),
+        ({"strategy": "communities", "draw_temperature": 0.1}, "narrow the rank window"),
+        ({"strategy": "communities", "order": "blocks"}, "an order of its own"),
+        ({"strategy": "communities", "community_rows": 1}, "community_rows = 1"),
         ({"order": "blocks", "block": 0}, "block is 0"),
-        ({"targets_per_batch": 4}, 'of the strategies "shared" and "walk"'),
+        ({"targets_per_batch": 4}, 'of the strategies "shared", "walk" and "communities"'),
         ({"strategy": "shared", "targets_per_batch": 0}, "targets_per_batch is 0"),
         ({"strategy": "shared", "targets_per_batch": 15}, "targets_per_batch = 15"),
         ({"strategy": "shared", "hard_per_target": 0}, "hard_per_target of at least 1"),
@@ -251,6 +315,11 @@ def test_walks_are_refused_for_pairs_that_grow():
         ({"schedule": {"epochs": 1, "shape": "step", "rank_max": 2}}, "shape is 'step'"),
         ({"schedule": {"epochs": 1, "draw_temperature": 0.1}}, "none to start from"),
         ({"schedule": {"epochs": 1}}, "changes nothing"),
+        ({"schedule": {"epochs": 1, "fraction": 1.2}}, "fraction is 1.2"),
+        (
+            {"strategy": "communities", "schedule": {"epochs": 1, "draw_temperature": 0.1}},
+            "none to start from",
+        ),
     ],
 )
 def test_options_outside_their_bounds_are_refused(options, message):

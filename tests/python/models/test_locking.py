@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.models.locking import lock_towers, train_mode
+from helip.models.locking import lock_towers, train_mode, training_batch_norms
+from helip.models.slip import HEAD, add_ssl_head
 from support.tune_samples import RESNET, TOWERS, VIT, captions, pictures, tiny, weights
 
 TEXT_NAMES = ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_proj")
@@ -75,6 +76,36 @@ def test_the_last_groups_of_a_timm_tower_may_stay_unlocked():
 def test_a_negative_number_is_refused():
     with pytest.raises(InvalidArgumentError, match="lock_text_unlocked_layers is -1"):
         lock_towers(tiny().model, text=True, text_unlocked_layers=-1)
+
+
+def test_batch_norms_alone_may_be_locked():
+    bundle = tiny(RESNET)
+    model = bundle.model
+    lock_towers(model, batch_norms=True)
+    train_mode(model)
+    before = weights(model)
+    loss = model.encode_image(pictures(bundle)).square().sum()
+    loss.backward()
+    norms = {
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm2d)
+    }
+    assert norms
+    for name, parameter in model.visual.named_parameters(prefix="visual"):
+        assert (parameter.grad is None) == (name.rpartition(".")[0] in norms), name
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
+def test_to_lock_batch_norms_where_there_are_none_is_refused():
+    with pytest.raises(InvalidArgumentError, match="no batch norm of the towers trains"):
+        lock_towers(tiny().model, batch_norms=True)
+
+
+def test_the_batch_norms_of_a_self_supervised_head_go_on_training():
+    model = tiny(RESNET).model
+    add_ssl_head(model)
+    lock_towers(model, batch_norms=True)
+    assert training_batch_norms(model)
+    assert all(name.startswith(f"{HEAD}.") for name in training_batch_norms(model))
 
 
 def test_locked_batch_norms_keep_their_statistics():
