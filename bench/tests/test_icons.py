@@ -112,6 +112,7 @@ def test_a_name_that_says_nothing_gives_no_caption(experiments: Any) -> None:
 
 
 def test_flags_have_the_names_of_their_places(experiments: Any) -> None:
+    pytest.importorskip("pycountry")
     names = ("de-4x3", "us-ca-4x3", "gb-sct-4x3", "european-union", "qq")
     flags = _captions(experiments, _set(experiments, *names, prefix="flag"))
     assert list(flags.values()) == [

@@ -412,7 +412,7 @@ TEST_CASE("the strategy is chosen by the options, and options of another one are
   refuses({.strategy = scheduled}, "needs a schedule");
   refuses({.strategy = uniform, .schedule = {.epochs = 1.0, .rank_max = 2}}, "no schedule");
   refuses({.schedule = {.rank_max = 2}}, "epochs = 0");
-  refuses({.targets_per_batch = 4}, "\"shared\" and \"walk\"");
+  refuses({.targets_per_batch = 4}, "\"shared\", \"walk\" and \"communities\"");
   refuses({.order = helip::TargetOrder::blocks, .block = 0}, "block = 0");
 }
 
