@@ -83,6 +83,28 @@ TEST_CASE("rows that nobody is left for join the community of a hard pair", "[co
   CHECK(whole >= 20);  // else the loners come in any order
 }
 
+TEST_CASE("a community grows by half at most", "[communities]") {
+  // 10 groups of 8 rows, each with 12 more whose pools are one row of it. The remainder is the
+  // group.
+  std::vector<std::vector<std::int64_t>> pools(200);
+  for (std::int64_t row = 0; row < 200; ++row) {
+    auto& pool = pools[static_cast<std::size_t>(row)];
+    for (std::int64_t j = 1; j < 8 && row < 80; ++j) pool.push_back((row + 10 * j) % 80);
+    if (row >= 80) pool.push_back(row % 10);
+  }
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const auto order = arranged(table(pools, 7), {.rows = 8}, {}, {seed, 0});
+    std::int64_t run = 1;
+    std::int64_t longest = 1;
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      run = order[i] % 10 == order[i - 1] % 10 ? run + 1 : 1;
+      longest = std::max(longest, run);
+    }
+    CHECK(longest >= 10);
+    CHECK(longest <= 17);  // 12, and neighbours by chance; of 20 rows otherwise
+  }
+}
+
 TEST_CASE("a community holds no equal rows", "[communities]") {
   const std::int64_t rows = 300;
   RowGroups groups;  // row i equals the rows that leave the same remainder of 100
