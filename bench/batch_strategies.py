@@ -50,7 +50,7 @@ def strategies(batch: int) -> dict[str, dict[str, Any]]:
         "walk": {"strategy": "walk"},
         "walk, 64 rows each": {"strategy": "walk", "walk_rows": 64},
         "communities": {"strategy": "communities"},
-        "communities of 8": {"strategy": "communities", "community_rows": 8},
+        "communities of 32": {"strategy": "communities", "community_rows": 32},
     }
 
 

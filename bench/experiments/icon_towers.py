@@ -1,7 +1,7 @@
 """Small towers trained from pixels on the icons: what batches gain where everything trains.
 
     python bench/experiments/icon_towers.py
-    python bench/experiments/icon_towers.py --ways control "communities of 32" --steps 2560
+    python bench/experiments/icon_towers.py --ways control "communities of 8" --steps 2560
 
 The model is that of the emoji's experiments (``setting.MODEL``, 8.1 million parameters, 48 px).
 Each seed has a start, from scratch on plain batches; each way to make batches (``scout.WAYS``) goes
@@ -134,7 +134,7 @@ def main() -> None:
     ways = ("start", *scout.WAYS)
     parser.add_argument(
         "--ways", nargs="+", choices=ways, metavar="WAY",
-        default=("start", "control", "HELIP, p = 1", "communities of 32"),
+        default=("start", "control", "HELIP, p = 1", "communities of 8"),
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=640)

@@ -1,7 +1,7 @@
 """Trials in feature space: what batches gain where two small heads on frozen features are trained.
 
     python bench/experiments/scout.py
-    python bench/experiments/scout.py --ways control "communities of 32" --steps 2560 --lr 1e-3
+    python bench/experiments/scout.py --ways control "communities of 8" --steps 2560 --lr 1e-3
 
 The features are those that the icons were mined with. A start is trained on plain batches, and each
 way to make batches goes on from it for as many steps. A run takes half a minute, so that many ways

@@ -84,7 +84,7 @@ void bind_batches(py::module_& module) {
                 py::arg_v("schedule", HardnessSchedule(), "HardnessSchedule()"),
                 py::arg("targets_per_batch") = 0, py::arg("order") = "rows",
                 py::arg("block") = 1024, py::arg("walk_rows") = 256, py::arg("restart") = 0.1,
-                py::arg("community_rows") = 32, py::arg("group_offsets") = py::none(),
+                py::arg("community_rows") = 8, py::arg("group_offsets") = py::none(),
                 py::arg("groups") = py::none());
   };
   made_by(&make_sampler<HardPairs>);

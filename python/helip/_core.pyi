@@ -385,7 +385,7 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
-        community_rows: typing.SupportsInt | typing.SupportsIndex = 32,
+        community_rows: typing.SupportsInt | typing.SupportsIndex = 8,
         group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
         groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
@@ -411,7 +411,7 @@ class BatchSampler:
         block: typing.SupportsInt | typing.SupportsIndex = 1024,
         walk_rows: typing.SupportsInt | typing.SupportsIndex = 256,
         restart: typing.SupportsFloat | typing.SupportsIndex = 0.1,
-        community_rows: typing.SupportsInt | typing.SupportsIndex = 32,
+        community_rows: typing.SupportsInt | typing.SupportsIndex = 8,
         group_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
         groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...

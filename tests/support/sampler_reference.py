@@ -100,7 +100,7 @@ class Sampler:
         self.block: int = options.get("block", 1024)
         self.walk_rows: int = options.get("walk_rows", 256)
         self.restart: float = options.get("restart", 0.1)
-        self.community_rows: int = options.get("community_rows", 32)
+        self.community_rows: int = options.get("community_rows", 8)
         self.groups: list[set[Any]] = options.get("groups") or [set() for _ in pools]
         own = self.batch_size if self.strategy in ARRANGED else self.batch_size // (1 + self.p)
         self.per_batch: int = options.get("targets_per_batch") or own

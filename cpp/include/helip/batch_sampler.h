@@ -81,10 +81,10 @@ struct BatchOptions {
   // 0: batch_size / (1 + p); of walk and communities batch_size.
   std::int64_t targets_per_batch = 0;
   TargetOrder order = TargetOrder::rows;
-  std::int64_t block = 1024;     // rows of a block of TargetOrder::blocks
-  std::int64_t walk_rows = 256;  // targets that one walk collects
-  double restart = 0.1;          // probability of a step of a walk back to its first row, 0 .. 1
-  std::int64_t community_rows = 32;  // targets of a community, before others join it; at least 2
+  std::int64_t block = 1024;        // rows of a block of TargetOrder::blocks
+  std::int64_t walk_rows = 256;     // targets that one walk collects
+  double restart = 0.1;             // probability of a step of a walk back to its first row, 0 .. 1
+  std::int64_t community_rows = 8;  // targets of a community, before others join it; at least 2
 };
 
 // The rows of one batch.

@@ -47,7 +47,7 @@ class PairOptions(Options):
     """walk: targets that one walk collects."""
     restart: float = 0.1
     """walk: probability that a step leads back to the walk's first row."""
-    community_rows: Positive = 32
+    community_rows: Positive = 8
     """communities: targets of a community, before rows without one join it."""
 
     def __post_init__(self) -> None:
