@@ -19,6 +19,11 @@ STRATEGIES = {
     "scheduled": {"schedule": {"epochs": 2, "rank_max": 2}},
     "shared": {"strategy": "shared"},
     "walk": {"strategy": "walk", "walk_rows": 20},
+    "communities": {
+        "strategy": "communities",
+        "fraction": 0.3,
+        "schedule": {"epochs": 2, "fraction": 1.0},
+    },
     "blocks": {"order": "blocks", "block": 8},
 }
 
@@ -187,6 +192,11 @@ def test_another_strategy_or_order_is_refused_by_name(option, value):
         ({"order": "blocks", "block": 8}, {"order": "blocks", "block": 9}, "block"),
         ({"strategy": "walk"}, {"strategy": "walk", "walk_rows": 9}, "walk_rows"),
         ({"strategy": "walk"}, {"strategy": "walk", "restart": 0.3}, "restart"),
+        (
+            {"strategy": "communities"},
+            {"strategy": "communities", "community_rows": 5},
+            "community_rows",
+        ),
     ],
 )
 def test_options_that_change_the_order_are_refused(before, now, name):
@@ -194,7 +204,16 @@ def test_options_that_change_the_order_are_refused(before, now, name):
     with pytest.raises(MismatchError, match=rf"differs in {name} \("):
         Run(90, 1, state, batch_size=10, **now)
     # What does not matter to this order may be another one.
-    Run(90, 1, Run(90, 1, batch_size=10).state(), batch_size=10, block=7, walk_rows=7, restart=0.5)
+    Run(
+        90,
+        1,
+        Run(90, 1, batch_size=10).state(),
+        batch_size=10,
+        block=7,
+        walk_rows=7,
+        restart=0.5,
+        community_rows=3,
+    )
 
 
 def test_targets_per_batch_may_be_another_one():
