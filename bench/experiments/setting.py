@@ -77,11 +77,19 @@ def cached(kind: str, identity: Mapping[str, Any], make: Callable[[Path], None])
     return folder
 
 
-def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> helip.TrainResult:
-    """`helip.train` on the training split as every run of the experiments calls it."""
+def train(
+    bundle: ModelBundle,
+    out: Path,
+    seed: int,
+    *,
+    on: Dataset | None = None,
+    equal_captions: str = "separate",  # what docs/results.md was made with
+    **options: Any,
+) -> helip.TrainResult:
+    """`helip.train` as every run of the experiments calls it, on the emoji if not ``on`` others."""
     return helip.train(
         model=bundle,
-        data=data("train"),
+        data=data("train") if on is None else on,
         out=out,
         precision=precision(),
         device="cpu",
@@ -90,7 +98,7 @@ def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> helip.Tr
         checkpoint_every=None,
         keep=1,
         progress=False,
-        equal_captions="separate",  # what docs/results.md was made with
+        equal_captions=equal_captions,
         **options,
     )
 

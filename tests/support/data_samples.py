@@ -58,6 +58,14 @@ def write_tar(path: Path, members: Mapping[str, bytes] | Iterable[tuple[str, byt
     return path
 
 
+def write_shards(folder: Path, *, shards: int = 4, rows: int = 5) -> Path:
+    """A new folder of shards 0.tar, …, each with so many of the samples 0, 1, …."""
+    folder.mkdir()
+    for shard in range(shards):
+        write_shard(folder / f"{shard}.tar", range(rows * shard, rows * (shard + 1)))
+    return folder
+
+
 def write_shard(path: Path, numbers: Iterable[int]) -> Path:
     """A webdataset shard of a .png and a .txt a sample, with keys of five digits."""
     members = {}

@@ -12,7 +12,7 @@
 namespace helip::load {
 
 struct CommunityOptions {
-  std::int64_t rows = 8;      // of a community, at least 2
+  std::int64_t rows = 0;      // of a community, at least 2
   std::int64_t rank_min = 0;  // the window of a pool that a community takes from
   std::int64_t rank_max = 0;  // one past its last rank
 };

@@ -107,8 +107,7 @@ void check_schedule(const BatchOptions& options, std::int64_t k) {
       !schedule.fraction) {
     refuse(
         "the schedule changes nothing; give it the rank_min, rank_max, draw_temperature or "
-        "fraction "
-        "to end at");
+        "fraction to end at");
   }
   if (schedule.fraction && !(*schedule.fraction >= 0.0 && *schedule.fraction <= 1.0)) {
     refuse("fraction = ", *schedule.fraction, " at the end of the schedule must lie in 0 .. 1");

@@ -25,7 +25,7 @@ from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
 from helip.loading.beside import refuse_another
 from helip.loading.loader import HardPairLoader
-from helip.loading.options import BatchOptions, ReadOptions
+from helip.loading.options import AMONG_TARGETS, BatchOptions, ReadOptions
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
@@ -185,11 +185,7 @@ def _loader(
     if not call.control:
         return loader, call.steps
     steps = call.steps if call.steps is not None else call.epochs * len(loader)
-    if call.strategy not in (
-        "shared",
-        "walk",
-        "communities",
-    ):  # where rows may serve several targets
+    if call.strategy not in AMONG_TARGETS:
         rows -= rows % (1 + call.hard_per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
 

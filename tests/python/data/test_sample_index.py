@@ -23,7 +23,7 @@ from helip.common.errors import (
     StorageError,
 )
 from helip.data.opening import open_dataset
-from support.data_samples import assert_row_is, caption, png, write_shard, write_tar
+from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
@@ -31,11 +31,7 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """A folder of four shards with five samples each."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for shard in range(4):
-        write_shard(folder / f"{shard}.tar", range(5 * shard, 5 * shard + 5))
-    return folder
+    return write_shards(tmp_path / "data")
 
 
 def build(shards: Path, **options) -> helip.SampleIndex:

@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 
 from helip.data.remote import store
-from support.data_samples import write_shard
+from support.data_samples import write_shards
 from support.http_shards import ShardServer, serving
 
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """Four shards with five samples each."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for shard in range(4):
-        write_shard(folder / f"{shard}.tar", range(5 * shard, 5 * shard + 5))
-    return folder
+    return write_shards(tmp_path / "data")
 
 
 @pytest.fixture

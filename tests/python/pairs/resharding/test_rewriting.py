@@ -20,7 +20,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError, StorageErro
 from helip.pairs.resharding import shards as reshard_tar
 from helip.pairs.resharding.tables import inverse_of, locality
 from helip.store.data_identity import fingerprint_differences
-from support.data_samples import assert_row_is, caption, png, write_shard, write_tar
+from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
 
 K = 6
 
@@ -44,11 +44,7 @@ def clustered_pairs(data: Any, cluster: int, *, rows: int | None = None) -> heli
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    folder = tmp_path / "old"
-    folder.mkdir()
-    for shard in range(4):
-        write_shard(folder / f"{shard}.tar", range(30 * shard, 30 * shard + 30))
-    return folder
+    return write_shards(tmp_path / "old", rows=30)
 
 
 @pytest.fixture
