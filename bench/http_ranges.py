@@ -40,6 +40,7 @@ from typing import Any
 
 BATCH, SKIPPED, WORKERS = 64, 4, 2
 FETCHES = 32  # at a time, of each of two processes
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # in which the kernel counts processor time, in s
 SIDES = ("disk", "helip", "limit-32", "limit-64", "limit-128", "obstore", "fsspec", "webdataset")
 
 
@@ -189,7 +190,8 @@ def child(arguments: argparse.Namespace) -> None:
         seconds = time.perf_counter() - begun
         # Workers that have ended count no more.
         used = max(used, processor_seconds(os.getpid()) - spent)
-    print(json.dumps({"images_second": count / seconds, "images_core_second": count / used}))
+    rates = {"images_second": count / seconds, "images_core_second": count / max(used, TICK)}
+    print(json.dumps(rates))
 
 
 def run(side: str, url: str, plan: Path) -> dict[str, float] | None:
