@@ -31,8 +31,12 @@ def folder(kind: str, size: int) -> Path:
 def store(kind: str, split: str, size: int = 64, *, progress: bool = False) -> EmbeddingStore:
     """Embeddings of a split; made, or made to their end, if they are not there."""
     out = folder(kind, size) / "stores" / split
-    if not (out / "manifest.json").exists():
-        data = helip.open_dataset(icons.load(kind, size).shards(split), progress=False)
+    shown = icons.load(kind, size)
+    # A job that was stopped leaves a store of fewer rows.
+    if not (out / "manifest.json").exists() or len(EmbeddingStore.open(out)) < len(
+        shown.rows(split)
+    ):
+        data = helip.open_dataset(shown.shards(split), progress=False)
         helip.embed(
             data,
             out=out,

@@ -17,6 +17,7 @@ import torch
 
 SPLITS = ("variants", "names", "designers")
 DIRECTIONS = ("I→T", "T→I")
+QUERIES = 512  # at a time
 FIGURES = tuple(f"{split} {direction}" for split in SPLITS for direction in DIRECTIONS)
 
 
@@ -40,15 +41,18 @@ def recall(
         rows = data.rows(f"{split}-{part}")
         if split == "designers":
             rows = rows[data.known[rows]]
-        similar = image[rows] @ text.T
-        right = similar.gather(1, caption_of[rows][:, None])
-        ranks[f"{split} I→T"] = (1 + (similar > right).sum(dim=1)).tolist()
-        captions = caption_of[rows].unique()
-        similar = text[captions] @ image.T
-        equal = caption_of[None] == captions[:, None]
+        ranks[f"{split} I→T"] = []
+        for part_of in torch.from_numpy(rows).split(QUERIES):
+            similar = image[part_of] @ text.T
+            right = similar.gather(1, caption_of[part_of][:, None])
+            ranks[f"{split} I→T"] += (1 + (similar > right).sum(dim=1)).tolist()
         others = torch.ones(len(data), dtype=torch.bool)
         others[rows] = False
-        best = similar.masked_fill(~equal | others, -torch.inf).amax(dim=1, keepdim=True)
-        ranks[f"{split} T→I"] = (1 + (~equal & (similar > best)).sum(dim=1)).tolist()
+        ranks[f"{split} T→I"] = []
+        for asked in caption_of[rows].unique().split(QUERIES):
+            similar = text[asked] @ image.T
+            equal = caption_of[None] == asked[:, None]
+            best = similar.masked_fill(~equal | others, -torch.inf).amax(dim=1, keepdim=True)
+            ranks[f"{split} T→I"] += (1 + (~equal & (similar > best)).sum(dim=1)).tolist()
     figures = {name: float(np.mean(np.array(of) == 1)) for name, of in ranks.items()}
     return {"figures": {"mean": float(np.mean(list(figures.values()))), **figures}, "ranks": ranks}

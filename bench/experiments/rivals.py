@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import pymetis
 from scipy import sparse
 
 import helip
@@ -16,6 +15,8 @@ def b3(
 ) -> Iterator[np.ndarray]:
     """B3 (arXiv 2505.11293): METIS divides the graph of the hard pairs of the first ``ranks`` into
     parts of about ``part`` rows, once; batches are made of parts in random order, for ever."""
+    import pymetis
+
     n = len(pairs)
     window = np.asarray(pairs.ids[:, :ranks])
     there = window >= 0

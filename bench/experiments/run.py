@@ -1,169 +1,103 @@
-"""Experiments with HELIP on real pictures: what fine-tuning gains, and what it depends on.
+"""Experiments on real pictures: what batches of hard pairs gain, and what it depends on.
 
-    python bench/experiments/run.py                    everything, three seeds
-    python bench/experiments/run.py clip pools --seeds 0 1 2 3 4
+    python bench/experiments/run.py --list             what there is, and what it would take
+    python bench/experiments/run.py                    everything
+    python bench/experiments/run.py icons-steps --seeds 0 1 2
 
-Results are kept in the cache of the bench, so that a rerun costs what changed. Prints tables in
-Markdown and writes them as JSON.
+What is to be run, and about how long it takes, is said first. Runs are kept in the cache of the
+bench, so that one that was stopped goes on and a rerun costs what changed. Each experiment is
+written to ``results/<name>.json``, of which ``records.py`` makes the tables of docs/results.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import time
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import pools
-import runs
-import setting
-import starts
-import summary
-import torch
-from variants import EXPERIMENTS, Experiment, Variant
+import emoji_family
+import icon_family
+import records
+from workers import Workers
 
 from helip.common.machine import usable_processors
 
-OUT = Path("build/bench/experiments.json")
+FAMILIES: tuple[ModuleType, ...] = (emoji_family, icon_family)
+FAMILY_OF = {name: family for family in FAMILIES for name in family.EXPERIMENTS}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiments", nargs="*", help=f"of {', '.join(EXPERIMENTS)}; else all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("experiments", nargs="*", help=f"of {', '.join(FAMILY_OF)}; else all")
+    parser.add_argument("--list", action="store_true", help="say what would be run, and end")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of those of the experiment")
     parser.add_argument("--jobs", type=int, default=usable_processors(), help="processes at once")
-    parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    if unknown := set(args.experiments) - set(EXPERIMENTS):
+    if unknown := set(args.experiments) - set(FAMILY_OF):
         parser.error(f"no experiment is called {', '.join(sorted(unknown))}")
-    chosen = {name: EXPERIMENTS[name] for name in args.experiments or EXPERIMENTS}
-    with ProcessPoolExecutor(
-        args.jobs, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads,
-        initargs=(1,),
-    ) as workers:  # fmt: skip
-        prepare(workers, chosen, args.seeds)
-        results = measured(workers, chosen, args.seeds)
-    report = {name: told(chosen[name], results, args.seeds) for name in chosen}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    about = {"seeds": args.seeds, "finetune": setting.FINETUNE, "pool": setting.POOL}
-    args.out.write_text(json.dumps({**about, "experiments": report}, indent=1), encoding="utf-8")
-    for name, part in report.items():
-        print(f"\n## {chosen[name].title}\n", *part["table"], "", *part["notes"], sep="\n")
+    chosen = args.experiments or list(FAMILY_OF)
+    seeds = {name: args.seeds or list(seeds_of(name)) for name in chosen}
+    plan(chosen, seeds, args.jobs)
+    if args.list:
+        return
+    with Workers(args.jobs) as workers:
+        for name in chosen:
+            family, experiment = FAMILY_OF[name], experiment_of(name)
+            family.prepare(workers, experiment.variants, seeds[name])
+            results = measured(workers, name, seeds[name])
+            record = {"title": experiment.title, **family.record(experiment, results)}
+            print(f"\n## {experiment.title}\n", records.markdown(record["table"]), sep="\n")
+            print(f"written to {records.write(name, record)}\n", flush=True)
 
 
-def prepare(workers: Any, chosen: dict[str, Experiment], seeds: list[int]) -> None:
-    """What several runs need, before the runs: two of them would make it twice."""
-    variants = [variant for experiment in chosen.values() for variant in experiment.variants]
-    for split in ("train", "stamps-probe"):
-        setting.data(split)
-    kinds = sorted({variant.start for variant in variants})
-    finish(
-        "features and start models",
-        [workers.submit(_embedded)]
-        + [workers.submit(starts.start, kind, seed) for kind in kinds for seed in seeds],
-    )
-    needed = {}
+def experiment_of(name: str) -> Any:
+    return FAMILY_OF[name].EXPERIMENTS[name]
+
+
+def seeds_of(name: str) -> tuple[int, ...]:
+    found: tuple[int, ...] = getattr(experiment_of(name), "seeds", None) or FAMILY_OF[name].SEEDS
+    return found
+
+
+def plan(chosen: list[str], seeds: dict[str, list[int]], jobs: int) -> None:
+    """Print of each experiment how many runs there are to do, and about how long they take."""
+    known: set[str] = set()
+    total = 0.0
+    for name in chosen:
+        family, count, missing, spent = FAMILY_OF[name], 0, 0, 0.0
+        for variant in experiment_of(name).variants:
+            for seed in seeds[name]:
+                count += 1
+                if (run := key(name, variant, seed)) in known or family.done(variant, seed):
+                    continue
+                known.add(run)
+                missing += 1
+                spent += family.seconds(variant)
+        total += spent
+        print(f"{name:18}{missing:4} of {count:3} runs to do, {spent / 60:6.0f} min of a core")
+    print(f"{'':18}about {total / 60 / jobs:.0f} min with {jobs} processes, and what starts take")
+
+
+def measured(workers: Workers, name: str, seeds: list[int]) -> dict[str, dict[int, Any]]:
+    """The results of all runs of an experiment, by name of the variant and seed."""
+    family, variants = FAMILY_OF[name], experiment_of(name).variants
+    started = {}
     for variant in variants:
-        if not runs.mined(variant):
-            continue
         for seed in seeds:
-            identity = json.dumps(pools.identity(variant.pool, variant.start, seed))
-            needed[identity] = (variant.pool, variant.start, seed)
-    own = [place for place in needed.values() if place[0].get("features") == "own"]
-    finish("features of start models", [workers.submit(_embedded, "own", *p[1:]) for p in own])
-    finish("pools", [workers.submit(_mined, *place) for place in needed.values()])
-
-
-def measured(
-    workers: Any, chosen: dict[str, Experiment], seeds: list[int]
-) -> dict[tuple[str, int], dict[str, Any]]:
-    """The results of all runs, by what they do and their seed."""
-    wanted = {}
-    for experiment in chosen.values():
-        for variant in experiment.variants:
-            for seed in seeds:
-                wanted[key(variant, seed)] = variant, seed
-    started = {
-        key: workers.submit(runs.run, variant, seed) for key, (variant, seed) in wanted.items()
-    }
-    finish("runs", started.values())
-    return {(key, wanted[key][1]): future.result() for key, future in started.items()}
-
-
-def told(experiment: Experiment, results: Any, seeds: list[int]) -> dict[str, Any]:
-    """One experiment: its table, gains with both kinds of intervals, and every run's figures."""
-    of: dict[str, dict[int, Any]] = {
-        variant.name: {seed: results[key(variant, seed), seed] for seed in seeds}
-        for variant in experiment.variants
-    }
-    compared = experiment.compared
-    gains = {
-        name: {
-            "over": other,
-            "seeds": {
-                figure: summary.difference(of[name], of[other], figure)
-                for figure in summary.FIGURES
-            },
-            "queries": summary.over_queries(of[name], of[other]),
-        }
-        for name, other in compared.items()
-    }
-    notes = []
-    quality = {}
-    for variant in experiment.variants if experiment.mining else ():
-        if not variant.train.get("control"):
-            values = [runs.mining_quality(variant, seed) for seed in seeds]
-            quality[variant.name] = summary.mean(values)
-            found = quality[variant.name]["value"]
-            notes.append(f"{variant.name}: {found:.3f} of its pairs are in the exact pools")
+            if (run := key(name, variant, seed)) not in started:
+                started[run] = workers.submit(family.run, variant, seed)
+    workers.finish(name, started.values())
     return {
-        "table": summary.table(
-            of, compared, summary.FIGURES if experiment.unseen else summary.HELD_OUT
-        ),
-        "notes": notes,
-        "gains": gains,
-        "mining": quality,
-        "runs": {
-            name: {
-                seed: {part: run[part] for part in run if part != "ranks"}
-                for seed, run in by_seed.items()
-            }
-            for name, by_seed in of.items()
-        },
+        variant.name: {seed: started[key(name, variant, seed)].result() for seed in seeds}
+        for variant in variants
     }
 
 
-def key(variant: Variant, seed: int) -> str:
-    return json.dumps(runs.identity(variant, seed), sort_keys=True)
-
-
-def finish(name: str, futures: Iterable[Any]) -> None:
-    """Wait for all; say how far it is, to who watches."""
-    waiting = list(futures)
-    began = time.perf_counter()
-    for done, future in enumerate(as_completed(waiting), 1):
-        if error := future.exception():
-            for other in waiting:
-                other.cancel()
-            raise error
-        print(f"{name}: {done} of {len(waiting)}, {time.perf_counter() - began:.0f} s", flush=True)
-
-
-# What a worker returns must be picklable, which stores and tables are not.
-
-
-def _embedded(*whose: Any) -> None:
-    pools.store(*whose)
-
-
-def _mined(way: dict[str, Any], kind: str, seed: int) -> None:
-    pools.table(way, kind, seed)
+def key(name: str, variant: Any, seed: int) -> str:
+    return json.dumps(FAMILY_OF[name].identity(variant, seed), sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -68,13 +68,23 @@ def data(split: str) -> Dataset:
 
 def cached(kind: str, identity: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
     """The folder that ``make`` filled for this identity; made if it is not there, whole or not."""
-    text = json.dumps({"kind": kind, "precision": precision(), **identity}, sort_keys=True)
-    folder = CACHE / kind / hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = place(kind, identity)
     if not folder.exists():
         with publish_directory(folder) as staging:
             make(staging)
+            text = _identity(kind, identity)
             (staging / "identity.json").write_text(text + "\n", encoding="utf-8")
     return folder
+
+
+def place(kind: str, identity: Mapping[str, Any]) -> Path:
+    """Where `cached` keeps what has this identity."""
+    name = hashlib.sha256(_identity(kind, identity).encode()).hexdigest()[:16]
+    return CACHE / kind / name
+
+
+def _identity(kind: str, identity: Mapping[str, Any]) -> str:
+    return json.dumps({"kind": kind, "precision": precision(), **identity}, sort_keys=True)
 
 
 def train(

@@ -58,12 +58,11 @@ def table(
     results: Mapping[str, Mapping[int, Any]],
     compared: Mapping[str, str],
     figures: Sequence[str] = FIGURES,
-) -> list[str]:
-    """Markdown: of each variant its means in percent, and what it gains over what it is held to
-    in the first figure."""
+) -> list[list[str]]:
+    """Rows of cells, titles first: of each variant its means in percent, and what it gains over
+    what it is held to in the first figure."""
     lead = figures[0]
-    titles = ["", *figures, "gain over", f"in {lead}, over seeds", "over queries"]
-    lines = [_row(titles), _row(["---"] + ["---:"] * len(figures) + ["---"] * 3)]
+    lines = [["", *figures, "gain over", f"in {lead}, over seeds", "over queries"]]
     for name, runs in results.items():
         cells = [name]
         for figure in figures:
@@ -73,7 +72,7 @@ def table(
             cells += [other, *map(points, gains)]
         else:
             cells += [""] * 3
-        lines.append(_row(cells))
+        lines.append(cells)
     return lines
 
 
@@ -85,7 +84,3 @@ def points(figure: Mapping[str, float]) -> str:
 
 def _hits(run: Mapping[str, Any], name: str) -> Any:
     return (np.asarray(run["ranks"][name]) == 1).astype(np.float64)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -144,10 +144,46 @@ def test_a_table_compares_each_variant_with_what_it_is_held_to(experiments: Any)
         "b": {0: _run(0.30, [1, 1]), 1: _run(0.32, [1, 1])},
         "c": {0: _run(0.35, [1, 1]), 1: _run(0.37, [1, 1])},
     }
-    lines = summary.table(results, {"b": "a", "c": "b"}, ("held-out",))
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = summary.table(results, {"b": "a", "c": "b"}, ("held-out",))
     assert cells[0] == ["", "held-out", "gain over", "in held-out, over seeds", "over queries"]
-    assert cells[2] == ["a", "11.0", "", "", ""]
-    assert cells[3][:4] == ["b", "31.0", "a", "+20.00 [+20.00, +20.00]"]
-    assert cells[4][:4] == ["c", "36.0", "b", "+5.00 [+5.00, +5.00]"]
-    assert cells[3][4] == "+100.00 [+100.00, +100.00]" and cells[4][4].startswith("+0.00")
+    assert cells[1] == ["a", "11.0", "", "", ""]
+    assert cells[2][:4] == ["b", "31.0", "a", "+20.00 [+20.00, +20.00]"]
+    assert cells[3][:4] == ["c", "36.0", "b", "+5.00 [+5.00, +5.00]"]
+    assert cells[2][4] == "+100.00 [+100.00, +100.00]" and cells[3][4].startswith("+0.00")
+
+
+def test_pages_hold_the_tables_of_the_results(experiments: Any) -> None:
+    records = experiments("records")
+    for page in records.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text == records.rendered(text), page.name
+
+
+def test_a_table_on_a_page_is_replaced_by_that_of_its_result(
+    experiments: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = experiments("records")
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    table = [["", "recall", "gain"], ["control", "1.5", ""], ["HELIP", "2.0", "+0.5 [+0.1, +0.9]"]]
+    records.write("some", {"title": "Some", "table": table, "runs": {"control": {"0": {"a": 0.5}}}})
+    assert records.read("some")["runs"]["control"]["0"] == {"a": 0.5}
+    page = "Before.\n\n<!-- table some -->\nold\n<!-- end -->\n\nAfter: 5.\n"
+    assert records.rendered(page) == (
+        "Before.\n\n<!-- table some -->\n|  | recall | gain |\n| --- | ---: | --- |\n"
+        "| control | 1.5 |  |\n| HELIP | 2.0 | +0.5 [+0.1, +0.9] |\n<!-- end -->\n\nAfter: 5.\n"
+    )
+
+
+def test_the_plan_of_all_experiments_counts_their_runs(
+    experiments: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = experiments("run")
+    for family in run.FAMILIES:
+        monkeypatch.setattr(family, "done", lambda variant, seed: False)
+        monkeypatch.setattr(family, "identity", lambda variant, seed: [id(variant), seed])
+    names = list(run.FAMILY_OF)
+    run.plan(names, {name: [0, 1] for name in names}, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == names
+    towers = next(line for line in lines if line.startswith("icons-towers")).split()
+    assert towers[1:4] == ["8", "of", "8"] and int(towers[7]) > 30

@@ -77,13 +77,141 @@ def test_b3_covers_each_row_once_an_epoch_in_batches_of_parts(experiments: Any) 
     assert inside > 0.5  # of any batch of 40: 0.1
 
 
-def test_every_way_of_the_scout_is_one_that_the_loader_takes(experiments: Any) -> None:
-    pytest.importorskip("pymetis")
-    scout = experiments("scout")
+def test_every_way_is_one_that_the_loader_takes(experiments: Any) -> None:
+    ways = experiments("ways")
     from support.loader_samples import FakeData, random_pools, table_of
 
     pairs = table_of(random_pools(300, 100, seed=1), 100)
-    for way, options in scout.WAYS.items():
-        loader = helip.HardPairLoader(FakeData(300), pairs, batch_size=64, workers=0, **options)
-        batch = next(iter(loader.planned_rows(0)))
+    for way in ways.WAYS:
+        batch, target = next(ways.batches(way, FakeData(300), pairs, 64, 0))
         assert 32 <= len(batch) <= 64, way
+        assert target.shape == batch.shape
+        # Row i serves row target[i], whose hard pair it is, or itself.
+        served = batch[target]
+        assert all(a == b or a in pairs.ids[b] for a, b in zip(batch, served, strict=True)), way
+
+
+def test_every_experiment_is_of_known_ways_and_compared_with_a_trial_of_its_own(
+    experiments: Any,
+) -> None:
+    ways = experiments("ways")
+    for name, experiment in experiments("icon_experiments").EXPERIMENTS.items():
+        names = [trial.name for trial in experiment.variants]
+        assert len(set(names)) == len(names), name
+        assert set(experiment.compared.values()) <= set(names), name
+        for trial in experiment.variants:
+            assert trial.way in {"start", *ways.WAYS, *ways.PARTITIONS}, trial.name
+
+
+def _features(rows: int = 12) -> tuple[Any, Any, Any, Any]:
+    rng = np.random.default_rng(8)
+    image, text = rng.normal(size=(2, rows, 5))
+    image /= np.linalg.norm(image, axis=1, keepdims=True)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    groups = rng.integers(0, rows // 2, rows)
+    return image, text, groups[:, None] == groups[None], 14.0
+
+
+def _mean_of_rows(image: Any, text: Any, equal: Any, row_loss: Any) -> float:
+    """Of a loss of a row's own cosine and its negatives', over rows and directions."""
+    losses = []
+    for cosines in (image @ text.T, text @ image.T):
+        for i in range(len(cosines)):
+            negatives = [cosines[i, j] for j in range(len(cosines)) if not equal[i, j]]
+            losses.append(row_loss(cosines[i, i], np.array(negatives)))
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_hn_nce_weighs_negatives_by_their_hardness(experiments: Any, alpha: float) -> None:
+    losses, beta = experiments("rival_losses"), 0.5
+    image, text, equal, scale = _features()
+
+    def row(own: float, negatives: Any) -> float:
+        weights = np.exp(beta * scale * negatives)
+        weights *= len(negatives) / weights.sum()
+        total = (weights * np.exp(scale * negatives)).sum()
+        return float(-np.log(np.exp(scale * own) / (alpha * np.exp(scale * own) + total)))
+
+    found = losses.hn_nce(
+        torch.from_numpy(image), torch.from_numpy(text), torch.tensor(scale).double(),
+        torch.from_numpy(equal), beta=beta, alpha=alpha,
+    )  # fmt: skip
+    assert float(found) == pytest.approx(_mean_of_rows(image, text, equal, row))
+
+
+@pytest.mark.parametrize("prior", [0.0, 0.01, 0.6])
+def test_the_debiased_loss_subtracts_the_part_of_positives(experiments: Any, prior: float) -> None:
+    losses = experiments("rival_losses")
+    image, text, equal, scale = _features()
+
+    def row(own: float, negatives: Any) -> float:
+        there, positive = len(negatives), np.exp(scale * own)
+        total = np.exp(scale * negatives).sum()
+        total = max((total - there * prior * positive) / (1 - prior), there * np.exp(-scale))
+        return float(-np.log(positive / (positive + total)))
+
+    found = losses.debiased(
+        torch.from_numpy(image), torch.from_numpy(text), torch.tensor(scale).double(),
+        torch.from_numpy(equal), prior=prior,
+    )  # fmt: skip
+    assert float(found) == pytest.approx(_mean_of_rows(image, text, equal, row))
+
+
+def _scene(experiments: Any) -> Any:
+    """A scene of `_icons`, features near those of their captions."""
+    from support.loader_samples import FakeData
+
+    icons, rng = _icons(experiments), np.random.default_rng(9)
+    concepts = rng.normal(size=(90, 24))
+    image = concepts[icons.groups] + 0.5 * rng.normal(size=(300, 24))
+    train = icons.rows("train")
+    data = FakeData(len(train))
+    scene = experiments("icon_scene").Scene(
+        icons, *(torch.from_numpy(part).bfloat16() for part in (image, concepts[icons.groups])),
+        train, train, data,
+    )  # fmt: skip
+    for pool in ("product", "image", "sum"):
+        scene.tables[pool] = experiments("icon_scene").mined(
+            scene, scene.image[train], scene.texts[train], pool
+        )
+    return scene
+
+
+def test_sum_pools_are_those_of_the_mean_of_both_similarities(experiments: Any) -> None:
+    scene = _scene(experiments)
+    rows = [
+        torch.nn.functional.normalize(part[scene.train].double(), dim=-1)
+        for part in (scene.image, scene.texts)
+    ]
+    similar = sum(part @ part.T for part in rows) / 2
+    similar.fill_diagonal_(-2)
+    best = similar.topk(5, dim=1)
+    found = scene.pairs("sum").scores[:, :5]
+    assert np.allclose(found, best.values.numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("pool", ["product", "own"])
+@pytest.mark.parametrize("way", ["control", "HELIP, p = 1", "communities of 8"])
+def test_heads_learn_by_each_way_and_the_same_each_time(
+    experiments: Any, way: str, pool: str
+) -> None:
+    heads, trial = experiments("heads"), experiments("icon_trials").Trial
+    scene = _scene(experiments)
+    tried = trial(way, way, steps=30, rows=32, pool=pool, refreshed=2, loss={"gamma": 0.1})
+    results = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = heads.Heads(24, 24)
+        before = heads.measure(model, scene)["test"]["figures"]["mean"]
+        told = heads.train(model, scene, tried, 0)
+        results.append((told["loss"], heads.measure(model, scene)["test"]["figures"]["mean"]))
+    assert results[0] == results[1]
+    assert results[0][1] > before + 0.1
+    assert told["held"] > (3 if way == "communities of 8" else 0)
+
+
+def test_the_identity_of_a_trial_is_what_it_does_and_not_its_name(experiments: Any) -> None:
+    trial = experiments("icon_trials").Trial
+    assert trial("a", steps=4).identity == trial("b", steps=4, against="c").identity
+    assert trial("a", steps=4).identity != trial("a", steps=5).identity

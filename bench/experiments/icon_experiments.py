@@ -1,0 +1,207 @@
+"""The experiments on icons: for each, what is varied, named as the tables name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from icon_trials import Trial
+
+FIVE = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Trials; those that say nothing else are compared with the first."""
+
+    title: str
+    variants: tuple[Trial, ...]
+    part: str = "test"
+    """Of the held-out pictures: "validation" where something is chosen by it."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """Name -> name of what it is compared with."""
+        first = self.variants[0].name
+        return {t.name: t.against or first for t in self.variants if t.name != first}
+
+
+EIGHT = "communities of 8"
+# Each way at its best of the learning rates of "icons-lr".
+HEADS: dict[str, Any] = {"steps": 2560, "lr": 1e-3}
+SHORT: dict[str, Any] = {"steps": 640, "lr": 1e-3}
+
+
+def ways(names: Iterable[str], **options: Any) -> tuple[Trial, ...]:
+    return tuple(Trial(name, name, **options) for name in names)
+
+
+def beside(trials: Iterable[Trial], label: str, **options: Any) -> tuple[Trial, ...]:
+    """The same trials under other options, each compared with the first of them."""
+    made = [replace(t, name=f"{label}, {t.name}", **options) for t in trials]
+    return (made[0], *(replace(t, against=made[0].name) for t in made[1:]))
+
+
+_PLAIN_AND_EIGHT = ways(("control", EIGHT))
+_THREE = ways(("control", "HELIP, p = 1", EIGHT))
+_RATES = (3e-4, 1e-3, 3e-3)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "icons-lr": Experiment(
+        "Icons, heads: learning rates",
+        tuple(
+            Trial(f"{way}, {lr:g}", way, steps=2560, lr=lr, against=f"control, {lr:g}")
+            for lr in _RATES
+            for way in ("control", "HELIP, p = 1", EIGHT)
+        ),
+        part="validation",
+    ),
+    "icons-steps": Experiment(
+        "Icons, heads: steps",
+        (
+            Trial("control, 640 steps", "control", **SHORT),
+            Trial("start", "start"),
+            *(
+                Trial(
+                    f"{way}, {steps:,} steps", way, steps=steps, lr=HEADS["lr"],
+                    against=f"control, {steps:,} steps",
+                )
+                for steps in (640, 2560, 10240)
+                for way in ("control", "HELIP, p = 1", EIGHT)
+                if (way, steps) != ("control", 640)
+            ),
+        ),
+        seeds=FIVE,
+    ),
+    "icons-rivals": Experiment(
+        "Icons, heads: other ways to make batches, and other losses",
+        (
+            *ways(("control", "HELIP, p = 1", "HELIP, p = 7", "HELIP, p = 31"), **HEADS),
+            Trial("HELIP, p = 1, image pools", "HELIP, p = 1", pool="image", **HEADS),
+            *ways(
+                ("walks of 8", "walks of 32", "B3, parts of 8", "B3, parts of 32",
+                 "B3, parts of 256", EIGHT),
+                **HEADS,
+            ),
+            Trial("HN-NCE, beta 0.25", loss={"kind": "hn_nce", "beta": 0.25}, **HEADS),
+            Trial("HN-NCE, beta 0.5", loss={"kind": "hn_nce", "beta": 0.5}, **HEADS),
+            Trial("debiased, 0.001", loss={"kind": "debiased", "prior": 0.001}, **HEADS),
+        ),
+    ),
+    "icons-communities": Experiment(
+        "Icons, heads: size of communities, ranks, share of the batch",
+        ways(
+            ("control", *(f"communities of {rows}" for rows in (2, 4, 8, 16, 32, 64)),
+             f"{EIGHT}, ranks 0 to 10", f"{EIGHT}, ranks 30 to 100",
+             f"{EIGHT}, half of the batch"),
+            **HEADS,
+        ),
+        part="validation",
+    ),
+    "icons-pools": Experiment(
+        "Icons, heads: whose similarity",
+        (
+            Trial("control", **HEADS),
+            *(
+                Trial(f"{pool} pools", EIGHT, pool=pool, **HEADS)
+                for pool in ("product", "image", "text", "sum", "own")
+            ),
+            Trial("own pools, mined four times", EIGHT, pool="own", refreshed=4, **HEADS),
+        ),
+    ),
+    "icons-margin": Experiment(
+        "Icons, heads: the margin loss in communities",
+        (
+            Trial("γ = 0", EIGHT, **HEADS),
+            *(
+                Trial(f"γ = {gamma:g}", EIGHT, loss={"gamma": gamma}, **HEADS)
+                for gamma in (0.1, 1.0, 10.0)
+            ),
+            Trial("γ = 1, margin 0.2", EIGHT, loss={"gamma": 1.0, "margin": 0.2}, **HEADS),
+            Trial("γ = 1, repel", EIGHT, loss={"gamma": 1.0, "direction": "repel"}, **HEADS),
+            Trial(
+                "γ = 1, within modalities", EIGHT, loss={"gamma": 1.0, "space": "intra"}, **HEADS
+            ),
+            Trial("equal captions as negatives", EIGHT, loss={"mask": False}, **HEADS),
+        ),
+    ),
+    "icons-rows": Experiment(
+        "Icons, heads: rows of a batch",
+        tuple(
+            Trial(
+                f"{rows:,} rows, {way}", way, rows=rows, steps=2560, lr=lr,
+                against=None if rows == 256 else f"{rows:,} rows, control",
+            )
+            for rows, lr in ((256, 1e-3), (64, 5e-4), (1024, 1e-3))
+            for way in ("control", "HELIP, p = 1", EIGHT)
+        ),
+    ),
+    "icons-starts": Experiment(
+        "Icons, heads: what the start knows",
+        tuple(
+            Trial(
+                f"{epochs:g} epochs, {way}", way, epochs=epochs,
+                against=None if epochs == 8 else f"{epochs:g} epochs, control", **SHORT,
+            )
+            for epochs in (8, 0, 0.5, 1, 2, 4, 16, 32)
+            for way in ("control", "start", EIGHT)
+        ),
+    ),
+    "icons-scratch": Experiment(
+        "Icons, heads: from random weights",
+        (
+            Trial("control", epochs=0, **HEADS),
+            Trial("HELIP, p = 1", "HELIP, p = 1", epochs=0, **HEADS),
+            Trial(EIGHT, EIGHT, epochs=0, **HEADS),
+            *(
+                Trial(
+                    f"{EIGHT}, share from 0 to 1 in {epochs} epochs", EIGHT, epochs=0,
+                    loader={"fraction": 0.0, "schedule": {"epochs": epochs, "fraction": 1.0}},
+                    **HEADS,
+                )
+                for epochs in (5, 10, 20)
+            ),
+            Trial("control, four times the steps", epochs=0, steps=10240, lr=1e-3),
+        ),
+    ),
+    "icons-noise": Experiment(
+        "Icons, heads: shuffled captions",
+        tuple(
+            Trial(
+                f"{100 * noise:.0f} %, {name}", way, noise=noise, pool=pool,
+                against=None if noise == 0.1 else f"{100 * noise:.0f} %, control", **HEADS,
+            )
+            for noise in (0.1, 0.3)
+            for name, way, pool in (
+                ("control", "control", "product"),
+                ("product pools", EIGHT, "product"),
+                ("image pools", EIGHT, "image"),
+                ("text pools", EIGHT, "text"),
+            )
+        ),
+    ),
+    "icons-all": Experiment(
+        "All icons, heads",
+        tuple(
+            Trial(
+                f"{way}, {steps:,} steps", way, steps=steps, lr=1e-3, kind="all",
+                against=None if steps == 2560 else f"control, {steps:,} steps",
+            )
+            for steps in (2560, 10240)
+            for way in ("control", "HELIP, p = 1", EIGHT)
+        ),
+    ),
+    "icons-towers": Experiment(
+        "Icons, towers from pixels",
+        (
+            Trial("control", stage="towers", **HEADS),
+            Trial("start", "start", stage="towers"),
+            *(
+                Trial(way, way, stage="towers", **HEADS)
+                for way in ("HELIP, p = 1", EIGHT)
+            ),
+        ),
+    ),
+}  # fmt: skip

@@ -1,0 +1,42 @@
+"""One run on icons but for its seed: what it starts from, how its batches are made, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Trial:
+    name: str
+    """As the table names it; what a run does, does not depend on it."""
+    way: str = "control"
+    """Of `ways`; or "start", the model as it was."""
+    steps: int = 640
+    rows: int = 256
+    """Of a batch."""
+    lr: float = 1e-3
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `helip.HelipLoss`; or a ``kind`` of `rival_losses` and its options. ``mask``:
+    whether equal captions are left out of each other's loss."""
+    loader: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `helip.HardPairLoader` beside those of the way."""
+    pool: str = "product"
+    """Of which similarity (`icon_scene.POOLS`), or "own": of the features of the model itself."""
+    refreshed: int = 1
+    """How often own pools are mined, at equal distances."""
+    kind: str = "colour"
+    noise: float = 0.0
+    """Share of the training captions that are shuffled."""
+    epochs: float = 8
+    """Of the start, on plain batches; 0: random weights."""
+    stage: str = "heads"
+    """What trains: "heads" on frozen features, or "towers" from pixels."""
+    against: str | None = None
+    """Name of the trial that it is compared with; None: the first of the table."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in told.items() if k not in ("name", "against")}

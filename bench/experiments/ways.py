@@ -1,0 +1,64 @@
+"""Ways to make batches that the experiments on icons compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import rivals
+
+import helip
+from helip import HardPairs
+from helip.loading.sampling import Plans
+
+WINDOW = {"rank_max": 50}
+
+
+def uniform(p: int) -> dict[str, Any]:
+    return {**WINDOW, "strategy": "uniform", "hard_per_target": p}
+
+
+def communities(rows: int, **options: Any) -> dict[str, Any]:
+    return {**WINDOW, "strategy": "communities", "community_rows": rows, **options}
+
+
+#: What `helip.HardPairLoader` and `helip.train` are asked for.
+WAYS: dict[str, dict[str, Any]] = {
+    "control": {"hard_per_target": 0},
+    **{f"HELIP, p = {p}": uniform(p) for p in (1, 7, 31)},
+    **{f"communities of {rows}": communities(rows) for rows in (2, 4, 8, 16, 32, 64)},
+    "communities of 8, ranks 0 to 10": communities(8, rank_max=10),
+    "communities of 8, ranks 30 to 100": communities(8, rank_min=30, rank_max=100),
+    "communities of 8, half of the batch": communities(8, fraction=0.5),
+    "walks of 8": {**WINDOW, "strategy": "walk", "walk_rows": 8},
+    "walks of 32": {**WINDOW, "strategy": "walk", "walk_rows": 32},
+}  # fmt: skip
+#: Batches for ever, of a table, so many rows and a seed.
+PARTITIONS: dict[str, Callable[[HardPairs, int, int], Iterator[np.ndarray]]] = {
+    f"B3, parts of {part}": lambda pairs, rows, seed, part=part: rivals.b3(
+        pairs, rows, seed, ranks=50, part=part
+    )
+    for part in (8, 32, 256)
+}
+
+
+def batches(
+    way: str, data: Any, pairs: HardPairs, rows: int, seed: int, **options: Any
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of the data set batch by batch, for ever, and the batch row that each row serves.
+
+    ``options`` are more of `helip.HardPairLoader`.
+    """
+    if way in PARTITIONS:
+        for batch in PARTITIONS[way](pairs, rows, seed):
+            yield batch, np.arange(len(batch))
+    loader = helip.HardPairLoader(
+        data, pairs, batch_size=rows, seed=seed, workers=0, **{**WAYS[way], **options}
+    )
+    epoch = 0
+    while True:
+        # What planned_rows gives, and whom each row serves.
+        for plan in Plans(loader._sampler, epoch, 0, range(len(loader))):
+            yield plan.index, plan.target
+        epoch += 1
