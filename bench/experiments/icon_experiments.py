@@ -200,7 +200,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial("start", "start", stage="towers"),
             *(
                 Trial(way, way, stage="towers", **HEADS)
-                for way in ("HELIP, p = 1", EIGHT)
+                for way in (EIGHT, "HELIP, p = 1")
             ),
         ),
     ),

@@ -37,8 +37,6 @@ def identity(trial: Trial, seed: int) -> dict[str, Any]:
 
 def done(trial: Trial, seed: int) -> bool:
     kind = {"heads": "icon-head-runs", "towers": "icon-runs"}[trial.stage]
-    if trial.stage == "towers" and trial.way == "start":
-        return setting.place("icon-starts", icon_towers.start_identity(seed)).exists()
     return setting.place(kind, STAGES[trial.stage].identity(trial, seed)).exists()
 
 

@@ -2,7 +2,7 @@
 
 The model is that of the emoji's experiments (``setting.MODEL``, 8.1 million parameters, 48 px).
 Each seed has a start, from scratch on plain batches; each trial goes on from it. Batch norms are
-locked unless ``train_norms`` says otherwise.
+locked unless a trial's ``loader`` says otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> None:
 
 
 def start(seed: int) -> Path:
-    """The folder of a model that plain batches trained, with what it is measured to be worth."""
+    """The folder of a model that plain batches trained."""
 
     def make(folder: Path) -> None:
         bundle = create_model(
@@ -48,23 +48,22 @@ def start(seed: int) -> Path:
         )  # fmt: skip
         setting.working(folder, lambda scratch: train(bundle, scratch, seed, control=True, **START))
         save_model(bundle, folder / "model")
-        keep(folder, measure(bundle))
 
     return setting.cached("icon-starts", start_identity(seed), make)
 
 
 def run(trial: Trial, seed: int) -> dict[str, Any]:
     """Figures of both halves of the held-out splits; from the cache if the run was done before."""
-    begun = start(seed)
-    if trial.way == "start":
-        return result(begun)
-    told = options(trial)
+    begun, told = start(seed), options(trial)
 
     def make(folder: Path) -> None:
         bundle = create_model(begun / "model", augmentation=setting.AUGMENTATION)
         pairs = None if trial.way == "control" else icon_features.table(KIND)
         began = time.perf_counter()
-        setting.working(folder, lambda scratch: train(bundle, scratch, seed, pairs=pairs, **told))
+        if trial.way != "start":
+            setting.working(
+                folder, lambda scratch: train(bundle, scratch, seed, pairs=pairs, **told)
+            )
         keep(folder, {**measure(bundle), "seconds": time.perf_counter() - began})
 
     return result(setting.cached("icon-runs", identity(trial, seed), make))
@@ -72,6 +71,8 @@ def run(trial: Trial, seed: int) -> dict[str, Any]:
 
 def options(trial: Trial) -> dict[str, Any]:
     """Those of `helip.train`."""
+    if trial.way == "start":
+        return {}
     told = {
         "batch_size": trial.rows, "steps": trial.steps, "lr": trial.lr, "lock_batch_norms": True,
         **trial.loader,
@@ -82,8 +83,6 @@ def options(trial: Trial) -> dict[str, Any]:
 
 
 def identity(trial: Trial, seed: int) -> dict[str, Any]:
-    if trial.way == "start":
-        return start_identity(seed)
     return {
         "start": start_identity(seed), "train": options(trial), "pool": icon_features.K,
         "measured": VERSION,
@@ -93,7 +92,7 @@ def identity(trial: Trial, seed: int) -> dict[str, Any]:
 def start_identity(seed: int) -> dict[str, Any]:
     return {
         "model": setting.MODEL, "augmentation": setting.AUGMENTATION, "seed": seed, "start": START,
-        "data": icons.place(KIND, 64).name, "measured": VERSION,
+        "data": icons.place(KIND, 64).name,
     }  # fmt: skip
 
 
