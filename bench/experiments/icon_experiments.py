@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from icon_trials import Trial
-
-FIVE = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,16 @@ class Experiment:
 
     @property
     def compared(self) -> dict[str, str]:
-        """Name -> name of what it is compared with."""
+        """Name -> name of what it is compared with; of all but the first, and those of nothing."""
         first = self.variants[0].name
-        return {t.name: t.against or first for t in self.variants if t.name != first}
+        told = {t.name: first if t.against is None else t.against for t in self.variants}
+        return {name: other for name, other in told.items() if other and name != first}
 
 
 EIGHT = "communities of 8"
 # Each way at its best of the learning rates of "icons-lr".
-HEADS: dict[str, Any] = {"steps": 2560, "lr": 1e-3}
+HEADS: dict[str, Any] = {"steps": 1280, "lr": 1e-3}
+TOWERS: dict[str, Any] = {"steps": 2560, "lr": 1e-3, "epochs": 20, "stage": "towers"}
 SHORT: dict[str, Any] = {"steps": 640, "lr": 1e-3}
 
 
@@ -38,25 +38,25 @@ def ways(names: Iterable[str], **options: Any) -> tuple[Trial, ...]:
     return tuple(Trial(name, name, **options) for name in names)
 
 
-def beside(trials: Iterable[Trial], label: str, **options: Any) -> tuple[Trial, ...]:
-    """The same trials under other options, each compared with the first of them."""
-    made = [replace(t, name=f"{label}, {t.name}", **options) for t in trials]
-    return (made[0], *(replace(t, against=made[0].name) for t in made[1:]))
+def _control(way: str, name: str) -> str:
+    """What a trial of a group is compared with: its control, which is compared with nothing."""
+    return "" if way == "control" else name
 
 
-_PLAIN_AND_EIGHT = ways(("control", EIGHT))
-_THREE = ways(("control", "HELIP, p = 1", EIGHT))
 _RATES = (3e-4, 1e-3, 3e-3)
 
 EXPERIMENTS: dict[str, Experiment] = {
     "icons-lr": Experiment(
         "Icons, heads: learning rates",
         tuple(
-            Trial(f"{way}, {lr:g}", way, steps=2560, lr=lr, against=f"control, {lr:g}")
+            Trial(
+                f"{way}, {lr:g}", way, steps=2560, lr=lr, against=_control(way, f"control, {lr:g}")
+            )
             for lr in _RATES
             for way in ("control", "HELIP, p = 1", EIGHT)
         ),
         part="validation",
+        seeds=(0, 1),
     ),
     "icons-steps": Experiment(
         "Icons, heads: steps",
@@ -66,14 +66,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             *(
                 Trial(
                     f"{way}, {steps:,} steps", way, steps=steps, lr=HEADS["lr"],
-                    against=f"control, {steps:,} steps",
+                    against=_control(way, f"control, {steps:,} steps"),
                 )
                 for steps in (640, 2560, 10240)
                 for way in ("control", "HELIP, p = 1", EIGHT)
                 if (way, steps) != ("control", 640)
             ),
         ),
-        seeds=FIVE,
     ),
     "icons-rivals": Experiment(
         "Icons, heads: other ways to make batches, and other losses",
@@ -131,8 +130,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Icons, heads: rows of a batch",
         tuple(
             Trial(
-                f"{rows:,} rows, {way}", way, rows=rows, steps=2560, lr=lr,
-                against=None if rows == 256 else f"{rows:,} rows, control",
+                f"{rows:,} rows, {way}", way, rows=rows, steps=HEADS["steps"], lr=lr,
+                against=_control(way, f"{rows:,} rows, control"),
             )
             for rows, lr in ((256, 1e-3), (64, 5e-4), (1024, 1e-3))
             for way in ("control", "HELIP, p = 1", EIGHT)
@@ -143,7 +142,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         tuple(
             Trial(
                 f"{epochs:g} epochs, {way}", way, epochs=epochs,
-                against=None if epochs == 8 else f"{epochs:g} epochs, control", **SHORT,
+                against=_control(way, f"{epochs:g} epochs, control"), **SHORT,
             )
             for epochs in (8, 0, 0.5, 1, 2, 4, 16, 32)
             for way in ("control", "start", EIGHT)
@@ -163,7 +162,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 )
                 for epochs in (5, 10, 20)
             ),
-            Trial("control, four times the steps", epochs=0, steps=10240, lr=1e-3),
+            Trial("control, four times the steps", epochs=0, steps=4 * HEADS["steps"], lr=1e-3),
         ),
     ),
     "icons-noise": Experiment(
@@ -171,7 +170,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         tuple(
             Trial(
                 f"{100 * noise:.0f} %, {name}", way, noise=noise, pool=pool,
-                against=None if noise == 0.1 else f"{100 * noise:.0f} %, control", **HEADS,
+                against=_control(way, f"{100 * noise:.0f} %, control"), **HEADS,
             )
             for noise in (0.1, 0.3)
             for name, way, pool in (
@@ -184,24 +183,28 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "icons-all": Experiment(
         "All icons, heads",
-        tuple(
-            Trial(
-                f"{way}, {steps:,} steps", way, steps=steps, lr=1e-3, kind="all",
-                against=None if steps == 2560 else f"control, {steps:,} steps",
-            )
-            for steps in (2560, 10240)
-            for way in ("control", "HELIP, p = 1", EIGHT)
-        ),
+        ways(("control", "start", "HELIP, p = 1", EIGHT), steps=2560, lr=1e-3, kind="all"),
     ),
     "icons-towers": Experiment(
         "Icons, towers from pixels",
         (
-            Trial("control", stage="towers", **HEADS),
-            Trial("start", "start", stage="towers"),
+            Trial("control", **TOWERS),
+            Trial("start", "start", **TOWERS),
             *(
-                Trial(way, way, stage="towers", **HEADS)
+                Trial(way, way, **TOWERS)
                 for way in (EIGHT, "HELIP, p = 1")
             ),
+        ),
+    ),
+    "icons-towers-starts": Experiment(
+        "Icons, towers from pixels: what the start knows",
+        tuple(
+            Trial(
+                f"{epochs:g} epochs, {way}", way, steps=640, lr=1e-3, epochs=epochs, stage="towers",
+                against=_control(way, f"{epochs:g} epochs, control"),
+            )
+            for epochs in (0, 2.5, 5, 10, 20)
+            for way in ("control", "start", EIGHT)
         ),
     ),
 }  # fmt: skip

@@ -63,11 +63,12 @@ def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> 
         if pool != "own" and trial.stage == "heads"
     }
     workers.finish("pools", [workers.submit(_pool, *place) for place in sorted(pools)])
-    starts = {}
+    starts: dict[Any, Any] = {}
     for trial in trials:
         for seed in seeds:
             if trial.stage == "towers":
-                starts["towers", seed] = workers.submit(icon_towers.start, seed)
+                begun = ("towers", trial.epochs, seed)
+                starts[begun] = workers.submit(icon_towers.start, seed, trial.epochs)
                 continue
             place = setting.place("icon-head-starts", heads.start_identity(trial, seed))
             if place not in starts and not place.exists():

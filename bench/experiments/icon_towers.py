@@ -23,11 +23,13 @@ from icon_splits import TRAIN
 from icon_trials import Trial
 
 import helip
+from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
 
 KIND = "colour"
-START: dict[str, Any] = {"steps": 2400, "batch_size": 256, "lr": 1e-3}
+EPOCH = 120  # steps of 256 rows
+START: dict[str, Any] = {"batch_size": 256, "lr": 1e-3}
 VERSION = 2  # raised when what is measured changes
 ENCODED = 512
 PARTS = ("validation", "test")
@@ -38,7 +40,7 @@ def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> None:
     setting.train(bundle, out, seed, on=data, equal_captions="mask", **options)
 
 
-def start(seed: int) -> Path:
+def start(seed: int, epochs: float) -> Path:
     """The folder of a model that plain batches trained."""
 
     def make(folder: Path) -> None:
@@ -46,15 +48,19 @@ def start(seed: int) -> Path:
             "icons", config=setting.MODEL, from_scratch=True, seed=seed,
             augmentation=setting.AUGMENTATION,
         )  # fmt: skip
-        setting.working(folder, lambda scratch: train(bundle, scratch, seed, control=True, **START))
+        told = start_identity(seed, epochs)["start"]
+        if told["steps"]:
+            setting.working(
+                folder, lambda scratch: train(bundle, scratch, seed, control=True, **told)
+            )
         save_model(bundle, folder / "model")
 
-    return setting.cached("icon-starts", start_identity(seed), make)
+    return setting.cached("icon-starts", start_identity(seed, epochs), make)
 
 
 def run(trial: Trial, seed: int) -> dict[str, Any]:
     """Figures of both halves of the held-out splits; from the cache if the run was done before."""
-    begun, told = start(seed), options(trial)
+    begun, told = start(seed, trial.epochs), options(trial)
 
     def make(folder: Path) -> None:
         bundle = create_model(begun / "model", augmentation=setting.AUGMENTATION)
@@ -84,15 +90,15 @@ def options(trial: Trial) -> dict[str, Any]:
 
 def identity(trial: Trial, seed: int) -> dict[str, Any]:
     return {
-        "start": start_identity(seed), "train": options(trial), "pool": icon_features.K,
-        "measured": VERSION,
+        "start": start_identity(seed, trial.epochs), "train": options(trial),
+        "pool": icon_features.K, "measured": VERSION,
     }  # fmt: skip
 
 
-def start_identity(seed: int) -> dict[str, Any]:
+def start_identity(seed: int, epochs: float) -> dict[str, Any]:
     return {
-        "model": setting.MODEL, "augmentation": setting.AUGMENTATION, "seed": seed, "start": START,
-        "data": icons.place(KIND, 64).name,
+        "model": setting.MODEL, "augmentation": setting.AUGMENTATION, "seed": seed,
+        "start": {"steps": round(epochs * EPOCH), **START}, "data": icons.place(KIND, 64).name,
     }  # fmt: skip
 
 
@@ -110,16 +116,21 @@ def measure(bundle: ModelBundle) -> dict[str, Any]:
     """`icon_recall.recall` of the validation and the test splits."""
     shown = icons.load(KIND)
     data = helip.open_dataset(shown.shards(), progress=False)
+    captions = [shown.captions[row] for row in icon_recall.first_rows(shown)]
+    image, text = encoded(bundle, data, captions)
+    return {part: icon_recall.recall(shown, image, text, part) for part in PARTS}
+
+
+def encoded(bundle: ModelBundle, data: Dataset, captions: list[str]) -> tuple[Any, Any]:
+    """Unit rows of all pictures of a data set, and of captions."""
     model = bundle.model.eval()
     parts = []
     for rows in np.array_split(np.arange(len(data)), -(-len(data) // ENCODED)):
         pictures = torch.stack([bundle.eval_transform(data.image(int(row))) for row in rows])
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         parts.append(model.encode_image(pictures, normalize=True))
-    captions = [shown.captions[row] for row in icon_recall.first_rows(shown)]
     text = [
         model.encode_text(bundle.tokenizer(captions[first : first + ENCODED]), normalize=True)
         for first in range(0, len(captions), ENCODED)
     ]
-    image, captions_of = torch.cat(parts), torch.cat(text)
-    return {part: icon_recall.recall(shown, image, captions_of, part) for part in PARTS}
+    return torch.cat(parts), torch.cat(text)

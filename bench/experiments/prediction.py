@@ -1,0 +1,143 @@
+"""How well `helip diagnose` orders the gains that were measured on icons.
+
+    python bench/experiments/prediction.py
+
+Each setting is a start and batches of so many rows; its gain is that of communities of 8 over the
+control, as the results of the experiments have it. What is predicted is measured on the start and
+the training rows alone. Written to ``results/prediction.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import heads
+import icon_features
+import icon_towers
+import icons
+import numpy as np
+import records
+import torch
+from icon_experiments import EIGHT, EXPERIMENTS
+from icon_scene import scene
+from icon_splits import TRAIN
+from icon_trials import Trial
+from scipy import stats
+
+import helip
+from helip.diagnosis import FeatureMeasures, expected_gain, measure_features, planned_batches
+from helip.models.bundle import create_model
+
+#: Experiments whose starts differ, or the rows of their batches.
+FROM = (
+    "icons-starts",
+    "icons-rows",
+    "icons-all",
+    "icons-noise",
+    "icons-towers-starts",
+    "icons-towers",
+)
+
+
+def settings() -> Iterator[tuple[str, Trial, list[float], list[int]]]:
+    """Name, the trial, its gains seed by seed, and the seeds; each start and batch once."""
+    seen = set()
+    for name in FROM:
+        if name not in records.names():
+            continue
+        result = records.read(name)
+        for trial in EXPERIMENTS[name].variants:
+            if trial.way != EIGHT or trial.pool != "product" or trial.name not in result["runs"]:
+                continue
+            place = (trial.stage, trial.kind, trial.noise, trial.epochs, trial.rows)
+            if place in seen:
+                continue
+            seen.add(place)
+            runs = result["runs"]
+            other = EXPERIMENTS[name].compared[trial.name]
+            part = result["part"]
+            gains = [
+                runs[trial.name][s][part]["mean"] - runs[other][s][part]["mean"]
+                for s in runs[other]
+            ]
+            yield told(trial), trial, gains, [int(seed) for seed in runs[other]]
+
+
+def told(trial: Trial) -> str:
+    parts = [f"{trial.stage}, {trial.kind} icons, {trial.rows:,} rows"]
+    parts.append(f"start of {trial.epochs:g} epochs")
+    if trial.noise:
+        parts.append(f"{trial.noise:.0%} of the captions shuffled")
+    return ", ".join(parts)
+
+
+def measured(trial: Trial, seed: int) -> FeatureMeasures:
+    if trial.stage == "towers":
+        image, text, scale = tower_features(seed, trial.epochs)
+        pairs, groups = icon_features.table(trial.kind), train_groups(trial.kind)
+    else:
+        seen = scene(trial.kind, trial.noise)
+        model = heads.loaded(heads.start(trial, seed), seen)
+        with torch.no_grad():
+            image, text = model(seen.image[seen.train], seen.texts[seen.text_of])
+            scale = float(model.scale.exp().clamp(max=100))
+        pairs, groups = seen.pairs("product"), seen.groups
+    return measure_features(
+        image, text, pairs.ids, groups + 1, batch_size=trial.rows, logit_scale=scale,
+        batches=planned_batches(pairs, batch_size=trial.rows), seed=seed,
+    )  # fmt: skip
+
+
+def train_groups(kind: str) -> np.ndarray:
+    data = icons.load(kind)
+    return data.groups[data.rows(TRAIN)]
+
+
+@torch.no_grad()
+def tower_features(seed: int, epochs: float) -> tuple[torch.Tensor, torch.Tensor, float]:
+    bundle = create_model(icon_towers.start(seed, epochs) / "model")
+    data = helip.open_dataset(icons.load(icon_towers.KIND).shards(TRAIN), progress=False)
+    image, text = icon_towers.encoded(bundle, data, [data.caption(i) for i in range(len(data))])
+    return image, text, float(bundle.model.logit_scale.exp())
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    torch.set_num_threads(1)
+    titles = ["", "by chance", "between", "within", "score", "expected", "measured gain"]
+    rows: list[list[Any]] = []
+    kept = []
+    for name, trial, gains, seeds in settings():
+        found = [measured(trial, seed) for seed in seeds[:2]]
+        scores = [expected_gain(one) for one in found]
+        assert all(scores)
+        mean = {
+            "by chance": np.mean([one.by_chance for one in found]),
+            "between": np.mean([one.between.value for one in found]),
+            "within": np.mean([one.within.value for one in found]),
+            "score": np.mean([one.score for one in scores if one]),
+            "gain": np.mean(gains),
+        }
+        kept.append({"setting": name, **{k: float(v) for k, v in mean.items()}})
+        word = scores[0].word if scores[0] else ""
+        rows.append([
+            name, f"{mean['by chance']:.2f}", f"{100 * mean['between']:.1f}",
+            f"{100 * mean['within']:.1f}", f"{mean['score']:.3f}", word,
+            f"{100 * mean['gain']:+.2f}",
+        ])  # fmt: skip
+        print(*rows[-1], sep=" | ", flush=True)
+    order = sorted(range(len(rows)), key=lambda i: -kept[i]["score"])
+    spearman = float(stats.spearmanr([k["score"] for k in kept], [k["gain"] for k in kept])[0])
+    table = copy.copy([titles, *(rows[i] for i in order)])
+    print(records.markdown(table), f"Spearman {spearman:.2f} over {len(rows)} settings", sep="\n")
+    records.write("prediction", {
+        "title": "Expected and measured gains", "table": table, "settings": kept,
+        "spearman": spearman,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
