@@ -104,8 +104,9 @@ def measure_features(
             "features"
         )
     groups = _groups(groups, shape[0])
-    for name, value, least in (("batch_size", batch_size, 2), ("window", window, 1)):
-        require(value >= least, name, value, f"at least {least}")
+    require(batch_size >= 2, "batch_size", batch_size, "at least 2")
+    require(window >= 1, "window", window, "at least 1")
+    require(targets >= 1, "targets", targets, "at least 1")
     chosen = sample_of(shape[0], targets, seed)
     drawn = draw(
         pools[chosen].astype(np.int64),

@@ -82,6 +82,7 @@ def measure_table(
     """
     require(window >= 1, "window", window, "at least 1")
     require(batch_size >= 2, "batch_size", batch_size, "at least 2")
+    require(targets >= 1, "targets", targets, "at least 1")
     rows, k = len(pairs), int(pairs.k)
     window = min(window, k)
     counts = np.asarray(pairs.counts)
