@@ -80,7 +80,9 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
         pairs, data, sample_of(len(pairs), call.targets, call.seed), window=call.window,
         store=store, groups=groups, seed=call.seed,
     )  # fmt: skip
-    model = None if call.model is None else _measured(call, pairs, data, groups)
+    model = (
+        None if call.model is None else _measured(call, pairs, data, groups, table.window_members)
+    )
     features = None if model is None else model.features
     gain = None if features is None else expected_gain(features)
     return Diagnosis(
@@ -97,7 +99,11 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
 
 
 def _measured(
-    call: DiagnoseCall, pairs: HardPairs, data: Dataset, groups: RowGroups
+    call: DiagnoseCall,
+    pairs: HardPairs,
+    data: Dataset,
+    groups: RowGroups,
+    window_members: float,
 ) -> ModelMeasures:
     subject = Subject.of(
         call.model,
@@ -135,7 +141,7 @@ def _measured(
     found = encode_rows(subject, data, drawn, groups)
     features: FeatureMeasures = compare(
         found.image, found.text, found.groups, found.drawn, rows=rows, batch_size=call.batch_size,
-        logit_scale=_logit_scale(subject.model),
+        window_members=window_members, logit_scale=_logit_scale(subject.model),
     )  # fmt: skip
     return ModelMeasures(
         name=subject.name, encoded=len(found.image), unread=dict(found.unread), features=features

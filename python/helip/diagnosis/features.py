@@ -54,6 +54,7 @@ class FeatureMeasures:
     rows: int  # of the data
     batch_size: int  # of the batches that were measured
     window: int  # ranks 1 to this one
+    window_members: float  # hard pairs of a row there, on average
     by_chance: float  # hard pairs of a row, of the window, in a random batch to train on; expected
     none_by_chance: float  # probability that there are none
     between: Estimate  # share of rows that are told from all others of a random batch
@@ -119,7 +120,14 @@ def measure_features(
         seed=seed,
     )
     return compare(
-        image, text, groups, drawn, rows=shape[0], batch_size=batch_size, logit_scale=logit_scale
+        image,
+        text,
+        groups,
+        drawn,
+        rows=shape[0],
+        batch_size=batch_size,
+        window_members=float((pools[:, :window] >= 0).sum(axis=1).mean()),
+        logit_scale=logit_scale,
     )
 
 
@@ -131,18 +139,19 @@ def compare(
     *,
     rows: int,
     batch_size: int,
+    window_members: float,
     logit_scale: float | None,
 ) -> FeatureMeasures:
     """Hold against each other what was drawn.
 
     ``image`` and ``text`` [M, d] and ``groups`` [M, m] are those of the rows of ``drawn``, whose
-    numbers count them; -1 there is a row that cannot be read. ``rows`` is N of the data set, and
-    ``batch_size`` that of training, which may be more than what is measured.
+    numbers count them; -1 there is a row that cannot be read. ``rows`` is N of the data set,
+    ``batch_size`` that of training, which may be more than what is measured, and ``window_members``
+    the mean number of hard pairs of a row in the window.
     """
     features = _Features(image, text, groups)
     random = [batch[batch >= 0] for batch in drawn.random]
     planned = [batch[batch >= 0] for batch in drawn.planned]
-    window = drawn.window.last
     within, violated, left_out = _within(features, drawn.window)
     ranks = []
     for each in drawn.ranks:
@@ -151,9 +160,10 @@ def compare(
     return FeatureMeasures(
         rows=rows,
         batch_size=len(drawn.random[0]),
-        window=window,
-        by_chance=members_by_chance(window, batch_size, rows),
-        none_by_chance=none_by_chance(window, batch_size, rows),
+        window=drawn.window.last,
+        window_members=window_members,
+        by_chance=members_by_chance(window_members, batch_size, rows),
+        none_by_chance=none_by_chance(round(window_members), batch_size, rows),
         between=_between(features, random),
         among=_between(features, planned),
         within=within,

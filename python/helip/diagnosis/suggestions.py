@@ -60,8 +60,8 @@ def _batches(
     elif members >= HELD:
         yield Suggestion(
             "control", True,
-            f"a batch of {batch_size:,} holds {members:.1f} hard pairs of each row by chance; on "
-            "data so small more rows a batch gained more than hard pairs did",
+            f"random batches hold {members:.1f} hard pairs of each row; more rows a batch gained "
+            "more on such data",
         )  # fmt: skip
     elif gain is not None and gain.word == "none":
         yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
@@ -85,11 +85,10 @@ def _ranks(
         told = known.get(window.first)
         if mixed > MIXED or (told is not None and told > KNOWN):
             continue
-        why = f"ranks {window.first} to {window.last} have {mixed:.0%} equal captions and near "
-        why += "duplicates"
-        why += "" if told is None else f", and the model tells {told:.0%} of its targets from seven"
+        why = f"ranks {window.first} to {window.last}: {mixed:.0%} equal captions, near duplicates"
+        why += "" if told is None else f"; {told:.0%} of targets told from seven"
         if window.first > 1:
-            yield Suggestion("rank_min", window.first - 1, f"the first window that will do: {why}")
+            yield Suggestion("rank_min", window.first - 1, why)
         last = min(table.k, window.first - 1 + table.window)
         if last < table.k:
             yield Suggestion("rank_max", last, why if window.first == 1 else "as many ranks")
@@ -103,5 +102,5 @@ def _equal(windows: Sequence[WindowMeasures]) -> Iterator[Suggestion]:
         yield Suggestion("equal_captions", "mask", f"{why}the default")
     near = max((each.near_captions or 0.0) for each in windows)
     if near >= SIMILAR:
-        why = f"up to {near:.0%} of a window's captions are nearly the target's; needs --store"
+        why = f"up to {near:.0%} of a window's captions are nearly the target's; with --store"
         yield Suggestion("similar_captions", NEAR_COSINE, why)

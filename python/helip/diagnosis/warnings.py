@@ -46,7 +46,7 @@ def _of_table(table: TableMeasures, batch_size: int) -> Iterator[str]:
     for hubs in table.hubs:
         if hubs.top_share >= CROWDED * hubs.top_share_by_chance:
             yield (
-                f"hubs: 1 % of the rows fill {hubs.top_share:.0%} of the first {hubs.ranks} ranks, "
+                f"hubs: 1% of the rows fill {hubs.top_share:.0%} of the first {hubs.ranks} ranks, "
                 f"{hubs.top_share_by_chance:.1%} by chance; helip report shows them"
             )
 

@@ -34,21 +34,21 @@ def page(diagnosis: Any) -> str:
 
 
 def _table(table: TableMeasures) -> Rows:
-    held = ", ".join(f"{each.members:.2g} in {each.batch_size:,}" for each in table.by_chance)
+    held = ", ".join(f"{each.members:.2g} of {each.batch_size:,}" for each in table.by_chance)
     scores = ", ".join(f"rank {rank} {score:.3f}" for rank, score in table.scores)
     flat = "" if table.flatness is None else f"; last over first {table.flatness:.2f}"
     found = [
         ("table", f"{table.rows:,} rows, pools of {table.k}, {table.method} mining"),
         ("window", f"ranks 1 to {table.window}; {table.sampled:,} targets looked at"),
         ("pools", f"{table.empty:,} empty, {table.short:,} shorter than {table.k}"),
-        ("by chance", f"random batches hold of a row's {table.window} hard pairs: {held} rows"),
+        ("by chance", f"hard pairs of a row's window in random batches: {held} rows"),
         ("median score", (scores or "no hard pairs") + flat),
     ]
     for hubs in table.hubs:
         found.append(
             (
                 f"hubs, ranks 1 to {hubs.ranks}",
-                f"1 % of the rows fill {_share(hubs.top_share)} "
+                f"1% of the rows fill {_share(hubs.top_share)} "
                 f"({_share(hubs.top_share_by_chance)} by chance), skewness {hubs.skewness:.2f} "
                 f"({hubs.skewness_by_chance:.2f})",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,7 @@ def test_short_pools_are_left_out_and_counted() -> None:
     near[:200, 5:] = -1
     found = measure_features(image, text, near, batch_size=48)
     assert (found.within.n, found.left_out) == (40, 200)
+    assert found.window_members == pytest.approx((200 * 5 + 40 * 50) / 240)
     near[:, 5:] = -1
     found = measure_features(image, text, near, batch_size=48)
     assert found.within.value is found.within.error is found.violated.value is None
@@ -213,12 +215,13 @@ def test_rows_that_cannot_be_read_take_their_communities_with_them() -> None:
     window = Communities(0, 10, communities, left_out=5)
     found: FeatureMeasures = compare(
         image, text, np.zeros((N, 1), dtype=np.int64), Draws((batch,), window, (), ()),
-        rows=1000, batch_size=20, logit_scale=None,
+        rows=1000, batch_size=20, window_members=9.6, logit_scale=None,
     )  # fmt: skip
     assert (found.within.n, found.left_out) == (2, 7)
     assert found.between.n == 19
     assert (found.random_loss, found.community_loss, found.among.value) == (None, None, None)
-    assert found.by_chance == pytest.approx(10 * 19 / 999)
+    assert found.by_chance == pytest.approx(9.6 * 19 / 999)
+    assert found.none_by_chance == pytest.approx(comb(989, 19) / comb(999, 19))
 
 
 @pytest.mark.parametrize(

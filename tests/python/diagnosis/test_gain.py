@@ -17,7 +17,8 @@ def measures(**changes: float) -> FeatureMeasures:
         for name, value in {"between": 0.9, "among": 0.7, "within": 0.6, "violated": 0.1}.items()
     }
     made = FeatureMeasures(
-        rows=100_000, batch_size=256, window=50, by_chance=0.13, none_by_chance=0.88, ranks=(),
+        rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
+        none_by_chance=0.88, ranks=(),
         left_out=0, random_loss=0.3, community_loss=0.9, **accuracies,
     )  # fmt: skip
     return replace(made, **changes)

@@ -36,7 +36,8 @@ def features(*within: float) -> FeatureMeasures:
     told = [Estimate(value, 0.03, 200) for value in within]
     ranks = ((1, 10), (11, 30), (31, 100))
     return FeatureMeasures(
-        rows=100_000, batch_size=256, window=50, by_chance=0.13, none_by_chance=0.88,
+        rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
+        none_by_chance=0.88,
         between=Estimate(0.9, 0.02, 400), among=told[0], within=told[0],
         ranks=tuple(WindowAccuracy(*r, t, 0) for r, t in zip(ranks, told, strict=True)),
         left_out=0, violated=Estimate(0.1, 0.02, 400), random_loss=0.3, community_loss=0.9,
