@@ -120,13 +120,13 @@ def _measured(
     )
     rows = len(data)
     budget = Budget.of(call.encoded_rows, call.batch_size, rows)
-    plain = sample_of(rows, max(budget.plain, budget.targets), call.seed)
+    plain = sample_of(rows, budget.plain, call.seed)
     targets = plain[: budget.targets]
     ranks = max(call.window, RANKS[-1][1])
     drawn = draw(
         np.asarray(pairs.ids[targets])[:, :ranks].astype(np.int64),
         targets,
-        plain[: budget.plain],
+        plain,
         lambda one, others: equal(
             groups.of(one), groups.of(others.ravel()).reshape(*others.shape, -1)
         ),

@@ -34,7 +34,7 @@ class Diagnosis:
     windows: tuple[WindowMeasures, ...]
     unread_captions: Mapping[str, int]  # rows of the sample, by reason
     model: ModelMeasures | None
-    gain: ExpectedGain | None  # None without a model
+    gain: ExpectedGain | None  # None without a model, or where an accuracy cannot be measured
     suggestions: tuple[Suggestion, ...]
     warnings: tuple[str, ...]
 

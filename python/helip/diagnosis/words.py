@@ -22,9 +22,10 @@ def page(diagnosis: Any) -> str:
     blocks = [_columns(rows), _grid(list(_windows(diagnosis.windows, features)))]
     if features is not None:
         blocks.append(_columns([("model", _model(model)), *_features(features)]))
-    if diagnosis.gain is not None:
-        gain = diagnosis.gain
+    if (gain := diagnosis.gain) is not None:
         blocks.append(f"expected gain: {gain.word} (score {gain.score:.2f}): {gain.why}")
+    elif model is not None:
+        blocks.append("expected gain: unknown: no target has seven hard pairs that can be read")
     if diagnosis.suggestions:
         told = [(f"  {each.flag}", each.why) for each in diagnosis.suggestions]
         blocks.append("suggested for helip train\n" + _columns(told))
