@@ -56,7 +56,7 @@ def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
         why = f"random batches hold {measures.by_chance:.1f} hard pairs of each of their rows"
     elif score >= SOME:
         word = "large" if score >= LARGE else "some"
-        why = f"the model finds {between:.0%} among {batch}, but {within:.0%} among 7 hard pairs"
+        why = f"the model finds {between:.0%} among {batch} and {within:.0%} among 7 hard pairs"
     else:
         word = "none"
         why = f"the model finds {within:.0%} among 7 hard pairs already"
