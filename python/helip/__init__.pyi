@@ -11,6 +11,7 @@ from .common import (
     UnsupportedError,
 )
 from .data import ImageTransform, SampleIndex, open_dataset
+from .diagnosis import diagnose
 from .encoders import embed
 from .evaluation import (
     Guard,
@@ -59,6 +60,7 @@ __all__ = [
     "cmake_prefix_path",
     "compare",
     "create_model",
+    "diagnose",
     "embed",
     "evaluate",
     "evaluate_all",

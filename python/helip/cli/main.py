@@ -14,7 +14,17 @@ import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
 
-from helip.cli import data, evaluation, filtering, inspecting, mining, models, reporting, training
+from helip.cli import (
+    data,
+    diagnosing,
+    evaluation,
+    filtering,
+    inspecting,
+    mining,
+    models,
+    reporting,
+    training,
+)
 from helip.cli.commands import Command, Quiet, command, text
 from helip.cli.showing import say
 from helip.common.errors import Error, InvalidArgumentError
@@ -53,9 +63,9 @@ def demo(
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
-    filtering.filter_pairs, data.reshard, training.train, training.recipes, evaluation.evaluate,
-    models.interpolate, models.export, reporting.report, inspecting.inspect, inspecting.verify,
-    demo,
+    filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train, training.recipes,
+    evaluation.evaluate, models.interpolate, models.export, reporting.report, inspecting.inspect,
+    inspecting.verify, demo,
 )  # fmt: skip
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import replace_file
 from helip.common.options import keywords, require
-from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.opening import open_together
 from helip.reporting import guard, metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
@@ -21,7 +20,6 @@ from helip.reporting.pools import Scores, Similarities, check_rows, choose_targe
 from helip.reporting.rendering import render
 from helip.reporting.targets import targets_of
 from helip.reporting.text import number
-from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -63,8 +61,7 @@ def report(call: ReportCall) -> Path:
     bytes. Raises MismatchError when table, data and store do not belong together, and
     StorageError when ``out`` cannot be written.
     """
-    pairs, dataset, store = _opened(call.pairs, call.data, call.store)
-    _check_match(pairs, dataset, store)
+    pairs, dataset, store = open_together(call.pairs, call.data, call.store)
     scores = read_scores(pairs)
     rows = _chosen(call.rows, scores, len(pairs), call.seed)
     similarities = None if store is None else Similarities(store, pairs.options)
@@ -96,39 +93,6 @@ def report(call: ReportCall) -> Path:
     path = Path(call.out)
     replace_file(path, page)
     return path
-
-
-def _opened(pairs: Any, data: Any, store: Any) -> tuple[Any, Any, Any]:
-    if isinstance(pairs, (str, os.PathLike)):
-        pairs = HardPairs.open(pairs)
-    if isinstance(store, (str, os.PathLike)):
-        store = EmbeddingStore.open(store)
-    dataset = data if hasattr(data, "caption") and hasattr(data, "keys") else open_dataset(data)
-    return pairs, dataset, store
-
-
-def _check_match(pairs: Any, dataset: Any, store: Any) -> None:
-    """Rows mean the same thing everywhere, or nothing on the page would be true."""
-    expected = pairs.data_fingerprint
-    if expected and (differ := fingerprint_differences(expected, dataset.fingerprint)):
-        raise MismatchError(
-            f"the table was made of other data than this{difference_words(differ)} (fingerprint "
-            f"{expected} then, {dataset.fingerprint} now); give the data that was mined, or mine "
-            "again"
-        )
-    if store is not None and pairs.fingerprint not in ("", store.fingerprint):
-        raise MismatchError(
-            f"the table was made of a store with fingerprint {pairs.fingerprint}, this one has "
-            f"{store.fingerprint}; give the one that was mined, or mine again"
-        )
-    sizes = {"table": len(pairs), "data set": len(dataset)}
-    if store is not None:
-        sizes["store"] = len(store)
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-        raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
-    if len(pairs) == 0:
-        raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
 
 
 def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> list[int]:

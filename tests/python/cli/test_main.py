@@ -24,7 +24,7 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
     assert code == 0
     for name in (
         *("index", "embed", "plan", "mine", "merge", "reshard", "train", "eval"),
-        *("report", "inspect", "verify", "demo"),
+        *("diagnose", "report", "inspect", "verify", "demo"),
     ):
         assert name in out
         code, text, _ = run(name, "--help")

@@ -1,0 +1,50 @@
+"""The command that tells beforehand whether hard pairs will help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.data import open_data
+from helip.cli.showing import print_json
+from helip.common.errors import InvalidArgumentError
+from helip.data.options import OpenOptions
+from helip.diagnosis.options import DiagnoseOptions
+
+_USUAL = (
+    "batch_size", "window", "targets", "encoded_rows", "seed", "device", "precision", "workers",
+    "image_column", "caption_column", "key_column",
+)  # fmt: skip
+
+
+@command(DiagnoseOptions, OpenOptions, usual=_USUAL)
+def diagnose(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    data: Annotated[str, text("The data set that was mined.")],
+    model: Annotated[str | None, text("What shall be trained: name, config or folder.")] = None,
+    checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
+    store: Annotated[Path | None, text("The store that was mined: near duplicates.")] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Tell before training whether hard pairs will help a model on its data."""
+    if checkpoint is not None and model is None:
+        raise InvalidArgumentError(
+            f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
+        )
+    from helip.diagnosis.diagnosing import diagnose
+    from helip.evaluation.model_source import ModelSource
+    from helip.pairs.hard_pairs import HardPairs
+
+    table = HardPairs.open(pairs)
+    bundle = None if model is None else ModelSource(model, checkpoint).load()
+    dataset, options = open_data(data, options, quiet)
+    found = diagnose(table, dataset, bundle, store=store, progress=not quiet, **options)
+    if json:
+        print_json(found.to_dict())
+    else:
+        print(found)

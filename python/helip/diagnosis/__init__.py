@@ -1,0 +1,5 @@
+"""Whether hard pairs will help a model on its data, told beforehand."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

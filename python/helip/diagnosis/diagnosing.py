@@ -1,0 +1,154 @@
+"""Whether hard pairs will help a model on its data, from a sample of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import keywords
+from helip.data.dataset import Dataset
+from helip.diagnosis.draws import draw
+from helip.diagnosis.encoding import PLANNED, Budget, encode_rows
+from helip.diagnosis.features import FeatureMeasures, compare
+from helip.diagnosis.gain import expected_gain
+from helip.diagnosis.groups import RowGroups, equal
+from helip.diagnosis.options import DiagnoseOptions
+from helip.diagnosis.planned import planned_batches
+from helip.diagnosis.ranks import RANKS
+from helip.diagnosis.result import Diagnosis, ModelMeasures
+from helip.diagnosis.suggestions import suggestions
+from helip.diagnosis.table import measure_table, sample_of
+from helip.diagnosis.warnings import warnings
+from helip.diagnosis.windows import measure_windows
+from helip.evaluation.encoding import Subject
+from helip.evaluation.options import EvaluateOptions
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.opening import open_together
+from helip.store.embedding_store import EmbeddingStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseCall(DiagnoseOptions):
+    """What `diagnose` is asked."""
+
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """A table of hard pairs, or its path."""
+    data: Any = field(kw_only=False)
+    """The data set that it was mined from, or what open_dataset takes."""
+    model: Any = field(default=None, kw_only=False)
+    """The model that shall be trained: a ModelBundle, a name or path for create_model, or an
+    open_clip model together with transform and tokenizer. None: the data and the table alone."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The store that was mined, which tells near duplicates of captions and of pictures."""
+    transform: Callable[[Any], torch.Tensor] | None = None
+    """In place of the model's own."""
+    tokenizer: Callable[[list[str]], torch.Tensor] | None = None
+    """In place of the model's own."""
+    progress: bool = True
+    """A bar on a terminal."""
+
+
+@keywords(DiagnoseCall)
+def diagnose(call: DiagnoseCall) -> Diagnosis:
+    """Tell before training whether hard pairs will help a model on its data.
+
+    Measures the table, its duplicates and, with a model, what that tells apart in random batches
+    and among hard pairs, all on random samples; says what gain is to be expected, which options to
+    train with, and what to beware of. docs/when-it-helps.md defines each measure.
+
+    The same arguments give the same result. The model's mode and device are restored. Raises
+    MismatchError when table, data and store do not belong together, and InvalidArgumentError where
+    the model gives NaN.
+    """
+    pairs, data, store = open_together(call.pairs, call.data, call.store)
+    if not isinstance(data, Dataset):
+        raise InvalidArgumentError(
+            f"data is a {type(data).__name__}, whose rows cannot be chosen; open it with "
+            "open_dataset"
+        )
+    table = measure_table(
+        pairs, batch_size=call.batch_size, window=call.window, targets=call.targets, seed=call.seed
+    )
+    groups = RowGroups(data)
+    windows = measure_windows(
+        pairs, data, sample_of(len(pairs), call.targets, call.seed), window=call.window,
+        store=store, groups=groups, seed=call.seed,
+    )  # fmt: skip
+    model = (
+        None if call.model is None else _measured(call, pairs, data, groups, table.window_members)
+    )
+    features = None if model is None else model.features
+    gain = None if features is None else expected_gain(features)
+    return Diagnosis(
+        batch_size=call.batch_size,
+        seed=call.seed,
+        table=table,
+        windows=windows,
+        unread_captions=dict(groups.unread),
+        model=model,
+        gain=gain,
+        suggestions=suggestions(table, windows, features, gain, call.batch_size),
+        warnings=warnings(table, windows, model, call.batch_size),
+    )
+
+
+def _measured(
+    call: DiagnoseCall,
+    pairs: HardPairs,
+    data: Dataset,
+    groups: RowGroups,
+    window_members: float,
+) -> ModelMeasures:
+    subject = Subject.of(
+        call.model,
+        call.transform,
+        call.tokenizer,
+        EvaluateOptions(
+            device=call.device,
+            precision=call.precision,
+            batch_size=call.encode_batch_size,
+            reader=call.reader,
+            workers=call.workers,
+        ),
+        progress=call.progress,
+    )
+    rows = len(data)
+    budget = Budget.of(call.encoded_rows, call.batch_size, rows)
+    plain = sample_of(rows, budget.plain, call.seed)
+    targets = plain[: budget.targets]
+    ranks = max(call.window, RANKS[-1][1])
+    drawn = draw(
+        np.asarray(pairs.ids[targets])[:, :ranks].astype(np.int64),
+        targets,
+        plain,
+        lambda one, others: equal(
+            groups.of(one), groups.of(others.ravel()).reshape(*others.shape, -1)
+        ),
+        batch_size=budget.batch_size,
+        window=call.window,
+        ranked=budget.ranked,
+        planned=planned_batches(
+            pairs, batch_size=budget.batch_size, window=call.window, count=PLANNED, seed=call.seed
+        ),
+        seed=call.seed,
+    )
+    found = encode_rows(subject, data, drawn, groups)
+    features: FeatureMeasures = compare(
+        found.image, found.text, found.groups, found.drawn, rows=rows, batch_size=call.batch_size,
+        window_members=window_members, logit_scale=_logit_scale(subject.model),
+    )  # fmt: skip
+    return ModelMeasures(
+        name=subject.name, encoded=len(found.image), unread=dict(found.unread), features=features
+    )
+
+
+def _logit_scale(model: Any) -> float | None:
+    """As the loss takes it; None of a model that has none."""
+    scale = getattr(model, "logit_scale", None)
+    return None if scale is None else float(torch.as_tensor(scale).detach().float().exp())

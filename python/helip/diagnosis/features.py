@@ -1,0 +1,302 @@
+"""What a model tells apart: rows of a random batch, and rows of a community of hard pairs.
+
+All is computed in float64 from rows of length 1, whatever the features come in. A picture is right
+where its own caption's cosine is above that of every other caption by more than 1e-6, which is what
+float32 sums can tell apart, and a caption likewise; every accuracy is the mean of both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import require
+from helip.common.unit_rows import unit_rows
+from helip.diagnosis.chance import members_by_chance, none_by_chance
+from helip.diagnosis.draws import Communities, Draws, draw
+from helip.diagnosis.groups import Bools, Ints, equal
+from helip.diagnosis.table import sample_of
+from helip.evaluation.tasks.retrieval import TIE
+from helip.losses.helip_loss import HelipLoss
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over random targets."""
+
+    value: float | None  # None where there was nothing to measure
+    error: float | None  # half the width of its 95 % interval, 1.96 standard errors
+    n: int  # targets
+
+
+@dataclass(frozen=True)
+class WindowAccuracy:
+    """The accuracy within communities of a window of ranks."""
+
+    first: int  # rank from 1
+    last: int
+    within: Estimate
+    left_out: int  # targets with fewer than seven hard pairs there, or one that cannot be read
+
+
+@dataclass(frozen=True)
+class FeatureMeasures:
+    """What a model makes of its own training data; see docs/when-it-helps.md."""
+
+    rows: int  # of the data
+    batch_size: int  # of the batches that were measured
+    window: int  # ranks 1 to this one
+    window_members: float  # hard pairs of a row there, on average
+    by_chance: float  # hard pairs of a row, of the window, in a random batch to train on; expected
+    none_by_chance: float  # probability that there are none
+    between: Estimate  # share of rows that are told from all others of a random batch
+    among: Estimate  # share of rows that are told from all others of a batch of communities
+    within: Estimate  # share of targets that are told from seven hard pairs
+    ranks: tuple[WindowAccuracy, ...]  # the same for other windows of ranks
+    left_out: int  # targets without a whole community
+    violated: Estimate  # share of hard pairs that fit the target at least as well as its own
+    random_loss: float | None  # CLIP loss of random batches, with the model's logit scale
+    community_loss: float | None  # of batches made of communities; None without such
+
+
+def measure_features(
+    image: Any,
+    text: Any,
+    pools: Any,
+    groups: Any = None,
+    *,
+    batches: Sequence[Any] = (),
+    batch_size: int = 256,
+    window: int = 50,
+    logit_scale: float = 100.0,
+    targets: int = 2000,
+    seed: int = 0,
+) -> FeatureMeasures:
+    """Measure features of all rows of a data set, such as those of an experiment.
+
+    Args:
+        image, text: [N, d] arrays or tensors of any float dtype; rows of length 1 are not needed.
+        pools: int [N, k], such as HardPairs.ids: hard pairs of each row, best first, -1 for none.
+        groups: int64 [N] or [N, m]; the same number in a column for equal rows, 0 for none, such as
+            ``data.caption_groups()[1]`` where each row has one caption.
+        batches: row numbers of batches of communities, such as `planned_batches` gives.
+        batch_size: of the random batches.
+        window: ranks from the first.
+        logit_scale: of the losses, already exponentiated.
+        targets: drawn at random.
+
+    Raises:
+        InvalidArgumentError: shapes that disagree, rows outside 0 .. N - 1, NaN or infinity.
+    """
+    image, text = (side if hasattr(side, "shape") else np.asarray(side) for side in (image, text))
+    shape = _shape(image, text)
+    pools = _whole_numbers(pools, "pools", shape[0])
+    if pools.ndim != 2 or len(pools) != shape[0] or pools.shape[1] == 0:
+        raise InvalidArgumentError(
+            f"pools has shape {list(pools.shape)}; give [{shape[0]}, k], a row for each row of the "
+            "features"
+        )
+    groups = _groups(groups, shape[0])
+    require(batch_size >= 2, "batch_size", batch_size, "at least 2")
+    require(window >= 1, "window", window, "at least 1")
+    require(targets >= 1, "targets", targets, "at least 1")
+    chosen = sample_of(shape[0], targets, seed)
+    drawn = draw(
+        pools[chosen].astype(np.int64),
+        chosen,
+        np.arange(shape[0]),
+        lambda one, others: equal(groups[one], groups[others]),
+        batch_size=min(batch_size, shape[0]),
+        window=window,
+        planned=[_whole_numbers(batch, "batches", shape[0], least=0) for batch in batches],
+        seed=seed,
+    )
+    return compare(
+        image,
+        text,
+        groups,
+        drawn,
+        rows=shape[0],
+        batch_size=batch_size,
+        window_members=float((pools[:, :window] >= 0).sum(axis=1).mean()),
+        logit_scale=logit_scale,
+    )
+
+
+def compare(
+    image: Any,
+    text: Any,
+    groups: Ints,
+    drawn: Draws,
+    *,
+    rows: int,
+    batch_size: int,
+    window_members: float,
+    logit_scale: float | None,
+) -> FeatureMeasures:
+    """Hold against each other what was drawn.
+
+    ``image`` and ``text`` [M, d] and ``groups`` [M, m] are those of the rows of ``drawn``, whose
+    numbers count them; -1 there is a row that cannot be read. ``rows`` is N of the data set,
+    ``batch_size`` that of training, which may be more than what is measured, and ``window_members``
+    the mean number of hard pairs of a row in the window.
+    """
+    features = _Features(image, text, groups)
+    random = [batch[batch >= 0] for batch in drawn.random]
+    planned = [batch[batch >= 0] for batch in drawn.planned]
+    within, violated, left_out = _within(features, drawn.window)
+    ranks = []
+    for each in drawn.ranks:
+        accuracy, _, missing = _within(features, each)
+        ranks.append(WindowAccuracy(each.first + 1, each.last, accuracy, missing))
+    return FeatureMeasures(
+        rows=rows,
+        batch_size=len(drawn.random[0]),
+        window=drawn.window.last,
+        window_members=window_members,
+        by_chance=members_by_chance(window_members, batch_size, rows),
+        none_by_chance=none_by_chance(round(window_members), batch_size, rows),
+        between=_between(features, random),
+        among=_between(features, planned),
+        within=within,
+        ranks=tuple(ranks),
+        left_out=left_out,
+        violated=violated,
+        random_loss=_loss(features, random, logit_scale),
+        community_loss=_loss(features, planned, logit_scale),
+    )
+
+
+class _Features:
+    """Rows of two matrices in float64 and of length 1, made when they are asked for."""
+
+    def __init__(self, image: Any, text: Any, groups: Ints) -> None:
+        self._sides = (image, text)
+        self.groups = groups
+
+    def of(self, rows: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures and captions [*rows.shape, d]."""
+        found = []
+        for name, side in zip(("image", "text"), self._sides, strict=True):
+            chosen = side[torch.from_numpy(rows.ravel())] if isinstance(side, torch.Tensor) else (
+                torch.from_numpy(np.asarray(side[rows.ravel()]))
+            )  # fmt: skip
+            matrix = chosen.detach().to("cpu", torch.float64)
+            wrong = ~torch.isfinite(matrix).all(dim=1)
+            if bool(wrong.any()):
+                row = int(rows.ravel()[int(torch.nonzero(wrong)[0])])
+                raise InvalidArgumentError(
+                    f"{name}: row {row} holds NaN or infinity; the model has diverged, or needs "
+                    "precision='float32'"
+                )
+            found.append(unit_rows(matrix).reshape(*rows.shape, -1))
+        return found[0], found[1]
+
+
+def _between(features: _Features, batches: Sequence[Ints]) -> Estimate:
+    """Mean over rows of their mean over batches; a row in several is one target."""
+    right: dict[int, list[float]] = {}
+    for batch in batches:
+        if len(batch) < 2:
+            continue
+        image, text = features.of(batch)
+        cosines = (image @ text.T).numpy()
+        groups = features.groups[batch]
+        same = equal(groups, np.broadcast_to(groups, (len(batch), *groups.shape)))
+        np.fill_diagonal(same, True)
+        own = cosines.diagonal()
+        outcomes = _told(own, cosines, same) / 2 + _told(own, cosines.T, same) / 2
+        for row, outcome in zip(batch.tolist(), outcomes.tolist(), strict=True):
+            right.setdefault(row, []).append(outcome)
+    return _estimate(np.array([np.mean(each) for each in right.values()]))
+
+
+def _told(own: Floats, cosines: Floats, same: Bools) -> Floats:
+    """1 where a row's own cosine is above those with all rows but the same, else 0; [n]."""
+    others = np.where(same, -np.inf, cosines).max(axis=1)
+    return (others < own - TIE).astype(np.float64)
+
+
+def _within(features: _Features, communities: Communities) -> tuple[Estimate, Estimate, int]:
+    """The accuracy of targets, the share of their hard pairs that are violated, and how many
+    targets have no whole community."""
+    rows = communities.rows
+    whole = (rows >= 0).all(axis=1)
+    left_out = communities.left_out + int((~whole).sum())
+    rows = rows[whole]
+    if not len(rows):
+        nothing = _estimate(np.empty(0))
+        return nothing, nothing, left_out
+    image, text = features.of(rows)
+    to_text = torch.einsum("td,tmd->tm", image[:, 0], text).numpy()
+    to_image = torch.einsum("td,tmd->tm", text[:, 0], image).numpy()
+    right, violated = np.zeros(len(rows)), np.zeros(len(rows))
+    for cosines in (to_text, to_image):
+        worse = cosines[:, 1:] < cosines[:, :1] - TIE  # [T, 7]
+        right += worse.all(axis=1) / 2
+        violated += (~worse).mean(axis=1) / 2
+    return _estimate(right), _estimate(violated), left_out
+
+
+def _loss(features: _Features, batches: Sequence[Ints], logit_scale: float | None) -> float | None:
+    """Mean CLIP loss of the batches, equal rows left out of each other's."""
+    if logit_scale is None or not batches:
+        return None
+    measured = HelipLoss(gamma=0.0)
+    losses = []
+    for batch in batches:
+        if len(batch) < 2:
+            continue
+        image, text = features.of(batch)
+        groups = torch.from_numpy(np.ascontiguousarray(features.groups[batch]))
+        losses.append(float(measured(image, text, logit_scale, groups=groups)["clip"]))
+    return float(np.mean(losses)) if losses else None
+
+
+def _estimate(values: Floats) -> Estimate:
+    n = len(values)
+    if n == 0:
+        return Estimate(None, None, 0)
+    error = 1.96 * float(values.std(ddof=1)) / n**0.5 if n > 1 else None
+    return Estimate(float(values.mean()), error, n)
+
+
+def _shape(image: Any, text: Any) -> tuple[int, int]:
+    shapes = [tuple(side.shape) for side in (image, text)]
+    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] < 2:
+        raise InvalidArgumentError(
+            f"image has shape {list(shapes[0])} and text {list(shapes[1])}; give two matrices "
+            "[N, d] of the same shape, N at least 2"
+        )
+    return shapes[0][0], shapes[0][1]
+
+
+def _whole_numbers(values: Any, name: str, rows: int, *, least: int = -1) -> Ints:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise InvalidArgumentError(f"{name} has dtype {array.dtype}; give row numbers (integers)")
+    if array.size and not least <= array.min() <= array.max() < rows:
+        raise InvalidArgumentError(
+            f"{name} spans {array.min()} … {array.max()}; give rows in {least} … {rows - 1}"
+        )
+    return array
+
+
+def _groups(groups: Any, rows: int) -> Ints:
+    if groups is None:
+        return np.zeros((rows, 1), dtype=np.int64)
+    array = np.asarray(groups)
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or len(array) != rows:
+        raise InvalidArgumentError(
+            f"groups has dtype {array.dtype} and shape {list(array.shape)}; give integers "
+            f"[{rows}] or [{rows}, kinds]"
+        )
+    return array.astype(np.int64).reshape(rows, -1)

@@ -1,0 +1,172 @@
+"""What a table of hard pairs tells by itself: short pools, hubs, and how steep the scores are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from helip.common.options import require
+from helip.diagnosis.chance import TOP, members_by_chance, none_by_chance, top_share_by_chance
+
+HUB_RANKS = (10, 50)
+HUB_TARGETS = 100_000  # whose pools are counted; of smaller tables all
+SHOWN_RANKS = (1, 10, 50)
+BATCH_SIZES = (64, 256, 1024)
+#: From this ratio of the last score of the window to the first one a pool counts as saturated.
+SATURATED = 0.9
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ByChance:
+    """What a random batch holds of a target's window."""
+
+    batch_size: int
+    members: float  # of the window, expected
+    none: float  # probability that there are none
+
+
+@dataclass(frozen=True)
+class Hubs:
+    """How unevenly rows are chosen as hard pairs."""
+
+    ranks: int  # the first so many of each pool
+    targets: int  # whose pools were counted
+    top_share: float  # of the places, that the 1 % of rows hold that are chosen most
+    top_share_by_chance: float
+    skewness: float  # of the in-degree over all rows
+    skewness_by_chance: float
+
+
+@dataclass(frozen=True)
+class TableMeasures:
+    """Of a table alone. Medians are those of the sampled targets."""
+
+    rows: int
+    k: int
+    method: str  # of mining
+    window: int  # ranks 1 to this one; at most k
+    sampled: int  # targets
+    empty: int  # targets of the table without a hard pair
+    short: int  # with fewer than k, those without one among them
+    window_members: float  # of a target on average
+    by_chance: tuple[ByChance, ...]
+    hubs: tuple[Hubs, ...]
+    scores: tuple[tuple[int, float], ...]  # (rank from 1, median score)
+    # Median of a target's last score of the window over its first; None where no pool is so long.
+    flatness: float | None
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the last rank of the window scores almost as the first."""
+        return self.flatness is not None and self.flatness >= SATURATED
+
+
+def measure_table(
+    pairs: Any,  # HardPairs
+    *,
+    batch_size: int = 256,
+    window: int = 50,
+    targets: int = 2000,
+    seed: int = 0,
+) -> TableMeasures:
+    """Measure a table without its data: see docs/when-it-helps.md for each definition.
+
+    Reads the counts of all targets, the pools of 100,000 at most, and the scores of ``targets``.
+    """
+    require(window >= 1, "window", window, "at least 1")
+    require(batch_size >= 2, "batch_size", batch_size, "at least 2")
+    require(targets >= 1, "targets", targets, "at least 1")
+    rows, k = len(pairs), int(pairs.k)
+    window = min(window, k)
+    counts = np.asarray(pairs.counts)
+    sampled = sample_of(rows, targets, seed)
+    members = float(np.minimum(counts, window).mean())
+    sizes = sorted({*BATCH_SIZES, batch_size})
+    scores, real = _scores(pairs, sampled)
+    return TableMeasures(
+        rows=rows,
+        k=k,
+        method=str(pairs.options.get("method", "unknown")),
+        window=window,
+        sampled=len(sampled),
+        empty=int((counts == 0).sum()),
+        short=int((counts < k).sum()),
+        window_members=members,
+        by_chance=tuple(
+            ByChance(
+                size, members_by_chance(members, size, rows),
+                none_by_chance(round(members), size, rows),
+            )
+            for size in sizes
+            if size <= rows or size == batch_size
+        ),
+        hubs=tuple(_hubs(pairs, ranks, seed) for ranks in HUB_RANKS if ranks <= k),
+        scores=tuple(
+            (rank, float(np.median(scores[real[:, rank - 1], rank - 1])))
+            for rank in sorted({*(r for r in SHOWN_RANKS if r < window), window})
+            if real[:, rank - 1].any()
+        ),
+        flatness=_flatness(scores, real, window),
+    )  # fmt: skip
+
+
+def sample_of(rows: int, count: int, seed: int) -> Ints:
+    """``count`` distinct rows in random order, all where there are no more.
+
+    The first m of them are as random a sample as all.
+    """
+    generator = np.random.default_rng([seed, 0])
+    return generator.choice(rows, size=min(count, rows), replace=False, shuffle=True)
+
+
+def _scores(pairs: Any, targets: Ints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Scores [T, k] of ``targets``, and which of them are of a hard pair."""
+    scores = np.asarray(pairs.scores[targets], dtype=np.float64)
+    return scores, np.arange(scores.shape[1]) < np.asarray(pairs.counts[targets])[:, None]
+
+
+def _flatness(
+    scores: npt.NDArray[np.float64], real: npt.NDArray[np.bool_], window: int
+) -> float | None:
+    full = real[:, window - 1] & (scores[:, 0] > 0)
+    if window < 2 or not full.any():
+        return None
+    return float(np.median(scores[full, window - 1] / scores[full, 0]))
+
+
+def _hubs(pairs: Any, ranks: int, seed: int) -> Hubs:
+    rows = len(pairs)
+    targets: Any = slice(None)
+    if rows > HUB_TARGETS:
+        targets = np.sort(sample_of(rows, HUB_TARGETS, seed))
+    counted = min(rows, HUB_TARGETS)
+    ids = np.asarray(pairs.ids[targets, :ranks])
+    degrees = np.unique(ids[ids >= 0], return_counts=True)[1].astype(np.float64)
+    places, mean = float(degrees.sum()), float(degrees.sum()) / rows
+    if not places:
+        return Hubs(ranks, counted, 0.0, 0.0, 0.0, 0.0)
+    top = np.sort(degrees)[::-1][: max(1, math.ceil(TOP * rows))].sum()
+    return Hubs(
+        ranks,
+        counted,
+        float(top / places),
+        top_share_by_chance(mean),
+        _skewness(degrees, rows, mean),
+        mean**-0.5,
+    )
+
+
+def _skewness(degrees: Sequence[float] | npt.NDArray[np.float64], rows: int, mean: float) -> float:
+    """Third standardised moment over all ``rows``, of which those not listed have degree 0."""
+    away = np.asarray(degrees) - mean
+    unseen = rows - len(away)
+    second = (float((away**2).sum()) + unseen * mean**2) / rows
+    third = (float((away**3).sum()) - unseen * mean**3) / rows
+    return third / second**1.5 if second > 0 else 0.0

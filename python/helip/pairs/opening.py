@@ -1,0 +1,52 @@
+"""A table together with the data set and the store that it was made of."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.data.opening import open_dataset
+from helip.pairs.hard_pairs import HardPairs
+from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.embedding_store import EmbeddingStore
+
+
+def open_together(pairs: Any, data: Any, store: Any) -> tuple[HardPairs, Any, Any]:
+    """The table, the data set and the store (None: without), opened where paths are given.
+
+    Rows mean the same thing in all of them, or nothing that is said of both would be true:
+    MismatchError where fingerprints or numbers of rows differ. InvalidArgumentError for a table
+    without targets.
+    """
+    if isinstance(pairs, (str, os.PathLike)):
+        pairs = HardPairs.open(pairs)
+    if isinstance(store, (str, os.PathLike)):
+        store = EmbeddingStore.open(store)
+    if not (hasattr(data, "caption") and hasattr(data, "keys")):
+        data = open_dataset(data)
+    _check(pairs, data, store)
+    return pairs, data, store
+
+
+def _check(pairs: Any, dataset: Any, store: Any) -> None:
+    expected = pairs.data_fingerprint
+    if expected and (differ := fingerprint_differences(expected, dataset.fingerprint)):
+        raise MismatchError(
+            f"the table was made of other data than this{difference_words(differ)} (fingerprint "
+            f"{expected} then, {dataset.fingerprint} now); give the data that was mined, or mine "
+            "again"
+        )
+    if store is not None and pairs.fingerprint not in ("", store.fingerprint):
+        raise MismatchError(
+            f"the table was made of a store with fingerprint {pairs.fingerprint}, this one has "
+            f"{store.fingerprint}; give the one that was mined, or mine again"
+        )
+    sizes = {"table": len(pairs), "data set": len(dataset)}
+    if store is not None:
+        sizes["store"] = len(store)
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+        raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
+    if len(pairs) == 0:
+        raise InvalidArgumentError("the table has 0 targets; there is nothing to show")

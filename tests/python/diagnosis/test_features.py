@@ -1,0 +1,248 @@
+"""What a model tells apart, against plain loops in float64."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from helip.common.errors import InvalidArgumentError
+from helip.diagnosis import features as module
+from helip.diagnosis.draws import COMMUNITY, Communities, Draws
+from helip.diagnosis.features import FeatureMeasures, compare, measure_features
+
+N, K, D = 240, 60, 12
+
+
+def rows(noise: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of pictures, and of captions that are like them; not of length 1."""
+    random = np.random.default_rng(seed)
+    image = random.normal(size=(N, D)) * random.uniform(0.5, 3, (N, 1))
+    text = image / np.linalg.norm(image, axis=1, keepdims=True)
+    return image, 4 * (text + noise * random.normal(size=(N, D)) / D**0.5)
+
+
+def pools(image: np.ndarray) -> np.ndarray:
+    """The rows nearest by picture."""
+    unit = image / np.linalg.norm(image, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    return np.argsort(-cosines, axis=1)[:, :K]
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def right(image: Any, text: Any, row: int, others: list[int]) -> float:
+    """Mean of both directions: 1 where the row's own is above all others."""
+    own = cosine(image[row], text[row])
+    to_text = all(cosine(image[row], text[o]) < own - 1e-6 for o in others)
+    to_image = all(cosine(image[o], text[row]) < own - 1e-6 for o in others)
+    return (to_text + to_image) / 2
+
+
+def reference_loss(image: Any, text: Any, batch: list[int], groups: Any, scale: float) -> float:
+    terms = []
+    for row in batch:
+        seen = [o for o in batch if o == row or groups[o] == 0 or groups[o] != groups[row]]
+        for logits in (
+            {o: scale * cosine(image[row], text[o]) for o in seen},
+            {o: scale * cosine(image[o], text[row]) for o in seen},
+        ):
+            terms.append(np.log(sum(np.exp(v) for v in logits.values())) - logits[row])
+    return float(np.mean(terms))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Draws]:
+    """What the measures were of."""
+    seen: list[Draws] = []
+    there = module.draw
+
+    def watched(*arguments: Any, **options: Any) -> Draws:
+        seen.append(there(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(module, "draw", watched)
+    return seen
+
+
+def test_every_measure_is_that_of_a_plain_loop(drawn: list[Draws]) -> None:
+    image, text = rows()
+    groups = np.random.default_rng(1).integers(0, 90, N)  # 0 equals nothing
+    batches = [np.arange(0, 40), np.arange(100, 131)]
+    found = measure_features(
+        image, text, pools(image), groups, batches=batches, batch_size=48, window=30,
+        logit_scale=7.0, targets=60,
+    )  # fmt: skip
+    (draws,) = drawn
+
+    def others(row: int, batch: Any) -> list[int]:
+        return [
+            int(o) for o in batch if o != row and (groups[o] != groups[row] or groups[row] == 0)
+        ]
+
+    def between(batches: Any) -> dict[int, list[float]]:
+        told: dict[int, list[float]] = {}
+        for batch in batches:
+            for row in batch.tolist():
+                told.setdefault(row, []).append(right(image, text, row, others(row, batch)))
+        return told
+
+    for estimate, told in ((found.between, between(draws.random)), (found.among, between(batches))):
+        means = np.array([np.mean(each) for each in told.values()])
+        assert estimate.value == pytest.approx(means.mean())
+        assert estimate.error == pytest.approx(1.96 * means.std(ddof=1) / len(means) ** 0.5)
+        assert estimate.n == len(told)
+    told = [right(image, text, c[0], c[1:].tolist()) for c in draws.window.rows]
+    assert 0.2 < np.mean(told) < 0.98
+    assert found.within.value == pytest.approx(np.mean(told))
+    violated = [
+        np.mean([
+            cosine(image[t], text[m]) >= cosine(image[t], text[t]) - 1e-6,
+            cosine(image[m], text[t]) >= cosine(image[t], text[t]) - 1e-6,
+        ])
+        for t, *members in draws.window.rows
+        for m in members
+    ]  # fmt: skip
+    assert found.violated.value == pytest.approx(np.mean(violated))
+    for each, measured in zip(draws.ranks, found.ranks, strict=True):
+        told = [right(image, text, c[0], c[1:].tolist()) for c in each.rows]
+        assert measured.within.value == pytest.approx(np.mean(told))
+        assert (measured.first, measured.last) == (each.first + 1, each.last)
+    for loss, of in ((found.random_loss, draws.random), (found.community_loss, batches)):
+        losses = [reference_loss(image, text, batch.tolist(), groups, 7.0) for batch in of]
+        assert loss == pytest.approx(np.mean(losses))
+
+
+def test_communities_are_of_their_window_without_equal_rows(drawn: list[Draws]) -> None:
+    image, text = rows()
+    groups = np.random.default_rng(1).integers(1, 8, (N, 2))
+    near = pools(image)
+    measure_features(image, text, near, groups, batch_size=48, window=30)
+    (draws,) = drawn
+    assert [(each.first, each.last) for each in (draws.window, *draws.ranks)] == [
+        (0, 30), (0, 10), (10, 30), (30, 60),
+    ]  # fmt: skip
+    for each in (draws.window, *draws.ranks):
+        assert len(each.rows) + each.left_out == N
+        for target, *members in each.rows.tolist():
+            assert len(set(members)) == COMMUNITY - 1
+            assert set(members) <= set(near[target, each.first : each.last].tolist())
+            assert not (groups[members] == groups[target]).any()
+    assert draws.ranks[0].left_out > 0
+
+
+def test_members_are_drawn_from_all_ranks_of_the_window_alike(drawn: list[Draws]) -> None:
+    image, text = rows()
+    near = pools(image)
+    measure_features(image, text, near, window=40)
+    place = [near[t].tolist().index(m) for t, *members in drawn[0].window.rows for m in members]
+    counts = np.bincount(place, minlength=40)
+    assert len(counts) == 40
+    expected = len(place) / 40
+    assert ((counts - expected) ** 2 / expected).sum() < 73  # chi-squared, 39 degrees: 0.1 %
+
+
+def test_random_batches_have_no_row_twice_and_differ(drawn: list[Draws]) -> None:
+    image, text = rows()
+    measure_features(image, text, pools(image), batch_size=48)
+    batches = drawn[0].random
+    assert len(batches) == 8
+    assert all(len(set(batch.tolist())) == 48 for batch in batches)
+    assert len({tuple(batch) for batch in batches}) == 8
+    measure_features(image, text, pools(image), batch_size=500)
+    assert [len(batch) for batch in drawn[1].random] == [N]
+
+
+def test_arrays_tensors_and_lists_give_the_same() -> None:
+    image, text = (side.astype(np.float32) for side in rows())
+    near, groups = pools(image), np.arange(N) % 50
+    options: dict[str, Any] = {"batch_size": 48, "targets": 100}
+    found = measure_features(image, text, near, groups, **options)
+    tensors = [torch.from_numpy(each) for each in (image, text, near, groups)]
+    assert measure_features(*tensors, **options) == found
+    assert measure_features(image.tolist(), text.tolist(), near, groups, **options) == found
+    half = measure_features(*(each.half() for each in tensors[:2]), near, groups, **options)
+    assert half.between.value == pytest.approx(found.between.value, abs=0.02)
+
+
+def test_a_seed_gives_the_same_draws_and_another_one_others() -> None:
+    image, text = rows()
+    near = pools(image)
+    made = [measure_features(image, text, near, batch_size=48, seed=seed) for seed in (3, 3, 4)]
+    assert made[0] == made[1] != made[2]
+
+
+def test_ties_count_against_the_model() -> None:
+    image = np.ones((N, D))
+    found = measure_features(image, image, pools(rows()[0]), batch_size=48)
+    assert (found.between.value, found.within.value, found.violated.value) == (0.0, 0.0, 1.0)
+    assert found.random_loss == pytest.approx(np.log(48))
+
+
+def test_a_perfect_model_is_right_everywhere() -> None:
+    image = np.eye(N)
+    found = measure_features(image, image, pools(rows()[0]), batch_size=48)
+    assert (found.between.value, found.within.value, found.violated.value) == (1.0, 1.0, 0.0)
+    assert found.within.error == 0
+
+
+def test_short_pools_are_left_out_and_counted() -> None:
+    image, text = rows()
+    near = pools(image)
+    near[:200, 5:] = -1
+    found = measure_features(image, text, near, batch_size=48)
+    assert (found.within.n, found.left_out) == (40, 200)
+    assert found.window_members == pytest.approx((200 * 5 + 40 * 50) / 240)
+    near[:, 5:] = -1
+    found = measure_features(image, text, near, batch_size=48)
+    assert found.within.value is found.within.error is found.violated.value is None
+    assert found.left_out == N
+    assert found.between.value is not None
+
+
+def test_rows_that_cannot_be_read_take_their_communities_with_them() -> None:
+    image, text = rows()
+    communities = np.arange(32).reshape(4, 8)
+    communities[1, 3] = communities[2, 0] = -1
+    batch = np.arange(20)
+    batch[4] = -1
+    window = Communities(0, 10, communities, left_out=5)
+    found: FeatureMeasures = compare(
+        image, text, np.zeros((N, 1), dtype=np.int64), Draws((batch,), window, (), ()),
+        rows=1000, batch_size=20, window_members=9.6, logit_scale=None,
+    )  # fmt: skip
+    assert (found.within.n, found.left_out) == (2, 7)
+    assert found.between.n == 19
+    assert (found.random_loss, found.community_loss, found.among.value) == (None, None, None)
+    assert found.by_chance == pytest.approx(9.6 * 19 / 999)
+    assert found.none_by_chance == pytest.approx(comb(989, 19) / comb(999, 19))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"text": np.ones((N, D + 1))}, "image has shape"),
+        ({"image": np.ones(N), "text": np.ones(N)}, "two matrices"),
+        ({"pools": np.ones((N - 1, 4), dtype=int)}, "pools has shape"),
+        ({"pools": np.ones((N, 4))}, "pools has dtype float64"),
+        ({"pools": np.full((N, 4), N)}, f"pools spans {N}"),
+        ({"groups": np.ones(N)}, "groups has dtype float64"),
+        ({"groups": np.ones(N + 1, dtype=int)}, "groups has dtype"),
+        ({"batches": [np.array([-1, 3])]}, "batches spans -1"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"window": 0}, "window is 0"),
+        ({"targets": 0}, "targets is 0"),
+        ({"image": np.full((N, D), np.nan)}, "holds NaN"),
+    ],
+)
+def test_bad_input_is_one_clear_error(change: dict[str, Any], said: str) -> None:
+    image, text = rows()
+    given: dict[str, Any] = {"image": image, "text": text, "pools": pools(image), **change}
+    with pytest.raises(InvalidArgumentError, match=said):
+        measure_features(**given)
