@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import helip
+from helip.evaluation.figures import in_percent
 from helip_demo.quick import opening_words
 
-MODELS = ("start", "control", "HELIP")
+MODELS = ("start", "control", "communities")
 
+_WIDTH = max(map(len, MODELS)) + 2  # of a column
 _FIGURES = {
-    "image to text, recall@1": ("retrieval", "image_to_text", "recall@1"),
-    "image to text, recall@5": ("retrieval", "image_to_text", "recall@5"),
     "text to image, recall@1": ("retrieval", "text_to_image", "recall@1"),
     "text to image, recall@5": ("retrieval", "text_to_image", "recall@5"),
+    "image to text, recall@1": ("retrieval", "image_to_text", "recall@1"),
+    "image to text, recall@5": ("retrieval", "image_to_text", "recall@5"),
     "zero-shot concept, top 1": ("zero_shot", "top1"),
     "zero-shot concept, top 5": ("zero_shot", "top5"),
 }
@@ -25,24 +27,53 @@ _FIGURES = {
 
 def format_summary(summary: Mapping[str, Any]) -> str:
     """The results of a summary as lines of text, recall and accuracy in percent."""
-    lines = [f"{'':36}" + "".join(f"{name:>9}" for name in MODELS) + "   HELIP - control"]
+    lines = [f"{'':36}" + "".join(f"{name:>{_WIDTH}}" for name in MODELS) + "   difference"]
     previous = None
     for row in summary["results"]:
         if row["set"] != previous:
             lines.append(f"{row['set']} ({row['queries']} pictures)")
             previous = row["set"]
-        values = "".join(f"{100 * row['models'][name]['value']:9.1f}" for name in MODELS)
+        values = "".join(f"{100 * row['models'][name]['value']:{_WIDTH}.1f}" for name in MODELS)
         low, value, high = (100 * row["difference"][name] for name in ("low", "value", "high"))
         lines.append(f"  {row['figure']:34}{values}   {value:+.1f} [{low:+.1f}, {high:+.1f}]")
     recalls, seconds = summary["mining"]["recall"], summary["seconds"]
     lines += [
-        "In percent; the difference is paired, in brackets its 95 % interval.",
+        "In percent; retrieval is among all pictures and names, also those trained on. Difference:",
+        "communities - control, paired, in brackets its 95 % interval.",
+        verdict_words(summary["verdict"]),
         f"Recall@{recalls['k']} of mining: sample {recalls['sample']:.3f} "
         f"(expected {recalls['sample expected']:.3f}), hnsw {recalls['hnsw']:.3f}",
         "Seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()),
         opening_words(Path(summary["report"])),
     ]
     return "\n".join(lines)
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """In how many figures communities are better or worse than the control, by 95 % intervals."""
+    better = sum(row["difference"]["low"] > 0 for row in rows)
+    worse = sum(row["difference"]["high"] < 0 for row in rows)
+    undecided = len(rows) - better - worse
+    return {"figures": len(rows), "better": better, "worse": worse, "undecided": undecided}
+
+
+def verdict_words(found: Mapping[str, int]) -> str:
+    """What `verdict` found, as a sentence."""
+    return (
+        f"Communities are better than the control in {found['better']} of {found['figures']} "
+        f"figures, worse in {found['worse']}, undecided in {found['undecided']}."
+    )
+
+
+def at_a_glance(rows: Sequence[Mapping[str, Any]], found: Mapping[str, int]) -> dict[str, str]:
+    """The head of the page: recall@1 of each split and direction, and in how many figures."""
+    lines = {}
+    for row in rows:
+        if row["figure"].endswith("recall@1"):
+            values = (f"{name} {100 * row['models'][name]['value']:.1f}" for name in MODELS)
+            shown = in_percent(row["difference"], signed=True)
+            lines[f"{row['set'].lower()}, {row['figure']}"] = f"{', '.join(values)}: {shown}"
+    return {**lines, "of all figures": verdict_words(found)}
 
 
 def recall(table: helip.HardPairs, exact: helip.HardPairs) -> float:
@@ -64,11 +95,11 @@ def same_concept(table: helip.HardPairs, concepts: np.ndarray, *, first: int) ->
 
 
 def result_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each set and figure: the three models and HELIP minus control, paired."""
+    """One row for each set and figure: the three models and communities minus control, paired."""
     rows = []
     for title, models in metrics.items():
         differences = {
-            "difference": helip.compare(models["HELIP"], models["control"]),
+            "difference": helip.compare(models["communities"], models["control"]),
             "start_to_control": helip.compare(models["control"], models["start"]),
         }
         for figure, path in _FIGURES.items():

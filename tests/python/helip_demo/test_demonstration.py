@@ -38,7 +38,7 @@ def test_a_second_run_keeps_data_embeddings_and_start_and_says_so(
     assert first["kept"] == []
     assert second["kept"] == ["data", "quick look", "pretrain", "embed"]
     assert "[3 of 9] pretrain: kept from an earlier run" in said[1]
-    assert second["training"]["start"]["reused"] and not second["training"]["HELIP"]["reused"]
+    assert second["training"]["start"]["reused"] and not second["training"]["communities"]["reused"]
     # The quick look comes first, with its page; then the results, with theirs; then what to type.
     for words in shown:
         assert ["quick.html" in words[0], "report.html" in words[1], "my.pairs" in words[2]] == [
