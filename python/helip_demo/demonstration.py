@@ -2,7 +2,7 @@
 
 First a quick look at the hard pairs of 600 pictures. Then, with all of them: captioned OpenMoji
 pictures → a small CLIP model from scratch (the "pre-trained" model) → unimodal embeddings → hard
-pairs → four epochs in batches of communities of these and, from the same start, as many plain
+pairs → eight epochs in batches of communities of these and, from the same start, as many plain
 steps → all three evaluated on held-out data → ``summary.json`` and ``report.html``. Nothing is
 downloaded. What comes out is reported as it is, also where hard pairs do not help.
 """
@@ -57,7 +57,7 @@ from helip_demo.stages import Stage, Stages
 
 # Of both sides alike; the control has no communities.
 FINETUNE: dict[str, Any] = {
-    "epochs": 4,
+    "epochs": 8,
     "batch_size": 64,
     "strategy": "communities",
     "community_rows": 8,
@@ -76,8 +76,8 @@ PLAN = (
     Stage("pretrain", "train a small CLIP model from scratch, the start of all that follows", 100),
     Stage("embed", "all 3,326 training pictures and captions", 8),
     Stage("mine", "exact pools, and four other ways to compare them with", 4),
-    Stage("fine-tune communities", "four epochs in batches of communities of hard pairs", 28),
-    Stage("fine-tune control", "as many steps of as many rows from the same start, at random", 28),
+    Stage("fine-tune communities", "eight epochs in batches of communities of hard pairs", 55),
+    Stage("fine-tune control", "as many steps of as many rows from the same start, at random", 55),
     Stage("evaluate", "all three models, on 621 held-out pictures among all", 15),
     Stage("report", "write the page", 2),
 )
