@@ -372,13 +372,13 @@ def _about(summary: Mapping[str, Any]) -> dict[str, Any]:
     training = summary["training"]
     same = summary["mining"]["same concept in first 10"]
     return {
+        **at_a_glance(summary["results"], summary["verdict"]),
         "pictures": f"{summary['data']['pictures']:,} of OpenMoji (CC BY-SA 4.0, openmoji.org)",
         "splits": ", ".join(f"{name} {facts['pictures']:,}" for name, facts in splits.items()),
         "model": f"{summary['model']['parameters'] / 1e6:.1f} million parameters, from scratch",
         "start": f"{training['start']['steps']} steps",
         "communities and control": f"{training['communities']['steps']} steps each, from the same "
         "start",
-        **at_a_glance(summary["results"], summary["verdict"]),
         "recall of sample mining": f"{recalls['sample']:.3f} "
         f"(expected {recalls['sample expected']:.3f})",
         f"recall@{recalls['k']} of hnsw": f"{recalls['hnsw']:.3f}",

@@ -24,7 +24,8 @@ from helip.training import Recipe, Trainer, TrainResult
 
 # 16.7 million parameters, 9.5 million of them the table of tokens; no caption has more than 17.
 # Measured on two cores with bfloat16, batches of 256 of 3,326 pictures, by seconds of processor
-# time; recall@1 image to text on held-out variants (285) and held-out concepts (336):
+# time; recall@1 image to text on held-out variants (285) and held-out concepts (336), each among
+# themselves:
 #     this model             150 s  0.60 0.08    225 s  0.81 0.12    303 s  0.85 0.11
 #     the same, batch 128    167 s  0.65 0.09    253 s  0.82 0.12    335 s  0.85 0.13
 #     ViT, 6 layers of 192, patch 16

@@ -61,7 +61,8 @@ def verdict_words(found: Mapping[str, int]) -> str:
     """What `verdict` found, as a sentence."""
     return (
         f"Communities are better than the control in {found['better']} of {found['figures']} "
-        f"figures, worse in {found['worse']}, undecided in {found['undecided']}."
+        f"figures (recall@1 and @5, zero-shot), worse in {found['worse']}, undecided in "
+        f"{found['undecided']}."
     )
 
 

@@ -61,8 +61,8 @@ def test_the_head_of_the_page_has_recall_at_1_of_all_models_and_the_difference()
     assert results.at_a_glance(rows, results.verdict(rows)) == {
         "held-out variants, text to image, recall@1": "start 40.0, control 50.0, communities 55.0: "
         "+5.0 [+1.0, +9.0]",
-        "of all figures": "Communities are better than the control in 2 of 2 figures, worse in 0, "
-        "undecided in 0.",
+        "of all figures": "Communities are better than the control in 2 of 2 figures "
+        "(recall@1 and @5, zero-shot), worse in 0, undecided in 0.",
     }
 
 
@@ -88,7 +88,8 @@ def test_the_printed_table_shows_every_model_and_the_paired_difference() -> None
     text = results.format_summary(summary)
     assert "Held-out variants (285 pictures)" in text
     assert " 50.0         50.0         50.0   -1.2 [-3.0, +0.4]" in text
-    assert "better than the control in 3 of 12 figures, worse in 1, undecided in 8" in text
+    assert "better than the control in 3 of 12 figures" in text
+    assert "worse in 1, undecided in 8" in text
     assert "hnsw 0.990" in text
     assert "data 11, total 500" in text
     assert "demo-out/report.html" in text
