@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import helip
-from helip.evaluation.figures import in_percent
 from helip_demo.quick import opening_words
 
 MODELS = ("start", "control", "communities")
@@ -34,8 +33,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             lines.append(f"{row['set']} ({row['queries']} pictures)")
             previous = row["set"]
         values = "".join(f"{100 * row['models'][name]['value']:{_WIDTH}.1f}" for name in MODELS)
-        low, value, high = (100 * row["difference"][name] for name in ("low", "value", "high"))
-        lines.append(f"  {row['figure']:34}{values}   {value:+.1f} [{low:+.1f}, {high:+.1f}]")
+        lines.append(f"  {row['figure']:34}{values}   {_signed(row['difference'])}")
     recalls, seconds = summary["mining"]["recall"], summary["seconds"]
     lines += [
         "In percent; retrieval is among all pictures and names, also those trained on. Difference:",
@@ -72,8 +70,8 @@ def at_a_glance(rows: Sequence[Mapping[str, Any]], found: Mapping[str, int]) -> 
     for row in rows:
         if row["figure"].endswith("recall@1"):
             values = (f"{name} {100 * row['models'][name]['value']:.1f}" for name in MODELS)
-            shown = in_percent(row["difference"], signed=True)
-            lines[f"{row['set'].lower()}, {row['figure']}"] = f"{', '.join(values)}: {shown}"
+            name = f"{row['set'].lower()}, {row['figure']}"
+            lines[name] = f"{', '.join(values)}: {_signed(row['difference'])}"
     return {**lines, "of all figures": verdict_words(found)}
 
 
@@ -115,6 +113,12 @@ def result_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
                 }
             )
     return rows
+
+
+def _signed(difference: Mapping[str, Any]) -> str:
+    """A difference in percent with its interval."""
+    low, value, high = (100 * difference[name] for name in ("low", "value", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _at(result: Mapping[str, Any], path: tuple[str, ...]) -> Any:
