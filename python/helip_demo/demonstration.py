@@ -45,7 +45,7 @@ from helip_demo.quick import (
 )
 from helip_demo.results import (
     MODELS,
-    at_a_glance,
+    about,
     compact,
     format_summary,
     recall,
@@ -234,7 +234,7 @@ class _Demo:
                 },
                 seed=self.seed,
                 title="HELIP on OpenMoji",
-                summary=_about(summary),
+                summary=about(summary),
             )
         summary["seconds"] = {name: round(value, 2) for name, value in stages.seconds.items()}
         summary["seconds"]["total"] = round(sum(stages.seconds.values()), 2)
@@ -372,29 +372,6 @@ def _training(result: TrainResult) -> dict[str, Any]:
 
 def _parameters(result: TrainResult) -> int:
     return sum(parameter.numel() for parameter in result.model.model.parameters())
-
-
-def _about(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What the head of the report says of the run."""
-    splits = summary["data"]["splits"]
-    recalls = summary["mining"]["recall"]
-    training = summary["training"]
-    same = summary["mining"]["same concept in first 10"]
-    return {
-        **at_a_glance(summary["results"], summary["verdict"]),
-        "pictures": f"{summary['data']['pictures']:,} of OpenMoji (CC BY-SA 4.0, openmoji.org)",
-        "splits": ", ".join(f"{name} {facts['pictures']:,}" for name, facts in splits.items()),
-        "model": f"{summary['model']['parameters'] / 1e6:.1f} million parameters, from scratch",
-        "start": f"{training['start']['steps']} steps",
-        "communities and control": f"{training['communities']['steps']} steps each, from the same "
-        "start",
-        "recall of sample mining": f"{recalls['sample']:.3f} "
-        f"(expected {recalls['sample expected']:.3f})",
-        f"recall@{recalls['k']} of hnsw": f"{recalls['hnsw']:.3f}",
-        "hard pairs of the same concept, first 10": ", ".join(
-            f"{name} {100 * share:.0f} %" for name, share in same.items()
-        ),
-    }
 
 
 def _versions() -> dict[str, str]:

@@ -47,6 +47,29 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def about(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the head of the report says of the run."""
+    splits = summary["data"]["splits"]
+    recalls = summary["mining"]["recall"]
+    training = summary["training"]
+    same = summary["mining"]["same concept in first 10"]
+    return {
+        **at_a_glance(summary["results"], summary["verdict"]),
+        "pictures": f"{summary['data']['pictures']:,} of OpenMoji (CC BY-SA 4.0, openmoji.org)",
+        "splits": ", ".join(f"{name} {facts['pictures']:,}" for name, facts in splits.items()),
+        "model": f"{summary['model']['parameters'] / 1e6:.1f} million parameters, from scratch",
+        "start": f"{training['start']['steps']} steps",
+        "communities and control": f"{training['communities']['steps']} steps each, from the same "
+        "start",
+        "recall of sample mining": f"{recalls['sample']:.3f} "
+        f"(expected {recalls['sample expected']:.3f})",
+        f"recall@{recalls['k']} of hnsw": f"{recalls['hnsw']:.3f}",
+        "hard pairs of the same concept, first 10": ", ".join(
+            f"{name} {100 * share:.0f} %" for name, share in same.items()
+        ),
+    }
+
+
 def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """In how many figures communities are better or worse than the control, by 95 % intervals."""
     better = sum(row["difference"]["low"] > 0 for row in rows)
