@@ -20,12 +20,18 @@ def cosine(a, b):
 
 
 def reference_margin(image, text, target, margin, direction, space, alike=lambda i, j: False):
-    """``alike(i, j)``: a row that is equal to a target is neither hard nor ordinary for it."""
+    """``alike(i, j)``: a row that is equal to a target is neither hard nor ordinary for it.
+
+    target: int64 [b], the row that each serves; or [b, m], the hard rows of each row.
+    """
     rows = range(len(image))
     total, targets, hinges = image.sum() * 0, 0, []
     for i in rows:
         others = [r for r in rows if r != i and not alike(i, r)]
-        hard = [r for r in others if int(target[r]) == i]
+        if target.dim() == 1:
+            hard = [r for r in others if int(target[r]) == i]
+        else:
+            hard = [r for r in others if r in target[i].tolist()]
         ordinary = [r for r in others if r not in hard]
         if not hard:
             continue
@@ -52,3 +58,15 @@ def make_target(rows: int, seed: int) -> torch.Tensor:
     target = torch.randint(rows, (rows,), generator=generator)
     itself = torch.rand(rows, generator=generator) < 0.5
     return torch.where(itself, torch.arange(rows), target)
+
+
+def make_hard_rows(rows: int, most: int, seed: int) -> torch.Tensor:
+    """int64 [rows, most]: up to ``most`` hard rows of each row, some none, padded with -1."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.full((rows, most), -1)
+    for row in range(rows):
+        others = torch.randperm(rows, generator=generator).tolist()
+        count = int(torch.randint(most + 1, (1,), generator=generator))
+        chosen = [other for other in others if other != row][:count]
+        found[row, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
+    return found

@@ -58,6 +58,33 @@ def check_target(target: Tensor, rows: int) -> None:
         )
 
 
+def check_hard_rows(hard_rows: Tensor, rows: int) -> None:
+    """Raise InvalidArgumentError unless ``hard_rows`` is integer [rows, m] in [-1, rows).
+
+    Values are read as in `check_target`.
+    """
+    if not isinstance(hard_rows, Tensor) or hard_rows.dtype not in _INTEGERS:
+        kind = hard_rows.dtype if isinstance(hard_rows, Tensor) else type(hard_rows).__name__
+        raise InvalidArgumentError(
+            f"hard_rows is {kind}, must be an integer tensor; pass the loader's batch['hard_rows']"
+        )
+    if hard_rows.dim() != 2 or hard_rows.shape[0] != rows:
+        raise InvalidArgumentError(
+            f"hard_rows has shape {tuple(hard_rows.shape)}, must be ({rows}, m): the batch rows "
+            "that are hard pairs of each row, and -1"
+        )
+    if torch.compiler.is_compiling() or hard_rows.device.type != "cpu":
+        return
+    values = hard_rows.numpy()
+    outside = ((values < -1) | (values >= rows)).nonzero()
+    if len(outside[0]):
+        row, column = int(outside[0][0]), int(outside[1][0])
+        raise InvalidArgumentError(
+            f"hard_rows[{row}, {column}] is {values[row, column]}, must be in [-1, {rows}): a "
+            "batch row, not a data-set row, or -1 for none"
+        )
+
+
 def one_number(value: Tensor | float, name: str, mend: str, dtype: torch.dtype) -> Tensor | float:
     """A scalar of ``dtype``, or the float that it is; InvalidArgumentError for several numbers."""
     if not isinstance(value, Tensor):

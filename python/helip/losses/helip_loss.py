@@ -25,6 +25,10 @@ Rows of a batch whose captions or pictures are equal are no negatives of each ot
 (``equal_captions``, see `helip.losses.equal`); none of them counts as an ordinary or a hard row of
 the other in the margin loss.
 
+Which rows are hard rows of which target, ``target`` says: each row serves one. Where every row is a
+target and hard pairs of each other are many, as in a loader's batches of communities, ``hard_rows``
+says it in its place: H_i is then all rows of the batch that stand in the pool of i.
+
 ``gather=True`` takes the negatives from the batches of all processes, while a target and its hard
 rows stay on one.
 """
@@ -42,8 +46,8 @@ from helip.common.collectives import Everyone, gather_pairs
 from helip.common.options import keywords, method_keywords
 from helip.common.unit_rows import unit_rows
 from helip.losses.equal import cross_entropy, equal_rows
-from helip.losses.features import check_features, check_target, one_number
-from helip.losses.margin import Margin, Similarities, margin_loss, similarities
+from helip.losses.features import check_features, check_hard_rows, check_target, one_number
+from helip.losses.margin import Margin, Similarities, among, margin_loss, served, similarities
 from helip.losses.options import EqualOptions, LossOptions, MarginOptions
 
 
@@ -80,6 +84,7 @@ class HelipLoss(nn.Module):
         logit_scale: Tensor | float,  # one number, already exponentiated, as open_clip passes it
         target: Tensor | None = None,  # [b] integer: row of the target that each row serves
         *,
+        hard_rows: Tensor | None = None,  # [b, m] integer: hard rows of each row, -1 for none
         groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
         embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
         rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
@@ -92,15 +97,16 @@ class HelipLoss(nn.Module):
 
         ``violated`` is the rate of the hinge terms that are above zero; ``hard_similarity`` and
         ``ordinary_similarity`` are what HNML compares, averaged over targets and both directions.
-        A row that serves itself is a target; ``target=None`` means that no row is a hard pair, and
-        then all but ``loss`` and ``clip`` are 0.
+        A row that serves itself is a target. ``hard_rows``, such as batch["hard_rows"], goes
+        before ``target``. With neither no row is a hard pair, and then all but ``loss`` and
+        ``clip`` are 0.
 
-        The values of a target on an accelerator are not read, since that would stall its stream;
+        The values of both on an accelerator are not read, since that would stall its stream;
         there, a row out of range is nobody's hard pair. Use `check_target` before the copy.
         """
         scales = {"logit_scale": logit_scale}
         return self._loss(
-            image_features, text_features, scales, target, groups, embeddings, rank_rows
+            image_features, text_features, scales, target, hard_rows, groups, embeddings, rank_rows
         )
 
     def contrast(
@@ -119,13 +125,13 @@ class HelipLoss(nn.Module):
         text_features: Tensor,
         scales: dict[str, Any],
         target: Tensor | None,
+        hard_rows: Tensor | None,
         groups: Tensor | None,
         embeddings: Mapping[str, Tensor] | None,
         rank_rows: Sequence[int] | None,
     ) -> dict[str, Tensor]:
         check_features(image_features, text_features)
-        if target is not None:
-            check_target(target, image_features.shape[0])
+        hard = _hard_mask(target, hard_rows, image_features.shape[0])
         image = unit_rows(image_features)
         text = unit_rows(text_features)
         everyone = (
@@ -141,14 +147,14 @@ class HelipLoss(nn.Module):
         if equal is not None:
             share = everyone.processes / everyone.total
             told["equal_rows"] = equal.any(dim=1).sum().to(clip.dtype) * share
-        if target is None:
+        if hard is None:
             nothing = dict.fromkeys(Margin._fields[1:], clip.new_zeros(()))
             return (
                 {"loss": clip, "clip": clip.detach(), "margin": clip.new_zeros(())} | nothing | told
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gamma > 0):
             seen = crossed if space == "cross" else similarities(image, text, everyone, space)
-            hnml = margin_loss(seen, target, everyone, self.options.margin, direction, equal)
+            hnml = margin_loss(seen, hard, everyone, self.options.margin, direction, equal)
         return {
             "loss": clip + self.gamma * hnml.loss if self.gamma > 0 else clip,
             "clip": clip.detach(),
@@ -185,6 +191,8 @@ class MarginCall(MarginOptions):
     """[b, d] floating."""
     target: Tensor = field(kw_only=False)
     """[b] integer: row of the target that each row serves."""
+    hard_rows: Tensor | None = None
+    """[b, m] integer, in place of target: the hard rows of each row, -1 for none."""
 
 
 @keywords(MarginCall)
@@ -195,10 +203,21 @@ def hard_negative_margin_loss(call: MarginCall) -> Tensor:
     contributes 0.
     """
     check_features(call.image_features, call.text_features)
-    check_target(call.target, call.image_features.shape[0])
+    hard = _hard_mask(call.target, call.hard_rows, call.image_features.shape[0])
+    assert hard is not None
     everyone = Everyone(unit_rows(call.image_features), unit_rows(call.text_features))
     seen = similarities(everyone.image, everyone.text, everyone, call.space)
-    return margin_loss(seen, call.target, everyone, call.margin, call.direction).loss
+    return margin_loss(seen, hard, everyone, call.margin, call.direction).loss
+
+
+def _hard_mask(target: Tensor | None, hard_rows: Tensor | None, rows: int) -> Tensor | None:
+    """bool [b, b]: which rows are hard rows of each; None where nothing says it."""
+    if target is not None:
+        check_target(target, rows)
+    if hard_rows is None:
+        return None if target is None else served(target)
+    check_hard_rows(hard_rows, rows)
+    return among(hard_rows)
 
 
 def _info_nce(

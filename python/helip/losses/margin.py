@@ -45,22 +45,39 @@ class Margin(NamedTuple):
     ordinary_similarity: Tensor  # mean over targets' ordinary rows, both ways
 
 
+def served(target: Tensor) -> Tensor:
+    """bool [b, b]: row r is a hard row of row i, for ``target`` [b], the row that each serves."""
+    return target[None, :] == torch.arange(len(target), device=target.device)[:, None]
+
+
+def among(hard_rows: Tensor) -> Tensor:
+    """bool [b, b]: row r is a hard row of row i, where ``hard_rows`` [b, m] has r in row i.
+
+    -1, and what is out of range, is no row.
+    """
+    rows = hard_rows.shape[0]
+    places = hard_rows.to(torch.int64)
+    places = torch.where((places < 0) | (places >= rows), rows, places)
+    hard = torch.zeros(rows, rows + 1, dtype=torch.bool, device=hard_rows.device)
+    return hard.scatter_(1, places, True)[:, :rows]
+
+
 def margin_loss(
     seen: Similarities,
-    target: Tensor,
+    hard: Tensor,
     everyone: Everyone,
     margin: float,
     direction: str,
     equal: Tensor | None = None,
 ) -> Margin:
-    """target [b]: the own row that each own row serves.
+    """hard: bool [b, b], which own rows are hard rows of each own row; see `served`, `among`.
 
     equal: bool [b, all rows]; a row that is equal to a target is neither hard nor ordinary for it.
     """
-    roles = _roles(target.to(seen.from_image.device), everyone, seen.from_image.dtype, equal)
+    roles = _roles(hard.to(seen.from_image.device), everyone, seen.from_image.dtype, equal)
     hinge = _hinge_preserve if direction == "preserve" else _hinge_repel
     image, text = (hinge(similarity, roles, margin) for similarity in seen)
-    hard, ordinary = (
+    near, ordinary = (
         0.5 * sum(similarity.detach().masked_fill(~mask, 0.0).sum() for similarity in seen)
         for mask in (roles.hard, roles.ordinary)
     )
@@ -71,7 +88,7 @@ def margin_loss(
     shares = Margin(
         loss=0.5 * (image.loss + text.loss) / targets,
         violated=0.5 * (image.violated / terms + text.violated / terms),
-        hard_similarity=hard / hards,
+        hard_similarity=near / hards,
         ordinary_similarity=ordinary / ordinaries,
     )
     if everyone.processes > 1:
@@ -96,11 +113,10 @@ class _Hinge(NamedTuple):
     counted: Tensor  # bool: what has a term
 
 
-def _roles(target: Tensor, everyone: Everyone, dtype: torch.dtype, equal: Tensor | None) -> _Roles:
-    own = target.shape[0]
-    rows = torch.arange(own, device=target.device)
-    itself = rows[:, None] == rows[None, :]
-    hard = (target[None, :] == rows[:, None]) & ~itself
+def _roles(hard: Tensor, everyone: Everyone, dtype: torch.dtype, equal: Tensor | None) -> _Roles:
+    own = hard.shape[0]
+    itself = torch.eye(own, dtype=torch.bool, device=hard.device)
+    hard = hard & ~itself
     if everyone.processes > 1:  # to the columns of everyone; a target's hard rows are its own
         around = (everyone.first, everyone.total - everyone.first - own)
         hard, itself = F.pad(hard, around), F.pad(itself, around)

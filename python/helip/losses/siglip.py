@@ -34,6 +34,7 @@ class HelipSigmoidLoss(HelipLoss):
         target: Tensor | None = None,  # [b] integer: row of the target that each row serves
         logit_bias: Tensor | float | None = None,  # one number; None is 0
         *,
+        hard_rows: Tensor | None = None,  # [b, m] integer: hard rows of each row, -1 for none
         groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
         embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
         rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
@@ -41,7 +42,7 @@ class HelipSigmoidLoss(HelipLoss):
         """As `HelipLoss.forward`; ``clip`` is the sigmoid loss."""
         scales = {"logit_scale": logit_scale, "logit_bias": logit_bias}
         return self._loss(
-            image_features, text_features, scales, target, groups, embeddings, rank_rows
+            image_features, text_features, scales, target, hard_rows, groups, embeddings, rank_rows
         )
 
     def contrast(

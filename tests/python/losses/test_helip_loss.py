@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from helip.common.errors import InvalidArgumentError
 from helip.losses.helip_loss import HelipLoss, check_target, clip_loss, hard_negative_margin_loss
-from support.margin_reference import READINGS, cosine, features, make_target, reference_margin
+from support.margin_reference import (
+    READINGS,
+    cosine,
+    features,
+    make_hard_rows,
+    make_target,
+    reference_margin,
+)
 
 SCALE = 12.5
 
@@ -48,6 +55,44 @@ def test_value_and_gradient_equal_the_double_loop(rows, seed, margin, reading):
     theirs = torch.autograd.grad(expected, (image, text))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 9),
+    most=st.integers(1, 5),
+    seed=st.integers(0, 10_000),
+    margin=st.floats(-0.5, 0.5),
+    reading=st.sampled_from(READINGS),
+)
+def test_hard_rows_of_every_row_go_before_target(rows, most, seed, margin, reading):
+    direction, space = reading
+    hard_rows = make_hard_rows(rows, most, seed)
+    image, text = (x.requires_grad_() for x in features(rows, seed=seed))
+    loss = HelipLoss(gamma=0.7, margin=margin, direction=direction, space=space)
+    out = loss(image, text, SCALE, make_target(rows, seed), hard_rows=hard_rows)
+    expected, violated = reference_margin(image, text, hard_rows, margin, direction, space)
+    torch.testing.assert_close(out["margin"], expected.detach(), rtol=1e-11, atol=1e-12)
+    assert float(out["violated"]) == pytest.approx(violated)
+    alone = loss(image, text, SCALE, hard_rows=hard_rows.int())["margin"]
+    assert torch.equal(alone, out["margin"])
+    options = {"margin": margin, "direction": direction, "space": space}
+    target = torch.arange(rows)
+    same = hard_negative_margin_loss(image, text, target, hard_rows=hard_rows, **options)
+    assert torch.equal(same.detach(), out["margin"])
+    ours = torch.autograd.grad(out["loss"], (image, text))
+    whole = reference_clip(image, text, SCALE) + 0.7 * expected
+    for a, b in zip(ours, torch.autograd.grad(whole, (image, text)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_hard_rows_that_say_what_target_says_give_the_same_bits():
+    image, text = features(8, seed=4, dtype=torch.float32)
+    target = torch.tensor([0, 0, 2, 2, 2, 5, 6, 6])
+    hard_rows = torch.tensor([[1, -1], [-1, -1], [4, 3], *[[-1, -1]] * 3, [7, 6], [-1, -1]])
+    one = HelipLoss(margin=0.1)(image, text, SCALE, target)
+    other = HelipLoss(margin=0.1)(image, text, SCALE, hard_rows=hard_rows)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 @pytest.mark.parametrize(("direction", "space"), READINGS)
@@ -201,9 +246,12 @@ def test_the_loss_compiles_without_a_graph_break(direction, space):
     image, text = features(6, dtype=torch.float32)
     target = torch.tensor([0, 0, 2, 2, 4, 4])
     loss = HelipLoss(direction=direction, space=space)
+    torch._dynamo.reset()  # else the readings before count as its recompilations
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
-    for name, value in compiled(image, text, torch.tensor(SCALE), target).items():
-        torch.testing.assert_close(value, loss(image, text, SCALE, target)[name])
+    hard_rows = torch.tensor([[1, 2], [0, -1], [-1, -1], [4, 5], [3, -1], [3, 4]])
+    for more in ({}, {"hard_rows": hard_rows}):
+        for name, value in compiled(image, text, torch.tensor(SCALE), target, **more).items():
+            torch.testing.assert_close(value, loss(image, text, SCALE, target, **more)[name])
 
 
 def test_int32_targets_are_accepted():
@@ -257,3 +305,19 @@ def test_targets_that_do_not_fit_are_refused(target, message):
         HelipLoss()(image, text, SCALE, target)
     with pytest.raises(InvalidArgumentError, match=message):
         check_target(target, 4)
+
+
+@pytest.mark.parametrize(
+    ("hard_rows", "message"),
+    [
+        (torch.tensor([[1], [0], [4], [-1]]), r"hard_rows\[2, 0\] is 4, must be in \[-1, 4\)"),
+        (torch.tensor([[1], [0], [-2], [-1]]), r"hard_rows\[2, 0\] is -2"),
+        (torch.tensor([1, 0, 3, 2]), r"hard_rows has shape \(4,\), must be \(4, m\)"),
+        (torch.zeros(4, 4, dtype=torch.bool), r"hard_rows is torch\.bool, must be an integer"),
+        ([[1], [0], [3], [2]], "hard_rows is list"),
+    ],
+)
+def test_hard_rows_that_do_not_fit_are_refused(hard_rows, message):
+    image, text = features(4)
+    with pytest.raises(InvalidArgumentError, match=message):
+        HelipLoss()(image, text, SCALE, hard_rows=hard_rows)
