@@ -69,7 +69,7 @@ def run_side(side: str, place: Path, steps: int, siglip: bool, processes: int) -
             out=place / "run", batch_size=BATCH * processes, epochs=1, steps=steps, lr=LR,
             betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, warmup=WARMUP, grad_clip=CLIP,
             gamma=GAMMA, loss="siglip" if siglip else "clip", seed=SEED, workers=1, device="cpu",
-            precision="float32", progress=False,
+            precision="float32", progress=False, hard_per_target=1,
         )  # fmt: skip
     else:
         from helip.integrations.open_clip_training import main
@@ -79,7 +79,7 @@ def run_side(side: str, place: Path, steps: int, siglip: bool, processes: int) -
             f"--logs {place / 'logs'} --batch-size {BATCH} --epochs 1 --lr {LR} "
             f"--beta1 {BETAS[0]} --beta2 {BETAS[1]} --eps {EPS} --wd {WEIGHT_DECAY} "
             f"--warmup {WARMUP} --grad-clip-norm {CLIP} --seed {SEED} --workers 1 --device cpu "
-            f"--precision fp32 --hard-pairs {place / 'pairs'} --gamma {GAMMA}"
+            f"--precision fp32 --hard-pairs {place / 'pairs'} --gamma {GAMMA} --hard-per-target 1"
         )
         main([*flags.split(), *(["--siglip"] if siglip else [])])
     rank = os.environ.get("RANK", "0")

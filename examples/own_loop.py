@@ -15,11 +15,11 @@ import helip
 bundle = helip.create_model(sys.argv[3])
 data = helip.open_dataset(sys.argv[1])
 pairs = helip.HardPairs.open(sys.argv[2])
+# Batches of communities; hard_per_target=1 draws one hard pair for each target, as in the paper.
 loader = helip.HardPairLoader(
     data,
     pairs,
     batch_size=64,
-    hard_per_target=1,
     transform=bundle.train_transform,
     tokenizer=bundle.tokenizer,
 )
@@ -28,7 +28,14 @@ optimizer = torch.optim.AdamW(bundle.model.parameters(), lr=1e-5)
 for batch in loader:
     image = bundle.model.encode_image(batch["image"])
     text = bundle.model.encode_text(batch["text"])
-    out = loss(image, text, bundle.model.logit_scale.exp(), batch["target"])
+    out = loss(
+        image,
+        text,
+        bundle.model.logit_scale.exp(),
+        batch["target"],
+        hard_rows=batch.get("hard_rows"),  # of communities: all hard pairs of a row in its batch
+        groups=batch["caption_group"],  # equal captions are no negatives of each other
+    )
     optimizer.zero_grad()
     out["loss"].backward()
     optimizer.step()

@@ -46,8 +46,9 @@ A recipe takes the place of defaults. What is given beside it goes first: in Pyt
 the call, in the shell its options, then the file of `--config`, then the recipe. `--print-config`
 shows what comes out. A run records name and version (`small-data 1`) with its options, in each
 checkpoint's `state.json` and in wandb, and is resumed under them alone. A version stands for its
-values: where one changes, the version does. `helip recipes` and `helip.recipes()` list what is
-below.
+values: where one changes, the version does. A run from scratch that names none takes
+[from-scratch](#from-scratch); any other has the defaults, which [communities](#communities) spells
+out. `helip recipes` and `helip.recipes()` list what is below.
 
 *Not measured here* means that a paper, or nothing but the reason given, stands for the value: no
 result of [results.md](results.md) or [benchmarks.md](benchmarks.md) does. What is measured there

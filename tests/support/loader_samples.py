@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from PIL import Image
@@ -51,3 +53,13 @@ def table_of(pools: list[list[tuple[int, float]]], k: int) -> HardPairs:
             ids[row, rank], scores[row, rank] = id, score
     counts = np.array([len(pool) for pool in pools], dtype=np.int32)
     return HardPairs.from_arrays(ids, scores, counts, data_fingerprint="a" * 32)
+
+
+def drawing(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a loader or a run that draws hard pairs for each target, unless they say how.
+
+    By themselves loaders make communities, of which tests/python/loading/test_strategy.py tells.
+    """
+    if {"strategy", "draw_temperature"} & options.keys():
+        return options
+    return {"strategy": "uniform" if options.get("schedule") is None else "scheduled", **options}

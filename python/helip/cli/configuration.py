@@ -13,7 +13,7 @@ import yaml
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
-from helip.training.named_recipes import recipe_named
+from helip.training.named_recipes import recipe_for, recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
 _NOT_IN_FILES = ("config", "print_config", "json", "quiet")
@@ -57,14 +57,21 @@ class OptionsFile:
 
 
 def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> None:
-    """Give a command what its ``--recipe`` sets, and neither the command line nor a file gave."""
+    """Give a command what its ``--recipe`` sets, and neither the command line nor a file gave.
+
+    ``--from-scratch`` without a recipe names one as well, see `recipe_for`.
+    """
     by_name = {argument.field_info.name: argument for argument in arguments}
-    if "recipe" not in by_name or not by_name["recipe"].tokens:
+    if "recipe" not in by_name:
         return
-    if (named := by_name["recipe"].convert()) is None:  # such as a printed file gives
+    asked = ("recipe", "from_scratch", "out", "resume", "epochs")
+    given = {
+        name: by_name[name].convert() for name in asked if name in by_name and by_name[name].tokens
+    }
+    if (named := recipe_for(given)) is None:
         return
     recipe = recipe_named(named)
-    for name, value in recipe.values().items():
+    for name, value in {"recipe": named, **recipe.values(given)}.items():
         if not by_name[name].tokens:
             _give(by_name[name], name, value, f"recipe {recipe.name}")
 

@@ -30,7 +30,7 @@ from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 
 _USUAL = (
-    "checkpoint", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
+    "checkpoint", "from_scratch", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
     "loss", "gamma", "lr", "precision", "lora", "ema", "device", "seed",
 )  # fmt: skip
 
@@ -66,7 +66,7 @@ def train(
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Fine-tune with hard pairs and the margin loss; the same call resumes."""
+    """Train with hard pairs and the margin loss; the same call resumes."""
     if stream is not None and pairs is not None:
         raise InvalidArgumentError(
             f"--stream {stream} mines while training, and --pairs {pairs} is mined already; give "
@@ -87,7 +87,9 @@ def train(
 
     # Before the data are opened, so that a wrong name is told at once.
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
-    bundle = create_model(model, **weights)
+    # A random start is of the run's seed, as in Python.
+    seed = {"seed": options["seed"]} if weights["from_scratch"] else {}
+    bundle = create_model(model, **weights, **seed)
     sets = {
         name: open_evaluation_set(path, progress=not quiet)
         for name, path in named_paths("--guard", guard or ()).items()
@@ -126,6 +128,7 @@ def train(
         "seconds": result.seconds,
         "checkpoint": str(result.checkpoint),
         "precision": result.precision,
+        "strategy": result.strategy,
         "metrics": result.metrics,
         "loader": result.loader_stats,
     }
@@ -133,6 +136,7 @@ def train(
         print_json(summary)
         return
     took = f"{duration_words(result.seconds)}, {result.precision}"
+    took += f", {result.strategy}" if result.strategy else ""
     say(f"{result.steps:,} steps in {took}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
     show_account(result.loader_stats)

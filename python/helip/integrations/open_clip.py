@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError
@@ -42,6 +43,18 @@ class TargetSource(Protocol):
         """int64 [rows, m]: rows with the same number in a column are equal; None: not known."""
         ...
 
+    def hard_rows(self, rows: int) -> Tensor | None:
+        """int64 [rows, m]: the hard rows of each row, -1 for none; None: ``target`` says them."""
+        ...
+
+
+class _Given(NamedTuple):
+    """What the loop does not carry along of a batch."""
+
+    target: Tensor  # int64 [b]
+    groups: Tensor | None  # int64 [b, kinds]
+    hard_rows: Tensor | None  # int64 [b, m]
+
 
 class HardPairSource:
     """Batches of a HardPairLoader as open_clip_train reads them; stands for its ``DataInfo``.
@@ -56,8 +69,8 @@ class HardPairSource:
         self.loader = loader
         self._named = named
         self._accumulate = accumulate
-        # Targets and groups of the batches given last.
-        self._given: deque[tuple[Tensor, Tensor | None]] = deque(maxlen=accumulate)
+        # What the loss asks for of the batches given last.
+        self._given: deque[_Given] = deque(maxlen=accumulate)
 
     @property
     def dataloader(self) -> HardPairSource:
@@ -82,35 +95,52 @@ class HardPairSource:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor] | dict[str, Tensor]]:
         self._given.clear()
         for batch in itertools.islice(self.loader, len(self)):
-            self._given.append((batch["target"], groups_of(batch)))
+            given = _Given(batch["target"], groups_of(batch), batch.get("hard_rows"))
+            self._given.append(given)
             image, text = batch["image"], batch["text"]
             yield {"image": image, "text": text} if self._named else (image, text)
 
     def target(self, rows: int) -> Tensor:
         """``target`` [rows] of the batches that were given last and have so many rows together."""
-        parts = [target for target, _ in self._last(rows)]
-        starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
-        return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
+        parts = [part.target for part in self._last(rows)]
+        return torch.cat([part + start for part, start in zip(parts, _starts(parts), strict=True)])
 
     def groups(self, rows: int) -> Tensor | None:
         """The groups [rows, m] of equal captions and pictures of the same batches, where known."""
-        known = [groups for _, groups in self._last(rows) if groups is not None]
+        known = [part.groups for part in self._last(rows) if part.groups is not None]
         return torch.cat(known) if known else None
 
-    def _last(self, rows: int) -> list[tuple[Tensor, Tensor | None]]:
+    def hard_rows(self, rows: int) -> Tensor | None:
+        """``hard_rows`` [rows, m] of the same batches, where the loader gives them."""
+        parts = [part.hard_rows for part in self._last(rows) if part.hard_rows is not None]
+        if not parts:
+            return None
+        most = max(part.shape[1] for part in parts)
+        moved = [
+            torch.where(part < 0, part, part + start)
+            for part, start in zip(parts, _starts(parts), strict=True)
+        ]
+        return torch.cat([F.pad(part, (0, most - part.shape[1]), value=-1) for part in moved])
+
+    def _last(self, rows: int) -> list[_Given]:
         """Of the batches that were given last those that have so many rows together."""
-        parts: list[tuple[Tensor, Tensor | None]] = []
+        parts: list[_Given] = []
         for part in reversed(self._given):
             parts.insert(0, part)
-            if sum(len(target) for target, _ in parts) >= rows:
+            if sum(len(part.target) for part in parts) >= rows:
                 break
-        if sum(len(target) for target, _ in parts) != rows:
-            sizes = [len(target) for target, _ in self._given]
+        if sum(len(part.target) for part in parts) != rows:
+            sizes = [len(part.target) for part in self._given]
             raise InvalidArgumentError(
                 f"the loss got {rows} rows, but the batches given last have {sizes}; give each "
                 "batch to the model before the next is drawn, and accumulate= as --accum-freq is"
             )
         return parts
+
+
+def _starts(parts: Sequence[Tensor]) -> list[int]:
+    """The first row of each part, where they lie one after the other."""
+    return [0, *itertools.accumulate(len(part) for part in parts[:-1])]
 
 
 class OpenClipLoss(nn.Module):
@@ -138,13 +168,18 @@ class OpenClipLoss(nn.Module):
         output_dict: bool = False,
     ) -> Any:
         """The loss, or with ``output_dict`` its terms ``contrastive_loss`` and ``margin_loss``."""
-        target = self._source.target(len(image_features))
-        target = target.to(image_features.device, non_blocking=True)
-        bias = {"logit_bias": logit_bias} if self._siglip else {}
-        groups = self._source.groups(len(image_features))
-        if groups is not None:
-            groups = groups.to(image_features.device, non_blocking=True)
-        out = self.loss(image_features, text_features, logit_scale, target, groups=groups, **bias)
+        rows, device = len(image_features), image_features.device
+        target = self._source.target(rows).to(device, non_blocking=True)
+        told: dict[str, Any] = {
+            "groups": self._source.groups(rows), "hard_rows": self._source.hard_rows(rows),
+        }  # fmt: skip
+        told = {
+            name: None if value is None else value.to(device, non_blocking=True)
+            for name, value in told.items()
+        }
+        if self._siglip:
+            told["logit_bias"] = logit_bias
+        out = self.loss(image_features, text_features, logit_scale, target, **told)
         if not output_dict:
             return out["loss"]
         # open_clip trains on the sum of the terms: the graph of the loss goes with the first.

@@ -219,6 +219,10 @@ class _Training:
         assert self._source is not None
         return self._source.groups(rows)
 
+    def hard_rows(self, rows: int) -> Tensor | None:
+        assert self._source is not None
+        return self._source.hard_rows(rows)
+
     def _make_source(self, args: Any, transform: Any, tokenizer: Any) -> HardPairSource:
         """The training data that open_clip's flags name, with the hard pairs of the table."""
         data = open_dataset(_shards(args.train_data), **_columns(args))

@@ -1,4 +1,4 @@
-"""What is known of rows beforehand, beside their pictures and captions."""
+"""What is known of the rows of a batch beforehand, beside their pictures and captions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from torch import Tensor
 
 from helip.common.errors import MismatchError
 from helip.data.dataset import Dataset
+from helip.loading.hard_rows import hard_rows
+from helip.pairs.growing_pairs import GrowingPairs
+from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 
 
 class BesideRows:
-    """The groups of pictures of a data set, and the embeddings of its rows in a store."""
+    """The groups of pictures of a data set, the embeddings of its rows in a store, and which rows
+    of a batch are hard pairs of each other."""
 
-    def __init__(self, data: Any, store: EmbeddingStore | None) -> None:
+    def __init__(
+        self, data: Any, store: EmbeddingStore | None, table: HardPairs | GrowingPairs | None
+    ) -> None:
+        """table: of batches whose rows are all targets, and hard pairs of each other."""
         if store is not None:
             refuse_another(data, store)
         self._store = store
+        self._table = table if isinstance(table, HardPairs) else None
         self._pictures = data.image_groups() if isinstance(data, Dataset) else None
 
-    def of(self, index: Tensor) -> dict[str, Tensor]:
-        """Entries of a batch with these rows, int64 [b]."""
+    def of(self, index: Tensor, window: tuple[int, int]) -> dict[str, Tensor]:
+        """Entries of a batch with these rows, int64 [b].
+
+        window: ranks of the pools that count, end left out.
+        """
         rows: np.ndarray = index.numpy()
         found = {}
+        if self._table is not None:
+            found["hard_rows"] = torch.from_numpy(hard_rows(rows, self._table, *window))
         if self._pictures is not None:
             found["image_group"] = torch.from_numpy(self._pictures[rows])
         if self._store is not None:

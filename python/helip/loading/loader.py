@@ -28,6 +28,7 @@ from helip.loading.readers.batch import BatchPlan
 from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
 from helip.loading.state import LoaderState, refuse_another_loader
+from helip.loading.strategy import hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.store.embedding_store import EmbeddingStore
 
@@ -68,7 +69,7 @@ class LoaderCall(BatchOptions, ReadOptions):
         super().__post_init__()
         if self.pairs is None and self.hard_per_target != 0:
             raise InvalidArgumentError(
-                f"hard_per_target = {self.hard_per_target} needs a table of hard pairs, but pairs "
+                f"hard_per_target = {hard_pairs_of(self)} needs a table of hard pairs, but pairs "
                 "is None; pass a table, or hard_per_target=0 for plain batches"
             )
 
@@ -85,11 +86,15 @@ class HardPairLoader:
     ``caption_embedding`` and ``image_embedding`` (float32 [b, d]). Of a row with several captions
     each epoch takes one, and each comes as often as the others.
 
-    Targets come first, then hard pairs grouped by target; no row occurs twice. A batch has at most
-    ``batch_size // (1 + hard_per_target)`` targets, or ``targets_per_batch``. Every eligible row is
-    a target exactly once an epoch, over all ranks, but for those that ``unique`` leaves out; they
-    are spread evenly, so that batches differ by one target at most and no row is dropped at the
-    end. docs/loader.md says when to use which strategy.
+    With a table and no other wish, batches are made of *communities*, small groups of hard pairs:
+    every row of a batch is a target, and ``hard_rows`` (int64 [b, m]) has the batch rows that are
+    in its window, -1 where there are fewer than m. ``hard_per_target`` hard pairs, where given, are
+    drawn for each target instead (``strategy="uniform"``): ``batch_size // (1 + hard_per_target)``
+    targets come first, then hard pairs grouped by target. docs/loader.md has all strategies.
+
+    No row occurs twice in a batch. Every eligible row is a target exactly once an epoch, over all
+    ranks, but for those that ``unique`` leaves out; they are spread evenly, so that batches differ
+    by one target at most and no row is dropped at the end.
 
     Epochs: iterating goes through epoch ``epoch``, then the next time through ``epoch + 1``, and
     so on, each in an order of its own. An iteration that is broken off starts its epoch again
@@ -131,9 +136,12 @@ class HardPairLoader:
     @method_keywords(LoaderCall)
     def __init__(self, call: LoaderCall) -> None:
         data = call.data
-        self._table = table_of(data, call.pairs)
-        self._beside = BesideRows(data, call.store)
-        self._grows = isinstance(self._table, GrowingPairs)
+        table = table_of(data, call.pairs)
+        self._grows = isinstance(table, GrowingPairs)
+        call = with_strategy(call, whole_table=call.pairs is not None and not self._grows)
+        self._table = table
+        among = call.strategy == "communities"
+        self._beside = BesideRows(data, call.store, table if among else None)
         self._options = BatchOptions.of(call)
         self._seed = call.seed
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
@@ -147,7 +155,7 @@ class HardPairLoader:
         )
         self._identity = {  # whatever changes the batches; state.py says what may differ
             "seed": call.seed,
-            **sampler_identity(call, self._sampler.strategy),
+            **sampler_identity(call),
             "world_size": self._world_size,
             "fingerprint": data.fingerprint or "",
             "rows": len(data),
@@ -172,10 +180,17 @@ class HardPairLoader:
         return self._epoch
 
     @property
+    def strategy(self) -> str | None:
+        """Which one makes the batches; None where they hold no hard pairs."""
+        return self._options.strategy if self._options.hard_per_target else None
+
+    @property
     def hardness(self) -> dict[str, float]:
         """Of the next batch: ``rank_min``, ``rank_max``, ``draw_temperature`` (0: uniform) and
         ``fraction``."""
-        epoch, first, batches = self._position()
+        return self._hardness_at(*self._position())
+
+    def _hardness_at(self, epoch: int, first: int, batches: int) -> dict[str, float]:
         self._sampler.set_epoch(epoch, first)
         names = ("rank_min", "rank_max", "draw_temperature", "fraction")
         return dict(zip(names, self._sampler.hardness(batches), strict=True))
@@ -301,6 +316,11 @@ class HardPairLoader:
         self._start_counts = EpochCounts(epoch) if counts is None else counts
         self._start_plans, self._plans = plans, None
 
+    def _window_of_epoch(self) -> tuple[int, int]:
+        """Ranks of the pools, end left out, that communities keep to for the whole epoch."""
+        hardness = self._hardness_at(self._epoch, self._first, 0)
+        return int(hardness["rank_min"]), int(hardness["rank_max"])
+
     def _waiting_plans(self) -> Sequence[BatchPlan]:
         """Plans that only a growing table's past can repeat: made, but not handed over yet."""
         if not self._grows:
@@ -326,6 +346,7 @@ class HardPairLoader:
             self._sampler, self._epoch, self._first, range(self._start, self._steps),
             self._start_plans,
         )  # fmt: skip
+        window = self._window_of_epoch()
         with contextlib.closing(self._reads(plans)) as reads:
             for read in reads:
                 plans.waiting.popleft()
@@ -337,6 +358,6 @@ class HardPairLoader:
                     epoch_rows=None if last else len(self) * self._options.batch_size,
                 )
                 self._handed += 1
-                yield {**batch, **self._beside.of(batch["index"])}
+                yield {**batch, **self._beside.of(batch["index"], window)}
                 self._check_current(iteration)
         self._begin(self._epoch + 1)

@@ -19,8 +19,8 @@ AMONG_TARGETS = ("shared", "walk", "communities")
 class PairOptions(Options):
     """Which hard pairs get into a batch."""
 
-    hard_per_target: Whole = 1
-    """Hard pairs drawn for each target (p)."""
+    hard_per_target: Whole | None = None
+    """Hard pairs drawn for each target (p); None is 1, where they are drawn."""
     rank_min: Whole = 0
     """First rank of the pool that is drawn from."""
     rank_max: Positive | None = None
@@ -34,7 +34,7 @@ class PairOptions(Options):
     strategy: Literal[
         "auto", "uniform", "temperature", "scheduled", "shared", "walk", "communities"
     ] = "auto"
-    """How hard pairs get into a batch; auto is one of the first three, by the other options."""
+    """What makes a batch; auto is communities where possible."""
     schedule: HardnessSchedule | Mapping[str, Any] | str | None = None
     """Where ranks and draw_temperature go: a HardnessSchedule, or epochs=2,rank_max=10."""
     targets_per_batch: Positive | None = None

@@ -28,7 +28,7 @@ def make_sampler(
     rank: int,
     world_size: int,
 ) -> _core.BatchSampler:
-    """The core's sampler; None, which Python says for "not given", is 0 there."""
+    """The core's sampler, with options of `with_strategy`; None, "not given", is 0 there."""
     given = BatchOptions.of(options).as_dict()
     if given.pop("unique") == "caption":
         given["group_offsets"], given["groups"] = _groups(data)
@@ -56,14 +56,14 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
     return offsets + np.arange(len(offsets)), np.insert(groups, offsets[:-1], pictures)
 
 
-def sampler_identity(options: BatchOptions, strategy: str) -> dict[str, Any]:
+def sampler_identity(options: BatchOptions) -> dict[str, Any]:
     """Whatever changes the batches, as plain values; what the strategy does not use is None."""
-    blocks, walks = options.order == "blocks", strategy == "walk"
-    communities = strategy == "communities"
+    blocks, walks = options.order == "blocks", options.strategy == "walk"
+    communities = options.strategy == "communities"
     used = {
         "block": blocks, "walk_rows": walks, "restart": walks, "community_rows": communities,
     }  # fmt: skip
-    named = {**BatchOptions.of(options).plain(), "strategy": strategy}
+    named = BatchOptions.of(options).plain()
     return {name: value if used.get(name, True) else None for name, value in named.items()}
 
 

@@ -40,7 +40,7 @@ class LossOptions(MarginOptions, EqualOptions):
     """The margin loss beside a contrastive loss (arXiv 2305.05208, Eq. 7)."""
 
     gamma: Annotated[float, Ge(0)] = 1.0
-    """Weight of the margin loss; with 0 it is still reported, without a gradient."""
+    """Weight of the margin loss; with 0 it is only reported."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
-from helip.losses.features import check_target
+from helip.losses.features import check_hard_rows, check_target
 
 
 def on_device(
@@ -26,6 +26,8 @@ def on_device(
                 f"the loader a {maker}"
             )
     check_target(batch["target"], len(batch["index"]))
+    if "hard_rows" in batch:
+        check_hard_rows(batch["hard_rows"], len(batch["index"]))
     names = [name for name, value in batch.items() if isinstance(value, Tensor)]
     ready = {name: batch[name].to(device, non_blocking=True) for name in names}
     if channels_last:

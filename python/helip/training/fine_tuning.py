@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,17 @@ from helip.data.opening import open_dataset
 from helip.loading.beside import refuse_another
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import AMONG_TARGETS, BatchOptions, ReadOptions
+from helip.loading.strategy import as_recorded_now, hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
 from helip.models.options import ModelOptions
+from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
+from helip.training.begun import options_begun_with
 from helip.training.distillation import Teacher
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
@@ -48,15 +51,16 @@ from helip.training.trainer_call import LoopOptions
 class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     """What `train` is asked."""
 
-    model: ModelBundle | nn.Module | str | os.PathLike[str]
-    """A ModelBundle, a name or path for create_model (which takes checkpoint), a CLIPModel of
-    transformers, or an open_clip model together with transform and tokenizer. It is trained in
-    place, and left in eval mode."""
+    model: ModelBundle | nn.Module | Mapping[str, Any] | str | os.PathLike[str]
+    """A ModelBundle, a name or path for create_model (which takes checkpoint), the configuration
+    that create_model takes, as a dict, a CLIPModel of transformers, or an open_clip model together
+    with transform and tokenizer. It is trained in place, and left in eval mode."""
     data: Any
     """A Dataset, or anything that open_dataset takes."""
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
-    """A HardPairs or its path, or a StreamingMiner, which is given each batch after its step, and
-    whose finds the next batches are drawn from. None trains plainly, with the CLIP loss alone."""
+    """A HardPairs or its path, of whose communities batches are made unless another strategy is
+    asked for; or a StreamingMiner, which is given each batch after its step, and whose finds the
+    next batches are drawn from. None trains plainly, with the CLIP loss alone."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
     """The embeddings of the data, or their path, for similar_captions and similar_images."""
     control: bool = False
@@ -66,7 +70,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     ema, as OUT/wise-ft."""
     recipe: str | None = None
     """A name of helip.recipes(), whose settings take the place of defaults: what is given beside
-    it goes first. Checkpoints record its name and version."""
+    it goes first. Checkpoints record its name and version. from_scratch=True names from-scratch
+    where nothing is named, not even None."""
     transform: Callable[[Any], torch.Tensor] | None = None
     """In place of the model's own; one that is no TwoViews is made one for SLIP."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
@@ -77,13 +82,18 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
 def train(call: TrainCall) -> TrainResult:
     """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
 
+    With a table batches are made of communities of hard pairs (docs/loader.md), and those of the
+    rows of its batch that are in its pool are the hard rows of a row in the margin loss. With
+    ``from_scratch=True`` a model by name or configuration starts with random weights of ``seed``.
+
     Under torchrun batch_size and targets_per_batch are those of all processes together, multiples
     of their number.
 
     With ``control`` all rows are plain shuffled targets under the CLIP loss alone, for as many
-    optimizer steps with as many rows a batch as the run with the same arguments has. Since a HELIP
-    epoch spends rows on hard pairs, the control sees each pair as a target about
-    (1 + hard_per_target) times as often. It needs ``pairs``, to count the steps, or ``steps``.
+    optimizer steps with as many rows a batch as the run with the same arguments has. Where a run
+    draws hard pairs its epochs spend rows on them, and the control sees each pair as a target
+    about (1 + hard_per_target) times as often; of communities, as often. It needs ``pairs``, to
+    count the steps, or ``steps``.
 
     A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
     options have changed is refused, naming them.
@@ -124,6 +134,7 @@ def make_trainer(
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
+    call = _with_strategy(call, whole_table=isinstance(table, HardPairs))
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table)
     trainer = kind(
@@ -152,11 +163,19 @@ def make_trainer(
     return trainer, mixture
 
 
+def _with_strategy(call: TrainCall, *, whole_table: bool) -> TrainCall:
+    """The call with a strategy, which a run that is gone on with keeps."""
+    begun = options_begun_with(Path(call.out) / CHECKPOINTS) if call.resume else None
+    strategy = None if begun is None else as_recorded_now(begun).get("strategy")
+    return with_strategy(call, whole_table=whole_table, begun=strategy)
+
+
 def _loader(
     call: TrainCall, bundle: ModelBundle, dataset: Dataset, table: HardPairs | StreamingMiner | None
 ) -> tuple[HardPairLoader, int | None]:
     """This process's loader, and the number of steps where it is not that of its epochs."""
-    rows = _own_rows(call.batch_size, call.hard_per_target if table is not None else 0)
+    per_target = hard_pairs_of(call)
+    rows = _own_rows(call.batch_size, per_target if table is not None else 0)
     on_gpu = torch.device(call.device).type == "cuda"
     common: dict[str, Any] = {
         **ReadOptions.of(call).as_dict(),
@@ -186,7 +205,7 @@ def _loader(
         return loader, call.steps
     steps = call.steps if call.steps is not None else call.epochs * len(loader)
     if call.strategy not in AMONG_TARGETS:
-        rows -= rows % (1 + call.hard_per_target)
+        rows -= rows % (1 + per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
 
 
@@ -252,8 +271,13 @@ def _digest(table: HardPairs) -> str:
 def bundle_of(call: TrainCall) -> ModelBundle:
     """The model of a call, with its transforms."""
     model, transform, tokenizer = call.model, call.transform, call.tokenizer
+    start = ModelOptions.of(call).as_dict()
+    if call.from_scratch:
+        start["seed"] = call.seed
+    if isinstance(model, Mapping):
+        return create_model(str(model.get("name", "model")), config=dict(model), **start)
     if isinstance(model, (str, os.PathLike)):
-        return create_model(model, **ModelOptions.of(call).as_dict())
+        return create_model(model, **start)
     for name, value in ModelOptions.of(call).as_dict().items():
         require(
             value == getattr(ModelOptions, name), name, value,
@@ -268,7 +292,7 @@ def bundle_of(call: TrainCall) -> ModelBundle:
     if not isinstance(model, nn.Module):
         raise InvalidArgumentError(
             f"model is a {type(model).__name__}, must be a ModelBundle, an open_clip model, or a "
-            "name or path for create_model"
+            "name, path or configuration for create_model"
         )
     if transform is None or tokenizer is None:
         raise InvalidArgumentError(

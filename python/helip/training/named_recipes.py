@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from helip.common.options import require
 
+#: The recipe of a run with ``from_scratch=True`` that names none.
+FROM_SCRATCH = "from-scratch"
 _MEASUREMENTS = ("docs/results.md", "docs/benchmarks.md")
 _HELIP = "arXiv 2305.05208"
+_CLIP = "arXiv 2103.00020"
+_COMMUNITIES = "docs/results.md#batches-of-communities-on-icons"
 _MARGIN_LOSS = "docs/results.md#the-margin-loss"
 _POOLS = "docs/results.md#hard-pairs-a-target-and-pool-size"
 _SETTING = "docs/results.md#how-they-were-made"
@@ -65,15 +70,27 @@ class NamedRecipe:
         """Name and version, as a run records them."""
         return f"{self.name} {self.version}"
 
-    def values(self) -> dict[str, Any]:
-        """Option → value, of `helip.train`."""
-        return {setting.option: setting.value for setting in self.settings}
+    def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Option → value, of `helip.train`, beside options that are ``given``.
+
+        With other epochs than the recipe's its schedule takes the same share of them.
+        """
+        values = {setting.option: setting.value for setting in self.settings}
+        epochs = (given or {}).get("epochs")
+        if "schedule" in values and "epochs" in values and epochs is not None:
+            share = values["schedule"]["epochs"] / values["epochs"]
+            values["schedule"] = {**values["schedule"], "epochs": share * epochs}
+        return values
 
 
 _ONE_HARD_PAIR = Setting(
     "hard_per_target", 1,
     "One hard pair a target (p), the paper's; two or three could not be told apart from it.",
     (_HELIP, _POOLS),
+)  # fmt: skip
+_DRAWN = Setting(
+    "strategy", "uniform",
+    "What the figures were measured with; communities, the default, were not compared there.",
 )  # fmt: skip
 _GAMMA = Setting(
     "gamma", 1.0,
@@ -93,6 +110,85 @@ _POOL_OF_50 = Setting(
 )  # fmt: skip
 
 _RECIPES = (
+    NamedRecipe(
+        name="communities",
+        version=1,
+        purpose="The default, spelled out: batches made wholly of communities of hard pairs.",
+        settings=(
+            Setting(
+                "strategy", "communities",
+                "Gained about twice what one hard pair a target did, by a first look: two seeds, "
+                "validation splits, small models.",
+                (_COMMUNITIES,),
+            ),
+            Setting(
+                "community_rows", 8,
+                "Communities of 8 to 64 rows are close to each other in short runs; in longer ones "
+                "the smaller the better.",
+                (_COMMUNITIES,),
+            ),
+            _MASK,
+            Setting(
+                "gamma", 1.0,
+                "helip's default. The hard rows of a row are those of its batch that are in its "
+                "pool. The figures of communities were made without the margin loss (gamma=0).",
+                (_HELIP,),
+            ),
+            _TWO_EPOCHS,
+        ),
+        mining=(
+            Setting(
+                "k", 50,
+                "Communities are made of the first 50 ranks there; the first 20, and ranks 30 to "
+                "100, gained about as much.",
+                (_COMMUNITIES,),
+            ),
+        ),
+        advice="Not while mining (a StreamingMiner has no whole table), and not where a batch "
+        "covers the data anyway (small-data). What was gained is what the data teach: names that "
+        "no picture of the training data has gained nothing. Where a model has batch norms, "
+        "compare with lock_batch_norms=True: batches of communities have other statistics than "
+        "the data. To repeat the paper, take the recipe paper.",
+    ),
+    NamedRecipe(
+        name="from-scratch",
+        version=1,
+        purpose="A model from random weights: plain batches first, communities later.",
+        settings=(
+            Setting(
+                "epochs", 32, "As many passes as CLIP was trained with; small data bear more.",
+                (_CLIP,),
+            ),
+            Setting("lr", 5e-4, "The peak of CLIP's ViT-B/32; small models bear 1e-3.", (_CLIP,)),
+            Setting("warmup", 0.1, "A share of the steps, so that a short run has one as well."),
+            Setting("weight_decay", 0.2, "CLIP's.", (_CLIP,)),
+            Setting("betas", (0.9, 0.98), "CLIP's, of its vision transformers.", (_CLIP,)),
+            Setting("eps", 1e-6, "Likewise.", (_CLIP,)),
+            Setting(
+                "fraction", 0.0,
+                "The first epoch has plain batches: what is hard means nothing to a model that "
+                "knows nothing.",
+            ),
+            Setting(
+                "schedule", {"epochs": 16, "fraction": 1.0},
+                "The share of rows in communities rises to all of them over the first half of the "
+                "epochs, also of other epochs that are given.",
+            ),
+            _MASK,
+            Setting(
+                "gamma", 0.0,
+                "The margin loss keeps what a model knows of hard pairs; this one knows nothing.",
+            ),
+            Setting(
+                "lock_batch_norms", False,
+                "Random weights come with no statistics that could be kept.",
+            ),
+        ),
+        mining=(_POOL_OF_50,),
+        advice="Give as large a batch_size as memory holds (accumulate=n helps): CLIP took 32,768 "
+        "rows. With steps in place of epochs give a schedule, too. helip embed's encoders are "
+        "trained models: mining by them tells a new model what is alike.",
+    ),
     NamedRecipe(
         name="paper",
         version=1,
@@ -141,6 +237,7 @@ _RECIPES = (
                 (_ROWS,),
             ),
             _ONE_HARD_PAIR,
+            _DRAWN,
             Setting("lr", 2e-4, "That of the runs with 8 million parameters.", (_SETTING,)),
             _GAMMA,
             _MASK,
@@ -169,6 +266,7 @@ _RECIPES = (
                 "ranks, and less than a hundredth of the last ones.",
                 ("docs/filter.md#what-the-rules-find",),
             ),
+            _DRAWN,
             _MASK,
         ),
         mining=(
@@ -189,6 +287,7 @@ _RECIPES = (
                 "picture → text stayed. The interval over three seeds holds zero.",
                 (_POOLS,),
             ),
+            _DRAWN,
             _GAMMA,
             _MASK,
         ),
@@ -197,7 +296,7 @@ _RECIPES = (
     ),
     NamedRecipe(
         name="siglip",
-        version=1,
+        version=2,
         purpose="A model with a learned bias, trained by the pairwise sigmoid loss.",
         settings=(
             Setting("loss", "siglip", "The loss that such a model was trained with.",
@@ -210,6 +309,10 @@ _RECIPES = (
                 "equal_captions", "mask",
                 "Rows with equal captions are no negatives of each other; measured with CLIP's "
                 "loss alone.",
+            ),
+            Setting(
+                "strategy", "auto",
+                "Communities where there is a table, the default; measured with CLIP's loss alone.",
             ),
         ),
     ),
@@ -225,6 +328,7 @@ _RECIPES = (
                 ("arXiv 2106.09685", _LORA),
             ),
             Setting("lr", 1e-3, "What the runs with LoRA were made with.", (_LORA,)),
+            _DRAWN,
         ),
     ),
     NamedRecipe(
@@ -246,6 +350,11 @@ _RECIPES = (
                 ("docs/benchmarks.md#forgetting",),
             ),
             Setting("lr", 1e-5, "Small steps stay near the start; helip's default."),
+            Setting(
+                "strategy", "uniform",
+                "The figures are of batches without hard pairs; what a model forgets in "
+                "communities, the default, has not been measured.",
+            ),
         ),
         advice="Give a general set as guard (--guard): the run says at its end whether something "
         "is lost, and with when_lost=interpolate goes back as far as it must "
@@ -269,7 +378,26 @@ def recipe_named(name: str) -> NamedRecipe:
     return known[name]
 
 
+def recipe_for(given: Mapping[str, Any]) -> str | None:
+    """The name of the recipe of a call with these options.
+
+    A run with ``from_scratch`` that names none takes FROM_SCRATCH, but one that began without.
+    """
+    if "recipe" in given or not given.get("from_scratch"):
+        name: str | None = given.get("recipe")
+        return name
+    if given.get("out") is None or not given.get("resume", True):
+        return FROM_SCRATCH
+    from helip.models.run_folder import CHECKPOINTS
+    from helip.training.begun import options_begun_with
+
+    begun = options_begun_with(Path(given["out"]) / CHECKPOINTS)
+    return None if begun is not None and begun.get("recipe") is None else FROM_SCRATCH
+
+
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were given, and those of the recipe that they name for the rest."""
-    name = given.get("recipe")
-    return {**({} if name is None else recipe_named(name).values()), **given}
+    name = recipe_for(given)
+    if name is None:
+        return dict(given)
+    return {"recipe": name, **recipe_named(name).values(given), **given}

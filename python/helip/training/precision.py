@@ -9,11 +9,9 @@ from typing import get_args
 import torch
 
 from helip.common.devices import multiplies_bfloat16
-from helip.common.errors import CorruptError, StorageError
-from helip.common.files import read_json
 from helip.common.options import Precision
 from helip.common.processes import Processes
-from helip.models.run_folder import list_checkpoints
+from helip.training.begun import options_begun_with
 from helip.training.recipe import Recipe
 
 
@@ -43,12 +41,6 @@ def precision_of(recipe: Recipe) -> Precision:
 
 
 def _begun_with(checkpoints: Path) -> Precision | None:
-    """What the newest checkpoint that can be read was made in; None where there is none."""
     known: tuple[Precision, ...] = get_args(Precision)
-    for _, path in list_checkpoints(checkpoints):
-        try:
-            found = read_json(path / "state.json")["state"]["options"]["precision"]
-        except (CorruptError, StorageError, KeyError, TypeError):
-            continue  # whoever resumes says what is wrong with it
-        return next((precision for precision in known if precision == found), None)
-    return None
+    found = (options_begun_with(checkpoints) or {}).get("precision")
+    return next((precision for precision in known if precision == found), None)

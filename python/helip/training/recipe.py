@@ -28,7 +28,7 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
     optimizer: str = "adamw"
     """adamw is torch's, by one kernel; any other is timm's of that name, such as lion or muon."""
     lr: Annotated[float, Gt(0)] = 1e-5
-    """Peak of the learning rate; a small model from scratch wants 1e-4 to 1e-3."""
+    """Peak of the learning rate."""
     lr_schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """How the learning rate falls after the warm-up; wsd stays at its peak until the cooldown."""
     min_lr: Annotated[float, Ge(0)] = 0.0

@@ -60,6 +60,7 @@ class TrainResult:
     loader_stats: dict[str, Any]  # of this process
     model: ModelBundle  # the model that was passed in, trained, in eval mode
     resumed_from: int = 0  # step
+    strategy: str | None = None  # of the batches, where the loader names one
     captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
     # Of the best weights: figure, value, step; stale: measurements since; failures: step, message.
     validation: dict[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.processes import Processes
+from helip.loading.strategy import as_recorded_now
 from helip.models.run_folder import checkpoint_path, list_checkpoints
 from helip.training.checkpoints import (
     Checkpoint,
@@ -129,7 +130,7 @@ class RunState:
             at = Progress(step=checkpoint.step, **state["progress"])
         except (KeyError, TypeError) as error:
             raise CorruptError(f"{checkpoint.path}/state.json lacks a part: {error}") from error
-        before, now = options, self.options
+        before, now = as_recorded_now(options), self.options
         any_count = getattr(self.loader, "resumes_on_other_ranks", False)
         others = any_count and before.get("processes") != now["processes"]
         if others:

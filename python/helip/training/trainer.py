@@ -2,7 +2,8 @@
 
 The loader is any object that yields dicts of ``image`` [b, 3, H, W], ``text`` int64 [b, context],
 ``index`` int64 [b] (row of the data set) and ``target`` int64 [b] (batch row of the target that
-each row serves); ``caption_group`` int64 [b], where it is there, says which captions are equal.
+each row serves); ``hard_rows`` int64 [b, m], where it is there, has the hard rows of every row, and
+``caption_group`` int64 [b] says which captions are equal.
 
 A run lives in one directory: ``metrics.jsonl`` and ``checkpoints/step-XXXXXX``. A killed run goes
 on from its newest whole checkpoint, also in mid-epoch; on a CPU, and with a loader whose batches
@@ -207,6 +208,7 @@ class Trainer:
             self._stream.keep(image, text)
         options: dict[str, Any] = {
             "rank_rows": self._rank_rows,
+            "hard_rows": batch.get("hard_rows"),
             "groups": groups_of(batch),
             "embeddings": embeddings_of(batch),
         }
@@ -268,6 +270,7 @@ class Trainer:
             loader_stats=dict(stats),
             model=self.bundle,
             resumed_from=resumed_from,
+            strategy=getattr(self.loader, "strategy", None),
             validation=dict(self._at.validation),
             warm_statistics=dict(self._at.warm_statistics),
             guard=dict(self._at.guard),

@@ -84,7 +84,7 @@ def test_a_recipe_lies_below_the_file_and_the_command_line(
     out = printed(capsys, *call_[:-1], "--config", tmp_path / "named.yaml")
     assert "loss: siglip\n" in out
     assert "betas: [0.9, 0.95]\n" in out
-    with pytest.raises(InvalidArgumentError, match="recipe is 'papr', must be one of paper"):
+    with pytest.raises(InvalidArgumentError, match="recipe is 'papr', must be one of communities"):
         call(*call_, "papr")
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.models.saving import save_model
+from helip.pairs.hard_pairs import HardPairs
 from helip.training.checkpoints import newest_checkpoint
-from helip.training.named_recipes import recipes
+from helip.training.fine_tuning import train
+from helip.training.named_recipes import FROM_SCRATCH, recipe_named, recipes
 from helip.training.step import OptimizerStep
 from support.data_samples import write_shard
+from support.train_samples import CONFIG
 from support.tune_samples import same, tiny, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,6 +127,76 @@ def test_a_named_recipe_reaches_the_run(run: Run, call: tuple[object, ...], tmp_
     checkpoint, _ = newest_checkpoint(tmp_path / "run" / "checkpoints")
     options = checkpoint.state["options"]
     assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 2", 0.5, 2e-5)
+
+
+def test_a_model_is_trained_from_scratch_with_a_curriculum_and_goes_on(
+    run: Run, tmp_path: Path, monkeypatch
+) -> None:
+    write_shard(tmp_path / "0.tar", range(16))
+    (tmp_path / "small.json").write_text(json.dumps(CONFIG))
+    ids = (np.arange(16)[:, None] + np.arange(1, 4)).astype(np.int32) % 16
+    scores = np.tile(np.array([0.9, 0.8, 0.7], dtype=np.float32), (16, 1))
+    HardPairs.from_arrays(ids, scores).save(tmp_path / "pairs")
+    call = (
+        "train", tmp_path / "0.tar", "--model", tmp_path / "small.json", "--from-scratch",
+        "--pairs", tmp_path / "pairs", "--epochs", 4, "--batch-size", 8, "--workers", 0,
+        "--seed", 3, "--quiet",
+    )  # fmt: skip
+    code, out, err = run(*call, "--out", tmp_path / "whole")
+    assert code == 0, out + err
+    assert re.search(r"8 steps in .*, communities; ", out + err)
+    checkpoint, _ = newest_checkpoint(tmp_path / "whole" / "checkpoints")
+    options = checkpoint.state["options"]
+    assert options["recipe"] == recipe_named(FROM_SCRATCH).label
+    assert (options["lr"], options["fraction"]) == (5e-4, 0.0)
+    assert options["schedule"]["epochs"] == 2.0
+
+    plain = OptimizerStep.__call__
+
+    def stopped(self, step, *rest, **named):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, step, *rest, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OptimizerStep, "__call__", stopped)
+        assert run(*call, "--out", tmp_path / "run")[0] == 1
+    code, out, err = run(*call, "--out", tmp_path / "run", "--json")
+    assert code == 0, out + err
+    assert json.loads(out)["strategy"] == "communities"
+    ends = [list_checkpoints(tmp_path / name / "checkpoints")[0][1] for name in ("run", "whole")]
+    first, second = (create_model(path).model.state_dict() for path in ends)
+    assert same(first, second)
+    # The run of the same options in Python.
+    model = tmp_path / "small.json"
+    own = train(
+        model=model, from_scratch=True, data=tmp_path / "0.tar", pairs=tmp_path / "pairs", epochs=4,
+        batch_size=8, workers=0, seed=3, out=tmp_path / "python", progress=False,
+    )  # fmt: skip
+    kept, _ = newest_checkpoint(tmp_path / "python" / "checkpoints")
+    assert kept.state["options"] == options
+    assert same(first, own.model.model.state_dict())
+
+    words = [word for word in call if word != "--from-scratch"]
+    code, out, err = run(*words, "--out", tmp_path / "other", "--plan")
+    assert (code, "has no weights" in err) == (2, True), err
+    code, out, err = run(*call, "--out", tmp_path / "other", "--print-config", "--lr", "1e-3")
+    assert code == 0
+    assert "recipe: from-scratch" in out and "lr: 0.001" in out and "weight_decay: 0.2" in out
+
+
+def test_hard_pairs_a_target_of_a_file_are_drawn(
+    run: Run, call: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "options.yaml").write_text("hard_per_target: 3\n")
+    words = [word for word in call if word != "--control"]
+    given = (*words, "--out", tmp_path / "run", "--pairs", tmp_path / "pairs")
+    ids = (np.arange(16)[:, None] + np.arange(1, 4)).astype(np.int32) % 16
+    HardPairs.from_arrays(ids, np.full((16, 3), 0.5, dtype=np.float32)).save(tmp_path / "pairs")
+    code, out, err = run(*given, "--config", tmp_path / "options.yaml", "--json")
+    assert code == 0, out + err
+    assert json.loads(out)["strategy"] == "uniform"
+    assert json.loads(out)["loader"]["hard_pairs"] > json.loads(out)["loader"]["targets"]
 
 
 def test_recipes_are_listed_with_reasons_and_sources(run: Run) -> None:

@@ -27,12 +27,13 @@ def bundle():
     return create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
 
 
-def source_of(made, **options) -> HardPairSource:
+def source_of(made, strategy="uniform", **options) -> HardPairSource:
     data = Colours()
     loader = HardPairLoader(
         data,
         table(data),
         batch_size=8,
+        strategy=strategy,
         transform=made.eval_transform,
         tokenizer=made.tokenizer,
     )
@@ -72,11 +73,26 @@ def open_clips_epoch(model, source, loss, optimizer, args) -> None:
         train.train_one_epoch(model, {"train": source}, loss, 0, optimizer, None, None, None, args)
 
 
+def joined_hard_rows(step) -> torch.Tensor | None:
+    """Of batches one after the other; None where they are drawn."""
+    if "hard_rows" not in step[0]:
+        return None
+    most = max(batch["hard_rows"].shape[1] for batch in step)
+    rows, begin = [], 0
+    for batch in step:
+        for places in batch["hard_rows"].tolist():
+            own = [place + begin for place in places if place >= 0]
+            rows.append(own + [-1] * (most - len(own)))
+        begin += len(batch["index"])
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "communities"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
+def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate, strategy):
     made, own = bundle(), bundle()
     made.model.output_dict = True
-    source = source_of(made, accumulate=accumulate, named=TASKS)
+    source = source_of(made, strategy, accumulate=accumulate, named=TASKS)
     loss = OpenClipLoss(source, gamma=0.7)
     # Only the towers: with --accum-freq open_clip counts the temperature's gradient several times.
     optimizers = []
@@ -88,7 +104,7 @@ def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
     open_clips_epoch(made.model, source, loss, optimizers[0], args)
 
     own.model.train()
-    batches = iter(source_of(own).loader)
+    batches = iter(source_of(own, strategy).loader)
     while step := list(itertools.islice(batches, accumulate)):
         if len(step) < accumulate:
             break  # open_clip leaves a rest
@@ -98,7 +114,11 @@ def test_open_clips_loop_takes_the_steps_of_a_loop_of_ones_own(accumulate):
         target = torch.cat([batch["target"] + rows[i] for i, batch in enumerate(step)])
         image, text = (torch.cat([f[i] for f in features]) for i in (0, 1))
         groups = torch.cat([groups_of(batch) for batch in step])
-        out = HelipLoss(gamma=0.7)(image, text, features[0][2], target, groups=groups)
+        hard_rows = joined_hard_rows(step)
+        assert (hard_rows is None) == (strategy == "uniform")
+        out = HelipLoss(gamma=0.7)(
+            image, text, features[0][2], target, groups=groups, hard_rows=hard_rows
+        )
         out["loss"].backward()
         optimizers[1].step()
     for ours, theirs in zip(made.model.parameters(), own.model.parameters(), strict=True):

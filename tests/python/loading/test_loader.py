@@ -13,6 +13,7 @@ from PIL import Image
 from helip.common.errors import Error, InvalidArgumentError, MismatchError, SampleError
 from helip.loading.loader import HardPairLoader
 from helip.pairs.hard_pairs import HardPairs
+from support.loader_samples import drawing
 
 N = 61
 K = 6
@@ -62,7 +63,7 @@ def augment(image):
 
 def make(data=None, pairs=None, **options):
     options = {"batch_size": 12, "seed": 5, "transform": to_tensor, **options}
-    return HardPairLoader(data or FakeData(), pairs or ring(), **options)
+    return HardPairLoader(data or FakeData(), pairs or ring(), **drawing(options))
 
 
 def rows_of(batches):

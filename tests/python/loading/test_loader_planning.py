@@ -8,13 +8,14 @@ import pytest
 import helip
 from helip.common.errors import InvalidArgumentError
 from helip.loading.loader import HardPairLoader
+from support.loader_samples import drawing
 from support.train_samples import Colours, table
 
 
 def make(pairs=None, **options) -> HardPairLoader:
     data = Colours()
     options = {"batch_size": 8, "seed": 5, "transform": np.asarray, **options}
-    return HardPairLoader(data, table(data) if pairs is None else pairs, **options)
+    return HardPairLoader(data, table(data) if pairs is None else pairs, **drawing(options))
 
 
 def rows_of(batches) -> list[list[int]]:

@@ -17,7 +17,7 @@ from helip.pairs.resharding.members import members_of
 from support.data_samples import encoded, picture, write_tar
 from support.embed_samples import files_of, run
 from support.http_shards import ShardServer, serving
-from support.loader_samples import random_pools, table_of, to_tensor
+from support.loader_samples import drawing, random_pools, table_of, to_tensor
 
 ROWS = 60
 TRANSFORM = helip.ImageTransform.train(size=16)
@@ -51,7 +51,7 @@ def loader_of(data, **options) -> HardPairLoader:
         pools.ids, pools.scores, pools.counts, data_fingerprint=data.fingerprint
     )
     given = {"batch_size": 16, "seed": 3, "transform": TRANSFORM}
-    return HardPairLoader(data, table, **{**given, **options})
+    return HardPairLoader(data, table, **drawing({**given, **options}))
 
 
 def both(tmp_path: Path, server: ShardServer) -> tuple[helip.Dataset, helip.Dataset]:

@@ -16,7 +16,7 @@ from helip.loading.hardness_schedule import HardnessSchedule
 from helip.loading.loader import HardPairLoader
 from helip.mining.streaming import StreamingMiner
 from support import sampler_reference
-from support.loader_samples import FakeData, random_pools, table_of, to_tensor
+from support.loader_samples import FakeData, drawing, random_pools, table_of, to_tensor
 
 ROWS, K = 151, 9
 WINDOWED = {"rank_min": 1, "rank_max": 6}
@@ -33,7 +33,10 @@ CASES = {
         "draw_temperature": 2.0,
         "schedule": {"epochs": 3, "draw_temperature": 0.01, "shape": "linear"},
     },
-    "scheduled-cosine": {"schedule": {"epochs": 2, "rank_max": 2, "shape": "cosine"}},
+    "scheduled-cosine": {
+        "strategy": "scheduled",
+        "schedule": {"epochs": 2, "rank_max": 2, "shape": "cosine"},
+    },
     "shared": {"strategy": "shared", "hard_per_target": 2, "targets_per_batch": 9},
     "shared-window": {
         **WINDOWED,
@@ -61,7 +64,11 @@ CASES = {
         "fraction": 0.2,
         "schedule": {"epochs": 2, "fraction": 0.9, "rank_max": 4},
     },
-    "scheduled-fraction": {"fraction": 0.1, "schedule": {"epochs": 1.2, "fraction": 1.0}},
+    "scheduled-fraction": {
+        "strategy": "scheduled",
+        "fraction": 0.1,
+        "schedule": {"epochs": 1.2, "fraction": 1.0},
+    },
     "communities-room": {
         "strategy": "communities",
         "targets_per_batch": 10,
@@ -156,10 +163,11 @@ def test_the_margin_loss_sees_the_pairs_that_target_names(name):
 
 def test_the_strategy_is_what_the_options_ask_for():
     pools = random_pools(60, K, seed=1)
-    assert loader_of(pools)._sampler.strategy == "uniform"
+    assert loader_of(pools, hard_per_target=1)._sampler.strategy == "uniform"
     assert loader_of(pools, draw_temperature=0.1)._sampler.strategy == "temperature"
     schedule = HardnessSchedule(epochs=1, rank_max=2)
-    assert loader_of(pools, schedule=schedule)._sampler.strategy == "scheduled"
+    scheduled = loader_of(pools, hard_per_target=1, schedule=schedule)
+    assert scheduled._sampler.strategy == "scheduled"
     one, other = (
         loader_of(pools, draw_temperature=0.1),
         loader_of(pools, draw_temperature=0.1, strategy="temperature"),
@@ -194,7 +202,8 @@ def test_a_schedule_is_a_function_of_the_place_in_the_training(shape):
 
 def test_a_narrow_window_draws_harder_pairs_as_training_proceeds():
     pools = random_pools(300, K, seed=6)
-    loader = loader_of(pools, schedule={"epochs": 3, "rank_max": 1}, batch_size=20)
+    schedule = {"epochs": 3, "rank_max": 1}
+    loader = loader_of(pools, strategy="scheduled", schedule=schedule, batch_size=20)
     means = []
     for _ in range(4):
         ranks = []
@@ -226,7 +235,7 @@ def test_batches_of_walks_and_communities_hold_more_hard_pairs():
         return found
 
     walking = inside(strategy="walk", walk_rows=32)
-    assert walking > 2 * inside()
+    assert walking > 2 * inside(strategy="uniform")
     assert walking > 10 * inside(hard_per_target=0)
     assert inside(strategy="communities", community_rows=32) > 1.2 * walking
 
@@ -324,7 +333,7 @@ def test_an_order_by_the_table_is_refused_for_pairs_that_grow(strategy):
 )
 def test_options_outside_their_bounds_are_refused(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
-        loader_of(random_pools(60, K, seed=1), **options)
+        loader_of(random_pools(60, K, seed=1), **drawing(options))
 
 
 def test_a_schedule_is_read_from_words():

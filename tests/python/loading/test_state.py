@@ -10,7 +10,7 @@ import pytest
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.loader import HardPairLoader
 from helip.mining.streaming import StreamingMiner
-from support.loader_samples import FakeData, random_pools, table_of, to_tensor
+from support.loader_samples import FakeData, drawing, random_pools, table_of, to_tensor
 
 K = 6
 STRATEGIES = {
@@ -36,7 +36,7 @@ class Run:
         data, table = FakeData(rows), table_of(pools, K)
         options = {"seed": 3, "short": "random", "transform": to_tensor, **options}
         self.loaders = [
-            HardPairLoader(data, table, rank=rank, world_size=world, **options)
+            HardPairLoader(data, table, rank=rank, world_size=world, **drawing(options))
             for rank in range(world)
         ]
         if state is not None:

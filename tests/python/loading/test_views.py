@@ -93,7 +93,13 @@ def test_the_loader_gives_views_that_do_not_depend_on_the_workers(workers):
     def batches(workers):
         return list(
             HardPairLoader(
-                data, table(data), batch_size=4, seed=5, workers=workers, transform=transform
+                data,
+                table(data),
+                batch_size=4,
+                strategy="uniform",
+                seed=5,
+                workers=workers,
+                transform=transform,
             )
         )
 

@@ -12,6 +12,7 @@ from helip.models.bundle import create_model
 from helip.models.saving import save_model
 from helip.training.fine_tuning import train
 from helip.training.logs.metrics import read_metrics
+from support.loader_samples import drawing
 from support.train_samples import CONFIG, ROWS, Colours, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,7 +24,7 @@ def run(out, **options):
     if "pairs" not in options:
         options["pairs"] = table(options["data"])
     options = {"batch_size": 8, "device": "cpu", "progress": False, "lr": 1e-3, **options}
-    return train(out=out, **options)
+    return train(out=out, **drawing(options))
 
 
 def weights(result) -> dict[str, torch.Tensor]:

@@ -362,6 +362,7 @@ def test_the_command_trains_under_torchrun(tmp_path):
     command = [*torchrun, "-m", "helip", "train", "data.csv", "--model", "model"]
     command += ["--out", "run", "--pairs", "pairs", "--epochs", "1", "--quiet", "--json"]
     command += ["--parallel", "fsdp", "--accumulate", "2", "--device", "cpu"]
+    command += ["--strategy", "uniform"]
     done = subprocess.run(
         [*command, "--batch-size", "8"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

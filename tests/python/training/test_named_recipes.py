@@ -42,7 +42,8 @@ def recorded(out: Path) -> dict:
 
 def test_all_that_was_asked_for_is_there() -> None:
     asked = {"paper", "small-data", "noisy-captions", "fine-grained", "siglip", "lora"}
-    assert {recipe.name for recipe in recipes()} == asked | {"no-forgetting"}
+    asked |= {"no-forgetting", "communities", "from-scratch"}
+    assert {recipe.name for recipe in recipes()} == asked
 
 
 @each_recipe
@@ -87,7 +88,7 @@ def test_what_no_result_of_helip_shows_is_said_to_be_not_measured_here() -> None
 def test_what_is_given_goes_before_the_recipe_also_where_it_is_the_default() -> None:
     chosen = recipe_named("lora").values()
     assert with_recipe({"recipe": "lora"}) == {**chosen, "recipe": "lora"}
-    given = {"recipe": "lora", "lr": TrainCall.lr, "lora": None}
+    given = {"recipe": "lora", "lr": TrainCall.lr, "lora": None, "strategy": "auto"}
     assert with_recipe(given) == given
     assert with_recipe({"lr": 1.0}) == {"lr": 1.0}
     assert with_recipe({"recipe": None}) == {"recipe": None}
@@ -100,8 +101,8 @@ def test_a_run_takes_the_recipe_and_records_its_name_and_version(tmp_path, one_t
     assert plain["recipe"] is None
     assert named["recipe"] == "fine-grained 1"
     changed = {name for name in plain if plain[name] != named[name]}
-    assert changed == {"recipe", "hard_per_target", "gamma"}
-    assert (named["hard_per_target"], named["gamma"]) == (3, 0.5)
+    assert changed == {"recipe", "strategy", "hard_per_target", "gamma"}
+    assert (named["strategy"], named["hard_per_target"], named["gamma"]) == ("uniform", 3, 0.5)
 
 
 def test_a_run_is_resumed_under_its_version_alone(tmp_path, one_thread, monkeypatch) -> None:
@@ -114,6 +115,6 @@ def test_a_run_is_resumed_under_its_version_alone(tmp_path, one_thread, monkeypa
 
 
 def test_an_unknown_name_is_refused_with_all_names(tmp_path) -> None:
-    with pytest.raises(InvalidArgumentError, match="recipe is 'papr', must be one of paper, small"):
+    with pytest.raises(InvalidArgumentError, match="recipe is 'papr', must be one of communities,"):
         run(tmp_path / "out", recipe="papr")
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
 
 def _planned(call: PlanTrainingCall) -> TrainingPlan:
     bundle = bundle_of(call)
-    if not isinstance(call.model, (str, os.PathLike)):
+    if not isinstance(call.model, (str, os.PathLike, Mapping)):
         bundle = dataclasses.replace(
             bundle, model=copy.deepcopy(bundle.model), config=copy.deepcopy(bundle.config)
         )

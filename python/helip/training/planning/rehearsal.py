@@ -111,6 +111,7 @@ class Rehearsal(Trainer):
         rows = {
             name: value[:, :count] if name == "views" else value[:count]
             for name, value in batch.items()
+            if name != "hard_rows"  # which may be among the others
         }
         self._rank_rows = [count]
         return self._ready({**rows, "target": _in_pairs(count)})

@@ -22,6 +22,7 @@ from helip.data.image_transform import ImageTransform
 from helip.loading.loader import HardPairLoader
 from helip.loading.views import TwoViews
 from helip.pairs.hard_pairs import HardPairs
+from support.loader_samples import drawing
 
 ROWS = 23
 TRANSFORM = ImageTransform.train(size=16)
@@ -93,7 +94,7 @@ def ring(rows: int, k: int = 4) -> HardPairs:
 
 def make(data, **options):
     options = {"batch_size": 8, "seed": 3, "transform": TRANSFORM, **options}
-    return HardPairLoader(data, ring(len(data)), **options)
+    return HardPairLoader(data, ring(len(data)), **drawing(options))
 
 
 def expected(contents: list[bytes], row: int, *, augmented_as: int | None = None, view: int = 0):
@@ -331,7 +332,8 @@ def run_script(folder: Path, text: str, *, interrupt: bool = False) -> subproces
         pairs = helip.HardPairs.from_arrays(
             ids, np.ones((n, 2), np.float32), np.full(n, 2, np.int32))
         loader = helip.HardPairLoader(
-            data, pairs, batch_size=8, transform=ImageTransform.train(size=16))
+            data, pairs, batch_size=8, strategy="uniform",
+            transform=ImageTransform.train(size=16))
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script) + textwrap.dedent(text)],

@@ -107,7 +107,7 @@ def test_the_table_is_the_old_one_under_new_numbers(
     assert table.report["reshard"]["from_keys"] == data.fingerprint
     table.verify()
     new = helip.open_dataset(tmp_path / "new")
-    loader = helip.HardPairLoader(new, table, batch_size=16, transform=None)
+    loader = helip.HardPairLoader(new, table, batch_size=16, transform=None, strategy="uniform")
     assert sum(len(batch["index"]) for batch in loader) > 120  # it is taken for its table
     with pytest.raises(MismatchError):
         helip.HardPairLoader(data, table, batch_size=16)

@@ -1,0 +1,70 @@
+"""Which strategy makes the batches where the options leave it open (``strategy="auto"``)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from helip.loading.options import PairOptions
+
+P = TypeVar("P", bound=PairOptions)
+
+#: What "auto" is, or was in earlier versions, where no option asks for hard pairs to be drawn.
+_DEFAULTS = ("communities", "uniform", "scheduled")
+
+
+def with_strategy(options: P, *, whole_table: bool, begun: str | None = None) -> P:
+    """``options`` with the strategy that "auto" stands for, and None hard pairs a target as 1.
+
+    That is "communities", but where hard pairs must be drawn: by what the options ask for
+    (draw_temperature, hard_per_target, short="random", an order of blocks), or since there is no
+    whole table by which an epoch could be put in order. Then it is "scheduled" with a schedule,
+    "temperature" with a draw_temperature, else "uniform".
+
+    begun: the strategy of the run that is gone on with, which stays where nothing is asked.
+    """
+    chosen = options.strategy
+    if chosen == "auto":
+        chosen = _drawn(options) if _must_draw(options, whole_table) else _open(begun)
+    return dataclasses.replace(options, strategy=chosen, hard_per_target=hard_pairs_of(options))
+
+
+def hard_pairs_of(options: PairOptions) -> int:
+    """Hard pairs a target (p)."""
+    return 1 if options.hard_per_target is None else options.hard_per_target
+
+
+def as_recorded_now(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded ``options`` of a run with its strategy by name: earlier versions recorded "auto",
+    which was "scheduled" with a schedule, "temperature" with a draw_temperature, else "uniform"."""
+    if options.get("strategy") != "auto":
+        return dict(options)
+    schedule, temperature = options.get("schedule"), options.get("draw_temperature")
+    drawn = "uniform" if temperature is None else "temperature"
+    return {**options, "strategy": drawn if schedule is None else "scheduled"}
+
+
+def _must_draw(options: PairOptions, whole_table: bool) -> bool:
+    if not whole_table:
+        return True
+    if options.community_rows != PairOptions.community_rows:
+        return False
+    schedule = options.schedule
+    temperatures = (options.draw_temperature, getattr(schedule, "draw_temperature", None))
+    return (
+        options.hard_per_target is not None
+        or any(temperature is not None for temperature in temperatures)
+        or options.short == "random"
+        or options.order != "rows"
+    )
+
+
+def _drawn(options: PairOptions) -> Any:
+    if options.schedule is not None:
+        return "scheduled"
+    return "uniform" if options.draw_temperature is None else "temperature"
+
+
+def _open(begun: str | None) -> Any:
+    return begun if begun in _DEFAULTS else _DEFAULTS[0]
