@@ -46,10 +46,10 @@ def as_recorded_now(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _must_draw(options: PairOptions, whole_table: bool) -> bool:
+    if options.community_rows != PairOptions.community_rows:
+        return False  # refused where they cannot be
     if not whole_table:
         return True
-    if options.community_rows != PairOptions.community_rows:
-        return False
     schedule = options.schedule
     temperatures = (options.draw_temperature, getattr(schedule, "draw_temperature", None))
     return (

@@ -16,6 +16,12 @@ from support.process_group import run
 READINGS = [(d, s) for d in ("preserve", "repel") for s in ("cross", "intra")]
 ROWS = (6, 8)  # of the two processes; the second has a target more
 TARGETS = ([0, 1, 2, 0, 1, 2], [0, 1, 2, 3, 0, 1, 2, 2])  # rank 1: target 3 has no hard row
+# Of every row, several; every third loss takes them in place of the targets.
+HARD_ROWS = (
+    torch.tensor([[3, -1], [4, 2], [5, 1], [0, -1], [1, -1], [-1, -1]]),
+    torch.tensor([[4, 1, 5], [0, 5, -1], [6, 7, -1], [-1, -1, -1], [0, -1, -1],
+                  [1, -1, -1], [2, 7, -1], [2, 6, -1]]),
+)  # fmt: skip
 # Of captions and of pictures: equal within a process and across, hard rows among them.
 GROUPS = torch.tensor(
     [
@@ -80,6 +86,8 @@ def shares(rank: int, dtype: torch.dtype) -> list:
         model = nn.parallel.DistributedDataParallel(Towers(dtype))
         # Known or asked for, the rows are the same.
         options = {"rank_rows": ROWS} if number % 2 else {}
+        if number % 3 == 0:
+            options["hard_rows"] = HARD_ROWS[rank]
         out = evaluate(loss, model, image, text, target, groups, **options)
         out["loss"].backward()
         values = {name: value.detach().clone() for name, value in out.items()}
@@ -94,10 +102,18 @@ def shares(rank: int, dtype: torch.dtype) -> list:
 def whole(dtype: torch.dtype) -> list:
     image, text = inputs(dtype)
     target = torch.tensor(TARGETS[0] + [ROWS[0] + t for t in TARGETS[1]])
+    first, second = HARD_ROWS
+    hard_rows = torch.cat(
+        [
+            torch.nn.functional.pad(first, (0, 1), value=-1),
+            torch.where(second < 0, second, second + ROWS[0]),
+        ]
+    )
     found = []
-    for loss in make_losses(gather=False):
+    for number, loss in enumerate(make_losses(gather=False)):
         model = Towers(dtype)
-        out = evaluate(loss, model, image, text, target, GROUPS)
+        more = {"hard_rows": hard_rows} if number % 3 == 0 else {}
+        out = evaluate(loss, model, image, text, target, GROUPS, **more)
         out["loss"].backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         found.append(({name: value.detach() for name, value in out.items()}, gradients))

@@ -65,6 +65,8 @@ def test_plain_batches_have_no_strategy():
 def test_what_is_asked_for_and_cannot_be_is_refused():
     with pytest.raises(InvalidArgumentError, match="an order of its own"):
         loader_of(community_rows=4, order="blocks")
+    with pytest.raises(InvalidArgumentError, match="pairs that grow cannot repeat"):
+        loader_of(StreamingMiner(memory=10), community_rows=4)
     with pytest.raises(InvalidArgumentError, match='with "uniform" a batch has'):
         loader_of(hard_per_target=2, targets_per_batch=4)
 
