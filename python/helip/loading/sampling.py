@@ -15,6 +15,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
 from helip.loading.readers.batch import BatchPlan
+from helip.loading.strategy import hard_pairs_of
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 
@@ -28,8 +29,11 @@ def make_sampler(
     rank: int,
     world_size: int,
 ) -> _core.BatchSampler:
-    """The core's sampler, with options of `with_strategy`; None, "not given", is 0 there."""
-    given = BatchOptions.of(options).as_dict()
+    """The core's sampler; None, which Python says for "not given", is 0 there.
+
+    The strategy is one by name, as `with_strategy` gives it: the core's own default draws.
+    """
+    given = {**BatchOptions.of(options).as_dict(), "hard_per_target": hard_pairs_of(options)}
     if given.pop("unique") == "caption":
         given["group_offsets"], given["groups"] = _groups(data)
     schedule = given.pop("schedule")
