@@ -53,7 +53,7 @@ class Heads(nn.Module):
 
 def batches(
     seen: Scene, heads: Heads, trial: Trial, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Batches for ever; those of refreshed pools are mined again as the heads change."""
     if trial.pool != "own":
         pairs = seen.pairs("product" if trial.way == "control" else trial.pool)
@@ -85,11 +85,11 @@ def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float
         rate = min(1.0, (step + 1) / WARM) * (1 + math.cos(math.pi * step / trial.steps)) / 2
         for group in optimizer.param_groups:
             group["lr"] = trial.lr * rate
-        batch, target = next(coming)
+        batch, beside = next(coming)
         image, text = heads(
             seen.image[seen.train[batch]], seen.texts[seen.text_of[batch]]
         )  # fmt: skip
-        loss = loss_of(trial, heads, image, text, torch.from_numpy(target), groups_of[batch])
+        loss = loss_of(trial, heads, image, text, beside, groups_of[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,7 +100,7 @@ def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float
 
 
 def loss_of(
-    trial: Trial, heads: Heads, image: Any, text: Any, target: Any, groups: torch.Tensor
+    trial: Trial, heads: Heads, image: Any, text: Any, beside: Any, groups: torch.Tensor
 ) -> torch.Tensor:
     scale = heads.scale.exp().clamp(max=100)
     options = dict(trial.loss)
@@ -109,7 +109,8 @@ def loss_of(
         # Group 0 is nobody's equal.
         equal = groups + 1 if options.pop("mask", True) else None
         loss = helip.HelipLoss(**{"gamma": 0.0, **options})
-        found: torch.Tensor = loss(image, text, scale, target, groups=equal)["loss"]
+        roles = {name: torch.from_numpy(rows) for name, rows in beside.items()}
+        found: torch.Tensor = loss(image, text, scale, **roles, groups=equal)["loss"]
         return found
     rival = {"hn_nce": rival_losses.hn_nce, "debiased": rival_losses.debiased}[kind]
     return rival(image, text, scale, groups[:, None] == groups[None], **options)

@@ -10,6 +10,7 @@ import rivals
 
 import helip
 from helip import HardPairs
+from helip.loading.hard_rows import hard_rows
 from helip.loading.sampling import Plans
 
 WINDOW = {"rank_max": 50}
@@ -45,20 +46,24 @@ PARTITIONS: dict[str, Callable[[HardPairs, int, int], Iterator[np.ndarray]]] = {
 
 def batches(
     way: str, data: Any, pairs: HardPairs, rows: int, seed: int, **options: Any
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of the data set batch by batch, for ever, and the batch row that each row serves.
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Rows of the data set batch by batch, for ever, and what the margin loss is told of them.
 
-    ``options`` are more of `helip.HardPairLoader`.
+    That is ``target``, and in communities ``hard_rows`` as well, as `helip.HardPairLoader` gives
+    them. ``options`` are more of the loader's.
     """
     if way in PARTITIONS:
         for batch in PARTITIONS[way](pairs, rows, seed):
-            yield batch, np.arange(len(batch))
-    loader = helip.HardPairLoader(
-        data, pairs, batch_size=rows, seed=seed, workers=0, **{**WAYS[way], **options}
-    )
+            yield batch, {"target": np.arange(len(batch))}
+    asked = {**WAYS[way], **options}
+    loader = helip.HardPairLoader(data, pairs, batch_size=rows, seed=seed, workers=0, **asked)
+    window = asked.get("rank_min", 0), asked.get("rank_max", pairs.ids.shape[1])
     epoch = 0
     while True:
         # What planned_rows gives, and whom each row serves.
         for plan in Plans(loader._sampler, epoch, 0, range(len(loader))):
-            yield plan.index, plan.target
+            beside = {"target": plan.target}
+            if loader.strategy == "communities":
+                beside["hard_rows"] = hard_rows(plan.index, pairs, *window)
+            yield plan.index, beside
         epoch += 1

@@ -83,12 +83,14 @@ def test_every_way_is_one_that_the_loader_takes(experiments: Any) -> None:
 
     pairs = table_of(random_pools(300, 100, seed=1), 100)
     for way in ways.WAYS:
-        batch, target = next(ways.batches(way, FakeData(300), pairs, 64, 0))
+        batch, beside = next(ways.batches(way, FakeData(300), pairs, 64, 0))
+        target = beside["target"]
         assert 32 <= len(batch) <= 64, way
         assert target.shape == batch.shape
         # Row i serves row target[i], whose hard pair it is, or itself.
         served = batch[target]
         assert all(a == b or a in pairs.ids[b] for a, b in zip(batch, served, strict=True)), way
+        assert ("hard_rows" in beside) is way.startswith("communities")
 
 
 def test_every_experiment_is_of_known_ways_and_compared_with_a_trial_of_its_own(
