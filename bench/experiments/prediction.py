@@ -107,7 +107,7 @@ def tower_features(seed: int, epochs: float) -> tuple[torch.Tensor, torch.Tensor
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
-    titles = ["", "by chance", "between", "within", "score", "expected", "measured gain"]
+    titles = ["", "by chance", "between", "linear map", "score", "expected", "measured gain"]
     rows: list[list[Any]] = []
     kept = []
     for name, trial, gains, seeds in settings():
@@ -117,7 +117,7 @@ def main() -> None:
         mean = {
             "by chance": np.mean([one.by_chance for one in found]),
             "between": np.mean([one.between.value for one in found]),
-            "within": np.mean([one.within.value for one in found]),
+            "mapped": np.mean([one.mapped.value for one in found]),
             "score": np.mean([one.score for one in scores if one]),
             "gain": np.mean(gains),
         }
@@ -125,7 +125,7 @@ def main() -> None:
         word = scores[0].word if scores[0] else ""
         rows.append([
             name, f"{mean['by chance']:.2f}", f"{100 * mean['between']:.1f}",
-            f"{100 * mean['within']:.1f}", f"{mean['score']:.3f}", word,
+            f"{100 * mean['mapped']:.1f}", f"{mean['score']:.3f}", word,
             f"{100 * mean['gain']:+.2f}",
         ])  # fmt: skip
         print(*rows[-1], sep=" | ", flush=True)

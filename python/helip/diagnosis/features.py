@@ -21,6 +21,7 @@ from helip.common.unit_rows import unit_rows
 from helip.diagnosis.chance import members_by_chance, none_by_chance
 from helip.diagnosis.draws import Communities, Draws, draw
 from helip.diagnosis.groups import Bools, Ints, equal
+from helip.diagnosis.linear_map import Features, mapped
 from helip.diagnosis.table import sample_of
 from helip.evaluation.tasks.retrieval import TIE
 from helip.losses.helip_loss import HelipLoss
@@ -58,6 +59,7 @@ class FeatureMeasures:
     by_chance: float  # hard pairs of a row, of the window, in a random batch to train on; expected
     none_by_chance: float  # probability that there are none
     between: Estimate  # share of rows that are told from all others of a random batch
+    mapped: Estimate  # the same after a linear map of the pictures that other rows were fitted by
     among: Estimate  # share of rows that are told from all others of a batch of communities
     within: Estimate  # share of targets that are told from seven hard pairs
     ranks: tuple[WindowAccuracy, ...]  # the same for other windows of ranks
@@ -152,6 +154,8 @@ def compare(
     features = _Features(image, text, groups)
     random = [batch[batch >= 0] for batch in drawn.random]
     planned = [batch[batch >= 0] for batch in drawn.planned]
+    others = np.setdiff1d(drawn.rows(), [-1, *(row for batch in random for row in batch)])
+    aligned = mapped(features.of, others)
     within, violated, left_out = _within(features, drawn.window)
     ranks = []
     for each in drawn.ranks:
@@ -164,8 +168,9 @@ def compare(
         window_members=window_members,
         by_chance=members_by_chance(window_members, batch_size, rows),
         none_by_chance=none_by_chance(round(window_members), batch_size, rows),
-        between=_between(features, random),
-        among=_between(features, planned),
+        between=_between(features.of, features.groups, random),
+        mapped=_between(aligned or features.of, features.groups, random if aligned else ()),
+        among=_between(features.of, features.groups, planned),
         within=within,
         ranks=tuple(ranks),
         left_out=left_out,
@@ -197,19 +202,19 @@ class _Features:
                     f"{name}: row {row} holds NaN or infinity; the model has diverged, or needs "
                     "precision='float32'"
                 )
-            found.append(unit_rows(matrix).reshape(*rows.shape, -1))
+            found.append(unit_rows(matrix).reshape(*rows.shape, matrix.shape[1]))
         return found[0], found[1]
 
 
-def _between(features: _Features, batches: Sequence[Ints]) -> Estimate:
+def _between(of: Features, groups_of: Ints, batches: Sequence[Ints]) -> Estimate:
     """Mean over rows of their mean over batches; a row in several is one target."""
     right: dict[int, list[float]] = {}
     for batch in batches:
         if len(batch) < 2:
             continue
-        image, text = features.of(batch)
+        image, text = of(batch)
         cosines = (image @ text.T).numpy()
-        groups = features.groups[batch]
+        groups = groups_of[batch]
         same = equal(groups, np.broadcast_to(groups, (len(batch), *groups.shape)))
         np.fill_diagonal(same, True)
         own = cosines.diagonal()

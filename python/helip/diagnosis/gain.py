@@ -1,17 +1,17 @@
 """What hard pairs can be expected to gain, from what was measured of a model and its data.
 
-    score = between x (1 - within) x none_by_chance
+    score = known ^ 1/4 x none_by_chance ^ 3/2
 
-- ``between``: the accuracy in a random batch. A model that cannot tell unlike pairs apart yet has
-  more to learn from plain batches than from hard ones.
-- ``1 - within``: the share of targets that the model still takes for one of seven hard pairs, which
-  is what batches of hard pairs have to teach.
-- ``none_by_chance``: the probability that a random batch holds no hard pair of a target's window.
-  Where plain batches hold them already, batches of hard pairs add little.
+- ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
+  more. Without any a model is harmed by batches of hard pairs. Beyond that it matters little.
+- ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window.
+  Where plain batches hold them already, batches of hard pairs add nothing.
 
-The score orders models and data, and is no number of points. It has a word by the bounds below,
-which were set by hand from small models and small data (docs/results.md); of large models they say
-nothing yet.
+What the model tells apart among its hard pairs (``within``) does not count: it is measured on what
+was trained on, which a model may know by heart and still gain.
+
+The powers and bounds were fitted to the experiments of docs/results.md, of small models on icons.
+The score orders models and data, and is no number of points.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from helip.diagnosis.features import FeatureMeasures
 
 Word = Literal["large", "some", "none", "harm likely"]
 
+KNOWN_POWER = 0.25
+NONE_POWER = 1.5
 #: Score from which the gain is called large, and from which it is called some.
-LARGE = 0.05
-SOME = 0.02
-#: Accuracy between below which hard batches are likely to do harm.
-LEARNED = 0.2
+LARGE = 0.5
+SOME = 0.2
+#: What is known below which hard batches are likely to do harm.
+LEARNED = 0.1
 #: Hard pairs of a target in a random batch, from which hard batches add nothing.
 HELD = 1.0
 
@@ -42,22 +44,22 @@ class ExpectedGain:
 
 
 def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
-    """Judge what was measured; None where an accuracy could not be."""
-    between, within = measures.between.value, measures.within.value
-    if between is None or within is None:
+    """Judge what was measured; None where an accuracy between or within could not be."""
+    between, mapped = measures.between.value, measures.mapped.value
+    if between is None or measures.within.value is None:
         return None
-    score = between * (1.0 - within) * measures.none_by_chance
+    known = max(between, mapped or 0.0)
+    score = known**KNOWN_POWER * measures.none_by_chance**NONE_POWER
     batch = f"{measures.batch_size:,} random rows"
-    if between < LEARNED:
+    held = f"which hold {measures.by_chance:.2g} hard pairs of each of their rows"
+    if known < LEARNED:
         word: Word = "harm likely"
         why = f"the model finds {between:.0%} among {batch}, and should find {LEARNED:.0%} first"
-    elif measures.by_chance >= HELD:
-        word = "none"
-        why = f"random batches hold {measures.by_chance:.1f} hard pairs of each of their rows"
-    elif score >= SOME:
-        word = "large" if score >= LARGE else "some"
-        why = f"the model finds {between:.0%} among {batch} and {within:.0%} among 7 hard pairs"
+        why += "" if mapped is None else f"; after a linear map it finds {mapped:.0%}"
+    elif measures.by_chance >= HELD or score < SOME:
+        word, why = "none", f"plain batches are hard already: {batch}, {held}"
     else:
-        word = "none"
-        why = f"the model finds {within:.0%} among 7 hard pairs already"
+        word = "large" if score >= LARGE else "some"
+        found = f"{between:.0%}" if between >= known else f"{known:.0%} after a linear map"
+        why = f"the model finds {found} among {batch}, {held}"
     return ExpectedGain(word, score, why)

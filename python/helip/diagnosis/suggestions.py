@@ -12,10 +12,8 @@ from helip.diagnosis.gain import HELD, LEARNED, ExpectedGain
 from helip.diagnosis.table import TableMeasures
 from helip.diagnosis.windows import NEAR_COSINE, WindowMeasures
 
-#: A window of ranks is drawn from where no more of it are equal captions and near duplicates, and
-#: the model tells no more of its communities apart.
+#: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
 MIXED = 0.2
-KNOWN = 0.95
 #: Share of near-equal captions from which similar_captions is suggested.
 SIMILAR = 0.05
 
@@ -83,7 +81,7 @@ def _ranks(
     for window in windows[1:]:
         mixed = window.equal_captions + window.near
         told = known.get(window.first)
-        if mixed > MIXED or (told is not None and told > KNOWN):
+        if mixed > MIXED:
             continue
         why = f"ranks {window.first} to {window.last}: {mixed:.0%} equal captions, near duplicates"
         why += "" if told is None else f"; {told:.0%} of targets told from seven"

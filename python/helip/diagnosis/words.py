@@ -85,6 +85,10 @@ def _features(features: FeatureMeasures) -> Rows:
     size = f"{features.batch_size:,}"
     found = [
         ("accuracy between", f"{_estimate(features.between)} found among {size} random rows"),
+        (
+            "… after a linear map",
+            f"{_estimate(features.mapped)} found once other rows have aligned its features",
+        ),
         ("accuracy among", f"{_estimate(features.among)} found among {size} rows in communities"),
         (
             "accuracy within",

@@ -9,12 +9,13 @@ import pytest
 from helip.diagnosis.features import Estimate, FeatureMeasures
 from helip.diagnosis.gain import HELD, LARGE, LEARNED, SOME, expected_gain
 
+ACCURACIES = {"between": 0.9, "mapped": 0.8, "among": 0.7, "within": 0.6, "violated": 0.1}
+
 
 def measures(**changes: float) -> FeatureMeasures:
     """Of a model that has something to learn from hard pairs."""
     accuracies = {
-        name: Estimate(changes.pop(name, value), 0.02, 400)
-        for name, value in {"between": 0.9, "among": 0.7, "within": 0.6, "violated": 0.1}.items()
+        name: Estimate(changes.pop(name, value), 0.02, 400) for name, value in ACCURACIES.items()
     }
     made = FeatureMeasures(
         rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
@@ -27,16 +28,23 @@ def measures(**changes: float) -> FeatureMeasures:
 def test_the_score_is_the_product_that_is_documented() -> None:
     gain = expected_gain(measures())
     assert gain is not None
-    assert gain.score == pytest.approx(0.9 * 0.4 * 0.88)
+    assert gain.score == pytest.approx(0.9**0.25 * 0.88**1.5)
     assert gain.word == "large"
-    assert "90%" in gain.why and "60%" in gain.why
+    assert "90%" in gain.why and "0.13" in gain.why
+
+
+def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
+    gain = expected_gain(measures(between=0.01, mapped=0.3))
+    assert gain is not None
+    assert gain.score == pytest.approx(0.3**0.25 * 0.88**1.5)
+    assert gain.word == "large" and "30% after a linear map" in gain.why
 
 
 @pytest.mark.parametrize(
     ("less", "more"),
     [
-        ({"between": 0.4}, {"between": 0.8}),
-        ({"within": 0.9}, {"within": 0.5}),
+        ({"between": 0.4, "mapped": 0.1}, {"between": 0.8, "mapped": 0.1}),
+        ({"between": 0.1, "mapped": 0.4}, {"between": 0.1, "mapped": 0.8}),
         ({"none_by_chance": 0.3}, {"none_by_chance": 0.9}),
     ],
 )
@@ -54,17 +62,25 @@ def test_the_words_go_by_their_bounds() -> None:
         assert gain is not None
         return gain.word
 
-    def within(score: float) -> float:
-        return 1 - score / (0.9 * 0.88)
+    def none(score: float) -> float:
+        return (score / 0.9**0.25) ** (2 / 3)
 
-    assert word(within=within(LARGE + 1e-6)) == "large"
-    assert word(within=within(LARGE - 1e-6)) == word(within=within(SOME + 1e-6)) == "some"
-    assert word(within=within(SOME - 1e-6)) == "none"
+    assert word(none_by_chance=none(LARGE + 1e-6)) == "large"
+    assert word(none_by_chance=none(LARGE - 1e-6)) == "some"
+    assert word(none_by_chance=none(SOME + 1e-6)) == "some"
+    assert word(none_by_chance=none(SOME - 1e-6)) == "none"
     assert word(by_chance=HELD) == "none"
-    assert word(between=LEARNED - 1e-6) == word(between=0.0, by_chance=3.0) == "harm likely"
+    few = {"between": LEARNED - 1e-6, "mapped": LEARNED - 1e-6}
+    assert word(**few) == word(**few, by_chance=3.0) == "harm likely"
 
 
 def test_without_an_accuracy_there_is_no_judgement() -> None:
     nothing = Estimate(None, None, 0)
     assert expected_gain(replace(measures(), within=nothing)) is None
     assert expected_gain(replace(measures(), between=nothing)) is None
+
+
+def test_without_a_linear_map_it_is_judged_as_it_is() -> None:
+    gain = expected_gain(replace(measures(), mapped=Estimate(None, None, 0)))
+    assert gain is not None
+    assert gain.score == pytest.approx(0.9**0.25 * 0.88**1.5)

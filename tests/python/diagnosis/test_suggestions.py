@@ -38,7 +38,8 @@ def features(*within: float) -> FeatureMeasures:
     return FeatureMeasures(
         rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
         none_by_chance=0.88,
-        between=Estimate(0.9, 0.02, 400), among=told[0], within=told[0],
+        between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
+        among=told[0], within=told[0],
         ranks=tuple(WindowAccuracy(*r, t, 0) for r, t in zip(ranks, told, strict=True)),
         left_out=0, violated=Estimate(0.1, 0.02, 400), random_loss=0.3, community_loss=0.9,
     )  # fmt: skip
@@ -72,11 +73,6 @@ def test_a_window_of_duplicates_is_passed_over() -> None:
     deep = (CLEAN[0], *(window(f, t, near=0.5) for f, t in ((1, 10), (11, 30))), CLEAN[3])
     assert suggested(windows=deep)["rank_min"] == 30
     assert suggested(windows=deep)["rank_max"] == 80
-
-
-def test_a_window_that_the_model_knows_is_passed_over() -> None:
-    assert suggested(within=(0.99, 0.7, 0.8))["rank_min"] == 10
-    assert "rank_min" not in suggested(within=(0.99, 0.99, 0.99))
 
 
 def test_a_window_of_the_whole_pool_needs_no_rank() -> None:

@@ -22,7 +22,8 @@ WINDOW = WindowMeasures(1, 10, 16_000, 0.04, 0.0, 0.0, 0.1, 0.1)
 FEATURES = FeatureMeasures(
     rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
     none_by_chance=0.88,
-    between=Estimate(0.9, 0.02, 400), among=Estimate(0.8, 0.02, 400),
+    between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
+    among=Estimate(0.8, 0.02, 400),
     within=Estimate(0.7, 0.02, 400), ranks=(), left_out=9, violated=Estimate(0.1, 0.02, 400),
     random_loss=0.3, community_loss=0.9,
 )  # fmt: skip
