@@ -190,10 +190,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         (
             Trial("control", **TOWERS),
             Trial("start", "start", **TOWERS),
-            *(
-                Trial(way, way, **TOWERS)
-                for way in (EIGHT, "HELIP, p = 1")
-            ),
+            Trial(EIGHT, EIGHT, **TOWERS),
         ),
     ),
     "icons-towers-starts": Experiment(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import records
 import summary
+from icon_experiments import EXPERIMENTS
 
 PICTURES = records.ROOT / "docs" / "pictures"
 COLOURS = {"control": "#6b7280", "HELIP, p = 1": "#0072b2", "communities of 8": "#d55e00"}
@@ -38,29 +39,30 @@ def recall_against_steps(axes: Any) -> None:
 
 def gain_against_share(axes: Any) -> None:
     """Gain over the control against how many of a row's first 50 hard pairs its batch holds."""
-    for name, marker in (("icons-communities", "o"), ("icons-rivals", "s"), ("icons-rows", "^")):
-        result = records.read(name)
-        compared = {row[0]: row[row.index(other)] for row in result["table"][1:] if (
-            other := next((c for c in row if c in result["runs"] and c != row[0]), None)
-        )}  # fmt: skip
-        part = result["part"]
-        for trial, other in compared.items():
-            runs = result["runs"][trial]
-            gains = [
-                runs[seed][part]["mean"] - result["runs"][other][seed][part]["mean"]
-                for seed in runs
-            ]
-            held = np.mean([run["held"] for run in runs.values()])
-            way = trial.rpartition("rows, ")[2]
-            axes.scatter(
-                held, 100 * np.mean(gains), marker=marker, color=COLOURS.get(way, "#009e73")
+    drawn = set()
+    for name in ("icons-rows", "icons-rivals", "icons-communities"):
+        runs_of = records.read(name)["runs"]
+        for trial, other in EXPERIMENTS[name].compared.items():
+            told = trial.removeprefix("256 rows, ")
+            if told in drawn:
+                continue
+            drawn.add(told)
+            runs = runs_of[trial]
+            gain = 100 * np.mean(
+                [
+                    run["test"]["mean"] - runs_of[other][seed]["test"]["mean"]
+                    for seed, run in runs.items()
+                ]
             )
-            axes.annotate(trial, (held, 100 * np.mean(gains)), fontsize=6, xytext=(3, 3),
-                          textcoords="offset points")  # fmt: skip
+            held = np.mean([run["held"] for run in runs.values()])
+            way = told.rpartition("rows, ")[2]
+            axes.scatter(held, gain, color=COLOURS.get(way, "#009e73"))
+            axes.annotate(told, (held, gain), fontsize=6, xytext=(4, 2), textcoords="offset points")
     axes.axhline(0, color="#9ca3af", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_xlabel("of a row's first 50 hard pairs, in its batch")
-    axes.set_ylabel("gain over the control, points")
+    axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    axes.set_xlabel("how many of a row's first 50 hard pairs its batch holds")
+    axes.set_ylabel("gain over the control, points of mean recall@1")
 
 
 def gain_against_start(axes: Any) -> None:
@@ -87,11 +89,14 @@ def gain_against_start(axes: Any) -> None:
     axes.set_ylabel("gain over the control, points")
 
 
-PLOTS: dict[str, Callable[[Any], None]] = {
-    "recall-against-steps": recall_against_steps,
-    "gain-against-share": gain_against_share,
-    "gain-against-start": gain_against_start,
-}
+#: Name of the picture: how it is drawn, and the results that it takes.
+PLOTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
+    "recall-against-steps": (recall_against_steps, ("icons-steps",)),
+    "gain-against-share": (
+        gain_against_share, ("icons-communities", "icons-rivals", "icons-rows"),
+    ),
+    "gain-against-start": (gain_against_start, ("icons-starts",)),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -101,8 +106,11 @@ def main() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "helip"  # so that the same results give the same bytes
     from matplotlib import pyplot
 
-    for name, plot in PLOTS.items():
-        figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, (plot, needed) in PLOTS.items():
+        if missing := set(needed) - set(records.names()):
+            print(f"{name}: no results of {', '.join(sorted(missing))} yet")
+            continue
+        figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
         plot(axes)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

@@ -72,7 +72,7 @@ FINETUNE: dict[str, Any] = {
     "community_rows": 8,
     "hard_per_target": 1,
     "equal_captions": "mask",
-    "gamma": 0.0,
+    "gamma": 1.0,
     "lr": 2e-4,
     "lock_batch_norms": True,
 }

@@ -65,7 +65,7 @@ def _batches(
         yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
     elif gain is not None:
         yield Suggestion("strategy", "communities", "batches made wholly of hard pairs gained most")
-        why = "the smaller the community the better, of 8 to 64 rows"
+        why = "gained most of 2 to 64 rows"
         yield Suggestion("community_rows", COMMUNITY, why)
 
 
