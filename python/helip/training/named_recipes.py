@@ -171,8 +171,8 @@ _RECIPES = (
             Setting(
                 "schedule", {"epochs": 16, "fraction": 1.0},
                 "The share of rows in communities rises to all of them over the first half of the "
-                "epochs, also of other epochs that are given. Of heads on frozen features it gained "
-                "as much as communities from the first step; towers were not measured.",
+                "epochs, also of other epochs that are given. Of heads on frozen features it "
+                "gained as much as communities from the first step; towers were not measured.",
                 ("docs/results.md#icons-from-random-weights",),
             ),
             _MASK,
