@@ -28,8 +28,7 @@ def commands(start: str | os.PathLike[str] | None, *, data: str = "DATA") -> lis
     if start is None:
         last = f"report my.pairs --data {data} --store my.store --out my.html"
     else:
-        model = shlex.quote(str(start))
-        last = f"train {data} --model {model} --pairs my.pairs --strategy communities --out my.run"
+        last = f"train {data} --model {shlex.quote(str(start))} --pairs my.pairs --out my.run"
     return [
         f"embed {data} --preset packaged --out my.store",
         "mine my.store --out my.pairs",

@@ -6,6 +6,7 @@ float64.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,24 +38,15 @@ def check_target(target: Tensor, rows: int) -> None:
 
     Values are read only where that is free: on the CPU, outside torch.compile.
     """
-    if not isinstance(target, Tensor) or target.dtype not in _INTEGERS:
-        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
-        raise InvalidArgumentError(
-            f"target is {kind}, must be an integer tensor; pass the loader's batch['target']"
-        )
+    _check_integers(target, "target")
     if target.dim() != 1 or target.shape[0] != rows:
         raise InvalidArgumentError(
             f"target has shape {tuple(target.shape)}, must be ({rows},): one entry for each row"
         )
-    if torch.compiler.is_compiling() or target.device.type != "cpu":
-        return
-    values = target.numpy()
-    outside = ((values < 0) | (values >= rows)).nonzero()[0]
-    if len(outside):
-        row = outside[0]
+    if place := _outside(target, 0, rows):
         raise InvalidArgumentError(
-            f"target[{row}] is {values[row]}, must be in [0, {rows}): the batch row, not the "
-            "data-set row, of the target that this row serves"
+            f"target{place} is {int(target[tuple(place)])}, must be in [0, {rows}): the batch "
+            "row, not the data-set row, of the target that this row serves"
         )
 
 
@@ -63,26 +55,34 @@ def check_hard_rows(hard_rows: Tensor, rows: int) -> None:
 
     Values are read as in `check_target`.
     """
-    if not isinstance(hard_rows, Tensor) or hard_rows.dtype not in _INTEGERS:
-        kind = hard_rows.dtype if isinstance(hard_rows, Tensor) else type(hard_rows).__name__
-        raise InvalidArgumentError(
-            f"hard_rows is {kind}, must be an integer tensor; pass the loader's batch['hard_rows']"
-        )
+    _check_integers(hard_rows, "hard_rows")
     if hard_rows.dim() != 2 or hard_rows.shape[0] != rows:
         raise InvalidArgumentError(
             f"hard_rows has shape {tuple(hard_rows.shape)}, must be ({rows}, m): the batch rows "
             "that are hard pairs of each row, and -1"
         )
-    if torch.compiler.is_compiling() or hard_rows.device.type != "cpu":
-        return
-    values = hard_rows.numpy()
-    outside = ((values < -1) | (values >= rows)).nonzero()
-    if len(outside[0]):
-        row, column = int(outside[0][0]), int(outside[1][0])
+    if place := _outside(hard_rows, -1, rows):
         raise InvalidArgumentError(
-            f"hard_rows[{row}, {column}] is {values[row, column]}, must be in [-1, {rows}): a "
+            f"hard_rows{place} is {int(hard_rows[tuple(place)])}, must be in [-1, {rows}): a "
             "batch row, not a data-set row, or -1 for none"
         )
+
+
+def _check_integers(values: Tensor, name: str) -> None:
+    if not isinstance(values, Tensor) or values.dtype not in _INTEGERS:
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise InvalidArgumentError(
+            f"{name} is {kind}, must be an integer tensor; pass the loader's batch['{name}']"
+        )
+
+
+def _outside(values: Tensor, least: int, rows: int) -> list[int] | None:
+    """The place of the first that is not in [least, rows), where it is free to read them."""
+    if torch.compiler.is_compiling() or values.device.type != "cpu":
+        return None
+    found = values.numpy()
+    places: list[list[int]] = np.argwhere((found < least) | (found >= rows)).tolist()
+    return places[0] if places else None
 
 
 def one_number(value: Tensor | float, name: str, mend: str, dtype: torch.dtype) -> Tensor | float:
