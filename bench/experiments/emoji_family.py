@@ -11,12 +11,11 @@ import runs
 import setting
 import starts
 import summary
-from variants import EXPERIMENTS, Experiment, Variant
+from variants import EXPERIMENTS, EmojiExperiment, Variant
 from workers import Workers
 
 __all__ = ["EXPERIMENTS", "done", "identity", "prepare", "record", "run", "seconds"]
 
-SEEDS = (0, 1, 2)
 STEP_SECONDS = 0.11  # of 64 rows, one thread of an AMD EPYC
 run = runs.run
 identity = runs.identity
@@ -57,7 +56,7 @@ def prepare(workers: Workers, variants: Iterable[Variant], seeds: Sequence[int])
     workers.finish("pools", [workers.submit(_mined, *place) for place in needed.values()])
 
 
-def record(experiment: Experiment, of: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
+def record(experiment: EmojiExperiment, of: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
     """The table, and every run's figures, of results by name and seed."""
     figures = summary.FIGURES if experiment.unseen else summary.HELD_OUT
     told: dict[str, Any] = {

@@ -6,7 +6,7 @@ image features are EfficientNet-Lite0's, the text features MiniLM's (``icon_feat
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ import helip
 VERSION = 1  # raised when what a run does or measures changes
 START = {"rows": 256, "lr": 1e-3}
 WARM = 20  # steps in which the learning rate rises
-PARTS = ("validation", "test")
+RUNS = "icon-head-runs"  # where the cache keeps them
 
 
 class Heads(nn.Module):
@@ -55,18 +55,16 @@ def batches(
     seen: Scene, heads: Heads, trial: Trial, seed: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Batches for ever; those of refreshed pools are mined again as the heads change."""
-    if trial.pool != "own":
-        pairs = seen.pairs("product" if trial.way == "control" else trial.pool)
-        yield from ways.batches(trial.way, seen.data, pairs, trial.rows, seed, **dict(trial.loader))
-    part = 0
-    while True:
+    for part in itertools.count():
+        own = trial.pool == "own"
+        pairs = own_pairs(seen, heads) if own else seen.pairs(trial.pool)
         coming = ways.batches(
-            trial.way, seen.data, own_pairs(seen, heads), trial.rows, seed + 1000 * part,
-            **dict(trial.loader),
-        )  # fmt: skip
-        part += 1
-        for _ in range(math.ceil(trial.steps / trial.refreshed)):
-            yield next(coming)
+            trial.way, seen.data, pairs, trial.rows, seed + 1000 * part, **trial.loader
+        )
+        # None: pools that stay the same are drawn from for ever.
+        yield from itertools.islice(
+            coming, math.ceil(trial.steps / trial.refreshed) if own else None
+        )
 
 
 @torch.no_grad()
@@ -77,7 +75,7 @@ def own_pairs(seen: Scene, heads: Heads) -> helip.HardPairs:
 def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float]:
     """AdamW, the learning rate up over some steps and down along a cosine."""
     optimizer = torch.optim.AdamW(heads.parameters(), lr=trial.lr, weight_decay=0.1, fused=True)
-    window = seen.pairs("product").ids[:, :50]
+    window = seen.pairs("product").ids[:, : ways.WINDOW["rank_max"]]
     groups_of = torch.from_numpy(seen.groups)
     losses, held = [], []
     coming = batches(seen, heads, trial, seed)
@@ -86,9 +84,7 @@ def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float
         for group in optimizer.param_groups:
             group["lr"] = trial.lr * rate
         batch, beside = next(coming)
-        image, text = heads(
-            seen.image[seen.train[batch]], seen.texts[seen.text_of[batch]]
-        )  # fmt: skip
+        image, text = heads(seen.image[seen.train[batch]], seen.texts[seen.text_of[batch]])
         loss = loss_of(trial, heads, image, text, beside, groups_of[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -119,7 +115,7 @@ def loss_of(
 @torch.no_grad()
 def measure(heads: Heads, seen: Scene) -> dict[str, Any]:
     image, text = heads(seen.image, seen.texts[icon_recall.first_rows(seen.icons)])
-    return {part: icon_recall.recall(seen.icons, image, text, part) for part in PARTS}
+    return {part: icon_recall.recall(seen.icons, image, text, part) for part in icon_recall.PARTS}
 
 
 def start_trial(trial: Trial) -> Trial:
@@ -167,12 +163,9 @@ def run(trial: Trial, seed: int) -> dict[str, Any]:
         began = time.perf_counter()
         told = {} if trial.way == "start" else train(heads, seen, trial, seed)
         told["seconds"] = time.perf_counter() - began
-        text = json.dumps({**measure(heads, seen), **told})
-        (folder / "result.json").write_text(text, encoding="utf-8")
+        setting.keep(folder, {**measure(heads, seen), **told})
 
-    folder = setting.cached("icon-head-runs", identity(trial, seed), make)
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
+    return setting.result(setting.cached(RUNS, identity(trial, seed), make))
 
 
 def identity(trial: Trial, seed: int) -> dict[str, Any]:

@@ -6,29 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from experiment import Experiment
 from icon_trials import Trial
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Trials; those that say nothing else are compared with the first."""
-
-    title: str
-    variants: tuple[Trial, ...]
+class IconExperiment(Experiment):
     part: str = "test"
     """Of the held-out pictures: "validation" where something is chosen by it."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-
-    @property
-    def compared(self) -> dict[str, str]:
-        """Name -> name of what it is compared with; of all but the first, and those of nothing."""
-        first = self.variants[0].name
-        told = {t.name: first if t.against is None else t.against for t in self.variants}
-        return {name: other for name, other in told.items() if other and name != first}
 
 
 EIGHT = "communities of 8"
-# Each way at its best of the learning rates of "icons-lr".
+# The learning rate is the best of "icons-lr" or near it, for control and communities.
 HEADS: dict[str, Any] = {"steps": 1280, "lr": 1e-3}
 TOWERS: dict[str, Any] = {"steps": 2560, "lr": 1e-3, "epochs": 20, "stage": "towers"}
 SHORT: dict[str, Any] = {"steps": 640, "lr": 1e-3}
@@ -45,8 +34,8 @@ def _control(way: str, name: str) -> str:
 
 _RATES = (3e-4, 1e-3, 3e-3)
 
-EXPERIMENTS: dict[str, Experiment] = {
-    "icons-lr": Experiment(
+EXPERIMENTS: dict[str, IconExperiment] = {
+    "icons-lr": IconExperiment(
         "Icons, heads: learning rates",
         tuple(
             Trial(
@@ -58,7 +47,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         part="validation",
         seeds=(0, 1),
     ),
-    "icons-steps": Experiment(
+    "icons-steps": IconExperiment(
         "Icons, heads: steps",
         (
             Trial("control, 640 steps", "control", **SHORT),
@@ -74,7 +63,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
         ),
     ),
-    "icons-rivals": Experiment(
+    "icons-rivals": IconExperiment(
         "Icons, heads: other ways to make batches, and other losses",
         (
             *ways(("control", "HELIP, p = 1", "HELIP, p = 7", "HELIP, p = 31"), **HEADS),
@@ -89,7 +78,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial("debiased, 0.001", loss={"kind": "debiased", "prior": 0.001}, **HEADS),
         ),
     ),
-    "icons-communities": Experiment(
+    "icons-communities": IconExperiment(
         "Icons, heads: size of communities, ranks, share of the batch",
         ways(
             ("control", *(f"communities of {rows}" for rows in (2, 4, 8, 16, 32, 64)),
@@ -99,7 +88,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         part="validation",
     ),
-    "icons-pools": Experiment(
+    "icons-pools": IconExperiment(
         "Icons, heads: whose similarity",
         (
             Trial("control", **HEADS),
@@ -110,7 +99,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial("own pools, mined four times", EIGHT, pool="own", refreshed=4, **HEADS),
         ),
     ),
-    "icons-margin": Experiment(
+    "icons-margin": IconExperiment(
         "Icons, heads: the margin loss in communities",
         (
             Trial("γ = 0", EIGHT, **HEADS),
@@ -126,7 +115,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial("equal captions as negatives", EIGHT, loss={"mask": False}, **HEADS),
         ),
     ),
-    "icons-rows": Experiment(
+    "icons-rows": IconExperiment(
         "Icons, heads: rows of a batch",
         tuple(
             Trial(
@@ -137,7 +126,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for way in ("control", "HELIP, p = 1", EIGHT)
         ),
     ),
-    "icons-starts": Experiment(
+    "icons-starts": IconExperiment(
         "Icons, heads: what the start knows",
         tuple(
             Trial(
@@ -148,7 +137,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for way in ("control", "start", EIGHT)
         ),
     ),
-    "icons-scratch": Experiment(
+    "icons-scratch": IconExperiment(
         "Icons, heads: from random weights",
         (
             Trial("control", epochs=0, **HEADS),
@@ -165,7 +154,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial("control, four times the steps", epochs=0, steps=4 * HEADS["steps"], lr=1e-3),
         ),
     ),
-    "icons-noise": Experiment(
+    "icons-noise": IconExperiment(
         "Icons, heads: shuffled captions",
         tuple(
             Trial(
@@ -181,11 +170,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             )
         ),
     ),
-    "icons-all": Experiment(
+    "icons-all": IconExperiment(
         "All icons, heads",
         ways(("control", "start", "HELIP, p = 1", EIGHT), steps=2560, lr=1e-3, kind="all"),
     ),
-    "icons-towers": Experiment(
+    "icons-towers": IconExperiment(
         "Icons, towers from pixels",
         (
             Trial("control", **TOWERS),
@@ -193,7 +182,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Trial(EIGHT, EIGHT, **TOWERS),
         ),
     ),
-    "icons-towers-starts": Experiment(
+    "icons-towers-starts": IconExperiment(
         "Icons, towers from pixels: what the start knows",
         tuple(
             Trial(

@@ -10,16 +10,16 @@ import icon_features
 import icon_recall
 import icon_scene
 import icon_towers
+import icons
 import numpy as np
 import setting
 import summary
-from icon_experiments import EXPERIMENTS, Experiment
+from icon_experiments import EXPERIMENTS, IconExperiment
 from icon_trials import Trial
 from workers import Workers
 
 __all__ = ["EXPERIMENTS", "done", "identity", "prepare", "record", "run", "seconds"]
 
-SEEDS = (0, 1, 2)
 #: Of a step of 256 rows and of measuring, one thread of an AMD EPYC.
 SECONDS = {"heads": (0.01, 4.0), "towers": (0.24, 60.0)}
 STAGES = {"heads": heads, "towers": icon_towers}
@@ -36,8 +36,8 @@ def identity(trial: Trial, seed: int) -> dict[str, Any]:
 
 
 def done(trial: Trial, seed: int) -> bool:
-    kind = {"heads": "icon-head-runs", "towers": "icon-runs"}[trial.stage]
-    return setting.place(kind, STAGES[trial.stage].identity(trial, seed)).exists()
+    stage = STAGES[trial.stage]
+    return setting.place(stage.RUNS, stage.identity(trial, seed)).exists()
 
 
 def seconds(trial: Trial) -> float:
@@ -53,7 +53,7 @@ def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> 
     """What several runs need, before the runs: two of them would make it twice."""
     trials = list(trials)
     for kind in sorted({trial.kind for trial in trials}):
-        for split in icon_scene.icons.load(kind).split_names:
+        for split in icons.load(kind).split_names:
             icon_features.store(kind, split, progress=True)
         icon_features.table(kind, progress=True)
     pools = {
@@ -80,7 +80,7 @@ def _pool(kind: str, noise: float, pool: str) -> None:
     icon_scene.scene(kind, noise).pairs(pool)
 
 
-def record(experiment: Experiment, of: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
+def record(experiment: IconExperiment, of: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
     """The table, and every run's figures, of results by name and seed."""
     shown = {
         name: {seed: found[experiment.part] for seed, found in by_seed.items()}
@@ -95,7 +95,7 @@ def record(experiment: Experiment, of: Mapping[str, Mapping[int, Any]]) -> dict[
         "table": table,
         "runs": {
             name: {
-                seed: {part: found[part]["figures"] for part in heads.PARTS}
+                seed: {part: found[part]["figures"] for part in icon_recall.PARTS}
                 | {k: found[k] for k in ("held", "loss", "seconds") if k in found}
                 for seed, found in by_seed.items()
             }

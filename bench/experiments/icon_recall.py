@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 SPLITS = ("variants", "names", "designers")
+PARTS = ("validation", "test")
 DIRECTIONS = ("I→T", "T→I")
 QUERIES = 512  # at a time
 FIGURES = tuple(f"{split} {direction}" for split in SPLITS for direction in DIRECTIONS)

@@ -19,17 +19,13 @@ import helip
 from helip import HardPairs
 from helip.data.dataset import Dataset
 
-#: Ways to mine pools of unimodal features; ``own`` pools are those of the model in training.
-POOLS = ("product", "image", "text", "sum")
-
 
 @dataclass
 class Scene:
     """Features of all icons, and the data set of those that are trained on.
 
-    ``groups`` are those of the captions that training sees: with ``noise`` this share of the
-    training rows has captions of one another, in ``text`` (one row each of ``texts``) as in
-    ``groups``.
+    With ``noise`` this share of the training rows has captions of one another, as ``text_of`` and
+    ``groups`` say.
     """
 
     icons: icons.Icons
@@ -47,6 +43,7 @@ class Scene:
 
     @property
     def groups(self) -> np.ndarray:
+        """int64 [train]: equal for rows that training sees with equal captions."""
         return self.icons.groups[self.text_of]
 
     def pairs(self, pool: str) -> HardPairs:
@@ -77,10 +74,10 @@ def mined(scene: Scene, image: torch.Tensor, text: torch.Tensor, pool: str) -> H
     rows = [normalize(part.float(), dim=-1).numpy() for part in (image, text)]
     if pool == "sum":
         rows[0] = np.concatenate(rows, axis=1) / np.sqrt(np.float32(2))
-    options: dict[str, Any] = {"modality": {"product": None, "sum": "image"}.get(pool, pool)}
+    modality: Any = {"product": "both", "sum": "image"}.get(pool, pool)
     found = helip.mine(
-        image=rows[0], text=rows[1], k=icon_features.K, device="cpu", progress=False,
-        threads=torch.get_num_threads(), **{k: v for k, v in options.items() if v},
+        image=rows[0], text=rows[1], k=icon_features.K, modality=modality, device="cpu",
+        progress=False, threads=torch.get_num_threads(),
     )  # fmt: skip
     return HardPairs.from_arrays(
         np.asarray(found.ids), np.asarray(found.scores), fingerprint=found.fingerprint,

@@ -7,7 +7,6 @@ locked unless a trial's ``loader`` says otherwise.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ EPOCH = 120  # steps of 256 rows
 START: dict[str, Any] = {"batch_size": 256, "lr": 1e-3}
 VERSION = 2  # raised when what is measured changes
 ENCODED = 512
-PARTS = ("validation", "test")
+RUNS = "icon-runs"  # where the cache keeps them
 
 
 def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> None:
@@ -70,9 +69,9 @@ def run(trial: Trial, seed: int) -> dict[str, Any]:
             setting.working(
                 folder, lambda scratch: train(bundle, scratch, seed, pairs=pairs, **told)
             )
-        keep(folder, {**measure(bundle), "seconds": time.perf_counter() - began})
+        setting.keep(folder, {**measure(bundle), "seconds": time.perf_counter() - began})
 
-    return result(setting.cached("icon-runs", identity(trial, seed), make))
+    return setting.result(setting.cached(RUNS, identity(trial, seed), make))
 
 
 def options(trial: Trial) -> dict[str, Any]:
@@ -102,15 +101,6 @@ def start_identity(seed: int, epochs: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def keep(folder: Path, measured: dict[str, Any]) -> None:
-    (folder / "result.json").write_text(json.dumps(measured), encoding="utf-8")
-
-
-def result(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return told
-
-
 @torch.no_grad()
 def measure(bundle: ModelBundle) -> dict[str, Any]:
     """`icon_recall.recall` of the validation and the test splits."""
@@ -118,7 +108,7 @@ def measure(bundle: ModelBundle) -> dict[str, Any]:
     data = helip.open_dataset(shown.shards(), progress=False)
     captions = [shown.captions[row] for row in icon_recall.first_rows(shown)]
     image, text = encoded(bundle, data, captions)
-    return {part: icon_recall.recall(shown, image, text, part) for part in PARTS}
+    return {part: icon_recall.recall(shown, image, text, part) for part in icon_recall.PARTS}
 
 
 def encoded(bundle: ModelBundle, data: Dataset, captions: list[str]) -> tuple[Any, Any]:

@@ -23,7 +23,8 @@ class Trial:
     loader: Mapping[str, Any] = field(default_factory=dict)
     """Options of `helip.HardPairLoader` beside those of the way."""
     pool: str = "product"
-    """Of which similarity (`icon_scene.POOLS`), or "own": of the features of the model itself."""
+    """Of which similarity: "product", "image", "text" or "sum" of unimodal features; or "own", the
+    product of the features of the model itself."""
     refreshed: int = 1
     """How often own pools are mined, at equal distances."""
     kind: str = "colour"

@@ -10,7 +10,6 @@ the training rows alone. Written to ``results/prediction.json``.
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,31 +106,40 @@ def tower_features(seed: int, epochs: float) -> tuple[torch.Tensor, torch.Tensor
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
-    titles = ["", "by chance", "between", "linear map", "score", "expected", "measured gain"]
+    titles = [
+        "",
+        "by chance",
+        "between",
+        "linear map",
+        "within",
+        "score",
+        "expected",
+        "measured gain",
+    ]
     rows: list[list[Any]] = []
     kept = []
     for name, trial, gains, seeds in settings():
         found = [measured(trial, seed) for seed in seeds[:2]]
-        scores = [expected_gain(one) for one in found]
-        assert all(scores)
+        scores = [gain for one in found if (gain := expected_gain(one)) is not None]
         mean = {
             "by chance": np.mean([one.by_chance for one in found]),
             "between": np.mean([one.between.value for one in found]),
             "mapped": np.mean([one.mapped.value for one in found]),
-            "score": np.mean([one.score for one in scores if one]),
+            "within": np.mean([one.within.value for one in found]),
+            "score": np.mean([one.score for one in scores]),
             "gain": np.mean(gains),
         }
         kept.append({"setting": name, **{k: float(v) for k, v in mean.items()}})
-        word = scores[0].word if scores[0] else ""
         rows.append([
             name, f"{mean['by chance']:.2f}", f"{100 * mean['between']:.1f}",
-            f"{100 * mean['mapped']:.1f}", f"{mean['score']:.3f}", word,
+            f"{100 * mean['mapped']:.1f}", f"{100 * mean['within']:.1f}", f"{mean['score']:.3f}",
+            scores[0].word,
             f"{100 * mean['gain']:+.2f}",
         ])  # fmt: skip
         print(*rows[-1], sep=" | ", flush=True)
     order = sorted(range(len(rows)), key=lambda i: -kept[i]["score"])
     spearman = float(stats.spearmanr([k["score"] for k in kept], [k["gain"] for k in kept])[0])
-    table = copy.copy([titles, *(rows[i] for i in order)])
+    table = [titles, *(rows[i] for i in order)]
     print(records.markdown(table), f"Spearman {spearman:.2f} over {len(rows)} settings", sep="\n")
     records.write("prediction", {
         "title": "Expected and measured gains", "table": table, "settings": kept,

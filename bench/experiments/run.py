@@ -19,6 +19,7 @@ from typing import Any
 import emoji_family
 import icon_family
 import records
+from experiment import Experiment
 from workers import Workers
 
 from helip.common.machine import usable_processors
@@ -39,7 +40,7 @@ def main() -> None:
     if unknown := set(args.experiments) - set(FAMILY_OF):
         parser.error(f"no experiment is called {', '.join(sorted(unknown))}")
     chosen = args.experiments or list(FAMILY_OF)
-    seeds = {name: args.seeds or list(seeds_of(name)) for name in chosen}
+    seeds = {name: args.seeds or list(experiment_of(name).seeds) for name in chosen}
     plan(chosen, seeds, args.jobs)
     if args.list:
         return
@@ -53,12 +54,8 @@ def main() -> None:
             print(f"written to {records.write(name, record)}\n", flush=True)
 
 
-def experiment_of(name: str) -> Any:
-    return FAMILY_OF[name].EXPERIMENTS[name]
-
-
-def seeds_of(name: str) -> tuple[int, ...]:
-    found: tuple[int, ...] = getattr(experiment_of(name), "seeds", None) or FAMILY_OF[name].SEEDS
+def experiment_of(name: str) -> Experiment:
+    found: Experiment = FAMILY_OF[name].EXPERIMENTS[name]
     return found
 
 

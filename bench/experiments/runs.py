@@ -21,11 +21,9 @@ from helip.pairs.hard_pairs import HardPairs
 
 def run(variant: Variant, seed: int) -> dict[str, Any]:
     """Figures of the tuned model, from the cache where the same run was done before."""
-    folder = setting.cached(
-        "runs", identity(variant, seed), lambda folder: _run(variant, seed, folder)
+    return setting.result(
+        setting.cached("runs", identity(variant, seed), lambda folder: _run(variant, seed, folder))
     )
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
 
 
 def identity(variant: Variant, seed: int) -> dict[str, Any]:
@@ -54,8 +52,7 @@ def _run(variant: Variant, seed: int, folder: Path) -> None:
     about: dict[str, Any] = {}
     if variant.train != UNTUNED:
         setting.working(folder, lambda scratch: about.update(_tune(bundle, variant, seed, scratch)))
-    text = json.dumps({**measures.measure(bundle), **about})
-    (folder / "result.json").write_text(text, encoding="utf-8")
+    setting.keep(folder, {**measures.measure(bundle), **about})
 
 
 def _tune(bundle: Any, variant: Variant, seed: int, out: Path) -> dict[str, Any]:

@@ -77,6 +77,16 @@ def cached(kind: str, identity: Mapping[str, Any], make: Callable[[Path], None])
     return folder
 
 
+def result(folder: Path) -> dict[str, Any]:
+    """What a run left in its folder of `cached`."""
+    told: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return told
+
+
+def keep(folder: Path, told: Mapping[str, Any]) -> None:
+    (folder / "result.json").write_text(json.dumps(told), encoding="utf-8")
+
+
 def place(kind: str, identity: Mapping[str, Any]) -> Path:
     """Where `cached` keeps what has this identity."""
     name = hashlib.sha256(_identity(kind, identity).encode()).hexdigest()[:16]

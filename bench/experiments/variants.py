@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import setting
+from experiment import Experiment
 
 UNTUNED: dict[str, Any] = {"steps": 0}  # the start model itself
 CONTROL: dict[str, Any] = {"control": True}
@@ -27,19 +28,9 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Variants; those that say nothing else are compared with the first."""
-
-    title: str
-    variants: tuple[Variant, ...]
+class EmojiExperiment(Experiment):
     unseen: bool = False  # the table has the stamps, too
     mining: bool = False  # and how many of the pairs are those of exact pools
-
-    @property
-    def compared(self) -> dict[str, str]:
-        """Name -> name of what it is compared with."""
-        first = self.variants[0].name
-        return {v.name: v.against or first for v in self.variants if v.name != first}
 
 
 def _pool(**options: Any) -> dict[str, Any]:
@@ -56,13 +47,14 @@ _BATCHES: dict[str, dict[str, Any]] = {
     f"{rows} rows": {"batch_size": rows, "steps": _ROWS // rows} for rows in (16, 256)
 }
 
-EXPERIMENTS: dict[str, Experiment] = {
-    "clip": Experiment(
+EXPERIMENTS: dict[str, EmojiExperiment] = {
+    "clip": EmojiExperiment(
         "CLIP: start, control, HELIP",
         (_CONTROL, Variant("start", UNTUNED), _HELIP),
+        seeds=(0, 1, 2, 3, 4),
         unseen=True,
     ),
-    "slip": Experiment(
+    "slip": EmojiExperiment(
         "SLIP: start, control, HELIP",
         (
             Variant("control", CONTROL, **_SLIP),
@@ -71,7 +63,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         unseen=True,
     ),
-    "pools": Experiment(
+    "pools": EmojiExperiment(
         "Which pairs are hard: HPM against other pools",
         (
             _CONTROL,
@@ -83,7 +75,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         mining=True,
     ),
-    "margin": Experiment(
+    "margin": EmojiExperiment(
         "The margin loss, with the hard pairs held constant",
         (
             Variant("γ = 0", {"gamma": 0.0}),
@@ -94,7 +86,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("γ = 1, within modalities", {"space": "intra"}),
         ),
     ),
-    "encoders": Experiment(
+    "encoders": EmojiExperiment(
         "Whose features are mined",
         (
             _CONTROL,
@@ -103,7 +95,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         mining=True,
     ),
-    "methods": Experiment(
+    "methods": EmojiExperiment(
         "How pools are mined",
         (
             _CONTROL,
@@ -121,7 +113,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         mining=True,
     ),
-    "sizes": Experiment(
+    "sizes": EmojiExperiment(
         "Hard pairs a target (p) and pool size (k)",
         (
             _CONTROL,
@@ -132,7 +124,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("p = 1, k = 200", pool=_pool(k=200)),
         ),
     ),
-    "lora": Experiment(
+    "lora": EmojiExperiment(
         "All weights against LoRA",
         (
             _CONTROL,
@@ -143,7 +135,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Variant("text tower, HELIP", _TEXT_TOWER, against="text tower, control"),
         ),
     ),
-    "batches": Experiment(
+    "batches": EmojiExperiment(
         "Rows of a batch",
         (
             Variant("64 rows, control", CONTROL),

@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
 #: Batches for ever, of a table, so many rows and a seed.
 PARTITIONS: dict[str, Callable[[HardPairs, int, int], Iterator[np.ndarray]]] = {
     f"B3, parts of {part}": lambda pairs, rows, seed, part=part: rivals.b3(
-        pairs, rows, seed, ranks=50, part=part
+        pairs, rows, seed, ranks=WINDOW["rank_max"], part=part
     )
     for part in (8, 32, 256)
 }
@@ -55,6 +55,7 @@ def batches(
     if way in PARTITIONS:
         for batch in PARTITIONS[way](pairs, rows, seed):
             yield batch, {"target": np.arange(len(batch))}
+        return
     asked = {**WAYS[way], **options}
     loader = helip.HardPairLoader(data, pairs, batch_size=rows, seed=seed, workers=0, **asked)
     window = asked.get("rank_min", 0), asked.get("rank_max", pairs.ids.shape[1])

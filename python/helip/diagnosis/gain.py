@@ -3,14 +3,16 @@
     score = known ^ 1/4 x none_by_chance ^ 3/2
 
 - ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
-  more. Without any a model is harmed by batches of hard pairs. Beyond that it matters little.
+  more. It matters little, down to heads of random weights on good features. Of features that know
+  nothing it is expected, and was not measured, that batches of hard pairs do harm.
 - ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window.
   Where plain batches hold them already, batches of hard pairs add nothing.
 
 What the model tells apart among its hard pairs (``within``) does not count: it is measured on what
 was trained on, which a model may know by heart and still gain.
 
-The powers and bounds were fitted to the experiments of docs/results.md, of small models on icons.
+The powers and bounds were fitted to heads on frozen features of icons (docs/when-it-helps.md has
+the settings); LEARNED is set by reason.
 The score orders models and data, and is no number of points.
 """
 

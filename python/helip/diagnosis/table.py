@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from helip.common.options import require
 from helip.diagnosis.chance import TOP, members_by_chance, none_by_chance, top_share_by_chance
+from helip.diagnosis.groups import Ints
 
 HUB_RANKS = (10, 50)
 HUB_TARGETS = 100_000  # whose pools are counted; of smaller tables all
@@ -19,8 +20,6 @@ SHOWN_RANKS = (1, 10, 50)
 BATCH_SIZES = (64, 256, 1024)
 #: From this ratio of the last score of the window to the first one a pool counts as saturated.
 SATURATED = 0.9
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
