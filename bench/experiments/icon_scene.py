@@ -73,7 +73,7 @@ def mined(scene: Scene, image: torch.Tensor, text: torch.Tensor, pool: str) -> H
     """
     rows = [normalize(part.float(), dim=-1).numpy() for part in (image, text)]
     if pool == "sum":
-        rows[0] = np.concatenate(rows, axis=1) / np.sqrt(np.float32(2))
+        rows[0] = np.concatenate(rows, axis=1)
     modality: Any = {"product": "both", "sum": "image"}.get(pool, pool)
     found = helip.mine(
         image=rows[0], text=rows[1], k=icon_features.K, modality=modality, device="cpu",

@@ -91,6 +91,11 @@ def test_every_way_is_one_that_the_loader_takes(experiments: Any) -> None:
         served = batch[target]
         assert all(a == b or a in pairs.ids[b] for a, b in zip(batch, served, strict=True)), way
         assert ("hard_rows" in beside) is way.startswith("communities")
+        if "hard_rows" in beside:
+            first, last = ways.WAYS[way].get("rank_min", 0), ways.WAYS[way]["rank_max"]
+            for row, hard in zip(batch, beside["hard_rows"], strict=True):
+                window = set(pairs.ids[row, first:last]) & set(batch)
+                assert set(batch[hard[hard >= 0]]) == window, way
 
 
 def test_every_experiment_is_of_known_ways_and_compared_with_a_trial_of_its_own(
@@ -211,6 +216,15 @@ def test_heads_learn_by_each_way_and_the_same_each_time(
     assert results[0] == results[1]
     assert results[0][1] > before + 0.1
     assert told["held"] > (3 if way == "communities of 8" else 0)
+
+
+def test_each_part_of_refreshed_pools_has_an_order_of_its_own(experiments: Any) -> None:
+    heads, trial = experiments("heads"), experiments("icon_trials").Trial
+    # Plain batches, which depend on the seed and not on the pools.
+    tried = trial("control", "control", steps=2, rows=20, pool="own", refreshed=2)
+    coming = heads.batches(_scene(experiments), heads.Heads(24, 24), tried, 0)
+    one, other = (next(coming)[0].tolist() for _ in range(2))
+    assert one != other
 
 
 def test_the_identity_of_a_trial_is_what_it_does_and_not_its_name(experiments: Any) -> None:
