@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from helip.diagnosis.draws import COMMUNITY
 from helip.diagnosis.features import FeatureMeasures
 from helip.diagnosis.gain import HELD, LEARNED, ExpectedGain
 from helip.diagnosis.table import TableMeasures
@@ -64,9 +63,8 @@ def _batches(
     elif gain is not None and gain.word == "none":
         yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
     elif gain is not None:
-        yield Suggestion("strategy", "communities", "batches made wholly of hard pairs gained most")
-        why = "gained most of 2 to 64 rows"
-        yield Suggestion("community_rows", COMMUNITY, why)
+        why = "the default: batches made wholly of hard pairs gained most"
+        yield Suggestion("strategy", "communities", why)
 
 
 def _ranks(

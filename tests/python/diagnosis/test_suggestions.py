@@ -61,7 +61,7 @@ def suggested(
 
 def test_where_a_gain_is_expected_communities_of_the_first_clean_window_are_suggested() -> None:
     for word in ("large", "some"):
-        assert suggested(word) == {"strategy": "communities", "community_rows": 8, "rank_max": 50}
+        assert suggested(word) == {"strategy": "communities", "rank_max": 50}
 
 
 def test_a_window_of_duplicates_is_passed_over() -> None:
@@ -77,7 +77,7 @@ def test_a_window_of_duplicates_is_passed_over() -> None:
 
 def test_a_window_of_the_whole_pool_needs_no_rank() -> None:
     whole = replace(TABLE, k=50)
-    assert suggested(table=whole) == {"strategy": "communities", "community_rows": 8}
+    assert suggested(table=whole) == {"strategy": "communities"}
 
 
 def test_where_none_or_harm_is_expected_plain_batches_are_suggested() -> None:
@@ -114,7 +114,7 @@ def test_what_is_suggested_are_options_of_training_as_the_shell_takes_them() -> 
     options = {f.name for group in (PairOptions, EqualOptions) for f in dataclasses.fields(group)}
     assert {each.option for each in found} <= options
     assert [each.flag for each in found] == [
-        "--strategy communities", "--community-rows 8", "--rank-min 10", "--rank-max 60",
+        "--strategy communities", "--rank-min 10", "--rank-max 60",
         "--equal-captions mask", "--similar-captions 0.95",
     ]  # fmt: skip
     plain = suggestions(TABLE, CLEAN, features(0.5, 0.5, 0.5), replace(gain, word="none"), 256)
