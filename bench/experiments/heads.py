@@ -6,6 +6,7 @@ image features are EfficientNet-Lite0's, the text features MiniLM's (``icon_feat
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import icon_recall
+import icon_stamps
 import icons
 import numpy as np
 import rival_losses
@@ -28,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import helip
+from helip.losses.distillation import DistillationLoss
 
 VERSION = 1  # raised when what a run does or measures changes
 START = {"rows": 256, "lr": 1e-3}
@@ -52,7 +55,7 @@ class Heads(nn.Module):
 
 
 def batches(
-    seen: Scene, heads: Heads, trial: Trial, seed: int
+    seen: Scene, heads: Any, trial: Trial, seed: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Batches for ever; those of refreshed pools are mined again as the heads change."""
     for part in itertools.count():
@@ -68,15 +71,20 @@ def batches(
 
 
 @torch.no_grad()
-def own_pairs(seen: Scene, heads: Heads) -> helip.HardPairs:
+def own_pairs(seen: Scene, heads: Any) -> helip.HardPairs:
     return mined(seen, *heads(seen.image[seen.train], seen.texts[seen.text_of]), "product")
 
 
-def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float]:
-    """AdamW, the learning rate up over some steps and down along a cosine."""
-    optimizer = torch.optim.AdamW(heads.parameters(), lr=trial.lr, weight_decay=0.1, fused=True)
+def train(heads: Any, seen: Scene, trial: Trial, seed: int) -> dict[str, float]:
+    """AdamW, the learning rate up over some steps and down along a cosine.
+
+    heads: `Heads`, or towers under them that take what ``seen.image`` holds."""
+    learnt = [weights for weights in heads.parameters() if weights.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=trial.lr, weight_decay=0.1, fused=True)
     window = seen.pairs("product").ids[:, : ways.WINDOW["rank_max"]]
     groups_of = torch.from_numpy(seen.groups)
+    teacher = copy.deepcopy(heads).requires_grad_(False)
+    distance = DistillationLoss(distill=trial.keeping.get("distill", 0.0))
     losses, held = [], []
     coming = batches(seen, heads, trial, seed)
     for step in range(trial.steps):
@@ -84,8 +92,11 @@ def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float
         for group in optimizer.param_groups:
             group["lr"] = trial.lr * rate
         batch, beside = next(coming)
-        image, text = heads(seen.image[seen.train[batch]], seen.texts[seen.text_of[batch]])
+        features = seen.image[seen.train[batch]], seen.texts[seen.text_of[batch]]
+        image, text = heads(*features)
         loss = loss_of(trial, heads, image, text, beside, groups_of[batch])
+        if "distill" in trial.keeping:
+            loss = loss + distance(image, text, *teacher(*features))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -96,7 +107,7 @@ def train(heads: Heads, seen: Scene, trial: Trial, seed: int) -> dict[str, float
 
 
 def loss_of(
-    trial: Trial, heads: Heads, image: Any, text: Any, beside: Any, groups: torch.Tensor
+    trial: Trial, heads: Any, image: Any, text: Any, beside: Any, groups: torch.Tensor
 ) -> torch.Tensor:
     scale = heads.scale.exp().clamp(max=100)
     options = dict(trial.loss)
@@ -108,14 +119,25 @@ def loss_of(
         roles = {name: torch.from_numpy(rows) for name, rows in beside.items()}
         found: torch.Tensor = loss(image, text, scale, **roles, groups=equal)["loss"]
         return found
-    rival = {"hn_nce": rival_losses.hn_nce, "debiased": rival_losses.debiased}[kind]
+    rival = {
+        "hn_nce": rival_losses.hn_nce,
+        "debiased": rival_losses.debiased,
+        "hardest": rival_losses.hardest,
+    }[kind]
     return rival(image, text, scale, groups[:, None] == groups[None], **options)
 
 
 @torch.no_grad()
-def measure(heads: Heads, seen: Scene) -> dict[str, Any]:
+def measure(heads: Any, seen: Scene) -> dict[str, Any]:
     image, text = heads(seen.image, seen.texts[icon_recall.first_rows(seen.icons)])
     return {part: icon_recall.recall(seen.icons, image, text, part) for part in icon_recall.PARTS}
+
+
+@torch.no_grad()
+def interpolate(heads: nn.Module, begun: nn.Module, share: float) -> None:
+    """The mean of the weights, with ``share`` of those of ``heads`` (WiSE-FT, arXiv 2109.01903)."""
+    for tuned, before in zip(heads.parameters(), begun.parameters(), strict=True):
+        tuned.lerp_(before, 1 - share)
 
 
 def start_trial(trial: Trial) -> Trial:
@@ -133,14 +155,17 @@ def start(trial: Trial, seed: int) -> Path:
     plain = start_trial(trial)
 
     def make(folder: Path) -> None:
-        seen = scene(plain.kind, plain.noise)
-        torch.manual_seed(seed)
-        heads = Heads(seen.image.shape[1], seen.texts.shape[1])
-        if plain.steps:
-            train(heads, seen, plain, seed)
-        save_file(heads.state_dict(), folder / "heads.safetensors")
+        make_start(folder, scene(plain.kind, plain.noise), plain, seed)
 
     return setting.cached("icon-head-starts", start_identity(trial, seed), make)
+
+
+def make_start(folder: Path, seen: Scene, plain: Trial, seed: int) -> None:
+    torch.manual_seed(seed)
+    heads = Heads(seen.image.shape[1], seen.texts.shape[1])
+    if plain.steps:
+        train(heads, seen, plain, seed)
+    save_file(heads.state_dict(), folder / "heads.safetensors")
 
 
 def start_identity(trial: Trial, seed: int) -> dict[str, Any]:
@@ -161,8 +186,14 @@ def run(trial: Trial, seed: int) -> dict[str, Any]:
         seen = scene(trial.kind, trial.noise)
         heads = loaded(start(trial, seed), seen)
         began = time.perf_counter()
-        told = {} if trial.way == "start" else train(heads, seen, trial, seed)
+        told: dict[str, Any] = {}
+        if trial.way != "start":
+            told.update(train(heads, seen, trial, seed))
         told["seconds"] = time.perf_counter() - began
+        if "wise_ft" in trial.keeping:
+            interpolate(heads, loaded(start(trial, seed), seen), trial.keeping["wise_ft"])
+        if trial.stamps:
+            told["stamps"] = icon_stamps.measure(heads)
         setting.keep(folder, {**measure(heads, seen), **told})
 
     return setting.result(setting.cached(RUNS, identity(trial, seed), make))

@@ -20,6 +20,9 @@ EIGHT = "communities of 8"
 # The learning rate is the best of "icons-lr" or near it, for control and communities.
 HEADS: dict[str, Any] = {"steps": 1280, "lr": 1e-3}
 TOWERS: dict[str, Any] = {"steps": 2560, "lr": 1e-3, "epochs": 20, "stage": "towers"}
+ALL_TOWERS: dict[str, Any] = {
+    "steps": 2560, "lr": 1e-3, "epochs": 6, "stage": "towers", "kind": "all",
+}  # fmt: skip
 SHORT: dict[str, Any] = {"steps": 640, "lr": 1e-3}
 
 
@@ -76,6 +79,11 @@ EXPERIMENTS: dict[str, IconExperiment] = {
             Trial("HN-NCE, beta 0.25", loss={"kind": "hn_nce", "beta": 0.25}, **HEADS),
             Trial("HN-NCE, beta 0.5", loss={"kind": "hn_nce", "beta": 0.5}, **HEADS),
             Trial("debiased, 0.001", loss={"kind": "debiased", "prior": 0.001}, **HEADS),
+            *(
+                Trial(f"hardest in batch, {weight:g}",
+                      loss={"kind": "hardest", "weight": weight, "margin": 0.2}, **HEADS)
+                for weight in (0.1, 1.0)
+            ),
         ),
     ),
     "icons-communities": IconExperiment(
@@ -170,9 +178,73 @@ EXPERIMENTS: dict[str, IconExperiment] = {
             )
         ),
     ),
+    "icons-forgetting": IconExperiment(
+        "Icons, heads: what is forgotten of another set",
+        (
+            Trial("control", stamps=True, **HEADS),
+            Trial("start", "start", stamps=True, **HEADS),
+            Trial(EIGHT, EIGHT, stamps=True, **HEADS),
+            Trial(f"{EIGHT}, γ = 1", EIGHT, stamps=True, loss={"gamma": 1.0}, **HEADS),
+            *(
+                Trial(f"{EIGHT}, distill {weight}", EIGHT, stamps=True,
+                      keeping={"distill": weight}, **HEADS)
+                for weight in (1, 3)
+            ),
+            Trial(f"{EIGHT}, wise_ft 0.5", EIGHT, stamps=True, keeping={"wise_ft": 0.5}, **HEADS),
+            Trial("control, distill 1", stamps=True, keeping={"distill": 1}, **HEADS),
+            Trial("control, wise_ft 0.5", stamps=True, keeping={"wise_ft": 0.5}, **HEADS),
+        ),
+    ),
     "icons-all": IconExperiment(
         "All icons, heads",
-        ways(("control", "start", "HELIP, p = 1", EIGHT), steps=2560, lr=1e-3, kind="all"),
+        ways(
+            ("control", "start", "HELIP, p = 1", "B3, parts of 32", EIGHT, "communities of 32"),
+            steps=2560, lr=1e-3, kind="all",
+        ),
+    ),
+    "icons-all-communities": IconExperiment(
+        "All icons, heads: size of communities",
+        ways(
+            ("control", *(f"communities of {rows}" for rows in (8, 16, 32, 64, 128))),
+            steps=2560, lr=1e-3, kind="all",
+        ),
+        part="validation",
+    ),
+    "icons-all-steps": IconExperiment(
+        "All icons, heads: steps",
+        (
+            Trial("control, 2,560 steps", "control", steps=2560, kind="all"),
+            Trial("start", "start", steps=2560, kind="all"),
+            *(
+                Trial(
+                    f"{way}, {steps:,} steps", way, steps=steps, kind="all",
+                    against=_control(way, f"control, {steps:,} steps"),
+                )
+                for steps in (2560, 10240)
+                for way in ("control", EIGHT, "communities of 32")
+                if (way, steps) != ("control", 2560)
+            ),
+        ),
+    ),
+    "icons-sizes-64": IconExperiment(
+        "Icons, heads: size of communities in batches of 64",
+        ways(
+            ("control", *(f"communities of {rows}" for rows in (4, 8, 16, 32, 64))),
+            steps=1280, rows=64, lr=5e-4,
+        ),
+        part="validation",
+    ),
+    "icons-sizes-short": IconExperiment(
+        "Icons, heads: size of communities in 320 steps",
+        ways(
+            ("control", *(f"communities of {rows}" for rows in (4, 8, 16, 32, 64))),
+            steps=320, lr=1e-3,
+        ),
+        part="validation",
+    ),
+    "icons-lit": IconExperiment(
+        "Icons, a pre-trained image tower that trains",
+        ways(("control", "start", EIGHT), steps=640, lr=3e-4, stage="lit"),
     ),
     "icons-towers": IconExperiment(
         "Icons, towers from pixels",
@@ -181,6 +253,10 @@ EXPERIMENTS: dict[str, IconExperiment] = {
             Trial("start", "start", **TOWERS),
             Trial(EIGHT, EIGHT, **TOWERS),
         ),
+    ),
+    "icons-all-towers": IconExperiment(
+        "All icons, towers from pixels",
+        ways(("control", "start", EIGHT, "communities of 32"), **ALL_TOWERS),
     ),
     "icons-towers-starts": IconExperiment(
         "Icons, towers from pixels: what the start knows",

@@ -35,6 +35,8 @@ def recall(
 
     image: float32 [n, d] of all icons; text: float32 [captions, d] of `first_rows`; unit rows.
     """
+    if not (image.isfinite().all() and text.isfinite().all()):
+        raise ValueError("features are not finite, of which every rank would be the first")
     _, numbers = np.unique(data.groups, return_inverse=True)
     caption_of = torch.from_numpy(numbers)
     ranks: dict[str, list[int]] = {}

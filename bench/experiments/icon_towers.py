@@ -8,6 +8,7 @@ locked unless a trial's ``loader`` says otherwise.
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +23,54 @@ from icon_splits import TRAIN
 from icon_trials import Trial
 
 import helip
-from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
 
-KIND = "colour"
-EPOCH = 120  # steps of 256 rows
 START: dict[str, Any] = {"batch_size": 256, "lr": 1e-3}
 VERSION = 2  # raised when what is measured changes
 ENCODED = 512
 RUNS = "icon-runs"  # where the cache keeps them
 
 
-def train(bundle: ModelBundle, out: Path, seed: int, **options: Any) -> None:
-    data = helip.open_dataset(icons.load(KIND).shards(TRAIN), progress=False)
+def train(bundle: ModelBundle, out: Path, seed: int, kind: str, **options: Any) -> None:
+    data = helip.open_dataset(icons.load(kind).shards(TRAIN), progress=False)
     setting.train(bundle, out, seed, on=data, equal_captions="mask", **options)
 
 
-def start(seed: int, epochs: float) -> Path:
+def start(seed: int, epochs: float, kind: str = "colour") -> Path:
     """The folder of a model that plain batches trained."""
+    identity = start_identity(seed, epochs, kind)
 
     def make(folder: Path) -> None:
         bundle = create_model(
             "icons", config=setting.MODEL, from_scratch=True, seed=seed,
             augmentation=setting.AUGMENTATION,
         )  # fmt: skip
-        told = start_identity(seed, epochs)["start"]
+        told = identity["start"]
         if told["steps"]:
             setting.working(
-                folder, lambda scratch: train(bundle, scratch, seed, control=True, **told)
+                folder, lambda scratch: train(bundle, scratch, seed, kind, control=True, **told)
             )
         save_model(bundle, folder / "model")
 
-    return setting.cached("icon-starts", start_identity(seed, epochs), make)
+    return setting.cached("icon-starts", identity, make)
 
 
 def run(trial: Trial, seed: int) -> dict[str, Any]:
     """Figures of both halves of the held-out splits; from the cache if the run was done before."""
-    begun, told = start(seed, trial.epochs), options(trial)
+    begun, told = start(seed, trial.epochs, trial.kind), options(trial)
 
     def make(folder: Path) -> None:
         bundle = create_model(begun / "model", augmentation=setting.AUGMENTATION)
-        pairs = None if trial.way == "control" else icon_features.table(KIND)
+        pairs = None if trial.way == "control" else icon_features.table(trial.kind)
         began = time.perf_counter()
         if trial.way != "start":
             setting.working(
-                folder, lambda scratch: train(bundle, scratch, seed, pairs=pairs, **told)
+                folder,
+                lambda scratch: train(bundle, scratch, seed, trial.kind, pairs=pairs, **told),
             )
-        setting.keep(folder, {**measure(bundle), "seconds": time.perf_counter() - began})
+        spent = time.perf_counter() - began
+        setting.keep(folder, {**measure(bundle, trial.kind), "seconds": spent})
 
     return setting.result(setting.cached(RUNS, identity(trial, seed), make))
 
@@ -89,38 +90,69 @@ def options(trial: Trial) -> dict[str, Any]:
 
 def identity(trial: Trial, seed: int) -> dict[str, Any]:
     return {
-        "start": start_identity(seed, trial.epochs), "train": options(trial),
+        "start": start_identity(seed, trial.epochs, trial.kind), "train": options(trial),
         "pool": icon_features.K, "measured": VERSION,
     }  # fmt: skip
 
 
-def start_identity(seed: int, epochs: float) -> dict[str, Any]:
+def start_identity(seed: int, epochs: float, kind: str) -> dict[str, Any]:
+    steps = round(epochs * (len(icons.load(kind).rows(TRAIN)) // 256))
     return {
         "model": setting.MODEL, "augmentation": setting.AUGMENTATION, "seed": seed,
-        "start": {"steps": round(epochs * EPOCH), **START}, "data": icons.place(KIND, 64).name,
+        "start": {"steps": steps, **START}, "data": icons.place(kind, 64).name,
     }  # fmt: skip
 
 
-@torch.no_grad()
-def measure(bundle: ModelBundle) -> dict[str, Any]:
+def measure(bundle: ModelBundle, kind: str) -> dict[str, Any]:
     """`icon_recall.recall` of the validation and the test splits."""
-    shown = icons.load(KIND)
-    data = helip.open_dataset(shown.shards(), progress=False)
+    shown = icons.load(kind)
     captions = [shown.captions[row] for row in icon_recall.first_rows(shown)]
-    image, text = encoded(bundle, data, captions)
+    image, text = encoded(bundle, kind, np.arange(len(shown)), captions)
     return {part: icon_recall.recall(shown, image, text, part) for part in icon_recall.PARTS}
 
 
-def encoded(bundle: ModelBundle, data: Dataset, captions: list[str]) -> tuple[Any, Any]:
-    """Unit rows of all pictures of a data set, and of captions."""
+@torch.no_grad()
+def encoded(
+    bundle: ModelBundle, kind: str, rows: np.ndarray, captions: list[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows of these icons' pictures, and of captions."""
     model = bundle.model.eval()
-    parts = []
-    for rows in np.array_split(np.arange(len(data)), -(-len(data) // ENCODED)):
-        pictures = torch.stack([bundle.eval_transform(data.image(int(row))) for row in rows])
+    shown, normalize = pixels(kind), bundle.eval_transform.transforms[-1]
+    image, text = [], []
+    for part in np.array_split(rows, -(-len(rows) // ENCODED)):
+        pictures = normalize(torch.from_numpy(shown[part]).float().div(255))
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        parts.append(model.encode_image(pictures, normalize=True))
-    text = [
-        model.encode_text(bundle.tokenizer(captions[first : first + ENCODED]), normalize=True)
-        for first in range(0, len(captions), ENCODED)
-    ]
-    return torch.cat(parts), torch.cat(text)
+        image.append(model.encode_image(pictures, normalize=True))
+    for first in range(0, len(captions), ENCODED):
+        tokens = bundle.tokenizer(captions[first : first + ENCODED])
+        text.append(model.encode_text(tokens, normalize=True))
+    return torch.cat(image), torch.cat(text)
+
+
+@cache
+def pixels(kind: str) -> np.ndarray:
+    """uint8 [n, 3, 48, 48], mapped: all icons as the model's transform leaves them before it
+    normalizes them, so that each is read and resized once, not for every model."""
+    return np.load(make_pixels(kind) / "pixels.npy", mmap_mode="r")
+
+
+def make_pixels(kind: str) -> Path:
+    """The folder of `pixels`; they are made if they are not there."""
+
+    def make(folder: Path) -> None:
+        bundle = create_model("icons", config=setting.MODEL, from_scratch=True)
+        size = setting.MODEL["vision_cfg"]["image_size"]
+        data = helip.open_dataset(icons.load(kind).shards(), progress=False)
+        out = np.lib.format.open_memmap(
+            folder / "pixels.npy", "w+", np.uint8, (len(data), 3, size, size)
+        )
+        *resize, _ = bundle.eval_transform.transforms
+        for row in range(len(data)):
+            picture = data.image(row)
+            for step in resize:
+                picture = step(picture)
+            out[row] = (255 * picture).round().to(torch.uint8).numpy()
+        out.flush()
+
+    identity = {"data": icons.place(kind, 64).name, "model": setting.MODEL["vision_cfg"]}
+    return setting.cached("icon-pixels", identity, make)

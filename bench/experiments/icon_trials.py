@@ -32,6 +32,11 @@ class Trial:
     """Share of the training captions that are shuffled."""
     epochs: float = 8
     """Of the start, on plain batches of 256 rows at 1e-3; 0: random weights."""
+    keeping: Mapping[str, float] = field(default_factory=dict)
+    """What keeps the knowledge of the start, of heads: "distill", the weight of that loss; or
+    "wise_ft", the share of the tuned weights in the mean of both."""
+    stamps: bool = False
+    """Whether stamps are measured too, of heads: pictures of another kind."""
     stage: str = "heads"
     """What trains: "heads" on frozen features, or "towers" from pixels."""
     against: str | None = None
@@ -40,4 +45,6 @@ class Trial:
     @property
     def identity(self) -> dict[str, Any]:
         told = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: v for k, v in told.items() if k not in ("name", "against")}
+        # What came later is told where it is used, so that runs of before are found.
+        later = {name for name in ("keeping", "stamps") if not told[name]}
+        return {k: v for k, v in told.items() if k not in {"name", "against", *later}}

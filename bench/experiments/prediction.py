@@ -26,7 +26,6 @@ from icon_splits import TRAIN
 from icon_trials import Trial
 from scipy import stats
 
-import helip
 from helip.diagnosis import FeatureMeasures, expected_gain, measure_features, planned_batches
 from helip.models.bundle import create_model
 
@@ -75,7 +74,7 @@ def told(trial: Trial) -> str:
 
 def measured(trial: Trial, seed: int) -> FeatureMeasures:
     if trial.stage == "towers":
-        image, text, scale = tower_features(seed, trial.epochs)
+        image, text, scale = tower_features(seed, trial)
         pairs, groups = icon_features.table(trial.kind), train_groups(trial.kind)
     else:
         seen = scene(trial.kind, trial.noise)
@@ -96,10 +95,12 @@ def train_groups(kind: str) -> np.ndarray:
 
 
 @torch.no_grad()
-def tower_features(seed: int, epochs: float) -> tuple[torch.Tensor, torch.Tensor, float]:
-    bundle = create_model(icon_towers.start(seed, epochs) / "model")
-    data = helip.open_dataset(icons.load(icon_towers.KIND).shards(TRAIN), progress=False)
-    image, text = icon_towers.encoded(bundle, data, [data.caption(i) for i in range(len(data))])
+def tower_features(seed: int, trial: Trial) -> tuple[torch.Tensor, torch.Tensor, float]:
+    bundle = create_model(icon_towers.start(seed, trial.epochs, trial.kind) / "model")
+    shown = icons.load(trial.kind)
+    rows = shown.rows(TRAIN)
+    captions = [shown.captions[row] for row in rows]
+    image, text = icon_towers.encoded(bundle, trial.kind, rows, captions)
     return image, text, float(bundle.model.logit_scale.exp())
 
 

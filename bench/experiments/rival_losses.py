@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def hn_nce(
@@ -34,6 +34,23 @@ def debiased(image: Tensor, text: Tensor, scale: Tensor, equal: Tensor, *, prior
         return torch.maximum(left, least).log() + top
 
     return _both(image @ text.T * scale, equal, sum_of, 1.0)
+
+
+def hardest(
+    image: Tensor, text: Tensor, scale: Tensor, equal: Tensor, *, weight: float, margin: float
+) -> Tensor:
+    """The CLIP loss, and ``weight`` of the hinge of the hardest negative of each row in the batch,
+    as in VSE++ (arXiv 1707.05612, Eq. 6): max(0, margin + s(hardest) - s(own)), of cosines."""
+    cosines = image @ text.T
+    own = torch.eye(len(image), dtype=torch.bool)
+    clip, hinge = [], []
+    for way in (cosines, cosines.T):
+        # Scaled before it is masked: 0 x inf would make the scale's gradient NaN.
+        logits = (way * scale).masked_fill(equal & ~own, -torch.inf)
+        clip.append(nn.functional.cross_entropy(logits, torch.arange(len(way))))
+        worst = way.masked_fill(equal | own, -torch.inf).amax(dim=1)
+        hinge.append((margin + worst - way.diagonal()).clamp(min=0).mean())
+    return (clip[0] + clip[1]) / 2 + weight * (hinge[0] + hinge[1])
 
 
 def _both(logits: Tensor, equal: Tensor, sum_of, alpha: float) -> Tensor:  # type: ignore[no-untyped-def]

@@ -74,8 +74,8 @@ def plan(chosen: list[str], seeds: dict[str, list[int]], jobs: int) -> None:
                 missing += 1
                 spent += family.seconds(variant)
         total += spent
-        print(f"{name:18}{missing:4} of {count:3} runs to do, {spent / 60:6.0f} min of a core")
-    print(f"{'':18}about {total / 60 / jobs:.0f} min with {jobs} processes, and what starts take")
+        print(f"{name:22}{missing:4} of {count:3} runs to do, {spent / 60:6.0f} min of a core")
+    print(f"{'':22}about {total / 60 / jobs:.0f} min with {jobs} processes, and what starts take")
 
 
 def measured(workers: Workers, name: str, seeds: list[int]) -> dict[str, dict[int, Any]]:

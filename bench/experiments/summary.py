@@ -58,11 +58,13 @@ def table(
     results: Mapping[str, Mapping[int, Any]],
     compared: Mapping[str, str],
     figures: Sequence[str] = FIGURES,
+    also: Sequence[str] = (),
 ) -> list[list[str]]:
     """Rows of cells, titles first: of each variant its means in percent, and what it gains over
-    what it is held to in the first figure."""
+    what it is held to in the first figure; in those of ``also`` over seeds alone."""
     lead = figures[0]
-    lines = [["", *figures, "gain over", f"in {lead}, over seeds", "over queries"]]
+    seeds = [f"in {figure}, over seeds" for figure in also]
+    lines = [["", *figures, "gain over", f"in {lead}, over seeds", "over queries", *seeds]]
     for name, runs in results.items():
         cells = [name]
         for figure in figures:
@@ -70,8 +72,9 @@ def table(
         if other := compared.get(name):
             gains = difference(runs, results[other], lead), over_queries(runs, results[other])
             cells += [other, *map(points, gains)]
+            cells += [points(difference(runs, results[other], figure)) for figure in also]
         else:
-            cells += [""] * 3
+            cells += [""] * (3 + len(also))
         lines.append(cells)
     return lines
 

@@ -28,7 +28,7 @@ def communities(rows: int, **options: Any) -> dict[str, Any]:
 WAYS: dict[str, dict[str, Any]] = {
     "control": {"hard_per_target": 0},
     **{f"HELIP, p = {p}": uniform(p) for p in (1, 7, 31)},
-    **{f"communities of {rows}": communities(rows) for rows in (2, 4, 8, 16, 32, 64)},
+    **{f"communities of {rows}": communities(rows) for rows in (2, 4, 8, 16, 32, 64, 128)},
     "communities of 8, ranks 0 to 10": communities(8, rank_max=10),
     "communities of 8, ranks 30 to 100": communities(8, rank_min=30, rank_max=100),
     "communities of 8, half of the batch": communities(8, fraction=0.5),

@@ -54,6 +54,13 @@ def test_recall_is_that_of_a_plain_search(experiments: Any) -> None:
         assert 0 < np.mean(to_text) < 1
 
 
+def test_features_that_are_not_finite_are_no_answer(experiments: Any) -> None:
+    icon_recall, data = experiments("icon_recall"), _icons(experiments)
+    image, text = torch.ones(300, 6), torch.full((90, 6), torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        icon_recall.recall(data, image, text, "test")
+
+
 def _table(rows: int = 400, k: int = 12) -> helip.HardPairs:
     """Groups of 20 rows, scattered; pools lie within a group."""
     rng = np.random.default_rng(6)
@@ -165,6 +172,26 @@ def test_the_debiased_loss_subtracts_the_part_of_positives(experiments: Any, pri
     assert float(found) == pytest.approx(_mean_of_rows(image, text, equal, row))
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_the_hardest_of_a_batch_adds_its_hinge_to_the_clip_loss(
+    experiments: Any, weight: float
+) -> None:
+    losses, margin = experiments("rival_losses"), 0.2
+    image, text, equal, scale = _features()
+
+    def row(own: float, negatives: Any) -> float:
+        clip = -np.log(np.exp(scale * own) / np.exp(scale * np.append(negatives, own)).sum())
+        # Of two directions, the sum: twice the mean.
+        return float(clip + 2 * weight * max(0.0, margin + negatives.max() - own))
+
+    learnt = [torch.tensor(part, dtype=torch.double, requires_grad=True)
+              for part in (image, text, scale)]  # fmt: skip
+    found = losses.hardest(*learnt, torch.from_numpy(equal), weight=weight, margin=margin)
+    assert float(found.detach()) == pytest.approx(_mean_of_rows(image, text, equal, row))
+    found.backward()
+    assert all(part.grad.isfinite().all() for part in learnt)
+
+
 def _scene(experiments: Any) -> Any:
     """A scene of `_icons`, features near those of their captions."""
     from support.loader_samples import FakeData
@@ -231,3 +258,59 @@ def test_the_identity_of_a_trial_is_what_it_does_and_not_its_name(experiments: A
     trial = experiments("icon_trials").Trial
     assert trial("a", steps=4).identity == trial("b", steps=4, against="c").identity
     assert trial("a", steps=4).identity != trial("a", steps=5).identity
+    later = trial("a", steps=4, keeping={"distill": 1.0}, stamps=True)
+    assert later.identity == {
+        **trial("a", steps=4).identity, "keeping": {"distill": 1.0}, "stamps": True,
+    }  # fmt: skip
+
+
+def test_distillation_keeps_heads_near_those_they_began_from(experiments: Any) -> None:
+    heads, trial = experiments("heads"), experiments("icon_trials").Trial
+    scene, moved = _scene(experiments), []
+    for weight in (0.0, 100.0):
+        torch.manual_seed(0)
+        model = heads.Heads(24, 24)
+        before = model(scene.image, scene.texts)[0].detach()
+        tried = trial("a", steps=30, rows=32, keeping={"distill": weight} if weight else {})
+        heads.train(model, scene, tried, 0)
+        after = model(scene.image, scene.texts)[0].detach()
+        moved.append(float((1 - (after * before).sum(dim=1)).mean()))
+    assert moved[1] < 0.2 * moved[0]
+
+
+def test_wise_ft_is_the_mean_of_the_weights(experiments: Any) -> None:
+    heads = experiments("heads")
+    tuned, begun = heads.Heads(4, 4), heads.Heads(4, 4)
+    expected = 0.25 * tuned.image[0].weight + 0.75 * begun.image[0].weight
+    heads.interpolate(tuned, begun, 0.25)
+    assert torch.allclose(tuned.image[0].weight, expected)
+
+
+def test_stamps_are_measured_as_a_plain_search_does(experiments: Any, monkeypatch: Any) -> None:
+    stamps, rng = experiments("icon_stamps"), np.random.default_rng(10)
+    caption, label = np.repeat(np.arange(20), 3), np.repeat(np.arange(4), 15)
+    concepts = rng.normal(size=(20, 8))
+    text, image = concepts[caption], concepts[caption] + rng.normal(size=(60, 8))
+    prompts = rng.normal(size=(4, 2, 8)) + concepts[::5][:, None]
+    given = {"image": image, "text": text, "prompts": prompts, "caption": caption, "label": label}
+    tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+    monkeypatch.setattr(stamps, "features", lambda: tensors)
+
+    def heads(image: Any, text: Any) -> Any:
+        return tuple(torch.nn.functional.normalize(part, dim=-1) for part in (image, text))
+
+    def unit(rows: Any) -> Any:
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+    found = stamps.measure(heads)
+    similar = unit(image) @ unit(concepts).T
+    to_text = [sum(row > row[right]) < 5 for row, right in zip(similar, caption, strict=True)]
+    best = [max(similar[caption == c, c]) for c in caption]
+    to_image = [
+        sum(similar[caption != c, c] > mine) < 5 for c, mine in zip(caption, best, strict=True)
+    ]
+    classes = unit(prompts).mean(axis=1)
+    zero_shot = np.argmax(unit(image) @ classes.T, axis=1) == label
+    expected = [float(np.mean(each)) for each in (to_text, to_image, zero_shot)]
+    assert [found[name] for name in stamps.FIGURES] == pytest.approx([np.mean(expected), *expected])
+    assert 0.3 < np.mean(expected) < 0.95

@@ -126,7 +126,7 @@ def test_a_named_recipe_reaches_the_run(run: Run, call: tuple[object, ...], tmp_
     assert (tmp_path / "run" / "wise-ft").exists()
     checkpoint, _ = newest_checkpoint(tmp_path / "run" / "checkpoints")
     options = checkpoint.state["options"]
-    assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 2", 0.5, 2e-5)
+    assert (options["recipe"], options["wise_ft"], options["lr"]) == ("no-forgetting 3", 0.5, 2e-5)
 
 
 def test_a_model_is_trained_from_scratch_with_a_curriculum_and_goes_on(
