@@ -51,8 +51,9 @@ values: where one changes, the version does. A run from scratch that names none 
 out. `helip recipes` and `helip.recipes()` list what is below.
 
 *Not measured here* means that a paper, or nothing but the reason given, stands for the value: no
-result of [results.md](results.md) or [benchmarks.md](benchmarks.md) does. What is measured there
-is measured on small models and small data.
+result of [results.md](results.md), [results-emoji.md](results-emoji.md) or
+[benchmarks.md](benchmarks.md) does. What is measured there is measured on small models and small
+data.
 """
 
 _SIGNS = {

@@ -90,7 +90,7 @@ EXPERIMENTS: dict[str, IconExperiment] = {
         "Icons, heads: size of communities, ranks, share of the batch",
         ways(
             ("control", *(f"communities of {rows}" for rows in (2, 4, 8, 16, 32, 64)),
-             f"{EIGHT}, ranks 0 to 10", f"{EIGHT}, ranks 30 to 100",
+             *(f"{EIGHT}, ranks {r}" for r in ("0 to 10", "10 to 30", "30 to 100", "70 to 100")),
              f"{EIGHT}, half of the batch"),
             **HEADS,
         ),

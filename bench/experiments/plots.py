@@ -9,6 +9,7 @@ import numpy as np
 import records
 import summary
 from icon_experiments import EXPERIMENTS
+from matplotlib.transforms import Bbox
 
 PICTURES = records.ROOT / "docs" / "pictures"
 COLOURS = {"control": "#6b7280", "HELIP, p = 1": "#0072b2", "communities of 8": "#d55e00"}
@@ -39,14 +40,14 @@ def recall_against_steps(axes: Any) -> None:
 
 def gain_against_share(axes: Any) -> None:
     """Gain over the control against how many of a row's first 50 hard pairs its batch holds."""
-    drawn = set()
+    drawn: dict[str, tuple[float, float]] = {}
     for name in ("icons-rows", "icons-rivals", "icons-communities"):
         runs_of = records.read(name)["runs"]
+        trials = {trial.name: trial for trial in EXPERIMENTS[name].variants}
         for trial, other in EXPERIMENTS[name].compared.items():
             told = trial.removeprefix("256 rows, ")
-            if told in drawn:
+            if told in drawn or trials[trial].way == "control":  # a loss on plain batches
                 continue
-            drawn.add(told)
             runs = runs_of[trial]
             gain = 100 * np.mean(
                 [
@@ -55,13 +56,68 @@ def gain_against_share(axes: Any) -> None:
                 ]
             )
             held = np.mean([run["held"] for run in runs.values()])
-            way = told.rpartition("rows, ")[2]
-            axes.scatter(held, gain, color=COLOURS.get(way, "#009e73"))
-            axes.annotate(told, (held, gain), fontsize=6, xytext=(4, 2), textcoords="offset points")
+            drawn[told] = float(held), float(gain)
+    for told, (held, gain) in drawn.items():
+        way = told.rpartition("rows, ")[2]
+        axes.scatter(held, gain, color=COLOURS.get(way, "#009e73"))
     axes.axhline(0, color="#9ca3af", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
     axes.set_xlabel("how many of a row's first 50 hard pairs its batch holds")
+    axes.set_ylabel("gain over the control, points of mean recall@1")
+    label(axes, drawn)
+
+
+#: Of a name, in points from its dot, and the side of the name that is there.
+PLACES = (
+    ((5, 2), "left"), ((5, -8), "left"), ((-5, 2), "right"), ((-5, -8), "right"),
+    ((5, -16), "left"), ((5, 10), "left"),
+)  # fmt: skip
+
+
+def label(axes: Any, dots: dict[str, tuple[float, float]]) -> None:
+    """Names beside dots: each at the first place where it covers neither dots nor names."""
+    axes.figure.canvas.draw()
+    taken = [
+        Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform([*dots.values()])
+    ]
+    for told, dot in sorted(dots.items(), key=lambda each: each[1]):
+        for shift, side in PLACES:
+            text = axes.annotate(
+                told, dot, fontsize=6, xytext=shift, textcoords="offset points", ha=side
+            )
+            place = text.get_window_extent()
+            if not any(place.overlaps(other) for other in taken):
+                break
+            text.remove()
+        else:
+            axes.add_artist(text)
+        taken.append(place)
+
+
+def gain_against_ranks(axes: Any) -> None:
+    """Gain over the control of communities drawn from each window of ranks."""
+    result = records.read("icons-communities")
+    runs, part = result["runs"], result["part"]
+    windows = {"communities of 8": (0, 50)}
+    for name in runs:
+        first, _, last = name.partition("ranks ")[2].partition(" to ")
+        if last:
+            windows[name] = int(first), int(last)
+    for name, window in windows.items():
+        found = summary.mean(
+            [runs[name][s][part]["mean"] - runs["control"][s][part]["mean"] for s in runs[name]]
+        )
+        gain, low, high = (100 * found[key] for key in ("value", "low", "high"))
+        colour = COLOURS["communities of 8"]
+        axes.plot([window[0] + 1, window[1]], [gain, gain], color=colour, linewidth=3)
+        middle = ((window[0] + 1) * window[1]) ** 0.5
+        axes.errorbar(middle, gain, [[gain - low], [high - gain]], color=colour, capsize=3)
+    axes.axhline(0, color="#9ca3af", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks([1, 10, 30, 50, 70, 100], ["1", "10", "30", "50", "70", "100"])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("ranks of the pools that communities are drawn from")
     axes.set_ylabel("gain over the control, points of mean recall@1")
 
 
@@ -95,6 +151,7 @@ PLOTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "gain-against-share": (
         gain_against_share, ("icons-communities", "icons-rivals", "icons-rows"),
     ),
+    "gain-against-ranks": (gain_against_ranks, ("icons-communities",)),
     "gain-against-start": (gain_against_start, ("icons-starts",)),
 }  # fmt: skip
 

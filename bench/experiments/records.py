@@ -1,4 +1,4 @@
-"""Results as files: one JSON an experiment, of which the tables of docs/results.md are made.
+"""Results as files: one JSON an experiment, of which the tables of the pages are made.
 
 ``results/<name>.json`` holds ``table`` (rows of cells, the first the titles), ``runs`` (name ->
 seed -> figures) and how they were made. A page holds a table between ``<!-- table NAME -->`` and
@@ -17,7 +17,12 @@ from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "when-it-helps.md", ROOT / "README.md")
+PAGES = (
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "results-emoji.md",
+    ROOT / "docs" / "when-it-helps.md",
+    ROOT / "README.md",
+)
 _BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -6,7 +6,7 @@
 
 What is to be run, and about how long it takes, is said first. Runs are kept in the cache of the
 bench, so that one that was stopped goes on and a rerun costs what changed. Each experiment is
-written to ``results/<name>.json``, of which ``records.py`` makes the tables of docs/results.md.
+written to ``results/<name>.json``, of which ``records.py`` makes the tables of docs.
 """
 
 from __future__ import annotations

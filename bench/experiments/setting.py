@@ -103,7 +103,7 @@ def train(
     seed: int,
     *,
     on: Dataset | None = None,
-    equal_captions: str = "separate",  # what docs/results.md was made with
+    equal_captions: str = "separate",  # what docs/results-emoji.md was made with
     **options: Any,
 ) -> helip.TrainResult:
     """`helip.train` as every run of the experiments calls it, on the emoji if not ``on`` others."""

@@ -1,4 +1,4 @@
-"""Means over seeds, differences with intervals, and the tables of docs/results.md."""
+"""Means over seeds, differences with intervals, and the tables of the pages."""
 
 from __future__ import annotations
 

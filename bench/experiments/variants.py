@@ -1,4 +1,4 @@
-"""The experiments: for each, what is varied, named as the tables of docs/results.md name it.
+"""The experiments: for each, what is varied, named as the tables of docs/results-emoji.md name it.
 
 A variant is a fine-tuning run but for its seed: ``start`` (the kind of model), ``pool`` (how hard
 pairs are mined, see pools.py; or ``{"memory": rows}``, mined while training) and ``train`` (options

@@ -15,6 +15,9 @@ from helip.diagnosis.windows import NEAR_COSINE, WindowMeasures
 MIXED = 0.2
 #: Share of near-equal captions from which similar_captions is suggested.
 SIMILAR = 0.05
+#: Rows of a community where random batches hold fewer hard pairs of each row than this. Measured on
+#: icons (docs/results.md): 16 were best with 0.10 of them, 32 and more with 0.06.
+LARGER = ((0.07, 32), (0.15, 16))
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def _batches(
     elif gain is not None:
         why = "the default: batches made wholly of hard pairs gained most"
         yield Suggestion("strategy", "communities", why)
+        if rows := next((rows for below, rows in LARGER if members < below), None):
+            why = f"random batches hold {members:.2g} hard pairs of each row; larger communities "
+            yield Suggestion("community_rows", rows, f"{why}gained more on such data")
 
 
 def _ranks(

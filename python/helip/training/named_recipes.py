@@ -16,20 +16,20 @@ from helip.common.options import require
 
 #: The recipe of a run with ``from_scratch=True`` that names none.
 FROM_SCRATCH = "from-scratch"
-_MEASUREMENTS = ("docs/results.md", "docs/benchmarks.md")
+_MEASUREMENTS = ("docs/results.md", "docs/results-emoji.md", "docs/benchmarks.md")
 _HELIP = "arXiv 2305.05208"
 _CLIP = "arXiv 2103.00020"
 _COMMUNITIES = "docs/results.md#batches-of-communities-on-icons"
-_MARGIN_LOSS = "docs/results.md#the-margin-loss"
-_POOLS = "docs/results.md#hard-pairs-a-target-and-pool-size"
-_SETTING = "docs/results.md#how-they-were-made"
-_ROWS = "docs/results.md#rows-of-a-batch"
+_MARGIN_LOSS = "docs/results-emoji.md#the-margin-loss"
+_POOLS = "docs/results-emoji.md#hard-pairs-a-target-and-pool-size"
+_SETTING = "docs/results-emoji.md#how-they-were-made"
+_ROWS = "docs/results-emoji.md#rows-of-a-batch"
 _FORGOTTEN = "docs/results.md#icons-what-is-forgotten-of-another-set"
-_LORA = "docs/results.md#all-weights-against-lora"
+_LORA = "docs/results-emoji.md#all-weights-against-lora"
 _EQUAL = "docs/benchmarks.md#equal-captions"
 _OWN_TOWERS = (
     "Embed the data by the two towers of the model that is fine-tuned: their pools did at least as "
-    "well as those of unimodal encoders (docs/results.md#whose-features-are-mined)."
+    "well as those of unimodal encoders (docs/results-emoji.md#whose-features-are-mined)."
 )
 
 

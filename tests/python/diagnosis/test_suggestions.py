@@ -16,7 +16,7 @@ from helip.losses.options import EqualOptions
 
 TABLE = TableMeasures(
     rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=0, short=0,
-    window_members=50, by_chance=(ByChance(64, 0.03, 0.97), ByChance(256, 0.13, 0.88)), hubs=(),
+    window_members=50, by_chance=(ByChance(64, 0.05, 0.95), ByChance(256, 0.2, 0.82)), hubs=(),
     scores=((1, 0.7), (50, 0.4)), flatness=0.57,
 )  # fmt: skip
 
@@ -73,6 +73,13 @@ def test_a_window_of_duplicates_is_passed_over() -> None:
     deep = (CLEAN[0], *(window(f, t, near=0.5) for f, t in ((1, 10), (11, 30))), CLEAN[3])
     assert suggested(windows=deep)["rank_min"] == 30
     assert suggested(windows=deep)["rank_max"] == 80
+
+
+def test_the_less_random_batches_hold_the_larger_communities_are_suggested() -> None:
+    for held, rows in ((0.4, None), (0.15, None), (0.1, 16), (0.06, 32), (0.001, 32)):
+        table = replace(TABLE, by_chance=(ByChance(256, held, 0.9),))
+        assert suggested(table=table).get("community_rows") == rows
+        assert "community_rows" not in suggested("none", table=table)
 
 
 def test_a_window_of_the_whole_pool_needs_no_rank() -> None:
