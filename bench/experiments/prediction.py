@@ -40,8 +40,9 @@ FROM = (
 )
 
 
-def settings() -> Iterator[tuple[str, Trial, list[float], list[int]]]:
-    """Name, the trial, its gains seed by seed, and the seeds; each start and batch once."""
+def settings() -> Iterator[tuple[str, Trial, dict[int, tuple[float, float]]]]:
+    """Name, the trial, and of each seed the mean recall of the control and of the trial; each start
+    and batch once."""
     seen = set()
     for name in FROM:
         if name not in records.names():
@@ -57,11 +58,10 @@ def settings() -> Iterator[tuple[str, Trial, list[float], list[int]]]:
             runs = result["runs"]
             other = EXPERIMENTS[name].compared[trial.name]
             part = result["part"]
-            gains = [
-                runs[trial.name][s][part]["mean"] - runs[other][s][part]["mean"]
-                for s in runs[other]
-            ]
-            yield told(trial), trial, gains, [int(seed) for seed in runs[other]]
+            yield told(trial), trial, {
+                int(seed): (runs[other][seed][part]["mean"], runs[trial.name][seed][part]["mean"])
+                for seed in runs[other]
+            }  # fmt: skip
 
 
 def told(trial: Trial) -> str:
@@ -116,11 +116,13 @@ def main() -> None:
         "score",
         "expected",
         "measured gain",
+        "of the control's recall",
     ]
     rows: list[list[Any]] = []
     kept = []
-    for name, trial, gains, seeds in settings():
-        found = [measured(trial, seed) for seed in seeds[:2]]
+    for name, trial, recalls in settings():
+        found = [measured(trial, seed) for seed in list(recalls)[:2]]
+        control, tuned = np.mean(list(recalls.values()), axis=0)
         scores = [gain for one in found if (gain := expected_gain(one)) is not None]
         mean = {
             "by chance": np.mean([one.by_chance for one in found]),
@@ -128,20 +130,24 @@ def main() -> None:
             "mapped": np.mean([one.mapped.value for one in found]),
             "within": np.mean([one.within.value for one in found]),
             "score": np.mean([one.score for one in scores]),
-            "gain": np.mean(gains),
+            "gain": tuned - control,
+            "share": tuned / control - 1,
         }
         kept.append({"setting": name, **{k: float(v) for k, v in mean.items()}})
         rows.append([
             name, f"{mean['by chance']:.2f}", f"{100 * mean['between']:.1f}",
             f"{100 * mean['mapped']:.1f}", f"{100 * mean['within']:.1f}", f"{mean['score']:.3f}",
             scores[0].word,
-            f"{100 * mean['gain']:+.2f}",
+            f"{100 * mean['gain']:+.2f}", f"{100 * mean['share']:+.0f} %",
         ])  # fmt: skip
         print(*rows[-1], sep=" | ", flush=True)
     order = sorted(range(len(rows)), key=lambda i: -kept[i]["score"])
-    spearman = float(stats.spearmanr([k["score"] for k in kept], [k["gain"] for k in kept])[0])
+    scores = [k["score"] for k in kept]
+    spearman = {
+        of: float(stats.spearmanr(scores, [k[of] for k in kept])[0]) for of in ("gain", "share")
+    }
     table = [titles, *(rows[i] for i in order)]
-    print(records.markdown(table), f"Spearman {spearman:.2f} over {len(rows)} settings", sep="\n")
+    print(records.markdown(table), f"Spearman {spearman} over {len(rows)} settings", sep="\n")
     records.write("prediction", {
         "title": "Expected and measured gains", "table": table, "settings": kept,
         "spearman": spearman,
