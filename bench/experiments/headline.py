@@ -11,9 +11,9 @@ from icon_experiments import EIGHT
 
 #: Results: the communities that are shown, and what the table calls them.
 FROM = {
-    "icons-rivals": (EIGHT, "heads, 30,761 icons, communities of 8"),
-    "icons-all": ("communities of 32", "heads, 216,115 icons, communities of 32"),
-    "icons-towers": (EIGHT, "small towers, 30,761 icons, communities of 8"),
+    "icons-rivals": (EIGHT, "heads, 30,761 icons, 1,280 steps, communities of 8"),
+    "icons-all": ("communities of 32", "heads, 216,115 icons, 2,560 steps, communities of 32"),
+    "icons-towers": (EIGHT, "small towers, 30,761 icons, 2,560 steps, communities of 8"),
 }
 FIGURES = {
     "mean": "mean of six figures",

@@ -256,7 +256,7 @@ EXPERIMENTS: dict[str, IconExperiment] = {
     ),
     "icons-all-towers": IconExperiment(
         "All icons, towers from pixels",
-        ways(("control", "start", EIGHT, "communities of 32"), **ALL_TOWERS),
+        ways(("control", "start", "communities of 32"), **ALL_TOWERS),
     ),
     "icons-towers-starts": IconExperiment(
         "Icons, towers from pixels: what the start knows",
