@@ -35,8 +35,8 @@ FROM = (
     "icons-rows",
     "icons-all",
     "icons-noise",
-    "icons-towers-starts",
     "icons-towers",
+    "icons-towers-starts",
 )
 
 

@@ -80,9 +80,9 @@ def table(
 
 
 def points(figure: Mapping[str, float]) -> str:
-    """ "+1.2 [+0.3, +2.1]", in points."""
+    """ "+1.2 [+0.3, +2.1]", in points; of one seed "+1.2"."""
     value, low, high = (100 * figure[name] for name in ("value", "low", "high"))
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _hits(run: Mapping[str, Any], name: str) -> Any:
