@@ -12,7 +12,8 @@ What the model tells apart among its hard pairs (``within``) does not count: it 
 was trained on, which a model may know by heart and still gain.
 
 The powers and bounds were fitted to heads on frozen features of icons (docs/when-it-helps.md has
-the settings); LEARNED is set by reason.
+the settings); LEARNED lies below all starts that gained, and above towers of random weights, which
+did not.
 The score orders models and data, and is no number of points.
 """
 
