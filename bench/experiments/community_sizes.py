@@ -1,11 +1,11 @@
 """What communities of each size gain where batches and data differ, as one table of results.
 
-python bench/experiments/community_sizes.py      # writes results/community-sizes.json
+``python bench/experiments/community_sizes.py`` writes ``results/community-sizes.json``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import records
@@ -26,24 +26,19 @@ def table() -> list[list[str]]:
     for name, label in FROM.items():
         result = records.read(name)
         runs, part = result["runs"], result["part"]
-        control = _means(runs["control"], part)
+        control = [run[part]["mean"] for run in runs["control"].values()]
         chance = np.mean([run["held"] for run in runs["control"].values()])
         cells = [label.removesuffix(", 320 steps"), f"{result['trials']['control']['steps']:,}"]
         cells += [f"{chance:.2f}", f"{100 * np.mean(control):.1f}"]
         for size in SIZES:
-            of = runs.get(f"communities of {size}")
-            cells.append(_gain(_means(of, part), control) if of else "")
+            of = f"communities of {size}"
+            cells.append(_gain(summary.gain(result, of, "control")) if of in runs else "")
         rows.append(cells)
     return rows
 
 
-def _means(runs: Any, part: str) -> list[float]:
-    return [run[part]["mean"] for run in runs.values()]
-
-
-def _gain(of: list[float], control: list[float]) -> str:
+def _gain(found: Mapping[str, float]) -> str:
     """ "+1.2 ± 0.3", with half of the interval over seeds."""
-    found = summary.mean(list(np.subtract(of, control)))
     return f"{100 * found['value']:+.2f} ± {100 * (found['high'] - found['value']):.2f}"
 
 

@@ -42,7 +42,7 @@ def cell(name: str, way: str, figure: str) -> str:
         [run[result["part"]][figure] for run in result["runs"][side].values()]
         for side in ("control", way)
     )
-    difference = summary.mean(list(np.subtract(tuned, control)))
+    difference = summary.gain(result, way, "control", figure)
     before, after = (f"{100 * np.mean(side):.1f}" for side in (control, tuned))
     return f"{before} → {after}, {summary.points(difference)}"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import heads
+import icon_pixels
 import icon_stamps
 import icons
 import numpy as np
@@ -25,7 +26,6 @@ from icon_trials import Trial
 from torch import nn
 from torch.nn.functional import affine_grid, grid_sample, normalize
 
-import helip
 from helip.encoders import parse_spec
 from helip.encoders.families.packaged import load_image
 
@@ -86,19 +86,15 @@ def cropped(images: torch.Tensor) -> torch.Tensor:
 def pixel_scene(kind: str = "colour") -> Scene:
     """`scene` with pixels, uint8, for image features."""
 
-    def make(folder: Path) -> None:
-        data = helip.open_dataset(icons.load(kind).shards(), progress=False)
-        preprocess = load_image(parse_spec(SPEC), torch.device("cpu")).preprocess
-        assert preprocess is not None
-        shape = (len(data), 3, SIZE, SIZE)
-        out = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
-        for row in range(len(data)):
-            seen = preprocess(data.image(row)) * 128 + 127
-            out[row] = seen.round().clamp(0, 255).to(torch.uint8).numpy()
-        out.flush()
-
-    identity = {"data": icons.place(kind, 64).name, "size": SIZE}
-    path = setting.cached("icon-lit-pixels", identity, make) / "pixels.npy"
+    preprocess = load_image(parse_spec(SPEC), torch.device("cpu")).preprocess
+    assert preprocess is not None
+    path = icon_pixels.pixels(
+        "icon-lit-pixels",
+        kind,
+        SIZE,
+        {"size": SIZE},
+        lambda picture: preprocess(picture) * 128 + 127,
+    )
     # Mapped for reading and copying, since torch warns of arrays that it cannot write.
     return dataclasses.replace(
         scene(kind), image=torch.from_numpy(np.load(path, mmap_mode="c")), tables={}

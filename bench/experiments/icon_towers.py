@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import icon_features
+import icon_pixels
 import icon_recall
 import icons
 import numpy as np
@@ -133,26 +134,19 @@ def encoded(
 def pixels(kind: str) -> np.ndarray:
     """uint8 [n, 3, 48, 48], mapped: all icons as the model's transform leaves them before it
     normalizes them, so that each is read and resized once, not for every model."""
-    return np.load(make_pixels(kind) / "pixels.npy", mmap_mode="r")
+    return np.load(make_pixels(kind), mmap_mode="r")
 
 
 def make_pixels(kind: str) -> Path:
-    """The folder of `pixels`; they are made if they are not there."""
+    """The file of `pixels`; made if it is not there."""
+    bundle = create_model("icons", config=setting.MODEL, from_scratch=True)
+    *resize, _ = bundle.eval_transform.transforms
 
-    def make(folder: Path) -> None:
-        bundle = create_model("icons", config=setting.MODEL, from_scratch=True)
-        size = setting.MODEL["vision_cfg"]["image_size"]
-        data = helip.open_dataset(icons.load(kind).shards(), progress=False)
-        out = np.lib.format.open_memmap(
-            folder / "pixels.npy", "w+", np.uint8, (len(data), 3, size, size)
-        )
-        *resize, _ = bundle.eval_transform.transforms
-        for row in range(len(data)):
-            picture = data.image(row)
-            for step in resize:
-                picture = step(picture)
-            out[row] = (255 * picture).round().to(torch.uint8).numpy()
-        out.flush()
+    def seen(picture: Any) -> torch.Tensor:
+        for step in resize:
+            picture = step(picture)
+        return 255 * picture
 
-    identity = {"data": icons.place(kind, 64).name, "model": setting.MODEL["vision_cfg"]}
-    return setting.cached("icon-pixels", identity, make)
+    vision = setting.MODEL["vision_cfg"]
+    told = {"model": vision}
+    return icon_pixels.pixels("icon-pixels", kind, vision["image_size"], told, seen)

@@ -38,7 +38,8 @@ class Trial:
     stamps: bool = False
     """Whether stamps are measured too, of heads: pictures of another kind."""
     stage: str = "heads"
-    """What trains: "heads" on frozen features, or "towers" from pixels."""
+    """What trains: "heads" on frozen features, "towers" from pixels, or "lit", a
+    pre-trained tower under heads."""
     against: str | None = None
     """Name of the trial that it is compared with; None: the first of the table; "": nothing."""
 

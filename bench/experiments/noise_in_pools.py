@@ -1,6 +1,6 @@
 """How many rows with shuffled captions stand in the pools of each similarity.
 
-python bench/experiments/noise_in_pools.py       # writes results/noise-in-pools.json
+``python bench/experiments/noise_in_pools.py`` writes ``results/noise-in-pools.json``.
 """
 
 from __future__ import annotations

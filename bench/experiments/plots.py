@@ -42,21 +42,16 @@ def gain_against_share(axes: Any) -> None:
     """Gain over the control against how many of a row's first 50 hard pairs its batch holds."""
     drawn: dict[str, tuple[float, float]] = {}
     for name in ("icons-rows", "icons-rivals", "icons-communities"):
-        runs_of = records.read(name)["runs"]
+        result = records.read(name)
         trials = {trial.name: trial for trial in EXPERIMENTS[name].variants}
         for trial, other in EXPERIMENTS[name].compared.items():
             told = trial.removeprefix("256 rows, ")
             if told in drawn or trials[trial].way == "control":  # a loss on plain batches
                 continue
-            runs = runs_of[trial]
-            gain = 100 * np.mean(
-                [
-                    run["test"]["mean"] - runs_of[other][seed]["test"]["mean"]
-                    for seed, run in runs.items()
-                ]
-            )
-            held = np.mean([run["held"] for run in runs.values()])
-            drawn[told] = float(held), float(gain)
+            # Of the test halves, also where something was chosen by validation.
+            gain = summary.gain({**result, "part": "test"}, trial, other)["value"]
+            held = np.mean([run["held"] for run in result["runs"][trial].values()])
+            drawn[told] = float(held), 100 * gain
     for told, (held, gain) in drawn.items():
         way = told.rpartition("rows, ")[2]
         axes.scatter(held, gain, color=COLOURS.get(way, "#009e73"))
@@ -98,16 +93,13 @@ def label(axes: Any, dots: dict[str, tuple[float, float]]) -> None:
 def gain_against_ranks(axes: Any) -> None:
     """Gain over the control of communities drawn from each window of ranks."""
     result = records.read("icons-communities")
-    runs, part = result["runs"], result["part"]
     windows = {"communities of 8": (0, 50)}
-    for name in runs:
+    for name in result["runs"]:
         first, _, last = name.partition("ranks ")[2].partition(" to ")
         if last:
             windows[name] = int(first), int(last)
     for name, window in windows.items():
-        found = summary.mean(
-            [runs[name][s][part]["mean"] - runs["control"][s][part]["mean"] for s in runs[name]]
-        )
+        found = summary.gain(result, name, "control")
         gain, low, high = (100 * found[key] for key in ("value", "low", "high"))
         colour = COLOURS["communities of 8"]
         axes.plot([window[0] + 1, window[1]], [gain, gain], color=colour, linewidth=3)
@@ -126,16 +118,13 @@ def gain_against_start(axes: Any) -> None:
     result = records.read("icons-starts")
     part = result["part"]
     found = []
-    for name, runs in result["runs"].items():
+    for name in result["runs"]:
         epochs, _, way = name.partition(", ")
         if way != "communities of 8":
             continue
-        gains = [
-            run[part]["mean"] - result["runs"][f"{epochs}, control"][seed][part]["mean"]
-            for seed, run in runs.items()
-        ]
+        gain = summary.gain(result, name, f"{epochs}, control")
         start = [run[part]["mean"] for run in result["runs"][f"{epochs}, start"].values()]
-        found.append((100 * np.mean(start), 100 * summary.mean(gains)["value"], epochs))
+        found.append((100 * np.mean(start), 100 * gain["value"], epochs))
     for x, y, epochs in sorted(found):
         axes.annotate(epochs, (x, y), fontsize=7, xytext=(4, 4), textcoords="offset points")
     axes.plot(*zip(*[(x, y) for x, y, _ in sorted(found)], strict=True), "o-",

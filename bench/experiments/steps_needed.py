@@ -1,7 +1,6 @@
 """How many steps communities of 8 need for what plain batches reach, as a table of results.
 
-    python bench/experiments/steps_needed.py         # writes results/steps-needed.json
-
+``python bench/experiments/steps_needed.py`` writes ``results/steps-needed.json``.
 Between two lengths of runs recall is taken to rise with the logarithm of the steps.
 """
 

@@ -34,6 +34,12 @@ def difference(of: Mapping[int, Any], to: Mapping[int, Any], figure: str) -> dic
     return mean([of[seed]["figures"][figure] - to[seed]["figures"][figure] for seed in of])
 
 
+def gain(record: Mapping[str, Any], of: str, to: str, figure: str = "mean") -> dict[str, float]:
+    """`mean` of the differences seed by seed of two variants of a written result."""
+    runs, part = record["runs"], record["part"]
+    return mean([run[part][figure] - runs[to][s][part][figure] for s, run in runs[of].items()])
+
+
 def over_queries(
     of: Mapping[int, Any], to: Mapping[int, Any], *, resamples: int = 2000
 ) -> dict[str, float]:

@@ -188,3 +188,20 @@ def test_the_plan_of_all_experiments_counts_their_runs(
     towers = next(line for line in lines if line.startswith("icons-towers")).split()
     runs = str(2 * len(run.experiment_of("icons-towers").variants))
     assert towers[1:4] == [runs, "of", runs] and int(towers[7]) > 30
+
+
+def test_a_gain_is_the_mean_difference_seed_by_seed_and_of_one_seed_has_no_interval(
+    experiments: Any,
+) -> None:
+    summary = experiments("summary")
+    runs = {
+        "a": {seed: {"test": {"mean": value}} for seed, value in enumerate((0.3, 0.5, 0.4))},
+        "b": {seed: {"test": {"mean": value}} for seed, value in enumerate((0.2, 0.3, 0.1))},
+    }
+    found = summary.gain({"runs": runs, "part": "test"}, "a", "b")
+    half = 4.303 * 0.1 / 3**0.5  # Student's t of two degrees, standard deviation 0.1
+    assert found["value"] == pytest.approx(0.2)
+    assert found["high"] - found["value"] == pytest.approx(half, rel=1e-3)
+    assert summary.points(found) == "+20.00 [-4.84, +44.84]"
+    one = {name: {0: of[0]} for name, of in runs.items()}
+    assert summary.points(summary.gain({"runs": one, "part": "test"}, "a", "b")) == "+10.00"
