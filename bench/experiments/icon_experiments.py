@@ -251,8 +251,23 @@ EXPERIMENTS: dict[str, IconExperiment] = {
         (
             Trial("control", **TOWERS),
             Trial("start", "start", **TOWERS),
+            Trial("HELIP, p = 1", "HELIP, p = 1", **TOWERS),
             Trial(EIGHT, EIGHT, **TOWERS),
         ),
+        seeds=(0, 1, 2, 3, 4),
+    ),
+    "icons-towers-lr": IconExperiment(
+        "Icons, towers from pixels: learning rates",
+        tuple(
+            Trial(
+                f"{way}, {lr:g}", way, against=_control(way, f"control, {lr:g}"),
+                **{**TOWERS, "lr": lr},
+            )
+            for lr in _RATES
+            for way in ("control", EIGHT)
+        ),
+        part="validation",
+        seeds=(0,),
     ),
     "icons-all-towers": IconExperiment(
         "All icons, towers from pixels",

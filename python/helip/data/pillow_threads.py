@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Any
 
 from helip.common.errors import SampleError
+from helip.common.lasting_threads import LastingThreads
 
 # Pillow lets go of the GIL while it decodes, but not while it copies pixels.
 _MOST_THREADS = 8
@@ -46,7 +47,7 @@ class PillowThreads:
     def __init__(self, assembler: Any) -> None:
         self._take = assembler.take_unsupported
         self._threads = min(assembler.threads, _MOST_THREADS)
-        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="helip-pillow")
+        self._pool = LastingThreads(self._threads, "helip-pillow")
         self._lock = threading.Lock()
         self._begun: dict[int, SideWork] = {}
 
@@ -64,7 +65,7 @@ class PillowThreads:
         """
         for place in places:  # from now on the core names none
             if place not in work.claimed:
-                work.tasks.append(self._executor.submit(self._decode, work, place))
+                work.tasks.append(self._pool.submit(self._decode, work, place))
         _wait(work)
         del self._begun[work.ticket]
         errors = {}
@@ -86,7 +87,7 @@ class PillowThreads:
     def _add_task(self, work: SideWork) -> None:
         with self._lock:
             if work.helpers < self._threads:
-                work.tasks.append(self._executor.submit(self._help, work))
+                work.tasks.append(self._pool.submit(self._help, work))
                 work.helpers += 1
 
     def _help(self, work: SideWork) -> None:
@@ -99,7 +100,7 @@ class PillowThreads:
             self._add_task(work)  # there may be more
             self._decode(work, place)
         # Behind what else there is to do; refused when the program ends.
-        work.tasks.append(self._executor.submit(self._help, work))
+        work.tasks.append(self._pool.submit(self._help, work))
 
     def _decode(self, work: SideWork, place: int) -> None:
         with self._lock:

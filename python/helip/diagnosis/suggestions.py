@@ -10,14 +10,12 @@ from helip.diagnosis.features import FeatureMeasures
 from helip.diagnosis.gain import HELD, LEARNED, ExpectedGain
 from helip.diagnosis.table import TableMeasures
 from helip.diagnosis.windows import NEAR_COSINE, WindowMeasures
+from helip.loading.strategy import community_rows_for
 
 #: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
 MIXED = 0.2
 #: Share of near-equal captions from which similar_captions is suggested.
 SIMILAR = 0.05
-#: Rows of a community where random batches hold fewer hard pairs of each row than this. Measured on
-#: icons (docs/results.md): 16 were best with 0.10 of them, 32 and more with 0.06.
-LARGER = ((0.07, 32), (0.15, 16))
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,9 @@ def _batches(
     elif gain is not None and gain.word == "none":
         yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
     elif gain is not None:
-        why = "the default: batches made wholly of hard pairs gained most"
+        rows = community_rows_for(table.rows, batch_size)
+        why = f"the default, in communities of {rows}: whole batches of hard pairs gained most"
         yield Suggestion("strategy", "communities", why)
-        if rows := next((rows for below, rows in LARGER if members < below), None):
-            why = f"random batches hold {members:.2g} hard pairs of each row; larger communities "
-            yield Suggestion("community_rows", rows, f"{why}gained more on such data")
 
 
 def _ranks(

@@ -138,37 +138,48 @@ class HardPairLoader:
         data = call.data
         table = table_of(data, call.pairs)
         self._grows = isinstance(table, GrowingPairs)
-        call = with_strategy(call, whole_table=call.pairs is not None and not self._grows)
+        self._rank, self._world_size = distributed_place(call.rank, call.world_size)
+        self._size_is_open = call.community_rows is None
+        call = with_strategy(
+            call,
+            whole_table=call.pairs is not None and not self._grows,
+            rows=len(data),
+            step_rows=call.batch_size * self._world_size,
+        )
         self._table = table
         among = call.strategy == "communities"
         self._beside = BesideRows(data, call.store, table if among else None)
-        self._options = BatchOptions.of(call)
         self._seed = call.seed
-        self._rank, self._world_size = distributed_place(call.rank, call.world_size)
-        self._sampler = make_sampler(
-            self._table,
-            data,
-            call,
-            seed=call.seed,
-            rank=self._rank,
-            world_size=self._world_size,
-        )
-        self._identity = {  # whatever changes the batches; state.py says what may differ
-            "seed": call.seed,
-            **sampler_identity(call),
-            "world_size": self._world_size,
-            "fingerprint": data.fingerprint or "",
-            "rows": len(data),
-            "eligible_targets": self._sampler.eligible_targets,
-        }
+        self._make_batches_by(BatchOptions.of(call), data)
         self._reads = choose_reads(
             data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
         )
+        self._data = data
         self._max_quarantined = call.max_quarantined
         self._plans: Plans | None = None  # of the iteration that may go on
         self._iteration = 0  # the number of the one iteration that may go on
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
+
+    def _make_batches_by(self, options: BatchOptions, data: Any) -> None:
+        """Make the sampler, and what states record of it."""
+        self._options = options
+        self._sampler = make_sampler(
+            self._table,
+            data,
+            options,
+            seed=self._seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        self._identity = {  # whatever changes the batches; state.py says what may differ
+            "seed": self._seed,
+            **sampler_identity(options),
+            "world_size": self._world_size,
+            "fingerprint": data.fingerprint or "",
+            "rows": len(data),
+            "eligible_targets": self._sampler.eligible_targets,
+        }
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
@@ -255,7 +266,8 @@ class HardPairLoader:
         With as many ranks and the same batch size and targets per batch, the batches are those of a
         run that was not interrupted. With others, every target that is left comes exactly once,
         over all ranks; with pairs that grow, batches that were planned ahead are planned anew. The
-        number of workers may always be another one.
+        number of workers may always be another one. Communities have as many rows as in ``state``
+        where ``community_rows`` was not given.
 
         Counts go on where ``state`` comes from the same rank of as many; else they begin here.
 
@@ -265,6 +277,10 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
+        size = saved.options.get("community_rows")
+        if self._size_is_open and size and self._identity["community_rows"] not in (None, size):
+            options = dataclasses.replace(self._options, community_rows=size)
+            self._make_batches_by(options, self._data)
         refuse_another_loader(saved.options, self._identity)
         first, batches = saved.place_for(self._identity, self._sampler.targets_before)
         steps = self._sampler.batches_after(first)

@@ -50,8 +50,9 @@ class PairOptions(Options):
     """walk: targets that one walk collects."""
     restart: float = 0.1
     """walk: probability that a step leads back to the walk's first row."""
-    community_rows: Positive = 8
-    """communities: targets of a community, before rows without one join it."""
+    community_rows: Positive | None = None
+    """communities: targets of a community, before rows without one join it. None: 8; 16 or 32
+    where an epoch has many steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -41,6 +41,8 @@ def make_sampler(
         given["schedule"] = _core.HardnessSchedule(**schedule.as_dict())
     for name in ("rank_max", "targets_per_batch", "draw_temperature"):
         given[name] = given[name] or 0
+    if given["community_rows"] is None:  # of another strategy
+        del given["community_rows"]
     given["short_policy"] = given.pop("short")
     return _core.BatchSampler(table._core, seed=seed, rank=rank, world_size=world_size, **given)
 

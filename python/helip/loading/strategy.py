@@ -1,4 +1,5 @@
-"""Which strategy makes the batches where the options leave it open (``strategy="auto"``)."""
+"""Which strategy makes the batches where the options leave it open (``strategy="auto"``), and how
+large its communities are (``community_rows=None``)."""
 
 from __future__ import annotations
 
@@ -13,21 +14,52 @@ P = TypeVar("P", bound=PairOptions)
 #: What "auto" is, or was in earlier versions, where no option asks for hard pairs to be drawn.
 _DEFAULTS = ("communities", "uniform", "scheduled")
 
+#: Rows of a community where an epoch has as many steps: the more, the fewer hard pairs random
+#: batches hold. Measured on icons (docs/results.md): 8 were best with 120 steps (16 as good), 16
+#: with 480, 32 with 844 (128 as good).
+_ROWS_BY_STEPS = ((640, 32), (240, 16), (0, 8))
 
-def with_strategy(options: P, *, whole_table: bool, begun: str | None = None) -> P:
-    """``options`` with the strategy that "auto" stands for, and None hard pairs a target as 1.
+
+def community_rows_for(rows: int, step_rows: int) -> int:
+    """The default rows of a community, of ``rows`` in the data and ``step_rows`` in a step.
+
+    More than 8 are at most a quarter of a step.
+    """
+    steps = rows / step_rows
+    most = max(8, step_rows // 4)
+    return min(most, next(size for least, size in _ROWS_BY_STEPS if steps >= least))
+
+
+def with_strategy(
+    options: P,
+    *,
+    whole_table: bool,
+    rows: int,
+    step_rows: int,
+    begun: Mapping[str, Any] | None = None,
+) -> P:
+    """``options`` with the strategy that "auto" stands for, the rows of a community, and None hard
+    pairs a target as 1.
 
     That is "communities", but where hard pairs must be drawn: by what the options ask for
     (draw_temperature, hard_per_target, short="random", an order of blocks), or since there is no
     whole table by which an epoch could be put in order. Then it is "scheduled" with a schedule,
     "temperature" with a draw_temperature, else "uniform".
 
-    begun: the strategy of the run that is gone on with, which stays where nothing is asked.
+    rows, step_rows: of the data, and of a step of all ranks together.
+    begun: the recorded options of the run that is gone on with, which stay where nothing is asked.
     """
+    before = {} if begun is None else as_recorded_now(begun)
     chosen = options.strategy
     if chosen == "auto":
-        chosen = _drawn(options) if _must_draw(options, whole_table) else _open(begun)
-    return dataclasses.replace(options, strategy=chosen, hard_per_target=hard_pairs_of(options))
+        drawn = _must_draw(options, whole_table)
+        chosen = _drawn(options) if drawn else _open(before.get("strategy"))
+    size = options.community_rows or before.get("community_rows")
+    if size is None and chosen == "communities":
+        size = community_rows_for(rows, step_rows)
+    return dataclasses.replace(
+        options, strategy=chosen, community_rows=size, hard_per_target=hard_pairs_of(options)
+    )
 
 
 def hard_pairs_of(options: PairOptions) -> int:
@@ -46,7 +78,7 @@ def as_recorded_now(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _must_draw(options: PairOptions, whole_table: bool) -> bool:
-    if options.community_rows != PairOptions.community_rows:
+    if options.community_rows is not None:
         return False  # refused where they cannot be
     if not whole_table:
         return True

@@ -26,7 +26,7 @@ from helip.data.opening import open_dataset
 from helip.loading.beside import refuse_another
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import AMONG_TARGETS, BatchOptions, ReadOptions
-from helip.loading.strategy import as_recorded_now, hard_pairs_of, with_strategy
+from helip.loading.strategy import hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
@@ -134,7 +134,7 @@ def make_trainer(
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
-    call = _with_strategy(call, whole_table=isinstance(table, HardPairs))
+    call = _with_strategy(call, whole_table=isinstance(table, HardPairs), rows=len(dataset))
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table)
     trainer = kind(
@@ -163,11 +163,16 @@ def make_trainer(
     return trainer, mixture
 
 
-def _with_strategy(call: TrainCall, *, whole_table: bool) -> TrainCall:
-    """The call with a strategy, which a run that is gone on with keeps."""
-    begun = options_begun_with(Path(call.out) / CHECKPOINTS) if call.resume else None
-    strategy = None if begun is None else as_recorded_now(begun).get("strategy")
-    return with_strategy(call, whole_table=whole_table, begun=strategy)
+def _with_strategy(call: TrainCall, *, whole_table: bool, rows: int) -> TrainCall:
+    """The call with a strategy and its size of communities, which a run that is gone on with
+    keeps."""
+    return with_strategy(
+        call,
+        whole_table=whole_table,
+        rows=rows,
+        step_rows=call.batch_size,
+        begun=options_begun_with(Path(call.out) / CHECKPOINTS) if call.resume else None,
+    )
 
 
 def _loader(

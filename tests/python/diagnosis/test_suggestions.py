@@ -75,13 +75,6 @@ def test_a_window_of_duplicates_is_passed_over() -> None:
     assert suggested(windows=deep)["rank_max"] == 80
 
 
-def test_the_less_random_batches_hold_the_larger_communities_are_suggested() -> None:
-    for held, rows in ((0.4, None), (0.15, None), (0.1, 16), (0.06, 32), (0.001, 32)):
-        table = replace(TABLE, by_chance=(ByChance(256, held, 0.9),))
-        assert suggested(table=table).get("community_rows") == rows
-        assert "community_rows" not in suggested("none", table=table)
-
-
 def test_a_window_of_the_whole_pool_needs_no_rank() -> None:
     whole = replace(TABLE, k=50)
     assert suggested(table=whole) == {"strategy": "communities"}

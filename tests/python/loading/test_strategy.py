@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import BatchOptions
-from helip.loading.strategy import as_recorded_now, with_strategy
+from helip.loading.strategy import as_recorded_now, community_rows_for, with_strategy
 from helip.mining.streaming import StreamingMiner
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
 
@@ -84,8 +84,65 @@ def test_what_is_asked_for_and_cannot_be_is_refused():
     ],
 )
 def test_a_run_that_is_gone_on_with_keeps_its_default(begun, options, strategy):
-    found = with_strategy(BatchOptions(**options), whole_table=True, begun=begun)
+    kept = None if begun is None else {"strategy": begun, "community_rows": 5}
+    found = with_strategy(
+        BatchOptions(**options), whole_table=True, rows=ROWS, step_rows=16, begun=kept
+    )
     assert found.strategy == strategy
+    if kept is not None:
+        assert found.community_rows == 5
+    named = BatchOptions(**{**options, "community_rows": 3, "strategy": strategy})
+    found = with_strategy(named, whole_table=True, rows=ROWS, step_rows=16, begun=kept)
+    assert found.community_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "step_rows", "community"),
+    [
+        (30_761, 256, 8),  # icons in colour, 120 steps
+        (30_761, 64, 16),  # 480 steps
+        (216_115, 256, 32),  # all icons, 844 steps
+        (216_115, 1024, 8),
+        (10_000_000, 256, 32),
+        (10_000_000, 64, 16),  # no more than a quarter of a step
+        (10_000_000, 16, 8),
+    ],
+)
+def test_communities_are_the_larger_the_more_steps_an_epoch_has(rows, step_rows, community):
+    assert community_rows_for(rows, step_rows) == community
+
+
+def test_a_loader_sizes_its_communities_by_the_steps_of_all_ranks():
+    rows = 12 * 640
+    pairs = table_of(random_pools(rows, K, seed=1), K)
+
+    def size(**options) -> int:
+        options = {"batch_size": 64, "transform": to_tensor, **options}
+        loader = HardPairLoader(FakeData(rows), pairs, **options)
+        return loader.state_dict()["options"]["community_rows"]
+
+    assert size() == 8
+    assert size(batch_size=32) == 8
+    assert size(batch_size=12) == 8
+    assert size(community_rows=20) == 20
+    rows = 64 * 240
+    pairs = table_of(random_pools(rows, K, seed=1), K)
+    assert size() == 16
+    assert size(world_size=2, rank=0) == 8
+    assert size(strategy="uniform") is None
+
+
+def test_a_state_brings_its_size_of_communities_where_none_was_given():
+    first = loader_of(community_rows=5)
+    next(batches := iter(first))
+    state = first.state_dict()
+    second = loader_of()
+    second.load_state_dict(state)
+    assert second.state_dict() == state
+    for before, after in zip(batches, second, strict=True):
+        assert before["index"].tolist() == after["index"].tolist()
+    with pytest.raises(MismatchError, match="community_rows"):
+        loader_of(community_rows=8).load_state_dict(state)
 
 
 @pytest.mark.parametrize(

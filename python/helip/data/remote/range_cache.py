@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from helip.common.errors import StorageError
+from helip.common.lasting_threads import LastingThreads
 
 NEAR = 64 << 10  # bytes that take less time than another request
 
@@ -59,7 +60,7 @@ class RangeCache:
     ) -> None:
         self._fetch, self._in_flight, self._budget = fetch, in_flight, budget
         self._longest = longest
-        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="helip-fetch")
+        self._pool = LastingThreads(in_flight, "helip-fetch")
         self._lock = threading.Lock()
         self._blocks: dict[Member, _Block] = {}
         self._queue: deque[_Block] = deque()  # not begun
