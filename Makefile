@@ -26,7 +26,7 @@ test: test-cpp test-python test-consumer
 
 # The wheel is built with these tests, so that the core is compiled once.
 test-cpp: $(VENV)/.dev
-	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS)
+	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -LE faults
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'not alone' -n $(JOBS) --dist loadfile
@@ -53,9 +53,10 @@ gpu: $(VENV)/.bench cuda
 	done
 	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
-# Kills, full disks, damaged bytes, lost workers: slower than the tests, called by CI.
+# Kills, full disks, damaged bytes, lost workers, allocations that fail: slower than the tests, called by CI.
 faults: $(VENV)/.faults
 	scripts/system-packages strace
+	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults
 
 # That what helip is measured against finds the same pools, and reads the same pictures.

@@ -32,6 +32,11 @@ void translate(std::exception_ptr pointer) {
     }
     if (error.system_errno() != 0) raised.attr("errno") = error.system_errno();
     PyErr_SetObject(type.ptr(), raised.ptr());
+  } catch (const std::bad_alloc&) {  // of the binding itself
+    const py::object type = py::module_::import("helip.common.errors").attr("OutOfMemoryError");
+    PyErr_SetString(type.ptr(),
+                    "an allocation failed; give the process more memory, or end what "
+                    "else takes it");
   }
 }
 

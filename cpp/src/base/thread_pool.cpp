@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -252,7 +253,8 @@ struct Process {
 
 Process& process() noexcept {
   static Process* const process = [] {
-    static Process* const made = new Process();
+    alignas(Process) static std::byte place[sizeof(Process)];  // so that nothing can fail here
+    static Process* const made = new (place) Process();
     ::pthread_atfork([] { made->mutex.lock(); }, [] { made->mutex.unlock(); },
                      [] {
                        // Neither the pool nor an executor has its threads here, and who can say

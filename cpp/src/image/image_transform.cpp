@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/rethrow.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
 #include "image/color_jitter.h"
@@ -90,7 +91,10 @@ struct ImageTransform::Scratch::Buffers {
   }
 };
 
-ImageTransform::Scratch::Scratch() : buffers_(std::make_unique<Buffers>()) {}
+ImageTransform::Scratch::Scratch() try : buffers_(std::make_unique<Buffers>()) {
+} catch (...) {
+  rethrow_as_error();
+}
 ImageTransform::Scratch::~Scratch() = default;
 ImageTransform::Scratch::Scratch(Scratch&&) noexcept = default;
 ImageTransform::Scratch& ImageTransform::Scratch::operator=(Scratch&&) noexcept = default;
@@ -176,9 +180,11 @@ struct ImageTransform::Impl {
   }
 };
 
-ImageTransform::ImageTransform(ImageTransformOptions options) {
+ImageTransform::ImageTransform(ImageTransformOptions options) try {
   check_options(options);
   impl_ = std::make_unique<Impl>(options);
+} catch (...) {
+  rethrow_as_error();
 }
 
 ImageTransform::~ImageTransform() = default;
@@ -196,7 +202,7 @@ std::vector<std::int64_t> ImageTransform::shape() const {
 std::size_t ImageTransform::bytes() const noexcept { return impl_->pixels_out.bytes(); }
 
 void ImageTransform::apply(std::span<const std::byte> encoded, const Key& key, void* out,
-                           Scratch& scratch) const {
+                           Scratch& scratch) const try {
   const Impl& self = *impl_;
   Scratch::Buffers& buffers = *scratch.buffers_;
   const ImageHeader header = buffers.decoder.open(encoded, self.limits);
@@ -233,10 +239,12 @@ void ImageTransform::apply(std::span<const std::byte> encoded, const Key& key, v
   }
   self.finish(*result, crop, key, out, buffers);
   buffers.release();
+} catch (...) {
+  rethrow_as_error();
 }
 
 void ImageTransform::apply_pixels(const std::uint8_t* rgb, std::int64_t height, std::int64_t width,
-                                  const Key& key, void* out, Scratch& scratch) const {
+                                  const Key& key, void* out, Scratch& scratch) const try {
   const Impl& self = *impl_;
   Scratch::Buffers& buffers = *scratch.buffers_;
   const Size size{height, width};
@@ -246,6 +254,8 @@ void ImageTransform::apply_pixels(const std::uint8_t* rgb, std::int64_t height, 
                          buffers.resized);
   self.finish(buffers.resized, crop, key, out, buffers);
   buffers.release();
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

@@ -40,7 +40,7 @@ ColumnWriter::ColumnWriter(fs::path directory, Manifest empty, bool with_keys)
   }
   refuse_committed(directory_);  // by who held the lock until now
   for (const std::string& name : names_in(directory_)) {
-    if (name != kLockName) remove_file(directory_ / name);
+    if (name != kLockName) remove_file_in(directory_, name);
   }
 }
 
@@ -55,7 +55,7 @@ ColumnWriter::ColumnWriter(fs::path directory, const std::string& format, bool w
   for (const std::string& name : names_in(directory_)) {
     // Left by a writer that was killed; no manifest names it.
     if (!listed.contains(name) && (is_shard_name(name) || is_pending(name))) {
-      remove_file(directory_ / name);
+      remove_file_in(directory_, name);
     }
   }
   first_uncommitted_shard_ = static_cast<std::int64_t>(manifest_.shards.size());
@@ -83,10 +83,10 @@ ColumnWriter::~ColumnWriter() {
   for (std::size_t i = static_cast<std::size_t>(first_uncommitted_shard_);
        i < manifest_.shards.size(); ++i) {
     if (kept_.contains(manifest_.shards[i].file)) continue;
-    remove_file(directory_ / manifest_.shards[i].file);
+    remove_file_in(directory_, manifest_.shards[i].file);
   }
   if (!committed()) {
-    remove_file(directory_ / kLockName);
+    remove_file_in(directory_, kLockName);
     remove_empty_directory(directory_);
   }
 }

@@ -1,5 +1,6 @@
 #include "io/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -7,7 +8,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
+#include <memory>
+#include <string_view>
 #include <utility>
 
 #include "base/refuse.h"
@@ -76,13 +80,21 @@ bool directory_exists(const fs::path& path) {
 }
 
 std::vector<std::string> names_in(const fs::path& directory) {
-  std::error_code error;
+  // Not by std::filesystem, whose iterator ends the program where an allocation fails.
+  struct Close {
+    void operator()(DIR* found) const noexcept { ::closedir(found); }
+  };
+  const std::unique_ptr<DIR, Close> open(::opendir(directory.c_str()));
+  if (!open) fail("list", directory);
   std::vector<std::string> names;
-  fs::directory_iterator entry(directory, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
   }
-  if (error) fail("list", directory, error.value());
+  if (errno != 0) fail("list", directory);
   return names;
 }
 
@@ -193,7 +205,24 @@ void make_directory(const fs::path& directory) {
 
 void remove_file(const fs::path& path) noexcept { ::unlink(path.c_str()); }
 
+void remove_file_in(const fs::path& directory, const std::string& name) noexcept {
+  char path[PATH_MAX];  // as a path is made where an allocation may fail
+  const int size = std::snprintf(path, sizeof path, "%s/%s", directory.c_str(), name.c_str());
+  if (size > 0 && size < PATH_MAX) ::unlink(path);
+}
+
 void remove_empty_directory(const fs::path& path) noexcept { ::rmdir(path.c_str()); }
+
+void remove_directory(const fs::path& path) noexcept {
+  try {
+    for (const std::string& name : names_in(path)) {
+      const fs::path inner = path / name;
+      if (::unlink(inner.c_str()) != 0 && errno == EISDIR) remove_directory(inner);
+    }
+  } catch (const std::exception&) {
+  }
+  remove_empty_directory(path);
+}
 
 PendingFile::PendingFile(fs::path directory) : directory_(std::move(directory)) {
   static std::atomic<unsigned> counter{0};

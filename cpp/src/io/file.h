@@ -52,7 +52,10 @@ void sync_directory(const std::filesystem::path& directory);
 // Creates the directory and its missing parents, durably.
 void make_directory(const std::filesystem::path& directory);
 void remove_file(const std::filesystem::path& path) noexcept;
+void remove_file_in(const std::filesystem::path& directory, const std::string& name) noexcept;
 void remove_empty_directory(const std::filesystem::path& path) noexcept;
+// With all that is in it; what cannot be removed stays.
+void remove_directory(const std::filesystem::path& path) noexcept;
 
 // A temporary file in a directory. publish() makes it durable and gives it its name there;
 // destruction before that removes it. A failed write or sync is final: the system may have dropped

@@ -38,12 +38,12 @@ void check_json_bounds(std::string_view text, int depth) {
   }
 }
 
-nlohmann::json parse_json(std::string_view text, int depth) {
+Json parse_json(std::string_view text, int depth) {
   // Not by a callback of the parser, which makes it quadratic in the members of an object.
   check_json_bounds(text, depth);
   try {
-    return nlohmann::json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::exception& error) {
+    return Json::parse(text.begin(), text.end());
+  } catch (const Json::exception& error) {
     throw std::invalid_argument(std::string(error.what()).substr(0, kMessageLimit));
   }
 }

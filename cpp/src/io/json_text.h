@@ -1,9 +1,10 @@
 // JSON of files and of callers, which is not trusted.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+
+#include "io/json.h"
 
 namespace helip {
 
@@ -12,6 +13,6 @@ namespace helip {
 void check_json_bounds(std::string_view text, int depth = 64);
 
 // Throws as check_json_bounds() does, and where the text is not JSON.
-nlohmann::json parse_json(std::string_view text, int depth = 64);
+Json parse_json(std::string_view text, int depth = 64);
 
 }  // namespace helip

@@ -13,7 +13,7 @@ namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kManifestLimit = std::int64_t{256} << 20;
 constexpr std::string_view kChecksumLine = "\n \"checksum\": \"";

@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "helip/matrix.h"
+#include "io/json.h"
 
 namespace helip {
 
@@ -42,7 +42,7 @@ struct Manifest {
   std::vector<std::string> features;  // that a reader must know
   std::vector<ColumnSpec> columns;
   std::vector<ShardRecord> shards;
-  nlohmann::json attributes = nlohmann::json::object();
+  Json attributes = Json::object();
 
   [[nodiscard]] std::int64_t rows() const;
 };
@@ -53,7 +53,7 @@ inline constexpr std::int64_t kManifestVersion = 1;
 inline constexpr const char* kDeletedRows = "deleted_rows";
 
 // Parses user JSON that must be an object; throws invalid_argument naming `what`.
-[[nodiscard]] nlohmann::json parse_json_object(const std::string& text, const std::string& what);
+[[nodiscard]] Json parse_json_object(const std::string& text, const std::string& what);
 
 // Whether something was committed to a directory. Throws Error(io).
 [[nodiscard]] bool has_manifest(const std::filesystem::path& directory);

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
 
 #include "base/refuse.h"
+#include "io/json.h"
 #include "io/json_text.h"
 
 namespace helip {
 namespace {
 
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kHeaderLimit = std::int64_t{100} << 20;  // the format's own bound
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/job_queue.h"
+#include "base/rethrow.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
 
@@ -128,7 +129,7 @@ struct BatchAssembler::Impl {
 };
 
 BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
-                               std::vector<ImageTransform> views, AssembleOptions options)
+                               std::vector<ImageTransform> views, AssembleOptions options) try
     : impl_(new Impl{.source = source,
                      .told = source->rows_ahead(),
                      .views = std::move(views),
@@ -142,6 +143,8 @@ BatchAssembler::BatchAssembler(std::shared_ptr<const ImageSource> source,
     throw Error(ErrorCode::invalid_argument, "views is empty; give one transform at the least");
   }
   impl_->desks.resize(static_cast<std::size_t>(impl_->jobs.size()));
+} catch (...) {
+  rethrow_as_error();
 }
 
 BatchAssembler::~BatchAssembler() = default;
@@ -150,7 +153,7 @@ BatchAssembler& BatchAssembler::operator=(BatchAssembler&&) noexcept = default;
 
 int BatchAssembler::threads() const noexcept { return impl_->jobs.size(); }
 
-std::uint64_t BatchAssembler::submit(AssembleRequest request) {
+std::uint64_t BatchAssembler::submit(AssembleRequest request) try {
   const std::size_t rows = request.rows.size();
   if ((!request.names.empty() && request.names.size() != rows) ||
       request.out.size() != impl_->views.size()) {
@@ -182,6 +185,8 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) {
       });
   const std::lock_guard lock(self.mutex);
   return self.batches.insert(std::move(place_of_batch)).position->first;
+} catch (...) {
+  rethrow_as_error();
 }
 
 std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(

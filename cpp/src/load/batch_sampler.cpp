@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "load/batch_builder.h"
 #include "load/batch_options.h"
 #include "load/epoch_random.h"
@@ -157,21 +158,29 @@ struct BatchSampler::Impl {
   std::vector<std::int64_t> order;  // [eligible] rows, once order_ready
 };
 
-BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups)
-    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {}
+BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups) try
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {
+} catch (...) {
+  rethrow_as_error();
+}
 BatchSampler::BatchSampler(std::shared_ptr<const GrowingPairs> pairs, BatchOptions options,
-                           RowGroups groups)
-    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {}
+                           RowGroups groups) try
+    : impl_(std::make_unique<Impl>(PairSource(std::move(pairs)), options, std::move(groups))) {
+} catch (...) {
+  rethrow_as_error();
+}
 BatchSampler::~BatchSampler() = default;
 BatchSampler::BatchSampler(BatchSampler&&) noexcept = default;
 BatchSampler& BatchSampler::operator=(BatchSampler&&) noexcept = default;
 
-void BatchSampler::set_epoch(std::int64_t epoch, std::int64_t consumed) {
+void BatchSampler::set_epoch(std::int64_t epoch, std::int64_t consumed) try {
   if (epoch < 0) refuse("epoch = ", epoch, " must not be negative");
   impl_->spread_after(consumed);
   if (epoch != impl_->epoch) impl_->order_ready = false;
   impl_->epoch = epoch;
   impl_->consumed = consumed;
+} catch (...) {
+  rethrow_as_error();
 }
 
 std::int64_t BatchSampler::epoch() const noexcept { return impl_->epoch; }
@@ -179,10 +188,14 @@ std::int64_t BatchSampler::batches_per_epoch() const noexcept { return impl_->st
 std::int64_t BatchSampler::batches_after(std::int64_t consumed) const {
   return impl_->spread_after(consumed).steps;
 }
-std::int64_t BatchSampler::targets_before(std::int64_t step, std::int64_t consumed) const {
+std::int64_t BatchSampler::targets_before(std::int64_t step, std::int64_t consumed) const try {
   return impl_->targets_before(step, consumed);
+} catch (...) {
+  rethrow_as_error();
 }
-BatchRows BatchSampler::batch(std::int64_t step) { return impl_->make(step); }
+BatchRows BatchSampler::batch(std::int64_t step) try { return impl_->make(step); } catch (...) {
+  rethrow_as_error();
+}
 Hardness BatchSampler::hardness(std::int64_t step) const { return impl_->hardness(step); }
 std::int64_t BatchSampler::eligible_targets() const noexcept { return impl_->eligible; }
 std::int64_t BatchSampler::skipped_targets() const noexcept { return impl_->skipped; }

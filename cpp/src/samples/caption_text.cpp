@@ -38,17 +38,17 @@ std::optional<std::string> decoded(std::string_view bytes) {
 }
 
 // One element of a list of captions, or a caption alone; empty where it is none.
-std::string caption_of(const nlohmann::json& value) {
+std::string caption_of(const Json& value) {
   if (value.is_string()) return std::string(trimmed(value.get_ref<const std::string&>()));
   return value.is_number_integer() ? value.dump() : std::string();
 }
 
 // Of a list all that are captions, once each, with line feeds between them.
-std::string joined(const nlohmann::json& value) {
+std::string joined(const Json& value) {
   if (!value.is_array()) return value.is_string() ? caption_of(value) : std::string();
   std::vector<std::string> captions;
   std::string text;
-  for (const nlohmann::json& each : value) {
+  for (const Json& each : value) {
     std::string caption = caption_of(each);
     if (caption.empty() || std::find(captions.begin(), captions.end(), caption) != captions.end()) {
       continue;
@@ -78,7 +78,7 @@ std::optional<std::string> caption_of_json(std::string_view bytes) {
   const std::optional<std::string> text = decoded(bytes);
   if (!text) return std::nullopt;
   try {
-    const nlohmann::json value = parse_json(*text);
+    const Json value = parse_json(*text);
     if (!value.is_object()) return std::nullopt;
     for (const char* name : {"caption", "captions", "text"}) {
       const auto found = value.find(name);

@@ -8,6 +8,7 @@
 
 #include "base/empty_state.h"
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
 #include "io/json_text.h"
@@ -21,7 +22,7 @@ namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 using samples::SampleRows;
 
 constexpr const char* kFormat = "helip.sample_index";
@@ -192,7 +193,7 @@ SampleIndex::~SampleIndex() = default;
 
 SampleIndex SampleIndex::build(const std::vector<fs::path>& shards,
                                const SampleIndexOptions& options, const ProgressCallback& progress,
-                               const SampleIndex* previous) {
+                               const SampleIndex* previous) try {
   check_options(options);
   std::vector<fs::path> paths;
   for (const fs::path& shard : shards) paths.push_back(absolute_path(shard));
@@ -212,10 +213,12 @@ SampleIndex SampleIndex::build(const std::vector<fs::path>& shards,
     parts.push_back(old < 0 ? std::move(scans[next_scan++]) : copy_of(*previous->state_, old));
   }
   return SampleIndex(joined(std::move(parts), options, static_cast<std::int64_t>(changed.size())));
+} catch (...) {
+  rethrow_as_error();
 }
 
 SampleIndex SampleIndex::scan(const fs::path& file, const SampleShard& as,
-                              const SampleIndexOptions& options) {
+                              const SampleIndexOptions& options) try {
   check_options(options);
   auto state = std::make_shared<State>();
   state->options = options;
@@ -228,9 +231,11 @@ SampleIndex SampleIndex::scan(const fs::path& file, const SampleShard& as,
   state->shards.push_back(std::move(scan.shard));
   state->take(std::move(scan.rows));
   return SampleIndex(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
-SampleIndex SampleIndex::join(const std::vector<std::pair<SampleIndex, std::int64_t>>& shards) {
+SampleIndex SampleIndex::join(const std::vector<std::pair<SampleIndex, std::int64_t>>& shards) try {
   if (shards.empty()) refuse("no shards given to join; give one at the least");
   SampleIndexOptions options = shards.front().first.options();
   std::vector<samples::ShardScan> parts;
@@ -248,9 +253,11 @@ SampleIndex SampleIndex::join(const std::vector<std::pair<SampleIndex, std::int6
     options.contents = options.contents && !parts.back().shard.contents.empty();
   }
   return SampleIndex(joined(std::move(parts), options, scanned));
+} catch (...) {
+  rethrow_as_error();
 }
 
-SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool check_shards) {
+SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool check_shards) try {
   auto state = std::make_shared<State>();
   state->reader = open_columns(path, kFormat);
   state->path = path;
@@ -274,9 +281,11 @@ SampleIndex SampleIndex::open(const fs::path& path, const fs::path& root, bool c
     for (const SampleShard& shard : state->shards) check_shard(shard, *state);
   }
   return SampleIndex(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
-void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) const {
+void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) const try {
   const State& state = *state_;
   if (state.rows == 0)
     refuse("an index of no rows cannot be saved; it was moved from, or never made");
@@ -296,9 +305,11 @@ void SampleIndex::save(const fs::path& path, const ProgressCallback& progress) c
     bytes.advance(count * kRowBytes);
   }
   writer.close([&](Manifest& manifest) { manifest.attributes = attributes; });
+} catch (...) {
+  rethrow_as_error();
 }
 
-void SampleIndex::verify(bool contents, int threads, const ProgressCallback& progress) const {
+void SampleIndex::verify(bool contents, int threads, const ProgressCallback& progress) const try {
   const State& state = *state_;
   if (contents && !state.options.contents) {
     refuse("the index has no digests of contents to compare; build it with contents");
@@ -330,6 +341,8 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
       damaged(state.path, "its rows are not those of " + then.path.string());
     }
   }
+} catch (...) {
+  rethrow_as_error();
 }
 
 std::int64_t SampleIndex::size() const noexcept { return state_->rows; }
@@ -399,7 +412,7 @@ SampleMember SampleIndex::readable(std::int64_t row, SampleField field) const {
   return found;
 }
 
-void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const {
+void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byte>& out) const try {
   const State& state = *state_;
   const SampleMember found = readable(row, field);  // before anything is allocated
   const SampleShard& shard = state.shards[static_cast<std::size_t>(found.shard)];
@@ -418,19 +431,25 @@ void SampleIndex::read(std::int64_t row, SampleField field, std::vector<std::byt
                                 std::to_string(found.offset) +
                                 "; the file was cut short after it was opened");
   }
+} catch (...) {
+  rethrow_as_error();
 }
 
 bool SampleIndex::may_be_image(std::int64_t row, std::string_view bytes) const {
   return may_be_same_image(digest_of_image(row), samples::digest_of(bytes));
 }
 
-std::uint64_t SampleIndex::digest_of_image(std::int64_t row) const {
+std::uint64_t SampleIndex::digest_of_image(std::int64_t row) const try {
   (void)state_->key(row);  // throws where there is no such row
   return state_->digests[row * samples::kDigests];
+} catch (...) {
+  rethrow_as_error();
 }
-std::uint64_t SampleIndex::digest_of_caption(std::int64_t row) const {
+std::uint64_t SampleIndex::digest_of_caption(std::int64_t row) const try {
   (void)state_->key(row);
   return state_->digests[row * samples::kDigests + 1];
+} catch (...) {
+  rethrow_as_error();
 }
 
 const std::string& SampleIndex::fingerprint() const noexcept { return state_->fingerprint; }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/rethrow.h"
 #include "helip/sample_index.h"
 #include "io/json_text.h"
 #include "samples/sample_state.h"
@@ -40,7 +41,7 @@ std::vector<Value> get_vector(std::string_view& bytes, std::size_t count) {
 
 }  // namespace
 
-std::string SampleIndex::to_bytes() const {
+std::string SampleIndex::to_bytes() const try {
   const State& state = *state_;
   const std::string header = state.attributes(samples::common_root(state.shards)).dump();
   const SampleRows copied = state.reader ? state.copy(0, state.rows) : SampleRows();
@@ -59,9 +60,11 @@ std::string SampleIndex::to_bytes() const {
   put(bytes, rows.key_offsets.data(), rows.key_offsets.size());
   bytes += rows.key_bytes;
   return bytes;
+} catch (...) {
+  rethrow_as_error();
 }
 
-SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
+SampleIndex SampleIndex::from_bytes(std::string_view bytes) try {
   std::uint64_t counts[3] = {};
   get(bytes, counts, 3);
   const auto header = get_vector<char>(bytes, counts[0]);
@@ -88,6 +91,8 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) {
   }
   state->take(std::move(rows));
   return SampleIndex(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

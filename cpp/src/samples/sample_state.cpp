@@ -14,7 +14,7 @@
 
 namespace helip {
 
-using nlohmann::json;
+using json = Json;
 using samples::kAbsent;
 using samples::kRefused;
 

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "helip/progress.h"
 #include "helip/sample_index.h"
 #include "io/column_reader.h"
+#include "io/json.h"
 #include "samples/open_files.h"
 #include "samples/sample_rows.h"
 
@@ -50,9 +50,9 @@ struct SampleIndex::State {
   // Throws Error(corrupt) where a checksum, the fingerprint or a row of what is mapped is wrong.
   void check(const ProgressCallback& progress) const;
 
-  nlohmann::json attributes(const std::filesystem::path& root) const;
+  Json attributes(const std::filesystem::path& root) const;
   // Throws std::exception where they are not those of an index.
-  void set_attributes(const nlohmann::json& attributes, const std::filesystem::path& root);
+  void set_attributes(const Json& attributes, const std::filesystem::path& root);
 
  private:
   void add_row(std::int64_t row, DataFingerprint& fingerprint) const;

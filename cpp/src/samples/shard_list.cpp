@@ -12,7 +12,7 @@ namespace helip::samples {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 std::string text_of(const fs::path& path) {
   std::string text = path.string();

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "helip/sample_index.h"
+#include "io/json.h"
 
 namespace helip::samples {
 
@@ -13,10 +13,9 @@ namespace helip::samples {
 std::filesystem::path common_root(const std::vector<SampleShard>& shards);
 
 // With paths relative to `root`. Throws invalid_argument where one is not UTF-8.
-nlohmann::json to_json(const std::vector<SampleShard>& shards, const std::filesystem::path& root);
+Json to_json(const std::vector<SampleShard>& shards, const std::filesystem::path& root);
 
 // Throws std::exception where the list is none, or a path leads out of `root`.
-std::vector<SampleShard> shards_from_json(const nlohmann::json& list,
-                                          const std::filesystem::path& root);
+std::vector<SampleShard> shards_from_json(const Json& list, const std::filesystem::path& root);
 
 }  // namespace helip::samples

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "helip/hard_pairs_writer.h"
 
 namespace helip {
@@ -111,11 +112,14 @@ struct GrowingPairs::Impl {
   std::vector<std::int32_t> counts;     // [rows]
 };
 
-GrowingPairs::GrowingPairs(std::int64_t rows, std::int64_t k)
-    : impl_(std::make_unique<Impl>(rows, k)) {}
+GrowingPairs::GrowingPairs(std::int64_t rows, std::int64_t k) try
+    : impl_(std::make_unique<Impl>(rows, k)) {
+} catch (...) {
+  rethrow_as_error();
+}
 GrowingPairs::~GrowingPairs() = default;
 
-void GrowingPairs::offer(const std::vector<std::int64_t>& targets, const HardPairBand& found) {
+void GrowingPairs::offer(const std::vector<std::int64_t>& targets, const HardPairBand& found) try {
   impl_->check(targets, found);
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const std::size_t first = i * static_cast<std::size_t>(found.k);
@@ -125,9 +129,11 @@ void GrowingPairs::offer(const std::vector<std::int64_t>& targets, const HardPai
       impl_->take(found.ids[place], targets[i], found.scores[place]);
     }
   }
+} catch (...) {
+  rethrow_as_error();
 }
 
-void GrowingPairs::assign(const std::vector<std::int64_t>& targets, const HardPairBand& pools) {
+void GrowingPairs::assign(const std::vector<std::int64_t>& targets, const HardPairBand& pools) try {
   impl_->check(targets, pools);
   for (std::size_t i = 0; i < targets.size(); ++i) {
     std::int32_t& count = impl_->counts[static_cast<std::size_t>(targets[i])];
@@ -140,6 +146,8 @@ void GrowingPairs::assign(const std::vector<std::int64_t>& targets, const HardPa
       impl_->take(targets[i], pools.ids[place], pools.scores[place]);
     }
   }
+} catch (...) {
+  rethrow_as_error();
 }
 
 void GrowingPairs::clear() noexcept {
@@ -162,7 +170,7 @@ float GrowingPairs::score(std::int64_t target, std::int64_t rank) const noexcept
   return impl_->scores[impl_->at(target, rank)];
 }
 
-HardPairBand GrowingPairs::pools(const std::vector<std::int64_t>& targets) const {
+HardPairBand GrowingPairs::pools(const std::vector<std::int64_t>& targets) const try {
   HardPairBand band;
   band.k = impl_->k;
   const std::size_t places = targets.size() * static_cast<std::size_t>(impl_->k);
@@ -182,18 +190,22 @@ HardPairBand GrowingPairs::pools(const std::vector<std::int64_t>& targets) const
     band.counts.push_back(count);
   }
   return band;
+} catch (...) {
+  rethrow_as_error();
 }
 
-std::vector<std::int64_t> GrowingPairs::known_targets() const {
+std::vector<std::int64_t> GrowingPairs::known_targets() const try {
   std::vector<std::int64_t> targets;
   targets.reserve(static_cast<std::size_t>(impl_->known));
   for (std::int64_t row = 0; row < impl_->rows; ++row) {
     if (count(row) > 0) targets.push_back(row);
   }
   return targets;
+} catch (...) {
+  rethrow_as_error();
 }
 
-HardPairs GrowingPairs::table(HardPairs::Origin origin) const {
+HardPairs GrowingPairs::table(HardPairs::Origin origin) const try {
   constexpr std::int64_t kBandRows = 4096;
   HardPairsWriter writer({}, impl_->rows, impl_->k);
   for (std::int64_t first = 0; first < impl_->rows; first += kBandRows) {
@@ -206,6 +218,8 @@ HardPairs GrowingPairs::table(HardPairs::Origin origin) const {
     writer.write(band);
   }
   return writer.finish(std::move(origin));
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

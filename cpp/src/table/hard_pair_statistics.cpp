@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/rethrow.h"
 #include "helip/hard_pairs.h"
 #include "io/byte_progress.h"
 
@@ -33,7 +34,7 @@ std::vector<std::pair<double, double>> quantiles_of(std::vector<float> values) {
 
 }  // namespace
 
-HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const {
+HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const try {
   HardPairStatistics result;
   result.targets = size();
   result.k = k();
@@ -94,6 +95,8 @@ HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const
   }
   result.max_in_degree = in_degree[static_cast<std::size_t>(order[0])];
   return result;
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

@@ -5,6 +5,7 @@
 
 #include "base/empty_state.h"
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
 #include "table/pair_columns.h"
@@ -31,15 +32,17 @@ HardPairs& HardPairs::operator=(HardPairs&& other) noexcept {
 }
 HardPairs::~HardPairs() = default;
 
-HardPairs HardPairs::open(const fs::path& path, const ProgressCallback& progress) {
+HardPairs HardPairs::open(const fs::path& path, const ProgressCallback& progress) try {
   const auto table = PairTable::open(path, PairTableKind::whole);
   table->check_ids(progress);
   return HardPairs(table);
+} catch (...) {
+  rethrow_as_error();
 }
 
 HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores,
                                  const MatrixView& counts, Origin origin,
-                                 const ProgressCallback& progress) {
+                                 const ProgressCallback& progress) try {
   if (ids.dtype != DType::int32 && ids.dtype != DType::int64) {
     refuse("ids are ", name_of(ids.dtype), "; use int32 or int64");
   }
@@ -74,9 +77,11 @@ HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores
   }
   table->origin = std::move(origin);
   return HardPairs(table);
+} catch (...) {
+  rethrow_as_error();
 }
 
-void HardPairs::save(const fs::path& path, const ProgressCallback& progress) const {
+void HardPairs::save(const fs::path& path, const ProgressCallback& progress) const try {
   if (k() < 1) refuse("a table without columns cannot be saved; it was moved from, or never made");
   const Manifest empty = pair_manifest(format_of(PairTableKind::whole), size(), k());
   ColumnWriter writer(path, empty, false);
@@ -89,9 +94,15 @@ void HardPairs::save(const fs::path& path, const ProgressCallback& progress) con
     state.advance(rows * row_bytes);
   }
   writer.close([&](Manifest& manifest) { manifest.attributes = attributes_of(origin()); });
+} catch (...) {
+  rethrow_as_error();
 }
 
-void HardPairs::verify(const ProgressCallback& progress) const { table_->verify(progress); }
+void HardPairs::verify(const ProgressCallback& progress) const try {
+  table_->verify(progress);
+} catch (...) {
+  rethrow_as_error();
+}
 
 std::int64_t HardPairs::size() const noexcept { return table_->ids.rows; }
 std::int64_t HardPairs::k() const noexcept { return table_->ids.cols; }

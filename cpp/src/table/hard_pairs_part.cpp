@@ -4,6 +4,7 @@
 
 #include "base/empty_state.h"
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "table/pair_columns.h"
 #include "table/pair_table.h"
 
@@ -24,8 +25,10 @@ HardPairsPart& HardPairsPart::operator=(HardPairsPart&& other) noexcept {
 }
 HardPairsPart::~HardPairsPart() = default;
 
-HardPairsPart HardPairsPart::open(const fs::path& path) {
+HardPairsPart HardPairsPart::open(const fs::path& path) try {
   return HardPairsPart(PairTable::open(path, PairTableKind::part));
+} catch (...) {
+  rethrow_as_error();
 }
 
 void HardPairsPart::verify(const ProgressCallback& progress) const { table_->verify(progress); }
@@ -38,7 +41,7 @@ MatrixView HardPairsPart::scores() const noexcept { return table_->scores; }
 MatrixView HardPairsPart::counts() const noexcept { return table_->counts; }
 const HardPairs::Origin& HardPairsPart::origin() const noexcept { return table_->origin; }
 
-HardPairBand HardPairsPart::band(std::int64_t first, std::int64_t rows) const {
+HardPairBand HardPairsPart::band(std::int64_t first, std::int64_t rows) const try {
   const PairTable& table = *table_;
   const PartRange& range = table.range;
   if (first < range.first() || rows < 0 || first > range.last() || rows > range.last() - first) {
@@ -57,6 +60,8 @@ HardPairBand HardPairsPart::band(std::int64_t first, std::int64_t rows) const {
     band.counts.push_back(count_at(table.counts, i));
   }
   return band;
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

@@ -9,7 +9,7 @@
 namespace helip {
 namespace {
 
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kShardRows = 262144;
 

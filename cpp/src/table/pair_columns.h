@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "helip/hard_pairs.h"
 #include "io/column_reader.h"
+#include "io/json.h"
 #include "io/manifest.h"
 
 namespace helip {
@@ -25,9 +25,9 @@ std::int32_t count_at(const MatrixView& counts, std::int64_t i);
 Manifest pair_manifest(const char* format, std::int64_t rows, std::int64_t k);
 
 // Throws invalid_argument where options or report are no JSON objects.
-[[nodiscard]] nlohmann::json attributes_of(const HardPairs::Origin& origin);
-// Throws nlohmann::json::exception where an attribute is absent.
-HardPairs::Origin origin_of(const nlohmann::json& attributes);
+[[nodiscard]] Json attributes_of(const HardPairs::Origin& origin);
+// Throws Json::exception where an attribute is absent.
+HardPairs::Origin origin_of(const Json& attributes);
 
 // The first rule that one of the rows [begin, end) breaks, or an empty string. Row i is target
 // first + i of a data set of `rows` rows.

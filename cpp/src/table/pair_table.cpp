@@ -13,7 +13,7 @@ namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kMostRows = std::int64_t{1} << 40;  // more is no data set of this library
 constexpr std::int64_t kCheckedRows = 65536;               // between two looks at the progress

@@ -10,7 +10,7 @@
 namespace helip {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 PairTableWriter::PairTableWriter(fs::path path, PairTableKind kind, const PartRange& range,
                                  std::int64_t k, ExistingTable existing)

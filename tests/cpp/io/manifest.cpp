@@ -38,8 +38,8 @@ void put(const fs::path& folder, const std::string& text) {
 }
 
 // A manifest with a field changed and its checksum mended.
-void put_changed(const fs::path& folder, const std::string& field, const nlohmann::json& value) {
-  auto root = nlohmann::json::parse(text_of(folder));
+void put_changed(const fs::path& folder, const std::string& field, const Json& value) {
+  auto root = Json::parse(text_of(folder));
   root[field] = value;
   root.erase("checksum");
   const std::string body = root.dump(1);

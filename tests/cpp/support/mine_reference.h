@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
 #include <set>
@@ -21,6 +20,7 @@
 #include "helip/kernel.h"
 #include "helip/matrix.h"
 #include "helip/mine.h"
+#include "io/json.h"
 
 namespace helip::testing {
 
@@ -383,7 +383,7 @@ inline void check_table(const PlainMiner& plain, const HardPairs& pairs) {
   REQUIRE(pairs.size() == plain.size());
   Drops drops;
   for (std::int64_t i = 0; i < pairs.size(); ++i) check_target(plain, i, pairs, &drops);
-  const auto report = nlohmann::json::parse(pairs.origin().report_json)["drops"];
+  const auto report = Json::parse(pairs.origin().report_json)["drops"];
   CHECK(report["image_duplicate"] == drops.image);
   CHECK(report["text_duplicate"] == drops.text);
   CHECK(report["margin"] == drops.margin);
@@ -421,9 +421,7 @@ class ForcedKernel {
   ~ForcedKernel() { set_kernel({}); }
 };
 
-inline nlohmann::json report_of(const HardPairs& pairs) {
-  return nlohmann::json::parse(pairs.origin().report_json);
-}
+inline Json report_of(const HardPairs& pairs) { return Json::parse(pairs.origin().report_json); }
 
 inline MineOptions exact_options(std::int64_t k, int threads = 2) {
   MineOptions options;

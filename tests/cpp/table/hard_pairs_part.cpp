@@ -1,12 +1,12 @@
 #include "helip/hard_pairs_part.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "helip/hard_pairs_writer.h"
 #include "io/column_writer.h"
+#include "io/json.h"
 #include "io/manifest.h"
 #include "support/band_samples.h"
 #include "support/expect_error.h"
@@ -73,7 +73,7 @@ TEST_CASE("a part that claims another place is damaged", "[part]") {
                                                          {"rows", 100},
                                                          {"rows", std::int64_t{1} << 62}}) {
     Manifest manifest = read_manifest(folder / "p", "helip.hard_pairs_part");
-    const nlohmann::json before = manifest.attributes;
+    const Json before = manifest.attributes;
     manifest.attributes["part"][name] = value;
     write_manifest(folder / "p", manifest);
     expect_error(ErrorCode::corrupt, "says that it is part",

@@ -118,7 +118,7 @@ def homeless_tests() -> set[str]:
         if TESTS not in path.parents or path.suffix != ".cpp":
             continue
         place = path.relative_to(TESTS)
-        if place.parts[0] == "support":
+        if place.parts[0] in ("support", "faults"):
             continue
         folder = (CPP if place.parts[0] == "cuda" else SRC) / place.parent
         names = {p.stem for p in folder.glob("*") if p.suffix in (".h", ".cpp", ".cu")}

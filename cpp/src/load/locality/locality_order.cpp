@@ -6,6 +6,7 @@
 
 #include "base/counter_random.h"
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "load/locality/locality_halves.h"
 #include "load/locality/locality_walk.h"
 #include "load/locality/pair_graph.h"
@@ -34,7 +35,7 @@ void check(const HardPairs& pairs, const LocalityOptions& options) {
 }  // namespace
 
 std::vector<std::int64_t> locality_order(const HardPairs& pairs, const LocalityOptions& options,
-                                         const ProgressCallback& progress) {
+                                         const ProgressCallback& progress) try {
   check(pairs, options);
   const std::int64_t rows = pairs.size();
   if (rows == 0) return {};
@@ -53,6 +54,8 @@ std::vector<std::int64_t> locality_order(const HardPairs& pairs, const LocalityO
     report("trade", std::min(done, total), total);
   });
   return {order.begin(), order.end()};
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

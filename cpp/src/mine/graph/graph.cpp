@@ -228,7 +228,7 @@ void Graph::take_links(const PairCodeView& rows, std::span<const Link> more, Gra
 // Nodes of a round get the links that they found, and the nodes at the other ends those back.
 void Graph::join(const PairCodeView& rows, std::span<const std::uint32_t> round,
                  std::span<const std::uint32_t> found, std::vector<GraphSearch>& searches,
-                 Team& team) {
+                 Team& team, Before* before) {
   std::vector<Link> links;
   for (std::size_t i = 0; i < round.size(); ++i) {
     const auto own = found.subspan(i * static_cast<std::size_t>(options_.degree),
@@ -244,7 +244,9 @@ void Graph::join(const PairCodeView& rows, std::span<const std::uint32_t> round,
   });
   std::vector<std::size_t> begins;
   for (std::size_t i = 0; i < links.size(); ++i) {
-    if (i == 0 || links[i].to != links[i - 1].to) begins.push_back(i);
+    if (i > 0 && links[i].to == links[i - 1].to) continue;
+    begins.push_back(i);
+    if (before != nullptr) before->keep(*this, links[i].to);
   }
   const auto ends = static_cast<std::int64_t>(begins.size());
   begins.push_back(links.size());
@@ -259,7 +261,7 @@ void Graph::join(const PairCodeView& rows, std::span<const std::uint32_t> round,
 }
 
 void Graph::add(const PairCodeView& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
-                Team& team, const std::function<void()>& after_round) {
+                Team& team, const std::function<void()>& after_round, Before* before) {
   if (owned_.empty()) owned_.assign(links_.begin(), links_.end());
   owned_.resize(static_cast<std::size_t>(nodes * options_.degree), kNone);
   links_ = owned_;
@@ -286,7 +288,7 @@ void Graph::add(const PairCodeView& rows, std::span<const std::uint32_t> order, 
       }
       team.add_work(end - begin);
     });
-    join(rows, round, found, searches, team);
+    join(rows, round, found, searches, team, before);
     done += count;
     added_ += count;
     team.report();
@@ -294,19 +296,27 @@ void Graph::add(const PairCodeView& rows, std::span<const std::uint32_t> order, 
   }
 }
 
-void Graph::forget(std::int64_t nodes, std::int64_t added) {
+void Graph::Before::keep(const Graph& graph, std::uint32_t node) {
+  if (static_cast<std::int64_t>(node) >= nodes_) return;
+  if (is_kept_.empty()) is_kept_.resize(static_cast<std::size_t>(nodes_));
+  if (is_kept_[node]) return;
+  const std::span<const std::uint32_t> links = graph.links(node);
+  links_.insert(links_.end(), links.begin(), links.end());
+  kept_.push_back(node);
+  is_kept_[node] = true;
+}
+
+void Graph::undo(const Before& before) noexcept {
   if (owned_.empty()) return;
-  owned_.resize(static_cast<std::size_t>(std::min(nodes, this->nodes()) * options_.degree));
-  links_ = owned_;
-  for (auto links = owned_.begin(); links != owned_.end(); links += options_.degree) {
-    const auto end = links + options_.degree;
-    const auto kept = std::remove_if(links, end, [nodes](std::uint32_t to) {
-      return to != kNone && static_cast<std::int64_t>(to) >= nodes;
-    });
-    std::fill(kept, end, kNone);
+  const auto degree = static_cast<std::ptrdiff_t>(options_.degree);
+  for (std::size_t i = 0; i < before.kept_.size(); ++i) {
+    const auto links = before.links_.begin() + static_cast<std::ptrdiff_t>(i) * degree;
+    std::copy(links, links + degree, mutable_links(before.kept_[i]));
   }
-  added_ = added;
-  if (added == 0) starts_.clear();
+  owned_.resize(static_cast<std::size_t>(before.nodes_ * degree));  // shorter
+  links_ = owned_;
+  added_ = before.added_;
+  if (added_ == 0) starts_.clear();
 }
 
 }  // namespace helip::mining

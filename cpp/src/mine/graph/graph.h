@@ -86,15 +86,28 @@ class Graph {
     return options.degree * static_cast<std::int64_t>(sizeof(std::uint32_t));
   }
 
+  // What add() changes of the nodes that were there, so that it can be undone.
+  class Before {
+   public:
+    explicit Before(const Graph& graph) : nodes_(graph.nodes()), added_(graph.added()) {}
+
+   private:
+    friend class Graph;
+    void keep(const Graph& graph, std::uint32_t node);
+
+    std::int64_t nodes_, added_;
+    std::vector<bool> is_kept_;         // [nodes]
+    std::vector<std::uint32_t> kept_;   // nodes
+    std::vector<std::uint32_t> links_;  // [kept, degree], as they were
+  };
+
   // Adds nodes in this order; best in random order. `nodes` is one more than the greatest node.
   // Adds nodes.size() to the team's work. Rows that are not added have no links and are not found.
   // Calls after_round() when some are added: to add those that are left of the order goes on from
-  // there.
+  // there. With `before` undo() can take back what was done, also where it failed on its way.
   void add(const PairCodeView& rows, std::span<const std::uint32_t> order, std::int64_t nodes,
-           Team& team, const std::function<void()>& after_round = {});
-
-  // Undoes an add() that failed: nodes from `nodes` on are forgotten, and links to them.
-  void forget(std::int64_t nodes, std::int64_t added);
+           Team& team, const std::function<void()>& after_round = {}, Before* before = nullptr);
+  void undo(const Before& before) noexcept;
 
   // From the starting nodes of the graph, or from a node whose row the query is.
   void search(const PairCodeView& rows, const std::int8_t* query, std::int64_t breadth,
@@ -132,7 +145,8 @@ class Graph {
                   std::uint32_t* links) const;
   void take_links(const PairCodeView& rows, std::span<const Link> links, GraphSearch& search);
   void join(const PairCodeView& rows, std::span<const std::uint32_t> round,
-            std::span<const std::uint32_t> found, std::vector<GraphSearch>& searches, Team& team);
+            std::span<const std::uint32_t> found, std::vector<GraphSearch>& searches, Team& team,
+            Before* before);
   std::uint32_t* mutable_links(std::uint32_t node) noexcept {
     return owned_.data() + static_cast<std::int64_t>(node) * options_.degree;
   }

@@ -1,7 +1,6 @@
 #include "mine/graph/index_file.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <utility>
@@ -9,13 +8,14 @@
 
 #include "helip/error.h"
 #include "io/column_writer.h"
+#include "io/json.h"
 #include "mine/graph/index_checks.h"
 
 namespace helip::mining {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 constexpr const char* kFormat = "helip.pair_index";
 constexpr std::int64_t kShardRows = 262144;

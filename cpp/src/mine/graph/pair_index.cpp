@@ -87,7 +87,7 @@ struct PairIndex::State {
 void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
                               const std::vector<std::int64_t>& ids, Team& team) {
   const std::int64_t before = rows.size();
-  const std::int64_t added = graph.added();
+  Graph::Before links(graph);
   if (before + corpus.size() > mining::kMostPairs) {
     throw Error(ErrorCode::unsupported,
                 "the index would have " + std::to_string(before + corpus.size()) +
@@ -101,19 +101,20 @@ void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, con
       const std::int64_t node = before + row;
       if (!rows.is_zero(node)) order.push_back(static_cast<std::uint32_t>(node));
     }
-    graph.add(rows.codes(), order, rows.size(), team);
+    graph.add(rows.codes(), order, rows.size(), team, {}, &links);
     team.end_stage();
   } catch (...) {
     rows.truncate(before);
-    graph.forget(before, added);
+    graph.undo(links);
     throw;
   }
 }
 
 void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
   if (!known) {
-    known.emplace();
-    for (std::int64_t i = 0; i < rows.size(); ++i) known->insert(rows.id(i));
+    std::unordered_set<std::int64_t> found;
+    for (std::int64_t i = 0; i < rows.size(); ++i) found.insert(rows.id(i));
+    known = std::move(found);
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (known->count(ids[i]) == 0) continue;
@@ -225,9 +226,11 @@ PairIndex PairIndex::open(const fs::path& path, const ProgressCallback& progress
 }
 
 void PairIndex::save(const fs::path& path, const ProgressCallback& progress) const {
-  const State& own = state();
-  const auto lock = own.lock_to_read();
-  mining::save_index(path, own.options, own.rows, own.graph, progress);
+  mining::guarded([&] {
+    const State& own = state();
+    const auto lock = own.lock_to_read();
+    mining::save_index(path, own.options, own.rows, own.graph, progress);
+  });
 }
 
 PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, std::int64_t k,
@@ -294,8 +297,13 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     const std::unique_lock lock(own.mutex);
     const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id() : 0);
     own.refuse_known(all);
-    own.append(corpus, image, text, all, team);
-    own.known->insert(all.begin(), all.end());
+    try {
+      own.known->insert(all.begin(), all.end());
+      own.append(corpus, image, text, all, team);
+    } catch (...) {
+      for (const std::int64_t id : all) own.known->erase(id);
+      throw;
+    }
     own.reader.reset();  // everything was copied
   });
 }

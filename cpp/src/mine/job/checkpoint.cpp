@@ -15,7 +15,6 @@ namespace helip::mining {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "helip.mining_checkpoint";
 constexpr const char* kStatePrefix = "state-";
@@ -31,7 +30,7 @@ std::optional<Manifest> manifest_in(const fs::path& folder) {
     if (error.code() != ErrorCode::corrupt) throw;
     throw_damaged_checkpoint(folder, error.what());
   }
-  const nlohmann::json& attributes = manifest.attributes;
+  const Json& attributes = manifest.attributes;
   if (manifest.shards.size() != 1 || !attributes.contains("progress") ||
       !attributes.contains("identity") || !attributes["identity"].contains("method")) {
     throw_damaged_checkpoint(folder, "its manifest is not that of a checkpoint");
@@ -54,7 +53,7 @@ std::optional<MiningMethod> begun_method(const fs::path& folder) {
   return method_from_name(manifest->attributes["identity"]["method"].get<std::string>());
 }
 
-Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
+Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
                        const ProgressCallback& progress)
     : folder_(std::move(folder)),
       identity_([&] {
@@ -71,7 +70,7 @@ Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
     remove_all_but({});
     return;
   }
-  const std::string differs = differences(Json(manifest->attributes["identity"]), identity_);
+  const std::string differs = differences(OrderedJson(manifest->attributes["identity"]), identity_);
   if (!differs.empty()) {
     throw Error(ErrorCode::mismatch, quoted(folder_) + " was left by an interrupted job that was " +
                                          "another (" + differs +
@@ -90,16 +89,13 @@ Checkpoint::Checkpoint(fs::path folder, Json identity, double seconds,
 }
 
 // What a process left that was killed while it saved.
-void Checkpoint::remove_all_but(const std::string& state) const {
-  std::vector<std::string> names;
+void Checkpoint::remove_all_but(const std::string& state) const noexcept {
   try {
-    names = names_in(folder_);
-  } catch (const Error&) {  // what stays there takes room and is in nobody's way
-    return;
-  }
-  for (const std::string& name : names) {
-    const bool left = name.starts_with(kStatePrefix) || name.starts_with(PendingFile::kPrefix);
-    if (left && name != state) remove_file(folder_ / name);
+    for (const std::string& name : names_in(folder_)) {
+      const bool left = name.starts_with(kStatePrefix) || name.starts_with(PendingFile::kPrefix);
+      if (left && name != state) remove_file_in(folder_, name);
+    }
+  } catch (const std::exception&) {  // what stays there takes room and is in nobody's way
   }
 }
 
@@ -140,10 +136,9 @@ void Checkpoint::save(const MethodState& state) {
 void Checkpoint::remove() noexcept {
   found_.reset();
   // First what makes the rest count.
-  remove_file(folder_ / kManifestName);
+  remove_file_in(folder_, kManifestName);
   remove_all_but({});
-  std::error_code ignored;
-  fs::remove(folder_, ignored);
+  remove_empty_directory(folder_);
 }
 
 }  // namespace helip::mining

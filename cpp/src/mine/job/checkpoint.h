@@ -5,12 +5,12 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "helip/mine_options.h"
 #include "helip/progress.h"
+#include "io/json.h"
 #include "mine/job/state_file.h"
 #include "mine/method/method_state.h"
 
@@ -25,7 +25,7 @@ class Checkpoint final : public MethodCheckpoint {
   // Takes up what lies in the folder, whose table the caller owns. `identity`: see job_identity.h;
   // what else the bytes depend on is added. `seconds`: MineOptions::checkpoint. Throws Error:
   // mismatch with what differs, corrupt.
-  Checkpoint(std::filesystem::path folder, nlohmann::ordered_json identity, double seconds,
+  Checkpoint(std::filesystem::path folder, OrderedJson identity, double seconds,
              const ProgressCallback& progress);
 
   const SavedMethodState* found() const noexcept override { return found_ ? &*found_ : nullptr; }
@@ -37,10 +37,10 @@ class Checkpoint final : public MethodCheckpoint {
  private:
   using Clock = std::chrono::steady_clock;
 
-  void remove_all_but(const std::string& state) const;
+  void remove_all_but(const std::string& state) const noexcept;
 
   const std::filesystem::path folder_;
-  const nlohmann::ordered_json identity_;
+  const OrderedJson identity_;
   const double seconds_;
   const ProgressCallback& progress_;
   std::int64_t saved_ = 0;  // times, over all processes

@@ -1,8 +1,8 @@
 #include "mine/job/job.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "io/json.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/method_sizes.h"
 #include "mine/budget/plan.h"
@@ -55,12 +55,11 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink,
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
                      HardPairs::Origin origin, ExistingTable existing) {
-  using Json = nlohmann::ordered_json;
   validate(image, text, asked);
   HardPairsWriter writer(out, row_count(image, text, asked), asked.k, existing);
   Job job(image, text, asked, scratch_folder(out), progress);
-  Json report = Json::parse(job.mine_all(writer));
-  if (!origin.report_json.empty()) report.update(Json::parse(origin.report_json));
+  OrderedJson report = OrderedJson::parse(job.mine_all(writer));
+  if (!origin.report_json.empty()) report.update(OrderedJson::parse(origin.report_json));
   origin.report_json = report.dump();
   origin.options_json = options_json(job.options());
   return writer.finish(std::move(origin));

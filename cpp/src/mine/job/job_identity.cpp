@@ -4,31 +4,30 @@
 
 namespace helip::mining {
 
-using Json = nlohmann::ordered_json;
-
-Json identity_of(const std::string& fingerprint, const std::string& data_fingerprint,
-                 std::int64_t rows, const std::string& options_json) {
-  Json identity{{"store", fingerprint}, {"data", data_fingerprint}, {"rows", rows}};
-  identity.update(Json::parse(options_json));
+OrderedJson identity_of(const std::string& fingerprint, const std::string& data_fingerprint,
+                        std::int64_t rows, const std::string& options_json) {
+  OrderedJson identity{{"store", fingerprint}, {"data", data_fingerprint}, {"rows", rows}};
+  identity.update(OrderedJson::parse(options_json));
   return identity;
 }
 
-Json identity_of(const EmbeddingStore& store, const MineOptions& options) {
+OrderedJson identity_of(const EmbeddingStore& store, const MineOptions& options) {
   return identity_of(store.fingerprint(), store.data_fingerprint(), store.size(),
                      options_json(options));
 }
 
-std::string differences(const Json& there, const Json& here) {
+std::string differences(const OrderedJson& there, const OrderedJson& here) {
   std::string text;
-  const auto compare = [&text](const std::string& name, const Json& a, const Json& b) {
+  const auto compare = [&text](const std::string& name, const OrderedJson& a,
+                               const OrderedJson& b) {
     if (a == b) return;
     text += (text.empty() ? "" : "; ") + name + " " + a.dump() + ", here " + b.dump();
   };
   for (const auto& [name, value] : there.items()) {
-    compare(name, value, here.contains(name) ? here[name] : Json());
+    compare(name, value, here.contains(name) ? here[name] : OrderedJson());
   }
   for (const auto& [name, value] : here.items()) {
-    if (!there.contains(name)) compare(name, Json(), value);
+    if (!there.contains(name)) compare(name, OrderedJson(), value);
   }
   return text;
 }

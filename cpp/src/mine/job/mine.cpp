@@ -101,14 +101,12 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
 
 HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
                const ProgressCallback& progress, const std::filesystem::path& out) {
-  if (options.parts != 1) {
-    return guarded([&] { return mining::mine_in_parts(store, options, progress, out); });
-  }
-  if (!out.empty()) return guarded([&] { return mine_to(out, store, options, progress); });
-  HardPairs::Origin origin;
-  origin.fingerprint = store.fingerprint();
-  origin.data_fingerprint = store.data_fingerprint();
   return guarded([&] {
+    if (options.parts != 1) return mining::mine_in_parts(store, options, progress, out);
+    if (!out.empty()) return mine_to(out, store, options, progress);
+    HardPairs::Origin origin;
+    origin.fingerprint = store.fingerprint();
+    origin.data_fingerprint = store.data_fingerprint();
     return mining::mine_table(store.image(), store.text(), options, progress, {}, origin);
   });
 }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/manifest.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/corpus/guarded.h"
@@ -24,15 +24,14 @@ namespace {
 
 namespace fs = std::filesystem;
 using mining::Job;
-using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCopyCells = std::int64_t{1} << 20;  // pairs that are copied at once
 
 // What the parts of one job have in common. Whatever else a job depends on changes no byte.
-Json part_identity(const HardPairsPart& part) {
+OrderedJson part_identity(const HardPairsPart& part) {
   const HardPairs::Origin& origin = part.origin();
-  Json identity = mining::identity_of(origin.fingerprint, origin.data_fingerprint,
-                                      part.range().rows, origin.options_json);
+  OrderedJson identity = mining::identity_of(origin.fingerprint, origin.data_fingerprint,
+                                             part.range().rows, origin.options_json);
   identity["number of parts"] = part.range().count;
   return identity;
 }
@@ -59,14 +58,14 @@ MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, Min
   return options;
 }
 
-Json part_identity(const EmbeddingStore& store, const Job& job, std::int64_t count) {
-  Json identity = mining::identity_of(store, job.options());
+OrderedJson part_identity(const EmbeddingStore& store, const Job& job, std::int64_t count) {
+  OrderedJson identity = mining::identity_of(store, job.options());
   identity["number of parts"] = count;
   return identity;
 }
 
 // Throws mismatch unless the part that lies there is this one of this job.
-void check_same(const HardPairsPart& part, const Json& job, std::int64_t index) {
+void check_same(const HardPairsPart& part, const OrderedJson& job, std::int64_t index) {
   std::string differs = mining::differences(part_identity(part), job);
   if (differs.empty() && part.range().index != index) {
     differs = "it is " + part_words(part.range()) + ", here " + std::to_string(index);
@@ -85,11 +84,11 @@ HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange&
   return writer.finish(origin);
 }
 
-std::string merged_report(const std::vector<Json>& reports) {
-  Json merged = reports.front();
+std::string merged_report(const std::vector<OrderedJson>& reports) {
+  OrderedJson merged = reports.front();
   std::vector<mining::RecallHits> found;
   for (std::size_t i = 0; i < reports.size(); ++i) {
-    for (const auto& hits : reports[i].value("recall_hits", Json::array())) {
+    for (const auto& hits : reports[i].value("recall_hits", OrderedJson::array())) {
       found.push_back({hits.at(0).get<std::int64_t>(), hits.at(1).get<std::int64_t>()});
     }
     if (i == 0) continue;
@@ -168,14 +167,14 @@ void tell(const ProgressCallback& progress, std::int64_t done, std::int64_t rows
 HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
                      const ProgressCallback& progress) {
   HardPairs::Origin origin = parts.front().origin();
-  std::vector<Json> reports;
+  std::vector<OrderedJson> reports;
   const std::int64_t rows = parts.front().range().rows;
   for (HardPairsPart& opened : parts) {
     const HardPairsPart part = std::move(opened);
     const PartRange range = part.range();
     tell(progress, range.first(), range.rows);
     part.verify();
-    reports.push_back(Json::parse(part.origin().report_json));
+    reports.push_back(OrderedJson::parse(part.origin().report_json));
     const std::int64_t step = std::max<std::int64_t>(1, kCopyCells / part.k());
     for (std::int64_t first = range.first(); first < range.last(); first += step) {
       tell(progress, first, range.rows);
@@ -184,7 +183,7 @@ HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
   }
   try {
     origin.report_json = merged_report(reports);
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const Json::exception& error) {
     throw Error(ErrorCode::corrupt, std::string("the report of a part is damaged: ") +
                                         error.what() + "; mine that part again");
   }
@@ -254,7 +253,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   }
 
   Job job(store.image(), store.text(), options, scratch_folder(out), progress);
-  const Json identity = part_identity(store, job, count);
+  const OrderedJson identity = part_identity(store, job, count);
   std::vector<HardPairsPart> parts;
   std::vector<PartRange> missing;
   std::int64_t done = 0;
@@ -279,8 +278,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   });
   HardPairs table = merge_into(writer, std::move(parts), progress);
   for (std::int64_t index = 1; index <= count; ++index) {
-    std::error_code ignored;
-    fs::remove_all(part_path(folder, index, count), ignored);
+    remove_directory(part_path(folder, index, count));
   }
   return table;
 }

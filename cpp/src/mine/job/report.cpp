@@ -2,32 +2,31 @@
 
 namespace helip::mining {
 
-using Json = nlohmann::ordered_json;
-
 std::string options_json(const MineOptions& options) {
-  return Json{{"k", options.k},
-              {"method", name_of(options.method)},
-              {"modality", name_of(options.modality)},
-              {"image_max", options.image_max},
-              {"text_max", options.text_max},
-              {"min_score", options.min_score},
-              {"signed", options.signed_products},
-              {"margin", options.margin ? Json(*options.margin) : Json(nullptr)},
-              {"skip", options.skip},
-              {"collapse", name_of(options.collapse)},
-              {"candidates", options.candidates},
-              {"refresh", options.refresh},
-              {"seed", options.seed},
-              {"recall", options.recall}}
+  return OrderedJson{
+      {"k", options.k},
+      {"method", name_of(options.method)},
+      {"modality", name_of(options.modality)},
+      {"image_max", options.image_max},
+      {"text_max", options.text_max},
+      {"min_score", options.min_score},
+      {"signed", options.signed_products},
+      {"margin", options.margin ? OrderedJson(*options.margin) : OrderedJson(nullptr)},
+      {"skip", options.skip},
+      {"collapse", name_of(options.collapse)},
+      {"candidates", options.candidates},
+      {"refresh", options.refresh},
+      {"seed", options.seed},
+      {"recall", options.recall}}
       .dump();
 }
 
 // Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
-Json filters_json(const FilterPlan& filters) {
-  Json json{{"weight", filters.weight},
-            {"high_share", filters.high_share},
-            {"dimensions", {filters.high, filters.low, filters.second}},
-            {"passed", Json::object()}};
+OrderedJson filters_json(const FilterPlan& filters) {
+  OrderedJson json{{"weight", filters.weight},
+                   {"high_share", filters.high_share},
+                   {"dimensions", {filters.high, filters.low, filters.second}},
+                   {"passed", OrderedJson::object()}};
   const auto put = [&json](const char* name, double share) {
     if (share >= 0.0) json["passed"][name] = share;
   };
@@ -38,7 +37,7 @@ Json filters_json(const FilterPlan& filters) {
   return json;
 }
 
-nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
+OrderedJson recall_json(const RecallEstimate& recall) {
   return {{"value", recall.estimate},
           {"low", recall.low},
           {"high", recall.high},
@@ -46,7 +45,7 @@ nlohmann::ordered_json recall_json(const RecallEstimate& recall) {
           {"confidence", 0.95}};
 }
 
-RecallEstimate recall_of_json(const nlohmann::json& json) {
+RecallEstimate recall_of_json(const Json& json) {
   return {json.at("targets").get<std::int64_t>(), json.at("value").get<double>(),
           json.at("low").get<double>(), json.at("high").get<double>()};
 }
@@ -58,19 +57,19 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
   const auto kept_out = [&drops](Verdict verdict) {
     return drops.kept_out[static_cast<std::size_t>(verdict)];
   };
-  Json json{{"pairs", (targets.last - targets.first) * each},
-            {"drops",
-             {{"image_duplicate", kept_out(Verdict::image_duplicate)},
-              {"text_duplicate", kept_out(Verdict::text_duplicate)},
-              {"margin", kept_out(Verdict::margin)},
-              {"collapsed", kept_out(Verdict::collapsed)},
-              {"skipped", drops.skipped}}}};
+  OrderedJson json{{"pairs", (targets.last - targets.first) * each},
+                   {"drops",
+                    {{"image_duplicate", kept_out(Verdict::image_duplicate)},
+                     {"text_duplicate", kept_out(Verdict::text_duplicate)},
+                     {"margin", kept_out(Verdict::margin)},
+                     {"collapsed", kept_out(Verdict::collapsed)},
+                     {"skipped", drops.skipped}}}};
   if (filters != nullptr) json["filters"] = filters_json(*filters);
   if (report.has_recall && targets.last - targets.first == rows) {
     json["recall"] = recall_json(report.recall);
   } else if (report.has_recall) {
     // Of a part: what the recall of the whole table is made of when the parts are merged.
-    json["recall_hits"] = Json::array();
+    json["recall_hits"] = OrderedJson::array();
     for (const RecallHits& target : report.hits) {
       json["recall_hits"].push_back({target.hits, target.wanted});
     }

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "helip/mine_options.h"
+#include "io/json.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/method/method.h"
 #include "mine/pool/recall.h"
@@ -18,9 +18,9 @@ std::string options_json(const MineOptions& options);
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
                         const MineOptions& options, const TargetRange& targets, std::int64_t rows);
 // The "filters" of a report.
-nlohmann::ordered_json filters_json(const FilterPlan& filters);
+OrderedJson filters_json(const FilterPlan& filters);
 // The "recall" of a report, and back.
-nlohmann::ordered_json recall_json(const RecallEstimate& recall);
-RecallEstimate recall_of_json(const nlohmann::json& json);
+OrderedJson recall_json(const RecallEstimate& recall);
+RecallEstimate recall_of_json(const Json& json);
 
 }  // namespace helip::mining

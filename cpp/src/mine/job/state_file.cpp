@@ -35,9 +35,9 @@ StateColumns::StateColumns(const MethodState& state) {
   }
   if (state.next) {
     progress_["next"] = *state.next;
-    progress_["recalls"] = nlohmann::json::array();
+    progress_["recalls"] = Json::array();
     for (const RecallEstimate& recall : state.recalls) {
-      progress_["recalls"].push_back(nlohmann::json(recall_json(recall)));
+      progress_["recalls"].push_back(Json(recall_json(recall)));
     }
   }
   if (!state.neighbours.empty()) show("neighbours", state.neighbours);
@@ -55,7 +55,7 @@ void StateColumns::add_pools(const MethodState& state) {
   keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
 }
 
-StateFile::StateFile(fs::path folder, nlohmann::json progress, TensorFile file)
+StateFile::StateFile(fs::path folder, Json progress, TensorFile file)
     : folder_(std::move(folder)), progress_(std::move(progress)), file_(std::move(file)) {}
 
 void StateFile::require(bool condition, const char* what) const {
@@ -165,7 +165,7 @@ std::int64_t StateFile::next(std::int64_t places) const {
 
 std::vector<RecallEstimate> StateFile::recalls() const {
   std::vector<RecallEstimate> recalls;
-  for (const nlohmann::json& recall : at<std::vector<nlohmann::json>>("recalls")) {
+  for (const Json& recall : at<std::vector<Json>>("recalls")) {
     recalls.push_back(checked([&] { return recall_of_json(recall); }));
   }
   return recalls;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "helip/error.h"
+#include "io/json.h"
 #include "io/tensor_file.h"
 #include "mine/method/method_state.h"
 
@@ -33,7 +33,7 @@ class StateColumns {
  public:
   explicit StateColumns(const MethodState& state);
 
-  const nlohmann::json& progress() const noexcept { return progress_; }
+  const Json& progress() const noexcept { return progress_; }
   const std::vector<Tensor>& tensors() const noexcept { return tensors_; }
 
  private:
@@ -52,7 +52,7 @@ class StateColumns {
     kept_.push_back(kept);
   }
 
-  nlohmann::json progress_ = nlohmann::json::object();
+  Json progress_ = Json::object();
   std::vector<Tensor> tensors_;
   std::vector<std::shared_ptr<const void>> kept_;
 };
@@ -61,7 +61,7 @@ class StateColumns {
 class StateFile final : public SavedMethodState {
  public:
   // `folder` of the checkpoint, for messages.
-  StateFile(std::filesystem::path folder, nlohmann::json progress, TensorFile file);
+  StateFile(std::filesystem::path folder, Json progress, TensorFile file);
 
   RowOrder order(const Corpus& corpus) const override;
   void read_sample(HardPairBand& band) const override;
@@ -100,7 +100,7 @@ class StateFile final : public SavedMethodState {
   auto checked(const Read& read) const {
     try {
       return read();
-    } catch (const nlohmann::json::exception& error) {
+    } catch (const Json::exception& error) {
       damaged(error.what());
     } catch (const Error& error) {
       if (error.code() != ErrorCode::corrupt) throw;
@@ -111,7 +111,7 @@ class StateFile final : public SavedMethodState {
   [[noreturn]] void damaged(const std::string& what) const;
 
   std::filesystem::path folder_;
-  nlohmann::json progress_;
+  Json progress_;
   TensorFile file_;
 };
 

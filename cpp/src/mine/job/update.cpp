@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -11,6 +10,7 @@
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/manifest.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"
@@ -33,7 +33,6 @@ using mining::PreparedCorpus;
 using mining::Sweep;
 using mining::SweepJob;
 using mining::UpdatedPools;
-using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kNoTarget = -1;
 constexpr std::int64_t kScoreGrain = 256;
@@ -43,7 +42,7 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   MineOptions options;
   std::string method;
   try {
-    const Json json = Json::parse(text);
+    const OrderedJson json = OrderedJson::parse(text);
     method = json.at("method").get<std::string>();
     options.k = json.at("k").get<std::int64_t>();
     options.modality = modality_from_name(json.at("modality").get<std::string>());
@@ -54,11 +53,13 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     if (!json.at("margin").is_null()) options.margin = json.at("margin").get<double>();
     options.skip = json.at("skip").get<std::int64_t>();
     options.collapse = collapse_from_name(json.at("collapse").get<std::string>());
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception&) {
     throw Error(ErrorCode::unsupported,
                 "the table's options are " + text + ", which mining did not write; mine it again");
   }
-  if (Json::parse(text).contains("filter")) {
+  if (OrderedJson::parse(text).contains("filter")) {
     throw Error(ErrorCode::unsupported,
                 "the table was filtered, and pairs that it lacks would come back; bring the table "
                 "that it was made from up to date, and filter that");
@@ -359,15 +360,15 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   HardPairs::Origin origin = pairs.origin();
   const std::string from = std::exchange(origin.fingerprint, store.fingerprint());
   origin.data_fingerprint = store.data_fingerprint();
-  Json did{{"from", from},
-           {"added", rows - pairs.size()},
-           {"deleted", outdated.deleted},
-           {"replaced", outdated.replaced},
-           {"mined_again", roles[RowRole::stale]}};
+  OrderedJson did{{"from", from},
+                  {"added", rows - pairs.size()},
+                  {"deleted", outdated.deleted},
+                  {"replaced", outdated.replaced},
+                  {"mined_again", roles[RowRole::stale]}};
   if (const std::string reason = reason_to_mine(options, roles); !reason.empty()) {
     did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
     did["afresh"] = reason;
-    origin.report_json = Json{{"update", did}}.dump();
+    origin.report_json = OrderedJson{{"update", did}}.dump();
     return mining::mine_table(store.image(), store.text(), options, progress, out,
                               std::move(origin), existing);
   }
@@ -376,7 +377,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), team);
   update.run(writer);
   did["pairs"] = update.pairs();
-  Json report{{"pairs", rows * (rows - 1)}};
+  OrderedJson report{{"pairs", rows * (rows - 1)}};
   if (update.prepared() != nullptr) {
     report["filters"] = mining::filters_json(update.prepared()->plan());
   }
@@ -387,11 +388,11 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
 
 // Whether two tables were mined by the same rules.
 bool same_rules(const HardPairs& a, const HardPairs& b) {
-  const Json left = Json::parse(a.origin().options_json);
-  const Json right = Json::parse(b.origin().options_json);
+  const OrderedJson left = OrderedJson::parse(a.origin().options_json);
+  const OrderedJson right = OrderedJson::parse(b.origin().options_json);
   for (const char* name : {"k", "method", "modality", "image_max", "text_max", "min_score",
                            "signed", "margin", "skip", "collapse"}) {
-    if (left.value(name, Json()) != right.value(name, Json())) return false;
+    if (left.value(name, OrderedJson()) != right.value(name, OrderedJson())) return false;
   }
   return true;
 }

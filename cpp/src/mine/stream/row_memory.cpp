@@ -1,6 +1,7 @@
 #include "mine/stream/row_memory.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace helip::mining {
 
@@ -19,27 +20,39 @@ StreamRow RowMemory::row(std::uint32_t slot) const noexcept {
           found.image_length, found.text_length};
 }
 
-void RowMemory::put(const StreamRow& row) {
-  const bool full = size() == capacity_;
-  const auto free = full ? oldest_ : static_cast<std::uint32_t>(size());
-  // Alone this may throw, and it comes first.
-  const auto [place, is_new] = slot_of_.try_emplace(row.id, free);
-  const std::uint32_t slot = place->second;
-  if (!is_new) {
-    unlink(slot);
-  } else if (full) {
+void RowMemory::put(std::span<const StreamRow> rows) {
+  // Whatever may throw comes first.
+  Places fresh;
+  for (const StreamRow& row : rows) fresh.try_emplace(row.id, 0);
+  slot_of_.reserve(std::min(slots_.size() + rows.size(), static_cast<std::size_t>(capacity_)));
+  for (const StreamRow& row : rows) {
+    const auto known = slot_of_.find(row.id);
+    const std::uint32_t slot =
+        known == slot_of_.end() ? take_slot(fresh.extract(row.id)) : known->second;
+    if (known != slot_of_.end()) unlink(slot);
+    Slot& to = slots_[slot];
+    to.id = row.id;
+    to.image_length = row.image_length;
+    to.text_length = row.text_length;
+    std::copy_n(row.image, image_dim_, image_.get() + slot * image_dim_);
+    std::copy_n(row.text, text_dim_, text_.get() + slot * text_dim_);
+    link_newest(slot);
+  }
+}
+
+// For a new id: a free slot, else that of the oldest row, which is forgotten.
+std::uint32_t RowMemory::take_slot(Places::node_type place) noexcept {
+  std::uint32_t slot = oldest_;
+  if (size() < capacity_) {
+    slot = static_cast<std::uint32_t>(size());
+    slots_.emplace_back();
+  } else {
     slot_of_.erase(slots_[slot].id);
     unlink(slot);
-  } else {
-    slots_.emplace_back();
   }
-  Slot& to = slots_[slot];
-  to.id = row.id;
-  to.image_length = row.image_length;
-  to.text_length = row.text_length;
-  std::copy_n(row.image, image_dim_, image_.get() + slot * image_dim_);
-  std::copy_n(row.text, text_dim_, text_.get() + slot * text_dim_);
-  link_newest(slot);
+  place.mapped() = slot;
+  slot_of_.insert(std::move(place));
+  return slot;
 }
 
 void RowMemory::clear() noexcept {

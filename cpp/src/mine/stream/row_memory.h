@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -26,9 +27,10 @@ class RowMemory {
   std::int64_t capacity() const noexcept { return capacity_; }
   bool holds(std::int64_t id) const { return slot_of_.contains(id); }
 
-  // Copies a row. It is the newest then: in the place of the row of that id, else of the oldest
-  // where the memory is full.
-  void put(const StreamRow& row);
+  // Copies rows of different ids, one after the other. Each is the newest then: in the place of the
+  // row of that id, else of the oldest where the memory is full. All of them, or none where an
+  // allocation fails.
+  void put(std::span<const StreamRow> rows);
   void clear() noexcept;
 
   // Calls visit(row) for each row, from the oldest to the newest.
@@ -45,7 +47,10 @@ class RowMemory {
     std::uint32_t older, newer;
   };
 
+  using Places = std::unordered_map<std::int64_t, std::uint32_t>;  // id -> slot
+
   StreamRow row(std::uint32_t slot) const noexcept;
+  std::uint32_t take_slot(Places::node_type place) noexcept;
   void unlink(std::uint32_t slot) noexcept;
   void link_newest(std::uint32_t slot) noexcept;
 
@@ -54,7 +59,7 @@ class RowMemory {
   AlignedArray<float> image_, text_;  // [capacity, dim]
   std::vector<Slot> slots_;
   std::uint32_t oldest_ = kNone, newest_ = kNone;
-  std::unordered_map<std::int64_t, std::uint32_t> slot_of_;
+  Places slot_of_;
 };
 
 }  // namespace helip::mining

@@ -211,7 +211,7 @@ HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const Mat
   return mining::guarded([&] {
     const Impl::Batch batch = impl().read(ids, image, text);
     HardPairBand found = impl().mine(batch, progress);
-    for (const StreamRow& row : batch.rows) impl().memory.put(row);
+    impl().memory.put(batch.rows);
     return found;
   });
 }
@@ -220,7 +220,7 @@ void StreamingMiner::remember(const std::vector<std::int64_t>& ids, const Matrix
                               const MatrixView& text) {
   mining::guarded([&] {
     const Impl::Batch batch = impl().read(ids, image, text);
-    for (const StreamRow& row : batch.rows) impl().memory.put(row);
+    impl().memory.put(batch.rows);
   });
 }
 

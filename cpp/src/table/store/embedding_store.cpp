@@ -5,6 +5,7 @@
 
 #include "base/empty_state.h"
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "helip/data_fingerprint.h"
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
@@ -48,7 +49,7 @@ EmbeddingStore& EmbeddingStore::operator=(EmbeddingStore&& other) noexcept {
 }
 EmbeddingStore::~EmbeddingStore() = default;
 
-EmbeddingStore EmbeddingStore::open(const fs::path& path) {
+EmbeddingStore EmbeddingStore::open(const fs::path& path) try {
   auto state = std::make_shared<State>();
   state->reader = open_columns(path, kStoreFormat);
   const ColumnReader& reader = *state->reader;
@@ -89,6 +90,8 @@ EmbeddingStore EmbeddingStore::open(const fs::path& path) {
     state->image.deleted = state->text.deleted = state->marks.data();
   }
   return EmbeddingStore(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
 const fs::path& EmbeddingStore::path() const noexcept { return state_->path; }
@@ -119,7 +122,8 @@ const std::uint64_t* EmbeddingStore::caption_digests() const noexcept {
 const std::string& EmbeddingStore::metadata_json() const noexcept { return state_->metadata; }
 
 std::optional<EarlierState> EmbeddingStore::earlier_state(std::int64_t rows,
-                                                          const std::string& fingerprint) const {
+                                                          const std::string& fingerprint) const
+    try {
   if (rows == size() && fingerprint == state_->fingerprint) return EarlierState{deleted(), {}};
   if (rows < 0 || rows > size() || !state_->reader) return std::nullopt;
   const std::vector<Replacement>& replaced = state_->replaced;
@@ -145,9 +149,11 @@ std::optional<EarlierState> EmbeddingStore::earlier_state(std::int64_t rows,
     if (deleted.back() < rows) return EarlierState{std::move(deleted), {}};
   }
   return std::nullopt;
+} catch (...) {
+  rethrow_as_error();
 }
 
-void EmbeddingStore::verify(const ProgressCallback& progress) const {
+void EmbeddingStore::verify(const ProgressCallback& progress) const try {
   if (!state_->reader) return;
   ByteProgress bytes("verify", state_->reader->bytes(), progress);
   state_->reader->verify({}, [&](std::int64_t read) { bytes.advance(read); });
@@ -160,12 +166,16 @@ void EmbeddingStore::verify(const ProgressCallback& progress) const {
   if (digest.keys() != state_->keys_fingerprint || digest.text() != state_->data_fingerprint) {
     throw_damaged(path(), "the rows do not give its keys_fingerprint and data_fingerprint");
   }
+} catch (...) {
+  rethrow_as_error();
 }
 
-std::string keys_fingerprint(const std::vector<std::string>& keys) {
+std::string keys_fingerprint(const std::vector<std::string>& keys) try {
   DataFingerprint digest;
   for (const std::string& key : keys) digest.add(key);
   return digest.keys();
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

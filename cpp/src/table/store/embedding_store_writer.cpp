@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "io/column_writer.h"
 #include "table/store/key_set.h"
 #include "table/store/row_encoding.h"
@@ -18,7 +19,7 @@ namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kConvertRows = 4096;  // rows converted at a time
 
@@ -124,7 +125,7 @@ EmbeddingStoreWriter& EmbeddingStoreWriter::operator=(EmbeddingStoreWriter&&) no
 EmbeddingStoreWriter::~EmbeddingStoreWriter() = default;
 
 EmbeddingStoreWriter EmbeddingStoreWriter::create(const fs::path& path,
-                                                  const StoreOptions& options) {
+                                                  const StoreOptions& options) try {
   check_store_options(options);
   Manifest manifest;
   manifest.format = kStoreFormat;
@@ -132,9 +133,11 @@ EmbeddingStoreWriter EmbeddingStoreWriter::create(const fs::path& path,
   manifest.columns = store_columns(options);
   return EmbeddingStoreWriter(
       std::make_unique<Impl>(options, ColumnWriter(path, std::move(manifest), true), path));
+} catch (...) {
+  rethrow_as_error();
 }
 
-EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
+EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) try {
   ColumnWriter columns(path, kStoreFormat, true);
   const EmbeddingStore store = EmbeddingStore::open(path);
   auto impl =
@@ -151,6 +154,8 @@ EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) {
     impl->keys.insert(key);
   }
   return EmbeddingStoreWriter(std::move(impl));
+} catch (...) {
+  rethrow_as_error();
 }
 
 EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
@@ -166,7 +171,7 @@ EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
 void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const MatrixView& image,
                                   const MatrixView& text,
                                   std::span<const std::uint64_t> image_digests,
-                                  std::span<const std::uint64_t> caption_digests) {
+                                  std::span<const std::uint64_t> caption_digests) try {
   Impl& impl = usable();
   const StoreOptions& options = impl.options;
   const auto n = static_cast<std::int64_t>(keys.size());
@@ -217,9 +222,11 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
     impl.recent_keys.push_back(keys[i]);
   }
   impl.torn = false;
+} catch (...) {
+  rethrow_as_error();
 }
 
-std::int64_t EmbeddingStoreWriter::delete_rows(const std::vector<std::int64_t>& rows) {
+std::int64_t EmbeddingStoreWriter::delete_rows(const std::vector<std::int64_t>& rows) try {
   Impl& impl = usable();
   for (const std::int64_t row : rows) {
     if (row >= 0 && row < size()) continue;
@@ -233,13 +240,17 @@ std::int64_t EmbeddingStoreWriter::delete_rows(const std::vector<std::int64_t>& 
   const std::size_t added = marked.size() - impl.deleted.size();
   impl.deleted = std::move(marked);
   return static_cast<std::int64_t>(added);
+} catch (...) {
+  rethrow_as_error();
 }
 
-std::int64_t EmbeddingStoreWriter::delete_keys(const std::vector<std::string>& keys) {
+std::int64_t EmbeddingStoreWriter::delete_keys(const std::vector<std::string>& keys) try {
   return delete_rows(usable().rows_of(keys));
+} catch (...) {
+  rethrow_as_error();
 }
 
-EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
+EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) try {
   Impl& impl = usable();
   json metadata = metadata_json.empty() ? impl.metadata
                                         : parse_json_object(metadata_json, "the store's metadata");
@@ -254,6 +265,8 @@ EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
   impl.recent_first = size();
   impl.recent_keys.clear();
   return EmbeddingStore::open(impl.path);
+} catch (...) {
+  rethrow_as_error();
 }
 
 std::int64_t EmbeddingStoreWriter::size() const noexcept {

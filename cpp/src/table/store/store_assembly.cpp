@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/refuse.h"
+#include "base/rethrow.h"
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"
@@ -15,7 +16,7 @@ namespace helip {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using json = Json;
 
 constexpr std::int64_t kBlockRows = 4096;
 
@@ -220,7 +221,8 @@ class Assembly {
 
 EmbeddingStore assemble_store(const fs::path& path, const std::vector<EmbeddingStore>& sources,
                               const std::vector<StoreRun>& runs, std::int64_t shard_rows,
-                              const std::string& metadata_json, const ProgressCallback& progress) {
+                              const std::string& metadata_json,
+                              const ProgressCallback& progress) try {
   check_sources(sources);
   const StoreOptions options = options_of(sources[0], shard_rows);
   check_store_options(options);
@@ -232,6 +234,8 @@ EmbeddingStore assemble_store(const fs::path& path, const std::vector<EmbeddingS
   for (const StoreRun& run : runs) assembly.add(run, rows);
   assembly.finish(metadata);
   return EmbeddingStore::open(path);
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace helip

@@ -59,8 +59,8 @@ StoreOptions store_options_of(const Manifest& manifest, const std::filesystem::p
   return options;
 }
 
-void describe_store(Manifest& manifest, const DataFingerprint& data, const nlohmann::json& metadata,
-                    const Tombstones& tombstones, const nlohmann::json& replaced) {
+void describe_store(Manifest& manifest, const DataFingerprint& data, const Json& metadata,
+                    const Tombstones& tombstones, const Json& replaced) {
   const std::string keys = data.keys();
   std::string fingerprint = content_fingerprint(manifest, keys);
   manifest.features.clear();
@@ -79,7 +79,7 @@ std::vector<Replacement> replacements_of(const Manifest& manifest) {
   std::vector<Replacement> all;
   const auto found = manifest.attributes.find(kReplacedAttribute);
   if (found == manifest.attributes.end()) return all;
-  for (const nlohmann::json& json : *found) {
+  for (const Json& json : *found) {
     all.push_back({json.at("fingerprint").get<std::string>(), json.at("rows").get<std::int64_t>(),
                    json.at("deleted_batches").get<std::size_t>(),
                    rows_of_ranges(json.at("replaced").get<std::string>(), manifest.rows())});
@@ -90,7 +90,7 @@ std::vector<Replacement> replacements_of(const Manifest& manifest) {
   return all;
 }
 
-nlohmann::json to_json(const Replacement& replacement) {
+Json to_json(const Replacement& replacement) {
   return {{"fingerprint", replacement.fingerprint},
           {"rows", replacement.rows},
           {"deleted_batches", replacement.deleted_batches},

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "helip/data_fingerprint.h"
 #include "helip/embedding_store_writer.h"
+#include "io/json.h"
 #include "io/manifest.h"
 #include "table/store/tombstones.h"
 
@@ -27,8 +27,8 @@ inline constexpr const char* kReplacedAttribute = "replaced";
 void check_store_options(const StoreOptions& options);
 std::vector<ColumnSpec> store_columns(const StoreOptions& options);
 // Fills in what a commit says: fingerprints, metadata, deleted rows, `replaced`.
-void describe_store(Manifest& manifest, const DataFingerprint& data, const nlohmann::json& metadata,
-                    const Tombstones& tombstones, const nlohmann::json& replaced);
+void describe_store(Manifest& manifest, const DataFingerprint& data, const Json& metadata,
+                    const Tombstones& tombstones, const Json& replaced);
 // Of a manifest that was read from `path`. Throws corrupt where its columns are not a store's.
 StoreOptions store_options_of(const Manifest& manifest, const std::filesystem::path& path);
 // A commit that gave rows other values.
@@ -41,7 +41,7 @@ struct Replacement {
 
 // In order of the commits. Throws std::exception with what is wrong.
 std::vector<Replacement> replacements_of(const Manifest& manifest);
-nlohmann::json to_json(const Replacement& replacement);
+Json to_json(const Replacement& replacement);
 // Throws std::exception with what is wrong.
 Tombstones tombstones_of(const Manifest& manifest);
 

@@ -8,8 +8,8 @@
 #include "table/store/row_ranges.h"
 
 namespace helip {
-Tombstones::Tombstones(const nlohmann::json& json, std::int64_t rows) {
-  for (const nlohmann::json& batch : json.at("batches")) {
+Tombstones::Tombstones(const Json& json, std::int64_t rows) {
+  for (const Json& batch : json.at("batches")) {
     batches_.push_back(rows_of_ranges(batch.get<std::string>(), rows));
   }
   const std::vector<std::int64_t> all = this->rows();
@@ -22,9 +22,9 @@ Tombstones::Tombstones(const nlohmann::json& json, std::int64_t rows) {
   }
 }
 
-nlohmann::json Tombstones::to_json() const {
+Json Tombstones::to_json() const {
   std::int64_t count = 0;
-  nlohmann::json texts = nlohmann::json::array();
+  Json texts = Json::array();
   for (const auto& batch : batches_) {
     count += static_cast<std::int64_t>(batch.size());
     texts.push_back(ranges_of(batch));

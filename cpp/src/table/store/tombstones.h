@@ -4,9 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "io/json.h"
 
 namespace helip {
 
@@ -14,10 +15,10 @@ class Tombstones {
  public:
   Tombstones() = default;
   // What to_json() gave, of a store of `rows` rows. Throws std::exception with what is wrong.
-  Tombstones(const nlohmann::json& json, std::int64_t rows);
+  Tombstones(const Json& json, std::int64_t rows);
 
   // {"count", "digest", "batches"}: a batch is a text of ranges, "3,5-9".
-  nlohmann::json to_json() const;
+  Json to_json() const;
 
   bool empty() const noexcept { return batches_.empty(); }
   std::size_t batches() const noexcept { return batches_.size(); }

@@ -40,6 +40,7 @@ class BuiltGraph {
 
   PairCodeView rows() const { return {&codec_, codes_.get()}; }
   const Graph& graph() const { return graph_; }
+  Graph& graph() { return graph_; }
 
   // All nodes, closest to `node` first.
   std::vector<Neighbour> sorted(std::uint32_t node) const {
@@ -157,6 +158,32 @@ TEST_CASE("near duplicates take no place among the best", "[graph]") {
   };
   REQUIRE(!is_in(search.best(), 5));
   REQUIRE(is_in(search.duplicates(), 5));
+}
+
+TEST_CASE("what add() did on its way can be undone, to the last link") {
+  const Data data = clustered_data(600, 32, 16);
+  for (const int rounds : {1, 3}) {  // that are over when it fails
+    BuiltGraph built(data, {400});
+    Graph& graph = built.graph();
+    const std::vector<std::uint32_t> before(graph.links().begin(), graph.links().end());
+    std::vector<std::uint32_t> order = random_order(200, 1);
+    for (std::uint32_t& node : order) node += 400;
+    Graph::Before kept(graph);
+    Team team(2, kSilent);
+    int done = 0;
+    const auto fail = [&] {
+      if (++done == rounds) throw std::bad_alloc();
+    };
+    CHECK_THROWS_AS(graph.add(built.rows(), order, 600, team, fail, &kept), std::bad_alloc);
+    CHECK(!std::equal(before.begin(), before.end(), graph.links().begin()));
+    graph.undo(kept);
+    CHECK(graph.nodes() == 400);
+    CHECK(graph.added() == 400);
+    CHECK(std::equal(before.begin(), before.end(), graph.links().begin(), graph.links().end()));
+    graph.add(built.rows(), order, 600, team);
+    const BuiltGraph at_once(data, {400, 600});
+    CHECK(std::equal(graph.links().begin(), graph.links().end(), at_once.graph().links().begin()));
+  }
 }
 
 TEST_CASE("a graph of nothing finds nothing", "[graph]") {

@@ -389,7 +389,7 @@ TEST_CASE("options that no index can have are damage, whatever the checksums say
   const TemporaryFolder folder;
   built(data, 50).save(folder / "index");
   const Manifest sound = read_manifest(folder / "index", "helip.pair_index");
-  const auto refuse = [&](const char* name, const nlohmann::json& value) {
+  const auto refuse = [&](const char* name, const Json& value) {
     INFO(name << " " << value);
     Manifest manifest = sound;
     manifest.attributes[name] = value;

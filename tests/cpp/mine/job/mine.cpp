@@ -5,9 +5,9 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "helip/error.h"
+#include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 
@@ -164,8 +164,8 @@ TEST_CASE("the options of a table name the method but not threads or memory", "[
   options.k = 5;
   options.threads = 2;
   options.memory = 1 << 20;
-  const auto used = nlohmann::json::parse(
-      mine(data.image.view(), data.text.view(), options).origin().options_json);
+  const auto used =
+      Json::parse(mine(data.image.view(), data.text.view(), options).origin().options_json);
   REQUIRE(used["method"] == "exact");
   REQUIRE(used["k"] == 5);
   REQUIRE_FALSE(used.contains("threads"));
@@ -176,8 +176,7 @@ TEST_CASE("the options of a table name the filters", "[mine]") {
   const Data data = clustered_data(50, 8, 8);
   MineOptions options = exact_options(5);
   const auto used = [&] {
-    return nlohmann::json::parse(
-        mine(data.image.view(), data.text.view(), options).origin().options_json);
+    return Json::parse(mine(data.image.view(), data.text.view(), options).origin().options_json);
   };
   REQUIRE(used()["margin"].is_null());
   REQUIRE(used()["skip"] == 0);

@@ -11,7 +11,7 @@ using namespace helip::testing;
 
 TEST_CASE("a recall that was written is read back to the bit", "[report]") {
   const RecallEstimate recall{7, 0.1 + 0.2, 0.3, 0.9};
-  const RecallEstimate read = recall_of_json(nlohmann::json::parse(recall_json(recall).dump()));
+  const RecallEstimate read = recall_of_json(Json::parse(recall_json(recall).dump()));
   REQUIRE(read.targets == recall.targets);
   REQUIRE(read.estimate == recall.estimate);
   REQUIRE(read.low == recall.low);
@@ -27,14 +27,14 @@ TEST_CASE("a report of all rows has the recall, one of a part what it is made of
   options.method = MiningMethod::sample;
   options.candidates = 6;
   const auto json = [&](const TargetRange& targets) {
-    return nlohmann::json::parse(report_json(report, nullptr, options, targets, 10));
+    return Json::parse(report_json(report, nullptr, options, targets, 10));
   };
   const auto whole = json({0, 10, 0, 10}), part = json({0, 5, 0, 10});
   REQUIRE(whole["pairs"] == 60);
   REQUIRE(whole["recall"]["value"] == 0.5);
   REQUIRE_FALSE(whole.contains("recall_hits"));
   REQUIRE(part["pairs"] == 30);
-  REQUIRE(part["recall_hits"] == nlohmann::json({{1, 2}, {1, 2}}));
+  REQUIRE(part["recall_hits"] == Json({{1, 2}, {1, 2}}));
   REQUIRE_FALSE(part.contains("recall"));
   REQUIRE_FALSE(whole.contains("filters"));
 }
@@ -65,14 +65,14 @@ TEST_CASE("what filters kept out of the pools is counted", "[report]") {
   MineOptions options = exact_options(3);
   options.text_max = 1.0;
   const auto drops = [&] {
-    return nlohmann::json::parse(
+    return Json::parse(
         mine(data.image.view(), data.text.view(), options).origin().report_json)["drops"];
   };
-  REQUIRE(drops() == nlohmann::json({{"image_duplicate", 6},
-                                     {"text_duplicate", 0},
-                                     {"margin", 0},
-                                     {"collapsed", 0},
-                                     {"skipped", 0}}));
+  REQUIRE(drops() == Json({{"image_duplicate", 6},
+                           {"text_duplicate", 0},
+                           {"margin", 0},
+                           {"collapsed", 0},
+                           {"skipped", 0}}));
   options.k = 1;
   REQUIRE(drops()["image_duplicate"] == 3);  // the second one would not have been the best
   options.skip = 1;

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "helip/embedding_store_writer.h"
 #include "helip/store_assembly.h"
+#include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
@@ -104,9 +104,7 @@ std::string table_of(const HardPairs& pairs) {
   return bytes;
 }
 
-nlohmann::json did(const HardPairs& pairs) {
-  return nlohmann::json::parse(pairs.origin().report_json).at("update");
-}
+Json did(const HardPairs& pairs) { return Json::parse(pairs.origin().report_json).at("update"); }
 
 void check_fresh(const HardPairs& updated, const EmbeddingStore& store,
                  const MineOptions& options) {
@@ -115,8 +113,7 @@ void check_fresh(const HardPairs& updated, const EmbeddingStore& store,
   CHECK(table_of(updated) == table_of(fresh));
   CHECK(updated.origin().fingerprint == store.fingerprint());
   CHECK(updated.origin().data_fingerprint == store.data_fingerprint());
-  CHECK(nlohmann::json::parse(updated.origin().options_json) ==
-        nlohmann::json::parse(fresh.origin().options_json));
+  CHECK(Json::parse(updated.origin().options_json) == Json::parse(fresh.origin().options_json));
 }
 
 std::vector<double> image_values(std::int64_t rows, unsigned seed = 1) {
@@ -313,7 +310,7 @@ TEST_CASE("filters that a sample suggests change nothing", "[update]") {
   check_fresh(updated, store, options);
   CHECK_FALSE(did(updated).contains("afresh"));
   CHECK(did(updated)["mined_again"] > 5);
-  const auto report = nlohmann::json::parse(updated.origin().report_json);
+  const auto report = Json::parse(updated.origin().report_json);
   CHECK(report.at("filters").at("dimensions").at(1) > 0);
 }
 
@@ -403,7 +400,7 @@ TEST_CASE("what cannot be brought up to date step by step is mined afresh", "[up
     const HardPairs updated = update(before[i], store);
     check_fresh(updated, store, all[i]);
     CHECK(did(updated)["afresh"].get<std::string>().starts_with(i == 0 ? "skip" : "collapse"));
-    CHECK(nlohmann::json::parse(updated.origin().report_json).contains("drops"));
+    CHECK(Json::parse(updated.origin().report_json).contains("drops"));
   }
 }
 

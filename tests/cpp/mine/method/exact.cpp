@@ -1,8 +1,8 @@
 // Exact mining: the table is that of a plain float64 search, whatever the data and the machine.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <nlohmann/json.hpp>
 
+#include "io/json.h"
 #include "mine/kernel/kernel.h"
 #include "support/mine_reference.h"
 
@@ -444,7 +444,7 @@ TEST_CASE("plans from a sample find what a plain search does", "[exact]") {
     INFO(kernel->name << ", " << name_of(dtype));
     const ForcedKernel forced(kernel->name);
     const HardPairs pairs = mine_data(data, options);
-    const auto report = nlohmann::json::parse(pairs.origin().report_json);
+    const auto report = Json::parse(pairs.origin().report_json);
     REQUIRE(report["pairs"] == rows * (rows - 1));
     REQUIRE(report["filters"].contains("dimensions"));
     REQUIRE(report["filters"]["passed"]["score"].get<double>() > 0.0);

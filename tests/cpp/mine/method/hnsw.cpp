@@ -1,7 +1,7 @@
 // Approximate mining with graphs over the product kernel.
 #include <catch2/catch_test_macros.hpp>
-#include <nlohmann/json.hpp>
 
+#include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 

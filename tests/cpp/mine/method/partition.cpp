@@ -2,9 +2,9 @@
 #include "mine/budget/method_sizes.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <nlohmann/json.hpp>
 #include <random>
 
+#include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 

@@ -1,9 +1,9 @@
 // Mining against a random part of the data set (FastHPM).
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "io/json.h"
 #include "mine/corpus/draw.h"
 #include "support/mine_reference.h"
 
@@ -44,7 +44,7 @@ TEST_CASE("drawing every row is exact mining", "[sample]") {
   const MineOptions options = sample_options(8, 0);
   const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
   check_table(data, options, pairs);
-  const auto report = nlohmann::json::parse(pairs.origin().report_json);
+  const auto report = Json::parse(pairs.origin().report_json);
   REQUIRE(report["recall"]["value"] == 1.0);
   REQUIRE(report["pairs"] == 300 * 300);
 }
@@ -54,7 +54,7 @@ TEST_CASE("recall is about the share of the data set that is drawn", "[sample]")
   MineOptions options = sample_options(20, 600);
   options.refresh = 50;  // many draws, so that the mean is close
   const HardPairs pairs = mine(data.image.view(), data.text.view(), options);
-  const auto recall = nlohmann::json::parse(pairs.origin().report_json)["recall"];
+  const auto recall = Json::parse(pairs.origin().report_json)["recall"];
   REQUIRE(recall["targets"] == 1000);
   REQUIRE(std::abs(recall["value"].get<double>() - 0.3) < 0.03);
   REQUIRE(recall["low"] < recall["value"]);
@@ -124,7 +124,7 @@ TEST_CASE("every option holds within the draw, and drops are counted there", "[s
     }
     check_pool(expected, 4, ids.data(), scores.data(), pairs.count(target));
   }
-  const auto report = nlohmann::json::parse(pairs.origin().report_json);
+  const auto report = Json::parse(pairs.origin().report_json);
   REQUIRE(report["pairs"] == rows * 90);
   REQUIRE(report["drops"]["image_duplicate"] == drops.image);
   REQUIRE(report["drops"]["text_duplicate"] == drops.text);

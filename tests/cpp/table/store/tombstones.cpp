@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 using namespace helip;
-using nlohmann::json;
+using json = Json;
 
 TEST_CASE("batches are texts of ranges, and are read back") {
   Tombstones tombstones;

@@ -1,0 +1,11 @@
+// One kind of exception leaves the library.
+#pragma once
+
+namespace helip {
+
+// For the handler of a public function that may allocate:
+//     catch (...) { rethrow_as_error(); }
+// An allocation that failed is Error(out_of_memory); all else goes on as it is.
+[[noreturn]] void rethrow_as_error();
+
+}  // namespace helip

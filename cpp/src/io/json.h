@@ -1,0 +1,61 @@
+// The JSON values of the library. The destructor of nlohmann's allocates a std::vector of values,
+// which would end the program where that fails; for the library's it falls back to a reserve.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace helip {
+
+// Of all that a value holds, so that std::allocator is left to its destructor.
+template <typename Value>
+struct JsonMemory : std::allocator<Value> {
+  template <typename Other>
+  struct rebind {
+    using other = JsonMemory<Other>;
+  };
+  constexpr JsonMemory() noexcept = default;
+  template <typename Other>
+  constexpr JsonMemory(const JsonMemory<Other>&) noexcept {}
+  Value* allocate(std::size_t count) {
+    return static_cast<Value*>(::operator new(count * sizeof(Value)));
+  }
+  void deallocate(Value* memory, std::size_t) noexcept { ::operator delete(memory); }
+};
+
+template <template <typename, typename, typename...> typename Members>
+using BasicJson = nlohmann::basic_json<Members, std::vector, std::string, bool, std::int64_t,
+                                       std::uint64_t, double, JsonMemory>;
+using Json = BasicJson<std::map>;
+using OrderedJson = BasicJson<nlohmann::ordered_map>;  // members stay in the order they came in
+
+// Memory of values that are taken apart: as operator new, and where that has none, of a reserve for
+// 4,096 values, for one thread at a time. Throws bad_alloc for more. The thread that was given it
+// gives it back before it waits for another.
+[[nodiscard]] void* allocate_json(std::size_t bytes);
+void free_json(void* memory) noexcept;
+
+template <typename Value>
+struct JsonStackMemory {
+  using value_type = Value;
+  constexpr JsonStackMemory() noexcept = default;
+  [[nodiscard]] Value* allocate(std::size_t count) {
+    return static_cast<Value*>(allocate_json(count * sizeof(Value)));
+  }
+  void deallocate(Value* memory, std::size_t) noexcept { free_json(memory); }
+  friend constexpr bool operator==(const JsonStackMemory&, const JsonStackMemory&) noexcept {
+    return true;
+  }
+};
+
+}  // namespace helip
+
+template <>
+struct std::allocator<helip::Json> : helip::JsonStackMemory<helip::Json> {};
+template <>
+struct std::allocator<helip::OrderedJson> : helip::JsonStackMemory<helip::OrderedJson> {};
