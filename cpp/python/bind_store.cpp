@@ -257,6 +257,7 @@ void bind_data_fingerprint(py::module_& module) {
   module.def("packed_caption_digests", &packed_caption_digests, py::arg("blob"), py::arg("offsets"),
              py::arg("rows"));
   module.def("may_be_same_images", &may_be_same_images, py::arg("a"), py::arg("b"));
+  module.def("guard_mapped_files", &guard_mapped_files);
   module.def("keys_fingerprint", &keys_fingerprint, py::arg("keys"));
 }
 

@@ -29,7 +29,7 @@ from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import report
-from .store import EmbeddingStore
+from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "evaluate_forgetting",
     "export",
     "forgetting",
+    "guard_mapped_files",
     "interpolate",
     "merge",
     "mine",

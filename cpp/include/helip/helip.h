@@ -19,6 +19,7 @@
 #include "helip/kernel.h"                  // IWYU pragma: export
 #include "helip/locality_order.h"          // IWYU pragma: export
 #include "helip/machine.h"                 // IWYU pragma: export
+#include "helip/mapped_files.h"            // IWYU pragma: export
 #include "helip/matrix.h"                  // IWYU pragma: export
 #include "helip/mine.h"                    // IWYU pragma: export
 #include "helip/mine_options.h"            // IWYU pragma: export

@@ -11,6 +11,7 @@
 #include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
+#include "io/mapped_files.h"
 #include "io/shard_layout.h"
 
 namespace helip {
@@ -30,16 +31,20 @@ constexpr std::size_t kVerifyBlock = std::size_t{4} << 20;
 struct ColumnReader::Mapping {
   char* base = nullptr;
   std::int64_t reserved = 0;
+  MappedRange range;  // ends before the addresses are given back
 
   Mapping() = default;
   Mapping(Mapping&& other) noexcept
-      : base(std::exchange(other.base, nullptr)), reserved(std::exchange(other.reserved, 0)) {}
+      : base(std::exchange(other.base, nullptr)),
+        reserved(std::exchange(other.reserved, 0)),
+        range(std::move(other.range)) {}
   Mapping& operator=(Mapping&&) = delete;
   ~Mapping() {
+    range = MappedRange();
     if (base != nullptr) ::munmap(base, static_cast<std::size_t>(reserved));
   }
 
-  void reserve(std::int64_t bytes) {
+  void reserve(std::int64_t bytes, const fs::path& folder) {
     reserved = round_up(std::max<std::int64_t>(bytes, 1), ::sysconf(_SC_PAGESIZE));
     void* address = ::mmap(nullptr, static_cast<std::size_t>(reserved), PROT_NONE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -48,6 +53,7 @@ struct ColumnReader::Mapping {
                   "cannot reserve " + std::to_string(reserved) + " bytes of addresses", errno);
     }
     base = static_cast<char*>(address);
+    range = MappedRange(base, reserved, folder);
   }
 
   void place(std::int64_t at, std::int64_t bytes, const Descriptor& file, std::int64_t offset,
@@ -92,7 +98,7 @@ void ColumnReader::map_column(std::size_t index) {
   if (__builtin_mul_overflow(rows_, spec.row_bytes(), &bytes)) {
     corrupt(directory_ / kManifestName, "column \"" + spec.name + "\" overflows");
   }
-  mappings_[index].reserve(bytes);
+  mappings_[index].reserve(bytes, directory_);
 }
 
 void ColumnReader::map_shard(std::size_t index) {
@@ -131,7 +137,7 @@ void ColumnReader::map_shard(std::size_t index) {
       corrupt(shard.path, "the keys have another dtype, shape or place");
     }
     const std::int64_t bytes = keys.end - offsets.begin;
-    shard.keys.reserve(bytes);
+    shard.keys.reserve(bytes, directory_);
     shard.keys.place(0, bytes, file, offsets.begin, shard.path);
     shard.key_offsets = reinterpret_cast<const std::uint64_t*>(shard.keys.base);
     shard.key_bytes = shard.keys.base + (offsets.end - offsets.begin);
@@ -159,6 +165,7 @@ std::string_view ColumnReader::key(std::int64_t row) const {
   if (shard.key_offsets == nullptr) corrupt(shard.path, "it has no keys");
   const std::uint64_t begin = shard.key_offsets[local];
   const std::uint64_t end = shard.key_offsets[local + 1];
+  helip::require_whole(shard.key_offsets);
   if (begin > end || end > static_cast<std::uint64_t>(shard.key_bytes_size)) {
     corrupt(shard.path, "the key of row " + std::to_string(row) + " lies outside the file");
   }
@@ -206,6 +213,7 @@ void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string
       at += bytes;
       if (advance) advance(bytes);
     }
+    if (!file) helip::require_whole(data);
     const auto& digests = manifest_.shards[index].digests;
     const auto expected = digests.find(info.name);
     if (expected == digests.end() || expected->second != digest.hex()) {
@@ -226,6 +234,11 @@ const char* ColumnReader::mapped(std::size_t shard, const TensorInfo& info) cons
     return reinterpret_cast<const char*>(shards_[shard].key_offsets);
   }
   return nullptr;
+}
+
+void ColumnReader::require_whole() const {
+  for (const Mapping& mapping : mappings_) helip::require_whole(mapping.base);
+  for (const Shard& shard : shards_) helip::require_whole(shard.keys.base);
 }
 
 std::int64_t ColumnReader::bytes() const {

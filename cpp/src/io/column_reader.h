@@ -36,6 +36,8 @@ class ColumnReader {
   // read where it is mapped.
   void verify(const std::vector<std::string>& columns,
               const std::function<void(std::int64_t)>& advance) const;
+  // Throws corrupt where one of the files became shorter under the mapping (mapped_files.h).
+  void require_whole() const;
   [[nodiscard]] std::int64_t bytes() const;
 
  private:

@@ -129,6 +129,7 @@ void ColumnWriter::reload_tail() {
   std::vector<std::string> keys;
   for (std::int64_t i = 0; with_keys_ && i < n; ++i) keys.emplace_back(reader.key(first + i));
   tail_->append(n, data, keys.data());
+  reader.require_whole();
   obsolete_tail_ = directory_ / manifest_.shards.back().file;
 }
 

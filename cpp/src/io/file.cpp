@@ -246,6 +246,11 @@ void PendingFile::write_at(const void* data, std::size_t bytes, std::int64_t off
   const auto* cursor = static_cast<const char*>(data);
   while (bytes > 0) {
     const auto put = retry([&] { return ::pwrite(file_.get(), cursor, bytes, offset); });
+    if (put < 0 && errno == EFAULT) {  // no signal: the system met it, not this process
+      helip::fail(ErrorCode::corrupt, "what is written to ", quoted(temporary_),
+                  " comes from a file that became shorter while it was read; restore that from a "
+                  "copy or write it again, and open it anew");
+    }
     if (put < 0) fail("write", temporary_);
     cursor += put;
     offset += put;

@@ -139,6 +139,7 @@ struct BatchSampler::Impl {
       }
       strategy->add_hard_pairs(builder, now);
     }
+    pairs.require_whole();
     return builder.take();
   }
 

@@ -8,6 +8,7 @@
 
 #include "helip/growing_pairs.h"
 #include "helip/hard_pairs.h"
+#include "io/mapped_files.h"
 
 namespace helip::load {
 
@@ -15,6 +16,14 @@ class PairSource {
  public:
   explicit PairSource(HardPairs table) : table_(std::move(table)) {}
   explicit PairSource(std::shared_ptr<const GrowingPairs> growing) : growing_(std::move(growing)) {}
+
+  // Throws corrupt where a file of the table became shorter while it was read.
+  void require_whole() const {
+    if (!table_) return;
+    for (const MatrixView& column : {table_->ids(), table_->scores(), table_->counts()}) {
+      helip::require_whole(column.data);
+    }
+  }
 
   bool grows() const noexcept { return growing_ != nullptr; }
   std::int64_t size() const noexcept { return growing_ ? growing_->size() : table_->size(); }

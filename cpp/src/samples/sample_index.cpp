@@ -12,6 +12,7 @@
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
 #include "io/json_text.h"
+#include "io/mapped_files.h"
 #include "samples/byte_ranges.h"
 #include "samples/sample_state.h"
 #include "samples/scan_shards.h"
@@ -363,6 +364,8 @@ SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
   } else if (state.offsets[at] == samples::kRefused) {
     member.state = MemberState::refused;
   }
+  require_whole(state.offsets);
+  require_whole(state.sizes);
   return member;
 }
 

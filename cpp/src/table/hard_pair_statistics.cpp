@@ -7,6 +7,7 @@
 #include "base/rethrow.h"
 #include "helip/hard_pairs.h"
 #include "io/byte_progress.h"
+#include "table/pair_table.h"
 
 namespace helip {
 namespace {
@@ -94,6 +95,7 @@ HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const
     if (degree > 0) result.hubs.emplace_back(order[i], degree);
   }
   result.max_in_degree = in_degree[static_cast<std::size_t>(order[0])];
+  table_->require_whole();
   return result;
 } catch (...) {
   rethrow_as_error();

@@ -93,6 +93,7 @@ void HardPairs::save(const fs::path& path, const ProgressCallback& progress) con
     writer.append(rows, {ids().row(first), scores().row(first), counts().row(first)}, nullptr);
     state.advance(rows * row_bytes);
   }
+  table_->require_whole();
   writer.close([&](Manifest& manifest) { manifest.attributes = attributes_of(origin()); });
 } catch (...) {
   rethrow_as_error();

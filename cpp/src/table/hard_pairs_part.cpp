@@ -59,6 +59,7 @@ HardPairBand HardPairsPart::band(std::int64_t first, std::int64_t rows) const tr
     }
     band.counts.push_back(count_at(table.counts, i));
   }
+  table.require_whole();
   return band;
 } catch (...) {
   rethrow_as_error();

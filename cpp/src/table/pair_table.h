@@ -48,6 +48,10 @@ struct PairTable {
   void check_ids(const ProgressCallback& progress) const;
   // Every byte, and every rule. Throws Error: corrupt, cancelled.
   void verify(const ProgressCallback& progress) const;
+  // Throws Error(corrupt) where a file became shorter while it was read (helip/mapped_files.h).
+  void require_whole() const {
+    if (reader) reader->require_whole();
+  }
 
   [[noreturn]] void damaged(const std::string& what) const;
 };

@@ -96,6 +96,10 @@ def main() -> None:
     words = sys.argv[1:]
     show_all = "--help-all" in words
     words = ["--help" if word == "--help-all" else word for word in words]
+    if words and not {"--help", "-h", "--version"} & set(words):
+        from helip.store.mapped_files import guard_mapped_files
+
+        guard_mapped_files()
     try:
         make_app(show_all=show_all)(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:

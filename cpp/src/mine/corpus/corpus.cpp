@@ -1,5 +1,7 @@
 #include "mine/corpus/corpus.h"
 
+#include "io/mapped_files.h"
+
 namespace helip::mining {
 
 Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
@@ -14,6 +16,11 @@ void Corpus::measure(Team& team) {
   if (image_) image_->measure(team);
   if (text_) text_->measure(team);
   team.end_stage();
+}
+
+void Corpus::require_whole() const {
+  if (image_) helip::require_whole(image_->data());
+  if (text_) helip::require_whole(text_->data());
 }
 
 bool Corpus::is_zero(std::int64_t row) const {

@@ -21,6 +21,9 @@ class Corpus {
   // Measures the rows of both modalities, in stage "check".
   void measure(Team& team);
 
+  // Throws corrupt where a file of the rows became shorter while they were read.
+  void require_whole() const;
+
   std::int64_t size() const noexcept { return size_; }
   const Rules& rules() const noexcept { return rules_; }
   const Kernel& kernel() const noexcept { return kernel_; }

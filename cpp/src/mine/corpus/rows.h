@@ -35,6 +35,7 @@ class Rows {
   Rows(std::string name, const MatrixView& view, const Kernel& kernel);
 
   std::int64_t size() const noexcept { return view_.rows; }
+  const void* data() const noexcept { return view_.data; }
   std::int64_t dimensions() const noexcept { return view_.cols; }
 
   // Computes the length of every row. Throws invalid_argument naming the first row that holds a

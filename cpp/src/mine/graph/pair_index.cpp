@@ -102,6 +102,7 @@ void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, con
       if (!rows.is_zero(node)) order.push_back(static_cast<std::uint32_t>(node));
     }
     graph.add(rows.codes(), order, rows.size(), team, {}, &links);
+    corpus.require_whole();
     team.end_stage();
   } catch (...) {
     rows.truncate(before);
@@ -276,6 +277,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       team.begin_stage("query", count, count);
       team.for_blocks(count, kQueriesPerThread, find);
     }
+    if (own.reader) own.reader->require_whole();
     return out;
   });
 }

@@ -46,6 +46,7 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink,
   if (rows() > 0) {
     if (!context_) prepare(checkpoint);
     report = run_method(*context_, targets, sink);
+    corpus_.require_whole();
   }
   const bool filtered = context_ && context_->is_prepared();
   const FilterPlan* filters = filtered ? &context_->prepared().plan() : nullptr;

@@ -163,6 +163,7 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
         team.add_work(1);
       }
     });
+    corpus.require_whole();
     return band;
   });
 }
@@ -188,6 +189,7 @@ HardPairBand mine_targets(const MatrixView& image, const MatrixView& text,
                                   groups.empty() ? nullptr : groups.data(), team);
     team.begin_stage("mine", count, count * corpus.size());
     HardPairBand band = mining::exact_pools(context, targets);
+    corpus.require_whole();
     team.end_stage();
     return band;
   });

@@ -376,6 +376,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   HardPairsWriter writer(out, rows, pairs.k(), existing);
   Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), team);
   update.run(writer);
+  corpus.require_whole();
   did["pairs"] = update.pairs();
   OrderedJson report{{"pairs", rows * (rows - 1)}};
   if (update.prepared() != nullptr) {

@@ -120,6 +120,7 @@ class Assembly {
   }
 
   void finish(const json& metadata) {
+    for (const auto& reader : readers_) reader->require_whole();
     const std::int64_t rows = writer_.rows();
     comparison_.check_deleted(rows);
     Tombstones tombstones;

@@ -1,0 +1,55 @@
+"""Files that become shorter while they are mapped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+
+SCRIPT = """
+    import os, sys
+    from pathlib import Path
+    import helip
+
+    helip.guard_mapped_files()
+    store = helip.EmbeddingStore.open(sys.argv[1])
+    for shard in Path(sys.argv[1]).glob("*.safetensors"):
+        os.truncate(shard, 4096)
+    for call in (
+        lambda: helip.mine(store, k=3, out=sys.argv[1] + ".pairs", progress=False),
+        lambda: store.keys[len(store) - 1],
+        store.verify,
+    ):
+        try:
+            call()
+        except helip.CorruptError as error:
+            print(error)
+"""
+
+
+def write_store(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(2000, 16)), rng.normal(size=(2000, 8))
+    with helip.EmbeddingStore.create(path, image_dim=16, text_dim=8) as writer:
+        writer.append([f"k{row}" for row in range(2000)], image, text)
+
+
+@pytest.mark.parametrize("name", ["s", "sé"])
+def test_a_store_that_is_cut_short_is_an_error_and_the_process_lives(tmp_path, name) -> None:
+    write_store(tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), tmp_path / name],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert len(told) == 3
+    assert all(f'{name}" is damaged: one of its files became shorter' in line for line in told[:2])
+    assert "bytes early" in told[2]
+    assert not list(tmp_path.glob("*.pairs/manifest.json"))
