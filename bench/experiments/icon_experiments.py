@@ -261,7 +261,7 @@ EXPERIMENTS: dict[str, IconExperiment] = {
         tuple(
             Trial(
                 f"{way}, {lr:g}", way, against=_control(way, f"control, {lr:g}"),
-                **{**TOWERS, "lr": lr, "steps": 640},
+                **{**TOWERS, "lr": lr},
             )
             for lr in _RATES
             for way in ("control", EIGHT)
