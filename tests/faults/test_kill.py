@@ -6,6 +6,7 @@ import json
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,13 +37,27 @@ for first in range(len(writer), 20000, 50):
     writer.commit({"rows": first + 50})
 """
 
+# argv: store, table, and maybe memory and the call of progress at which it kills itself.
 MINER = """
+import os
+import signal
 import sys
 import helip
+from helip.mining import miner
 
+class Killing(miner.Follower):
+    calls = 0
+
+    def __call__(self, stage, done, total):
+        Killing.calls += 1
+        if Killing.calls == int(sys.argv[4]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if len(sys.argv) > 4:
+    miner.Follower = Killing
 helip.mine(
     sys.argv[1], k=20, method="exact", device="cpu", threads=1, out=sys.argv[2],
-    memory=int(sys.argv[3]) if len(sys.argv) > 3 else None,
+    memory=int(sys.argv[3]) if len(sys.argv) > 3 else None, progress=False,
 )
 """
 
@@ -105,14 +120,12 @@ def write_rows(path: Path, rows: int) -> None:
 def test_a_killed_miner_publishes_nothing_and_can_run_again(tmp_path: Path) -> None:
     write_rows(tmp_path / "s", 12_000)
     out = tmp_path / "p"
-    for moment in (0.0, 0.05, 0.2, 0.4):
-        miner = subprocess.Popen([sys.executable, "-c", MINER, tmp_path / "s", out])
-        time.sleep(1.5 + moment)
-        miner.kill()
-        miner.wait()
-        if (out / "manifest.json").exists():
-            helip.HardPairs.open(out).verify()
-            shutil.rmtree(out)
+    for call in (1, 2, 3, 5, 8):  # 2 is the end of the first stage
+        miner = subprocess.run(
+            [sys.executable, "-c", MINER, tmp_path / "s", out, "4000000000", str(call)]
+        )
+        assert miner.returncode == -signal.SIGKILL
+        assert not (out / "manifest.json").exists()
     subprocess.run([sys.executable, "-c", MINER, tmp_path / "s", out], check=True)
     pairs = helip.HardPairs.open(out)
     pairs.verify()
@@ -125,11 +138,11 @@ def test_a_killed_miner_leaves_no_scratch_file_beside_its_table(tmp_path: Path) 
     write_rows(tmp_path / "s", 12_000)
     out = tmp_path / "tables" / "p"
     out.parent.mkdir()
-    for moment in (0.0, 0.3, 0.6):
-        miner = subprocess.Popen([sys.executable, "-c", MINER, tmp_path / "s", out, "1000"])
-        time.sleep(1.5 + moment)
-        miner.kill()
-        miner.wait()
+    for call in (1, 3, 5, 8):
+        miner = subprocess.run(
+            [sys.executable, "-c", MINER, tmp_path / "s", out, "1000", str(call)]
+        )
+        assert miner.returncode == -signal.SIGKILL
         assert not [entry for entry in out.parent.iterdir() if "codes" in entry.name]
         shutil.rmtree(out, ignore_errors=True)
     subprocess.run([sys.executable, "-c", MINER, tmp_path / "s", out, "1000"], check=True)

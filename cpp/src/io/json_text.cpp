@@ -7,7 +7,7 @@ namespace helip {
 namespace {
 
 constexpr std::int64_t kMostValues = std::int64_t{1} << 23;  // about 100 bytes each once parsed
-constexpr std::size_t kMessageLimit = 300;                   // a parser quotes what it read last
+constexpr std::size_t kMessageLimit = 200;                   // a parser quotes what it read last
 
 }  // namespace
 

@@ -27,7 +27,7 @@ Enum from_name(const std::array<const char*, n>& names, const char* what, const 
 // Beyond this many dimensions the float32 error bound would swallow the scores.
 constexpr std::int64_t kMaxDimensions = std::int64_t{1} << 20;
 constexpr int kMaxThreads = 4096;
-constexpr std::int64_t kMaxRows = 0xfffffffe;  // candidates are kept as 32-bit ids
+constexpr std::int64_t kMaxRows = 0x7fffffff;  // rows have places of 31 bits while they are mined
 
 void check_at_least(const char* name, std::int64_t value, std::int64_t bound) {
   if (value < bound) {

@@ -37,6 +37,13 @@ std::string refused_options(const Data& data, const MineOptions& options) {
 
 }  // namespace
 
+TEST_CASE("more rows than there are places for are refused", "[mine]") {
+  const float value = 1.0F;  // what lies behind it is not read
+  const MatrixView rows{&value, std::int64_t{1} << 31, 1, DType::float32, 4};
+  REQUIRE_THAT(refused(ErrorCode::unsupported, [&] { mine(rows, rows, exact_options(3)); }),
+               ContainsSubstring("2147483648 rows") && ContainsSubstring("at most 2147483647"));
+}
+
 TEST_CASE("options outside their bounds are refused with value and bound", "[mine]") {
   const Data data = clustered_data(10, 4, 4);
   const auto with = [&](auto&& change) {
