@@ -15,7 +15,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -58,6 +58,11 @@ faults: $(VENV)/.faults
 	scripts/system-packages strace
 	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults
+
+# What may fail, with every error that it may have; prints how often.
+campaign: $(VENV)/.faults
+	HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
+	  | grep -E ': (allocations|calls) that failed|% tests passed'
 
 # That what helip is measured against finds the same pools, and reads the same pictures.
 test-bench: $(VENV)/.bench

@@ -16,57 +16,13 @@
 #include "helip/helip.h"
 #include "support/batch_samples.h"
 #include "support/image_samples.h"
-#include "support/store_samples.h"
+#include "support/storage_trials.h"
 #include "support/table_samples.h"
-#include "support/tar_builder.h"
 
 using namespace helip;
+using namespace helip::trials;
 
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr int kRows = 60;
-constexpr std::int64_t kK = 4;
-
-void write_store(const fs::path& path, int rows = kRows) {
-  auto writer = EmbeddingStoreWriter::create(path, options());
-  append(writer, unfailing([&] { return rows_between(0, rows); }));
-  writer.commit(unfailing([] { return std::string("{}"); }));
-}
-
-// The store is whole, and has one of these numbers of rows.
-void check_store(const fs::path& path, const std::vector<std::int64_t>& sizes) {
-  const EmbeddingStore store = EmbeddingStore::open(path);
-  store.verify();
-  CHECK(std::find(sizes.begin(), sizes.end(), store.size()) != sizes.end());
-}
-
-bool is_committed(const fs::path& path) { return fs::exists(path / "manifest.json"); }
-
-bool same(const HardPairs& a, const HardPairs& b) {
-  if (a.size() != b.size() || a.k() != b.k()) return false;
-  for (std::int64_t row = 0; row < a.size(); ++row) {
-    if (a.count(row) != b.count(row)) return false;
-    for (std::int64_t rank = 0; rank < a.count(row); ++rank) {
-      if (a.id(row, rank) != b.id(row, rank) || a.score(row, rank) != b.score(row, rank)) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
-fs::path write_tars(const TemporaryFolder& folder) {
-  std::string bytes;
-  const auto jpeg = jpeg_of(sample_image({24, 20}));
-  const std::string picture(reinterpret_cast<const char*>(jpeg.data()), jpeg.size());
-  for (int i = 0; i < 12; ++i) {
-    const std::string key = "k" + std::to_string(i);
-    bytes += tar_member(key + ".jpg", picture) + tar_member(key + ".txt", "text of " + key);
-  }
-  return write_file(folder / "s.tar", bytes + tar_end());
-}
 
 ImageTransform transform() {
   ImageTransformOptions chosen;
@@ -92,15 +48,10 @@ std::vector<std::int64_t> numbers(std::int64_t first, std::int64_t last) {
 
 }  // namespace
 
-TEST_CASE("allocations that fail: a new store") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "s";
-    return {[path] { write_store(path); },
-            [path](bool done) {
-              if (done || is_committed(path)) check_store(path, {kRows});
-              if (!is_committed(path)) write_store(path);
-            }};
-  });
+TEST_CASE("allocations that fail: what writes to the disk or reads it") {
+  for (const StorageTrial& trial : storage_trials()) {
+    DYNAMIC_SECTION(trial.name) { every_allocation(trial.prepare); }
+  }
 }
 
 TEST_CASE("allocations that fail: rows for a store") {

@@ -16,67 +16,17 @@
 #include "helip/helip.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
-#include "support/store_samples.h"
+#include "support/storage_trials.h"
 
 using namespace helip;
+using namespace helip::trials;
 
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr int kRows = 60;
-constexpr std::int64_t kK = 4;
-
-void write_store(const fs::path& path, int rows = kRows) {
-  auto writer = EmbeddingStoreWriter::create(path, options());
-  append(writer, rows_between(0, rows));
-  writer.commit();
-}
-
-bool is_committed(const fs::path& path) {
-  return unfailing([&] { return fs::exists(path / "manifest.json"); });
-}
-
-MineOptions mining(MiningMethod method = MiningMethod::exact) {
-  MineOptions chosen;
-  chosen.method = method;
-  chosen.k = kK;
-  chosen.threads = 2;
-  return chosen;
-}
-
-// Mining to a folder: whole, or not there, and the next call gives the same.
-Trial mined_to(const fs::path& out, std::function<HardPairs()> call) {
-  return {[call] { (void)call(); },
-          [call, out](bool done) {
-            CHECK((!done || is_committed(out)));
-            if (!done) {
-              // What was committed before the end of the call is refused, or is there.
-              try {
-                (void)call();
-              } catch (const Error& error) {
-                CHECK(error.code() == ErrorCode::invalid_argument);
-              }
-            }
-            const HardPairs found = HardPairs::open(out);
-            found.verify();
-            CHECK(found.size() == kRows);
-          }};
-}
 
 std::vector<std::int64_t> numbers(std::int64_t first, std::int64_t last) {
   std::vector<std::int64_t> ids(static_cast<std::size_t>(last - first));
   std::iota(ids.begin(), ids.end(), first);
   return ids;
-}
-
-testing::Data indexed() { return testing::clustered_data(2 * kRows, 8, 6); }
-
-MatrixView part(const testing::Matrix& matrix, std::int64_t first, std::int64_t last) {
-  MatrixView view = matrix.view();
-  view.data = view.row(first);
-  view.rows = last - first;
-  return view;
 }
 
 }  // namespace
@@ -94,44 +44,6 @@ TEST_CASE("allocations that fail: mining by each method") {
     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
     const fs::path out = folder / "p";
     return mined_to(out, [store, out, method] { return mine(store, mining(method), {}, out); });
-  });
-}
-
-TEST_CASE("allocations that fail: mining in parts") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    write_store(folder / "s");
-    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-    const fs::path out = folder / "p";
-    MineOptions chosen = mining();
-    chosen.parts = 2;
-    return mined_to(out, [store, out, chosen] { return mine(store, chosen, {}, out); });
-  });
-}
-
-TEST_CASE("allocations that fail: parts of a table") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    write_store(folder / "s");
-    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-    const fs::path first = folder / "1", second = folder / "2", out = folder / "p";
-    const std::vector<fs::path> parts{first, second};
-    return mined_to(out, [store, first, second, parts, out] {
-      if (is_committed(out)) return HardPairs::open(out);
-      (void)mine_part(store, 1, 2, mining(), first);
-      (void)mine_part(store, 2, 2, mining(), second);
-      return merge_parts(parts, out);
-    });
-  });
-}
-
-TEST_CASE("allocations that fail: a table brought up to date") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "s", out = folder / "p";
-    write_store(path, kRows - 10);
-    (void)mine(EmbeddingStore::open(path), mining(), {}, out);
-    auto writer = EmbeddingStoreWriter::append_to(path);
-    append(writer, rows_between(kRows - 10, kRows));
-    const EmbeddingStore store = writer.commit();
-    return mined_to(out, [store, out] { return update(HardPairs::open(out), store, {}, {}, out); });
   });
 }
 
@@ -208,29 +120,6 @@ TEST_CASE("allocations that fail: a query of an index") {
       (void)index->query(part(data->image, kRows, 2 * kRows), part(data->text, kRows, 2 * kRows),
                          kK, 64, 2);
     }};
-  });
-}
-
-TEST_CASE("allocations that fail: an index that is saved") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const auto data = std::make_shared<testing::Data>(indexed());
-    const fs::path path = folder / "i";
-    const auto index = std::make_shared<PairIndex>(
-        PairIndex::build(part(data->image, 0, kRows), part(data->text, 0, kRows), {}, {}, 2));
-    return {[=] { index->save(path); },
-            [=](bool) {
-              if (!is_committed(path)) index->save(path);
-              CHECK(PairIndex::open(path).size() == kRows);
-            }};
-  });
-}
-
-TEST_CASE("allocations that fail: an index that is opened") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const auto data = std::make_shared<testing::Data>(indexed());
-    const fs::path path = folder / "i";
-    PairIndex::build(part(data->image, 0, kRows), part(data->text, 0, kRows), {}, {}, 2).save(path);
-    return {[=] { (void)PairIndex::open(path); }};
   });
 }
 

@@ -4,22 +4,19 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstdint>
 #include <functional>
+#include <iostream>
 #include <string>
 
 #include "helip/error.h"
 #include "support/failing_allocations.h"
 #include "support/temporary_folder.h"
-
-struct Trial {
-  std::function<void()> call;
-  // What is looked at once the call has ended, well or not: that nothing is lost.
-  std::function<void(bool done)> check = [](bool) {};
-};
+#include "support/trial.h"
 
 // What leaves the call is Error(out_of_memory), and nothing else.
 inline void every_allocation(const std::function<Trial(const TemporaryFolder&)>& prepare) {
   bool all = false;
-  for (std::int64_t at = 0; !all; ++at) {
+  std::int64_t at = 0;
+  for (; !all; ++at) {
     INFO("allocation " << at);
     const TemporaryFolder folder;
     const Trial trial = prepare(folder);
@@ -44,4 +41,5 @@ inline void every_allocation(const std::function<Trial(const TemporaryFolder&)>&
     CHECK((outcome == "done" || outcome == "out_of_memory"));
     trial.check(outcome == "done");
   }
+  std::cout << "allocations that failed: " << at - 1 << std::endl;
 }

@@ -8,7 +8,24 @@
 // of these names stand before the C library's.
 class FailingCalls {
  public:
-  enum class Kind { none, pwrite, fsync, directory_fsync, rename };
+  enum class Kind {
+    none,
+    open,
+    pread,
+    short_pread,  // does half of what it is asked for, and does not fail
+    pwrite,
+    short_pwrite,
+    fsync,
+    directory_fsync,
+    rename,
+    ftruncate,
+    fallocate,
+    mkdir,
+    unlink,
+    flock,
+    close,
+    mmap,
+  };
 
   FailingCalls(Kind kind, int at, int error = EIO, bool once = false);
   ~FailingCalls();
