@@ -251,7 +251,6 @@ EXPERIMENTS: dict[str, IconExperiment] = {
         (
             Trial("control", **TOWERS),
             Trial("start", "start", **TOWERS),
-            Trial("HELIP, p = 1", "HELIP, p = 1", **TOWERS),
             Trial(EIGHT, EIGHT, **TOWERS),
         ),
         seeds=(0, 1, 2, 3, 4),
