@@ -149,24 +149,23 @@ class HardPairLoader:
         self._table = table
         among = call.strategy == "communities"
         self._beside = BesideRows(data, call.store, table if among else None)
-        self._seed = call.seed
-        self._make_batches_by(BatchOptions.of(call), data)
+        self._data, self._seed = data, call.seed
+        self._make_batches_by(BatchOptions.of(call))
         self._reads = choose_reads(
             data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
         )
-        self._data = data
         self._max_quarantined = call.max_quarantined
         self._plans: Plans | None = None  # of the iteration that may go on
         self._iteration = 0  # the number of the one iteration that may go on
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
 
-    def _make_batches_by(self, options: BatchOptions, data: Any) -> None:
+    def _make_batches_by(self, options: BatchOptions) -> None:
         """Make the sampler, and what states record of it."""
         self._options = options
         self._sampler = make_sampler(
             self._table,
-            data,
+            self._data,
             options,
             seed=self._seed,
             rank=self._rank,
@@ -176,8 +175,8 @@ class HardPairLoader:
             "seed": self._seed,
             **sampler_identity(options),
             "world_size": self._world_size,
-            "fingerprint": data.fingerprint or "",
-            "rows": len(data),
+            "fingerprint": self._data.fingerprint or "",
+            "rows": len(self._data),
             "eligible_targets": self._sampler.eligible_targets,
         }
 
@@ -279,8 +278,7 @@ class HardPairLoader:
         saved = LoaderState.from_dict(state)
         size = saved.options.get("community_rows")
         if self._size_is_open and size and self._identity["community_rows"] not in (None, size):
-            options = dataclasses.replace(self._options, community_rows=size)
-            self._make_batches_by(options, self._data)
+            self._make_batches_by(dataclasses.replace(self._options, community_rows=size))
         refuse_another_loader(saved.options, self._identity)
         first, batches = saved.place_for(self._identity, self._sampler.targets_before)
         steps = self._sampler.batches_after(first)

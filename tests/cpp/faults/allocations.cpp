@@ -6,9 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <chrono>
-#include <filesystem>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,12 +38,6 @@ class Pictures : public ImageSource {
   std::vector<std::byte> bytes_;
 };
 
-std::vector<std::int64_t> numbers(std::int64_t first, std::int64_t last) {
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(last - first));
-  std::iota(ids.begin(), ids.end(), first);
-  return ids;
-}
-
 }  // namespace
 
 TEST_CASE("allocations that fail: what writes to the disk or reads it") {
@@ -54,100 +46,9 @@ TEST_CASE("allocations that fail: what writes to the disk or reads it") {
   }
 }
 
-TEST_CASE("allocations that fail: rows for a store") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "s";
-    write_store(path);
-    return {[path] {
-              auto writer = EmbeddingStoreWriter::append_to(path);
-              append(writer, unfailing([] { return rows_between(kRows, 2 * kRows); }));
-              writer.commit(unfailing([] { return std::string(R"({"a": 1})"); }));
-            },
-            [path](bool done) {
-              check_store(path, done ? std::vector<std::int64_t>{2 * kRows}
-                                     : std::vector<std::int64_t>{kRows, 2 * kRows});
-              auto writer = EmbeddingStoreWriter::append_to(path);
-              append(writer, rows_between(1000, 1010));
-              writer.commit();
-              check_store(path, {kRows + 10, 2 * kRows + 10});
-            }};
-  });
-}
-
-TEST_CASE("allocations that fail: deletion of rows") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "s";
-    write_store(path);
-    return {[path] {
-              auto writer = EmbeddingStoreWriter::append_to(path);
-              const auto keys =
-                  unfailing([] { return std::vector<std::string>{"key-3", "key-7"}; });
-              writer.delete_keys(keys);
-              writer.commit(unfailing([] { return std::string(); }));
-            },
-            [path](bool) { check_store(path, {kRows}); }};
-  });
-}
-
-TEST_CASE("allocations that fail: a store that is opened and verified") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "s";
-    write_store(path);
-    return {[path] {
-      const EmbeddingStore store = EmbeddingStore::open(path);
-      store.verify();
-      (void)store.key(3);
-    }};
-  });
-}
-
-TEST_CASE("allocations that fail: a store of parts") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    write_store(folder / "a");
-    auto writer = EmbeddingStoreWriter::create(folder / "b", options());
-    append(writer, rows_between(kRows, 2 * kRows));
-    writer.commit();
-    const fs::path a = folder / "a", b = folder / "b", out = folder / "c";
-    const std::vector<StoreRun> runs{{0, 0, kRows}, {1, 0, kRows}};
-    const auto call = [a, b, out, runs] {
-      std::vector<EmbeddingStore> sources;
-      unfailing([&] { sources.reserve(2); });
-      sources.push_back(EmbeddingStore::open(a));
-      sources.push_back(EmbeddingStore::open(b));
-      (void)assemble_store(out, sources, runs, 4096);
-    };
-    return {call, [call, out](bool done) {
-              if (done || is_committed(out)) check_store(out, {2 * kRows});
-              if (!is_committed(out)) call();
-            }};
-  });
-}
-
 TEST_CASE("allocations that fail: a table of arrays") {
   every_allocation([](const TemporaryFolder&) -> Trial {
     return {[arrays = SampleTable()] { (void)arrays.make().statistics(); }};
-  });
-}
-
-TEST_CASE("allocations that fail: a table that is saved") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "p";
-    const HardPairs pairs = SampleTable().make();
-    return {[path, pairs] { pairs.save(path); },
-            [path, pairs](bool done) {
-              if (!done && !is_committed(path)) pairs.save(path);
-              const HardPairs found = HardPairs::open(path);
-              found.verify();
-              CHECK(same(found, pairs));
-            }};
-  });
-}
-
-TEST_CASE("allocations that fail: a table that is opened and verified") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path path = folder / "p";
-    SampleTable().make().save(path);
-    return {[path] { HardPairs::open(path).verify(); }};
   });
 }
 
@@ -166,38 +67,6 @@ TEST_CASE("allocations that fail: an order by locality") {
   every_allocation([](const TemporaryFolder&) -> Trial {
     const HardPairs pairs = test::groups_of_rows(20, 5);
     return {[pairs] { (void)locality_order(pairs); }};
-  });
-}
-
-TEST_CASE("allocations that fail: an index of samples") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const std::vector<fs::path> tars{write_tars(folder)};
-    const fs::path out = folder / "x";
-    const SampleIndexOptions chosen;
-    return {[tars, out, chosen] {
-              const SampleIndex index = SampleIndex::build(tars, chosen);
-              index.save(out);
-            },
-            [tars, out, chosen](bool) {
-              SampleIndex::build(tars, chosen).save(out);
-              const SampleIndex found = SampleIndex::open(out);
-              found.verify();
-              CHECK(found.size() == 12);
-            }};
-  });
-}
-
-TEST_CASE("allocations that fail: samples that are read") {
-  every_allocation([](const TemporaryFolder& folder) -> Trial {
-    const fs::path tar = write_tars(folder), out = folder / "x";
-    SampleIndex::build({tar}, {}).save(out);
-    return {[out, root = fs::path()] {
-      const SampleIndex index = SampleIndex::open(out, root);
-      std::vector<std::byte> bytes;
-      index.read(3, SampleField::image, bytes);
-      index.read(3, SampleField::text, bytes);
-      index.verify();
-    }};
   });
 }
 

@@ -6,9 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <chrono>
-#include <filesystem>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,16 +18,6 @@
 
 using namespace helip;
 using namespace helip::trials;
-
-namespace {
-
-std::vector<std::int64_t> numbers(std::int64_t first, std::int64_t last) {
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(last - first));
-  std::iota(ids.begin(), ids.end(), first);
-  return ids;
-}
-
-}  // namespace
 
 TEST_CASE("allocations that fail: mining by each method") {
   const auto method = GENERATE(MiningMethod::exact, MiningMethod::sample, MiningMethod::hnsw,

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -93,6 +94,12 @@ inline fs::path write_tars(const TemporaryFolder& folder) {
     bytes += tar_member(key + ".jpg", picture) + tar_member(key + ".txt", "text of " + key);
   }
   return write_file(folder / "s.tar", bytes + tar_end());
+}
+
+inline std::vector<std::int64_t> numbers(std::int64_t first, std::int64_t last) {
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(last - first));
+  std::iota(ids.begin(), ids.end(), first);
+  return ids;
 }
 
 inline testing::Data indexed() { return testing::clustered_data(2 * kRows, 8, 6); }
