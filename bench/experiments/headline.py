@@ -13,11 +13,8 @@ from icon_experiments import EIGHT
 FROM = {
     "icons-rivals": (EIGHT, "heads, 30,761 icons, 1,280 steps, communities of 8"),
     "icons-all": ("communities of 32", "heads, 216,115 icons, 2,560 steps, communities of 32"),
+    "icons-lit": (EIGHT, "a pre-trained tower, 30,761 icons, 640 steps, communities of 8"),
     "icons-towers": (EIGHT, "small towers, 30,761 icons, 2,560 steps, communities of 8"),
-    "icons-all-towers": (
-        "communities of 32",
-        "small towers, 216,115 icons, 2,560 steps, communities of 32",
-    ),
 }
 FIGURES = {
     "mean": "mean of six figures",

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import falcon
 import icon_recall
 import icon_stamps
 import icons
@@ -58,6 +59,9 @@ def batches(
     seen: Scene, heads: Any, trial: Trial, seed: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Batches for ever; those of refreshed pools are mined again as the heads change."""
+    if trial.way == "FALCON":
+        yield from learnt_batches(seen, heads, trial, seed)
+        return
     for part in itertools.count():
         own = trial.pool == "own"
         pairs = own_pairs(seen, heads) if own else seen.pairs(trial.pool)
@@ -68,6 +72,22 @@ def batches(
         yield from itertools.islice(
             coming, math.ceil(trial.steps / trial.refreshed) if own else None
         )
+
+
+def learnt_batches(
+    seen: Scene, heads: Any, trial: Trial, seed: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    @torch.no_grad()
+    def features(rows: np.ndarray) -> Any:
+        return heads(seen.image[seen.train[rows]], seen.texts[seen.text_of[rows]])
+
+    def plain_loss(rows: np.ndarray) -> float:
+        groups = torch.from_numpy(seen.groups[rows])
+        beside = {"target": np.arange(len(rows))}
+        return float(loss_of(trial, heads, *features(rows), beside, groups).detach())
+
+    for batch in falcon.falcon(features, plain_loss, len(seen.train), trial.rows, seed):
+        yield batch, {"target": np.arange(len(batch))}
 
 
 @torch.no_grad()

@@ -19,10 +19,12 @@ class IconExperiment(Experiment):
 EIGHT = "communities of 8"
 # The learning rate is the best of "icons-lr" or near it, for control and communities.
 HEADS: dict[str, Any] = {"steps": 1280, "lr": 1e-3}
-TOWERS: dict[str, Any] = {"steps": 2560, "lr": 1e-3, "epochs": 20, "stage": "towers"}
+# As "icons-towers-lr" has it, for both.
+TOWERS: dict[str, Any] = {"steps": 2560, "lr": 3e-3, "epochs": 20, "stage": "towers"}
 ALL_TOWERS: dict[str, Any] = {
     "steps": 2560, "lr": 1e-3, "epochs": 6, "stage": "towers", "kind": "all",
 }  # fmt: skip
+LIT: dict[str, Any] = {"steps": 640, "lr": 1e-3, "stage": "lit"}
 SHORT: dict[str, Any] = {"steps": 640, "lr": 1e-3}
 
 
@@ -76,6 +78,7 @@ EXPERIMENTS: dict[str, IconExperiment] = {
                  "B3, parts of 256", EIGHT),
                 **HEADS,
             ),
+            Trial("FALCON", "FALCON", **HEADS),
             Trial("HN-NCE, beta 0.25", loss={"kind": "hn_nce", "beta": 0.25}, **HEADS),
             Trial("HN-NCE, beta 0.5", loss={"kind": "hn_nce", "beta": 0.5}, **HEADS),
             Trial("debiased, 0.001", loss={"kind": "debiased", "prior": 0.001}, **HEADS),
@@ -244,7 +247,20 @@ EXPERIMENTS: dict[str, IconExperiment] = {
     ),
     "icons-lit": IconExperiment(
         "Icons, a pre-trained image tower that trains",
-        ways(("control", "start", EIGHT), steps=640, lr=3e-4, stage="lit"),
+        ways(("control", "start", EIGHT), **LIT),
+    ),
+    "icons-lit-lr": IconExperiment(
+        "Icons, a pre-trained image tower that trains: learning rates",
+        tuple(
+            Trial(
+                f"{way}, {lr:g}", way, against=_control(way, f"control, {lr:g}"),
+                **{**LIT, "lr": lr},
+            )
+            for lr in (3e-4, 1e-3)
+            for way in ("control", EIGHT)
+        ),
+        part="validation",
+        seeds=(0,),
     ),
     "icons-towers": IconExperiment(
         "Icons, towers from pixels",
@@ -262,11 +278,15 @@ EXPERIMENTS: dict[str, IconExperiment] = {
                 f"{way}, {lr:g}", way, against=_control(way, f"control, {lr:g}"),
                 **{**TOWERS, "lr": lr},
             )
-            for lr in _RATES
+            for lr in (*_RATES, 6e-3)
             for way in ("control", EIGHT)
         ),
         part="validation",
         seeds=(0,),
+    ),
+    "icons-towers-helip": IconExperiment(
+        "Icons, towers from pixels: one hard pair a target",
+        ways(("control", "HELIP, p = 1", EIGHT), **{**TOWERS, "lr": 1e-3}),
     ),
     "icons-all-towers": IconExperiment(
         "All icons, towers from pixels",

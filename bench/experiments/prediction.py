@@ -15,6 +15,7 @@ from typing import Any
 
 import heads
 import icon_features
+import icon_lit
 import icon_towers
 import icons
 import numpy as np
@@ -35,6 +36,7 @@ FROM = (
     "icons-rows",
     "icons-all",
     "icons-noise",
+    "icons-lit",
     "icons-towers",
     "icons-towers-starts",
 )
@@ -77,8 +79,14 @@ def measured(trial: Trial, seed: int) -> FeatureMeasures:
         image, text, scale = tower_features(seed, trial)
         pairs, groups = icon_features.table(trial.kind), train_groups(trial.kind)
     else:
-        seen = scene(trial.kind, trial.noise)
-        model = heads.loaded(heads.start(trial, seed), seen)
+        if trial.stage == "lit":
+            # Its start is heads on the tower as it was pre-trained.
+            seen = icon_lit.frozen_scene(trial.kind)
+            begun = icon_lit.start(seed, trial.epochs, trial.kind)
+        else:
+            seen = scene(trial.kind, trial.noise)
+            begun = heads.start(trial, seed)
+        model = heads.loaded(begun, seen)
         with torch.no_grad():
             image, text = model(seen.image[seen.train], seen.texts[seen.text_of])
             scale = float(model.scale.exp().clamp(max=100))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
@@ -32,11 +32,3 @@ def b3(
         mixed = np.concatenate([rng.permutation(parts[i]) for i in rng.permutation(len(parts))])
         cuts = np.array_split(mixed, -(-n // rows))
         yield from (cuts[i] for i in rng.permutation(len(cuts)))
-
-
-PARTITIONS: dict[str, Callable[[helip.HardPairs, int, int], Iterator[np.ndarray]]] = {
-    f"B3, parts of {part}": lambda pairs, rows, seed, part=part: b3(
-        pairs, rows, seed, ranks=50, part=part
-    )
-    for part in (32, 256)
-}

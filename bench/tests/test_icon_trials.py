@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,36 @@ def test_b3_covers_each_row_once_an_epoch_in_batches_of_parts(experiments: Any) 
     assert inside > 0.5  # of any batch of 40: 0.1
 
 
+def test_falcon_learns_the_hardness_that_lowers_the_loss_of_plain_batches(
+    experiments: Any,
+) -> None:
+    falcon = experiments("falcon")
+    rng = np.random.default_rng(3)
+    image, text, _, _ = _features(64)
+    similar = (image @ text.T + text @ image.T) / 2
+    hardness: list[float] = []
+    asked = 0
+
+    def features(rows: np.ndarray) -> Any:
+        return torch.from_numpy(image[rows]).float(), torch.from_numpy(text[rows]).float()
+
+    def plain_loss(rows: np.ndarray) -> float:
+        """Asked for before a step and after it: a step helps as much as its batch is hard."""
+        nonlocal asked
+        asked += 1
+        return 5.0 if asked % 2 else 5.0 - hardness[-1] + 0.001 * rng.normal()
+
+    batches = falcon.falcon(features, plain_loss, 64, 16, 0)
+    for _ in range(150):
+        space = [next(batches)]
+        for _ in range(3):
+            hardness.append(np.mean([similar[a, b] for a, b in itertools.pairwise(space[-1])]))
+            space.append(next(batches))
+        hardness.append(np.mean([similar[a, b] for a, b in itertools.pairwise(space[-1])]))
+        assert sorted(np.concatenate(space)) == list(range(64))
+    assert np.mean(hardness[-100:]) > np.mean(hardness[:100]) + 0.05
+
+
 def test_every_way_is_one_that_the_loader_takes(experiments: Any) -> None:
     ways = experiments("ways")
     from support.loader_samples import FakeData, random_pools, table_of
@@ -114,7 +145,7 @@ def test_every_experiment_is_of_known_ways_and_compared_with_a_trial_of_its_own(
         assert len(set(names)) == len(names), name
         assert set(experiment.compared.values()) <= set(names), name
         for trial in experiment.variants:
-            assert trial.way in {"start", *ways.WAYS, *ways.PARTITIONS}, trial.name
+            assert trial.way in {"start", "FALCON", *ways.WAYS, *ways.PARTITIONS}, trial.name
 
 
 def _features(rows: int = 12) -> tuple[Any, Any, Any, Any]:
