@@ -52,7 +52,7 @@ py::list shards_of(const SampleIndex& index) {
     if (shard.path.is_absolute()) {
       entry["path"] = shard.path;
     } else {
-      entry["path"] = shard.path.string();
+      entry["path"] = text_of(shard.path);
     }
     entry["first_row"] = shard.first_row;
     entry["rows"] = shard.rows;
@@ -195,7 +195,7 @@ void bind_samples(py::module_& module) {
                              [](const SampleIndex& s) { return s.options().image_extensions; })
       .def_property_readonly("contents", [](const SampleIndex& s) { return s.options().contents; })
       .def_property_readonly("scanned", &SampleIndex::scanned)
-      .def_property_readonly("path", [](const SampleIndex& s) { return s.path().string(); })
+      .def_property_readonly("path", [](const SampleIndex& s) { return text_of(s.path()); })
       .def_property_readonly("generation", &SampleIndex::generation);
 }
 

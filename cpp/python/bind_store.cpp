@@ -119,7 +119,7 @@ void bind_embedding_store(py::module_& module) {
       .def_static("open", &EmbeddingStore::open, py::arg("path"),
                   py::call_guard<py::gil_scoped_release>())
       .def("__len__", &EmbeddingStore::size)
-      .def_property_readonly("path", [](const EmbeddingStore& s) { return s.path().string(); })
+      .def_property_readonly("path", [](const EmbeddingStore& s) { return text_of(s.path()); })
       .def_property_readonly("generation", &EmbeddingStore::generation)
       .def_property_readonly(
           "dtype", [](const EmbeddingStore& s) { return std::string(name_of(s.image().dtype)); })
@@ -316,7 +316,7 @@ void bind_hard_pairs(py::module_& module) {
           py::arg("fingerprint") = "", py::arg("data_fingerprint") = "",
           py::arg("options_json") = "{}", py::arg("report_json") = "{}")
       .def("__len__", &HardPairs::size)
-      .def_property_readonly("path", [](const HardPairs& p) { return p.path().string(); })
+      .def_property_readonly("path", [](const HardPairs& p) { return text_of(p.path()); })
       .def("statistics", &statistics_of)
       .def(
           "save",
@@ -333,7 +333,7 @@ void bind_hard_pairs_part(py::module_& module) {
   part.def_static("open", &HardPairsPart::open, py::arg("path"),
                   py::call_guard<py::gil_scoped_release>())
       .def("__len__", [](const HardPairsPart& p) { return p.range().size(); })
-      .def_property_readonly("path", [](const HardPairsPart& p) { return p.path().string(); })
+      .def_property_readonly("path", [](const HardPairsPart& p) { return text_of(p.path()); })
       .def_property_readonly("index", [](const HardPairsPart& p) { return p.range().index; })
       .def_property_readonly("count", [](const HardPairsPart& p) { return p.range().count; })
       .def_property_readonly("first", [](const HardPairsPart& p) { return p.range().first(); })

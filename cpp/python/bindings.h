@@ -5,7 +5,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include <exception>
 #include <string>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "helip/helip.h"
+#include "path_caster.h"
 
 namespace helip::python {
 

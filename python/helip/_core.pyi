@@ -757,7 +757,7 @@ def mine(
     text: MatrixView,
     options: MineOptions,
     progress: typing.Any = None,
-    out: os.PathLike | str | bytes = ...,
+    out: os.PathLike | str | bytes = "",
 ) -> HardPairs: ...
 def mine_part(
     store: EmbeddingStore,
@@ -771,7 +771,7 @@ def mine_store(
     store: EmbeddingStore,
     options: MineOptions,
     progress: typing.Any = None,
-    out: os.PathLike | str | bytes = ...,
+    out: os.PathLike | str | bytes = "",
 ) -> HardPairs: ...
 def mine_targets(
     image: MatrixView,
@@ -800,7 +800,7 @@ def update(
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     memory: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: typing.Any = None,
-    out: os.PathLike | str | bytes = ...,
+    out: os.PathLike | str | bytes = "",
 ) -> HardPairs: ...
 def usable_memory() -> int: ...
 def usable_processors() -> int: ...

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
@@ -147,17 +148,19 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
     require(root.is_object(), "it is not a JSON object");
     const auto found = root.at("format").get<std::string>();
     if (found != format) {
-      fail(ErrorCode::mismatch, '"', directory.string(), "\" is a ", found, ", not a ", format,
-           "; give the path of one");
+      fail(ErrorCode::mismatch, '"', directory.string(), "\" is a ", excerpt(found), ", not a ",
+           format, "; give the path of one");
     }
     const auto version = root.at("version").get<std::int64_t>();
     const auto features = root.at("requires").get<std::vector<std::string>>();
-    const bool known = std::all_of(features.begin(), features.end(),
-                                   [](const auto& name) { return name == kDeletedRows; });
-    if (version > kManifestVersion || !known) {
+    if (version > kManifestVersion) {
       fail(ErrorCode::unsupported, '"', directory.string(), "\" has version ", version,
-           " or needs a feature that this helip lacks (it reads version ", kManifestVersion,
-           "); upgrade helip");
+           ", this helip reads versions up to ", kManifestVersion, "; upgrade helip");
+    }
+    for (const std::string& feature : features) {
+      if (feature == kDeletedRows) continue;
+      fail(ErrorCode::unsupported, '"', directory.string(), "\" needs the feature \"",
+           excerpt(feature), "\", which this helip lacks; upgrade helip");
     }
     return from_json(root);
   } catch (const Error& error) {

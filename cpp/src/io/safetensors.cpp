@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "io/json.h"
 #include "io/json_text.h"
@@ -46,7 +47,7 @@ std::int64_t non_negative(const json& value, const std::filesystem::path& file,
 
 TensorInfo parse_tensor(const std::string& name, const json& entry, std::int64_t data_begin,
                         std::int64_t data_bytes, const std::filesystem::path& file) {
-  const std::string label = "tensor \"" + name + "\"";
+  const std::string label = "tensor \"" + excerpt(name) + "\"";
   if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
       !entry.contains("data_offsets") || !entry["dtype"].is_string() ||
       !entry["shape"].is_array() || !entry["data_offsets"].is_array() ||
@@ -58,7 +59,8 @@ TensorInfo parse_tensor(const std::string& name, const json& entry, std::int64_t
   const auto& dtype_name = entry["dtype"].get_ref<const std::string&>();
   const auto found = std::find_if(kNames.begin(), kNames.end(),
                                   [&](const auto& pair) { return dtype_name == pair.second; });
-  if (found == kNames.end()) throw_damaged(file, label + " has the unknown dtype " + dtype_name);
+  if (found == kNames.end())
+    throw_damaged(file, label + " has the unknown dtype " + excerpt(dtype_name));
   info.dtype = found->first;
   std::int64_t bytes = size_of(info.dtype);
   for (const json& extent : entry["shape"]) {
@@ -124,7 +126,7 @@ SafetensorsHeader read_safetensors_header(const Descriptor& file,
   std::int64_t cursor = header.data_begin;
   for (const TensorInfo& info : header.tensors) {
     if (info.begin != cursor)
-      throw_damaged(name, "tensor \"" + info.name + "\" overlaps or leaves a hole");
+      throw_damaged(name, "tensor \"" + excerpt(info.name) + "\" overlaps or leaves a hole");
     cursor = info.end;
   }
   if (cursor != size) {

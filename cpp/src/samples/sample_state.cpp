@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "io/byte_progress.h"
 #include "samples/shard_list.h"
@@ -101,7 +102,7 @@ void SampleIndex::State::check_unique() const {
     begin = end;
   }
   if (second == rows) return;
-  refuse("two samples have the key '", key(second), "': ", place_of(first), " and ",
+  refuse("two samples have the key '", excerpt(key(second)), "': ", place_of(first), " and ",
          place_of(second),
          "; keys must be unique over all shards: rename one, or leave a shard out");
 }

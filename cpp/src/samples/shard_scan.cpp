@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "helip/data_fingerprint.h"
 #include "io/checksum.h"
@@ -56,7 +57,7 @@ class Grouping {
     if (field < 0) return;
     const auto [seen, is_new] = seen_.try_emplace(std::string(name), member.header);
     if (!is_new) {
-      refuse(path_.string(), " has two members '", clean_key(name), "': at offset ", seen->second,
+      refuse(path_.string(), " has two members '", excerpt(clean_key(name)), "': at offset ", seen->second,
              " and at offset ", member.header, "; write the shard again with unique names");
     }
     const std::int64_t row = row_of(split->key);

@@ -90,3 +90,17 @@ class SampleError(Error):
     def of(cls, key: str, reason: str, detail: str) -> SampleError:
         """The error of the sample with that key; ``detail`` says what is wrong with it."""
         return cls(f"sample {key!r}: {detail}", key=key, reason=reason)
+
+
+@contextlib.contextmanager
+def errors_of_paths() -> Iterator[None]:
+    """Turn an OSError inside that names a path into a StorageError of the same errno."""
+    try:
+        yield
+    except Error:
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name, reason = str(error.filename), error.strerror or str(error)
+        raise StorageError(error.errno, f"cannot use {name[:200]!r}: {reason}") from error

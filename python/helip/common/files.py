@@ -34,6 +34,23 @@ def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(error.errno, f"cannot {action} {os.fspath(path)}: {reason}") from error
+    except ValueError as error:
+        if "\0" not in os.fsdecode(path):
+            raise
+        raise InvalidArgumentError(
+            f"cannot {action} {os.fsdecode(path)!r}: it holds a NUL, which no file has in its name"
+        ) from error
+
+
+def output_path(out: str | os.PathLike[str] | None) -> str:
+    """``out`` as text, "" where there is none; an empty one is refused, as of an unset variable."""
+    if out is None:
+        return ""
+    if not (path := os.fspath(out)):
+        raise InvalidArgumentError(
+            "out is an empty path; name a place, or leave it out to keep the result in memory"
+        )
+    return path
 
 
 def sync(path: str | os.PathLike[str]) -> None:

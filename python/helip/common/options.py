@@ -23,7 +23,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, Literal, ParamSpec, Ty
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, errors_of_paths
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -255,7 +255,8 @@ def keywords(
     def decorate(work: Callable[[C], R]) -> Callable[P, R]:
         @functools.wraps(work)
         def called(*arguments: P.args, **options: P.kwargs) -> R:
-            return work(_made(call, work.__name__, arguments, options, complete))
+            with errors_of_paths():
+                return work(_made(call, work.__name__, arguments, options, complete))
 
         _describe(called, call, work)
         return called

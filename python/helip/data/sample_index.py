@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helip import _core
-from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
+from helip.common.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    SampleError,
+    errors_of_paths,
+)
 from helip.common.progress import Follower, ProgressBar
 from helip.data.paths import IMAGE_SUFFIXES, is_url, recognise
 from helip.data.remote import scanning
@@ -88,7 +94,8 @@ class SampleIndex:
         extensions = [suffix[1:] for suffix in IMAGE_SUFFIXES]
         if image_extension is not None:
             extensions = [_extension(image_extension)]
-        previous = _index_at(out)
+        with errors_of_paths():
+            previous = _index_at(out)
         paths = [os.fspath(path) for path in found[1]]
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
             if found[0] == "urls":

@@ -14,6 +14,7 @@ from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.core_options import core_options
@@ -53,7 +54,7 @@ class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
 
     @property
     def path(self) -> str:
-        return "" if self.out is None else os.fspath(self.out)
+        return output_path(self.out)
 
 
 @keywords(MineCall)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from helip import _core
+from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
@@ -46,7 +47,7 @@ def update(call: UpdateCall) -> HardPairs:
     """
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = store_of(call.store)
-    path = "" if call.out is None else os.fspath(call.out)
+    path = output_path(call.out)
     with ProgressBar(None, label="update", unit="units", enabled=call.progress) as bar:
         core = _core.update(
             pairs._core, store._core, call.threads or 0, parse_bytes(call.memory), Follower(bar),

@@ -22,8 +22,9 @@
 
 #include "base/job_queue.h"
 #include "base/team.h"
+#include "support/sanitizers.h"
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(HELIP_THREAD_SANITIZER)
 // Children that make threads are what is tested.
 extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
   return "die_after_fork=0";
@@ -123,7 +124,7 @@ TEST_CASE("threads are kept between calls, and as many as the widest call needs"
 
 // The address sanitizer's own locks do not survive such forks, and what threads of the parent held
 // is a leak to it.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(HELIP_ADDRESS_SANITIZER)
 TEST_CASE("a child that was forked from threads at work has a pool of its own", "[pool]") {
   REQUIRE(fills(2));
   std::atomic<bool> stop = false;

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "mine/corpus/rules.h"
 
@@ -21,7 +22,7 @@ Enum from_name(const std::array<const char*, n>& names, const char* what, const 
     known += (i == 0 ? "" : i + 1 == n ? " or " : ", ") + std::string(names[i]);
   }
   throw Error(ErrorCode::invalid_argument,
-              std::string(what) + " '" + name + "' is unknown; use " + known);
+              std::string(what) + " '" + excerpt(name) + "' is unknown; use " + known);
 }
 
 // Beyond this many dimensions the float32 error bound would swallow the scores.

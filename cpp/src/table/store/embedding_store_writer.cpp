@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "io/column_writer.h"
@@ -89,7 +90,7 @@ struct EmbeddingStoreWriter::Impl {
         earlier = find(batch[i]);
       }
       if (earlier < 0) continue;
-      refuse("key \"", batch[i], "\" of row ", row, " is that of row ", earlier,
+      refuse("key \"", excerpt(batch[i]), "\" of row ", row, " is that of row ", earlier,
              " already; keys must be unique");
     }
   }
@@ -113,7 +114,7 @@ struct EmbeddingStoreWriter::Impl {
     for (const std::string& key : wanted) {
       rows.push_back(found.at(key));
       if (rows.back() >= 0) continue;
-      refuse("key \"", key, "\" is that of no row, so nothing was deleted");
+      refuse("key \"", excerpt(key), "\" is that of no row, so nothing was deleted");
     }
     return rows;
   }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "io/byte_progress.h"
@@ -200,7 +201,7 @@ class Assembly {
     for (const StoreRun& run : noted_) {
       for (std::int64_t row = run.first; row < run.last; ++row, ++place) {
         if (sources_[run.source].key(row) != key) continue;
-        refuse("key \"", key, "\" of row ", places_, " is that of row ", place,
+        refuse("key \"", excerpt(key), "\" of row ", places_, " is that of row ", place,
                " already; keys must be unique");
       }
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.files import storage_errors
+from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
@@ -85,7 +85,7 @@ def merge(
         )
     paths = [os.fspath(part) for part in parts]
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
-        core = _core.merge_parts(paths, "" if out is None else os.fspath(out), Follower(bar))
+        core = _core.merge_parts(paths, output_path(out), Follower(bar))
     return HardPairs(core)
 
 

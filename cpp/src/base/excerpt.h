@@ -1,0 +1,21 @@
+// What somebody wrote, as a message quotes it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace helip {
+
+inline constexpr std::size_t kExcerptBytes = 200;
+
+// The first 200 bytes, cut before a letter that does not fit, with "…" where there are more.
+inline std::string excerpt(std::string_view text) {
+  if (text.size() <= kExcerptBytes) return std::string(text);
+  std::size_t end = kExcerptBytes;
+  // Bytes that go on with a letter of UTF-8.
+  while (end > kExcerptBytes - 4 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "…";
+}
+
+}  // namespace helip
