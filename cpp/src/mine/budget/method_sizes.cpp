@@ -41,8 +41,13 @@ bool partition_pays(std::int64_t rows, std::int64_t kept, double recall) {
   return partition_share(rows, kept) <= 1.0 / 16.0 && recall <= most_recall_shown(rows);
 }
 
-std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept) noexcept {
-  return corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours);
+std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept {
+  return rows * threads * static_cast<std::int64_t>(sizeof(std::uint32_t));
+}
+
+std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept {
+  return corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours) +
+         bytes_of_notes(corpus.size(), threads);
 }
 
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {

@@ -31,8 +31,11 @@ double partition_share(std::int64_t rows, std::int64_t kept) noexcept;
 // Whether clusters may find enough, and a sample show it, before exact mining would be quicker.
 bool partition_pays(std::int64_t rows, std::int64_t kept, double recall);
 
-// What pools of `kept` pairs of all rows take, and their neighbours: codes leave room for them.
-std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept) noexcept;
+// What each of these threads notes of all rows, to look at each once.
+std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept;
+// What pools of `kept` pairs of all rows take, their neighbours, and the notes of the threads: codes
+// leave room for them.
+std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept;
 
 // The filters that a method's pairs go through.
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);

@@ -154,8 +154,9 @@ class Planner {
     plan.memory_bytes = lengths_;
     const std::int64_t memory = memory_budget(options_);
     if (!filters_pay(corpus_, rows_)) return memory;
-    const CodePlacement codes = place_codes(
-        corpus_, filters_, bytes_beside_codes(corpus_, options_.k + options_.skip), memory);
+    const CodePlacement codes =
+        place_codes(corpus_, filters_,
+                    bytes_beside_codes(corpus_, options_.k + options_.skip, threads_), memory);
     (codes.on_disk ? plan.scratch_bytes : plan.memory_bytes) += codes.code_bytes;
     return codes.left;
   }

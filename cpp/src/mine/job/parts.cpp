@@ -193,10 +193,7 @@ HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
 
 struct RemovedIfEmpty {
   const fs::path& folder;
-  ~RemovedIfEmpty() {
-    std::error_code ignored;
-    fs::remove(folder, ignored);
-  }
+  ~RemovedIfEmpty() { remove_empty_directory(folder); }
 };
 
 // Throws mismatch where a job of another number of parts has left some.

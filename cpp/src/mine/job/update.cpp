@@ -192,8 +192,8 @@ class Update {
           corpus,
           mining::choose_filters(corpus, options.k, team, mining::FilteredPairs::few,
                                  share * (2.0 - share)),
-          mining::walk_along(before, corpus), mining::bytes_beside_codes(corpus, options.k),
-          memory_, scratch, team);
+          mining::walk_along(before, corpus),
+          mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team);
       memory_ = prepared_->memory_left();
       order_ = prepared_->order().rows;
     } else {

@@ -22,9 +22,9 @@ PreparedCorpus& MethodContext::prepared() {
   if (prepared_) return *prepared_;
   if (const SavedMethodState* earlier = saved()) {
     FilterPlan plan = choose_filters_for(corpus, options, team);
-    prepared_ =
-        std::make_unique<PreparedCorpus>(corpus, std::move(plan), earlier->order(corpus),
-                                         bytes_beside_codes(corpus, kept()), memory, scratch, team);
+    prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), earlier->order(corpus),
+                                                 bytes_beside_codes(corpus, kept(), team.size()),
+                                                 memory, scratch, team);
   } else {
     prepare_for(options.method);
   }
@@ -35,9 +35,9 @@ void MethodContext::prepare_for(MiningMethod method) {
   MineOptions own = options;
   own.method = method;
   prepared_.reset();  // first, for its memory
-  prepared_ =
-      std::make_unique<PreparedCorpus>(corpus, choose_filters_for(corpus, own, team),
-                                       bytes_beside_codes(corpus, kept()), memory, scratch, team);
+  prepared_ = std::make_unique<PreparedCorpus>(corpus, choose_filters_for(corpus, own, team),
+                                               bytes_beside_codes(corpus, kept(), team.size()),
+                                               memory, scratch, team);
 }
 
 void MethodContext::drop_codes() noexcept {

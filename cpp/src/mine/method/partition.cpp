@@ -178,7 +178,8 @@ class PartitionMiner {
   std::filesystem::path pool_folder() const {
     const std::int64_t bytes =
         places_ *
-        (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_);
+            (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_) +
+        bytes_of_notes(places_, context_.team.size());
     return bytes > prepared_.memory_left() ? context_.scratch : std::filesystem::path();
   }
 
