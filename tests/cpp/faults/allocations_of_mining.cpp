@@ -31,7 +31,8 @@ TEST_CASE("allocations that fail: mining by each method") {
     write_store(folder / "s");
     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
     const fs::path out = folder / "p";
-    return mined_to(out, [store, out, method] { return mine(store, mining(method), {}, out); });
+    return mined_to(out, mine(store, mining(method)),
+                    [store, out, method] { return mine(store, mining(method), {}, out); });
   });
 }
 

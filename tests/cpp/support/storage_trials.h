@@ -28,8 +28,8 @@ namespace fs = std::filesystem;
 inline constexpr int kRows = 60;
 inline constexpr std::int64_t kK = 4;
 
-inline void write_store(const fs::path& path, int rows = kRows) {
-  auto writer = EmbeddingStoreWriter::create(path, options());
+inline void write_store(const fs::path& path, int rows = kRows, DType dtype = DType::float32) {
+  auto writer = EmbeddingStoreWriter::create(path, options(dtype));
   append(writer, unfailing([&] { return rows_between(0, rows); }));
   writer.commit(unfailing([] { return std::string("{}"); }));
 }
@@ -66,10 +66,12 @@ inline MineOptions mining(MiningMethod method = MiningMethod::exact) {
   return chosen;
 }
 
-// Mining to a folder: whole, or not there, and the next call gives the same.
-inline Trial mined_to(const fs::path& out, std::function<HardPairs()> call) {
+// Mining to a folder: whole, or not there, and the next call gives the table of a call that nothing
+// came in between of.
+inline Trial mined_to(const fs::path& out, const HardPairs& expected,
+                      std::function<HardPairs()> call) {
   return {[call] { (void)call(); },
-          [call, out](bool done) {
+          [call, out, expected](bool done) {
             CHECK((!done || is_committed(out)));
             if (!done) {
               // What was committed before the end of the call is refused, or is there.
@@ -81,8 +83,9 @@ inline Trial mined_to(const fs::path& out, std::function<HardPairs()> call) {
             }
             const HardPairs found = HardPairs::open(out);
             found.verify();
-            CHECK(found.size() == kRows);
-          }};
+            CHECK(same(found, expected));
+          },
+          true};
 }
 
 inline fs::path write_tars(const TemporaryFolder& folder) {
@@ -232,15 +235,28 @@ inline std::vector<StorageTrial> storage_trials() {
                    const fs::path out = folder / "p";
                    MineOptions chosen = mining();
                    chosen.parts = 2;
-                   return mined_to(out,
+                   return mined_to(out, mine(store, mining()),
                                    [store, out, chosen] { return mine(store, chosen, {}, out); });
                  }});
+  for (const MiningMethod method : {MiningMethod::hnsw, MiningMethod::partition}) {
+    all.push_back({std::string("mining with checkpoints, ") + name_of(method),
+                   [method](const TemporaryFolder& folder) -> Trial {
+                     write_store(folder / "s");
+                     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+                     const fs::path out = folder / "p";
+                     MineOptions chosen = mining(method);
+                     const HardPairs expected = mine(store, chosen);
+                     chosen.checkpoint = 0.0;
+                     return mined_to(out, expected,
+                                     [store, out, chosen] { return mine(store, chosen, {}, out); });
+                   }});
+  }
   all.push_back({"parts of a table", [](const TemporaryFolder& folder) -> Trial {
                    write_store(folder / "s");
                    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
                    const fs::path first = folder / "1", second = folder / "2", out = folder / "p";
                    const std::vector<fs::path> parts{first, second};
-                   return mined_to(out, [store, first, second, parts, out] {
+                   return mined_to(out, mine(store, mining()), [store, first, second, parts, out] {
                      if (is_committed(out)) return HardPairs::open(out);
                      (void)mine_part(store, 1, 2, mining(), first);
                      (void)mine_part(store, 2, 2, mining(), second);
@@ -254,7 +270,7 @@ inline std::vector<StorageTrial> storage_trials() {
                    auto writer = EmbeddingStoreWriter::append_to(path);
                    append(writer, rows_between(kRows - 10, kRows));
                    const EmbeddingStore store = writer.commit();
-                   return mined_to(out, [store, out] {
+                   return mined_to(out, mine(store, mining()), [store, out] {
                      return update(HardPairs::open(out), store, {}, {}, out);
                    });
                  }});
