@@ -3,6 +3,7 @@ PYTHON ?= python3
 # One environment for everybody who works here; CI gives each step its own.
 VENV ?= .venv
 BIN := $(VENV)/bin
+COMMA := ,
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python tests/cpp -type f -not -name '*.pyc' \
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
@@ -15,7 +16,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize asan tsan fuzz bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -66,6 +67,34 @@ campaign: $(VENV)/.faults
 	  > build/campaign.log; result=$$?; \
 	grep -E ': (allocations|calls) that failed|FAILED|% tests passed' build/campaign.log; exit $$result
 
+# Takes out one safeguard of the core after the other: a test must fail each time.
+mutations: $(VENV)/.tools
+	scripts/system-packages
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/mutations/run.py build/mutations --jobs $(JOBS)
+
+# Builds of the core with clang's sanitizers: memory and undefined behaviour (with libFuzzer's
+# counters, for `make fuzz`), and data races. LibTorch and Python are left out: they are not built so.
+CLANGXX ?= clang++-19
+sanitizer_build = scripts/system-packages $(CLANGXX) && $(BIN)/cmake -S . -B build/$(1) -G Ninja \
+  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_CXX_COMPILER=$(CLANGXX) -DHELIP_TORCH=OFF \
+  -DHELIP_CUDA=OFF -DHELIP_WERROR=ON -DHELIP_SANITIZE=$(2) -DHELIP_BUILD_TESTS=ON \
+  -DCMAKE_UNITY_BUILD=ON -DCMAKE_CXX_FLAGS_RELEASE='-O1 -g1' $(3) >/dev/null && \
+  $(BIN)/cmake --build build/$(1)
+
+sanitize: asan tsan
+
+asan: build/asan/.built
+	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS) -LE faults
+
+tsan: build/tsan/.built
+	$(BIN)/ctest --test-dir build/tsan --output-on-failure -j $(JOBS) -LE faults
+
+# What reads bytes that somebody else wrote, with inputs that libFuzzer makes. FUZZ=--runs=1000000
+# in place of seconds.
+FUZZ ?= --seconds=60
+fuzz: build/asan/.built
+	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
+
 # That what helip is measured against finds the same pools, and reads the same pictures.
 test-bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench/tests
@@ -99,10 +128,25 @@ stubs reference: $(VENV)/.dev
 clean:
 	rm -rf build $(VENV) $(DEMO_OUT)
 
+# What builds the core without LibTorch and Python.
+$(VENV)/.tools:
+	scripts/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q cmake ninja
+	touch $@
+
 $(VENV)/.base:
 	scripts/system-packages
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q $(BUILD_NEEDS)
+	touch $@
+
+build/asan/.built: $(SOURCES) $(wildcard tests/fuzz/*) | $(VENV)/.tools
+	$(call sanitizer_build,asan,address$(COMMA)undefined$(COMMA)fuzzer-no-link,-DHELIP_BUILD_FUZZERS=ON)
+	touch $@
+
+build/tsan/.built: $(SOURCES) | $(VENV)/.tools
+	$(call sanitizer_build,tsan,thread,)
 	touch $@
 
 build/wheel/.built: $(SOURCES) | $(VENV)/.base
