@@ -1,15 +1,12 @@
 """What hard pairs can be expected to gain, from what was measured of a model and its data.
 
-    score = known ^ 1/4 x none_by_chance ^ 3/2
+    score = none_by_chance ^ 3/2 x (1 + known - within)
 
-- ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
-  more. It matters little, down to heads of random weights on good features. Of features that know
-  nothing it is expected, and was not measured, that batches of hard pairs do harm.
 - ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window.
   Where plain batches hold them already, batches of hard pairs add nothing.
-
-What the model tells apart among its hard pairs (``within``) does not count: it is measured on what
-was trained on, which a model may know by heart and still gain.
+- ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
+  more; ``within``: that among hard pairs alone. Their difference is what the model tells apart
+  among unlike rows, and not yet among those that are alike.
 
 The powers and bounds were fitted to heads on frozen features of icons (docs/when-it-helps.md has
 the settings); LEARNED lies below all starts that gained, and above towers of random weights, which
@@ -26,10 +23,9 @@ from helip.diagnosis.features import FeatureMeasures
 
 Word = Literal["large", "some", "none", "harm likely"]
 
-KNOWN_POWER = 0.25
 NONE_POWER = 1.5
 #: Score from which the gain is called large, and from which it is called some.
-LARGE = 0.5
+LARGE = 0.55
 SOME = 0.2
 #: What is known below which hard batches are likely to do harm.
 LEARNED = 0.1
@@ -42,17 +38,18 @@ class ExpectedGain:
     """What batches of hard pairs are expected to gain over plain ones."""
 
     word: Word
-    score: float  # 0 to 1; more is more, and no number of points
+    score: float  # 0 to 2; more is more, and no number of points
     why: str
 
 
 def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
     """Judge what was measured; None where an accuracy between or within could not be."""
-    between, mapped = measures.between.value, measures.mapped.value
-    if between is None or measures.within.value is None:
+    between, within = measures.between.value, measures.within.value
+    if between is None or within is None:
         return None
+    mapped = measures.mapped.value
     known = max(between, mapped or 0.0)
-    score = known**KNOWN_POWER * measures.none_by_chance**NONE_POWER
+    score = measures.none_by_chance**NONE_POWER * (1 + known - within)
     batch = f"{measures.batch_size:,} random rows"
     held = f"which hold {measures.by_chance:.2g} hard pairs of each of their rows"
     if known < LEARNED:

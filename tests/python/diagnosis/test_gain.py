@@ -28,7 +28,7 @@ def measures(**changes: float) -> FeatureMeasures:
 def test_the_score_is_the_product_that_is_documented() -> None:
     gain = expected_gain(measures())
     assert gain is not None
-    assert gain.score == pytest.approx(0.9**0.25 * 0.88**1.5)
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
     assert gain.word == "large"
     assert "90%" in gain.why and "0.13" in gain.why
 
@@ -36,7 +36,7 @@ def test_the_score_is_the_product_that_is_documented() -> None:
 def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
     gain = expected_gain(measures(between=0.01, mapped=0.3))
     assert gain is not None
-    assert gain.score == pytest.approx(0.3**0.25 * 0.88**1.5)
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.3 - 0.6))
     assert gain.word == "large" and "30% after a linear map" in gain.why
 
 
@@ -46,6 +46,7 @@ def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
         ({"between": 0.4, "mapped": 0.1}, {"between": 0.8, "mapped": 0.1}),
         ({"between": 0.1, "mapped": 0.4}, {"between": 0.1, "mapped": 0.8}),
         ({"none_by_chance": 0.3}, {"none_by_chance": 0.9}),
+        ({"within": 0.8}, {"within": 0.5}),
     ],
 )
 def test_each_measure_moves_the_score_its_way(
@@ -63,7 +64,7 @@ def test_the_words_go_by_their_bounds() -> None:
         return gain.word
 
     def none(score: float) -> float:
-        return (score / 0.9**0.25) ** (2 / 3)
+        return (score / (1 + 0.9 - 0.6)) ** (2 / 3)
 
     assert word(none_by_chance=none(LARGE + 1e-6)) == "large"
     assert word(none_by_chance=none(LARGE - 1e-6)) == "some"
@@ -83,4 +84,4 @@ def test_without_an_accuracy_there_is_no_judgement() -> None:
 def test_without_a_linear_map_it_is_judged_as_it_is() -> None:
     gain = expected_gain(replace(measures(), mapped=Estimate(None, None, 0)))
     assert gain is not None
-    assert gain.score == pytest.approx(0.9**0.25 * 0.88**1.5)
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
