@@ -15,12 +15,14 @@ TEST_CASE("codes go to disk where they leave no room for the pools of all rows",
   constexpr std::int64_t kRows = 1900, kPairs = 7;
   const Data data = clustered_data(kRows, 20, 12, DType::float16);
   MineOptions options = exact_options(kPairs);
+  options.threads = 3;
   const auto on_disk = [&](std::int64_t memory) {
     options.memory = memory;
     return plan(data.image.view(), data.text.view(), options).scratch_bytes;
   };
   const std::int64_t codes = on_disk(1);
-  const std::int64_t pools = kRows * (mining::bytes_of_target(kPairs) + 4 * mining::kNeighbours);
+  const std::int64_t pools = kRows * (mining::bytes_of_target(kPairs) + 4 * mining::kNeighbours) +
+                             mining::bytes_of_notes(kRows, options.threads);
   REQUIRE(pools < codes);  // so that half of the memory is not what decides
   REQUIRE(on_disk(codes + pools) == 0);
   REQUIRE(on_disk(codes + pools - 1) == codes);
