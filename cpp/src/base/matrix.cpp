@@ -102,7 +102,8 @@ DType dtype_from_name(const std::string& name) {
   const auto found = std::find_if(kDTypes.begin(), kDTypes.end(),
                                   [&](const DTypeInfo& info) { return name == info.name; });
   if (found != kDTypes.end()) return found->dtype;
-  refuse("dtype \"", excerpt(name), "\" is unknown; use float64, float32, float16, bfloat16 or int8");
+  refuse("dtype \"", excerpt(name),
+         "\" is unknown; use float64, float32, float16, bfloat16 or int8");
 }
 
 void MatrixView::check(const char* name) const {

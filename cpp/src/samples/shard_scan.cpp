@@ -57,8 +57,9 @@ class Grouping {
     if (field < 0) return;
     const auto [seen, is_new] = seen_.try_emplace(std::string(name), member.header);
     if (!is_new) {
-      refuse(path_.string(), " has two members '", excerpt(clean_key(name)), "': at offset ", seen->second,
-             " and at offset ", member.header, "; write the shard again with unique names");
+      refuse(path_.string(), " has two members '", excerpt(clean_key(name)), "': at offset ",
+             seen->second, " and at offset ", member.header,
+             "; write the shard again with unique names");
     }
     const std::int64_t row = row_of(split->key);
     const auto place = static_cast<std::size_t>(row * kSampleFields + field);

@@ -33,8 +33,8 @@ bool partition_pays(std::int64_t rows, std::int64_t kept, double recall);
 
 // What each of these threads notes of all rows, to look at each once.
 std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept;
-// What pools of `kept` pairs of all rows take, their neighbours, and the notes of the threads: codes
-// leave room for them.
+// What pools of `kept` pairs of all rows take, their neighbours, and the notes of the threads:
+// codes leave room for them.
 std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept;
 
 // The filters that a method's pairs go through.
