@@ -52,15 +52,18 @@ void change(const DiskChange& told, const std::string& path, Make make) {
   if (make()) watch->after(told);
 }
 
-// The result of a call that takes a path.
+bool is_watched() { return watching() != nullptr; }
+
+// The result of a call that takes a path. Nothing is allocated unless somebody watches: an
+// allocation that fails here would end the program.
 template <typename Call>
-int changed(const DiskChange& told, Call call) {
+int changed(Change kind, const char* path, const char* to, Call call) {
+  if (!is_watched()) return call();
   int result = 0;
+  const DiskChange told{kind, path, to, 0, 0, {}};
   change(told, told.path.native(), [&] { return (result = call()) == 0; });
   return result;
 }
-
-bool is_watched() { return watching() != nullptr; }
 
 }  // namespace
 
@@ -175,18 +178,18 @@ int posix_fallocate(int file, off_t offset, off_t bytes) {
 
 int mkdir(const char* path, mode_t mode) noexcept {
   if (fails(Kind::mkdir)) return -1;
-  return changed({Change::make_directory, path, {}, 0, 0, {}},
+  return changed(Change::make_directory, path, "",
                  [&] { return static_cast<int>(::syscall(SYS_mkdirat, AT_FDCWD, path, mode)); });
 }
 
 int unlink(const char* path) noexcept {
   if (fails(Kind::unlink)) return -1;
-  return changed({Change::remove, path, {}, 0, 0, {}},
+  return changed(Change::remove, path, "",
                  [&] { return static_cast<int>(::syscall(SYS_unlinkat, AT_FDCWD, path, 0)); });
 }
 
 int rmdir(const char* path) noexcept {
-  return changed({Change::remove_directory, path, {}, 0, 0, {}}, [&] {
+  return changed(Change::remove_directory, path, "", [&] {
     return static_cast<int>(::syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR));
   });
 }
@@ -211,7 +214,7 @@ void* mmap(void* address, size_t bytes, int protection, int flags, int file,
 
 int rename(const char* from, const char* to) {
   if (fails(Kind::rename)) return -1;
-  return changed({Change::rename, from, to, 0, 0, {}}, [&] {
+  return changed(Change::rename, from, to, [&] {
     return static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
   });
 }
