@@ -50,7 +50,7 @@ py::list shards_of(const SampleIndex& index) {
     py::dict entry;
     // pathlib would take the slashes of a URL together.
     if (shard.path.is_absolute()) {
-      entry["path"] = shard.path;
+      entry["path"] = py::module_::import("pathlib").attr("Path")(text_of(shard.path));
     } else {
       entry["path"] = text_of(shard.path);
     }
