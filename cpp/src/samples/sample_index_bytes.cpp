@@ -1,6 +1,7 @@
 // An index as bytes, for another process.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "base/rethrow.h"
@@ -75,7 +76,9 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) try {
   rows.digests = get_vector<std::uint64_t>(bytes, n * samples::kDigests);
   rows.key_offsets = get_vector<std::uint64_t>(bytes, n + 1);
   rows.key_bytes = bytes;
-  const bool ascending = std::is_sorted(rows.key_offsets.begin(), rows.key_offsets.end());
+  // Each key has a byte or more.
+  const bool ascending = std::adjacent_find(rows.key_offsets.begin(), rows.key_offsets.end(),
+                                            std::greater_equal<>()) == rows.key_offsets.end();
   if (!ascending || rows.key_offsets.back() != counts[2] || bytes.size() != counts[2]) {
     throw Error(ErrorCode::corrupt, "the keys of an index are damaged; open the data set again");
   }

@@ -190,6 +190,21 @@ TEST_CASE("a saved index is the same bytes on any number of threads, and opens a
   CHECK(opened.generation() == 1);
 }
 
+TEST_CASE("bytes of an index whose keys are damaged are refused") {
+  const TemporaryFolder folder;
+  const fs::path shard =
+      write_file(folder / "s.tar", tar_member("a.txt", "x") + tar_member("b.txt", "y") + tar_end());
+  std::string bytes = SampleIndex::build({shard}).to_bytes();
+  // The last are two keys of a byte each, and before them three offsets of eight.
+  const std::size_t offsets = bytes.size() - 2 - 3 * 8;
+  REQUIRE(SampleIndex::from_bytes(bytes).key(1) == "b");
+  for (const char second : {'\0', '\2', '\x7f'}) {
+    bytes[offsets + 8] = second;  // an empty key, or one that goes on behind the end
+    expect_error(ErrorCode::corrupt, "the keys of an index are damaged",
+                 [&] { (void)SampleIndex::from_bytes(bytes); });
+  }
+}
+
 TEST_CASE("a shard that was changed is refused at opening, with what to do") {
   const TemporaryFolder folder;
   const auto path = write_shard(folder, "a.tar", {1});
