@@ -54,18 +54,20 @@ gpu: $(VENV)/.bench cuda
 	done
 	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
+# Small files go to a file system in memory where there is one: a disk that flushes takes minutes.
+IN_MEMORY := TMPDIR=$(firstword $(wildcard /dev/shm) /tmp)
 # Kills, full disks, damaged bytes, lost workers, allocations and calls that fail: slower than the
 # tests, called by CI.
 faults: $(VENV)/.faults
 	scripts/system-packages strace
-	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
+	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults
 
 # All of the faults of the core: every error, every bit, every length, kills on the way back as well. A
 # quarter of an hour; prints how often each was.
 COUNTS := allocations that failed|calls that failed, in all|kills|bits flipped|files cut short|states after a loss of power
 campaign: $(VENV)/.faults
-	@HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
+	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
 	  > build/campaign.log; result=$$?; \
 	awk '/\*\*\*|FAILED|% tests passed/ { print; next } \
 	  match($$0, /: ($(COUNTS)): [0-9]+/) { split(substr($$0, RSTART + 2, RLENGTH - 2), told, ": "); \
