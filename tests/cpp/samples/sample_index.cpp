@@ -205,6 +205,18 @@ TEST_CASE("bytes of an index whose keys are damaged are refused") {
   }
 }
 
+TEST_CASE("a member that lies outside of its shard is refused before it is read") {
+  const TemporaryFolder folder;
+  const fs::path shard = write_file(folder / "s.tar", tar_member("a.txt", "x") + tar_end());
+  std::string bytes = SampleIndex::build({shard}).to_bytes();
+  REQUIRE(SampleIndex::from_bytes(bytes).readable(0, SampleField::text).bytes == 1);
+  // Behind the key, two of its offsets, digests and sizes lie the offsets of the members.
+  const std::size_t offsets = bytes.size() - 1 - 2 * 8 - 2 * 8 - helip::kSampleFields * (4 + 8);
+  bytes[offsets + 8 * static_cast<std::size_t>(SampleField::text) + 2] = 1;
+  expect_error(ErrorCode::corrupt, "row 0 lies outside of its shard",
+               [&] { (void)SampleIndex::from_bytes(bytes).readable(0, SampleField::text); });
+}
+
 TEST_CASE("a shard that was changed is refused at opening, with what to do") {
   const TemporaryFolder folder;
   const auto path = write_shard(folder, "a.tar", {1});
