@@ -63,8 +63,8 @@ faults: $(VENV)/.faults
 	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults
 
-# All of the faults of the core: every error, every bit, every length, kills on the way back as well. A
-# quarter of an hour; prints how often each was.
+# All of the faults of the core: every error, every bit, every length, kills on the way back as well. Takes
+# minutes, and prints how often each was.
 COUNTS := allocations that failed|calls that failed, in all|kills|bits flipped|files cut short|states after a loss of power
 campaign: $(VENV)/.faults
 	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
@@ -95,7 +95,7 @@ ASAN_WITHOUT ?= a partition goes on within a round|rows that are all but equal a
 asan: build/asan/.built
 	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS) -LE faults -E '$(ASAN_WITHOUT)'
 
-# Of the tests those of what threads share; TSAN='*' takes all, which is half an hour.
+# Of the tests those of what threads share; TSAN='*' takes all, which is many minutes.
 TSAN ?= [\#job_queue],[\#team],[\#thread_pool],[\#batch_assembler],[\#graph],[\#pair_index],[\#parts],[\#mine],[\#update],[\#hnsw],[\#streaming],[\#row_memory],[\#image_files],[\#open_files],[\#sample_index],[\#byte_ranges],[\#mapped_files]
 tsan: build/tsan/.built
 	build/tsan/tests/cpp/helip_tests --filenames-as-tags '$(TSAN)'

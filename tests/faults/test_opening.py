@@ -6,13 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import helip
+from support.data_samples import write_tar
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 
@@ -46,11 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.append([str(i) for i in range(60)], values[:, :8], values[:, 8:])
     helip.mine(root / "store", k=3, out=root / "pairs", device="cpu", progress=False)
     helip.PairIndex.build(root / "store", progress=False).save(root / "index")
-    (root / "a.txt").write_text("a caption")
-    (root / "a.jpg").write_bytes(b"no picture")
-    with tarfile.open(root / "s.tar", "w") as shard:
-        for name in ("a.jpg", "a.txt"):
-            shard.add(root / name, arcname=name)
+    write_tar(root / "s.tar", {"a.jpg": b"no picture", "a.txt": b"a caption"})
     helip.SampleIndex.build(root / "s.tar", out=root / "samples", progress=False)
     return root
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import helip
+from support.data_samples import write_tar
 
 BAD: dict[str, Callable[[Path], str]] = {
     "with a NUL": lambda root: f"{root}/a\0b",
@@ -71,11 +71,7 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     values = np.random.default_rng(0).normal(size=(30, 12)) + 0.3
     with helip.EmbeddingStore.create(root / "store", image_dim=8, text_dim=4) as writer:
         writer.append([str(i) for i in range(30)], values[:, :8], values[:, 8:])
-    (root / "a.txt").write_text("a caption")
-    (root / "a.jpg").write_bytes(b"no picture")
-    with tarfile.open(root / "s.tar", "w") as shard:
-        for name in ("a.jpg", "a.txt"):
-            shard.add(root / name, arcname=name)
+    write_tar(root / "s.tar", {"a.jpg": b"no picture", "a.txt": b"a caption"})
     os.symlink("pool", root / "loop")
     os.symlink("loop", root / "pool")
     (root / "file").write_bytes(b"")
@@ -112,7 +108,7 @@ def test_a_path_of_bytes_that_are_no_utf8_is_a_path(at: SimpleNamespace) -> None
     assert helip.HardPairs.open(os.fsencode(place)).path == place
 
 
-def test_a_folder_for_scratch_that_is_not_there_is_one_error_where_it_is_needed(
+def test_mining_that_needs_no_scratch_does_not_look_for_its_folder(
     at: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", f"{at.root}/absent")

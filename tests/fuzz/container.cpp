@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
-#include <sstream>
 #include <vector>
 
 #include "fuzz.h"
@@ -14,6 +12,8 @@
 #include "io/manifest.h"
 #include "io/safetensors.h"
 #include "io/shard_layout.h"
+#include "support/tar_builder.h"
+#include "support/whole_file.h"
 
 namespace helip::fuzz {
 namespace {
@@ -23,18 +23,6 @@ namespace fs = std::filesystem;
 constexpr std::size_t kPage = kShardHeaderBytes;
 constexpr std::size_t kMostPages = 64;
 constexpr std::size_t kMostManifest = std::size_t{1} << 16;
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  return bytes.str();
-}
-
-void write(const fs::path& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
 
 void put_length(std::string& out, std::size_t length) {
   out.push_back(static_cast<char>(length & 255));
@@ -82,8 +70,8 @@ std::string with_checksum(Json root) {
 }  // namespace
 
 std::string input_of(const fs::path& directory) {
-  const std::string manifest = read(directory / kManifestName);
-  const std::string shard = read(directory / shard_name(0));
+  const std::string manifest = whole_file(directory / kManifestName);
+  const std::string shard = whole_file(directory / shard_name(0));
   std::string input(1, '\3');
   put_length(input, manifest.size());
   input += manifest;
@@ -115,7 +103,7 @@ void write_container(std::string_view input, const fs::path& directory) {
     if (!input.empty() || page == 0) bytes.resize(kPage, filler(page));
     shard += bytes;
   }
-  write(directory / shard_name(0), shard);
+  write_file(directory / shard_name(0), shard);
   if (mended & 3 && manifest.size() <= kMostManifest) {
     Json root = Json::parse(manifest, nullptr, false);
     if (!root.is_discarded() && root.is_object()) {
@@ -123,7 +111,7 @@ void write_container(std::string_view input, const fs::path& directory) {
       if (mended & 1) manifest = with_checksum(std::move(root));
     }
   }
-  write(directory / kManifestName, manifest);
+  write_file(directory / kManifestName, manifest);
 }
 
 }  // namespace helip::fuzz

@@ -13,13 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helip import _core
-from helip.common.errors import (
-    CorruptError,
-    InvalidArgumentError,
-    MismatchError,
-    SampleError,
-    errors_of_paths,
-)
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
+from helip.common.files import storage_errors
 from helip.common.progress import Follower, ProgressBar
 from helip.data.paths import IMAGE_SUFFIXES, is_url, recognise
 from helip.data.remote import scanning
@@ -94,8 +89,7 @@ class SampleIndex:
         extensions = [suffix[1:] for suffix in IMAGE_SUFFIXES]
         if image_extension is not None:
             extensions = [_extension(image_extension)]
-        with errors_of_paths():
-            previous = _index_at(out)
+        previous = _index_at(out)
         paths = [os.fspath(path) for path in found[1]]
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
             if found[0] == "urls":
@@ -273,8 +267,11 @@ def _root_of(text: str) -> str:
 
 def _index_at(out: str | os.PathLike[str] | None) -> _core.SampleIndex | None:
     """What lies in ``out`` already, None where there is nothing of use."""
-    if out is None or not (Path(out) / "manifest.json").exists():
+    if out is None:
         return None
+    with storage_errors("look at", out):
+        if not (Path(out) / "manifest.json").exists():
+            return None
     try:
         return _core.SampleIndex.open(os.fspath(out), check_shards=False)
     except CorruptError:

@@ -8,9 +8,9 @@
   more; ``within``: that among hard pairs alone. Their difference is what the model tells apart
   among unlike rows, and not yet among those that are alike.
 
-The powers and bounds were fitted to heads on frozen features of icons (docs/when-it-helps.md has
-the settings); LEARNED lies below all starts that gained, and above towers of random weights, which
-did not.
+The power, the form and the bounds were chosen on heads and towers on icons (docs/when-it-helps.md
+has the settings); LEARNED lies below all starts that gained, and above towers of random weights,
+which did not.
 The score orders models and data, and is no number of points.
 """
 

@@ -1,21 +1,20 @@
 // Files of every format with a bit that is flipped, or cut short: it is found when the file is
-// opened and verified, by an Error.
+// opened and verified, by an Error. Every bit and every length in a campaign; else some.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <iostream>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include "helip/helip.h"
+#include "support/campaign.h"
 #include "support/storage_trials.h"
 #include "support/table_samples.h"
 #include "support/temporary_folder.h"
+#include "support/whole_file.h"
 
 using namespace helip;
 using namespace helip::trials;
@@ -81,11 +80,6 @@ bool is_refused(const Sample& sample, const fs::path& path) {
   return false;
 }
 
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 class Bytes {
  public:
   explicit Bytes(const fs::path& path) : file_(::open(path.c_str(), O_WRONLY)) {}
@@ -99,9 +93,6 @@ class Bytes {
   int file_;
 };
 
-// Every bit and every length in a campaign; else some.
-bool is_campaign() { return std::getenv("HELIP_CAMPAIGN") != nullptr; }
-
 }  // namespace
 
 TEST_CASE("a bit that is flipped in a file of any format is found") {
@@ -112,7 +103,7 @@ TEST_CASE("a bit that is flipped in a file of any format is found") {
     sample.make(folder, path);
     sample.look(path);
     for (const char* name : {"manifest.json", "shard-00000.safetensors"}) {
-      const std::string whole = read(path / name);
+      const std::string whole = whole_file(path / name);
       REQUIRE(!whole.empty());
       const Bytes file(path / name);
       for (std::size_t at = 0; at < whole.size(); at += is_campaign() ? 1 : 17) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "support/campaign.h"
 #include "support/disk_changes.h"
 #include "support/disk_model.h"
 #include "support/storage_trials.h"
@@ -27,7 +28,7 @@ class Recorder final : public DiskWatch {
 };
 
 // States at random of each moment.
-int draws() { return std::getenv("HELIP_CAMPAIGN") == nullptr ? 1 : 8; }
+int draws() { return is_campaign() ? 8 : 1; }
 
 }  // namespace
 

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "support/system_calls.h"
+#include "support/whole_file.h"
 
 namespace {
 
@@ -16,11 +16,6 @@ namespace fs = std::filesystem;
 using Kind = DiskChange::Kind;
 
 constexpr std::int64_t kSector = 512;
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 bool keeps(DiskModel::Kept kept, bool of_names, std::mt19937& random) {
   switch (kept) {
@@ -45,7 +40,7 @@ DiskModel::DiskModel(fs::path folder) : folder_(std::move(folder)) {
     const std::uint64_t number = number_of(file);
     ::close(file);
     synced_[each.path()] = {false, number};
-    files_[number].synced = read(each.path());
+    files_[number].synced = whole_file(each.path());
   }
 }
 
