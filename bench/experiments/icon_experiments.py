@@ -262,6 +262,11 @@ EXPERIMENTS: dict[str, IconExperiment] = {
         part="validation",
         seeds=(0,),
     ),
+    "icons-lit-steps": IconExperiment(
+        "Icons, a pre-trained image tower that trains: four times the steps",
+        ways(("control", EIGHT), **{**LIT, "steps": 2560}),
+        seeds=(0,),
+    ),
     "icons-towers": IconExperiment(
         "Icons, towers from pixels",
         (

@@ -30,6 +30,9 @@ struct Digest::State {
 
 Digest::Digest() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh3); }
 Digest::~Digest() = default;
+Digest::Digest(const Digest& other) : state_(std::make_unique<State>()) {
+  XXH3_copyState(&state_->xxh3, &other.state_->xxh3);
+}
 Digest::Digest(Digest&&) noexcept = default;
 Digest& Digest::operator=(Digest&&) noexcept = default;
 

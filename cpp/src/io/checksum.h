@@ -12,6 +12,7 @@ class Digest {
  public:
   Digest();
   ~Digest();
+  Digest(const Digest&);
   Digest(Digest&&) noexcept;
   Digest& operator=(Digest&&) noexcept;
 

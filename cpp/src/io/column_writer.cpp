@@ -104,7 +104,9 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       tail_(std::move(other.tail_)),
       obsolete_tail_(std::move(other.obsolete_tail_)),
       replaced_(std::move(other.replaced_)),
-      kept_(std::move(other.kept_)) {}
+      kept_(std::move(other.kept_)),
+      mark_(std::move(other.mark_)),
+      marked_tail_(std::move(other.marked_tail_)) {}
 
 void ColumnWriter::check_usable() const {
   if (!failed_) return;
@@ -162,12 +164,61 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
     if (tail_->room() > 0) continue;
     // A full shard takes the place of the committed tail that it grew from.
     const auto index = static_cast<std::size_t>((rows_ - 1) / manifest_.shard_rows);
+    manifest_.shards.reserve(index + 1);
     ShardRecord record = tail_->publish(shard_name(manifest_.next_shard++));
+    if (mark_ && mark_->tail && !marked_tail_) marked_tail_.emplace(std::move(*tail_));
+    if (mark_) ++mark_->published;
     tail_.reset();
     manifest_.shards.resize(index);
     first_uncommitted_shard_ = std::min(first_uncommitted_shard_, static_cast<std::int64_t>(index));
     manifest_.shards.push_back(std::move(record));
   }
+}
+
+void ColumnWriter::mark() {
+  check_usable();
+  keep_marked();
+  Mark mark{rows_, first_uncommitted_shard_, 0, {}, obsolete_tail_, {}};
+  if (!manifest_.shards.empty() && manifest_.shards.back().rows < manifest_.shard_rows) {
+    mark.committed_tail = manifest_.shards.back();
+  }
+  if (tail_) mark.tail = tail_->mark();
+  mark_ = std::move(mark);
+}
+
+void ColumnWriter::keep_marked() noexcept {
+  mark_.reset();
+  marked_tail_.reset();
+}
+
+void ColumnWriter::take_back() noexcept {
+  try {
+    go_back_to_mark();
+  } catch (const std::exception&) {
+    failed_ = true;
+  }
+  keep_marked();
+}
+
+void ColumnWriter::go_back_to_mark() {
+  Mark mark = std::move(mark_).value();
+  std::vector<ShardRecord>& shards = manifest_.shards;
+  const auto full = static_cast<std::size_t>(mark.rows / manifest_.shard_rows);
+  if (!mark.tail) {
+    tail_.reset();
+  } else {
+    const std::string name = marked_tail_ ? shards[full].file : std::string();
+    if (marked_tail_) tail_.emplace(std::move(*marked_tail_));
+    tail_->go_back(std::move(*mark.tail), name);
+  }
+  for (std::size_t i = full; i < full + mark.published; ++i)
+    remove_file_in(directory_, shards[i].file);
+  shards.resize(full);
+  if (mark.committed_tail) shards.push_back(std::move(*mark.committed_tail));
+  first_uncommitted_shard_ = mark.first_uncommitted_shard;
+  obsolete_tail_ = std::move(mark.obsolete_tail);
+  rows_ = mark.rows;
+  failed_ = false;
 }
 
 void ColumnWriter::keep(const ShardRecord& shard) {

@@ -16,8 +16,9 @@
 
 namespace helip {
 
-// Not thread-safe. An error of append(), of close(), or of commit() other than invalid_argument, is
-// final: every later call is Error(io), and what was committed before stays as it was.
+// Not thread-safe. An error of append() that is not taken back, of close(), or of commit() other
+// than invalid_argument, is final: every later call is Error(io), and what was committed before
+// stays as it was.
 class ColumnWriter {
  public:
   // A new directory, or one that was left before its first commit.
@@ -30,9 +31,16 @@ class ColumnWriter {
   ~ColumnWriter();
   ColumnWriter(ColumnWriter&&) noexcept;
 
+  void check_usable() const;  // Error(io) of a writer that failed
   [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
   [[nodiscard]] const Manifest& manifest() const noexcept { return manifest_; }
   void append(std::int64_t n, const std::vector<const void*>& data, const std::string* keys);
+  // What is appended from here to keep_marked() can be taken back, whole, when some of it failed.
+  void mark();
+  void keep_marked() noexcept;
+  // The rows before the mark may be committed then. Not so after a flush that failed, where nobody
+  // knows what a file holds: the writer stays failed.
+  void take_back() noexcept;
   // Of a writer that replaces a generation: takes over one of its full shards, whose rows are the
   // next ones, without a copy. Between shards alone.
   void keep(const ShardRecord& shard);
@@ -46,8 +54,8 @@ class ColumnWriter {
   [[nodiscard]] bool committed() const noexcept { return manifest_.generation > 0; }
 
  private:
-  void check_usable() const;
   void append_rows(std::int64_t n, std::vector<const void*> data, const std::string* keys);
+  void go_back_to_mark();
   void open_shard();
   void reload_tail();
   void publish(const std::function<void(Manifest&)>& finish, bool last);
@@ -65,6 +73,17 @@ class ColumnWriter {
   std::optional<std::filesystem::path> obsolete_tail_;  // committed, and since then grown
   std::vector<std::filesystem::path> replaced_;         // committed, no longer once we commit
   std::set<std::string> kept_;                          // names of those that both have
+
+  struct Mark {
+    std::int64_t rows = 0;
+    std::int64_t first_uncommitted_shard = 0;
+    std::size_t published = 0;                  // shards since then
+    std::optional<ShardRecord> committed_tail;  // that a full shard would take the place of
+    std::optional<std::filesystem::path> obsolete_tail;
+    std::optional<ShardWriter::Mark> tail;
+  };
+  std::optional<Mark> mark_;
+  std::optional<ShardWriter> marked_tail_;  // full, and published since the mark
 };
 
 }  // namespace helip

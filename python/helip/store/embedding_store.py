@@ -292,7 +292,8 @@ class StoreWriter:
         Raises:
             InvalidArgumentError: wrong shape, NaN or infinity (with its row), a duplicate key
                 (with both rows).
-            StorageError: the disk is full or refuses.
+            StorageError: the disk is full or refuses. What was appended before can be committed; to
+                append more, open the store again.
         """
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")

@@ -105,9 +105,12 @@ TEST_CASE("a path that the system cannot look at is an error of the library's ow
 
 TEST_CASE("a file whose directory cannot be made durable is not there") {
   const TemporaryFolder folder;
-  PendingFile file(folder / "");
-  file.write_at("x", 1, 0);
-  const FailingCalls calls(FailingCalls::Kind::directory_fsync, 0);
-  expect_error(ErrorCode::io, "sync the directory", [&] { file.publish("name"); });
+  {
+    PendingFile file(folder / "");
+    file.write_at("x", 1, 0);
+    const FailingCalls calls(FailingCalls::Kind::directory_fsync, 0);
+    expect_error(ErrorCode::io, "sync the directory", [&] { file.publish("name"); });
+    CHECK_FALSE(path_exists(folder / "name"));
+  }
   CHECK(entries(folder / "") == 0);
 }

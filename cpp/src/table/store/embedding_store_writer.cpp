@@ -59,10 +59,46 @@ struct EmbeddingStoreWriter::Impl {
   Tombstones tombstones;           // committed
   std::set<std::int64_t> deleted;  // since then
   fs::path path;
-  bool torn = false;  // the columns have rows whose keys are not all known here
+  bool halted = false;  // by an append that failed: what was whole before may still be committed
 
   Impl(StoreOptions opts, ColumnWriter writer, fs::path where)
       : options(opts), columns(std::move(writer)), path(std::move(where)) {}
+
+  // Converts the rows a block at a time.
+  void write_rows(const std::vector<std::string>& row_keys, const MatrixView& image,
+                  const MatrixView& text, std::span<const std::uint64_t> image_digests,
+                  std::span<const std::uint64_t> caption_digests) {
+    const auto n = static_cast<std::int64_t>(row_keys.size());
+    const std::int64_t block = std::min(n, kConvertRows);
+    const std::int64_t width = size_of(options.dtype);
+    std::vector<float> values(
+        static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
+    std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
+    std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
+    std::vector<float> image_scale(static_cast<std::size_t>(block));
+    std::vector<float> text_scale(static_cast<std::size_t>(block));
+    for (std::int64_t first = 0; first < n; first += block) {
+      const std::int64_t rows = std::min(block, n - first);
+      const auto encode = [&](const MatrixView& view, std::vector<char>& out, float* scale) {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          read_row(view, first + i, values.data() + i * view.cols);
+        }
+        encode_rows(values.data(), rows, view.cols, options.dtype, out.data(), scale);
+      };
+      encode(image, image_rows, image_scale.data());
+      encode(text, text_rows, text_scale.data());
+      std::vector<const void*> data{image_rows.data(), text_rows.data()};
+      if (options.dtype == DType::int8) {
+        data.push_back(image_scale.data());
+        data.push_back(text_scale.data());
+      }
+      if (options.digests) {
+        data.push_back(image_digests.data() + first);
+        data.push_back(caption_digests.data() + first);
+      }
+      columns.append(rows, data, row_keys.data() + first);
+    }
+  }
 
   // The row that holds `key`, or -1: a hash alone could be a coincidence.
   std::int64_t find(const std::string& key) const {
@@ -161,11 +197,7 @@ EmbeddingStoreWriter EmbeddingStoreWriter::append_to(const fs::path& path) try {
 
 EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
   if (!impl_) refuse("this writer of a store was moved from; use the one that it was moved to");
-  if (impl_->torn) {
-    fail(ErrorCode::io, "an earlier append to \"", impl_->path.string(),
-         "\" failed, so nothing can be added to it or committed; open it again to go on from its "
-         "last commit");
-  }
+  impl_->columns.check_usable();
   return *impl_;
 }
 
@@ -174,6 +206,10 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
                                   std::span<const std::uint64_t> image_digests,
                                   std::span<const std::uint64_t> caption_digests) try {
   Impl& impl = usable();
+  if (impl.halted) {
+    fail(ErrorCode::io, "an earlier append to ", quoted(impl.path), " failed; commit the ", size(),
+         " rows before it, and open the store again to append others");
+  }
   const StoreOptions& options = impl.options;
   const auto n = static_cast<std::int64_t>(keys.size());
   check_shape(image, kImageColumn, n, options.image_dim);
@@ -186,43 +222,27 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
   check_digests(caption_digests, kCaptionDigestColumn, n, options.digests);
   impl.check_new(keys, size());
 
-  const std::int64_t block = std::min(n, kConvertRows);
-  const std::int64_t width = size_of(options.dtype);
-  std::vector<float> values(
-      static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
-  std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
-  std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
-  std::vector<float> image_scale(static_cast<std::size_t>(block));
-  std::vector<float> text_scale(static_cast<std::size_t>(block));
-  impl.torn = true;
-  for (std::int64_t first = 0; first < n; first += block) {
-    const std::int64_t rows = std::min(block, n - first);
-    const auto encode = [&](const MatrixView& view, std::vector<char>& out, float* scale) {
-      for (std::int64_t i = 0; i < rows; ++i) {
-        read_row(view, first + i, values.data() + i * view.cols);
-      }
-      encode_rows(values.data(), rows, view.cols, options.dtype, out.data(), scale);
-    };
-    encode(image, image_rows, image_scale.data());
-    encode(text, text_rows, text_scale.data());
-    std::vector<const void*> data{image_rows.data(), text_rows.data()};
-    if (options.dtype == DType::int8) {
-      data.push_back(image_scale.data());
-      data.push_back(text_scale.data());
-    }
-    if (options.digests) {
-      data.push_back(image_digests.data() + first);
-      data.push_back(caption_digests.data() + first);
-    }
-    impl.columns.append(rows, data, keys.data() + first);
+  std::vector<std::string> own_keys = keys;
+  impl.keys.reserve(keys.size());
+  if (impl.recent_keys.size() + keys.size() > impl.recent_keys.capacity()) {
+    impl.recent_keys.reserve(2 * (impl.recent_keys.size() + keys.size()));
   }
-  for (std::size_t i = 0; i < keys.size(); ++i) {
+  impl.columns.mark();
+  impl.halted = true;
+  try {
+    impl.write_rows(keys, image, text, image_digests, caption_digests);
+  } catch (...) {
+    impl.columns.take_back();
+    throw;
+  }
+  impl.columns.keep_marked();
+  for (std::size_t i = 0; i < keys.size(); ++i) {  // allocates nothing, so nothing fails
     impl.data.add(keys[i], options.digests ? image_digests[i] : 0,
                   options.digests ? caption_digests[i] : 0);
     impl.keys.insert(keys[i]);
-    impl.recent_keys.push_back(keys[i]);
+    impl.recent_keys.push_back(std::move(own_keys[i]));
   }
-  impl.torn = false;
+  impl.halted = false;
 } catch (...) {
   rethrow_as_error();
 }

@@ -16,15 +16,20 @@ std::uint64_t hash_of(std::string_view key) {
 
 }  // namespace
 
-void KeySet::insert(std::string_view key) {
-  if (2 * (used_ + 1) > slots_.size()) {
-    const auto old = std::exchange(
-        slots_, std::vector<std::uint64_t>(std::max<std::size_t>(1024, 2 * slots_.size())));
-    used_ = 0;
-    for (const std::uint64_t hash : old) {
-      if (hash != 0) insert_hash(hash);
-    }
+void KeySet::reserve(std::size_t more) {
+  const std::size_t wanted = 2 * (used_ + more);
+  if (wanted <= slots_.size()) return;
+  std::size_t size = std::max<std::size_t>(1024, slots_.size());
+  while (size < wanted) size *= 2;
+  const auto old = std::exchange(slots_, std::vector<std::uint64_t>(size));
+  used_ = 0;
+  for (const std::uint64_t hash : old) {
+    if (hash != 0) insert_hash(hash);
   }
+}
+
+void KeySet::insert(std::string_view key) {
+  reserve(1);
   insert_hash(hash_of(key));
 }
 

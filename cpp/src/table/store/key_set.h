@@ -9,6 +9,8 @@ namespace helip {
 
 class KeySet {
  public:
+  // Makes room for as many more, so that inserting them allocates nothing.
+  void reserve(std::size_t more);
   void insert(std::string_view key);
   // True when a key of the same hash was inserted: almost always the key itself.
   bool contains(std::string_view key) const;
