@@ -63,12 +63,13 @@ faults: $(VENV)/.faults
 	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults
 
-# All of the faults of the core: every error, every bit, every length, kills on the way back as well. Takes
-# minutes, and prints how often each was.
+# All of the faults: every error, every bit, every length, kills at every change and on the way back as well.
+# Takes minutes, and prints how often each was.
 COUNTS := allocations that failed|calls that failed, in all|kills|bits flipped|files cut short|states after a loss of power
 campaign: $(VENV)/.faults
 	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
 	  > build/campaign.log; result=$$?; \
+	HELIP_CAMPAIGN=1 $(BIN)/python -m pytest -s tests/faults/test_jobs_killed.py >> build/campaign.log || result=1; \
 	awk '/\*\*\*|FAILED|% tests passed/ { print; next } \
 	  match($$0, /: ($(COUNTS)): [0-9]+/) { split(substr($$0, RSTART + 2, RLENGTH - 2), told, ": "); \
 	    sum[told[1]] += told[2] } END { for (name in sum) print name ": " sum[name] }' \

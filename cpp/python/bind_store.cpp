@@ -223,6 +223,8 @@ void bind_writer(py::module_& module) {
       .def("delete_keys", &EmbeddingStoreWriter::delete_keys, py::arg("keys"),
            py::call_guard<py::gil_scoped_release>())
       .def("commit", &EmbeddingStoreWriter::commit, py::arg("metadata_json") = "",
+           py::call_guard<py::gil_scoped_release>())
+      .def("finish", &EmbeddingStoreWriter::finish, py::arg("metadata_json") = "",
            py::call_guard<py::gil_scoped_release>());
 }
 

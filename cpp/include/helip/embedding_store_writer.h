@@ -58,6 +58,9 @@ class HELIP_EXPORT EmbeddingStoreWriter {
   // Publishes what was appended and deleted, durably. `metadata_json` replaces the store's metadata
   // unless empty. Appending may go on afterwards.
   EmbeddingStore commit(const std::string& metadata_json = {});
+  // As commit(), for the last time: what gathers rows to come goes first, so that a kill leaves
+  // nothing beside the store.
+  EmbeddingStore finish(const std::string& metadata_json = {});
 
   [[nodiscard]] std::int64_t size() const noexcept;  // rows committed and appended
   [[nodiscard]] const StoreOptions& options() const noexcept;
@@ -65,6 +68,7 @@ class HELIP_EXPORT EmbeddingStoreWriter {
  private:
   struct Impl;
   [[nodiscard]] Impl& usable() const;
+  EmbeddingStore publish(const std::string& metadata_json, bool last);
   explicit EmbeddingStoreWriter(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,7 @@ def publish_directory(path: Path) -> Iterator[Path]:
     if path.exists():
         raise InvalidArgumentError(f"{path} exists already; choose another place or remove it")
     make_directory(path.parent)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
-    with storage_errors("write", path):
-        temporary.mkdir()
+    with storage_errors("write", path), _owned(path, make=_new_directory) as (temporary, _):
         try:
             yield temporary
             for directory, _, names in os.walk(temporary, topdown=False):
@@ -103,32 +101,98 @@ def publish_directory(path: Path) -> Iterator[Path]:
 def replace_file(path: Path, text: str) -> None:
     """Write a file in one step: a reader sees the old one or the new one, never a part."""
     make_directory(path.parent)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(4)}"
-    with storage_errors("write", path):
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)
+    with storage_errors("write", path), _written(path, text) as temporary:
+        temporary.replace(path)
 
 
 def publish_once(path: Path, value: Any) -> Any:
     """Write ``value`` as JSON unless another process was first; return what is there."""
     make_directory(path.parent)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(4)}"
     with storage_errors("write", path):
         if not path.exists():
-            try:
-                temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-                sync(temporary)
-                with contextlib.suppress(FileExistsError):
-                    os.link(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-            sync(path.parent)
+            text = json.dumps(value, indent=1)
+            with _written(path, text) as temporary, contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
     return read_json(path)
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str) -> Iterator[Path]:
+    """A temporary file of ``path`` that holds the text; whatever was done with it lasts."""
+    with _owned(path, make=_new_file) as (temporary, descriptor):
+        try:
+            with open(descriptor, "w", encoding="utf-8", newline="\n", closefd=False) as file:
+                file.write(text)
+            os.fsync(descriptor)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def _new_directory(temporary: Path) -> int:
+    temporary.mkdir()
+    return os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _new_file(temporary: Path) -> int:
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+@contextlib.contextmanager
+def _owned(path: Path, *, make: Callable[[Path], int]) -> Iterator[tuple[Path, int]]:
+    """A new temporary of ``path`` and its descriptor, which holds a lock on it until the end.
+
+    So it can be told from one that a killed process left; those go first.
+    """
+    _remove_abandoned(path)
+    while True:
+        temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(8)}"
+        descriptor = make(temporary)
+        try:
+            # Another process may have taken it for abandoned before it was locked.
+            if _lock(descriptor) and temporary.exists():
+                yield temporary, descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete what killed processes left when they wrote ``path``."""
+    begins = (f"{_TEMPORARY}{path.name}-", f"{_TRASH}{path.name}-")
+    try:
+        left = [name for name in os.listdir(path.parent) if name.startswith(begins)]
+    except OSError:  # may be written to and not be listed
+        return
+    for entry in (path.parent / name for name in left):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if _lock(descriptor, unknown=False):
+                    _remove(entry)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, *, unknown: bool = True) -> bool:
+    """Whether this process owns the file from now on; ``unknown`` where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, and some file systems of networks
+        return unknown
+    return True
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def discard_directory(path: Path) -> None:
@@ -144,7 +208,7 @@ def remove_leftovers(parent: Path) -> None:
     if parent.is_dir():
         for entry in parent.iterdir():
             if entry.name.startswith((_TEMPORARY, _TRASH)):
-                shutil.rmtree(entry, ignore_errors=True)
+                _remove(entry)
 
 
 def write_json(path: Path, value: Any) -> None:

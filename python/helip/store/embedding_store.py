@@ -230,6 +230,10 @@ def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:
     return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
 
 
+def _text_of(metadata: dict[str, Any] | None) -> str:
+    return "" if metadata is None else json.dumps(metadata)
+
+
 class StoreWriter:
     """Appends rows to a store and deletes some. As a context manager it commits on a clean exit.
 
@@ -247,7 +251,7 @@ class StoreWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         changed = self._core is not None and (self._committed_rows != len(self) or self._deleted)
         if kind is None and changed:
-            self.commit()
+            self.finish()
         self.close()
 
     def __len__(self) -> int:
@@ -333,10 +337,19 @@ class StoreWriter:
 
         ``metadata`` (JSON-able) replaces the store's; appending may go on afterwards.
         """
-        text = "" if metadata is None else json.dumps(metadata)
-        store = EmbeddingStore(self._open().commit(text))
+        store = EmbeddingStore(self._open().commit(_text_of(metadata)))
         self._committed_rows = len(store)
         self._deleted = 0
+        return store
+
+    def finish(self, metadata: dict[str, Any] | None = None) -> EmbeddingStore:
+        """Commits for the last time, and closes the writer.
+
+        What gathers rows to come goes before the commit, so that a kill leaves nothing beside the
+        store.
+        """
+        store = EmbeddingStore(self._open().finish(_text_of(metadata)))
+        self.close()
         return store
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ inline constexpr std::int64_t kK = 4;
 inline void write_store(const fs::path& path, int rows = kRows, DType dtype = DType::float32) {
   auto writer = EmbeddingStoreWriter::create(path, options(dtype));
   append(writer, unfailing([&] { return rows_between(0, rows); }));
-  writer.commit(unfailing([] { return std::string("{}"); }));
+  writer.finish(unfailing([] { return std::string("{}"); }));
 }
 
 // The store is whole, and has one of these numbers of rows.

@@ -271,15 +271,28 @@ std::int64_t EmbeddingStoreWriter::delete_keys(const std::vector<std::string>& k
   rethrow_as_error();
 }
 
-EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) try {
+EmbeddingStore EmbeddingStoreWriter::commit(const std::string& metadata_json) {
+  return publish(metadata_json, false);
+}
+
+EmbeddingStore EmbeddingStoreWriter::finish(const std::string& metadata_json) {
+  return publish(metadata_json, true);
+}
+
+EmbeddingStore EmbeddingStoreWriter::publish(const std::string& metadata_json, bool last) try {
   Impl& impl = usable();
   json metadata = metadata_json.empty() ? impl.metadata
                                         : parse_json_object(metadata_json, "the store's metadata");
   Tombstones tombstones = impl.tombstones;
   if (!impl.deleted.empty()) tombstones.add({impl.deleted.begin(), impl.deleted.end()});
-  impl.columns.commit([&](Manifest& manifest) {
+  const auto describe = [&](Manifest& manifest) {
     describe_store(manifest, impl.data, metadata, tombstones, impl.replaced);
-  });
+  };
+  if (last) {
+    impl.columns.close(describe);
+  } else {
+    impl.columns.commit(describe);
+  }
   impl.tombstones = std::move(tombstones);
   impl.deleted.clear();
   impl.metadata = std::move(metadata);

@@ -257,7 +257,7 @@ class Job:
             "quarantined": quarantine.counts,
             "complete": complete,
         }
-        return writer.commit(metadata)
+        return writer.finish(metadata) if complete else writer.commit(metadata)
 
     def _check_share(self, quarantine: Quarantine, done: int) -> None:
         """Raise as soon as the share over the whole data set is sure to pass the bound."""

@@ -113,7 +113,7 @@ def write_store(
         if len(store.deleted):
             writer.delete(places[store.deleted])
         _write_quarantine(Path(store.path), places, path)
-        return writer.commit(metadata)
+        return writer.finish(metadata)
 
 
 def _write_quarantine(source: Path, places: np.ndarray, out: Path) -> None:

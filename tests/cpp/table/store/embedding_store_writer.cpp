@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -230,6 +231,23 @@ TEST_CASE("an append that failed leaves the rows before it, which can be committ
     other.delete_rows({0});
     CHECK(whole.fingerprint() == other.commit().fingerprint());
   }
+}
+
+TEST_CASE("the last commit leaves nothing beside the store while its writer lives") {
+  const TemporaryFolder folder;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+  append(writer, rows_between(0, 50));
+  writer.commit();
+  append(writer, rows_between(50, 100));
+  CHECK(writer.finish().size() == 100);
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "s")) {
+    CHECK_FALSE(entry.path().filename().string().starts_with(".pending"));
+  }
+  // What is appended all the same goes into a new generation.
+  append(writer, rows_between(100, 110));
+  const EmbeddingStore store = writer.commit();
+  CHECK(store.size() == 110);
+  store.verify();
 }
 
 TEST_CASE("a flush that failed ends the writer of a store, and what was committed stays") {

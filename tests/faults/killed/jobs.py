@@ -1,0 +1,248 @@
+"""Jobs that write, each killed before every change of the disk that it makes, and done again.
+
+Run with `disk_changes.c` of this folder preloaded; prints the kills of the job as JSON. A job is a
+child of a process that has imported everything, so that a kill costs as much as the job.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import helip
+from helip.models.bundle import create_model
+from support import embed_samples, train_samples
+from support.data_samples import write_shards
+from support.loader_samples import drawing
+
+ROWS, K = 60, 5
+#: What writers name a file or a folder that is not published yet.
+UNFINISHED = (".pending-", ".tmp-", ".trash-")
+
+
+@dataclass(frozen=True)
+class Job:
+    prepare: Callable[[Path], None]
+    """Writes what the job reads below a folder."""
+    run: Callable[[Path], None]
+    """Writes to ``out`` there."""
+    look: Callable[[Path], Any]
+    """Opens ``out`` as a reader would."""
+    told: Callable[[Path], Any] = lambda out: contents(out)
+    """What must be the same however often the job was killed."""
+    replaces: bool = False
+    """Whether ``out`` is there from the first, and always."""
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    if out.is_file():
+        return {"": out.read_bytes()}
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in files
+        if path.name not in (".lock", "lock")
+    }
+
+
+def rows_of(out: Path) -> list[bytes]:
+    """Of a table whose origin names where it came from."""
+    pairs = helip.HardPairs.open(out)
+    return [np.asarray(array).tobytes() for array in (pairs.ids, pairs.scores, pairs.counts)]
+
+
+def open_store(out: Path) -> None:
+    helip.EmbeddingStore.open(out).verify()
+
+
+def open_table(out: Path) -> None:
+    helip.HardPairs.open(out).verify()
+
+
+def write_store(path: Path, rows: int = ROWS) -> None:
+    values = np.random.default_rng(0).normal(size=(rows, 24)) + 0.3
+    with helip.EmbeddingStore.create(path, image_dim=16, text_dim=8) as writer:
+        writer.append([f"{row:05d}" for row in range(rows)], values[:, :16], values[:, 16:])
+
+
+def mined(folder: Path, **options: Any) -> helip.HardPairs:
+    return helip.mine(folder / "store", k=K, threads=1, device="cpu", progress=False, **options)
+
+
+def embed(folder: Path) -> None:
+    bad = {7: "unreadable_image", embed_samples.SHARD: "io"}
+    embed_samples.run(embed_samples.Numbered(embed_samples.SHARD + 40, bad), folder / "out")
+
+
+def tars_and_table(folder: Path) -> None:
+    write_shards(folder / "tars", shards=2, rows=ROWS // 2)
+    data = helip.open_dataset(folder / "tars", progress=False)
+    values = np.random.default_rng(0).normal(size=(ROWS, 24)) + 0.3
+    with helip.EmbeddingStore.create(folder / "store", image_dim=16, text_dim=8) as writer:
+        writer.append(list(data.keys), values[:, :16], values[:, 16:])
+    mined(folder, out=folder / "pairs")
+
+
+def reshard(folder: Path) -> None:
+    helip.reshard(
+        folder / "tars", folder / "pairs", out=folder / "out", store=folder / "store",
+        samples_per_shard=20, progress=False,
+    )  # fmt: skip
+
+
+def store_and_table(folder: Path) -> None:
+    write_store(folder / "store")
+    mined(folder, out=folder / "pairs")
+
+
+def filter_table(folder: Path) -> None:
+    helip.HardPairs.open(folder / "pairs").filter(
+        by=folder / "store", image_max=0.5, out=folder / "out", progress=False
+    )
+
+
+def grown_store(folder: Path) -> None:
+    write_store(folder / "store")
+    mined(folder, out=folder / "out")
+    values = np.random.default_rng(1).normal(size=(20, 24)) + 0.3
+    with helip.EmbeddingStore.append_to(folder / "store") as writer:
+        writer.append([f"n{row}" for row in range(20)], values[:, :16], values[:, 16:])
+        writer.delete([3, 5])
+
+
+def update(folder: Path) -> None:
+    helip.update(folder / "out", folder / "store", out=folder / "out", threads=1, progress=False)
+
+
+def index(folder: Path) -> None:
+    helip.SampleIndex.build(folder / "tars", progress=False).save(folder / "out")
+
+
+def save_table(folder: Path) -> None:
+    mined(folder).save(folder / "out")
+
+
+def train(folder: Path) -> None:
+    data = train_samples.Colours()
+    helip.train(
+        model=create_model("tiny", config=train_samples.CONFIG, from_scratch=True, seed=3),
+        data=data, pairs=train_samples.table(data), out=folder / "out", batch_size=8, steps=4,
+        checkpoint_every=2, lr=1e-3, precision="float32", device="cpu", progress=False,
+        **drawing({}),
+    )  # fmt: skip
+
+
+def weights(out: Path) -> dict[str, Any]:
+    found = helip.create_model(out).model.state_dict()
+    return {name: value.numpy().tobytes() for name, value in found.items()}
+
+
+def export(folder: Path) -> None:
+    model = create_model("tiny", config=train_samples.CONFIG, from_scratch=True, seed=3)
+    helip.export(model, folder / "out")
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+JOBS = {
+    "embed": Job(nothing, embed, open_store),
+    "mine": Job(write_store_in := lambda folder: write_store(folder / "store"),
+                lambda folder: mined(folder, out=folder / "out"), open_table),
+    "a table that is saved": Job(write_store_in, save_table, open_table),
+    "update": Job(grown_store, update, open_table, replaces=True),
+    "filter": Job(store_and_table, filter_table, open_table, rows_of),
+    "reshard": Job(tars_and_table, reshard, lambda out: open_table(out / "pairs")),
+    "index": Job(tars_and_table, index, helip.SampleIndex.open,
+                 lambda out: helip.SampleIndex.open(out).fingerprint),
+    "train": Job(nothing, train, lambda out: None, weights),
+    "export": Job(nothing, export, helip.create_model),
+}  # fmt: skip
+
+
+def is_published(job: Job, out: Path) -> bool:
+    """Whether a reader finds it; never in part."""
+    try:
+        job.look(out)
+    except helip.CorruptError:
+        raise
+    except helip.Error:
+        return False
+    return True
+
+
+def forked(call: Callable[[], None]) -> int:
+    """Exit status of a child that makes the call: 0, 1 after an exception, or a signal's."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            call()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(name: str, step: int) -> None:
+    job = JOBS[name]
+    shim = ctypes.CDLL(None)
+    torch.set_num_threads(1)
+
+    def first(folder: Path, at: int) -> None:
+        job.prepare(folder)
+        shim.end_process_before_change(ctypes.c_long(at))
+        job.run(folder)
+
+    def again(folder: Path, expected: Any) -> None:
+        out = folder / "out"
+        before = contents(out) if is_published(job, out) else None
+        assert before is not None or not job.replaces, "what was there is gone"
+        try:
+            job.run(folder)
+        except helip.InvalidArgumentError:
+            # What was published before the kill is not written over.
+            assert before is not None
+            assert contents(out) == before
+        assert job.told(out) == expected, "another result than that of a job that was not killed"
+        left = [path for path in folder.rglob("*") if path.name.startswith(UNFINISHED)]
+        assert not left, f"left behind: {left}"
+
+    kills = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        whole = root / "whole"
+        whole.mkdir()
+        job.prepare(whole)
+        job.run(whole)
+        expected = job.told(whole / "out")
+        for at in range(0, 1_000_000, step):
+            folder = root / str(at)
+            folder.mkdir()
+            status = forked(lambda folder=folder, at=at: first(folder, at))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL, f"ended with {status} before change {at}"
+            kills += 1
+            status = forked(lambda folder=folder: again(folder, expected))
+            assert status == 0, f"not gone on from a kill before change {at}"
+    print(json.dumps({"job": name, "kills": kills}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,67 @@
+"""Jobs that are killed before any change of the disk, or in the middle of a write: they go on to
+the same result, no reader sees a part of it, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import helip
+
+FOLDER = Path(__file__).parent / "killed"
+TESTS = FOLDER.parent.parent
+#: The least changes that each makes: fewer would mean that they are not seen.
+CHANGES = {
+    "embed": 80,
+    "mine": 20,
+    "a table that is saved": 20,
+    "update": 20,
+    "filter": 20,
+    "reshard": 150,
+    "index": 25,
+    "train": 60,
+    "export": 15,
+}
+#: Of the changes each n-th is not made; all of them in a campaign.
+STEP = 1 if os.environ.get("HELIP_CAMPAIGN") else 6
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ends a process before a change of the disk, as a library to be preloaded."""
+    compiler = shutil.which("cc")
+    if not sys.platform.startswith("linux") or compiler is None:
+        pytest.skip("takes Linux and a C compiler")
+    library = tmp_path_factory.mktemp("shim") / "disk_changes.so"
+    source = FOLDER / "disk_changes.c"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source], check=True
+    )
+    return library
+
+
+@pytest.mark.parametrize("job", CHANGES)
+def test_a_job_that_is_killed_goes_on_to_the_same_result(
+    shim: Path, tmp_path: Path, job: str
+) -> None:
+    package = Path(helip.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, FOLDER / "jobs.py", job, str(STEP)], text=True, capture_output=True,
+        env={
+            **os.environ,
+            "LD_PRELOAD": str(shim),
+            "PYTHONPATH": os.pathsep.join([str(package), str(TESTS)]),
+            "TMPDIR": str(tmp_path),
+            "OMP_NUM_THREADS": "1",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kills = json.loads(done.stdout)["kills"]
+    assert kills >= CHANGES[job] // STEP
+    print(f"\n{job}: kills: {kills}")
