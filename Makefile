@@ -16,7 +16,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize asan tsan fuzz bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -81,11 +81,13 @@ mutations: $(VENV)/.tools
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/mutations/run.py build/mutations --jobs $(JOBS)
 
 # Builds of the core with clang's sanitizers: memory and undefined behaviour (with libFuzzer's
-# counters, for `make fuzz`), and data races. LibTorch and Python are left out: they are not built so.
+# counters, for `make fuzz`), and data races. LibTorch is left out: it is not built so.
 CLANGXX ?= clang++-19
 sanitizer_build = scripts/system-packages $(CLANGXX) && $(BIN)/cmake -S . -B build/$(1) -G Ninja \
   -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_CXX_COMPILER=$(CLANGXX) -DHELIP_TORCH=OFF \
   -DHELIP_CUDA=OFF -DHELIP_WERROR=ON -DHELIP_SANITIZE=$(2) -DHELIP_BUILD_TESTS=ON \
+  -DHELIP_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+  -DCMAKE_PREFIX_PATH=$$($(BIN)/python -m pybind11 --cmakedir) \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_CXX_FLAGS_RELEASE='-O1 -g1' $(3) >/dev/null && \
   $(BIN)/cmake --build build/$(1)
 
@@ -100,6 +102,11 @@ asan: build/asan/.built
 TSAN ?= [\#job_queue],[\#team],[\#thread_pool],[\#batch_assembler],[\#graph],[\#pair_index],[\#parts],[\#mine],[\#update],[\#hnsw],[\#streaming],[\#row_memory],[\#image_files],[\#open_files],[\#sample_index],[\#byte_ranges],[\#mapped_files]
 tsan: build/tsan/.built
 	build/tsan/tests/cpp/helip_tests --filenames-as-tags '$(TSAN)'
+
+# The same builds under Python: the tests of loading, of streaming and of PairIndex.
+sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
+	$(BIN)/python tests/sanitized/run.py build/asan --clang $(CLANGXX) --jobs $(JOBS)
+	$(BIN)/python tests/sanitized/run.py build/tsan --clang $(CLANGXX) --jobs $(JOBS)
 
 # What reads bytes that somebody else wrote, with inputs that libFuzzer makes. FUZZ=--runs=1000000
 # in place of seconds.
@@ -140,11 +147,11 @@ stubs reference: $(VENV)/.dev
 clean:
 	rm -rf build $(VENV) $(DEMO_OUT)
 
-# What builds the core without LibTorch and Python.
+# What builds the core without LibTorch.
 $(VENV)/.tools:
 	scripts/system-packages
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q cmake ninja
+	$(PIP) install -q cmake ninja 'pybind11>=2.12'
 	touch $@
 
 $(VENV)/.base:
