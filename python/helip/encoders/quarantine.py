@@ -68,14 +68,26 @@ class Quarantine:
             os.fsync(self._file.fileno())
             sync(self.path.parent)
 
+    def go_back(self, rows: int) -> None:
+        """Drop what was listed of row ``rows`` and those behind it."""
+        with storage_errors("write", self.path):
+            self._close()
+            self.first.clear()
+            self._counts.clear()
+            self._keep(rows)
+
     def __enter__(self) -> Quarantine:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file; lines since the last sync() may be lost in a power cut."""
+        with storage_errors("write", self.path):
+            self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
-            with storage_errors("write", self.path):
-                self._file.close()
+            self._file.close()
+            self._file = None
 
     def _count(self, row: int, key: str, reason: str) -> None:
         self._counts[reason] = self._counts.get(reason, 0) + 1

@@ -141,11 +141,17 @@ def test_an_interrupted_job_goes_on_to_the_bytes_of_an_uninterrupted_one(row, tm
     run(whole, tmp_path / "whole")
     data = Numbered(LARGE, bad)
     interrupt(data, tmp_path / "s", row)
+    in_shard = row % SHARD
+    committed = row - in_shard + in_shard // 300 * 300  # the batches before it
+    if committed:
+        assert len(EmbeddingStore.open(tmp_path / "s")) == committed
     store = run(data, tmp_path / "s")
-    committed = row // SHARD * SHARD
     assert min(data.read) == committed
     assert store.metadata["complete"]
-    assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+    store.verify()
+    whole = EmbeddingStore.open(tmp_path / "whole")
+    assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
+    assert lines_of(tmp_path / "s") == lines_of(tmp_path / "whole")
 
 
 def test_an_unfinished_store_says_so(tmp_path):

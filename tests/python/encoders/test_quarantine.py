@@ -45,8 +45,14 @@ def test_the_list_is_durable_before_the_commit_that_counts_it(tmp_path, monkeypa
 
     def create(*args, **options):
         writer = commit(*args, **options)
-        publish = writer.commit
-        writer.commit = lambda metadata: (steps.append("store"), publish(metadata))[1]
+        for name in ("commit", "finish"):
+            publish = getattr(writer, name)
+
+            def told(metadata, publish=publish):
+                steps.append("store")
+                return publish(metadata)
+
+            setattr(writer, name, told)
         return writer
 
     monkeypatch.setattr(EmbeddingStore, "create", create)

@@ -1,4 +1,4 @@
-"""Edges of numbers and of shapes, in every dtype and by every method: docs/method.md has the table."""
+"""Edges of numbers and of shapes in every dtype and by every method, as docs/method.md has them."""
 
 from __future__ import annotations
 

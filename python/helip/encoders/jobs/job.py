@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import Error, SampleError
+from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.common.spent import Spent
 from helip.data.core_transform import chosen_core
@@ -71,35 +71,53 @@ class Job:
 
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
-        total, shard_rows = len(self.data), self.options.shard_rows
         counts = existing.metadata.get("quarantined", {}) if existing is not None else {}
         with (
             # The writer owns the directory from here on, so the list may be mended.
             self._writer(existing) as writer,
             Quarantine(self.path, committed_rows=len(writer), counts=counts) as quarantine,
-            ProgressBar(total, label=self.label, enabled=self.bar) as bar,
+            ProgressBar(len(self.data), label=self.label, enabled=self.bar) as bar,
         ):
-            done = len(writer)
-            bar.restart(total, label=self.label, done=done)
-            self._check_share(quarantine, done)
-            committed = time.monotonic()
-            batches = batches_of(done, total, self._batch_rows, shard_rows, first=self.first)
-            with closing(self._read(batches)) as read:
-                for rows, batch in zip(batches, self._spent.around(_WAITING, read), strict=True):
-                    with self._spent.on("text encoder"):
-                        texts = self._captions(batch, rows)
-                    skip = max(done - rows.start, 0)
-                    for block, images in self._pictures(batch, len(rows), skip):
-                        own = rows[block.first : block.last]
-                        self._append(writer, quarantine, block, own, images, texts)
-                        # A slow encoder has not done a batch in that time.
-                        due = time.monotonic() - committed >= _COMMIT_SECONDS
-                        if (due or own.stop % shard_rows == 0) and own.stop < total:
-                            self._commit(writer, quarantine, complete=False)
-                            committed = time.monotonic()
-                        bar.update(len(own))
-                        bar.note(**self._notes(quarantine))
+            self._whole = self._committed = len(writer)
+            try:
+                self._embed(writer, quarantine, bar)
+            except (KeyboardInterrupt, StorageError, OutOfMemoryError):
+                self._commit_whole(writer, quarantine)
+                raise
             return self._commit(writer, quarantine, complete=True)
+
+    def _embed(self, writer: StoreWriter, quarantine: Quarantine, bar: ProgressBar) -> None:
+        """Append the rows that are missing, and commit them now and then, but for the last."""
+        done, total, shard_rows = len(writer), len(self.data), self.options.shard_rows
+        bar.restart(total, label=self.label, done=done)
+        self._check_share(quarantine, done)
+        committed = time.monotonic()
+        batches = batches_of(done, total, self._batch_rows, shard_rows, first=self.first)
+        with closing(self._read(batches)) as read:
+            for rows, batch in zip(batches, self._spent.around(_WAITING, read), strict=True):
+                with self._spent.on("text encoder"):
+                    texts = self._captions(batch, rows)
+                skip = max(done - rows.start, 0)
+                for block, images in self._pictures(batch, len(rows), skip):
+                    own = rows[block.first : block.last]
+                    self._append(writer, quarantine, block, own, images, texts)
+                    self._whole = own.stop
+                    # A slow encoder has not done a batch in that time.
+                    due = time.monotonic() - committed >= _COMMIT_SECONDS
+                    if (due or own.stop % shard_rows == 0) and own.stop < total:
+                        self._commit(writer, quarantine, complete=False)
+                        committed = time.monotonic()
+                    bar.update(len(own))
+                    bar.note(**self._notes(quarantine))
+
+    def _commit_whole(self, writer: StoreWriter, quarantine: Quarantine) -> None:
+        """Commit what was done before an interruption, where that can be."""
+        # Interrupted just behind an append, the rows are there and not yet noted.
+        if self._whole == self._committed or len(writer) != self._whole:
+            return
+        with contextlib.suppress(StorageError, OutOfMemoryError):
+            quarantine.go_back(self._whole)
+            self._commit(writer, quarantine, complete=False)
 
     def _slowest(self) -> str:
         """The stage that takes the most of the time, and its share."""
@@ -129,6 +147,7 @@ class Job:
         self._spent = Spent()
         self._reader: PictureReader | None = None
         self._ahead = range(0)  # rows whose captions are encoded
+        self._whole = self._committed = 0  # rows that are appended and listed; committed
 
     @cached_property
     def _core(self) -> ImageTransform | None:
@@ -257,6 +276,7 @@ class Job:
             "quarantined": quarantine.counts,
             "complete": complete,
         }
+        self._committed = len(writer)
         return writer.finish(metadata) if complete else writer.commit(metadata)
 
     def _check_share(self, quarantine: Quarantine, done: int) -> None:
