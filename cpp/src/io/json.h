@@ -59,3 +59,25 @@ template <>
 struct std::allocator<helip::Json> : helip::JsonStackMemory<helip::Json> {};
 template <>
 struct std::allocator<helip::OrderedJson> : helip::JsonStackMemory<helip::OrderedJson> {};
+
+namespace helip {
+
+// A whole number of these 64 bits. Throws Json::type_error for all else: what get() makes of a
+// fraction or of a number beyond them is undefined, or another number.
+template <typename Value>
+[[nodiscard]] std::int64_t integer_of(const Value& value) {
+  const bool fits = value.is_number_unsigned()
+                        ? value.template get<std::uint64_t>() <= std::uint64_t{INT64_MAX}
+                        : value.is_number_integer();
+  if (!fits) throw Json::type_error::create(302, "a number is no whole number of 64 bits", nullptr);
+  return value.template get<std::int64_t>();
+}
+template <typename Value>
+[[nodiscard]] std::uint64_t unsigned_of(const Value& value) {
+  if (value.is_number_unsigned()) return value.template get<std::uint64_t>();
+  const std::int64_t number = integer_of(value);
+  if (number < 0) throw Json::type_error::create(302, "a number is negative", nullptr);
+  return static_cast<std::uint64_t>(number);
+}
+
+}  // namespace helip

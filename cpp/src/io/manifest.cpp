@@ -77,9 +77,9 @@ void require(bool condition, const std::string& what) {
 Manifest from_json(const json& root) {
   Manifest manifest;
   manifest.format = root.at("format").get<std::string>();
-  manifest.generation = root.at("generation").get<std::int64_t>();
-  manifest.shard_rows = root.at("shard_rows").get<std::int64_t>();
-  manifest.next_shard = root.at("next_shard").get<std::int64_t>();
+  manifest.generation = integer_of(root.at("generation"));
+  manifest.shard_rows = integer_of(root.at("shard_rows"));
+  manifest.next_shard = integer_of(root.at("next_shard"));
   manifest.features = root.at("requires").get<std::vector<std::string>>();
   manifest.attributes = root.at("attributes");
   require(manifest.generation >= 1, "generation is below 1");
@@ -90,7 +90,7 @@ Manifest from_json(const json& root) {
     ColumnSpec column;
     column.name = entry.at("name").get<std::string>();
     column.dtype = dtype_from_name(entry.at("dtype").get<std::string>());
-    column.cols = entry.at("cols").get<std::int64_t>();
+    column.cols = integer_of(entry.at("cols"));
     require(column.cols >= 0 && column.cols <= (std::int64_t{1} << 32), "a width is implausible");
     require(names.insert(column.name).second, "a column is listed twice");
     manifest.columns.push_back(std::move(column));
@@ -99,8 +99,8 @@ Manifest from_json(const json& root) {
   for (const json& entry : root.at("shards")) {
     ShardRecord shard;
     shard.file = entry.at("file").get<std::string>();
-    shard.rows = entry.at("rows").get<std::int64_t>();
-    shard.bytes = entry.at("bytes").get<std::int64_t>();
+    shard.rows = integer_of(entry.at("rows"));
+    shard.bytes = integer_of(entry.at("bytes"));
     shard.header_digest = entry.at("header").get<std::string>();
     shard.digests = entry.at("tensors").get<std::map<std::string, std::string>>();
     require(!shard.file.empty() && shard.file.find('/') == std::string::npos &&
@@ -111,7 +111,7 @@ Manifest from_json(const json& root) {
     require(!__builtin_add_overflow(rows, shard.rows, &rows), "the number of rows overflows");
     manifest.shards.push_back(std::move(shard));
   }
-  require(root.at("rows").get<std::int64_t>() == rows, "rows is not the sum over the shards");
+  require(integer_of(root.at("rows")) == rows, "rows is not the sum over the shards");
   return manifest;
 }
 
@@ -151,7 +151,7 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
       fail(ErrorCode::mismatch, '"', directory.string(), "\" is a ", excerpt(found), ", not a ",
            format, "; give the path of one");
     }
-    const auto version = root.at("version").get<std::int64_t>();
+    const auto version = integer_of(root.at("version"));
     const auto features = root.at("requires").get<std::vector<std::string>>();
     if (version > kManifestVersion) {
       fail(ErrorCode::unsupported, '"', directory.string(), "\" has version ", version,

@@ -34,15 +34,14 @@ constexpr std::array<std::pair<DType, const char*>, 9> kNames{{
 
 std::int64_t non_negative(const json& value, const std::filesystem::path& file,
                           const std::string& what) {
-  if (!value.is_number_unsigned() && !value.is_number_integer()) {
-    throw_damaged(file, what + " is not a whole number");
+  std::int64_t number = -1;
+  try {
+    number = integer_of(value);
+  } catch (const json::exception&) {
+    throw_damaged(file, what + " is not a whole number, or too large");
   }
-  if (value.is_number_integer() && !value.is_number_unsigned() && value.get<std::int64_t>() < 0) {
-    throw_damaged(file, what + " is negative");
-  }
-  const auto number = value.get<std::uint64_t>();
-  if (number > static_cast<std::uint64_t>(INT64_MAX)) throw_damaged(file, what + " is too large");
-  return static_cast<std::int64_t>(number);
+  if (number < 0) throw_damaged(file, what + " is negative");
+  return number;
 }
 
 TensorInfo parse_tensor(const std::string& name, const json& entry, std::int64_t data_begin,

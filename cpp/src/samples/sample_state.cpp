@@ -163,8 +163,8 @@ void SampleIndex::State::set_attributes(const json& attributes, const std::files
     for (const auto& [reason, count] : shard.ignored) counts.ignored[reason] += count;
   }
   counts.shards = static_cast<std::int64_t>(shards.size());
-  counts.missing_image = attributes.at("missing_image").get<std::int64_t>();
-  counts.missing_caption = attributes.at("missing_caption").get<std::int64_t>();
+  counts.missing_image = integer_of(attributes.at("missing_image"));
+  counts.missing_caption = integer_of(attributes.at("missing_caption"));
   if (counts.rows != rows || rows == 0) {
     throw std::invalid_argument("its shards have " + std::to_string(counts.rows) +
                                 " rows, and it has " + std::to_string(rows));

@@ -72,14 +72,16 @@ std::vector<SampleShard> shards_from_json(const json& list, const fs::path& root
     require(!file.empty() && file.is_relative() && !climbs, "a shard's path leads out of its root");
     shard.path = root / file;
     shard.first_row = first_row;
-    shard.rows = entry.at("rows").get<std::int64_t>();
-    shard.bytes = entry.at("bytes").get<std::int64_t>();
-    shard.modified = entry.at("modified").get<std::int64_t>();
+    shard.rows = integer_of(entry.at("rows"));
+    shard.bytes = integer_of(entry.at("bytes"));
+    shard.modified = integer_of(entry.at("modified"));
     shard.headers = entry.at("headers").get<std::string>();
     shard.tag = entry.value("tag", std::string());
     shard.contents = entry.value("contents", std::string());
     if (entry.contains("ignored")) {
-      shard.ignored = entry.at("ignored").get<std::map<std::string, std::int64_t>>();
+      for (const auto& [kind, count] : entry.at("ignored").items()) {
+        shard.ignored[kind] = integer_of(count);
+      }
     }
     require(shard.rows >= 0 && shard.bytes >= 0 &&
                 !__builtin_add_overflow(first_row, shard.rows, &first_row),

@@ -20,8 +20,7 @@ constexpr std::int64_t kCheckedRows = 65536;               // between two looks 
 
 PartRange range_of(const json& attributes) {
   const json& part = attributes.at("part");
-  return {part.at("index").get<std::int64_t>(), part.at("count").get<std::int64_t>(),
-          part.at("rows").get<std::int64_t>()};
+  return {integer_of(part.at("index")), integer_of(part.at("count")), integer_of(part.at("rows"))};
 }
 
 std::int64_t row_bytes(const MatrixView& view) { return view.cols * size_of(view.dtype); }

@@ -1,6 +1,7 @@
 #include "mine/graph/index_file.h"
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -62,11 +63,14 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
     const json& attributes = manifest.attributes;
     options.image_max = attributes.at("image_max").get<double>();
     options.text_max = attributes.at("text_max").get<double>();
-    options.degree = attributes.at("degree").get<std::int64_t>();
-    options.breadth = attributes.at("breadth").get<std::int64_t>();
-    options.seed = attributes.at("seed").get<std::uint64_t>();
-    starts = attributes.at("starts").get<std::vector<std::uint32_t>>();
-    linked = attributes.at("linked").get<std::int64_t>();
+    options.degree = integer_of(attributes.at("degree"));
+    options.breadth = integer_of(attributes.at("breadth"));
+    options.seed = unsigned_of(attributes.at("seed"));
+    for (const json& start : attributes.at("starts")) {
+      starts.push_back(static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(unsigned_of(start), std::numeric_limits<std::uint32_t>::max())));
+    }
+    linked = integer_of(attributes.at("linked"));
   } catch (const json::exception& error) {
     throw damaged(error.what());
   }

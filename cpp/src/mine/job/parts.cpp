@@ -84,18 +84,23 @@ HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange&
   return writer.finish(origin);
 }
 
+std::int64_t sum_of(std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  throw Json::type_error::create(302, "a sum of counts is beyond 64 bits", nullptr);
+}
+
 std::string merged_report(const std::vector<OrderedJson>& reports) {
   OrderedJson merged = reports.front();
   std::vector<mining::RecallHits> found;
   for (std::size_t i = 0; i < reports.size(); ++i) {
     for (const auto& hits : reports[i].value("recall_hits", OrderedJson::array())) {
-      found.push_back({hits.at(0).get<std::int64_t>(), hits.at(1).get<std::int64_t>()});
+      found.push_back({integer_of(hits.at(0)), integer_of(hits.at(1))});
     }
     if (i == 0) continue;
-    merged["pairs"] =
-        merged.at("pairs").get<std::int64_t>() + reports[i].at("pairs").get<std::int64_t>();
+    merged["pairs"] = sum_of(integer_of(merged.at("pairs")), integer_of(reports[i].at("pairs")));
     for (auto& [name, value] : merged.at("drops").items()) {
-      value = value.get<std::int64_t>() + reports[i].at("drops").at(name).get<std::int64_t>();
+      value = sum_of(integer_of(value), integer_of(reports[i].at("drops").at(name)));
     }
   }
   if (merged.erase("recall_hits") > 0) {

@@ -46,7 +46,7 @@ OrderedJson recall_json(const RecallEstimate& recall) {
 }
 
 RecallEstimate recall_of_json(const Json& json) {
-  return {json.at("targets").get<std::int64_t>(), json.at("value").get<double>(),
+  return {integer_of(json.at("targets")), json.at("value").get<double>(),
           json.at("low").get<double>(), json.at("high").get<double>()};
 }
 

@@ -44,14 +44,14 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   try {
     const OrderedJson json = OrderedJson::parse(text);
     method = json.at("method").get<std::string>();
-    options.k = json.at("k").get<std::int64_t>();
+    options.k = integer_of(json.at("k"));
     options.modality = modality_from_name(json.at("modality").get<std::string>());
     options.image_max = json.at("image_max").get<double>();
     options.text_max = json.at("text_max").get<double>();
     options.min_score = json.at("min_score").get<double>();
     options.signed_products = json.at("signed").get<bool>();
     if (!json.at("margin").is_null()) options.margin = json.at("margin").get<double>();
-    options.skip = json.at("skip").get<std::int64_t>();
+    options.skip = integer_of(json.at("skip"));
     options.collapse = collapse_from_name(json.at("collapse").get<std::string>());
   } catch (const std::bad_alloc&) {
     throw;

@@ -80,7 +80,7 @@ std::vector<Replacement> replacements_of(const Manifest& manifest) {
   const auto found = manifest.attributes.find(kReplacedAttribute);
   if (found == manifest.attributes.end()) return all;
   for (const Json& json : *found) {
-    all.push_back({json.at("fingerprint").get<std::string>(), json.at("rows").get<std::int64_t>(),
+    all.push_back({json.at("fingerprint").get<std::string>(), integer_of(json.at("rows")),
                    json.at("deleted_batches").get<std::size_t>(),
                    rows_of_ranges(json.at("replaced").get<std::string>(), manifest.rows())});
     if (all.back().deleted_batches > tombstones_of(manifest).batches()) {

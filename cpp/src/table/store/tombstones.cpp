@@ -16,7 +16,7 @@ Tombstones::Tombstones(const Json& json, std::int64_t rows) {
   if (all.empty() || std::adjacent_find(all.begin(), all.end()) != all.end()) {
     throw std::invalid_argument("a row is deleted twice, or none is");
   }
-  if (json.at("count").get<std::int64_t>() != static_cast<std::int64_t>(all.size()) ||
+  if (integer_of(json.at("count")) != static_cast<std::int64_t>(all.size()) ||
       json.at("digest").get<std::string>() != digests().back()) {
     throw std::invalid_argument("the deleted rows do not give their count and digest");
   }
