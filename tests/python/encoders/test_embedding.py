@@ -46,9 +46,6 @@ def expected_rows(rows: int, bad: dict[int, str]) -> tuple[np.ndarray, np.ndarra
     return image, text
 
 
-# ---------------------------------------------------------------------------------------- rows
-
-
 def test_row_i_of_the_store_is_row_i_of_the_data_and_bad_rows_are_zero(tmp_path):
     store = run(Numbered(LARGE, BAD), tmp_path / "s")
     image, text = expected_rows(LARGE, BAD)
@@ -128,9 +125,6 @@ def test_a_picture_that_preprocessing_refuses_is_quarantined(tmp_path):
     store = run(Numbered(20), tmp_path / "s", image_encoder=Picky())
     assert store.metadata["quarantined"] == {"preprocess_failed": 1}
     assert "I do not like fives" in lines_of(tmp_path / "s")[0]["message"]
-
-
-# -------------------------------------------------------------------------------------- resume
 
 
 @pytest.mark.parametrize("row", [0, 310, SHARD - 1, SHARD, SHARD + 1500, LARGE - 1])
@@ -242,9 +236,6 @@ def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
     run(Numbered(LARGE, BAD), tmp_path / "s")
     run(Numbered(LARGE, BAD), tmp_path / "whole")
     assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
-
-
-# -------------------------------------------------------------------------------- data that changed
 
 
 class Recaptioned(Numbered):
@@ -388,9 +379,6 @@ def test_blocks_cover_a_batch_from_where_it_goes_on(pictures, skip):
         assert len(places) <= (pictures or 40)
 
 
-# -------------------------------------------------------------------------------------- refusals
-
-
 def test_a_share_above_the_bound_is_an_error_with_share_bound_and_reasons(tmp_path):
     bad = dict.fromkeys(range(0, 100, 5), "unreadable_image")
     with pytest.raises(Error, match=r"max_quarantined=0\.1 allows 10 of 100") as caught:
@@ -482,9 +470,6 @@ def test_a_directory_with_other_files_is_refused_and_untouched(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"thesis\.txt"):
         run(Numbered(9), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-# -------------------------------------------------------------------------------- real encoders
 
 
 def test_packaged_encoders_embed_pictures_and_captions(tmp_path):
