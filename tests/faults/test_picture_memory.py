@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 SIDE = 2000
-#: Bytes a pixel that may be taken at once: a PNG of 16 bits with alpha has eight, and is made RGB; a
-#: progressive JPEG has three coefficients of 16 bits.
+#: Bytes a pixel that may be taken at once: a PNG of 16 bits with alpha has eight, and is made RGB;
+#: a progressive JPEG has three coefficients of 16 bits.
 BYTES_A_PIXEL = 16
 BESIDE = 24 << 20
 
