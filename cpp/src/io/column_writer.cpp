@@ -105,14 +105,19 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       obsolete_tail_(std::move(other.obsolete_tail_)),
       replaced_(std::move(other.replaced_)),
       kept_(std::move(other.kept_)),
-      mark_(std::move(other.mark_)),
-      marked_tail_(std::move(other.marked_tail_)) {}
+      mark_(std::move(other.mark_)) {}
 
 void ColumnWriter::check_usable() const {
   if (!failed_) return;
   fail(ErrorCode::io, "an earlier write to \"", directory_.string(),
        "\" failed, so nothing can be added to it or committed; what was committed before is as it "
        "was: begin again from there");
+}
+
+bool ColumnWriter::is_named(const fs::path& shard) const {
+  const std::string name = shard.filename().string();
+  return std::any_of(manifest_.shards.begin(), manifest_.shards.end(),
+                     [&](const ShardRecord& record) { return record.file == name; });
 }
 
 void ColumnWriter::open_shard() {
@@ -166,8 +171,7 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
     const auto index = static_cast<std::size_t>((rows_ - 1) / manifest_.shard_rows);
     manifest_.shards.reserve(index + 1);
     ShardRecord record = tail_->publish(shard_name(manifest_.next_shard++));
-    if (mark_ && mark_->tail && !marked_tail_) marked_tail_.emplace(std::move(*tail_));
-    if (mark_) ++mark_->published;
+    if (mark_ && mark_->published++ == 0) mark_->first.emplace(std::move(*tail_));
     tail_.reset();
     manifest_.shards.resize(index);
     first_uncommitted_shard_ = std::min(first_uncommitted_shard_, static_cast<std::int64_t>(index));
@@ -177,48 +181,46 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
 
 void ColumnWriter::mark() {
   check_usable();
-  keep_marked();
-  Mark mark{rows_, first_uncommitted_shard_, 0, {}, obsolete_tail_, {}};
+  mark_.emplace();
+  mark_->rows = rows_;
+  mark_->first_uncommitted_shard = first_uncommitted_shard_;
+  mark_->obsolete_tail = obsolete_tail_;
   if (!manifest_.shards.empty() && manifest_.shards.back().rows < manifest_.shard_rows) {
-    mark.committed_tail = manifest_.shards.back();
+    mark_->committed_tail = manifest_.shards.back();
   }
-  if (tail_) mark.tail = tail_->mark();
-  mark_ = std::move(mark);
+  if (tail_) mark_->tail = tail_->mark();
 }
 
-void ColumnWriter::keep_marked() noexcept {
-  mark_.reset();
-  marked_tail_.reset();
-}
+void ColumnWriter::keep_marked() noexcept { mark_.reset(); }
 
 void ColumnWriter::take_back() noexcept {
   try {
-    go_back_to_mark();
+    go_back_to(*mark_);
+    failed_ = false;
   } catch (const std::exception&) {
     failed_ = true;
   }
-  keep_marked();
+  mark_.reset();
 }
 
-void ColumnWriter::go_back_to_mark() {
-  Mark mark = std::move(mark_).value();
+void ColumnWriter::go_back_to(Mark& mark) {
   std::vector<ShardRecord>& shards = manifest_.shards;
   const auto full = static_cast<std::size_t>(mark.rows / manifest_.shard_rows);
-  if (!mark.tail) {
-    tail_.reset();
-  } else {
-    const std::string name = marked_tail_ ? shards[full].file : std::string();
-    if (marked_tail_) tail_.emplace(std::move(*marked_tail_));
+  if (mark.tail) {
+    const std::string name = mark.first ? shards[full].file : std::string();
+    if (mark.first) tail_.emplace(std::move(*mark.first));
     tail_->go_back(std::move(*mark.tail), name);
+  } else {
+    tail_.reset();
   }
-  for (std::size_t i = full; i < full + mark.published; ++i)
+  for (std::size_t i = full; i < full + mark.published; ++i) {
     remove_file_in(directory_, shards[i].file);
+  }
   shards.resize(full);
   if (mark.committed_tail) shards.push_back(std::move(*mark.committed_tail));
   first_uncommitted_shard_ = mark.first_uncommitted_shard;
   obsolete_tail_ = std::move(mark.obsolete_tail);
   rows_ = mark.rows;
-  failed_ = false;
 }
 
 void ColumnWriter::keep(const ShardRecord& shard) {
@@ -266,7 +268,7 @@ void ColumnWriter::publish(const std::function<void(Manifest&)>& finish, bool la
   sync_directory(directory_);  // where it fails, a crash may bring back what is obsolete
   failed_ = false;
   // A reader that holds an older generation keeps its mapping; the names may go.
-  if (obsolete_tail_ && (tail_path || !tail_)) {
+  if (obsolete_tail_ && !is_named(*obsolete_tail_)) {
     remove_file(*obsolete_tail_);
     obsolete_tail_.reset();
   }

@@ -54,8 +54,20 @@ class ColumnWriter {
   [[nodiscard]] bool committed() const noexcept { return manifest_.generation > 0; }
 
  private:
+  // Where append() can go back to.
+  struct Mark {
+    std::int64_t rows = 0;
+    std::int64_t first_uncommitted_shard = 0;
+    std::optional<ShardRecord> committed_tail;  // that a full shard would take the place of
+    std::optional<std::filesystem::path> obsolete_tail;
+    std::optional<ShardWriter::Mark> tail;
+    std::size_t published = 0;         // full shards since then
+    std::optional<ShardWriter> first;  // of these, which may have rows from before
+  };
+
+  [[nodiscard]] bool is_named(const std::filesystem::path& shard) const;  // by the manifest
+  void go_back_to(Mark& mark);
   void append_rows(std::int64_t n, std::vector<const void*> data, const std::string* keys);
-  void go_back_to_mark();
   void open_shard();
   void reload_tail();
   void publish(const std::function<void(Manifest&)>& finish, bool last);
@@ -73,17 +85,7 @@ class ColumnWriter {
   std::optional<std::filesystem::path> obsolete_tail_;  // committed, and since then grown
   std::vector<std::filesystem::path> replaced_;         // committed, no longer once we commit
   std::set<std::string> kept_;                          // names of those that both have
-
-  struct Mark {
-    std::int64_t rows = 0;
-    std::int64_t first_uncommitted_shard = 0;
-    std::size_t published = 0;                  // shards since then
-    std::optional<ShardRecord> committed_tail;  // that a full shard would take the place of
-    std::optional<std::filesystem::path> obsolete_tail;
-    std::optional<ShardWriter::Mark> tail;
-  };
   std::optional<Mark> mark_;
-  std::optional<ShardWriter> marked_tail_;  // full, and published since the mark
 };
 
 }  // namespace helip

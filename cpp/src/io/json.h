@@ -62,16 +62,18 @@ struct std::allocator<helip::OrderedJson> : helip::JsonStackMemory<helip::Ordere
 
 namespace helip {
 
-// A whole number of these 64 bits. Throws Json::type_error for all else: what get() makes of a
-// fraction or of a number beyond them is undefined, or another number.
+// A whole number of 64 bits. Throws Json::type_error for all else: what get() makes of a fraction
+// or of a larger number is undefined, or another number.
 template <typename Value>
 [[nodiscard]] std::int64_t integer_of(const Value& value) {
   const bool fits = value.is_number_unsigned()
                         ? value.template get<std::uint64_t>() <= std::uint64_t{INT64_MAX}
                         : value.is_number_integer();
-  if (!fits) throw Json::type_error::create(302, "a number is no whole number of 64 bits", nullptr);
+  if (!fits)
+    throw Json::type_error::create(302, "a value is not a whole number of 64 bits", nullptr);
   return value.template get<std::int64_t>();
 }
+// The same without a sign.
 template <typename Value>
 [[nodiscard]] std::uint64_t unsigned_of(const Value& value) {
   if (value.is_number_unsigned()) return value.template get<std::uint64_t>();

@@ -79,7 +79,7 @@ std::vector<SampleShard> shards_from_json(const json& list, const fs::path& root
     shard.tag = entry.value("tag", std::string());
     shard.contents = entry.value("contents", std::string());
     if (entry.contains("ignored")) {
-      for (const auto& [kind, count] : entry.at("ignored").items()) {
+      for (const auto& [kind, count] : entry.at("ignored").get_ref<const Json::object_t&>()) {
         shard.ignored[kind] = integer_of(count);
       }
     }

@@ -145,7 +145,7 @@ def _owned(path: Path, *, make: Callable[[Path], int]) -> Iterator[tuple[Path, i
 
     So it can be told from one that a killed process left; those go first.
     """
-    _remove_abandoned(path)
+    remove_leftovers(path.parent, path.name)
     while True:
         temporary = path.parent / f"{_TEMPORARY}{path.name}-{secrets.token_hex(8)}"
         descriptor = make(temporary)
@@ -158,14 +158,17 @@ def _owned(path: Path, *, make: Callable[[Path], int]) -> Iterator[tuple[Path, i
             os.close(descriptor)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Delete what killed processes left when they wrote ``path``."""
-    begins = (f"{_TEMPORARY}{path.name}-", f"{_TRASH}{path.name}-")
+def remove_leftovers(parent: Path, name: str = "") -> None:
+    """Delete what killed processes left in ``parent`` where they wrote ``name…``.
+
+    A process that is alive holds a lock on what it writes.
+    """
+    begins = (_TEMPORARY + name, _TRASH + name)
     try:
-        left = [name for name in os.listdir(path.parent) if name.startswith(begins)]
+        left = [entry for entry in os.listdir(parent) if entry.startswith(begins)]
     except OSError:  # may be written to and not be listed
         return
-    for entry in (path.parent / name for name in left):
+    for entry in (parent / each for each in left):
         with contextlib.suppress(OSError):
             descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -201,14 +204,6 @@ def discard_directory(path: Path) -> None:
         trash = path.parent / f"{_TRASH}{path.name}-{secrets.token_hex(4)}"
         path.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
-
-
-def remove_leftovers(parent: Path) -> None:
-    """Delete what a killed publisher left in ``parent``; call it only while owning the place."""
-    if parent.is_dir():
-        for entry in parent.iterdir():
-            if entry.name.startswith((_TEMPORARY, _TRASH)):
-                _remove(entry)
 
 
 def write_json(path: Path, value: Any) -> None:

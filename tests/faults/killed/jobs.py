@@ -102,8 +102,16 @@ def reshard(folder: Path) -> None:
     )  # fmt: skip
 
 
-def store_and_table(folder: Path) -> None:
+def store(folder: Path) -> None:
     write_store(folder / "store")
+
+
+def mine(folder: Path) -> None:
+    mined(folder, out=folder / "out")
+
+
+def store_and_table(folder: Path) -> None:
+    store(folder)
     mined(folder, out=folder / "pairs")
 
 
@@ -114,8 +122,8 @@ def filter_table(folder: Path) -> None:
 
 
 def grown_store(folder: Path) -> None:
-    write_store(folder / "store")
-    mined(folder, out=folder / "out")
+    store(folder)
+    mine(folder)
     values = np.random.default_rng(1).normal(size=(20, 24)) + 0.3
     with helip.EmbeddingStore.append_to(folder / "store") as writer:
         writer.append([f"n{row}" for row in range(20)], values[:, :16], values[:, 16:])
@@ -160,9 +168,8 @@ def nothing(folder: Path) -> None:
 
 JOBS = {
     "embed": Job(nothing, embed, open_store),
-    "mine": Job(write_store_in := lambda folder: write_store(folder / "store"),
-                lambda folder: mined(folder, out=folder / "out"), open_table),
-    "a table that is saved": Job(write_store_in, save_table, open_table),
+    "mine": Job(store, mine, open_table),
+    "a table that is saved": Job(store, save_table, open_table),
     "update": Job(grown_store, update, open_table, replaces=True),
     "filter": Job(store_and_table, filter_table, open_table, rows_of),
     "reshard": Job(tars_and_table, reshard, lambda out: open_table(out / "pairs")),

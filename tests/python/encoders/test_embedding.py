@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -44,6 +38,9 @@ def expected_rows(rows: int, bad: dict[int, str]) -> tuple[np.ndarray, np.ndarra
         image[row] = [row % 251, 2 * row % 251, 3 * row % 251, 1]
         text[row] = [row % 10, row // 10 % 10, row // 100]
     return image, text
+
+
+# ---------------------------------------------------------------------------------------- rows
 
 
 def test_row_i_of_the_store_is_row_i_of_the_data_and_bad_rows_are_zero(tmp_path):
@@ -127,115 +124,7 @@ def test_a_picture_that_preprocessing_refuses_is_quarantined(tmp_path):
     assert "I do not like fives" in lines_of(tmp_path / "s")[0]["message"]
 
 
-@pytest.mark.parametrize("row", [0, 310, SHARD - 1, SHARD, SHARD + 1500, LARGE - 1])
-def test_an_interrupted_job_goes_on_to_the_bytes_of_an_uninterrupted_one(row, tmp_path):
-    bad = {**BAD}
-    bad.pop(row, None)
-    whole = Numbered(LARGE, bad)
-    run(whole, tmp_path / "whole")
-    data = Numbered(LARGE, bad)
-    interrupt(data, tmp_path / "s", row)
-    in_shard = row % SHARD
-    committed = row - in_shard + in_shard // 300 * 300  # the batches before it
-    if committed:
-        assert len(EmbeddingStore.open(tmp_path / "s")) == committed
-    store = run(data, tmp_path / "s")
-    assert min(data.read) == committed
-    assert store.metadata["complete"]
-    store.verify()
-    whole = EmbeddingStore.open(tmp_path / "whole")
-    assert (store.fingerprint, store.metadata) == (whole.fingerprint, whole.metadata)
-    assert lines_of(tmp_path / "s") == lines_of(tmp_path / "whole")
-
-
-def test_an_unfinished_store_says_so(tmp_path):
-    interrupt(Numbered(LARGE, BAD), tmp_path / "s", SHARD + 10)
-    store = EmbeddingStore.open(tmp_path / "s")
-    assert len(store) == SHARD
-    assert store.metadata["complete"] is False
-    assert store.metadata["quarantined"] == {
-        "io": 1, "missing_caption": 1, "unreadable_image": 2
-    }  # fmt: skip
-
-
-def test_a_finished_store_is_returned_without_reading_or_loading_anything(tmp_path):
-    data = Numbered(50)
-    first = run(data, tmp_path / "s", image_encoder=Colours())
-    data.read.clear()
-    again = run(data, tmp_path / "s", image_encoder=Colours(), shard_rows=2 * SHARD)
-    assert data.read == []
-    assert (again.fingerprint, again.generation) == (first.fingerprint, first.generation)
-
-
-@pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [
-        ({"image_encoder": "timm:other"}, "image_encoder is 'own:colours' there and 'timm:other'"),
-        ({"text_encoder": "st:other"}, "text_encoder is 'own:numbers' there and 'st:other'"),
-        ({"dtype": "float16"}, "dtype is 'float32' there and 'float16' here"),
-        (
-            {"data": Numbered(LARGE, prefix="x")},
-            "rows are new, .* rows are gone .*: 'k0', 'k1', 'k2'",
-        ),
-    ],
-)
-def test_a_store_of_another_request_is_refused_with_what_differs(change, part, finished, tmp_path):
-    rows = LARGE
-    if finished:
-        rows = 50
-        run(Numbered(rows), tmp_path / "s")
-        if "data" in change:
-            change = {"data": Numbered(rows, prefix="x")}
-    else:
-        interrupt(Numbered(rows), tmp_path / "s", SHARD + 1)
-    before = files_of(tmp_path / "s")
-    options = {"data": Numbered(rows), **change}
-    with pytest.raises(MismatchError, match=part):
-        run(options.pop("data"), tmp_path / "s", **options)
-    assert files_of(tmp_path / "s") == before
-
-
-def test_an_encoder_whose_width_has_changed_does_not_continue_a_store(tmp_path):
-    class Wider(Numbers):
-        dim = DIM_TEXT + 1
-
-    interrupt(Numbered(LARGE), tmp_path / "s", SHARD + 1)
-    with pytest.raises(MismatchError, match="text rows of 3 numbers"):
-        run(Numbered(LARGE), tmp_path / "s", text_encoder=Wider())
-
-
-def test_without_resume_a_store_that_is_there_is_refused(tmp_path):
-    run(Numbered(5), tmp_path / "s")
-    with pytest.raises(InvalidArgumentError, match="resume=True"):
-        run(Numbered(5), tmp_path / "s", resume=False)
-
-
-CHILD = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from support import embed_samples as t
-
-class Deadly(t.Numbered):
-    def _read_image(self, row):
-        if row == {row}:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super()._read_image(row)
-
-t.run(Deadly(t.LARGE, t.BAD), Path({out!r}))
-"""
-
-
-@pytest.mark.parametrize("row", [2000, SHARD + 2000])
-def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
-    code = CHILD.format(tests=str(Path(__file__).parents[2]), row=row, out=str(tmp_path / "s"))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    run(Numbered(LARGE, BAD), tmp_path / "s")
-    run(Numbered(LARGE, BAD), tmp_path / "whole")
-    assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+# -------------------------------------------------------------------------------- data that changed
 
 
 class Recaptioned(Numbered):
@@ -379,6 +268,9 @@ def test_blocks_cover_a_batch_from_where_it_goes_on(pictures, skip):
         assert len(places) <= (pictures or 40)
 
 
+# -------------------------------------------------------------------------------------- refusals
+
+
 def test_a_share_above_the_bound_is_an_error_with_share_bound_and_reasons(tmp_path):
     bad = dict.fromkeys(range(0, 100, 5), "unreadable_image")
     with pytest.raises(Error, match=r"max_quarantined=0\.1 allows 10 of 100") as caught:
@@ -470,6 +362,9 @@ def test_a_directory_with_other_files_is_refused_and_untouched(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"thesis\.txt"):
         run(Numbered(9), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+# -------------------------------------------------------------------------------- real encoders
 
 
 def test_packaged_encoders_embed_pictures_and_captions(tmp_path):

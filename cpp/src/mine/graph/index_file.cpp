@@ -1,7 +1,6 @@
 #include "mine/graph/index_file.h"
 
 #include <algorithm>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,9 +65,10 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
     options.degree = integer_of(attributes.at("degree"));
     options.breadth = integer_of(attributes.at("breadth"));
     options.seed = unsigned_of(attributes.at("seed"));
-    for (const json& start : attributes.at("starts")) {
-      starts.push_back(static_cast<std::uint32_t>(
-          std::min<std::uint64_t>(unsigned_of(start), std::numeric_limits<std::uint32_t>::max())));
+    for (const json& start : attributes.at("starts").get_ref<const json::array_t&>()) {
+      const std::uint64_t node = unsigned_of(start);
+      if (node >= static_cast<std::uint64_t>(reader->rows())) throw damaged("a start lies outside");
+      starts.push_back(static_cast<std::uint32_t>(node));
     }
     linked = integer_of(attributes.at("linked"));
   } catch (const json::exception& error) {
@@ -97,10 +97,9 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
   const MatrixView links = reader->column("links");
   const std::span<const std::uint32_t> all(static_cast<const std::uint32_t*>(links.data),
                                            static_cast<std::size_t>(count * options.degree));
-  const auto outside = [count](std::uint32_t node) { return std::int64_t{node} >= count; };
-  if (std::any_of(starts.begin(), starts.end(), outside) ||
-      std::any_of(all.begin(), all.end(),
-                  [&](std::uint32_t to) { return to != Graph::kNone && outside(to); })) {
+  if (std::any_of(all.begin(), all.end(), [count](std::uint32_t to) {
+        return to != Graph::kNone && std::int64_t{to} >= count;
+      })) {
     throw damaged("a link leads outside");
   }
   rows.show(count, reader->column("ids"), reader->column("image"), reader->column("text"),

@@ -11,9 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +22,7 @@ from helip.common.files import (
     discard_directory,
     publish_directory,
     read_json,
+    remove_leftovers,
     sha256_of,
     write_json,
 )
@@ -68,7 +67,7 @@ def kept_graph(
         yield found
         return
     try:
-        _remove_leftovers(place.parent)
+        remove_leftovers(place.parent)
         found = _published(place, of, versions, make)
     except (StorageError, InvalidArgumentError) as error:
         # InvalidArgumentError: another process was quicker.
@@ -84,15 +83,6 @@ def kept_graph(
                 yield make(Path(folder))
             return
     yield found
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process left; a day ago, so that none is at work on it."""
-    if folder.is_dir():
-        for entry in folder.glob(".t*-*"):  # .tmp-, .trash-
-            with contextlib.suppress(OSError):
-                if time.time() - entry.stat().st_mtime > 86400:
-                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def _published(

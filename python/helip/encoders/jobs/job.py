@@ -276,8 +276,9 @@ class Job:
             "quarantined": quarantine.counts,
             "complete": complete,
         }
-        self._committed = len(writer)
-        return writer.finish(metadata) if complete else writer.commit(metadata)
+        store = writer.finish(metadata) if complete else writer.commit(metadata)
+        self._committed = len(store)
+        return store
 
     def _check_share(self, quarantine: Quarantine, done: int) -> None:
         """Raise as soon as the share over the whole data set is sure to pass the bound."""

@@ -250,6 +250,23 @@ TEST_CASE("the last commit leaves nothing beside the store while its writer live
   store.verify();
 }
 
+TEST_CASE("a last commit without new rows keeps those of the one before") {
+  for (const bool before : {false, true}) {  // whether the last commit of rows was a last one too
+    const TemporaryFolder folder;
+    auto writer = EmbeddingStoreWriter::create(folder / "s", options());
+    append(writer, rows_between(0, 50));
+    before ? writer.finish() : writer.commit();
+    writer.delete_rows({3});
+    CHECK(writer.finish().size() == 50);
+    CHECK(writer.commit().size() == 50);
+    append(writer, rows_between(50, 60));
+    CHECK(writer.finish().size() == 60);
+    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+    store.verify();
+    CHECK(store.deleted() == std::vector<std::int64_t>{3});
+  }
+}
+
 TEST_CASE("a flush that failed ends the writer of a store, and what was committed stays") {
   const TemporaryFolder folder;
   auto writer = EmbeddingStoreWriter::create(folder / "s", options());
