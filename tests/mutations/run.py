@@ -98,6 +98,26 @@ MUTATIONS = (
         "a failed write is final*",
     ),
     Mutation(
+        "rows of an append that failed are kept", "io/column_writer.cpp",
+        "  rows_ = mark.rows;\n", "",
+        "an append that failed leaves*",
+    ),
+    Mutation(
+        "a file is written on after a flush that failed", "io/file.cpp",
+        "  if (flushed_badly_) {", "  if (false) {",
+        "a flush that failed ends*",
+    ),
+    Mutation(
+        "a shard that the manifest names is removed", "io/column_writer.cpp",
+        "if (obsolete_tail_ && !is_named(*obsolete_tail_)) {", "if (obsolete_tail_) {",
+        "a last commit without new rows*",
+    ),
+    Mutation(
+        "a fraction is taken for a whole number", "io/json.h",
+        "if (!fits) throw", "if (false) throw",
+        "whole numbers of 64 bits*",
+    ),
+    Mutation(
         "a second writer is let in", "io/file.cpp",
         "if (errno != EWOULDBLOCK) fail(\"lock\", path);", "return;",
         "a directory has one owner*",

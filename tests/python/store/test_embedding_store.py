@@ -240,10 +240,10 @@ def test_a_directory_that_cannot_be_written_says_so() -> None:
 
 
 def test_what_was_committed_inside_a_block_stays_when_its_end_has_no_rows_to_add(tmp_path):
-    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=3, text_dim=2) as writer:
+    with EmbeddingStore.create(tmp_path / "s", image_dim=3, text_dim=2) as writer:
         writer.append(["a", "b"], np.ones((2, 3)), np.ones((2, 2)))
         writer.commit()
         writer.delete(["a"])
-    store = helip.EmbeddingStore.open(tmp_path / "s")
+    store = EmbeddingStore.open(tmp_path / "s")
     store.verify()
     assert (len(store), list(store.deleted)) == (2, [0])
