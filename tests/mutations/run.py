@@ -114,7 +114,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a fraction is taken for a whole number", "io/json.h",
-        "if (!fits) throw", "if (false) throw",
+        "  if (!fits) {", "  if (false) {",
         "whole numbers of 64 bits*",
     ),
     Mutation(

@@ -69,8 +69,9 @@ template <typename Value>
   const bool fits = value.is_number_unsigned()
                         ? value.template get<std::uint64_t>() <= std::uint64_t{INT64_MAX}
                         : value.is_number_integer();
-  if (!fits)
+  if (!fits) {
     throw Json::type_error::create(302, "a value is not a whole number of 64 bits", nullptr);
+  }
   return value.template get<std::int64_t>();
 }
 // The same without a sign.

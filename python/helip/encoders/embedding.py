@@ -6,7 +6,8 @@ mining treats it as an outlier; it is listed in ``quarantine.jsonl`` beside the 
 counted in the store's metadata.
 
 The store is committed at every shard boundary, which no batch crosses, and after a minute of
-work: a job that was killed goes on after its last commit, to the rows of one that was not.
+work: a job that was killed goes on after its last commit, to the rows of one that was not. One
+that is interrupted, or finds the disk full, commits what is whole.
 """
 
 from __future__ import annotations
