@@ -123,7 +123,7 @@ def _written(path: Path, text: str) -> Iterator[Path]:
         try:
             with open(descriptor, "w", encoding="utf-8", newline="\n", closefd=False) as file:
                 file.write(text)
-            os.fsync(descriptor)
+            sync(temporary)
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
