@@ -65,7 +65,7 @@ faults: $(VENV)/.faults
 
 # All of the faults: every error, every bit, every length, kills at every change and on the way back as well.
 # Takes minutes, and prints how often each was.
-COUNTS := allocations that failed|calls that failed, in all|kills|bits flipped|files cut short|states after a loss of power
+COUNTS := allocations that failed|calls that failed, in all|kills|interrupts|bits flipped|files cut short|states after a loss of power
 campaign: $(VENV)/.faults
 	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
 	  > build/campaign.log; result=$$?; \

@@ -1,11 +1,12 @@
-"""Jobs that are killed before any change of the disk, or in the middle of a write: they go on to
-the same result, no reader sees a part of it, and nothing is left behind."""
+"""Jobs that are killed before any change of the disk, or in the middle of a write, or interrupted
+there: they go on to the same result, no reader sees a part of it, and nothing is left behind."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ CHANGES = {
     "train": 60,
     "export": 15,
 }
+#: Seconds from an interrupt to the end.
+GRACE = 5.0
 #: Of the changes each n-th is not made; all of them in a campaign.
 STEP = 1 if os.environ.get("HELIP_CAMPAIGN") else 6
 
@@ -46,22 +49,39 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-@pytest.mark.parametrize("job", CHANGES)
-def test_a_job_that_is_killed_goes_on_to_the_same_result(
-    shim: Path, tmp_path: Path, job: str
-) -> None:
+def stop(shim: Path, temporary: Path, job: str, step: int, number: int) -> dict[str, float]:
+    """How often the job was stopped, and the most seconds that it took to end."""
     package = Path(helip.__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, FOLDER / "jobs.py", job, str(STEP)], text=True, capture_output=True,
+        [sys.executable, FOLDER / "jobs.py", job, str(step), str(int(number))],
+        text=True, capture_output=True,
         env={
             **os.environ,
             "LD_PRELOAD": str(shim),
             "PYTHONPATH": os.pathsep.join([str(package), str(TESTS)]),
-            "TMPDIR": str(tmp_path),
+            "TMPDIR": str(temporary),
             "OMP_NUM_THREADS": "1",
         },
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    kills = json.loads(done.stdout)["kills"]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("job", CHANGES)
+def test_a_job_that_is_killed_goes_on_to_the_same_result(
+    shim: Path, tmp_path: Path, job: str
+) -> None:
+    kills = stop(shim, tmp_path, job, STEP, signal.SIGKILL)["stopped"]
     assert kills >= CHANGES[job] // STEP
     print(f"\n{job}: kills: {kills}")
+
+
+@pytest.mark.parametrize("job", CHANGES)
+def test_a_job_that_is_interrupted_ends_in_time_and_goes_on(
+    shim: Path, tmp_path: Path, job: str
+) -> None:
+    step = STEP if STEP == 1 else max(CHANGES[job] // 4, 1)
+    found = stop(shim, tmp_path, job, step, signal.SIGTERM)
+    assert found["stopped"] >= 2
+    assert found["seconds"] < GRACE
+    print(f"\n{job}: interrupts: {found['stopped']}")

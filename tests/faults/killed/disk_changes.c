@@ -1,31 +1,48 @@
 // Stands before the C library's calls that change a disk (LD_PRELOAD): counts them once it is told to,
-// and ends the process before one of them, or in the middle of a write.
+// and sends the process a signal before one of them. SIGKILL ends it there, or in the middle of a
+// write; of any other the call is made.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-static atomic_long left = -1;  // calls until the one that is not made; negative: nothing is counted
+static atomic_long left = -1;  // calls until the one; negative: nothing is counted
+static int number;             // of the signal
+static double* moment;         // seconds of CLOCK_MONOTONIC when it was sent; forks share it
 
-void end_process_before_change(long at) { atomic_store(&left, at); }
+__attribute__((constructor)) static void share_moment(void) {
+  moment = mmap(0, sizeof *moment, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+void signal_before_change(long at, int signal_number) {
+  number = signal_number;
+  atomic_store(&left, at);
+}
+
+double signalled_at(void) { return *moment; }
 
 static int now(void) {
   return atomic_load(&left) >= 0 && atomic_fetch_sub(&left, 1) == 0;
 }
 
-static void end(void) {
-  kill(getpid(), SIGKILL);
-  for (;;) pause();
+static void send_signal(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  *moment = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+  kill(getpid(), number);
+  while (number == SIGKILL) pause();
 }
 
 static void change(void) {
-  if (now()) end();
+  if (now()) send_signal();
 }
 
 static int is_file(int file) {
@@ -36,8 +53,8 @@ static int is_file(int file) {
 #define WRITE(name, system, parameters, half, arguments)                      \
   ssize_t name parameters {                                                   \
     if (is_file(file) && now()) {                                             \
-      if (bytes > 1) (void)!syscall half;                                     \
-      end();                                                                  \
+      if (bytes > 1 && number == SIGKILL) (void)!syscall half;                \
+      send_signal();                                                          \
     }                                                                         \
     return syscall arguments;                                                 \
   }

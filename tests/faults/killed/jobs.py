@@ -1,7 +1,10 @@
-"""Jobs that write, each killed before every change of the disk that it makes, and done again.
+"""Jobs that write, each stopped by a signal at every change of the disk, and done again.
 
-Run with `disk_changes.c` of this folder preloaded; prints the kills of the job as JSON. A job is a
-child of a process that has imported everything, so that a kill costs as much as the job.
+    python jobs.py JOB STEP SIGNAL
+
+takes each STEP-th change, with `disk_changes.c` of this folder preloaded, and prints as JSON how
+often the job was stopped and the most seconds that it took to end. A job is a child of a process
+that has imported everything, so that each costs as much as the job.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +34,8 @@ from support.loader_samples import drawing
 ROWS, K = 60, 5
 #: What writers name a file or a folder that is not published yet.
 UNFINISHED = (".pending-", ".tmp-", ".trash-")
+#: Status of a job that an interrupt ended.
+INTERRUPTED = 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Job:
     look: Callable[[Path], Any]
     """Opens ``out`` as a reader would."""
     told: Callable[[Path], Any] = lambda out: contents(out)
-    """What must be the same however often the job was killed."""
+    """What must be the same however often the job was stopped."""
     replaces: bool = False
     """Whether ``out`` is there from the first, and always."""
 
@@ -206,15 +212,21 @@ def forked(call: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(name: str, step: int) -> None:
+def main(name: str, step: int, number: int) -> None:
     job = JOBS[name]
     shim = ctypes.CDLL(None)
+    shim.signalled_at.restype = ctypes.c_double
     torch.set_num_threads(1)
+    # As the command line takes it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def first(folder: Path, at: int) -> None:
         job.prepare(folder)
-        shim.end_process_before_change(ctypes.c_long(at))
-        job.run(folder)
+        shim.signal_before_change(ctypes.c_long(at), number)
+        try:
+            job.run(folder)
+        except KeyboardInterrupt:
+            os._exit(INTERRUPTED)
 
     def again(folder: Path, expected: Any) -> None:
         out = folder / "out"
@@ -223,14 +235,15 @@ def main(name: str, step: int) -> None:
         try:
             job.run(folder)
         except helip.InvalidArgumentError:
-            # What was published before the kill is not written over.
+            # What was published before the signal is not written over.
             assert before is not None
             assert contents(out) == before
-        assert job.told(out) == expected, "another result than that of a job that was not killed"
+        assert job.told(out) == expected, "another result than that of a job that was not stopped"
         left = [path for path in folder.rglob("*") if path.name.startswith(UNFINISHED)]
         assert not left, f"left behind: {left}"
 
-    kills = 0
+    stopped, longest = 0, 0.0
+    ended = -signal.SIGKILL if number == signal.SIGKILL else INTERRUPTED
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         whole = root / "whole"
@@ -241,15 +254,20 @@ def main(name: str, step: int) -> None:
         for at in range(0, 1_000_000, step):
             folder = root / str(at)
             folder.mkdir()
+            begun = time.monotonic()
             status = forked(lambda folder=folder, at=at: first(folder, at))
-            if status == 0:
+            sent = shim.signalled_at()
+            if sent < begun:  # there are no more changes
+                assert status == 0
                 break
-            assert status == -signal.SIGKILL, f"ended with {status} before change {at}"
-            kills += 1
+            # A signal that comes last may find the job done.
+            assert status in (ended, 0) and (status != 0 or number != signal.SIGKILL), (at, status)
+            stopped += status != 0
+            longest = max(longest, time.monotonic() - sent)
             status = forked(lambda folder=folder: again(folder, expected))
-            assert status == 0, f"not gone on from a kill before change {at}"
-    print(json.dumps({"job": name, "kills": kills}))
+            assert status == 0, f"not gone on from a signal before change {at}"
+    print(json.dumps({"job": name, "stopped": stopped, "seconds": longest}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
