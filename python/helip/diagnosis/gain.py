@@ -61,5 +61,5 @@ def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
     else:
         word = "large" if score >= LARGE else "some"
         found = f"{between:.0%}" if between >= known else f"{known:.0%} after a linear map"
-        why = f"the model finds {found} among {batch}, {held}"
+        why = f"the model finds {found} among {batch}, {held}, and {within:.0%} among hard pairs"
     return ExpectedGain(word, score, why)

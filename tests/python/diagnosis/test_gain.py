@@ -30,7 +30,7 @@ def test_the_score_is_the_product_that_is_documented() -> None:
     assert gain is not None
     assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
     assert gain.word == "large"
-    assert "90%" in gain.why and "0.13" in gain.why
+    assert "90%" in gain.why and "0.13" in gain.why and "60% among hard pairs" in gain.why
 
 
 def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
