@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import helip
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from support.mined_samples import files_of, write_store
 
 # Partitions take up clusters from 24,576 rows and 64 dimensions on.
 ROWS = {"partition": 25_000, "hnsw": 6_000}
@@ -39,17 +39,6 @@ _core.mine_store(store, options, follow, sys.argv[2])
 """
 
 
-def write_store(path: Path, rows: int) -> Path:
-    random_numbers = np.random.default_rng(0)
-    centres = random_numbers.normal(size=(400, 96))
-    values = centres[random_numbers.integers(0, 400, rows)] + 0.9 * random_numbers.normal(
-        size=(rows, 96)
-    )
-    with helip.EmbeddingStore.create(path, image_dim=64, text_dim=32) as writer:
-        writer.append([str(i) for i in range(rows)], values[:, :64], values[:, 64:])
-    return path
-
-
 @pytest.fixture(scope="module", params=["partition", "hnsw"])
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -66,12 +55,6 @@ def whole(method: str, store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pairs = helip.mine(store, k=10, method=method, out=out, progress=False)
     assert not pairs.report.get("partition", {}).get("exact", False)
     return files_of(out)
-
-
-def files_of(path: Path) -> dict[str, bytes]:
-    return {
-        entry.name: entry.read_bytes() for entry in sorted(path.iterdir()) if entry.name != ".lock"
-    }
 
 
 def start(store: Path, out: Path, method: str, seconds: float = 0.0) -> subprocess.Popen[str]:

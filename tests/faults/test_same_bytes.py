@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import helip
-from faults.test_checkpoint import files_of, write_store
 from helip import _core
+from support.mined_samples import files_of, write_store
 
 THREADS, MEMORY = (1, 5), (None, "24MB")
 PLAIN: list[dict[str, Any]] = [

@@ -39,7 +39,7 @@ _LAST = ("json", "quiet")  # of a command's own parameters, in --help
 
 def text(sentence: str) -> Parameter:
     """A sentence for ``--help`` about a parameter of a command's own."""
-    return Parameter(help=sentence)
+    return Parameter(help=sentence, negative_iterable=())
 
 
 @dataclasses.dataclass(frozen=True)

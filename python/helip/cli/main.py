@@ -19,6 +19,7 @@ from helip.cli import (
     diagnosing,
     evaluation,
     filtering,
+    importing,
     inspecting,
     mining,
     models,
@@ -62,10 +63,10 @@ def demo(
 
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
-    data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
-    filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train, training.recipes,
-    evaluation.evaluate, models.interpolate, models.export, reporting.report, inspecting.inspect,
-    inspecting.verify, demo,
+    data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
+    mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
+    training.recipes, evaluation.evaluate, models.interpolate, models.export, reporting.report,
+    inspecting.inspect, inspecting.verify, demo,
 )  # fmt: skip
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import itertools
 import os
 import re
 import stat
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
+from helip.common.patterns import existing_paths, expand_braces, is_url
 from helip.data.dataset import ACCEPTED
 from helip.data.remote.urls import check_url
 
@@ -23,75 +22,6 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_IMAGE_BYTES = 256 * 2**20
 _STAT_THREADS = 16
 _STAT_CHUNK = 256  # files that a thread looks at in one go
-
-_MAX_EXPANSIONS = 1_000_000
-_RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
-
-
-def is_url(text: str) -> bool:
-    """Whether ``text`` names something to fetch or to run rather than a file."""
-    return _URL.match(text) is not None
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """Expand ``{00..12}``, ``{a,b}``, ``{9..1..2}`` and nestings of them as bash does.
-
-    A range keeps the width of the wider end if one of them starts with a zero. Braces with
-    neither a comma nor a range stay as they are.
-    """
-    for brace in re.finditer("{", pattern):
-        pieces, rest = _split_braces(pattern, brace.start())
-        if len(pieces) > 1:
-            middles = [each for piece in pieces for each in expand_braces(piece)]
-        else:
-            middles = _expand_range(pieces[0])
-        if middles:
-            tails = expand_braces(rest)
-            _check_expansions(len(middles) * len(tails), pattern)
-            head = pattern[: brace.start()]
-            return [head + middle + tail for middle in middles for tail in tails]
-    return [pattern]
-
-
-def _split_braces(pattern: str, start: int) -> tuple[list[str], str]:
-    """What is between the commas of the brace at ``start``, and what follows; "" if it is open."""
-    depth = 0
-    cuts = [start]
-    for position in range(start, len(pattern)):
-        letter = pattern[position]
-        depth += (letter == "{") - (letter == "}")
-        if depth == 0 or (depth == 1 and letter == ","):
-            cuts.append(position)
-        if depth == 0:
-            pieces = [pattern[a + 1 : b] for a, b in itertools.pairwise(cuts)]
-            return pieces, pattern[position + 1 :]
-    return [""], ""
-
-
-def _expand_range(body: str) -> list[str]:
-    match = _RANGE.fullmatch(body)
-    if match is None:
-        return []
-    low, high, step_text = match.groups()
-    if low.isalpha() != high.isalpha():
-        return []
-    first, last = (ord(low), ord(high)) if low.isalpha() else (int(low), int(high))
-    step = abs(int(step_text or 1)) or 1
-    _check_expansions(abs(last - first) // step + 1, "{" + body + "}")
-    values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
-    if low.isalpha():
-        return [chr(value) for value in values]
-    padded = any(re.match(r"-?0\d", text) for text in (low, high))
-    width = max(len(low), len(high)) if padded else 0
-    return [f"{value:0{width}d}" for value in values]
-
-
-def _check_expansions(count: int, pattern: str) -> None:
-    if count > _MAX_EXPANSIONS:
-        raise InvalidArgumentError(
-            f"{pattern!r} names {count:,} files, more than {_MAX_EXPANSIONS:,}; name fewer"
-        )
 
 
 def recognise(source: Any) -> tuple[str, list[Any]] | None:
@@ -109,7 +39,7 @@ def recognise(source: Any) -> tuple[str, list[Any]] | None:
         return "urls", [url for pattern in patterns for url in _urls(pattern)]
     if any(remote):
         raise InvalidArgumentError("one data set cannot mix files and URLs; open them one by one")
-    paths = [path for pattern in patterns for path in _existing_paths(os.fspath(pattern))]
+    paths = [path for pattern in patterns for path in existing_paths(pattern, ACCEPTED)]
     found = [_recognise_folder(path) if path.is_dir() else _recognise_file(path) for path in paths]
     kinds = sorted({kind for kind, _ in found})
     if len(kinds) > 1:
@@ -121,31 +51,6 @@ def recognise(source: Any) -> tuple[str, list[Any]] | None:
             f"{len(found)} folders given; only tar shards and tables can be listed"
         )
     return kinds[0], [path for _, files in found for path in files]
-
-
-def _existing_paths(pattern: Any) -> list[Path]:
-    if not isinstance(pattern, str) or not pattern or "\0" in pattern:
-        raise InvalidArgumentError(f"{pattern!r} is not a path: {ACCEPTED}")
-    if os.path.exists(pattern):
-        return [Path(pattern)]
-    paths: list[Path] = []
-    missing: list[str] = []
-    expanded = [path for piece in pattern.split("::") for path in expand_braces(piece)]
-    for path in expanded:
-        if os.path.exists(path):
-            paths.append(Path(path))
-        elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
-            paths.extend(map(Path, matches))
-        else:
-            missing.append(path)
-    if missing:
-        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        several = f"{len(missing)} of {len(expanded)} paths are missing"
-        raise InvalidArgumentError(
-            f"{pattern!r}: {several if len(expanded) > 1 else 'nothing is there'} ({shown}); "
-            f"check the path. Otherwise, {ACCEPTED}"
-        )
-    return paths
 
 
 def _urls(pattern: str) -> list[str]:

@@ -15,8 +15,9 @@ import numpy as np
 from helip import _core
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.common.files import storage_errors
+from helip.common.patterns import is_url
 from helip.common.progress import Follower, ProgressBar
-from helip.data.paths import IMAGE_SUFFIXES, is_url, recognise
+from helip.data.paths import IMAGE_SUFFIXES, recognise
 from helip.data.remote import scanning
 from helip.data.remote.shards import RemoteShards
 from helip.data.remote.urls import check_url

@@ -1,8 +1,10 @@
 from .embedding_store import EmbeddingStore, StoreKeys, StoreWriter
 from .mapped_files import guard_mapped_files
+from .options import ImportOptions
 
 __all__ = [
     "EmbeddingStore",
+    "ImportOptions",
     "StoreKeys",
     "StoreWriter",
     "guard_mapped_files",

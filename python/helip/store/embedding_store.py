@@ -16,9 +16,12 @@ import torch
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.options import method_keywords
 from helip.common.progress import ProgressBar
+from helip.store.importing.importing import import_store
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
+from helip.store.options import ImportCall
 
 
 class StoreKeys(CoreKeys):
@@ -78,6 +81,23 @@ class EmbeddingStore:
         Each commit is a new generation; :func:`helip.update` brings tables up to date with it.
         """
         return StoreWriter(_core.EmbeddingStoreWriter.append_to(os.fspath(path)))
+
+    @classmethod
+    @method_keywords(ImportCall)
+    def import_from(cls, call: ImportCall) -> EmbeddingStore:
+        """A store of embeddings that another tool computed, as it left them on disk.
+
+        Read in blocks of 32 MB, one ahead; nothing is held in memory. Rows keep their order, and
+        what belongs together is compared before anything is written: rows, dimensions, and the
+        numbers of shards. The same call goes on where it was stopped, unless it was arrays.
+
+        Raises:
+            InvalidArgumentError: files of other rows, dimensions or order, NaN or infinity (with
+                the file and the row), a key twice, a caption that is no text, a column that is not
+                there. MismatchError: ``out`` holds another import.
+            UnsupportedError: a package is absent. StorageError: it cannot be read or written.
+        """
+        return import_store(call, cls)
 
     def __len__(self) -> int:
         return len(self._core)

@@ -28,6 +28,7 @@ IMPORTS = {
     "open_clip_torch": {"open_clip", "open_clip_train"},
     "opencv_python_headless": {"cv2"},
     "pillow": {"PIL"},
+    "pylance": {"lance"},
     "pyyaml": {"yaml"},
     "scikit_image": {"skimage"},
     "scikit_learn": {"sklearn"},
@@ -93,7 +94,7 @@ def _is_skip(node: ast.AST) -> TypeGuard[ast.Call]:
     )
 
 
-USER_EXTRAS = ("embed", "data", "remote", "lora", "eval", "log", "ray")
+USER_EXTRAS = ("embed", "data", "arrays", "remote", "lora", "eval", "log", "ray")
 
 
 @pytest.mark.parametrize(

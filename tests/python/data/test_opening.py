@@ -18,7 +18,6 @@ from helip.common.errors import Error, InvalidArgumentError, SampleError, Unsupp
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.data.packed_strings import KeyList
-from helip.data.paths import expand_braces
 from helip.store.data_identity import fingerprint_differences
 from support.data_samples import assert_row_is, caption, picture, png, write_pictures, write_shard
 
@@ -346,33 +345,3 @@ def test_a_key_list_has_no_object_a_row():
 
 
 # Brace patterns
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("a.tar", ["a.tar"]),
-        ("{8..11}", ["8", "9", "10", "11"]),
-        ("c/{008..010}.tar", ["c/008.tar", "c/009.tar", "c/010.tar"]),
-        ("{8..010}", ["008", "009", "010"]),
-        ("{3..1}", ["3", "2", "1"]),
-        ("{0..6..3}", ["0", "3", "6"]),
-        ("{a,b,}x", ["ax", "bx", "x"]),
-        ("{a..c}", ["a", "b", "c"]),
-        ("{x,y{1..2}}", ["x", "y1", "y2"]),
-        ("{0..1}{a,b}", ["0a", "0b", "1a", "1b"]),
-        ("{plain}", ["{plain}"]),
-        ("{open", ["{open"]),
-        ("{plain}{0..1}", ["{plain}0", "{plain}1"]),
-        ("{0..}", ["{0..}"]),
-        ("{1..b}", ["{1..b}"]),
-    ],
-)
-def test_braces_expand_as_in_bash(pattern, expected):
-    assert expand_braces(pattern) == expected
-
-
-@pytest.mark.parametrize("pattern", ["{0..99999999999}", "{0..9999}{0..9999}"])
-def test_a_pattern_of_too_many_files_is_refused_before_it_is_made(pattern):
-    with pytest.raises(InvalidArgumentError, match="more than 1,000,000"):
-        expand_braces(pattern)

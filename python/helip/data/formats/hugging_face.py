@@ -18,12 +18,13 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
+from helip.common.patterns import is_url
 from helip.data.captions import caption_digests, texts_of
 from helip.data.columns import choose_columns, first_text
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList
-from helip.data.paths import is_url, read_inside
+from helip.data.paths import read_inside
 
 
 def open_saved(folder: Path, options: OpenCall) -> HuggingFaceDataset:

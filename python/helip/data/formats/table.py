@@ -17,12 +17,13 @@ from PIL import Image
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.patterns import is_url
 from helip.data.captions import PackedCaptions, texts_of
 from helip.data.columns import Columns
 from helip.data.dataset import KeyedDataset
 from helip.data.options import OpenCall
 from helip.data.packed_strings import KeyList, PackedStrings, first_of_equal
-from helip.data.paths import file_sizes, is_url, read_inside
+from helip.data.paths import file_sizes, read_inside
 
 
 class StoredImages(Protocol):

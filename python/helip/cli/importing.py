@@ -1,0 +1,42 @@
+"""The command that takes embeddings of other tools into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import Quiet, command, text
+from helip.cli.showing import say
+from helip.store.options import ImportOptions
+
+
+@command(ImportOptions, name="import")
+def import_embeddings(
+    source: Annotated[
+        str | None,
+        text(
+            "A folder of clip-retrieval or DataComp; .parquet, .arrow, .npz, .h5, .zarr, .lance; a "
+            "saved datasets.Dataset. Patterns are read in the order of their numbers."
+        ),
+    ] = None,
+    /,
+    *,
+    out: Annotated[Path, text("The store to write; the same call goes on with it.")],
+    image: Annotated[
+        list[str] | None, text(".npy files of image embeddings, or a pattern.")
+    ] = None,
+    text: Annotated[list[str] | None, text("Those of text embeddings.")] = None,
+    metadata: Annotated[
+        list[str] | None, text("Parquet with keys and captions of .npy files: one, or one each.")
+    ] = None,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Take embeddings that another tool computed into a store, in their order."""
+    from helip.store.embedding_store import EmbeddingStore
+
+    store = EmbeddingStore.import_from(
+        source, image=image, text=text, metadata=metadata, out=out, progress=not quiet, **options
+    )
+    sides = f"{store.image_tensor.shape[1]} + {store.text_tensor.shape[1]} {store.dtype}"
+    say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")

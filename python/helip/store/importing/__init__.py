@@ -1,0 +1,1 @@
+"""Embeddings that other tools computed, read in blocks for a store."""

@@ -1,0 +1,112 @@
+"""Embeddings in HDF5 and zarr files, and in arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError, StorageError, needed
+from helip.store.importing.columns import choose_embeddings, choose_metadata
+from helip.store.importing.part import (
+    Block,
+    Blocks,
+    Part,
+    caption_texts,
+    check_floats,
+    check_rows,
+    key_texts,
+)
+from helip.store.options import ImportOptions
+
+#: Opens a file; gives what has arrays by name.
+Opened = Callable[[], AbstractContextManager[Any]]
+
+
+def hdf5_part(path: Path, options: ImportOptions) -> Part:
+    with needed(f"reading {path} takes the package h5py", "'helip[arrays]'"):
+        import h5py
+
+    def opened() -> Any:
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            raise StorageError(error.errno, f"cannot read {path}: {error!s:.200}") from error
+
+    return _part(path, (path,), opened, options)
+
+
+def zarr_part(path: Path, options: ImportOptions) -> Part:
+    with needed(f"reading {path} takes the package zarr", "'helip[arrays]'"):
+        import zarr
+    # The chunks are too many to look at; that one was written anew shows in the folder's time.
+    return _part(path, (path,), lambda: nullcontext(zarr.open_group(str(path), mode="r")), options)
+
+
+def _part(path: Path, files: tuple[Path, ...], opened: Opened, options: ImportOptions) -> Part:
+    with opened() as held:
+        arrays = {name: held[name] for name in held if hasattr(held[name], "dtype")}
+        matrices = [name for name, each in arrays.items() if len(each.shape) == 2]
+        others = [name for name, each in arrays.items() if len(each.shape) == 1]
+        image, text = choose_embeddings(matrices, options, str(path))
+        key, caption = choose_metadata(others, options, str(path))
+        used = [name for name in (image, text, key, caption) if name is not None]
+        rows = check_rows({f"{path}: {name}": arrays[name].shape[0] for name in used})
+        dims = (arrays[image].shape[1], arrays[text].shape[1])
+        dtypes = [
+            check_floats(str(arrays[side].dtype), f"{path}: {side}") for side in (image, text)
+        ]
+
+    def blocks(first: int, step: int) -> Blocks:
+        with opened() as held:
+            for at in range(first, rows, step):
+                chosen = slice(at, min(at + step, rows))
+                yield Block(
+                    held[image][chosen],
+                    held[text][chosen],
+                    None if key is None else key_texts(held[key][chosen].tolist(), str(path), at),
+                    None
+                    if caption is None
+                    else caption_texts(held[caption][chosen].tolist(), str(path), at),
+                )
+
+    return Part(
+        str(path), rows, dims, (dtypes[0], dtypes[1]), files, blocks,
+        has_captions=caption is not None,
+    )  # fmt: skip
+
+
+def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
+    """Arrays or tensors [n, dim] that are there already."""
+    for name, array in (("image", image), ("text", text)):
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise InvalidArgumentError(
+                f"{name} is a {type(array).__name__}; give paths of .npy files, a NumPy array or "
+                "a torch tensor of shape [rows, dim]"
+            )
+        if len(array.shape) != 2:
+            raise InvalidArgumentError(
+                f"{name} has shape {tuple(array.shape)}; it must have 2 dimensions: [rows, dim]"
+            )
+    counts = {"image": image.shape[0], "text": text.shape[0]}
+    if keys is not None:
+        counts["keys"] = len(keys)
+    rows = check_rows(counts)
+    dtypes = [
+        check_floats(str(array.dtype).removeprefix("torch."), name)
+        for name, array in (("image", image), ("text", text))
+    ]
+
+    def blocks(first: int, step: int) -> Blocks:
+        for at in range(first, rows, step):
+            own = None if keys is None else key_texts(list(keys[at : at + step]), "keys", at)
+            yield Block(_host(image[at : at + step]), _host(text[at : at + step]), own)
+
+    return Part(
+        "the arrays", rows, (image.shape[1], text.shape[1]), (dtypes[0], dtypes[1]), (), blocks
+    )
+
+
+def _host(rows: Any) -> Any:
+    return rows.cpu() if hasattr(rows, "cpu") else rows

@@ -1,0 +1,194 @@
+"""Columns of Arrow tables as embeddings, keys and captions, and which columns these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from helip.common.errors import InvalidArgumentError
+from helip.store.importing.part import Block, caption_texts, check_floats, key_texts
+from helip.store.options import ImportOptions
+
+KEY_NAMES = ("key", "uid", "id")
+CAPTION_NAMES = ("caption", "text", "title", "txt")
+#: Parts of the names of embeddings.
+IMAGE_WORDS, TEXT_WORDS = ("image", "img", "picture"), ("text", "txt", "caption")
+ROW_KEYS = "row"
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The chosen columns; None where there is none."""
+
+    image: str | None
+    text: str | None
+    key: str | None
+    caption: str | None
+
+    def chosen(self) -> list[str]:
+        """All of them, once each."""
+        named = (self.image, self.text, self.key, self.caption)
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def choose_embeddings(names: Sequence[str], options: ImportOptions, what: str) -> tuple[str, str]:
+    """The names of both embeddings among those that hold some; ``what``: of the source.
+
+    Raises:
+        InvalidArgumentError: a name that is not there, or none or several that fit.
+    """
+    chosen = []
+    for side, wanted, words in (
+        ("image", options.image_column, IMAGE_WORDS),
+        ("text", options.text_column, TEXT_WORDS),
+    ):
+        held = ", ".join(names[:20]) or "none"
+        if wanted is not None:
+            if wanted not in names:
+                raise InvalidArgumentError(
+                    f"{what} has no embeddings {wanted!r}; of lists of floats it has: {held}"
+                )
+            chosen.append(wanted)
+            continue
+        fitting = [name for name in names if any(word in name.lower() for word in words)]
+        if len(fitting) != 1:
+            found = f"{len(fitting)} fit" if fitting else "none fits"
+            raise InvalidArgumentError(
+                f"{what}: which holds the {side} embeddings? Of {held} {found} by name; name it "
+                f"with {side}_column"
+            )
+        chosen.append(fitting[0])
+    if chosen[0] == chosen[1]:
+        raise InvalidArgumentError(
+            f"{what}: image_column and text_column are both {chosen[0]!r}; name two columns"
+        )
+    return chosen[0], chosen[1]
+
+
+def choose_metadata(
+    names: Sequence[str], options: ImportOptions, what: str
+) -> tuple[str | None, str | None]:
+    """The columns of keys and of captions among ``names``, None where there is none."""
+    chosen: list[str | None] = []
+    for wanted, usual in (
+        (options.key_column, KEY_NAMES),
+        (options.caption_column, CAPTION_NAMES),
+    ):
+        if wanted is not None and wanted not in names:
+            if wanted == ROW_KEYS and usual is KEY_NAMES:
+                chosen.append(None)
+                continue
+            raise InvalidArgumentError(
+                f"{what} has no column {wanted!r}; it has: {', '.join(names[:20])}"
+            )
+        by_name = {name.lower(): name for name in names}
+        found = next((by_name[name] for name in usual if name in by_name), None)
+        chosen.append(wanted or found)
+    return chosen[0], chosen[1]
+
+
+def names_of_schema(schema: Any, options: ImportOptions, what: str) -> ColumnNames:
+    """Of a table that holds everything."""
+    vectors = [field.name for field in schema if _holds_floats(field.type)]
+    image, text = choose_embeddings(vectors, options, what)
+    plain = [field.name for field in schema if field.name not in vectors]
+    return ColumnNames(image, text, *choose_metadata(plain, options, what))
+
+
+def names_of_metadata(schema: Any, options: ImportOptions, what: str) -> ColumnNames:
+    """Of a table of keys and captions alone."""
+    plain = [field.name for field in schema if not _holds_floats(field.type)]
+    return ColumnNames(None, None, *choose_metadata(plain, options, what))
+
+
+def _holds_floats(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    lists = (types.is_fixed_size_list, types.is_list, types.is_large_list)
+    if not any(check(kind) for check in lists):
+        return _is_tensor(kind) and types.is_floating(kind.value_type)
+    return types.is_floating(kind.value_type)
+
+
+def _is_tensor(kind: Any) -> bool:
+    import pyarrow
+
+    return isinstance(kind, pyarrow.FixedShapeTensorType)
+
+
+def width_of(kind: Any) -> int | None:
+    """Values of a cell, where the type tells it."""
+    import pyarrow.types as types
+
+    if _is_tensor(kind):
+        return int(np.prod(kind.shape))
+    return int(kind.list_size) if types.is_fixed_size_list(kind) else None
+
+
+def float_of(kind: Any, what: str) -> str:
+    """The NumPy name of the floats in a list type."""
+    name = str(kind.value_type)
+    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
+    return check_floats(names.get(name, name), what)
+
+
+def matrix_of_column(column: Any, what: str, first: int) -> np.ndarray:
+    """[n, dim] of an Arrow array or chunked array of lists; ``first``: the row of its first.
+
+    Raises:
+        InvalidArgumentError: a list that is missing, of another length, or that misses a value.
+    """
+    import pyarrow
+    import pyarrow.types as types
+
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pyarrow.ExtensionArray):
+        column = column.storage
+    if column.null_count:
+        row = first + int(np.flatnonzero(column.is_null())[0])
+        raise InvalidArgumentError(f"{what} of row {row:,} is missing; every row needs embeddings")
+    if types.is_fixed_size_list(column.type):
+        width = column.type.list_size
+    else:
+        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+        width = int(lengths[0]) if len(lengths) else 0
+        if len(other := np.flatnonzero(lengths != width)):
+            row = int(other[0])
+            raise InvalidArgumentError(
+                f"{what} of row {first + row:,} has {lengths[row]} values and that of row "
+                f"{first:,} {width}; all must have as many"
+            )
+    values = column.flatten()
+    if values.null_count:
+        row = first + int(np.flatnonzero(values.is_null())[0]) // max(width, 1)
+        raise InvalidArgumentError(f"{what} of row {row:,} misses a value; embeddings have none")
+    return values.to_numpy(zero_copy_only=True).reshape(len(column), width)
+
+
+def block_of(table: Any, names: ColumnNames, what: str, first: int) -> Block:
+    """The rows of an Arrow table or record batch; ``first``: the row of its first."""
+    assert names.image is not None and names.text is not None
+    keys, captions = metadata_of(table, names, what, first)
+    return Block(
+        matrix_of_column(table.column(names.image), f"{what}: {names.image}", first),
+        matrix_of_column(table.column(names.text), f"{what}: {names.text}", first),
+        keys,
+        captions,
+    )
+
+
+def metadata_of(
+    table: Any, names: ColumnNames, what: str, first: int
+) -> tuple[list[str] | None, list[str] | None]:
+    """Keys and captions of the rows, None where no column holds them."""
+    keys, captions = names.key, names.caption
+    return (
+        None if keys is None else key_texts(table.column(keys).to_pylist(), what, first),
+        None
+        if captions is None
+        else caption_texts(table.column(captions).to_pylist(), what, first),
+    )

@@ -1,0 +1,209 @@
+"""The job that reads a source block by block and appends it to a store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import (
+    InvalidArgumentError,
+    MismatchError,
+    OutOfMemoryError,
+    StorageError,
+)
+from helip.common.progress import ProgressBar
+from helip.store.importing.part import Block, Part, first_row_that_is_not_finite
+from helip.store.importing.recognising import parts_of
+from helip.store.options import ImportCall, ImportOptions
+
+_BLOCK_BYTES = 32 << 20
+_COMMIT_SECONDS = 40.0
+_SIDES = ("image", "text")
+
+
+def import_store(call: ImportCall, store: Any) -> Any:
+    """The finished store; ``store``: the class EmbeddingStore."""
+    parts = parts_of(call)
+    _check_dims(parts)
+    dtype = call.dtype or _dtype_of(parts)
+    rows = sum(part.rows for part in parts)
+    facts = {
+        "rows": rows,
+        "parts": len(parts),
+        "first": parts[0].name,
+        "identity": _identity(parts, call),
+    }
+    existing = _existing(call, store, facts)
+    if existing is not None and existing.metadata["complete"]:
+        return existing
+    if existing is not None:
+        writer = store.append_to(call.out)
+    else:
+        writer = store.create(
+            call.out, image_dim=parts[0].dims[0], text_dim=parts[0].dims[1], dtype=dtype,
+            shard_rows=call.shard_rows, digests=any(part.has_captions for part in parts),
+        )  # fmt: skip
+    _tell_of_rounding(parts, dtype)
+    with (
+        writer,
+        ProgressBar(rows, label="import", enabled=call.progress) as bar,
+    ):
+        bar.restart(rows, label="import", done=len(writer))
+        job = _Job(parts, writer, facts, bar)
+        try:
+            job.append()
+        except (KeyboardInterrupt, StorageError, OutOfMemoryError):
+            job.commit_whole()
+            raise
+        return writer.finish({"import": facts, "complete": True})
+
+
+class _Job:
+    """What is read, and the writer that takes it."""
+
+    def __init__(self, parts: list[Part], writer: Any, facts: dict[str, Any], bar: Any) -> None:
+        self._parts, self._writer, self._facts, self._bar = parts, writer, facts, bar
+        self._whole = self._committed = len(writer)
+
+    def append(self) -> None:
+        """Append all rows that are missing, and commit now and then."""
+        done, begin = len(self._writer), 0
+        committed = time.monotonic()
+        for part in self._parts:
+            first, begin = begin, begin + part.rows
+            if begin <= done:
+                continue
+            with closing(_read_ahead(part, max(done - first, 0))) as blocks:
+                for at, block in blocks:
+                    self._take(part, first + at, at, block)
+                    self._whole = len(self._writer)
+                    self._bar.update(len(block))
+                    if time.monotonic() - committed >= _COMMIT_SECONDS:
+                        self._commit()
+                        committed = time.monotonic()
+            if self._whole != begin:
+                raise MismatchError(
+                    f"{part.name} gave {self._whole - first:,} rows of {part.rows:,}; it was "
+                    "changed while it was read"
+                )
+
+    def commit_whole(self) -> None:
+        """Commit what was appended before an interruption, where that can be."""
+        if self._whole == self._committed or len(self._writer) != self._whole:
+            return
+        with contextlib.suppress(StorageError, OutOfMemoryError):
+            self._commit()
+
+    def _commit(self) -> None:
+        self._writer.commit({"import": self._facts, "complete": False})
+        self._committed = self._whole
+
+    def _take(self, part: Part, row: int, at: int, block: Block) -> None:
+        """Append rows that begin at ``row`` of all, ``at`` of their part."""
+        keys = block.keys
+        if keys is None:
+            keys = [str(number) for number in range(row, row + len(block))]
+        digests = None
+        if any(each.has_captions for each in self._parts):
+            captions = block.captions or [""] * len(block)
+            encoded: list[Any] = [text.encode("utf-8", "surrogateescape") for text in captions]
+            digests = np.zeros(len(block), np.uint64), _core.caption_digests(encoded)
+        try:
+            self._writer.append(keys, block.image, block.text, digests)
+        except InvalidArgumentError as error:
+            bad = first_row_that_is_not_finite(block)
+            if bad is None:
+                raise InvalidArgumentError(
+                    f"{part.name}, rows {at:,} to {at + len(block) - 1:,}: {error}"
+                ) from error
+            raise InvalidArgumentError(
+                f"{part.name}: the {bad[0]} embedding of row {at + bad[1]:,} holds NaN or "
+                "infinity; take the row out of its files, or embed it again"
+            ) from error
+
+
+def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, None]:
+    """(row of the part, block): one is read while the one before it is appended."""
+    values = {"float16": 2, "bfloat16": 2, "float64": 8}
+    row = sum(dim * values.get(kind, 4) for dim, kind in zip(part.dims, part.dtypes, strict=True))
+    step = max(_BLOCK_BYTES // max(row, 1), 1)
+    blocks = part.blocks(first, step)
+    with ThreadPoolExecutor(1, thread_name_prefix="helip-import") as reader:
+        following = reader.submit(next, blocks, None)
+        try:
+            while (block := following.result()) is not None:
+                following = reader.submit(next, blocks, None)
+                yield first, block
+                first += len(block)
+        finally:
+            following.cancel()
+            with contextlib.suppress(BaseException):
+                following.result()
+            blocks.close()
+
+
+def _check_dims(parts: list[Part]) -> None:
+    for part in parts:
+        for side, own, dim in zip(_SIDES, part.dims, parts[0].dims, strict=True):
+            if own != dim:
+                raise InvalidArgumentError(
+                    f"{part.name} has {side} embeddings of {own} dimensions and {parts[0].name} of "
+                    f"{dim}; they are of two encoders. Import them into two stores"
+                )
+
+
+def _dtype_of(parts: list[Part]) -> str:
+    kinds = {kind for part in parts for kind in part.dtypes}
+    return kinds.pop() if len(kinds) == 1 and not kinds & {"float64"} else "float32"
+
+
+def _tell_of_rounding(parts: list[Part], dtype: str) -> None:
+    """Say once what is stored with fewer digits than it has."""
+    for part in parts:
+        for side, kind in zip(_SIDES, part.dtypes, strict=True):
+            if kind == "float64":
+                warnings.warn(
+                    f"the {side} embeddings of {part.name} are float64 and stored as {dtype}; "
+                    "nothing in mining needs more",
+                    stacklevel=5,
+                )
+                return
+
+
+def _identity(parts: list[Part], call: ImportCall) -> str:
+    """Tells sources and options apart; empty for what lies in memory."""
+    if not all(part.files for part in parts):
+        return ""
+    options = ImportOptions.of(call).plain()
+    told = json.dumps([[part.state() for part in parts], options], sort_keys=True)
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def _existing(call: ImportCall, store: Any, facts: dict[str, Any]) -> Any:
+    """A store at ``out`` that this import began, or None.
+
+    Raises:
+        MismatchError: it was imported from something else, or its source was changed since.
+    """
+    if not (Path(call.out) / "manifest.json").exists():
+        return None
+    found = store.open(call.out)
+    theirs = found.metadata.get("import")
+    if theirs is None or not facts["identity"] or theirs["identity"] != facts["identity"]:
+        of = "something else" if theirs is None else f"{theirs['rows']:,} rows of {theirs['first']}"
+        raise MismatchError(
+            f"{call.out} holds a store of {of}, or its source or options have changed since; give "
+            "another out, or remove it"
+        )
+    return found

@@ -1,0 +1,198 @@
+"""Tables with columns of embeddings: Parquet, Arrow, Lance, and Hugging Face's data sets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import CorruptError, InvalidArgumentError, needed
+from helip.common.files import storage_errors
+from helip.store.importing.columns import (
+    ColumnNames,
+    block_of,
+    float_of,
+    names_of_schema,
+    width_of,
+)
+from helip.store.importing.part import Blocks, Part
+from helip.store.options import ImportOptions
+
+Batches = Generator[Any, None, None]
+#: (first, step, columns): record batches of the rows from ``first`` on.
+Reader = Callable[[int, int, list[str]], Batches]
+
+
+def parquet_part(path: Path, options: ImportOptions) -> Part:
+    with parquet_file(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+
+    def batches(first: int, step: int, columns: list[str]) -> Batches:
+        return parquet_batches(path, first, step, columns)
+
+    return _part(str(path), (path,), rows, schema, batches, options)
+
+
+def parquet_batches(path: Path, first: int, step: int, columns: list[str]) -> Batches:
+    """The rows from ``first`` on, whole row groups before it are not read."""
+    with parquet_file(path) as file, damage(path):
+        groups, begin = [], 0
+        for number in range(file.metadata.num_row_groups):
+            rows = file.metadata.row_group(number).num_rows
+            if begin + rows > first:
+                groups.append(number)
+            else:
+                first, begin = first - rows, begin - rows
+            begin += rows
+        yield from dropped(
+            file.iter_batches(step, row_groups=groups, columns=columns, use_threads=False), first
+        )
+
+
+def arrow_part(path: Path, options: ImportOptions) -> Part:
+    """A file of Arrow's IPC format, mapped."""
+    import pyarrow
+    import pyarrow.ipc
+
+    def opened() -> Any:
+        with storage_errors("read", path), damage(path):
+            return pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
+
+    reader = opened()
+    rows = sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+
+    def batches(first: int, step: int, columns: list[str]) -> Batches:
+        reader = opened()
+        with damage(path):
+            each = (reader.get_batch(number) for number in range(reader.num_record_batches))
+            for batch in dropped(each, first):
+                for at in range(0, batch.num_rows, step):
+                    yield batch.slice(at, step)
+
+    return _part(str(path), (path,), rows, reader.schema, batches, options)
+
+
+def lance_part(path: Path, options: ImportOptions) -> Part:
+    with needed(f"reading {path} takes the package lance", "'helip[arrays]'"):
+        import lance
+    with damage(path):
+        data = lance.dataset(str(path))
+        rows = data.count_rows()
+
+    def batches(first: int, step: int, columns: list[str]) -> Batches:
+        with damage(path):
+            yield from data.to_batches(columns=columns, offset=first, batch_size=step)
+
+    files = tuple(sorted((path / "_versions").glob("*")))
+    return _part(str(path), files, rows, data.schema, batches, options)
+
+
+def arrow_table_part(table: Any, options: ImportOptions) -> Part:
+    """A ``pyarrow.Table``, or what gives one batch by batch."""
+
+    def batches(first: int, step: int, columns: list[str]) -> Batches:
+        for at in range(first, table.num_rows, step):
+            yield table.select(columns).slice(at, step)
+
+    return _part("the table", (), table.num_rows, table.schema, batches, options)
+
+
+def hugging_face_part(data: Any, options: ImportOptions, files: tuple[Path, ...] = ()) -> Part:
+    """A ``datasets.Dataset``, with the rows and the order that it shows."""
+    if not hasattr(data, "with_format") or not hasattr(data, "num_rows"):
+        raise InvalidArgumentError(
+            f"a datasets.{type(data).__name__} has no rows to be read in order; give one split of "
+            "it that is not streamed"
+        )
+    schema = data.features.arrow_schema
+    name = "the data set" if not files else str(files[0].parent)
+
+    def batches(first: int, step: int, columns: list[str]) -> Batches:
+        shown = data.select_columns(columns).with_format("arrow")
+        for at in range(first, data.num_rows, step):
+            yield shown[at : at + step]
+
+    return _part(name, files, data.num_rows, schema, batches, options)
+
+
+def saved_hugging_face_part(path: Path, options: ImportOptions) -> Part:
+    with needed(f"reading {path} takes the package datasets", "'helip[data]'"):
+        import datasets
+    with storage_errors("read", path):
+        data = datasets.load_from_disk(str(path))
+    return hugging_face_part(data, options, tuple(sorted(path.glob("*"))))
+
+
+def _part(
+    name: str,
+    files: tuple[Path, ...],
+    rows: int,
+    schema: Any,
+    batches: Reader,
+    options: ImportOptions,
+) -> Part:
+    names = names_of_schema(schema, options, name)
+    sides = (names.image, names.text)
+    kinds = [schema.field(side).type for side in sides]
+    widths = [
+        _first_width(batches, str(side), rows) if (width := width_of(kind)) is None else width
+        for side, kind in zip(sides, kinds, strict=True)
+    ]
+
+    def blocks(first: int, step: int) -> Blocks:
+        return _blocks(batches(first, step, names.chosen()), names, name, first)
+
+    dtypes = [float_of(kind, f"{name}: {s}") for s, kind in zip(sides, kinds, strict=True)]
+    return Part(
+        name, rows, (widths[0], widths[1]), (dtypes[0], dtypes[1]), files, blocks,
+        has_captions=names.caption is not None,
+    )  # fmt: skip
+
+
+def _first_width(batches: Reader, column: str, rows: int) -> int:
+    """Values in the first list of a column."""
+    if not rows:
+        return 0
+    first = next(batches(0, 1, [column])).column(column)[0]
+    return 0 if first.as_py() is None else len(first)
+
+
+def _blocks(batches: Batches, names: ColumnNames, name: str, first: int) -> Blocks:
+    for batch in batches:
+        yield block_of(batch, names, name, first)
+        first += batch.num_rows
+
+
+def dropped(batches: Iterator[Any], rows: int) -> Batches:
+    """The batches without their first ``rows``."""
+    for batch in batches:
+        if rows >= batch.num_rows:
+            rows -= batch.num_rows
+            continue
+        yield batch.slice(rows) if rows else batch
+        rows = 0
+
+
+def parquet_file(path: Path) -> Any:
+    """An open ``pyarrow.parquet.ParquetFile``, which is a context manager."""
+    with needed(f"reading {path} takes the package pyarrow", "'helip[data]'"):
+        import pyarrow.parquet
+    with storage_errors("read", path), damage(path):
+        return pyarrow.parquet.ParquetFile(str(path))
+
+
+@contextlib.contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises of a damaged file into a CorruptError."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+        raise CorruptError(f"{path} cannot be read: {error!s:.200}") from error
+    except OSError as error:
+        # Arrow has one for damage too, which names no errno.
+        if error.errno is not None:
+            raise
+        raise CorruptError(f"{path} cannot be read: {error!s:.200}") from error

@@ -1,0 +1,41 @@
+"""``helip import``: the store that Python makes."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from helip import EmbeddingStore
+from helip.cli.importing import import_embeddings
+from support.import_samples import clip_retrieval, embeddings
+
+
+def test_the_shell_has_the_options_of_python() -> None:
+    offered = {name for name, *_ in import_embeddings.fields()}
+    offered |= set(inspect.signature(import_embeddings.work).parameters)
+    wanted = set(inspect.signature(EmbeddingStore.import_from).parameters)
+    assert wanted - {"keys", "progress"} <= offered
+
+
+def test_files_become_a_store(run, tmp_path: Path) -> None:
+    whole = embeddings(40)
+    folder = clip_retrieval(tmp_path / "c", whole, 15)
+    out = tmp_path / "store"
+    code, _, err = run("import", folder, "--out", out, "--quiet")
+    assert code == 0, err
+    assert f"{out}: 40 rows of 12 + 8 float16, fingerprint " in err
+    whole.check(EmbeddingStore.open(out))
+    code, _, err = run(
+        "import", "--image", f"{folder}/img_emb/*.npy", "--text", f"{folder}/text_emb/*.npy",
+        "--out", tmp_path / "other", "--dtype", "float32",
+    )  # fmt: skip
+    assert code == 0, err
+    whole.check(EmbeddingStore.open(tmp_path / "other"), numbered=True)
+
+
+def test_bad_input_is_one_line_and_2(run, tmp_path: Path) -> None:
+    code, _, err = run("import", tmp_path / "nothing", "--out", tmp_path / "s")
+    assert code == 2
+    assert err.count("\n") == 1 and "nothing is there" in err
+    code, _, err = run("import", "--image", "a.npy", "--out", tmp_path / "s")
+    assert (code, "text is missing" in err) == (2, True)

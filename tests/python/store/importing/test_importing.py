@@ -1,0 +1,135 @@
+"""The job of importing: it goes on, it holds little, and it says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import helip
+from helip import EmbeddingStore
+from helip.store.embedding_store import StoreWriter
+from support.import_samples import Embeddings, clip_retrieval, embeddings
+
+ROWS = 85
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helip.store.importing.importing._BLOCK_BYTES", 13 * 20 * 2)
+
+
+@pytest.fixture
+def whole() -> Embeddings:
+    return embeddings(ROWS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, whole: Embeddings) -> Path:
+    return clip_retrieval(tmp_path / "c", whole, 30)
+
+
+def imported(tmp_path: Path, source: Any, **options: Any) -> EmbeddingStore:
+    return EmbeddingStore.import_from(source, out=tmp_path / "store", progress=False, **options)
+
+
+@pytest.mark.parametrize("appends", range(1, 8))
+def test_an_import_that_was_interrupted_goes_on_from_there(
+    tmp_path: Path, whole: Embeddings, folder: Path, monkeypatch: pytest.MonkeyPatch, appends: int
+) -> None:
+    plain, calls = StoreWriter.append, []
+
+    def interrupted(self: StoreWriter, *arguments: Any) -> None:
+        if len(calls) == appends:
+            raise KeyboardInterrupt
+        calls.append(len(arguments[0]))
+        plain(self, *arguments)
+
+    monkeypatch.setattr(StoreWriter, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        imported(tmp_path, folder)
+    kept = EmbeddingStore.open(tmp_path / "store")
+    assert len(kept) == sum(calls) and not kept.metadata["complete"]
+
+    def counted(self: StoreWriter, *arguments: Any) -> None:
+        calls.append(len(arguments[0]))
+        plain(self, *arguments)
+
+    monkeypatch.setattr(StoreWriter, "append", counted)
+    whole.check(imported(tmp_path, folder))
+    assert sum(calls) == ROWS  # none was read twice
+    # Once it is complete, the same call opens it.
+    generation = EmbeddingStore.open(tmp_path / "store").generation
+    assert imported(tmp_path, folder).generation == generation
+
+
+def test_a_store_of_something_else_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:
+    imported(tmp_path, folder)
+    with pytest.raises(
+        helip.MismatchError, match=r"holds a store of 85 rows of .*or its source or"
+    ):
+        imported(tmp_path, folder, dtype="float32")
+    path = folder / "img_emb" / "img_emb_1.npy"
+    np.save(path, np.load(path) + 1)
+    with pytest.raises(helip.MismatchError, match="have changed since"):
+        imported(tmp_path, folder)
+    with EmbeddingStore.create(tmp_path / "other", image_dim=4, text_dim=2) as writer:
+        writer.append(["a"], np.ones((1, 4)), np.ones((1, 2)))
+    with pytest.raises(helip.MismatchError, match="holds a store of something else"):
+        EmbeddingStore.import_from(folder, out=tmp_path / "other", progress=False)
+
+
+def test_a_value_that_is_not_finite_is_named_by_file_and_row(tmp_path: Path, folder: Path) -> None:
+    path = folder / "text_emb" / "text_emb_1.npy"
+    array = np.load(path)
+    array[17, 3] = np.inf
+    np.save(path, array)
+    with pytest.raises(
+        helip.InvalidArgumentError,
+        match=r"img_emb_1.npy: the text embedding of row 17 holds NaN or",
+    ):
+        imported(tmp_path, folder)
+
+
+def test_a_key_twice_is_an_error_with_the_place(tmp_path: Path, whole: Embeddings) -> None:
+    with pytest.raises(helip.InvalidArgumentError, match=r"rows 39 to 51: .*k0007"):
+        imported(tmp_path, whole.table(uid=[*whole.keys[:40], "k0007", *whole.keys[41:]]))
+
+
+def test_dimensions_that_change_between_shards_are_told_before_anything_is_written(
+    tmp_path: Path, folder: Path
+) -> None:
+    path = folder / "text_emb" / "text_emb_2.npy"
+    np.save(path, np.load(path)[:, :5])
+    with pytest.raises(
+        helip.InvalidArgumentError, match=r"_2.npy has text embeddings of 5 dimensions and .*_0.npy"
+    ):
+        imported(tmp_path, folder)
+    assert not (tmp_path / "store").exists()
+
+
+def test_float64_is_stored_as_float32_and_that_is_said_once(tmp_path: Path) -> None:
+    whole = embeddings(ROWS, "float64")
+    folder = clip_retrieval(tmp_path / "c", whole, 30)
+    with pytest.warns(UserWarning, match="are float64 and stored as float32") as warned:
+        store = imported(tmp_path, folder)
+    assert len(warned) == 1
+    assert store.dtype == "float32"
+    whole.check(store)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_another_dtype_is_that_of_a_store_that_was_written_so(
+    tmp_path: Path, whole: Embeddings, folder: Path, dtype: Any
+) -> None:
+    store = imported(tmp_path, folder, dtype=dtype)
+    with EmbeddingStore.create(
+        tmp_path / "other", image_dim=12, text_dim=8, dtype=dtype, digests=True
+    ) as writer:
+        nothing = np.zeros(ROWS, np.uint64)
+        writer.append(whole.keys, whole.image, whole.text, (nothing, nothing))
+    other = EmbeddingStore.open(tmp_path / "other")
+    for own, theirs in zip(store.rows(slice(None)), other.rows(slice(None)), strict=True):
+        np.testing.assert_array_equal(own, theirs)

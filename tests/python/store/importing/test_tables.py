@@ -1,0 +1,147 @@
+"""Embeddings in columns of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import helip
+from helip import EmbeddingStore
+from support.import_samples import D_IMAGE, Embeddings, embeddings
+
+ROWS = 83
+
+
+def imported(tmp_path: Path, source: Any, **options: Any) -> EmbeddingStore:
+    return EmbeddingStore.import_from(source, out=tmp_path / "store", progress=False, **options)
+
+
+def as_parquet(whole: Embeddings, folder: Path) -> Any:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(whole.table(), folder / "a.parquet", row_group_size=10)
+    return folder / "a.parquet"
+
+
+def as_shards_of_parquet(whole: Embeddings, folder: Path) -> Any:
+    import pyarrow.parquet
+
+    (folder / "d").mkdir()
+    for number, first in enumerate(range(0, ROWS, 8)):  # numbers of two digits
+        part = whole.part(first, first + 8).table()
+        pyarrow.parquet.write_table(part, folder / "d" / f"part-{number}.parquet")
+    return folder / "d"
+
+
+def as_arrow(whole: Embeddings, folder: Path) -> Any:
+    import pyarrow
+
+    table = whole.table()
+    with (
+        pyarrow.OSFile(str(folder / "a.arrow"), "wb") as file,
+        pyarrow.ipc.new_file(file, table.schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=10)
+    return folder / "a.arrow"
+
+
+def as_lance(whole: Embeddings, folder: Path) -> Any:
+    lance = pytest.importorskip("lance")
+    lance.write_dataset(whole.table(), str(folder / "a.lance"), max_rows_per_file=30)
+    return folder / "a.lance"
+
+
+def as_table(whole: Embeddings, folder: Path) -> Any:
+    return whole.table()
+
+
+def as_hugging_face(whole: Embeddings, folder: Path) -> Any:
+    datasets = pytest.importorskip("datasets")
+    # In another order below than it shows.
+    other = np.random.default_rng(1).permutation(ROWS)
+    shuffled = datasets.Dataset(whole.table().take(other))
+    return shuffled.select(np.argsort(other))
+
+
+def as_saved_hugging_face(whole: Embeddings, folder: Path) -> Any:
+    as_hugging_face(whole, folder).save_to_disk(folder / "saved")
+    return folder / "saved"
+
+
+SOURCES = (
+    as_parquet, as_shards_of_parquet, as_arrow, as_lance, as_table, as_hugging_face,
+    as_saved_hugging_face,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_a_table_becomes_a_store(
+    tmp_path: Path, make: Callable[[Embeddings, Path], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Blocks of 13 rows, which are not those of the file.
+    monkeypatch.setattr("helip.store.importing.importing._BLOCK_BYTES", 13 * 20 * 2)
+    whole = embeddings(ROWS)
+    store = imported(tmp_path, make(whole, tmp_path))
+    whole.check(store)
+    assert store.dtype == "float16"
+    assert store.digests is not None and store.digests[1].all()
+
+
+def test_columns_are_named_or_guessed(tmp_path: Path) -> None:
+    whole = embeddings(ROWS)
+    table = whole.table(image_other=whole.table().column("image_emb"), number=list(range(ROWS)))
+    with pytest.raises(
+        helip.InvalidArgumentError, match="2 fit by name; name it with image_column"
+    ):
+        imported(tmp_path, table)
+    with pytest.raises(helip.InvalidArgumentError, match=r"no embeddings 'nothing'.*image_emb"):
+        imported(tmp_path, table, image_column="nothing")
+    with pytest.raises(helip.InvalidArgumentError, match=r"no column 'nothing'.*number"):
+        imported(tmp_path, table, image_column="image_emb", key_column="nothing")
+    store = imported(tmp_path, table, image_column="image_emb", key_column="number")
+    whole.check(store, numbered=True)
+
+
+def test_row_numbers_are_keys_where_they_are_asked_for(tmp_path: Path) -> None:
+    whole = embeddings(ROWS)
+    whole.check(imported(tmp_path, whole.table(), key_column="row"), numbered=True)
+
+
+def test_cells_that_are_no_embeddings_are_named_by_row(tmp_path: Path) -> None:
+    import pyarrow
+
+    whole = embeddings(ROWS, "float32")
+    lists = [list(map(float, row)) for row in whole.image]
+    for cell, words in (
+        (None, "image_emb of row 41 is missing"),
+        ([1.0] * 5, f"image_emb of row 41 has 5 values and that of row 0 {D_IMAGE}"),
+        ([None] * D_IMAGE, "image_emb of row 41 misses a value"),
+    ):
+        cells = [*lists[:41], cell, *lists[42:]]
+        table = whole.table(image_emb=pyarrow.array(cells, pyarrow.list_(pyarrow.float32())))
+        with pytest.raises(helip.InvalidArgumentError, match=words):
+            imported(tmp_path, table)
+    with pytest.raises(helip.InvalidArgumentError, match=r"caption of row 2 is 2, a int, not text"):
+        imported(tmp_path, whole.table(caption=[None, None, 2, *range(ROWS - 3)]))
+    with pytest.raises(helip.InvalidArgumentError, match=r"the key of row 7 is missing"):
+        imported(tmp_path, whole.table(uid=[*whole.keys[:7], None, *whole.keys[8:]]))
+
+
+def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
+    for make in (as_parquet, as_arrow):
+        path = make(embeddings(ROWS), tmp_path)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        with pytest.raises(helip.CorruptError, match=path.name):
+            imported(tmp_path, path)
+
+
+def test_a_data_set_that_is_streamed_has_no_rows_in_order(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    streamed = datasets.Dataset(embeddings(ROWS).table()).to_iterable_dataset()
+    with pytest.raises(helip.InvalidArgumentError, match="not streamed"):
+        imported(tmp_path, streamed)
