@@ -71,7 +71,7 @@ struct EmbeddingStoreWriter::Impl {
     const auto n = static_cast<std::int64_t>(row_keys.size());
     const std::int64_t block = std::min(n, kConvertRows);
     const std::int64_t width = size_of(options.dtype);
-    std::vector<float> values(
+    std::vector<float> scratch(
         static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
     std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
     std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
@@ -80,10 +80,7 @@ struct EmbeddingStoreWriter::Impl {
     for (std::int64_t first = 0; first < n; first += block) {
       const std::int64_t rows = std::min(block, n - first);
       const auto encode = [&](const MatrixView& view, std::vector<char>& out, float* scale) {
-        for (std::int64_t i = 0; i < rows; ++i) {
-          read_row(view, first + i, values.data() + i * view.cols);
-        }
-        encode_rows(values.data(), rows, view.cols, options.dtype, out.data(), scale);
+        encode_rows(view, first, rows, options.dtype, scratch.data(), out.data(), scale);
       };
       encode(image, image_rows, image_scale.data());
       encode(text, text_rows, text_scale.data());
