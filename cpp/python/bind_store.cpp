@@ -326,6 +326,21 @@ void bind_hard_pairs(py::module_& module) {
             run_with_progress(progress,
                               [&](const ProgressCallback& callback) { self.save(path, callback); });
           },
+          py::arg("path"), py::arg("progress") = py::none())
+      .def_static(
+          "open_csv",
+          [](const std::filesystem::path& path, std::int64_t rows, const py::object& progress) {
+            return run_with_progress(progress, [&](const ProgressCallback& callback) {
+              return HardPairs::open_csv(path, rows, callback);
+            });
+          },
+          py::arg("path"), py::arg("rows") = -1, py::arg("progress") = py::none())
+      .def(
+          "save_csv",
+          [](const HardPairs& self, const std::filesystem::path& path, const py::object& progress) {
+            run_with_progress(
+                progress, [&](const ProgressCallback& callback) { self.save_csv(path, callback); });
+          },
           py::arg("path"), py::arg("progress") = py::none());
   bind_table(pairs);
 }

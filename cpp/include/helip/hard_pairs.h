@@ -69,6 +69,16 @@ class HELIP_EXPORT HardPairs {
   // Writes a directory that did not exist; all or nothing. Throws Error: io, invalid_argument
   // (something is there), cancelled.
   void save(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
+  // The CSV of the reference implementation of arXiv 2305.05208: `target,h1,...,hk` for each target
+  // that has a hard pair, pads left out. What lies there is replaced, whole. Throws Error: io,
+  // invalid_argument, cancelled.
+  void save_csv(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
+  // Reads such a file. A header is skipped; targets without a line have no pair. It has no scores:
+  // rank r of n gets 1 - r / n, so that the order is kept. `rows`: N of the data set; below 0 one
+  // more than the largest number. Throws Error: io, out_of_memory, cancelled, invalid_argument
+  // (with the line).
+  [[nodiscard]] static HardPairs open_csv(const std::filesystem::path& path, std::int64_t rows = -1,
+                                          const ProgressCallback& progress = {});
   // Reads every byte: checksums, and the rules of a table's rows, scores among them. Throws Error:
   // corrupt at the first damage, cancelled.
   void verify(const ProgressCallback& progress = {}) const;

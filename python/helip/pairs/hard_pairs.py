@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
 from helip.common.options import method_keywords
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.store.matrices import matrix_of
@@ -88,48 +86,14 @@ class HardPairs:
             StorageError: the file cannot be read.
             InvalidArgumentError: a field that is no row number, or a target twice, with its line.
         """
-        pools: dict[int, list[int]] = {}
-        with storage_errors("read", path), open(path, newline="", encoding="utf-8") as file:
-            for number, fields in enumerate(csv.reader(file), start=1):
-                if not fields or (number == 1 and not fields[0].strip().lstrip("-").isdigit()):
-                    continue
-                try:
-                    target, *pool = [int(field) for field in fields if field.strip()]
-                except ValueError as error:
-                    raise InvalidArgumentError(
-                        f"line {number} of {os.fspath(path)} holds {error}; every field must be a "
-                        "row number"
-                    ) from None
-                if target in pools:
-                    raise InvalidArgumentError(
-                        f"line {number} of {os.fspath(path)} is the second one of target {target}; "
-                        "keep one"
-                    )
-                pools[target] = [row for row in pool if row >= 0]
-        largest = max((max([target, *pool]) for target, pool in pools.items()), default=-1)
-        n = largest + 1 if rows is None else rows
-        if largest >= n:
-            raise InvalidArgumentError(
-                f"{os.fspath(path)} names row {largest}; a data set of {n} rows ends at {n - 1}"
-            )
-        k = max((len(pool) for pool in pools.values()), default=1) or 1
-        ids = np.full((n, k), -1, dtype=np.int64)
-        scores = np.zeros((n, k), dtype=np.float32)
-        for target, pool in pools.items():
-            ids[target, : len(pool)] = pool
-            scores[target, : len(pool)] = 1.0 - np.arange(len(pool)) / max(len(pool), 1)
-        if n < 2**31:
-            ids = ids.astype(np.int32)
-        return cls.from_arrays(ids, scores, options={"method": "csv", "k": k})
+        return cls(_core.HardPairs.open_csv(os.fspath(path), -1 if rows is None else rows))
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out."""
-        with storage_errors("write", path), open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["target", *(f"h{r + 1}" for r in range(self.k))])
-            for target, (ids, count) in enumerate(zip(self.ids, self.counts, strict=True)):
-                if count:
-                    writer.writerow([target, *ids[:count].tolist()])
+        """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out.
+
+        What lies there is replaced, whole or not at all.
+        """
+        self._core.save_csv(os.fspath(path))
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
