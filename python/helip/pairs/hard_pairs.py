@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import operator
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import storage_errors
-from helip.common.options import method_keywords
+from helip.common.options import Seed, Whole, check, method_keywords
 from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.target_pool import TargetPool
+from helip.store.data_identity import refuse_another_store
+from helip.store.embedding_store import EmbeddingStore, store_of
+from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
 
 
@@ -23,19 +29,33 @@ class HardPairs:
     ``ids`` [N, k] int32 (int64 from N = 2^31) are rows of the data set, -1 beyond ``counts``;
     ``scores`` [N, k] float32 are products of two cosine similarities, 0 beyond ``counts``;
     ``counts`` [N] int32. A target with count 0 is an outlier, one with less than k is short.
+    ``pairs[i]`` is the pool of target i, a :class:`TargetPool`; a loop over the table gives all.
     """
 
-    def __init__(self, core: _core.HardPairs) -> None:
+    def __init__(self, core: _core.HardPairs, store: EmbeddingStore | None = None) -> None:
         self._core = core
+        self._store = store
+        self._key_index: KeyIndex | None = None  # once a key was asked for
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> HardPairs:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        store: EmbeddingStore | str | os.PathLike[str] | None = None,
+    ) -> HardPairs:
         """Opens a saved table; headers, ids and counts are checked, scores are mapped.
+
+        Args:
+            store: the store that was mined, or its path: the table then knows keys and
+                similarities, see :meth:`with_store`.
 
         Raises:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
+            MismatchError: another store was mined.
         """
-        return cls(_core.HardPairs.open(os.fspath(path)))
+        pairs = cls(_core.HardPairs.open(os.fspath(path)))
+        return pairs if store is None else pairs.with_store(store)
 
     @classmethod
     def from_arrays(
@@ -145,7 +165,7 @@ class HardPairs:
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
-        return HardPairs(filtered(self._core, call))
+        return HardPairs(filtered(self._core, call), self._store)
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
@@ -157,6 +177,90 @@ class HardPairs:
     def __repr__(self) -> str:
         method = self.options.get("method", "?")
         return f"HardPairs(targets={len(self):,}, k={self.k}, method={method!r})"
+
+    def _whole(self) -> HardPairs:
+        """Itself; a part of a table refuses what only a table has."""
+        return self
+
+    def with_store(self, store: EmbeddingStore | str | os.PathLike[str]) -> HardPairs:
+        """The same table, which knows ``store``, the store that was mined, or its path.
+
+        Its pools and what it is exported to then have keys and cosine similarities. Nothing is
+        copied.
+
+        Raises:
+            MismatchError: the table was mined from another store; of a table without a fingerprint
+                the number of rows alone is compared. StorageError, CorruptError: no whole store.
+        """
+        self._whole()
+        store = store_of(store)
+        refuse_another_store(self.fingerprint, store)
+        if len(store) != len(self):
+            raise MismatchError(
+                f"the table has {len(self):,} targets, {store!r} {len(store):,} rows; give the "
+                "store that was mined"
+            )
+        return HardPairs(self._core, store)
+
+    def __getitem__(self, index: int) -> TargetPool:
+        """The hard pairs of target ``index``; negative ones count from the end. IndexError."""
+        whole, size = self._whole(), len(self)
+        try:
+            target = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"a target must be a row number, not {type(index).__name__}; for several targets "
+                "use ids, scores and counts, and for a key near(key)"
+            ) from None
+        if not -size <= target < size:
+            raise IndexError(f"target {index} is outside 0..{size - 1}")
+        target %= size
+        count = int(whole.counts[target])
+        return TargetPool(
+            target, whole.ids[target, :count], whole.scores[target, :count], self._store
+        )
+
+    def __iter__(self) -> Iterator[TargetPool]:
+        """The pools of all targets in order, also of those without a hard pair."""
+        return map(self.__getitem__, range(len(self._whole())))
+
+    def near(self, key: str) -> TargetPool:
+        """The hard pairs of the target with this key. The first call reads all keys once.
+
+        Raises:
+            InvalidArgumentError: the table knows no store, or the store has no such key.
+        """
+        store = self._whole().store
+        if store is None:
+            raise InvalidArgumentError(
+                f"key is {key!r}, and the table knows row numbers alone; open it with the store "
+                "that was mined: HardPairs.open(path, store=…) or pairs.with_store(store)"
+            )
+        if self._key_index is None:
+            self._key_index = KeyIndex(store.keys)
+        row = self._key_index.row(key) if isinstance(key, str) else None
+        if row is None:
+            raise InvalidArgumentError(
+                f"the store {store.path} has no key {key!r}; its keys are such as "
+                f"{', '.join(map(repr, store.keys[:3]))}"
+            )
+        return self[row]
+
+    def sample(self, n: int, *, seed: int = 0) -> list[TargetPool]:
+        """Pools of ``n`` targets that have a hard pair, drawn at random, in ascending order.
+
+        Each target is drawn at most once; where fewer have a hard pair, all of them come.
+        """
+        check("n", n, Whole)
+        check("seed", seed, Seed)
+        known = np.flatnonzero(self._whole().counts > 0)
+        drawn = np.random.default_rng(seed).choice(known, min(n, len(known)), replace=False)
+        return [self[target] for target in np.sort(drawn).tolist()]
+
+    @property
+    def store(self) -> EmbeddingStore | None:
+        """The store that was mined, where the table knows it: see :meth:`with_store`."""
+        return self._store
 
     @property
     def path(self) -> str:

@@ -8,7 +8,11 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import (
+    difference_words,
+    fingerprint_differences,
+    refuse_another_store,
+)
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -37,11 +41,8 @@ def _check(pairs: Any, dataset: Any, store: Any) -> None:
             f"{expected} then, {dataset.fingerprint} now); give the data that was mined, or mine "
             "again"
         )
-    if store is not None and pairs.fingerprint not in ("", store.fingerprint):
-        raise MismatchError(
-            f"the table was made of a store with fingerprint {pairs.fingerprint}, this one has "
-            f"{store.fingerprint}; give the one that was mined, or mine again"
-        )
+    if store is not None:
+        refuse_another_store(pairs.fingerprint, store)
     sizes = {"table": len(pairs), "data set": len(dataset)}
     if store is not None:
         sizes["store"] = len(store)
