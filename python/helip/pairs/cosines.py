@@ -10,6 +10,8 @@ from helip.store.embedding_store import EmbeddingStore
 
 Floats = NDArray[np.float32]
 
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
+
 
 def pool_cosines(store: EmbeddingStore, target: int, ids: np.ndarray) -> tuple[Floats, Floats]:
     """Of one target with ``ids`` [n]: float32 [n] of the images and [n] of the captions.
@@ -33,11 +35,12 @@ class TableCosines:
     def of(self, first: int, ids: np.ndarray) -> tuple[Floats, Floats]:
         """Of the targets from ``first`` on with ``ids`` [b, k]: float32 [b, k] of the images and of
         the captions; NaN where an id is -1, and as `pool_cosines` has it."""
-        ids = np.ascontiguousarray(ids, dtype=np.int64)
-        image, text = (
-            self._cosines.of(f"{side}_{side}", first, ids).astype(np.float32)
-            for side in ("image", "text")
-        )
+        image, text = (np.empty(ids.shape, dtype=np.float32) for _ in range(2))
+        step = max(1, _PLACES // max(ids.shape[1], 1))
+        for at in range(0, len(ids), step):
+            block = np.ascontiguousarray(ids[at : at + step], dtype=np.int64)
+            image[at : at + step] = self._cosines.of("image_image", first + at, block)
+            text[at : at + step] = self._cosines.of("text_text", first + at, block)
         return image, text
 
 

@@ -7,14 +7,16 @@ import json
 import operator
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import storage_errors
+from helip.common.errors import InvalidArgumentError, MismatchError, needed
+from helip.common.files import output_path, storage_errors
 from helip.common.options import Seed, Whole, check, method_keywords
+from helip.pairs.exchange.arrow import ArrowExport, Layout, write_parquet
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
@@ -150,6 +152,66 @@ class HardPairs:
             for target, (ids, count) in enumerate(zip(self.ids, self.counts, strict=True)):
                 if count:
                     writer.writerow([target, *ids[:count].tolist()])
+
+    def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
+
+        Args:
+            layout: ``"long"``, a row a pair, by target and rank; ``"nested"``, a row a target with
+                its hard pairs in lists.
+            similarities: with a store, also both cosine similarities of each pair, by all cores.
+
+        Raises:
+            UnsupportedError: pyarrow is absent.
+        """
+        return self._export(layout, similarities, encoded=True).table()
+
+    def to_pandas(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``pandas.DataFrame`` with the columns of :meth:`to_arrow`.
+
+        Keys of the long layout are categorical, and a similarity that is not known is NaN.
+        UnsupportedError: pyarrow or pandas is absent.
+        """
+        with needed("a data frame of pandas needs the pandas library", "helip[tables]"):
+            import pandas  # noqa: F401
+        return self._export(layout, similarities, encoded=True).table().to_pandas()
+
+    def to_polars(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``polars.DataFrame`` with the columns of :meth:`to_arrow`; keys are text.
+
+        UnsupportedError: pyarrow or polars is absent.
+        """
+        with needed("a data frame of Polars needs the polars library", "helip[tables]"):
+            import polars
+        return polars.from_arrow(self._export(layout, similarities).table())
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        layout: Layout = "long",
+        similarities: bool = True,
+        overwrite: bool = False,
+    ) -> None:
+        """Writes a Parquet file with the columns of :meth:`to_arrow`; keys are text.
+
+        It is written by row groups of 2^20 pairs, in bounded memory, and appears when it is whole.
+
+        Raises:
+            InvalidArgumentError: a file is there, and ``overwrite`` is False. StorageError: the
+                disk refuses. UnsupportedError: pyarrow is absent.
+        """
+        check("layout", layout, Layout)
+        write_parquet(
+            self._whole()._core, self._store, Path(output_path(path)), layout,
+            similarities=similarities, overwrite=overwrite,
+        )  # fmt: skip
+
+    def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> ArrowExport:
+        check("layout", layout, Layout)
+        return ArrowExport(
+            self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
+        )
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:

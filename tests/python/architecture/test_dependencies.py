@@ -93,7 +93,7 @@ def _is_skip(node: ast.AST) -> TypeGuard[ast.Call]:
     )
 
 
-USER_EXTRAS = ("embed", "data", "remote", "lora", "eval", "log", "ray")
+USER_EXTRAS = ("embed", "data", "tables", "remote", "lora", "eval", "log", "ray")
 
 
 @pytest.mark.parametrize(

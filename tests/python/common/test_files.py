@@ -72,10 +72,10 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(
 
     if not links:
         monkeypatch.setattr("os.link", refuse)
-    with pytest.raises(InvalidArgumentError, match="exists already"):
-        with publish_file(tmp_path / "a") as temporary:
-            temporary.write_text("late")
-            (tmp_path / "a").write_text("first")
+    late = publish_file(tmp_path / "a")
+    with pytest.raises(InvalidArgumentError, match="exists already"), late as temporary:
+        temporary.write_text("late")
+        (tmp_path / "a").write_text("first")
     assert (tmp_path / "a").read_text() == "first"
     with publish_file(tmp_path / "b") as temporary:
         temporary.write_text("b")
