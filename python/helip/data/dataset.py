@@ -84,6 +84,13 @@ class Dataset(ABC):
         same"; None where the core cannot read these pictures by itself."""
         return None
 
+    def _image_path(self, row: int) -> str | None:
+        return None
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        """Return the picture of a valid row compressed as it lies; None where that is unknown."""
+        return None
+
     def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
         # Captions first: they are cheap, and without one the picture need not be decoded.
         captions = self._checked_captions(row, self._read_captions(row))
@@ -137,6 +144,11 @@ class Dataset(ABC):
     def image(self, index: int) -> Image.Image:
         """Return the picture of a row: RGB, turned upright by its EXIF orientation."""
         return self._read_image(self._row(index))
+
+    def image_path(self, index: int) -> str | None:
+        """Return the path of the picture's own file; None where it lies in a shard or a column, or
+        where there is none."""
+        return self._image_path(self._row(index))
 
     def captions(self, index: int) -> tuple[str, ...]:
         """Return all captions of a row without surrounding white space; one at least."""
@@ -295,6 +307,12 @@ class _Subset(KeyedDataset):
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent._read_image(int(self._rows[row]))
+
+    def _image_path(self, row: int) -> str | None:
+        return self._parent._image_path(int(self._rows[row]))
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        return self._parent._image_bytes(int(self._rows[row]))
 
     def _read_caption(self, row: int) -> str | None:
         return self._parent._read_caption(int(self._rows[row]))

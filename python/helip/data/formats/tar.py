@@ -104,6 +104,9 @@ class TarDataset(Dataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))
 
+    def _image_bytes(self, row: int) -> bytes | None:
+        return self._index.read(row, "image")
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         return self._index.pictures(), None
 
