@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import operator
 import os
@@ -14,9 +13,13 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, needed
-from helip.common.files import output_path, storage_errors
-from helip.common.options import Seed, Whole, check, method_keywords
+from helip.common.files import output_path
+from helip.common.options import Positive, Seed, Whole, check, method_keywords
 from helip.pairs.exchange.arrow import ArrowExport, Layout, write_parquet
+from helip.pairs.exchange.cells import Modality
+from helip.pairs.exchange.csv_lines import read_csv, write_csv
+from helip.pairs.exchange.hugging_face import Format, dataset_of
+from helip.pairs.exchange.negclip import write_negclip
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
@@ -110,48 +113,12 @@ class HardPairs:
             StorageError: the file cannot be read.
             InvalidArgumentError: a field that is no row number, or a target twice, with its line.
         """
-        pools: dict[int, list[int]] = {}
-        with storage_errors("read", path), open(path, newline="", encoding="utf-8") as file:
-            for number, fields in enumerate(csv.reader(file), start=1):
-                if not fields or (number == 1 and not fields[0].strip().lstrip("-").isdigit()):
-                    continue
-                try:
-                    target, *pool = [int(field) for field in fields if field.strip()]
-                except ValueError as error:
-                    raise InvalidArgumentError(
-                        f"line {number} of {os.fspath(path)} holds {error}; every field must be a "
-                        "row number"
-                    ) from None
-                if target in pools:
-                    raise InvalidArgumentError(
-                        f"line {number} of {os.fspath(path)} is the second one of target {target}; "
-                        "keep one"
-                    )
-                pools[target] = [row for row in pool if row >= 0]
-        largest = max((max([target, *pool]) for target, pool in pools.items()), default=-1)
-        n = largest + 1 if rows is None else rows
-        if largest >= n:
-            raise InvalidArgumentError(
-                f"{os.fspath(path)} names row {largest}; a data set of {n} rows ends at {n - 1}"
-            )
-        k = max((len(pool) for pool in pools.values()), default=1) or 1
-        ids = np.full((n, k), -1, dtype=np.int64)
-        scores = np.zeros((n, k), dtype=np.float32)
-        for target, pool in pools.items():
-            ids[target, : len(pool)] = pool
-            scores[target, : len(pool)] = 1.0 - np.arange(len(pool)) / max(len(pool), 1)
-        if n < 2**31:
-            ids = ids.astype(np.int32)
-        return cls.from_arrays(ids, scores, options={"method": "csv", "k": k})
+        ids, scores = read_csv(path, rows)
+        return cls.from_arrays(ids, scores, options={"method": "csv", "k": ids.shape[1]})
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out."""
-        with storage_errors("write", path), open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["target", *(f"h{r + 1}" for r in range(self.k))])
-            for target, (ids, count) in enumerate(zip(self.ids, self.counts, strict=True)):
-                if count:
-                    writer.writerow([target, *ids[:count].tolist()])
+        write_csv(path, self.ids, self.counts)
 
     def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
         """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
@@ -206,6 +173,66 @@ class HardPairs:
             self._whole()._core, self._store, Path(output_path(path)), layout,
             similarities=similarities, overwrite=overwrite,
         )  # fmt: skip
+
+    def to_dataset(
+        self,
+        data: Any,
+        format: Format = "triplet",
+        *,
+        anchor: Modality = "text",
+        num_negatives: int = 3,
+    ) -> Any:
+        """A ``datasets.Dataset`` as sentence-transformers' ``mine_hard_negatives`` gives one.
+
+        The positive is the other modality of the target itself, negatives are that of its first
+        hard pairs, best first; docs/pairs-out.md has the columns. A target comes where both
+        of its sides can be read, with one negative at least, in an n-tuple with all of them;
+        the others are counted in a warning and in ``info.description``. Pictures are named by
+        their files; those that lie in a shard or a column are copied for each row that has them.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes.
+            format: ``"triplet"``, ``"n-tuple"``, ``"labeled-pair"`` or ``"labeled-list"``.
+            anchor: ``"text"``, captions against pictures, or ``"image"``, the other way round.
+            num_negatives: hard pairs of a target, 1 .. k; fewer where its pool has fewer.
+
+        Raises:
+            InvalidArgumentError: a value out of its bound. MismatchError: the table was made of
+                other data. UnsupportedError: datasets is absent.
+        """
+        check("format", format, Format)
+        check("anchor", anchor, Modality)
+        check("num_negatives", num_negatives, Positive)
+        return dataset_of(self._whole()._core, data, format, anchor, num_negatives)
+
+    def to_negclip(
+        self,
+        path: str | os.PathLike[str],
+        data: Any,
+        *,
+        num_negatives: int | None = None,
+        overwrite: bool = False,
+    ) -> int:
+        """Writes the table that NegCLIP trains on (arXiv 2210.01936); returns its number of rows.
+
+        Tab-separated, a row a target: ``title``, ``filepath``, and the lists ``neg_caption``, the
+        captions of its hard pairs, and ``neg_image``, their rows in this file, from 0. A target is
+        left out, and counted in a warning, where it has no hard pair in the file, or its caption
+        cannot be read or its picture is missing.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes; pictures are files.
+            num_negatives: hard pairs of a target at most; None for all.
+
+        Raises:
+            InvalidArgumentError: a file is there, and ``overwrite`` is False. MismatchError: the
+                table was made of other data. UnsupportedError: pictures lie in shards or columns.
+        """
+        count = self._whole().k if num_negatives is None else num_negatives
+        check("num_negatives", count, Positive)
+        return write_negclip(
+            self._core, data, Path(output_path(path)), num_negatives=count, overwrite=overwrite
+        )
 
     def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> ArrowExport:
         check("layout", layout, Layout)
