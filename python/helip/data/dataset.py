@@ -18,12 +18,16 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.notebook import table_html
 from helip.data.announced import announced
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS
 from helip.data.packed_strings import KeyList
+from helip.data.thumbnails import sample_html
 from helip.store.data_identity import fingerprint_of
+
+_SHOWN = 5  # rows in a notebook
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, their folder, or URLs
@@ -78,6 +82,10 @@ class Dataset(ABC):
     def _survives_fork(self) -> bool:
         """Whether a worker process may be forked from one that has read."""
         return True
+
+    def _is_remote(self) -> bool:
+        """Whether a look at a sample fetches it."""
+        return False
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
@@ -192,6 +200,12 @@ class Dataset(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} rows)"
+
+    def _repr_html_(self) -> str:
+        """The first rows with small pictures, for notebooks; nothing is fetched for it."""
+        shown = range(min(len(self), _SHOWN))
+        rows = [(str(row), self.keys[row], sample_html(self, row)) for row in shown]
+        return table_html(repr(self), ("row", "key", "picture and caption"), rows)
 
     def _row(self, index: int) -> int:
         try:
@@ -341,6 +355,9 @@ class _Subset(KeyedDataset):
 
     def _will_need_captions(self, rows: np.ndarray) -> None:
         self._parent._will_need_captions(self._rows[rows])
+
+    def _is_remote(self) -> bool:
+        return self._parent._is_remote()
 
     def _survives_fork(self) -> bool:
         return self._parent._survives_fork()

@@ -20,7 +20,9 @@ from helip.pairs.exchange.cells import Modality
 from helip.pairs.exchange.csv_lines import read_csv, write_csv
 from helip.pairs.exchange.hugging_face import Format, dataset_of
 from helip.pairs.exchange.negclip import write_negclip
+from helip.pairs.exchange.notebook import pairs_html
 from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.matching import data_of
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -37,9 +39,11 @@ class HardPairs:
     ``pairs[i]`` is the pool of target i, a :class:`TargetPool`; a loop over the table gives all.
     """
 
-    def __init__(self, core: _core.HardPairs, store: EmbeddingStore | None = None) -> None:
+    def __init__(
+        self, core: _core.HardPairs, store: EmbeddingStore | None = None, data: Any = None
+    ) -> None:
         self._core = core
-        self._store = store
+        self._store, self._data = store, data
         self._key_index: KeyIndex | None = None  # once a key was asked for
 
     @classmethod
@@ -254,7 +258,7 @@ class HardPairs:
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
-        return HardPairs(filtered(self._core, call), self._store)
+        return HardPairs(filtered(self._core, call), self._store, self._data)
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
@@ -266,6 +270,10 @@ class HardPairs:
     def __repr__(self) -> str:
         method = self.options.get("method", "?")
         return f"HardPairs(targets={len(self):,}, k={self.k}, method={method!r})"
+
+    def _repr_html_(self) -> str | None:
+        """Some targets with their best hard pairs, for notebooks."""
+        return pairs_html(repr(self), self._core, self._store, self._data)
 
     def _whole(self) -> HardPairs:
         """Itself; a part of a table refuses what only a table has."""
@@ -289,7 +297,17 @@ class HardPairs:
                 f"the table has {len(self):,} targets, {store!r} {len(store):,} rows; give the "
                 "store that was mined"
             )
-        return HardPairs(self._core, store)
+        return HardPairs(self._core, store, self._data)
+
+    def with_data(self, data: Any) -> HardPairs:
+        """The same table, which shows pictures and captions of ``data`` in notebooks.
+
+        ``data`` is the data set that was mined, or what open_dataset takes.
+
+        Raises:
+            MismatchError: the table was made of other data.
+        """
+        return HardPairs(self._whole()._core, self._store, data_of(self._core, data))
 
     def __getitem__(self, index: int) -> TargetPool:
         """The hard pairs of target ``index``; negative ones count from the end. IndexError."""

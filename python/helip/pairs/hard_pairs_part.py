@@ -81,6 +81,9 @@ class HardPairsPart(HardPairs):
             "short_targets": int((counts < self.k).sum()),
         }
 
+    def _repr_html_(self) -> None:
+        return None
+
     def _whole(self) -> HardPairs:
         raise UnsupportedError("a part is not a table; merge the parts, then take the table")
 

@@ -93,6 +93,9 @@ class TarDataset(Dataset):
     def _will_need_captions(self, rows: np.ndarray) -> None:
         self._index._will_need_captions(rows)
 
+    def _is_remote(self) -> bool:
+        return self._index.at_urls
+
     def _survives_fork(self) -> bool:
         return not self._index.at_urls
 
