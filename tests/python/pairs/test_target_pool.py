@@ -62,13 +62,23 @@ def test_pairs_with_a_row_without_direction_have_no_similarity(
     store: EmbeddingStore, row: int
 ) -> None:
     ids = np.array([1, row, 3])
-    for found in (
-        *pool_cosines(store, 5, ids),
-        *(c[0] for c in TableCosines(store).of(5, ids[None])),
-    ):
-        assert np.isnan(found).tolist() == [False, True, False]
-    for found in pool_cosines(store, row, np.array([1, 2])):
-        assert np.isnan(found).all()
+    with np.errstate(all="raise"):
+        found = [
+            *pool_cosines(store, 5, ids),
+            *(c[0] for c in TableCosines(store).of(5, ids[None])),
+        ]
+        assert np.isnan(pool_cosines(store, row, np.array([1, 2]))).all()
+    assert np.isnan(found).tolist() == [[False, True, False]] * 4
+
+
+def test_blocks_of_a_table_follow_each_other(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = mined(store)
+    whole = TableCosines(store).of(3, pairs.ids[3:20])
+    monkeypatch.setattr("helip.pairs.cosines._PLACES", 2 * pairs.k)
+    for found, wanted in zip(TableCosines(store).of(3, pairs.ids[3:20]), whole, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_both_ways_to_similarities_agree(store: EmbeddingStore) -> None:
