@@ -24,6 +24,7 @@ Layout = Literal["long", "nested"]
 _CHUNK_PAIRS = 1 << 22  # of a chunk of a table in memory
 _GROUP_PAIRS = 1 << 20  # of a row group of Parquet
 _KEYS = 1 << 16  # strings that are held at a time
+_STRING_BYTES = 1 << 31  # what Arrow's string type cannot hold
 #: Columns of the long layout with values that repeat: the others only cost time in a dictionary.
 _REPEATED = ["target", "rank", "target_key"]
 
@@ -151,7 +152,7 @@ class ArrowExport:
             arrow.array(keys[first : first + _KEYS], type=arrow.string())
             for first in range(0, len(keys), _KEYS)
         ]
-        if sum(part.nbytes for part in parts) >= 1 << 31:
+        if sum(part.nbytes for part in parts) >= _STRING_BYTES:
             parts = [part.cast(arrow.large_string()) for part in parts]
         return arrow.concat_arrays(parts) if parts else arrow.array([], type=arrow.string())
 
@@ -166,15 +167,13 @@ def write_parquet(
     overwrite: bool,
 ) -> None:
     """Write a Parquet file with a row group for each 2^20 pairs; see `HardPairs.to_parquet`."""
-    export = ArrowExport(table, store, layout, similarities=similarities, chunk=_GROUP_PAIRS)
-    from pyarrow import parquet
+    with publish_file(path, overwrite=overwrite) as temporary:
+        export = ArrowExport(table, store, layout, similarities=similarities, chunk=_GROUP_PAIRS)
+        from pyarrow import parquet
 
-    repeated = [name for name in _REPEATED if name in export.schema.names]
-    with (
-        publish_file(path, overwrite=overwrite) as temporary,
-        parquet.ParquetWriter(
-            temporary, export.schema, use_dictionary=False if layout == "nested" else repeated
-        ) as writer,
-    ):
-        for batch in export.batches():
-            writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))
+        schema = export.schema
+        repeated = [name for name in _REPEATED if name in schema.names]
+        encoded = False if layout == "nested" else repeated
+        with parquet.ParquetWriter(temporary, schema, use_dictionary=encoded) as writer:
+            for batch in export.batches():
+                writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))

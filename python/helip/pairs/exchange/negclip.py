@@ -39,39 +39,38 @@ def write_negclip(
         raise InvalidArgumentError(
             f"num_negatives is {num_negatives}, must be at most {table.k}, the k of the table"
         )
-    data = data_of(table, data)
-    n = len(table)
-    ids = table.ids[:, :num_negatives].astype(np.int64)
-    rows = np.arange(n, dtype=np.int64)
-    pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
-    if not pictures.readable.any():
-        raise UnsupportedError(
-            f"{data!r} has no pictures in files of their own, and NegCLIP's table names files; "
-            "write the pictures to a folder and open it, or use to_dataset"
-        )
-    valid = _closed(ids, pictures.readable & captions.readable)
-    written = valid.any(axis=1)
-    places = np.cumsum(written) - 1
-    with (
-        publish_file(path, overwrite=overwrite) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in np.flatnonzero(written).tolist():
-            pool = ids[row, valid[row]]
-            texts = [captions.text(other) for other in pool.tolist()]
-            writer.writerow([captions.text(row), pictures.text(row), texts, places[pool].tolist()])
-    left_out = n - int(written.sum())
-    if left_out:
+    with publish_file(path, overwrite=overwrite) as temporary:
+        data = data_of(table, data)
+        rows = np.arange(len(table), dtype=np.int64)
+        pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
+        if not pictures.readable.any():
+            raise UnsupportedError(
+                f"{data!r} has no pictures in files of their own, and NegCLIP's table names files; "
+                "write the pictures to a folder and open it, or use to_dataset"
+            )
+        ids = table.ids[:, :num_negatives].astype(np.int64)
+        valid = _closed(ids, pictures.readable & captions.readable)
+        written = valid.any(axis=1)
+        places = np.cumsum(written) - 1
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for row in np.flatnonzero(written).tolist():
+                pool = ids[row, valid[row]]
+                texts = [captions.text(other) for other in pool.tolist()]
+                writer.writerow(
+                    [captions.text(row), pictures.text(row), texts, places[pool].tolist()]
+                )
+    count = int(written.sum())
+    if count < len(table):
         failures = pictures.failures + captions.failures
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in failures.items())
         warnings.warn(
-            f"{left_out:,} of {n:,} targets are left out: they have no hard pair that is itself "
-            f"written{f', or cannot be read ({reasons})' if reasons else ''}",
+            f"{len(table) - count:,} of {len(table):,} targets are left out: they have no hard "
+            f"pair that is itself written{f', or cannot be read ({reasons})' if reasons else ''}",
             stacklevel=3,
         )
-    return n - left_out
+    return count
 
 
 def _closed(ids: np.ndarray, alive: np.ndarray) -> np.ndarray:

@@ -134,6 +134,17 @@ def test_full_pools_are_lists_of_one_size_over_the_map(tmp_path: Path) -> None:
     assert long.buffers()[1].address == pairs.ids.__array_interface__["data"][0]
 
 
+def test_many_keys_are_large_strings(
+    pairs: HardPairs, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow, "_STRING_BYTES", 10)
+    monkeypatch.setattr(arrow, "_KEYS", 7)
+    rows = rows_of(pairs, store)
+    assert pairs.to_arrow("nested").schema.field("target_key").type == pa.large_string()
+    assert_same(pairs.to_arrow().to_pylist(), rows)
+    assert_same(pairs.to_polars("nested").to_dicts(), nested_of(rows))
+
+
 def test_arrow_outlives_the_table(tmp_path: Path) -> None:
     ids = np.array([[1], [2], [0]], np.int32)
     table = HardPairs.from_arrays(ids, np.ones((3, 1))).to_arrow("nested")
