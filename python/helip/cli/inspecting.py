@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, command, text
-from helip.cli.showing import figure, print_json, say, show_index, show_pairs, show_table
+from helip.cli.showing import (
+    figure,
+    print_json,
+    say,
+    show_index,
+    show_pairs,
+    show_pool,
+    show_table,
+)
 from helip.common.errors import InvalidArgumentError
+
+_NO_TABLE = ("helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part")
 
 
 @command()
@@ -16,31 +26,37 @@ def inspect(
     path: Annotated[Path, text("A store, an index, a table or a part of one.")],
     /,
     *,
+    row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
+    key: Annotated[str | None, text("The target by its key; with --store.")] = None,
+    store: Annotated[Path | None, text("The store that was mined: keys and similarities.")] = None,
     json: AsJson = False,
 ) -> None:
     """Show what a store, an index of shards or a table of hard pairs holds."""
     from helip.data.sample_index import SampleIndex
     from helip.store.embedding_store import EmbeddingStore
 
+    if row is not None or key is not None or store is not None:
+        show_pool(_pool_at(path, row, key, store), json)
+        return
     if _format_of(path) == "helip.sample_index":
         show_index(SampleIndex.open(path, check=False), json)
         return
     if (table := _table_at(path)) is not None:
         show_pairs(table, str(path), json)
         return
-    store = EmbeddingStore.open(path)
+    opened = EmbeddingStore.open(path)
     facts: dict[str, Any] = {
-        "path": store.path,
-        "rows": len(store),
-        "image_dim": store._core.image.shape[1],
-        "text_dim": store._core.text.shape[1],
-        "dtype": store.dtype,
-        "deleted": len(store.deleted),
-        "generation": store.generation,
-        "fingerprint": store.fingerprint,
-        "keys_fingerprint": store.keys_fingerprint,
-        "data_fingerprint": store.data_fingerprint,
-        "metadata": store.metadata,
+        "path": opened.path,
+        "rows": len(opened),
+        "image_dim": opened._core.image.shape[1],
+        "text_dim": opened._core.text.shape[1],
+        "dtype": opened.dtype,
+        "deleted": len(opened.deleted),
+        "generation": opened.generation,
+        "fingerprint": opened.fingerprint,
+        "keys_fingerprint": opened.keys_fingerprint,
+        "data_fingerprint": opened.data_fingerprint,
+        "metadata": opened.metadata,
     }
     if json:
         print_json(facts)
@@ -70,6 +86,30 @@ def verify(
     else:
         EmbeddingStore.open(path).verify(progress=True)
     say(f"{path} is whole")
+
+
+def _pool_at(path: Path, row: int | None, key: str | None, store: Path | None) -> Any:
+    """The pool of one target of the table at ``path``."""
+    from helip.pairs.hard_pairs import HardPairs
+
+    if (row is None) == (key is None):
+        given = "no target is named" if row is None else f"--row {row} and --key {key} are given"
+        raise InvalidArgumentError(f"{given}; give one of --row and --key")
+    if _format_of(path) in _NO_TABLE:
+        raise InvalidArgumentError(
+            f"{path} is no table of hard pairs, and --row, --key and --store are for one"
+        )
+    table = HardPairs.open(path, store=store)
+    if key is not None:
+        if store is None:
+            raise InvalidArgumentError(
+                f"--key {key} needs the keys of the store that was mined; add --store STORE"
+            )
+        return table.near(key)
+    assert row is not None
+    if not -len(table) <= row < len(table):
+        raise InvalidArgumentError(f"--row is {row}, must be in 0 .. {len(table) - 1}")
+    return table[row]
 
 
 def _format_of(path: Path) -> str:

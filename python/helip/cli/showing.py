@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,52 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
     show_table(rows)
+
+
+def show_pool(pool: Any, as_json: bool) -> None:
+    """The hard pairs of one target, a line each; keys and similarities where they are known."""
+    columns: dict[str, list[Any]] = {"hard": pool.ids.tolist(), "score": pool.scores.tolist()}
+    if pool.keys is not None:
+        columns |= {
+            "image_similarity": [_known(value) for value in pool.image_similarity.tolist()],
+            "text_similarity": [_known(value) for value in pool.text_similarity.tolist()],
+            "hard_key": list(pool.keys),
+        }
+    if as_json:
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        pairs = [{"rank": rank, **row} for rank, row in enumerate(rows, start=1)]
+        print_json({"target": pool.target, "target_key": pool.key, "pairs": pairs})
+        return
+    name = "" if pool.key is None else f" {_one_line(pool.key)}"
+    print(f"target {pool.target}{name}: {len(pool):,} hard pairs")
+    if len(pool) == 0:
+        return
+    header = ["rank", *(column.replace("_", " ") for column in columns)]
+    lines = [header]
+    for rank, row in enumerate(zip(*columns.values(), strict=True), start=1):
+        lines.append([str(rank), *map(_pool_figure, row)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    if pool.keys is not None:
+        widths[-1] = 0  # texts, to the left
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _pool_figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else _one_line(str(value))
+
+
+def _one_line(text: str) -> str:
+    """A key as a terminal may show it: no control characters."""
+    from helip.common.text import plain
+
+    return plain(text)
 
 
 def show_filtered(step: dict[str, Any], action: str) -> None:

@@ -105,6 +105,45 @@ def replace_file(path: Path, text: str) -> None:
         temporary.replace(path)
 
 
+@contextlib.contextmanager
+def publish_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary file to write to; on a clean exit it becomes ``path``, in one step.
+
+    Raises:
+        InvalidArgumentError: something is there, and ``overwrite`` is False; also where it came
+            while the file was written. StorageError: the disk refuses.
+    """
+    taken = f"{path} exists already; choose another place, or pass overwrite=True"
+    with storage_errors("write", path):
+        if not overwrite and path.exists():
+            raise InvalidArgumentError(taken)
+    make_directory(path.parent)
+    with storage_errors("write", path), _owned(path, make=_new_file) as (temporary, _):
+        try:
+            yield temporary
+            sync(temporary)
+            try:
+                _put(temporary, path, overwrite=overwrite)
+            except FileExistsError as error:
+                raise InvalidArgumentError(taken) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(temporary, path)  # unlike a rename it takes nobody's place
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError(path) from None
+    temporary.replace(path)
+
+
 def publish_once(path: Path, value: Any) -> Any:
     """Write ``value`` as JSON unless another process was first; return what is there."""
     make_directory(path.parent)

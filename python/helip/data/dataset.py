@@ -18,12 +18,16 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.notebook import table_html
 from helip.data.announced import announced
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS
 from helip.data.packed_strings import KeyList
+from helip.data.thumbnails import sample_html
 from helip.store.data_identity import fingerprint_of
+
+_SHOWN = 5  # rows in a notebook
 
 ACCEPTED = """a data set can be
   tar shards        "cc3m/{00000..00331}.tar", "cc3m/*.tar", a list of paths, their folder, or URLs
@@ -79,9 +83,20 @@ class Dataset(ABC):
         """Whether a worker process may be forked from one that has read."""
         return True
 
+    def _is_remote(self) -> bool:
+        """Whether a look at a sample fetches it."""
+        return False
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         """Return a ``_core.ImageSource`` and the row of it for each row [n], or None for "the
         same"; None where the core cannot read these pictures by itself."""
+        return None
+
+    def _image_path(self, row: int) -> str | None:
+        return None
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        """Return the picture of a valid row compressed as it lies; None where that is unknown."""
         return None
 
     def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
@@ -138,6 +153,11 @@ class Dataset(ABC):
         """Return the picture of a row: RGB, turned upright by its EXIF orientation."""
         return self._read_image(self._row(index))
 
+    def image_path(self, index: int) -> str | None:
+        """Return the path of the picture's own file; None where it lies in a shard or a column, or
+        where there is none."""
+        return self._image_path(self._row(index))
+
     def captions(self, index: int) -> tuple[str, ...]:
         """Return all captions of a row without surrounding white space; one at least."""
         row = self._row(index)
@@ -180,6 +200,12 @@ class Dataset(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} rows)"
+
+    def _repr_html_(self) -> str:
+        """The first rows with small pictures, for notebooks; nothing is fetched for it."""
+        shown = range(min(len(self), _SHOWN))
+        rows = [(str(row), self.keys[row], sample_html(self, row)) for row in shown]
+        return table_html(repr(self), ("row", "key", "picture and caption"), rows)
 
     def _row(self, index: int) -> int:
         try:
@@ -296,6 +322,12 @@ class _Subset(KeyedDataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._parent._read_image(int(self._rows[row]))
 
+    def _image_path(self, row: int) -> str | None:
+        return self._parent._image_path(int(self._rows[row]))
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        return self._parent._image_bytes(int(self._rows[row]))
+
     def _read_caption(self, row: int) -> str | None:
         return self._parent._read_caption(int(self._rows[row]))
 
@@ -323,6 +355,9 @@ class _Subset(KeyedDataset):
 
     def _will_need_captions(self, rows: np.ndarray) -> None:
         self._parent._will_need_captions(self._rows[rows])
+
+    def _is_remote(self) -> bool:
+        return self._parent._is_remote()
 
     def _survives_fork(self) -> bool:
         return self._parent._survives_fork()

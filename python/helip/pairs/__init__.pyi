@@ -3,6 +3,7 @@ from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .options import FilterOptions, FilterRules, ReshardOptions
 from .resharding.rewriting import Resharded, reshard
+from .target_pool import TargetPool
 
 __all__ = [
     "FilterOptions",
@@ -13,5 +14,6 @@ __all__ = [
     "Pools",
     "ReshardOptions",
     "Resharded",
+    "TargetPool",
     "reshard",
 ]

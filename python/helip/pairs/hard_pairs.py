@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
-from helip.common.options import method_keywords
+from helip.common.errors import InvalidArgumentError, MismatchError, needed
+from helip.common.files import output_path
+from helip.common.options import Positive, Seed, Whole, check, method_keywords
+from helip.pairs.exchange.arrow import ArrowExport, Layout, write_parquet
+from helip.pairs.exchange.cells import Modality
+from helip.pairs.exchange.hugging_face import Format, dataset_of
+from helip.pairs.exchange.negclip import write_negclip
+from helip.pairs.exchange.notebook import pairs_html
 from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.matching import data_of
+from helip.pairs.target_pool import TargetPool
+from helip.store.data_identity import refuse_another_store
+from helip.store.embedding_store import EmbeddingStore, store_of
+from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
 
 
@@ -21,19 +35,35 @@ class HardPairs:
     ``ids`` [N, k] int32 (int64 from N = 2^31) are rows of the data set, -1 beyond ``counts``;
     ``scores`` [N, k] float32 are products of two cosine similarities, 0 beyond ``counts``;
     ``counts`` [N] int32. A target with count 0 is an outlier, one with less than k is short.
+    ``pairs[i]`` is the pool of target i, a :class:`TargetPool`; a loop over the table gives all.
     """
 
-    def __init__(self, core: _core.HardPairs) -> None:
+    def __init__(
+        self, core: _core.HardPairs, store: EmbeddingStore | None = None, data: Any = None
+    ) -> None:
         self._core = core
+        self._store, self._data = store, data
+        self._key_index: KeyIndex | None = None  # once a key was asked for
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> HardPairs:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        store: EmbeddingStore | str | os.PathLike[str] | None = None,
+    ) -> HardPairs:
         """Opens a saved table; headers, ids and counts are checked, scores are mapped.
+
+        Args:
+            store: the store that was mined, or its path: the table then knows keys and
+                similarities, see :meth:`with_store`.
 
         Raises:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
+            MismatchError: another store was mined.
         """
-        return cls(_core.HardPairs.open(os.fspath(path)))
+        pairs = cls(_core.HardPairs.open(os.fspath(path)))
+        return pairs if store is None else pairs.with_store(store)
 
     @classmethod
     def from_arrays(
@@ -95,6 +125,126 @@ class HardPairs:
         """
         self._core.save_csv(os.fspath(path))
 
+    def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
+
+        Args:
+            layout: ``"long"``, a row a pair, by target and rank; ``"nested"``, a row a target with
+                its hard pairs in lists.
+            similarities: with a store, also both cosine similarities of each pair, by all cores.
+
+        Raises:
+            UnsupportedError: pyarrow is absent.
+        """
+        return self._export(layout, similarities, encoded=True).table()
+
+    def to_pandas(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``pandas.DataFrame`` with the columns of :meth:`to_arrow`.
+
+        Keys of the long layout are categorical, and a similarity that is not known is NaN.
+        UnsupportedError: pyarrow or pandas is absent.
+        """
+        with needed("a data frame of pandas needs the pandas library", "helip[tables]"):
+            import pandas  # noqa: F401
+        return self._export(layout, similarities, encoded=True).table().to_pandas()
+
+    def to_polars(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
+        """A ``polars.DataFrame`` with the columns of :meth:`to_arrow`; keys are text.
+
+        UnsupportedError: pyarrow or polars is absent.
+        """
+        with needed("a data frame of Polars needs the polars library", "helip[tables]"):
+            import polars
+        return polars.from_arrow(self._export(layout, similarities).table())
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        layout: Layout = "long",
+        similarities: bool = True,
+        overwrite: bool = False,
+    ) -> None:
+        """Writes a Parquet file with the columns of :meth:`to_arrow`; keys are text.
+
+        It is written by row groups of 2^20 pairs, in bounded memory, and appears when it is whole.
+
+        Raises:
+            InvalidArgumentError: a file is there, and ``overwrite`` is False. StorageError: the
+                disk refuses. UnsupportedError: pyarrow is absent.
+        """
+        check("layout", layout, Layout)
+        write_parquet(
+            self._whole()._core, self._store, Path(output_path(path)), layout,
+            similarities=similarities, overwrite=overwrite,
+        )  # fmt: skip
+
+    def to_dataset(
+        self,
+        data: Any,
+        format: Format = "triplet",
+        *,
+        anchor: Modality = "text",
+        num_negatives: int = 3,
+    ) -> Any:
+        """A ``datasets.Dataset`` as sentence-transformers' ``mine_hard_negatives`` gives one.
+
+        The positive is the other modality of the target itself, negatives are that of its first
+        hard pairs, best first; docs/pairs-out.md has the columns. A target comes where both
+        of its sides can be read, with one negative at least, in an n-tuple with all of them;
+        the others are counted in a warning and in ``info.description``. Pictures are named by
+        their files; those that lie in a shard or a column are copied for each row that has them.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes.
+            format: ``"triplet"``, ``"n-tuple"``, ``"labeled-pair"`` or ``"labeled-list"``.
+            anchor: ``"text"``, captions against pictures, or ``"image"``, the other way round.
+            num_negatives: hard pairs of a target, 1 .. k; fewer where its pool has fewer.
+
+        Raises:
+            InvalidArgumentError: a value out of its bound. MismatchError: the table was made of
+                other data. UnsupportedError: datasets is absent.
+        """
+        check("format", format, Format)
+        check("anchor", anchor, Modality)
+        check("num_negatives", num_negatives, Positive)
+        return dataset_of(self._whole()._core, data, format, anchor, num_negatives)
+
+    def to_negclip(
+        self,
+        path: str | os.PathLike[str],
+        data: Any,
+        *,
+        num_negatives: int | None = None,
+        overwrite: bool = False,
+    ) -> int:
+        """Writes the table that NegCLIP trains on (arXiv 2210.01936); returns its number of rows.
+
+        Tab-separated, a row a target: ``title``, ``filepath``, and the lists ``neg_caption``, the
+        captions of its hard pairs, and ``neg_image``, their rows in this file, from 0. A target is
+        left out, and counted in a warning, where it has no hard pair in the file, or its caption
+        cannot be read or its picture is missing.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes; pictures are files.
+            num_negatives: hard pairs of a target at most; None for all.
+
+        Raises:
+            InvalidArgumentError: a file is there, and ``overwrite`` is False. MismatchError: the
+                table was made of other data. UnsupportedError: pictures lie in shards or columns.
+        """
+        count = self._whole().k if num_negatives is None else num_negatives
+        check("num_negatives", count, Positive)
+        return write_negclip(
+            self._core, data, Path(output_path(path)), num_negatives=count, overwrite=overwrite
+        )
+
+    def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> ArrowExport:
+        check("layout", layout, Layout)
+        return ArrowExport(
+            self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
+        )
+
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
         """The table without false negatives: hard pairs that fit their target as well as its own.
@@ -109,7 +259,7 @@ class HardPairs:
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
-        return HardPairs(filtered(self._core, call))
+        return HardPairs(filtered(self._core, call), self._store, self._data)
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
@@ -121,6 +271,104 @@ class HardPairs:
     def __repr__(self) -> str:
         method = self.options.get("method", "?")
         return f"HardPairs(targets={len(self):,}, k={self.k}, method={method!r})"
+
+    def _repr_html_(self) -> str | None:
+        """Some targets with their best hard pairs, for notebooks."""
+        return pairs_html(repr(self), self._core, self._store, self._data)
+
+    def _whole(self) -> HardPairs:
+        """Itself; a part of a table refuses what only a table has."""
+        return self
+
+    def with_store(self, store: EmbeddingStore | str | os.PathLike[str]) -> HardPairs:
+        """The same table, which knows ``store``, the store that was mined, or its path.
+
+        Its pools and what it is exported to then have keys and cosine similarities. Nothing is
+        copied.
+
+        Raises:
+            MismatchError: the table was mined from another store; of a table without a fingerprint
+                the number of rows alone is compared. StorageError, CorruptError: no whole store.
+        """
+        self._whole()
+        store = store_of(store)
+        refuse_another_store(self.fingerprint, store)
+        if len(store) != len(self):
+            raise MismatchError(
+                f"the table has {len(self):,} targets, {store!r} {len(store):,} rows; give the "
+                "store that was mined"
+            )
+        return HardPairs(self._core, store, self._data)
+
+    def with_data(self, data: Any) -> HardPairs:
+        """The same table, which shows pictures and captions of ``data`` in notebooks.
+
+        ``data`` is the data set that was mined, or what open_dataset takes.
+
+        Raises:
+            MismatchError: the table was made of other data.
+        """
+        return HardPairs(self._whole()._core, self._store, data_of(self._core, data))
+
+    def __getitem__(self, index: int) -> TargetPool:
+        """The hard pairs of target ``index``; negative ones count from the end. IndexError."""
+        whole, size = self._whole(), len(self)
+        try:
+            target = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"a target must be a row number, not {type(index).__name__}; for several targets "
+                "use ids, scores and counts, and for a key near(key)"
+            ) from None
+        if not -size <= target < size:
+            raise IndexError(f"target {index} is outside 0..{size - 1}")
+        target %= size
+        count = int(whole.counts[target])
+        return TargetPool(
+            target, whole.ids[target, :count], whole.scores[target, :count], self._store
+        )
+
+    def __iter__(self) -> Iterator[TargetPool]:
+        """The pools of all targets in order, also of those without a hard pair."""
+        return map(self.__getitem__, range(len(self._whole())))
+
+    def near(self, key: str) -> TargetPool:
+        """The hard pairs of the target with this key. The first call reads all keys once.
+
+        Raises:
+            InvalidArgumentError: the table knows no store, or the store has no such key.
+        """
+        store = self._whole().store
+        if store is None:
+            raise InvalidArgumentError(
+                f"key is {key!r}, and the table knows row numbers alone; open it with the store "
+                "that was mined: HardPairs.open(path, store=…) or pairs.with_store(store)"
+            )
+        if self._key_index is None:
+            self._key_index = KeyIndex(store.keys)
+        row = self._key_index.row(key) if isinstance(key, str) else None
+        if row is None:
+            raise InvalidArgumentError(
+                f"the store {store.path} has no key {key!r}; its keys are such as "
+                f"{', '.join(map(repr, store.keys[:3]))}"
+            )
+        return self[row]
+
+    def sample(self, n: int, *, seed: int = 0) -> list[TargetPool]:
+        """Pools of ``n`` targets that have a hard pair, drawn at random, in ascending order.
+
+        Each target is drawn at most once; where fewer have a hard pair, all of them come.
+        """
+        check("n", n, Whole)
+        check("seed", seed, Seed)
+        known = np.flatnonzero(self._whole().counts > 0)
+        drawn = np.random.default_rng(seed).choice(known, min(n, len(known)), replace=False)
+        return [self[target] for target in np.sort(drawn).tolist()]
+
+    @property
+    def store(self) -> EmbeddingStore | None:
+        """The store that was mined, where the table knows it: see :meth:`with_store`."""
+        return self._store
 
     @property
     def path(self) -> str:

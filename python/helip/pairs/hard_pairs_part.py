@@ -20,10 +20,12 @@ class HardPairsPart(HardPairs):
     _core: CorePart  # type: ignore[assignment]
 
     def __init__(self, core: CorePart) -> None:
-        self._core = core
+        super().__init__(core)  # type: ignore[arg-type]
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> HardPairsPart:
+    def open(  # type: ignore[override]
+        cls, path: str | os.PathLike[str]
+    ) -> HardPairsPart:
         """Opens a part; headers are checked, the rest is checked by :meth:`verify`.
 
         Raises:
@@ -78,6 +80,12 @@ class HardPairsPart(HardPairs):
             "outliers": int((counts == 0).sum()),
             "short_targets": int((counts < self.k).sum()),
         }
+
+    def _repr_html_(self) -> None:
+        return None
+
+    def _whole(self) -> HardPairs:
+        raise UnsupportedError("a part is not a table; merge the parts, then take the table")
 
     def filter(self, *_: Any, **__: Any) -> HardPairs:
         """Parts are not filtered."""

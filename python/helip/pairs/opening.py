@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.pairs.matching import opened_data, refuse_other_data
+from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -23,25 +23,15 @@ def open_together(pairs: Any, data: Any, store: Any) -> tuple[HardPairs, Any, An
         pairs = HardPairs.open(pairs)
     if isinstance(store, (str, os.PathLike)):
         store = EmbeddingStore.open(store)
-    if not (hasattr(data, "caption") and hasattr(data, "keys")):
-        data = open_dataset(data)
+    data = opened_data(data)
     _check(pairs, data, store)
     return pairs, data, store
 
 
 def _check(pairs: Any, dataset: Any, store: Any) -> None:
-    expected = pairs.data_fingerprint
-    if expected and (differ := fingerprint_differences(expected, dataset.fingerprint)):
-        raise MismatchError(
-            f"the table was made of other data than this{difference_words(differ)} (fingerprint "
-            f"{expected} then, {dataset.fingerprint} now); give the data that was mined, or mine "
-            "again"
-        )
-    if store is not None and pairs.fingerprint not in ("", store.fingerprint):
-        raise MismatchError(
-            f"the table was made of a store with fingerprint {pairs.fingerprint}, this one has "
-            f"{store.fingerprint}; give the one that was mined, or mine again"
-        )
+    refuse_other_data(pairs.data_fingerprint, dataset)
+    if store is not None:
+        refuse_another_store(pairs.fingerprint, store)
     sizes = {"table": len(pairs), "data set": len(dataset)}
     if store is not None:
         sizes["store"] = len(store)

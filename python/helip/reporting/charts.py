@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from helip.common.text import number
 from helip.reporting.pools import Scores
-from helip.reporting.text import number
 
 POINTS = 240  # of a curve; more are averaged
 QUANTITIES = (

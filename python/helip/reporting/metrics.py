@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.text import number
 from helip.evaluation.figures import (
     Line,
     figure_at,
@@ -17,7 +18,6 @@ from helip.evaluation.figures import (
     placed,
 )
 from helip.evaluation.statistics.comparison import as_measured
-from helip.reporting.text import number
 
 Results = Mapping[str, Mapping[str, Any]]
 

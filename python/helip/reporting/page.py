@@ -10,6 +10,7 @@ from typing import Any
 
 from helip.common.files import replace_file
 from helip.common.options import keywords, require
+from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
 from helip.reporting import guard, metrics, statistics
@@ -19,7 +20,6 @@ from helip.reporting.pictures import Pictures
 from helip.reporting.pools import Scores, Similarities, check_rows, choose_targets, read_scores
 from helip.reporting.rendering import render
 from helip.reporting.targets import targets_of
-from helip.reporting.text import number
 from helip.store.embedding_store import EmbeddingStore
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import SampleError
-from helip.reporting.text import plain
+from helip.common.text import plain
+from helip.data.thumbnails import data_uri
 
 SIDE = 192  # pixels: sharp at 96 CSS pixels on a dense screen
 ALT = 120
@@ -39,7 +38,7 @@ class Pictures:
         """The picture of a row, decoded once."""
         if row not in self._pictures:
             try:
-                encoded = data_uri(self._data.image(row))
+                encoded = data_uri(self._data.image(row), SIDE)
                 self._pictures[row] = Picture(self._alt(row), "", *encoded)
             except SampleError as error:
                 self.failures[error.reason] += 1
@@ -69,23 +68,3 @@ class Pictures:
     def _alt(self, row: int) -> str:
         text = self.caption(row)
         return f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
-
-
-def data_uri(image: Any) -> tuple[int, int, str]:
-    """(width, height, data URI) of a picture of at most SIDE pixels, without its metadata."""
-    from PIL import Image, features
-
-    small = image.convert("RGB")
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    # Pasting keeps pixels alone: profiles and EXIF of the original would be saved along.
-    clean = Image.new("RGB", small.size)
-    clean.paste(small)
-    buffer = io.BytesIO()
-    if features.check("webp"):
-        kind = "webp"
-        clean.save(buffer, "WEBP", quality=80, method=4)
-    else:
-        kind = "jpeg"
-        clean.save(buffer, "JPEG", quality=82, optimize=True)
-    body = base64.b64encode(buffer.getvalue()).decode()
-    return clean.width, clean.height, f"data:image/{kind};base64,{body}"

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from helip.reporting.text import caption, cosine, number, plain
+from helip.common.text import caption, cosine, number, plain
 
 
 def render(**values: Any) -> str:

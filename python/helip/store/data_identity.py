@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from helip import _core
+from helip.common.errors import MismatchError
 
 _PARTS = ("keys or their order", "captions", "pictures", "pictures")
 _UNKNOWN = ("", "0")
@@ -43,6 +44,15 @@ def fingerprint_differences(theirs: str, own: str) -> list[str]:
 def difference_words(differences: Sequence[str]) -> str:
     """``": the captions differ"`` for a message, or nothing."""
     return f": the {' and the '.join(differences)} differ" if differences else ""
+
+
+def refuse_another_store(fingerprint: str, store: Any) -> None:
+    """MismatchError where a table with ``fingerprint``, "" if it has none, was made of another."""
+    if fingerprint not in ("", store.fingerprint):
+        raise MismatchError(
+            f"the table was made of a store with fingerprint {fingerprint}, this one has "
+            f"{store.fingerprint}; give the one that was mined, or mine again"
+        )
 
 
 def fingerprint_of(data: Rows) -> str:

@@ -16,12 +16,15 @@ import torch
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.notebook import table_html
 from helip.common.options import method_keywords
 from helip.common.progress import ProgressBar
 from helip.store.importing.importing import import_store
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
 from helip.store.options import ImportCall
+
+_SHOWN = 5  # rows in a notebook
 
 
 class StoreKeys(CoreKeys):
@@ -107,6 +110,15 @@ class EmbeddingStore:
             f"EmbeddingStore({self.path!r}, rows={len(self):,}, image={self._core.image.shape[1]}, "
             f"text={self._core.text.shape[1]}, dtype={self.dtype})"
         )
+
+    def _repr_html_(self) -> str:
+        """The first rows with their keys, for notebooks."""
+        facts = (
+            f"{self!r}, generation {self.generation}, {len(self.deleted):,} rows deleted, "
+            f"fingerprint {self.fingerprint}"
+        )
+        rows = [(str(row), key) for row, key in enumerate(self.keys[:_SHOWN])]
+        return table_html(facts, ("row", "key"), rows)
 
     @property
     def path(self) -> str:

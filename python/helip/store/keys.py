@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
+import numpy as np
+
 _BLOCK = 4096
 
 
@@ -58,3 +60,25 @@ class CoreKeys(LazyStrings):
 
     def _block(self, first: int, last: int) -> list[str]:
         return self._core.keys(first, last)
+
+
+class KeyIndex:
+    """Finds the row of a key. Takes 16 bytes a row, and reads all keys once when it is made."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        hashes = np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys))
+        self._order = np.argsort(hashes, kind="stable")  # int64 [n]
+        self._hashes = hashes[self._order]
+
+    def row(self, key: str) -> int | None:
+        """The row of ``key``; None where there is none."""
+        wanted = hash(key)
+        at = int(np.searchsorted(self._hashes, wanted))
+        # Keys of one hash lie side by side; a hash alone could be a coincidence.
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            row = int(self._order[at])
+            if self._keys[row] == key:
+                return row
+            at += 1
+        return None

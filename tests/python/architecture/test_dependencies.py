@@ -94,7 +94,7 @@ def _is_skip(node: ast.AST) -> TypeGuard[ast.Call]:
     )
 
 
-USER_EXTRAS = ("embed", "data", "arrays", "remote", "lora", "eval", "log", "ray")
+USER_EXTRAS = ("embed", "data", "arrays", "tables", "remote", "lora", "eval", "log", "ray")
 
 
 @pytest.mark.parametrize(

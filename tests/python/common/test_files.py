@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from helip.common.files import publish_directory, replace_file
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import publish_directory, publish_file, replace_file
 
 
 def published(path: Path) -> None:
@@ -34,3 +35,48 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_a_live_one_wr
         assert alive.exists()
         (tmp_path / "late").rename(tmp_path / "first")
     assert (tmp_path / "late").is_dir()
+
+
+def test_a_file_is_published_when_it_is_whole(tmp_path: Path) -> None:
+    with publish_file(tmp_path / "new" / "a") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "new" / "a").exists()
+    assert (tmp_path / "new" / "a").read_text() == "whole"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
+def test_a_file_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(KeyError), publish_file(tmp_path / "a", overwrite=True) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_is_overwritten_on_request_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(InvalidArgumentError, match="overwrite=True"), publish_file(tmp_path / "a"):
+        pass
+    with publish_file(tmp_path / "a", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a").read_text() == "new"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without"])
+def test_a_file_that_came_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    late = publish_file(tmp_path / "a")
+    with pytest.raises(InvalidArgumentError, match="exists already"), late as temporary:
+        temporary.write_text("late")
+        (tmp_path / "a").write_text("first")
+    assert (tmp_path / "a").read_text() == "first"
+    with publish_file(tmp_path / "b") as temporary:
+        temporary.write_text("b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

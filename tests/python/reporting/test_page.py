@@ -14,13 +14,13 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
+from helip.common.text import caption, plain
 from helip.data.dataset import Dataset
 from helip.evaluation.tasks.retrieval import retrieval
 from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.page import report
 from helip.reporting.pools import Similarities, choose_targets, read_scores
 from helip.reporting.rendering import environment
-from helip.reporting.text import caption, plain
 from helip.store.embedding_store import EmbeddingStore
 
 N, K = 60, 8

@@ -149,6 +149,9 @@ class FolderDataset(KeyedDataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._read(row, self._paths[row]))
 
+    def _image_path(self, row: int) -> str | None:
+        return os.path.join(self._root, self._paths[row]) if self._present[row] else None
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
         return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None

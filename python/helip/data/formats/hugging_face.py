@@ -114,11 +114,25 @@ class HuggingFaceDataset(KeyedDataset):
             return self._class_names[value] if 0 <= value < len(self._class_names) else None
         return first_text(value) or None
 
-    def _read_image(self, row: int) -> Image.Image:
+    def _image_cell(self, row: int) -> tuple[Any, bytes]:
+        """The path and the bytes of a picture; what is not there is empty or None."""
         value = path = self._cell("image", row)
         if isinstance(value, Mapping):
             path, value = value.get("path"), value.get("bytes")
-        if isinstance(value, bytes) and value:
+        return path, value if isinstance(value, bytes) else b""
+
+    def _image_path(self, row: int) -> str | None:
+        path, value = self._image_cell(row)
+        if value or not isinstance(path, str) or not path or is_url(path):
+            return None
+        return os.path.abspath(path if self._root is None else os.path.join(self._root, path))
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        return self._image_cell(row)[1] or None
+
+    def _read_image(self, row: int) -> Image.Image:
+        path, value = self._image_cell(row)
+        if value:
             return self._decoded(row, value)
         if not isinstance(path, str) or not path:
             raise self._sample_error(row, "missing_image", "its picture column is empty")

@@ -164,6 +164,13 @@ class TableDataset(KeyedDataset):
             found = read_inside(root, found, key=self.keys[row], follow_links=self._follow_links)
         return self._decoded(row, found)
 
+    def _image_path(self, row: int) -> str | None:
+        path = self._images[row] if isinstance(self._images, PackedStrings) else ""
+        return os.path.join(self._roots[self._file_of(row)], path) if path else None
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        return None if isinstance(self._images, PackedStrings) else self._images.read(row)
+
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself

@@ -93,6 +93,9 @@ class TarDataset(Dataset):
     def _will_need_captions(self, rows: np.ndarray) -> None:
         self._index._will_need_captions(rows)
 
+    def _is_remote(self) -> bool:
+        return self._index.at_urls
+
     def _survives_fork(self) -> bool:
         return not self._index.at_urls
 
@@ -103,6 +106,9 @@ class TarDataset(Dataset):
 
     def _read_image(self, row: int) -> Image.Image:
         return self._decoded(row, self._index.read(row, "image"))
+
+    def _image_bytes(self, row: int) -> bytes | None:
+        return self._index.read(row, "image")
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         return self._index.pictures(), None

@@ -1,0 +1,53 @@
+"""Cosine similarities of hard pairs by the store that was mined."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helip import _core
+from helip.store.embedding_store import EmbeddingStore
+
+Floats = NDArray[np.float32]
+
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
+
+
+def pool_cosines(store: EmbeddingStore, target: int, ids: np.ndarray) -> tuple[Floats, Floats]:
+    """Of one target with ``ids`` [n]: float32 [n] of the images and [n] of the captions.
+
+    Reads these n + 1 rows alone; computed in float64. NaN where one of the two rows is zero or
+    deleted, since no direction is known of it.
+    """
+    rows = np.concatenate([[target], ids]).astype(np.int64)
+    unknown = np.isin(rows, store.deleted)
+    image, text = (_cosines(matrix.numpy(), unknown) for matrix in store.rows(rows))
+    return image, text
+
+
+class TableCosines:
+    """Cosines of blocks of a table, by all cores. Reads the store once when it is made, and keeps
+    16 bytes a row; rows are read where they lie."""
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        self._cosines = _core.PairCosines(*store.matrices, 0)
+
+    def of(self, first: int, ids: np.ndarray) -> tuple[Floats, Floats]:
+        """Of the targets from ``first`` on with ``ids`` [b, k]: float32 [b, k] of the images and of
+        the captions; NaN where an id is -1, and as `pool_cosines` has it."""
+        image, text = (np.empty(ids.shape, dtype=np.float32) for _ in range(2))
+        step = max(1, _PLACES // max(ids.shape[1], 1))
+        for at in range(0, len(ids), step):
+            block = np.ascontiguousarray(ids[at : at + step], dtype=np.int64)
+            image[at : at + step] = self._cosines.of("image_image", first + at, block)
+            text[at : at + step] = self._cosines.of("text_text", first + at, block)
+        return image, text
+
+
+def _cosines(rows: np.ndarray, unknown: np.ndarray) -> Floats:
+    """Of the first row [d] of ``rows`` with each of the others."""
+    rows = rows.astype(np.float64)  # its squares neither overflow nor vanish
+    norms = np.sqrt(np.square(rows).sum(axis=1))
+    norms[unknown | (norms == 0)] = np.nan
+    cosines = (rows[1:] @ rows[0]) / (norms[1:] * norms[0])
+    return np.clip(cosines, -1.0, 1.0).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What people leave with: a table of hard pairs in the formats of other tools."""
