@@ -289,7 +289,8 @@ class StoreWriter:
 
         Args:
             keys: n unique, non-empty strings.
-            image: [n, d_image] NumPy array or torch tensor of any float dtype.
+            image: [n, d_image] of any float dtype: a NumPy array, a torch tensor on any device, an
+                Arrow array of lists, or an object with ``__dlpack__`` (CuPy, JAX) or ``__array__``.
             text: [n, d_text].
             digests: uint64 [n] of pictures and of captions, where the store was made with digests.
 
