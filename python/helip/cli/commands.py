@@ -148,7 +148,8 @@ def shell_type(hint: Any) -> Any:
 
 
 def _parameter(name: str, kind: Any, default: Any, **how: Any) -> inspect.Parameter:
-    if typing.get_origin(kind) is list:
+    kinds = (kind, *typing.get_args(kind))
+    if any(typing.get_origin(each) in (list, tuple) for each in kinds):
         how["negative"] = ()
     told = Parameter(
         name=_SHORT.get(name),
