@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import say, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
@@ -118,7 +119,7 @@ def reshard(
         result = reshard(data, pairs, out=out, store=store, progress=not quiet, **options)
     except KeyboardInterrupt:
         say("helip: stopped; nothing was written, and the same command begins again")
-        raise SystemExit(1) from None
+        raise SystemExit(INTERRUPTED) from None
     show_resharded(result, json)
 
 

@@ -1,6 +1,7 @@
 """The ``helip`` command: one subcommand a step of the way from data to a better model.
 
-Exit codes: 0 done, 1 failed, 2 wrong use. Data goes to stdout, everything else to stderr.
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 after Ctrl-C or SIGTERM. Data goes to stdout,
+everything else to stderr.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from helip.cli import (
     training,
 )
 from helip.cli.commands import Command, Quiet, command, text
+from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import say
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
@@ -110,10 +112,10 @@ def main() -> None:
         sys.exit(2)
     except Error as error:
         say(f"helip: {error}")
-        sys.exit(1)
+        sys.exit(INTERRUPTED if isinstance(error, CancelledError) else 1)
     except KeyboardInterrupt:
         say("helip: interrupted; what was committed stays, the same command goes on from there")
-        sys.exit(1)
+        sys.exit(INTERRUPTED)
 
 
 def _message_of(error: cyclopts.CycloptsError) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError
 
+#: Exit code after Ctrl-C or SIGTERM, whatever was kept: as shells have it, 128 + SIGINT.
+INTERRUPTED = 130
+
 
 @contextlib.contextmanager
 def saying_how_to_continue(
@@ -53,7 +56,7 @@ def saying_how_to_continue(
         elif stopped:
             say("nothing is committed yet; with --parts N what is done is kept from then on")
         if stopped:
-            raise SystemExit(1) from None
+            raise SystemExit(INTERRUPTED) from None
         raise
 
 

@@ -301,10 +301,11 @@ def test_a_stopped_command_says_how_to_go_on(
 ) -> None:
     lines: list[str] = []
     with (
-        pytest.raises(SystemExit),
+        pytest.raises(SystemExit) as ended,
         saying_how_to_continue(tmp_path / "p", part, method, lines.append),
     ):
         raise KeyboardInterrupt
+    assert ended.value.code == 130
     assert lines[0] == "helip: stopped"
     assert said in lines[1]
 
@@ -317,5 +318,16 @@ def test_ctrl_c_in_a_command_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr("helip_demo.demonstration.run", interrupted)
     code, _, err = run("demo", "--out", tmp_path / "demo")
-    assert code == 1
+    assert code == 130
     assert "what was committed stays, the same command goes on from there" in err
+
+
+def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip.pairs.resharding.rewriting.reshard", interrupted)
+    code, _, err = run("reshard", "d.tar", "--pairs", "p", "--out", tmp_path / "new")
+    assert (code, "nothing was written" in err) == (130, True)
