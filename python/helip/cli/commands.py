@@ -62,6 +62,11 @@ class Command:
                     own.add(field.name)
                     yield field.name, hints[field.name], field.default, words[field.name]
 
+    def announce(self, app: cyclopts.App, place: int) -> None:
+        """Put its name and first sentence into ``app``, which takes a hundredth of the time."""
+        words = inspect.getdoc(self.work) or ""
+        app.command(lambda: None, name=self.name, help=words, sort_key=place)
+
     def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
         """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
         signature = inspect.signature(self.work, eval_str=True)

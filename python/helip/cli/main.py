@@ -32,6 +32,7 @@ from helip.cli.showing import say
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
+_GO_ON = ("embed", "eval", "demo", "train")  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 
@@ -71,8 +72,11 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 
-def make_app(*, show_all: bool = False) -> cyclopts.App:
-    """The program; ``show_all``: ``--help`` leaves nothing out."""
+def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App:
+    """The program; ``show_all``: ``--help`` leaves nothing out.
+
+    With ``only`` it knows the options of that one command, which starts it sooner.
+    """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     app = cyclopts.App(
         name="helip",
@@ -84,7 +88,10 @@ def make_app(*, show_all: bool = False) -> cyclopts.App:
         suppress_keyboard_interrupt=False,  # main() says how to go on
     )
     for place, each in enumerate(COMMANDS):
-        each.register(app, place, show_all=show_all)
+        if only is None or each.name == only:
+            each.register(app, place, show_all=show_all)
+        else:
+            each.announce(app, place)
     return app
 
 
@@ -103,7 +110,9 @@ def main() -> None:
 
         guard_mapped_files()
     try:
-        make_app(show_all=show_all)(words, exit_on_error=False, print_error=False)
+        names = {each.name for each in COMMANDS}
+        first = next((word for word in words if word in names), "")
+        make_app(show_all=show_all, only=first)(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         say(f"helip: {_message_of(error)}")
         sys.exit(2)
@@ -114,7 +123,15 @@ def main() -> None:
         say(f"helip: {error}")
         sys.exit(INTERRUPTED if isinstance(error, CancelledError) else 1)
     except KeyboardInterrupt:
-        say("helip: interrupted; what was committed stays, the same command goes on from there")
+        goes_on = bool(words) and words[0] in _GO_ON
+        say(
+            "helip: interrupted; "
+            + (
+                "what was committed stays, the same command goes on from there"
+                if goes_on
+                else "the same command begins again"
+            )
+        )
         sys.exit(INTERRUPTED)
 
 

@@ -17,7 +17,7 @@ from helip.cli.showing import (
     show_pairs,
     show_table,
 )
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError
 from helip.mining.options import (
     HostOptions,
     JobOptions,
@@ -27,6 +27,7 @@ from helip.mining.options import (
 )
 
 Store = Annotated[Path | None, text("An EmbeddingStore.")]
+_NO_UPDATES = "none: helip update needs a table that was mined with --method exact"
 Image = Annotated[Path | None, text("No store: image embeddings, a matrix in a .npy file.")]
 Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
 Table = Annotated[Path, text("The table to write.")]
@@ -73,6 +74,7 @@ def plan(
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
+            *([] if result["method"] == "exact" else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
@@ -162,11 +164,29 @@ def mine(
     if csv is not None:
         pairs.to_csv(csv)
     show_pairs(pairs, str(out), json)
+    if part is None:
+        _remark_on(pairs, options)
+
+
+def _remark_on(pairs: Any, options: dict[str, Any]) -> None:
+    """Say where a table has less than was asked for; one without a hard pair is a failure."""
+    rows, wanted = len(pairs), options["k"]
+    if rows > 1 and not pairs.stats()["pairs"]:
+        rules = ", ".join(
+            f"--{name.replace('_', '-')} {options[name]:g}"
+            for name in ("image_max", "text_max", "min_score")
+        )
+        raise Error(
+            f"the table was written, and no target has a hard pair: no pair is within {rules}; "
+            "loosen them"
+        )
+    if wanted >= rows > 1:
+        say(f"k is {wanted}, and a target has {rows - 1} others: columns from there on are empty")
 
 
 @command()
 def merge(
-    *parts: Annotated[Path, text("All parts of a job, in any order.")],
+    *parts: Annotated[Path, text("All parts of a job, in any order, or their folder.")],
     out: Table,
     json: AsJson = False,
     quiet: Quiet = False,

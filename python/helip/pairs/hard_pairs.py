@@ -11,7 +11,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import require_there, storage_errors
 from helip.common.options import method_keywords
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.store.matrices import matrix_of
@@ -35,6 +35,7 @@ class HardPairs:
         Raises:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
         """
+        require_there(path, "table of hard pairs")
         return cls(_core.HardPairs.open(os.fspath(path)))
 
     @classmethod

@@ -16,6 +16,7 @@ import torch
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.files import require_there
 from helip.common.progress import ProgressBar
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
@@ -40,6 +41,7 @@ class EmbeddingStore:
             CorruptError: the manifest or a shard's header is damaged.
             UnsupportedError: written by a newer helip.
         """
+        require_there(path, "store")
         return cls(_core.EmbeddingStore.open(os.fspath(path)))
 
     @classmethod
@@ -295,15 +297,22 @@ class StoreWriter:
             digests: uint64 [n] of pictures and of captions, where the store was made with digests.
 
         Raises:
-            InvalidArgumentError: wrong shape, NaN or infinity (with its row), a duplicate key
-                (with both rows).
+            InvalidArgumentError: wrong shape, NaN or infinity (with its row), a key that is no
+                str or is there already (with its row).
             StorageError: the disk is full or refuses. What was appended before can be committed; to
                 append more, open the store again.
         """
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
+        names = list(keys)
+        for row, key in enumerate(names):
+            if not isinstance(key, str):
+                raise InvalidArgumentError(
+                    f"the key of row {row} is {key!r}, of type {type(key).__name__}; keys are str, "
+                    "such as [str(key) for key in keys]"
+                )
         self._open().append(
-            list(keys), matrix_of(image, name="image"), matrix_of(text, name="text"),
+            names, matrix_of(image, name="image"), matrix_of(text, name="text"),
             *(digests or ()),
         )  # fmt: skip
 

@@ -201,12 +201,12 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
             '"none", "image"',
         ),
         (["mine", "{store}", "--out", "{tmp}/p", "--margin", "0.1"], 2, "8 dimensions and text"),
-        (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no manifest"),
+        (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no store at"),
         (["mine", "{store}"], 2, "--out"),
-        (["plan", "{tmp}/absent"], 1, "no manifest"),
-        (["inspect", "{tmp}/absent"], 1, "no manifest"),
+        (["plan", "{tmp}/absent"], 1, "there is no store"),
+        (["inspect", "{tmp}/absent"], 1, "there is no store"),
         (["verify", "{tmp}"], 1, "no manifest"),
-        (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no manifest"),
+        (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no table of"),
         (["train", "{tmp}/d.csv", "--model", "ViT-B-33", "--out", "{tmp}/run"], 2, "ViT-B-3"),
         (
             ["train", "d", "--model", "m", "--out", "{tmp}/r", "--pairs", "p", "--stream", "9"],
@@ -320,6 +320,18 @@ def test_ctrl_c_in_a_command_says_that_the_same_command_goes_on(
     code, _, err = run("demo", "--out", tmp_path / "demo")
     assert code == 130
     assert "what was committed stays, the same command goes on from there" in err
+
+
+def test_ctrl_c_in_a_command_that_keeps_nothing_does_not_say_that_it_goes_on(
+    run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(helip.EmbeddingStore, "verify", interrupted)
+    code, _, err = run("verify", store)
+    assert (code, "the same command begins again" in err) == (130, True)
+    assert "committed" not in err
 
 
 def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(

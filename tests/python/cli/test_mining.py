@@ -123,3 +123,45 @@ def test_a_plan_wants_a_store_or_a_size(
 ) -> None:
     code, _, err = run("plan", *(str(each).format(store=store) for each in arguments))
     assert (code, message in err) == (2, True), err
+
+
+def test_parts_are_merged_by_their_folder(run: Run, store: Path, tmp_path: Path) -> None:
+    for part in (1, 2):
+        out = tmp_path / "parts" / str(part)
+        assert run("mine", store, "--out", out, "-k", 5, "--part", f"{part}/2")[0] == 0
+    code, _, err = run("merge", tmp_path / "parts", "--out", tmp_path / "p")
+    assert code == 0, err
+    table = helip.mining.merge(tmp_path / "parts", progress=False)
+    assert len(table) == len(helip.HardPairs.open(tmp_path / "p")) == 60
+    with pytest.raises(helip.InvalidArgumentError, match="or the folder that holds them"):
+        helip.mining.merge(tmp_path / "parts" / "1")
+
+
+def test_a_table_without_a_hard_pair_is_a_failure_that_names_the_rules(
+    run: Run, store: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("mine", store, "--out", tmp_path / "p", "--image-max", 0, "-k", 5)
+    assert code == 1
+    assert "60 targets without" in out
+    assert "no pair is within --image-max 0, --text-max 0.98, --min-score 0; loosen them" in err
+
+
+def test_pools_wider_than_the_data_are_remarked(run: Run, store: Path, tmp_path: Path) -> None:
+    code, _, err = run("mine", store, "--out", tmp_path / "p", "-k", 60)
+    assert (code, "k is 60, and a target has 59 others" in err) == (0, True)
+    assert "others" not in run("mine", store, "--out", tmp_path / "q", "-k", 59)[2]
+
+
+def test_a_plan_says_which_tables_cannot_be_updated(run: Run, store: Path) -> None:
+    for method in ("partition", "exact"):
+        _, out, _ = run("plan", store, "--method", method, "--device", "cpu")
+        assert ("helip update needs a table" in out) == (method == "partition")
+
+
+@pytest.mark.parametrize("command", ["plan", "inspect", "verify"])
+def test_a_store_that_is_not_there_is_said_to_be_absent(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    code, _, err = run(command, tmp_path / "absent")
+    assert code == 1
+    assert f"there is no store at '{tmp_path}/absent'" in err
