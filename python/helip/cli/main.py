@@ -6,6 +6,7 @@ everything else to stderr.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from helip.cli import (
     data,
     diagnosing,
+    doctor,
     evaluation,
     filtering,
     inspecting,
@@ -68,7 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
     filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train, training.recipes,
     evaluation.evaluate, models.interpolate, models.export, reporting.report, inspecting.inspect,
-    inspecting.verify, demo,
+    inspecting.verify, doctor.doctor, demo,
 )  # fmt: skip
 
 
@@ -113,6 +115,10 @@ def main() -> None:
         names = {each.name for each in COMMANDS}
         first = next((word for word in words if word in names), "")
         make_app(show_all=show_all, only=first)(words, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # what reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except cyclopts.CycloptsError as error:
         say(f"helip: {_message_of(error)}")
         sys.exit(2)

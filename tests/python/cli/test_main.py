@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -343,3 +345,13 @@ def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(
     monkeypatch.setattr("helip.pairs.resharding.rewriting.reshard", interrupted)
     code, _, err = run("reshard", "d.tar", "--pairs", "p", "--out", tmp_path / "new")
     assert (code, "nothing was written" in err) == (130, True)
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "helip", "recipes", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        assert done.stdout is not None and done.stderr is not None
+        done.stdout.close()
+        said = done.stderr.read()
+    assert done.returncode == 1
+    assert said == b""
