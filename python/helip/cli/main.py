@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -65,12 +65,23 @@ def demo(
     )
 
 
+@command()
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shell.")], /) -> None:
+    """Print a script by which a shell completes commands, options and choices on Tab.
+
+    bash: helip completion bash > ~/.local/share/bash-completion/completions/helip
+    zsh: helip completion zsh > a folder of $fpath, as _helip
+    fish: helip completion fish > ~/.config/fish/completions/helip.fish
+    """
+    sys.stdout.write(make_app(show_all=True).generate_completion(shell=shell))
+
+
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, mining.plan, mining.mine, mining.merge, mining.update,
     filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train, training.recipes,
     evaluation.evaluate, models.interpolate, models.export, reporting.report, inspecting.inspect,
-    inspecting.verify, doctor.doctor, demo,
+    inspecting.verify, doctor.doctor, completion, demo,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -355,3 +356,19 @@ def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
         said = done.stderr.read()
     assert done.returncode == 1
     assert said == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_completion_knows_commands_options_and_choices(run: Run, shell: str) -> None:
+    code, out, _ = run("completion", shell)
+    assert code == 0
+    for word in ("diagnose", "image-max", "partition", "hard-per-target"):
+        assert word in out
+    program = shutil.which(shell)
+    if program is not None:
+        subprocess.run([program, "-n"], input=out, text=True, check=True)
+
+
+def test_another_shell_is_refused(run: Run) -> None:
+    code, _, err = run("completion", "tcsh")
+    assert (code, '"bash", "zsh", "fish"' in err) == (2, True)
