@@ -288,6 +288,15 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
     )
     assert code == 0, err
     assert "picture 3" in (tmp_path / "page.html").read_text()
+    page = tmp_path / "page.html"
+    call = ("report", tmp_path / "p", "--data", tmp_path / "d.csv", "--out", page)
+    keys = [data.keys[7], data.keys[2]]
+    code, _, err = run(*call, "--target", keys[0], "--target", keys[1])
+    assert code == 0, err
+    assert re.findall(r'id="row-(\d+)"', page.read_text()) == ["7", "2"]
+    assert "asked for by key" in page.read_text()
+    code, _, err = run(*call, "--target", "none")
+    assert (code, "target 'none' is no key of the data set" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,16 @@ def test_a_store_that_is_not_there_is_said_to_be_absent(
     code, _, err = run(command, tmp_path / "absent")
     assert code == 1
     assert f"there is no store at '{tmp_path}/absent'" in err
+
+
+def test_a_margin_between_two_encoders_is_refused_with_their_names(
+    run: Run, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 8))
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=8) as writer:
+        writer.append([str(row) for row in range(20)], rows, rows)
+        writer.commit({"image_encoder": "timm:vit", "text_encoder": "st:mpnet"})
+    call = ("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 5)
+    code, _, err = run(*call, "--margin", 0.1)
+    assert (code, "images by timm:vit and captions by st:mpnet" in err) == (2, True)
+    assert run(*call)[0] == 0
