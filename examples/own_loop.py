@@ -39,4 +39,4 @@ for batch in loader:
     optimizer.zero_grad()
     out["loss"].backward()
     optimizer.step()
-    print({name: round(float(value), 4) for name, value in out.items()})
+    print({name: round(value.item(), 4) for name, value in out.items()})

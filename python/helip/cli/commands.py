@@ -62,6 +62,11 @@ class Command:
                     own.add(field.name)
                     yield field.name, hints[field.name], field.default, words[field.name]
 
+    def announce(self, app: cyclopts.App, place: int) -> None:
+        """Put its name and first sentence into ``app``, which takes a hundredth of the time."""
+        words = inspect.getdoc(self.work) or ""
+        app.command(lambda: None, name=self.name, help=words, sort_key=place)
+
     def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
         """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
         signature = inspect.signature(self.work, eval_str=True)
@@ -148,7 +153,8 @@ def shell_type(hint: Any) -> Any:
 
 
 def _parameter(name: str, kind: Any, default: Any, **how: Any) -> inspect.Parameter:
-    if typing.get_origin(kind) is list:
+    kinds = (kind, *typing.get_args(kind))
+    if any(typing.get_origin(each) in (list, tuple) for each in kinds):
         how["negative"] = ()
     told = Parameter(
         name=_SHORT.get(name),

@@ -9,7 +9,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
@@ -78,6 +77,8 @@ def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> 
 
 def read_options(path: Path) -> dict[str, tuple[Any, int]]:
     """Name → (value, line) of a YAML file with one mapping of options; ``-`` counts as ``_``."""
+    import yaml
+
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -102,6 +103,8 @@ def read_options(path: Path) -> dict[str, tuple[Any, int]]:
 
 def print_options(options: Mapping[str, Any]) -> None:
     """YAML to stdout that ``--config`` reads."""
+    import yaml
+
     for name, value in options.items():
         if str(value) != _ABSENT:
             # A list on one line, the whole one option a line.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import say, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
@@ -27,6 +28,7 @@ def index(
     out: Annotated[Path, text("The index to write, or to bring up to date.")],
     image_extension: Annotated[str | None, text("Of images, such as seg.png.")] = None,
     contents: Annotated[bool, text("Read every byte, so that verify can compare.")] = False,
+    skip_damaged: Annotated[bool, text("Leave out truncated and damaged shards.")] = False,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -36,8 +38,10 @@ def index(
 
     built = SampleIndex.build(
         list(shards) if len(shards) > 1 else shards[0], out=out, image_extension=image_extension,
-        contents=contents, threads=threads, progress=not quiet,
+        contents=contents, threads=threads, skip_damaged=skip_damaged, progress=not quiet,
     )  # fmt: skip
+    for reason in built.left_out.values():
+        say(f"left out: {reason}")
     show_index(built, json, scanned=built.scanned)
 
 
@@ -118,7 +122,7 @@ def reshard(
         result = reshard(data, pairs, out=out, store=store, progress=not quiet, **options)
     except KeyboardInterrupt:
         say("helip: stopped; nothing was written, and the same command begins again")
-        raise SystemExit(1) from None
+        raise SystemExit(INTERRUPTED) from None
     show_resharded(result, json)
 
 

@@ -1,14 +1,16 @@
 """The ``helip`` command: one subcommand a step of the way from data to a better model.
 
-Exit codes: 0 done, 1 failed, 2 wrong use. Data goes to stdout, everything else to stderr.
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 after Ctrl-C or SIGTERM. Data goes to stdout,
+everything else to stderr.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -17,6 +19,7 @@ from rich.console import Console
 from helip.cli import (
     data,
     diagnosing,
+    doctor,
     evaluation,
     filtering,
     importing,
@@ -27,10 +30,12 @@ from helip.cli import (
     training,
 )
 from helip.cli.commands import Command, Quiet, command, text
+from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import say
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
+_GO_ON = ("embed", "eval", "demo", "train")  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 
@@ -61,17 +66,32 @@ def demo(
     )
 
 
+@command()
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shell.")], /) -> None:
+    """Print a script by which a shell completes commands, options and choices on Tab.
+
+    bash: helip completion bash > ~/.local/share/bash-completion/completions/helip
+    zsh: helip completion zsh > a folder of $fpath, as _helip
+    fish: helip completion fish > ~/.config/fish/completions/helip.fish
+    """
+    sys.stdout.write(make_app(show_all=True).generate_completion(shell=shell))
+
+
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
     training.recipes, evaluation.evaluate, models.interpolate, models.export, reporting.report,
-    inspecting.inspect, inspecting.verify, demo,
+    inspecting.inspect, inspecting.verify, doctor.doctor, completion,
+    demo,
 )  # fmt: skip
 
 
-def make_app(*, show_all: bool = False) -> cyclopts.App:
-    """The program; ``show_all``: ``--help`` leaves nothing out."""
+def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App:
+    """The program; ``show_all``: ``--help`` leaves nothing out.
+
+    With ``only`` it knows the options of that one command, which starts it sooner.
+    """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     app = cyclopts.App(
         name="helip",
@@ -83,7 +103,10 @@ def make_app(*, show_all: bool = False) -> cyclopts.App:
         suppress_keyboard_interrupt=False,  # main() says how to go on
     )
     for place, each in enumerate(COMMANDS):
-        each.register(app, place, show_all=show_all)
+        if only is None or each.name == only:
+            each.register(app, place, show_all=show_all)
+        else:
+            each.announce(app, place)
     return app
 
 
@@ -102,7 +125,13 @@ def main() -> None:
 
         guard_mapped_files()
     try:
-        make_app(show_all=show_all)(words, exit_on_error=False, print_error=False)
+        names = {each.name for each in COMMANDS}
+        first = next((word for word in words if word in names), "")
+        make_app(show_all=show_all, only=first)(words, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # what reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except cyclopts.CycloptsError as error:
         say(f"helip: {_message_of(error)}")
         sys.exit(2)
@@ -111,10 +140,18 @@ def main() -> None:
         sys.exit(2)
     except Error as error:
         say(f"helip: {error}")
-        sys.exit(1)
+        sys.exit(INTERRUPTED if isinstance(error, CancelledError) else 1)
     except KeyboardInterrupt:
-        say("helip: interrupted; what was committed stays, the same command goes on from there")
-        sys.exit(1)
+        goes_on = bool(words) and words[0] in _GO_ON
+        say(
+            "helip: interrupted; "
+            + (
+                "what was committed stays, the same command goes on from there"
+                if goes_on
+                else "the same command begins again"
+            )
+        )
+        sys.exit(INTERRUPTED)
 
 
 def _message_of(error: cyclopts.CycloptsError) -> str:

@@ -17,20 +17,43 @@ from helip.cli.showing import (
     show_pairs,
     show_table,
 )
-from helip.common.errors import InvalidArgumentError
-from helip.mining.options import HostOptions, JobOptions, MachineOptions, MineOptions
+from helip.common.errors import Error, InvalidArgumentError
+from helip.mining.options import (
+    HostOptions,
+    JobOptions,
+    MachineOptions,
+    MineOptions,
+    ShapeOptions,
+)
 
-Store = Annotated[Path, text("An EmbeddingStore.")]
+Store = Annotated[Path | None, text("An EmbeddingStore.")]
+_NO_UPDATES = "none: helip update needs a table that was mined with --method exact"
+Image = Annotated[Path | None, text("No store: image embeddings, a matrix in a .npy file.")]
+Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
 Table = Annotated[Path, text("The table to write.")]
 
 
-@command(MineOptions, MachineOptions)
-def plan(store: Store, /, *, json: AsJson = False, **options: Any) -> None:
+@command(ShapeOptions, MineOptions, MachineOptions)
+def plan(
+    store: Store = None,
+    /,
+    *,
+    image: Image = None,
+    text: Text = None,
+    json: AsJson = False,
+    **options: Any,
+) -> None:
     """Say what mining would cost, without doing it; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
+    there = options["rows"] is not None or options["dims"] is not None
+    if there and store is None and image is None and text is None:
+        source: dict[str, Any] = {}
+    else:
+        source = _source(store, image, text, options["modality"], ", or --rows and --dims")
+
     def planned(**others: Any) -> dict[str, Any]:
-        return plan(store, **{**options, **others}).to_dict()
+        return plan(**source, **{**options, **others}).to_dict()
 
     result = planned()
     others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
@@ -43,6 +66,7 @@ def plan(store: Store, /, *, json: AsJson = False, **options: Any) -> None:
         return
     show_table(
         [
+            *_stand_in(result, options),
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
             ("time", duration_words(result["seconds"])),
@@ -50,25 +74,78 @@ def plan(store: Store, /, *, json: AsJson = False, **options: Any) -> None:
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
+            *([] if result["method"] == "exact" else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
 
 
+def _stand_in(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
+    if plan["rows_from"] == "data":
+        return []
+    image, text = options["dims"]
+    return [
+        (
+            "rows",
+            f"{options['rows']:,} of {image:,} and {text:,} dimensions; random rows stand for "
+            "them, so the time is a rough guess",
+        )
+    ]
+
+
+def _source(
+    store: Path | None, image: Path | None, text: Path | None, modality: str, more: str = ""
+) -> dict[str, Any]:
+    """The keywords that name what is mined: a store, or matrices mapped from files."""
+    files = {"image": image, "text": text}
+    given = {name: path for name, path in files.items() if path is not None}
+    wanted = [name for name in files if modality in ("both", name)]
+    if store is not None and given:
+        raise InvalidArgumentError(
+            f"STORE is {store}, and --{next(iter(given))} is given as well; give a store, or "
+            "--image and --text"
+        )
+    if store is not None:
+        return {"store": store}
+    if not given:
+        raise InvalidArgumentError(
+            f"there is nothing to mine; give a store, or --image and --text{more}"
+        )
+    if absent := [name for name in wanted if name not in given]:
+        raise InvalidArgumentError(
+            f"--{absent[0]} is missing, and --{next(iter(given))} is {next(iter(given.values()))}; "
+            "give both, or --modality image or text for one alone"
+        )
+    from helip.store.npy_files import map_npy
+
+    arrays = {name: map_npy(given[name]) for name in wanted}
+    if len(arrays) == 2 and len(arrays["image"]) != len(arrays["text"]):
+        raise InvalidArgumentError(
+            f"{image} has {len(arrays['image']):,} rows and {text} {len(arrays['text']):,}; row i "
+            "of both must belong to the same pair"
+        )
+    return arrays
+
+
 @command(MineOptions, JobOptions)
 def mine(
-    store: Store,
+    store: Store = None,
     /,
     *,
     out: Table,
+    image: Image = None,
+    text: Text = None,
     part: Annotated[str | None, text("i/n: mine that part alone, to --out.")] = None,
     csv: Annotated[Path | None, text("Also write target,h1,...,hk.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Mine the hard pairs of every target; the same call goes on after an interruption."""
+    """Mine the hard pairs of every target; the same call goes on after an interruption.
+
+    With --image and --text in place of a store it begins again: such rows have no fingerprint.
+    """
     from helip.common.parts import parse_part
     from helip.mining.miner import mine
 
@@ -77,19 +154,39 @@ def mine(
             f"--csv {csv} is of a whole table, and --part {part} mines a part of it; drop --csv, "
             "and merge the parts first"
         )
-    with saying_how_to_continue(out, part, options["method"], say):
+    source = _source(store, image, text, options["modality"])
+    method = options["method"] if store is not None else None
+    with saying_how_to_continue(out, part, method, say):
         pairs = mine(
-            store, out=out, part=None if part is None else parse_part(part), progress=not quiet,
+            **source, out=out, part=None if part is None else parse_part(part), progress=not quiet,
             **options,
         )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
     show_pairs(pairs, str(out), json)
+    if part is None:
+        _remark_on(pairs, options)
+
+
+def _remark_on(pairs: Any, options: dict[str, Any]) -> None:
+    """Say where a table has less than was asked for; one without a hard pair is a failure."""
+    rows, wanted = len(pairs), options["k"]
+    if rows > 1 and not pairs.stats()["pairs"]:
+        rules = ", ".join(
+            f"--{name.replace('_', '-')} {options[name]:g}"
+            for name in ("image_max", "text_max", "min_score")
+        )
+        raise Error(
+            f"the table was written, and no target has a hard pair: no pair is within {rules}; "
+            "loosen them"
+        )
+    if wanted >= rows > 1:
+        say(f"k is {wanted}, and a target has {rows - 1} others: columns from there on are empty")
 
 
 @command()
 def merge(
-    *parts: Annotated[Path, text("All parts of a job, in any order.")],
+    *parts: Annotated[Path, text("All parts of a job, in any order, or their folder.")],
     out: Table,
     json: AsJson = False,
     quiet: Quiet = False,

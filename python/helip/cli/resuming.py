@@ -10,12 +10,18 @@ from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError
 
+#: Exit code after Ctrl-C or SIGTERM, whatever was kept: as shells have it, 128 + SIGINT.
+INTERRUPTED = 130
+
 
 @contextlib.contextmanager
 def saying_how_to_continue(
-    out: Path, part: str | None, method: str, say: Callable[[str], None]
+    out: Path, part: str | None, method: str | None, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """After Ctrl-C, SIGTERM or an error: what is committed, and what to do."""
+    """After Ctrl-C, SIGTERM or an error: what is committed, and what to do.
+
+    ``method`` is None where there is no store, without which nothing is committed on the way.
+    """
     from helip.common.parts import parts_folder
     from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
     from helip.mining.engines.parts import METHODS, begun_parts, done_parts
@@ -40,12 +46,17 @@ def saying_how_to_continue(
             )
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
+        elif stopped and method is None:
+            say(
+                "nothing was saved: only what is mined from a store goes on; the same command "
+                "begins again"
+            )
         elif stopped and method not in METHODS:
             say("nothing was saved yet (see --checkpoint); the same command begins again")
         elif stopped:
             say("nothing is committed yet; with --parts N what is done is kept from then on")
         if stopped:
-            raise SystemExit(1) from None
+            raise SystemExit(INTERRUPTED) from None
         raise
 
 

@@ -51,6 +51,8 @@ def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None
     facts = {"path": index.path, **index.counts(), "fingerprint": index.fingerprint}
     if scanned is not None:
         facts["scanned"] = scanned
+    if index.left_out:
+        facts["damaged_shards"] = len(index.left_out)
     if as_json:
         print_json({**facts, "contents": index.has_contents})
         return

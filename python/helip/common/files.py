@@ -8,6 +8,7 @@ published is ever overwritten.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -40,6 +41,14 @@ def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         raise InvalidArgumentError(
             f"cannot {action} {os.fsdecode(path)!r}: it holds a NUL, which no file has in its name"
         ) from error
+
+
+def require_there(path: str | os.PathLike[str], what: str) -> None:
+    """StorageError of ENOENT where nothing lies at ``path``, in place of one of its manifest."""
+    if not os.path.lexists(path):
+        raise StorageError(
+            errno.ENOENT, f"there is no {what} at {os.fspath(path)!r}: no such file or directory"
+        )
 
 
 def output_path(out: str | os.PathLike[str] | None) -> str:

@@ -10,8 +10,6 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 _LINE_SECONDS = 10.0
 _plain_lines = False
 
@@ -46,6 +44,8 @@ class ProgressBar:
         self._lines = enabled and not terminal and _plain_lines
         self._bar: Any = None
         if enabled and terminal:
+            from tqdm import tqdm
+
             self._bar = tqdm(
                 total=total, desc=label, unit=" " + unit, dynamic_ncols=True, file=sys.stderr
             )

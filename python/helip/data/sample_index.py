@@ -6,7 +6,9 @@ the rules by which members become samples, and the format of a saved index.
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +51,7 @@ class SampleIndex:
         self._core = core
         self._root = root
         self._scanned = core.scanned
+        self._left_out: dict[str, str] = {}
         self._remote = RemoteShards(core) if core.at_urls else None
 
     @classmethod
@@ -60,6 +63,7 @@ class SampleIndex:
         image_extension: str | None = None,
         contents: bool = False,
         threads: int | None = None,
+        skip_damaged: bool = False,
         progress: bool = True,
     ) -> SampleIndex:
         """Read the headers of all shards, each once; those at URLs are fetched whole for it.
@@ -75,6 +79,8 @@ class SampleIndex:
             contents: also read every byte, so that :meth:`verify` can compare contents later.
             threads: 0 or None for all cores; a shard is read by one. Of URLs so many shards are
                 fetched at a time, to temporary files; 4 where it is 0 or None.
+            skip_damaged: leave out files that are damaged, such as truncated ones, with all of
+                their samples; :attr:`left_out` has them. Where there is one, all are read again.
             progress: a bar on a terminal.
 
         Raises:
@@ -92,19 +98,35 @@ class SampleIndex:
             extensions = [_extension(image_extension)]
         previous = _index_at(out)
         paths = [os.fspath(path) for path in found[1]]
+        if skip_damaged and found[0] == "urls":
+            raise InvalidArgumentError(
+                f"skip_damaged is True, which is for files, and {paths[0]} is a URL; copy the "
+                "shards, or leave it out"
+            )
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
+            left_out: dict[str, str] = {}
             if found[0] == "urls":
                 core = scanning.build(paths, extensions, contents, threads or 0, previous, bar)
             else:
-                core = _core.SampleIndex.build(
-                    paths, extensions, contents, threads or 0, previous, Follower(bar)
-                )
+                read = functools.partial(
+                    _core.SampleIndex.build, image_extensions=extensions, contents=contents,
+                    threads=threads or 0, previous=previous,
+                )  # fmt: skip
+                try:
+                    core = read(paths, progress=Follower(bar))
+                except CorruptError:
+                    if not skip_damaged:
+                        raise
+                    left_out = _damaged(paths, read)
+                    core = read([p for p in paths if p not in left_out], progress=Follower(bar))
         if out is None:
-            return cls(core)
+            index = cls(core)
+            index._left_out = left_out
+            return index
         if previous is None or core.scanned or core.shards() != previous.shards():
             core.save(os.fspath(out))
         index = cls.open(out)
-        index._scanned = core.scanned
+        index._scanned, index._left_out = core.scanned, left_out
         return index
 
     @classmethod
@@ -213,6 +235,11 @@ class SampleIndex:
         """How many shards :meth:`build` read, and did not take over."""
         return self._scanned
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Damaged shards that :meth:`build` left out, each with what is wrong with it."""
+        return dict(self._left_out)
+
     def counts(self) -> dict[str, int]:
         """Rows, shards, rows without a picture or caption, and members left out by reason."""
         return self._core.counts()
@@ -277,6 +304,21 @@ def _index_at(out: str | os.PathLike[str] | None) -> _core.SampleIndex | None:
         return _core.SampleIndex.open(os.fspath(out), check_shards=False)
     except CorruptError:
         return None
+
+
+def _damaged(paths: list[str], read: Callable[..., Any]) -> dict[str, str]:
+    """Path → what is wrong, of files that cannot be indexed even alone."""
+    found: dict[str, str] = {}
+    for path in paths:
+        try:
+            read([path])
+        except CorruptError as error:
+            found[path] = str(error)
+        except InvalidArgumentError:
+            continue  # without samples, or with a key twice: the whole says so
+    if len(found) == len(paths):
+        raise CorruptError(f"all {len(paths):,} shards are damaged, such as: {found[paths[0]]}")
+    return found
 
 
 def _from_bytes(data: bytes) -> SampleIndex:

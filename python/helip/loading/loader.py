@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
-from helip.loading.pair_source import PairSource, table_of
+from helip.loading.pair_source import PairSource, opened_data, table_of
 from helip.loading.readers.batch import BatchPlan
 from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
@@ -38,10 +39,12 @@ class LoaderCall(BatchOptions, ReadOptions):
     """What a HardPairLoader is made of."""
 
     data: Any = dataclasses.field(kw_only=False)
-    """A data set: len, keys, fingerprint and data[i], a dict with image (PIL) and text."""
-    pairs: PairSource | None = dataclasses.field(kw_only=False)
-    """The table mined from that data set, or a StreamingMiner that the training loop gives its
-    batches to. None, with hard_per_target=0, gives plain shuffled batches of batch_size targets."""
+    """A data set: len, keys, fingerprint and data[i], a dict with image (PIL) and text. A path
+    is opened by `open_dataset`."""
+    pairs: PairSource | str | os.PathLike[str] | None = dataclasses.field(kw_only=False)
+    """The table mined from that data set, or its path; or a StreamingMiner that the training loop
+    gives its batches to. None, with hard_per_target=0, gives plain shuffled batches of batch_size
+    targets."""
     seed: Seed = 0
     """Of the order, the draws and the augmentations."""
     epoch: Whole = 0
@@ -135,7 +138,7 @@ class HardPairLoader:
 
     @method_keywords(LoaderCall)
     def __init__(self, call: LoaderCall) -> None:
-        data = call.data
+        data = opened_data(call.data)
         table = table_of(data, call.pairs)
         self._grows = isinstance(table, GrowingPairs)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)

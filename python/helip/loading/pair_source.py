@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
 
 from helip.common.errors import MismatchError
+from helip.data.opening import open_dataset
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import difference_words, fingerprint_differences
@@ -19,11 +21,20 @@ class PairSource(Protocol):
         """The table of a data set of ``rows`` rows."""
 
 
-def table_of(data: Any, pairs: PairSource | None) -> HardPairs | GrowingPairs:
+def opened_data(data: Any) -> Any:
+    """The data set, opened where it is a path."""
+    return open_dataset(data) if isinstance(data, (str, os.PathLike)) else data
+
+
+def table_of(
+    data: Any, pairs: PairSource | str | os.PathLike[str] | None
+) -> HardPairs | GrowingPairs:
     """The table that belongs to ``data``; MismatchError for that of another data set.
 
-    Without ``pairs`` it is one in which no row has a hard pair.
+    Without ``pairs`` it is one in which no row has a hard pair; a path is opened.
     """
+    if isinstance(pairs, (str, os.PathLike)):
+        pairs = HardPairs.open(pairs)
     rows = len(data)
     if pairs is None:
         return HardPairs.from_arrays(

@@ -9,8 +9,9 @@ from typing import Any
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options
+from helip.store.array_types import host_array
 from helip.store.embedding_store import EmbeddingStore, store_of
-from helip.store.matrices import MatrixView, matrix_of, on_host
+from helip.store.matrices import MatrixView, matrix_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class InputOptions(Options):
     store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
     """An EmbeddingStore or its path; or give image and text instead."""
     image: Any = None
-    """[N, d_image] array or tensor of any float dtype, also memory-mapped; not copied as a whole,
-    need not be normalised. Rows of zeros are outliers."""
+    """[N, d_image] of any float dtype: NumPy, also memory-mapped, torch, Arrow lists, or DLPack
+    (CuPy, JAX); copied only from a device. Need not be normalised; rows of zeros are outliers."""
     text: Any = None
     """[N, d_text], likewise."""
 
@@ -61,7 +62,7 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
                 f"{name} is missing; pass a store, or {' and '.join(n + '=' for n in modalities)}"
             )
     # The exact scores are the host's, so a matrix on a device is brought here once.
-    arrays = [on_host(given[name]) if name in modalities else None for name in given]
+    arrays = [host_array(given[name], name) if name in modalities else None for name in given]
     empty = _core.MatrixView(0, 0, 0, "float32", 0, None)
     matrices = [
         empty if array is None else matrix_of(array, name=name)

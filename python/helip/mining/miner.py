@@ -79,6 +79,8 @@ def mine(call: MineCall) -> HardPairs:
     """
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
+    if call.margin is not None and source is not None:
+        _require_one_space(source, call.margin)
     options = core_options(call, call)
     if call.part is not None:
         for name, value in (("parts", call.parts), ("engine", call.engine)):
@@ -131,6 +133,17 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, progress: bool
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
         return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
+
+
+def _require_one_space(store: EmbeddingStore, margin: float) -> None:
+    """Names with a colon are specs; an object without one goes by its class, which may differ."""
+    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
+    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
+        raise InvalidArgumentError(
+            f"margin is {margin}, which compares images with texts, and {store.path} has images by "
+            f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
+            "margin"
+        )
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:

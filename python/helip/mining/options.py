@@ -82,6 +82,16 @@ class MineOptions(ScoreRules):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShapeOptions(Options):
+    """The size of embeddings that are not there yet."""
+
+    rows: Positive | None = None
+    """Without a store: plan so many pairs; random rows stand for the embeddings."""
+    dims: tuple[Positive, Positive] | None = None
+    """With rows: dimensions of the image and of the text embeddings."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 

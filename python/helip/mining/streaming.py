@@ -13,6 +13,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import Positive, ThreadOptions, Whole, method_keywords
 from helip.mining.options import StreamOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
+from helip.store.array_types import host_array
 from helip.store.matrices import MatrixView, matrix_of
 
 _BLOCK = 8192  # rows that are read at once when a state is loaded
@@ -98,8 +99,8 @@ class StreamingMiner:
 
         Args:
             ids: whole numbers [b], from 0 on, each once: an array, a tensor or a list.
-            image: [b, d_image] float64, float32, float16, bfloat16 or int8, a NumPy array or a
-                torch tensor on any device; need not be normalised, is taken without its gradient.
+            image: [b, d_image] float64, float32, float16, bfloat16 or int8, of NumPy, torch (any
+                device), Arrow or DLPack; need not be normalised, is taken without its gradient.
             text: [b, d_text], likewise.
 
         Raises:
@@ -205,10 +206,11 @@ def _matrices(image: Any, text: Any) -> tuple[MatrixView, MatrixView]:
 
 def _matrix(matrix: Any, name: str) -> MatrixView:
     """A copy of what lies elsewhere or is strided."""
+    matrix = host_array(matrix, name)
     if hasattr(matrix, "detach"):
-        matrix = matrix.detach().cpu().contiguous()
+        matrix = matrix.contiguous()
         if str(matrix.dtype) == "torch.int8":
             matrix = matrix.float()  # codes without a scale; a cosine needs none
-    elif isinstance(matrix, np.ndarray):
+    else:
         matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.int8 else None)
     return matrix_of(matrix, name=name)

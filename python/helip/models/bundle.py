@@ -60,6 +60,10 @@ class ModelBundle:
     config: dict[str, Any] = field(default_factory=dict)  # what `save_model` writes; {}: unknown
     precision: str = "float32"  # of the weights
 
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.model.parameters())
+        return f"ModelBundle({self.name!r}, {count:,} parameters in {self.precision})"
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device

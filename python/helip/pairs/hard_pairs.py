@@ -13,7 +13,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, needed
-from helip.common.files import output_path
+from helip.common.files import output_path, require_there
 from helip.common.options import Positive, Seed, Whole, check, method_keywords
 from helip.pairs.exchange.arrow import ArrowExport, Layout, write_parquet
 from helip.pairs.exchange.cells import Modality
@@ -62,6 +62,7 @@ class HardPairs:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
             MismatchError: another store was mined.
         """
+        require_there(path, "table of hard pairs")
         pairs = cls(_core.HardPairs.open(os.fspath(path)))
         return pairs if store is None else pairs.with_store(store)
 

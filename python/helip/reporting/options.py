@@ -14,6 +14,8 @@ class ReportOptions(Options):
 
     rows: Whole | Sequence[int] = 12
     """Targets, drawn over the quantiles of their best score; or a list of row numbers."""
+    target: Sequence[str] = ()
+    """Keys of targets to show, in place of drawn ones; repeatable."""
     hard: Positive = 6
     """Hard pairs of each target."""
     seed: Whole = 0

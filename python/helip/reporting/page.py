@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
 from helip.common.options import keywords, require
 from helip.common.text import number
@@ -63,7 +64,10 @@ def report(call: ReportCall) -> Path:
     """
     pairs, dataset, store = open_together(call.pairs, call.data, call.store)
     scores = read_scores(pairs)
-    rows = _chosen(call.rows, scores, len(pairs), call.seed)
+    if call.target:
+        rows = _rows_of(call.target, dataset.keys)
+    else:
+        rows = _chosen(call.rows, scores, len(pairs), call.seed)
     similarities = None if store is None else Similarities(store, pairs.options)
     stats = pairs.stats()
     comparisons = [] if call.metrics is None else metrics.comparisons(call.metrics)
@@ -79,7 +83,7 @@ def report(call: ReportCall) -> Path:
         summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
         comparisons=comparisons,
         guard=[] if call.guard is None else guard.verdicts(call.guard),
-        asked_for=isinstance(call.rows, Sequence),
+        asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
         similarities=similarities,
         targets=targets_of(pairs, dataset.keys, rows, call.hard, similarities, call.baselines),
         histogram=histogram(scores),
@@ -100,6 +104,21 @@ def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> lis
         return check_rows(rows, n)
     require(rows >= 0, "rows", rows, "a number of targets, or a list of rows")
     return choose_targets(scores.first, int(rows), seed)
+
+
+def _rows_of(targets: Sequence[str], keys: Sequence[str]) -> list[int]:
+    """The rows of keys, in the order that they were asked for."""
+    if isinstance(targets, str):
+        targets = [targets]
+    wanted = dict.fromkeys(targets)
+    found = {key: row for row, key in enumerate(keys) if key in wanted}
+    for key in wanted:
+        if key not in found:
+            first = ", ".join(map(repr, keys[:3]))
+            raise InvalidArgumentError(
+                f"target {key!r} is no key of the data set; its keys are such as {first}"
+            )
+    return [found[key] for key in wanted]
 
 
 def _facts(pairs: Any, rows: int) -> list[str]:

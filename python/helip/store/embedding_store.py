@@ -16,6 +16,7 @@ import torch
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.files import require_there
 from helip.common.notebook import table_html
 from helip.common.options import method_keywords
 from helip.common.progress import ProgressBar
@@ -46,6 +47,7 @@ class EmbeddingStore:
             CorruptError: the manifest or a shard's header is damaged.
             UnsupportedError: written by a newer helip.
         """
+        require_there(path, "store")
         return cls(_core.EmbeddingStore.open(os.fspath(path)))
 
     @classmethod
@@ -321,20 +323,28 @@ class StoreWriter:
 
         Args:
             keys: n unique, non-empty strings.
-            image: [n, d_image] NumPy array or torch tensor of any float dtype.
+            image: [n, d_image] of any float dtype: a NumPy array, a torch tensor on any device, an
+                Arrow array of lists, or an object with ``__dlpack__`` (CuPy, JAX) or ``__array__``.
             text: [n, d_text].
             digests: uint64 [n] of pictures and of captions, where the store was made with digests.
 
         Raises:
-            InvalidArgumentError: wrong shape, NaN or infinity (with its row), a duplicate key
-                (with both rows).
+            InvalidArgumentError: wrong shape, NaN or infinity (with its row), a key that is no
+                str or is there already (with its row).
             StorageError: the disk is full or refuses. What was appended before can be committed; to
                 append more, open the store again.
         """
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")
+        names = list(keys)
+        for row, key in enumerate(names):
+            if not isinstance(key, str):
+                raise InvalidArgumentError(
+                    f"the key of row {row} is {key!r}, of type {type(key).__name__}; keys are str, "
+                    "such as [str(key) for key in keys]"
+                )
         self._open().append(
-            list(keys), matrix_of(image, name="image"), matrix_of(text, name="text"),
+            names, matrix_of(image, name="image"), matrix_of(text, name="text"),
             *(digests or ()),
         )  # fmt: skip
 

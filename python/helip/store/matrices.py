@@ -1,4 +1,4 @@
-"""Hands NumPy arrays and torch tensors to the C++ core without copying them."""
+"""Hands arrays to the C++ core without copying what lies on the host."""
 
 from __future__ import annotations
 
@@ -8,39 +8,27 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.store.array_types import host_array
 
 MatrixView = _core.MatrixView
 
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "int8", "int32", "int64"}
 
 
-def on_host(array: Any) -> Any:
-    """``array``, copied to the CPU where it is a tensor on a device."""
-    return array.cpu() if getattr(array, "is_cuda", False) else array
-
-
 def matrix_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:
     """A view of a 2-D array [rows, cols] (1-D [rows] on request) that keeps its owner alive.
 
-    Accepts NumPy arrays (also memory-mapped) of float64, float32, float16, int8, int32 or int64,
-    and CPU torch tensors of these dtypes or bfloat16. Rows may be strided; the elements of a row
-    must lie side by side, since gathering them would copy the whole matrix.
+    Accepts what `host_array` does (NumPy arrays, also memory-mapped, torch tensors, Arrow, DLPack)
+    of float64, float32, float16, bfloat16, int8, int32 or int64. Rows may be strided; the elements
+    of a row must lie side by side, since gathering them would copy the whole matrix.
 
     Raises:
         InvalidArgumentError: another type, dtype, number of dimensions or layout.
     """
     if isinstance(array, _core.MatrixView):
         return array
-    is_tensor = hasattr(array, "detach")
-    if not is_tensor and not isinstance(array, np.ndarray):
-        raise InvalidArgumentError(
-            f"{name} is a {type(array).__name__}; pass a NumPy array or a torch tensor of shape "
-            "[rows, dim]"
-        )
-    if is_tensor and array.device.type != "cpu":
-        raise InvalidArgumentError(
-            f"{name} lies on {array.device}; the CPU core needs it on the CPU: call .cpu()"
-        )
+    array = host_array(array, name)
+    is_tensor = not isinstance(array, np.ndarray)
     dtype = str(array.dtype).removeprefix("torch.")
     if dtype not in _DTYPES:
         raise InvalidArgumentError(
@@ -76,5 +64,4 @@ def _as_numpy(tensor: Any, dtype: str) -> np.ndarray:
     """The tensor's own memory; bfloat16, which NumPy has not, as int16."""
     import torch
 
-    tensor = tensor.detach()
     return (tensor.view(torch.int16) if dtype == "bfloat16" else tensor).numpy()

@@ -57,7 +57,7 @@ class TrainResult:
     metrics: dict[str, Any]  # the last line of metrics.jsonl
     checkpoint: Path
     precision: Precision  # that was computed in
-    loader_stats: dict[str, Any]  # of this process
+    loader_stats: dict[str, Any] = field(repr=False)  # of this process
     model: ModelBundle  # the model that was passed in, trained, in eval mode
     resumed_from: int = 0  # step
     strategy: str | None = None  # of the batches, where the loader names one

@@ -36,7 +36,7 @@ def test_without_what_a_command_must_be_given_its_defaults_are_printed(
 ) -> None:
     out = printed(capsys, "mine")
     assert "k: 100\n" in out
-    assert "store:" not in out
+    assert "out:" not in out
 
 
 def test_the_command_line_goes_before_the_file(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,12 +204,12 @@ def test_mining_again_returns_the_table_and_other_options_are_refused(
             '"none", "image"',
         ),
         (["mine", "{store}", "--out", "{tmp}/p", "--margin", "0.1"], 2, "8 dimensions and text"),
-        (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no manifest"),
+        (["mine", "{tmp}/absent", "--out", "{tmp}/p"], 1, "no store at"),
         (["mine", "{store}"], 2, "--out"),
-        (["plan", "{tmp}/absent"], 1, "no manifest"),
-        (["inspect", "{tmp}/absent"], 1, "no manifest"),
+        (["plan", "{tmp}/absent"], 1, "there is no store"),
+        (["inspect", "{tmp}/absent"], 1, "there is no store"),
         (["verify", "{tmp}"], 1, "no manifest"),
-        (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no manifest"),
+        (["report", "{tmp}/p", "--data", "{tmp}/d.csv", "--out", "{tmp}/r.html"], 1, "no table of"),
         (["train", "{tmp}/d.csv", "--model", "ViT-B-33", "--out", "{tmp}/run"], 2, "ViT-B-3"),
         (
             ["train", "d", "--model", "m", "--out", "{tmp}/r", "--pairs", "p", "--stream", "9"],
@@ -285,6 +288,15 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
     )
     assert code == 0, err
     assert "picture 3" in (tmp_path / "page.html").read_text()
+    page = tmp_path / "page.html"
+    call = ("report", tmp_path / "p", "--data", tmp_path / "d.csv", "--out", page)
+    keys = [data.keys[7], data.keys[2]]
+    code, _, err = run(*call, "--target", keys[0], "--target", keys[1])
+    assert code == 0, err
+    assert re.findall(r'id="row-(\d+)"', page.read_text()) == ["7", "2"]
+    assert "asked for by key" in page.read_text()
+    code, _, err = run(*call, "--target", "none")
+    assert (code, "target 'none' is no key of the data set" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -301,10 +313,11 @@ def test_a_stopped_command_says_how_to_go_on(
 ) -> None:
     lines: list[str] = []
     with (
-        pytest.raises(SystemExit),
+        pytest.raises(SystemExit) as ended,
         saying_how_to_continue(tmp_path / "p", part, method, lines.append),
     ):
         raise KeyboardInterrupt
+    assert ended.value.code == 130
     assert lines[0] == "helip: stopped"
     assert said in lines[1]
 
@@ -317,5 +330,54 @@ def test_ctrl_c_in_a_command_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr("helip_demo.demonstration.run", interrupted)
     code, _, err = run("demo", "--out", tmp_path / "demo")
-    assert code == 1
+    assert code == 130
     assert "what was committed stays, the same command goes on from there" in err
+
+
+def test_ctrl_c_in_a_command_that_keeps_nothing_does_not_say_that_it_goes_on(
+    run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(helip.EmbeddingStore, "verify", interrupted)
+    code, _, err = run("verify", store)
+    assert (code, "the same command begins again" in err) == (130, True)
+    assert "committed" not in err
+
+
+def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip.pairs.resharding.rewriting.reshard", interrupted)
+    code, _, err = run("reshard", "d.tar", "--pairs", "p", "--out", tmp_path / "new")
+    assert (code, "nothing was written" in err) == (130, True)
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "helip", "recipes", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        assert done.stdout is not None and done.stderr is not None
+        done.stdout.close()
+        said = done.stderr.read()
+    assert done.returncode == 1
+    assert said == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_completion_knows_commands_options_and_choices(run: Run, shell: str) -> None:
+    code, out, _ = run("completion", shell)
+    assert code == 0
+    for word in ("diagnose", "image-max", "partition", "hard-per-target"):
+        assert word in out
+    program = shutil.which(shell)
+    if program is not None:
+        subprocess.run([program, "-n"], input=out, text=True, check=True)
+
+
+def test_another_shell_is_refused(run: Run) -> None:
+    code, _, err = run("completion", "tcsh")
+    assert (code, '"bash", "zsh", "fish"' in err) == (2, True)

@@ -50,7 +50,7 @@ def test_a_stopped_run_keeps_a_checkpoint_and_goes_on_from_it(
     assert run(*call, "--out", tmp_path / "whole")[0] == 0
     monkeypatch.setattr(OptimizerStep, "__call__", stopped)
     code, _, err = run(*call, "--out", tmp_path / "run")
-    assert code == 1
+    assert code == 130
     assert "stops after this step and keeps a checkpoint" in err
     kept = tmp_path / "run" / "checkpoints" / "step-000003"
     assert f"stopped after step 3 of 6; the same call with resume=True goes on from {kept}" in err
@@ -160,7 +160,7 @@ def test_a_model_is_trained_from_scratch_with_a_curriculum_and_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(OptimizerStep, "__call__", stopped)
-        assert run(*call, "--out", tmp_path / "run")[0] == 1
+        assert run(*call, "--out", tmp_path / "run")[0] == 130
     code, out, err = run(*call, "--out", tmp_path / "run", "--json")
     assert code == 0, out + err
     assert json.loads(out)["strategy"] == "communities"

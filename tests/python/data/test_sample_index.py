@@ -343,3 +343,25 @@ def test_threads_read_without_the_gil(shards: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_damaged_shards_are_left_out_on_request_and_counted(shards: Path, tmp_path: Path) -> None:
+    content = (shards / "1.tar").read_bytes()
+    (shards / "1.tar").write_bytes(content[: len(content) // 2 + 100])
+    with pytest.raises(CorruptError, match=r"1\.tar is truncated"):
+        build(shards)
+    for out in (None, tmp_path / "index"):
+        index = build(shards, skip_damaged=True, out=out)
+        assert len(index) == 15
+        assert list(index.left_out) == [str(shards / "1.tar")]
+        assert "is truncated" in index.left_out[str(shards / "1.tar")]
+    assert "00005" not in index.keys
+    (shards / "1.tar").write_bytes(content)
+    whole = build(shards, skip_damaged=True, out=tmp_path / "index")
+    assert (len(whole), whole.left_out) == (20, {})
+    for tar in shards.glob("*.tar"):
+        tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(CorruptError, match="all 4 shards are damaged"):
+        build(shards, skip_damaged=True)
+    with pytest.raises(InvalidArgumentError, match="skip_damaged is True, which is for files"):
+        build("https://example.org/0.tar", skip_damaged=True)

@@ -263,3 +263,8 @@ def test_low_precision_weights_still_encode(picture):
     full = tiny(seed=7)
     with torch.no_grad():
         torch.testing.assert_close(features, full.encode_image([picture]), rtol=0.1, atol=0.05)
+
+
+def test_a_bundle_is_printed_in_one_line(bundle) -> None:
+    count = sum(p.numel() for p in bundle.model.parameters())
+    assert repr(bundle) == f"ModelBundle({bundle.name!r}, {count:,} parameters in float32)"

@@ -199,7 +199,7 @@ def test_duplicate_keys_name_both_rows(tmp_path: Path) -> None:
 
 
 def test_errors_are_also_the_built_in_ones(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="no manifest") as raised:
+    with pytest.raises(OSError, match="there is no store") as raised:
         EmbeddingStore.open(tmp_path / "absent")
     assert isinstance(raised.value, Error)
     assert raised.value.code == "io"
@@ -247,3 +247,12 @@ def test_what_was_committed_inside_a_block_stays_when_its_end_has_no_rows_to_add
     store = EmbeddingStore.open(tmp_path / "s")
     store.verify()
     assert (len(store), list(store.deleted)) == (2, [0])
+
+
+def test_a_key_that_is_no_text_is_named_with_its_row(tmp_path: Path) -> None:
+    _, image, text = embeddings(3)
+    with EmbeddingStore.create(tmp_path / "s", image_dim=D_IMAGE, text_dim=D_TEXT) as writer:
+        for keys in (["a", "b", 7], np.array([0, 1, 2])):
+            with pytest.raises(InvalidArgumentError, match=r"key of row [02] is .*; keys are str"):
+                writer.append(keys, image, text)
+        assert len(writer) == 0

@@ -92,7 +92,18 @@ def _separated_rows(path: Path) -> Iterator[Sequence[str]]:
                 "be quoted as a whole, with the quotes in it doubled"
             ) from error
         except UnicodeDecodeError as error:
-            raise CorruptError(f"{path} after line {line} is not UTF-8: {error}") from error
+            raise CorruptError(f"{path} line {_undecodable(path)} is not UTF-8: {error}") from error
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8; the reader decodes blocks, and is ahead of it."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def _json_records(path: Path) -> Iterator[dict[str, Any]]:

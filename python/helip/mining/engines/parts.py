@@ -69,8 +69,9 @@ def merge(
     """The table of all parts of a job, byte for byte the one that a single run gives.
 
     Args:
-        parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order.
-            They are read one after another, every byte is checked, and they stay.
+        parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order,
+            or the folder that holds them. They are read one after another, every byte is checked,
+            and they stay.
         out: the table to write; None keeps it in memory.
         progress: a bar on a terminal.
 
@@ -80,13 +81,27 @@ def merge(
             there already. CorruptError: a part is damaged. StorageError: the disk refuses.
     """
     if isinstance(parts, (str, os.PathLike)):
-        raise InvalidArgumentError(
-            f"parts is the one path {os.fspath(parts)!r}; pass a list of all parts of the job"
-        )
-    paths = [os.fspath(part) for part in parts]
+        paths = _parts_in(parts)
+        if paths == [os.fspath(parts)]:
+            raise InvalidArgumentError(
+                f"parts is the one path {os.fspath(parts)!r}; pass a list of all parts of the job, "
+                "or the folder that holds them"
+            )
+    else:
+        paths = [path for part in parts for path in _parts_in(part)]
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
         core = _core.merge_parts(paths, output_path(out), Follower(bar))
     return HardPairs(core)
+
+
+def _parts_in(path: str | os.PathLike[str]) -> list[str]:
+    """The parts that lie in a folder, by name; a part itself, and what is none, stays as it is."""
+    path = os.fspath(path)
+    if not os.path.isdir(path) or is_done(Path(path)):
+        return [path]
+    with storage_errors("read", path):
+        entries = sorted(os.path.join(path, name) for name in os.listdir(path))
+    return [entry for entry in entries if is_done(Path(entry))] or [path]
 
 
 def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int]]:

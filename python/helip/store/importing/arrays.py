@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, StorageError, needed
+from helip.store.array_types import host_array
 from helip.store.importing.columns import choose_embeddings, choose_metadata
 from helip.store.importing.part import (
     Block,
@@ -79,12 +80,8 @@ def _part(path: Path, files: tuple[Path, ...], opened: Opened, options: ImportOp
 
 def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
     """Arrays or tensors [n, dim] that are there already."""
+    image, text = host_array(image, "image"), host_array(text, "text")
     for name, array in (("image", image), ("text", text)):
-        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-            raise InvalidArgumentError(
-                f"{name} is a {type(array).__name__}; give paths of .npy files, a NumPy array or "
-                "a torch tensor of shape [rows, dim]"
-            )
         if len(array.shape) != 2:
             raise InvalidArgumentError(
                 f"{name} has shape {tuple(array.shape)}; it must have 2 dimensions: [rows, dim]"
@@ -101,12 +98,8 @@ def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
     def blocks(first: int, step: int) -> Blocks:
         for at in range(first, rows, step):
             own = None if keys is None else key_texts(list(keys[at : at + step]), "keys", at)
-            yield Block(_host(image[at : at + step]), _host(text[at : at + step]), own)
+            yield Block(image[at : at + step], text[at : at + step], own)
 
     return Part(
         "the arrays", rows, (image.shape[1], text.shape[1]), (dtypes[0], dtypes[1]), (), blocks
     )
-
-
-def _host(rows: Any) -> Any:
-    return rows.cpu() if hasattr(rows, "cpu") else rows

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
+from helip.store.arrow_lists import rows_of_arrow
 from helip.store.importing.part import Block, caption_texts, check_floats, key_texts
 from helip.store.options import ImportOptions
 
@@ -135,47 +136,13 @@ def float_of(kind: Any, what: str) -> str:
     return check_floats(names.get(name, name), what)
 
 
-def matrix_of_column(column: Any, what: str, first: int) -> np.ndarray:
-    """[n, dim] of an Arrow array or chunked array of lists; ``first``: the row of its first.
-
-    Raises:
-        InvalidArgumentError: a list that is missing, of another length, or that misses a value.
-    """
-    import pyarrow
-    import pyarrow.types as types
-
-    if isinstance(column, pyarrow.ChunkedArray):
-        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if isinstance(column, pyarrow.ExtensionArray):
-        column = column.storage
-    if column.null_count:
-        row = first + int(np.flatnonzero(column.is_null())[0])
-        raise InvalidArgumentError(f"{what} of row {row:,} is missing; every row needs embeddings")
-    if types.is_fixed_size_list(column.type):
-        width = column.type.list_size
-    else:
-        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-        width = int(lengths[0]) if len(lengths) else 0
-        if len(other := np.flatnonzero(lengths != width)):
-            row = int(other[0])
-            raise InvalidArgumentError(
-                f"{what} of row {first + row:,} has {lengths[row]} values and that of row "
-                f"{first:,} {width}; all must have as many"
-            )
-    values = column.flatten()
-    if values.null_count:
-        row = first + int(np.flatnonzero(values.is_null())[0]) // max(width, 1)
-        raise InvalidArgumentError(f"{what} of row {row:,} misses a value; embeddings have none")
-    return values.to_numpy(zero_copy_only=True).reshape(len(column), width)
-
-
 def block_of(table: Any, names: ColumnNames, what: str, first: int) -> Block:
     """The rows of an Arrow table or record batch; ``first``: the row of its first."""
     assert names.image is not None and names.text is not None
     keys, captions = metadata_of(table, names, what, first)
     return Block(
-        matrix_of_column(table.column(names.image), f"{what}: {names.image}", first),
-        matrix_of_column(table.column(names.text), f"{what}: {names.text}", first),
+        rows_of_arrow(table.column(names.image), f"{what}: {names.image}", first),
+        rows_of_arrow(table.column(names.text), f"{what}: {names.text}", first),
         keys,
         captions,
     )

@@ -128,8 +128,8 @@ def test_json_lines_are_read(tmp_path, names):
         (b"image,caption\na.png,x,y\n", "line 2 has 3 fields"),
         (b'image,caption\na.png,"x" y\n', "line 2"),
         (b'image,caption\na.png,"x\nb.png,y\n', "line 3"),
-        (b"image,caption\na.png,caf\xe9\n", "not UTF-8"),
-        (b"im\xe9ge,caption\na.png,x\n", "not UTF-8"),
+        (b"image,caption\na.png,caf\xe9\n", "line 2 is not UTF-8"),
+        (b"im\xe9ge,caption\na.png,x\n", "line 1 is not UTF-8"),
         (b"image,caption\na.png," + b"x" * 200_000 + b"\n", "line 2"),
     ],
 )

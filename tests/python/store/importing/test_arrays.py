@@ -70,7 +70,7 @@ def test_rows_that_differ_are_told(tmp_path: Path) -> None:
     whole = embeddings(ROWS)
     with pytest.raises(helip.InvalidArgumentError, match="keys has 82 rows and image 83"):
         imported(tmp_path, image=whole.image, text=whole.text, keys=whole.keys[:-1])
-    with pytest.raises(helip.InvalidArgumentError, match="image is a list; give paths"):
+    with pytest.raises(helip.InvalidArgumentError, match="image is a list; pass a NumPy array"):
         imported(tmp_path, image=whole.image.tolist(), text=whole.text)
     with pytest.raises(helip.InvalidArgumentError, match="both be files, or both arrays"):
         imported(tmp_path, image=tmp_path / "a.npy", text=whole.text)

@@ -117,9 +117,9 @@ def test_cells_that_are_no_embeddings_are_named_by_row(tmp_path: Path) -> None:
     whole = embeddings(ROWS, "float32")
     lists = [list(map(float, row)) for row in whole.image]
     for cell, words in (
-        (None, "image_emb of row 41 is missing"),
-        ([1.0] * 5, f"image_emb of row 41 has 5 values and that of row 0 {D_IMAGE}"),
-        ([None] * D_IMAGE, "image_emb of row 41 misses a value"),
+        (None, "image_emb is null in row 41"),
+        ([1.0] * 5, f"row 41 of .*image_emb has 5 numbers and the rows before it {D_IMAGE}"),
+        ([None] * D_IMAGE, "image_emb has a null in row 41"),
     ):
         cells = [*lists[:41], cell, *lists[42:]]
         table = whole.table(image_emb=pyarrow.array(cells, pyarrow.list_(pyarrow.float32())))

