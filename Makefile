@@ -14,9 +14,9 @@ export OMP_NUM_THREADS ?= 2
 test%: export HF_HUB_OFFLINE = 1
 faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
-BUILD_NEEDS := 'scikit-build-core>=0.10' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
+BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -113,6 +113,10 @@ sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
 FUZZ ?= --seconds=60
 fuzz: build/asan/.built
 	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
+
+# Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
+reproducible: $(VENV)/.base
+	$(BIN)/python scripts/reproducible.py
 
 # That what helip is measured against finds the same pools, and reads the same pictures.
 test-bench: $(VENV)/.bench
