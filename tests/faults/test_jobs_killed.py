@@ -27,6 +27,8 @@ CHANGES = {
     "reshard": 150,
     "index": 25,
     "train": 60,
+    "import": 60,
+    "Parquet": 5,
     "export": 15,
 }
 #: Seconds from an interrupt to the end.

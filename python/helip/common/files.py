@@ -125,6 +125,7 @@ def publish_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     taken = f"{path} exists already; choose another place, or pass overwrite=True"
     with storage_errors("write", path):
         if not overwrite and path.exists():
+            remove_leftovers(path.parent, path.name)  # of a process killed once it was there
             raise InvalidArgumentError(taken)
     make_directory(path.parent)
     with storage_errors("write", path), _owned(path, make=_new_file) as (temporary, _):

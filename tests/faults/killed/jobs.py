@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import torch
 
 import helip
 from helip.models.bundle import create_model
+from helip.store.importing import importing
 from support import embed_samples, train_samples
 from support.data_samples import write_shards
 from support.loader_samples import drawing
@@ -121,6 +123,40 @@ def store_and_table(folder: Path) -> None:
     mined(folder, out=folder / "pairs")
 
 
+def npy_files(folder: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(ROWS, 24)).astype(np.float32)
+    np.save(folder / "image.npy", values[:, :16])
+    np.save(folder / "text.npy", values[:, 16:])
+
+
+def import_files(folder: Path) -> None:
+    importing._BLOCK_BYTES, importing._COMMIT_SECONDS = 20 * 24 * 4, 0.0  # a commit for 20 rows
+    helip.EmbeddingStore.import_from(
+        image=folder / "image.npy", text=folder / "text.npy", out=folder / "out", progress=False
+    )
+
+
+def values_of(out: Path) -> list[Any]:
+    """Of a store whose metadata name where it came from."""
+    store = helip.EmbeddingStore.open(out)
+    return [
+        list(store.keys),
+        store.image.tobytes(),
+        store.text.tobytes(),
+        store.metadata["complete"],
+    ]
+
+
+def to_parquet(folder: Path) -> None:
+    helip.HardPairs.open(folder / "pairs").to_parquet(folder / "out")
+
+
+def open_parquet(out: Path) -> None:
+    if not out.exists():
+        raise helip.StorageError(f"nothing at {out}")
+    pyarrow.parquet.read_table(out)
+
+
 def filter_table(folder: Path) -> None:
     helip.HardPairs.open(folder / "pairs").filter(
         by=folder / "store", image_max=0.5, out=folder / "out", progress=False
@@ -182,6 +218,8 @@ JOBS = {
     "index": Job(tars_and_table, index, helip.SampleIndex.open,
                  lambda out: helip.SampleIndex.open(out).fingerprint),
     "train": Job(nothing, train, lambda out: None, weights),
+    "import": Job(npy_files, import_files, open_store, values_of),
+    "Parquet": Job(store_and_table, to_parquet, open_parquet),
     "export": Job(nothing, export, helip.create_model),
 }  # fmt: skip
 
