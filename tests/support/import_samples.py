@@ -29,11 +29,12 @@ class Embeddings:
         import pyarrow
 
         flat = pyarrow.array(self.image.ravel())
+        lists = pyarrow.list_(pyarrow.from_numpy_dtype(self.text.dtype))
         columns: dict[str, Any] = {
             "uid": self.keys,
             "image_emb": pyarrow.FixedSizeListArray.from_arrays(flat, D_IMAGE),
             "caption": self.captions,
-            "text_emb": pyarrow.array(list(self.text)),
+            "text_emb": pyarrow.array(list(self.text), lists),
         }
         return pyarrow.table(columns | more)
 
@@ -50,7 +51,7 @@ class Embeddings:
         dtype = store.image.dtype
         np.testing.assert_array_equal(store.image, self.image.astype(dtype))
         np.testing.assert_array_equal(store.text, self.text.astype(dtype))
-        expected = [str(row) for row in range(len(self.keys))] if numbered else self.keys
+        expected = [f"{row:09d}" for row in range(len(self.keys))] if numbered else self.keys
         assert list(store.keys) == expected
         assert store.metadata["complete"]
 

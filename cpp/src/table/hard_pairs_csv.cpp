@@ -89,8 +89,8 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
   for (std::string_view line; lines.next(line);) {
     if (lines.number() == 1 && line.substr(0, 3) == "\xef\xbb\xbf") line.remove_prefix(3);
     numbers.clear();
-    bool is_header = false;
-    for (std::size_t at = 0; at <= line.size() && !is_header;) {
+    std::string_view other;  // the first field that is no number
+    for (std::size_t at = 0; at <= line.size();) {
       const std::size_t end = std::min(line.find(',', at), line.size());
       const std::string_view field = trimmed(line.substr(at, end - at));
       at = end + 1;
@@ -98,14 +98,19 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
       std::int64_t number = 0;
       if (is_number(field, number)) {
         numbers.push_back(number);
-        continue;
+      } else if (other.empty()) {
+        other = field;
       }
-      is_header = lines.number() == 1 && numbers.empty();
-      if (is_header) continue;
-      refuse("line ", lines.number(), " of ", quoted(path), " holds \"", excerpt(field),
-             "\"; every field must be a row number");
     }
-    if (numbers.empty() || is_header) continue;
+    // A header holds no number, and does not look like one of another dialect.
+    const bool is_header =
+        lines.number() == 1 && numbers.empty() && !other.empty() &&
+        std::string_view("+-.0123456789").find(other[0]) == std::string_view::npos;
+    if (!other.empty() && !is_header) {
+      refuse("line ", lines.number(), " of ", quoted(path), " holds \"", excerpt(other),
+             "\"; every field must be a row number, with commas between them");
+    }
+    if (numbers.empty()) continue;
     const std::int64_t target = numbers.front();
     if (target < 0) {
       refuse("line ", lines.number(), " of ", quoted(path), " is of target ", target,

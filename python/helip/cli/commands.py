@@ -42,6 +42,11 @@ def text(sentence: str) -> Parameter:
     return Parameter(help=sentence, negative_iterable=())
 
 
+def several(sentence: str) -> Parameter:
+    """The same of an option that takes all words up to the next option."""
+    return Parameter(help=sentence, negative_iterable=(), consume_multiple=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A function of the shell, and the groups of options that it takes."""

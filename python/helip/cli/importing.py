@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import Quiet, command, text
+from helip.cli.commands import Quiet, command, several, text
 from helip.cli.showing import say
 from helip.store.options import ImportOptions
 
@@ -23,11 +23,11 @@ def import_embeddings(
     *,
     out: Annotated[Path, text("The store to write; the same call goes on with it.")],
     image: Annotated[
-        list[str] | None, text(".npy files of image embeddings, or a pattern.")
+        list[str] | None, several(".npy files of image embeddings, or a pattern.")
     ] = None,
-    text: Annotated[list[str] | None, text("Those of text embeddings.")] = None,
+    text: Annotated[list[str] | None, several("Those of text embeddings.")] = None,
     metadata: Annotated[
-        list[str] | None, text("Parquet with keys and captions of .npy files: one, or one each.")
+        list[str] | None, several("Parquet with keys and captions of .npy files: one, or one each.")
     ] = None,
     quiet: Quiet = False,
     **options: Any,

@@ -35,7 +35,7 @@ from helip.cli.showing import say
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
-_GO_ON = ("embed", "eval", "demo", "train")  # what keeps work that was interrupted
+_GO_ON = ("embed", "import", "eval", "demo", "train")  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from helip.common.errors import InvalidArgumentError
 
+_NUMBER = re.compile(r"(\d+)")
 _MAX_EXPANSIONS = 1_000_000
 _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
@@ -80,8 +81,14 @@ def _check_expansions(count: int, pattern: str) -> None:
         )
 
 
+def natural(path: Path) -> tuple[object, ...]:
+    """Orders by the numbers in a path, wherever they stand: ``emb_2`` before ``emb_10``."""
+    pieces = _NUMBER.split(str(path))  # text and numbers by turns
+    return (*(int(each) if at % 2 else each for at, each in enumerate(pieces)), str(path))
+
+
 def existing_paths(pattern: str | os.PathLike[str], accepted: str) -> list[Path]:
-    """The files and folders of a pattern, in its order, those of ``*`` by name.
+    """The files and folders of a pattern, in its order, those of ``*`` by their numbers.
 
     Args:
         pattern: a path, with braces, ``*``, and ``::`` between several.
@@ -98,8 +105,8 @@ def existing_paths(pattern: str | os.PathLike[str], accepted: str) -> list[Path]
     for path in expanded:
         if os.path.exists(path):
             paths.append(Path(path))
-        elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
-            paths.extend(map(Path, matches))
+        elif glob.has_magic(path) and (matches := glob.glob(path, recursive=True)):
+            paths.extend(sorted(map(Path, matches), key=natural))
         else:
             missing.append(path)
     if missing:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
-from helip.common.patterns import existing_paths, expand_braces, is_url
+from helip.common.patterns import existing_paths, expand_braces, is_url, natural
 from helip.data.dataset import ACCEPTED
 from helip.data.remote.urls import check_url
 
@@ -97,7 +97,7 @@ def _starts_as_tar(path: Path) -> bool:
 
 
 def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
-    names = sorted(os.listdir(folder))
+    names = [path.name for path in sorted(map(Path, os.listdir(folder)), key=natural)]
     if "dataset_dict.json" in names:
         splits = [name for name in names if (folder / name / "state.json").exists()]
         raise InvalidArgumentError(

@@ -15,13 +15,8 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, needed
 from helip.common.files import output_path, require_there
 from helip.common.options import Positive, Seed, Whole, check, method_keywords
-from helip.pairs.exchange.arrow import ArrowExport, Layout, write_parquet
-from helip.pairs.exchange.cells import Modality
-from helip.pairs.exchange.hugging_face import Format, dataset_of
-from helip.pairs.exchange.negclip import write_negclip
-from helip.pairs.exchange.notebook import pairs_html
 from helip.pairs.filtering.filtering import FilterCall, filtered
-from helip.pairs.matching import data_of
+from helip.pairs.options import Format, Layout, Modality
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -175,6 +170,8 @@ class HardPairs:
                 disk refuses. UnsupportedError: pyarrow is absent.
         """
         check("layout", layout, Layout)
+        from helip.pairs.exchange.arrow import write_parquet
+
         write_parquet(
             self._whole()._core, self._store, Path(output_path(path)), layout,
             similarities=similarities, overwrite=overwrite,
@@ -209,6 +206,8 @@ class HardPairs:
         check("format", format, Format)
         check("anchor", anchor, Modality)
         check("num_negatives", num_negatives, Positive)
+        from helip.pairs.exchange.hugging_face import dataset_of
+
         return dataset_of(self._whole()._core, data, format, anchor, num_negatives)
 
     def to_negclip(
@@ -236,11 +235,15 @@ class HardPairs:
         """
         count = self._whole().k if num_negatives is None else num_negatives
         check("num_negatives", count, Positive)
+        from helip.pairs.exchange.negclip import write_negclip
+
         return write_negclip(
             self._core, data, Path(output_path(path)), num_negatives=count, overwrite=overwrite
         )
 
-    def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> ArrowExport:
+    def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:
+        from helip.pairs.exchange.arrow import ArrowExport
+
         check("layout", layout, Layout)
         return ArrowExport(
             self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
@@ -275,6 +278,8 @@ class HardPairs:
 
     def _repr_html_(self) -> str | None:
         """Some targets with their best hard pairs, for notebooks."""
+        from helip.pairs.exchange.notebook import pairs_html
+
         return pairs_html(repr(self), self._core, self._store, self._data)
 
     def _whole(self) -> HardPairs:
@@ -309,6 +314,8 @@ class HardPairs:
         Raises:
             MismatchError: the table was made of other data.
         """
+        from helip.pairs.matching import data_of
+
         return HardPairs(self._whole()._core, self._store, data_of(self._core, data))
 
     def __getitem__(self, index: int) -> TargetPool:

@@ -1,4 +1,4 @@
-"""Options of filtering a table, and of resharding by one."""
+"""Options of filtering a table, of resharding by one, and of giving it to other tools."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, Positive, Seed, Share, ThreadOptions
 
 Combination = Literal["any", "both", "mean"]
+Layout = Literal["long", "nested"]
+Modality = Literal["text", "image"]
+#: As sentence-transformers names them.
+Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,10 @@ TEST_CASE("a field that is no row is refused with its line") {
   refuse("0,1\n2,99999999999999999999\n", -1, "line 2 of");
   refuse("0,9223372036854775807\n", -1, "more than a data set");
   refuse("0,1\n0,2\n", -1, "line 2 of");
+  refuse("O,1,2\n1,0,2\n", -1, "line 1 of");
+  refuse("0.0,1.0\n1,0\n", -1, "line 1 of");
+  refuse("0;1;2\n1;0;2\n", -1, "commas");
+  refuse("target,h1\r0,1\r1,0\r", -1, "line 1 of");
   refuse("0,1\n-3,2\n", -1, "target -3");
   refuse("0,9\n", 4, "names row 9; a data set of 4 rows ends at 3");
   refuse("0,0\n", 4, "itself");

@@ -26,8 +26,8 @@ def test_files_become_a_store(run, tmp_path: Path) -> None:
     assert f"{out}: 40 rows of 12 + 8 float16, fingerprint " in err
     whole.check(EmbeddingStore.open(out))
     code, _, err = run(
-        "import", "--image", f"{folder}/img_emb/*.npy", "--text", f"{folder}/text_emb/*.npy",
-        "--out", tmp_path / "other", "--dtype", "float32",
+        "import", "--image", *sorted((folder / "img_emb").iterdir()),
+        "--text", f"{folder}/text_emb/*.npy", "--out", tmp_path / "other", "--dtype", "float32",
     )  # fmt: skip
     assert code == 0, err
     whole.check(EmbeddingStore.open(tmp_path / "other"), numbered=True)

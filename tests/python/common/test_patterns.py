@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.patterns import expand_braces
+from helip.common.patterns import expand_braces, natural
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,8 @@ def test_braces_expand_as_in_bash(pattern, expected):
 def test_a_pattern_of_too_many_files_is_refused_before_it_is_made(pattern):
     with pytest.raises(InvalidArgumentError, match="more than 1,000,000"):
         expand_braces(pattern)
+
+
+def test_numbers_order_paths_wherever_they_stand() -> None:
+    ordered = ["a/2/b-10.x", "a/10/b-2-f1.x", "a/10/b-3-a9.x", "a/10/b-20.x", "b"]
+    assert sorted(map(Path, reversed(ordered)), key=natural) == list(map(Path, ordered))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helip.common.errors import InvalidArgumentError, StorageError
+from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
 from helip.store.npy_files import map_npy
 
 
@@ -24,17 +24,20 @@ def test_what_is_no_matrix_is_refused_with_its_file(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     np.save(tmp_path / "flat.npy", np.ones(3))
     np.save(tmp_path / "columns.npy", np.asfortranarray(np.ones((4, 3))))
+    rows = tmp_path / "rows.npy"
+    np.save(rows, np.ones((4, 3)))
     np.savez(tmp_path / "many.npz", a=np.ones((2, 2)))
-    (tmp_path / "cut.npy").write_bytes((tmp_path / "columns.npy").read_bytes()[:140])
+    (tmp_path / "cut.npy").write_bytes(rows.read_bytes()[:140])
     for name, message in {
         "objects.npy": "pickled Python objects",
         "flat.npy": r"shape \(3,\)",
-        "columns.npy": "columns one after another; save numpy.ascontiguousarray",
+        "columns.npy": "lies in memory by columns .*; save numpy.ascontiguousarray",
         "many.npz": "is no .npy file",
-        "cut.npy": "cannot be mapped",
     }.items():
         with pytest.raises(InvalidArgumentError, match=message) as error:
             map_npy(tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(CorruptError, match=r"cut\.npy has .* bytes, and its header tells of"):
+        map_npy(tmp_path / "cut.npy")
     with pytest.raises(StorageError, match=r"none\.npy"):
         map_npy(tmp_path / "none.npy")

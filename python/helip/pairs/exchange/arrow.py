@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from helip import _core
 from helip.common.errors import needed
 from helip.common.files import publish_file
 from helip.pairs.cosines import TableCosines
+from helip.pairs.options import Layout
 from helip.store.embedding_store import EmbeddingStore
-
-Layout = Literal["long", "nested"]
 
 _CHUNK_PAIRS = 1 << 22  # of a chunk of a table in memory
 _GROUP_PAIRS = 1 << 20  # of a row group of Parquet

@@ -12,7 +12,6 @@ from helip.common.errors import SampleError
 from helip.data.announced import announced
 from helip.data.paths import file_sizes
 
-Modality = Literal["text", "image"]
 #: What is read of a row: ``path`` is a picture that has a file of its own, and no other.
 Kind = Literal["text", "image", "path"]
 

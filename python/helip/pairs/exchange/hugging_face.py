@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, needed
-from helip.pairs.exchange.cells import Cells, Modality
+from helip.pairs.exchange.cells import Cells
 from helip.pairs.matching import data_of
-
-Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list"]
+from helip.pairs.options import Format, Modality
 
 _CHUNK_ROWS = 1 << 18
 _CHUNK_BYTES = 1 << 28

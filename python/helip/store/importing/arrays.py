@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError, StorageError, needed
+from helip.common.errors import InvalidArgumentError, needed
 from helip.store.array_types import host_array
 from helip.store.importing.columns import choose_embeddings, choose_metadata
 from helip.store.importing.part import (
@@ -18,6 +19,7 @@ from helip.store.importing.part import (
     check_floats,
     check_rows,
     key_texts,
+    reading,
 )
 from helip.store.options import ImportOptions
 
@@ -29,25 +31,18 @@ def hdf5_part(path: Path, options: ImportOptions) -> Part:
     with needed(f"reading {path} takes the package h5py", "'helip[arrays]'"):
         import h5py
 
-    def opened() -> Any:
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            raise StorageError(error.errno, f"cannot read {path}: {error!s:.200}") from error
-
-    return _part(path, (path,), opened, options)
+    return _part(path, lambda: h5py.File(path, "r"), options)
 
 
 def zarr_part(path: Path, options: ImportOptions) -> Part:
     with needed(f"reading {path} takes the package zarr", "'helip[arrays]'"):
         import zarr
-    # The chunks are too many to look at; that one was written anew shows in the folder's time.
-    return _part(path, (path,), lambda: nullcontext(zarr.open_group(str(path), mode="r")), options)
+    return _part(path, lambda: nullcontext(zarr.open_group(str(path), mode="r")), options)
 
 
-def _part(path: Path, files: tuple[Path, ...], opened: Opened, options: ImportOptions) -> Part:
-    with opened() as held:
-        arrays = {name: held[name] for name in held if hasattr(held[name], "dtype")}
+def _part(path: Path, opened: Opened, options: ImportOptions) -> Part:
+    with reading(str(path)), opened() as held:
+        arrays = _arrays_of(held)
         matrices = [name for name, each in arrays.items() if len(each.shape) == 2]
         others = [name for name, each in arrays.items() if len(each.shape) == 1]
         image, text = choose_embeddings(matrices, options, str(path))
@@ -60,7 +55,7 @@ def _part(path: Path, files: tuple[Path, ...], opened: Opened, options: ImportOp
         ]
 
     def blocks(first: int, step: int) -> Blocks:
-        with opened() as held:
+        with reading(str(path)), opened() as held:
             for at in range(first, rows, step):
                 chosen = slice(at, min(at + step, rows))
                 yield Block(
@@ -73,9 +68,20 @@ def _part(path: Path, files: tuple[Path, ...], opened: Opened, options: ImportOp
                 )
 
     return Part(
-        str(path), rows, dims, (dtypes[0], dtypes[1]), files, blocks,
-        has_captions=caption is not None,
+        str(path), rows, dims, (dtypes[0], dtypes[1]), (path,), blocks,
+        has_keys=key is not None, has_captions=caption is not None,
     )  # fmt: skip
+
+
+def _arrays_of(held: Any) -> dict[str, Any]:
+    """The arrays at the top; a link that leads nowhere is none."""
+    arrays = {}
+    for name in held:
+        with contextlib.suppress(KeyError):
+            each = held[name]
+            if hasattr(each, "dtype") and each.shape is not None:
+                arrays[name] = each
+    return arrays
 
 
 def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
@@ -88,6 +94,10 @@ def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
             )
     counts = {"image": image.shape[0], "text": text.shape[0]}
     if keys is not None:
+        if isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__"):
+            raise InvalidArgumentError(
+                f"keys is a {type(keys).__name__}; pass a sequence with one key a row"
+            )
         counts["keys"] = len(keys)
     rows = check_rows(counts)
     dtypes = [
@@ -101,5 +111,11 @@ def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
             yield Block(image[at : at + step], text[at : at + step], own)
 
     return Part(
-        "the arrays", rows, (image.shape[1], text.shape[1]), (dtypes[0], dtypes[1]), (), blocks
+        "the arrays",
+        rows,
+        (image.shape[1], text.shape[1]),
+        (dtypes[0], dtypes[1]),
+        (),
+        blocks,
+        has_keys=keys is not None,
     )

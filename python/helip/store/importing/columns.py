@@ -46,15 +46,17 @@ def choose_embeddings(names: Sequence[str], options: ImportOptions, what: str) -
         ("image", options.image_column, IMAGE_WORDS),
         ("text", options.text_column, TEXT_WORDS),
     ):
-        held = ", ".join(names[:20]) or "none"
+        held = ", ".join(names[:20])
         if wanted is not None:
             if wanted not in names:
                 raise InvalidArgumentError(
-                    f"{what} has no embeddings {wanted!r}; of lists of floats it has: {held}"
+                    f"{what} has no embeddings {wanted!r}; it has: {held or 'none'}"
                 )
             chosen.append(wanted)
             continue
         fitting = [name for name in names if any(word in name.lower() for word in words)]
+        if not names:
+            raise InvalidArgumentError(f"{what} holds no embeddings: no matrix, no lists of floats")
         if len(fitting) != 1:
             found = f"{len(fitting)} fit" if fitting else "none fits"
             raise InvalidArgumentError(
@@ -83,7 +85,7 @@ def choose_metadata(
                 chosen.append(None)
                 continue
             raise InvalidArgumentError(
-                f"{what} has no column {wanted!r}; it has: {', '.join(names[:20])}"
+                f"{what} has no column {wanted!r}; it has: {', '.join(names[:20]) or 'none'}"
             )
         by_name = {name.lower(): name for name in names}
         found = next((by_name[name] for name in usual if name in by_name), None)
@@ -154,8 +156,20 @@ def metadata_of(
     """Keys and captions of the rows, None where no column holds them."""
     keys, captions = names.key, names.caption
     return (
-        None if keys is None else key_texts(table.column(keys).to_pylist(), what, first),
-        None
-        if captions is None
-        else caption_texts(table.column(captions).to_pylist(), what, first),
+        None if keys is None else key_texts(_cells(table.column(keys)), what, first),
+        None if captions is None else caption_texts(_cells(table.column(captions)), what, first),
     )
+
+
+def _cells(column: Any) -> list[Any]:
+    """Values of a column; text as bytes, which need not be what they are said to be."""
+    import pyarrow
+    import pyarrow.types as types
+
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_string(column.type):
+        column = column.cast(pyarrow.binary())
+    elif types.is_large_string(column.type) or types.is_string_view(column.type):
+        column = column.cast(pyarrow.large_binary())
+    return column.to_pylist()

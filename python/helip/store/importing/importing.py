@@ -23,7 +23,13 @@ from helip.common.errors import (
     StorageError,
 )
 from helip.common.progress import ProgressBar
-from helip.store.importing.part import Block, Part, first_row_that_is_not_finite
+from helip.store.importing.part import (
+    Block,
+    Blocks,
+    Part,
+    first_row_that_is_not_finite,
+    reading,
+)
 from helip.store.importing.recognising import parts_of
 from helip.store.options import ImportCall, ImportOptions
 
@@ -35,7 +41,8 @@ _SIDES = ("image", "text")
 def import_store(call: ImportCall, store: Any) -> Any:
     """The finished store; ``store``: the class EmbeddingStore."""
     parts = parts_of(call)
-    _check_dims(parts)
+    dims = _check_dims(parts)
+    _check_metadata(parts)
     dtype = call.dtype or _dtype_of(parts)
     rows = sum(part.rows for part in parts)
     facts = {
@@ -51,7 +58,7 @@ def import_store(call: ImportCall, store: Any) -> Any:
         writer = store.append_to(call.out)
     else:
         writer = store.create(
-            call.out, image_dim=parts[0].dims[0], text_dim=parts[0].dims[1], dtype=dtype,
+            call.out, image_dim=dims[0], text_dim=dims[1], dtype=dtype,
             shard_rows=call.shard_rows, digests=any(part.has_captions for part in parts),
         )  # fmt: skip
     _tell_of_rounding(parts, dtype)
@@ -100,7 +107,9 @@ class _Job:
 
     def commit_whole(self) -> None:
         """Commit what was appended before an interruption, where that can be."""
-        if self._whole == self._committed or len(self._writer) != self._whole:
+        # Interrupted behind an append, the rows are there and not yet noted.
+        self._whole = len(self._writer)
+        if self._whole == self._committed:
             return
         with contextlib.suppress(StorageError, OutOfMemoryError):
             self._commit()
@@ -113,7 +122,7 @@ class _Job:
         """Append rows that begin at ``row`` of all, ``at`` of their part."""
         keys = block.keys
         if keys is None:
-            keys = [str(number) for number in range(row, row + len(block))]
+            keys = [f"{number:09d}" for number in range(row, row + len(block))]
         digests = None
         if any(each.has_captions for each in self._parts):
             captions = block.captions or [""] * len(block)
@@ -138,7 +147,7 @@ def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, No
     values = {"float16": 2, "bfloat16": 2, "float64": 8}
     row = sum(dim * values.get(kind, 4) for dim, kind in zip(part.dims, part.dtypes, strict=True))
     step = max(_BLOCK_BYTES // max(row, 1), 1)
-    blocks = part.blocks(first, step)
+    blocks = _named(part, part.blocks(first, step))
     with ThreadPoolExecutor(1, thread_name_prefix="helip-import") as reader:
         following = reader.submit(next, blocks, None)
         try:
@@ -153,14 +162,39 @@ def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, No
             blocks.close()
 
 
-def _check_dims(parts: list[Part]) -> None:
-    for part in parts:
-        for side, own, dim in zip(_SIDES, part.dims, parts[0].dims, strict=True):
-            if own != dim:
+def _named(part: Part, blocks: Blocks) -> Blocks:
+    """The blocks; what goes wrong while one is read names the part."""
+    with reading(part.name), closing(blocks):
+        while (block := next(blocks, None)) is not None:
+            yield block
+
+
+def _check_dims(parts: list[Part]) -> list[int]:
+    """The dimensions that all have. A part that is empty, or begins with a missing row, has 0."""
+    dims = []
+    for number, side in enumerate(_SIDES):
+        known = [part for part in parts if part.dims[number]]
+        for part in known:
+            if part.dims[number] != known[0].dims[number]:
                 raise InvalidArgumentError(
-                    f"{part.name} has {side} embeddings of {own} dimensions and {parts[0].name} of "
-                    f"{dim}; they are of two encoders. Import them into two stores"
+                    f"{part.name} has {side} embeddings of {part.dims[number]} dimensions and "
+                    f"{known[0].name} of {known[0].dims[number]}; they are of two encoders. Import "
+                    "them into two stores"
                 )
+        dims.append(known[0].dims[number] if known else 1)
+    return dims
+
+
+def _check_metadata(parts: list[Part]) -> None:
+    """Refuse parts of which only some have keys or captions."""
+    for what, has in (("keys", "has_keys"), ("captions", "has_captions")):
+        without = [part for part in parts if not getattr(part, has)]
+        if without and len(without) < len(parts):
+            other = next(part for part in parts if getattr(part, has))
+            mend = "; or number the rows (key_column row)" if what == "keys" else ""
+            raise InvalidArgumentError(
+                f"{without[0].name} has no {what}, and {other.name} has; give them all{mend}"
+            )
 
 
 def _dtype_of(parts: list[Part]) -> str:
@@ -202,8 +236,10 @@ def _existing(call: ImportCall, store: Any, facts: dict[str, Any]) -> Any:
     theirs = found.metadata.get("import")
     if theirs is None or not facts["identity"] or theirs["identity"] != facts["identity"]:
         of = "something else" if theirs is None else f"{theirs['rows']:,} rows of {theirs['first']}"
+        whole = found.metadata.get("complete", True)
+        part = "" if whole else f" ({len(found):,} rows of which are there)"
         raise MismatchError(
-            f"{call.out} holds a store of {of}, or its source or options have changed since; give "
-            "another out, or remove it"
+            f"{call.out} holds a store of {of}{part}, or its source or options have changed since; "
+            "give another out, or remove it"
         )
     return found

@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.patterns import natural
 from helip.store.importing.columns import (
     ColumnNames,
     choose_embeddings,
     metadata_of,
     names_of_metadata,
 )
-from helip.store.importing.npy_files import NpyMatrix, members_of
-from helip.store.importing.part import Block, Blocks, Part, check_rows, check_same_numbers, natural
+from helip.store.importing.part import (
+    Block,
+    Blocks,
+    Part,
+    check_floats,
+    check_rows,
+    check_same_numbers,
+)
 from helip.store.importing.tables import parquet_batches, parquet_file
+from helip.store.npy_files import NpyMatrix, members_of
 from helip.store.options import ImportOptions
 
 
@@ -130,6 +138,7 @@ def npz_parts(paths: Sequence[Path], options: ImportOptions) -> list[Part]:
 
 
 def _part(name: str, image: NpyMatrix, text: NpyMatrix, table: Metadata | None, begin: int) -> Part:
+    dtypes = [check_floats(each.dtype, each.name) for each in (image, text)]
     files = dict.fromkeys([image.path, text.path, *([table.path] if table else [])])
 
     def blocks(first: int, step: int) -> Blocks:
@@ -147,6 +156,6 @@ def _part(name: str, image: NpyMatrix, text: NpyMatrix, table: Metadata | None, 
 
     names = ColumnNames(None, None, None, None) if table is None else table.names
     return Part(
-        name, image.rows, (image.dim, text.dim), (image.dtype, text.dtype), tuple(files), blocks,
-        has_captions=names.caption is not None,
+        name, image.rows, (image.dim, text.dim), (dtypes[0], dtypes[1]), tuple(files), blocks,
+        has_keys=names.key is not None, has_captions=names.caption is not None,
     )  # fmt: skip

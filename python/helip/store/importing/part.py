@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
 
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 _NUMBER = re.compile(r"\d+")
@@ -49,18 +50,38 @@ class Part:
     """By whose sizes and times a change is noticed; none for what lies in memory."""
     blocks: Callable[[int, int], Blocks]
     """(first, step): the rows from ``first`` on, at most ``step`` at a time."""
+    has_keys: bool = False
     has_captions: bool = False
 
     def state(self) -> list[Any]:
         """What tells whether it is still the same; JSON-able."""
-        states = [os.stat(path) for path in self.files]
-        return [self.name, self.rows, [[s.st_size, s.st_mtime_ns] for s in states]]
+        return [self.name, self.rows, [_state_of(path) for path in self.files]]
 
 
-def natural(path: Path) -> tuple[Any, ...]:
-    """Orders by the numbers in a name: ``emb_2`` before ``emb_10``."""
-    pieces = _NUMBER.split(path.name)
-    return (str(path.parent), pieces, [int(number) for number in _NUMBER.findall(path.name)])
+def _state_of(path: Path) -> list[int]:
+    """Bytes and time of change of a file, or of all files in a folder, and how many there are."""
+    files = [path]
+    if path.is_dir():
+        files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    states = [os.stat(file) for file in files]
+    newest = max((state.st_mtime_ns for state in states), default=0)
+    return [len(states), sum(state.st_size for state in states), newest]
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever another library raises of a source into an error of helip that names it."""
+    try:
+        yield
+    except (Error, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise StorageError(error.errno, f"cannot read {name}: {error.strerror}") from error
+        raise CorruptError(f"{name} cannot be read: {error!s:.200}") from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {error!s:.200}"
+        raise CorruptError(f"{name} cannot be read ({what}); write it anew") from error
 
 
 def number_of(path: Path) -> int | None:
@@ -129,7 +150,7 @@ def key_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
     texts = []
     for row, value in enumerate(values, start=first):
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "surrogateescape")
+            value = _decoded(value, what, "key", row)
         if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__index__")):
             said = "missing" if value is None else f"{value!r:.80}, a {type(value).__name__}"
             raise InvalidArgumentError(
@@ -138,6 +159,15 @@ def key_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
             )
         texts.append(value if isinstance(value, str) else str(int(value)))
     return texts
+
+
+def _decoded(value: bytes, what: str, kind: str, row: int) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"{what}: the {kind} of row {row:,} is no UTF-8 ({value!r:.80}); write it as UTF-8"
+        ) from error
 
 
 def caption_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
@@ -152,7 +182,7 @@ def caption_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
         own = []
         for cell in cells:
             if isinstance(cell, bytes):
-                cell = cell.decode("utf-8", "surrogateescape")
+                cell = _decoded(cell, what, "caption", row)
             if cell is not None and not isinstance(cell, str):
                 raise InvalidArgumentError(
                     f"{what}: the caption of row {row:,} is {cell!r:.80}, a "

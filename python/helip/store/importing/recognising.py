@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.patterns import existing_paths, is_url
+from helip.common.patterns import existing_paths, is_url, natural
 from helip.store.importing.arrays import hdf5_part, memory_part, zarr_part
 from helip.store.importing.npy_parts import clip_retrieval_parts, npy_parts, npz_parts
-from helip.store.importing.part import Part, natural
+from helip.store.importing.part import Part
 from helip.store.importing.tables import (
     arrow_part,
     arrow_table_part,
@@ -88,6 +88,11 @@ def _folder(folder: Path, call: ImportCall) -> list[Part]:
         )
     if {"state.json", "dataset_info.json"} <= names:
         return [saved_hugging_face_part(folder, call)]
+    if "dataset_dict.json" in names:
+        splits = sorted(name for name in names if (folder / name / "state.json").exists())
+        raise InvalidArgumentError(
+            f"{folder} holds the splits {', '.join(splits)}; give the folder of one"
+        )
     if folder.suffix.lower() == ".lance" or "_versions" in names:
         return [lance_part(folder, call)]
     if names & {"zarr.json", ".zgroup"}:
@@ -139,6 +144,5 @@ def _paths(value: Any) -> list[Path]:
             raise UnsupportedError(
                 f"{pattern} is a URL, and embeddings are read from disk; fetch it first"
             )
-        paths = existing_paths(pattern, ACCEPTED)
-        found += sorted(paths, key=natural) if "*" in os.fspath(pattern) else paths
+        found += existing_paths(pattern, ACCEPTED)
     return found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import CorruptError, InvalidArgumentError, needed
-from helip.common.files import storage_errors
+from helip.common.errors import InvalidArgumentError, needed
 from helip.store.importing.columns import (
     ColumnNames,
     block_of,
@@ -16,8 +14,10 @@ from helip.store.importing.columns import (
     names_of_schema,
     width_of,
 )
-from helip.store.importing.part import Blocks, Part
+from helip.store.importing.part import Blocks, Part, reading
 from helip.store.options import ImportOptions
+
+_BUFFER = 1 << 20  # bytes of a column that are read at once
 
 Batches = Generator[Any, None, None]
 #: (first, step, columns): record batches of the rows from ``first`` on.
@@ -35,53 +35,55 @@ def parquet_part(path: Path, options: ImportOptions) -> Part:
 
 
 def parquet_batches(path: Path, first: int, step: int, columns: list[str]) -> Batches:
-    """The rows from ``first`` on, whole row groups before it are not read."""
-    with parquet_file(path) as file, damage(path):
-        groups, begin = [], 0
+    """The rows from ``first`` on, a row group at a time: no more of the file is in memory."""
+    with parquet_file(path) as file, reading(str(path)):
         for number in range(file.metadata.num_row_groups):
             rows = file.metadata.row_group(number).num_rows
-            if begin + rows > first:
-                groups.append(number)
-            else:
-                first, begin = first - rows, begin - rows
-            begin += rows
-        yield from dropped(
-            file.iter_batches(step, row_groups=groups, columns=columns, use_threads=False), first
-        )
+            if rows <= first:
+                first -= rows
+                continue
+            group = file.iter_batches(step, row_groups=[number], columns=columns, use_threads=False)
+            yield from _dropped(group, first)
+            first = 0
 
 
 def arrow_part(path: Path, options: ImportOptions) -> Part:
-    """A file of Arrow's IPC format, mapped."""
-    import pyarrow
-    import pyarrow.ipc
+    """A file of Arrow's IPC format or a stream of it, as the files of ``datasets`` are; mapped."""
+    with needed(f"reading {path} takes the package pyarrow", "'helip[data]'"):
+        import pyarrow.ipc
 
-    def opened() -> Any:
-        with storage_errors("read", path), damage(path):
-            return pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
+    def opened() -> tuple[Any, Iterator[Any]]:
+        mapped = pyarrow.memory_map(str(path))
+        try:
+            reader = pyarrow.ipc.open_file(mapped)
+        except pyarrow.ArrowInvalid:
+            mapped.seek(0)
+            stream = pyarrow.ipc.open_stream(mapped)
+            return stream.schema, iter(stream)
+        return reader.schema, (reader.get_batch(at) for at in range(reader.num_record_batches))
 
-    reader = opened()
-    rows = sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+    with reading(str(path)):
+        schema, each = opened()
+        rows = sum(batch.num_rows for batch in each)
 
     def batches(first: int, step: int, columns: list[str]) -> Batches:
-        reader = opened()
-        with damage(path):
-            each = (reader.get_batch(number) for number in range(reader.num_record_batches))
-            for batch in dropped(each, first):
+        with reading(str(path)):
+            for batch in _dropped(opened()[1], first):
                 for at in range(0, batch.num_rows, step):
                     yield batch.slice(at, step)
 
-    return _part(str(path), (path,), rows, reader.schema, batches, options)
+    return _part(str(path), (path,), rows, schema, batches, options)
 
 
 def lance_part(path: Path, options: ImportOptions) -> Part:
     with needed(f"reading {path} takes the package lance", "'helip[arrays]'"):
         import lance
-    with damage(path):
+    with reading(str(path)):
         data = lance.dataset(str(path))
         rows = data.count_rows()
 
     def batches(first: int, step: int, columns: list[str]) -> Batches:
-        with damage(path):
+        with reading(str(path)):
             yield from data.to_batches(columns=columns, offset=first, batch_size=step)
 
     files = tuple(sorted((path / "_versions").glob("*")))
@@ -100,10 +102,14 @@ def arrow_table_part(table: Any, options: ImportOptions) -> Part:
 
 def hugging_face_part(data: Any, options: ImportOptions, files: tuple[Path, ...] = ()) -> Part:
     """A ``datasets.Dataset``, with the rows and the order that it shows."""
-    if not hasattr(data, "with_format") or not hasattr(data, "num_rows"):
+    if not hasattr(data, "features") or not hasattr(data, "select_columns"):
         raise InvalidArgumentError(
-            f"a datasets.{type(data).__name__} has no rows to be read in order; give one split of "
-            "it that is not streamed"
+            f"a datasets.{type(data).__name__} is not one table; give one of its splits"
+        )
+    if not hasattr(data, "num_rows"):
+        raise InvalidArgumentError(
+            f"a datasets.{type(data).__name__} has no rows to be read in order; give a data set "
+            "that is not streamed"
         )
     schema = data.features.arrow_schema
     name = "the data set" if not files else str(files[0].parent)
@@ -119,7 +125,7 @@ def hugging_face_part(data: Any, options: ImportOptions, files: tuple[Path, ...]
 def saved_hugging_face_part(path: Path, options: ImportOptions) -> Part:
     with needed(f"reading {path} takes the package datasets", "'helip[data]'"):
         import datasets
-    with storage_errors("read", path):
+    with reading(str(path)):
         data = datasets.load_from_disk(str(path))
     return hugging_face_part(data, options, tuple(sorted(path.glob("*"))))
 
@@ -136,7 +142,7 @@ def _part(
     sides = (names.image, names.text)
     kinds = [schema.field(side).type for side in sides]
     widths = [
-        _first_width(batches, str(side), rows) if (width := width_of(kind)) is None else width
+        width_of(kind) or _first_width(batches, str(side), rows)
         for side, kind in zip(sides, kinds, strict=True)
     ]
 
@@ -146,12 +152,12 @@ def _part(
     dtypes = [float_of(kind, f"{name}: {s}") for s, kind in zip(sides, kinds, strict=True)]
     return Part(
         name, rows, (widths[0], widths[1]), (dtypes[0], dtypes[1]), files, blocks,
-        has_captions=names.caption is not None,
+        has_keys=names.key is not None, has_captions=names.caption is not None,
     )  # fmt: skip
 
 
 def _first_width(batches: Reader, column: str, rows: int) -> int:
-    """Values in the first list of a column."""
+    """Values in the first list of a column; 0 where there is none, or it is missing."""
     if not rows:
         return 0
     first = next(batches(0, 1, [column])).column(column)[0]
@@ -164,7 +170,7 @@ def _blocks(batches: Batches, names: ColumnNames, name: str, first: int) -> Bloc
         first += batch.num_rows
 
 
-def dropped(batches: Iterator[Any], rows: int) -> Batches:
+def _dropped(batches: Iterator[Any], rows: int) -> Batches:
     """The batches without their first ``rows``."""
     for batch in batches:
         if rows >= batch.num_rows:
@@ -178,21 +184,6 @@ def parquet_file(path: Path) -> Any:
     """An open ``pyarrow.parquet.ParquetFile``, which is a context manager."""
     with needed(f"reading {path} takes the package pyarrow", "'helip[data]'"):
         import pyarrow.parquet
-    with storage_errors("read", path), damage(path):
-        return pyarrow.parquet.ParquetFile(str(path))
-
-
-@contextlib.contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises of a damaged file into a CorruptError."""
-    import pyarrow
-
-    try:
-        yield
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise CorruptError(f"{path} cannot be read: {error!s:.200}") from error
-    except OSError as error:
-        # Arrow has one for damage too, which names no errno.
-        if error.errno is not None:
-            raise
-        raise CorruptError(f"{path} cannot be read: {error!s:.200}") from error
+    with reading(str(path)):
+        # Without these the whole file comes into memory.
+        return pyarrow.parquet.ParquetFile(str(path), pre_buffer=False, buffer_size=_BUFFER)

@@ -74,3 +74,36 @@ def test_rows_that_differ_are_told(tmp_path: Path) -> None:
         imported(tmp_path, image=whole.image.tolist(), text=whole.text)
     with pytest.raises(helip.InvalidArgumentError, match="both be files, or both arrays"):
         imported(tmp_path, image=tmp_path / "a.npy", text=whole.text)
+
+
+def test_a_zarr_that_was_changed_is_noticed(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    whole = embeddings(ROWS)
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    group["image"], group["text"] = whole.image, whole.text
+    whole.check(imported(tmp_path, tmp_path / "a.zarr"), numbered=True)
+    zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")["image"][:] += 1
+    with pytest.raises(helip.MismatchError, match="have changed since"):
+        imported(tmp_path, tmp_path / "a.zarr")
+
+
+def test_what_a_library_raises_names_the_file(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    whole = embeddings(ROWS)
+    write_hdf5(tmp_path / "a.h5", whole)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["nowhere"] = h5py.SoftLink("/not/there")
+    whole.check(imported(tmp_path, tmp_path / "a.h5"))
+    (tmp_path / "b.h5").write_bytes(b"nothing")
+    with pytest.raises(helip.Error, match=r"b.h5"):
+        imported(tmp_path, tmp_path / "b.h5")
+    (tmp_path / "b.zarr").write_bytes(b"nothing")
+    with pytest.raises(helip.Error, match=r"b.zarr"):
+        imported(tmp_path, tmp_path / "b.zarr")
+
+
+def test_keys_are_a_sequence(tmp_path: Path) -> None:
+    whole = embeddings(3)
+    for keys in ("abc", (key for key in whole.keys)):
+        with pytest.raises(helip.InvalidArgumentError, match="pass a sequence with one key a row"):
+            imported(tmp_path, image=whole.image, text=whole.text, keys=keys)

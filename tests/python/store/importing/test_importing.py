@@ -42,10 +42,10 @@ def test_an_import_that_was_interrupted_goes_on_from_there(
     plain, calls = StoreWriter.append, []
 
     def interrupted(self: StoreWriter, *arguments: Any) -> None:
-        if len(calls) == appends:
-            raise KeyboardInterrupt
         calls.append(len(arguments[0]))
         plain(self, *arguments)
+        if len(calls) == appends:  # the block is taken, and its job does not know it yet
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(StoreWriter, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -63,6 +63,38 @@ def test_an_import_that_was_interrupted_goes_on_from_there(
     # Once it is complete, the same call opens it.
     generation = EmbeddingStore.open(tmp_path / "store").generation
     assert imported(tmp_path, folder).generation == generation
+
+
+def test_parts_of_which_some_have_keys_are_refused(tmp_path: Path, whole: Embeddings) -> None:
+    import pyarrow.parquet
+
+    for number, names in enumerate((["uid", "caption"], ["caption"], ["uid"])):
+        table = whole.part(20 * number, 20 * number + 20).table()
+        kept = table.select(["image_emb", "text_emb", *names])
+        pyarrow.parquet.write_table(kept, tmp_path / f"{number}.parquet")
+    with pytest.raises(helip.InvalidArgumentError, match=r"1.parquet has no keys, and .*0.parquet"):
+        imported(tmp_path, tmp_path / "*.parquet")
+    with pytest.raises(helip.InvalidArgumentError, match=r"2.parquet has no captions, and .*0.par"):
+        imported(tmp_path, tmp_path / "*.parquet", key_column="row")
+
+
+def test_a_part_without_rows_and_a_first_row_that_is_missing(
+    tmp_path: Path, whole: Embeddings
+) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    lists = pyarrow.list_(pyarrow.float16())
+    for number, part in enumerate((whole.part(0, 0), whole, whole.part(0, 0))):
+        table = part.table(image_emb=pyarrow.array(list(part.image), lists))
+        pyarrow.parquet.write_table(table, tmp_path / f"{number}.parquet")
+    whole.check(imported(tmp_path, tmp_path / "*.parquet"))
+    cells = pyarrow.array([None, *whole.image[1:]], lists)
+    with pytest.raises(helip.InvalidArgumentError, match="image_emb is null in row 0"):
+        EmbeddingStore.import_from(
+            whole.table(image_emb=cells), out=tmp_path / "other", progress=False
+        )
+    assert not list((tmp_path / "other").glob("shard*"))
 
 
 def test_a_store_of_something_else_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:

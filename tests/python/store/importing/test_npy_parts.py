@@ -113,7 +113,7 @@ def test_files_in_two_orders_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((50, 3), object), "Python objects"),
+        (np.zeros((50, 3), object), "pickled Python objects"),
         (np.zeros((50, 3), np.int32), "is of int32; embeddings are"),
         (np.zeros(50, np.float32), r"shape \(50,\)"),
         (np.asfortranarray(np.ones((50, 3), np.float32)), "by columns"),
@@ -133,5 +133,5 @@ def test_a_file_that_is_cut_short_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(helip.CorruptError, match=r"image.npy has .* bytes, and its header tells"):
         imported(tmp_path, **paths)
     paths["image"].write_bytes(b"nothing")
-    with pytest.raises(helip.CorruptError, match=r"image.npy is no .npy file"):
+    with pytest.raises(helip.InvalidArgumentError, match=r"image.npy is no .npy file"):
         imported(tmp_path, **paths)

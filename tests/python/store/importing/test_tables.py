@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,29 @@ def as_arrow(whole: Embeddings, folder: Path) -> Any:
     return folder / "a.arrow"
 
 
+def as_arrow_stream(whole: Embeddings, folder: Path) -> Any:
+    import pyarrow
+
+    table = whole.table()
+    with (
+        pyarrow.OSFile(str(folder / "a.arrow"), "wb") as file,
+        pyarrow.ipc.new_stream(file, table.schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=10)
+    return folder / "a.arrow"
+
+
+def as_hub_of_hugging_face(whole: Embeddings, folder: Path) -> Any:
+    import pyarrow.parquet
+
+    (folder / "hub").mkdir()
+    for number, first in enumerate(range(0, ROWS, 30)):  # the letters of a digest decide nothing
+        name = f"train-{number:05d}-of-00003-{('f1e2', 'a9b8', 'c0d1')[number]}.parquet"
+        part = whole.part(first, first + 30).table()
+        pyarrow.parquet.write_table(part, folder / "hub" / name)
+    return folder / "hub"
+
+
 def as_lance(whole: Embeddings, folder: Path) -> Any:
     lance = pytest.importorskip("lance")
     lance.write_dataset(whole.table(), str(folder / "a.lance"), max_rows_per_file=30)
@@ -73,8 +99,8 @@ def as_saved_hugging_face(whole: Embeddings, folder: Path) -> Any:
 
 
 SOURCES = (
-    as_parquet, as_shards_of_parquet, as_arrow, as_lance, as_table, as_hugging_face,
-    as_saved_hugging_face,
+    as_parquet, as_shards_of_parquet, as_hub_of_hugging_face, as_arrow, as_arrow_stream, as_lance,
+    as_table, as_hugging_face, as_saved_hugging_face,
 )  # fmt: skip
 
 
@@ -103,7 +129,7 @@ def test_columns_are_named_or_guessed(tmp_path: Path) -> None:
     with pytest.raises(helip.InvalidArgumentError, match=r"no column 'nothing'.*number"):
         imported(tmp_path, table, image_column="image_emb", key_column="nothing")
     store = imported(tmp_path, table, image_column="image_emb", key_column="number")
-    whole.check(store, numbered=True)
+    dataclasses.replace(whole, keys=list(map(str, range(ROWS)))).check(store)
 
 
 def test_row_numbers_are_keys_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -138,6 +164,50 @@ def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(data[: len(data) // 2])
         with pytest.raises(helip.CorruptError, match=path.name):
             imported(tmp_path, path)
+
+
+def test_text_that_is_no_utf_8_is_named_by_row(tmp_path: Path) -> None:
+    import pyarrow
+
+    whole = embeddings(3)
+    bad = pyarrow.array([b"a", b"caf\xe9", b"c"])
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 3, bad.buffers())
+    for column, kind in (("uid", "key"), ("caption", "caption")):
+        for values in (bad, text):
+            with pytest.raises(helip.InvalidArgumentError, match=f"{kind} of row 1 is no UTF-8"):
+                imported(tmp_path, whole.table(**{column: values}))
+
+
+def test_one_row_group_at_a_time_is_in_memory(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows, dim = 60_000, 256
+    flat = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32).ravel()
+    lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat), dim)
+    table = pyarrow.table({"image": lists, "text": lists})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2_000)
+    del table, lists, flat
+    script = (
+        "import sys, helip, pyarrow\n"
+        "helip.EmbeddingStore.import_from(sys.argv[1], out=sys.argv[2], progress=False)\n"
+        "print(pyarrow.default_memory_pool().max_memory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "a.parquet", tmp_path / "store"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 50e6 < (tmp_path / "a.parquet").stat().st_size
+
+
+def test_several_splits_are_not_one_table(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = datasets.DatasetDict({"train": datasets.Dataset(embeddings(5).table())})
+    with pytest.raises(helip.InvalidArgumentError, match="not one table; give one of its"):
+        imported(tmp_path, splits)
+    splits.save_to_disk(tmp_path / "saved")
+    with pytest.raises(helip.InvalidArgumentError, match="holds the splits train; give the folder"):
+        imported(tmp_path, tmp_path / "saved")
 
 
 def test_a_data_set_that_is_streamed_has_no_rows_in_order(tmp_path: Path) -> None:
