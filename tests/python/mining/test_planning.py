@@ -43,6 +43,8 @@ def test_many_rows_are_planned_without_them() -> None:
         ({"rows": 0, "dims": (4, 4)}, "rows is 0, must be at least 1"),
         ({"rows": 10, "dims": (4, 0)}, "dims is 0, must be at least 1"),
         ({"rows": 10, "dims": (4,)}, "2 values"),
+        ({"rows": 10**30, "dims": (4, 4)}, "must be at most 1099511627776"),
+        ({"rows": 10, "dims": (4, 2**20 + 1)}, "dims is 1048577, must be at most 1048576"),
         ({}, "pass a store"),
     ],
     ids=str,
