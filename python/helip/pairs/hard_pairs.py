@@ -174,7 +174,8 @@ class HardPairs:
     ) -> None:
         """Writes a Parquet file with the columns of :meth:`to_arrow`; keys are text.
 
-        It is written by row groups of 2^20 pairs, in bounded memory, and appears when it is whole.
+        It is written by row groups of 2^20 pairs, and appears when it is whole. Memory is bounded,
+        but with a store all of its keys are held: their bytes and 4 a row, for a moment twice.
 
         Raises:
             InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
