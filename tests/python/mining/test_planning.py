@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,34 @@ def test_rows_and_dims_cost_the_memory_and_disk_of_such_data() -> None:
     for name in ("method", "memory_bytes", "disk_bytes", "pairs"):
         assert getattr(ahead, name) == getattr(there, name)
     assert ahead.seconds > 0
+
+
+def test_rows_of_a_job_that_was_stopped_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    options: dict[str, Any] = {"k": 3, "device": "cpu"}
+    for rows, complete in ((30, None), (40, True), (50, False)):
+        with (
+            helip.EmbeddingStore.append_to(path)
+            if path.exists()
+            else helip.EmbeddingStore.create(path, image_dim=8, text_dim=6)
+        ) as writer:
+            first = len(writer)
+            keys = [str(row) for row in range(first, rows)]
+            writer.append(keys, matrix(rows, 8)[first:], matrix(rows, 6)[first:])
+            writer.commit({} if complete is None else {"complete": complete})
+        for call in (
+            lambda: helip.mine(path, progress=False, **options),
+            lambda: helip.plan(path, **options),
+        ):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                call()
+            words = [str(each.message) for each in told]
+            assert len(words) == (complete is False), words
+            for each in told:
+                assert each.filename == __file__
+                assert f"{path} has 50 rows so far" in str(each.message)
+                assert "goes on when it is called again" in str(each.message)
 
 
 def test_many_rows_are_planned_without_them() -> None:
