@@ -21,6 +21,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from helip.cli.configuration import OptionsFile, fill_from_recipe, print_options
+from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of, sentences
 
@@ -105,6 +106,14 @@ class Command:
 
     def _call(self, bound: inspect.BoundArguments) -> None:
         bound.apply_defaults()
+        given = [*bound.arguments.values()]
+        try:
+            self._do(bound)
+        except InvalidArgumentError as error:
+            words = shell_words(str(error), option_forms(bound.signature), given)
+            raise InvalidArgumentError(words) from error
+
+    def _do(self, bound: inspect.BoundArguments) -> None:
         given = bound.arguments
         config, wanted = given.pop("config", None), given.pop("print_config", False)
         if wanted:

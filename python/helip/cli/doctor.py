@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -20,6 +21,8 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime"),
     "int8": ("nncf",),
     "data": ("webdataset", "pyarrow", "datasets"),
+    "arrays": ("h5py", "zarr", "pylance"),
+    "tables": ("pandas", "polars"),
     "remote": ("obstore",),
     "lora": ("peft",),
     "eval": ("clip_benchmark", "requests"),
@@ -95,7 +98,7 @@ def examine() -> dict[str, Any]:
         },
         "codecs": {name: _core.decodes_format(name) for name in _CODECS},
         "gpus": _gpus(),
-        "disk": {"here": _free(Path.cwd()), "cache": _free(_cache())},
+        "disk": _disk(),
         "extras": {
             name: [each for each in packages if _version(each) is None]
             for name, packages in EXTRAS.items()
@@ -133,6 +136,11 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
             f"torch starts {threads or machine['bound_cores']} threads on {cores} cores, which "
             f"wait for each other; export OMP_NUM_THREADS={cores}"
         )
+    if (given := os.environ.get("OMP_NUM_THREADS")) and _threads() is None:
+        yield (
+            f"OMP_NUM_THREADS is {given!r}, must be a whole number from 1, and has no effect; "
+            f"export OMP_NUM_THREADS={cores}"
+        )
     if machine["memory_bytes"] < _LITTLE_MEMORY:
         yield (
             f"{bytes_words(machine['memory_bytes'])} of memory: a quarter of it bounds mining "
@@ -152,6 +160,8 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
                 f"{gpu['name']} is unproven, so mining stays on the CPU; "
                 "helip.mining.prove_gpu() compares both, in seconds"
             )  # fmt: skip
+    if "here" not in facts["disk"]:
+        yield "the working directory was deleted, where nothing can be written; cd to another one"
     for name, place in facts["disk"].items():
         if place["free_bytes"] < _LITTLE_DISK:
             yield f"{bytes_words(place['free_bytes'])} are free in {place['path']} ({name})"
@@ -168,8 +178,8 @@ def _version(package: str) -> str | None:
 
 def _threads() -> int | None:
     """What the environment sets; None where torch chooses, which is not asked: it loads slowly."""
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(given) if given.isdigit() and int(given) else None
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(given) if given.isascii() and given.isdigit() and int(given) else None
 
 
 def _gpus() -> list[dict[str, Any]]:
@@ -206,6 +216,14 @@ def _cache() -> Path:
     from helip.encoders.engines.graph_cache import cache_folder
 
     return cache_folder()
+
+
+def _disk() -> dict[str, Any]:
+    """``here``, where the working directory was not deleted, and ``cache``."""
+    places = {"cache": _free(_cache())}
+    with contextlib.suppress(FileNotFoundError):
+        places = {"here": _free(Path.cwd()), **places}
+    return places
 
 
 def _free(folder: Path) -> dict[str, Any]:

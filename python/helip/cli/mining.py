@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,10 +58,12 @@ def plan(
 
     result = planned()
     others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
-    alternatives = [
-        planned(method=other, candidates=None, device="cpu")
-        for other in (others if options["method"] == "auto" else [])
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the first plan has told them
+        alternatives = [
+            planned(method=other, candidates=None, device="cpu")
+            for other in (others if options["method"] == "auto" else [])
+        ]
     if json:
         print_json({**result, "alternatives": alternatives})
         return

@@ -62,6 +62,14 @@ def output_path(out: str | os.PathLike[str] | None) -> str:
     return path
 
 
+def named_file(path: str | os.PathLike[str]) -> str:
+    """``path`` as text, of a file that is to be written; None and an empty one are refused."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or text in ("", os.curdir):
+        raise InvalidArgumentError(f"path is {path!r}, must name the file that is to be written")
+    return text
+
+
 def sync(path: str | os.PathLike[str]) -> None:
     """fsync a file or a directory."""
     descriptor = os.open(path, os.O_RDONLY)

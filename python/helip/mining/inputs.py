@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,13 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
         if image is not None or text is not None:
             raise InvalidArgumentError("pass a store, or image= and text=, not both")
         store = store_of(store)
+        if store.metadata.get("complete") is False:
+            warnings.warn(
+                f"the store {store.path} has {len(store):,} rows so far: the job which writes it, "
+                "such as helip embed or helip import, was stopped or still runs; these rows alone "
+                "count here, and that job goes on when it is called again",
+                stacklevel=4,
+            )
         return Inputs(store, store.matrices, (store.image_tensor, store.text_tensor))
     given = {"image": image, "text": text}
     for name in modalities:

@@ -81,13 +81,16 @@ class MineOptions(ScoreRules):
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
 
 
+Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShapeOptions(Options):
     """The size of embeddings that are not there yet."""
 
-    rows: Positive | None = None
+    rows: Annotated[int, Ge(1), Le(2**40)] | None = None
     """Without a store: plan so many pairs; random rows stand for the embeddings."""
-    dims: tuple[Positive, Positive] | None = None
+    dims: tuple[Dimensions, Dimensions] | None = None
     """With rows: dimensions of the image and of the text embeddings."""
 
 

@@ -7,13 +7,14 @@ import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, needed
-from helip.common.files import output_path, require_there
+from helip.common.files import named_file, require_there
 from helip.common.options import Positive, Seed, Whole, check, method_keywords
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.options import Format, Layout, Modality
@@ -22,6 +23,8 @@ from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
+
+Rows = Annotated[int, Ge(0), Lt(2**40)]  # of a data set
 
 
 class HardPairs:
@@ -110,16 +113,19 @@ class HardPairs:
 
         Raises:
             StorageError: the file cannot be read.
-            InvalidArgumentError: a field that is no row number, or a target twice, with its line.
+            InvalidArgumentError: a field that is no row number, or a target twice, with its line;
+                rows out of its bound.
         """
-        return cls(_core.HardPairs.open_csv(os.fspath(path), -1 if rows is None else rows))
+        check("rows", rows, Rows | None)
+        count = -1 if rows is None else operator.index(rows)
+        return cls(_core.HardPairs.open_csv(os.fspath(path), count))
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out.
 
-        What lies there is replaced, whole or not at all.
+        What lies there is replaced, whole or not at all. InvalidArgumentError: an empty path.
         """
-        self._core.save_csv(os.fspath(path))
+        self._core.save_csv(named_file(path))
 
     def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
         """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
@@ -163,17 +169,18 @@ class HardPairs:
     ) -> None:
         """Writes a Parquet file with the columns of :meth:`to_arrow`; keys are text.
 
-        It is written by row groups of 2^20 pairs, in bounded memory, and appears when it is whole.
+        It is written by row groups of 2^20 pairs, and appears when it is whole. Memory is bounded,
+        but with a store all of its keys are held: their bytes and 4 a row, for a moment twice.
 
         Raises:
-            InvalidArgumentError: a file is there, and ``overwrite`` is False. StorageError: the
-                disk refuses. UnsupportedError: pyarrow is absent.
+            InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
+                StorageError: the disk refuses. UnsupportedError: pyarrow is absent.
         """
         check("layout", layout, Layout)
         from helip.pairs.exchange.arrow import write_parquet
 
         write_parquet(
-            self._whole()._core, self._store, Path(output_path(path)), layout,
+            self._whole()._core, self._store, Path(named_file(path)), layout,
             similarities=similarities, overwrite=overwrite,
         )  # fmt: skip
 
@@ -230,15 +237,16 @@ class HardPairs:
             num_negatives: hard pairs of a target at most; None for all.
 
         Raises:
-            InvalidArgumentError: a file is there, and ``overwrite`` is False. MismatchError: the
-                table was made of other data. UnsupportedError: pictures lie in shards or columns.
+            InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
+                MismatchError: the table was made of other data. UnsupportedError: pictures lie in
+                shards or columns.
         """
         count = self._whole().k if num_negatives is None else num_negatives
         check("num_negatives", count, Positive)
         from helip.pairs.exchange.negclip import write_negclip
 
         return write_negclip(
-            self._core, data, Path(output_path(path)), num_negatives=count, overwrite=overwrite
+            self._core, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
         )
 
     def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:

@@ -261,7 +261,11 @@ class EmbeddingStore:
 
 def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:
     """A store, opened where a path is given."""
-    return store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+    if isinstance(store, EmbeddingStore):
+        return store
+    if not isinstance(store, (str, os.PathLike)):
+        raise InvalidArgumentError(f"store is {store!r}, must be an EmbeddingStore or its path")
+    return EmbeddingStore.open(store)
 
 
 def _text_of(metadata: dict[str, Any] | None) -> str:

@@ -60,7 +60,7 @@ def test_without_a_model_the_table_and_the_data_are_told(run: Run, place: Path) 
     [
         (("--model", "{place}/absent"), 1, "absent does not exist"),
         (("--checkpoint", "{place}/model"), 2, "give --model"),
-        (("--batch-size", "1"), 2, "batch_size is 1, must be at least 2"),
+        (("--batch-size", "1"), 2, "--batch-size is 1, must be at least 2"),
         (("--window", "many"), 2, "--window"),
         (("--store", "{place}/absent"), 1, "no store at"),
     ],

@@ -124,6 +124,28 @@ def test_what_is_slow_is_remarked_with_its_mend(
     assert any(re.search(words, remark) for remark in found), found
 
 
+@pytest.mark.parametrize(("given", "told"), [("abc", True), ("0", True), ("²", True), ("8", False)])
+def test_a_number_of_threads_that_is_none_is_remarked(
+    sound: dict[str, Any], given: str, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    words = f"OMP_NUM_THREADS is {given!r}, must be a whole number"
+    assert any(words in remark for remark in doctor.remarks_on(sound)) == told
+
+
+def test_a_working_directory_that_was_deleted_is_remarked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert "the working directory was deleted" in out
+    assert "here" not in json.loads(run("doctor", "--json")[1])["disk"]
+
+
 def test_a_forced_kernel_is_remarked(
     sound: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

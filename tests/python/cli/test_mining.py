@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +179,12 @@ def test_a_margin_between_two_encoders_is_refused_with_their_names(
     code, _, err = run(*call, "--margin", 0.1)
     assert (code, "images by timm:vit and captions by st:mpnet" in err) == (2, True)
     assert run(*call)[0] == 0
+
+
+def test_a_plan_of_a_stopped_job_tells_its_rows_once(run: Run, store: Path) -> None:
+    with helip.EmbeddingStore.append_to(store) as writer:
+        writer.commit({"complete": False})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert run("plan", store, "-k", 5, "--device", "cpu")[0] == 0
+    assert ["has 60 rows so far" in str(each.message) for each in told] == [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,40 @@ def test_a_bad_csv_is_refused_with_its_line(
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(InvalidArgumentError, match=message):
         HardPairs.from_csv(tmp_path / "pairs.csv", rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bound"),
+    [
+        (-5, "at least 0"), (2**70, f"below {2**40}"), ("3", "a whole number"),
+        (3.5, "a whole number"), (True, "a whole number"),
+    ],
+)  # fmt: skip
+def test_a_number_of_rows_out_of_its_bound_is_refused(
+    tmp_path: Path, rows: Any, bound: str
+) -> None:
+    (tmp_path / "pairs.csv").write_text("0,1\n")
+    with pytest.raises(InvalidArgumentError, match=f"rows is {rows!r}, must be {bound}"):
+        HardPairs.from_csv(tmp_path / "pairs.csv", rows=rows)
+    three: Any = np.int32(3)
+    assert len(HardPairs.from_csv(tmp_path / "pairs.csv", rows=three)) == 3
+
+
+@pytest.mark.parametrize("path", ["", None, Path()], ids=repr)
+@pytest.mark.parametrize("writer", ["to_csv", "to_parquet"])
+def test_a_path_that_names_no_file_is_refused(
+    writer: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError, match=r"^path is .*, must name the file that is to"):
+        getattr(table(), writer)(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("store", [None, 5])
+def test_what_is_no_store_is_refused(store: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"store is {store}, must be an EmbeddingStore"):
+        table().with_store(store)
 
 
 @pytest.mark.parametrize(

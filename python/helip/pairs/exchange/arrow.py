@@ -1,7 +1,7 @@
 """A table of hard pairs in Arrow, and what is made of that: pandas, Polars, Parquet.
 
 docs/pairs-out.md lists the columns. Rows are made by whole arrays, block by block, so that a file
-of any size takes bounded memory.
+of any size takes bounded memory. The keys of a store alone are all held, since any row may be hard.
 """
 
 from __future__ import annotations
@@ -145,7 +145,10 @@ class ArrowExport:
         return self._arrow.list_(kind, self._k) if self._full else self._arrow.list_(kind)
 
     def _all_keys(self, store: EmbeddingStore) -> Any:
-        """Keys of all rows: string, or large_string where they have 2 GiB or more."""
+        """Keys of all rows: string, or large_string where they have 2 GiB or more.
+
+        They are held twice while their parts are joined.
+        """
         arrow, keys = self._arrow, store.keys
         parts = [
             arrow.array(keys[first : first + _KEYS], type=arrow.string())

@@ -16,6 +16,7 @@ from helip.data.paths import file_sizes
 Kind = Literal["text", "image", "path"]
 
 _MISSING = "missing_image"
+_NO_TEXT = "name_not_utf8"  # of a file: any bytes may name one, and a table has text alone
 
 
 class Cells:
@@ -46,6 +47,9 @@ class Cells:
                     self.failures["no_file"] += 1
             except SampleError as error:
                 self.failures[error.reason] += 1
+            if text is not None and kind != "text" and not _is_utf8(text):
+                text = None
+                self.failures[_NO_TEXT] += 1
             texts.append(text)
             blobs.append(blob)
         if kind != "text":
@@ -89,6 +93,14 @@ class Cells:
         for place in (named[i] for i in np.flatnonzero(sizes == 0).tolist()):
             paths[place] = None
             self.failures[_MISSING] += 1
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _picture(data: Any, row: int) -> tuple[str | None, bytes | None]:

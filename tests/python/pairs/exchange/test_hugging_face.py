@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,22 @@ def test_targets_without_enough_negatives_are_counted(data: Any, kind: str, few:
         "targets": 8, "kept": 8 - few, "too_few_negatives": few, "unreadable": 0,
         "unreadable_by_reason": {},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("anchor", ["text", "image"])
+def test_a_picture_whose_name_is_no_text_is_counted(tmp_path: Path, anchor: Any) -> None:
+    broken = 7
+    for row in range(ROWS):
+        stem = os.fsencode(tmp_path / str(row)) + (b"\xe9" if row == broken else b"")
+        Path(os.fsdecode(stem + b".png")).write_bytes(png(row))
+        Path(os.fsdecode(stem + b".txt")).write_text(caption(row), encoding="utf-8")
+    data = helip.open_dataset(tmp_path, progress=False)
+    with pytest.warns(UserWarning, match="1 that cannot be read; .* 1 name_not_utf8"):
+        found = table().to_dataset(data, "triplet", anchor=anchor)
+    wanted = plain("triplet", 3, broken) if anchor == "text" else [
+        row for row in plain("triplet", 3) if row["anchor"] != broken
+    ]  # fmt: skip
+    assert numbered(found) == wanted
 
 
 @pytest.mark.parametrize("kind", FORMATS)

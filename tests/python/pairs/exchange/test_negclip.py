@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,24 @@ def test_rows_are_numbered_anew_where_some_are_left_out(tmp_path: Path) -> None:
         assert pool
 
 
+def test_a_picture_whose_name_is_no_text_is_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "bytes"
+    folder.mkdir()
+    for row, text in enumerate(CAPTIONS):
+        stem = os.fsencode(folder / str(row)) + (b"\xe9" if row == 1 else b"")
+        Path(os.fsdecode(stem + b".png")).write_bytes(png(row))
+        Path(os.fsdecode(stem + b".txt")).write_text(text, encoding="utf-8")
+    ids = np.array([[1, 2, -1], [2, 0, -1], [0, 1, -1], [1, -1, -1], [5, -1, -1], [4, 2, 0]])
+    with pytest.warns(UserWarning, match=r"2 of 6 .* \(1 name_not_utf8\)"):
+        count = table(ids).to_negclip(
+            tmp_path / "n.tsv", helip.open_dataset(folder, progress=False)
+        )
+    assert count == 4
+    assert read(tmp_path / "n.tsv")["title"].tolist() == [CAPTIONS[row] for row in (0, 2, 4, 5)]
+
+
 def test_fewer_negatives_are_the_best(data: Any, tmp_path: Path) -> None:
     ids = np.array([[1, 2, 4], [2, 0, -1], [0, 1, 5], [4, 2, -1], [5, 3, -1], [4, 1, -1]])
     table(ids).to_negclip(tmp_path / "n.tsv", data, num_negatives=1)
@@ -93,6 +112,9 @@ def test_pictures_without_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_done_is_told(data: Any, tmp_path: Path) -> None:
+    for path in ("", None, 5):
+        with pytest.raises(helip.InvalidArgumentError, match="must name the file"):
+            table().to_negclip(path, data)  # type: ignore[arg-type]
     (tmp_path / "n.tsv").write_text("mine")
     with pytest.raises(helip.InvalidArgumentError, match="overwrite=True"):
         table().to_negclip(tmp_path / "n.tsv", data)
