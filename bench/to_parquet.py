@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--dim", type=int, help="of a store; without, there is none")
-    parser.add_argument("--cache", type=Path, default=Path("bench-cache"))
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/to_parquet.json"))
     asked = parser.parse_args()
     name, store, fingerprint = f"parquet-{asked.rows}-{asked.dim or 0}", "", ""
