@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the sdist and the wheel are copied")
     arguments = parser.parse_args()
     os.environ.pop("SOURCE_DATE_EPOCH", None)
+    # The compiler of CUDA names what it makes after the folder.
+    os.environ["CMAKE_ARGS"] = "-DHELIP_CUDA=OFF"
     with tempfile.TemporaryDirectory() as temporary:
         built: list[list[Path]] = []
         for name, age in FOLDERS.items():
