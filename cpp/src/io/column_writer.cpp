@@ -181,8 +181,9 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
 
 void ColumnWriter::mark() {
   check_usable();
-  mark_ = Mark{};  // not emplace(): clang asks whether it can while the class is incomplete
+  mark_.emplace();
   mark_->rows = rows_;
+  mark_->published = 0;
   mark_->first_uncommitted_shard = first_uncommitted_shard_;
   mark_->obsolete_tail = obsolete_tail_;
   if (!manifest_.shards.empty() && manifest_.shards.back().rows < manifest_.shard_rows) {

@@ -55,13 +55,14 @@ class ColumnWriter {
 
  private:
   // Where append() can go back to.
+  // Without initialisers of its members: clang would want them before the class around it ends.
   struct Mark {
-    std::int64_t rows = 0;
-    std::int64_t first_uncommitted_shard = 0;
+    std::int64_t rows;
+    std::int64_t first_uncommitted_shard;
     std::optional<ShardRecord> committed_tail;  // that a full shard would take the place of
     std::optional<std::filesystem::path> obsolete_tail;
     std::optional<ShardWriter::Mark> tail;
-    std::size_t published = 0;         // full shards since then
+    std::size_t published;             // full shards since then
     std::optional<ShardWriter> first;  // of these, which may have rows from before
   };
 
