@@ -375,4 +375,4 @@ def test_the_command_trains_under_torchrun(tmp_path):
         [*command, "--batch-size", "9"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert refused.returncode != 0
-    assert "batch_size is 9, must be a multiple of the 2 processes" in refused.stderr
+    assert "--batch-size is 9, must be a multiple of the 2 processes" in refused.stderr

@@ -76,4 +76,4 @@ def test_the_command_embeds_under_torchrun(tmp_path):
     assert lost.returncode == 2 and "MASTER_ADDR is not set" in lost.stderr
     refused = _torchrun(tmp_path, "--out", "t", "--max-quarantined", "7")
     assert refused.returncode != 0
-    assert "max_quarantined is 7" in refused.stderr
+    assert "--max-quarantined is 7" in refused.stderr
