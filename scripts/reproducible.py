@@ -66,9 +66,11 @@ def main() -> None:
     os.environ["CMAKE_ARGS"] = "-DHELIP_CUDA=OFF"
     with tempfile.TemporaryDirectory() as temporary:
         built: list[list[Path]] = []
-        for name, age in FOLDERS.items():
-            tree, out = Path(temporary) / name / "helip", Path(temporary) / f"out-of-{name}"
+        trees = {Path(temporary) / name / "helip": age for name, age in FOLDERS.items()}
+        for tree, age in trees.items():  # all before the first build, during which one may edit
             copy_of_the_tree(tree, age)
+        for tree in trees:
+            out = tree.parent / "built"
             subprocess.run(
                 [sys.executable, "-c", BUILD, out], cwd=tree, check=True, stdout=sys.stderr
             )

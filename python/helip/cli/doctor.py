@@ -149,10 +149,7 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
     if absent := [name for name, there in facts["codecs"].items() if not there]:
         yield f"built without decoders of {', '.join(absent)}: Pillow reads such pictures, slower"
     if "openvino" in facts["extras"]["embed"]:
-        yield (
-            "OpenVINO is absent, which embeds about three times as fast on a CPU; pip install "
-            "'helip[embed]'"
-        )
+        yield ("OpenVINO is absent, which embeds faster on a CPU; pip install 'helip[embed]'")
     for gpu in facts["gpus"]:
         if not gpu["proven"]:
             yield (

@@ -10,6 +10,7 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError
 from helip.data.captions import texts_of
 from helip.data.options import OpenCall
+from helip.store.keys import ROW_KEYS
 
 # In order of preference; compared without case.
 IMAGE_NAMES = (
@@ -40,8 +41,6 @@ CAPTION_NAMES = (
     "txt",
 )
 LABEL_NAMES = ("label", "class", "category", "class_name", "cls")
-
-ROW_KEYS = "row"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
-from helip.store.keys import LazyStrings
+from helip.store.keys import LazyStrings, row_key
 
 P = TypeVar("P", bound="PackedStrings")
 
@@ -95,7 +95,7 @@ class KeyList(PackedStrings):
     @classmethod
     def numbered(cls, count: int) -> KeyList:
         """Row numbers of nine digits or more, for rows that have no name of their own."""
-        return cls.from_strings(f"{row:09d}" for row in range(count))
+        return cls.from_strings(map(row_key, range(count)))
 
     def first_duplicate(self) -> tuple[int, int] | None:
         """Return the first two rows (smallest second row) with one key, or None.

@@ -45,7 +45,7 @@ def _matrix_of_chunk(chunk: Any, first: int, name: str) -> np.ndarray:
     """``first`` is the row of the whole that the chunk begins with."""
     from pyarrow import types
 
-    if isinstance(chunk.type, _tensor_type()):
+    if is_tensor(chunk.type):
         if len(chunk.type.shape) != 1:
             raise InvalidArgumentError(
                 f"{name} holds tensors of shape {tuple(chunk.type.shape)}; a row must have 1 "
@@ -98,7 +98,8 @@ def _unlike(name: str, row: int, length: int, before: int) -> InvalidArgumentErr
     )
 
 
-def _tensor_type() -> Any:
+def is_tensor(kind: Any) -> bool:
+    """Whether cells of this type of Arrow are tensors of one shape."""
     import pyarrow
 
-    return getattr(pyarrow, "FixedShapeTensorType", ())
+    return isinstance(kind, getattr(pyarrow, "FixedShapeTensorType", ()))

@@ -10,6 +10,14 @@ import numpy as np
 
 _BLOCK = 4096
 
+#: As a key column: the keys are the rows' numbers.
+ROW_KEYS = "row"
+
+
+def row_key(row: int) -> str:
+    """The key of a row that has no other."""
+    return f"{row:09d}"
+
 
 class LazyStrings(Sequence[str]):
     """An immutable sequence of strings that are made when they are asked for."""

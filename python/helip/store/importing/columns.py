@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
-from helip.store.arrow_lists import rows_of_arrow
+from helip.store.arrow_lists import is_tensor, rows_of_arrow
 from helip.store.importing.part import Block, caption_texts, check_floats, key_texts
+from helip.store.keys import ROW_KEYS
 from helip.store.options import ImportOptions
 
 KEY_NAMES = ("key", "uid", "id")
 CAPTION_NAMES = ("caption", "text", "title", "txt")
 #: Parts of the names of embeddings.
 IMAGE_WORDS, TEXT_WORDS = ("image", "img", "picture"), ("text", "txt", "caption")
-ROW_KEYS = "row"
 
 
 @dataclass(frozen=True)
@@ -112,21 +112,15 @@ def _holds_floats(kind: Any) -> bool:
 
     lists = (types.is_fixed_size_list, types.is_list, types.is_large_list)
     if not any(check(kind) for check in lists):
-        return _is_tensor(kind) and types.is_floating(kind.value_type)
+        return is_tensor(kind) and types.is_floating(kind.value_type)
     return types.is_floating(kind.value_type)
-
-
-def _is_tensor(kind: Any) -> bool:
-    import pyarrow
-
-    return isinstance(kind, pyarrow.FixedShapeTensorType)
 
 
 def width_of(kind: Any) -> int | None:
     """Values of a cell, where the type tells it."""
     import pyarrow.types as types
 
-    if _is_tensor(kind):
+    if is_tensor(kind):
         return int(np.prod(kind.shape))
     return int(kind.list_size) if types.is_fixed_size_list(kind) else None
 

@@ -31,6 +31,7 @@ from helip.store.importing.part import (
     reading,
 )
 from helip.store.importing.recognising import parts_of
+from helip.store.keys import row_key
 from helip.store.options import ImportCall, ImportOptions
 
 _BLOCK_BYTES = 32 << 20
@@ -122,7 +123,7 @@ class _Job:
         """Append rows that begin at ``row`` of all, ``at`` of their part."""
         keys = block.keys
         if keys is None:
-            keys = [f"{number:09d}" for number in range(row, row + len(block))]
+            keys = [row_key(number) for number in range(row, row + len(block))]
         digests = None
         if any(each.has_captions for each in self._parts):
             captions = block.captions or [""] * len(block)

@@ -24,6 +24,7 @@ from helip.store.importing.part import (
     check_same_numbers,
 )
 from helip.store.importing.tables import parquet_batches, parquet_file
+from helip.store.keys import ROW_KEYS
 from helip.store.npy_files import NpyMatrix, members_of
 from helip.store.options import ImportOptions
 
@@ -73,7 +74,7 @@ def npy_parts(
     Raises:
         InvalidArgumentError: files without their like, of other rows or in another order.
     """
-    if not metadata and (options.key_column not in (None, "row") or options.caption_column):
+    if not metadata and (options.key_column not in (None, ROW_KEYS) or options.caption_column):
         raise InvalidArgumentError(
             ".npy files have no columns; give the metadata that holds key_column and caption_column"
         )
@@ -131,7 +132,7 @@ def npz_parts(paths: Sequence[Path], options: ImportOptions) -> list[Part]:
         table = Metadata(beside, options) if beside.exists() else None
         if table is not None:
             check_rows({a.name: rows, str(beside): table.rows})
-        elif options.key_column not in (None, "row") or options.caption_column:
+        elif options.key_column not in (None, ROW_KEYS) or options.caption_column:
             raise InvalidArgumentError(f"{beside} is missing, which would hold keys and captions")
         parts.append(_part(str(path), a, b, table, 0))
     return parts

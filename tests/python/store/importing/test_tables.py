@@ -40,28 +40,20 @@ def as_shards_of_parquet(whole: Embeddings, folder: Path) -> Any:
     return folder / "d"
 
 
-def as_arrow(whole: Embeddings, folder: Path) -> Any:
+def as_arrow(whole: Embeddings, folder: Path, format: str = "new_file") -> Any:
     import pyarrow
 
     table = whole.table()
     with (
         pyarrow.OSFile(str(folder / "a.arrow"), "wb") as file,
-        pyarrow.ipc.new_file(file, table.schema) as writer,
+        getattr(pyarrow.ipc, format)(file, table.schema) as writer,
     ):
         writer.write_table(table, max_chunksize=10)
     return folder / "a.arrow"
 
 
 def as_arrow_stream(whole: Embeddings, folder: Path) -> Any:
-    import pyarrow
-
-    table = whole.table()
-    with (
-        pyarrow.OSFile(str(folder / "a.arrow"), "wb") as file,
-        pyarrow.ipc.new_stream(file, table.schema) as writer,
-    ):
-        writer.write_table(table, max_chunksize=10)
-    return folder / "a.arrow"
+    return as_arrow(whole, folder, "new_stream")
 
 
 def as_hub_of_hugging_face(whole: Embeddings, folder: Path) -> Any:
