@@ -7,9 +7,11 @@ COMMA := ,
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python tests/cpp -type f -not -name '*.pyc' \
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
-# Tests that run at once, and threads of each.
+# Tests that run at once. Each has one thread: more threads than cores wait for each other, and
+# take several times the processor time.
 JOBS ?= $(shell nproc)
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
+ALL_CORES := env -u OMP_NUM_THREADS
 # Nothing is fetched while tests run.
 test%: export HF_HUB_OFFLINE = 1
 faults: export HF_HUB_OFFLINE = 1
@@ -21,7 +23,7 @@ BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake nin
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
 demo: $(VENV)/.demo
-	@env -u OMP_NUM_THREADS $(BIN)/helip demo --out $(DEMO_OUT) $(DEMO)
+	@$(ALL_CORES) $(BIN)/helip demo --out $(DEMO_OUT) $(DEMO)
 
 test: test-cpp test-python test-consumer
 
@@ -52,7 +54,7 @@ gpu: $(VENV)/.bench cuda
 	@for rival in $(if $(GPU),,faiss-gpu-cu12 cuvs-cu12); do \
 	  $(PIP) install --quiet $$rival || echo "gpu: $$rival does not install here and is left out"; \
 	done
-	$(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
+	$(ALL_CORES) $(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
 # Small files go to a file system in memory where there is one: a disk that flushes takes minutes.
 IN_MEMORY := TMPDIR=$(firstword $(wildcard /dev/shm) /tmp)
@@ -124,12 +126,12 @@ test-bench: $(VENV)/.bench
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.bench
-	$(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
-	$(BIN)/python bench/open_store.py
+	$(ALL_CORES) $(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
+	$(ALL_CORES) $(BIN)/python bench/open_store.py
 
 # What fine-tuning gains, on real pictures: two hours on two cores, of which a rerun costs what changed.
 experiments: $(VENV)/.bench
-	$(BIN)/python bench/experiments/run.py
+	$(ALL_CORES) $(BIN)/python bench/experiments/run.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts

@@ -18,19 +18,24 @@ namespace {
 
 constexpr double kExactSeconds = 1800.0;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
-// Cycles for what comes before the pairs: the sample, and for each row its order, codes and seeds.
+// Cycles of the processor for what comes before the pairs: the sample, and for each row its order,
+// codes and seeds.
 constexpr double kSampleCycles = 1.8e6;         // by dimension
 constexpr double kRowCycles = 1.15e5;           // and
 constexpr double kRowCyclesByDimension = 21.0;  // more by dimension
 // Pairs that are scored for one that ends in a pool: those that come while thresholds rise, less
 // those that serve both of their rows.
 constexpr double kScoredPerKept = 1.2;
+constexpr double kScoreCycles = 300;  // of a pair that is scored, besides its product
+// Candidates of a sample come by cluster, the best of a target together: more than beat those
+// before them when they come in any order.
+constexpr double kClusteredSample = 2.0;
 // Cycles that a row takes to list the neighbours of its neighbours, for two passes.
 constexpr double kPassCycles = 3e4;
 // Distances that a graph takes for one row, in proportion to the breadth of a search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
-constexpr double kVisitBytes = 448;  // what a visited row costs besides its codes, as bytes
+constexpr double kVisitCycles = 220;  // of a visited row, besides its codes
 
 std::string describe(double seconds) {
   char text[32];
@@ -93,7 +98,8 @@ class Planner {
     // Without thresholds at first a pool takes in what beats those before: the i-th with chance
     // kept / i.
     const double all = static_cast<double>(candidates);
-    const double scored = std::min(all, kept() * (1.0 + std::log(std::max(1.0, all / kept()))));
+    const double scored =
+        std::min(all, kClusteredSample * kept() * (1.0 + std::log(std::max(1.0, all / kept()))));
     plan.seconds =
         preparation() + sweep(static_cast<double>(plan.pairs)) + measuring() + scoring(scored);
     return plan;
@@ -107,9 +113,9 @@ class Planner {
     const std::int64_t pools = pool_bytes(rows_);
     (pools > memory_budget(options_) - hnsw_bytes(corpus_) ? plan.scratch_bytes
                                                            : plan.memory_bytes) += pools;
-    const double distance =
-        std::max(static_cast<double>(dimensions_) / 64.0 * rates_.cycle,
-                 (static_cast<double>(dimensions_) + kVisitBytes) / kMemoryRate);
+    const double distance = kVisitCycles * rates_.cycle +
+                            std::max(static_cast<double>(dimensions_) / 64.0 * rates_.codes,
+                                     static_cast<double>(dimensions_) / kMemoryRate);
     const double distances = static_cast<double>(rows_) * kDistancesPerBreadth *
                              static_cast<double>(kHnswGraph.breadth + breadth);
     plan.seconds = preparation() + measuring() + distances * distance / speed_ + scoring(kept());
@@ -166,7 +172,7 @@ class Planner {
   double kept() const { return static_cast<double>(std::min(options_.k + options_.skip, rows_)); }
   double sweep(double pairs) const {
     if (!filters_pay(corpus_, rows_)) return pairs * rates_.exact / speed_;
-    return pairs * filters_.cycles * rates_.cycle / (speed_ * kSweepEfficiency);
+    return pairs * filters_.cycles * rates_.codes / (speed_ * kSweepEfficiency);
   }
   double preparation() const {
     if (!filters_pay(corpus_, rows_)) return 0.0;
@@ -177,7 +183,8 @@ class Planner {
            rates_.cycle / speed_;
   }
   double scoring(double candidates) const {
-    return static_cast<double>(rows_) * candidates * rates_.exact / speed_;
+    return static_cast<double>(rows_) * candidates * (rates_.exact + kScoreCycles * rates_.cycle) /
+           speed_;
   }
   double measuring() const {
     return sweep(static_cast<double>(std::min<std::int64_t>(rows_, 1000)) *

@@ -35,6 +35,23 @@ double seconds_per_call(const Body& body) {
   return seconds / static_cast<double>(calls);
 }
 
+// A chain of instructions of which each waits for the one before, and takes a cycle.
+double seconds_of_a_cycle() {
+  constexpr int kLength = 1 << 14;
+  volatile std::uint32_t start = 1;
+  volatile std::uint32_t sink = 0;
+  return seconds_per_call([&] {
+           std::uint32_t value = start;
+           for (int i = 0; i < kLength; ++i) {
+             value ^= value << 13;
+             value ^= value >> 17;
+             value ^= value << 5;
+           }
+           sink = value;
+         }) /
+         (6.0 * kLength);
+}
+
 }  // namespace
 
 Rates measure_rates(const Corpus& corpus) {
@@ -45,7 +62,8 @@ Rates measure_rates(const Corpus& corpus) {
   std::fill_n(columns.get(), column_panel_bytes(kMeasuredDepth), std::int8_t{1});
   alignas(64) std::int32_t products[kTileRows * kTileColumns];
   Rates rates;
-  rates.cycle = seconds_per_call([&] {
+  rates.cycle = seconds_of_a_cycle();
+  rates.codes = seconds_per_call([&] {
                   for (int i = 0; i < 64; ++i) {
                     kernel.code_products(rows.get(), columns.get(), kMeasuredDepth, products);
                   }

@@ -10,7 +10,8 @@ inline constexpr double kMemoryRate =
 
 // Seconds that one thread takes.
 struct Rates {
-  double cycle;  // the unit of FilterPlan::cycles
+  double cycle;  // of the processor
+  double codes;  // 64 products of int8 codes, the unit of FilterPlan::cycles
   double exact;  // float64 score
 };
 
