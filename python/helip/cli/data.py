@@ -132,8 +132,11 @@ def reshard(
     show_resharded(result, json)
 
 
-def open_data(source: str, options: dict[str, Any], quiet: bool) -> tuple[Any, dict[str, Any]]:
-    """The data set, and those of the options that are not about opening it.
+def open_data(
+    source: str | None, options: dict[str, Any], quiet: bool
+) -> tuple[Any, dict[str, Any]]:
+    """The data set, None where no source is given, and those of the options that are not about
+    opening it.
 
     What ``--limit`` and ``--subset`` leave out is said, by one process of several.
     """
@@ -143,6 +146,9 @@ def open_data(source: str, options: dict[str, Any], quiet: bool) -> tuple[Any, d
     names = OpenOptions().as_dict().keys()
     opening = {name: value for name, value in options.items() if name in names}
     rest = {name: value for name, value in options.items() if name not in names}
+    if source is None:
+        OpenOptions(**opening).refuse(names, "a call without --data")
+        return None, rest
     dataset = open_dataset(source, progress=not quiet, **opening)
     if launched_rank() <= 0:
         say_left_out(source, dataset)
