@@ -18,7 +18,12 @@ from helip.pairs.options import ReshardOptions
 _EMBED_USUAL = (
     "preset", "image_encoder", "text_encoder", "engine", "precision", "batch_size", "workers",
     "dtype", "device",
-    "max_quarantined", "launcher", "image_column", "caption_column", "key_column",
+    "max_quarantined", "launcher", "image_column", "caption_column", "key_column", "limit",
+    "subset", "split",
+)  # fmt: skip
+_RESHARD_USUAL = (
+    "shard_size", "samples_per_shard", "rank_max", "seed", "image_column", "root", "limit",
+    "subset", "split",
 )  # fmt: skip
 
 
@@ -103,7 +108,7 @@ def _rows_of(path: Path) -> int | None:
     return len(EmbeddingStore.open(path)) if (path / "manifest.json").exists() else None
 
 
-@command(ReshardOptions)
+@command(ReshardOptions, OpenOptions, usual=_RESHARD_USUAL)
 def reshard(
     data: Annotated[str, text("The tar shards that were mined.")],
     /,
@@ -119,21 +124,48 @@ def reshard(
     from helip.pairs.resharding.rewriting import reshard
 
     try:
-        result = reshard(data, pairs, out=out, store=store, progress=not quiet, **options)
+        dataset, options = open_data(data, options, quiet)
+        result = reshard(dataset, pairs, out=out, store=store, progress=not quiet, **options)
     except KeyboardInterrupt:
         say("helip: stopped; nothing was written, and the same command begins again")
         raise SystemExit(INTERRUPTED) from None
     show_resharded(result, json)
 
 
-def open_data(source: str, options: dict[str, Any], quiet: bool) -> tuple[Any, dict[str, Any]]:
-    """The data set, and those of the options that are not about opening it."""
+def open_data(
+    source: str | None, options: dict[str, Any], quiet: bool
+) -> tuple[Any, dict[str, Any]]:
+    """The data set, None where no source is given, and those of the options that are not about
+    opening it.
+
+    What ``--limit`` and ``--subset`` leave out is said, by one process of several.
+    """
+    from helip.common.processes import launched_rank
     from helip.data.opening import open_dataset
 
     names = OpenOptions().as_dict().keys()
     opening = {name: value for name, value in options.items() if name in names}
     rest = {name: value for name, value in options.items() if name not in names}
-    return open_dataset(source, progress=not quiet, **opening), rest
+    if source is None:
+        OpenOptions(**opening).refuse(names, "a call without --data")
+        return None, rest
+    dataset = open_dataset(source, progress=not quiet, **opening)
+    if launched_rank() <= 0:
+        say_left_out(source, dataset)
+    return dataset, rest
+
+
+def say_left_out(name: str, dataset: Any) -> None:
+    """A line of how many rows of a data set options left out, where they did."""
+    from helip.data.dataset import Dataset
+
+    counts = dataset.counts() if isinstance(dataset, Dataset) else {}
+    names = [each for each in ("subset", "limit") if f"left_out_{each}" in counts]
+    left_out = {each: counts[f"left_out_{each}"] for each in names}
+    if left_out:
+        rows = counts["source_rows"]
+        words = ", ".join(f"{count:,} by --{each}" for each, count in left_out.items())
+        say(f"{name}: {rows - sum(left_out.values()):,} of {rows:,} rows; left out {words}")
 
 
 def named_paths(option: str, arguments: Sequence[str]) -> dict[str, str]:

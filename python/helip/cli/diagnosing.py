@@ -14,7 +14,7 @@ from helip.diagnosis.options import DiagnoseOptions
 
 _USUAL = (
     "batch_size", "window", "targets", "encoded_rows", "seed", "device", "precision", "workers",
-    "image_column", "caption_column", "key_column",
+    "image_column", "caption_column", "key_column", "limit", "subset", "split",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Quiet, command, text
-from helip.cli.data import named_paths
+from helip.cli.data import named_paths, say_left_out
 from helip.cli.showing import figures, print_json, say, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
@@ -21,7 +21,7 @@ _NO_PICTURES = {"pictures": None}
 
 _USUAL = (
     "precision", "device", "tasks", "duplicates", "batch_size", "workers", "bootstrap", "templates",
-    "train", "split", "pictures", "checkpoint",
+    "train", "split", "limit", "subset", "pictures", "checkpoint",
 )  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def evaluate(
         )
         for name, path in places.items()
     }
+    for name, each in sets.items():
+        say_left_out(name, each.data)
     results = evaluate_all(
         sources, sets, out=out, tasks=tasks, skip_existing=skip_existing, say=say, **options
     )
@@ -158,6 +160,7 @@ def _one(
 
     bundle = model.load()
     data = open_evaluation_set(place, **opening)
+    say_left_out(place, data.data)
     result = evaluate(bundle, data, tasks=tasks, **options)
     if out is not None:
         write_json(out, result)

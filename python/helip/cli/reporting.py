@@ -18,9 +18,10 @@ def report(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,
     *,
-    data: Annotated[str, text("The data set that was mined.")],
     out: Annotated[Path, text("The page to write.")],
-    store: Annotated[Path | None, text("Its store: similarities, baselines.")] = None,
+    data: Annotated[str | None, text("What was mined; without it no pictures.")] = None,
+    captions: Annotated[Path | None, text("No --data: a text file, a caption a line.")] = None,
+    store: Annotated[Path | None, text("Its store: similarities, baselines, keys.")] = None,
     metrics: Annotated[
         list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
     ] = [],  # noqa: B006
@@ -35,5 +36,7 @@ def report(
     table = HardPairs.open(pairs)
     shown, guarded = metrics_of(metrics, guard)
     dataset, options = open_data(data, options, quiet)
-    page = report(table, dataset, out, store=store, metrics=shown, guard=guarded, **options)
+    page = report(
+        table, dataset, out, captions=captions, store=store, metrics=shown, guard=guarded, **options
+    )
     say(f"wrote {page}")

@@ -196,7 +196,7 @@ class Dataset(ABC):
 
     def subset(self, rows: Iterable[int] | np.ndarray) -> Dataset:
         """Return the data set of ``rows`` (row numbers, or a mask of bools), in that order."""
-        return _Subset(self, rows)
+        return Subset(self, rows)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} rows)"
@@ -290,7 +290,7 @@ class KeyedDataset(Dataset):
         return f"row {row}"
 
 
-class _Subset(KeyedDataset):
+class Subset(KeyedDataset):
     """Some rows of another data set, in the order that they were named."""
 
     def __init__(self, parent: Dataset, rows: Iterable[int] | np.ndarray) -> None:
@@ -318,6 +318,14 @@ class _Subset(KeyedDataset):
         self._parent = parent
         self._rows = chosen  # int64 [n]
         self._keys = KeyList.from_strings(parent.keys[row] for row in chosen.tolist())
+
+    def source_rows(self) -> tuple[Dataset, np.ndarray]:
+        """The data set that it is of, which is no subset itself, and the row there of each row,
+        int64 [n]."""
+        if isinstance(self._parent, Subset):
+            source, rows = self._parent.source_rows()
+            return source, rows[self._rows]
+        return self._parent, self._rows
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent._read_image(int(self._rows[row]))
@@ -370,7 +378,7 @@ class _Subset(KeyedDataset):
         return source, self._rows if rows is None else rows[self._rows]
 
 
-class _Part(_Subset):
+class _Part(Subset):
     """Rows of a data set that one job works through in parts: messages number them as it does."""
 
     def _sample_error(self, row: int, reason: str, detail: str) -> SampleError:

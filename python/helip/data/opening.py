@@ -5,6 +5,7 @@ knows its format. All of them give a :class:`Dataset`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,40 @@ from helip.data.formats.tar import open_index, open_shards
 from helip.data.formats.text_table import open_text_table
 from helip.data.options import OpenCall, OpenOptions
 from helip.data.paths import recognise
+from helip.data.selection import selected
+from helip.data.splits import source_of_split
+
+_OF_ANY_SOURCE = ("subset", "limit")
 
 
 @keywords(OpenCall)
 def open_dataset(call: OpenCall) -> Dataset:
     """Open captioned pictures of any accepted format; nothing is extracted.
 
+    With ``subset`` or ``limit`` the result has the rows that these leave, numbered from 0 and with
+    the fingerprint of these rows alone; ``counts()`` tells how many each left out. What was made
+    of such a data set belongs to the data opened with the same options.
+
     What lies at a URL is read by ranges, once it is asked for. An index of it is made by reading
     all of it once, so save one: see `SampleIndex.build`.
 
     Raises:
-        InvalidArgumentError: no format fits, a column is missing, or two rows have one key.
+        InvalidArgumentError: no format fits, a column is missing, or two rows have one key; there
+            is no such split, ``subset`` names what is not in the data, or no row is left.
         CorruptError: a shard or table is damaged; the message names file and place.
         UnsupportedError: a library is absent, or the source has no random access.
     """
     if isinstance(call.source, Dataset):
-        call.refuse([*OpenOptions.of(call).as_dict(), "keys"], "an open data set")
-        return call.source
+        others = [name for name in OpenOptions.of(call).as_dict() if name not in _OF_ANY_SOURCE]
+        call.refuse([*others, "keys"], "an open data set")
+        return selected(call.source, call)
+    if call.split is not None:
+        call = replace(call, source=source_of_split(call.source, call.split))
+    return selected(_open(call), call)
+
+
+def _open(call: OpenCall) -> Dataset:
+    """The whole of a source."""
     found = recognise(call.source)
     if found is None:
         return _open_object(call.source, call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
@@ -42,11 +42,21 @@ class OpenOptions(Options):
     """A larger picture is quarantined as too_large."""
     max_seconds: Annotated[float, Gt(0.0), INFINITE] = MAX_SECONDS
     """A picture that takes longer to decode is quarantined as too_slow; inf sets no limit."""
+    split: str | None = None
+    """Of a source that holds several: its subfolder, files named after it, a DatasetDict's."""
+    subset: str | os.PathLike[str] | Collection[Any] | None = None
+    """Only these rows: a file of keys, one a line, or a .npy file of a bool a row or of row
+    numbers; in Python also such a list or array."""
+    limit: Positive | None = None
+    """Only the first so many rows, of those that subset leaves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("image_column", "caption_column", "key_column", "label_column"):
             require(getattr(self, name) != "", name, "", "a column's name")
+        for name in ("split", "subset"):
+            value = getattr(self, name)
+            require(not isinstance(value, str) or value != "", name, value, "a name")
 
     def refuse(self, names: Iterable[str], source: str) -> None:
         """Raise where an option is set that ``source`` has no use for."""

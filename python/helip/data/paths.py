@@ -101,8 +101,7 @@ def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
     if "dataset_dict.json" in names:
         splits = [name for name in names if (folder / name / "state.json").exists()]
         raise InvalidArgumentError(
-            f"{folder} holds several splits; open one of them: "
-            + ", ".join(str(folder / split) for split in splits)
+            f"split is None, and {folder} holds several: {', '.join(splits)}; give one of them"
         )
     if "state.json" in names and "dataset_info.json" in names:
         return "saved", [folder]

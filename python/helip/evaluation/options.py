@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
-from helip.data.options import Reader
+from helip.data.options import OpenOptions, Reader
 
 #: What equal scores count for.
 Ties = Literal["against", "for"]
@@ -29,11 +29,11 @@ class ClassOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetOptions(ClassOptions):
+class SetOptions(OpenOptions, ClassOptions):
     """What belongs to a data set that is measured on."""
 
     split: str | None = None
-    """Of data in CLIP_benchmark's layout; None is test."""
+    """Of data that hold several; of CLIP_benchmark's layout None is test."""
     pictures: str | os.PathLike[str] | None = None
     """Folder of the pictures of a compositional set."""
 

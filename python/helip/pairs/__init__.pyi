@@ -1,7 +1,7 @@
 from .growing_pairs import GrowingPairs, Pools
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
-from .options import FilterOptions, FilterRules, ReshardOptions
+from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions
 from .resharding.rewriting import Resharded, reshard
 from .target_pool import TargetPool
 
@@ -11,6 +11,7 @@ __all__ = [
     "GrowingPairs",
     "HardPairs",
     "HardPairsPart",
+    "JoinOptions",
     "Pools",
     "ReshardOptions",
     "Resharded",

@@ -15,8 +15,9 @@ from annotated_types import Ge, Lt
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, needed
 from helip.common.files import named_file, require_there
-from helip.common.options import Positive, Seed, Whole, check, method_keywords
+from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
 from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.joining import JoinCall, joined
 from helip.pairs.options import Format, Layout, Modality
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
@@ -272,6 +273,33 @@ class HardPairs:
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
         return HardPairs(filtered(self._core, call), self._store, self._data)
+
+    @method_keywords(JoinCall)
+    def join(self, call: JoinCall) -> HardPairs:
+        """The table of both: for each target the union of its two pools, best first.
+
+        A pair that both have comes once, with the greater score. Pools are ordered by score, then
+        by row, and cut to k. Scores are compared as they are: those of a table by text alone are
+        cosines, which are greater than the products of one by both.
+
+        Both tables must have the same targets: their number, ``fingerprint`` of the store and
+        ``data_fingerprint`` must agree. A fingerprint that one does not know, as of bare arrays,
+        agrees with any, and the new table has the known one. How they were mined need not agree:
+        options that both share stay, ``method`` is ``"joined"``, and ``report["join"]`` has the
+        counts (``pairs`` of both, ``duplicates``, ``cut`` beyond k, ``left``) and the options and
+        report of each. ``helip.update`` takes no such table. Works in blocks of bounded memory.
+
+        Raises:
+            MismatchError: other targets. InvalidArgumentError: k above what both have together;
+                ``out`` exists. UnsupportedError: a part of a table. StorageError: ``out`` cannot
+                be written.
+        """
+        other = call.other
+        path = isinstance(other, (str, os.PathLike))
+        require(path or isinstance(other, HardPairs), "other", other, "a table, or its path")
+        other = HardPairs.open(other) if path else other
+        core = joined(self._whole()._core, other._whole()._core, call)
+        return HardPairs(core, self._store, self._data)
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""

@@ -19,24 +19,27 @@ def open_together(pairs: Any, data: Any, store: Any) -> tuple[HardPairs, Any, An
     MismatchError where fingerprints or numbers of rows differ. InvalidArgumentError for a table
     without targets.
     """
+    dataset = opened_data(data)
+    pairs, store = open_table(pairs, store, dataset)
+    return pairs, dataset, store
+
+
+def open_table(pairs: Any, store: Any, dataset: Any = None) -> tuple[HardPairs, Any]:
+    """The table and its store (None: without), as `open_together`; ``dataset`` is open, or None."""
     if isinstance(pairs, (str, os.PathLike)):
         pairs = HardPairs.open(pairs)
     if isinstance(store, (str, os.PathLike)):
         store = EmbeddingStore.open(store)
-    data = opened_data(data)
-    _check(pairs, data, store)
-    return pairs, data, store
-
-
-def _check(pairs: Any, dataset: Any, store: Any) -> None:
-    refuse_other_data(pairs.data_fingerprint, dataset)
+    sizes = {"table": len(pairs)}
+    if dataset is not None:
+        refuse_other_data(pairs.data_fingerprint, dataset)
+        sizes["data set"] = len(dataset)
     if store is not None:
         refuse_another_store(pairs.fingerprint, store)
-    sizes = {"table": len(pairs), "data set": len(dataset)}
-    if store is not None:
         sizes["store"] = len(store)
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
         raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
     if len(pairs) == 0:
         raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
+    return pairs, store

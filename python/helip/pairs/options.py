@@ -54,6 +54,14 @@ class FilterOptions(FilterRules, ThreadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JoinOptions(Options):
+    """How the pools of two tables become one."""
+
+    k: Positive | None = None
+    """Keep the best so many of both; None: the larger k of the two tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReshardOptions(Options):
     """How shards are cut, and which hard pairs count."""
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError
-from helip.common.files import replace_file
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.files import replace_file, storage_errors
 from helip.common.options import keywords, require
 from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.opening import open_together
+from helip.pairs.opening import open_table, open_together
 from helip.reporting import guard, metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
@@ -30,13 +30,16 @@ class ReportCall(ReportOptions):
 
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
     """A table of hard pairs, or its path."""
-    data: Any = field(kw_only=False)
-    """Its Dataset, or what open_dataset takes."""
-    out: str | os.PathLike[str] = field(kw_only=False)
-    """The page to write."""
+    data: Any = field(default=None, kw_only=False)
+    """Its Dataset, or what open_dataset takes; None for a page without pictures."""
+    out: str | os.PathLike[str] | None = field(default=None, kw_only=False)
+    """The page to write; must be given."""
+    captions: Sequence[str] | str | os.PathLike[str] | None = None
+    """Without data: a text a row, or the path of a file with one a line, to be shown in place of
+    keys or row numbers."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
     """The store that was mined adds both similarities and their product under each picture,
-    computed in float64 from the stored embeddings."""
+    computed in float64 from the stored embeddings; without data it also names rows by its keys."""
     baselines: Mapping[str, HardPairs] | None = None
     """Name to table, shown beside. Without them, but with a store, the pools by image and by text
     alone are computed for the targets shown."""
@@ -59,13 +62,20 @@ def report(call: ReportCall) -> Path:
     The page has no scripts, loads nothing, and a policy in its head forbids both. Pictures are
     encoded anew; captions are inserted as text in which hidden characters are spelled out. Rows
     that cannot be read are shown as placeholders and counted. The same arguments give the same
-    bytes. Raises MismatchError when table, data and store do not belong together, and
+    bytes.
+
+    Without ``data`` it shows no pictures: rows have the text of ``captions``, else the key that the
+    store knows, else their number.
+
+    Raises MismatchError when table, data, captions and store do not belong together, and
     StorageError when ``out`` cannot be written.
     """
-    pairs, dataset, store = open_together(call.pairs, call.data, call.store)
+    require(call.out is not None, "out", call.out, "the page to write")
+    pairs, dataset, store = _opened(call)
+    keys = getattr(dataset if dataset is not None else store, "keys", None)
     scores = read_scores(pairs)
     if call.target:
-        rows = _rows_of(call.target, dataset.keys)
+        rows = _rows_of(call.target, keys, "store" if dataset is None else "data set")
     else:
         rows = _chosen(call.rows, scores, len(pairs), call.seed)
     similarities = None if store is None else Similarities(store, pairs.options)
@@ -76,16 +86,17 @@ def report(call: ReportCall) -> Path:
     summary = call.summary
     page = render(
         title=call.title,
-        facts=_facts(pairs, len(dataset)),
+        facts=_facts(pairs, captioned=dataset is not None),
         places=_places(bool(call.metrics), bool(call.guard), bool(call.curves)),
-        pictures=Pictures(dataset),
+        pictures=Pictures(dataset, _captions_of(call.captions, len(pairs)), keys),
+        keyed=keys is not None,
         tiles=statistics.tiles(stats),
         summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
         comparisons=comparisons,
         guard=[] if call.guard is None else guard.verdicts(call.guard),
         asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
         similarities=similarities,
-        targets=targets_of(pairs, dataset.keys, rows, call.hard, similarities, call.baselines),
+        targets=targets_of(pairs, rows, call.hard, similarities, call.baselines),
         histogram=histogram(scores),
         tables=statistics.tables(stats),
         quantiles=statistics.quantiles(stats),
@@ -94,9 +105,21 @@ def report(call: ReportCall) -> Path:
         provenance=list(statistics.provenance(pairs, store)),
         fingerprints=statistics.fingerprints(pairs, dataset, store),
     )
-    path = Path(call.out)
+    path = Path(str(call.out))
     replace_file(path, page)
     return path
+
+
+def _opened(call: ReportCall) -> tuple[HardPairs, Any, Any]:
+    """The table, the data set and the store, None where there is none."""
+    if call.data is None:
+        pairs, store = open_table(call.pairs, call.store)
+        return pairs, None, store
+    if call.captions is not None:
+        raise InvalidArgumentError(
+            "captions are given beside data, which has its own; leave out one of them"
+        )
+    return open_together(call.pairs, call.data, call.store)
 
 
 def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> list[int]:
@@ -106,25 +129,56 @@ def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> lis
     return choose_targets(scores.first, int(rows), seed)
 
 
-def _rows_of(targets: Sequence[str], keys: Sequence[str]) -> list[int]:
+def _rows_of(targets: Sequence[str], keys: Sequence[str] | None, whose: str) -> list[int]:
     """The rows of keys, in the order that they were asked for."""
     if isinstance(targets, str):
         targets = [targets]
+    if keys is None:
+        raise InvalidArgumentError(
+            f"target {targets[0]!r} is a key, and without data and store none is known; give one "
+            "of these, or rows"
+        )
     wanted = dict.fromkeys(targets)
     found = {key: row for row, key in enumerate(keys) if key in wanted}
     for key in wanted:
         if key not in found:
             first = ", ".join(map(repr, keys[:3]))
             raise InvalidArgumentError(
-                f"target {key!r} is no key of the data set; its keys are such as {first}"
+                f"target {key!r} is no key of the {whose}; its keys are such as {first}"
             )
     return [found[key] for key in wanted]
 
 
-def _facts(pairs: Any, rows: int) -> list[str]:
+def _captions_of(captions: Any, rows: int) -> Sequence[str] | None:
+    """A text a row, of a list or the lines of a file."""
+    if captions is None:
+        return None
+    words = "captions"
+    if isinstance(captions, (str, os.PathLike)):
+        words = f"captions {os.fspath(captions)!r}"
+        with storage_errors("read", captions):
+            raw = Path(captions).read_bytes()
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidArgumentError(
+                f"{words} is not UTF-8 ({error}); write one caption a line"
+            ) from error
+        # Not splitlines: a caption may hold what Unicode counts as the end of a line.
+        captions = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    if len(captions) != rows:
+        raise MismatchError(
+            f"{words} has {len(captions):,} texts, and the table {rows:,} targets; give one a row, "
+            "an empty one where there is none"
+        )
+    return captions
+
+
+def _facts(pairs: Any, *, captioned: bool) -> list[str]:
     method = pairs.options.get("method")
     mined = [f"{method} mining"] if method else []
-    return [f"{number(rows)} captioned pictures", *mined, f"k = {number(pairs.k)}"]
+    what = "captioned pictures" if captioned else "targets"
+    return [f"{number(len(pairs))} {what}", *mined, f"k = {number(pairs.k)}"]
 
 
 def _places(results: bool, guarded: bool, curves: bool) -> list[tuple[str, str]]:

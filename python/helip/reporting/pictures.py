@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from helip.data.thumbnails import data_uri
 
 SIDE = 192  # pixels: sharp at 96 CSS pixels on a dense screen
 ALT = 120
+KEY = 60  # letters of a key
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,36 @@ class Picture:
 
 
 class Pictures:
-    """Gives pictures and captions of rows. ``failures`` counts rows by reason."""
+    """Gives what is shown of rows: picture, caption and name, as far as there are any.
 
-    def __init__(self, data: Any):
-        self._data = data
+    ``failures`` counts rows by reason. ``data`` is a data set, or None where ``captions``, a text a
+    row, or nothing but ``keys`` are there.
+    """
+
+    def __init__(
+        self, data: Any, captions: Sequence[str] | None = None, keys: Sequence[str] | None = None
+    ):
+        self._data, self._given, self._keys = data, captions, keys
         self._pictures: dict[int, Picture] = {}
         self._captions: dict[int, str | None] = {}
         self.failures: Counter[str] = Counter()
+
+    @property
+    def shown(self) -> bool:
+        """Whether there are pictures."""
+        return self._data is not None
+
+    @property
+    def captioned(self) -> bool:
+        """Whether there are captions."""
+        return self._data is not None or self._given is not None
+
+    def name(self, row: int) -> str:
+        """The key of a row, its end where it is long; its number where keys are not known."""
+        if self._keys is None:
+            return f"row {row}"
+        key = self._keys[row]
+        return key if len(key) <= KEY else f"…{key[1 - KEY :]}"
 
     def picture(self, row: int) -> Picture:
         """The picture of a row, decoded once."""
@@ -49,11 +74,18 @@ class Pictures:
         """The caption of a row, or None where it has none."""
         if row not in self._captions:
             try:
-                self._captions[row] = self._data.caption(row)
+                self._captions[row] = self._read_caption(row)
             except SampleError as error:
                 self._captions[row] = None
                 self.failures[error.reason] += 1
         return self._captions[row]
+
+    def _read_caption(self, row: int) -> str:
+        if self._given is None:
+            return self._data.caption(row)
+        if not (text := self._given[row].strip()):
+            raise SampleError.of(self.name(row), "missing_caption", "it has no caption")
+        return text
 
     def failures_in_words(self) -> str:
         """How many samples could not be read, and why."""

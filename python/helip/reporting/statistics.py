@@ -117,8 +117,9 @@ def fingerprints(pairs: Any, dataset: Any, store: Any) -> Rows:
     prints = {
         "table made of store": pairs.fingerprint or "not recorded (mined from arrays)",
         "table made of data": pairs.data_fingerprint or "not recorded",
-        "data set": getattr(dataset, "fingerprint", "") or "unknown",
     }
+    if dataset is not None:
+        prints["data set"] = getattr(dataset, "fingerprint", "") or "unknown"
     return settings(prints if store is None else {**prints, "store": store.fingerprint})
 
 

@@ -25,7 +25,6 @@ class Target:
     """A target and its pools; ``positions`` is the place of each row in the target's own pool."""
 
     row: int
-    key: str
     count: int
     positions: Mapping[int, int]
     strips: Sequence[Strip]
@@ -40,7 +39,6 @@ _OWN = {
 
 def targets_of(
     pairs: Any,
-    keys: Sequence[str],
     rows: Sequence[int],
     hard: int,
     similarities: Similarities | None,
@@ -69,7 +67,7 @@ def targets_of(
         count = int(pairs.counts[row])
         positions = {r: place for place, r in enumerate(pairs.ids[row, :count].tolist(), start=1)}
         strips = [Strip(*label, _cards(similarities, row, *pool[row])) for label, pool in pools]
-        found.append(Target(row, keys[row], count, positions, strips))
+        found.append(Target(row, count, positions, strips))
     return found
 
 

@@ -12,6 +12,7 @@ from helip.common.errors import (
     MismatchError,
     SampleError,
 )
+from helip.data.opening import open_dataset
 from helip.encoders.embedding import embed
 from helip.encoders.jobs.reading import Batch, batches_of, blocks_of
 from helip.store.embedding_store import EmbeddingStore
@@ -50,6 +51,20 @@ def test_row_i_of_the_store_is_row_i_of_the_data_and_bad_rows_are_zero(tmp_path)
     assert np.array_equal(store.text, text)
     assert list(store.keys) == [f"k{row}" for row in range(LARGE)]
     store.verify()
+
+
+def test_a_part_of_the_data_gives_its_rows_and_grows_with_a_greater_limit(tmp_path):
+    data, mask = Numbered(300), np.arange(300) % 2 == 0
+    part = open_dataset(data, subset=mask, limit=100)
+    store = run(part, tmp_path / "s")
+    image, text = expected_rows(300, {})
+    assert np.array_equal(store.image, image[mask][:100])
+    assert np.array_equal(store.text, text[mask][:100])
+    assert store.data_fingerprint == part.fingerprint
+    with pytest.raises(MismatchError, match="50 rows are new"):
+        run(open_dataset(data, subset=mask), tmp_path / "s")
+    grown = run(open_dataset(data, subset=mask), tmp_path / "s", update=True)
+    assert np.array_equal(grown.image, image[mask])
 
 
 def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):

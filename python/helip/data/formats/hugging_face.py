@@ -47,8 +47,8 @@ def open_hugging_face(source: Any, options: OpenCall) -> HuggingFaceDataset:
         return HuggingFaceDataset(source, options)
     if isinstance(source, Mapping):
         raise InvalidArgumentError(
-            f"a {type(source).__name__} holds several splits; give one of them: "
-            + ", ".join(f"source[{name!r}]" for name in source)
+            f"split is None, and a {type(source).__name__} holds several: {', '.join(source)}; "
+            "give one of them"
         )
     raise UnsupportedError(
         f"{type(source).__name__} has no random access, which hard pairs need; load it without "

@@ -42,8 +42,10 @@ def is_benchmark(folder: Path, split: str = "test") -> bool:
     return (folder / split / SHARDS).is_file()
 
 
-def open_benchmark(folder: Path, split: str = "test", *, progress: bool = True) -> EvaluationSet:
+def open_benchmark(folder: Path, split: str = "test", **opening: Any) -> EvaluationSet:
     """Open one split of a local folder; pictures are read where they lie.
+
+    ``opening`` are other options of `open_dataset`, of that split alone.
 
     Raises InvalidArgumentError for missing shards, a class list with an empty line, and templates
     without ``{c}``; UnsupportedError for data with several labels a picture.
@@ -54,7 +56,7 @@ def open_benchmark(folder: Path, split: str = "test", *, progress: bool = True) 
             f"{folder / TYPE} says {kind!r}; helip measures 'classification' (one label a picture) "
             "and 'retrieval'"
         )
-    data = open_dataset(_shards(folder, split), progress=progress)
+    data = open_dataset(_shards(folder, split), **opening)
     if kind == "retrieval":
         rows = CaptionRows(data)
         return EvaluationSet(data=rows, groups=rows.pictures.tolist())
@@ -95,6 +97,9 @@ class CaptionRows(Dataset):
     @property
     def keys(self) -> KeyList:
         return self._keys
+
+    def counts(self) -> dict[str, int]:
+        return {**self._parent.counts(), "rows": len(self)}
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent.image(int(self.pictures[row]))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import keywords
+from helip.common.options import hints_of, keywords
 from helip.data.opening import open_dataset
+from helip.data.options import OpenOptions
 from helip.evaluation.options import ClassOptions, SetOptions
 from helip.evaluation.sets.benchmark import is_benchmark, open_benchmark
 from helip.evaluation.sets.composition import holds_composition, open_composition
@@ -34,19 +35,16 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
 
     Classes and templates, or captions, come with CLIP_benchmark's layout; ``classes`` and
     ``templates`` override them, and a list of ``classes`` names the labels in their order. Plain
-    data is measured by retrieval.
+    data is measured by retrieval. Options of opening are of what is measured, not of ``train``; a
+    compositional set takes none.
     """
     source = call.source
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     split = call.split or "test"
     benchmark = path is not None and is_benchmark(path, split)
-    if call.split is not None and not benchmark:
-        raise InvalidArgumentError(
-            f"split={call.split!r} is for data in CLIP_benchmark's layout, and {source} is none "
-            "that has it; leave it out"
-        )
     if path is not None and not benchmark and holds_composition(path):
         refuse_classification(call)
+        call.refuse(hints_of(OpenOptions), "a compositional set")
         data = open_composition(path, pictures=call.pictures)
         return EvaluationSet(data=data, tasks=("composition",))
     if call.pictures is not None:
@@ -54,10 +52,11 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
             f"pictures={os.fspath(call.pictures)!r} is for compositional sets, and {source} is "
             "none; leave it out"
         )
+    opening = {**OpenOptions.of(call).as_dict(), "progress": call.progress}
     if path is None or not benchmark:
-        found = EvaluationSet(data=open_dataset(source, progress=call.progress))
+        found = EvaluationSet(data=open_dataset(source, **opening))
     else:
-        found = open_benchmark(path, split, progress=call.progress)
+        found = open_benchmark(path, **{**opening, "split": split})
     given = chosen(call)
     classes = given.get("classes")
     if found.classes is not None and classes is not None and not isinstance(classes, Mapping):

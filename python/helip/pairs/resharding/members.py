@@ -13,7 +13,7 @@ import tarfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -48,10 +48,27 @@ class Members:
     size: np.ndarray  # int64 [members]
     field: np.ndarray  # int32 [members], into `fields`
     fields: list[str]
-    left_out: dict[str, int]  # by reason: link, sparse, device, unnamed, no_sample
+    left_out: dict[str, int]  # by reason: link, sparse, device, unnamed, no_sample, not_chosen
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    def of_rows(self, rows: np.ndarray | None) -> Members:
+        """Those of ``rows`` [n], which are numbered anew from 0; None for all."""
+        if rows is None:
+            return self
+        sizes = np.diff(self.starts)[rows]
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        taken = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], sizes)
+        left_out = dict(self.left_out)
+        if len(taken) < len(self):
+            left_out["not_chosen"] = len(self) - len(taken)
+        columns = ("shard", "offset", "size", "field")
+        return replace(
+            self, starts=starts, left_out=left_out,
+            **{name: getattr(self, name)[taken] for name in columns},
+        )  # fmt: skip
 
 
 def members_of(data: TarDataset, *, progress: bool) -> Members:

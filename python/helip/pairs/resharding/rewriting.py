@@ -21,7 +21,7 @@ from helip.common.files import publish_directory, storage_errors, write_json
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
-from helip.data.dataset import Dataset
+from helip.data.dataset import Dataset, Subset
 from helip.data.formats.tar import TarDataset
 from helip.data.opening import open_dataset
 from helip.pairs.hard_pairs import HardPairs
@@ -63,7 +63,7 @@ class ReshardCall(ReshardOptions, ProgressOptions):
     """What `reshard` is asked."""
 
     data: Dataset | str | os.PathLike[str] | list[str] = field(kw_only=False)
-    """Tar shards, or a data set opened from them."""
+    """Tar shards, or a data set opened from them; of a part of one only that part is copied."""
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
     """The table that was mined from them."""
     out: str | os.PathLike[str]
@@ -97,7 +97,8 @@ def reshard(call: ReshardCall) -> Resharded:
     progress, out = call.progress, Path(call.out)
     if out.exists():
         raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
-    opened = _open_tars(call.data)
+    opened = open_dataset(call.data)
+    tars, rows = _tars_of(opened)
     table = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = call.store
     if store is not None and not isinstance(store, EmbeddingStore):
@@ -108,7 +109,7 @@ def reshard(call: ReshardCall) -> Resharded:
             f"rank_max is {rank_max}; it must lie in 1 .. k = {table.k}, or be None for all ranks"
         )
 
-    members = members_of(opened, progress=progress)
+    members = members_of(tars, progress=progress).of_rows(rows)
     _check_space(out, members, table, store)
     with ProgressBar(None, label="order", enabled=progress) as bar:
         order = _core.locality_order(
@@ -117,7 +118,7 @@ def reshard(call: ReshardCall) -> Resharded:
     data_fingerprint = opened.subset(order).fingerprint
     with publish_directory(out) as folder:
         sizes = _write_shards(
-            folder, opened, members, order, shard_bytes, samples_per_shard, progress
+            folder, opened, tars, members, order, shard_bytes, samples_per_shard, progress
         )
         fingerprint = ""
         if store is not None:
@@ -158,7 +159,8 @@ def reshard(call: ReshardCall) -> Resharded:
 
 def _write_shards(
     folder: Path,
-    data: TarDataset,
+    data: Dataset,
+    tars: TarDataset,
     members: Members,
     order: np.ndarray,
     shard_bytes: int | None,
@@ -171,7 +173,7 @@ def _write_shards(
     most = len(order) if shard_bytes is None else 2 * least_bytes(members) // shard_bytes + 1
     digits = max(5, len(str(most)))
     with (
-        contextlib.closing(MemberReader(data)) as reader,
+        contextlib.closing(MemberReader(tars)) as reader,
         ProgressBar(len(members), label="copy", unit="members", enabled=progress) as bar,
     ):
         plans = plan_shards(
@@ -193,17 +195,18 @@ def _localities(
     return {block: {"before": before[block], "after": after[block]} for block in _SHOWN_BLOCKS}
 
 
-def _open_tars(data: Any) -> TarDataset:
-    opened = open_dataset(data)
-    if not isinstance(opened, TarDataset):
+def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray | None]:
+    """The shards of a data set, and the rows of them that it has, [n]; None for all."""
+    source, rows = data.source_rows() if isinstance(data, Subset) else (data, None)
+    if not isinstance(source, TarDataset):
         raise UnsupportedError(
-            f"{opened!r} is not made of tar shards, and only these are resharded; write it to "
+            f"{data!r} is not made of tar shards, and only these are resharded; write it to "
             "shards first, for instance with webdataset.ShardWriter"
         )
-    return opened
+    return source, rows
 
 
-def _check_together(data: TarDataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
+def _check_together(data: Dataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
     differ = fingerprint_differences(pairs.data_fingerprint, data.fingerprint)
     if len(pairs) != len(data) or differ:
         raise MismatchError(

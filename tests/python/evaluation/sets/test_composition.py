@@ -262,6 +262,7 @@ def test_options_of_classification_are_refused_for_compositional_sets(sugarcrepe
         run(open_composition(sugarcrepe, pictures=sugarcrepe.parent / "pictures"), **given)
 
 
-def test_a_split_is_refused_where_there_is_none(sugarcrepe):
-    with pytest.raises(InvalidArgumentError, match="split='val' is for data in CLIP_benchmark"):
-        open_evaluation_set(sugarcrepe, split="val")
+@pytest.mark.parametrize("given", [{"split": "val"}, {"limit": 1}, {"caption_column": "x"}])
+def test_options_of_opening_are_refused_for_compositional_sets(sugarcrepe, given):
+    with pytest.raises(InvalidArgumentError, match="does not apply to a compositional set"):
+        open_evaluation_set(sugarcrepe, **given)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from helip.common.errors import InvalidArgumentError
+from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.sets.opening import open_evaluation_set
 from support.evaluate_samples import picture, png, tiny_model, write_benchmark, write_sugarcrepe
@@ -50,3 +51,22 @@ def test_what_evaluate_is_told_comes_before_what_the_set_brings(tmp_path):
     )  # fmt: skip
     assert result["zero_shot"]["templates"] == ["the {}"]
     assert set(result["zero_shot"]["per_class"]) == {"0", "1"}
+
+
+def test_options_of_opening_are_of_what_is_measured_and_not_of_the_training_rows(tmp_path):
+    brought = {"classes": ["cat", "dog"], "templates": ["a {c}"]}
+    for split in ("train", "test"):
+        folder = write_benchmark(tmp_path / "b", ROWS, split=split, **brought)
+    found = open_evaluation_set(folder, limit=4, subset=[1, 2, 3, 4, 5])
+    assert found.data.counts()["left_out_limit"] == 1
+    whole = open_evaluation_set(folder).data
+    assert [found.data.label(row) for row in range(4)] == [whole.label(row + 1) for row in range(4)]
+    assert len(open_dataset(found.train)) == len(ROWS)
+
+
+def test_a_split_of_plain_data_is_opened_as_open_dataset_does(tmp_path):
+    (tmp_path / "held").mkdir()
+    picture(0).save(tmp_path / "held" / "x.png")
+    assert len(open_evaluation_set(tmp_path, split="held").data) == 1
+    with pytest.raises(InvalidArgumentError, match=r"split is 'dev', and .* has held"):
+        open_evaluation_set(tmp_path, split="dev")

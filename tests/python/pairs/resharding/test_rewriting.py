@@ -127,6 +127,20 @@ def test_hard_pairs_lie_closer_than_before(
     assert found[8] == pytest.approx((target // 8 == table.ids // 8)[valid].mean())
 
 
+def test_of_a_part_of_the_data_only_that_part_is_copied(shards: Path, tmp_path: Path) -> None:
+    part = helip.open_dataset(shards, subset=np.arange(120) % 3 == 0, limit=32)
+    pairs = clustered_pairs(part, 4)
+    result = helip.reshard(part, pairs, out=tmp_path / "new")
+    assert (result.rows, result.members, result.left_out) == (32, 64, {"not_chosen": 2 * 88})
+    order = np.load(tmp_path / "new" / "order.npy")
+    new = helip.open_dataset(tmp_path / "new")
+    assert new.fingerprint == helip.HardPairs.open(result.pairs).data_fingerprint
+    for row in (0, 15, 31):
+        assert_row_is(new, row, 3 * int(order[row]))
+    with pytest.raises(MismatchError, match="belongs to other data"):
+        helip.reshard(shards, pairs, out=tmp_path / "other")
+
+
 def test_the_same_input_gives_the_same_bytes(
     data: Any, pairs: helip.HardPairs, tmp_path: Path
 ) -> None:
@@ -311,8 +325,9 @@ def test_options_are_held_to_their_bounds(
     (tmp_path / "table.csv").write_text("filepath\tcaption\n")
     with pytest.raises((UnsupportedError, InvalidArgumentError)):
         helip.reshard(tmp_path / "table.csv", pairs, out=out)
+    (tmp_path / "table.csv").write_text("filepath,caption\na.png,a\nb.png,b\n")
     with pytest.raises(UnsupportedError, match="not made of tar shards"):
-        helip.reshard(helip.open_dataset(shards).subset(range(120)), pairs, out=out)
+        helip.reshard(helip.open_dataset(tmp_path / "table.csv", limit=1), pairs, out=out)
     out.mkdir()
     with pytest.raises(InvalidArgumentError, match="exists already"):
         helip.reshard(shards, pairs, out=out)

@@ -1,0 +1,152 @@
+"""Some rows of a data set, as ``subset`` and ``limit`` ask for them, and what they leave out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import storage_errors
+from helip.data.dataset import Dataset, Subset
+from helip.data.options import OpenOptions
+
+_SHOWN = 3
+
+
+class Selection(Subset):
+    """The rows of a data set that ``subset`` and ``limit`` leave, in the order of the data."""
+
+    def __init__(self, parent: Dataset, rows: np.ndarray, left_out: Mapping[str, int]) -> None:
+        super().__init__(parent, rows)
+        self._left_out = {f"left_out_{name}": n for name, n in left_out.items() if n}
+
+    def counts(self) -> dict[str, int]:
+        """``rows``, ``source_rows``, and how many ``left_out_subset`` and ``left_out_limit``."""
+        return {"rows": len(self), "source_rows": len(self._parent), **self._left_out}
+
+    def __repr__(self) -> str:
+        return f"Selection({len(self):,} rows of {self._parent!r})"
+
+
+def selected(data: Dataset, options: OpenOptions) -> Dataset:
+    """The rows of ``data`` that ``subset`` names, of these the first ``limit``; ``data`` itself
+    where nothing is left out.
+
+    Raises:
+        InvalidArgumentError: keys or rows that the data do not have, no row left, no such file.
+    """
+    left_out = {"subset": 0, "limit": 0}
+    rows = np.arange(len(data), dtype=np.int64)
+    if options.subset is not None:
+        rows = _chosen(data, options.subset)
+        left_out["subset"] = len(data) - len(rows)
+    if options.limit is not None:
+        left_out["limit"] = max(len(rows) - options.limit, 0)
+        rows = rows[: options.limit]
+    return Selection(data, rows, left_out) if len(rows) < len(data) else data
+
+
+def _chosen(data: Dataset, given: Any) -> np.ndarray:
+    """int64 [n]: the rows that ``subset`` names, ascending."""
+    words = f"a {type(given).__name__}"
+    if isinstance(given, (str, os.PathLike)):
+        words, given = repr(os.fspath(given)), _read(Path(given))
+    elif hasattr(given, "detach"):  # a tensor
+        given = given.detach().cpu().numpy()
+    if not isinstance(given, np.ndarray):
+        given = _as_list_or_array(given)
+    if isinstance(given, np.ndarray) and given.dtype.kind in "US":
+        given = given.astype(np.str_).ravel().tolist()
+    rows = _by_key(data, given, words) if isinstance(given, list) else _by_row(data, given, words)
+    if not len(rows):
+        raise InvalidArgumentError(
+            f"subset is {words}, which names none of the {len(data):,} rows; name one at least, or "
+            "leave it out"
+        )
+    return rows
+
+
+def _as_list_or_array(given: Any) -> list[str] | np.ndarray:
+    """Keys as a list, anything else as an array."""
+    try:
+        listed = list(given)
+        return listed if all(isinstance(each, str) for each in listed) else np.asarray(listed)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"subset is {given!r:.100}; it must be a path, keys, row numbers or one bool a row"
+        ) from error
+
+
+def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:
+    wanted = dict.fromkeys(keys, False)
+    rows = []
+    for row, key in enumerate(data.keys):
+        if key in wanted:
+            wanted[key] = True
+            rows.append(row)
+    missing = [key for key, there in wanted.items() if not there]
+    if missing:
+        raise InvalidArgumentError(
+            f"subset is {words}, and {len(missing):,} of its {len(wanted):,} keys are not in the "
+            f"data: {_first(map(repr, missing))}; the keys of the data are such as "
+            f"{', '.join(map(repr, data.keys[:_SHOWN]))}. Remove those, or open the data that "
+            "they are of"
+        )
+    return np.array(rows, dtype=np.int64)
+
+
+def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
+    if rows.ndim != 1 or rows.dtype.kind not in "biu":
+        raise InvalidArgumentError(
+            f"subset is {words}, which holds {rows.dtype} {list(rows.shape)}; it must hold one "
+            "bool a row, or one list of row numbers"
+        )
+    if rows.dtype == np.bool_:
+        if len(rows) != len(data):
+            raise InvalidArgumentError(
+                f"subset is {words}, a mask of {len(rows):,} bools, and the data have "
+                f"{len(data):,} rows; give one bool a row"
+            )
+        return np.flatnonzero(rows)
+    outside = rows[(rows < 0) | (rows >= len(data))]
+    if outside.size:
+        raise InvalidArgumentError(
+            f"subset is {words}, and {outside.size:,} of its {len(rows):,} rows are outside of "
+            f"0 .. {len(data) - 1}: {_first(map(str, outside[: _SHOWN + 1].tolist()))}; remove "
+            "them, or open the data that they are of"
+        )
+    return np.unique(rows).astype(np.int64)
+
+
+def _read(path: Path) -> Any:
+    """The array of a .npy file, or the lines of a text file that are not empty."""
+    with storage_errors("read", path):
+        if path.suffix.lower() != ".npy":
+            raw = path.read_bytes()
+        else:
+            try:
+                return np.load(path, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise InvalidArgumentError(
+                    f"subset is {os.fspath(path)!r}, which is no .npy file of bools, row numbers "
+                    f"or keys ({error!s:.100}); write one with numpy.save(path, array)"
+                ) from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"subset is {os.fspath(path)!r}, which is not UTF-8 ({error}); write one key a line, "
+            "or a .npy file"
+        ) from error
+    # Not splitlines: a key may hold what Unicode counts as the end of a line.
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line]
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first of them, and whether there are more."""
+    shown = list(names)
+    return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

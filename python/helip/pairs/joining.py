@@ -1,0 +1,176 @@
+"""Joins two tables of the same targets block by block into a new one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.files import sha256_of
+from helip.common.options import ProgressOptions
+from helip.common.progress import ProgressBar
+from helip.pairs.options import JoinOptions
+from helip.store.data_identity import difference_words, fingerprint_differences
+
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
+_HALF = np.uint64(32)
+_PAD = np.uint64(2**64 - 1)  # behind every pair
+_LOW = np.uint64(2**32 - 1)
+_SIGN = np.uint32(1 << 31)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinCall(JoinOptions, ProgressOptions):
+    """What `HardPairs.join` is asked."""
+
+    other: Any = field(kw_only=False)
+    """Another table of the same targets, or its path."""
+    out: str | os.PathLike[str] | None = None
+    """A new directory, which appears when it is whole; None keeps the table in memory."""
+
+
+class Pools(NamedTuple):
+    """The joined pools of a block of targets."""
+
+    ids: np.ndarray  # int64 [b, k], -1 beyond the count
+    scores: np.ndarray  # float32 [b, k], 0 beyond the count
+    counts: np.ndarray  # int32 [b]
+    found: np.ndarray  # int64 [b], different pairs of both, also beyond k
+
+
+def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _core.HardPairs:
+    """The new table; see :meth:`helip.HardPairs.join`."""
+    fingerprint, data_fingerprint = _common_origin(table, other)
+    both = table.k + other.k
+    k = max(table.k, other.k) if call.k is None else call.k
+    if k > both:
+        raise InvalidArgumentError(
+            f"k is {k}, must be at most {both}: the tables have {table.k} and {other.k}"
+        )
+    writer = _core.HardPairsWriter(os.fspath(call.out or ""), len(table), k)
+    pairs = found = left = 0
+    with ProgressBar(len(table), label="join", unit="targets", enabled=call.progress) as bar:
+        for first, ids, scores in _blocks(table, other):
+            pools = join_pools(ids, scores, k)
+            writer.write(first, pools.ids, pools.scores, pools.counts)
+            pairs += int((ids >= 0).sum())
+            found += int(pools.found.sum())
+            left += int(pools.counts.sum(dtype=np.int64))
+            bar.update(len(ids))
+    step = {"pairs": pairs, "duplicates": pairs - found, "cut": found - left, "left": left}
+    return writer.finish(
+        fingerprint=fingerprint,
+        data_fingerprint=data_fingerprint,
+        options_json=json.dumps(_options_of(table, other, k)),
+        report_json=json.dumps({"join": {**step, "of": [_account(table), _account(other)]}}),
+    )
+
+
+def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
+    """The best k different pairs of each row of ``ids`` [b, m] (-1: none) and ``scores`` [b, m].
+
+    By score, greatest first, then by row number; of a pair that is there twice the greater score.
+    """
+    if ids.max(initial=0) > int(_LOW) >> 1:
+        return _join_large(ids, scores, k)
+    # A pair is one number, since sorting numbers is many times quicker than sorting places.
+    rank = _descending(scores).astype(np.uint64)
+    pair = np.where(ids < 0, _PAD, (ids.astype(np.uint64) << _HALF) | rank)
+    pair.sort(axis=1)  # equal rows side by side, the greatest score first
+    again = pair[:, 1:] >> _HALF == pair[:, :-1] >> _HALF
+    pair = (pair << _HALF) | (pair >> _HALF)  # pads stay as they are
+    pair[:, 1:][again] = _PAD
+    pair.sort(axis=1)
+    real = pair != _PAD
+    found = real.sum(axis=1, dtype=np.int64)
+    real, pair = real[:, :k], pair[:, :k]
+    return Pools(
+        np.where(real, (pair & _LOW).astype(np.int64), -1),
+        np.where(real, _from_descending((pair >> _HALF).astype(np.uint32)), np.float32(0)),
+        np.minimum(found, k).astype(np.int32),
+        found,
+    )
+
+
+def _join_large(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
+    """`join_pools` of row numbers that take more than 31 bits."""
+    order = np.lexsort((-scores, ids), axis=1)
+    ids, scores = (np.take_along_axis(each, order, axis=1) for each in (ids, scores))
+    real = ids >= 0
+    real[:, 1:] &= ids[:, 1:] != ids[:, :-1]
+    order = np.lexsort((ids, -scores, ~real), axis=1)[:, :k]
+    found = real.sum(axis=1, dtype=np.int64)
+    ids, scores, real = (np.take_along_axis(each, order, axis=1) for each in (ids, scores, real))
+    return Pools(
+        np.where(real, ids, -1), np.where(real, scores, np.float32(0)),
+        np.minimum(found, k).astype(np.int32), found,
+    )  # fmt: skip
+
+
+def _descending(scores: np.ndarray) -> np.ndarray:
+    """uint32: numbers that rise where float32 ``scores`` fall, by the order of IEEE bits."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # + 0: one zero alone
+    return np.where(bits & _SIGN, bits, bits ^ ~_SIGN)
+
+
+def _from_descending(rank: np.ndarray) -> np.ndarray:
+    """float32: the scores of `_descending`."""
+    return np.where(rank & _SIGN, rank, rank ^ ~_SIGN).view(np.float32)
+
+
+def _blocks(
+    table: _core.HardPairs, other: _core.HardPairs
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    rows = max(_PLACES // (table.k + other.k), 1)
+    for first in range(0, len(table), rows):
+        part = slice(first, first + rows)
+        ids = np.concatenate([each.ids[part].astype(np.int64) for each in (table, other)], axis=1)
+        yield first, ids, np.concatenate([each.scores[part] for each in (table, other)], axis=1)
+
+
+def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str, str]:
+    """The fingerprints of store and data set that both have, or the one that is known."""
+    if len(table) != len(other):
+        raise MismatchError(
+            f"the table has {len(table):,} targets, the other {len(other):,}; join tables of the "
+            "same rows"
+        )
+    ours, theirs = table.fingerprint, other.fingerprint
+    if ours and theirs and ours != theirs:
+        raise MismatchError(
+            f"the table was mined from a store with fingerprint {ours}, the other from {theirs}; "
+            "join tables of one store, or mine one of them again"
+        )
+    ours_data, theirs_data = table.data_fingerprint, other.data_fingerprint
+    if differ := fingerprint_differences(ours_data, theirs_data):
+        raise MismatchError(
+            f"the tables were made of different data{difference_words(differ)} (fingerprints "
+            f"{ours_data} and {theirs_data}); join tables of the same data"
+        )
+    return ours or theirs, ours_data or theirs_data
+
+
+def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[str, Any]:
+    """What both were mined with; where they differ, ``report["join"]`` alone has it."""
+    ours, theirs = json.loads(table.options_json), json.loads(other.options_json)
+    same = {name: value for name, value in ours.items() if name in theirs and theirs[name] == value}
+    # No label of one kind of pools fits those of two.
+    if ours.get("modality", "both") != theirs.get("modality", "both"):
+        same["modality"] = "joined"
+    return {**same, "method": "joined", "k": k}
+
+
+def _account(table: _core.HardPairs) -> dict[str, Any]:
+    """What a table was: where it lies, a digest of its manifest, and what its mining said."""
+    place: dict[str, Any] = {"path": table.path or None}
+    if table.path:
+        place["sha256"] = sha256_of(Path(table.path) / "manifest.json")
+    options, report = json.loads(table.options_json), json.loads(table.report_json)
+    return {**place, "k": table.k, "options": options, "report": report}

@@ -1,0 +1,92 @@
+"""Every command that takes data takes all options of opening it, and heeds them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip.cli.commands import Command
+from helip.cli.main import COMMANDS
+from helip.common.options import hints_of
+from helip.data.options import OpenOptions
+from support.data_samples import write_shards
+
+Run = Callable[..., tuple[int, str, str]]
+
+TAKING_DATA = [each for each in COMMANDS if "data" in inspect.signature(each.work).parameters]
+
+
+def test_these_commands_take_data() -> None:
+    """A new one is among them by the name of its parameter."""
+    names = {each.name for each in TAKING_DATA}
+    assert names >= {"embed", "reshard", "diagnose", "train", "eval", "report"}
+
+
+@pytest.mark.parametrize("command", TAKING_DATA, ids=lambda command: command.name)
+def test_a_command_that_takes_data_has_all_options_of_opening_it(command: Command) -> None:
+    offered = {name: default for name, _, default, _ in command.fields()}
+    for field in dataclasses.fields(OpenOptions):
+        assert field.name in offered, f"helip {command.name} has no {field.name}"
+        assert offered[field.name] is field.default or offered[field.name] == field.default
+
+
+@pytest.mark.parametrize("command", TAKING_DATA, ids=lambda command: command.name)
+def test_no_other_option_of_a_command_has_the_name_of_one_of_opening(command: Command) -> None:
+    names = {field.name for field in dataclasses.fields(OpenOptions)}
+    own = {*inspect.signature(command.work).parameters}
+    others = [group for group in command.groups if not issubclass(group, OpenOptions)]
+    assert not names & own.union(*map(hints_of, others))
+
+
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[object, ...]]:
+    """Command → a call of it up to its options; no model is loaded."""
+    monkeypatch.setattr("helip.models.bundle.create_model", lambda *_, **__: None)
+    monkeypatch.setattr("helip.evaluation.model_source.ModelSource.load", lambda _: None)
+    data = write_shards(tmp_path / "shards")
+    ids = np.roll(np.arange(20), 1)[:, None].astype(np.int32)
+    pairs, out = tmp_path / "pairs", tmp_path / "out"
+    helip.HardPairs.from_arrays(ids, np.ones((20, 1), np.float32)).save(pairs)
+    return {
+        "embed": ("embed", data, "--out", out),
+        "reshard": ("reshard", data, "--pairs", pairs, "--out", out),
+        "diagnose": ("diagnose", pairs, "--data", data),
+        "train": ("train", data, "--model", "m", "--out", out),
+        "eval": ("eval", data, "--model", "m"),
+        "report": ("report", pairs, "--data", data, "--out", out),
+    }
+
+
+@pytest.mark.parametrize("name", [command.name for command in TAKING_DATA])
+def test_the_options_reach_the_data(
+    name: str, called: dict[str, tuple[object, ...]], run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.txt").write_text("00001\nlost\n")
+    (tmp_path / "first.txt").write_text("00001\n")
+    for options, words in (
+        (("--limit", 0), "limit is 0, must be at least 1"),
+        (("--subset", tmp_path / "keys.txt"), "1 of its 2 keys are not in the data: 'lost'"),
+        (("--split", "dev"), "--split is 'dev'"),
+        (("--image-column", ""), "--image-column is '', must be a column's name"),
+        (("--label-column", "x"), "--label-column='x' does not apply to tar shards"),
+    ):
+        code, _, err = run(*called[name], *options)
+        assert (code, words in err) == (2, True), err
+
+
+def test_what_is_left_out_is_said(
+    called: dict[str, tuple[object, ...]], run: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mask.npy", np.arange(20) < 12)
+    # The table is of all rows, so the command ends after the data were opened.
+    call = (*called["report"], "--subset", tmp_path / "mask.npy", "--limit", 5)
+    code, _, err = run(*call)
+    assert code == 1
+    assert "shards: 5 of 20 rows; left out 8 by --subset, 7 by --limit" in err
+    assert "row counts differ: table 20, data set 5" in err
