@@ -26,7 +26,7 @@ from .evaluation import (
 from .loading import HardnessSchedule, HardPairLoader
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
-from .models import create_model, export, interpolate
+from .models import ModelBundle, create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import report
 from .store import EmbeddingStore, guard_mapped_files
@@ -46,6 +46,7 @@ __all__ = [
     "ImageTransform",
     "InvalidArgumentError",
     "MismatchError",
+    "ModelBundle",
     "OutOfMemoryError",
     "PairIndex",
     "Recipe",
