@@ -23,6 +23,7 @@ from .evaluation import (
     forgetting,
     open_evaluation_set,
 )
+from .integrations import push_to_hub
 from .loading import HardnessSchedule, HardPairLoader
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
@@ -76,6 +77,7 @@ __all__ = [
     "open_evaluation_set",
     "plan",
     "plan_training",
+    "push_to_hub",
     "recipes",
     "report",
     "reshard",

@@ -1,9 +1,8 @@
 from .bundle import ModelBundle, create_model
-from .card import ModelCardOptions
 from .interpolation import interpolate
 from .locking import lock_towers
 from .lora import add_lora, merge_lora
-from .options import LockOptions, Lora, ModelOptions
+from .options import LockOptions, Lora, ModelCardOptions, ModelOptions
 from .pretrained import PushModelOptions
 from .saving import export, save_model
 from .slip import add_ssl_head, has_ssl_head

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helip.common.hub.cards import NO_REPOSITORY, model_card
-from helip.common.hub.options import CardOptions
 from helip.common.hub.privacy import without_paths
+from helip.models.options import ModelCardOptions
 
 _RUN_FACTS = ("data", "recipe", "control", "strategy", "batch_size")  # told apart from the options
 
@@ -41,14 +41,6 @@ class RunFacts:
             "validation": without_paths(measured),
             "guard": without_paths(stated),
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCardOptions(CardOptions):
-    """What the card of a model says beside what is known anyway."""
-
-    base_model: str | None = None
-    """The repository of the model that training began with, which the hub links to."""
 
 
 def card_of_model(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from helip.common.errors import UnsupportedError
 from helip.common.files import publish_directory, read_json, storage_errors, write_json
@@ -16,8 +15,9 @@ from helip.common.hub.client import CARD, located, push
 from helip.common.hub.options import PullOptions, PushOptions
 from helip.common.hub.privacy import without_paths
 from helip.common.options import PrecisionOptions
-from helip.models.card import ModelCardOptions, RunFacts, card_of_model
+from helip.models.card import RunFacts, card_of_model
 from helip.models.hugging_face import TransformersClip
+from helip.models.options import ModelCardOptions, ModelLayout
 from helip.models.saving import (
     SavedParts,
     refuse_unsaved,
@@ -39,7 +39,7 @@ class SavePretrainedCall(ModelCardOptions):
 
     folder: str | os.PathLike[str] = field(kw_only=False)
     """The new directory."""
-    layout: Literal["auto", "both", "open_clip", "transformers"] = "auto"
+    layout: ModelLayout = "auto"
     """Whose files are written; auto: both where both have such a model. Both take twice the room,
     as the weights bear other names."""
 
@@ -48,7 +48,7 @@ class SavePretrainedCall(ModelCardOptions):
 class PushModelOptions(ModelCardOptions, PushOptions):
     """How a model becomes a repository."""
 
-    layout: Literal["auto", "both", "open_clip", "transformers"] = "auto"
+    layout: ModelLayout = "auto"
     """As in save_pretrained."""
     card: bool = True
     """Write README.md; False leaves that of the repository as it is."""
@@ -114,12 +114,13 @@ def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> 
         )
 
 
-def push_saved(folder: Path, repo_id: str, options: PushOptions) -> str:
+def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
     """Upload a directory that `save_pretrained` wrote, its card as somebody may have edited it.
 
-    Files of other names than a saved model has stay where they are.
+    Files of other names than a saved model has are left out; card: whether README.md goes too.
     """
-    names = {path.name: path for pattern in (*FILES, CARD) for path in folder.glob(pattern)}
+    patterns = (*FILES, CARD) if card else FILES
+    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
     return push(names, repo_id, "model", options, card=None, owned=FILES)
 
 

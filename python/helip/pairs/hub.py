@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helip import _core
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import publish_directory, storage_errors
 from helip.common.hub.cards import NO_REPOSITORY, dataset_card
 from helip.common.hub.client import CARD, located, push, without_links
@@ -85,9 +87,17 @@ def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTab
         return _push(folder, call.repo_id, call, card if call.card else None)
 
 
-def push_saved(folder: Path, repo_id: str, options: PushOptions) -> str:
+def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
     """Upload a directory that `save_table` wrote, its card as somebody may have edited it."""
-    return _push(folder, repo_id, options, None)
+    table = _core.HardPairs.open(os.fspath(folder))
+    told = [json.loads(table.options_json), json.loads(table.report_json)]
+    if without_paths(told) != told:
+        raise InvalidArgumentError(
+            f"the manifest of {folder} names paths of this machine, and would be public; save the "
+            "table anew with save_pretrained, which leaves them out"
+        )
+    patterns = (*FILES, CARD) if card else FILES
+    return _push(folder, repo_id, options, None, patterns)
 
 
 def folder_of(call: PullTableCall) -> Path:
@@ -97,8 +107,14 @@ def folder_of(call: PullTableCall) -> Path:
     return folder if Path(call.folder_or_repo).is_dir() else without_links(folder, options)
 
 
-def _push(folder: Path, repo_id: str, options: PushOptions, card: Any) -> str:
-    names = {path.name: path for pattern in (*FILES, CARD) for path in folder.glob(pattern)}
+def _push(
+    folder: Path,
+    repo_id: str,
+    options: PushOptions,
+    card: Callable[[str], str] | None,
+    patterns: Sequence[str] = FILES,
+) -> str:
+    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
     return push(names, repo_id, "dataset", PushOptions.of(options), card=card, owned=FILES)
 
 

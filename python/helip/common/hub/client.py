@@ -45,7 +45,7 @@ def push(
 
     card: from OWNER/NAME to the text of README.md; None leaves that file to ``files``.
     owned: patterns of names that helip writes; what the repository has of these and is not among
-        ``files`` goes in the same commit, since nobody could tell it from what belongs together.
+        ``files`` is deleted in that commit, since somebody would open old weights beside new ones.
 
     Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
     and for a file that names a path of this machine, StorageError for what the hub refuses.
