@@ -23,10 +23,11 @@ from .evaluation import (
     forgetting,
     open_evaluation_set,
 )
+from .integrations import push_to_hub
 from .loading import HardnessSchedule, HardPairLoader
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
-from .models import create_model, export, interpolate
+from .models import ModelBundle, create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import report
 from .store import EmbeddingStore, guard_mapped_files
@@ -46,6 +47,7 @@ __all__ = [
     "ImageTransform",
     "InvalidArgumentError",
     "MismatchError",
+    "ModelBundle",
     "OutOfMemoryError",
     "PairIndex",
     "Recipe",
@@ -75,6 +77,7 @@ __all__ = [
     "open_evaluation_set",
     "plan",
     "plan_training",
+    "push_to_hub",
     "recipes",
     "report",
     "reshard",

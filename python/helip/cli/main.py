@@ -26,6 +26,7 @@ from helip.cli import (
     inspecting,
     mining,
     models,
+    pushing,
     reporting,
     training,
 )
@@ -81,8 +82,8 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shel
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
-    training.recipes, evaluation.evaluate, models.interpolate, models.export, reporting.report,
-    inspecting.inspect, inspecting.verify, doctor.doctor, completion,
+    training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
+    reporting.report, inspecting.inspect, inspecting.verify, doctor.doctor, completion,
     demo,
 )  # fmt: skip
 

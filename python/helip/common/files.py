@@ -70,6 +70,14 @@ def named_file(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def own_cache() -> Path:
+    """Where helip keeps what it can make or download again: $HELIP_CACHE; it need not exist."""
+    if own := os.environ.get("HELIP_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "helip"
+
+
 def sync(path: str | os.PathLike[str]) -> None:
     """fsync a file or a directory."""
     descriptor = os.open(path, os.O_RDONLY)

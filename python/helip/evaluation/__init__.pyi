@@ -1,5 +1,6 @@
 from .evaluating import evaluate
 from .guard import Guard
+from .markdown import results_as_markdown
 from .options import ClassOptions, EvaluateOptions, SetOptions
 from .sets.evaluation_set import EvaluationSet
 from .sets.opening import open_evaluation_set
@@ -28,6 +29,7 @@ __all__ = [
     "forgetting",
     "linear_probe",
     "open_evaluation_set",
+    "results_as_markdown",
     "retention",
     "retrieval",
     "zero_shot",

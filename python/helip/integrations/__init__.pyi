@@ -1,6 +1,7 @@
 from .clip_benchmark import load_helip
 from .open_clip import HardPairSource, OpenClipLoss
 from .open_clip_program import HardPairOptions, hard_pair_training
+from .pushing import push_to_hub
 
 __all__ = [
     "HardPairOptions",
@@ -8,4 +9,5 @@ __all__ = [
     "OpenClipLoss",
     "hard_pair_training",
     "load_helip",
+    "push_to_hub",
 ]

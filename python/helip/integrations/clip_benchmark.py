@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from helip.common.errors import UnsupportedError, needed
-from helip.models.bundle import CONFIG_FILE, ModelBundle, create_model
+from helip.models.bundle import ModelBundle, create_model
+from helip.models.source import CONFIG_FILE
 
 MODEL_TYPE = "helip"
 

@@ -2,7 +2,8 @@ from .bundle import ModelBundle, create_model
 from .interpolation import interpolate
 from .locking import lock_towers
 from .lora import add_lora, merge_lora
-from .options import LockOptions, Lora, ModelOptions
+from .options import LockOptions, Lora, ModelCardOptions, ModelOptions
+from .pretrained import PushModelOptions
 from .saving import export, save_model
 from .slip import add_ssl_head, has_ssl_head
 
@@ -10,7 +11,9 @@ __all__ = [
     "LockOptions",
     "Lora",
     "ModelBundle",
+    "ModelCardOptions",
     "ModelOptions",
+    "PushModelOptions",
     "add_lora",
     "add_ssl_head",
     "create_model",

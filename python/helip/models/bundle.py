@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import storage_errors
-from helip.common.options import PrecisionOptions, Whole, keywords
+from helip.common.options import PrecisionOptions, Whole, keywords, method_keywords
 from helip.models.hugging_face import (
     HFTransform,
     TransformersClip,
@@ -38,11 +38,17 @@ from helip.models.hugging_face import (
 from helip.models.lora import add_lora, merge_lora
 from helip.models.options import ModelOptions
 from helip.models.preprocessing import train_transform as image_transform
+from helip.models.pretrained import (
+    FromPretrainedCall,
+    PushModelCall,
+    SavePretrainedCall,
+    folder_of,
+    push_model,
+    save_pretrained,
+)
 from helip.models.slip import HEAD, add_ssl_head, register_small_tower, ssl_head_of
 from helip.models.source import CONFIG_FILE, Source, resolve, with_checkpoint
 from helip.models.weights import load_weights
-
-WEIGHTS_FILE = "model.safetensors"
 
 _OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _DTYPE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -63,6 +69,42 @@ class ModelBundle:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.model.parameters())
         return f"ModelBundle({self.name!r}, {count:,} parameters in {self.precision})"
+
+    @classmethod
+    @method_keywords(FromPretrainedCall)
+    def from_pretrained(cls, call: FromPretrainedCall) -> ModelBundle:
+        """The model in a directory, or in a repository of a hub, whose safetensors are downloaded.
+
+        Where a repository has files of open_clip and of transformers, those of open_clip are read.
+
+        Raises:
+            StorageError: there is neither, or the hub refuses. InvalidArgumentError: no name of a
+                repository. MismatchError, CorruptError: weights that do not fit, or are damaged.
+        """
+        options = {name: getattr(call, name) for name in ("device", "precision")}
+        return create_model(folder_of(call), **options)
+
+    @method_keywords(SavePretrainedCall)
+    def save_pretrained(self, call: SavePretrainedCall) -> Path:
+        """Write the new directory ``folder``, which open_clip and transformers open, and a card.
+
+        A self-supervised head, which neither knows, is left out; `helip.models.save_model` keeps
+        it. All or nothing. Refuses a path that exists and a model without a configuration.
+
+        Raises:
+            UnsupportedError: ``layout`` names a library that has no such model.
+        """
+        return save_pretrained(self, call, None)
+
+    @method_keywords(PushModelCall)
+    def push_to_hub(self, call: PushModelCall) -> str:
+        """Upload what `save_pretrained` writes, and no other file; the address of the commit.
+
+        Raises:
+            InvalidArgumentError: no name of a repository; a card that names a path of this machine.
+            StorageError: no token, one that may not write, a hub that cannot be reached.
+        """
+        return push_model(self, call, None)
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""Options of what changes a model: LoRA and locked towers."""
+"""Options of what changes a model, LoRA and locked towers, and of its card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Lt
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.hub.options import CardOptions
 from helip.common.options import Options, Positive, Whole, require
+
+#: Libraries whose files a saved model has; auto: both where both have such a model.
+ModelLayout = Literal["auto", "both", "open_clip", "transformers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +95,11 @@ class LockOptions(Options):
             name = f"lock_{tower}_{rest}"
             value, locked = getattr(self, name), getattr(self, f"lock_{tower}")
             require(value == 0 or locked, name, value, f"0 without lock_{tower}=True")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCardOptions(CardOptions):
+    """What the card of a model says beside what is known anyway."""
+
+    base_model: str | None = None
+    """The repository of the model that training began with, which the hub links to."""

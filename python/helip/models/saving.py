@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from helip.common.errors import InvalidArgumentError
-from helip.common.files import publish_directory, write_json
-from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
+from torch import nn
+
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.files import publish_directory, read_json, write_json
 from helip.models.conversion import (
     to_open_clip,
     to_open_clip_config,
@@ -25,12 +26,25 @@ from helip.models.hugging_face import (
 )
 from helip.models.lora import has_lora
 from helip.models.slip import HEAD, has_ssl_head
-from helip.models.weights import fit_state_dict, write_tensors
+from helip.models.source import CONFIG_FILE
+from helip.models.weights import WEIGHTS_FILE, fit_state_dict, write_tensors
 
 FORMATS = ("open_clip", "transformers")
+# What transformers notes of how a tokenizer was opened here.
+_OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")
 
 
-def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
+class SavedParts(Protocol):
+    """What is saved of a ModelBundle."""
+
+    model: nn.Module
+    eval_transform: Any
+    tokenizer: Any
+    name: str
+    config: dict[str, Any]
+
+
+def save_model(bundle: SavedParts, path: str | os.PathLike[str]) -> Path:
     """Write weights and configuration into the new directory ``path``, all or nothing.
 
     `create_model(path)` opens it again. A transformers tokenizer is saved beside them, and a
@@ -42,10 +56,13 @@ def save_model(bundle: ModelBundle, path: str | os.PathLike[str]) -> Path:
     if isinstance(bundle.model, TransformersClip) and not has_ssl_head(bundle.model):
         return export(bundle, path, format="transformers")
     _refuse_unknown(bundle, "save")
-    return _write(path, bundle, bundle.model.state_dict(), bundle.config, bundle.tokenizer)
+    with publish_directory(path) as directory:
+        state = bundle.model.state_dict()
+        _write(directory, WEIGHTS_FILE, bundle, state, bundle.config, bundle.tokenizer)
+    return path
 
 
-def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "open_clip") -> Path:
+def export(bundle: SavedParts, path: str | os.PathLike[str], *, format: str = "open_clip") -> Path:
     """Write the new directory ``path`` in another library's layout, all or nothing.
 
     format: "open_clip" (opened there as "local-dir:PATH") or "transformers" (opened by
@@ -57,45 +74,66 @@ def export(bundle: ModelBundle, path: str | os.PathLike[str], *, format: str = "
     """
     if format not in FORMATS:
         raise InvalidArgumentError(f"format is {format!r}, must be one of {', '.join(FORMATS)}")
-    _refuse_unknown(bundle, "export")
-    if has_lora(bundle.model):
-        raise InvalidArgumentError("the model is adapted by LoRA; merge it first, by merge_lora")
+    refuse_unsaved(bundle, "export")
     path = Path(path)
-    return (_as_open_clip if format == "open_clip" else _as_transformers)(bundle, path)
+    with publish_directory(path) as directory:
+        (write_open_clip if format == "open_clip" else write_transformers)(bundle, directory)
+    return path
 
 
-def _as_open_clip(bundle: ModelBundle, path: Path) -> Path:
+def write_open_clip(
+    bundle: SavedParts, directory: Path, *, weights_file: str = WEIGHTS_FILE
+) -> None:
+    """Write what open_clip opens into ``directory``; UnsupportedError where it has no such model.
+
+    Not atomic: for use while publishing.
+    """
     state = _weights(bundle)
     if isinstance(bundle.model, TransformersClip):
         model_cfg = to_open_clip_config(bundle.model.model.config)
+        if (vocabulary := model_cfg["text_cfg"]["vocab_size"]) != STANDARD_VOCABULARY:
+            raise UnsupportedError(
+                f"open_clip has no such tokenizer: its vocabulary of {vocabulary} is not CLIP's "
+                f"{STANDARD_VOCABULARY}; save it with format='transformers'"
+            )
         state = to_open_clip({k.removeprefix("model."): v for k, v in state.items()})
         preprocess = {**bundle.config["preprocess_cfg"], "interpolation": "bicubic"}
     else:
         model_cfg, preprocess = bundle.config["model_cfg"], bundle.config["preprocess_cfg"]
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     own = isinstance(bundle.model, TransformersClip)
-    return _write(path, bundle, state, config, None if own else bundle.tokenizer)
+    _write(directory, weights_file, bundle, state, config, None if own else bundle.tokenizer)
 
 
-def _write(path: Path, bundle: ModelBundle, state: Any, config: Any, tokenizer: Any) -> Path:
-    """A directory that open_clip opens."""
-    with publish_directory(path) as directory:
-        write_tensors(state, directory / WEIGHTS_FILE)
-        write_json(directory / CONFIG_FILE, {"name": bundle.name, **config})
-        inner: Any = getattr(tokenizer, "tokenizer", None)
-        if hasattr(inner, "save_pretrained"):
-            inner.save_pretrained(str(directory))
-    return path
+def _write(
+    directory: Path, weights_file: str, bundle: SavedParts, state: Any, config: Any, tokenizer: Any
+) -> None:
+    write_tensors(state, directory / weights_file)
+    write_json(directory / CONFIG_FILE, {"name": bundle.name, **config})
+    inner: Any = getattr(tokenizer, "tokenizer", None)
+    if hasattr(inner, "save_pretrained"):
+        _write_tokenizer(inner, directory)
 
 
-def _refuse_unknown(bundle: ModelBundle, action: str) -> None:
+def refuse_unsaved(bundle: SavedParts, action: str) -> None:
+    """InvalidArgumentError for a bundle that no other library could open."""
+    _refuse_unknown(bundle, action)
+    if has_lora(bundle.model):
+        raise InvalidArgumentError("the model is adapted by LoRA; merge it first, by merge_lora")
+
+
+def _refuse_unknown(bundle: SavedParts, action: str) -> None:
     if not bundle.config:
         raise InvalidArgumentError(
             f"the model {bundle.name!r} has no configuration to {action}; make it with create_model"
         )
 
 
-def _as_transformers(bundle: ModelBundle, path: Path) -> Path:
+def write_transformers(bundle: SavedParts, directory: Path) -> None:
+    """Write what transformers opens into ``directory``; UnsupportedError names what it has not.
+
+    Not atomic: for use while publishing.
+    """
     state = _weights(bundle)
     if isinstance(bundle.model, TransformersClip):
         model: Any = bundle.model.model
@@ -106,32 +144,40 @@ def _as_transformers(bundle: ModelBundle, path: Path) -> Path:
         state = to_transformers(state)
         state["logit_scale"] = state["logit_scale"].reshape(())
         fit_state_dict(model, state, "the converted model")
-    with publish_directory(path) as directory:
-        # What model.save_pretrained writes, but without its progress bar.
-        model.config.architectures = ["CLIPModel"]
-        model.config.save_pretrained(str(directory))
-        write_tensors(model.state_dict(), directory / WEIGHTS_FILE)
-        _processor(bundle, config).save_pretrained(str(directory))
-        if isinstance(bundle.tokenizer, HFTokens):
-            bundle.tokenizer.tokenizer.save_pretrained(str(directory))
-        elif config.text_config.vocab_size == STANDARD_VOCABULARY:
-            _write_clip_tokenizer(directory, config.text_config.max_position_embeddings)
-    return path
+    processor = _processor(bundle, config)
+    # What model.save_pretrained writes, but without its progress bar.
+    model.config.architectures = ["CLIPModel"]
+    model.config.save_pretrained(str(directory))
+    write_tensors(model.state_dict(), directory / WEIGHTS_FILE)
+    processor.save_pretrained(str(directory))
+    if isinstance(bundle.tokenizer, HFTokens):
+        _write_tokenizer(bundle.tokenizer.tokenizer, directory)
+    elif config.text_config.vocab_size == STANDARD_VOCABULARY:
+        _write_clip_tokenizer(directory, config.text_config.max_position_embeddings)
 
 
-def _weights(bundle: ModelBundle) -> dict[str, Any]:
+def _write_tokenizer(tokenizer: Any, directory: Path) -> None:
+    """Its own files, without where it was opened."""
+    tokenizer.save_pretrained(str(directory))
+    file = directory / "tokenizer_config.json"
+    if file.is_file():
+        config = read_json(file)
+        write_json(file, {k: v for k, v in config.items() if k not in _OF_THIS_MACHINE})
+
+
+def _weights(bundle: SavedParts) -> dict[str, Any]:
     state = bundle.model.state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(f"{HEAD}.")}
 
 
-def _processor(bundle: ModelBundle, config: Any) -> Any:
+def _processor(bundle: SavedParts, config: Any) -> Any:
     if isinstance(bundle.eval_transform, HFTransform):
         return bundle.eval_transform.processor
     import transformers
 
     preprocess = bundle.config.get("preprocess_cfg") or {}
     if preprocess.get("resize_mode", "shortest") != "shortest":
-        raise InvalidArgumentError(
+        raise UnsupportedError(
             f"preprocess_cfg.resize_mode is {preprocess['resize_mode']!r}; transformers' image "
             "processor of CLIP knows 'shortest' alone"
         )

@@ -112,7 +112,7 @@ def _of_transformers(directory: Path) -> Source:
     source = Source(directory.name, transformers=True, directory=directory)
     if not any(directory.glob("*.index.json")):  # else the weights lie in several files
         source.config = {"transformers_cfg": config, "preprocess_cfg": {}}
-        source.weights = find_weights(directory)
+        source.weights = find_weights(directory, transformers=True)
         if source.weights is None:
             raise StorageError(f"{directory} holds no weights; it must hold model.safetensors")
     return source
@@ -166,7 +166,8 @@ def with_checkpoint(source: Source, checkpoint: str) -> Source:
     path = Path(checkpoint)
     if path.exists():
         path = within_run(path) if path.is_dir() else path
-        source.weights = find_weights(path) if path.is_dir() else path
+        own = {"transformers": source.transformers}
+        source.weights = find_weights(path, **own) if path.is_dir() else path
         if source.weights is None:
             raise StorageError(f"{path} holds no weights; pass the file itself")
         return source

@@ -19,14 +19,21 @@ from helip.common.files import storage_errors
 from helip.models.hugging_face import TransformersClip, bare_names
 from helip.models.slip import HEAD, from_published, has_ssl_head
 
+WEIGHTS_FILE = "model.safetensors"
+#: open_clip's own name, which goes first: a repository that serves transformers as well has both.
+OPEN_CLIP_WEIGHTS_FILE = "open_clip_model.safetensors"
+
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt")
-_PREFERRED = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_PREFERRED = (OPEN_CLIP_WEIGHTS_FILE, WEIGHTS_FILE, "open_clip_pytorch_model.bin")
 _PREFIXES = ("module.", "_orig_mod.")
 
 
-def find_weights(directory: Path) -> Path | None:
-    """The weights file of a model's directory, or None; safetensors go first."""
-    for name in _PREFERRED:
+def find_weights(directory: Path, *, transformers: bool = False) -> Path | None:
+    """The weights file of a model's directory, or None; safetensors go first.
+
+    transformers: the weights of its model, where there are those of open_clip's beside them.
+    """
+    for name in (WEIGHTS_FILE, *_PREFERRED) if transformers else _PREFERRED:
         if (directory / name).is_file():
             return directory / name
     for suffix in (".safetensors", *_PICKLED):

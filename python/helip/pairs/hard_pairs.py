@@ -17,6 +17,14 @@ from helip.common.errors import InvalidArgumentError, MismatchError, needed
 from helip.common.files import named_file, require_there
 from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
 from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.hub import (
+    PullTableCall,
+    PushTableCall,
+    SaveTableCall,
+    folder_of,
+    push_table,
+    save_table,
+)
 from helip.pairs.joining import JoinCall, joined
 from helip.pairs.options import Format, Layout, Modality
 from helip.pairs.target_pool import TargetPool
@@ -492,6 +500,25 @@ class HardPairs:
             InvalidArgumentError: something is there already. StorageError: the disk refuses.
         """
         self._core.save(os.fspath(path))
+
+    @classmethod
+    @method_keywords(PullTableCall)
+    def from_pretrained(cls, call: PullTableCall) -> HardPairs:
+        """Opens the table in a directory or a repository of a hub; raises as :meth:`open` does."""
+        return cls.open(folder_of(call), store=call.store)
+
+    @method_keywords(SaveTableCall)
+    def save_pretrained(self, call: SaveTableCall) -> Path:
+        """Writes a new directory with a card, all or nothing; it names no path of this machine."""
+        return save_table(self._whole()._core, self.stats(), call)
+
+    @method_keywords(PushTableCall)
+    def push_to_hub(self, call: PushTableCall) -> str:
+        """Uploads what :meth:`save_pretrained` writes; returns the address of the commit.
+
+        InvalidArgumentError: no name of a repository. StorageError: no token; the hub refuses.
+        """
+        return push_table(self._whole()._core, self.stats(), call)
 
     def verify(self) -> None:
         """Reads every byte and compares checksums; CorruptError at the first damage."""

@@ -10,8 +10,15 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from helip.common.errors import Error
-from helip.common.options import Precision
+from helip.common.options import Precision, method_keywords
 from helip.models.bundle import ModelBundle
+from helip.models.pretrained import (
+    PushModelCall,
+    SavePretrainedCall,
+    push_model,
+    save_pretrained,
+)
+from helip.training.run_facts import facts_of
 
 
 class BatchLoader(Protocol):
@@ -69,6 +76,16 @@ class TrainResult:
     # What the guard says: verdict, words, tolerance, sets, step; looks: step and verdict of each;
     # failures: step, message; interpolated: share, path, tried, where a loss was mended.
     guard: dict[str, Any] = field(default_factory=dict)
+
+    @method_keywords(SavePretrainedCall)
+    def save_pretrained(self, call: SavePretrainedCall) -> Path:
+        """`ModelBundle.save_pretrained` of the model, with a card that says how it was trained."""
+        return save_pretrained(self.model, call, facts_of(self.checkpoint))
+
+    @method_keywords(PushModelCall)
+    def push_to_hub(self, call: PushModelCall) -> str:
+        """`ModelBundle.push_to_hub` of the model, with a card that says how it was trained."""
+        return push_model(self.model, call, facts_of(self.checkpoint))
 
 
 @dataclass

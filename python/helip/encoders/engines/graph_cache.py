@@ -20,6 +20,7 @@ from typing import Any
 from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
 from helip.common.files import (
     discard_directory,
+    own_cache,
     publish_directory,
     read_json,
     remove_leftovers,
@@ -32,11 +33,7 @@ _FACTS = "graph.json"
 
 def cache_folder() -> Path:
     """Where graphs are kept; it need not exist."""
-    own = os.environ.get("HELIP_CACHE")
-    if own:
-        return Path(own).expanduser() / "graphs"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "helip" / "graphs"
+    return own_cache() / "graphs"
 
 
 @contextlib.contextmanager

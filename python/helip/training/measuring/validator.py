@@ -16,8 +16,9 @@ from torch import Tensor
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import discard_directory, publish_directory, storage_errors, write_json
 from helip.common.processes import Processes
-from helip.models.bundle import CONFIG_FILE, WEIGHTS_FILE, ModelBundle
-from helip.models.weights import write_tensors
+from helip.models.bundle import ModelBundle
+from helip.models.source import CONFIG_FILE
+from helip.models.weights import WEIGHTS_FILE, write_tensors
 from helip.training.measuring.model_copy import ModelCopy
 from helip.training.options import RunOptions
 

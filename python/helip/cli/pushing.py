@@ -1,0 +1,48 @@
+"""The command that uploads what helip wrote to a hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from helip.cli.commands import Quiet, command, text
+from helip.common.hub.options import PushOptions
+from helip.models.options import ModelCardOptions, ModelLayout
+
+
+@command(ModelCardOptions, PushOptions, without=("token", "progress"))
+def push(
+    path: Annotated[Path, text("A run, a checkpoint, a model or a table of hard pairs.")],
+    repo: Annotated[str, text("NAME or OWNER/NAME on the hub.")],
+    /,
+    *,
+    results: Annotated[Path | None, text("What helip eval --out wrote, for the card.")] = None,
+    layout: Annotated[ModelLayout, text("A model: whose files.")] = "auto",
+    parquet: Annotated[
+        bool, Parameter(negative=(), help="A table: also a file for datasets.")
+    ] = False,
+    card: Annotated[bool, text("Write README.md.")] = True,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Upload a model or a table to the Hugging Face Hub, by the token of HF_TOKEN or a login."""
+    from helip.integrations.pushing import push_to_hub
+
+    measured = None
+    if results is not None:
+        from helip.evaluation.markdown import results_as_markdown
+
+        measured = results_as_markdown(results)
+    address = push_to_hub(
+        path,
+        repo,
+        results=measured,
+        layout=layout,
+        parquet=parquet,
+        card=card,
+        progress=not quiet,
+        **options,
+    )
+    print(address)

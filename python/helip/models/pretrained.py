@@ -1,0 +1,183 @@
+"""A model as a repository of a hub holds it: open_clip and transformers open the same folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from helip.common.errors import UnsupportedError
+from helip.common.files import publish_directory, read_json, storage_errors, write_json
+from helip.common.hub.client import CARD, located, push
+from helip.common.hub.options import PullOptions, PushOptions
+from helip.common.hub.privacy import without_paths
+from helip.common.options import PrecisionOptions
+from helip.models.card import RunFacts, card_of_model
+from helip.models.hugging_face import TransformersClip
+from helip.models.options import ModelCardOptions, ModelLayout
+from helip.models.saving import (
+    SavedParts,
+    refuse_unsaved,
+    write_open_clip,
+    write_transformers,
+)
+from helip.models.source import CONFIG_FILE
+from helip.models.weights import OPEN_CLIP_WEIGHTS_FILE, WEIGHTS_FILE
+
+_TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+_DESCRIBES = (CONFIG_FILE, "config.json", "pre*processor_config.json", "processor_config.json")
+#: Names of all that a repository of a model holds but its card.
+FILES = (*_DESCRIBES, *_TOKENIZER, OPEN_CLIP_WEIGHTS_FILE, WEIGHTS_FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavePretrainedCall(ModelCardOptions):
+    """What `save_pretrained` of a model is asked."""
+
+    folder: str | os.PathLike[str] = field(kw_only=False)
+    """The new directory."""
+    layout: ModelLayout = "auto"
+    """Whose files are written; auto: both where both have such a model. Both take twice the room,
+    as the weights bear other names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushModelOptions(ModelCardOptions, PushOptions):
+    """How a model becomes a repository."""
+
+    layout: ModelLayout = "auto"
+    """As in save_pretrained."""
+    card: bool = True
+    """Write README.md; False leaves that of the repository as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushModelCall(PushModelOptions):
+    """What `push_to_hub` of a model is asked."""
+
+    repo_id: str = field(kw_only=False)
+    """NAME or OWNER/NAME."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromPretrainedCall(PullOptions, PrecisionOptions):
+    """What `ModelBundle.from_pretrained` is asked; ``precision`` is that of the weights."""
+
+    folder_or_repo: str | os.PathLike[str] = field(kw_only=False)
+    """A directory that create_model opens, or a repository, NAME or OWNER/NAME."""
+    device: str = "cpu"
+    """Where the model goes."""
+
+
+def save_pretrained(parts: SavedParts, call: SavePretrainedCall, run: RunFacts | None) -> Path:
+    """Write the new directory of the call, all or nothing; run: for the card."""
+    path = Path(call.folder)
+    with publish_directory(path) as directory:
+        layouts, left_out = _write(parts, directory, call.layout)
+        card = card_of_model(
+            parts.name, _parameters(parts), layouts, left_out, ModelCardOptions.of(call), run
+        )
+        (directory / CARD).write_text(card, encoding="utf-8")
+    return path
+
+
+def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> str:
+    """Upload what `save_pretrained` writes; the address of the commit."""
+    with (
+        storage_errors("write", tempfile.gettempdir()),
+        tempfile.TemporaryDirectory(prefix="helip-") as made,
+    ):
+        folder = Path(made)
+        layouts, left_out = _write(parts, folder, call.layout)
+
+        def card(repository: str) -> str:
+            return card_of_model(
+                parts.name,
+                _parameters(parts),
+                layouts,
+                left_out,
+                ModelCardOptions.of(call),
+                run,
+                repository,
+            )
+
+        return push(
+            {path.name: path for path in folder.iterdir()},
+            call.repo_id,
+            "model",
+            PushOptions.of(call),
+            card=card if call.card else None,
+            owned=FILES,
+        )
+
+
+def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
+    """Upload a directory that `save_pretrained` wrote, its card as somebody may have edited it.
+
+    Files of other names than a saved model has are left out; card: whether README.md goes too.
+    """
+    patterns = (*FILES, CARD) if card else FILES
+    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
+    return push(names, repo_id, "model", options, card=None, owned=FILES)
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_pretrained` wrote that directory: it has a card beside a configuration."""
+    described = any((folder / name).is_file() for name in (CONFIG_FILE, "config.json"))
+    return described and (folder / CARD).is_file()
+
+
+def folder_of(call: FromPretrainedCall) -> Path:
+    """The directory of the call, or a snapshot of its repository, with one file of weights."""
+    options = PullOptions.of(call)
+    name = call.folder_or_repo
+    folder = located(name, "model", options, (*_DESCRIBES, *_TOKENIZER, "*.index.json"))
+    if Path(name).is_dir():
+        return folder
+    commit = folder.name  # what comes next is of the same one
+    if (folder / CONFIG_FILE).is_file():
+        located(name, "model", options, (OPEN_CLIP_WEIGHTS_FILE,), revision=commit)
+        if (folder / OPEN_CLIP_WEIGHTS_FILE).is_file():
+            return folder
+    located(name, "model", options, ("model*.safetensors",), revision=commit)
+    return folder
+
+
+def _write(parts: SavedParts, directory: Path, layout: str) -> tuple[Sequence[str], str]:
+    """(libraries that open what was written, words on the one that does not)."""
+    refuse_unsaved(parts, "save")
+    written = _layouts(parts, directory, layout)
+    for path in [path for pattern in _DESCRIBES for path in directory.glob(pattern)]:
+        config = read_json(path)
+        if (public := without_paths(config)) != config:
+            write_json(path, public)
+    return written
+
+
+def _layouts(parts: SavedParts, directory: Path, layout: str) -> tuple[Sequence[str], str]:
+    if layout in _WRITERS:
+        _WRITERS[layout](parts, directory)
+        return (layout,), ""
+    theirs = isinstance(parts.model, TransformersClip)
+    own, other = sorted(_WRITERS, reverse=theirs)
+    _WRITERS[own](parts, directory)
+    try:
+        _WRITERS[other](parts, directory)
+    except UnsupportedError as error:  # it is raised before anything is written
+        if layout == "both":
+            raise
+        return (own,), f"{other} does not open it: {str(error).partition('; ')[0]}."
+    return tuple(sorted(_WRITERS)), ""
+
+
+_WRITERS: dict[str, Callable[[SavedParts, Path], None]] = {
+    "open_clip": partial(write_open_clip, weights_file=OPEN_CLIP_WEIGHTS_FILE),
+    "transformers": write_transformers,
+}
+
+
+def _parameters(parts: SavedParts) -> int:
+    return sum(parameter.numel() for parameter in parts.model.parameters())

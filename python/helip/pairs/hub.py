@@ -1,0 +1,196 @@
+"""A table of hard pairs as a repository of a hub holds it, with a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helip import _core
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import publish_directory, storage_errors
+from helip.common.hub.cards import NO_REPOSITORY, dataset_card
+from helip.common.hub.client import CARD, located, push, without_links
+from helip.common.hub.options import CardOptions, PullOptions, PushOptions
+from helip.common.hub.privacy import without_paths
+from helip.store.embedding_store import EmbeddingStore
+
+_PARQUET = "pairs.parquet"
+_TABLE = ("manifest.json", "shard-*.safetensors")
+#: Names of all that a repository of a table holds but its card.
+FILES = (*_TABLE, _PARQUET)
+_BLOCK = 1 << 20  # numbers of the table, in memory at once
+_SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
+_SIZES |= {10**7: "1M<n<10M", 10**8: "10M<n<100M", 10**9: "100M<n<1B", 10**10: "1B<n<10B"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveTableCall(CardOptions):
+    """What `HardPairs.save_pretrained` is asked."""
+
+    folder: str | os.PathLike[str] = field(kw_only=False)
+    """The new directory."""
+    parquet: bool = False
+    """Also write pairs.parquet, a row a pair without keys, which datasets and the hub's viewer
+    read; needs pyarrow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushTableCall(CardOptions, PushOptions):
+    """What `HardPairs.push_to_hub` is asked."""
+
+    repo_id: str = field(kw_only=False)
+    """NAME or OWNER/NAME, of a data set."""
+    parquet: bool = False
+    """As in save_pretrained."""
+    card: bool = True
+    """Write README.md; False leaves that of the repository as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullTableCall(PullOptions):
+    """What `HardPairs.from_pretrained` is asked."""
+
+    folder_or_repo: str | os.PathLike[str] = field(kw_only=False)
+    """The directory of a table, or a repository of a data set, NAME or OWNER/NAME."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The store that was mined, or its path: the table then knows keys and similarities."""
+
+
+def save_table(table: _core.HardPairs, statistics: dict[str, Any], call: SaveTableCall) -> Path:
+    """Write the new directory of the call, all or nothing."""
+    path = Path(call.folder)
+    with publish_directory(path) as directory:
+        _write(table, directory, parquet=call.parquet)
+        card = _card(table, statistics, CardOptions.of(call), call.parquet, path.name)
+        (directory / CARD).write_text(card, encoding="utf-8")
+    return path
+
+
+def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTableCall) -> str:
+    """Upload what `save_table` writes; the address of the commit."""
+    with (
+        storage_errors("write", tempfile.gettempdir()),
+        tempfile.TemporaryDirectory(prefix="helip-") as made,
+    ):
+        folder = Path(made)
+        _write(table, folder, parquet=call.parquet)
+
+        def card(repository: str) -> str:
+            options = CardOptions.of(call)
+            return _card(table, statistics, options, call.parquet, repository, repository)
+
+        return _push(folder, call.repo_id, call, card if call.card else None)
+
+
+def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
+    """Upload a directory that `save_table` wrote, its card as somebody may have edited it."""
+    table = _core.HardPairs.open(os.fspath(folder))
+    told = [json.loads(table.options_json), json.loads(table.report_json)]
+    if without_paths(told) != told:
+        raise InvalidArgumentError(
+            f"the manifest of {folder} names paths of this machine, and would be public; save the "
+            "table anew with save_pretrained, which leaves them out"
+        )
+    patterns = (*FILES, CARD) if card else FILES
+    return _push(folder, repo_id, options, None, patterns)
+
+
+def folder_of(call: PullTableCall) -> Path:
+    """The directory of the call, or one with the files of its repository."""
+    options = PullOptions.of(call)
+    folder = located(call.folder_or_repo, "dataset", options, _TABLE)
+    return folder if Path(call.folder_or_repo).is_dir() else without_links(folder, options)
+
+
+def _push(
+    folder: Path,
+    repo_id: str,
+    options: PushOptions,
+    card: Callable[[str], str] | None,
+    patterns: Sequence[str] = FILES,
+) -> str:
+    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
+    return push(names, repo_id, "dataset", PushOptions.of(options), card=card, owned=FILES)
+
+
+def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
+    """The table into an empty directory; its options and report name no paths of this machine."""
+    if parquet:
+        from helip.pairs.exchange.arrow import write_parquet
+
+        file = directory / _PARQUET
+        write_parquet(table, None, file, "long", similarities=False, overwrite=False)
+    options, report = json.loads(table.options_json), json.loads(table.report_json)
+    # The core publishes a directory of its own.
+    inner = directory / ".table"
+    if without_paths([options, report]) == [options, report]:
+        table.save(os.fspath(inner))
+    else:
+        _rewrite(table, inner, without_paths(options), without_paths(report))
+    for file in inner.iterdir():
+        if not file.name.startswith("."):
+            file.rename(directory / file.name)
+        else:
+            file.unlink()
+    inner.rmdir()
+
+
+def _rewrite(
+    table: _core.HardPairs, path: Path, options: dict[str, Any], report: dict[str, Any]
+) -> None:
+    writer = _core.HardPairsWriter(os.fspath(path), len(table), table.k)
+    rows = max(_BLOCK // table.k, 1)
+    for first in range(0, len(table), rows):
+        block = slice(first, first + rows)
+        ids = table.ids[block].astype("int64")
+        writer.write(first, ids, table.scores[block], table.counts[block])
+    writer.finish(
+        fingerprint=table.fingerprint,
+        data_fingerprint=table.data_fingerprint,
+        options_json=json.dumps(options),
+        report_json=json.dumps(report),
+    )
+
+
+def _card(
+    table: _core.HardPairs,
+    statistics: dict[str, Any],
+    options: CardOptions,
+    parquet: bool,
+    title: str,
+    repository: str = NO_REPOSITORY,
+) -> str:
+    mined = without_paths(json.loads(table.options_json))
+    size = next((words for most, words in _SIZES.items() if len(table) < most), "10B<n<100B")
+    metadata = {
+        "license": options.license,
+        "task_categories": ["zero-shot-image-classification"],
+        "size_categories": [size],
+        "tags": ["helip", "hard-negatives", "clip"],
+        "configs": [{"config_name": "default", "data_files": _PARQUET}] if parquet else None,
+        "viewer": None if parquet else False,
+    }
+    return dataset_card(
+        metadata,
+        title=title.rsplit("/", 1)[-1],
+        repository=repository,
+        targets=len(table),
+        k=table.k,
+        parquet=parquet,
+        fingerprint=table.fingerprint,
+        data_fingerprint=table.data_fingerprint,
+        options=[(name, value) for name, value in sorted(mined.items()) if value is not None],
+        recall=statistics.get("recall"),
+        exact=mined.get("method") == "exact",
+        pairs=statistics["pairs"],
+        outliers=statistics["outliers"],
+        short=statistics["short_targets"],
+        data=options.data,
+        results=options.results,
+        license=options.license,
+    )
