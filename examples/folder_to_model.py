@@ -49,7 +49,7 @@ results = {
 for name, result in results.items():
     found = result["retrieval"]["text_to_image"]["recall@1"]
     print(f"{name:8} text → picture, recall@1: {100 * found['value']:.1f} %")
-difference = helip.compare(results["control"], results["tuned"])
+difference = helip.compare(results["tuned"], results["control"])  # the first − the second
 found = difference["retrieval"]["text_to_image"]["recall@1"]
 value, low, high = (100 * found[name] for name in ("value", "low", "high"))
 print(f"tuned - control: {value:+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}]")

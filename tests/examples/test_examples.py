@@ -36,7 +36,8 @@ def test_a_folder_becomes_a_tuned_model_and_a_control(run_example: Run, tmp_path
         for name in ("tuned", "control")
     }
     assert steps["tuned"] == steps["control"] > 0
-    assert re.search(r"tuned - control: [+-]\d+\.\d points, 95 % interval \[", said)
+    difference = re.search(r"tuned - control: ([+-]\d+\.\d) points, 95 % interval \[", said)[1]
+    assert float(difference) == pytest.approx(recalls["tuned"] - recalls["control"], abs=0.11)
 
 
 def test_a_loop_of_ones_own_takes_a_step_a_batch(run_example: Run) -> None:
