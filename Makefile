@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench test-examples cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -123,6 +123,10 @@ reproducible: $(VENV)/.base
 # That what helip is measured against finds the same pools, and reads the same pictures.
 test-bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench/tests
+
+# Runs every example and notebook, on pictures that the demo package draws.
+test-examples: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/examples -n $(JOBS)
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.bench

@@ -1,5 +1,6 @@
 """HelipLoss and HardPairLoader in a training loop of your own.
 
+    python examples/own_loop.py                       # on the pictures of the demo package
     python examples/own_loop.py DATA PAIRS MODEL
 
 DATA is anything that helip.open_dataset takes, PAIRS the table that was mined from it, MODEL
@@ -11,10 +12,17 @@ import sys
 import torch
 
 import helip
+from helip_demo.sample import sample
 
-bundle = helip.create_model(sys.argv[3])
-data = helip.open_dataset(sys.argv[1])
-pairs = helip.HardPairs.open(sys.argv[2])
+if len(sys.argv) == 4:
+    pictures, table, start = sys.argv[1:]
+else:
+    parts = sample(*sys.argv[1:])
+    pictures, table, start = parts.pictures, parts.pairs, parts.start
+
+bundle = helip.create_model(start)
+data = helip.open_dataset(pictures)
+pairs = helip.HardPairs.open(table)
 # Batches of communities; hard_per_target=1 draws one hard pair for each target, as in the paper.
 loader = helip.HardPairLoader(
     data,

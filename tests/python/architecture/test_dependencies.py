@@ -101,8 +101,9 @@ USER_EXTRAS = ("embed", "data", "arrays", "tables", "remote", "lora", "eval", "l
     ("folders", "extras"),
     [
         (["python/helip"], USER_EXTRAS),
-        (["python/helip_demo", "examples"], ("demo",)),
+        (["python/helip_demo"], ("demo",)),
         (["tests/python", "tests/support", "tests/consumer", "scripts"], ("dev",)),
+        (["examples", "tests/examples"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["bench"], ("bench",)),
     ],
