@@ -3,9 +3,13 @@
 Names are loaded when they are first used: ``import helip`` imports no torch.
 """
 
+import logging
 from pathlib import Path
 
 import lazy_loader
+
+# Records go where the program sends them, and nowhere while it has said nothing.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["cmake_prefix_path"]

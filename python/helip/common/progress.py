@@ -1,14 +1,20 @@
 """Progress of long jobs: a bar on a terminal, plain lines for the command line elsewhere.
 
 The library itself prints nothing: without a terminal it stays silent unless the command line has
-asked for plain lines.
+asked for plain lines. Beginning and end of each job are log records of INFO, its stages of DEBUG,
+under the name of the module that does the job.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
+
+#: Called with a stage, what is done of it and all of it; False stops the job.
+OnProgress = Callable[[str, int, int], bool | None]
 
 _LINE_SECONDS = 10.0
 _plain_lines = False
@@ -40,6 +46,13 @@ class ProgressBar:
         self._before = 0  # done before this run, which says nothing of its rate
         self._notes: dict[str, Any] = {}
         self._started = self._last_line = time.monotonic()
+        self._ended = False
+        # Of the module that counts, so that a reader of the log may choose by rooms.
+        self._log = logging.getLogger(sys._getframe(1).f_globals.get("__name__", __name__))
+        self._job = label
+        self._begun = self._started
+        if total:
+            self._log.info("%s: begins, %s %s", label, f"{total:,}", unit)
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._lines = enabled and not terminal and _plain_lines
         self._bar: Any = None
@@ -53,7 +66,8 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end("stopped" if kind else "done")
         self.close()
 
     def update(self, n: int = 1) -> None:
@@ -73,6 +87,8 @@ class ProgressBar:
 
         ``done`` units of it were finished by an earlier run.
         """
+        known = "" if total is None else f" of {total:,}"
+        self._log.debug("%s: %s, %s%s %s done", self._job, label, f"{done:,}", known, self._unit)
         self._label, self._total, self._done, self._before = label, total, done, done
         self._started = self._last_line = time.monotonic()
         if self._bar is not None:
@@ -88,6 +104,7 @@ class ProgressBar:
 
     def close(self) -> None:
         """Ends the display; further calls do nothing."""
+        self._end("done")
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -95,6 +112,14 @@ class ProgressBar:
             if self._done:
                 self._write_line()
             self._lines = False
+
+    def _end(self, how: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        seconds = time.monotonic() - self._begun
+        counted = f", {self._done:,} {self._unit}" if self._done else ""
+        self._log.info("%s: %s%s in %.1f s", self._job, how, counted, seconds)
 
     def _write_line(self) -> None:
         self._last_line = time.monotonic()
@@ -113,17 +138,19 @@ class ProgressBar:
 
 
 class Follower:
-    """Turns the core's progress calls into a bar; one bar a stage."""
+    """Turns the core's progress calls into a bar, one bar a stage, and passes them on."""
 
-    def __init__(self, bar: ProgressBar) -> None:
+    def __init__(self, bar: ProgressBar, on_progress: OnProgress | None = None) -> None:
         self._bar = bar
+        self._on_progress = on_progress
         self._stage = ""
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int) -> bool:
         if stage != self._stage:
             self._stage = stage
             self._bar.restart(total, label=stage, done=done)
         self._bar.set(done)
+        return self._on_progress is None or self._on_progress(stage, done, total) is not False
 
 
 def _number(rate: float) -> str:

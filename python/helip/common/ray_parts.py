@@ -8,6 +8,7 @@ there whole or not at all, so it does not matter how often its task ran.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,8 @@ from typing import Any
 
 from helip.common.errors import Error, StorageError, needed
 from helip.common.progress import ProgressBar
+
+_log = logging.getLogger(__name__)
 
 RETRIES = 3  # of a task by Ray, when its worker dies
 _ROUNDS = 3  # of submissions of a part whose task Ray has given up
@@ -92,6 +95,13 @@ def see_to_parts(
                             f"part {index} of {count} failed {failures[index]} times on Ray: "
                             f"{reason}; parts that are done stay, the same call goes on from there"
                         ) from reason
+                    _log.warning(
+                        "%s: part %d of %d failed and is tried again: %s",
+                        label,
+                        index,
+                        count,
+                        reason,
+                    )
                     running[submit(index, str(places[index]))] = index
         finally:
             for reference in running:

@@ -7,6 +7,7 @@ zero; the k pairs of largest score are i's hard pairs (HPM, arXiv 2305.05208).
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
-from helip.common.progress import Follower, ProgressBar
+from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
@@ -25,6 +26,8 @@ from helip.mining.inputs import InputOptions, Inputs, inputs_of
 from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
+
+_log = logging.getLogger(__name__)
 
 # Options that change the table of some methods only.
 _OPTIONS_OF = {
@@ -51,6 +54,9 @@ class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
     part: tuple[int, int] | None = None
     """(i, n), i from 1 to n: mine the i-th of n parts alone, to the directory out, and return a
     HardPairsPart; merge() makes the table of all n."""
+    on_progress: OnProgress | None = None
+    """Called now and then with a stage, what is done of it and all of it; returns False to stop the
+    job with CancelledError. Not by engine="ray", where other processes work."""
 
     @property
     def path(self) -> str:
@@ -82,6 +88,12 @@ def mine(call: MineCall) -> HardPairs:
     if call.margin is not None and source is not None:
         _require_one_space(source, call.margin)
     options = core_options(call, call)
+    if call.engine == "ray" and call.on_progress is not None:
+        raise InvalidArgumentError(
+            "on_progress is given and engine is 'ray', whose parts are mined in other processes; "
+            "drop on_progress, or use engine='threads'"
+        )
+    _log.info("mine: %s targets, k %s, method %s", f"{inputs.rows:,}", call.k, call.method)
     if call.part is not None:
         for name, value in (("parts", call.parts), ("engine", call.engine)):
             if value not in (None, "threads"):
@@ -92,9 +104,11 @@ def mine(call: MineCall) -> HardPairs:
         return mine_part(
             source, call.part, options,
             device=call.device, out=path, resume=call.resume, progress=call.progress,
+            on_progress=call.on_progress,
         )  # fmt: skip
     if path and os.path.exists(os.path.join(path, "manifest.json")):
         table = _existing(path, source, MineOptions.of(call), resume=call.resume)
+        _log.info("mine: %s is the answer already", path)
         remove_parts(path)
         remove_checkpoint(path)
         return table
@@ -121,15 +135,18 @@ def mine(call: MineCall) -> HardPairs:
     if device != "cpu" and call.method in ("auto", "exact") and inputs.rows <= _DEVICE_EXACT_ROWS:
         from helip.mining.gpu.table import mine_on_torch_device
 
-        return mine_on_torch_device(inputs, call, device=device, out=path, progress=call.progress)
-    pairs = _mined(inputs, options, path, call.progress)
+        return mine_on_torch_device(
+            inputs, call, device=device, out=path, progress=call.progress,
+            on_progress=call.on_progress,
+        )  # fmt: skip
+    pairs = _mined(inputs, options, path, call)
     _warn_of_recall(pairs.report, call.recall)
     return pairs
 
 
-def _mined(inputs: Inputs, options: _core.MineOptions, path: str, progress: bool) -> HardPairs:
-    with ProgressBar(None, label="mine", unit="units", enabled=progress) as bar:
-        follow = Follower(bar)
+def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall) -> HardPairs:
+    with ProgressBar(None, label="mine", unit="units", enabled=call.progress) as bar:
+        follow = Follower(bar, call.on_progress)
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
         return HardPairs(_core.mine(*inputs.matrices, options, follow, path))

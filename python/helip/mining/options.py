@@ -99,7 +99,7 @@ class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 
     memory: int | str | None = None
-    """Bound of the buffers in bytes or as "4GB"; None for a quarter of what the process may use."""
+    """Bound of buffers in bytes or as "4GB"; None: a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import replace_file, storage_errors
-from helip.common.options import keywords, require
+from helip.common.options import ProgressOptions, keywords, require
+from helip.common.progress import ProgressBar
 from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_table, open_together
@@ -20,12 +21,12 @@ from helip.reporting.options import ReportOptions
 from helip.reporting.pictures import Pictures
 from helip.reporting.pools import Scores, Similarities, check_rows, choose_targets, read_scores
 from helip.reporting.rendering import render
-from helip.reporting.targets import targets_of
+from helip.reporting.targets import Target, targets_of
 from helip.store.embedding_store import EmbeddingStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportCall(ReportOptions):
+class ReportCall(ReportOptions, ProgressOptions):
     """What `report` is asked."""
 
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
@@ -84,27 +85,29 @@ def report(call: ReportCall) -> Path:
     # A run has one colour on the whole page.
     runs = list(dict.fromkeys([*metrics.result_names(call.metrics or {}), *(call.curves or {})]))
     summary = call.summary
-    page = render(
-        title=call.title,
-        facts=_facts(pairs, captioned=dataset is not None),
-        places=_places(bool(call.metrics), bool(call.guard), bool(call.curves)),
-        pictures=Pictures(dataset, _captions_of(call.captions, len(pairs)), keys),
-        keyed=keys is not None,
-        tiles=statistics.tiles(stats),
-        summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
-        comparisons=comparisons,
-        guard=[] if call.guard is None else guard.verdicts(call.guard),
-        asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
-        similarities=similarities,
-        targets=targets_of(pairs, rows, call.hard, similarities, call.baselines),
-        histogram=histogram(scores),
-        tables=statistics.tables(stats),
-        quantiles=statistics.quantiles(stats),
-        galleries=list(statistics.galleries(stats, scores, call.seed)),
-        curves=learning_curves(call.curves or {}, runs),
-        provenance=list(statistics.provenance(pairs, store)),
-        fingerprints=statistics.fingerprints(pairs, dataset, store),
-    )
+    targets = targets_of(pairs, rows, call.hard, similarities, call.baselines)
+    with ProgressBar(len(targets), label="report", unit="targets", enabled=call.progress) as bar:
+        page = render(
+            title=call.title,
+            facts=_facts(pairs, captioned=dataset is not None),
+            places=_places(bool(call.metrics), bool(call.guard), bool(call.curves)),
+            pictures=Pictures(dataset, _captions_of(call.captions, len(pairs)), keys),
+            keyed=keys is not None,
+            tiles=statistics.tiles(stats),
+            summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
+            comparisons=comparisons,
+            guard=[] if call.guard is None else guard.verdicts(call.guard),
+            asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
+            similarities=similarities,
+            targets=_counted(targets, bar),
+            histogram=histogram(scores),
+            tables=statistics.tables(stats),
+            quantiles=statistics.quantiles(stats),
+            galleries=list(statistics.galleries(stats, scores, call.seed)),
+            curves=learning_curves(call.curves or {}, runs),
+            provenance=list(statistics.provenance(pairs, store)),
+            fingerprints=statistics.fingerprints(pairs, dataset, store),
+        )
     path = Path(str(call.out))
     replace_file(path, page)
     return path
@@ -172,6 +175,13 @@ def _captions_of(captions: Any, rows: int) -> Sequence[str] | None:
             "an empty one where there is none"
         )
     return captions
+
+
+def _counted(targets: Sequence[Target], bar: ProgressBar) -> Iterator[Target]:
+    """Each target when the page comes to it, which reads and encodes its pictures."""
+    for target in targets:
+        yield target
+        bar.update()
 
 
 def _facts(pairs: Any, *, captioned: bool) -> list[str]:

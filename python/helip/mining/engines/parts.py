@@ -18,7 +18,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
-from helip.common.progress import Follower, ProgressBar
+from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
@@ -42,6 +42,7 @@ def mine_part(
     out: str,
     resume: bool,
     progress: bool,
+    on_progress: OnProgress | None = None,
 ) -> HardPairsPart:
     """Mines the i-th of n parts to ``out``, or takes it up where it is there already."""
     index, count = checked_part(part)
@@ -56,7 +57,7 @@ def mine_part(
     if not resume and os.path.exists(os.path.join(out, "manifest.json")):
         raise InvalidArgumentError(f"{out} already holds a part; remove it or choose another path")
     with ProgressBar(None, label="mine", unit="targets", enabled=progress) as bar:
-        core = _core.mine_part(source._core, index, count, options, out, Follower(bar))
+        core = _core.mine_part(source._core, index, count, options, out, Follower(bar, on_progress))
     return HardPairsPart(core)
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from helip import _core
-from helip.common.progress import ProgressBar
+from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.gpu.miner import DeviceMiner
 from helip.mining.inputs import Inputs
 from helip.mining.options import MineOptions, ScoreRules
@@ -15,7 +15,13 @@ from helip.pairs.hard_pairs import HardPairs
 
 
 def mine_on_torch_device(
-    inputs: Inputs, options: MineOptions, *, device: str, out: str, progress: bool
+    inputs: Inputs,
+    options: MineOptions,
+    *,
+    device: str,
+    out: str,
+    progress: bool,
+    on_progress: OnProgress | None = None,
 ) -> HardPairs:
     """Streams the exact pools that ``device`` finds to a table at ``out``, in memory if empty.
 
@@ -29,7 +35,8 @@ def mine_on_torch_device(
     writer = _core.HardPairsWriter(out, rows, k)
     skipped = 0
     with ProgressBar(miner.pairs, label="mine", unit="pairs", enabled=progress) as bar:
-        for first, pools in miner.bands(lambda done, _: bar.set(done)):
+        follow = Follower(bar, on_progress)
+        for first, pools in miner.bands(lambda done, total: follow("mine", done, total)):
             over = np.minimum(pools.counts, skip)
             skipped += int(over.sum())
             ids, scores = (np.ascontiguousarray(x[:, skip:]) for x in (pools.ids, pools.scores))
