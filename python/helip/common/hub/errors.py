@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 from collections.abc import Iterator
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError
 
+# As hf_xet, which moves large files, says it.
+_STATUS_IN_WORDS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 _LOG_IN = "give token=, set HF_TOKEN, or run `hf auth login`"
 
 
@@ -90,7 +93,6 @@ def _words(
     """(errno, message)."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RevisionNotFoundError,
@@ -106,10 +108,10 @@ def _words(
         return errno.ENOENT, f"{repo_id} at {endpoint} has no branch, tag or commit {revision!r}"
     if isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError):
         return errno.ENOENT, f"{_named(repo_id, revision)} lacks a file: {_first_line(cause)}"
-    if not isinstance(cause, HfHubHTTPError):
+    status = _status(cause)
+    if not status:
         number = getattr(cause, "errno", None) or errno.EIO
         return number, f"cannot {action} {repo_id} at {endpoint}: {_first_line(cause)}"
-    status = _status(cause)
     told = getattr(cause, "server_message", None)
     told = f" ({told.splitlines()[0]})" if told else ""
     return _STATUS.get(status, errno.EIO if status >= 500 else errno.EINVAL), {
@@ -162,8 +164,12 @@ def _connection_errors() -> tuple[type[BaseException], ...]:
 
 
 def _status(error: BaseException) -> int:
+    """Of HTTP, that an error is of; 0 for none."""
     response = getattr(error, "response", None)
-    return int(getattr(response, "status_code", 0) or 0)
+    if response is not None:
+        return int(response.status_code)
+    found = _STATUS_IN_WORDS.search(str(error))
+    return int(found[1]) if found else 0
 
 
 def _named(repo_id: str, revision: str | None) -> str:

@@ -125,6 +125,17 @@ def test_a_token_that_may_not_write_is_told(hub, files):
     assert caught.value.errno == errno.EACCES
 
 
+def test_a_refusal_that_is_told_in_words_alone_is_the_same(hub, files, monkeypatch):
+    def refuse(*_, **__):
+        words = "Network error: HTTP status client error (403 Forbidden), domain: here"
+        raise ConnectionError(words)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", refuse)
+    with pytest.raises(StorageError, match=r"may not upload to me/x .*\(403\)") as caught:
+        upload(files)
+    assert caught.value.errno == errno.EACCES
+
+
 def test_what_is_not_there_is_told(hub, files):
     with pytest.raises(StorageError, match=r"has no repository me/absent.*\(404\)") as caught:
         pull("me/absent")
