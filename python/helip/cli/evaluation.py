@@ -157,10 +157,12 @@ def _one(
 ) -> None:
     from helip.evaluation.evaluating import evaluate
     from helip.evaluation.sets.opening import open_evaluation_set
+    from helip.evaluation.trained_on import warn_of_training_data
 
     bundle = model.load()
     data = open_evaluation_set(place, **opening)
     say_left_out(place, data.data)
+    warn_of_training_data(model, data.data)
     result = evaluate(bundle, data, tasks=tasks, **options)
     if out is not None:
         write_json(out, result)

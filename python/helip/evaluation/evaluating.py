@@ -26,6 +26,7 @@ from helip.evaluation.tasks.linear_probe import linear_probe_task
 from helip.evaluation.tasks.retrieval import retrieval_task
 from helip.evaluation.tasks.templates import checked_templates
 from helip.evaluation.tasks.zero_shot import label_numbers, named_classes, zero_shot_task
+from helip.evaluation.trained_on import warn_of_training_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,9 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     the model's context cuts off are counted under ``truncated`` of each task. Every figure is
     ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
     ``weights`` is a digest of the model's state dict, None where that has entries without bytes.
-    The result holds plain JSON types only. The model's mode and device are restored.
+    The result holds plain JSON types only. The model's mode and device are restored. A warning says
+    so where ``model`` is the path of a run or of its checkpoint, and ``data`` the data set that it
+    was trained on.
     """
     given = _given(call.data)
     if isinstance(given.data, CompositionSet):
@@ -86,6 +89,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     if rows == 0:
         raise InvalidArgumentError("the data set has 0 rows; give at least one")
     pictures = _first_of_group(groups, rows)
+    warn_of_training_data(call.model, dataset)
 
     # What is wrong is refused before an hour of encoding rather than after it.
     labels: list[str | None] = []

@@ -28,6 +28,7 @@ from helip.evaluation.figures import TASKS
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
+from helip.evaluation.trained_on import warn_of_training_data
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ def evaluate_all(
             missing = [task for task in wanted if task not in there]
             if missing:
                 say(f"{title}, {model}: {', '.join(missing)}")
+                warn_of_training_data(measured.source, given.data)
                 names = {"data": title, "model": model}
                 write = partial(_write, places, there, names, measured, made_of)
                 evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,9 @@ def test_a_limit_keeps_the_first_rows_and_counts_the_rest(shards):
     assert data.counts() == {"rows": 7, "source_rows": ROWS, "left_out_limit": ROWS - 7}
     assert_row_is(data, 6, 6)
     assert "7 rows of TarDataset(20 rows" in repr(data)
+    copy = pickle.loads(pickle.dumps(data))  # as worker processes get it
+    assert copy.counts() == data.counts()
+    assert_row_is(copy, 6, 6)
 
 
 @pytest.mark.parametrize("form", ["txt", "npy of keys", "npy mask", "npy rows", "mask", "list"])

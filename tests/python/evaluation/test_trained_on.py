@@ -1,0 +1,51 @@
+"""A run that is measured on its own training data is told of."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+import helip
+from helip.evaluation.model_source import ModelSource
+from helip.evaluation.trained_on import warn_of_training_data
+from support.train_samples import Colours
+from support.tune_samples import tiny
+
+EVALUATE = {"bootstrap": 0, "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    helip.train(
+        model=tiny(), data=Colours(24), batch_size=8, steps=1, out=out, device="cpu",
+        progress=False, control=True,
+    )  # fmt: skip
+    return out
+
+
+def test_the_data_of_the_run_are_told_of_by_whatever_names_it(run):
+    data = Colours(24)
+    words = "was trained on all 24 rows that it is measured on .*; give data that were held out"
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    for model in (str(run), run, checkpoint, ModelSource("ViT-B-32", str(checkpoint))):
+        with pytest.warns(UserWarning, match=words):
+            warn_of_training_data(model, data)
+    with pytest.warns(UserWarning, match=words):
+        helip.evaluate(run, data, **EVALUATE)
+    with pytest.warns(UserWarning, match=words):
+        helip.evaluate_all({"run": str(run)}, {"data": data}, **EVALUATE)
+
+
+def test_other_data_and_other_models_are_not(run, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warn_of_training_data(run, Colours(23))
+        warn_of_training_data(run, Colours(24, prefix="other"))
+        warn_of_training_data(run, object())
+        warn_of_training_data(tmp_path, Colours(24))
+        warn_of_training_data("ViT-B-32", Colours(24))
+        warn_of_training_data(tiny(), Colours(24))
+        (tmp_path / "state.json").write_text("{")
+        warn_of_training_data(tmp_path, Colours(24))
