@@ -223,6 +223,7 @@ class _Demo:
                 train_set,
                 self.out / "report.html",
                 store=store,
+                progress=self.progress,
                 baselines=baselines,
                 metrics=metrics,
                 curves={

@@ -65,6 +65,7 @@ def quick_look(
         store=store,
         rows=targets,
         title="Hard pairs of OpenMoji, a quick look",
+        progress=progress,
         summary={
             "pictures": f"{len(part):,} of {len(data):,} OpenMoji (CC BY-SA 4.0, openmoji.org)",
             "encoders": "EfficientNet-Lite0 (ImageNet) and all-MiniLM-L6-v2, as published",

@@ -22,7 +22,9 @@ def write_store(path: Path, rows: int) -> Path:
 
 
 def files_of(path: Path) -> dict[str, bytes]:
-    """Name → contents, of a table or a store."""
+    """Name → contents, of a table or a store, without what is no part of it."""
     return {
-        entry.name: entry.read_bytes() for entry in sorted(path.iterdir()) if entry.name != ".lock"
+        entry.name: entry.read_bytes()
+        for entry in sorted(path.iterdir())
+        if entry.name not in (".lock", "helip.yaml")
     }

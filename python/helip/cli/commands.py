@@ -20,22 +20,32 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
+from helip.cli.command_line import command_line
 from helip.cli.configuration import OptionsFile, fill_from_recipe, print_options
+from helip.cli.messages import show_next, telling
+from helip.cli.showing import show_command
 from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of, sentences
 
-#: Options of the shell alone, by the type of a command's parameter.
-Quiet = Annotated[
-    bool,
-    Parameter(name=("--quiet", "-q"), negative=(), show_default=False, help="No progress display."),
-]
-AsJson = Annotated[
-    bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON.")
-]
+_QUIET = "No progress display, no next step."
+_VERBOSE = "Log each stage to stderr."
+# Beside --name.
+_SHORT = {"k": ("-k", "--k"), "quiet": ("--quiet", "-q"), "verbose": ("--verbose", "-v")}
 
-_SHORT = {"k": ("-k", "--k")}  # beside --name
-_LAST = ("json", "quiet")  # of a command's own parameters, in --help
+
+def _flag(name: str, words: str) -> Parameter:
+    names = _SHORT.get(name, (f"--{name}",))
+    return Parameter(name=names, negative=(), show_default=False, help=words)
+
+
+#: Options of the shell alone, by the type of a command's parameter. Each command has the first
+#: two, also where its function takes neither.
+Quiet = Annotated[bool, _flag("quiet", _QUIET)]
+Verbose = Annotated[bool, _flag("verbose", _VERBOSE)]
+AsJson = Annotated[bool, _flag("json", "Print JSON.")]
+
+_LAST = ("json", "quiet", "verbose")  # in --help
 
 
 def text(sentence: str) -> Parameter:
@@ -49,10 +59,27 @@ def several(sentence: str) -> Parameter:
 
 
 @dataclasses.dataclass(frozen=True)
+class Done:
+    """What a command has done."""
+
+    output: Path | None = None
+    """The file or folder that it has written, beside which its options are saved."""
+    next: str | None = None
+    """What to do next, the last line on stderr."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Again:
+    """A command line that stands for the one that was given: the program goes on with it."""
+
+    words: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Command:
     """A function of the shell, and the groups of options that it takes."""
 
-    work: Callable[..., None]
+    work: Callable[..., Done | Again | None]
     name: str
     groups: tuple[type[Options], ...]
     usual: Collection[str] | None  # fields that --help shows; None for all
@@ -73,56 +100,92 @@ class Command:
         words = inspect.getdoc(self.work) or ""
         app.command(lambda: None, name=self.name, help=words, sort_key=place)
 
-    def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
-        """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
+    def signature(self, hidden: Collection[str] = ()) -> inspect.Signature:
+        """All its parameters as the shell reads them; the help of those ``hidden`` is not shown."""
         signature = inspect.signature(self.work, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        shell = [p for p in own if p.name in _LAST]
-        hidden = set() if show_all or self.usual is None else {
-            name for name, *_ in self.fields() if name not in self.usual
-        }  # fmt: skip
         more = [
             _parameter(name, shell_type(hint), default, help=words, show=name not in hidden)
             for name, hint, default, words in self.fields()
         ]
-        if more:
-            shell += [
+        shell = {p.name: p for p in own if p.name in _LAST}
+        for name, words in (("quiet", _QUIET), ("verbose", _VERBOSE)):
+            show = name == "quiet" or not hidden
+            flag = _parameter(name, bool, False, negative=(), help=words, show=show)
+            shell.setdefault(name, flag)
+        writes = "out" in signature.parameters and signature.return_annotation is Done
+        if more or writes:
+            files = [
                 _parameter("config", Path | None, None, help="Options from a YAML file."),
                 _parameter("print_config", bool, False, negative=(), help="Print them as YAML."),
+                _parameter("print_command", bool, False, negative=(), show=False),
             ]
-        whole = inspect.Signature([*(p for p in own if p.name not in _LAST), *more, *shell])
+        else:
+            files = []
+        return inspect.Signature(
+            [*(p for p in own if p.name not in _LAST), *more, *shell.values(), *files]
+        )
+
+    def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
+        """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
+        hidden = set() if show_all or self.usual is None else {
+            name for name, *_ in self.fields() if name not in self.usual
+        }  # fmt: skip
+        whole, file = self.signature(hidden), OptionsFile(self.name)
 
         @functools.wraps(self.work)
-        def called(*words: Any, **given: Any) -> None:
-            self._call(whole.bind(*words, **given))
+        def called(*words: Any, **options: Any) -> Again | None:
+            return self._call(whole.bind(*words, **options), file.given)
 
         called.__signature__ = whole  # type: ignore[attr-defined]
         called.__annotations__ = {p.name: p.annotation for p in whole.parameters.values()}
         words = inspect.getdoc(self.work) or ""
         if hidden:
             words += f"\n\n{len(hidden)} more options: helip {self.name} --help-all"
-        layers = (OptionsFile(self.name), fill_from_recipe)  # the first that gives an option wins
+        layers = (file, fill_from_recipe)  # the first that gives an option wins
         app.command(called, name=self.name, help=words, sort_key=place, config=layers)
 
-    def _call(self, bound: inspect.BoundArguments) -> None:
+    def _call(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
         bound.apply_defaults()
         given = [*bound.arguments.values()]
         try:
-            self._do(bound)
+            return self._do(bound, asked)
         except InvalidArgumentError as error:
             words = shell_words(str(error), option_forms(bound.signature), given)
             raise InvalidArgumentError(words) from error
 
-    def _do(self, bound: inspect.BoundArguments) -> None:
+    def _do(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
         given = bound.arguments
         config, wanted = given.pop("config", None), given.pop("print_config", False)
+        as_line = given.pop("print_command", False)
+        told = {name: v for name, v in given.items() if name not in _LAST}
         if wanted:
-            print_options({name: v for name, v in given.items() if name not in _LAST})
-            return
+            print_options(told)
+            return None
+        if as_line:
+            words = command_line(self.name, bound.signature, told, asked, config)
+            show_command(words, as_json=given.get("json", False))
+            return None
         options = {name: given[name] for name, *_ in self.fields()}
         for group in self.groups:  # what is out of its bound is refused before anything is loaded
             self._check(group, options, config)
-        self.work(*bound.args, **bound.kwargs)
+        quiet, verbose = given["quiet"], given.pop("verbose")
+        if "quiet" not in inspect.signature(self.work).parameters:
+            del given["quiet"]
+        with telling(quiet=quiet, verbose=verbose):
+            done = self.work(*bound.args, **bound.kwargs)
+            if isinstance(done, Done):
+                self._finish(done, told, asked)
+        return done if isinstance(done, Again) else None
+
+    def _finish(self, done: Done, options: dict[str, Any], asked: Collection[str]) -> None:
+        if done.output is not None:
+            from helip._core import __version__
+            from helip.cli.saved_options import save_options
+
+            save_options(done.output, self.name, options, asked, __version__)
+        if done.next is not None:
+            show_next(done.next)
 
     def _check(self, group: type[Options], options: dict[str, Any], config: Path | None) -> None:
         names = {field.name for field in dataclasses.fields(group)} & options.keys()
@@ -140,10 +203,10 @@ def command(
     name: str | None = None,
     usual: Collection[str] | None = None,
     without: Collection[str] = (),
-) -> Callable[[Callable[..., None]], Command]:
+) -> Callable[[Callable[..., Done | Again | None]], Command]:
     """Make a function a command with the options of ``groups``."""
 
-    def decorate(work: Callable[..., None]) -> Command:
+    def decorate(work: Callable[..., Done | Again | None]) -> Command:
         return Command(work, name or work.__name__, groups, usual, without)
 
     return decorate

@@ -1,10 +1,13 @@
-"""Options of a command from a YAML file (``--config``, ``--print-config``) or a named recipe."""
+"""Options of a command from a YAML file (``--config``, ``--print-config``) or a named recipe.
+
+The file has options alone, or is what a command has saved beside its output.
+"""
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,10 @@ from helip.common.errors import InvalidArgumentError
 from helip.training.named_recipes import recipe_for, recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
-_NOT_IN_FILES = ("config", "print_config", "json", "quiet")
+#: What is of one call alone.
+NOT_IN_FILES = ("config", "print_config", "print_command", "json", "quiet", "verbose")
+#: Stands in a saved file for what would be a secret.
+REDACTED = "***"
 
 
 class OptionsFile:
@@ -23,18 +29,29 @@ class OptionsFile:
 
     def __init__(self, command: str) -> None:
         self._command = command
+        self.given: set[str] = set()
+        """Names that the command line or the file gave, once they are read."""
 
     def __call__(self, app: Any, commands: Any, arguments: ArgumentCollection) -> None:
         by_name = {argument.field_info.name: argument for argument in arguments}
+        self.given = {name for name, argument in by_name.items() if argument.tokens}
         printing = "print_config" in by_name and by_name["print_config"].tokens
         if "config" in by_name and by_name["config"].tokens:
             path = Path(by_name["config"].tokens[0].value)
-            known = [name for name in by_name if name not in _NOT_IN_FILES]
-            for name, (value, line) in read_options(path).items():
+            known = [name for name in by_name if name not in NOT_IN_FILES]
+            options, asked = _options_in(path, self._command)
+            self.given |= asked
+            for name, (value, line) in options.items():
                 if name not in known:
                     self._refuse(name, known, path, line)
-                if not by_name[name].tokens:  # the command line goes first
-                    _give(by_name[name], name, value, f"{path} line {line}")
+                if by_name[name].tokens:  # the command line goes first
+                    continue
+                if any(REDACTED in text for text in _texts(value)):
+                    raise InvalidArgumentError(
+                        f"{path} line {line}: {name} was saved without its credentials, as "
+                        f"{value!r}; give it anew beside --config, or to the command itself"
+                    )
+                _give(by_name[name], name, value, f"{path} line {line}")
         for argument in by_name.values() if printing else ():
             if argument.required and not argument.tokens:
                 argument.append(Token(value=_ABSENT, source="--print-config"))
@@ -76,22 +93,50 @@ def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> 
 
 
 def read_options(path: Path) -> dict[str, tuple[Any, int]]:
-    """Name → (value, line) of a YAML file with one mapping of options; ``-`` counts as ``_``."""
+    """Name → (value, line) of a YAML file with one mapping of options; ``-`` counts as ``_``.
+
+    Of a file that a command has saved, what it names as options.
+    """
+    return _options_in(path)[0]
+
+
+def _options_in(
+    path: Path, command: str | None = None
+) -> tuple[dict[str, tuple[Any, int]], set[str]]:
+    """The options of a file, and the names of those that a user gave."""
+    value, node = load_yaml(path)
+    if not {"helip", "command", "options"} <= value.keys():
+        options = _with_lines(path, value, node)
+        return options, {*options}
+    if command not in (None, value["command"]):
+        raise InvalidArgumentError(
+            f"{path} has the options of helip {value['command']}, and this is helip {command}; "
+            "give it to the command that it is of"
+        )
+    nodes = {key.value: each for key, each in node.value}
+    options = _with_lines(path, value["options"], nodes["options"])
+    return options, {*(value.get("given") or ())}
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], Any]:
+    """The mapping in a YAML file, and its node; InvalidArgumentError where there is none."""
     import yaml
 
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        node, value = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except OSError as error:
         raise InvalidArgumentError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} is not YAML: {error}") from error
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode):
+    if node is not None and not isinstance(node, yaml.MappingNode):
         raise InvalidArgumentError(f"{path} must hold options as name: value, one a line")
+    return value or {}, node
+
+
+def _with_lines(path: Path, value: Any, node: Any) -> dict[str, tuple[Any, int]]:
     found: dict[str, tuple[Any, int]] = {}
-    for key, _ in node.value:
+    for key, _ in node.value if node is not None else ():
         name, line = key.value.replace("-", "_"), key.start_mark.line + 1
         if name in found:
             raise InvalidArgumentError(
@@ -103,14 +148,19 @@ def read_options(path: Path) -> dict[str, tuple[Any, int]]:
 
 def print_options(options: Mapping[str, Any]) -> None:
     """YAML to stdout that ``--config`` reads."""
+    for line in yaml_lines({n: v for n, v in options.items() if str(v) != _ABSENT}):
+        sys.stdout.write(f"{line}\n")
+
+
+def yaml_lines(options: Mapping[str, Any]) -> Iterator[str]:
+    """``name: value``, a line for each option."""
     import yaml
 
     for name, value in options.items():
-        if str(value) != _ABSENT:
-            # A list on one line, the whole one option a line.
-            line = yaml.safe_dump([name, _plain(value)], default_flow_style=True, width=10**6)
-            key, _, rest = line.strip()[1:-1].partition(", ")
-            sys.stdout.write(f"{key}: {rest}\n")
+        # A list on one line, the whole one option a line.
+        line = yaml.safe_dump([name, plain(value)], default_flow_style=True, width=10**6)
+        key, _, rest = line.strip()[1:-1].partition(", ")
+        yield f"{key}: {rest}"
 
 
 def _give(argument: Argument, name: str, value: Any, source: str) -> None:
@@ -128,7 +178,8 @@ def _texts(value: Any) -> list[str]:
     return [str(value)]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as YAML has it: lists and text in place of tuples and paths."""
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return fspath(value) if isinstance(value, PathLike) else value

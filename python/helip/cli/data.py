@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.messages import say, shell_line
 from helip.cli.resuming import INTERRUPTED
-from helip.cli.showing import say, show_index, show_resharded
+from helip.cli.showing import print_json, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
 from helip.data.options import OpenOptions
@@ -37,7 +38,7 @@ def index(
     threads: Annotated[Whole, text("0: all cores.")] = 0,
     json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> Done:
     """Index tar shards, so that they open at once; only new and changed ones are read again."""
     from helip.data.sample_index import SampleIndex
 
@@ -48,6 +49,7 @@ def index(
     for reason in built.left_out.values():
         say(f"left out: {reason}")
     show_index(built, json, scanned=built.scanned)
+    return Done(out, shell_line("embed", out, "--out", "STORE", "--preset", "paper"))
 
 
 @command(EmbedOptions, OpenOptions, usual=_EMBED_USUAL)
@@ -57,9 +59,10 @@ def embed(
     *,
     out: Annotated[Path, text("The store to write.")],
     part: Annotated[str | None, text("i/n: embed that part alone, beside --out.")] = None,
+    json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Embed every image and caption; the same call goes on after an interruption."""
     from helip.common.parts import parse_part
     from helip.common.processes import launched_processes, launched_rank
@@ -74,18 +77,43 @@ def embed(
         **options,
     )  # fmt: skip
     if launched_rank() > 0 and options["launcher"] == "torchrun":
-        return
-    grown = "" if before is None else f" ({before:,} before)"
-    say(f"{store.path}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}")
-    for side, what in (("image", "pictures"), ("text", "captions")):
-        if facts := store.metadata.get(f"{side}_engine"):
-            say(f"{what} by {_engine(facts)}")
-    if part is not None and Path(store.path) != out:
-        say(f"part {part} of {out}; the same command without --part puts all parts together")
+        return Done()
     quarantined = store.metadata.get("quarantined") or {}
+    engines = {side: store.metadata.get(f"{side}_engine") for side in ("image", "text")}
+    if json:
+        print_json(
+            {
+                **store_facts(store),
+                "rows_before": before,
+                "quarantined": quarantined,
+                "engines": engines,
+            }
+        )
+    else:
+        grown = "" if before is None else f" ({before:,} before)"
+        say(f"{store.path}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}")
+        for side, what in (("image", "pictures"), ("text", "captions")):
+            if facts := engines[side]:
+                say(f"{what} by {_engine(facts)}")
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+    if part is not None and Path(store.path) != out:
+        say(f"part {part} of {out}; the same command without --part puts all parts together")
+        return Done(Path(store.path))
+    return Done(Path(store.path), shell_line("mine", store.path, "--out", "PAIRS"))
+
+
+def store_facts(store: Any) -> dict[str, Any]:
+    """What a program wants to know of a store that was written."""
+    return {
+        "path": str(store.path),
+        "rows": len(store),
+        "image_dim": store.image_tensor.shape[1],
+        "text_dim": store.text_tensor.shape[1],
+        "dtype": store.dtype,
+        "fingerprint": store.fingerprint,
+    }
 
 
 def _engine(facts: dict[str, Any]) -> str:
@@ -119,7 +147,7 @@ def reshard(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
     from helip.pairs.resharding.rewriting import reshard
 
@@ -130,6 +158,8 @@ def reshard(
         say("helip: stopped; nothing was written, and the same command begins again")
         raise SystemExit(INTERRUPTED) from None
     show_resharded(result, json)
+    paths = (result.path, "--model", "MODEL", "--pairs", result.pairs, "--out", "RUN")
+    return Done(out, shell_line("train", *paths))
 
 
 def open_data(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
 from helip.cli.data import open_data
+from helip.cli.messages import shell_line
 from helip.cli.showing import print_json
 from helip.common.errors import InvalidArgumentError
 from helip.data.options import OpenOptions
@@ -30,7 +31,7 @@ def diagnose(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Tell before training whether hard pairs will help a model on its data."""
     if checkpoint is not None and model is None:
         raise InvalidArgumentError(
@@ -48,3 +49,6 @@ def diagnose(
         print_json(found.to_dict())
     else:
         print(found)
+    words = ["train", data, "--model", model or "MODEL"]
+    words += [] if checkpoint is None else ["--checkpoint", checkpoint]
+    return Done(next=shell_line(*words, "--pairs", str(pairs), "--out", "RUN"))

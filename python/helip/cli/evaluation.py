@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
 from helip.cli.data import named_paths, say_left_out
-from helip.cli.showing import figures, print_json, say, show_table, write_json
+from helip.cli.messages import say, shell_line
+from helip.cli.showing import figures, print_json, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
 from helip.evaluation.options import EvaluateOptions, SetOptions
@@ -41,7 +42,7 @@ def evaluate(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Measure models on data sets, with 95 % intervals and paired differences."""
     from helip.evaluation.model_source import ModelSource
     from helip.evaluation.sets.composition import holds_composition
@@ -75,7 +76,7 @@ def evaluate(
             )
         (source,), (place,) = sources.values(), places.values()
         _one(source, place, tasks, out, form, opening, options)
-        return
+        return _done(out, f"{next(iter(sources))}={out}")
     if out is not None and out.suffix == ".json":
         raise InvalidArgumentError(
             f"--out {out} is one file, for {len(sources)} models and {len(places)} data sets; "
@@ -99,6 +100,14 @@ def evaluate(
         sources, sets, out=out, tasks=tasks, skip_existing=skip_existing, say=say, **options
     )
     _many(results, baseline, guard, out, form)
+    return _done(out, str(out))
+
+
+def _done(out: Path | None, metrics: str) -> Done:
+    if out is None:
+        return Done()
+    words = ("report", "PAIRS", "--data", "DATA", "--metrics", metrics, "--out", "page.html")
+    return Done(out, shell_line(*words))
 
 
 def metrics_of(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.mining import use_of
 from helip.cli.showing import print_json, show_filtered
 from helip.pairs.options import FilterOptions
 
@@ -20,7 +21,7 @@ def filter_pairs(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Drop, downweight or count false negatives, by rules and by another model; mines nothing."""
     from helip.pairs.hard_pairs import HardPairs
 
@@ -28,5 +29,6 @@ def filter_pairs(
     step = table.report["filter"][-1]
     if json:
         print_json({"path": str(out), "options": table.options["filter"][-1], **step})
-        return
-    show_filtered(step, table.options["filter"][-1]["action"])
+    else:
+        show_filtered(step, table.options["filter"][-1]["action"])
+    return Done(out, use_of(out))

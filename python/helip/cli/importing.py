@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import Quiet, command, several, text
-from helip.cli.showing import say
+from helip.cli.commands import AsJson, Done, Quiet, command, several, text
+from helip.cli.data import store_facts
+from helip.cli.messages import say, shell_line
+from helip.cli.showing import print_json
 from helip.store.options import ImportOptions
 
 
@@ -29,14 +31,20 @@ def import_embeddings(
     metadata: Annotated[
         list[str] | None, several("Parquet with keys and captions of .npy files: one, or one each.")
     ] = None,
+    json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Take embeddings that another tool computed into a store, in their order."""
     from helip.store.embedding_store import EmbeddingStore
 
     store = EmbeddingStore.import_from(
         source, image=image, text=text, metadata=metadata, out=out, progress=not quiet, **options
     )
-    sides = f"{store.image_tensor.shape[1]} + {store.text_tensor.shape[1]} {store.dtype}"
-    say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
+    facts = store_facts(store)
+    if json:
+        print_json(facts)
+    else:
+        sides = f"{facts['image_dim']} + {facts['text_dim']} {store.dtype}"
+        say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
+    return Done(out, shell_line("mine", store.path, "--out", "PAIRS"))

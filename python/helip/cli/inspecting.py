@@ -6,11 +6,11 @@ import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, command, text
+from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.messages import say
 from helip.cli.showing import (
     figure,
     print_json,
-    say,
     show_index,
     show_pairs,
     show_pool,
@@ -72,20 +72,25 @@ def verify(
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Read every byte and compare checksums; of an index, also the headers of its shards."""
     from helip.data.sample_index import SampleIndex
     from helip.store.embedding_store import EmbeddingStore
 
     if _format_of(path) == "helip.sample_index":
-        SampleIndex.open(path).verify(contents=contents, progress=True)
+        SampleIndex.open(path).verify(contents=contents, progress=not quiet)
     elif contents:
         raise InvalidArgumentError(f"--contents is for an index of shards, and {path} is none")
     elif (table := _table_at(path)) is not None:
         table.verify()
     else:
-        EmbeddingStore.open(path).verify(progress=True)
-    say(f"{path} is whole")
+        EmbeddingStore.open(path).verify(progress=not quiet)
+    if json:
+        print_json({"path": str(path), "format": _format_of(path), "whole": True})
+    else:
+        say(f"{path} is whole")
 
 
 def _pool_at(path: Path, row: int | None, key: str | None, store: Path | None) -> Any:

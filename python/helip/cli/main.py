@@ -28,11 +28,13 @@ from helip.cli import (
     models,
     pushing,
     reporting,
+    rerunning,
     training,
 )
-from helip.cli.commands import Command, Quiet, command, text
+from helip.cli.commands import Again, AsJson, Command, Done, Quiet, command, text
+from helip.cli.messages import remark, say
 from helip.cli.resuming import INTERRUPTED
-from helip.cli.showing import say
+from helip.cli.showing import print_json
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
@@ -50,21 +52,25 @@ def demo(
     out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
     seed: Whole = 0,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
+    json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> Done:
     """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in four."""
-    say("helip demo: loading torch")
+    remark("helip demo: loading torch")
     from helip_demo import demonstration
 
-    demonstration.run(
+    found = demonstration.run(
         out,
         quick=quick,
         seed=seed,
         threads=threads or None,
         progress=not quiet,
-        say=say,
-        show=lambda words: print(words, flush=True),
+        say=remark,
+        show=remark if json else lambda words: print(words, flush=True),
     )
+    if json:
+        print_json(found)
+    return Done(out)  # what it shows ends with the next commands
 
 
 @command()
@@ -83,7 +89,8 @@ COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
     training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
-    reporting.report, inspecting.inspect, inspecting.verify, doctor.doctor, completion,
+    reporting.report, inspecting.inspect, inspecting.verify, rerunning.rerun, doctor.doctor,
+    completion,
     demo,
 )  # fmt: skip
 
@@ -127,8 +134,12 @@ def main() -> None:
         guard_mapped_files()
     try:
         names = {each.name for each in COMMANDS}
-        first = next((word for word in words if word in names), "")
-        make_app(show_all=show_all, only=first)(words, exit_on_error=False, print_error=False)
+        again: Again | None = Again(words)
+        while again is not None:
+            words = again.words
+            first = next((word for word in words if word in names), "")
+            app = make_app(show_all=show_all, only=first)
+            again = app(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:  # what reads the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.messages import say, shell_line
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import (
     bytes_words,
@@ -14,7 +15,6 @@ from helip.cli.showing import (
     duration_words,
     filter_rows,
     print_json,
-    say,
     show_pairs,
     show_table,
 )
@@ -43,7 +43,7 @@ def plan(
     text: Text = None,
     json: AsJson = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Say what mining would cost, without doing it; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
@@ -64,9 +64,10 @@ def plan(
             planned(method=other, candidates=None, device="cpu")
             for other in (others if options["method"] == "auto" else [])
         ]
+    proceed = None if store is None else shell_line("mine", store, "--out", "PAIRS")
     if json:
         print_json({**result, "alternatives": alternatives})
-        return
+        return Done(next=proceed)
     show_table(
         [
             *_stand_in(result, options),
@@ -82,6 +83,7 @@ def plan(
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
+    return Done(next=proceed)
 
 
 def _stand_in(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
@@ -144,7 +146,7 @@ def mine(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Mine the hard pairs of every target; the same call goes on after an interruption.
 
     With --image and --text in place of a store it begins again: such rows have no fingerprint.
@@ -167,8 +169,15 @@ def mine(
     if csv is not None:
         pairs.to_csv(csv)
     show_pairs(pairs, str(out), json)
-    if part is None:
-        _remark_on(pairs, options)
+    if part is not None:
+        return Done(out, shell_line("merge", "PARTS", "--out", "PAIRS"))
+    _remark_on(pairs, options)
+    return Done(out, use_of(out))
+
+
+def use_of(table: Path) -> str:
+    """What comes after a table."""
+    return shell_line("diagnose", table, "--data", "DATA", "--model", "MODEL")
 
 
 def _remark_on(pairs: Any, options: dict[str, Any]) -> None:
@@ -193,11 +202,12 @@ def merge(
     out: Table,
     json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> Done:
     """Make the table of all parts that helip mine --part wrote."""
     from helip.mining.engines.parts import merge
 
     show_pairs(merge(parts, out=out, progress=not quiet), str(out), json)
+    return Done(out, use_of(out))
 
 
 @command(HostOptions)
@@ -210,9 +220,10 @@ def update(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Bring a table up to date with rows that were appended to its store, or deleted."""
     from helip.mining.updating import update
 
     out = pairs if out is None else out
     show_pairs(update(pairs, store, out=out, progress=not quiet, **options), str(out), json)
+    return Done(out, use_of(out))

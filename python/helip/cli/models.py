@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from helip.cli.commands import command, text
-from helip.cli.showing import say
+from helip.cli.commands import AsJson, Done, command, text
+from helip.cli.messages import say, shell_line
+from helip.cli.showing import print_json
 from helip.models.options import ModelOptions
 
 
@@ -18,17 +19,25 @@ def interpolate(
     *,
     out: Annotated[Path, text("The model to write; with several, a folder of them.")],
     alpha: Annotated[list[float], text("Share of TUNED; repeatable. Default 0.5.")] = [],  # noqa: B006
-) -> None:
+    json: AsJson = False,
+) -> Done:
     """Mix the weights of two models (WiSE-FT), against forgetting."""
     from helip.models.bundle import create_model
     from helip.models.interpolation import interpolate
 
     shares = alpha or [0.5]
     first, second = create_model(start), create_model(tuned)
+    mixtures: list[dict[str, Any]] = []
     for share in shares:
         path = out if len(shares) == 1 else out / f"alpha-{share:g}"
         interpolate(first, second, share, out=path)
-        say(f"{path}: {1 - share:g} of {start} + {share:g} of {tuned}")
+        mixtures.append({"path": str(path), "alpha": share})
+        if not json:
+            say(f"{path}: {1 - share:g} of {start} + {share:g} of {tuned}")
+    if json:
+        print_json({"start": str(start), "tuned": str(tuned), "mixtures": mixtures})
+    models = [word for each in mixtures for word in ("--model", each["path"])]
+    return Done(out, shell_line("eval", "DATA", *models))
 
 
 @command(ModelOptions, without=("ssl_head", "from_scratch"))
@@ -38,11 +47,16 @@ def export(
     *,
     out: Annotated[Path, text("The folder to write.")],
     to: Annotated[Literal["open_clip", "transformers"], text("Whose layout.")] = "open_clip",
+    json: AsJson = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Write a model so that open_clip or transformers opens it."""
     from helip.models.bundle import create_model
     from helip.models.saving import export
 
     path = export(create_model(model, **options), out, format=to)
-    say(f"wrote {path}")
+    if json:
+        print_json({"path": str(path), "format": to})
+    else:
+        say(f"wrote {path}")
+    return Done(out)

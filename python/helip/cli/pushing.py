@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from helip.cli.commands import Quiet, command, text
+from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.showing import print_json
 from helip.common.hub.options import PushOptions
 from helip.models.options import ModelCardOptions, ModelLayout
 
@@ -24,6 +25,7 @@ def push(
         bool, Parameter(negative=(), help="A table: also a file for datasets.")
     ] = False,
     card: Annotated[bool, text("Write README.md.")] = True,
+    json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
@@ -45,4 +47,7 @@ def push(
         progress=not quiet,
         **options,
     )
-    print(address)
+    if json:
+        print_json({"url": address})
+    else:
+        print(address)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
 from helip.cli.data import open_data
 from helip.cli.evaluation import metrics_of
-from helip.cli.showing import say
+from helip.cli.messages import say
+from helip.cli.showing import print_json
 from helip.data.options import OpenOptions
 from helip.reporting.options import ReportOptions
 
@@ -26,9 +27,10 @@ def report(
         list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
     ] = [],  # noqa: B006
     guard: Annotated[list[str], text("General data set of that folder; repeatable.")] = [],  # noqa: B006
+    json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Write one HTML page: targets and their hard pairs, statistics, before and after."""
     from helip.pairs.hard_pairs import HardPairs
     from helip.reporting.page import report
@@ -37,6 +39,11 @@ def report(
     shown, guarded = metrics_of(metrics, guard)
     dataset, options = open_data(data, options, quiet)
     page = report(
-        table, dataset, out, captions=captions, store=store, metrics=shown, guard=guarded, **options
-    )
-    say(f"wrote {page}")
+        table, dataset, out, captions=captions, store=store, metrics=shown, guard=guarded,
+        progress=not quiet, **options,
+    )  # fmt: skip
+    if json:
+        print_json({"path": str(page), "targets": len(table)})
+    else:
+        say(f"wrote {page}")
+    return Done(out, f"open {page} in a browser")

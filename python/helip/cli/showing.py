@@ -6,15 +6,11 @@ import contextlib
 import itertools
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
-def say(text: str) -> None:
-    """A line for people, to stderr."""
-    print(text, file=sys.stderr)
+from helip.cli.messages import shell_line
 
 
 def show_table(rows: list[tuple[str, str]]) -> None:
@@ -34,6 +30,14 @@ def write_json(path: Path, value: Any) -> None:
     from helip.common.files import replace_file
 
     replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
+
+
+def show_command(words: list[str], *, as_json: bool) -> None:
+    """A command line, to stdout."""
+    if as_json:
+        print_json({"command": ["helip", *words]})
+    else:
+        print(shell_line(*words))
 
 
 def draw_training(out: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from annotated_types import Gt, Lt
 from cyclopts import Parameter
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, text
 from helip.cli.data import named_paths, open_data
+from helip.cli.messages import say, shell_line
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
     draw_training,
     duration_words,
     figure,
     print_json,
-    say,
     show_account,
     show_table,
     show_training_plan,
@@ -65,7 +65,7 @@ def train(
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Train with hard pairs and the margin loss; the same call resumes."""
     if stream is not None and pairs is not None:
         raise InvalidArgumentError(
@@ -105,7 +105,7 @@ def train(
     }  # fmt: skip
     if plan:
         show_training_plan(plan_training(time_step=time_step, **call), json)
-        return
+        return Done()
     if pairs is None and stream is None and launched_rank() <= 0:
         say("no --pairs and no --stream: batches without hard pairs, and no margin loss")
     checkpoints = list_checkpoints(out / CHECKPOINTS)
@@ -114,7 +114,7 @@ def train(
     with stopping_between_steps(say) as asked:
         result = train(progress=not quiet, should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
-        return
+        return Done()
     draw_training(out)
     for failure in result.validation.get("failures", ()):
         say(f"validation failed at step {failure['step']}: {failure['message']}")
@@ -134,7 +134,13 @@ def train(
     }
     if json:
         print_json(summary)
-        return
+    else:
+        _show_run(result)
+    return Done(out, shell_line("eval", "DATA", "--model", result.checkpoint))
+
+
+def _show_run(result: Any) -> None:
+    """What a run has come to."""
     took = f"{duration_words(result.seconds)}, {result.precision}"
     took += f", {result.strategy}" if result.strategy else ""
     say(f"{result.steps:,} steps in {took}; {result.checkpoint}")

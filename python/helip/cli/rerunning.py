@@ -1,0 +1,42 @@
+"""The command that does again what another has done, from the options saved beside its output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from helip.cli.commands import Again, AsJson, Quiet, Verbose, command, text
+from helip.cli.messages import remark
+from helip.cli.saved_options import find_options, load_options
+
+
+@command()
+def rerun(
+    path: Annotated[Path, text("What a command has written, or the helip.yaml of it.")],
+    /,
+    *,
+    out: Annotated[Path | None, text("Another place to write to.")] = None,
+    dry_run: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Print the command line alone.")
+    ] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> Again:
+    """Do a command again with the options that it has saved beside its output.
+
+    Without --out it writes to the same place, where it goes on or refuses as the command itself
+    does. Paths are as they were given: run it in the same folder.
+    """
+    from helip._core import __version__
+
+    file = find_options(path)
+    saved = load_options(file)
+    if saved.version != __version__:
+        remark(f"{file} was saved by helip {saved.version}, and this is {__version__}")
+    words = [saved.command, "--config", str(file)]
+    words += [] if out is None else ["--out", str(out)]
+    flags = {"--print-command": dry_run, "--json": json, "--quiet": quiet, "--verbose": verbose}
+    return Again([*words, *(flag for flag, there in flags.items() if there)])

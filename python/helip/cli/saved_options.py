@@ -1,0 +1,95 @@
+"""The options of a command, saved beside what it has written, so that it can be done again.
+
+A folder holds them as ``helip.yaml``; a file ``page.html`` has ``page.html.helip.yaml`` beside it.
+No manifest names the file, so no fingerprint or checksum depends on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helip.cli.configuration import REDACTED, load_yaml, plain, yaml_lines
+from helip.cli.messages import say
+from helip.common.errors import Error, InvalidArgumentError
+
+_NAME = "helip.yaml"
+_HEAD = "# What was done here. `helip rerun` does it again, and --config takes these options.\n"
+# A pathlib.Path has one slash where a URL has two.
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+)[^/\s?#]*@")
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+[^\s?#]*)[?#]\S+")
+
+
+@dataclass(frozen=True)
+class SavedOptions:
+    """What such a file says."""
+
+    version: str
+    command: str
+    given: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+def place_beside(output: Path) -> Path:
+    """Where the options of the command that wrote ``output`` lie."""
+    return output / _NAME if output.is_dir() else output.with_name(f"{output.name}.{_NAME}")
+
+
+def save_options(
+    output: Path, command: str, options: Mapping[str, Any], given: Collection[str], version: str
+) -> None:
+    """Write them in one step. A failure is told and changes nothing: the output itself is there."""
+    from helip.common.files import replace_file
+
+    kept = {name: _without_secrets(value) for name, value in options.items()}
+    asked = {name: value for name, value in kept.items() if name in given}
+    text = f"{_HEAD}helip: {version}\ncommand: {command}\n"
+    for title, group in (("given", asked), ("options", kept)):
+        text += f"{title}:\n" if group else f"{title}: {{}}\n"
+        text += "".join(f"  {line}\n" for line in yaml_lines(group))
+    try:
+        replace_file(place_beside(output), text)
+    except (Error, OSError) as error:
+        say(f"helip: {output} is written, and its options could not be saved: {error}")
+
+
+def find_options(path: Path) -> Path:
+    """The file for an output or for itself; InvalidArgumentError where there is none."""
+    if path.is_file() and path.name.endswith(_NAME):
+        return path
+    place = place_beside(path)
+    if not place.is_file():
+        raise InvalidArgumentError(
+            f"there is no {place}, where a helip command saves its options; give what such a "
+            "command has written, or that file"
+        )
+    return place
+
+
+def load_options(path: Path) -> SavedOptions:
+    """What the file says; InvalidArgumentError where it is none of these."""
+    found, _ = load_yaml(path)
+    saved = {
+        name: found[name] for name in ("helip", "command", "given", "options") if name in found
+    }
+    if len(saved) < 4 or not all(isinstance(saved[name], Mapping) for name in ("given", "options")):
+        raise InvalidArgumentError(
+            f"{path} was not written by a helip command: it must name helip, command, given and "
+            "options"
+        )
+    return SavedOptions(
+        str(saved["helip"]), str(saved["command"]), saved["given"], saved["options"]
+    )
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value as YAML has it, with REDACTED for users, passwords and queries of URLs."""
+    value = plain(value)
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return _QUERY.sub(rf"\1?{REDACTED}", _USER.sub(rf"\1{REDACTED}@", value))
