@@ -28,7 +28,7 @@ from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
-from .reporting import report
+from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
 
@@ -75,6 +75,7 @@ __all__ = [
     "open_evaluation_set",
     "plan",
     "plan_training",
+    "plot",
     "recipes",
     "report",
     "reshard",

@@ -26,6 +26,7 @@ from helip.cli import (
     inspecting,
     mining,
     models,
+    plotting,
     reporting,
     training,
 )
@@ -82,6 +83,7 @@ COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
     training.recipes, evaluation.evaluate, models.interpolate, models.export, reporting.report,
+    plotting.plot,
     inspecting.inspect, inspecting.verify, doctor.doctor, completion,
     demo,
 )  # fmt: skip
