@@ -29,7 +29,7 @@ from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
-from .reporting import report
+from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
 
@@ -77,6 +77,7 @@ __all__ = [
     "open_evaluation_set",
     "plan",
     "plan_training",
+    "plot",
     "push_to_hub",
     "recipes",
     "report",

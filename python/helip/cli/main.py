@@ -26,6 +26,7 @@ from helip.cli import (
     inspecting,
     mining,
     models,
+    plotting,
     pushing,
     reporting,
     rerunning,
@@ -89,9 +90,8 @@ COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
     training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
-    reporting.report, inspecting.inspect, inspecting.verify, rerunning.rerun, doctor.doctor,
-    completion,
-    demo,
+    reporting.report, plotting.plot, inspecting.inspect, inspecting.verify, rerunning.rerun,
+    doctor.doctor, completion, demo,
 )  # fmt: skip
 
 

@@ -1,7 +1,22 @@
-from .options import ReportOptions
+from .options import PlotOptions, ReportOptions
 from .page import report
+from .plots.drawing import plot
+from .plots.gains import plot_gains
+from .plots.hard_map import plot_map
+from .plots.hubness import hard_pair_counts, plot_hubness
+from .plots.recall import plot_recall, read_recall
+from .plots.scores import plot_scores
 
 __all__ = [
+    "PlotOptions",
     "ReportOptions",
+    "hard_pair_counts",
+    "plot",
+    "plot_gains",
+    "plot_hubness",
+    "plot_map",
+    "plot_recall",
+    "plot_scores",
+    "read_recall",
     "report",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from helip.common.options import Options, Positive, Whole
+from helip.common.options import Options, Positive, Seed, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +23,15 @@ class ReportOptions(Options):
     """Of the draw."""
     title: str = "Hard pairs"
     """Of the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions(Options):
+    """How a table is drawn."""
+
+    formats: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+    """Of the files; repeatable."""
+    sample: Positive = 20_000
+    """Targets that scores and map look at, at most, drawn at random; the plots say so."""
+    seed: Seed = 0
+    """Of the draw."""

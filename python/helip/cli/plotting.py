@@ -1,0 +1,46 @@
+"""The command that draws a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.data import open_data
+from helip.cli.evaluation import metrics_of
+from helip.cli.messages import say
+from helip.cli.showing import print_json
+from helip.data.options import OpenOptions
+from helip.reporting.options import PlotOptions
+
+
+@command(PlotOptions, OpenOptions)
+def plot(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    out: Annotated[Path, text("Folder of the pictures; those that are there are replaced.")],
+    store: Annotated[Path | None, text("Its store: both similarities, and a map.")] = None,
+    data: Annotated[str | None, text("The data set that was mined: pictures on the map.")] = None,
+    recall: Annotated[Path | None, text("JSON of points with recall and seconds.")] = None,
+    metrics: Annotated[
+        list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
+    ] = [],  # noqa: B006
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> Done:
+    """Draw a table as PNG and SVG: scores, hubness, a map of the hardest pairs; recall, gains."""
+    from helip.pairs.hard_pairs import HardPairs
+    from helip.reporting.plots.drawing import plot
+
+    table = HardPairs.open(pairs)
+    shown, _ = metrics_of(metrics, [])
+    dataset, drawn = open_data(data, options, quiet)
+    drawings = plot(table, out, store=store, data=dataset, recall=recall, metrics=shown, **drawn)
+    if json:
+        print_json({"paths": [str(path) for path in drawings]})
+    else:
+        for path in drawings:
+            say(f"wrote {path}")
+    return Done(out, f"look at the pictures in {out}")

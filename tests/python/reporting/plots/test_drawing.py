@@ -1,0 +1,48 @@
+"""Files of all plots in a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import helip
+from support.plot_samples import mined
+
+pytest.importorskip("matplotlib")
+
+
+def test_each_plot_is_a_picture_of_each_format(tmp_path: Path) -> None:
+    pairs, pictures = mined(tmp_path)
+    recall = {"exact": [{"recall": 1.0, "seconds": 2.0}]}
+    written = helip.plot(pairs, tmp_path / "out", data=pictures, recall=recall)
+    names = ("scores", "hubness", "map", "recall")
+    assert [path.name for path in written] == [f"{n}.{k}" for n in names for k in ("png", "svg")]
+    for path in written[::2]:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG" and picture.width > 700
+    assert "How alike hard pairs are" in (tmp_path / "out" / "scores.svg").read_text()
+
+
+def test_the_same_call_gives_the_same_bytes(tmp_path: Path) -> None:
+    mined(tmp_path)
+    for name in ("one", "two"):
+        helip.plot(tmp_path / "pairs", tmp_path / name, formats=("svg",))
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("one", "two"))
+    assert one == two and one.keys() == {"scores.svg", "hubness.svg"}
+
+
+def test_matplotlib_is_named_where_it_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mined(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(helip.UnsupportedError, match=r"pip install helip\[log\]"):
+        helip.plot(tmp_path / "pairs", tmp_path / "out")
+
+
+def test_formats_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(helip.InvalidArgumentError, match="formats"):
+        helip.plot(tmp_path / "pairs", tmp_path / "out", formats=("gif",))

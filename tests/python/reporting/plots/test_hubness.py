@@ -1,0 +1,50 @@
+"""N_k and its skewness, against plain sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip.reporting import hard_pair_counts, plot_hubness
+from helip.reporting.plots import hubness
+from support.plot_samples import mined, words_of
+
+pytest.importorskip("matplotlib")
+
+
+def test_counts_are_those_of_a_loop_in_any_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, _ = mined(tmp_path)
+    expected = np.zeros(len(pairs), dtype=np.int64)
+    for pool in pairs:
+        for row in pool.ids:
+            expected[row] += 1
+    np.testing.assert_array_equal(hard_pair_counts(pairs), expected)
+    monkeypatch.setattr(hubness, "_PLACES", 24)
+    np.testing.assert_array_equal(hard_pair_counts(pairs), expected)
+    assert expected.sum() == pairs.counts.sum()
+
+
+def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    counts = np.random.default_rng(0).geometric(0.2, 1000)
+    assert hubness.skewness(counts) == pytest.approx(stats.skew(counts))
+    assert hubness.skewness(np.full(5, 3)) == 0.0
+    pairs, _ = mined(tmp_path)
+    told = words_of(plot_hubness(pairs))
+    found = hubness.skewness(hard_pair_counts(pairs))
+    assert f"this table, skewness {found:.2f}" in told
+    assert found == pytest.approx(pairs.stats()["hubness"]["skewness"], rel=1e-6)
+
+
+def test_hubs_fill_most_places() -> None:
+    ids = np.tile(np.array([0, 1], dtype=np.int32), (1000, 1))
+    ids[:2] = [[2, 3], [2, 3]]
+    table = helip.HardPairs.from_arrays(ids, np.ones((1000, 2), dtype=np.float32))
+    told = words_of(plot_hubness(table))
+    assert "10 % of the rows fill 100 % of the places" in told
+    assert "never chosen 99.6 %; most chosen 998 times" in told
