@@ -196,10 +196,6 @@ class HardPairs(ExportsPairs):
 
         return pairs_html(repr(self), self._core, self._store, self._data)
 
-    def _whole(self) -> HardPairs:
-        """Itself; a part of a table refuses what only a table has."""
-        return self
-
     def with_store(self, store: EmbeddingStore | str | os.PathLike[str]) -> HardPairs:
         """The same table, which knows ``store``, the store that was mined, or its path.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 from helip._core import HardPairsPart as CorePart
 from helip.common.errors import UnsupportedError
@@ -84,7 +84,7 @@ class HardPairsPart(HardPairs):
     def _repr_html_(self) -> None:
         return None
 
-    def _whole(self) -> HardPairs:
+    def _whole(self) -> NoReturn:
         raise UnsupportedError("a part is not a table; merge the parts, then take the table")
 
     def filter(self, *_: Any, **__: Any) -> HardPairs:

@@ -39,14 +39,24 @@ CALLS = {
     "eval": "d.tar --model start --bootstrap 5 --device cpu --out new.json",
     "interpolate": "start start --out new",
     "export": "start --out new",
+    "push": "p me/pairs",
     "report": "p --data d.tar --rows 2 --out new.html",
+    "plot": "p --store s --formats png --out new",
     "inspect": "p",
     "verify": "s",
     "rerun": "p --out new",
     "doctor": "",
     "demo": "--out new",
 }
-NO_NEXT = {"recipes", "export", "inspect", "verify", "doctor", "demo"}  # nothing follows from them
+NO_NEXT = {
+    "recipes",
+    "export",
+    "push",
+    "inspect",
+    "verify",
+    "doctor",
+    "demo",
+}  # nothing follows from them
 A_BAR = re.compile(r"^[\w ]+: [\d,]+( of [\d,]+)? \w+, [\d,.]+/s", re.MULTILINE)
 
 
@@ -89,6 +99,7 @@ def place(
 
     monkeypatch.setattr("helip.encoders.embedding.embed", embedded)
     monkeypatch.setattr("helip_demo.demonstration.run", demonstrated)
+    monkeypatch.setattr("helip.integrations.pushing.push_to_hub", lambda *_, **__: "its address")
     made: list[Path] = []
 
     def make() -> Path:

@@ -19,7 +19,7 @@ def test_it_draws_into_a_folder_and_says_so(run, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0, said
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"scores.png", "hubness.png", "map.png"}
+    assert names == {"scores.png", "hubness.png", "map.png", "helip.yaml"}
     assert all(f"wrote {tmp_path / 'out' / name}" in said for name in names)
 
 

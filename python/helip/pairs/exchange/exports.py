@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from helip import _core
 from helip.common.errors import needed
@@ -13,8 +13,7 @@ from helip.common.options import Positive, check
 from helip.pairs.options import Format, Layout, Modality
 from helip.store.embedding_store import EmbeddingStore
 
-if TYPE_CHECKING:
-    from helip.pairs.hard_pairs import HardPairs
+Table = TypeVar("Table", bound="ExportsPairs")
 
 
 class ExportsPairs:
@@ -23,9 +22,9 @@ class ExportsPairs:
     _core: _core.HardPairs
     _store: EmbeddingStore | None
 
-    def _whole(self) -> HardPairs:
+    def _whole(self: Table) -> Table:
         """Itself; a part of a table refuses what only a table has."""
-        raise NotImplementedError
+        return self
 
     def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
         """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
@@ -141,7 +140,7 @@ class ExportsPairs:
                 MismatchError: the table was made of other data. UnsupportedError: pictures lie in
                 shards or columns.
         """
-        count = self._whole().k if num_negatives is None else num_negatives
+        count = self._whole()._core.k if num_negatives is None else num_negatives
         check("num_negatives", count, Positive)
         from helip.pairs.exchange.negclip import write_negclip
 
