@@ -64,7 +64,8 @@ def run(
     def named(original: Callable[..., Any]) -> Callable[..., Any]:
         def sync(path: Any) -> None:
             original(path)
-            if ".tmp-" in str(path) and ".tmp-table" not in str(path):
+            of_no_task = (".tmp-table", ".tmp-helip.yaml")
+            if ".tmp-" in str(path) and not any(name in str(path) for name in of_no_task):
                 note("write")
 
         return sync

@@ -48,7 +48,8 @@ def files_of(out):
 
 
 def is_result(file):
-    return file.is_file() and ".tmp-" not in file.name
+    # The options that the shell saves name the folder.
+    return file.is_file() and ".tmp-" not in file.name and file.name != "helip.yaml"
 
 
 # (kind, number, tasks that are whole by then) of a run of four tasks: start and control, each on

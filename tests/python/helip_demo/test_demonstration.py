@@ -20,6 +20,7 @@ def test_a_second_run_keeps_data_embeddings_and_start_and_says_so(
     pytest.importorskip("sentence_transformers")
     monkeypatch.setattr(quick, "PICTURES", 40)
     monkeypatch.setattr(demo, "_FAST_PICTURES", 240)
+    monkeypatch.setitem(demo.FINETUNE, "epochs", 1)
     said: list[list[str]] = []
     shown: list[list[str]] = []
     summaries = []
