@@ -68,8 +68,8 @@ def report(call: ReportCall) -> Path:
     Without ``data`` it shows no pictures: rows have the text of ``captions``, else the key that the
     store knows, else their number.
 
-    Raises MismatchError when table, data, captions and store do not belong together, and
-    StorageError when ``out`` cannot be written.
+    Raises MismatchError when table, data, captions and store do not belong together,
+    UnsupportedError for a part of a table, and StorageError when ``out`` cannot be written.
     """
     require(call.out is not None, "out", call.out, "the page to write")
     pairs, dataset, store = _opened(call)

@@ -36,10 +36,12 @@ def plot_map(pairs: HardPairs, data: Any = None, *, sample: int = 20_000, seed: 
     pictures and captions of the hardest. Returns a ``matplotlib.figure.Figure``.
 
     Raises InvalidArgumentError for a table that knows no store (`HardPairs.with_store`) or has no
-    hard pair, MismatchError for other data, UnsupportedError without matplotlib.
+    hard pair, MismatchError for other data, UnsupportedError for a part of a table and without
+    matplotlib.
     """
     check("sample", sample, Positive)
     check("seed", seed, Seed)
+    pairs = pairs._whole()
     if pairs.store is None:
         raise InvalidArgumentError(
             "the table knows no store, whose embeddings a map needs; open it with "

@@ -22,7 +22,11 @@ _LINEAR = 100  # the largest N_k up to which its axis is linear
 
 
 def hard_pair_counts(pairs: HardPairs) -> npt.NDArray[np.int64]:
-    """N_k of each row, int64 [N]: of how many targets it is a hard pair."""
+    """N_k of each row, int64 [N]: of how many targets it is a hard pair.
+
+    Raises UnsupportedError for a part of a table.
+    """
+    pairs = pairs._whole()
     size = len(pairs)
     counts = np.zeros(size, dtype=np.int64)
     step = max(1, _PLACES // max(pairs.k, 1))
@@ -46,8 +50,8 @@ def plot_hubness(pairs: HardPairs) -> Any:
     share of all places in pools that the most chosen rows fill. Returns a
     ``matplotlib.figure.Figure``.
 
-    Raises InvalidArgumentError for a table without a hard pair, UnsupportedError without
-    matplotlib.
+    Raises InvalidArgumentError for a table without a hard pair, UnsupportedError for a part of
+    a table and without matplotlib.
     """
     counts = hard_pair_counts(pairs)
     places = int(counts.sum())

@@ -24,11 +24,12 @@ def plot_scores(pairs: HardPairs, *, sample: int = 20_000, seed: int = 0) -> Any
     ``sample`` targets are read, drawn at random with ``seed``; the plot says how many. Returns a
     ``matplotlib.figure.Figure``.
 
-    Raises InvalidArgumentError where no target has a hard pair, UnsupportedError without
-    matplotlib.
+    Raises InvalidArgumentError where no target has a hard pair, UnsupportedError for a part of a
+    table and without matplotlib.
     """
     check("sample", sample, Positive)
     check("seed", seed, Seed)
+    pairs = pairs._whole()
     rows = sampled_targets(pairs, sample, seed)
     if not len(rows):
         raise InvalidArgumentError("the table has no hard pair, so that there is nothing to plot")

@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.reporting import hard_pair_counts, plot_hubness
 from helip.reporting.plots import hubness
-from support.plot_samples import mined, words_of
+from support.plot_samples import mined, part_of, words_of
 
 pytest.importorskip("matplotlib")
 
@@ -27,6 +27,13 @@ def test_counts_are_those_of_a_loop_in_any_blocks(
     monkeypatch.setattr(hubness, "_PLACES", 24)
     np.testing.assert_array_equal(hard_pair_counts(pairs), expected)
     assert expected.sum() == pairs.counts.sum()
+
+
+def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
+    part = part_of(tmp_path)
+    for draw in (hard_pair_counts, plot_hubness):
+        with pytest.raises(helip.UnsupportedError, match="a part is not a table; merge the parts"):
+            draw(part)
 
 
 def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
