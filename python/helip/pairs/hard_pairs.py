@@ -173,8 +173,8 @@ class HardPairs(ExportsPairs):
 
         Raises:
             MismatchError: other targets. InvalidArgumentError: k above what both have together;
-                other filters; ``out`` exists. UnsupportedError: a part of a table. StorageError: ``out`` cannot
-                be written.
+                other filters; ``out`` exists. UnsupportedError: a part of a table.
+                StorageError: ``out`` cannot be written.
         """
         other = call.other
         path = isinstance(other, (str, os.PathLike))

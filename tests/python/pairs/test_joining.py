@@ -169,7 +169,7 @@ def test_tables_of_other_filters_are_refused(tmp_path: Path) -> None:
     a, b = table(3, 0), table(4, 1)
     fewer = [each.filter(max_score=0.5, progress=False) for each in (a, b)]
     for one, other in ((fewer[0], b), (a, fewer[1]), (fewer[0], b.filter(k=2, progress=False))):
-        with pytest.raises(InvalidArgumentError, match="filtered by .*; join first, then filter"):
+        with pytest.raises(InvalidArgumentError, match=r"filtered by .*; join first, then filter"):
             one.join(other, out=tmp_path / "both")
     assert not (tmp_path / "both").exists()
     both = fewer[0].join(fewer[1], progress=False)
