@@ -24,6 +24,11 @@ class Selection(Subset):
         super().__init__(parent, rows)
         self._left_out = {f"left_out_{name}": n for name, n in left_out.items() if n}
 
+    @property
+    def source(self) -> Dataset:
+        """The data set that the rows were chosen from."""
+        return self._parent
+
     def counts(self) -> dict[str, int]:
         """``rows``, ``source_rows``, and how many ``left_out_subset`` and ``left_out_limit``."""
         return {"rows": len(self), "source_rows": len(self._parent), **self._left_out}
