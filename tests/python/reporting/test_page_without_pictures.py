@@ -44,6 +44,20 @@ def test_captions_alone_stand_for_target_and_hard_pairs(pairs, tmp_path):
     assert "captioned pictures" not in words
 
 
+@pytest.mark.parametrize("form", ["generator", "series", "missing"])
+def test_captions_are_taken_as_other_libraries_hold_them(form, pairs, tmp_path):
+    captions = [*CAPTIONS]
+    if form == "generator":
+        captions = (text for text in CAPTIONS)
+    elif form == "series":
+        captions = pytest.importorskip("pandas").Series(CAPTIONS, index=range(100, 100 + ROWS))
+    else:
+        captions[5] = None
+    _, words = page(pairs, tmp_path, captions=captions, rows=[5], hard=2)
+    assert CAPTIONS[pairs.ids[5, 0]] in words
+    assert ("no caption" in words) == (form == "missing")
+
+
 def test_a_part_of_a_table_is_refused_before_a_page_is_written(store, tmp_path):
     part = helip.mine(store, k=3, out=tmp_path / "part", part=(2, 2), progress=False)
     with pytest.raises(UnsupportedError, match="a part is not a table; merge the parts"):

@@ -71,13 +71,14 @@ def plot(call: PlotCall) -> list[Path]:
     if call.metrics is not None:
         metrics = call.metrics
         wanted["gains"] = lambda: plot_gains(metrics)
+    figures = {name: draw() for name, draw in wanted.items()}  # before anything is written
     out = Path(call.out)
     make_directory(out)
-    written = []
-    for name, draw in wanted.items():
-        figure = draw()
-        written += [_save(figure, out / f"{name}.{kind}") for kind in call.formats]
-    return written
+    return [
+        _save(figure, out / f"{name}.{kind}")
+        for name, figure in figures.items()
+        for kind in call.formats
+    ]
 
 
 def _opened(call: PlotCall) -> tuple[HardPairs, Any, Any]:

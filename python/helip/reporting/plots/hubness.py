@@ -102,12 +102,14 @@ def _draw_concentration(axes: Any, counts: npt.NDArray[np.int64]) -> None:
     ordered = np.cumsum(np.sort(counts)[::-1])
     at = np.unique(np.linspace(0, len(counts), _POINTS + 1).astype(int))
     filled = np.r_[0, ordered][at] / ordered[-1]
-    tenth = 100 * float(np.r_[0, ordered][len(counts) // 10] / ordered[-1])
+    few = max(1, round(len(counts) / 10))
+    share = 100 * few / len(counts)
+    tenth = 100 * float(ordered[few - 1] / ordered[-1])
     axes.plot(
         100 * at / len(counts), 100 * filled, color=BLUE, linewidth=2,
-        label=f"this table: 10 % of the rows fill {tenth:.0f} % of the places",
+        label=f"this table: {share:.0f} % of the rows fill {tenth:.0f} % of the places",
     )  # fmt: skip
-    axes.plot(10, tenth, "o", color=BLUE)
+    axes.plot(share, tenth, "o", color=BLUE)
     axes.plot([0, 100], [0, 100], "--", color=GREY, linewidth=1.4, label="all rows alike")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 101)

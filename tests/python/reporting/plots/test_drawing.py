@@ -50,5 +50,13 @@ def test_a_part_of_a_table_is_refused_and_nothing_is_written(tmp_path: Path) -> 
 
 
 def test_formats_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(helip.InvalidArgumentError, match="formats"):
-        helip.plot(tmp_path / "pairs", tmp_path / "out", formats=("gif",))
+    for formats in (("gif",), ["gif"], "png", (), 3):
+        with pytest.raises(helip.InvalidArgumentError, match="formats"):
+            helip.plot(tmp_path / "pairs", tmp_path / "out", formats=formats)
+
+
+def test_nothing_is_written_where_a_plot_cannot_be_drawn(tmp_path: Path) -> None:
+    pairs, _ = mined(tmp_path)
+    with pytest.raises(helip.InvalidArgumentError, match="points is empty"):
+        helip.plot(pairs, tmp_path / "out", recall={})
+    assert not (tmp_path / "out").exists()

@@ -48,6 +48,12 @@ def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
     assert found == pytest.approx(pairs.stats()["hubness"]["skewness"], rel=1e-6)
 
 
+def test_a_tenth_of_few_rows_is_one_row_at_least() -> None:
+    ids = np.array([[1], [0], [1], [1]], dtype=np.int32)
+    table = helip.HardPairs.from_arrays(ids, np.ones((4, 1), dtype=np.float32))
+    assert "25 % of the rows fill 75 % of the places" in words_of(plot_hubness(table))
+
+
 def test_hubs_fill_most_places() -> None:
     ids = np.tile(np.array([0, 1], dtype=np.int32), (1000, 1))
     ids[:2] = [[2, 3], [2, 3]]

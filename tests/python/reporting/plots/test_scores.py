@@ -50,6 +50,15 @@ def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
         plot_scores(part_of(tmp_path))
 
 
+def test_scores_of_one_modality_are_no_products(tmp_path: Path) -> None:
+    pairs, _ = mined(tmp_path)
+    text = helip.mine(pairs.store, k=8, modality="text", progress=False)
+    for table in (text, text.with_store(pairs.store), text.join(pairs, progress=False)):
+        told = words_of(plot_scores(table))
+        assert "product" not in told and "\nscore, median" in told
+    assert "score (product)" in words_of(plot_scores(pairs)).split("\n")
+
+
 def test_an_empty_table_is_refused() -> None:
     empty = helip.HardPairs.from_arrays(np.full((3, 2), -1, np.int32), np.zeros((3, 2), np.float32))
     with pytest.raises(helip.InvalidArgumentError, match="no hard pair"):
