@@ -46,9 +46,9 @@ def plot_gains(metrics: Mapping[str, Any]) -> Any:
                     for path, figure in told
                 ]
     if len(baselines) > 1:
-        told = ", ".join(f"{name!r} of {title!r}" for name, title in baselines.items())
+        differ = ", ".join(f"{name!r} of {title!r}" for name, title in baselines.items())
         raise InvalidArgumentError(
-            f"the baselines differ: {told}; give every set the same baseline, named control or "
+            f"the baselines differ: {differ}; give every set the same baseline, named control or "
             "put first"
         )
     (baseline,) = baselines or ("",)
