@@ -10,13 +10,15 @@ set -euo pipefail
 FOLDER=$(realpath -m "${1:-openmoji-sample}") LOGS=$(realpath -m "${2:-logs}")
 PYTHON=${PYTHON:-python}
 
-read -r PICTURES PAIRS START < <("$PYTHON" -c '
+PARTS=$("$PYTHON" -c '
 import sys
 from helip_demo.sample import sample
 
 parts = sample(sys.argv[1])
-print(parts.pictures, parts.pairs, parts.start)
+print(parts.pictures, parts.pairs, parts.start, sep="\n")
 ' "$FOLDER")
+mapfile -t PARTS <<< "$PARTS" # a path a line, which may hold spaces
+PICTURES=${PARTS[0]} PAIRS=${PARTS[1]} START=${PARTS[2]}
 
 # "--" before the module: else torchrun takes --logs for a flag of its own. A batch is that of each
 # process; a free port is chosen by --standalone.

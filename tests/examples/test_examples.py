@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +58,31 @@ def test_open_clip_trains_with_hard_pairs_in_two_processes(
     assert (run / "checkpoints" / "epoch_1.pt").exists()
     told = (run / "out.log").read_text()
     assert "Margin_loss" in told and "world_size: 2" in (run / "params.txt").read_text()
+
+
+def test_paths_with_spaces_reach_open_clip_whole(tmp_path: Path) -> None:
+    (tmp_path / "helip_demo").mkdir()
+    (tmp_path / "helip_demo" / "__init__.py").touch()  # so that it stands before the installed one
+    (tmp_path / "helip_demo" / "sample.py").write_text(
+        "from types import SimpleNamespace\n\n\n"
+        "def sample(folder):\n"
+        '    parts = {"pictures": "p", "pairs": "pairs", "start": "start"}\n'
+        '    return SimpleNamespace(**{name: f"{folder}/{part}" for name, part in parts.items()})\n'
+    )
+    program = tmp_path / "python"
+    lines = ("#!/bin/sh", f'[ "$1" = -c ] && exec "{sys.executable}" "$@"', 'printf "%s\\n" "$@"')
+    program.write_text("\n".join(lines))
+    program.chmod(0o755)
+    folder = tmp_path / "my pictures"
+    done = subprocess.run(
+        [EXAMPLES / "open_clip_torchrun.sh", folder, tmp_path / "logs"],
+        env={**os.environ, "PYTHON": str(program), "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    given = done.stdout.splitlines()
+    assert given[given.index("--train-data") + 1] == f"{folder}/p"
+    assert given[given.index("--hard-pairs") + 1] == f"{folder}/pairs"
+    assert given[given.index("--model") + 1] == f"local-dir:{folder}/start"
 
 
 def test_curating_finds_the_captions_that_were_exchanged(run_example: Run, tmp_path: Path) -> None:

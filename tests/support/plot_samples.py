@@ -31,6 +31,12 @@ def mined(folder: Path, k: int = 8) -> tuple[helip.HardPairs, Path]:
     return pairs.with_store(store), pictures
 
 
+def part_of(folder: Path) -> helip.HardPairs:
+    """The second half of the targets."""
+    pairs, _ = mined(folder)
+    return helip.mine(pairs.store, k=8, out=folder / "part", part=(2, 2), progress=False)
+
+
 def words_of(figure) -> str:
     """All words of a matplotlib figure."""
     from matplotlib.text import Text

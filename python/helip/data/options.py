@@ -78,7 +78,8 @@ class OpenCall(OpenOptions):
     """Tar shards (a path, a brace or glob pattern, a list, a folder, URLs of http, https, s3, gs or
     az), an index of them, a table
     (.csv, .tsv, .jsonl, .parquet), a folder of pictures, a Hugging Face datasets.Dataset or its
-    saved folder, or any map-style torch Dataset. A Dataset is returned as it is."""
+    saved folder, or any map-style torch Dataset. A Dataset is returned
+    as it is, or those of its rows that subset and limit leave."""
     keys: Sequence[str] | None = None
     """Unique keys, one a row, for sources that have no columns (torch data sets)."""
     progress: bool = True

@@ -24,6 +24,11 @@ class Selection(Subset):
         super().__init__(parent, rows)
         self._left_out = {f"left_out_{name}": n for name, n in left_out.items() if n}
 
+    @property
+    def source(self) -> Dataset:
+        """The data set that the rows were chosen from."""
+        return self._parent
+
     def counts(self) -> dict[str, int]:
         """``rows``, ``source_rows``, and how many ``left_out_subset`` and ``left_out_limit``."""
         return {"rows": len(self), "source_rows": len(self._parent), **self._left_out}
@@ -57,10 +62,14 @@ def _chosen(data: Dataset, given: Any) -> np.ndarray:
         words, given = repr(os.fspath(given)), _read(Path(given))
     elif hasattr(given, "detach"):  # a tensor
         given = given.detach().cpu().numpy()
+    elif hasattr(given, "to_pylist"):  # pyarrow's, whose elements are no str
+        given = given.to_pylist()
+    if isinstance(given, np.ndarray) and given.dtype.kind == "O":  # keys of a pandas column
+        given = given.ravel().tolist()
     if not isinstance(given, np.ndarray):
         given = _as_list_or_array(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in "US":
-        given = given.astype(np.str_).ravel().tolist()
+        given = _as_text(given, words)
     rows = _by_key(data, given, words) if isinstance(given, list) else _by_row(data, given, words)
     if not len(rows):
         raise InvalidArgumentError(
@@ -79,6 +88,16 @@ def _as_list_or_array(given: Any) -> list[str] | np.ndarray:
         raise InvalidArgumentError(
             f"subset is {given!r:.100}; it must be a path, keys, row numbers or one bool a row"
         ) from error
+
+
+def _as_text(keys: np.ndarray, words: str) -> list[str]:
+    try:
+        text = np.char.decode(keys, "utf-8") if keys.dtype.kind == "S" else keys
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"subset is {words}, which holds bytes that are not UTF-8 ({error}); give keys as str"
+        ) from error
+    return list(map(str, text.ravel().tolist()))
 
 
 def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:
@@ -119,7 +138,18 @@ def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
             f"0 .. {len(data) - 1}: {_first(map(str, outside[: _SHOWN + 1].tolist()))}; remove "
             "them, or open the data that they are of"
         )
-    return np.unique(rows).astype(np.int64)
+    named, times = np.unique(rows, return_counts=True)
+    if (times > 1).any():
+        if len(rows) == len(data) and named[-1] <= 1:
+            raise InvalidArgumentError(
+                f"subset is {words}, which holds {rows.dtype} 0 and 1, one a row; a mask must be "
+                "bool: mask.astype(bool)"
+            )
+        raise InvalidArgumentError(
+            f"subset is {words}, which names row {named[times > 1][0]} more than once; name each "
+            "row once, or give a mask as bool"
+        )
+    return named.astype(np.int64)
 
 
 def _read(path: Path) -> Any:

@@ -13,22 +13,27 @@ from helip.common.patterns import existing_paths, is_url, natural
 from helip.data.dataset import ACCEPTED
 
 _SHOWN = 12
-_BY_NAME = (".tar", ".parquet")  # files that a folder has many of, in the order of preference
+# Files that may hold one split each, in the order of preference.
+_BY_NAME = (".tar", ".parquet", ".csv", ".tsv", ".jsonl")
 # What data sets call their splits; datasets.load_dataset knows the same.
 _USUAL = (
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
     "evaluation",
 )  # fmt: skip
+_USUAL_FIRST = re.compile(rf"(?:{'|'.join(_USUAL)})(?:$|[-._ 0-9])")
 _NUMBERED = re.compile(r"(?:^|[-._ ])([^-._ ]+)-\d+-of-\d+")
 
 
 def source_of_split(source: Any, split: str) -> Any:
     """The part of ``source`` that is ``split``, to be opened as if it were given itself.
 
-    A folder has a split as a subfolder, or as .tar or .parquet files whose names hold it as a word
-    (``cc3m-train-0001.tar``, ``train-00000-of-00009.parquet``), also below ``data``, where the Hub
-    keeps them. A list or a pattern of such files has it by their names. Of a
-    ``datasets.DatasetDict``, in memory or saved, it is the part of that name.
+    A folder has a split as a subfolder, or as .tar, .parquet, .csv, .tsv or .jsonl files whose
+    names hold it as a word (``cc3m-train-0001.tar``, ``train-00000-of-00009.parquet``,
+    ``train.tsv``), also below ``data``, where the Hub keeps them. A name that begins with the word
+    of another usual split is of that one: ``train-test-0.tar`` is of ``train``.
+
+    A list or a pattern of such files has it by their names. Of a ``datasets.DatasetDict``, in
+    memory or saved, it is the part of that name.
 
     Raises:
         InvalidArgumentError: there is no such split, with those that there are; a source that has
@@ -71,16 +76,22 @@ def _of_folder(folder: Path, split: str) -> Any:
 
 
 def _named(paths: Iterable[Path], split: str) -> list[Path]:
-    word = re.compile(rf"(?:^|[-._ ]){re.escape(split)}(?:$|[-._ 0-9])")
-    return [path for path in paths if word.search(path.stem)]
+    return [path for path in paths if _is_of(path.stem, split)]
+
+
+def _is_of(name: str, split: str) -> bool:
+    word = rf"{re.escape(split)}(?:$|[-._ 0-9])"
+    if re.match(word, name):
+        return True
+    return not _USUAL_FIRST.match(name) and re.search(rf"[-._ ]{word}", name) is not None
 
 
 def _splits_of(paths: Iterable[Path]) -> list[str]:
     """Names of splits that file names hold, as far as they are usual or numbered."""
     found: dict[str, None] = {}
     for path in paths:
-        found |= dict.fromkeys(_NUMBERED.findall(path.stem))
-        found |= {name: None for name in _USUAL if _named([path], name)}
+        words = (*_NUMBERED.findall(path.stem), *_USUAL)
+        found |= {name: None for name in words if _is_of(path.stem, name)}
     return list(found)
 
 

@@ -21,7 +21,7 @@ from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import chosen, open_evaluation_set, refuse_classification
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.tasks.composition import composition_task
-from helip.evaluation.tasks.labels import Labelled, LabelOf, labels_of
+from helip.evaluation.tasks.labels import Labelled, LabelOf, labels_of, labels_of_source
 from helip.evaluation.tasks.linear_probe import linear_probe_task
 from helip.evaluation.tasks.retrieval import retrieval_task
 from helip.evaluation.tasks.templates import checked_templates
@@ -39,7 +39,8 @@ class EvaluateCall(EvaluateOptions, ClassOptions):
     data: Any = field(kw_only=False)
     """An EvaluationSet, a Dataset, or anything that open_evaluation_set takes."""
     label_of: LabelOf | None = None
-    """The label of a row; by default data.label(row)."""
+    """The label of a row; by default data.label(row). Classes are then of the rows of data alone,
+    also where these are a selection."""
     groups: Sequence[Any] | None = None
     """An id a row; rows of one id show the same picture (the first row's is encoded), so that a
     picture can have several captions."""
@@ -98,7 +99,9 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     if "zero_shot" in tasks or "linear_probe" in tasks:
         checked_templates(given.templates)
         labels = labels_of(dataset, call.label_of, pictures)
-        names = named_classes(given.classes, labels)
+        by_default = given.classes is None and call.label_of is None
+        source = labels_of_source(dataset) if by_default else None
+        names = named_classes(given.classes, labels if source is None else source)
         label_numbers([label for label in labels if label is not None], names)
     if "linear_probe" in tasks:
         train = _training_rows(given.train)

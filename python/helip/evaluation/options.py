@@ -21,7 +21,8 @@ class ClassOptions(Options):
     """What classification needs beside the pictures."""
 
     classes: Sequence[str] | Mapping[str, str] | None = None
-    """The labels, or label to the name in prompts; by default the sorted labels of the data."""
+    """The labels, or label to the name in prompts; by default the sorted labels of the data, also
+    of the rows that subset and limit leave out."""
     templates: str | Sequence[str] | None = None
     """Prompts that hold {} once, or a set of open_clip's, such as openai_imagenet_template."""
     train: object = None

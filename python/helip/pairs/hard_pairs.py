@@ -160,17 +160,21 @@ class HardPairs(ExportsPairs):
         by row, and cut to k. Scores are compared as they are: those of a table by text alone are
         cosines, which are greater than the products of one by both.
 
+        Tables that were filtered differently are refused, since pairs that one filter dropped could
+        come back from the other table: join first, then filter.
+
         Both tables must have the same targets: their number, ``fingerprint`` of the store and
         ``data_fingerprint`` must agree. A fingerprint that one does not know, as of bare arrays,
         agrees with any, and the new table has the known one. How they were mined need not agree:
-        options that both share stay, ``method`` is ``"joined"``, and ``report["join"]`` has the
+        options that both share stay, of ``image_max`` and ``text_max`` the greater one,
+        ``method`` is ``"joined"``, and ``report["join"]`` has the
         counts (``pairs`` of both, ``duplicates``, ``cut`` beyond k, ``left``) and the options and
         report of each. ``helip.update`` takes no such table. Works in blocks of bounded memory.
 
         Raises:
             MismatchError: other targets. InvalidArgumentError: k above what both have together;
-                ``out`` exists. UnsupportedError: a part of a table. StorageError: ``out`` cannot
-                be written.
+                other filters; ``out`` exists. UnsupportedError: a part of a table.
+                StorageError: ``out`` cannot be written.
         """
         other = call.other
         path = isinstance(other, (str, os.PathLike))

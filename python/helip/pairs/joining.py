@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Pools(NamedTuple):
 def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _core.HardPairs:
     """The new table; see :meth:`helip.HardPairs.join`."""
     fingerprint, data_fingerprint = _common_origin(table, other)
+    _refuse_other_filters(table, other)
     both = table.k + other.k
     k = max(table.k, other.k) if call.k is None else call.k
     if k > both:
@@ -157,10 +159,27 @@ def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str,
     return ours or theirs, ours_data or theirs_data
 
 
+def _refuse_other_filters(table: _core.HardPairs, other: _core.HardPairs) -> None:
+    """Refuse what would bring back the pairs that a filter of one of them took away."""
+    ours, theirs = (json.loads(each.options_json).get("filter", []) for each in (table, other))
+    if ours != theirs:
+        raise InvalidArgumentError(
+            f"the table was filtered by {ours or 'nothing'}, the other by {theirs or 'nothing'}, "
+            "so that pairs that one filter dropped could come back from the other table; join "
+            "first, then filter"
+        )
+
+
 def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[str, Any]:
-    """What both were mined with; where they differ, ``report["join"]`` alone has it."""
+    """What both were mined with; where they differ, ``report["join"]`` alone has it.
+
+    Of the bounds of near duplicates and of signs the looser one holds for every pair of both.
+    """
     ours, theirs = json.loads(table.options_json), json.loads(other.options_json)
     same = {name: value for name, value in ours.items() if name in theirs and theirs[name] == value}
+    for name, looser in (("image_max", max), ("text_max", max), ("signed", operator.or_)):
+        if name in ours and name in theirs:
+            same[name] = looser(ours[name], theirs[name])
     # No label of one kind of pools fits those of two.
     if ours.get("modality", "both") != theirs.get("modality", "both"):
         same["modality"] = "joined"

@@ -17,7 +17,7 @@ def open_together(pairs: Any, data: Any, store: Any) -> tuple[HardPairs, Any, An
 
     Rows mean the same thing in all of them, or nothing that is said of both would be true:
     MismatchError where fingerprints or numbers of rows differ. InvalidArgumentError for a table
-    without targets.
+    without targets, UnsupportedError for a part of a table.
     """
     dataset = opened_data(data)
     pairs, store = open_table(pairs, store, dataset)
@@ -28,6 +28,7 @@ def open_table(pairs: Any, store: Any, dataset: Any = None) -> tuple[HardPairs, 
     """The table and its store (None: without), as `open_together`; ``dataset`` is open, or None."""
     if isinstance(pairs, (str, os.PathLike)):
         pairs = HardPairs.open(pairs)
+    pairs = pairs._whole()  # a part numbers its targets from 0, and its hard pairs over all rows
     if isinstance(store, (str, os.PathLike)):
         store = EmbeddingStore.open(store)
     sizes = {"table": len(pairs)}

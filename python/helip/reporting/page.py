@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class ReportCall(ReportOptions, ProgressOptions):
     """Its Dataset, or what open_dataset takes; None for a page without pictures."""
     out: str | os.PathLike[str] | None = field(default=None, kw_only=False)
     """The page to write; must be given."""
-    captions: Sequence[str] | str | os.PathLike[str] | None = None
+    captions: Iterable[str | None] | str | os.PathLike[str] | None = None
     """Without data: a text a row, or the path of a file with one a line, to be shown in place of
     keys or row numbers."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
@@ -68,8 +68,8 @@ def report(call: ReportCall) -> Path:
     Without ``data`` it shows no pictures: rows have the text of ``captions``, else the key that the
     store knows, else their number.
 
-    Raises MismatchError when table, data, captions and store do not belong together, and
-    StorageError when ``out`` cannot be written.
+    Raises MismatchError when table, data, captions and store do not belong together,
+    UnsupportedError for a part of a table, and StorageError when ``out`` cannot be written.
     """
     require(call.out is not None, "out", call.out, "the page to write")
     pairs, dataset, store = _opened(call)
@@ -152,8 +152,8 @@ def _rows_of(targets: Sequence[str], keys: Sequence[str] | None, whose: str) -> 
     return [found[key] for key in wanted]
 
 
-def _captions_of(captions: Any, rows: int) -> Sequence[str] | None:
-    """A text a row, of a list or the lines of a file."""
+def _captions_of(captions: Any, rows: int) -> Sequence[str | None] | None:
+    """A text a row, of anything iterable or the lines of a file."""
     if captions is None:
         return None
     words = "captions"
@@ -169,6 +169,7 @@ def _captions_of(captions: Any, rows: int) -> Sequence[str] | None:
             ) from error
         # Not splitlines: a caption may hold what Unicode counts as the end of a line.
         captions = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    captions = list(captions)
     if len(captions) != rows:
         raise MismatchError(
             f"{words} has {len(captions):,} texts, and the table {rows:,} targets; give one a row, "

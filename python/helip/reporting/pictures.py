@@ -35,7 +35,10 @@ class Pictures:
     """
 
     def __init__(
-        self, data: Any, captions: Sequence[str] | None = None, keys: Sequence[str] | None = None
+        self,
+        data: Any,
+        captions: Sequence[str | None] | None = None,
+        keys: Sequence[str] | None = None,
     ):
         self._data, self._given, self._keys = data, captions, keys
         self._pictures: dict[int, Picture] = {}
@@ -83,7 +86,7 @@ class Pictures:
     def _read_caption(self, row: int) -> str:
         if self._given is None:
             return self._data.caption(row)
-        if not (text := self._given[row].strip()):
+        if not (text := (self._given[row] or "").strip()):
             raise SampleError.of(self.name(row), "missing_caption", "it has no caption")
         return text
 

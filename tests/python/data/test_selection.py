@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import helip
 from helip.common.errors import InvalidArgumentError, StorageError
@@ -39,11 +40,11 @@ def test_a_limit_keeps_the_first_rows_and_counts_the_rest(shards):
 def test_every_form_of_a_subset_keeps_the_same_rows_in_the_order_of_the_data(
     form, shards, tmp_path
 ):
-    numbers = [11, 3, 4, 3, 19]
+    numbers = [11, 3, 4, 19]
     mask = np.isin(np.arange(ROWS), numbers)
     path = tmp_path / ("subset.npy" if "npy" in form else "subset.txt")
     if form == "txt":
-        lines = "\r\n".join([key(n) for n in numbers] + ["", ""])
+        lines = "\r\n".join([key(n) for n in numbers] + [key(3), "", ""])
         path.write_text("\ufeff" + lines, newline="")
     elif form.startswith("npy"):
         arrays = {"keys": np.array([key(n) for n in numbers]), "mask": mask, "rows": numbers}
@@ -53,6 +54,32 @@ def test_every_form_of_a_subset_keeps_the_same_rows_in_the_order_of_the_data(
     assert list(data.keys) == [key(n) for n in (3, 4, 11, 19)]
     assert data.counts() == {"rows": 4, "source_rows": ROWS, "left_out_subset": 16}
     assert_row_is(data, 2, 11)
+
+
+@pytest.mark.parametrize("form", ["objects", "bytes", "list of bytes", "pandas", "pyarrow"])
+def test_keys_are_taken_as_other_libraries_hold_them(form, tmp_path):
+    names = ["a", "tráin", "z"]
+    for name in names:
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(name)
+    data = helip.open_dataset(tmp_path)
+    keys = list(data.keys)[1:]
+    if form == "pandas":
+        given = pytest.importorskip("pandas").Series(keys, index=[7, 9])
+    elif form == "pyarrow":
+        given = pytest.importorskip("pyarrow").array(keys)
+    elif form == "objects":
+        given = np.array(keys, dtype=object)
+    else:
+        given = [key.encode() for key in keys]
+        given = np.array(given) if form == "bytes" else given
+    assert list(helip.open_dataset(data, subset=given).keys) == keys
+
+
+def test_a_pyarrow_mask_is_a_mask(shards):
+    pyarrow = pytest.importorskip("pyarrow")
+    mask = pyarrow.array([row in (2, 5) for row in range(ROWS)])
+    assert list(helip.open_dataset(shards, subset=mask).keys) == [key(2), key(5)]
 
 
 def test_the_limit_is_of_what_the_subset_leaves(shards):
@@ -99,6 +126,11 @@ def test_keys_that_are_not_there_are_counted_and_three_are_named(shards, tmp_pat
         (np.ones(5, dtype=bool), "a mask of 5 bools, and the data have 20 rows"),
         ([1, 20, -1, 30, 31], r"4 of its 5 rows are outside of 0 .. 19: 20, -1, 30, …; remove"),
         (np.zeros((2, 2), dtype=int), r"holds int64 \[2, 2\]"),
+        (np.arange(ROWS) % 2, "int64 0 and 1, one a row; a mask must be bool: mask.astype"),
+        (np.zeros(ROWS, dtype=np.uint8), "a mask must be bool"),
+        ([3, 5, 3], "names row 3 more than once; name each row once"),
+        (np.array([b"00001", b"\xff"]), "holds bytes that are not UTF-8 .*; give keys as str"),
+        (np.array(["00001", None], dtype=object), r"holds object \[2\]"),
         ([0.5], r"holds float64 \[1\]"),
         (3, "subset is 3; it must be a path, keys, row numbers or one bool a row"),
         ("", "subset is ''"),

@@ -151,6 +151,31 @@ def test_tables_of_other_targets_are_refused() -> None:
         a.join(table(3, 1, data_fingerprint="1-9-3-4"))
 
 
+def test_bounds_of_near_duplicates_are_the_looser_ones() -> None:
+    strict = {"image_max": 0.9, "text_max": 0.98, "signed": False, "min_score": 0.1}
+    loose = {"image_max": 0.98, "text_max": 0.95, "signed": True, "min_score": 0.0}
+    a, b = table(3, 0, options=strict), table(3, 1, options=loose)
+    for both in (a.join(b, progress=False), b.join(a, progress=False)):
+        assert both.options == {
+            "image_max": 0.98,
+            "text_max": 0.98,
+            "signed": True,
+            "method": "joined",
+            "k": 3,
+        }
+
+
+def test_tables_of_other_filters_are_refused(tmp_path: Path) -> None:
+    a, b = table(3, 0), table(4, 1)
+    fewer = [each.filter(max_score=0.5, progress=False) for each in (a, b)]
+    for one, other in ((fewer[0], b), (a, fewer[1]), (fewer[0], b.filter(k=2, progress=False))):
+        with pytest.raises(InvalidArgumentError, match=r"filtered by .*; join first, then filter"):
+            one.join(other, out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+    both = fewer[0].join(fewer[1], progress=False)
+    assert both.options["filter"] == fewer[0].options["filter"]
+
+
 def test_bad_arguments_are_refused_with_the_bound(tmp_path: Path) -> None:
     a, b = table(3, 0), table(4, 1)
     with pytest.raises(InvalidArgumentError, match=r"k is 8, must be at most 7: the tables have 3"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import helip
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.opening import open_together
+from helip.pairs.opening import open_table, open_together
 from support.diagnosis_samples import table, write_pictures, write_store
 
 
@@ -39,6 +39,14 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
         open_together(HardPairs.from_arrays(ids, scores, data_fingerprint=other), data, None)
     with pytest.raises(MismatchError, match=f"this one has {store.fingerprint}"):
         open_together(HardPairs.from_arrays(ids, scores, fingerprint="another"), data, store)
+
+
+def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
+    data = helip.open_dataset(write_pictures(tmp_path), progress=False)
+    store = write_store(data, tmp_path / "store")
+    part = helip.mine(store, k=3, out=tmp_path / "part", part=(2, 2), progress=False)
+    with pytest.raises(UnsupportedError, match="a part is not a table; merge the parts"):
+        open_table(part, None)
 
 
 def test_a_table_without_targets_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.text import cosine
 from support.pair_samples import ROWS, cosines, mined, sides, write_store
 
@@ -42,6 +42,27 @@ def test_captions_alone_stand_for_target_and_hard_pairs(pairs, tmp_path):
     assert f"score {pairs.scores[5, 0]:.2f}" in words
     assert f"{ROWS} targets" in words
     assert "captioned pictures" not in words
+
+
+@pytest.mark.parametrize("form", ["generator", "series", "missing"])
+def test_captions_are_taken_as_other_libraries_hold_them(form, pairs, tmp_path):
+    captions = [*CAPTIONS]
+    if form == "generator":
+        captions = (text for text in CAPTIONS)
+    elif form == "series":
+        captions = pytest.importorskip("pandas").Series(CAPTIONS, index=range(100, 100 + ROWS))
+    else:
+        captions[5] = None
+    _, words = page(pairs, tmp_path, captions=captions, rows=[5], hard=2)
+    assert CAPTIONS[pairs.ids[5, 0]] in words
+    assert ("no caption" in words) == (form == "missing")
+
+
+def test_a_part_of_a_table_is_refused_before_a_page_is_written(store, tmp_path):
+    part = helip.mine(store, k=3, out=tmp_path / "part", part=(2, 2), progress=False)
+    with pytest.raises(UnsupportedError, match="a part is not a table; merge the parts"):
+        helip.report(part, out=tmp_path / "page.html", captions=["x"] * len(part))
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_without_anything_else_rows_have_their_numbers(pairs, tmp_path):

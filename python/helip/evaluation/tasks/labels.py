@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.data.selection import Selection
 from helip.evaluation.encoding import Encoded
 from helip.evaluation.statistics.intervals import Ints
 
@@ -51,3 +52,15 @@ def labels_of(dataset: Any, label_of: LabelOf | None, pictures: Ints) -> list[st
     return [
         None if (label := source(int(row))) is None else str(label) for row in np.unique(pictures)
     ]
+
+
+def labels_of_source(dataset: Any) -> list[str | None] | None:
+    """The labels of all rows that ``subset`` and ``limit`` chose from; None where they chose none.
+
+    Classes are made of them: with fewer classes the same pictures would be easier to classify.
+    """
+    if not isinstance(dataset, Selection):
+        return None
+    while isinstance(dataset, Selection):
+        dataset = dataset.source
+    return labels_of(dataset, None, np.arange(len(dataset)))

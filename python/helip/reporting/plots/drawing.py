@@ -51,8 +51,8 @@ def plot(call: PlotCall) -> list[Path]:
     arguments give the same plots.
 
     Raises MismatchError when table, data and store do not belong together, InvalidArgumentError for
-    a table without a hard pair, UnsupportedError without matplotlib, StorageError when ``out``
-    cannot be written.
+    a table without a hard pair, UnsupportedError for a part of a table and without matplotlib,
+    StorageError when ``out`` cannot be written.
     """
     pairs, data, store = _opened(call)
     if store is not None:
@@ -71,20 +71,21 @@ def plot(call: PlotCall) -> list[Path]:
     if call.metrics is not None:
         metrics = call.metrics
         wanted["gains"] = lambda: plot_gains(metrics)
+    figures = {name: draw() for name, draw in wanted.items()}  # before anything is written
     out = Path(call.out)
     make_directory(out)
-    written = []
-    for name, draw in wanted.items():
-        figure = draw()
-        written += [_save(figure, out / f"{name}.{kind}") for kind in call.formats]
-    return written
+    return [
+        _save(figure, out / f"{name}.{kind}")
+        for name, figure in figures.items()
+        for kind in call.formats
+    ]
 
 
 def _opened(call: PlotCall) -> tuple[HardPairs, Any, Any]:
     if call.data is not None:
         return open_together(call.pairs, call.data, call.store)
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
-    return pairs, None, call.store
+    return pairs._whole(), None, call.store
 
 
 def _save(figure: Any, path: Path) -> Path:

@@ -23,12 +23,12 @@ def plot_gains(metrics: Mapping[str, Any]) -> Any:
     as `helip.evaluate_all` gives them. The baseline is the result named "control", else the first.
     An interval that holds 0 is drawn hollow. Returns a ``matplotlib.figure.Figure``.
 
-    Raises InvalidArgumentError for fewer than two results or results without a shared figure,
-    UnsupportedError without matplotlib.
+    Raises InvalidArgumentError for fewer than two results, results without a shared figure, or sets
+    of different baselines, UnsupportedError without matplotlib.
     """
     sets = {"": metrics} if all(is_result(each) for each in metrics.values()) else metrics
     rows: list[tuple[str, str, Mapping[str, float]]] = []
-    baseline = ""
+    baselines: dict[str, str] = {}  # to the first set that has it
     for title, results in sets.items():
         names = list(results)
         if len(names) < 2:
@@ -36,6 +36,7 @@ def plot_gains(metrics: Mapping[str, Any]) -> Any:
                 f"metrics holds {len(names)} results, must hold two: a baseline and another"
             )
         baseline = next((name for name in names if name.lower() == "control"), names[0])
+        baselines.setdefault(baseline, title)
         for name in names:
             if name != baseline:
                 found = compare(results[name], results[baseline])
@@ -44,6 +45,13 @@ def plot_gains(metrics: Mapping[str, Any]) -> Any:
                     (" · ".join(filter(None, (title, *path))).replace("_", " "), name, figure)
                     for path, figure in told
                 ]
+    if len(baselines) > 1:
+        differ = ", ".join(f"{name!r} of {title!r}" for name, title in baselines.items())
+        raise InvalidArgumentError(
+            f"the baselines differ: {differ}; give every set the same baseline, named control or "
+            "put first"
+        )
+    (baseline,) = baselines or ("",)
     if not rows:
         raise InvalidArgumentError("the results have no figure in common, must share a task")
     figures = list(dict.fromkeys(row for row, _, _ in rows))

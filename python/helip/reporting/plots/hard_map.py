@@ -21,6 +21,7 @@ _EDGES = 30  # lines between the hardest pairs
 _SHOWN = 8  # pairs with pictures
 _SIDE = 96  # pixels of a picture
 _CAPTION = 60  # characters, in three lines
+_LEADERS = 2.2  # drawing order: above the rows, below the axis with its labels and the pairs
 _BLOCK = 8192  # rows of the store read at once
 
 Places = npt.NDArray[np.float64]
@@ -36,10 +37,12 @@ def plot_map(pairs: HardPairs, data: Any = None, *, sample: int = 20_000, seed: 
     pictures and captions of the hardest. Returns a ``matplotlib.figure.Figure``.
 
     Raises InvalidArgumentError for a table that knows no store (`HardPairs.with_store`) or has no
-    hard pair, MismatchError for other data, UnsupportedError without matplotlib.
+    hard pair, MismatchError for other data, UnsupportedError for a part of a table and without
+    matplotlib.
     """
     check("sample", sample, Positive)
     check("seed", seed, Seed)
+    pairs = pairs._whole()
     if pairs.store is None:
         raise InvalidArgumentError(
             "the table knows no store, whose embeddings a map needs; open it with "
@@ -63,6 +66,7 @@ def plot_map(pairs: HardPairs, data: Any = None, *, sample: int = 20_000, seed: 
     axes.scatter(*places[np.unique(ends)].T, s=16, color=BLUE, zorder=3)
     if data is not None:
         _show_pictures(axes, data_of(pairs._core, data), edges, places[ends])
+        _cover_leaders(axes)
     label(
         axes, f"The {len(edges)} hardest pairs among all rows",
         f"first principal component ({100 * shares[0]:.0f} % of the variance)",
@@ -147,9 +151,16 @@ def _show_pictures(axes: Any, data: Any, edges: Any, ends: Any) -> None:
                 boxcoords="axes fraction", box_alignment=(1 - side, 0.5), pad=0.25,
                 annotation_clip=False,
                 bboxprops={"edgecolor": GREY, "linewidth": 0.6, "facecolor": "white"},
-                arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7},
+                arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7}, zorder=_LEADERS,
             )  # fmt: skip
             axes.add_artist(box)
+
+
+def _cover_leaders(axes: Any) -> None:
+    """Give the words of the y axis, which leaders to the left cross, a white ground above them."""
+    axes.set_axisbelow(False)
+    for words in (axes.yaxis.label, *axes.get_yticklabels()):
+        words.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})
 
 
 def _apart(edges: Any, ends: Any) -> Sequence[int]:

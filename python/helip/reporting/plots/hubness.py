@@ -22,7 +22,11 @@ _LINEAR = 100  # the largest N_k up to which its axis is linear
 
 
 def hard_pair_counts(pairs: HardPairs) -> npt.NDArray[np.int64]:
-    """N_k of each row, int64 [N]: of how many targets it is a hard pair."""
+    """N_k of each row, int64 [N]: of how many targets it is a hard pair.
+
+    Raises UnsupportedError for a part of a table.
+    """
+    pairs = pairs._whole()
     size = len(pairs)
     counts = np.zeros(size, dtype=np.int64)
     step = max(1, _PLACES // max(pairs.k, 1))
@@ -46,8 +50,8 @@ def plot_hubness(pairs: HardPairs) -> Any:
     share of all places in pools that the most chosen rows fill. Returns a
     ``matplotlib.figure.Figure``.
 
-    Raises InvalidArgumentError for a table without a hard pair, UnsupportedError without
-    matplotlib.
+    Raises InvalidArgumentError for a table without a hard pair, UnsupportedError for a part of
+    a table and without matplotlib.
     """
     counts = hard_pair_counts(pairs)
     places = int(counts.sum())
@@ -98,12 +102,14 @@ def _draw_concentration(axes: Any, counts: npt.NDArray[np.int64]) -> None:
     ordered = np.cumsum(np.sort(counts)[::-1])
     at = np.unique(np.linspace(0, len(counts), _POINTS + 1).astype(int))
     filled = np.r_[0, ordered][at] / ordered[-1]
-    tenth = 100 * float(np.r_[0, ordered][len(counts) // 10] / ordered[-1])
+    few = max(1, round(len(counts) / 10))
+    share = 100 * few / len(counts)
+    tenth = 100 * float(ordered[few - 1] / ordered[-1])
     axes.plot(
         100 * at / len(counts), 100 * filled, color=BLUE, linewidth=2,
-        label=f"this table: 10 % of the rows fill {tenth:.0f} % of the places",
+        label=f"this table: {share:.0f} % of the rows fill {tenth:.0f} % of the places",
     )  # fmt: skip
-    axes.plot(10, tenth, "o", color=BLUE)
+    axes.plot(share, tenth, "o", color=BLUE)
     axes.plot([0, 100], [0, 100], "--", color=GREY, linewidth=1.4, label="all rows alike")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 101)

@@ -12,6 +12,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors
+from helip.common.options import require
 from helip.reporting.plots.style import CYCLE, MARKERS, label, legend, new_figure, note
 
 Points = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -52,6 +53,7 @@ def plot_recall(points: Points) -> Any:
     Raises InvalidArgumentError without points or for one out of its bounds, UnsupportedError
     without matplotlib.
     """
+    require(isinstance(points, Mapping), "points", points, "a mapping: name -> recall, seconds")
     lines = {name: [_point(each) for each in found] for name, found in points.items() if found}
     if not lines:
         raise InvalidArgumentError("points is empty, must hold a point: name -> recall, seconds")
@@ -82,14 +84,20 @@ def plot_recall(points: Points) -> Any:
     return figure
 
 
-def _point(given: Mapping[str, Any]) -> dict[str, float]:
-    point = {
-        name: float(given[name])
-        for name in ("recall", "seconds", "low", "high")
-        if given.get(name) is not None
-    }
-    if "low" not in point and given.get("recall_limits") is not None:
-        point["low"], point["high"] = map(float, given["recall_limits"])
+def _point(given: Any) -> dict[str, float]:
+    try:
+        point = {
+            name: float(given[name])
+            for name in ("recall", "seconds", "low", "high")
+            if name in ("recall", "seconds") or given.get(name) is not None
+        }
+        if "low" not in point and given.get("recall_limits") is not None:
+            point["low"], point["high"] = map(float, given["recall_limits"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"a point is {given!r:.100}, must be a mapping of numbers with recall and seconds, "
+            'such as {"recall": 0.95, "seconds": 10.0}'
+        ) from error
     if not (0 <= point["recall"] <= 1 and 0 < point["seconds"] < np.inf):
         raise InvalidArgumentError(
             f"a point has recall {point['recall']} and {point['seconds']} seconds, must have "

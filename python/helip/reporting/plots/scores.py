@@ -24,23 +24,26 @@ def plot_scores(pairs: HardPairs, *, sample: int = 20_000, seed: int = 0) -> Any
     ``sample`` targets are read, drawn at random with ``seed``; the plot says how many. Returns a
     ``matplotlib.figure.Figure``.
 
-    Raises InvalidArgumentError where no target has a hard pair, UnsupportedError without
-    matplotlib.
+    Raises InvalidArgumentError where no target has a hard pair, UnsupportedError for a part of a
+    table and without matplotlib.
     """
     check("sample", sample, Positive)
     check("seed", seed, Seed)
+    pairs = pairs._whole()
     rows = sampled_targets(pairs, sample, seed)
     if not len(rows):
         raise InvalidArgumentError("the table has no hard pair, so that there is nothing to plot")
     ids = np.asarray(pairs.ids[rows]).astype(np.int64)
     scores = np.where(ids >= 0, np.asarray(pairs.scores[rows]), np.nan)
-    kinds = {"product (score)": (scores, ORANGE)}
+    # Of other modalities and of joined tables a score is no product.
+    product = pairs.options.get("modality") == "both"
+    kinds = {"product (score)" if product else "score": (scores, ORANGE)}
     if pairs.store is not None:
         image, text = _cosines(pairs, rows, ids)
         kinds = {"image": (image, BLUE), "text": (text, GREEN), **kinds}
     figure, (left, right) = new_figure(11, 4.4, 2)
-    _draw_shares(left, kinds)
-    _draw_ranks(right, scores)
+    _draw_shares(left, kinds, "product of both" if product else "score")
+    _draw_ranks(right, scores, "score (product)" if product else "score")
     known = int((np.asarray(pairs.counts) > 0).sum())
     note(figure, f"{sample_words(len(rows), known)}; pools of at most {pairs.k}")
     return figure
@@ -57,7 +60,7 @@ def _cosines(pairs: HardPairs, rows: Any, ids: Any) -> tuple[Any, Any]:
     return image, text
 
 
-def _draw_shares(axes: Any, kinds: dict[str, tuple[Any, str]]) -> None:
+def _draw_shares(axes: Any, kinds: dict[str, tuple[Any, str]], score: str) -> None:
     values = {name: found[np.isfinite(found)] for name, (found, _) in kinds.items()}
     low = min(float(found.min(initial=1.0)) for found in values.values())
     edges = np.linspace(min(np.floor(low * 10) / 10, 0.9), 1.0, _BINS + 1)
@@ -73,13 +76,11 @@ def _draw_shares(axes: Any, kinds: dict[str, tuple[Any, str]]) -> None:
         )  # fmt: skip
     axes.set_xlim(edges[0], 1.0)
     axes.set_ylim(bottom=0)
-    label(
-        axes, "How alike hard pairs are", "cosine similarity, or product of both", "hard pairs, %"
-    )
+    label(axes, "How alike hard pairs are", f"cosine similarity, or {score}", "hard pairs, %")
     legend(axes)
 
 
-def _draw_ranks(axes: Any, scores: Any) -> None:
+def _draw_ranks(axes: Any, scores: Any, name: str) -> None:
     there = np.isfinite(scores).any(axis=0)
     ranks = np.arange(1, scores.shape[1] + 1)[there]
     low, lower, median, upper, high = np.nanpercentile(
@@ -93,5 +94,5 @@ def _draw_ranks(axes: Any, scores: Any) -> None:
     axes.set_xlim(1, max(int(ranks[-1]), 2))
     axes.locator_params(axis="x", integer=True)
     axes.set_ylim(bottom=min(0.0, float(low.min())))
-    label(axes, "Score by rank", "rank in the pool, 1 is the hardest", "score (product)")
+    label(axes, "Score by rank", "rank in the pool, 1 is the hardest", name)
     legend(axes)

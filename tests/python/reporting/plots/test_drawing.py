@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import helip
-from support.plot_samples import mined
+from support.plot_samples import mined, part_of
 
 pytest.importorskip("matplotlib")
 
@@ -43,6 +43,20 @@ def test_matplotlib_is_named_where_it_is_absent(
         helip.plot(tmp_path / "pairs", tmp_path / "out")
 
 
+def test_a_part_of_a_table_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(helip.UnsupportedError, match="a part is not a table; merge the parts"):
+        helip.plot(part_of(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_formats_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(helip.InvalidArgumentError, match="formats"):
-        helip.plot(tmp_path / "pairs", tmp_path / "out", formats=("gif",))
+    for formats in (("gif",), ["gif"], "png", (), 3):
+        with pytest.raises(helip.InvalidArgumentError, match="formats"):
+            helip.plot(tmp_path / "pairs", tmp_path / "out", formats=formats)
+
+
+def test_nothing_is_written_where_a_plot_cannot_be_drawn(tmp_path: Path) -> None:
+    pairs, _ = mined(tmp_path)
+    with pytest.raises(helip.InvalidArgumentError, match="points is empty"):
+        helip.plot(pairs, tmp_path / "out", recall={})
+    assert not (tmp_path / "out").exists()

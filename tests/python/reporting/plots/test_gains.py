@@ -46,6 +46,18 @@ def test_differences_are_tuned_minus_control() -> None:
     assert gains["retrieval · text to image · recall@10"] == pytest.approx(0)
 
 
+def test_sets_of_different_baselines_are_refused() -> None:
+    a, b = result(0.6), result(0.5)
+    sets = {"coco": {"control": b, "tuned": a}, "flickr": {"start": b, "tuned": a}}
+    words = (
+        "the baselines differ: 'control' of 'coco', 'start' of 'flickr'; give every set the same"
+    )
+    with pytest.raises(helip.InvalidArgumentError, match=words):
+        plot_gains(sets)
+    sets["flickr"]["control"] = b
+    assert "Gain over control" in words_of(plot_gains(sets))
+
+
 def test_one_result_is_refused() -> None:
     with pytest.raises(helip.InvalidArgumentError, match="must hold two"):
         plot_gains({"control": result(0.5)})

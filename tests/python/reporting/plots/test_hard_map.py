@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.reporting import plot_map
 from helip.reporting.plots.hard_map import _components, _hardest
-from support.plot_samples import mined, words_of
+from support.plot_samples import mined, part_of, words_of
 
 pytest.importorskip("matplotlib")
 
@@ -42,6 +42,24 @@ def test_pictures_and_captions_are_shown_where_data_are_given(tmp_path: Path) ->
     told = words_of(plot_map(pairs, pictures))
     assert "shade number" in told and r"\$60" in told
     assert "shade number" not in words_of(plot_map(pairs))
+
+
+def test_no_leader_crosses_the_words_of_the_y_axis(tmp_path: Path) -> None:
+    from matplotlib.offsetbox import AnnotationBbox
+
+    pairs, pictures = mined(tmp_path)
+    figure = plot_map(pairs, pictures)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    leaders = [each for each in axes.artists if isinstance(each, AnnotationBbox)]
+    assert leaders and all(each.get_zorder() < axes.yaxis.get_zorder() for each in leaders)
+    for words in (axes.yaxis.label, *axes.get_yticklabels()):
+        assert words.get_bbox_patch().get_facecolor() == (1.0, 1.0, 1.0, 1.0)
+
+
+def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(helip.UnsupportedError, match="a part is not a table; merge the parts"):
+        plot_map(part_of(tmp_path))
 
 
 def test_a_table_without_store_is_refused(tmp_path: Path) -> None:

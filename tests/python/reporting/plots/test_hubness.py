@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.reporting import hard_pair_counts, plot_hubness
 from helip.reporting.plots import hubness
-from support.plot_samples import mined, words_of
+from support.plot_samples import mined, part_of, words_of
 
 pytest.importorskip("matplotlib")
 
@@ -29,6 +29,13 @@ def test_counts_are_those_of_a_loop_in_any_blocks(
     assert expected.sum() == pairs.counts.sum()
 
 
+def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
+    part = part_of(tmp_path)
+    for draw in (hard_pair_counts, plot_hubness):
+        with pytest.raises(helip.UnsupportedError, match="a part is not a table; merge the parts"):
+            draw(part)
+
+
 def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
     stats = pytest.importorskip("scipy.stats")
     counts = np.random.default_rng(0).geometric(0.2, 1000)
@@ -39,6 +46,12 @@ def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
     found = hubness.skewness(hard_pair_counts(pairs))
     assert f"this table, skewness {found:.2f}" in told
     assert found == pytest.approx(pairs.stats()["hubness"]["skewness"], rel=1e-6)
+
+
+def test_a_tenth_of_few_rows_is_one_row_at_least() -> None:
+    ids = np.array([[1], [0], [1], [1]], dtype=np.int32)
+    table = helip.HardPairs.from_arrays(ids, np.ones((4, 1), dtype=np.float32))
+    assert "25 % of the rows fill 75 % of the places" in words_of(plot_hubness(table))
 
 
 def test_hubs_fill_most_places() -> None:

@@ -56,5 +56,10 @@ def test_other_json_is_refused_with_an_example(tmp_path: Path, text: str) -> Non
 def test_points_out_of_their_bounds_are_refused() -> None:
     with pytest.raises(helip.InvalidArgumentError, match=r"recall in 0 \.\. 1"):
         plot_recall({"a": [{"recall": 95, "seconds": 1}]})
+    for point in ({"recall": 0.5}, {"seconds": 1}, [0.5, 1], {"recall": "x", "seconds": 1}):
+        with pytest.raises(helip.InvalidArgumentError, match="must be a mapping of numbers with"):
+            plot_recall({"a": [point]})
+    with pytest.raises(helip.InvalidArgumentError, match=r"points is .*, must be a mapping"):
+        plot_recall([{"recall": 0.5, "seconds": 1}])
     with pytest.raises(helip.InvalidArgumentError, match="points is empty"):
         plot_recall({"a": []})

@@ -9,7 +9,7 @@ import pytest
 
 import helip
 from helip.reporting import plot_scores
-from support.plot_samples import mined, words_of
+from support.plot_samples import mined, part_of, words_of
 
 pytest.importorskip("matplotlib")
 
@@ -43,6 +43,20 @@ def test_a_table_without_store_shows_scores_alone(tmp_path: Path) -> None:
     mined(tmp_path)
     told = words_of(plot_scores(helip.HardPairs.open(tmp_path / "pairs")))
     assert "product (score)" in told and "image, median" not in told
+
+
+def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(helip.UnsupportedError, match="a part is not a table; merge the parts"):
+        plot_scores(part_of(tmp_path))
+
+
+def test_scores_of_one_modality_are_no_products(tmp_path: Path) -> None:
+    pairs, _ = mined(tmp_path)
+    text = helip.mine(pairs.store, k=8, modality="text", progress=False)
+    for table in (text, text.with_store(pairs.store), text.join(pairs, progress=False)):
+        told = words_of(plot_scores(table))
+        assert "product" not in told and "\nscore, median" in told
+    assert "score (product)" in words_of(plot_scores(pairs)).split("\n")
 
 
 def test_an_empty_table_is_refused() -> None:
