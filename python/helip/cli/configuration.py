@@ -15,13 +15,12 @@ from typing import Any
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.url_secrets import REDACTED
 from helip.training.named_recipes import recipe_for, recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
 #: What is of one call alone.
 NOT_IN_FILES = ("config", "print_config", "print_command", "json", "quiet", "verbose")
-#: Stands in a saved file for what would be a secret.
-REDACTED = "***"
 
 
 class OptionsFile:

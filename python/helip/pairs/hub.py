@@ -17,7 +17,7 @@ from helip.common.files import publish_directory, storage_errors
 from helip.common.hub.cards import NO_REPOSITORY, dataset_card
 from helip.common.hub.client import CARD, located, push, require_ready, without_links
 from helip.common.hub.options import CardOptions, PullOptions, PushOptions
-from helip.common.hub.privacy import without_paths
+from helip.common.hub.privacy import markdown_without_paths, without_paths
 from helip.store.embedding_store import EmbeddingStore
 
 _PARQUET = "pairs.parquet"
@@ -210,6 +210,6 @@ def _card(
         outliers=statistics["outliers"],
         short=statistics["short_targets"],
         data=options.data,
-        results=options.results,
+        results=markdown_without_paths(options.results),
         license=options.license,
     )

@@ -119,7 +119,7 @@ def test_weights_of_the_repository_stay_where_a_folder_has_none(hub, tmp_path, w
     assert not pretrained.is_saved(folder)
     with pytest.raises(helip.Error):
         helip.push_to_hub(folder, "me/model", **QUIET)
-    with pytest.raises(InvalidArgumentError, match="neither .* so no weights would be uploaded"):
+    with pytest.raises(InvalidArgumentError, match=r"neither .* so no weights would be uploaded"):
         pretrained.push_saved(folder, "me/model", PushOptions(**QUIET))
     assert hub.repos["models/me/model"].files() == before
 

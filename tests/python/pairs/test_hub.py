@@ -106,12 +106,18 @@ def test_paths_of_the_machine_stay_out_of_a_table(hub, tmp_path, mined, store, m
 def test_paths_of_the_machine_stay_out_of_its_parquet_file(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     ids, options = np.array([[1], [0]]), {"from": str(tmp_path / "acme" / "pairs"), "k": 1}
+    options["data"] = "https://acme:token@host/d.tar?sig=acme"
     table = helip.HardPairs.from_arrays(ids, np.ones((2, 1)), options=options)
-    table.save_pretrained(tmp_path / "saved", parquet=True)
+    table.save_pretrained(tmp_path / "saved", parquet=True, results="| /mnt/acme/run |")
     about = parquet.read_schema(tmp_path / "saved" / "pairs.parquet").metadata
     told = json.loads(about[b"helip.hard_pairs"])
-    assert told["options"] == {"from": "pairs", "k": 1}
-    assert b"acme" not in (tmp_path / "saved" / "pairs.parquet").read_bytes()
+    assert told["options"] == {
+        "from": "pairs",
+        "k": 1,
+        "data": "https://***@host/d.tar?***",
+    }
+    for path in (tmp_path / "saved").iterdir():
+        assert b"acme" not in path.read_bytes(), path.name
 
 
 def test_a_snapshot_that_was_not_whole_is_made_whole(hub, mined, tmp_path):
