@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helip.cli.configuration import load_yaml, plain, yaml_lines
+from helip.cli.configuration import load_yaml, plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.url_secrets import without_secrets
@@ -69,16 +69,9 @@ def find_options(path: Path) -> Path:
 def load_options(path: Path) -> SavedOptions:
     """What the file says; InvalidArgumentError where it is none of these."""
     found, _ = load_yaml(path)
-    saved = {
-        name: found[name] for name in ("helip", "command", "given", "options") if name in found
-    }
-    if len(saved) < 4 or not all(isinstance(saved[name], Mapping) for name in ("given", "options")):
-        raise InvalidArgumentError(
-            f"{path} was not written by a helip command: it must name helip, command, given and "
-            "options"
-        )
+    require_saved(path, found)
     return SavedOptions(
-        str(saved["helip"]), str(saved["command"]), saved["given"], saved["options"]
+        str(found["helip"]), str(found["command"]), found["given"], found["options"]
     )
 
 
