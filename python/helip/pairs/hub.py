@@ -185,7 +185,8 @@ def _card(
     repository: str = NO_REPOSITORY,
 ) -> str:
     mined = without_paths(json.loads(table.options_json))
-    size = next((words for most, words in _SIZES.items() if len(table) < most), "10B<n<100B")
+    rows = statistics["pairs"] if parquet else len(table)  # of what a hub reads
+    size = next((words for most, words in _SIZES.items() if rows < most), "10B<n<100B")
     metadata = {
         "license": options.license,
         "task_categories": ["zero-shot-image-classification"],

@@ -78,6 +78,12 @@ def test_a_card_says_what_recall_was_measured(tmp_path):
     assert "no fingerprint of its data set" in text
 
 
+def test_the_size_is_that_of_what_a_hub_reads(tmp_path, mined):
+    pytest.importorskip("pyarrow")
+    mined.save_pretrained(tmp_path / "saved", parquet=True)
+    assert card_of(tmp_path / "saved").data.size_categories == ["1K<n<10K"]  # 300 targets, k 5
+
+
 def test_datasets_reads_the_parquet_file(tmp_path, mined):
     datasets = pytest.importorskip("datasets")
     mined.save_pretrained(tmp_path / "saved", parquet=True)
@@ -161,5 +167,7 @@ def test_a_push_that_cannot_be_writes_no_files_first(hub, mined, monkeypatch):
 def test_what_is_no_table_is_refused(hub, tmp_path):
     with pytest.raises(InvalidArgumentError, match="repo_id is 'a b'"):
         helip.HardPairs.from_arrays(np.array([[1], [0]]), np.ones((2, 1))).push_to_hub("a b")
+    with pytest.raises(InvalidArgumentError, match="folder_or_repo is 3, must be the path of a"):
+        helip.HardPairs.from_pretrained(3)
     with pytest.raises(StorageError, match="has no repository me/absent"):
         helip.HardPairs.from_pretrained("me/absent", progress=False)

@@ -112,6 +112,10 @@ def located(
 
     Raises StorageError where there is neither, and for what the hub refuses.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise InvalidArgumentError(
+            f"folder_or_repo is {name!r}, must be the path of a folder, NAME or OWNER/NAME"
+        )
     text, folder = os.fspath(name), Path(name)
     if folder.is_dir():
         return folder
