@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cyclopts import Parameter
+
 from helip.cli.configuration import NOT_IN_FILES, plain
 from helip.cli.wording import option_forms
 from helip.training.named_recipes import recipe_named
@@ -59,11 +61,20 @@ def _set_by_recipe(values: Mapping[str, Any]) -> Collection[str]:
     return ()
 
 
+def _has_no_negative(parameter: inspect.Parameter) -> bool:
+    """Whether a flag is one that can only be given."""
+    told = typing.get_args(parameter.annotation)[1:]
+    return any(isinstance(each, Parameter) and each.negative == () for each in told)
+
+
 def _option(form: str, value: Any, parameter: inspect.Parameter) -> Iterator[str]:
     kind = typing.get_args(parameter.annotation)[0]
     kinds = {kind, *typing.get_args(kind)} if kind is not None else set()
     if isinstance(value, bool):
-        yield form if value else f"--no-{form.removeprefix('--')}"
+        if value:
+            yield form
+        elif not _has_no_negative(parameter):
+            yield f"--no-{form.removeprefix('--')}"
     elif value is None:
         if value == parameter.default:
             return

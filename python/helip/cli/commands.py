@@ -21,11 +21,16 @@ import cyclopts
 from cyclopts import Parameter
 
 from helip.cli.command_line import command_line
-from helip.cli.configuration import OptionsFile, fill_from_recipe, print_options
+from helip.cli.configuration import (
+    OptionsFile,
+    fill_from_recipe,
+    print_options,
+    refuse_fractions,
+)
 from helip.cli.messages import show_next, telling
 from helip.cli.showing import show_command
 from helip.cli.wording import option_forms, shell_words
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Options, hints_of, sentences
 
 _QUIET = "No progress display, no next step."
@@ -66,6 +71,8 @@ class Done:
     """The file or folder that it has written, beside which its options are saved."""
     next: str | None = None
     """What to do next, the last line on stderr."""
+    failure: Error | None = None
+    """Raised once the options are saved: there is an output, and it is not what was wanted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Again:
     """A command line that stands for the one that was given: the program goes on with it."""
 
     words: list[str]
+    file: Path | None = None
+    """Where it was saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +151,7 @@ class Command:
         words = inspect.getdoc(self.work) or ""
         if hidden:
             words += f"\n\n{len(hidden)} more options: helip {self.name} --help-all"
-        layers = (file, fill_from_recipe)  # the first that gives an option wins
+        layers = (file, fill_from_recipe, refuse_fractions)  # the first that gives an option wins
         app.command(called, name=self.name, help=words, sort_key=place, config=layers)
 
     def _call(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
@@ -176,6 +185,8 @@ class Command:
             done = self.work(*bound.args, **bound.kwargs)
             if isinstance(done, Done):
                 self._finish(done, told, asked)
+                if done.failure is not None:
+                    raise done.failure
         return done if isinstance(done, Again) else None
 
     def _finish(self, done: Done, options: dict[str, Any], asked: Collection[str]) -> None:

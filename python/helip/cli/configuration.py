@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,13 +16,12 @@ from typing import Any
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.url_secrets import REDACTED
 from helip.training.named_recipes import recipe_for, recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
 #: What is of one call alone.
 NOT_IN_FILES = ("config", "print_config", "print_command", "json", "quiet", "verbose")
-#: Stands in a saved file for what would be a secret.
-REDACTED = "***"
 
 
 class OptionsFile:
@@ -92,6 +92,34 @@ def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> 
             _give(by_name[name], name, value, f"recipe {recipe.name}")
 
 
+def refuse_fractions(app: Any, commands: Any, arguments: ArgumentCollection) -> None:
+    """InvalidArgumentError for a fraction in place of a whole number, which would be rounded."""
+    for argument in arguments:
+        if _leaves(argument.hint) - {type(None)} != {int}:
+            continue
+        for token in argument.tokens:
+            if isinstance(token.value, str) and _is_fraction(token.value):
+                place = "" if token.source == "cli" else f" ({token.source})"
+                raise InvalidArgumentError(
+                    f"{argument.name} is {token.value}, must be a whole number{place}"
+                )
+
+
+def _leaves(hint: Any) -> set[Any]:
+    """The types that a type is made of."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _leaves(typing.get_args(hint)[0])
+    parts = [part for part in typing.get_args(hint) if part is not ...]
+    return set().union(*map(_leaves, parts)) if parts else {hint}
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return "." in text and not float(text).is_integer()
+    except ValueError:  # it is refused as no number
+        return False
+
+
 def read_options(path: Path) -> dict[str, tuple[Any, int]]:
     """Name → (value, line) of a YAML file with one mapping of options; ``-`` counts as ``_``.
 
@@ -113,9 +141,20 @@ def _options_in(
             f"{path} has the options of helip {value['command']}, and this is helip {command}; "
             "give it to the command that it is of"
         )
+    require_saved(path, value)
     nodes = {key.value: each for key, each in node.value}
     options = _with_lines(path, value["options"], nodes["options"])
-    return options, {*(value.get("given") or ())}
+    return options, {*value["given"]}
+
+
+def require_saved(path: Path, value: Mapping[str, Any]) -> None:
+    """InvalidArgumentError unless these are the contents of a file that a command has saved."""
+    groups = [value.get(name) for name in ("given", "options")]
+    if not {"helip", "command"} <= value.keys() or not all(isinstance(g, Mapping) for g in groups):
+        raise InvalidArgumentError(
+            f"{path} was not written by a helip command: it must name helip, command, given and "
+            "options, the last two with name: value below them"
+        )
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], Any]:
@@ -131,10 +170,23 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Any]:
         raise InvalidArgumentError(f"{path} is not YAML: {error}") from error
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise InvalidArgumentError(f"{path} must hold options as name: value, one a line")
+    _require_text_keys(path, node)
     return value or {}, node
 
 
+def _require_text_keys(path: Path, node: Any) -> None:
+    """YAML reads on, off, yes, no, numbers and << as something else than names."""
+    for key, _ in node.value if node is not None else ():
+        if key.tag != "tag:yaml.org,2002:str":
+            words = key.value if isinstance(key.value, str) else "a list or mapping"
+            raise InvalidArgumentError(
+                f"{path} line {key.start_mark.line + 1}: {words} is no text, and names of options "
+                "are; quote it, or take it out"
+            )
+
+
 def _with_lines(path: Path, value: Any, node: Any) -> dict[str, tuple[Any, int]]:
+    _require_text_keys(path, node)
     found: dict[str, tuple[Any, int]] = {}
     for key, _ in node.value if node is not None else ():
         name, line = key.value.replace("-", "_"), key.start_mark.line + 1

@@ -140,6 +140,10 @@ def main() -> None:
             first = next((word for word in words if word in names), "")
             app = make_app(show_all=show_all, only=first)
             again = app(words, exit_on_error=False, print_error=False)
+            if again is not None and again.words[0] not in names:
+                raise InvalidArgumentError(
+                    f"{again.file} names helip {again.words[0]}, and there is no such command"
+                )
         sys.stdout.flush()
     except BrokenPipeError:  # what reads the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

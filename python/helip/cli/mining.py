@@ -171,8 +171,8 @@ def mine(
     show_pairs(pairs, str(out), json)
     if part is not None:
         return Done(out, shell_line("merge", "PARTS", "--out", "PAIRS"))
-    _remark_on(pairs, options)
-    return Done(out, use_of(out))
+    failure = _remark_on(pairs, options)
+    return Done(out, use_of(out) if failure is None else None, failure)
 
 
 def use_of(table: Path) -> str:
@@ -180,7 +180,7 @@ def use_of(table: Path) -> str:
     return shell_line("diagnose", table, "--data", "DATA", "--model", "MODEL")
 
 
-def _remark_on(pairs: Any, options: dict[str, Any]) -> None:
+def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
     """Say where a table has less than was asked for; one without a hard pair is a failure."""
     rows, wanted = len(pairs), options["k"]
     if rows > 1 and not pairs.stats()["pairs"]:
@@ -188,12 +188,13 @@ def _remark_on(pairs: Any, options: dict[str, Any]) -> None:
             f"--{name.replace('_', '-')} {options[name]:g}"
             for name in ("image_max", "text_max", "min_score")
         )
-        raise Error(
+        return Error(
             f"the table was written, and no target has a hard pair: no pair is within {rules}; "
             "loosen them"
         )
     if wanted >= rows > 1:
         say(f"k is {wanted}, and a target has {rows - 1} others: columns from there on are empty")
+    return None
 
 
 @command()

@@ -6,21 +6,18 @@ No manifest names the file, so no fingerprint or checksum depends on it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helip.cli.configuration import REDACTED, load_yaml, plain, yaml_lines
+from helip.cli.configuration import load_yaml, plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.url_secrets import without_secrets
 
 _NAME = "helip.yaml"
 _HEAD = "# What was done here. `helip rerun` does it again, and --config takes these options.\n"
-# A pathlib.Path has one slash where a URL has two.
-_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+)[^/\s?#]*@")
-_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+[^\s?#]*)[?#]\S+")
 
 
 @dataclass(frozen=True)
@@ -72,16 +69,9 @@ def find_options(path: Path) -> Path:
 def load_options(path: Path) -> SavedOptions:
     """What the file says; InvalidArgumentError where it is none of these."""
     found, _ = load_yaml(path)
-    saved = {
-        name: found[name] for name in ("helip", "command", "given", "options") if name in found
-    }
-    if len(saved) < 4 or not all(isinstance(saved[name], Mapping) for name in ("given", "options")):
-        raise InvalidArgumentError(
-            f"{path} was not written by a helip command: it must name helip, command, given and "
-            "options"
-        )
+    require_saved(path, found)
     return SavedOptions(
-        str(saved["helip"]), str(saved["command"]), saved["given"], saved["options"]
+        str(found["helip"]), str(found["command"]), found["given"], found["options"]
     )
 
 
@@ -90,6 +80,4 @@ def _without_secrets(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
-    if not isinstance(value, str):
-        return value
-    return _QUERY.sub(rf"\1?{REDACTED}", _USER.sub(rf"\1{REDACTED}@", value))
+    return without_secrets(value) if isinstance(value, str) else value

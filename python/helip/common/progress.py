@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Called with a stage, what is done of it and all of it; False stops the job.
+#: Called with a stage, what is done of it and all of it. What is false, except None, stops the job.
 OnProgress = Callable[[str, int, int], bool | None]
 
 _LINE_SECONDS = 10.0
@@ -150,7 +150,8 @@ class Follower:
             self._stage = stage
             self._bar.restart(total, label=stage, done=done)
         self._bar.set(done)
-        return self._on_progress is None or self._on_progress(stage, done, total) is not False
+        answer = None if self._on_progress is None else self._on_progress(stage, done, total)
+        return answer is None or bool(answer)  # NumPy has a False of its own
 
 
 def _number(rate: float) -> str:

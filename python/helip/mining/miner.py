@@ -56,7 +56,16 @@ class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
     HardPairsPart; merge() makes the table of all n."""
     on_progress: OnProgress | None = None
     """Called now and then with a stage, what is done of it and all of it; returns False to stop the
-    job with CancelledError. Not by engine="ray", where other processes work."""
+    job with CancelledError. Where several GPUs mine, threads of theirs call it. Not by
+    engine="ray", where other processes work."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on_progress is not None and not callable(self.on_progress):
+            raise InvalidArgumentError(
+                f"on_progress is {self.on_progress!r}, must be a function of a stage, what is done "
+                "and all of it, or None"
+            )
 
     @property
     def path(self) -> str:

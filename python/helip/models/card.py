@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helip.common.hub.cards import NO_REPOSITORY, model_card
-from helip.common.hub.privacy import without_paths
+from helip.common.hub.privacy import markdown_without_paths, without_paths
 from helip.models.options import ModelCardOptions
 
 _RUN_FACTS = ("data", "recipe", "control", "strategy", "batch_size")  # told apart from the options
@@ -70,6 +70,6 @@ def card_of_model(
         repository=repository,
         run=None if run is None else run.told(),
         data=options.data,
-        results=options.results,
+        results=markdown_without_paths(options.results),
         license=options.license,
     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import publish_directory, read_json, storage_errors, write_json
-from helip.common.hub.client import CARD, located, push
+from helip.common.hub.client import CARD, located, push, require_ready
 from helip.common.hub.options import PullOptions, PushOptions
 from helip.common.hub.privacy import without_paths
 from helip.common.options import PrecisionOptions
@@ -31,6 +31,8 @@ _TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.t
 _DESCRIBES = (CONFIG_FILE, "config.json", "pre*processor_config.json", "processor_config.json")
 #: Names of all that a repository of a model holds but its card.
 FILES = (*_DESCRIBES, *_TOKENIZER, OPEN_CLIP_WEIGHTS_FILE, WEIGHTS_FILE)
+# Configuration → weights of each layout, as save_pretrained names them.
+_WEIGHTS_OF = {CONFIG_FILE: OPEN_CLIP_WEIGHTS_FILE, "config.json": WEIGHTS_FILE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ def save_pretrained(parts: SavedParts, call: SavePretrainedCall, run: RunFacts |
 
 def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> str:
     """Upload what `save_pretrained` writes; the address of the commit."""
+    require_ready(call.repo_id, call.token)
     with (
         storage_errors("write", tempfile.gettempdir()),
         tempfile.TemporaryDirectory(prefix="helip-") as made,
@@ -118,16 +121,27 @@ def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool =
     """Upload a directory that `save_pretrained` wrote, its card as somebody may have edited it.
 
     Files of other names than a saved model has are left out; card: whether README.md goes too.
+    InvalidArgumentError where there are no weights: those of the repository would be deleted.
     """
     patterns = (*FILES, CARD) if card else FILES
     names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
+    weights = [*_WEIGHTS_OF.values()]
+    if not names.keys() & {*weights}:
+        raise InvalidArgumentError(
+            f"{folder} has neither {' nor '.join(weights)}, so no weights would be uploaded; save "
+            "the model with save_pretrained"
+        )
     return push(names, repo_id, "model", options, card=None, owned=FILES)
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether `save_pretrained` wrote that directory: it has a card beside a configuration."""
-    described = any((folder / name).is_file() for name in (CONFIG_FILE, "config.json"))
-    return described and (folder / CARD).is_file()
+    """Whether `save_pretrained` wrote that directory.
+
+    It has a card, and each configuration of a layout has the weights of that layout beside it.
+    """
+    there = [name for name in _WEIGHTS_OF if (folder / name).is_file()]
+    whole = all((folder / _WEIGHTS_OF[name]).is_file() for name in there)
+    return bool(there) and whole and (folder / CARD).is_file()
 
 
 def folder_of(call: FromPretrainedCall) -> Path:

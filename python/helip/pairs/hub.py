@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.files import publish_directory, storage_errors
 from helip.common.hub.cards import NO_REPOSITORY, dataset_card
-from helip.common.hub.client import CARD, located, push, without_links
+from helip.common.hub.client import CARD, located, push, require_ready, without_links
 from helip.common.hub.options import CardOptions, PullOptions, PushOptions
-from helip.common.hub.privacy import without_paths
+from helip.common.hub.privacy import markdown_without_paths, without_paths
 from helip.store.embedding_store import EmbeddingStore
 
 _PARQUET = "pairs.parquet"
-_TABLE = ("manifest.json", "shard-*.safetensors")
+_MANIFEST = "manifest.json"
+_TABLE = (_MANIFEST, "shard-*.safetensors")
 #: Names of all that a repository of a table holds but its card.
 FILES = (*_TABLE, _PARQUET)
 _BLOCK = 1 << 20  # numbers of the table, in memory at once
@@ -73,6 +75,7 @@ def save_table(table: _core.HardPairs, statistics: dict[str, Any], call: SaveTab
 
 def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTableCall) -> str:
     """Upload what `save_table` writes; the address of the commit."""
+    require_ready(call.repo_id, call.token)
     with (
         storage_errors("write", tempfile.gettempdir()),
         tempfile.TemporaryDirectory(prefix="helip-") as made,
@@ -90,12 +93,19 @@ def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTab
 def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
     """Upload a directory that `save_table` wrote, its card as somebody may have edited it."""
     table = _core.HardPairs.open(os.fspath(folder))
-    told = [json.loads(table.options_json), json.loads(table.report_json)]
-    if without_paths(told) != told:
-        raise InvalidArgumentError(
-            f"the manifest of {folder} names paths of this machine, and would be public; save the "
-            "table anew with save_pretrained, which leaves them out"
-        )
+    told: dict[str, Any] = {
+        "the manifest": [json.loads(table.options_json), json.loads(table.report_json)]
+    }
+    if (folder / _PARQUET).is_file():
+        from helip.pairs.exchange.arrow import metadata_of_parquet
+
+        told[_PARQUET] = metadata_of_parquet(folder / _PARQUET)
+    for name, words in told.items():
+        if without_paths(words) != words:
+            raise InvalidArgumentError(
+                f"{name} of {folder} names paths of this machine, and would be public; save the "
+                "table anew with save_pretrained, which leaves them out"
+            )
     patterns = (*FILES, CARD) if card else FILES
     return _push(folder, repo_id, options, None, patterns)
 
@@ -104,7 +114,15 @@ def folder_of(call: PullTableCall) -> Path:
     """The directory of the call, or one with the files of its repository."""
     options = PullOptions.of(call)
     folder = located(call.folder_or_repo, "dataset", options, _TABLE)
-    return folder if Path(call.folder_or_repo).is_dir() else without_links(folder, options)
+    if Path(call.folder_or_repo).is_dir():
+        return folder
+    if not (folder / _MANIFEST).is_file():
+        raise StorageError(
+            errno.ENOENT,
+            f"{call.folder_or_repo} has no {_MANIFEST}; it holds no table, or what is in the cache "
+            "is not whole: download it again, with HF_HUB_OFFLINE unset",
+        )
+    return without_links(folder, options, _TABLE)
 
 
 def _push(
@@ -120,11 +138,6 @@ def _push(
 
 def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
     """The table into an empty directory; its options and report name no paths of this machine."""
-    if parquet:
-        from helip.pairs.exchange.arrow import write_parquet
-
-        file = directory / _PARQUET
-        write_parquet(table, None, file, "long", similarities=False, overwrite=False)
     options, report = json.loads(table.options_json), json.loads(table.report_json)
     # The core publishes a directory of its own.
     inner = directory / ".table"
@@ -138,6 +151,12 @@ def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
         else:
             file.unlink()
     inner.rmdir()
+    if parquet:
+        from helip.pairs.exchange.arrow import write_parquet
+
+        saved = _core.HardPairs.open(os.fspath(directory))  # its options name no paths
+        file = directory / _PARQUET
+        write_parquet(saved, None, file, "long", similarities=False, overwrite=False)
 
 
 def _rewrite(
@@ -166,7 +185,8 @@ def _card(
     repository: str = NO_REPOSITORY,
 ) -> str:
     mined = without_paths(json.loads(table.options_json))
-    size = next((words for most, words in _SIZES.items() if len(table) < most), "10B<n<100B")
+    rows = statistics["pairs"] if parquet else len(table)  # of what a hub reads
+    size = next((words for most, words in _SIZES.items() if rows < most), "10B<n<100B")
     metadata = {
         "license": options.license,
         "task_categories": ["zero-shot-image-classification"],
@@ -191,6 +211,6 @@ def _card(
         outliers=statistics["outliers"],
         short=statistics["short_targets"],
         data=options.data,
-        results=options.results,
+        results=markdown_without_paths(options.results),
         license=options.license,
     )

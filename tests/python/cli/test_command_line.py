@@ -47,6 +47,14 @@ def test_it_gives_the_options_that_it_was_made_of(
     assert printed(capsys, *line[1:], "--print-config") == options
 
 
+def test_a_flag_without_a_negative_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text("path: p\nrepo: me/x\nparquet: false\ncard: false\n")
+    line = printed(capsys, "push", "--config", tmp_path / "run.yaml", "--print-command")
+    assert line == "helip push p me/x --no-card\n"
+
+
 def test_it_leaves_out_defaults_that_nobody_gave(capsys: pytest.CaptureFixture[str]) -> None:
     line = printed(capsys, "mine", "s", "--out", "p", "--seed", 0, "--print-command")
     assert line == "helip mine s --out p --seed 0\n"

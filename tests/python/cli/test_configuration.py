@@ -59,6 +59,13 @@ def test_the_command_line_goes_before_the_file(
         ("k: 5\nk: 6\n", "line 2 names k again, after line 1"),
         ("[1, 2]\n", "must hold options as name: value"),
         ("k: [\n", "is not YAML"),
+        ("k: 5\n1: 2\n", "line 2: 1 is no text"),
+        ("on: 2\n", "line 1: on is no text"),
+        ("lora: &b {k: 3}\n<<: *b\n", "line 2: << is no text"),
+        ("helip: 1\ncommand: mine\ngiven: {}\noptions: foo\n", "not written by a helip comm"),
+        ("helip: 1\ncommand: mine\ngiven: 3\noptions: {k: 5}\n", "not written by a helip comm"),
+        ("helip: 1\ncommand: mine\ngiven: {}\noptions:\n  1: 2\n", "line 5: 1 is no text"),
+        ("seed: 1\nk: 2.7\n", r"-k is 2\.7, must be a whole number \(.*run\.yaml line 2\)"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
@@ -96,6 +103,25 @@ def test_options_of_two_places_may_be_nested(
         capsys, "train", "d", "--model", "m", "--out", "o", "--config", tmp_path / "run.yaml"
     )
     assert "lora: 'rank=4,alpha=8'" in out or "lora: rank=4,alpha=8" in out or 'lora: "' in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("mine s --out p -k 2.7", r"-k is 2\.7, must be a whole number"),
+        ("train d --model m --out o --epochs 1.5", "--epochs is 1.5, must be a whole number"),
+        ("eval d --model m --limit 0.5", "--limit is 0.5, must be a whole number"),
+        ("plan --rows 10 --dims 8 6.5", "--dims is 6.5, must be a whole number"),
+    ],
+)
+def test_a_fraction_is_not_rounded(words: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        call(*words.split())
+
+
+def test_whole_numbers_may_have_a_point(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "mine", "s", "--out", "p", "-k", "7.0", "--image-max", "0.5")
+    assert "k: 7\n" in out and "image_max: 0.5\n" in out
 
 
 def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:

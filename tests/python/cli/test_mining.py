@@ -145,6 +145,8 @@ def test_a_table_without_a_hard_pair_is_a_failure_that_names_the_rules(
     assert code == 1
     assert "60 targets without" in out
     assert "no pair is within --image-max 0, --text-max 0.98, --min-score 0; loosen them" in err
+    assert "next:" not in err
+    assert "image_max: 0" in (tmp_path / "p" / "helip.yaml").read_text()
 
 
 def test_pools_wider_than_the_data_are_remarked(run: Run, store: Path, tmp_path: Path) -> None:

@@ -195,3 +195,16 @@ def test_what_is_not_saved_or_is_of_another_command_is_one_line(run: Run, store:
     Path("p/helip.yaml").write_text(text.replace("command: mine", "command: dance"))
     code, _, err = run("rerun", "p")
     assert code == 2 and "dance" in err
+    Path("p/helip.yaml").write_text(text.replace("command: mine", "command: --version"))
+    code, out, err = run("rerun", "p")
+    assert (code, out, "names helip --version, and there is no such command" in err) == (2, "", 1)
+
+
+def test_to_another_place_nothing_else_is_written_over(run: Run, store: Path) -> None:
+    assert run("mine", "s", "-k", 4, "--out", "p", "--csv", "t.csv")[0] == 0
+    Path("t.csv").write_text("edited")
+    code, _, err = run("rerun", "p", "--out", "q")
+    assert code == 2 and "helip mine --config p/helip.yaml --out q --csv FILE" in err
+    assert Path("t.csv").read_text() == "edited" and not Path("q").exists()
+    assert run("mine", "--config", "p/helip.yaml", "--out", "q", "--csv", "u.csv")[0] == 0
+    assert run("rerun", "p")[0] == 0

@@ -57,9 +57,9 @@ def test_a_job_that_stops_says_how_far_it_was(caplog: pytest.LogCaptureFixture) 
     assert len(caplog.records) == len(said)
 
 
-def test_a_follower_passes_on_what_it_shows_and_only_false_stops() -> None:
+def test_a_follower_passes_on_what_it_shows_and_what_is_false_stops() -> None:
     seen: list[tuple[str, int, int]] = []
-    answers = iter([None, 0, True, False])
+    answers = iter([None, np.bool_(True), True, False, np.bool_(False), 0])
 
     def on_progress(stage: str, done: int, total: int) -> bool | None:
         seen.append((stage, done, total))
@@ -67,6 +67,6 @@ def test_a_follower_passes_on_what_it_shows_and_only_false_stops() -> None:
 
     with ProgressBar(None, label="mine", enabled=False) as bar:
         follow = Follower(bar, on_progress)
-        assert [follow("mine", done, 4) for done in range(4)] == [True, True, True, False]
-        assert Follower(bar)("mine", 4, 4)
-    assert seen == [("mine", done, 4) for done in range(4)]
+        assert [follow("mine", done, 6) for done in range(6)] == [True] * 3 + [False] * 3
+        assert Follower(bar)("mine", 6, 6)
+    assert seen == [("mine", done, 6) for done in range(6)]

@@ -7,6 +7,8 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, StorageError
+from helip.common.hub.options import PushOptions
+from helip.models import pretrained
 from helip.models.saving import save_model
 from support.hub_server import hub_for_tests
 from support.train_samples import CONFIG, Colours, table
@@ -94,4 +96,40 @@ def test_what_does_not_fit_the_folder_is_refused(hub, tmp_path):
         helip.push_to_hub(tmp_path / "model", "me/x", parquet=True, **QUIET)
     with pytest.raises(StorageError, match=r"there is no .*absent' to upload"):
         helip.push_to_hub(tmp_path / "absent", "me/x", **QUIET)
+    assert not hub.requests
+
+
+def test_a_card_alone_makes_no_folder_one_that_goes_as_it_is(hub, tmp_path):
+    save_model(tiny(), tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("Mine.\n")
+    helip.push_to_hub(tmp_path / "model", "me/model", layout="open_clip", **QUIET)
+    files = hub.repos["models/me/model"].files()
+    assert set(files) == {"README.md", "open_clip_config.json", "open_clip_model.safetensors"}
+
+
+@pytest.mark.parametrize("weights", [None, "pytorch_model.bin", "model-00001-of-00002.safetensors"])
+def test_weights_of_the_repository_stay_where_a_folder_has_none(hub, tmp_path, weights):
+    tiny().push_to_hub("me/model", layout="transformers", **QUIET)
+    before = dict(hub.repos["models/me/model"].files())
+    folder = tmp_path / "saved"
+    tiny().save_pretrained(folder, layout="transformers")
+    (folder / "model.safetensors").unlink()
+    if weights is not None:
+        (folder / weights).write_bytes(b"none of a model")
+    assert not pretrained.is_saved(folder)
+    with pytest.raises(helip.Error):
+        helip.push_to_hub(folder, "me/model", **QUIET)
+    with pytest.raises(InvalidArgumentError, match=r"neither .* so no weights would be uploaded"):
+        pretrained.push_saved(folder, "me/model", PushOptions(**QUIET))
+    assert hub.repos["models/me/model"].files() == before
+
+
+def test_a_parquet_file_that_names_the_machine_is_refused(hub, tmp_path):
+    pytest.importorskip("pyarrow")
+    ids, options = np.array([[1], [0]]), {"from": str(tmp_path / "there")}
+    bare = helip.HardPairs.from_arrays(ids, np.ones((2, 1)), options=options)
+    bare.save_pretrained(tmp_path / "pairs")
+    bare.to_parquet(tmp_path / "pairs" / "pairs.parquet")
+    with pytest.raises(InvalidArgumentError, match=r"pairs\.parquet of .* names paths of this mac"):
+        helip.push_to_hub(tmp_path / "pairs", "me/pairs", **QUIET)
     assert not hub.requests

@@ -36,6 +36,11 @@ def test_false_stops_the_job_and_nothing_is_written(
     assert not (tmp_path / "p" / "manifest.json").exists()
 
 
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(helip.InvalidArgumentError, match="on_progress is True, must be a function"):
+        helip.mine(image=IMAGE, text=TEXT, k=5, on_progress=True)
+
+
 def test_a_torch_device_tells_it_too() -> None:
     seen: list[tuple[str, int, int]] = []
     inputs = inputs_of(None, IMAGE, TEXT, ("image", "text"))

@@ -124,11 +124,12 @@ def test_a_card_says_what_is_known_and_invents_nothing(tmp_path):
     assert card.data.license is None and card.data.library_name == "open_clip"
     assert "How the model was trained is not known" in card.text
     assert "Not measured" in card.text and "None was given" in card.text
-    told = {"license": "cc-by-4.0", "data": "Icons.", "results": "| a |", "base_model": "me/b"}
+    told = {"license": "cc-by-4.0", "data": "Icons.", "base_model": "me/b"}
+    told["results"] = "| a | /mnt/acme/run |"
     tiny().save_pretrained(tmp_path / "told", layout="open_clip", **told)
     card = card_of(tmp_path / "told")
     assert (card.data.license, card.data.base_model) == ("cc-by-4.0", "me/b")
-    assert "Icons." in card.text and "| a |" in card.text and "Not measured" not in card.text
+    assert "Icons." in card.text and "| a | run |" in card.text and "Not measured" not in card.text
 
 
 def test_nothing_names_the_machine(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import huggingface_hub
 import numpy as np
 import pytest
@@ -76,6 +78,12 @@ def test_a_card_says_what_recall_was_measured(tmp_path):
     assert "no fingerprint of its data set" in text
 
 
+def test_the_size_is_that_of_what_a_hub_reads(tmp_path, mined):
+    pytest.importorskip("pyarrow")
+    mined.save_pretrained(tmp_path / "saved", parquet=True)
+    assert card_of(tmp_path / "saved").data.size_categories == ["1K<n<10K"]  # 300 targets, k 5
+
+
 def test_datasets_reads_the_parquet_file(tmp_path, mined):
     datasets = pytest.importorskip("datasets")
     mined.save_pretrained(tmp_path / "saved", parquet=True)
@@ -101,8 +109,65 @@ def test_paths_of_the_machine_stay_out_of_a_table(hub, tmp_path, mined, store, m
     assert again.report["filter"][0]["from"]["path"] == "pairs"
 
 
+def test_paths_of_the_machine_stay_out_of_its_parquet_file(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    ids, options = np.array([[1], [0]]), {"from": str(tmp_path / "acme" / "pairs"), "k": 1}
+    options["data"] = "https://acme:token@host/d.tar?sig=acme"
+    table = helip.HardPairs.from_arrays(ids, np.ones((2, 1)), options=options)
+    table.save_pretrained(tmp_path / "saved", parquet=True, results="| /mnt/acme/run |")
+    about = parquet.read_schema(tmp_path / "saved" / "pairs.parquet").metadata
+    told = json.loads(about[b"helip.hard_pairs"])
+    assert told["options"] == {
+        "from": "pairs",
+        "k": 1,
+        "data": "https://***@host/d.tar?***",
+    }
+    for path in (tmp_path / "saved").iterdir():
+        assert b"acme" not in path.read_bytes(), path.name
+
+
+def test_a_snapshot_that_was_not_whole_is_made_whole(hub, mined, tmp_path):
+    mined.push_to_hub("me/pairs", progress=False)
+    download = huggingface_hub.snapshot_download
+    for some in ("shard-*", "manifest.json"):  # another program wants a part of it
+
+        def partly(*words, some=some, allow_patterns, **options):
+            return download(*words, allow_patterns=[some], **options)
+
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            pytest.raises(helip.Error, match=r"has no manifest\.json|shard-00000"),
+        ):
+            patch.setattr(huggingface_hub, "snapshot_download", partly)
+            pull(tmp_path / some.strip("*"))
+        assert same(pull(tmp_path / some.strip("*")), mined)
+
+
+def pull(cache):
+    return helip.HardPairs.from_pretrained("me/pairs", cache_dir=cache, progress=False)
+
+
+def test_the_cache_takes_no_files_of_others(hub, mined, tmp_path):
+    mined.push_to_hub("me/pairs", progress=False, license="mit")
+    options = {"repo_type": "dataset", "cache_dir": tmp_path / "c"}
+    huggingface_hub.hf_hub_download("me/pairs", "README.md", **options)
+    assert same(pull(tmp_path / "c"), mined)
+    (folder,) = (tmp_path / "c" / "helip" / "hub").glob("*/*")
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "shard-00000.safetensors"}
+
+
+def test_a_push_that_cannot_be_writes_no_files_first(hub, mined, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr("helip.pairs.hub._write", lambda *_, **__: pytest.fail("it was written"))
+    with pytest.raises(StorageError, match="no access token"):
+        mined.push_to_hub("me/pairs", progress=False)
+
+
 def test_what_is_no_table_is_refused(hub, tmp_path):
     with pytest.raises(InvalidArgumentError, match="repo_id is 'a b'"):
         helip.HardPairs.from_arrays(np.array([[1], [0]]), np.ones((2, 1))).push_to_hub("a b")
+    with pytest.raises(InvalidArgumentError, match="folder_or_repo is 3, must be the path of a"):
+        helip.HardPairs.from_pretrained(3)
     with pytest.raises(StorageError, match="has no repository me/absent"):
         helip.HardPairs.from_pretrained("me/absent", progress=False)

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.files import own_cache, publish_directory, storage_errors
+from helip.common.files import own_cache, publish_directory, publish_file, storage_errors
 from helip.common.hub.errors import (
     check_repo_id,
     hub_errors,
@@ -50,11 +50,11 @@ def push(
     Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
     and for a file that names a path of this machine, StorageError for what the hub refuses.
     """
-    check_repo_id(repo_id)
-    require_online(repo_id)
-    require_token(options.token, repo_id)
+    require_ready(repo_id, options.token)
     for name, path in files.items():
         _check_file(name, path)
+    if card is not None:  # what is refused here leaves no empty repository behind
+        _rendered(card, repo_id)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     api, branch = _api(options), options.revision
@@ -68,8 +68,7 @@ def push(
         there = again(lambda: api.list_repo_files(repo_id, repo_type=kind, revision=branch))
         contents: dict[str, Any] = dict(files)
         if card is not None:
-            contents[CARD] = card(repo_id).encode()
-            refuse_private(CARD, contents[CARD])
+            contents[CARD] = _rendered(card, repo_id)
         stale = [name for name in there if name not in contents and _matches(name, owned)]
         message = options.commit_message or f"Upload by helip {_core.__version__}"
 
@@ -83,6 +82,20 @@ def push(
             )
 
         return str(again(commit).commit_url)
+
+
+def require_ready(repo_id: str, token: str | None) -> None:
+    """What a push needs before anything is written for it; raises as `push` does."""
+    check_repo_id(repo_id)
+    require_online(repo_id)
+    require_token(token, repo_id)
+
+
+def _rendered(card: Callable[[str], str], repo_id: str) -> bytes:
+    """README.md for that repository; InvalidArgumentError where it names a path."""
+    contents = card(repo_id).encode()
+    refuse_private(CARD, contents)
+    return contents
 
 
 def located(
@@ -99,6 +112,10 @@ def located(
 
     Raises StorageError where there is neither, and for what the hub refuses.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise InvalidArgumentError(
+            f"folder_or_repo is {name!r}, must be the path of a folder, NAME or OWNER/NAME"
+        )
     text, folder = os.fspath(name), Path(name)
     if folder.is_dir():
         return folder
@@ -128,26 +145,31 @@ def located(
     return Path(path)
 
 
-def without_links(snapshot: Path, options: PullOptions) -> Path:
-    """The same files in a directory of helip's cache where those of ``snapshot`` are links.
+def without_links(snapshot: Path, options: PullOptions, patterns: Collection[str]) -> Path:
+    """Files of ``patterns`` in a directory of helip's cache where those of ``snapshot`` are links.
 
     The core opens no symbolic links. Files are shared with the library's cache where one file
-    system holds both, and else copied. One commit of a repository has one directory.
+    system holds both, and else copied. One commit of a repository has one directory; what it lacks,
+    since the snapshot was not whole before, is added.
     """
-    names = [path.name for path in snapshot.iterdir() if path.is_symlink()]
+    links = [path.name for path in snapshot.iterdir() if path.is_symlink()]
+    names = [name for name in links if _matches(name, patterns)]
     if not names:
         return snapshot
     cache = own_cache() if options.cache_dir is None else Path(options.cache_dir) / "helip"
     place = cache / "hub" / snapshot.parent.parent.name / snapshot.name
-    if place.is_dir():
-        return place
-    try:
-        with publish_directory(place) as directory:
-            for name in names:
-                _share((snapshot / name).resolve(), directory / name)
-    except InvalidArgumentError:  # another process was first
-        if not place.is_dir():
-            raise
+    if not place.is_dir():
+        try:
+            with publish_directory(place) as directory:
+                for name in names:
+                    _share((snapshot / name).resolve(), directory / name)
+        except (InvalidArgumentError, StorageError):  # another process was first
+            if not place.is_dir():
+                raise
+    for name in names:
+        if not (place / name).exists():
+            with contextlib.suppress(InvalidArgumentError):  # another process was first
+                _add((snapshot / name).resolve(), place / name)
     return place
 
 
@@ -156,6 +178,12 @@ def _share(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _add(source: Path, target: Path) -> None:
+    """In one step: a reader of the directory sees no part of a file."""
+    with publish_file(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def again(call: Callable[[], R]) -> R:

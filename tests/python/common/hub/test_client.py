@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.hub.client import located, push
+from helip.common.hub.client import located, push, without_links
 from helip.common.hub.options import PullOptions, PushOptions
 from support.hub_server import TOKEN, hub_for_tests
 
@@ -176,7 +177,24 @@ def test_a_path_of_this_machine_is_not_uploaded(hub, files, tmp_path, monkeypatc
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(InvalidArgumentError, match=r"README.md names .* a path of this machine"):
         upload(files, card=lambda repository: f"see {tmp_path}/notes")
-    assert not hub.repos.get("models/me/x") or hub.repos["models/me/x"].files() == {}
+    assert not hub.repos, "no empty repository stays behind"
+
+
+def test_of_processes_that_share_a_snapshot_the_slower_takes_what_is_there(tmp_path, monkeypatch):
+    snapshot = tmp_path / "datasets--me--x" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "blob").write_text("words")
+    (snapshot / "a.json").symlink_to(tmp_path / "blob")
+    options, rename = PullOptions(cache_dir=tmp_path / "cache"), Path.rename
+
+    def late(path, target):
+        shutil.copytree(path, target)  # the other one is done now
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    place = without_links(snapshot, options, ("*.json",))
+    assert [path.name for path in place.iterdir()] == ["a.json"]
+    assert (place / "a.json").read_text() == "words"
 
 
 def test_a_folder_goes_before_a_repository(hub, tmp_path):

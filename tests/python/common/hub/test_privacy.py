@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from helip.common.hub.privacy import is_text, without_paths
+from helip.common.errors import InvalidArgumentError
+from helip.common.hub.privacy import (
+    is_text,
+    markdown_without_paths,
+    refuse_private,
+    without_paths,
+)
 
 CASES = {
     "absolute": ("/home/ada/runs/start.pt", "start.pt"),
@@ -20,6 +26,11 @@ CASES = {
     "a repository": ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32"),
     "a web page": ("https://example.org/a/b", "https://example.org/a/b"),
     "fractions": ("1/2 of w/o 3 / 4", "1/2 of w/o 3 / 4"),
+    "behind a colon": ("pairs:/mnt/a/b", "pairs:b"),
+    "with spaces": ("words at /mnt/My Data/alice/x", "words at x"),
+    "a closing tag": ("a<sub>2</sub>", "a<sub>2</sub>"),
+    "an escape": ("a \\| b \\* c", "a \\| b \\* c"),
+    "a token": ("https://me:hf_x@host/a/b?sig=s,t#u", "https://***@host/a/b?***"),
     "a number": (0.5, 0.5),
     "nothing": (None, None),
 }
@@ -29,6 +40,41 @@ CASES = {
 def test_of_a_path_its_last_part_stays(given, left):
     assert without_paths(given) == left
     assert without_paths({"a": [given, {"b": given}]}) == {"a": [left, {"b": left}]}
+
+
+def test_markdown_keeps_its_links_and_cells():
+    text = "| /mnt/clients/acme/run | [page](https://e.org/a/b#c) \\| 1/2 | pairs:/mnt/x/y |"
+    left = "| run | [page](https://e.org/a/b#c) \\| 1/2 | pairs:y |"
+    assert markdown_without_paths(text) == left
+    assert markdown_without_paths("/mnt/a/run beats\n/mnt/b/c") == "run beats\nc"
+    assert markdown_without_paths("(https://me@h/d?sig=x) | 1") == "(https://***@h/d?***) | 1"
+    assert markdown_without_paths(None) is None
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
+    monkeypatch.setattr("os.getcwd", lambda: "/work/acme")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.org/tmp", "https://e.org/root/a", "/tmp", "a/root", "/rooted", "../tmp/x"],
+    ids=range(6),
+)
+def test_what_is_no_path_of_the_machine_is_not_refused(machine, text):
+    refuse_private("README.md", f"see {text} there".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/root/q", "x:/root/q", "file:///root/q", "=/tmp/x", "'/root'", "a\\n/root/q", "/work/acme."],
+    ids=range(7),
+)
+def test_a_path_of_the_machine_is_refused(machine, text):
+    with pytest.raises(InvalidArgumentError, match="a path of this machine, and would be public"):
+        refuse_private("README.md", f"see {text}".encode())
 
 
 def test_vocabularies_are_no_words_of_anybody():
