@@ -7,11 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.data.opening import open_dataset
 from helip.evaluation.encoding import Subject
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.options import EvaluateOptions
@@ -299,24 +297,6 @@ def test_class_embeddings_average_normalised_prompts():
 def test_a_template_without_exactly_one_place_for_the_name_is_refused(template):
     with pytest.raises(InvalidArgumentError, match="must hold it once"):
         run(FOUR, tasks=("zero_shot",), templates=[template])
-
-
-def test_rows_that_are_left_out_keep_their_classes(tmp_path):
-    lines = ["image,caption,label"]
-    for name, colour in COLOURS.items():
-        Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.png")
-        lines.append(f"{name}.png,a {name} thing,{name}")
-    (tmp_path / "table.csv").write_text("\n".join(lines))
-    options = {"tasks": ("zero_shot",), "transform": transform, "tokenizer": tokenizer}
-    options |= {"bootstrap": 0, "device": "cpu", "progress": False}
-    data = open_dataset(tmp_path / "table.csv", subset=[0, 1, 2])
-    for chosen, left_out in ((data, 1), (open_dataset(data, limit=2), 2)):
-        found = evaluate(ColourModel(), chosen, **options)["zero_shot"]
-        assert found["classes"] == 4
-        assert len(found["classes_without_samples"]) == left_out
-        assert found["top1"]["n"] == 4 - left_out
-    given = evaluate(ColourModel(), data, classes=["red", "green", "blue"], **options)
-    assert given["zero_shot"]["classes"] == 3
 
 
 def test_duplicated_classes_are_refused():

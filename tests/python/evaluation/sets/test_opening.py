@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 
 from helip.common.errors import InvalidArgumentError
 from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.sets.opening import open_evaluation_set
-from support.evaluate_samples import picture, png, tiny_model, write_benchmark, write_sugarcrepe
+from support.evaluate_samples import (
+    COLOURS,
+    ColourModel,
+    picture,
+    png,
+    tiny_model,
+    tokenizer,
+    transform,
+    write_benchmark,
+    write_sugarcrepe,
+)
 
 ROWS = [(png(picture(i)), str(i % 2)) for i in range(6)]
 
@@ -62,6 +73,24 @@ def test_options_of_opening_are_of_what_is_measured_and_not_of_the_training_rows
     whole = open_evaluation_set(folder).data
     assert [found.data.label(row) for row in range(4)] == [whole.label(row + 1) for row in range(4)]
     assert len(open_dataset(found.train)) == len(ROWS)
+
+
+def test_rows_that_are_left_out_keep_their_classes(tmp_path):
+    lines = ["image,caption,label"]
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.png")
+        lines.append(f"{name}.png,a {name} thing,{name}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    options = {"tasks": ("zero_shot",), "transform": transform, "tokenizer": tokenizer}
+    options |= {"bootstrap": 0, "device": "cpu", "progress": False}
+    data = open_dataset(tmp_path / "table.csv", subset=[0, 1, 2])
+    for chosen, left_out in ((data, 1), (open_dataset(data, limit=2), 2)):
+        found = evaluate(ColourModel(), chosen, **options)["zero_shot"]
+        assert found["classes"] == 4
+        assert len(found["classes_without_samples"]) == left_out
+        assert found["top1"]["n"] == 4 - left_out
+    given = evaluate(ColourModel(), data, classes=["red", "green", "blue"], **options)
+    assert given["zero_shot"]["classes"] == 3
 
 
 def test_a_split_of_plain_data_is_opened_as_open_dataset_does(tmp_path):
