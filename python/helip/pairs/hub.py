@@ -103,8 +103,8 @@ def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool =
     for name, words in told.items():
         if without_paths(words) != words:
             raise InvalidArgumentError(
-                f"{name} of {folder} names paths of this machine, and would be public; save the "
-                "table anew with save_pretrained, which leaves them out"
+                f"{name} of {folder} names paths of this machine or credentials in a URL, and "
+                "would be public; save the table anew with save_pretrained, which leaves them out"
             )
     patterns = (*FILES, CARD) if card else FILES
     return _push(folder, repo_id, options, None, patterns)
