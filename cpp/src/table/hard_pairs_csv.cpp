@@ -127,6 +127,7 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
 void HardPairs::save_csv(const fs::path& path, const ProgressCallback& progress) const try {
   if (k() < 1) refuse("a table without columns cannot be saved; it was moved from, or never made");
   const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  static_cast<void>(path_exists(path));  // a loop of links is an error, and is not replaced
   PendingFile file(directory);
   std::string text = "target";
   for (std::int64_t r = 1; r <= k(); ++r) text += ",h" + std::to_string(r);
