@@ -35,9 +35,13 @@ def test_the_server_answers_ranges_and_after_the_time(bench: Any, tmp_path: Path
 
 @pytest.mark.parametrize("side", ["helip", "disk", "limit-4", "obstore", "fsspec", "webdataset"])
 def test_every_side_gives_figures(bench: Any, planned: tuple[Path, Path], side: str) -> None:
-    needs = {"obstore": "simplejpeg", "fsspec": "aiohttp", "webdataset": "simplejpeg"}
-    if side in needs:
-        pytest.importorskip(needs[side])
+    needs = {
+        "obstore": ("simplejpeg",),
+        "fsspec": ("simplejpeg", "aiohttp"),
+        "webdataset": ("simplejpeg",),
+    }
+    for package in needs.get(side, ()):
+        pytest.importorskip(package)
     folder, plan = planned
     with bench("http_server").serving(folder, 1) as url:
         found = bench("http_ranges").run(side, url, plan)
