@@ -3,8 +3,8 @@
     python bench/join.py --rows 1000000 --k 50
 
 Makes two tables of random pools under ``--cache``, once. A process of its own joins them into a
-third: seconds, processor seconds, and its anonymous memory, which leaves out pages of the maps that
-the system can take back. Prints a line, writes JSON beside.
+third: seconds, processor seconds, and its memory without the pages of the maps. Prints a line,
+writes JSON beside.
 """
 
 from __future__ import annotations
@@ -12,42 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from own_process import measured
 
 import helip
-
-JOIN = """
-import json, sys, threading, time
-from pathlib import Path
-import helip
-
-def anonymous():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) * 1024
-
-def watch():
-    global most
-    while not done.wait(0.01):
-        most = max(most, anonymous())
-
-one, other, out = sys.argv[1:]
-pairs = helip.HardPairs.open(one)
-before = most = anonymous()
-done = threading.Event()
-watcher = threading.Thread(target=watch)
-watcher.start()
-wall, processor = time.perf_counter(), time.process_time()
-both = pairs.join(other, out=out, progress=False)
-seconds = time.perf_counter() - wall, time.process_time() - processor
-done.set()
-watcher.join()
-print(json.dumps({"seconds": seconds[0], "processor_seconds": seconds[1],
-                  "extra_bytes": most - before, "duplicates": both.report["join"]["duplicates"]}))
-"""
 
 
 def table_at(path: Path, rows: int, k: int, seed: int) -> Path:
@@ -73,10 +43,14 @@ def main() -> None:
     tables = [table_at(place / str(seed), asked.rows, asked.k, seed) for seed in range(2)]
     both = place / "both"
     shutil.rmtree(both, ignore_errors=True)
-    done = subprocess.run(
-        [sys.executable, "-c", JOIN, *tables, both], check=True, stdout=subprocess.PIPE, text=True
+    found: dict[str, float] = {"rows": asked.rows, "k": asked.k}
+    found |= measured(
+        "import helip; pairs = helip.HardPairs.open(sys.argv[1])",
+        "pairs.join(sys.argv[2], out=sys.argv[3], progress=False)",
+        *tables,
+        both,
     )
-    found = {"rows": asked.rows, "k": asked.k, **json.loads(done.stdout)}
+    found["duplicates"] = helip.HardPairs.open(both).report["join"]["duplicates"]
     print(
         f"{found['seconds']:.1f} s, {found['processor_seconds']:.1f} s of processor, "
         f"{found['extra_bytes'] / 1e6:,.0f} MB of memory beyond what it had, "

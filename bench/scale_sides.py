@@ -28,6 +28,7 @@ A side has two timed steps: ``build`` for each effort, then ``solve`` for each l
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ class Side(Protocol):
         """What is worth telling of the last level solved."""
 
 
-class Library:
+class Library(abc.ABC):
     """A library that finds the k′ best of sᴵ + sᵀ; what all of them share."""
 
     linear = True
@@ -112,18 +113,18 @@ class Library:
         lists = matrix_of(found, name="found")
         return _core.rerank(*self.matrices, own.tolist(), lists, self.core)[:2]
 
-    def levels(self) -> list[Any]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def levels(self) -> list[Any]: ...
 
-    def build(self, effort: Any) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def build(self, effort: Any) -> None: ...
 
+    @abc.abstractmethod
     def level(self, level: Any) -> None:
         """Sets what is swept."""
-        raise NotImplementedError
 
-    def search(self, queries: np.ndarray) -> Found:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def search(self, queries: np.ndarray) -> Found: ...
 
 
 class FaissIvf(Library):

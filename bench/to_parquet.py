@@ -4,8 +4,8 @@
 
 Makes a table of random pools under ``--cache``, once, and with ``--dim`` also a store of random
 rows, whose keys and similarities are then written too. Each layout is written by a process of its
-own: seconds, processor seconds, size of the file, and the largest anonymous memory of the process
-beyond what it had before, which leaves out pages of the maps that the system can take back.
+own: seconds, processor seconds, size of the file, and the most memory of the process beyond what
+it had before, without the pages of the maps.
 Prints a table, writes JSON beside.
 """
 
@@ -13,44 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from own_process import measured
 
 import helip
 
 _BLOCK = 1 << 16
-
-WRITE = """
-import json, os, sys, threading, time
-from pathlib import Path
-import helip, pyarrow.parquet
-
-def anonymous():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) * 1024
-
-def watch():
-    global most
-    while not done.wait(0.01):
-        most = max(most, anonymous())
-
-table, store, layout, out = sys.argv[1:]
-pairs = helip.HardPairs.open(table, store=store or None)
-before = most = anonymous()
-done = threading.Event()
-watcher = threading.Thread(target=watch)
-watcher.start()
-wall, processor = time.perf_counter(), time.process_time()
-pairs.to_parquet(out, layout=layout, overwrite=True)
-seconds = time.perf_counter() - wall, time.process_time() - processor
-done.set()
-watcher.join()
-print(json.dumps({"seconds": seconds[0], "processor_seconds": seconds[1],
-                  "bytes": os.path.getsize(out), "extra_bytes": most - before, "peak_bytes": most}))
-"""
 
 
 def store_at(path: Path, rows: int, dim: int) -> helip.EmbeddingStore:
@@ -92,12 +63,15 @@ def main() -> None:
     results = []
     for layout in ("long", "nested"):
         out = asked.cache / f"{name}-{layout}.parquet"
-        done = subprocess.run(
-            [sys.executable, "-c", WRITE, table, store, layout, out],
-            check=True, capture_output=True, text=True,
+        found: dict[str, Any] = {"layout": layout, "rows": asked.rows, "k": asked.k}
+        found |= {"dim": asked.dim or 0}
+        found |= measured(
+            "import helip, pyarrow.parquet\n"
+            "pairs = helip.HardPairs.open(sys.argv[1], store=sys.argv[2] or None)",
+            "pairs.to_parquet(sys.argv[4], layout=sys.argv[3], overwrite=True)",
+            table, store, layout, out,
         )  # fmt: skip
-        found = {"layout": layout, "rows": asked.rows, "k": asked.k, "dim": asked.dim or 0}
-        found |= json.loads(done.stdout)
+        found["bytes"] = out.stat().st_size
         results.append(found)
         print(
             f"{layout:<7} {found['seconds']:6.1f} s, {found['processor_seconds']:6.1f} s of "

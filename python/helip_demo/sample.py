@@ -22,7 +22,7 @@ from helip_demo.quick import embedded
 PICTURES = 300
 SIZE = 64  # pixels of a side
 POOL = 20  # hard pairs of a target
-#: A CLIP that takes a step of 64 rows in a tenth of a second on two cores.
+#: A CLIP that trains on a CPU.
 MODEL: dict[str, Any] = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8},

@@ -62,6 +62,28 @@ def output_path(out: str | os.PathLike[str] | None) -> str:
     return path
 
 
+def read_text(path: str | os.PathLike[str], words: str = "") -> str:
+    """The text of a UTF-8 file, with or without a byte-order mark; ``words`` name it in errors.
+
+    Raises StorageError where it cannot be read, InvalidArgumentError where it is not UTF-8.
+    """
+    with storage_errors("read", path):
+        raw = Path(path).read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"{words or os.fspath(path)} is not UTF-8 ({error}); write it again as UTF-8"
+        ) from error
+
+
+def text_lines(path: str | os.PathLike[str], words: str = "") -> list[str]:
+    """The lines of `read_text`. Not by splitlines: a key or a caption may hold what Unicode counts
+    as the end of a line.
+    """
+    return read_text(path, words).replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
 def named_file(path: str | os.PathLike[str]) -> str:
     """``path`` as text, of a file that is to be written; None and an empty one are refused."""
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None

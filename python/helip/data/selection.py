@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import storage_errors, text_lines
 from helip.data.dataset import Dataset, Subset
 from helip.data.options import OpenOptions
 
@@ -154,26 +154,17 @@ def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
 
 def _read(path: Path) -> Any:
     """The array of a .npy file, or the lines of a text file that are not empty."""
+    words = f"subset is {os.fspath(path)!r}, which"
+    if path.suffix.lower() != ".npy":
+        return [line for line in text_lines(path, words) if line]
     with storage_errors("read", path):
-        if path.suffix.lower() != ".npy":
-            raw = path.read_bytes()
-        else:
-            try:
-                return np.load(path, allow_pickle=False)
-            except (ValueError, EOFError) as error:
-                raise InvalidArgumentError(
-                    f"subset is {os.fspath(path)!r}, which is no .npy file of bools, row numbers "
-                    f"or keys ({error!s:.100}); write one with numpy.save(path, array)"
-                ) from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(
-            f"subset is {os.fspath(path)!r}, which is not UTF-8 ({error}); write one key a line, "
-            "or a .npy file"
-        ) from error
-    # Not splitlines: a key may hold what Unicode counts as the end of a line.
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line]
+        try:
+            return np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise InvalidArgumentError(
+                f"{words} is no .npy file of bools, row numbers or keys ({error!s:.100}); write "
+                "one with numpy.save(path, array)"
+            ) from error
 
 
 def _first(names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import replace_file, storage_errors
+from helip.common.files import replace_file, text_lines
 from helip.common.options import ProgressOptions, keywords, require
 from helip.common.progress import ProgressBar
 from helip.common.text import number
@@ -159,16 +159,7 @@ def _captions_of(captions: Any, rows: int) -> Sequence[str | None] | None:
     words = "captions"
     if isinstance(captions, (str, os.PathLike)):
         words = f"captions {os.fspath(captions)!r}"
-        with storage_errors("read", captions):
-            raw = Path(captions).read_bytes()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InvalidArgumentError(
-                f"{words} is not UTF-8 ({error}); write one caption a line"
-            ) from error
-        # Not splitlines: a caption may hold what Unicode counts as the end of a line.
-        captions = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+        captions = text_lines(captions, words)
     captions = list(captions)
     if len(captions) != rows:
         raise MismatchError(

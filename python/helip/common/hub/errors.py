@@ -12,7 +12,7 @@ from helip.common.errors import Error, InvalidArgumentError, StorageError
 
 # As hf_xet, which moves large files, says it.
 _STATUS_IN_WORDS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
-_LOG_IN = "give token=, set HF_TOKEN, or run `hf auth login`"
+_LOG_IN = "set HF_TOKEN, run `hf auth login`, or give token= in Python"
 
 
 def check_repo_id(repo_id: object) -> None:

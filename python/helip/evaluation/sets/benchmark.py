@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
-from helip.common.files import storage_errors
+from helip.common.files import read_text
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.data.packed_strings import KeyList, PackedStrings
@@ -175,11 +175,4 @@ def _text(path: Path) -> str | None:
     """The text of a file; None where there is none."""
     if not path.is_file():
         return None
-    with storage_errors("read", path):
-        raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(
-            f"{path} is not UTF-8: {error}; write it again as UTF-8"
-        ) from error
+    return read_text(path)

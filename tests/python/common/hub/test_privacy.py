@@ -55,7 +55,7 @@ def test_markdown_keeps_its_links_and_cells():
 def machine(monkeypatch):
     monkeypatch.setenv("HOME", "/root")
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
-    monkeypatch.setattr("os.getcwd", lambda: "/work/acme")
+    monkeypatch.setattr("os.getcwd", lambda: "/srv/acme")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_no_path_of_the_machine_is_not_refused(machine, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["/root/q", "x:/root/q", "file:///root/q", "=/tmp/x", "'/root'", "a\\n/root/q", "/work/acme."],
+    ["/root/q", "x:/root/q", "file:///root/q", "=/tmp/x", "'/root'", "a\\n/root/q", "/srv/acme."],
     ids=range(7),
 )
 def test_a_path_of_the_machine_is_refused(machine, text):
