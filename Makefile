@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python tests/cpp -type f -not -name '*.pyc' \
              -not -path 'python/helip/lib/*' -not -path 'python/helip/include/*' -not -name '_core*.so')
 # Tests that run at once. Each has one thread: more threads than cores wait for each other, and
-# take several times the processor time.
-JOBS ?= $(shell nproc)
+# take several times the processor time. nproc heeds that bound, which is not of jobs.
+JOBS ?= $(shell env -u OMP_NUM_THREADS nproc)
 export OMP_NUM_THREADS ?= 1
 ALL_CORES := env -u OMP_NUM_THREADS
 # Nothing is fetched while tests run.

@@ -85,7 +85,7 @@ def _opened(call: PlotCall) -> tuple[HardPairs, Any, Any]:
     if call.data is not None:
         return open_together(call.pairs, call.data, call.store)
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
-    return pairs._whole(), None, call.store
+    return pairs, None, call.store
 
 
 def _save(figure: Any, path: Path) -> Path:
