@@ -82,7 +82,8 @@ def loading(*, mend: str) -> Iterator[None]:
         message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
         from_transport = type(error).__module__.split(".")[0] in (
-            "httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib",
+            "httpx", "httpx2", "httpcore", "httpcore2", "huggingface_hub", "requests", "urllib3",
+            "urllib",
         )  # fmt: skip
         if isinstance(error, OSError) or from_transport:
             raise _storage_error(message, getattr(error, "errno", None)) from error

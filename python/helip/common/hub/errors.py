@@ -151,16 +151,19 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _connection_errors() -> tuple[type[BaseException], ...]:
-    """What every failure of a connection is, of httpx or, before huggingface_hub 1.0, of requests.
+    """What every failure of a connection is, of the HTTP library that the hub's is built on.
 
-    Neither is a dependency of this package.
+    Which one that is depends on the release of huggingface_hub (requests, httpx, httpx2), and none
+    is a dependency of this package: the last base of its error that is not Python's own.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
-    for kind in HfHubHTTPError.__mro__:
-        if kind.__module__.partition(".")[0] in ("httpx", "requests"):
-            found = kind
-    return (found,)
+    foreign = [
+        kind
+        for kind in HfHubHTTPError.__mro__
+        if kind.__module__.partition(".")[0] not in ("huggingface_hub", "builtins")
+    ]
+    return (foreign[-1],) if foreign else (HfHubHTTPError,)
 
 
 def _status(error: BaseException) -> int:
