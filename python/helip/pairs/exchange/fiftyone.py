@@ -1,0 +1,187 @@
+"""A table of hard pairs as a ``fiftyone.Dataset``: a sample a row, its pool in the fields."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import (
+    Error,
+    InvalidArgumentError,
+    SampleError,
+    StorageError,
+    UnsupportedError,
+    needed,
+)
+from helip.pairs.cosines import TableCosines
+from helip.pairs.exchange.cells import Cells
+from helip.pairs.matching import data_of
+from helip.store.embedding_store import EmbeddingStore
+
+_BLOCK = 1 << 13  # rows whose samples are held at a time
+
+
+def dataset_of(
+    table: _core.HardPairs,
+    store: EmbeddingStore | None,
+    data: Any,
+    name: str | None,
+    *,
+    num_pairs: int,
+    persistent: bool,
+    overwrite: bool,
+) -> Any:
+    """The ``fiftyone.Dataset``; see `HardPairs.to_fiftyone`."""
+    words = "a data set of FiftyOne needs the fiftyone library"
+    with _database_errors(), needed(words, "fiftyone"):  # some releases connect when imported
+        import fiftyone
+    with needed("a data set of FiftyOne needs the pyarrow library", "helip[data]"):
+        import pyarrow  # noqa: F401
+    if num_pairs > table.k:
+        raise InvalidArgumentError(
+            f"num_pairs is {num_pairs}, must be at most {table.k}, the k of the table"
+        )
+    with _database_errors():
+        taken = name is not None and not overwrite and fiftyone.dataset_exists(name)
+    if taken:
+        raise InvalidArgumentError(
+            f"FiftyOne has a data set {name!r}; give another name, or overwrite=True to replace it"
+        )
+    data = data_of(table, data)
+    rows = np.arange(len(table), dtype=np.int64)
+    pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
+    shown = np.flatnonzero(pictures.readable)
+    if not len(shown):
+        raise UnsupportedError(
+            f"{data!r} has no pictures in files of their own, and samples of FiftyOne name files; "
+            "write the pictures to a folder and open it"
+        )
+    fields = _Fields(fiftyone, table, store, data, pictures, captions, num_pairs)
+    with _database_errors():
+        dataset = fiftyone.Dataset(name, persistent=persistent, overwrite=overwrite)
+        try:
+            # Fields of the first sample alone would lack those that are None there.
+            for field, kind, of in fields.schema():
+                dataset.add_sample_field(field, kind, **of)
+            for first in range(0, len(table), _BLOCK):
+                if samples := fields.samples(first):
+                    dataset.add_samples(samples, progress=False, dynamic=False)
+        except BaseException:
+            dataset.delete()  # half of it would pass for the whole
+            raise
+    _tell(len(table) - len(shown), int((~captions.readable[shown]).sum()), pictures, captions)
+    return dataset
+
+
+@contextlib.contextmanager
+def _database_errors() -> Iterator[None]:
+    """Turn what FiftyOne and its database raise inside into one clear error."""
+    try:
+        yield
+    except Error:
+        raise
+    except ValueError as error:
+        raise InvalidArgumentError(f"FiftyOne refuses the data set: {error}") from error
+    except Exception as error:  # of the database's client, which is no dependency of this package
+        words = str(error).partition("\n")[0]
+        raise StorageError(
+            errno.EIO,
+            f"FiftyOne cannot use its database ({type(error).__name__}: {words}); see that "
+            "MongoDB runs, and that FIFTYONE_DATABASE_URI names it",
+        ) from error
+
+
+class _Fields:
+    """What the samples of a table have."""
+
+    def __init__(
+        self,
+        fiftyone: Any,
+        table: _core.HardPairs,
+        store: EmbeddingStore | None,
+        data: Any,
+        pictures: Cells,
+        captions: Cells,
+        num_pairs: int,
+    ) -> None:
+        self._fiftyone, self._data = fiftyone, data
+        self._pictures, self._captions = pictures, captions
+        self._ids, self._scores = table.ids[:, :num_pairs], table.scores[:, :num_pairs]
+        self._cosines = None if store is None else TableCosines(store)
+        self._chosen = np.zeros(len(table), dtype=np.int64)
+        for first in range(0, len(table), _BLOCK):
+            block = table.ids[first : first + _BLOCK]
+            self._chosen += np.bincount(block[block >= 0], minlength=len(table))
+
+    def schema(self) -> Iterator[tuple[str, type, dict[str, type]]]:
+        """(name, kind, what a list holds) of each field."""
+        kinds = self._fiftyone
+        text, whole, number = kinds.StringField, kinds.IntField, kinds.FloatField
+        yield from ((name, kind, {}) for name, kind in [("key", text), ("row", whole)])
+        yield from ((name, kind, {}) for name, kind in [("caption", text), ("chosen", whole)])
+        sides = ["score"]
+        if self._cosines is not None:
+            sides += ["image_similarity", "text_similarity"]
+        yield "hard_keys", kinds.ListField, {"subfield": text}
+        yield "hard_rows", kinds.ListField, {"subfield": whole}
+        for side in sides:
+            yield f"hard_{side}", kinds.ListField, {"subfield": number}
+            yield f"top_{side}", number, {}
+        yield "label", kinds.EmbeddedDocumentField, {
+            "embedded_doc_type": kinds.Classification
+        }  # fmt: skip
+
+    def samples(self, first: int) -> list[Any]:
+        """The samples of the block of rows from ``first`` on whose pictures are there."""
+        ids, keys = self._ids[first : first + _BLOCK], self._data.keys
+        columns = {"score": self._scores[first : first + _BLOCK]}
+        if self._cosines is not None:
+            image, text = self._cosines.of(first, ids)
+            columns |= {"image_similarity": image, "text_similarity": text}
+        made = []
+        for place, pool in enumerate(ids):
+            row = first + place
+            if not self._pictures.readable[row]:
+                continue
+            hard = pool[pool >= 0].tolist()
+            values: dict[str, Any] = {
+                "key": keys[row],
+                "row": row,
+                "caption": self._captions.text(row) if self._captions.readable[row] else None,
+                "chosen": int(self._chosen[row]),
+                "hard_keys": [keys[other] for other in hard],
+                "hard_rows": hard,
+            }
+            for name, column in columns.items():
+                listed = column[place, : len(hard)].tolist()
+                known = bool(listed) and listed[0] == listed[0]  # NaN would be sorted by
+                values |= {f"hard_{name}": listed, f"top_{name}": listed[0] if known else None}
+            label = self._label(row)
+            if label is not None:
+                values["label"] = self._fiftyone.Classification(label=label)
+            made.append(self._fiftyone.Sample(filepath=self._pictures.text(row), **values))
+        return made
+
+    def _label(self, row: int) -> str | None:
+        try:
+            return self._data.label(row) if hasattr(self._data, "label") else None
+        except SampleError:
+            return None
+
+
+def _tell(without_picture: int, without_caption: int, pictures: Cells, captions: Cells) -> None:
+    if not without_picture and not without_caption:
+        return
+    failures = pictures.failures + captions.failures
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
+    warnings.warn(
+        f"{without_picture:,} rows without a picture in a file of its own have no sample, and "
+        f"{without_caption:,} samples no caption ({reasons})",
+        stacklevel=4,
+    )
