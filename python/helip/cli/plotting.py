@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.data import open_data
+from helip.cli.data import named_paths, open_data
 from helip.cli.evaluation import metrics_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json
@@ -26,18 +26,30 @@ def plot(
     metrics: Annotated[
         list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
     ] = [],  # noqa: B006
+    run: Annotated[
+        list[str], text("NAME=FOLDER of helip train with --eval-every; repeatable.")
+    ] = [],  # noqa: B006
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Draw a table as PNG and SVG: scores, hubness, a map of the hardest pairs; recall, gains."""
+    """Draw a table as PNG and SVG: scores, hubness, a map of the hardest pairs; recall, gains,
+    validations."""
     from helip.pairs.hard_pairs import HardPairs
     from helip.reporting.plots.drawing import plot
+    from helip.training.logs.metrics import read_metrics
 
     table = HardPairs.open(pairs)
     shown, _ = metrics_of(metrics, [])
+    runs = {
+        name: read_metrics(Path(folder) / "metrics.jsonl")
+        for name, folder in named_paths("--run", run).items()
+    }
     dataset, drawn = open_data(data, options, quiet)
-    drawings = plot(table, out, store=store, data=dataset, recall=recall, metrics=shown, **drawn)
+    drawings = plot(
+        table, out, store=store, data=dataset, recall=recall, runs=runs or None, metrics=shown,
+        **drawn,
+    )  # fmt: skip
     if json:
         print_json({"paths": [str(path) for path in drawings]})
     else:

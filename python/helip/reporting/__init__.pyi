@@ -6,6 +6,7 @@ from .plots.hard_map import plot_map
 from .plots.hubness import hard_pair_counts, plot_hubness
 from .plots.recall import plot_recall, read_recall
 from .plots.scores import plot_scores
+from .plots.validation import plot_validation
 
 __all__ = [
     "PlotOptions",
@@ -17,6 +18,7 @@ __all__ = [
     "plot_map",
     "plot_recall",
     "plot_scores",
+    "plot_validation",
     "read_recall",
     "report",
 ]

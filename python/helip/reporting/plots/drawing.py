@@ -20,6 +20,7 @@ from helip.reporting.plots.hubness import plot_hubness
 from helip.reporting.plots.recall import Points, plot_recall, read_recall
 from helip.reporting.plots.scores import plot_scores
 from helip.reporting.plots.style import DPI
+from helip.reporting.plots.validation import Rows, plot_validation
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -37,6 +38,8 @@ class PlotCall(PlotOptions):
     """The store that was mined adds both similarities and the map."""
     recall: Points | str | os.PathLike[str] | None = None
     """Name to points with recall and seconds, or a JSON file of them or of bench/scale.py."""
+    runs: Mapping[str, Rows] | None = None
+    """Name to rows of a metrics.jsonl (helip.training.read_metrics) of runs with validations."""
     metrics: Mapping[str, Any] | None = None
     """Name to result of evaluate(keep_ranks=True), or set to name to result: gains over the one
     named "control", or over the first."""
@@ -47,8 +50,8 @@ def plot(call: PlotCall) -> list[Path]:
     """Draw a table of hard pairs: ``scores``, ``hubness`` and, of what is given beside it, more.
 
     Writes ``scores`` and ``hubness``; with a store ``map``; with ``recall`` also ``recall``; with
-    ``metrics`` also ``gains``, each in every one of ``formats``. Returns their paths. The same
-    arguments give the same plots.
+    ``runs`` also ``validation``; with ``metrics`` also ``gains``, each in every one of ``formats``.
+    Returns their paths. The same arguments give the same plots.
 
     Raises MismatchError when table, data and store do not belong together, InvalidArgumentError for
     a table without a hard pair, UnsupportedError for a part of a table and without matplotlib,
@@ -68,6 +71,9 @@ def plot(call: PlotCall) -> list[Path]:
         given = call.recall
         points = given if isinstance(given, Mapping) else read_recall(given)
         wanted["recall"] = lambda: plot_recall(points)
+    if call.runs is not None:
+        runs = call.runs
+        wanted["validation"] = lambda: plot_validation(runs)
     if call.metrics is not None:
         metrics = call.metrics
         wanted["gains"] = lambda: plot_gains(metrics)
