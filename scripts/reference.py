@@ -17,7 +17,7 @@ import annotated_types
 
 import helip
 from helip.cli.commands import Command
-from helip.cli.main import COMMANDS
+from helip.cli.registry import load_all
 from helip.common.options import Options, choices_of, hints_of, sentences
 from helip.training import Setting
 
@@ -183,13 +183,13 @@ def command_section(command: Command) -> list[str]:
 def generate() -> str:
     found = list(calls())
     used = [base for _, _, call in found for base in bases(call)]
-    used += [g for command in COMMANDS for each in command.groups for g in (each, *bases(each))]
+    used += [g for command in load_all() for each in command.groups for g in (each, *bases(each))]
     groups = [group for group in dict.fromkeys(used) if own(group)]
     lines = [INTRODUCTION, "## Calls", ""]
     for name, public, group in found:
         lines += function_section(name, public, group)
     lines += ["## Commands", ""]
-    for command in COMMANDS:
+    for command in load_all():
         lines += command_section(command)
     lines += ["## Groups", ""]
     for group in groups:

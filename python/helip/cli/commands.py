@@ -104,11 +104,6 @@ class Command:
                     own.add(field.name)
                     yield field.name, hints[field.name], field.default, words[field.name]
 
-    def announce(self, app: cyclopts.App, place: int) -> None:
-        """Put its name and first sentence into ``app``, which takes a hundredth of the time."""
-        words = inspect.getdoc(self.work) or ""
-        app.command(lambda: None, name=self.name, help=words, sort_key=place)
-
     def signature(self, hidden: Collection[str] = ()) -> inspect.Signature:
         """All its parameters as the shell reads them; the help of those ``hidden`` is not shown."""
         signature = inspect.signature(self.work, eval_str=True)

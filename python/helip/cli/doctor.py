@@ -42,7 +42,7 @@ _LITTLE_DISK = 5_000_000_000
 
 @command()
 def doctor(*, json: AsJson = False) -> None:
-    """Tell versions, processor, memory, GPU, disk and extras as helip finds them, and what is slow.
+    """Tell versions, processor, memory, GPU, disk and extras as found here, and what is slow.
 
     It measures nothing and changes nothing. Remarks name what slows helip down here, and the mend.
     """

@@ -9,96 +9,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import Parameter
 from rich.console import Console
 
-from helip.cli import (
-    data,
-    diagnosing,
-    doctor,
-    evaluation,
-    filtering,
-    importing,
-    inspecting,
-    mining,
-    models,
-    plotting,
-    pushing,
-    reporting,
-    rerunning,
-    training,
-)
-from helip.cli.commands import Again, AsJson, Command, Done, Quiet, command, text
-from helip.cli.messages import remark, say
+from helip.cli.commands import Again
+from helip.cli.messages import say
+from helip.cli.registry import ENTRIES
 from helip.cli.resuming import INTERRUPTED
-from helip.cli.showing import print_json
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
-from helip.common.options import Whole
 
 _GO_ON = ("embed", "import", "eval", "demo", "train")  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 
-@command()
-def demo(
-    *,
-    quick: Annotated[
-        bool,
-        Parameter(negative=(), show_default=False, help="Show the hard pairs; train not."),
-    ] = False,
-    out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
-    seed: Whole = 0,
-    threads: Annotated[Whole, text("0: all cores.")] = 0,
-    json: AsJson = False,
-    quiet: Quiet = False,
-) -> Done:
-    """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in four."""
-    remark("helip demo: loading torch")
-    from helip_demo import demonstration
-
-    found = demonstration.run(
-        out,
-        quick=quick,
-        seed=seed,
-        threads=threads or None,
-        progress=not quiet,
-        say=remark,
-        show=remark if json else lambda words: print(words, flush=True),
-    )
-    if json:
-        print_json(found)
-    return Done(out)  # what it shows ends with the next commands
-
-
-@command()
-def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shell.")], /) -> None:
-    """Print a script by which a shell completes commands, options and choices on Tab.
-
-    bash: helip completion bash > ~/.local/share/bash-completion/completions/helip
-    zsh: helip completion zsh > a folder of $fpath, as _helip
-    fish: helip completion fish > ~/.config/fish/completions/helip.fish
-    """
-    sys.stdout.write(make_app(show_all=True).generate_completion(shell=shell))
-
-
-#: In the order of the way.
-COMMANDS: tuple[Command, ...] = (
-    data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
-    mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
-    training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
-    reporting.report, plotting.plot, inspecting.inspect, inspecting.verify, rerunning.rerun,
-    doctor.doctor, completion, demo,
-)  # fmt: skip
-
-
 def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App:
     """The program; ``show_all``: ``--help`` leaves nothing out.
 
-    With ``only`` it knows the options of that one command, which starts it sooner.
+    With ``only`` it imports that one command, and of the others it knows the first sentence.
     """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     app = cyclopts.App(
@@ -110,11 +38,11 @@ def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App
         result_action="return_value",
         suppress_keyboard_interrupt=False,  # main() says how to go on
     )
-    for place, each in enumerate(COMMANDS):
-        if only is None or each.name == only:
-            each.register(app, place, show_all=show_all)
+    for place, entry in enumerate(ENTRIES):
+        if only is None or entry.name == only:
+            entry.load().register(app, place, show_all=show_all)
         else:
-            each.announce(app, place)
+            app.command(lambda: None, name=entry.name, help=entry.words, sort_key=place)
     return app
 
 
@@ -133,7 +61,7 @@ def main() -> None:
 
         guard_mapped_files()
     try:
-        names = {each.name for each in COMMANDS}
+        names = {entry.name for entry in ENTRIES}
         again: Again | None = Again(words)
         while again is not None:
             words = again.words

@@ -33,8 +33,7 @@ def plot(
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Draw a table as PNG and SVG: scores, hubness, a map of the hardest pairs; recall, gains,
-    validations."""
+    """Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains."""
     from helip.pairs.hard_pairs import HardPairs
     from helip.reporting.plots.drawing import plot
     from helip.training.logs.metrics import read_metrics

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli.main import COMMANDS
+from helip.cli.registry import load_all
 from helip.models.saving import save_model
 from support.data_samples import write_shard
 from support.embed_samples import Colours
@@ -122,7 +122,7 @@ def demonstrated(out: Path, *, say, show, **options: object) -> dict[str, object
 
 
 def test_the_walk_knows_every_command() -> None:
-    assert set(CALLS) | {"completion"} == {each.name for each in COMMANDS}
+    assert set(CALLS) | {"completion"} == {each.name for each in load_all()}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -12,14 +12,14 @@ import pytest
 
 import helip
 from helip.cli.commands import Command
-from helip.cli.main import COMMANDS
+from helip.cli.registry import load_all
 from helip.common.options import hints_of
 from helip.data.options import OpenOptions
 from support.data_samples import write_shards
 
 Run = Callable[..., tuple[int, str, str]]
 
-TAKING_DATA = [each for each in COMMANDS if "data" in inspect.signature(each.work).parameters]
+TAKING_DATA = [each for each in load_all() if "data" in inspect.signature(each.work).parameters]
 
 
 def test_these_commands_take_data() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import helip
+from helip.cli.registry import ENTRIES
 from helip.cli.resuming import saying_how_to_continue
 from helip.loading.options import BatchOptions
 from support.data_samples import write_shard
@@ -34,6 +36,24 @@ def test_help_of_every_command_fits_a_screen(run: Run) -> None:
         assert code == 0
         assert len(text.splitlines()) <= 50
         assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_list_of_commands_has_their_own_first_sentences() -> None:
+    for entry in ENTRIES:
+        command = entry.load()
+        assert command.name == entry.name
+        words = (inspect.getdoc(command.work) or "").partition("\n\n")[0]
+        assert entry.words == " ".join(words.split())
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; from helip.cli.main import make_app\n"
+        "make_app(only='')(['--help'], exit_on_error=False)\n"
+        "print(*(name for name in sys.modules if name.startswith('helip.mining')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
 
 
 def test_index_inspect_verify(run: Run, tmp_path: Path) -> None:
