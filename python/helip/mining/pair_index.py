@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,20 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import ProgressOptions, ThreadOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.mining.inputs import InputOptions, inputs_of
-from helip.mining.options import GraphOptions
+from helip.mining.options import GraphOptions, NearDuplicates
 from helip.pairs.growing_pairs import row_numbers
 
 _BOTH = ("image", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HnswlibCall(NearDuplicates, ThreadOptions):
+    """What `PairIndex.open_hnswlib` is asked."""
+
+    path: str | os.PathLike[str] = field(kw_only=False)
+    """A file of hnswlib's ``save_index``, or of `PairIndex.save_hnswlib`."""
+    image_dim: int = field(kw_only=False)
+    """How many of the first dimensions of a vector are the image's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +89,38 @@ class PairIndex:
             InvalidArgumentError: something is there already. StorageError: the disk refuses.
         """
         self._core.save(os.fspath(path))
+
+    @classmethod
+    @method_keywords(HnswlibCall)
+    def open_hnswlib(cls, call: HnswlibCall) -> PairIndex:
+        """Reads a file of hnswlib's space ``ip`` into memory, whoever wrote it.
+
+        A vector must be [u; v] / sqrt(2) of the unit image and text vectors of a pair; labels
+        become ids. Links are taken as they are, and their degree and breadth with them.
+
+        Raises:
+            InvalidArgumentError: vectors that are not of pairs, with the element.
+            StorageError: it cannot be read. CorruptError: it is damaged. UnsupportedError: it has
+            deleted elements.
+        """
+        options = _core.PairIndexOptions(
+            **GraphOptions(**NearDuplicates.of(call).as_dict()).as_dict()
+        )
+        dim = _whole("image_dim", call.image_dim, least=1)
+        return cls(
+            _core.PairIndex.open_hnswlib(os.fspath(call.path), dim, options, call.threads or 0)
+        )
+
+    def save_hnswlib(self, path: str | os.PathLike[str]) -> None:
+        """Writes a file that hnswlib's ``load_index`` opens in the space ``ip``, all or nothing.
+
+        Vectors are [u; v] / sqrt(2) of the unit image and text vectors of a pair, labels the ids.
+        hnswlib ranks by their inner product, the mean of both cosines; this index by the product.
+
+        Raises:
+            InvalidArgumentError: something is there already. StorageError: the disk refuses.
+        """
+        self._core.save_hnswlib(os.fspath(path))
 
     def query(
         self,

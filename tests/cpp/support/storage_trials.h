@@ -321,6 +321,27 @@ inline std::vector<StorageTrial> storage_trials() {
                        .save(path);
                    return {[=] { (void)PairIndex::open(path); }};
                  }});
+  all.push_back({"an index that is saved for hnswlib", [](const TemporaryFolder& folder) -> Trial {
+                   const auto data = std::make_shared<testing::Data>(indexed());
+                   const fs::path path = folder / "i";
+                   const auto index = std::make_shared<PairIndex>(PairIndex::build(
+                       part(data->image, 0, kRows), part(data->text, 0, kRows), {}, {}, 2));
+                   return {[=] { index->save_hnswlib(path); },
+                           [=](bool) {
+                             const bool there = unfailing([&] { return fs::exists(path); });
+                             if (!there) index->save_hnswlib(path);
+                             CHECK(PairIndex::open_hnswlib(path, data->image.view().cols).size() ==
+                                   kRows);
+                           }};
+                 }});
+  all.push_back(
+      {"an index of hnswlib that is opened", [](const TemporaryFolder& folder) -> Trial {
+         const auto data = std::make_shared<testing::Data>(indexed());
+         const fs::path path = folder / "i";
+         PairIndex::build(part(data->image, 0, kRows), part(data->text, 0, kRows), {}, {}, 2)
+             .save_hnswlib(path);
+         return {[=] { (void)PairIndex::open_hnswlib(path, data->image.view().cols, {}, 2); }};
+       }});
   return all;
 }
 

@@ -94,7 +94,18 @@ def _is_skip(node: ast.AST) -> TypeGuard[ast.Call]:
     )
 
 
-USER_EXTRAS = ("embed", "data", "arrays", "tables", "remote", "lora", "eval", "log", "ray")
+USER_EXTRAS = (
+    "embed",
+    "data",
+    "arrays",
+    "tables",
+    "remote",
+    "lora",
+    "eval",
+    "log",
+    "ray",
+    "fiftyone",
+)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,7 @@ USER_EXTRAS = ("embed", "data", "arrays", "tables", "remote", "lora", "eval", "l
     [
         (["python/helip"], USER_EXTRAS),
         (["python/helip_demo"], ("demo",)),
-        (["tests/python", "tests/support", "tests/consumer", "scripts"], ("dev",)),
+        (["tests/python", "tests/support", "tests/consumer", "scripts"], ("dev", "fiftyone")),
         (["examples", "tests/examples"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["bench"], ("bench",)),

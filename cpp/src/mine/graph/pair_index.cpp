@@ -13,6 +13,7 @@
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/guarded.h"
 #include "mine/graph/graph.h"
+#include "mine/graph/hnswlib_file.h"
 #include "mine/graph/index_checks.h"
 #include "mine/graph/index_file.h"
 #include "mine/graph/index_rows.h"
@@ -49,6 +50,11 @@ struct PairIndex::State {
         kernel(mining::select_kernel()),
         rows(image_dimensions, text_dimensions, kernel),
         graph({options.degree, options.breadth}) {}
+  State(mining::HnswlibFile file, const mining::Kernel& kernel_)
+      : options(file.options),
+        kernel(kernel_),
+        rows(std::move(file.rows)),
+        graph(std::move(file.graph)) {}
   State(mining::IndexFile file, const mining::Kernel& kernel_)
       : options(file.options),
         kernel(kernel_),
@@ -231,6 +237,25 @@ void PairIndex::save(const fs::path& path, const ProgressCallback& progress) con
     const State& own = state();
     const auto lock = own.lock_to_read();
     mining::save_index(path, own.options, own.rows, own.graph, progress);
+  });
+}
+
+PairIndex PairIndex::open_hnswlib(const fs::path& path, std::int64_t image_dimensions,
+                                  const PairIndexOptions& options, int threads,
+                                  const ProgressCallback& progress) {
+  return mining::guarded([&] {
+    const mining::Kernel& kernel = mining::select_kernel();
+    return PairIndex(std::make_unique<State>(
+        mining::open_hnswlib(path, image_dimensions, options, threads, kernel, progress), kernel));
+  });
+}
+
+void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progress) const {
+  mining::guarded([&] {
+    const State& own = state();
+    const auto lock = own.lock_to_read();
+    mining::save_hnswlib(path, own.options, own.rows, own.graph, progress);
+    if (own.reader) own.reader->require_whole();
   });
 }
 

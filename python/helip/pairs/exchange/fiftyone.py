@@ -39,7 +39,10 @@ def dataset_of(
 ) -> Any:
     """The ``fiftyone.Dataset``; see `HardPairs.to_fiftyone`."""
     words = "a data set of FiftyOne needs the fiftyone library"
-    with _database_errors(), needed(words, "fiftyone"):  # some releases connect when imported
+    with (
+        _database_errors(),
+        needed(words, "helip[fiftyone]"),
+    ):  # some releases connect when imported
         import fiftyone
     with needed("a data set of FiftyOne needs the pyarrow library", "helip[data]"):
         import pyarrow  # noqa: F401

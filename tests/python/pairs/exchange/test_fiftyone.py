@@ -176,5 +176,5 @@ def test_without_fiftyone_the_error_says_what_to_install(
     data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "fiftyone", None)
-    with pytest.raises(helip.UnsupportedError, match="pip install fiftyone"):
+    with pytest.raises(helip.UnsupportedError, match=r"pip install helip\[fiftyone\]"):
         table().to_fiftyone(data)

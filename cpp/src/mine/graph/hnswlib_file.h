@@ -1,0 +1,33 @@
+// The file of hnswlib 0.8, so that services that speak it can serve an index of pairs, and theirs
+// can be opened here. docs/pair-index.md has what is written.
+#pragma once
+
+#include <filesystem>
+
+#include "helip/pair_index.h"
+#include "helip/progress.h"
+#include "mine/graph/graph.h"
+#include "mine/graph/index_rows.h"
+#include "mine/kernel/kernel.h"
+
+namespace helip::mining {
+
+// What such a file holds, in memory. Options: degree and breadth are the file's.
+struct HnswlibFile {
+  PairIndexOptions options;
+  IndexRows rows;
+  Graph graph;
+};
+
+// A new file of the space `ip`: float32 vectors [u; v] / √2 of both unit vectors, whose inner
+// product is the mean of the two cosines. Stage "save". Throws Error: invalid_argument (something
+// is there), io, cancelled.
+void save_hnswlib(const std::filesystem::path& path, const PairIndexOptions& options,
+                  const IndexRows& rows, const Graph& graph, const ProgressCallback& progress);
+// Stages "read" and "build". Throws Error: invalid_argument (vectors that are not of pairs), io,
+// corrupt, unsupported (deleted elements, more links than an index has), cancelled.
+HnswlibFile open_hnswlib(const std::filesystem::path& path, std::int64_t image_dimensions,
+                         const PairIndexOptions& options, int threads, const Kernel& kernel,
+                         const ProgressCallback& progress);
+
+}  // namespace helip::mining
