@@ -138,6 +138,11 @@ MUTATIONS = (
         "if (!own.any_cut.load(std::memory_order_relaxed)) return;", "return;",
         "what is asked of a store that was cut short*",
     ),
+    Mutation(
+        "a link of a file of hnswlib may lead outside", "mine/graph/hnswlib_file.cpp",
+        "if (to >= header_.count)", "if (false)",
+        "what is no index of pairs is refused*",
+    ),
 )  # fmt: skip
 
 
