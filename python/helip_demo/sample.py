@@ -16,8 +16,9 @@ from typing import Any
 
 import helip
 from helip.common.files import publish_directory
+from helip.models.run_folder import checkpoint_path
 from helip_demo.data import draw, named_emoji
-from helip_demo.quick import embedded
+from helip_demo.quick import embedded, is_embedded
 
 PICTURES = 300
 SIZE = 64  # pixels of a side
@@ -50,12 +51,17 @@ class Sample:
 def sample(folder: str | os.PathLike[str] = "openmoji-sample", *, progress: bool = False) -> Sample:
     """The whole sample in ``folder``; what an earlier call left there is used as it is.
 
+    Where all of it is there nothing is locked, so that several examples may use it at once.
+
     Raises UnsupportedError without the packages of ``helip[demo]``.
     """
     folder = Path(folder)
     pictures = write_pictures(folder / "pictures")
     data = helip.open_dataset(pictures)
-    store = embedded(data, folder / "embeddings", progress=progress)
+    if is_embedded(data, folder / "embeddings"):
+        store = helip.EmbeddingStore.open(folder / "embeddings")
+    else:
+        store = embedded(data, folder / "embeddings", progress=progress)
     if not (folder / "pairs").exists():
         helip.mine(store, k=POOL, device="cpu", out=folder / "pairs", progress=progress)
     start = start_model(pictures, folder / "start", progress=progress)
@@ -87,6 +93,9 @@ def start_model(
     pictures: str | os.PathLike[str], out: str | os.PathLike[str], *, progress: bool = False
 ) -> Path:
     """The folder of a small CLIP, trained on the pictures from scratch for a moment."""
+    trained = checkpoint_path(Path(out) / "checkpoints", _STEPS)
+    if trained.exists():
+        return trained
     result = helip.train(
         model=MODEL,
         from_scratch=True,

@@ -14,9 +14,18 @@ from pathlib import Path
 import pytest
 
 import helip
+from helip.common.files import DirectoryLock
+from helip_demo.sample import sample
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 Run = Callable[..., str]
+
+
+def test_several_examples_may_use_the_sample_at_once(sample_folder: Path) -> None:
+    with DirectoryLock(sample_folder / "start"), DirectoryLock(sample_folder / "embeddings"):
+        found = sample(sample_folder)
+    helip.create_model(found.start)
+    assert len(helip.EmbeddingStore.open(found.store)) == 300
 
 
 def test_two_arrays_give_near_twins(run_example: Run) -> None:

@@ -19,13 +19,13 @@ constexpr std::int64_t kRounds = 50;
 constexpr std::int64_t kGrain = 16;
 constexpr std::uint64_t kStream = 0x6772'6170'68ULL;  // apart from other draws of a seed
 
-std::int64_t starts_of(std::int64_t nodes) {
-  return std::max(kLeastStarts, static_cast<std::int64_t>(std::sqrt(static_cast<double>(nodes))));
-}
-
 bool further(const Neighbour& a, const Neighbour& b) { return closer(b, a); }
 
 }  // namespace
+
+std::int64_t starts_of(std::int64_t nodes) {
+  return std::max(kLeastStarts, static_cast<std::int64_t>(std::sqrt(static_cast<double>(nodes))));
+}
 
 std::vector<std::uint32_t> random_order(std::int64_t count, std::uint64_t seed) {
   std::mt19937_64 random(seed ^ kStream);

@@ -38,6 +38,9 @@ struct GraphOptions {
 // The numbers 0 .. count - 1 in random order, the same for the same seed everywhere.
 std::vector<std::uint32_t> random_order(std::int64_t count, std::uint64_t seed);
 
+// Nodes that a search of so many begins with.
+std::int64_t starts_of(std::int64_t nodes);
+
 // One thread's search.
 class GraphSearch {
  public:

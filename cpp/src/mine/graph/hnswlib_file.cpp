@@ -23,9 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
-constexpr std::int64_t kStarts = 256;  // least that are taken of a file, where it has as many
-constexpr double kTolerance = 0.01;    // of the length of a half of a vector
-constexpr std::uint8_t kDeleted = 1;   // in the third byte of the number of links
+constexpr double kTolerance = 0.01;   // of the length of a half of a vector
+constexpr std::uint8_t kDeleted = 1;  // in the third byte of the number of links
 
 // The beginning of the file, field after field. Numbers are those of a 64-bit little-endian
 // machine, which is what hnswlib writes there.
@@ -80,10 +79,6 @@ Value value_at(const char* bytes) {
   Value value;
   std::memcpy(&value, bytes, sizeof value);
   return value;
-}
-
-std::int64_t starts_of(std::int64_t count) {
-  return std::max(kStarts, static_cast<std::int64_t>(std::sqrt(static_cast<double>(count))));
 }
 
 Header header_of(const IndexRows& rows, const PairIndexOptions& options, bool has_upper_layer,

@@ -7,7 +7,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr float kNoThreshold = -std::numeric_limits<float>::infinity();
+constexpr float kLeast = -std::numeric_limits<float>::infinity();
 constexpr std::int64_t kCandidates = 4;  // for each link
 
 // The mean of both cosines of starts: what hnswlib's inner product is.
@@ -22,7 +22,7 @@ class MeanCosines {
     codes_.clear();
     for (const std::uint32_t other : others) codes_.push_back(code(other));
     rows_.codec->compare(code(start), codes_.data(), static_cast<std::int64_t>(codes_.size()),
-                         &kNoThreshold, 0, compared_);
+                         &kLeast, 0, compared_);
     means_.resize(codes_.size());
     for (std::size_t i = 0; i < means_.size(); ++i) {
       means_[i] = (compared_.image[i] + compared_.text[i]) / 2;
@@ -70,7 +70,7 @@ UpperLayer upper_layer(const Graph& graph, const PairCodeView& rows, std::int64_
   UpperLayer layer;
   layer.links.resize(starts.size());
   MeanCosines cosines(graph, rows);
-  float best = kNoThreshold;
+  float best = kLeast;
   std::vector<Neighbour> candidates;
   const auto count = static_cast<std::uint32_t>(starts.size());
   for (std::uint32_t start = 0; start < count; ++start) {
