@@ -329,8 +329,10 @@ class DirectoryLock:
     else wants it. On systems without flock it does nothing.
     """
 
-    def __init__(self, directory: Path, *, name: str = "lock") -> None:
+    def __init__(self, directory: Path, *, name: str = "lock", wait: bool = False) -> None:
+        """``wait``: for the owner that there is, in place of a StorageError."""
         self._path = directory / name
+        self._wait = wait
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
@@ -341,7 +343,7 @@ class DirectoryLock:
         with storage_errors("open", self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except OSError as error:
             owner = os.pread(descriptor, 300, 0).decode(errors="replace").strip()
             os.close(descriptor)
@@ -355,6 +357,15 @@ class DirectoryLock:
             os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._descriptor = descriptor
         return self
+
+    def is_there(self) -> bool:
+        """Whether the directory is still the one that was locked, under its name."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
