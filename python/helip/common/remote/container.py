@@ -78,6 +78,7 @@ class RemoteContainer:
         self.manifest: Manifest = parse_manifest(text, self.address(MANIFEST), formats)
         self._stamps: dict[int, Stamp] = {}  # of shards
         self._tensors: dict[int, dict[str, Tensor]] = {}
+        self._opening: dict[int, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def address(self, name: str) -> str:
@@ -87,15 +88,18 @@ class RemoteContainer:
     def tensors(self, shard: int) -> dict[str, Tensor]:
         """Where the tensors of a shard lie; the first call reads its header and looks whether the
         manifest is still the one that was opened."""
-        found = self._tensors.get(shard)
-        if found is None:
-            record = self.manifest.shards[shard]
-            header = self.read(shard, 0, HEADER_BYTES)
-            # Whoever replaces shards takes the manifest away before. So this one was whole.
-            self.check_same()
-            found = tensors_of(bytes(header), record, self.address(record.file))
-            self._tensors[shard] = found
-        return found
+        with self._lock:
+            opening = self._opening.setdefault(shard, threading.Lock())
+        with opening:
+            found = self._tensors.get(shard)
+            if found is None:
+                record = self.manifest.shards[shard]
+                header = self.read(shard, 0, HEADER_BYTES)
+                # Whoever replaces shards takes the manifest away before. So this one was whole.
+                self.check_same()
+                found = tensors_of(bytes(header), record, self.address(record.file))
+                self._tensors[shard] = found
+            return found
 
     def read(self, shard: int, begin: int, end: int) -> Any:
         """The bytes [begin, end) of a shard, as a buffer.

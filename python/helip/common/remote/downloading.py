@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
     with ProgressBar(manifest.bytes, label="download", unit="bytes", enabled=progress) as bar:
         if done:
             bar.restart(manifest.bytes, label="download", done=done)
-        _fetch(container, partial, missing, bar)
+        _fetch(container, missing, lambda number: _ShardFile(container, number, partial), bar)
     for name in COMPANIONS:
         contents = container.small_file(name)
         if contents is not None:
@@ -145,11 +145,28 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
         sync(partial)
 
 
-def _fetch(container: RemoteContainer, partial: Path, missing: list[int], bar: ProgressBar) -> None:
+def verify(container: RemoteContainer, *, progress: bool) -> None:
+    """Read every byte of a container and compare it with its digest; nothing is kept.
+
+    Raises CorruptError at the first damage, else as `download`.
+    """
+    shards = range(len(container.manifest.shards))
+    size = container.manifest.bytes
+    with ProgressBar(size, label="verify", unit="bytes", enabled=progress) as bar:
+        _fetch(container, shards, lambda number: _CheckedShard(container, number), bar)
+
+
+def _fetch(
+    container: RemoteContainer,
+    shards: Iterable[int],
+    taker: Callable[[int], _CheckedShard],
+    bar: ProgressBar,
+) -> None:
+    """Fetch shards in order, IN_FLIGHT pieces at a time; ``taker`` makes what takes one."""
     pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="helip-download")
     coming: deque[tuple[int, Future[Any]]] = deque()
-    wanted = iter(_pieces(container, missing))
-    writing: _ShardFile | None = None
+    wanted = iter(_pieces(container, shards))
+    taking: _CheckedShard | None = None
     try:
         while True:
             while len(coming) < IN_FLIGHT and (piece := next(wanted, None)) is not None:
@@ -158,53 +175,69 @@ def _fetch(container: RemoteContainer, partial: Path, missing: list[int], bar: P
                 return
             number, future = coming.popleft()
             data = future.result()
-            if writing is None:
-                writing = _ShardFile(container, number, partial)
-            writing.write(data)
+            if taking is None:
+                taking = taker(number)
+            taking.take(data)
             bar.update(len(data))
-            if writing.is_full:
-                writing.finish()
-                writing = None
+            if taking.is_full:
+                taking.finish()
+                taking = None
     except CorruptError:
         container.check_same()  # changed meanwhile, rather than damaged
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        if writing is not None:
-            writing.close()
+        if taking is not None:
+            taking.close()
 
 
-def _pieces(container: RemoteContainer, shards: list[int]) -> Iterator[tuple[int, int, int]]:
+def _pieces(container: RemoteContainer, shards: Iterable[int]) -> Iterator[tuple[int, int, int]]:
     for number in shards:
         size = container.manifest.shards[number].bytes
         for begin in range(0, size, PIECE):
             yield number, begin, min(begin + PIECE, size)
 
 
-class _ShardFile:
-    """A shard that is being written, under a temporary name until it is whole."""
+class _CheckedShard:
+    """A shard whose bytes are compared as they come."""
 
-    def __init__(self, container: RemoteContainer, number: int, folder: Path) -> None:
+    def __init__(self, container: RemoteContainer, number: int) -> None:
         self._shard = container.manifest.shards[number]
-        self._path = folder / self._shard.file
-        self._temporary = folder / f".{self._shard.file}"
         self._digests = ShardDigests(self._shard, container.address(self._shard.file))
-        with storage_errors("write", self._temporary):
-            self._file = self._temporary.open("wb")
-        self._written = 0
+        self._taken = 0
 
     @property
     def is_full(self) -> bool:
-        return self._written == self._shard.bytes
+        return self._taken == self._shard.bytes
 
-    def write(self, data: Any) -> None:
+    def take(self, data: Any) -> None:
         self._digests.update(data)
-        with storage_errors("write", self._temporary):
-            self._file.write(data)
-        self._written += len(data)
+        self._taken += len(data)
 
     def finish(self) -> None:
         self._digests.finish()
+
+    def close(self) -> None:
+        """Let go what is not whole."""
+
+
+class _ShardFile(_CheckedShard):
+    """The same, written under a temporary name until it is whole."""
+
+    def __init__(self, container: RemoteContainer, number: int, folder: Path) -> None:
+        super().__init__(container, number)
+        self._path = folder / self._shard.file
+        self._temporary = folder / f".{self._shard.file}"
+        with storage_errors("write", self._temporary):
+            self._file = self._temporary.open("wb")
+
+    def take(self, data: Any) -> None:
+        super().take(data)
+        with storage_errors("write", self._temporary):
+            self._file.write(data)
+
+    def finish(self) -> None:
+        super().finish()
         with storage_errors("write", self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
