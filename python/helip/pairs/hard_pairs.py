@@ -16,6 +16,8 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import named_file, require_there
 from helip.common.options import Seed, Whole, check, method_keywords, require
+from helip.common.remote.downloading import local_copy
+from helip.common.remote.manifest import TABLE
 from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
@@ -58,17 +60,25 @@ class HardPairs(ExportsPairs):
         path: str | os.PathLike[str],
         *,
         store: EmbeddingStore | str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> HardPairs:
         """Opens a saved table; headers, ids and counts are checked, scores are mapped.
 
         Args:
+            path: a directory, or a URL of s3, gs, az, http or https, whose table is downloaded
+                first, checked, unless the cache has it; see docs/object-storage.md.
             store: the store that was mined, or its path: the table then knows keys and
                 similarities, see :meth:`with_store`.
+            cache: of a URL: the folder that keeps the table; None: ``remote`` in that of
+                ``HELIP_CACHE``.
+            progress: of a download: a bar on a terminal.
 
         Raises:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
             MismatchError: another store was mined.
         """
+        path = local_copy(path, (TABLE,), cache=cache, progress=progress)
         require_there(path, "table of hard pairs")
         pairs = cls(_core.HardPairs.open(os.fspath(path)))
         return pairs if store is None else pairs.with_store(store)

@@ -25,13 +25,19 @@ from helip.store.importing.importing import import_store
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
 from helip.store.options import ImportCall
-from helip.store.remote_store import RemoteStore, column_names
+from helip.store.remote_store import RemoteStore, column_names, written_directory
 
 _SHOWN = 5  # rows in a notebook
 
 
 class StoreKeys(CoreKeys):
     """The keys of a store."""
+
+    def take(self, rows: Sequence[int]) -> list[str]:
+        """The keys of these rows, in their order, at a URL by few requests; IndexError."""
+        if isinstance(self._core, RemoteStore):
+            return self._core.keys_of(np.asarray(rows, dtype=np.int64))
+        return super().take(rows)
 
 
 class EmbeddingStore:
@@ -115,7 +121,7 @@ class EmbeddingStore:
             UnsupportedError: a URL.
         """
         core = _core.EmbeddingStoreWriter.create(
-            _directory(path), image_dim, text_dim, dtype, shard_rows, digests
+            written_directory(path), image_dim, text_dim, dtype, shard_rows, digests
         )
         return StoreWriter(core)
 
@@ -125,7 +131,7 @@ class EmbeddingStore:
 
         Each commit is a new generation; :func:`helip.update` brings tables up to date with it.
         """
-        return StoreWriter(_core.EmbeddingStoreWriter.append_to(_directory(path)))
+        return StoreWriter(_core.EmbeddingStoreWriter.append_to(written_directory(path)))
 
     @classmethod
     @method_keywords(ImportCall)
@@ -334,15 +340,6 @@ class EmbeddingStore:
                 f"NumPy has no bfloat16; use store.{name}_tensor (of torch) or store.rows(...)"
             )
         return array
-
-
-def _directory(path: str | os.PathLike[str]) -> str:
-    """Where rows are written; UnsupportedError for a URL."""
-    if (url := url_of(path)) is not None:
-        raise UnsupportedError(
-            f"rows are not written to {url}; write it to a directory, then helip.copy it there"
-        )
-    return os.fspath(local_path(path))
 
 
 def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:

@@ -7,19 +7,20 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import CorruptError
+from helip.common.errors import CorruptError, UnsupportedError
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cached, verify
+from helip.common.remote.manifest import STORE
 from helip.common.remote.pages import Pages
+from helip.common.remote.urls import local_path, url_of
 
-FORMAT = "helip.embedding_store"
 IN_FLIGHT = 16
 SHARDS_AT_ONCE = 8  # whose scattered rows are gathered
 PIECE = 4 << 20
@@ -36,7 +37,7 @@ class RemoteStore:
 
     def __init__(self, url: str, cache: str | os.PathLike[str] | None) -> None:
         """Raises as `RemoteContainer`."""
-        self.container = RemoteContainer(url, (FORMAT,))
+        self.container = RemoteContainer(url, (STORE,))
         self._cache = cache
         self._pages = Pages(self.container)
         self._local: _core.EmbeddingStore | None = None
@@ -82,34 +83,42 @@ class RemoteStore:
             offsets = self._key_offsets(shard, ahead)
             whole = self._key_bytes(shard, int(offsets[0]), int(offsets[-1]))
             some = (offsets[begin - ahead.start : end - ahead.start + 1] - offsets[0]).tolist()
-            try:
-                found += [whole[a:b].tobytes().decode() for a, b in itertools.pairwise(some)]
-            except UnicodeDecodeError as error:
-                raise self._damaged(shard, "keys") from error
+            found += [self._text(shard, whole[a:b]) for a, b in itertools.pairwise(some)]
+        return found
+
+    def keys_of(self, rows: np.ndarray) -> list[str]:
+        """The keys of rows int64 [n], in their order. IndexError."""
+        found = [""] * len(rows)
+
+        def read(shard: int, where: np.ndarray, rows: np.ndarray) -> None:
+            tensors = self.container.tensors(shard)
+            begin, keys = tensors["key_offsets"].begin, tensors["keys"]
+            spans = self._pages.items(shard, begin + 8 * rows, 16).view(np.uint64)
+            spans = self._checked(shard, spans.astype(np.int64))
+            size = int((spans[:, 1] - spans[:, 0]).max())
+            firsts = np.minimum(spans[:, 0], keys.shape[0] - size)  # also of the last the same size
+            data = self._pages.items(shard, keys.begin + firsts, size)
+            spans = spans - firsts[:, None]
+            for place, row, (first, last) in zip(where.tolist(), data, spans.tolist(), strict=True):
+                found[place] = self._text(shard, row[first:last])
+
+        self._for_shards(self._inside(rows), read)
         return found
 
     def columns(self, names: tuple[str, ...], index: slice | np.ndarray) -> dict[str, np.ndarray]:
         """Name → the rows of a column, [n, d] or [n], as they are stored. IndexError."""
-        rows = np.arange(len(self))[index] if isinstance(index, slice) else index
-        outside = rows[(rows < -len(self)) | (rows >= len(self))]
-        if len(outside):
-            raise IndexError(f"row {outside[0]} is outside 0..{len(self) - 1}")
-        rows = np.where(rows < 0, rows + len(self), rows)
+        rows = self._inside(np.arange(len(self))[index] if isinstance(index, slice) else index)
         found = {
             name: np.empty((len(rows), self._row_bytes(name)), dtype=np.uint8) for name in names
         }
-        full = self.container.manifest.shard_rows
-        shards = rows // full
 
-        def read(shard: int) -> None:
-            where = np.flatnonzero(shards == shard)
-            inside, back = np.unique(rows[where] - shard * full, return_inverse=True)
+        def read(shard: int, where: np.ndarray, rows: np.ndarray) -> None:
+            inside, back = np.unique(rows, return_inverse=True)
             for name in names:
                 size, begin = self._row_bytes(name), self.container.tensors(shard)[name].begin
                 found[name][where] = self._pages.items(shard, begin + inside * size, size)[back]
 
-        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="helip-shards") as pool:
-            list(pool.map(read, np.unique(shards).tolist()))
+        self._for_shards(rows, read)
         return {name: self._shaped(name, data) for name, data in found.items()}
 
     def blocks(
@@ -186,11 +195,41 @@ class RemoteStore:
         tensor = self.container.tensors(shard)["key_offsets"]
         begin = tensor.begin + 8 * rows.start
         data = self._pages.span(shard, begin, tensor.begin + 8 * (rows.stop + 1))
-        offsets = data.view(np.uint64).astype(np.int64)
+        return self._checked(shard, data.view(np.uint64).astype(np.int64))
+
+    def _checked(self, shard: int, offsets: np.ndarray) -> np.ndarray:
+        """Offsets into the keys of a shard, ascending in their last dimension. CorruptError."""
         size = self.container.tensors(shard)["keys"].shape[0]
-        if offsets[0] < 0 or offsets[-1] > size or (np.diff(offsets) < 0).any():
+        if offsets.min() < 0 or offsets.max() > size or (np.diff(offsets) < 0).any():
             raise self._damaged(shard, "key_offsets")
         return offsets
+
+    def _text(self, shard: int, data: np.ndarray) -> str:
+        try:
+            return data.tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise self._damaged(shard, "keys") from error
+
+    def _inside(self, rows: np.ndarray) -> np.ndarray:
+        """Rows from 0 on, also of negative ones, which count from the end. IndexError."""
+        outside = rows[(rows < -len(self)) | (rows >= len(self))]
+        if len(outside):
+            raise IndexError(f"row {outside[0]} is outside 0..{len(self) - 1}")
+        return np.where(rows < 0, rows + len(self), rows)
+
+    def _for_shards(
+        self, rows: np.ndarray, read: Callable[[int, np.ndarray, np.ndarray], None]
+    ) -> None:
+        """Call ``read(shard, places in rows, rows in the shard)`` for the shards, some at once."""
+        full = self.container.manifest.shard_rows
+        shards = rows // full
+
+        def one(shard: int) -> None:
+            where = np.flatnonzero(shards == shard)
+            read(shard, where, rows[where] - shard * full)
+
+        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="helip-shards") as pool:
+            list(pool.map(one, np.unique(shards).tolist()))
 
     def _damaged(self, shard: int, name: str) -> CorruptError:
         file = self.container.manifest.shards[shard].file
@@ -222,3 +261,12 @@ def _rows_in(batches: Any) -> np.ndarray:
 def column_names(columns: Mapping[str, Any]) -> tuple[str, ...]:
     """Those of embeddings: both, and their scales where there are."""
     return tuple(name for name in ("image", "text", "image_scale", "text_scale") if name in columns)
+
+
+def written_directory(path: str | os.PathLike[str]) -> str:
+    """Where rows are written; UnsupportedError for a URL."""
+    if (url := url_of(path)) is not None:
+        raise UnsupportedError(
+            f"rows are not written to {url}; write it to a directory, then helip.copy it there"
+        )
+    return os.fspath(local_path(path))

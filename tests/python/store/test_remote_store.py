@@ -82,6 +82,9 @@ def test_all_that_is_known_is_the_same_and_nothing_is_downloaded(dtype, server, 
     assert remote.keys[17] == local.keys[17]
     assert remote.keys[4090:4100] == local.keys[4090:4100]
     assert list(remote.keys) == list(local.keys)
+    some = [7999, 3, 3, 4096, -1]
+    assert remote.keys.take(some) == local.keys.take(some) == [local.keys[row] for row in some]
+    assert remote.keys.take([]) == []
     assert not (tmp_path / "cache").exists()
 
 
@@ -267,8 +270,9 @@ def test_failures_name_the_url(server):
 def test_rows_outside_are_refused(server):
     remote, _ = both(server)
     for index in ([ROWS], [-ROWS - 1]):
-        with pytest.raises(IndexError, match="is outside"):
-            remote.rows(index)
+        for read in (remote.rows, remote.keys.take):
+            with pytest.raises(IndexError, match="is outside"):
+                read(index)
     for first, last in itertools.combinations((9000, -1, 3), 2):
         with pytest.raises(InvalidArgumentError, match=r"must be within 0 \.\. 8000"):
             remote.blocks(first, last)

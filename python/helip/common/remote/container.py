@@ -58,7 +58,7 @@ class RemoteContainer:
     belongs to a later manifest, is a MismatchError. Thread-safe.
     """
 
-    def __init__(self, url: str, formats: Collection[str] = tuple(KINDS)) -> None:
+    def __init__(self, url: str, formats: Collection[str] = KINDS) -> None:
         """``url`` may also be the path of a directory.
 
         Raises StorageError, CorruptError, MismatchError (of none of ``formats``), UnsupportedError.

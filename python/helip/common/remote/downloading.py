@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from helip.common.files import (
 from helip.common.progress import ProgressBar
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.manifest import MANIFEST, ShardDigests
+from helip.common.remote.urls import local_path, url_of
 
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces, so that at most 64 MiB are held
@@ -55,6 +56,23 @@ def cached(
     else:
         download(container, target, progress=progress, more="; name another cache")
     return target
+
+
+def local_copy(
+    path: str | os.PathLike[str],
+    formats: Collection[str],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> str | os.PathLike[str]:
+    """The directory that ``path`` names, of a URL the one in the cache: see `cached`.
+
+    Raises also MismatchError where a URL is of none of ``formats``.
+    """
+    url = url_of(path)
+    if url is None:
+        return local_path(path)
+    return cached(RemoteContainer(url, formats), cache, progress=progress)
 
 
 def download(

@@ -13,12 +13,11 @@ from helip.common.errors import CorruptError, MismatchError, UnsupportedError, n
 MANIFEST = "manifest.json"
 MOST_BYTES = 256 << 20  # of a manifest
 HEADER_BYTES = 4096  # of a shard
-#: What is copied.
-KINDS = {
-    "helip.embedding_store": "embedding store",
-    "helip.hard_pairs": "table of hard pairs",
-    "helip.hard_pairs_part": "part of a table",
-}
+STORE = "helip.embedding_store"
+TABLE = "helip.hard_pairs"
+PART = "helip.hard_pairs_part"
+#: Formats of what is copied.
+KINDS = (STORE, TABLE, PART)
 _VERSION = 1
 _FEATURES = ("deleted_rows",)
 _CHECKSUM = b'\n "checksum": "'
@@ -66,17 +65,12 @@ class Manifest:
     attributes: Mapping[str, Any]
 
     @property
-    def kind(self) -> str:
-        """What it is of, in words."""
-        return KINDS[self.format]
-
-    @property
     def bytes(self) -> int:
         """Of all shards."""
         return sum(shard.bytes for shard in self.shards)
 
 
-def parse_manifest(text: bytes, path: str, formats: Collection[str] = tuple(KINDS)) -> Manifest:
+def parse_manifest(text: bytes, path: str, formats: Collection[str] = KINDS) -> Manifest:
     """The manifest at ``path``, once its checksum agrees.
 
     Raises:

@@ -33,7 +33,7 @@ def text(store: Path) -> bytes:
 
 def test_a_manifest_is_read(text: bytes):
     manifest = parse_manifest(text, "here")
-    assert (manifest.rows, manifest.kind) == (8000, "embedding store")
+    assert (manifest.rows, manifest.format) == (8000, "helip.embedding_store")
     assert [shard.rows for shard in manifest.shards] == [4096, 3904]
     assert manifest.columns["image"] == ("float32", 8)
 
