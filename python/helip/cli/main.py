@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from helip.cli import (
+    copying,
     data,
     diagnosing,
     doctor,
@@ -39,7 +40,14 @@ from helip.cli.showing import print_json
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
-_GO_ON = ("embed", "import", "eval", "demo", "train")  # what keeps work that was interrupted
+_GO_ON = (
+    "embed",
+    "import",
+    "eval",
+    "demo",
+    "train",
+    "copy",
+)  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 
@@ -90,8 +98,8 @@ COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
     mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
     training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
-    reporting.report, plotting.plot, inspecting.inspect, inspecting.verify, rerunning.rerun,
-    doctor.doctor, completion, demo,
+    copying.copy, reporting.report, plotting.plot, inspecting.inspect, inspecting.verify,
+    rerunning.rerun, doctor.doctor, completion, demo,
 )  # fmt: skip
 
 

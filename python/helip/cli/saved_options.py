@@ -1,7 +1,8 @@
 """The options of a command, saved beside what it has written, so that it can be done again.
 
-A folder holds them as ``helip.yaml``; a file ``page.html`` has ``page.html.helip.yaml`` beside it.
-No manifest names the file, so no fingerprint or checksum depends on it.
+A folder, also one at a URL, holds them as ``helip.yaml``; a file ``page.html`` has
+``page.html.helip.yaml`` beside it. No manifest names the file, so no fingerprint or checksum
+depends on it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from helip.cli.configuration import load_yaml, plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.remote.urls import place_of, shown, url_of
 from helip.common.url_secrets import without_secrets
 
 _NAME = "helip.yaml"
@@ -48,9 +50,14 @@ def save_options(
         text += f"{title}:\n" if group else f"{title}: {{}}\n"
         text += "".join(f"  {line}\n" for line in yaml_lines(group))
     try:
-        replace_file(place_beside(output), text)
+        if (url := url_of(output)) is not None:
+            from helip.common.remote.client import Remote
+
+            Remote(place_of([url])).put(f"{url}/{_NAME}", text.encode())
+        else:
+            replace_file(place_beside(output), text)
     except (Error, OSError) as error:
-        say(f"helip: {output} is written, and its options could not be saved: {error}")
+        say(f"helip: {shown(output)} is written, and its options could not be saved: {error}")
 
 
 def find_options(path: Path) -> Path:

@@ -19,7 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
+from helip.common.errors import (
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.remote.urls import local_path, url_of
 
 _TEMPORARY = ".tmp-"
 _TRASH = ".trash-"
@@ -59,7 +66,7 @@ def output_path(out: str | os.PathLike[str] | None) -> str:
         raise InvalidArgumentError(
             "out is an empty path; name a place, or leave it out to keep the result in memory"
         )
-    return path
+    return os.fspath(local_path(path))
 
 
 def read_text(path: str | os.PathLike[str], words: str = "") -> str:
@@ -110,7 +117,12 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create ``path`` and its parents; each new directory entry is synced."""
+    """Create ``path`` and its parents; each new directory entry is synced.
+
+    UnsupportedError for a URL, which else would become a folder of that name.
+    """
+    if (url := url_of(path)) is not None:
+        raise UnsupportedError(f"this is not written to {url}; write it to a directory")
     with storage_errors("create the directory", path):
         missing = []
         current = path

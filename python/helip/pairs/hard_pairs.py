@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from annotated_types import Ge, Lt
@@ -18,6 +19,8 @@ from helip.common.files import named_file, require_there
 from helip.common.options import Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import TABLE
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import local_path, url_of
 from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
@@ -34,6 +37,8 @@ from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
+
+C = TypeVar("C", FilterCall, JoinCall)
 
 Rows = Annotated[int, Ge(0), Lt(2**40)]  # of a data set
 
@@ -160,7 +165,8 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
-        return HardPairs(filtered(self._core, call), self._store, self._data)
+        core = _written(call, lambda call: filtered(self._core, call))
+        return HardPairs(core, self._store, self._data)
 
     @method_keywords(JoinCall)
     def join(self, call: JoinCall) -> HardPairs:
@@ -190,7 +196,8 @@ class HardPairs(ExportsPairs):
         path = isinstance(other, (str, os.PathLike))
         require(path or isinstance(other, HardPairs), "other", other, "a table, or its path")
         other = HardPairs.open(other) if path else other
-        core = joined(self._whole()._core, other._whole()._core, call)
+        tables = self._whole()._core, other._whole()._core
+        core = _written(call, lambda call: joined(*tables, call))
         return HardPairs(core, self._store, self._data)
 
     def table_for(self, rows: int) -> HardPairs:
@@ -374,12 +381,16 @@ class HardPairs(ExportsPairs):
         return {**self.report, **self._core.statistics()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a new directory, all or nothing.
+        """Writes a new directory, or to a URL of s3, gs or az, all or nothing.
 
         Raises:
-            InvalidArgumentError: something is there already. StorageError: the disk refuses.
+            InvalidArgumentError: something is there already. StorageError: the disk or the service
+                refuses.
         """
-        self._core.save(os.fspath(path))
+        if (url := url_of(path)) is not None:
+            written_to(url, self._core.save, os.fspath)
+        else:
+            self._core.save(os.fspath(local_path(path)))
 
     @classmethod
     @method_keywords(PullTableCall)
@@ -403,3 +414,15 @@ class HardPairs(ExportsPairs):
     def verify(self) -> None:
         """Reads every byte and compares checksums; CorruptError at the first damage."""
         self._core.verify()
+
+
+def _written(call: C, work: Callable[[C], _core.HardPairs]) -> _core.HardPairs:
+    """What ``work`` writes to ``call.out``, also where that is a URL."""
+    if (url := url_of(call.out)) is None:
+        return work(call)
+    return written_to(
+        url,
+        lambda path: work(dataclasses.replace(call, out=path)),
+        _core.HardPairs.open,
+        progress=call.progress,
+    )

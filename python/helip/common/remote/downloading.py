@@ -48,7 +48,7 @@ def cached(
 
     Raises as `download`.
     """
-    folder = own_cache() / "remote" if cache is None else Path(cache)
+    folder = cache_folder(cache)
     name = container.url.rpartition("/")[2]
     target = folder / f"{name}-{container.manifest.checksum}"
     if (target / MANIFEST).is_file():
@@ -56,6 +56,11 @@ def cached(
     else:
         download(container, target, progress=progress, more="; name another cache")
     return target
+
+
+def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
+    """Where downloaded containers lie."""
+    return own_cache() / "remote" if cache is None else Path(cache)
 
 
 def local_copy(

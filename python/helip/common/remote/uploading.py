@@ -45,11 +45,10 @@ def require_bucket(url: str) -> None:
         )
 
 
-def refuse_existing(url: str) -> None:
-    """InvalidArgumentError where a container lies at ``url`` already, StorageError as `Remote`."""
+def has_container(url: str) -> bool:
+    """Whether a container lies at ``url``. StorageError as `Remote`, UnsupportedError as above."""
     require_bucket(url)
-    if MANIFEST in Remote(place_of([url])).listed(url):
-        raise InvalidArgumentError(_taken(url))
+    return MANIFEST in Remote(place_of([url])).listed(url)
 
 
 def upload(folder: Path, url: str, *, overwrite: bool = False, progress: bool = True) -> None:
@@ -87,7 +86,7 @@ class _Upload:
             _log.info("upload: %s holds it already", self._url)
             return
         if before is not None and not self._overwrite:
-            raise InvalidArgumentError(_taken(self._url))
+            raise InvalidArgumentError(taken(self._url))
         old = {shard.file: shard for shard in before.shards} if before is not None else {}
         kept = {
             shard.file
@@ -114,7 +113,7 @@ class _Upload:
         there = self._remote.listed(self._url)
         if before is None and MANIFEST in there:  # it came while this one began
             self._delete([MARKER])
-            raise InvalidArgumentError(_taken(self._url))
+            raise InvalidArgumentError(taken(self._url))
         self._delete([name for name in there if _is_shard(name) and name not in stay])
         self._remote.put(self._at(MARKER), self._manifest.checksum.encode())
 
@@ -183,7 +182,7 @@ class _Upload:
             # It may be this one: a request that is tried again may have been done before.
             now = self._before()
             if now is None or now.checksum != self._manifest.checksum:
-                raise InvalidArgumentError(_taken(self._url)) from error
+                raise InvalidArgumentError(taken(self._url)) from error
         # Whoever began meanwhile has marked it before it deleted anything, and then looked for a
         # manifest. So one of both notices the other.
         if not self._marked(True):
@@ -234,5 +233,6 @@ def _is_shard(name: str) -> bool:
     return name.startswith("shard-") and name.endswith(".safetensors")
 
 
-def _taken(url: str) -> str:
+def taken(url: str) -> str:
+    """What is said of a URL where something else is."""
     return f"{url} exists already; choose another place, or pass overwrite=True"

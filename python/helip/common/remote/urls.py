@@ -40,6 +40,13 @@ def url_of(path: object) -> str | None:
     return f"{scheme}://{host}{rest}"
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path in words, also one that has lost a slash of its URL."""
+    text = os.fspath(path)
+    found = _KNOWN.match(text)
+    return f"{found[1]}://{text[found.end() :]}" if found and found[1] != "file" else text
+
+
 def local_path(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """The same path, of a ``file://`` URL the path that it names."""
     text = os.fspath(path)
