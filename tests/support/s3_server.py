@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import socket
 import struct
@@ -96,12 +98,9 @@ def _refused(environ: dict[str, Any], start: Any, status: int, code: str) -> lis
     return [body]
 
 
-@contextlib.contextmanager
-def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server while the block runs, and the variables by which obstore finds it."""
-    pytest.importorskip("moto", reason="moto[s3], flask and flask-cors are of the extra dev")
-    pytest.importorskip("flask_cors")
-    from moto.moto_api import state_manager  # noqa: F401  # so that its backends are there
+@functools.cache
+def _running() -> S3Server:
+    """One server for all tests of a process, which takes a second to start."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -115,9 +114,19 @@ def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     server = S3Server(DomainDispatcherApplication(create_backend_app))
     listening = make_server("127.0.0.1", 0, server, threaded=True, request_handler=Handler)
     listening.daemon_threads = True
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    atexit.register(listening.server_close)
+    atexit.register(listening.shutdown)
     server.url = f"http://127.0.0.1:{listening.server_port}"
+    return server
+
+
+@contextlib.contextmanager
+def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An empty bucket while the block runs, and the variables by which obstore finds it."""
+    pytest.importorskip("moto", reason="moto[s3], flask and flask-cors are of the extra dev")
+    pytest.importorskip("flask_cors")
+    server = _running()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "hidden-secret",
@@ -126,14 +135,12 @@ def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         "AWS_ALLOW_HTTP": "true",
     }.items():
         monkeypatch.setenv(name, value)
+    server.fault, server.stopped, server.sent = None, threading.Event(), 0
+    for method, path in (("POST", "/moto-api/reset"), ("PUT", "/bucket")):
+        urllib.request.urlopen(urllib.request.Request(server.url + path, method=method)).close()
+    server.requests.clear()
     try:
-        for path in ("/moto-api/reset", "/bucket"):
-            method = "POST" if "reset" in path else "PUT"
-            urllib.request.urlopen(urllib.request.Request(server.url + path, method=method)).close()
-        server.requests.clear()
         yield server
     finally:
+        server.fault = None
         server.stopped.set()
-        listening.shutdown()
-        thread.join()
-        listening.server_close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -27,9 +28,12 @@ from helip.common.remote.manifest import MANIFEST, ShardDigests
 from helip.common.remote.urls import local_path, url_of
 
 PIECE = 4 << 20
-IN_FLIGHT = 16  # pieces, so that at most 64 MiB are held
+IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
 #: Files beside a manifest that go with it: what could not be read, and the options of the shell.
 COMPANIONS = ("quarantine.jsonl", "helip.yaml")
+_OURS = re.compile(
+    rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|{'|'.join(map(re.escape, COMPANIONS))}"
+)
 _ROOM = 16 << 20  # bytes that stay free
 
 _log = logging.getLogger(__name__)
@@ -98,10 +102,13 @@ def download(
         more: what else may be done where the disk is too small.
 
     Raises:
+        InvalidArgumentError: ``overwrite``, and the directory holds something else.
         StorageError: the disk has too little room, with both numbers; what cannot be read or
             written. CorruptError: bytes that differ from the manifest. MismatchError: the container
             was changed meanwhile.
     """
+    if overwrite:
+        _require_container(target)
     partial = target.parent / f".partial-{target.name}"
     make_directory(target.parent)
     while True:
@@ -295,6 +302,24 @@ def _require_room(container: RemoteContainer, folder: Path, wanted: int, more: s
             f"{container.url} takes {wanted:,} bytes more in {folder.parent}, where {free:,} are "
             f"free; make room{more}",
         )
+
+
+def _require_container(target: Path) -> None:
+    """InvalidArgumentError where a directory holds what helip did not write, which would go."""
+    if not os.path.lexists(target):
+        return
+    foreign = "it is no directory"
+    if target.is_dir() and not target.is_symlink():
+        with storage_errors("look at", target):
+            names = sorted(entry.name for entry in target.iterdir())
+        others = [name for name in names if not _OURS.fullmatch(name)]
+        if not others and (not names or MANIFEST in names):
+            return
+        foreign = f"it holds {others[0]}" if others else f"it has no {MANIFEST}"
+    raise InvalidArgumentError(
+        f"{target} is not what helip copied, as {foreign}, and overwrite would delete it; choose "
+        "another place, or remove it"
+    )
 
 
 def refuse_existing(target: Path) -> None:

@@ -27,7 +27,7 @@ from helip.common.remote.manifest import MANIFEST, Manifest, Shard, ShardDigests
 from helip.common.remote.urls import BUCKETS, check_url, place_of
 
 PIECE = 8 << 20
-IN_FLIGHT = 8  # pieces, so that some 64 MiB are held
+IN_FLIGHT = 8  # pieces
 _MOST_PIECES = 9_000  # S3 takes 10,000
 #: Names the container that is being uploaded, so that the same call goes on with its files.
 MARKER = "upload-in-progress"

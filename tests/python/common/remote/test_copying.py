@@ -127,6 +127,25 @@ def test_of_a_store_that_grew_new_shards_alone_are_sent(s3: S3Server, tmp_path: 
     assert files_of(tmp_path / "back") == files_of(store)
 
 
+def test_overwriting_deletes_nothing_that_helip_did_not_write(store: Path, tmp_path: Path):
+    other = write_store(tmp_path / "other", seed=1)
+    (other / "notes.txt").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "deep").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(store)
+    for name, words in (
+        ("other", "it holds notes.txt"), ("folder", "it holds deep"), ("file", "no directory"),
+        ("link", "no directory"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match=rf"{name} is not what helip.*{words}"):
+            copy(store, tmp_path / name, overwrite=True, progress=False)
+    assert (other / "notes.txt").exists()
+    (other / "notes.txt").unlink()
+    copy(store, other, overwrite=True, progress=False)
+    assert files_of(other) == files_of(store)
+
+
 # What is refused
 
 
