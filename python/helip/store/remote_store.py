@@ -17,7 +17,7 @@ from helip import _core
 from helip.common.errors import CorruptError, UnsupportedError
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cached, verify
-from helip.common.remote.manifest import STORE
+from helip.common.remote.manifest import STORE, Tensor
 from helip.common.remote.pages import Pages
 from helip.common.remote.urls import local_path, url_of
 
@@ -28,6 +28,8 @@ AHEAD_BYTES = 64 << 20
 _KEYS_TOGETHER = 65_536  # rows whose keys are fetched at once where many are asked for
 _MANY_KEYS = 4096
 
+#: As safetensors names them.
+_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "uint64": "U64"}
 #: bfloat16 as the core gives it to NumPy, which has no such dtype.
 _DTYPES = {"float32": "f4", "float16": "f2", "bfloat16": "i2", "int8": "i1", "uint64": "u8"}
 
@@ -53,7 +55,10 @@ class RemoteStore:
             self.image_dim = manifest.columns["image"].cols
             self.text_dim = manifest.columns["text"].cols
             self._types = {name: _DTYPES[each.dtype] for name, each in manifest.columns.items()}
-            self.deleted = _rows_in(attributes.get("deleted", {}).get("batches", ()))
+            self._check_sizes()
+            self.deleted = _rows_in(
+                attributes.get("deleted", {}).get("batches", ()), below=len(self)
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptError(f"the manifest of {url} is damaged: {error!r}") from error
 
@@ -91,7 +96,7 @@ class RemoteStore:
         found = [""] * len(rows)
 
         def read(shard: int, where: np.ndarray, rows: np.ndarray) -> None:
-            tensors = self.container.tensors(shard)
+            tensors = self._tensors(shard)
             begin, keys = tensors["key_offsets"].begin, tensors["keys"]
             spans = self._pages.items(shard, begin + 8 * rows, 16).view(np.uint64)
             spans = self._checked(shard, spans.astype(np.int64))
@@ -115,7 +120,7 @@ class RemoteStore:
         def read(shard: int, where: np.ndarray, rows: np.ndarray) -> None:
             inside, back = np.unique(rows, return_inverse=True)
             for name in names:
-                size, begin = self._row_bytes(name), self.container.tensors(shard)[name].begin
+                size, begin = self._row_bytes(name), self._tensors(shard)[name].begin
                 found[name][where] = self._pages.items(shard, begin + inside * size, size)[back]
 
         self._for_shards(rows, read)
@@ -178,7 +183,7 @@ class RemoteStore:
         return first, columns, futures
 
     def _fill(self, buffer: np.ndarray, shard: int, name: str, first: int, last: int) -> None:
-        begin, size = self.container.tensors(shard)[name].begin, buffer.shape[1]
+        begin, size = self._tensors(shard)[name].begin, buffer.shape[1]
         data = self.container.read(shard, begin + first * size, begin + last * size)
         buffer[:] = np.frombuffer(data, dtype=np.uint8).reshape(buffer.shape)
 
@@ -192,14 +197,14 @@ class RemoteStore:
             first = end
 
     def _key_offsets(self, shard: int, rows: slice) -> np.ndarray:
-        tensor = self.container.tensors(shard)["key_offsets"]
+        tensor = self._tensors(shard)["key_offsets"]
         begin = tensor.begin + 8 * rows.start
         data = self._pages.span(shard, begin, tensor.begin + 8 * (rows.stop + 1))
         return self._checked(shard, data.view(np.uint64).astype(np.int64))
 
     def _checked(self, shard: int, offsets: np.ndarray) -> np.ndarray:
         """Offsets into the keys of a shard, ascending in their last dimension. CorruptError."""
-        size = self.container.tensors(shard)["keys"].shape[0]
+        size = self._tensors(shard)["keys"].shape[0]
         if offsets.min() < 0 or offsets.max() > size or (np.diff(offsets) < 0).any():
             raise self._damaged(shard, "key_offsets")
         return offsets
@@ -231,12 +236,31 @@ class RemoteStore:
         with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="helip-shards") as pool:
             list(pool.map(one, np.unique(shards).tolist()))
 
+    def _check_sizes(self) -> None:
+        """ValueError where rows would take more than a shard has, so that they are not believed."""
+        size = sum(map(self._row_bytes, self._types))
+        for shard in self.container.manifest.shards:
+            if shard.rows * size > shard.bytes:
+                raise ValueError(f"{shard.file} is too small for its rows")
+
+    def _tensors(self, shard: int) -> dict[str, Tensor]:
+        """Where the columns of a shard lie. CorruptError where they are not those of the store."""
+        tensors, rows = self.container.tensors(shard), self.container.manifest.shards[shard].rows
+        for name, column in self.container.manifest.columns.items():
+            shape = (rows, column.cols) if column.cols else (rows,)
+            found = tensors.get(name)
+            if found is None or (found.dtype, found.shape) != (_NAMES[column.dtype], shape):
+                raise self._damaged(shard, name)
+        if "keys" not in tensors or tensors["key_offsets"].shape != (rows + 1,):
+            raise self._damaged(shard, "keys")
+        return tensors
+
     def _damaged(self, shard: int, name: str) -> CorruptError:
         file = self.container.manifest.shards[shard].file
         return CorruptError(f"{self.container.address(file)} is damaged: {name}")
 
     def _key_bytes(self, shard: int, first: int, last: int) -> np.ndarray:
-        begin = self.container.tensors(shard)["keys"].begin
+        begin = self._tensors(shard)["keys"].begin
         return self._pages.span(shard, begin + first, begin + last)
 
     def _row_bytes(self, name: str) -> int:
@@ -248,13 +272,16 @@ class RemoteStore:
         return values if self.container.manifest.columns[name].cols else values[:, 0]
 
 
-def _rows_in(batches: Any) -> np.ndarray:
-    """int64, ascending: the rows of texts such as "3,5-9"."""
+def _rows_in(batches: Any, *, below: int) -> np.ndarray:
+    """int64, ascending: the rows of texts such as "3,5-9"; ValueError where they are none."""
     parts = [np.zeros(0, np.int64)]
     for text in batches:
         for piece in text.split(","):
-            first, _, last = piece.partition("-")
-            parts.append(np.arange(int(first), int(last or first) + 1, dtype=np.int64))
+            ends = piece.partition("-")
+            first, last = int(ends[0]), int(ends[2] or ends[0])
+            if not 0 <= first <= last < below:
+                raise ValueError(f"rows {piece} are deleted, and there are {below}")
+            parts.append(np.arange(first, last + 1, dtype=np.int64))
     return np.sort(np.concatenate(parts))
 
 

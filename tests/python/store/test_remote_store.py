@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.common.remote import client, container, pages
+from helip.common.remote.manifest import digest_of
 from helip.store import remote_store
 from support.http_shards import ShardServer, serving
 from support.remote_samples import ROWS, files_of, write_store
@@ -254,6 +256,23 @@ def test_verify_finds_damage_and_keeps_nothing(server, tmp_path):
     with pytest.raises(CorruptError, match=r"a\.store/shard-00001\.safetensors is damaged"):
         again.verify()
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("lie", ["columns", "rows", "deleted"])
+def test_a_manifest_that_lies_is_refused(lie, server):
+    path = write_store(server.folder / "a.store", rows=100) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    if lie == "columns":
+        manifest["columns"][0]["cols"] = 7
+    elif lie == "rows":
+        manifest["shards"][0]["rows"] = manifest["rows"] = manifest["shard_rows"] = 2**40
+    else:
+        manifest["attributes"]["deleted"] = {"batches": [f"5-{2**40}"]}
+    del manifest["checksum"]
+    manifest["checksum"] = digest_of(json.dumps(manifest, indent=1, sort_keys=True).encode())
+    path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    with pytest.raises(CorruptError, match=r"a\.store.* is damaged"):
+        helip.EmbeddingStore.open(f"{server.url}/a.store").rows([0])
 
 
 def test_failures_name_the_url(server):

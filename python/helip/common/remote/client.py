@@ -58,7 +58,10 @@ class Remote:
                 },
             )
         except Exception as error:
-            raise StorageError(f"cannot use {place}: {first_line(error)}") from error
+            raise StorageError(
+                f"cannot use {place}: {first_line(error)}; check its address and the variables "
+                "that obstore reads"
+            ) from error
 
     def whole(self, url: str, *, most: int) -> tuple[Stamp, bytes]:
         """Return what the file is, and all its bytes, ``most`` of them. Raises StorageError."""
