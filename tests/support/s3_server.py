@@ -23,6 +23,7 @@ class Request(NamedTuple):
     key: str  # without the bucket
     query: str
     range: str | None
+    new: bool = False  # only where nothing is
 
 
 #: Decides of a request what it meets: None for nothing, an HTTP status with the code of its answer,
@@ -45,7 +46,10 @@ class S3Server:
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
         key = environ["PATH_INFO"].removeprefix("/bucket").lstrip("/")
         asked = environ.get("HTTP_RANGE")
-        request = Request(environ["REQUEST_METHOD"], key, environ.get("QUERY_STRING", ""), asked)
+        request = Request(
+            environ["REQUEST_METHOD"], key, environ.get("QUERY_STRING", ""), asked,
+            "HTTP_IF_NONE_MATCH" in environ,
+        )  # fmt: skip
         self.requests.append(request)
         fault = self.fault(request) if self.fault is not None else None
         if isinstance(fault, tuple):

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from helip.common.errors import (
 )
 from helip.common.files import storage_errors
 from helip.common.progress import ProgressBar
-from helip.common.remote.client import Remote
+from helip.common.remote.client import Remote, Stamp
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import COMPANIONS
 from helip.common.remote.errors import TakenError
@@ -91,17 +91,16 @@ class _Upload:
         kept = {
             shard.file
             for shard in self._manifest.shards
-            if old.get(shard.file) == shard and there[shard.file].bytes == shard.bytes
+            if old.get(shard.file) == shard and _has(there, shard)
         }
         shards = {shard.file: shard for shard in self._manifest.shards}
         if before is not None and any(name in shards and name not in kept for name in old):
             self._delete([MANIFEST])  # whoever reads its shards notices
             before = None
-        if self._marked(MARKER in there):
+        if self._mark(there) == self._manifest.checksum:
             kept |= {
-                name for name, shard in shards.items()
-                if name in there and there[name].bytes == shard.bytes and name not in old
-            }  # fmt: skip
+                name for name, shard in shards.items() if _has(there, shard) and name not in old
+            }
         else:
             self._begin(before, {*kept, *(old if before is not None else ())})
         self._send([each for each in self._manifest.shards if each.file not in kept], progress)
@@ -166,16 +165,12 @@ class _Upload:
 
     def _publish(self, before: Manifest | None) -> None:
         there = self._remote.listed(self._url)
-        wrong = [
-            shard.file
-            for shard in self._manifest.shards
-            if shard.file not in there or there[shard.file].bytes != shard.bytes
-        ]
-        if wrong or not self._marked(MARKER in there):
+        wrong = self._wrong(there)
+        if wrong or self._mark(there) != self._manifest.checksum:
             now = self._before() if MANIFEST in there else None
             if now is not None and now.checksum == self._manifest.checksum:
                 return  # another process was first with the same
-            raise self._disturbed(f" ({wrong[0]} is another)" if wrong else "")
+            raise self._disturbed(wrong)
         try:
             self._remote.put(self._at(MANIFEST), self._manifest.text, new=before is None)
         except TakenError as error:
@@ -185,15 +180,24 @@ class _Upload:
                 raise InvalidArgumentError(taken(self._url)) from error
         # Whoever began meanwhile has marked it before it deleted anything, and then looked for a
         # manifest. So one of both notices the other.
-        if not self._marked(True):
+        there = self._remote.listed(self._url)
+        mark, wrong = self._mark(there), self._wrong(there)
+        if wrong or mark not in (None, self._manifest.checksum):
             self._delete([MANIFEST])
-            raise self._disturbed()
+            raise self._disturbed(wrong)
+        if mark is None:
+            return  # another process has published the same, and tidied up
         names = {shard.file for shard in self._manifest.shards}
         names |= {name for name in COMPANIONS if (self._folder / name).is_file()}
         ours = [name for name in there if _is_shard(name) or name in COMPANIONS]
         self._delete([MARKER, *(name for name in ours if name not in names)])
 
-    def _disturbed(self, how: str = "") -> MismatchError:
+    def _wrong(self, there: Mapping[str, Stamp]) -> str:
+        """A shard that is not there, or of another size; empty for none."""
+        return next((s.file for s in self._manifest.shards if not _has(there, s)), "")
+
+    def _disturbed(self, wrong: str) -> MismatchError:
+        how = f" ({wrong} is another)" if wrong else ""
         return MismatchError(
             f"{self._url} was changed while it was uploaded{how}; look whether another job writes "
             "there, and do the same again"
@@ -209,17 +213,17 @@ class _Upload:
             _log.debug("upload: %s", error)
             return None
 
-    def _marked(self, there: bool) -> bool:
-        """Whether an upload of this very container was begun there."""
-        if not there:
-            return False
+    def _mark(self, there: Mapping[str, Stamp]) -> str | None:
+        """What the upload that was begun there is of; None for none."""
+        if MARKER not in there:
+            return None
         try:
             _, text = self._remote.whole(self._at(MARKER), most=1 << 10)
         except StorageError as error:
             if error.errno != errno.ENOENT:
                 raise
-            return False
-        return text.decode("ascii", "replace") == self._manifest.checksum
+            return None
+        return text.decode("ascii", "replace")
 
     def _delete(self, names: list[str]) -> None:
         if names:
@@ -227,6 +231,10 @@ class _Upload:
 
     def _at(self, name: str) -> str:
         return f"{self._url}/{name}"
+
+
+def _has(there: Mapping[str, Stamp], shard: Shard) -> bool:
+    return shard.file in there and there[shard.file].bytes == shard.bytes
 
 
 def _is_shard(name: str) -> bool:

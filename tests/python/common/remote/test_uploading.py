@@ -151,6 +151,16 @@ def test_a_manifest_that_came_meanwhile_is_not_replaced(s3: S3Server, store: Pat
         send(store)
 
 
+def test_a_service_that_knows_no_conditional_writes_is_asked_before(
+    s3: S3Server, store: Path, tmp_path: Path
+):
+    s3.fault = lambda request: (501, "NotImplemented") if request.new else None
+    send(store)
+    copy(URL, tmp_path / "back", progress=False)
+    assert files_of(tmp_path / "back") == files_of(store)
+    assert sum(request.new for request in s3.requests) >= 1
+
+
 def test_the_same_upload_twice_at_once_is_no_harm(s3: S3Server, store: Path, tmp_path: Path):
     begun = []
 
@@ -165,6 +175,36 @@ def test_the_same_upload_twice_at_once_is_no_harm(s3: S3Server, store: Path, tmp
     copy(URL, tmp_path / "back", progress=False)
     assert files_of(tmp_path / "back") == files_of(store)
     assert MARKER not in names(s3)
+
+
+def test_who_publishes_the_same_a_moment_later_takes_nothing_away(
+    s3: S3Server, store: Path, tmp_path: Path
+):
+    def meanwhile(request: Request):
+        if request.method == "PUT" and request.key.endswith("manifest.json"):
+            s3.fault = None
+            send(store)
+        return None
+
+    s3.fault = meanwhile
+    send(store)
+    copy(URL, tmp_path / "back", progress=False)
+    assert files_of(tmp_path / "back") == files_of(store)
+
+
+def test_who_begins_while_another_publishes_is_noticed(s3: S3Server, store: Path, tmp_path: Path):
+    remote = uploading.Remote("s3://bucket")
+
+    def meanwhile(request: Request):
+        if request.method == "PUT" and request.key.endswith("manifest.json"):
+            s3.fault = None
+            remote.put(f"{URL}/{MARKER}", b"another begins")
+        return None
+
+    s3.fault = meanwhile
+    with pytest.raises(MismatchError, match="changed while it was uploaded"):
+        send(store)
+    assert "manifest.json" not in names(s3)
 
 
 def test_a_file_that_is_gone_is_named(s3: S3Server, store: Path):
