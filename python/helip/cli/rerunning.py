@@ -41,14 +41,15 @@ def rerun(
     saved = load_options(file)
     if saved.version != __version__:
         remark(f"{file} was saved by helip {saved.version}, and this is {__version__}")
-    for name in _BESIDE_OUT if out is not None else ():
+    place = None if out is None else shown(out)
+    for name in _BESIDE_OUT if place is not None else ():
         if saved.options.get(name) is not None:
-            flag, line = f"--{name}", f"helip {saved.command} --config {file} --out {shown(out)}"
+            flag, line = f"--{name}", f"helip {saved.command} --config {file} --out {place}"
             raise InvalidArgumentError(
                 f"{file} has {flag} {saved.options[name]} as well, which would be written over; "
                 f"give another place for it: {line} {flag} FILE"
             )
     words = [saved.command, "--config", str(file)]
-    words += [] if out is None else ["--out", shown(out)]
+    words += [] if place is None else ["--out", place]
     flags = {"--print-command": dry_run, "--json": json, "--quiet": quiet, "--verbose": verbose}
     return Again([*words, *(flag for flag, there in flags.items() if there)], file)
