@@ -9,6 +9,7 @@ from .common import (
     SampleError,
     StorageError,
     UnsupportedError,
+    copy,
 )
 from .data import ImageTransform, SampleIndex, open_dataset
 from .diagnosis import diagnose
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "cmake_prefix_path",
     "compare",
+    "copy",
     "create_model",
     "diagnose",
     "embed",

@@ -9,13 +9,14 @@ import difflib
 import sys
 import typing
 from collections.abc import Iterator, Mapping
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.remote.urls import shown
 from helip.common.url_secrets import REDACTED
 from helip.training.named_recipes import recipe_for, recipe_named
 
@@ -234,4 +235,4 @@ def plain(value: Any) -> Any:
     """The value as YAML has it: lists and text in place of tuples and paths."""
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    return fspath(value) if isinstance(value, PathLike) else value
+    return shown(value) if isinstance(value, PathLike) else value

@@ -12,6 +12,7 @@ from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import print_json, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
+from helip.common.remote.urls import url_of
 from helip.data.options import OpenOptions
 from helip.encoders.options import EmbedOptions
 from helip.pairs.options import ReshardOptions
@@ -98,6 +99,8 @@ def embed(
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+    if url_of(out) is not None:
+        return Done(out, shell_line("mine", out, "--out", "PAIRS"))
     if part is not None and Path(store.path) != out:
         say(f"part {part} of {out}; the same command without --part puts all parts together")
         return Done(Path(store.path))
@@ -109,8 +112,8 @@ def store_facts(store: Any) -> dict[str, Any]:
     return {
         "path": str(store.path),
         "rows": len(store),
-        "image_dim": store.image_tensor.shape[1],
-        "text_dim": store.text_tensor.shape[1],
+        "image_dim": store.image_dim,
+        "text_dim": store.text_dim,
         "dtype": store.dtype,
         "fingerprint": store.fingerprint,
     }

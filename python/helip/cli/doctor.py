@@ -23,7 +23,7 @@ EXTRAS = {
     "data": ("webdataset", "pyarrow", "datasets"),
     "arrays": ("h5py", "zarr", "pylance"),
     "tables": ("pandas", "polars"),
-    "remote": ("obstore",),
+    "remote": ("obstore", "xxhash"),
     "lora": ("peft",),
     "eval": ("clip_benchmark", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),

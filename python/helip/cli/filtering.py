@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from helip.cli.commands import AsJson, Done, Quiet, command, text
 from helip.cli.mining import use_of
 from helip.cli.showing import print_json, show_filtered
+from helip.common.remote.urls import shown
 from helip.pairs.options import FilterOptions
 
 
@@ -28,7 +29,7 @@ def filter_pairs(
     table = HardPairs.open(pairs).filter(by=by, out=out, progress=not quiet, **options)
     step = table.report["filter"][-1]
     if json:
-        print_json({"path": str(out), "options": table.options["filter"][-1], **step})
+        print_json({"path": shown(out), "options": table.options["filter"][-1], **step})
     else:
         show_filtered(step, table.options["filter"][-1]["action"])
     return Done(out, use_of(out))

@@ -47,4 +47,4 @@ def import_embeddings(
     else:
         sides = f"{facts['image_dim']} + {facts['text_dim']} {store.dtype}"
         say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
-    return Done(out, shell_line("mine", store.path, "--out", "PAIRS"))
+    return Done(out, shell_line("mine", out, "--out", "PAIRS"))

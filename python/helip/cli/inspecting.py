@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from helip.cli.showing import (
     show_table,
 )
 from helip.common.errors import InvalidArgumentError
+from helip.common.remote.urls import shown, url_of
 
 _NO_TABLE = ("helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part")
 
@@ -42,14 +44,14 @@ def inspect(
         show_index(SampleIndex.open(path, check=False), json)
         return
     if (table := _table_at(path)) is not None:
-        show_pairs(table, str(path), json)
+        show_pairs(table, shown(path), json)
         return
     opened = EmbeddingStore.open(path)
     facts: dict[str, Any] = {
         "path": opened.path,
         "rows": len(opened),
-        "image_dim": opened._core.image.shape[1],
-        "text_dim": opened._core.text.shape[1],
+        "image_dim": opened.image_dim,
+        "text_dim": opened.text_dim,
         "dtype": opened.dtype,
         "deleted": len(opened.deleted),
         "generation": opened.generation,
@@ -76,10 +78,14 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Read every byte and compare checksums; of an index, also the headers of its shards."""
+    from helip.common.remote.container import RemoteContainer
+    from helip.common.remote.downloading import verify as verify_container
     from helip.data.sample_index import SampleIndex
     from helip.store.embedding_store import EmbeddingStore
 
-    if _format_of(path) == "helip.sample_index":
+    if (url := url_of(path)) is not None:
+        verify_container(RemoteContainer(url), progress=not quiet)
+    elif _format_of(path) == "helip.sample_index":
         SampleIndex.open(path).verify(contents=contents, progress=not quiet)
     elif contents:
         raise InvalidArgumentError(f"--contents is for an index of shards, and {path} is none")
@@ -88,9 +94,9 @@ def verify(
     else:
         EmbeddingStore.open(path).verify(progress=not quiet)
     if json:
-        print_json({"path": str(path), "format": _format_of(path), "whole": True})
+        print_json({"path": shown(path), "format": _format_of(path), "whole": True})
     else:
-        say(f"{path} is whole")
+        say(f"{shown(path)} is whole")
 
 
 def _pool_at(path: Path, row: int | None, key: str | None, store: Path | None) -> Any:
@@ -118,12 +124,24 @@ def _pool_at(path: Path, row: int | None, key: str | None, store: Path | None) -
 
 
 def _format_of(path: Path) -> str:
-    """The format that the manifest at ``path`` names; empty when there is none to read."""
+    """The format that the manifest at ``path`` names; empty when there is none to read.
+
+    Of a URL it is read once, and what fails is raised.
+    """
+    if (url := url_of(path)) is not None:
+        return _format_at(url)
     try:
         manifest = json_format.loads((path / "manifest.json").read_text(encoding="utf-8"))
         return manifest.get("format", "")
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+@functools.cache
+def _format_at(url: str) -> str:
+    from helip.common.remote.container import RemoteContainer
+
+    return RemoteContainer(url).manifest.format
 
 
 def _table_at(path: Path) -> Any:

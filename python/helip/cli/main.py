@@ -19,7 +19,8 @@ from helip.cli.registry import ENTRIES
 from helip.cli.resuming import INTERRUPTED
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 
-_GO_ON = ("embed", "import", "eval", "demo", "train")  # what keeps work that was interrupted
+# What keeps work that was interrupted.
+_GO_ON = ("embed", "import", "eval", "demo", "train", "copy")
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 

@@ -12,6 +12,8 @@ import shlex
 import sys
 from collections.abc import Iterator
 
+from helip.common.remote.urls import shown
+
 _quiet = False
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -36,7 +38,7 @@ def show_next(text: str) -> None:
 
 def shell_line(*words: str | os.PathLike[str]) -> str:
     """A command line of helip, quoted as a shell wants it."""
-    return shlex.join(["helip", *(os.fspath(word) for word in words)])
+    return shlex.join(["helip", *map(shown, words)])
 
 
 @contextlib.contextmanager

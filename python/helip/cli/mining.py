@@ -19,6 +19,7 @@ from helip.cli.showing import (
     show_table,
 )
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
     HostOptions,
     JobOptions,
@@ -27,9 +28,10 @@ from helip.mining.options import (
     ShapeOptions,
 )
 
-Store = Annotated[Path | None, text("An EmbeddingStore.")]
+Store = Annotated[Path | None, text("An EmbeddingStore, or its URL.")]
+Cache = Annotated[Path | None, text("Of a URL: where the store is kept.")]
 _NO_UPDATES = "none: helip update needs a table that was mined with --method exact"
-Image = Annotated[Path | None, text("No store: image embeddings, a matrix in a .npy file.")]
+Image = Annotated[Path | None, text("No store: image embeddings, a matrix in .npy; begins again.")]
 Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
 Table = Annotated[Path, text("The table to write.")]
 
@@ -41,7 +43,9 @@ def plan(
     *,
     image: Image = None,
     text: Text = None,
+    cache: Cache = None,
     json: AsJson = False,
+    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Say what mining would cost, without doing it; of training, helip train --plan does."""
@@ -52,6 +56,7 @@ def plan(
         source: dict[str, Any] = {}
     else:
         source = _source(store, image, text, options["modality"], ", or --rows and --dims")
+        source = _downloaded(source, cache, quiet)
 
     def planned(**others: Any) -> dict[str, Any]:
         return plan(**source, **{**options, **others}).to_dict()
@@ -133,6 +138,21 @@ def _source(
     return arrays
 
 
+def _downloaded(source: dict[str, Any], cache: Path | None, quiet: bool) -> dict[str, Any]:
+    """The same keywords, with a store at a URL opened and brought to this machine."""
+    if url_of(source.get("store")) is None:
+        if cache is not None:
+            raise InvalidArgumentError(
+                f"--cache is {cache}, which is for a store at a URL; leave it out"
+            )
+        return source
+    from helip.store.embedding_store import EmbeddingStore
+
+    store = EmbeddingStore.open(source["store"], cache=cache)
+    store.download(progress=not quiet)
+    return {"store": store}
+
+
 @command(MineOptions, JobOptions)
 def mine(
     store: Store = None,
@@ -143,15 +163,14 @@ def mine(
     text: Text = None,
     part: Annotated[str | None, text("i/n: mine that part alone, to --out.")] = None,
     csv: Annotated[Path | None, text("Also write target,h1,...,hk.")] = None,
+    cache: Cache = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Mine the hard pairs of every target; the same call goes on after an interruption.
-
-    With --image and --text in place of a store it begins again: such rows have no fingerprint.
-    """
+    """Mine the hard pairs of every target; of a store the same call goes on where it stopped."""
     from helip.common.parts import parse_part
+    from helip.common.remote.outputs import scratch_of
     from helip.mining.miner import mine
 
     if part is not None and csv is not None:
@@ -159,16 +178,17 @@ def mine(
             f"--csv {csv} is of a whole table, and --part {part} mines a part of it; drop --csv, "
             "and merge the parts first"
         )
-    source = _source(store, image, text, options["modality"])
+    source = _downloaded(_source(store, image, text, options["modality"]), cache, quiet)
     method = options["method"] if store is not None else None
-    with saying_how_to_continue(out, part, method, say):
+    url = url_of(out)
+    with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):
         pairs = mine(
             **source, out=out, part=None if part is None else parse_part(part), progress=not quiet,
             **options,
         )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
-    show_pairs(pairs, str(out), json)
+    show_pairs(pairs, shown(out), json)
     if part is not None:
         return Done(out, shell_line("merge", "PARTS", "--out", "PAIRS"))
     failure = _remark_on(pairs, options)
@@ -207,7 +227,7 @@ def merge(
     """Make the table of all parts that helip mine --part wrote."""
     from helip.mining.engines.parts import merge
 
-    show_pairs(merge(parts, out=out, progress=not quiet), str(out), json)
+    show_pairs(merge(parts, out=out, progress=not quiet), shown(out), json)
     return Done(out, use_of(out))
 
 
@@ -226,5 +246,5 @@ def update(
     from helip.mining.updating import update
 
     out = pairs if out is None else out
-    show_pairs(update(pairs, store, out=out, progress=not quiet, **options), str(out), json)
+    show_pairs(update(pairs, store, out=out, progress=not quiet, **options), shown(out), json)
     return Done(out, use_of(out))

@@ -51,7 +51,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "mine",
         "mining.mine",
-        "Mine the hard pairs of every target; the same call goes on after an interruption.",
+        "Mine the hard pairs of every target; of a store the same call goes on where it stopped.",
     ),
     Entry("merge", "mining.merge", "Make the table of all parts that helip mine --part wrote."),
     Entry(
@@ -99,6 +99,11 @@ ENTRIES: tuple[Entry, ...] = (
         "push",
         "pushing.push",
         "Upload a model or a table to the Hugging Face Hub, by the token of HF_TOKEN or a login.",
+    ),
+    Entry(
+        "copy",
+        "copying.copy",
+        "Copy a store, a table or a part to a bucket or from it, checked; the same call goes on.",
     ),
     Entry(
         "report",

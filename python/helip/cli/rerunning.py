@@ -11,6 +11,7 @@ from helip.cli.commands import Again, AsJson, Quiet, Verbose, command, text
 from helip.cli.messages import remark
 from helip.cli.saved_options import find_options, load_options
 from helip.common.errors import InvalidArgumentError
+from helip.common.remote.urls import shown
 
 # Options that name another file which a command writes.
 _BESIDE_OUT = ("csv",)
@@ -40,14 +41,15 @@ def rerun(
     saved = load_options(file)
     if saved.version != __version__:
         remark(f"{file} was saved by helip {saved.version}, and this is {__version__}")
-    for name in _BESIDE_OUT if out is not None else ():
+    place = None if out is None else shown(out)
+    for name in _BESIDE_OUT if place is not None else ():
         if saved.options.get(name) is not None:
-            flag, line = f"--{name}", f"helip {saved.command} --config {file} --out {out}"
+            flag, line = f"--{name}", f"helip {saved.command} --config {file} --out {place}"
             raise InvalidArgumentError(
                 f"{file} has {flag} {saved.options[name]} as well, which would be written over; "
                 f"give another place for it: {line} {flag} FILE"
             )
     words = [saved.command, "--config", str(file)]
-    words += [] if out is None else ["--out", str(out)]
+    words += [] if place is None else ["--out", place]
     flags = {"--print-command": dry_run, "--json": json, "--quiet": quiet, "--verbose": verbose}
     return Again([*words, *(flag for flag, there in flags.items() if there)], file)

@@ -24,7 +24,7 @@ def saying_how_to_continue(
     """
     from helip.common.parts import parts_folder
     from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-    from helip.mining.engines.parts import METHODS, begun_parts, done_parts
+    from helip.mining.engines.parts import METHODS, begun_parts, done_parts, is_done
 
     try:
         yield
@@ -34,7 +34,9 @@ def saying_how_to_continue(
         stopped = isinstance(error, KeyboardInterrupt)
         if stopped:
             say("helip: stopped")
-        if count := begun_parts(out):
+        if is_done(out):
+            say(f"what was mined is in {out}; the same command goes on from there")
+        elif count := begun_parts(out):
             say(
                 f"{done_parts(out)} of {count} parts are committed in {parts_folder(out)}; the "
                 "same command goes on from there"

@@ -1,11 +1,14 @@
 """The options of a command, saved beside what it has written, so that it can be done again.
 
-A folder holds them as ``helip.yaml``; a file ``page.html`` has ``page.html.helip.yaml`` beside it.
-No manifest names the file, so no fingerprint or checksum depends on it.
+A folder, also one at a URL, holds them as ``helip.yaml``; a file ``page.html`` has
+``page.html.helip.yaml`` beside it. No manifest names the file, so no fingerprint or checksum
+depends on it.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +16,12 @@ from typing import Any
 
 from helip.cli.configuration import load_yaml, plain, require_saved, yaml_lines
 from helip.cli.messages import say
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError, StorageError
+from helip.common.remote.urls import place_of, shown, url_of
 from helip.common.url_secrets import without_secrets
 
 _NAME = "helip.yaml"
+_MOST_BYTES = 1 << 20
 _HEAD = "# What was done here. `helip rerun` does it again, and --config takes these options.\n"
 
 
@@ -48,13 +53,23 @@ def save_options(
         text += f"{title}:\n" if group else f"{title}: {{}}\n"
         text += "".join(f"  {line}\n" for line in yaml_lines(group))
     try:
-        replace_file(place_beside(output), text)
+        if (url := url_of(output)) is not None:
+            from helip.common.remote.client import Remote
+
+            Remote(place_of([url])).put(f"{url}/{_NAME}", text.encode())
+        else:
+            replace_file(place_beside(output), text)
     except (Error, OSError) as error:
-        say(f"helip: {output} is written, and its options could not be saved: {error}")
+        say(f"helip: {shown(output)} is written, and its options could not be saved: {error}")
 
 
 def find_options(path: Path) -> Path:
-    """The file for an output or for itself; InvalidArgumentError where there is none."""
+    """The file for an output or for itself, of a URL a copy of it.
+
+    InvalidArgumentError where there is none.
+    """
+    if (url := url_of(path)) is not None:
+        return _fetched(url)
     if path.is_file() and path.name.endswith(_NAME):
         return path
     place = place_beside(path)
@@ -64,6 +79,26 @@ def find_options(path: Path) -> Path:
             "command has written, or that file"
         )
     return place
+
+
+def _fetched(url: str) -> Path:
+    from helip.common.files import own_cache, replace_file
+    from helip.common.remote.client import Remote
+
+    address = url if url.endswith(f"/{_NAME}") else f"{url}/{_NAME}"
+    try:
+        _, text = Remote(place_of([url])).whole(address, most=_MOST_BYTES)
+    except StorageError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        raise InvalidArgumentError(
+            f"there is no {address}, where a helip command saves its options; give what such a "
+            "command has written, or that file"
+        ) from error
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    copy = own_cache() / "options" / name / _NAME
+    replace_file(copy, text.decode("utf-8", "replace"))
+    return copy
 
 
 def load_options(path: Path) -> SavedOptions:

@@ -10,9 +10,11 @@ from .errors import (
     UnsupportedError,
 )
 from .processes import join_processes
+from .remote.copying import CopyOptions, copy
 
 __all__ = [
     "CancelledError",
+    "CopyOptions",
     "CorruptError",
     "Error",
     "InvalidArgumentError",
@@ -21,5 +23,6 @@ __all__ = [
     "SampleError",
     "StorageError",
     "UnsupportedError",
+    "copy",
     "join_processes",
 ]

@@ -19,7 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
+from helip.common.errors import (
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.remote.urls import local_path, url_of
 
 _TEMPORARY = ".tmp-"
 _TRASH = ".trash-"
@@ -59,7 +66,7 @@ def output_path(out: str | os.PathLike[str] | None) -> str:
         raise InvalidArgumentError(
             "out is an empty path; name a place, or leave it out to keep the result in memory"
         )
-    return path
+    return os.fspath(local_path(path))
 
 
 def read_text(path: str | os.PathLike[str], words: str = "") -> str:
@@ -110,7 +117,12 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create ``path`` and its parents; each new directory entry is synced."""
+    """Create ``path`` and its parents; each new directory entry is synced.
+
+    UnsupportedError for a URL, which else would become a folder of that name.
+    """
+    if (url := url_of(path)) is not None:
+        raise UnsupportedError(f"this is not written to {url}; write it to a directory")
     with storage_errors("create the directory", path):
         missing = []
         current = path
@@ -329,8 +341,10 @@ class DirectoryLock:
     else wants it. On systems without flock it does nothing.
     """
 
-    def __init__(self, directory: Path, *, name: str = "lock") -> None:
+    def __init__(self, directory: Path, *, name: str = "lock", wait: bool = False) -> None:
+        """``wait``: for the owner that there is, in place of a StorageError."""
         self._path = directory / name
+        self._wait = wait
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
@@ -341,7 +355,7 @@ class DirectoryLock:
         with storage_errors("open", self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except OSError as error:
             owner = os.pread(descriptor, 300, 0).decode(errors="replace").strip()
             os.close(descriptor)
@@ -355,6 +369,15 @@ class DirectoryLock:
             os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._descriptor = descriptor
         return self
+
+    def is_there(self) -> bool:
+        """Whether the directory is still the one that was locked, under its name."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:

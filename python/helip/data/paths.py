@@ -14,8 +14,8 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.common.patterns import existing_paths, expand_braces, is_url, natural
+from helip.common.remote.urls import check_url
 from helip.data.dataset import ACCEPTED
-from helip.data.remote.urls import check_url
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")

@@ -19,10 +19,10 @@ from helip.common.errors import CorruptError, InvalidArgumentError, MismatchErro
 from helip.common.files import storage_errors
 from helip.common.patterns import is_url
 from helip.common.progress import Follower, ProgressBar
+from helip.common.remote.urls import check_url
 from helip.data.paths import IMAGE_SUFFIXES, recognise
 from helip.data.remote import scanning
 from helip.data.remote.shards import RemoteShards
-from helip.data.remote.urls import check_url
 from helip.store.keys import CoreKeys
 
 

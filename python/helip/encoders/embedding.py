@@ -21,10 +21,12 @@ import numpy as np
 import torch
 
 from helip.common.devices import choose_device
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.options import keywords
 from helip.common.parts import checked_part, part_path, parts_folder
 from helip.common.processes import launched_processes
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import local_path, url_of
 from helip.data.dataset import Dataset, part_of
 from helip.data.opening import open_dataset
 from helip.encoders.jobs.computing import ready_encoders
@@ -72,6 +74,17 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     Whatever is raised, what was committed before stays, and the same call goes on from there.
     """
     _check_launcher(call)
+    if (url := url_of(call.out)) is not None:
+        if call.part is not None or call.launcher != "local":
+            raise UnsupportedError(
+                f"out is {url}, and a job in parts needs a directory that all its processes share; "
+                "embed to one, then helip.copy it there"
+            )
+        return written_to(
+            url, lambda path: embed(**{**call.as_dict(), "out": path}), EmbeddingStore.open,
+            resumes=True, progress=call.progress,
+        )  # fmt: skip
+    call = dataclasses.replace(call, out=local_path(call.out))
     path = Path(call.out)
     preset = PRESETS[call.preset or _DEFAULT_PRESET]
     images: Any = preset[0] if call.image_encoder is None else call.image_encoder

@@ -18,6 +18,8 @@ from helip.common.errors import InvalidArgumentError, MismatchError, Unsupported
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
@@ -25,6 +27,7 @@ from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, 
 from helip.mining.inputs import InputOptions, Inputs, inputs_of
 from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.embedding_store import EmbeddingStore
 
 _log = logging.getLogger(__name__)
@@ -47,7 +50,8 @@ class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
     out: str | os.PathLike[str] | None = None
-    """A directory that the table is streamed to; else it is kept in memory."""
+    """A directory that the table is streamed to, or a URL of s3, gs or az, to which it is uploaded
+    in the end; else it is kept in memory."""
     resume: bool = True
     """With out: return the table that is there if it has the same input and options, and go on
     with what an interrupted job has left; False refuses."""
@@ -92,6 +96,12 @@ def mine(call: MineCall) -> HardPairs:
         UnsupportedError: no such device, or an option that it does not know. StorageError: ``out``
             cannot be written, or another job is writing it; parts that are done stay.
     """
+    if (url := url_of(call.out)) is not None:
+        return written_to(
+            url, lambda path: mine(**{**call.as_dict(), "out": path}),
+            HardPairs.open if call.part is None else HardPairsPart.open,
+            answers=True, resumes=True, progress=call.progress,
+        )  # fmt: skip
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
     if call.margin is not None and source is not None:

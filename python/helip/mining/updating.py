@@ -9,6 +9,8 @@ from helip import _core
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
 from helip.mining.options import HostOptions
 from helip.pairs.hard_pairs import HardPairs
@@ -24,8 +26,8 @@ class UpdateCall(HostOptions, ProgressOptions):
     store: EmbeddingStore | str | os.PathLike[str] = field(kw_only=False)
     """A later state: rows were appended to it, or deleted."""
     out: str | os.PathLike[str] | None = None
-    """A new directory, or that of pairs, whose table is then replaced in one step; a table there
-    that is up to date already is returned. None keeps it in memory."""
+    """A new directory or URL, or that of pairs, whose table is then replaced in one step; a table
+    there that is up to date already is returned. None keeps it in memory."""
 
 
 @keywords(UpdateCall)
@@ -45,6 +47,11 @@ def update(call: UpdateCall) -> HardPairs:
         UnsupportedError: the table was not mined exactly.
         InvalidArgumentError: ``out`` holds something else. StorageError: it cannot be written.
     """
+    if (url := url_of(call.out)) is not None:
+        return written_to(
+            url, lambda path: update(**{**call.as_dict(), "out": path}), HardPairs.open,
+            overwrite=url == url_of(call.pairs), progress=call.progress,
+        )  # fmt: skip
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = store_of(call.store)
     path = output_path(call.out)

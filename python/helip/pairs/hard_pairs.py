@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from annotated_types import Ge, Lt
@@ -16,6 +17,10 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import named_file, require_there
 from helip.common.options import Seed, Whole, check, method_keywords, require
+from helip.common.remote.downloading import local_copy
+from helip.common.remote.manifest import TABLE
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import local_path, url_of
 from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
@@ -32,6 +37,8 @@ from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
+
+C = TypeVar("C", FilterCall, JoinCall)
 
 Rows = Annotated[int, Ge(0), Lt(2**40)]  # of a data set
 
@@ -58,17 +65,25 @@ class HardPairs(ExportsPairs):
         path: str | os.PathLike[str],
         *,
         store: EmbeddingStore | str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> HardPairs:
         """Opens a saved table; headers, ids and counts are checked, scores are mapped.
 
         Args:
+            path: a directory, or a URL of s3, gs, az, http or https, whose table is downloaded
+                first, checked, unless the cache has it; see docs/object-storage.md.
             store: the store that was mined, or its path: the table then knows keys and
                 similarities, see :meth:`with_store`.
+            cache: of a URL: the folder that keeps the table; None: ``remote`` in that of
+                ``HELIP_CACHE``.
+            progress: of a download: a bar on a terminal.
 
         Raises:
             StorageError: no table there. CorruptError: it is damaged. UnsupportedError: newer.
             MismatchError: another store was mined.
         """
+        path = local_copy(path, (TABLE,), cache=cache, progress=progress)
         require_there(path, "table of hard pairs")
         pairs = cls(_core.HardPairs.open(os.fspath(path)))
         return pairs if store is None else pairs.with_store(store)
@@ -150,7 +165,8 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
             MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
         """
-        return HardPairs(filtered(self._core, call), self._store, self._data)
+        core = _written(call, lambda call: filtered(self._core, call))
+        return HardPairs(core, self._store, self._data)
 
     @method_keywords(JoinCall)
     def join(self, call: JoinCall) -> HardPairs:
@@ -180,7 +196,8 @@ class HardPairs(ExportsPairs):
         path = isinstance(other, (str, os.PathLike))
         require(path or isinstance(other, HardPairs), "other", other, "a table, or its path")
         other = HardPairs.open(other) if path else other
-        core = joined(self._whole()._core, other._whole()._core, call)
+        tables = self._whole()._core, other._whole()._core
+        core = _written(call, lambda call: joined(*tables, call))
         return HardPairs(core, self._store, self._data)
 
     def table_for(self, rows: int) -> HardPairs:
@@ -364,12 +381,16 @@ class HardPairs(ExportsPairs):
         return {**self.report, **self._core.statistics()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a new directory, all or nothing.
+        """Writes a new directory, or to a URL of s3, gs or az, all or nothing.
 
         Raises:
-            InvalidArgumentError: something is there already. StorageError: the disk refuses.
+            InvalidArgumentError: something is there already. StorageError: the disk or the service
+                refuses.
         """
-        self._core.save(os.fspath(path))
+        if (url := url_of(path)) is not None:
+            written_to(url, self._core.save, os.fspath)
+        else:
+            self._core.save(os.fspath(local_path(path)))
 
     @classmethod
     @method_keywords(PullTableCall)
@@ -393,3 +414,15 @@ class HardPairs(ExportsPairs):
     def verify(self) -> None:
         """Reads every byte and compares checksums; CorruptError at the first damage."""
         self._core.verify()
+
+
+def _written(call: C, work: Callable[[C], _core.HardPairs]) -> _core.HardPairs:
+    """What ``work`` writes to ``call.out``, also where that is a URL."""
+    if (url := url_of(call.out)) is None:
+        return work(call)
+    return written_to(
+        url,
+        lambda path: work(dataclasses.replace(call, out=path)),
+        _core.HardPairs.open,
+        progress=call.progress,
+    )

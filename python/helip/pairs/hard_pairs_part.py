@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 from helip._core import HardPairsPart as CorePart
 from helip.common.errors import UnsupportedError
+from helip.common.remote.downloading import local_copy
+from helip.common.remote.manifest import PART
 from helip.pairs.hard_pairs import HardPairs
 
 
@@ -24,14 +26,21 @@ class HardPairsPart(HardPairs):
 
     @classmethod
     def open(  # type: ignore[override]
-        cls, path: str | os.PathLike[str]
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> HardPairsPart:
         """Opens a part; headers are checked, the rest is checked by :meth:`verify`.
+
+        ``path`` may be a URL, whose part is downloaded to ``cache``: see :meth:`HardPairs.open`.
 
         Raises:
             StorageError: no part there. CorruptError: it is damaged. MismatchError: it is
                 something else.
         """
+        path = local_copy(path, (PART,), cache=cache, progress=progress)
         return cls(CorePart.open(os.fspath(path)))
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import sha256_of
+from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.options import JoinOptions
@@ -34,7 +34,7 @@ class JoinCall(JoinOptions, ProgressOptions):
     other: Any = field(kw_only=False)
     """Another table of the same targets, or its path."""
     out: str | os.PathLike[str] | None = None
-    """A new directory, which appears when it is whole; None keeps the table in memory."""
+    """A new directory or URL, which appears when it is whole; None keeps the table in memory."""
 
 
 class Pools(NamedTuple):
@@ -56,7 +56,7 @@ def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _c
         raise InvalidArgumentError(
             f"k is {k}, must be at most {both}: the tables have {table.k} and {other.k}"
         )
-    writer = _core.HardPairsWriter(os.fspath(call.out or ""), len(table), k)
+    writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     pairs = found = left = 0
     with ProgressBar(len(table), label="join", unit="targets", enabled=call.progress) as bar:
         for first, ids, scores in _blocks(table, other):

@@ -49,7 +49,7 @@ class TargetPool:
         """Keys of the hard pairs [count]."""
         if self.store is None:
             return None
-        return tuple(self.store.keys[row] for row in self.ids.tolist())
+        return tuple(self.store.keys.take(self.ids.tolist()))
 
     @property
     def image_similarity(self) -> Floats | None:

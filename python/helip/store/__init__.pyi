@@ -1,3 +1,4 @@
+from .blocks import StoreBlock
 from .embedding_store import EmbeddingStore, StoreKeys, StoreWriter
 from .mapped_files import guard_mapped_files
 from .options import ImportOptions
@@ -5,6 +6,7 @@ from .options import ImportOptions
 __all__ = [
     "EmbeddingStore",
     "ImportOptions",
+    "StoreBlock",
     "StoreKeys",
     "StoreWriter",
     "guard_mapped_files",

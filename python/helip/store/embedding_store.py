@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,15 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import require_there
 from helip.common.notebook import table_html
-from helip.common.options import method_keywords
+from helip.common.options import Positive, check, method_keywords
 from helip.common.progress import ProgressBar
+from helip.common.remote.urls import local_path, url_of
+from helip.store.blocks import StoreBlock, block_of, tensor_over
 from helip.store.importing.importing import import_store
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
 from helip.store.options import ImportCall
+from helip.store.remote_store import RemoteStore, column_names, written_directory
 
 _SHOWN = 5  # rows in a notebook
 
@@ -31,24 +33,67 @@ _SHOWN = 5  # rows in a notebook
 class StoreKeys(CoreKeys):
     """The keys of a store."""
 
+    def take(self, rows: Sequence[int]) -> list[str]:
+        """The keys of these rows, in their order, at a URL by few requests; IndexError."""
+        if isinstance(self._core, RemoteStore):
+            return self._core.keys_of(np.asarray(rows, dtype=np.int64))
+        return super().take(rows)
+
 
 class EmbeddingStore:
-    """One generation of a store. Immutable; many processes may read it at once."""
+    """One generation of a store. Immutable; many processes may read it at once.
 
-    def __init__(self, core: _core.EmbeddingStore) -> None:
-        self._core = core
+    Of a store at a URL, ``len``, dimensions, fingerprints, :attr:`deleted` and :attr:`metadata` are
+    known from its manifest; :meth:`rows`, :attr:`keys` and :meth:`blocks` fetch what they need.
+    Whatever else is asked for, such as :attr:`image`, or by mining, needs the whole store and
+    downloads it first: see :meth:`download`.
+    """
+
+    def __init__(self, source: _core.EmbeddingStore | RemoteStore) -> None:
+        self._source = source
+
+    @property
+    def _core(self) -> _core.EmbeddingStore:
+        """The store on this machine; one at a URL is downloaded first."""
+        source = self._source
+        return source.downloaded() if isinstance(source, RemoteStore) else source
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> EmbeddingStore:
+    def open(
+        cls, path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None
+    ) -> EmbeddingStore:
         """Opens the newest generation; takes milliseconds and no memory whatever the size.
+
+        Args:
+            path: a directory, or a URL of s3, gs, az, http or https, of which the manifest alone is
+                read. docs/object-storage.md says what is read when.
+            cache: of a URL: the folder to which the whole store is downloaded once it is needed;
+                None: ``remote`` in that of ``HELIP_CACHE``.
 
         Raises:
             StorageError: no store there, or it cannot be read.
             CorruptError: the manifest or a shard's header is damaged.
-            UnsupportedError: written by a newer helip.
+            UnsupportedError: written by a newer helip; a URL, and obstore is absent.
         """
+        if (url := url_of(path)) is not None:
+            return cls(RemoteStore(url, cache))
+        path = local_path(path)
         require_there(path, "store")
         return cls(_core.EmbeddingStore.open(os.fspath(path)))
+
+    def download(self, *, progress: bool = True) -> EmbeddingStore:
+        """The same store on this machine: itself, or of a URL the one in the cache.
+
+        What is not there yet is downloaded, checked, all or nothing; a stopped download goes on
+        after its last whole shard, and other processes that want the same wait for it.
+
+        Raises:
+            StorageError: the disk has too little room, with both numbers; it cannot be read.
+            CorruptError: bytes differ from the manifest. MismatchError: it was changed meanwhile.
+        """
+        if not isinstance(self._source, RemoteStore):
+            return self
+        return EmbeddingStore(self._source.downloaded(progress=progress))
 
     @classmethod
     def create(
@@ -73,9 +118,10 @@ class EmbeddingStore:
         Raises:
             InvalidArgumentError: an option out of its bound, or a store is there already.
             StorageError: the directory cannot be written, or another process is writing to it.
+            UnsupportedError: a URL.
         """
         core = _core.EmbeddingStoreWriter.create(
-            os.fspath(path), image_dim, text_dim, dtype, shard_rows, digests
+            written_directory(path), image_dim, text_dim, dtype, shard_rows, digests
         )
         return StoreWriter(core)
 
@@ -85,7 +131,7 @@ class EmbeddingStore:
 
         Each commit is a new generation; :func:`helip.update` brings tables up to date with it.
         """
-        return StoreWriter(_core.EmbeddingStoreWriter.append_to(os.fspath(path)))
+        return StoreWriter(_core.EmbeddingStoreWriter.append_to(written_directory(path)))
 
     @classmethod
     @method_keywords(ImportCall)
@@ -105,12 +151,12 @@ class EmbeddingStore:
         return import_store(call, cls)
 
     def __len__(self) -> int:
-        return len(self._core)
+        return len(self._source)
 
     def __repr__(self) -> str:
         return (
-            f"EmbeddingStore({self.path!r}, rows={len(self):,}, image={self._core.image.shape[1]}, "
-            f"text={self._core.text.shape[1]}, dtype={self.dtype})"
+            f"EmbeddingStore({self.path!r}, rows={len(self):,}, image={self.image_dim}, "
+            f"text={self.text_dim}, dtype={self.dtype})"
         )
 
     def _repr_html_(self) -> str:
@@ -124,18 +170,30 @@ class EmbeddingStore:
 
     @property
     def path(self) -> str:
-        """The directory."""
-        return self._core.path
+        """The directory, or the URL."""
+        return self._source.path
 
     @property
     def dtype(self) -> str:
         """Element type of both matrices."""
-        return self._core.dtype
+        return self._source.dtype
+
+    @property
+    def image_dim(self) -> int:
+        """Width of the image embeddings."""
+        source = self._source
+        return source.image_dim if isinstance(source, RemoteStore) else source.image.shape[1]
+
+    @property
+    def text_dim(self) -> int:
+        """Width of the text embeddings."""
+        source = self._source
+        return source.text_dim if isinstance(source, RemoteStore) else source.text.shape[1]
 
     @property
     def generation(self) -> int:
         """1 after the first commit, one more after each later one."""
-        return self._core.generation
+        return self._source.generation
 
     @property
     def image(self) -> np.ndarray:
@@ -154,12 +212,12 @@ class EmbeddingStore:
     @property
     def image_tensor(self) -> torch.Tensor:
         """The image embeddings as a torch tensor over the map; do not write to it."""
-        return self._tensor(self._core.image)
+        return tensor_over(self._core.image, self.dtype)
 
     @property
     def text_tensor(self) -> torch.Tensor:
         """The text embeddings as a torch tensor over the map; do not write to it."""
-        return self._tensor(self._core.text)
+        return tensor_over(self._core.text, self.dtype)
 
     @property
     def image_scale(self) -> np.ndarray | None:
@@ -178,22 +236,51 @@ class EmbeddingStore:
         """
         if not isinstance(index, slice):
             index = np.asarray(index, dtype=np.int64)
-        decoded = []
-        for values, scale in (
-            (self._core.image, self.image_scale),
-            (self._core.text, self.text_scale),
-        ):
-            rows = torch.from_numpy(np.array(values[index]))
-            rows = (rows.view(torch.bfloat16) if self.dtype == "bfloat16" else rows).float()
-            if scale is not None:
-                rows *= torch.from_numpy(np.array(scale[index]))[:, None]
-            decoded.append(rows)
-        return decoded[0], decoded[1]
+        if isinstance(self._source, RemoteStore):
+            columns = self._source.columns(tuple(self._embeddings()), index)
+        else:
+            columns = {name: np.array(each[index]) for name, each in self._embeddings().items()}
+        return block_of(0, columns, self.dtype).decoded()
+
+    def blocks(
+        self, first: int = 0, last: int | None = None, *, rows: int = 16_384
+    ) -> Iterator[StoreBlock]:
+        """The rows ``first`` up to ``last``, None for all, in blocks of ``rows``, in order.
+
+        Blocks of a store at a URL are fetched ahead, 64 MiB of them at most, or one where that is
+        larger. Those of a directory lie over the map. InvalidArgumentError: no such rows.
+        """
+        last = len(self) if last is None else last
+        check("rows", rows, Positive)
+        if not 0 <= first <= last <= len(self):
+            raise InvalidArgumentError(
+                f"the rows are {first} up to {last}, must be within 0 .. {len(self)}"
+            )
+        return self._blocks(first, last, rows)
+
+    def _blocks(self, first: int, last: int, rows: int) -> Iterator[StoreBlock]:
+        if isinstance(self._source, RemoteStore):
+            for begin, columns in self._source.blocks(first, last, rows, tuple(self._embeddings())):
+                yield block_of(begin, columns, self.dtype)
+            return
+        whole = self._embeddings()
+        for begin in range(first, last, rows):
+            some = slice(begin, min(begin + rows, last))
+            columns = {name: each[some] for name, each in whole.items()}
+            yield block_of(begin, columns, self.dtype)
+
+    def _embeddings(self) -> dict[str, Any]:
+        """Columns by name, those of scales where there are; of a URL names alone."""
+        if isinstance(self._source, RemoteStore):
+            return dict.fromkeys(column_names(self._source.container.manifest.columns))
+        core = self._source
+        scales = {"image_scale": core.image_scale, "text_scale": core.text_scale}
+        return {"image": core.image, "text": core.text, **(scales if self.dtype == "int8" else {})}
 
     @property
     def keys(self) -> StoreKeys:
         """The key of every row, a lazy sequence of str."""
-        return StoreKeys(self._core)
+        return StoreKeys(self._source)
 
     @property
     def deleted(self) -> np.ndarray:
@@ -202,22 +289,22 @@ class EmbeddingStore:
         They are still rows of the store, with their numbers, keys and values. Mining takes them for
         rows of zeros: they get no pool, and are in nobody's.
         """
-        return self._core.deleted
+        return self._source.deleted
 
     @property
     def fingerprint(self) -> str:
         """Digest over keys, shapes, dtypes, contents and deleted rows."""
-        return self._core.fingerprint
+        return self._source.fingerprint
 
     @property
     def keys_fingerprint(self) -> str:
         """Digest over the keys in order."""
-        return self._core.keys_fingerprint
+        return self._source.keys_fingerprint
 
     @property
     def data_fingerprint(self) -> str:
         """The fingerprint of the data set embedded: keys, and captions and pictures where known."""
-        return self._core.data_fingerprint
+        return self._source.data_fingerprint
 
     @property
     def digests(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -228,7 +315,7 @@ class EmbeddingStore:
     @property
     def metadata(self) -> dict[str, Any]:
         """What the writer noted: encoders, source, quarantined samples."""
-        return json.loads(self._core.metadata_json)
+        return json.loads(self._source.metadata_json)
 
     @property
     def matrices(self) -> tuple[MatrixView, MatrixView]:
@@ -241,6 +328,9 @@ class EmbeddingStore:
         Raises:
             CorruptError: at the first damage, with the file and the column.
         """
+        if isinstance(self._source, RemoteStore):
+            self._source.verify(progress=progress)
+            return
         with ProgressBar(None, label="verify", unit="bytes", enabled=progress) as bar:
             self._core.verify(lambda stage, done, total: bar.set(done))
 
@@ -250,13 +340,6 @@ class EmbeddingStore:
                 f"NumPy has no bfloat16; use store.{name}_tensor (of torch) or store.rows(...)"
             )
         return array
-
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        with warnings.catch_warnings():
-            # The map is read-only; torch has no such notion and says so of every tensor.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            tensor = torch.from_numpy(array)
-        return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
 
 
 def store_of(store: EmbeddingStore | str | os.PathLike[str]) -> EmbeddingStore:

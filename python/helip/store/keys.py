@@ -41,6 +41,10 @@ class LazyStrings(Sequence[str]):
             raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
         return self._block(row, row + 1)[0]
 
+    def take(self, rows: Sequence[int]) -> list[str]:
+        """The strings of these rows, in their order; IndexError."""
+        return [self[row] for row in rows]
+
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _BLOCK):
             yield from self._block(first, min(first + _BLOCK, len(self)))

@@ -55,7 +55,8 @@ class ImportCall(ImportOptions, ProgressOptions):
     keys: Sequence[str] | None = None
     """Keys of arrays; else their numbers."""
     out: str | os.PathLike[str]
-    """The store to write; the same call goes on with one that is not complete."""
+    """The store to write, a directory or a URL of s3, gs or az; the same call goes on with one that
+    is not complete."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -52,7 +52,10 @@ def test_the_command_line_goes_before_the_file(
     ("text", "message"),
     [
         ("k: 5\nmethodd: exact\n", "line 2: helip mine has no option 'methodd'; did you mean met"),
-        ("speed: 5\n", r"line 1: helip mine has no option 'speed'.*It knows candidates, check"),
+        (
+            "speed: 5\n",
+            r"line 1: helip mine has no option 'speed'.*It knows cache, candidates",
+        ),
         ("k: 5\n\nmethod: exat\n", 'line 3. Choose from: "auto", "exact", "sample"'),
         ("k: many\n", "line 1: unable to convert"),
         ("seed: 1\nk: 0\n", r"k is 0, must be at least 1 \(.*line 2\)"),

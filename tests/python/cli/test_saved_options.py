@@ -32,7 +32,7 @@ def test_what_was_given_and_all_that_holds_is_kept_as_it_was(tmp_path: Path) -> 
         ("https://token@host/0.tar", "https://***@host/0.tar"),
         ("s3://bucket/0.tar?X-Amz-Signature=secret,secret&a=b", "s3://bucket/0.tar?***"),
         ("https://host/0.tar#secret", "https://host/0.tar?***"),
-        (Path("https://me:secret@host/0.tar"), "https:/***@host/0.tar"),
+        (Path("https://me:secret@host/0.tar"), "https://***@host/0.tar"),
         ("a=https://me:secret@host/a", "a=https://***@host/a"),
         (("s3://bucket/0.tar", "gs://me:secret@x/y"), ["s3://bucket/0.tar", "gs://***@x/y"]),
         ("/data/a@b/{00..07}.tar", "/data/a@b/{00..07}.tar"),

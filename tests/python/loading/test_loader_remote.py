@@ -11,7 +11,7 @@ import torch
 
 import helip
 from helip.common.errors import Error, UnsupportedError
-from helip.data.remote import store
+from helip.common.remote import client
 from helip.loading.loader import HardPairLoader
 from helip.pairs.resharding.members import members_of
 from support.data_samples import encoded, picture, write_tar
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardServer]:
-    monkeypatch.setattr(store, "RETRIES", 0)
+    monkeypatch.setattr(client, "RETRIES", 0)
     with serving(folder) as running:
         yield running
 

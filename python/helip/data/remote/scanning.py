@@ -12,8 +12,8 @@ from pathlib import Path
 from helip import _core
 from helip.common.errors import CorruptError, MismatchError, StorageError
 from helip.common.progress import ProgressBar
-from helip.data.remote.store import Remote, Stamp
-from helip.data.remote.urls import place_of
+from helip.common.remote.client import Remote, Stamp
+from helip.common.remote.urls import place_of
 
 THREADS = 4  # shards at a time, each a temporary file
 _PIECE = 8 << 20

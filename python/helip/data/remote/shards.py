@@ -16,10 +16,10 @@ import numpy as np
 from helip import _core
 from helip.common.errors import MismatchError, SampleError, StorageError
 from helip.common.progress import ProgressBar
+from helip.common.remote.client import PastEnd, Remote, Stamp
+from helip.common.remote.range_cache import NEAR, Member, RangeCache
+from helip.common.remote.urls import place_of
 from helip.data.remote import scanning
-from helip.data.remote.range_cache import NEAR, Member, RangeCache
-from helip.data.remote.store import PastEnd, Remote, Stamp
-from helip.data.remote.urls import place_of
 
 IN_FLIGHT = 64  # requests; at 30 ms each they bring some 2,000 pictures a second
 HELD_BYTES = 256 << 20
@@ -34,7 +34,7 @@ class RemoteShards:
     """What a SampleIndex reads through where its shards are URLs. Thread-safe.
 
     It begins anew in a process that was forked; there the first read is refused if this one has
-    read before (see `helip.data.remote.store`).
+    read before (see `helip.common.remote.client`).
     """
 
     def __init__(self, core: _core.SampleIndex) -> None:
@@ -107,7 +107,7 @@ class RemoteShards:
                 data = memoryview(self._fetch(reading.remote, shard, offset, offset + size))
         except StorageError as error:
             (key,) = self._core.keys(row, row + 1)
-            message = f"sample {key!r} (row {row}): {error}"
+            message = f"sample {key!r} (row {row}): {error.strerror or error}"
             raise SampleError(message, key=key, reason="io") from error
         if field == "image" and not self._core.may_be_image(row, data):
             raise self._changed(member.shard, f"the picture of row {row} is another")

@@ -34,7 +34,8 @@ class EmbedCall(EmbedOptions):
     """A Dataset, or anything that open_dataset takes."""
     out: str | os.PathLike[str]
     """The store's directory. An unfinished one of the same request is continued; a finished one is
-    returned at once. Of data that changed since, see update."""
+    returned at once. Of data that changed since, see update. Or a URL of s3, gs or az, to which the
+    store is uploaded once it is finished; one that is there is refused."""
     part: tuple[int, int] | None = None
     """(i, n), i from 1 to n: embed the i-th of n parts alone, to OUT.parts, and return its store.
     The same call without part puts all n together."""

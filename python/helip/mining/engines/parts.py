@@ -19,6 +19,10 @@ from helip.common.errors import InvalidArgumentError, MismatchError, Unsupported
 from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.common.remote.downloading import local_copy
+from helip.common.remote.manifest import PART
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import url_of
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
@@ -71,9 +75,9 @@ def merge(
 
     Args:
         parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order,
-            or the folder that holds them. They are read one after another, every byte is checked,
-            and they stay.
-        out: the table to write; None keeps it in memory.
+            or the folder that holds them; also URLs of parts. They are read one after another,
+            every byte is checked, and they stay.
+        out: the table to write, a directory or a URL of s3, gs or az; None keeps it in memory.
         progress: a bar on a terminal.
 
     Raises:
@@ -90,14 +94,22 @@ def merge(
             )
     else:
         paths = [path for part in parts for path in _parts_in(part)]
+    if (url := url_of(out)) is not None:
+        return written_to(
+            url, lambda path: _merged(paths, path, progress), HardPairs.open, progress=progress
+        )
+    return _merged(paths, output_path(out), progress)
+
+
+def _merged(paths: list[str], out: str, progress: bool) -> HardPairs:
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
-        core = _core.merge_parts(paths, output_path(out), Follower(bar))
+        core = _core.merge_parts(paths, out, Follower(bar))
     return HardPairs(core)
 
 
 def _parts_in(path: str | os.PathLike[str]) -> list[str]:
     """The parts that lie in a folder, by name; a part itself, and what is none, stays as it is."""
-    path = os.fspath(path)
+    path = os.fspath(local_copy(path, (PART,)))
     if not os.path.isdir(path) or is_done(Path(path)):
         return [path]
     with storage_errors("read", path):

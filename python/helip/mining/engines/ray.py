@@ -16,6 +16,7 @@ from helip.common.errors import MismatchError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path
 from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
+from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
 from helip.mining.engines.parts import agreed_parts, is_done, mine_part
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
@@ -54,7 +55,7 @@ def mine_on_ray(
                 _core.mine_part(store._core, index, parts, core_options(options, job), str(place))
         task = ray.remote(num_cpus=each, max_retries=RETRIES)(_mine_part)
         whole = (
-            os.path.abspath(store.path), store.fingerprint,
+            store.path if url_of(store.path) else os.path.abspath(store.path), store.fingerprint,
             MineOptions.of(options).as_dict(), {"threads": each, "memory": job.memory}, parts,
         )  # fmt: skip
         see_to_parts(

@@ -13,7 +13,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import sha256_of
+from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.filtering.account import Account
@@ -33,7 +33,7 @@ class FilterCall(FilterOptions, ProgressOptions):
     """A store whose images and captions are of one model, or its path, or two arrays; rows as the
     table's. For image_max and text_max alone any store does."""
     out: str | os.PathLike[str] | None = None
-    """A new directory, which appears when it is whole; None keeps the table in memory."""
+    """A new directory or URL, which appears when it is whole; None keeps the table in memory."""
 
 
 def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
@@ -49,7 +49,7 @@ def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
         raise InvalidArgumentError(f"k is {k}, must be at most {table.k}, which the table has")
     judge = Judge(call.by, table, call, call.threads or 0, call.progress)
     account = Account(table.k, k, reasons)
-    writer = _core.HardPairsWriter(os.fspath(call.out or ""), len(table), k)
+    writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
         for first, ids, scores in _blocks(table):
             judged = judge.judge(first, ids, scores)

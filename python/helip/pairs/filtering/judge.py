@@ -11,6 +11,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.progress import Follower, ProgressBar
+from helip.common.remote.urls import url_of
 from helip.pairs.filtering.rules import CROSS, WITHIN, Floats, Judged, in_use
 from helip.pairs.options import FilterRules
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -97,7 +98,7 @@ class Judge:
 
 
 def _refuse_encoder(path: str | os.PathLike[str]) -> None:
-    if ":" in os.fspath(path) and not Path(path).exists():
+    if ":" in os.fspath(path) and not Path(path).exists() and url_of(path) is None:
         raise InvalidArgumentError(
             f"by is {os.fspath(path)!r}, an encoder; embed the data by it first, and give the "
             f"store: helip embed DATA --out STORE --image-encoder {path} --text-encoder {path}"

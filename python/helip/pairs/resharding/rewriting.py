@@ -30,7 +30,7 @@ from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
 from helip.store.data_identity import difference_words, fingerprint_differences
-from helip.store.embedding_store import EmbeddingStore
+from helip.store.embedding_store import EmbeddingStore, store_of
 
 _BLOCK = 64  # rows of the smallest block that is packed
 _SHOWN_BLOCKS = (64, 256, 1024)
@@ -101,8 +101,8 @@ def reshard(call: ReshardCall) -> Resharded:
     tars, rows = _tars_of(opened)
     table = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = call.store
-    if store is not None and not isinstance(store, EmbeddingStore):
-        store = EmbeddingStore.open(store)
+    if store is not None:
+        store = store_of(store).download(progress=progress)
     _check_together(opened, table, store)
     if rank_max is not None and rank_max > table.k:
         raise InvalidArgumentError(

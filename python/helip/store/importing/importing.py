@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import time
@@ -23,6 +24,8 @@ from helip.common.errors import (
     StorageError,
 )
 from helip.common.progress import ProgressBar
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import local_path, url_of
 from helip.store.importing.part import (
     Block,
     Blocks,
@@ -41,6 +44,12 @@ _SIDES = ("image", "text")
 
 def import_store(call: ImportCall, store: Any) -> Any:
     """The finished store; ``store``: the class EmbeddingStore."""
+    if (url := url_of(call.out)) is not None:
+        return written_to(
+            url, lambda path: import_store(dataclasses.replace(call, out=path), store), store.open,
+            resumes=True, progress=call.progress,
+        )  # fmt: skip
+    call = dataclasses.replace(call, out=local_path(call.out))
     parts = parts_of(call)
     dims = _check_dims(parts)
     _check_metadata(parts)

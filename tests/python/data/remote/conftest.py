@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helip.data.remote import store
+from helip.common.remote import client
 from support.data_samples import write_shards
 from support.http_shards import ShardServer, serving
 
@@ -20,9 +20,9 @@ def shards(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardServer]:
-    monkeypatch.setattr(store, "REQUEST_SECONDS", 1)
-    monkeypatch.setattr(store, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(store, "RETRIES", 1)
-    monkeypatch.setattr(store, "RETRY_SECONDS", 2)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 2)
     with serving(shards) as running:
         yield running

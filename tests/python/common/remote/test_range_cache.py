@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from helip.common.errors import StorageError
-from helip.data.remote.range_cache import Member, RangeCache
+from helip.common.remote.range_cache import Member, RangeCache
 
 PATIENCE = 30  # seconds, where a fault would be waited for without end
 

@@ -1,0 +1,1 @@
+"""Files at URLs: requests, ranges, and containers that lie in object storage."""

@@ -1,0 +1,140 @@
+"""What object storage refuses, and what a connection does, as one clear error each."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from helip.common.errors import StorageError
+from helip.common.url_secrets import without_secrets
+
+
+class PastEnd(StorageError):
+    """A range that ends, or begins, behind the end of its file."""
+
+
+class TakenError(StorageError):
+    """Something is there already, where nothing was to be."""
+
+
+_CAUSES = {
+    "Connect": ("no connection", errno.ECONNREFUSED),
+    "Timeout": ("no answer in time", errno.ETIMEDOUT),
+    "Interrupted": ("the connection broke off", errno.ECONNRESET),
+    "Request": ("the connection failed", errno.ECONNRESET),
+    "Decode": ("the answer broke off", errno.ECONNRESET),
+}
+_REACH = "look whether its server can be reached"
+_CREDENTIALS = "give credentials by the variables that obstore reads, such as AWS_ACCESS_KEY_ID"
+_MENDS = {
+    400: "check its address and the variables that obstore reads",
+    401: _CREDENTIALS,
+    403: f"{_CREDENTIALS}, or let them {{action}} it",
+    404: "check its address",
+    416: "it is shorter than it was: open or index it again",
+    429: "wait, and do the same again",
+}
+_NUMBERS = {
+    400: errno.EINVAL,
+    401: errno.EACCES,
+    403: errno.EACCES,
+    404: errno.ENOENT,
+    412: errno.EAGAIN,
+    416: errno.EINVAL,
+    429: errno.EAGAIN,
+    503: errno.EAGAIN,
+}
+# What services say in the <Code> of an answer → cause, mend, errno.
+_EXPIRED = (
+    "the credentials have expired",
+    "renew them, such as AWS_SESSION_TOKEN",
+    errno.EACCES,
+)
+_REFUSED = (
+    "the credentials are refused",
+    "check the variables that obstore reads, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    errno.EACCES,
+)
+_NO_BUCKET = (
+    "there is no such bucket",
+    "check its name, and AWS_REGION and AWS_ENDPOINT",
+    errno.ENOENT,
+)
+_ELSEWHERE = (
+    "the bucket lies in another region",
+    "set AWS_REGION to its region",
+    errno.EINVAL,
+)
+_CODES = {
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "RequestExpired": _EXPIRED,
+    "InvalidAccessKeyId": _REFUSED,
+    "InvalidToken": _REFUSED,
+    "InvalidClientTokenId": _REFUSED,
+    "SignatureDoesNotMatch": _REFUSED,
+    "AuthFailure": _REFUSED,
+    "AuthenticationFailed": _REFUSED,
+    "NoSuchBucket": _NO_BUCKET,
+    "ContainerNotFound": _NO_BUCKET,
+    "PermanentRedirect": _ELSEWHERE,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "IllegalLocationConstraintException": _ELSEWHERE,
+}
+_SHORT = re.compile(r"Requested (\d+\.\.\d+), got (\d+\.\.\d+)")
+# Where cloud machines are asked who they are, once no variable tells.
+_METADATA = ("169.254.169.254", "metadata.google.internal")
+
+
+def storage_error(action: str, url: str, error: Exception) -> StorageError:
+    """What to raise for what obstore raised; ``action`` such as "read", a verb before the URL.
+
+    Nothing of the answer's text is told but its status and code: it may repeat what was signed.
+    """
+    url, text = without_secrets(url), str(error)
+    if type(error).__name__ == "AlreadyExistsError":
+        return taken(url)
+    status = re.search(r"status code: ((\d{3})[^:\n]*)", text)
+    kind = re.search(r"kind: (\w+)", text)
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    tries = re.search(r"after (\d+) retries", text)
+    again = f" after {tries[1]} more tries" if tries and tries[1] != "0" else ""
+    if any(place in text for place in _METADATA):
+        what, mend, number = "there are no credentials", _CREDENTIALS, errno.EACCES
+    elif "Range request not supported" in text:
+        what = "its server sends the whole file where a range was asked for"
+        mend, number = "serve it where HTTP range requests are answered", errno.ENOTSUP
+    elif code and code[1] in _CODES:
+        what, mend, number = _CODES[code[1]]
+        what += f" ({code[1]})"
+    elif status:
+        value = int(status[2])
+        what = status[1].strip() + (f" ({code[1]})" if code else "")
+        mend = _MENDS.get(value, "try again later").format(action=action)
+        number = _NUMBERS.get(value, errno.EIO)
+    elif kind and kind[1] in _CAUSES:
+        what, number = _CAUSES[kind[1]]
+        mend = _REACH
+    else:
+        what = without_secrets(first_line(error))
+        mend = "check its address and the variables that obstore reads"
+        number = getattr(error, "errno", None) or (
+            errno.ENOENT if isinstance(error, FileNotFoundError) else errno.EIO
+        )
+    short = _SHORT.search(text)
+    if short:
+        what, number = f"bytes {short[1]} were asked for, and {short[2]} came", errno.EIO
+    past = short or (status and status[2] == "416")
+    raised = PastEnd if past else StorageError
+    return raised(number, f"cannot {action} {url}: {what}{again}; {mend}")
+
+
+def taken(url: str) -> TakenError:
+    """The error of a file that was to be new."""
+    return TakenError(errno.EEXIST, f"cannot write {without_secrets(url)}: it is there already")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what it says."""
+    return str(error).partition("\n")[0].strip()

@@ -1,0 +1,246 @@
+"""A container from a directory to a URL: in pieces, checked, its manifest last."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+from helip.common.errors import (
+    CancelledError,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.files import storage_errors
+from helip.common.progress import ProgressBar
+from helip.common.remote.client import Remote, Stamp
+from helip.common.remote.container import RemoteContainer
+from helip.common.remote.downloading import COMPANIONS
+from helip.common.remote.errors import TakenError
+from helip.common.remote.manifest import MANIFEST, Manifest, Shard, ShardDigests
+from helip.common.remote.urls import BUCKETS, check_url, place_of
+
+PIECE = 8 << 20
+IN_FLIGHT = 8  # pieces
+_MOST_PIECES = 9_000  # S3 takes 10,000
+#: Names the container that is being uploaded, so that the same call goes on with its files.
+MARKER = "upload-in-progress"
+
+_log = logging.getLogger(__name__)
+
+
+def require_bucket(url: str) -> None:
+    """UnsupportedError for a URL that nothing can be written to."""
+    scheme = check_url(url)[0]
+    if scheme not in BUCKETS:
+        known = ", ".join(f"{each}://" for each in BUCKETS)
+        raise UnsupportedError(
+            f"{url} is of {scheme}://, where helip writes nothing; give a URL of {known}, or a path"
+        )
+
+
+def has_container(url: str) -> bool:
+    """Whether a container lies at ``url``. StorageError as `Remote`, UnsupportedError as above."""
+    require_bucket(url)
+    return MANIFEST in Remote(place_of([url])).listed(url)
+
+
+def upload(folder: Path, url: str, *, overwrite: bool = False, progress: bool = True) -> None:
+    """Copy the container in a directory to ``url``, every byte compared with its digest.
+
+    A reader sees the whole of it or nothing, since the manifest comes last. What a stopped upload
+    has brought there is used by the next one of the same container, and else deleted. Where the
+    same container lies there already, nothing is sent.
+
+    Args:
+        overwrite: take the place of another container. Shards that it shares stay; where others
+            bear their names its manifest goes first, and there is nothing to read meanwhile.
+
+    Raises:
+        InvalidArgumentError: another container is there. MismatchError: somebody else writes there.
+        CorruptError: the directory is damaged. StorageError: it cannot be read, or the service
+            refuses. UnsupportedError: nothing can be written there.
+    """
+    require_bucket(url)
+    container = RemoteContainer(os.fspath(folder))
+    _Upload(container.manifest, folder, url.rstrip("/"), overwrite).run(progress)
+
+
+class _Upload:
+    def __init__(self, manifest: Manifest, folder: Path, url: str, overwrite: bool) -> None:
+        self._manifest, self._folder, self._url = manifest, folder, url
+        self._overwrite = overwrite
+        self._remote = Remote(place_of([url]))
+        self._stopped = threading.Event()
+
+    def run(self, progress: bool) -> None:
+        there = self._remote.listed(self._url)
+        before = self._before() if MANIFEST in there else None
+        if before is not None and before.checksum == self._manifest.checksum:
+            _log.info("upload: %s holds it already", self._url)
+            return
+        if before is not None and not self._overwrite:
+            raise InvalidArgumentError(taken(self._url))
+        old = {shard.file: shard for shard in before.shards} if before is not None else {}
+        kept = {
+            shard.file
+            for shard in self._manifest.shards
+            if old.get(shard.file) == shard and _has(there, shard)
+        }
+        shards = {shard.file: shard for shard in self._manifest.shards}
+        if before is not None and any(name in shards and name not in kept for name in old):
+            self._delete([MANIFEST])  # whoever reads its shards notices
+            before = None
+        if self._mark(there) == self._manifest.checksum:
+            kept |= {
+                name for name, shard in shards.items() if _has(there, shard) and name not in old
+            }
+        else:
+            self._begin(before, {*kept, *(old if before is not None else ())})
+        self._send([each for each in self._manifest.shards if each.file not in kept], progress)
+        self._publish(before)
+
+    def _begin(self, before: Manifest | None, stay: set[str]) -> None:
+        """Delete what others left, under a marker that nobody goes on from."""
+        self._remote.put(self._at(MARKER), f"{self._manifest.checksum} begins".encode())
+        there = self._remote.listed(self._url)
+        if before is None and MANIFEST in there:  # it came while this one began
+            self._delete([MARKER])
+            raise InvalidArgumentError(taken(self._url))
+        self._delete([name for name in there if _is_shard(name) and name not in stay])
+        self._remote.put(self._at(MARKER), self._manifest.checksum.encode())
+
+    def _send(self, shards: list[Shard], progress: bool) -> None:
+        size = self._manifest.bytes
+        done = size - sum(shard.bytes for shard in shards)
+        with (
+            ProgressBar(size, label="upload", unit="bytes", enabled=progress) as bar,
+            ThreadPoolExecutor(1, thread_name_prefix="helip-upload") as pool,
+        ):
+            if done:
+                bar.restart(size, label="upload", done=done)
+            for shard in shards:
+                piece = max(PIECE, -(-shard.bytes // _MOST_PIECES))
+                blocks = self._blocks(shard, piece, bar)
+                sending = pool.submit(
+                    self._remote.put, self._at(shard.file),
+                    next(blocks) if shard.bytes <= piece else blocks,
+                    piece=piece, in_flight=IN_FLIGHT,
+                )  # fmt: skip
+                try:
+                    wait([sending])
+                except BaseException:  # Ctrl-C: what was sent of the shard is given up
+                    self._stopped.set()
+                    raise
+                sending.result()
+        for name in COMPANIONS:
+            path = self._folder / name
+            if path.is_file():
+                with storage_errors("read", path):
+                    contents = path.read_bytes()
+                self._remote.put(self._at(name), contents)
+
+    def _blocks(self, shard: Shard, piece: int, bar: ProgressBar) -> Iterator[bytes]:
+        """The bytes of a shard. The last ones come once all are known to be right."""
+        path = self._folder / shard.file
+        digests = ShardDigests(shard, os.fspath(path))
+        with storage_errors("read", path), path.open("rb") as file:
+            data = file.read(piece)
+            while data:
+                if self._stopped.is_set():
+                    raise CancelledError(f"the upload to {self._url} was stopped")
+                digests.update(data)
+                after = file.read(piece)
+                if not after:
+                    digests.finish()
+                yield data
+                bar.update(len(data))
+                data = after
+
+    def _publish(self, before: Manifest | None) -> None:
+        there = self._remote.listed(self._url)
+        wrong = self._wrong(there)
+        if wrong or self._mark(there) != self._manifest.checksum:
+            now = self._before() if MANIFEST in there else None
+            if now is not None and now.checksum == self._manifest.checksum:
+                return  # another process was first with the same
+            raise self._disturbed(wrong)
+        try:
+            self._remote.put(self._at(MANIFEST), self._manifest.text, new=before is None)
+        except TakenError as error:
+            # It may be this one: a request that is tried again may have been done before.
+            now = self._before()
+            if now is None or now.checksum != self._manifest.checksum:
+                raise InvalidArgumentError(taken(self._url)) from error
+        # Whoever began meanwhile has marked it before it deleted anything, and then looked for a
+        # manifest. So one of both notices the other.
+        there = self._remote.listed(self._url)
+        mark, wrong = self._mark(there), self._wrong(there)
+        if wrong or mark not in (None, self._manifest.checksum):
+            self._delete([MANIFEST])
+            raise self._disturbed(wrong)
+        if mark is None:
+            return  # another process has published the same, and tidied up
+        names = {shard.file for shard in self._manifest.shards}
+        names |= {name for name in COMPANIONS if (self._folder / name).is_file()}
+        ours = [name for name in there if _is_shard(name) or name in COMPANIONS]
+        self._delete([MARKER, *(name for name in ours if name not in names)])
+
+    def _wrong(self, there: Mapping[str, Stamp]) -> str:
+        """A shard that is not there, or of another size; empty for none."""
+        return next((s.file for s in self._manifest.shards if not _has(there, s)), "")
+
+    def _disturbed(self, wrong: str) -> MismatchError:
+        how = f" ({wrong} is another)" if wrong else ""
+        return MismatchError(
+            f"{self._url} was changed while it was uploaded{how}; look whether another job writes "
+            "there, and do the same again"
+        )
+
+    def _before(self) -> Manifest | None:
+        """The manifest that is there; None for none."""
+        try:
+            return RemoteContainer(self._url).manifest
+        except StorageError as error:
+            if MANIFEST in self._remote.listed(self._url):
+                raise
+            _log.debug("upload: %s", error)
+            return None
+
+    def _mark(self, there: Mapping[str, Stamp]) -> str | None:
+        """What the upload that was begun there is of; None for none."""
+        if MARKER not in there:
+            return None
+        try:
+            _, text = self._remote.whole(self._at(MARKER), most=1 << 10)
+        except StorageError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        return text.decode("ascii", "replace")
+
+    def _delete(self, names: list[str]) -> None:
+        if names:
+            self._remote.delete([self._at(name) for name in names])
+
+    def _at(self, name: str) -> str:
+        return f"{self._url}/{name}"
+
+
+def _has(there: Mapping[str, Stamp], shard: Shard) -> bool:
+    return shard.file in there and there[shard.file].bytes == shard.bytes
+
+
+def _is_shard(name: str) -> bool:
+    return name.startswith("shard-") and name.endswith(".safetensors")
+
+
+def taken(url: str) -> str:
+    """What is said of a URL where something else is."""
+    return f"{url} exists already; choose another place, or pass overwrite=True"

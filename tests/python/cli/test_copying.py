@@ -1,0 +1,143 @@
+"""Commands that read and write stores and tables in a bucket."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip.cli.saved_options import SavedOptions
+from helip.common.remote import client
+from support.remote_samples import files_of
+from support.s3_server import S3Server, serving_s3
+
+Run = Callable[..., tuple[int, str, str]]
+STORE = "s3://bucket/x/s"
+PAIRS = "s3://bucket/x/cc.pairs"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(client, "RETRIES", 1)
+    with serving_s3(monkeypatch) as server:
+        yield server
+
+
+def test_a_store_is_copied_mined_and_looked_at_by_its_url(run: Run, s3: S3Server, store, tmp_path):
+    code, out, err = run("copy", store, STORE)
+    assert (code, out) == (0, "")
+    assert err.endswith(f"{STORE} is whole\n")
+    cache = tmp_path / "scratch"
+    code, _, err = run("mine", STORE, "--out", PAIRS, "-k", 3, "--cache", cache)
+    assert code == 0
+    assert f"next: helip diagnose {PAIRS} --data" in err
+    assert [each.name[:2] for each in cache.iterdir()] == ["s-"]
+    expected = helip.mine(store, k=3, progress=False)
+    table = helip.HardPairs.open(PAIRS)
+    np.testing.assert_array_equal(table.ids, expected.ids)
+    code, out, _ = run("inspect", PAIRS, "--json")
+    assert (code, json.loads(out)["k"], json.loads(out)["path"]) == (0, 3, PAIRS)
+    code, out, _ = run("verify", PAIRS, "--json")
+    assert json.loads(out) == {"path": PAIRS, "format": "helip.hard_pairs", "whole": True}
+    code, _, err = run("copy", PAIRS, tmp_path / "cc.pairs", "--json")
+    assert code == 0
+    assert set(files_of(tmp_path / "cc.pairs")) >= {"helip.yaml", "manifest.json"}
+
+
+def test_inspecting_a_store_downloads_nothing(run: Run, s3: S3Server, store, tmp_path):
+    run("copy", store, STORE)
+    code, out, _ = run("inspect", STORE, "--json")
+    facts = json.loads(out)
+    assert (code, facts["path"], facts["rows"], facts["image_dim"]) == (0, STORE, 60, 8)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_same_call_gives_the_table_that_is_there(run: Run, s3: S3Server, store):
+    assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
+    s3.requests.clear()
+    assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
+    assert [key for key in s3.of("PUT") if not key.endswith("helip.yaml")] == []
+    code, _, err = run("mine", store, "--out", PAIRS, "-k", 4)
+    assert code == 1
+    assert re.search(rf"{PAIRS} was mined with other options \(k 3, now 4\)", err)
+
+
+def test_options_are_saved_at_the_url(run: Run, s3: S3Server, store, tmp_path):
+    from helip.cli.saved_options import find_options, load_options
+
+    run("mine", store, "--out", PAIRS, "-k", 3)
+    run("copy", PAIRS, tmp_path / "back")
+    saved = load_options(find_options(tmp_path / "back"))
+    assert isinstance(saved, SavedOptions)
+    assert (saved.command, saved.options["k"], saved.options["out"]) == ("mine", 3, PAIRS)
+    code, out, err = run("rerun", PAIRS, "--dry-run")
+    assert (code, out) == (0, f"helip mine {store} --out {PAIRS} -k 3\n"), err
+    assert run("rerun", PAIRS, "--out", "s3://bucket/x/again")[0] == 0
+    assert helip.HardPairs.open("s3://bucket/x/again").k == 3
+    code, _, err = run("rerun", "s3://bucket/none")
+    assert code == 2
+    assert "there is no s3://bucket/none/helip.yaml, where a helip command saves" in err
+
+
+def test_parts_are_mined_and_merged_in_the_bucket(run: Run, s3: S3Server, store):
+    parts = [f"s3://bucket/x/part-{index}" for index in (1, 2)]
+    for index, part in enumerate(parts, 1):
+        assert run("mine", store, "--out", part, "-k", 3, "--part", f"{index}/2")[0] == 0
+    assert run("merge", *parts, "--out", PAIRS)[0] == 0
+    expected = helip.mine(store, k=3, progress=False)
+    np.testing.assert_array_equal(helip.HardPairs.open(PAIRS).ids, expected.ids)
+    code, _, err = run("merge", *parts, "--out", PAIRS)
+    assert code == 2
+    assert f"{PAIRS} exists already" in err
+
+
+def test_a_table_is_brought_up_to_date_where_it_is(run: Run, s3: S3Server, store):
+    assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
+    with helip.EmbeddingStore.append_to(store) as writer:
+        writer.append(["new"], np.ones((1, 8), np.float32), np.ones((1, 6), np.float32))
+    code, _, err = run("update", PAIRS, "--store", store)
+    assert code == 0, err
+    expected = helip.mine(store, k=3, progress=False)
+    np.testing.assert_array_equal(helip.HardPairs.open(PAIRS).ids, expected.ids)
+
+
+def test_a_table_is_filtered_to_a_url(run: Run, s3: S3Server, store):
+    assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
+    code, out, _ = run("filter", PAIRS, "--out", "s3://bucket/y", "--max-score", 0.5, "--json")
+    assert (code, json.loads(out)["path"]) == (0, "s3://bucket/y")
+    assert helip.HardPairs.open("s3://bucket/y").options["filter"]
+
+
+def test_what_is_stopped_goes_on(run: Run, s3: S3Server, store, tmp_path):
+    s3.fault = lambda request: (503, "SlowDown") if "shard" in request.key else None
+    code, _, err = run("mine", store, "--out", PAIRS, "-k", 3)
+    assert code == 1
+    assert "503" in err and "hidden" not in err
+    (scratch,) = (tmp_path / "cache" / "scratch").iterdir()
+    assert f"what was mined is in {scratch / 'cc.pairs'}; the same command goes on" in err
+    assert (scratch / "cc.pairs" / "manifest.json").exists()
+    s3.fault = None
+    assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
+    assert not scratch.exists()
+    assert len(helip.HardPairs.open(PAIRS)) == 60
+
+
+def test_wrong_use_is_told(run: Run, s3: S3Server, store, tmp_path):
+    code, _, err = run("mine", store, "--out", tmp_path / "p", "--cache", tmp_path)
+    assert code == 2
+    assert "which is for a store at a URL" in err
+    code, _, err = run("copy", store, "https://host/a?sig=hidden")
+    assert code == 1
+    assert "has a query" in err and "hidden" not in err
+    code, _, err = run("copy", "s3://nobucket/a", tmp_path / "a")
+    assert code == 1
+    assert "there is no such bucket" in err
+    code, _, err = run("report", store, "--out", "s3://bucket/page.html")
+    assert code in (1, 2)
+    assert not Path("s3:").exists()
