@@ -23,7 +23,8 @@ from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of
-from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
+from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions, StageOptions
+from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
@@ -43,7 +44,7 @@ _DEVICE_EXACT_ROWS = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
+class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
     out: str | os.PathLike[str] | None = None
@@ -86,6 +87,12 @@ def mine(call: MineCall) -> HardPairs:
     A job of a store with ``out`` that would take more than an hour is committed in parts of half an
     hour each, if it can be; pairs of two parts are looked at twice.
 
+    ``method="partition"`` with ``cluster_rows``, and by ``engine`` processes or ray, mines rows
+    that do not fit one cluster in stages: each row in the ``overlap`` clusters closest to it, a
+    cluster at a time, then neighbours of neighbours across clusters, and more clusters while the
+    measured recall is below ``recall``. The table then depends on ``cluster_rows`` and ``overlap``
+    as well. What is done lies in ``OUT.stages``; what falls short of ``recall`` warns.
+
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else.
@@ -116,18 +123,31 @@ def mine(call: MineCall) -> HardPairs:
             on_progress=call.on_progress,
         )  # fmt: skip
     if path and os.path.exists(os.path.join(path, "manifest.json")):
-        table = _existing(path, source, MineOptions.of(call), resume=call.resume)
+        table = _existing(path, source, call, resume=call.resume)
         _log.info("mine: %s is the answer already", path)
         remove_parts(path)
         remove_checkpoint(path)
+        if not call.keep_stages:
+            remove_stages(path)
         return table
     begun = bool(path) and has_checkpoint(path)
-    if begun and not call.resume:
-        raise InvalidArgumentError(
-            f"{checkpoint_folder(path)} is what an interrupted job has found; remove it, or go on "
-            "with resume=True"
-        )
-    parts = _on_ray(source, call) if call.engine == "ray" else call.parts
+    staged = goes_in_stages(call, rows=inputs.rows, out=path)
+    for there, folder in ((begun, checkpoint_folder), (staged, stages_folder)):
+        if there and not call.resume and folder(path).exists():
+            raise InvalidArgumentError(
+                f"{folder(path)} is what an interrupted job has found; remove it, or go on with "
+                "resume=True"
+            )
+    if staged:
+        pairs = mine_in_stages(
+            source, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),
+            out=path, progress=call.progress, on_progress=call.on_progress,
+        )  # fmt: skip
+        _warn_of_recall(pairs.report, call.recall)
+        return pairs
+    # Rows that fit one cluster are nothing to spread.
+    on_ray = call.engine == "ray" and call.method != "partition"
+    parts = _on_ray(source, call) if on_ray else call.parts
     device = call.device
     if device == "auto" and (begun or parts is not None or (path and begun_parts(path))):
         device = "cpu"
@@ -173,15 +193,16 @@ def _require_one_space(store: EmbeddingStore, margin: float) -> None:
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:
-    if report.get("hnsw", {}).get("reached", True):
-        return
-    found = report["recall"]
-    warnings.warn(
-        f"the graph found recall {found['value']:.4f} with the lower limit {found['low']:.4f}, "
-        f"below recall = {wanted}, at its greatest breadth {report['hnsw']['breadth']}; ask for "
-        "less, or use method 'partition' or 'exact'",
-        stacklevel=4,
-    )
+    found = report.get("recall", {})
+    for name, words, mend in (
+        ("hnsw", "the graph found recall {value:.4f} with the lower limit {low:.4f}, below recall "
+         "= {wanted}, at its greatest breadth {breadth}", "use method 'partition' or 'exact'"),
+        ("stages", "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = "
+         "{wanted}, with each row in {overlap} clusters", "give more cluster_rows or overlap"),
+    ):  # fmt: skip
+        if not report.get(name, {}).get("reached", True):
+            told = words.format(wanted=wanted, **found, **report[name])
+            warnings.warn(f"{told}; ask for less, or {mend}", stacklevel=4)
 
 
 def _on_ray(source: EmbeddingStore | None, call: MineCall) -> int:
@@ -208,7 +229,7 @@ def _auto_methods(rows: int) -> tuple[str, ...]:
 
 
 def _existing(
-    path: str, source: EmbeddingStore | None, options: MineOptions, *, resume: bool
+    path: str, source: EmbeddingStore | None, call: MineCall, *, resume: bool
 ) -> HardPairs:
     """The table at ``path`` when it answers this very call."""
     if not resume or source is None:
@@ -222,7 +243,10 @@ def _existing(
             f"{path} was mined from the store {pairs.fingerprint}, this one is "
             f"{source.fingerprint}; choose another path"
         )
-    found, asked = pairs.options, options.as_dict()
+    found, asked = pairs.options, MineOptions.of(call).as_dict()
+    # Else a table of stages is as good as one without: each says its recall.
+    if call.cluster_rows is not None and goes_in_stages(call, rows=len(source), out=""):
+        asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)
     if "filter" in found:
         raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}

@@ -81,6 +81,19 @@ class MineOptions(ScoreRules):
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(Options):
+    """partition in stages: how rows are spread over clusters that are mined one by one."""
+
+    cluster_rows: Annotated[int, Ge(64)] | None = None
+    """partition: mine in stages, by clusters of about so many rows, in OUT.stages; on Ray and in
+    processes 1,000,000."""
+    overlap: Annotated[int, Ge(1), Le(16)] = 2
+    """partition in stages: closest clusters that each row is mined in, before there are more."""
+    keep_stages: bool = False
+    """partition in stages: leave OUT.stages when the table is there."""
+
+
 Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have
 
 
@@ -118,8 +131,8 @@ class JobOptions(MachineOptions):
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
     parts: Positive | None = None
     """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
-    engine: Literal["threads", "ray"] = "threads"
-    """threads of this process, or ray: parts as tasks of a Ray cluster."""
+    engine: Literal["threads", "processes", "ray"] = "threads"
+    """threads of this process, processes of this machine (partition), or tasks of a Ray cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
