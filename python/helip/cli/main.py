@@ -88,10 +88,10 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shel
 #: In the order of the way.
 COMMANDS: tuple[Command, ...] = (
     data.index, data.embed, importing.import_embeddings, mining.plan, mining.mine, mining.merge,
-    mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose, training.train,
-    training.recipes, evaluation.evaluate, models.interpolate, models.export, pushing.push,
-    reporting.report, plotting.plot, inspecting.inspect, inspecting.verify, rerunning.rerun,
-    doctor.doctor, completion, demo,
+    mining.stage, mining.update, filtering.filter_pairs, data.reshard, diagnosing.diagnose,
+    training.train, training.recipes, evaluation.evaluate, models.interpolate, models.export,
+    pushing.push, reporting.report, plotting.plot, inspecting.inspect, inspecting.verify,
+    rerunning.rerun, doctor.doctor, completion, demo,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
-from helip.mining.inputs import InputOptions, Inputs, inputs_of
+from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
 from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions, StageOptions
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
@@ -101,8 +101,8 @@ def mine(call: MineCall) -> HardPairs:
     """
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
-    if call.margin is not None and source is not None:
-        _require_one_space(source, call.margin)
+    if source is not None:
+        require_one_space(source, call.margin)
     options = core_options(call, call)
     if call.engine == "ray" and call.on_progress is not None:
         raise InvalidArgumentError(
@@ -179,17 +179,6 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
         return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
-
-
-def _require_one_space(store: EmbeddingStore, margin: float) -> None:
-    """Names with a colon are specs; an object without one goes by its class, which may differ."""
-    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
-    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
-        raise InvalidArgumentError(
-            f"margin is {margin}, which compares images with texts, and {store.path} has images by "
-            f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
-            "margin"
-        )
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:

@@ -86,12 +86,11 @@ class StageOptions(Options):
     """partition in stages: how rows are spread over clusters that are mined one by one."""
 
     cluster_rows: Annotated[int, Ge(64)] | None = None
-    """partition: mine in stages, by clusters of about so many rows, in OUT.stages; on Ray and in
-    processes 1,000,000."""
+    """partition: mine in stages, by clusters of so many rows; by processes, ray: 1,000,000."""
     overlap: Annotated[int, Ge(1), Le(16)] = 2
-    """partition in stages: closest clusters that each row is mined in, before there are more."""
+    """partition in stages: clusters that each row is mined in at first."""
     keep_stages: bool = False
-    """partition in stages: leave OUT.stages when the table is there."""
+    """partition in stages: leave their files in OUT.stages."""
 
 
 Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have

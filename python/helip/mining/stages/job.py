@@ -22,6 +22,7 @@ from helip.common.errors import (
 from helip.common.files import publish_once, read_json
 from helip.common.sizes import parse_bytes
 from helip.mining.core_options import core_options
+from helip.mining.inputs import require_one_space
 from helip.mining.options import HostOptions, MachineOptions, MineOptions, StageOptions
 from helip.mining.stages.recall import most_shown, sample_size
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
@@ -196,6 +197,7 @@ def in_one_cluster(rows: int, stages: StageOptions) -> bool:
 
 def _refuse(store: EmbeddingStore, options: MineOptions, stages: StageOptions) -> None:
     rows = len(store)
+    require_one_space(store, options.margin)
     if options.collapse != "none":
         raise UnsupportedError(
             f"collapse is {options.collapse!r}, which looks for groups among all rows; mine in "

@@ -19,7 +19,7 @@ _WITH_THREADS = ("centres", "certify", "solve")  # stages whose work the core's 
 
 @contextlib.contextmanager
 def ray_runner(
-    job: StageJob, store: EmbeddingStore, asked: JobOptions
+    job: StageJob, store: EmbeddingStore, asked: JobOptions, progress: bool
 ) -> Iterator[Callable[[Step, list[int], Callable[[], None]], None]]:
     """Runs the units of a step as tasks; ``threads`` and ``memory`` are those of a task.
 
@@ -40,10 +40,9 @@ def ray_runner(
                 lambda index, to: task.remote(
                     out, path, step.stage, step.round, step.number, index - 1, threads, asked.memory
                 ),
-                places, Path.exists, label=step.stage, progress=asked_progress,
+                places, Path.exists, label=step.stage, progress=progress,
             )  # fmt: skip
 
-        asked_progress = False
         yield run
 
 

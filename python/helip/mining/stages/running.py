@@ -86,10 +86,11 @@ def mine_in_stages(
     begun = _begun(store, options, stages, out, job.memory)
     remove_leftovers(Path(tempfile.gettempdir()), f"helip-{begun.digest}")
     host = HostOptions(threads=job.threads, memory=job.memory)
+    own_bar = progress and job.engine != "ray"
     with DirectoryLock(begun.folder):
         with (
-            ProgressBar(None, label="mine", unit="units", enabled=progress) as bar,
-            _runner(begun, store, job) as run,
+            ProgressBar(None, label="mine", unit="units", enabled=own_bar) as bar,
+            _runner(begun, store, job, progress) as run,
         ):
             follow = Follower(bar, on_progress)
             while (now := current_step(begun)) is not None:
@@ -151,11 +152,13 @@ def _run_step(job: StageJob, step: Step, missing: list[int], run: Runner, follow
 
 
 @contextlib.contextmanager
-def _runner(job: StageJob, store: EmbeddingStore, asked: JobOptions) -> Iterator[Runner]:
+def _runner(
+    job: StageJob, store: EmbeddingStore, asked: JobOptions, progress: bool
+) -> Iterator[Runner]:
     if asked.engine == "ray":
         from helip.mining.stages.on_ray import ray_runner
 
-        with ray_runner(job, store, asked) as run:
+        with ray_runner(job, store, asked, progress) as run:
             yield run
     elif asked.engine == "processes":
         from helip.mining.stages.workers import Workers
