@@ -93,10 +93,14 @@ class Workplace:
         empty = views_of({}, self.dtype)[0]
         return (views[0], empty) if self.job.options.modality == "image" else (empty, views[1])
 
-    def core_options(self, method: str) -> _core.MineOptions:
-        """For pools of ``kept`` pairs, from which nothing is passed over yet."""
+    def core_options(self, method: str, *, used: int = 0) -> _core.MineOptions:
+        """For pools of ``kept`` pairs, from which nothing is passed over yet.
+
+        ``used`` bytes of the memory are taken, at most half of it.
+        """
         options = {**self.job.options.as_dict(), "method": method, "k": self.job.kept, "skip": 0}
-        machine = MachineOptions(threads=self.host.threads, memory=self.memory)
+        left = max(self.memory - used, 1)
+        machine = MachineOptions(threads=self.host.threads, memory=left)
         return core_options(MineOptions(**options), machine)
 
 

@@ -35,7 +35,7 @@ def refine(place: Workplace, step: Step, unit: int) -> None:
             candidates = look.candidates(targets, pools.ids)
             some = (candidates >= 0).any(axis=1)
             if some.any():
-                found = ranked(place, targets[some], _to_the_left(candidates[some]))
+                found = ranked(place, targets[some], candidates[some])
                 both = united(
                     place, targets[some],
                     np.concatenate([pools.ids[some], found.ids], axis=1),
@@ -56,11 +56,12 @@ class Lookup:
         self._files: dict[tuple[str, int], UnitFile] = {}
 
     def candidates(self, targets: np.ndarray, pools: np.ndarray) -> np.ndarray:
-        """int64 [b, n·n] different rows, -1 for none: in no cluster and no pool of their target."""
+        """int32 [b, c] different rows, -1 for none: in no cluster and no pool of their target."""
         near = self.neighbours(pools[:, :_NEIGHBOURS].reshape(-1)).reshape(len(targets), -1)
-        near = np.sort(near, axis=1)
+        near.sort(axis=1)
         near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
         near[near == targets[:, None]] = -1
+        near = _most_there(near)
         theirs = self.clusters(near.reshape(-1)).reshape(*near.shape, -1)
         ours = self.clusters(targets)
         shared = np.zeros(near.shape, dtype=bool)
@@ -68,11 +69,12 @@ class Lookup:
             for j in range(theirs.shape[2]):
                 shared |= theirs[:, :, j] == ours[:, i, None]
         near[shared] = -1
-        return _without(near, pools)
+        near = _without(_most_there(near), pools.astype(np.int32))
+        return _most_there(near)
 
     def neighbours(self, rows: np.ndarray) -> np.ndarray:
-        """int64 [b, n]: the best of the pools of these rows, -1 where there is none."""
-        return self._of(rows, self._pools, "ids")[:, :_NEIGHBOURS].astype(np.int64)
+        """int32 [b, n]: the best of the pools of these rows, -1 where there is none."""
+        return self._of(rows, self._pools, "ids")
 
     def clusters(self, rows: np.ndarray) -> np.ndarray:
         """int32 [b, n]: the clusters of these rows; none for row -1."""
@@ -82,12 +84,18 @@ class Lookup:
         """Rows of an array that lies in units; -1 where a row is -1."""
         width = self._file(step, 0)[name].shape[1]
         width = min(width, _NEIGHBOURS) if name == "ids" else width
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
         found = np.full((len(rows), width), -1, dtype=np.int32)
-        units = np.where(rows < 0, -1, rows // self._job.unit_rows)
-        for unit in np.unique(units[units >= 0]).tolist():
-            of = units == unit
-            at = rows[of] - unit * self._job.unit_rows
-            found[of] = self._file(step, unit)[name][at, :width]
+        each = self._job.unit_rows
+        begin = int(np.searchsorted(ordered, 0))
+        while begin < len(rows):
+            unit = int(ordered[begin]) // each
+            end = int(np.searchsorted(ordered, (unit + 1) * each))
+            found[order[begin:end]] = self._file(step, unit)[name][
+                ordered[begin:end] - unit * each, :width
+            ]
+            begin = end
         return found
 
     def _file(self, step: Step, unit: int) -> UnitFile:
@@ -97,9 +105,15 @@ class Lookup:
         return self._files[key]
 
 
+def _most_there(rows: np.ndarray) -> np.ndarray:
+    """[b, c] sorted, without the columns that are -1 in every row."""
+    rows = np.sort(rows, axis=1)
+    there = (rows >= 0).any(axis=0)
+    return rows[:, rows.shape[1] - int(there.sum()) :]
+
+
 def _without(candidates: np.ndarray, pools: np.ndarray) -> np.ndarray:
     """``candidates`` [b, c] less those that are in the pool [b, k] of their target."""
-    pools = pools.astype(np.int64)
     both = np.concatenate([candidates, pools], axis=1)
     order = np.argsort(both, axis=1, kind="stable")
     ordered = np.take_along_axis(both, order, axis=1)
@@ -108,10 +122,3 @@ def _without(candidates: np.ndarray, pools: np.ndarray) -> np.ndarray:
     known = np.zeros_like(twice)
     np.put_along_axis(known, order, twice, axis=1)
     return np.where(known[:, : candidates.shape[1]], -1, candidates)
-
-
-def _to_the_left(candidates: np.ndarray) -> np.ndarray:
-    """Rows without the columns that no row needs."""
-    order = np.argsort(candidates < 0, axis=1, kind="stable")
-    most = int((candidates >= 0).sum(axis=1).max())
-    return np.take_along_axis(candidates, order[:, :most], axis=1)

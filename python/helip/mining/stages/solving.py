@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -69,15 +70,15 @@ def _mined(
                 for name, matrix in columns.items():
                     matrix[rows] = file[name][at:end]
     image, text = views_of(columns, place.dtype)
-    small = len(places) * place.job.kept * 12 <= place.memory // 4
+    pools = len(places) * place.job.kept * 12
+    small = pools <= place.memory // 4
+    used = (len(places) * each if in_memory else 0) + (pools if small else 0)
     out = "" if small else str(scratch / "table")
-    return _core.mine(image, text, place.core_options("partition"), None, out)
+    return _core.mine(image, text, place.core_options("partition", used=used), None, out)
 
 
 def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """A matrix in a new file, whose space is reserved: a map that meets a full disk is killed."""
-    import os
-
     with path.open("w+b") as file:
         os.posix_fallocate(file.fileno(), 0, max(int(np.prod(shape)) * dtype.itemsize, 1))
     return np.memmap(path, dtype, "r+", shape=shape)

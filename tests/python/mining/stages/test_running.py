@@ -147,7 +147,7 @@ def test_any_order_and_repeats_give_the_same_bytes(
     while (now := current_step(job)) is not None:
         step, missing = now
         for unit in random.permutation(missing).tolist():
-            place = Workplace(open_job(out), store, HostOptions(threads=2, memory="1MB"))
+            place = Workplace(open_job(out), store, HostOptions(threads=2, memory="100KB"))
             run_unit(place, step, unit)
             before = step.place(job, unit).read_bytes()
             if random.integers(3) == 0:
