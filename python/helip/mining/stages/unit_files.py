@@ -58,7 +58,9 @@ def new_unit_file(
 
     Raises StorageError where the disk refuses.
     """
-    header: dict[str, Any] = {"__metadata__": {"job": job, "notes": json.dumps(notes or {})}}
+    header: dict[str, Any] = {
+        "__metadata__": {"job": job, "notes": json.dumps(notes or {}, sort_keys=True)}
+    }
     begins, end = {}, 0
     # Wide elements first, so that all of them are aligned.
     for name, (dtype, shape) in sorted(shapes.items(), key=lambda x: -np.dtype(x[1][0]).itemsize):
@@ -138,5 +140,5 @@ def full_disk(error: StorageError, words: str) -> StorageError:
     """``error`` with the unit that met it, and how to go on."""
     return StorageError(
         error.errno,
-        f"{words}: {error}; units that are done stay, and the same call goes on from there",
+        f"{words}: {error.strerror or error}; units that are done stay, and the same call goes on from there",
     )
