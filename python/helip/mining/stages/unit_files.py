@@ -138,7 +138,8 @@ def _damaged(path: Path, why: str) -> CorruptError:
 
 def full_disk(error: StorageError, words: str) -> StorageError:
     """``error`` with the unit that met it, and how to go on."""
+    why = error.strerror or error
     return StorageError(
         error.errno,
-        f"{words}: {error.strerror or error}; units that are done stay, and the same call goes on from there",
+        f"{words}: {why}; units that are done stay, and the same call goes on from there",
     )
