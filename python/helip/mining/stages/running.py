@@ -102,9 +102,11 @@ def mine_in_stages(
 
 
 def remove_stages(out: str | os.PathLike[str]) -> None:
-    """Removes the files of a job whose table is there."""
+    """Removes the files of a job whose table is there, and what a killed process left of them."""
+    folder = stages_folder(out)
     if has_stages(out):
-        discard_directory(stages_folder(out))
+        discard_directory(folder)
+    remove_leftovers(folder.parent, folder.name)
 
 
 def _begun(
