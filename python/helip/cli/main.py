@@ -39,7 +39,14 @@ from helip.cli.showing import print_json
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.options import Whole
 
-_GO_ON = ("embed", "import", "eval", "demo", "train")  # what keeps work that was interrupted
+_GO_ON = (
+    "embed",
+    "import",
+    "eval",
+    "demo",
+    "train",
+    "stage",
+)  # what keeps work that was interrupted
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 

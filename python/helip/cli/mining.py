@@ -264,7 +264,7 @@ def stage(
     if given is not None and stage is None and not next:
         begin_job(given, mined, spread, str(out), host.memory)
     elif stage == "write":
-        show_pairs(write_staged(out, host, given, keep=spread.keep_stages), str(out), json)
+        show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
         return Done(next=use_of(out))
     elif stage is not None:
         count = run_slice(out, stage, parse_part(unit, "unit"), host, given)

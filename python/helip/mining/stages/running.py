@@ -85,7 +85,6 @@ def mine_in_stages(
     _refuse(options, job)
     begun = _begun(store, options, stages, out, job.memory)
     remove_leftovers(Path(tempfile.gettempdir()), f"helip-{begun.digest}")
-    host = HostOptions(threads=job.threads, memory=job.memory)
     own_bar = progress and job.engine != "ray"
     with DirectoryLock(begun.folder):
         with (
@@ -95,7 +94,7 @@ def mine_in_stages(
             follow = Follower(bar, on_progress)
             while (now := current_step(begun)) is not None:
                 _run_step(begun, *now, run, follow)
-        table = HardPairs(write_table(Workplace(begun, store, host)))
+        table = HardPairs(write_table(begun))
     if not stages.keep_stages:
         remove_stages(out)
     return table

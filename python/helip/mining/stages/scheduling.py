@@ -9,7 +9,7 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import checked_part
 from helip.mining.options import HostOptions
-from helip.mining.stages.job import StageJob, Workplace, has_stages, open_job
+from helip.mining.stages.job import StageJob, Workplace, open_job
 from helip.mining.stages.running import remove_stages
 from helip.mining.stages.steps import CERTIFY, STAGES, Step, current_step, done_steps
 from helip.mining.stages.units import run_unit
@@ -68,13 +68,7 @@ def run_slice(
     return len(units)
 
 
-def write_staged(
-    out: str | os.PathLike[str],
-    host: HostOptions,
-    store: EmbeddingStore | None = None,
-    *,
-    keep: bool = False,
-) -> HardPairs:
+def write_staged(out: str | os.PathLike[str], *, keep: bool = False) -> HardPairs:
     """Writes the table of a job whose stages are done, and removes their files unless ``keep``.
 
     Raises Error with what is missing; where the table is there, it is returned.
@@ -84,10 +78,9 @@ def write_staged(
     else:
         job = open_job(out)
         _due(job, WRITE)
-        place = Workplace(job, store or EmbeddingStore.open(job.store), host)
         with DirectoryLock(job.folder):
-            table = HardPairs(write_table(place))
-    if not keep and has_stages(out):
+            table = HardPairs(write_table(job))
+    if not keep:
         remove_stages(out)
     return table
 

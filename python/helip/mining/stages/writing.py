@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.mining.stages.job import StageJob, Workplace
+from helip.common.errors import StorageError
+from helip.mining.stages.job import StageJob
 from helip.mining.stages.merging import pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, Step, done_steps, verdict
-from helip.mining.stages.unit_files import open_unit_file
+from helip.mining.stages.unit_files import full_disk, open_unit_file
 
 _INTERVAL = ("value", "low", "high", "targets", "confidence")
 
 
-def write_table(place: Workplace) -> _core.HardPairs:
+def write_table(job: StageJob) -> _core.HardPairs:
     """Streams the pools of all targets, without the best ``skip``, to a new table at ``out``."""
-    job = place.job
+    try:
+        return _written(job)
+    except StorageError as error:
+        raise full_disk(error, "stage write") from error
+
+
+def _written(job: StageJob) -> _core.HardPairs:
     done = done_steps(job)
     pools = next(step for step in reversed(done) if step.stage in ("merge", "refine"))
     skip, skipped = job.options.skip, 0

@@ -39,11 +39,11 @@ def test_slices_in_a_loop_make_the_table_of_one_call(
         for index in (3, 1, 2):
             run_slice(out, stage, (index, 3), HOST)
     assert seen[:6] == ["centres", "certify", "route", "solve", "merge", "measure"]
-    table = write_staged(out, HOST)
+    table = write_staged(out)
     assert files_of(out) == files_of(tmp_path / "a")
     assert not stages_folder(out).exists()
     assert stage_status(out)["next"] == "done"
-    assert write_staged(out, HOST).ids.tolist() == table.ids.tolist()
+    assert write_staged(out).ids.tolist() == table.ids.tolist()
 
 
 def test_a_stage_waits_for_the_one_before_it(store: helip.EmbeddingStore, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_stage_waits_for_the_one_before_it(store: helip.EmbeddingStore, tmp_pa
     with pytest.raises(Error, match="merge waits for certify: of its 3 units 1, 3 are missing"):
         run_slice(out, "merge", (1, 1), HOST)
     with pytest.raises(Error, match="write waits for certify"):
-        write_staged(out, HOST)
+        write_staged(out)
     assert run_slice(out, "centres", (1, 1), HOST) == 0
     assert not out.exists()
 
