@@ -243,8 +243,12 @@ def stage(
     Stages come in the order of --stage; after measure come refine, route again, or write.
     """
     from helip.common.parts import parse_part
-    from helip.mining.stages.job import begin_job
-    from helip.mining.stages.scheduling import run_slice, stage_status, write_staged
+    from helip.mining.stages.scheduling import (
+        begin_stages,
+        run_slice,
+        stage_status,
+        write_staged,
+    )
     from helip.store.embedding_store import EmbeddingStore
 
     given = None if store is None else EmbeddingStore.open(store)
@@ -262,7 +266,7 @@ def stage(
             "without --stage, once, to begin one"
         )
     if given is not None and stage is None and not next:
-        begin_job(given, mined, spread, str(out), host.memory)
+        begin_stages(given, mined, spread, out, host.memory)
     elif stage == "write":
         show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
         return Done(next=use_of(out))

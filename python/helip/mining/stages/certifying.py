@@ -72,7 +72,7 @@ def measure(place: Workplace, step: Step, unit: int) -> None:
 
 
 def _next(job: StageJob, step: Step, recall: Recall) -> str:
-    if recall.low >= job.options.recall:
+    if is_reached(recall.targets, recall.low, job.options.recall):
         return "write"
     pays = True
     if step.number:
@@ -82,6 +82,11 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
         return "refine"
     more = step.round < _WIDENINGS and job.overlap + step.round < job.clusters
     return "widen" if more else "write"
+
+
+def is_reached(targets: int, low: float, wanted: float) -> bool:
+    """Whether enough was found; where no target of the sample has a pool, there is nothing to."""
+    return targets == 0 or low >= wanted
 
 
 def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:

@@ -133,11 +133,7 @@ def begin_job(
     """
     _refuse(store, options, stages)
     rows, cluster_rows = len(store), stages.cluster_rows or CLUSTER_ROWS
-    identity = {
-        "store": store.fingerprint, "data": store.data_fingerprint, "rows": rows,
-        **{**options.as_dict(), "method": "partition"},
-        "cluster_rows": cluster_rows, "overlap": stages.overlap, "version": _core.__version__,
-    }  # fmt: skip
+    identity = identity_of(store, options, stages)
     folder = stages_folder(out)
     draw = np.random.default_rng([options.seed, _STREAM])
     sample = np.sort(draw.choice(rows, sample_size(rows), replace=False, shuffle=False))
@@ -149,7 +145,7 @@ def begin_job(
     }  # fmt: skip
     there = publish_once(folder / "job.json", fresh)
     if there.get("format") == _FORMAT and there.get("identity") != identity:
-        differ = _differences(there.get("identity") or {}, identity)
+        differ = differences(there.get("identity") or {}, identity)
         raise MismatchError(
             f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
             "remove that folder"
@@ -199,6 +195,18 @@ def in_one_cluster(rows: int, stages: StageOptions) -> bool:
     return rows <= (stages.cluster_rows or CLUSTER_ROWS)
 
 
+def identity_of(
+    store: EmbeddingStore, options: MineOptions, stages: StageOptions
+) -> dict[str, Any]:
+    """What must agree where a job is gone on with."""
+    return {
+        "store": store.fingerprint, "data": store.data_fingerprint, "rows": len(store),
+        **{**options.as_dict(), "method": "partition"},
+        "cluster_rows": stages.cluster_rows or CLUSTER_ROWS, "overlap": stages.overlap,
+        "version": _core.__version__,
+    }  # fmt: skip
+
+
 def _refuse(store: EmbeddingStore, options: MineOptions, stages: StageOptions) -> None:
     rows = len(store)
     require_one_space(store, options.margin)
@@ -229,7 +237,8 @@ def _unit_rows(store: EmbeddingStore, options: MineOptions, overlap: int, memory
     return max(-(-wanted // BLOCK) * BLOCK, BLOCK)
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Names and both values of what differs; empty where nothing does."""
     return "; ".join(
         f"{name} {json.dumps(there.get(name))}, here {json.dumps(here.get(name))}"
         for name in {**there, **here}

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import checked_part
-from helip.mining.options import HostOptions
-from helip.mining.stages.job import StageJob, Workplace, open_job
+from helip.mining.options import HostOptions, MineOptions, StageOptions
+from helip.mining.stages.job import (
+    StageJob,
+    Workplace,
+    begin_job,
+    differences,
+    identity_of,
+    open_job,
+)
 from helip.mining.stages.running import remove_stages
 from helip.mining.stages.steps import CERTIFY, STAGES, Step, current_step, done_steps
 from helip.mining.stages.units import run_unit
@@ -21,13 +28,39 @@ WRITE, DONE = "write", "done"
 _SHOWN = 6  # missing units in a message
 
 
+def begin_stages(
+    store: EmbeddingStore,
+    options: MineOptions,
+    stages: StageOptions,
+    out: str | os.PathLike[str],
+    memory: int | str | None = None,
+) -> None:
+    """Begins a job, unless it is begun or its table is there already.
+
+    Raises MismatchError where a job or a table of something else is. Others as `begin_job`.
+    """
+    if not _has_table(out):
+        begin_job(store, options, stages, os.fspath(out), memory)
+        return
+    table = HardPairs.open(out)
+    found = {**table.options, "store": table.fingerprint}
+    ours = {name: x for name, x in identity_of(store, options, stages).items() if name in found}
+    ours["candidates"] = found.get("candidates")  # of another method
+    if differ := differences({name: found[name] for name in ours}, ours):
+        raise MismatchError(f"{out} holds a table that differs: {differ}; choose another out")
+
+
+def _has_table(out: str | os.PathLike[str]) -> bool:
+    return os.path.exists(os.path.join(out, "manifest.json"))
+
+
 def stage_status(out: str | os.PathLike[str]) -> dict[str, Any]:
     """What is done of a job, and what comes next, as JSON-able values.
 
     ``next`` is a stage, ``write`` when the table can be written, ``done`` when it is there;
     ``units`` are those of that stage, and ``missing`` the numbers, from 1, of those not done.
     """
-    if os.path.exists(os.path.join(out, "manifest.json")):
+    if _has_table(out):
         return {"next": DONE, "units": 0, "missing": []}
     job = open_job(out)
     facts = {
@@ -73,7 +106,7 @@ def write_staged(out: str | os.PathLike[str], *, keep: bool = False) -> HardPair
 
     Raises Error with what is missing; where the table is there, it is returned.
     """
-    if os.path.exists(os.path.join(out, "manifest.json")):
+    if _has_table(out):
         table = HardPairs.open(out)
     else:
         job = open_job(out)

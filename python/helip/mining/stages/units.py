@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 
 from helip.common.errors import StorageError
@@ -16,6 +18,8 @@ from helip.mining.stages.rows import one_torch_thread
 from helip.mining.stages.solving import solve
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import full_disk, open_unit_file
+
+_log = logging.getLogger(__name__)
 
 _WORK: dict[str, Callable[[Workplace, Step, int], None]] = {
     "centres": make_centres,
@@ -35,6 +39,8 @@ def run_unit(place: Workplace, step: Step, unit: int) -> None:
     unit and how to go on.
     """
     path = step.place(place.job, unit)
+    words = f"stage {step.stage}, unit {unit + 1} of {step.units(place.job)}"
+    begun = time.monotonic()
     try:
         if path.exists():
             open_unit_file(path, job=place.job.digest)
@@ -43,5 +49,5 @@ def run_unit(place: Workplace, step: Step, unit: int) -> None:
         with one_torch_thread():
             _WORK[step.stage](place, step, unit)
     except StorageError as error:
-        words = f"stage {step.stage}, unit {unit + 1} of {step.units(place.job)}"
         raise full_disk(error, words) from error
+    _log.info("%s: done in %.1f s", words, time.monotonic() - begun)

@@ -9,6 +9,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import StorageError
+from helip.mining.stages.certifying import is_reached
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.merging import pools_of
 from helip.mining.stages.rows import BLOCK
@@ -73,7 +74,7 @@ def _report(job: StageJob, done: list[Step], skipped: int) -> dict[str, Any]:
             "overlap": job.overlap + done[-1].round,
             "passes": sum(step.stage == "refine" for step in done),
             "recalls": recalls,
-            "reached": found["low"] >= job.options.recall,
+            "reached": is_reached(found["targets"], found["low"], job.options.recall),
             "drops_in_clusters": drops,
         },
     }

@@ -281,6 +281,15 @@ def test_deleted_rows_are_in_no_pool(tmp_path: Path) -> None:
     assert recall_against(table, exact, np.arange(1500)) >= low
 
 
+def test_where_no_row_has_a_hard_pair_nothing_is_missed(tmp_path: Path) -> None:
+    values = clustered_rows(600)
+    values[:, IMAGE:] = 0
+    table = mine(write_store(tmp_path / "s", values), tmp_path / "p", cluster_rows=200)
+    assert not table.counts.any()
+    assert table.report["recall"]["targets"] == 0
+    assert table.report["stages"]["reached"] is True
+
+
 def test_a_full_disk_names_the_stage_and_how_to_go_on(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,8 @@ import pytest
 import helip
 from helip.common.errors import Error, InvalidArgumentError, MismatchError, StorageError
 from helip.mining.options import HostOptions, MineOptions, StageOptions
-from helip.mining.stages.job import begin_job, stages_folder
-from helip.mining.stages.scheduling import run_slice, stage_status, write_staged
+from helip.mining.stages.job import stages_folder
+from helip.mining.stages.scheduling import begin_stages, run_slice, stage_status, write_staged
 from support.stage_samples import CALL, clustered_rows, files_of, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> helip.EmbeddingStore:
 
 def begin(store: helip.EmbeddingStore, out: Path) -> None:
     options = MineOptions(k=CALL["k"], method="partition")
-    begin_job(store, options, StageOptions(cluster_rows=CALL["cluster_rows"]), str(out))
+    begin_stages(store, options, StageOptions(cluster_rows=CALL["cluster_rows"]), out)
 
 
 def test_slices_in_a_loop_make_the_table_of_one_call(
@@ -44,6 +44,13 @@ def test_slices_in_a_loop_make_the_table_of_one_call(
     assert not stages_folder(out).exists()
     assert stage_status(out)["next"] == "done"
     assert write_staged(out).ids.tolist() == table.ids.tolist()
+    begin(store, out)  # which is done already
+    assert not stages_folder(out).exists()
+    with pytest.raises(MismatchError, match="holds a table that differs: overlap 2, here 3"):
+        begin_stages(
+            store, MineOptions(k=CALL["k"], method="partition"),
+            StageOptions(cluster_rows=CALL["cluster_rows"], overlap=3), out,
+        )  # fmt: skip
 
 
 def test_a_stage_waits_for_the_one_before_it(store: helip.EmbeddingStore, tmp_path: Path) -> None:
