@@ -272,7 +272,7 @@ def stage(
         return Done(next=use_of(out))
     elif stage is not None:
         count = run_slice(out, stage, parse_part(unit, "unit"), host, given)
-        say(f"stage {stage}: {count:,} units are done" if count else f"stage {stage} is done")
+        say(f"stage {stage}: {count:,} of its units ran" if count else f"stage {stage} is done")
     status = stage_status(out)
     if next:
         print(status["next"])

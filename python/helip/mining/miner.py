@@ -24,6 +24,7 @@ from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, 
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
 from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions, StageOptions
+from helip.mining.report_words import shortfall_words
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -182,16 +183,8 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall
 
 
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:
-    found = report.get("recall", {})
-    for name, words, mend in (
-        ("hnsw", "the graph found recall {value:.4f} with the lower limit {low:.4f}, below recall "
-         "= {wanted}, at its greatest breadth {breadth}", "use method 'partition' or 'exact'"),
-        ("stages", "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = "
-         "{wanted}, with each row in {overlap} clusters", "give more cluster_rows or overlap"),
-    ):  # fmt: skip
-        if not report.get(name, {}).get("reached", True):
-            told = words.format(wanted=wanted, **found, **report[name])
-            warnings.warn(f"{told}; ask for less, or {mend}", stacklevel=4)
+    if words := shortfall_words(report, wanted):
+        warnings.warn(words, stacklevel=4)
 
 
 def _on_ray(source: EmbeddingStore | None, call: MineCall) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import checked_part
 from helip.mining.options import HostOptions, MineOptions, StageOptions
+from helip.mining.report_words import shortfall_words
 from helip.mining.stages.job import (
     StageJob,
     Workplace,
@@ -104,7 +106,8 @@ def run_slice(
 def write_staged(out: str | os.PathLike[str], *, keep: bool = False) -> HardPairs:
     """Writes the table of a job whose stages are done, and removes their files unless ``keep``.
 
-    Raises Error with what is missing; where the table is there, it is returned.
+    Warns where the recall was not reached. Raises Error with what is missing; where the table is
+    there, it is returned.
     """
     if _has_table(out):
         table = HardPairs.open(out)
@@ -113,6 +116,8 @@ def write_staged(out: str | os.PathLike[str], *, keep: bool = False) -> HardPair
         _due(job, WRITE)
         with DirectoryLock(job.folder):
             table = HardPairs(write_table(job))
+        if words := shortfall_words(table.report, job.options.recall):
+            warnings.warn(words, stacklevel=2)
     if not keep:
         remove_stages(out)
     return table

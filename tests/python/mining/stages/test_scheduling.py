@@ -53,6 +53,20 @@ def test_slices_in_a_loop_make_the_table_of_one_call(
         )  # fmt: skip
 
 
+def test_a_recall_that_is_not_reached_is_said_when_the_table_is_written(
+    store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("helip.mining.stages.certifying._WIDENINGS", 0)
+    monkeypatch.setattr("helip.mining.stages.certifying._PASSES", 0)
+    out = tmp_path / "p"
+    options = MineOptions(k=CALL["k"], method="partition", recall=0.97)
+    begin_stages(store, options, StageOptions(cluster_rows=500, overlap=1), out)
+    while (stage := stage_status(out)["next"]) != "write":
+        run_slice(out, stage, (1, 1), HOST)
+    with pytest.warns(UserWarning, match=r"stages found recall .* with each row in 1 clusters"):
+        write_staged(out)
+
+
 def test_a_stage_waits_for_the_one_before_it(store: helip.EmbeddingStore, tmp_path: Path) -> None:
     out = tmp_path / "p"
     begin(store, out)
