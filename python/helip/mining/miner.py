@@ -17,6 +17,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
+from helip.common.parts import parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
@@ -133,12 +134,18 @@ def mine(call: MineCall) -> HardPairs:
         return table
     begun = bool(path) and has_checkpoint(path)
     staged = goes_in_stages(call, rows=inputs.rows, out=path)
-    for there, folder in ((begun, checkpoint_folder), (staged, stages_folder)):
-        if there and not call.resume and folder(path).exists():
+    for there, left in ((begun, checkpoint_folder), (staged, stages_folder)):
+        if there and not call.resume and left(path).exists():
             raise InvalidArgumentError(
-                f"{folder(path)} is what an interrupted job has found; remove it, or go on with "
+                f"{left(path)} is what an interrupted job has found; remove it, or go on with "
                 "resume=True"
             )
+    if staged and (begun or begun_parts(path)):
+        folder = checkpoint_folder if begun else parts_folder
+        raise MismatchError(
+            f"{folder(path)} holds a job that was begun without stages; go on without "
+            "cluster_rows= and engine=, or remove that folder"
+        )
     if staged:
         pairs = mine_in_stages(
             source, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),

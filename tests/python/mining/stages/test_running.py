@@ -23,6 +23,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
+from helip.common.parts import part_path
 from helip.mining.options import HostOptions
 from helip.mining.stages import running
 from helip.mining.stages import unit_files as unit_files_module
@@ -236,6 +237,21 @@ def test_a_job_that_was_begun_otherwise_is_refused_with_what_changed(
     assert mine(store, out).path == str(out)
     with pytest.raises(MismatchError, match="cluster_rows 500, now 900"):
         mine(store, out, cluster_rows=900)
+
+
+def test_a_job_that_was_begun_without_stages_is_not_taken_up_in_them(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    out = tmp_path / "p"
+    part = {"k": 10, "method": "exact", "part": (1, 2), "progress": False}
+    helip.mine(store, out=part_path(out, 1, 2), **part)
+    with pytest.raises(MismatchError, match=r"p.parts holds a job that was begun without stages"):
+        mine(store, out)
+    shutil.rmtree(tmp_path / "p.parts")
+    (tmp_path / "p.checkpoint").mkdir()
+    (tmp_path / "p.checkpoint" / "manifest.json").write_text("{}")
+    with pytest.raises(MismatchError, match=r"p.checkpoint holds a job that was begun without"):
+        mine(store, out)
 
 
 def test_a_store_that_grew_is_refused(tmp_path: Path) -> None:
