@@ -31,7 +31,7 @@ from helip.store.embedding_store import EmbeddingStore
 _FORMAT = 1
 CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
-_UNITS = 256  # of a job of many rows, at least
+_UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
