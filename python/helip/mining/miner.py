@@ -80,7 +80,8 @@ def mine(call: MineCall) -> HardPairs:
     """Mines the hard pairs of every target.
 
     With a method by name the result depends on the input and on the fields of MineOptions alone:
-    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table.
+    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table
+    (but an engine may put ``partition`` in stages, see below).
     What ``method="auto"`` chooses (see :func:`plan`) depends above 300,000 rows on the measured
     speed; a table that is there counts as its answer where it could be. A graph (``hnsw``) that
     falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such

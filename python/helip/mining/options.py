@@ -124,7 +124,9 @@ class MachineOptions(HostOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions(MachineOptions):
-    """How a job is run: apart from what auto chooses, not a byte of the table depends on it."""
+    """How a job is run: apart from what auto chooses and whether partition goes in stages, not a
+    byte of the table depends on it.
+    """
 
     checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
