@@ -23,6 +23,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
+from helip.common.files import DirectoryLock
 from helip.common.parts import part_path
 from helip.mining.options import HostOptions
 from helip.mining.stages import running
@@ -251,6 +252,17 @@ def test_a_job_that_was_begun_without_stages_is_not_taken_up_in_them(
     (tmp_path / "p.checkpoint").mkdir()
     (tmp_path / "p.checkpoint" / "manifest.json").write_text("{}")
     with pytest.raises(MismatchError, match=r"p.checkpoint holds a job that was begun without"):
+        mine(store, out)
+
+
+def test_a_second_runner_is_refused_and_named_the_first(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    out = tmp_path / "p"
+    with pytest.raises(CancelledError):
+        mine(store, out, on_progress=lambda stage, *_: stage != "route")
+    words = f"in use by another job .pid {os.getpid()} on"
+    with DirectoryLock(stages_folder(out)), pytest.raises(StorageError, match=words):
         mine(store, out)
 
 

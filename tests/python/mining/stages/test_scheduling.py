@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,29 @@ def test_a_stage_waits_for_the_one_before_it(store: helip.EmbeddingStore, tmp_pa
         write_staged(out)
     assert run_slice(out, "centres", (1, 1), HOST) == 0
     assert not out.exists()
+
+
+def test_a_file_of_another_job_is_not_taken_for_a_unit(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    for name, overlap in (("a", 1), ("b", 2)):
+        options = MineOptions(k=CALL["k"], method="partition")
+        begin_stages(
+            store, options, StageOptions(cluster_rows=500, overlap=overlap), tmp_path / name
+        )
+    run_slice(tmp_path / "a", "centres", (1, 1), HOST)
+    shutil.copytree(
+        stages_folder(tmp_path / "a") / "centres", stages_folder(tmp_path / "b") / "centres"
+    )
+    with pytest.raises(MismatchError, match="belongs to the job"):
+        run_slice(tmp_path / "b", "certify", (1, 1), HOST)
+        run_slice(tmp_path / "b", "route", (1, 1), HOST)
+    shutil.copy(
+        stages_folder(tmp_path / "a") / "centres" / "000000.safetensors",
+        stages_folder(tmp_path / "b") / "certify" / "000001.safetensors",
+    )
+    with pytest.raises(MismatchError, match=r"certify/000001.safetensors belongs to the job"):
+        run_slice(tmp_path / "b", "certify", (2, 3), HOST)
 
 
 def test_what_no_unit_can_be_run_of_is_refused(store: helip.EmbeddingStore, tmp_path: Path) -> None:
