@@ -90,6 +90,16 @@ def shortfall_words(report: Mapping[str, Any], wanted: float) -> str:
     return ""
 
 
+def stage_words(stages: Mapping[str, Any]) -> str:
+    """How a table was mined in stages."""
+    words = (
+        f"{stages.get('clusters', 0):,} clusters, the largest of {stages.get('largest', 0):,} "
+        f"rows, each row in {stages.get('overlap', 0)}; passes of refining: "
+        f"{stages.get('passes', 0)}"
+    )
+    return words if stages.get("reached", True) else f"{words}; recall not reached"
+
+
 def share_words(share: float) -> str:
     """A share in percent, three digits."""
     return f"{100 * share:.3g} %"

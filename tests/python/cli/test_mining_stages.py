@@ -41,6 +41,7 @@ def test_stages_are_run_until_the_table_is_there(run: Run, large: Path, tmp_path
     table = helip.HardPairs.open(out)
     assert (table.k, table.options["cluster_rows"]) == (5, 200)
     assert json.loads(run("stage", out, "--json")[1])["next"] == "done"
+    assert "6 clusters, the largest of " in run("inspect", out)[1]
     assert not (tmp_path / "p.stages").exists()
 
 
