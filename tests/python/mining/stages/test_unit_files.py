@@ -47,6 +47,14 @@ def test_a_failure_leaves_nothing_and_takes_nothings_place(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["u.safetensors"]
 
 
+def test_a_unit_may_have_no_rows(tmp_path: Path) -> None:
+    shapes = {"ids": (np.int64, (0,)), "scores": (np.float32, (0, 3))}
+    with new_unit_file(tmp_path / "u", shapes, job="a"):
+        pass
+    there = open_unit_file(tmp_path / "u", job="a")
+    assert (there["ids"].shape, there["scores"].shape) == ((0,), (0, 3))
+
+
 def test_a_file_of_another_job_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "u")
     with pytest.raises(MismatchError, match="belongs to the job a, not to b"):
