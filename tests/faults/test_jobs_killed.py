@@ -21,6 +21,7 @@ TESTS = FOLDER.parent.parent
 CHANGES = {
     "embed": 80,
     "mine": 20,
+    "stages": 150,
     "a table that is saved": 20,
     "update": 20,
     "filter": 20,

@@ -14,9 +14,18 @@ import pytest
 from PIL import Image
 
 import helip
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.errors import (
+    CancelledError,
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    UnsupportedError,
+)
 from helip.common.parts import part_path, parts_folder
 from helip.mining.engines import parts as mine_parts
+from helip.mining.stages.job import stages_folder
+from support.stage_samples import CALL as STAGED
+from support.stage_samples import clustered_rows, write_store
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
@@ -127,6 +136,25 @@ def test_parts_that_are_there_are_not_mined_again(
     helip.mine(store, out=out, engine="ray", threads=1, **CALL)
     helip.mine(store, out=tmp_path / "whole", **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_units_of_stages_are_tasks_and_give_the_same_bytes(cluster: None, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", clustered_rows())
+    helip.mine(store, out=tmp_path / "a", **STAGED)
+    out = tmp_path / "b"
+    with pytest.raises(CancelledError):  # what is done is not done again
+        helip.mine(store, out=out, **STAGED, on_progress=lambda stage, *_: stage != "route")
+    made = stages_folder(out) / "centres" / "000000.safetensors"
+    stamp = made.stat().st_mtime_ns
+    helip.mine(store, out=out, engine="ray", keep_stages=True, **STAGED)
+    assert made.stat().st_mtime_ns == stamp
+    assert files_of(out) == files_of(tmp_path / "a")
+    made.write_bytes(b"x")
+    (stages_folder(out) / "solve-0" / "000001.safetensors").unlink()
+    (stages_folder(out) / "route-0" / "000000.safetensors").unlink()
+    (out / "manifest.json").unlink()
+    with pytest.raises(CorruptError, match=r"centres.*is damaged"):
+        helip.mine(store, out=out, engine="ray", **STAGED)
 
 
 def test_an_option_that_is_out_of_its_bound_is_refused_as_it_is_without_ray(

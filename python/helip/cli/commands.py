@@ -58,6 +58,11 @@ def text(sentence: str) -> Parameter:
     return Parameter(help=sentence, negative_iterable=())
 
 
+def flag(sentence: str) -> Parameter:
+    """The same of a switch that is on where it is given."""
+    return Parameter(help=sentence, negative=(), show_default=False)
+
+
 def several(sentence: str) -> Parameter:
     """The same of an option that takes all words up to the next option."""
     return Parameter(help=sentence, negative_iterable=(), consume_multiple=True)

@@ -20,7 +20,7 @@ from helip.cli.resuming import INTERRUPTED
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 
 # What keeps work that was interrupted.
-_GO_ON = ("embed", "import", "eval", "demo", "train", "copy")
+_GO_ON = ("embed", "import", "eval", "demo", "train", "copy", "stage")
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 

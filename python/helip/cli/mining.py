@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.commands import AsJson, Done, Quiet, command, flag, text
 from helip.cli.messages import say, shell_line
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import (
@@ -26,6 +27,7 @@ from helip.mining.options import (
     MachineOptions,
     MineOptions,
     ShapeOptions,
+    StageOptions,
 )
 
 Store = Annotated[Path | None, text("An EmbeddingStore, or its URL.")]
@@ -153,7 +155,11 @@ def _downloaded(source: dict[str, Any], cache: Path | None, quiet: bool) -> dict
     return {"store": store}
 
 
-@command(MineOptions, JobOptions)
+_MINE = (MineOptions, StageOptions, JobOptions)
+_RARE = ("candidates", "refresh", "keep_stages", "signed")
+
+
+@command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})
 def mine(
     store: Store = None,
     /,
@@ -229,6 +235,87 @@ def merge(
 
     show_pairs(merge(parts, out=out, progress=not quiet), shown(out), json)
     return Done(out, use_of(out))
+
+
+Stage = Literal[
+    "centres", "certify", "route", "solve", "merge", "measure", "refine", "write"
+]  # fmt: skip
+_ONE_METHOD = ("method", "collapse", "candidates", "refresh")  # nothing that stages could choose
+
+
+@command(MineOptions, StageOptions, HostOptions, without=_ONE_METHOD)
+def stage(
+    out: Table,
+    /,
+    *,
+    store: Annotated[
+        Path | None, text("Begin a job of it; with --stage: read it from here.")
+    ] = None,
+    stage: Annotated[Stage | None, text("Run units of this stage.")] = None,
+    unit: Annotated[str, text("i/n: of its units the i-th and each n-th after it.")] = "1/1",
+    next: Annotated[bool, flag("Print the next stage alone, write or done at the end.")] = False,
+    json: AsJson = False,
+    **options: Any,
+) -> Done:
+    """Mine by clusters in stages, of units for any scheduler; alone it says what is missing.
+
+    Begin with --store and what helip mine takes; the options of mining are those from then on.
+    Stages come in the order of --stage; after measure come refine, route again, or write.
+    """
+    from helip.common.parts import parse_part
+    from helip.mining.stages.scheduling import (
+        begin_stages,
+        run_slice,
+        stage_status,
+        write_staged,
+    )
+    from helip.store.embedding_store import EmbeddingStore
+
+    given = None if store is None else EmbeddingStore.open(store)
+    host = HostOptions(threads=options["threads"], memory=options["memory"])
+    named = {name: options[name] for name in MineOptions().as_dict() if name in options}
+    mined = MineOptions(method="partition", **named)
+    spread = StageOptions(**{name: options[name] for name in StageOptions().as_dict()})
+    keep = {"keep_stages": spread.keep_stages}
+    if (given is None or stage is not None or next) and (mined, spread) != (
+        MineOptions(method="partition"),
+        StageOptions(**keep),
+    ):
+        raise InvalidArgumentError(
+            "there are options of mining, and no job begins here; give them with --store and "
+            "without --stage, once, to begin one"
+        )
+    if given is not None and stage is None and not next:
+        begin_stages(given, mined, spread, out, host.memory)
+    elif stage == "write":
+        show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
+        return Done(next=use_of(out))
+    elif stage is not None:
+        count = run_slice(out, stage, parse_part(unit, "unit"), host, given)
+        say(f"stage {stage}: {count:,} of its units ran" if count else f"stage {stage} is done")
+    status = stage_status(out)
+    if next:
+        print(status["next"])
+    elif json:
+        print_json({"out": str(out), **status})
+    elif stage is None:
+        show_table(_stage_rows(status))
+    if status["next"] == "done":
+        return Done(next=use_of(out))
+    return Done(next=shell_line("stage", out, "--stage", status["next"]))
+
+
+def _stage_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    if status["next"] == "done":
+        return [("next", "done: the table is there")]
+    missing = status["missing"]
+    first = ", ".join(map(str, missing[:8])) + (", …" if len(missing) > 8 else "")
+    return [
+        ("store", f"{status['store']}, {status['rows']:,} rows"),
+        ("clusters", f"{status['clusters']:,}"),
+        *((each["stage"], f"{each['units']:,} units done") for each in status["done"]),
+        ("next", f"{status['next']}: {len(missing):,} of {status['units']:,} units ({first})"),
+    ]
 
 
 @command(HostOptions)

@@ -55,6 +55,11 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("merge", "mining.merge", "Make the table of all parts that helip mine --part wrote."),
     Entry(
+        "stage",
+        "mining.stage",
+        "Mine by clusters in stages, of units for any scheduler; alone it says what is missing.",
+    ),
+    Entry(
         "update",
         "mining.update",
         "Bring a table up to date with rows that were appended to its store, or deleted.",

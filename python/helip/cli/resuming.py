@@ -25,6 +25,7 @@ def saying_how_to_continue(
     from helip.common.parts import parts_folder
     from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
     from helip.mining.engines.parts import METHODS, begun_parts, done_parts, is_done
+    from helip.mining.stages.job import has_stages, stages_folder
 
     try:
         yield
@@ -45,6 +46,11 @@ def saying_how_to_continue(
             say(
                 f"what was found so far is kept in {checkpoint_folder(out)}; the same command goes "
                 "on from there"
+            )
+        elif has_stages(out):
+            say(
+                f"units that are done are kept in {stages_folder(out)}; the same command goes on "
+                "from there"
             )
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")

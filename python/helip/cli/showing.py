@@ -65,7 +65,7 @@ def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None
 
 def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     """What a table, or a part of one, holds."""
-    from helip.mining.report_words import drop_words, update_words
+    from helip.mining.report_words import drop_words, stage_words, update_words
 
     stats = pairs.stats()
     if as_json:
@@ -108,6 +108,8 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
     if kept_out:
         rows.append(("kept out", kept_out))
+    if isinstance(stats.get("stages"), dict):
+        rows.append(("stages", stage_words(stats["stages"])))
     if isinstance(stats.get("update"), dict):
         rows.append(("update", update_words(stats["update"])))
     for asked, step in zip(pairs.options.get("filter", []), stats.get("filter", []), strict=False):

@@ -157,6 +157,20 @@ def publish_directory(path: Path) -> Iterator[Path]:
         sync(path.parent)
 
 
+@contextlib.contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside ``path``, gone at the end.
+
+    What killed processes left there of that name goes first.
+    """
+    make_directory(path.parent)
+    with storage_errors("write", path), _owned(path, make=_new_directory) as (temporary, _):
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def replace_file(path: Path, text: str) -> None:
     """Write a file in one step: a reader sees the old one or the new one, never a part."""
     make_directory(path.parent)

@@ -14,20 +14,22 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError
 
 
-def parse_part(text: str) -> tuple[int, int]:
+def parse_part(text: str, name: str = "part") -> tuple[int, int]:
     """``"3/8"`` as (3, 8)."""
     match = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
     if not match:
-        raise InvalidArgumentError(f"part is {text!r}; write i/n, such as 3/8, with i from 1 to n")
-    return checked_part((int(match[1]), int(match[2])))
+        raise InvalidArgumentError(
+            f"{name} is {text!r}; write i/n, such as 3/8, with i from 1 to n"
+        )
+    return checked_part((int(match[1]), int(match[2])), name)
 
 
-def checked_part(part: Any) -> tuple[int, int]:
+def checked_part(part: Any, name: str = "part") -> tuple[int, int]:
     """``part`` as it is; InvalidArgumentError where it is not (i, n) with 1 ≤ i ≤ n."""
     whole = isinstance(part, tuple) and len(part) == 2 and all(type(x) is int for x in part)
     if not whole or not 1 <= part[0] <= part[1]:
         raise InvalidArgumentError(
-            f"part is {part!r}; it must be two whole numbers (i, n), with i from 1 to n"
+            f"{name} is {part!r}; it must be two whole numbers (i, n), with i from 1 to n"
         )
     return part[0], part[1]
 

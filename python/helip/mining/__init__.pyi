@@ -8,6 +8,7 @@ from .options import (
     MineOptions,
     PairRules,
     ScoreRules,
+    StageOptions,
     StreamOptions,
 )
 from .pair_index import PairIndex
@@ -24,6 +25,7 @@ __all__ = [
     "PairRules",
     "Plan",
     "ScoreRules",
+    "StageOptions",
     "StreamOptions",
     "StreamingMiner",
     "merge",

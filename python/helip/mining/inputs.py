@@ -83,3 +83,19 @@ def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) ->
             "same pair"
         )
     return Inputs(None, (image, text), (arrays[0], arrays[1]))
+
+
+def require_one_space(store: EmbeddingStore, margin: float | None) -> None:
+    """Refuse a margin for images and captions that two models embedded.
+
+    Names with a colon are specs; an object without one goes by its class, which may differ.
+    """
+    if margin is None:
+        return
+    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
+    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
+        raise InvalidArgumentError(
+            f"margin is {margin}, which compares images with texts, and {store.path} has images by "
+            f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
+            "margin"
+        )

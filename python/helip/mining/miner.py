@@ -17,6 +17,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
+from helip.common.parts import parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
@@ -24,8 +25,10 @@ from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
-from helip.mining.inputs import InputOptions, Inputs, inputs_of
-from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions
+from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
+from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions, StageOptions
+from helip.mining.report_words import shortfall_words
+from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.embedding_store import EmbeddingStore
@@ -46,7 +49,7 @@ _DEVICE_EXACT_ROWS = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, JobOptions, InputOptions, ProgressOptions):
+class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
     out: str | os.PathLike[str] | None = None
@@ -81,7 +84,8 @@ def mine(call: MineCall) -> HardPairs:
     """Mines the hard pairs of every target.
 
     With a method by name the result depends on the input and on the fields of MineOptions alone:
-    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table.
+    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table
+    (but an engine may put ``partition`` in stages, see below).
     What ``method="auto"`` chooses (see :func:`plan`) depends above 300,000 rows on the measured
     speed; a table that is there counts as its answer where it could be. A graph (``hnsw``) that
     falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such
@@ -89,6 +93,12 @@ def mine(call: MineCall) -> HardPairs:
     another method or these, and before :func:`prove_gpu` has passed, ``device="auto"`` is the CPU.
     A job of a store with ``out`` that would take more than an hour is committed in parts of half an
     hour each, if it can be; pairs of two parts are looked at twice.
+
+    ``method="partition"`` with ``cluster_rows``, and by ``engine`` processes or ray, mines rows
+    that do not fit one cluster in stages: each row in the ``overlap`` clusters closest to it, a
+    cluster at a time, then neighbours of neighbours across clusters, and more clusters while the
+    measured recall is below ``recall``. The table then depends on ``cluster_rows`` and ``overlap``
+    as well. What is done lies in ``OUT.stages``; what falls short of ``recall`` warns.
 
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
@@ -104,8 +114,8 @@ def mine(call: MineCall) -> HardPairs:
         )  # fmt: skip
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
-    if call.margin is not None and source is not None:
-        _require_one_space(source, call.margin)
+    if source is not None:
+        require_one_space(source, call.margin)
     options = core_options(call, call)
     if call.engine == "ray" and call.on_progress is not None:
         raise InvalidArgumentError(
@@ -126,18 +136,37 @@ def mine(call: MineCall) -> HardPairs:
             on_progress=call.on_progress,
         )  # fmt: skip
     if path and os.path.exists(os.path.join(path, "manifest.json")):
-        table = _existing(path, source, MineOptions.of(call), resume=call.resume)
+        table = _existing(path, source, call, resume=call.resume)
         _log.info("mine: %s is the answer already", path)
         remove_parts(path)
         remove_checkpoint(path)
+        if not call.keep_stages:
+            remove_stages(path)
         return table
     begun = bool(path) and has_checkpoint(path)
-    if begun and not call.resume:
-        raise InvalidArgumentError(
-            f"{checkpoint_folder(path)} is what an interrupted job has found; remove it, or go on "
-            "with resume=True"
+    staged = goes_in_stages(call, rows=inputs.rows, out=path)
+    for there, left in ((begun, checkpoint_folder), (staged, stages_folder)):
+        if there and not call.resume and left(path).exists():
+            raise InvalidArgumentError(
+                f"{left(path)} is what an interrupted job has found; remove it, or go on with "
+                "resume=True"
+            )
+    if staged and (begun or begun_parts(path)):
+        folder = checkpoint_folder if begun else parts_folder
+        raise MismatchError(
+            f"{folder(path)} holds a job that was begun without stages; go on without "
+            "cluster_rows= and engine=, or remove that folder"
         )
-    parts = _on_ray(source, call) if call.engine == "ray" else call.parts
+    if staged:
+        pairs = mine_in_stages(
+            source, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),
+            out=path, progress=call.progress, on_progress=call.on_progress,
+        )  # fmt: skip
+        _warn_of_recall(pairs.report, call.recall)
+        return pairs
+    # Rows that fit one cluster are nothing to spread.
+    on_ray = call.engine == "ray" and call.method != "partition"
+    parts = _on_ray(source, call) if on_ray else call.parts
     device = call.device
     if device == "auto" and (begun or parts is not None or (path and begun_parts(path))):
         device = "cpu"
@@ -171,27 +200,9 @@ def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall
         return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
 
 
-def _require_one_space(store: EmbeddingStore, margin: float) -> None:
-    """Names with a colon are specs; an object without one goes by its class, which may differ."""
-    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
-    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
-        raise InvalidArgumentError(
-            f"margin is {margin}, which compares images with texts, and {store.path} has images by "
-            f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
-            "margin"
-        )
-
-
 def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:
-    if report.get("hnsw", {}).get("reached", True):
-        return
-    found = report["recall"]
-    warnings.warn(
-        f"the graph found recall {found['value']:.4f} with the lower limit {found['low']:.4f}, "
-        f"below recall = {wanted}, at its greatest breadth {report['hnsw']['breadth']}; ask for "
-        "less, or use method 'partition' or 'exact'",
-        stacklevel=4,
-    )
+    if words := shortfall_words(report, wanted):
+        warnings.warn(words, stacklevel=4)
 
 
 def _on_ray(source: EmbeddingStore | None, call: MineCall) -> int:
@@ -218,7 +229,7 @@ def _auto_methods(rows: int) -> tuple[str, ...]:
 
 
 def _existing(
-    path: str, source: EmbeddingStore | None, options: MineOptions, *, resume: bool
+    path: str, source: EmbeddingStore | None, call: MineCall, *, resume: bool
 ) -> HardPairs:
     """The table at ``path`` when it answers this very call."""
     if not resume or source is None:
@@ -232,7 +243,10 @@ def _existing(
             f"{path} was mined from the store {pairs.fingerprint}, this one is "
             f"{source.fingerprint}; choose another path"
         )
-    found, asked = pairs.options, options.as_dict()
+    found, asked = pairs.options, MineOptions.of(call).as_dict()
+    # Else a table of stages is as good as one without: each says its recall.
+    if call.cluster_rows is not None and goes_in_stages(call, rows=len(source), out=""):
+        asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)
     if "filter" in found:
         raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}

@@ -81,6 +81,18 @@ class MineOptions(ScoreRules):
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(Options):
+    """partition in stages: how rows are spread over clusters that are mined one by one."""
+
+    cluster_rows: Annotated[int, Ge(64)] | None = None
+    """partition: mine in stages, by clusters of so many rows; by processes, ray: 1,000,000."""
+    overlap: Annotated[int, Ge(1), Le(16)] = 2
+    """partition in stages: clusters that each row is mined in at first."""
+    keep_stages: bool = False
+    """partition in stages: leave their files in OUT.stages."""
+
+
 Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have
 
 
@@ -112,14 +124,16 @@ class MachineOptions(HostOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions(MachineOptions):
-    """How a job is run: apart from what auto chooses, not a byte of the table depends on it."""
+    """How a job is run: apart from what auto chooses and whether partition goes in stages, not a
+    byte of the table depends on it.
+    """
 
     checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
     parts: Positive | None = None
     """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
-    engine: Literal["threads", "ray"] = "threads"
-    """threads of this process, or ray: parts as tasks of a Ray cluster."""
+    engine: Literal["threads", "processes", "ray"] = "threads"
+    """threads of this process, processes of this machine (partition), or tasks of a Ray cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,37 @@ def update_words(update: Mapping[str, Any]) -> str:
     return f"{words}; mined afresh: {afresh}" if afresh else words
 
 
+_SHORTFALLS = {
+    "hnsw": (
+        "the graph found recall {value:.4f} with the lower limit {low:.4f}, below recall = "
+        "{wanted}, at its greatest breadth {breadth}; ask for less, or use method 'partition' or "
+        "'exact'"
+    ),
+    "stages": (
+        "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = {wanted}, "
+        "with each row in {overlap} clusters; ask for less, or give more cluster_rows or overlap"
+    ),
+}
+
+
+def shortfall_words(report: Mapping[str, Any], wanted: float) -> str:
+    """What a table has less of than was asked for, and the mend; empty where it has all."""
+    for name, words in _SHORTFALLS.items():
+        if not report.get(name, {}).get("reached", True):
+            return words.format(wanted=wanted, **report["recall"], **report[name])
+    return ""
+
+
+def stage_words(stages: Mapping[str, Any]) -> str:
+    """How a table was mined in stages."""
+    words = (
+        f"{stages.get('clusters', 0):,} clusters, the largest of {stages.get('largest', 0):,} "
+        f"rows, each row in {stages.get('overlap', 0)}; passes of refining: "
+        f"{stages.get('passes', 0)}"
+    )
+    return words if stages.get("reached", True) else f"{words}; recall not reached"
+
+
 def share_words(share: float) -> str:
     """A share in percent, three digits."""
     return f"{100 * share:.3g} %"

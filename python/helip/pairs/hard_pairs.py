@@ -377,6 +377,10 @@ class HardPairs(ExportsPairs):
           ``partition``.
         - ``hnsw``: ``breadth`` of the searches, and whether the lower limit of the recall
           ``reached`` what was asked for.
+        - ``stages``, of ``partition`` in stages: ``clusters``, rows of the ``largest`` and its
+          shares of the sample (``largest_of_sample``), clusters of a row (``overlap``), ``passes``
+          of refining, the ``recalls`` after each, whether the last ``reached`` what was asked for,
+          and ``drops_in_clusters``: by filter as in ``drops``, a pair of two clusters twice.
         """
         return {**self.report, **self._core.statistics()}
 

@@ -118,6 +118,15 @@ def mine(folder: Path) -> None:
     mined(folder, out=folder / "out")
 
 
+def large_store(folder: Path) -> None:
+    write_store(folder / "store", 180)
+
+
+def mine_in_stages(folder: Path) -> None:
+    tempfile.tempdir = str(folder)  # of scratch
+    mined(folder, out=folder / "out", method="partition", cluster_rows=100, overlap=1)
+
+
 def store_and_table(folder: Path) -> None:
     store(folder)
     mined(folder, out=folder / "pairs")
@@ -211,6 +220,7 @@ def nothing(folder: Path) -> None:
 JOBS = {
     "embed": Job(nothing, embed, open_store),
     "mine": Job(store, mine, open_table),
+    "stages": Job(large_store, mine_in_stages, open_table),
     "a table that is saved": Job(store, save_table, open_table),
     "update": Job(grown_store, update, open_table, replaces=True),
     "filter": Job(store_and_table, filter_table, open_table, rows_of),

@@ -29,6 +29,7 @@ CALLS = {
     "plan": "s -k 3 --device cpu",
     "mine": "s -k 3 --out new --device cpu",
     "merge": "part-1 part-2 --out new",
+    "stage": "p",
     "update": "p --store s --out new",
     "filter": "p --max-score 0.9 --out new",
     "reshard": "d.tar --pairs p --out new",

@@ -1,0 +1,96 @@
+"""What mining by clusters in stages costs, stage by stage, beside ``partition`` without stages.
+
+    python bench/stages.py
+    python bench/stages.py --rows 1000000 --cluster-rows 250000
+
+Over real embeddings grown to N rows (``grown.py``), as a float16 store, in one process: both tables
+with their measured recall, and the bytes that the stages' files take. Times are CPU seconds of all
+threads, which do not depend on what else the machine does as much as wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from grown import grown_folder
+from resume import write_store
+
+import helip
+from helip.mining.options import HostOptions, MineOptions, StageOptions
+from helip.mining.stages.job import stages_folder
+from helip.mining.stages.scheduling import begin_stages, run_slice, stage_status, write_staged
+
+
+def plainly(store: helip.EmbeddingStore, arguments: argparse.Namespace) -> dict[str, Any]:
+    begun = time.process_time()
+    table = helip.mine(
+        store, k=arguments.k, method="partition", device="cpu", threads=arguments.threads,
+        recall=arguments.recall, progress=False,
+    )  # fmt: skip
+    return {"cpu": time.process_time() - begun, "recall": table.report["recall"]}
+
+
+def in_stages(
+    store: helip.EmbeddingStore, arguments: argparse.Namespace, out: Path
+) -> dict[str, Any]:
+    host = HostOptions(threads=arguments.threads)
+    options = MineOptions(k=arguments.k, method="partition", recall=arguments.recall)
+    spread = StageOptions(cluster_rows=arguments.cluster_rows, overlap=arguments.overlap)
+    begin_stages(store, options, spread, out)
+    spent: dict[str, float] = defaultdict(float)
+    begun = time.process_time()
+    while (stage := stage_status(out)["next"]) != "write":
+        run_slice(out, stage, (1, 1), host)
+        spent[stage] += time.process_time() - begun
+        begun = time.process_time()
+    table = write_staged(out, keep=True)
+    spent["write"] = time.process_time() - begun
+    files = [path for path in stages_folder(out).rglob("*") if path.is_file()]
+    return {
+        "cpu": sum(spent.values()), "stages": spent, "recall": table.report["recall"],
+        "bytes": sum(path.stat().st_size for path in files), "report": table.report["stages"],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=120_000)
+    parser.add_argument("--dims", default="1280x384")
+    parser.add_argument("-k", type=int, default=50)
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--cluster-rows", type=int, default=50_000)
+    parser.add_argument("--overlap", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/stages.json"))
+    arguments = parser.parse_args()
+    dims = tuple(int(d) for d in arguments.dims.split("x"))
+    work = Path(tempfile.mkdtemp(prefix="helip-stages-"))
+    try:
+        write_store(grown_folder(arguments.cache, dims, arguments.rows), work / "store")
+        store = helip.EmbeddingStore.open(work / "store")
+        sides = {"partition": plainly(store, arguments)}
+        sides["in stages"] = in_stages(store, arguments, work / "pairs")
+    finally:
+        shutil.rmtree(work)
+    for name, side in sides.items():
+        recall = side["recall"]
+        print(f"{name:12} {side['cpu']:8.1f} CPU s, recall {recall['value']:.4f}")
+    staged = sides["in stages"]
+    for stage, cpu in staged["stages"].items():
+        print(f"  {stage:10} {cpu:8.1f} CPU s")
+    print(f"  files      {staged['bytes'] / arguments.rows / 1000:8.1f} KB a row")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    asked = {name: str(value) for name, value in vars(arguments).items()}
+    arguments.out.write_text(json.dumps({"arguments": asked, **sides}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

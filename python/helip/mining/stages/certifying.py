@@ -1,0 +1,116 @@
+"""Certifying: the exact pools of a sample of targets, and with them the recall of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.mining.stages.job import StageJob, Workplace
+from helip.mining.stages.merging import pools_of
+from helip.mining.stages.recall import Recall, hits_of, recall_of
+from helip.mining.stages.rows import taken, views_of
+from helip.mining.stages.steps import CERTIFY, Step, verdict
+from helip.mining.stages.unit_files import new_unit_file, open_unit_file
+from helip.pairs.joining import join_pools
+
+_PASSES = 2  # most, of refine in a round
+_WORTHWHILE = 0.2  # share of what is missing that a pass must find
+_WIDENINGS = 2  # most
+
+
+def certify(place: Workplace, step: Step, unit: int) -> None:
+    """Writes the exact pools of the sample's targets among the rows of a range, and the sample.
+
+    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32.
+    """
+    job, sample = place.job, place.job.sample
+    first, last = job.rows_of(unit)
+    own, targets = taken(place.columns, slice(first, last)), taken(place.columns, sample)
+    # The sample comes first, and no row twice; a deleted row is one of zeros.
+    deleted = place.store.deleted
+    own_ids = np.arange(first, last)
+    again = np.isin(own_ids, sample) | np.isin(own_ids, deleted)
+    gone = np.isin(sample, deleted)
+    for name in own:
+        own[name][again] = 0
+        targets[name][gone] = 0
+    local = {name: np.concatenate([targets[name], own[name]]) for name in own}
+    found: Any = _core.mine_targets(
+        *views_of(local, place.dtype), list(range(len(sample))), place.core_options("exact")
+    )
+    ids, scores, counts = found
+    ids = np.where(ids < 0, -1, np.concatenate([sample, own_ids])[ids])
+    shapes = {
+        "ids": (np.int64, ids.shape),
+        "scores": (np.float32, scores.shape),
+        "counts": (np.int32, counts.shape),
+    }
+    with new_unit_file(step.place(job, unit), shapes, job=job.digest) as file:
+        for name, values in (("ids", ids), ("scores", scores), ("counts", counts)):
+            file.put(name, 0, values)
+
+
+def measure(place: Workplace, step: Step, unit: int) -> None:
+    """Writes ``hits`` and ``wanted`` int64 [targets]; the notes have the recall, and what is next.
+
+    While the lower limit is below what was asked for, pools are refined, as long as a pass finds a
+    fifth of what is missing; then rows go to one cluster more.
+    """
+    job = place.job
+    assert step.pools is not None
+    exact = exact_sample(job)
+    found = _found(job, step.pools)
+    hits, wanted = hits_of(exact, found, job.options.skip)
+    recall = recall_of(hits, wanted)
+    notes = {**recall.as_report(), "next": _next(job, step, recall)}
+    shapes = {"hits": (np.int64, hits.shape), "wanted": (np.int64, wanted.shape)}
+    with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
+        file.put("hits", 0, hits)
+        file.put("wanted", 0, wanted)
+
+
+def _next(job: StageJob, step: Step, recall: Recall) -> str:
+    if is_reached(recall.targets, recall.low, job.options.recall):
+        return "write"
+    pays = True
+    if step.number:
+        before = verdict(job, Step("measure", step.round, step.number - 1))["value"]
+        pays = recall.value - before >= _WORTHWHILE * (1 - before)
+    if step.number < _PASSES and pays:
+        return "refine"
+    more = step.round < _WIDENINGS and job.overlap + step.round < job.clusters
+    return "widen" if more else "write"
+
+
+def is_reached(targets: int, low: float, wanted: float) -> bool:
+    """Whether enough was found; where no target of the sample has a pool, there is nothing to."""
+    return targets == 0 or low >= wanted
+
+
+def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [targets, k + skip] and counts of the sample's exact pools, from all ranges."""
+    count, kept = len(job.sample), job.kept
+    ids, scores = np.full((count, kept), -1, dtype=np.int64), np.zeros((count, kept), np.float32)
+    counts = np.zeros(count, dtype=np.int32)
+    for unit in range(job.ranges):
+        file = open_unit_file(CERTIFY.place(job, unit), job=job.digest)
+        both = join_pools(
+            np.concatenate([ids, file["ids"]], axis=1),
+            np.concatenate([scores, file["scores"]], axis=1),
+            kept,
+        )
+        ids, scores, counts = both.ids, both.scores, both.counts
+    return scores, counts
+
+
+def _found(job: StageJob, pools: Step) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.zeros((len(job.sample), job.kept), dtype=np.float32)
+    counts = np.zeros(len(job.sample), dtype=np.int32)
+    for unit in np.unique(job.sample // job.unit_rows).tolist():
+        of = job.sample // job.unit_rows == unit
+        file = pools_of(job, pools, unit)
+        at = job.sample[of] - unit * job.unit_rows
+        scores[of], counts[of] = file["scores"][at], file["counts"][at]
+    return scores, counts

@@ -1,0 +1,246 @@
+"""A job in stages: what is mined, how it is cut into units, and the folder of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.files import publish_once, read_json
+from helip.common.sizes import parse_bytes
+from helip.mining.core_options import core_options
+from helip.mining.inputs import require_one_space
+from helip.mining.options import HostOptions, MachineOptions, MineOptions, StageOptions
+from helip.mining.stages.recall import most_shown, sample_size
+from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
+from helip.store.embedding_store import EmbeddingStore
+
+_FORMAT = 1
+CLUSTER_ROWS = 1_000_000
+_MOST_ROWS = 2**31 - 1  # of the core
+_UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
+_UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
+_STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What job.json says. Its units depend on these alone."""
+
+    out: str
+    folder: Path
+    store: str  # where the store lay when the job was begun
+    fingerprint: str
+    data_fingerprint: str
+    rows: int
+    options: MineOptions
+    cluster_rows: int
+    overlap: int
+    clusters: int
+    unit_rows: int  # of the units that are ranges of rows
+    sample: np.ndarray  # int64, targets whose exact pools tell the recall, ascending
+    digest: str  # of all this but the places, in each unit's file
+
+    @property
+    def kept(self) -> int:
+        """Pairs of a pool before the best ``skip`` are passed over."""
+        return self.options.k + self.options.skip
+
+    @property
+    def ranges(self) -> int:
+        """Units of a stage that goes through the rows."""
+        return -(-self.rows // self.unit_rows)
+
+    def rows_of(self, unit: int) -> tuple[int, int]:
+        """First and last + 1 of such a unit."""
+        return unit * self.unit_rows, min((unit + 1) * self.unit_rows, self.rows)
+
+
+class Workplace:
+    """A job with its store and what of this machine a unit may take."""
+
+    def __init__(self, job: StageJob, store: EmbeddingStore, host: HostOptions) -> None:
+        if store.fingerprint != job.fingerprint:
+            raise MismatchError(
+                f"the store {store.path} is {store.fingerprint}, and {job.folder} holds a job of "
+                f"the store {job.fingerprint}; give the store as it was when the job was begun, or "
+                "remove that folder"
+            )
+        self.job, self.store, self.host = job, store, host
+        self.memory = bytes_of(host.memory)
+        self.columns = columns_of(store, job.options.modalities)
+        self.dtype = store.dtype
+
+    @property
+    def views(self) -> tuple[_core.MatrixView, _core.MatrixView]:
+        """The whole store, as the core takes it."""
+        views = self.store.matrices
+        if self.job.options.modality == "both":
+            return views
+        empty = views_of({}, self.dtype)[0]
+        return (views[0], empty) if self.job.options.modality == "image" else (empty, views[1])
+
+    def core_options(self, method: str, *, used: int = 0) -> _core.MineOptions:
+        """For pools of ``kept`` pairs, from which nothing is passed over yet.
+
+        ``used`` bytes of the memory are taken, at most half of it.
+        """
+        options = {**self.job.options.as_dict(), "method": method, "k": self.job.kept, "skip": 0}
+        left = max(self.memory - used, 1)
+        machine = MachineOptions(threads=self.host.threads, memory=left)
+        return core_options(MineOptions(**options), machine)
+
+
+def bytes_of(memory: int | str | None) -> int:
+    """A bound in bytes; without one a quarter of what the process may use."""
+    return parse_bytes(memory) or max(_core.usable_memory() // 4, 1)
+
+
+def stages_folder(out: str | os.PathLike[str]) -> Path:
+    """Where a job in stages keeps the files of its units, until its table is there."""
+    return Path(os.fspath(out).rstrip("/") + ".stages")
+
+
+def has_stages(out: str | os.PathLike[str]) -> bool:
+    """Whether there is a job in stages to go on with."""
+    return (stages_folder(out) / "job.json").exists()
+
+
+def begin_job(
+    store: EmbeddingStore, options: MineOptions, stages: StageOptions, out: str, memory: Any = None
+) -> StageJob:
+    """Writes job.json, or takes up what it says; nothing is mined yet.
+
+    ``memory`` bounds the units of rows. Where a job was begun, its units stay as they are.
+
+    Raises:
+        MismatchError: a job of another store, option or version is there, with what differs.
+        InvalidArgumentError: rows that fit one cluster; a recall that no sample shows.
+        UnsupportedError: collapse, or more rows than the core takes.
+    """
+    _refuse(store, options, stages)
+    rows, cluster_rows = len(store), stages.cluster_rows or CLUSTER_ROWS
+    identity = identity_of(store, options, stages)
+    folder = stages_folder(out)
+    draw = np.random.default_rng([options.seed, _STREAM])
+    sample = np.sort(draw.choice(rows, sample_size(rows), replace=False, shuffle=False))
+    fresh = {
+        "format": _FORMAT, "identity": identity,
+        "clusters": -(-rows * stages.overlap // cluster_rows),
+        "unit_rows": _unit_rows(store, options, stages.overlap, bytes_of(memory)),
+        "sample": sample.tolist(), "path": os.path.abspath(store.path),
+    }  # fmt: skip
+    there = publish_once(folder / "job.json", fresh)
+    if there.get("format") == _FORMAT and there.get("identity") != identity:
+        differ = differences(there.get("identity") or {}, identity)
+        raise MismatchError(
+            f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
+            "remove that folder"
+        )
+    return open_job(out)
+
+
+def open_job(out: str | os.PathLike[str]) -> StageJob:
+    """The job that was begun for ``out``. StorageError where there is none."""
+    folder = stages_folder(out)
+    if not has_stages(out):
+        raise StorageError(None, f"there is no job in stages at {folder}; begin it with its store")
+    said = read_json(folder / "job.json")
+    if said.get("format") != _FORMAT:
+        raise UnsupportedError(
+            f"{folder} has format {said.get('format')!r}, this helip knows {_FORMAT}; go on with "
+            "the helip that began it, or remove that folder"
+        )
+    try:
+        identity = said["identity"]
+        named = {name: identity[name] for name in MineOptions().as_dict()}
+        place = said.pop("path")
+        text = json.dumps(said, sort_keys=True)
+        version = identity["version"]
+        job = StageJob(
+            out=os.fspath(out), folder=folder, store=place, fingerprint=identity["store"],
+            data_fingerprint=identity["data"], rows=identity["rows"], options=MineOptions(**named),
+            cluster_rows=identity["cluster_rows"], overlap=identity["overlap"],
+            clusters=said["clusters"], unit_rows=said["unit_rows"],
+            sample=np.array(said["sample"], dtype=np.int64),
+            digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(
+            f"{folder / 'job.json'} is damaged: {error}; remove the folder"
+        ) from error
+    if version != _core.__version__:
+        raise MismatchError(
+            f"{folder} was begun by helip {version}, this is {_core.__version__}; go on with that "
+            "version, or remove that folder"
+        )
+    return job
+
+
+def in_one_cluster(rows: int, stages: StageOptions) -> bool:
+    """Whether all rows fit one cluster, so that there is nothing to spread."""
+    return rows <= (stages.cluster_rows or CLUSTER_ROWS)
+
+
+def identity_of(
+    store: EmbeddingStore, options: MineOptions, stages: StageOptions
+) -> dict[str, Any]:
+    """What must agree where a job is gone on with."""
+    return {
+        "store": store.fingerprint, "data": store.data_fingerprint, "rows": len(store),
+        **{**options.as_dict(), "method": "partition"},
+        "cluster_rows": stages.cluster_rows or CLUSTER_ROWS, "overlap": stages.overlap,
+        "version": _core.__version__,
+    }  # fmt: skip
+
+
+def _refuse(store: EmbeddingStore, options: MineOptions, stages: StageOptions) -> None:
+    rows = len(store)
+    require_one_space(store, options.margin)
+    if options.collapse != "none":
+        raise UnsupportedError(
+            f"collapse is {options.collapse!r}, which looks for groups among all rows; mine in "
+            "stages without it, or without cluster_rows= and engine="
+        )
+    if rows > _MOST_ROWS:
+        raise UnsupportedError(f"the store has {rows:,} rows, must have at most {_MOST_ROWS:,}")
+    if in_one_cluster(rows, stages):
+        raise InvalidArgumentError(
+            f"cluster_rows is {stages.cluster_rows or CLUSTER_ROWS:,}, and the store has {rows:,} "
+            "rows, which fit one cluster; mine without stages, or give fewer cluster_rows"
+        )
+    if options.recall > most_shown(rows):
+        raise InvalidArgumentError(
+            f"recall is {options.recall}, more than {sample_size(rows):,} random targets can "
+            f"show ({most_shown(rows):.4f}); ask for less, or mine exactly, in parts"
+        )
+
+
+def _unit_rows(store: EmbeddingStore, options: MineOptions, overlap: int, memory: int) -> int:
+    """Whole blocks, so that a row is multiplied in the same block whatever the units are."""
+    each = row_bytes(columns_of(store, options.modalities)) * (overlap + 2)
+    fits = min(memory // 2, _UNIT_BYTES) // max(each, 1)
+    wanted = min(-(-len(store) // _UNITS), fits)
+    return max(-(-wanted // BLOCK) * BLOCK, BLOCK)
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Names and both values of what differs; empty where nothing does."""
+    return "; ".join(
+        f"{name} {json.dumps(there.get(name))}, here {json.dumps(here.get(name))}"
+        for name in {**there, **here}
+        if there.get(name) != here.get(name)
+    )

@@ -1,0 +1,70 @@
+"""Recall@k of a table, from the exact pools of a sample of targets, as the core measures it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_TARGETS = 1000  # of the sample
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Recall:
+    """A mean over targets, with its 95 % interval: Wilson's, with one trial a target."""
+
+    targets: int  # with an exact pool that is not empty
+    value: float
+    low: float
+    high: float
+
+    def as_report(self) -> dict[str, float]:
+        """As the reports of tables have it."""
+        return {
+            "value": self.value, "low": self.low, "high": self.high, "targets": self.targets,
+            "confidence": 0.95,
+        }  # fmt: skip
+
+
+def recall_of(hits: np.ndarray, wanted: np.ndarray) -> Recall:
+    """Of [n] targets: pairs of the exact pool that were found, and its size; 0: not counted."""
+    counted = wanted > 0
+    n = int(counted.sum())
+    if n == 0:
+        return Recall(0, 1.0, 0.0, 1.0)
+    p = math.fsum((hits[counted] / wanted[counted]).tolist()) / n
+    spread = 1.0 + _Z * _Z / n
+    middle = (p + _Z * _Z / (2 * n)) / spread
+    half = _Z / spread * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
+    return Recall(n, p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def sample_size(rows: int) -> int:
+    """Targets of the sample of a data set of so many rows."""
+    return min(rows, MOST_TARGETS)
+
+
+def most_shown(rows: int) -> float:
+    """The lower limit where that sample misses nothing."""
+    count = np.ones(sample_size(rows))
+    return recall_of(count, count).low
+
+
+def hits_of(
+    exact: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray], skip: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(hits, wanted) [n]; ``exact`` and ``found`` are scores [n, k + skip], falling, and counts.
+
+    A pair that was found counts when it scores no less than the last one of the exact pool, so that
+    ties do not matter.
+    """
+    width = exact[0].shape[1]
+    ranks = np.arange(width)
+    wanted = np.maximum(exact[1].astype(np.int64) - skip, 0)
+    place = np.maximum(exact[1].astype(np.int64) - 1, 0)[:, None]
+    last = np.take_along_axis(exact[0], place, axis=1)
+    there = (ranks >= skip) & (ranks < found[1][:, None])
+    hits = ((found[0] >= last) & there).sum(axis=1)
+    return np.minimum(hits, wanted), wanted

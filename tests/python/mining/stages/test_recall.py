@@ -1,0 +1,44 @@
+"""Recall of a sample, and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import helip
+from helip.mining.stages.recall import hits_of, most_shown, recall_of
+
+
+def test_the_interval_is_that_of_the_core() -> None:
+    values = np.random.default_rng(0).normal(size=(1500, 8)) + 0.5
+    table = helip.mine(
+        image=values[:, :5], text=values[:, 5:], k=1, method="sample", candidates=700,
+        device="cpu", progress=False,
+    )  # fmt: skip
+    theirs = table.report["recall"]
+    hits = np.zeros(theirs["targets"], dtype=np.int64)
+    hits[: round(theirs["value"] * theirs["targets"])] = 1
+    ours = recall_of(hits, np.ones_like(hits))
+    assert ours.as_report() == pytest.approx(theirs, abs=1e-12)
+
+
+def test_targets_without_an_exact_pool_do_not_count() -> None:
+    found = recall_of(np.array([1, 0, 2]), np.array([2, 0, 2]))
+    assert (found.targets, found.value) == (2, 0.75)
+    none = recall_of(np.zeros(3), np.zeros(3))
+    assert (none.value, none.low, none.high) == (1.0, 0.0, 1.0)
+
+
+def test_a_thousand_targets_show_no_more_than_this() -> None:
+    assert most_shown(10**6) == pytest.approx(0.99617, abs=1e-5)
+    assert most_shown(100) < most_shown(1000)
+
+
+def test_a_pair_counts_when_it_scores_no_less_than_the_last_exact_one() -> None:
+    exact = np.float32([[0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.0, 0.0], [0, 0, 0, 0]]), [4, 2, 0]
+    found = np.float32([[0.9, 0.8, 0.6, 0.5], [0.8, 0.7, 0.0, 0.0], [0, 0, 0, 0]]), [4, 2, 0]
+    told = [(a, np.array(b)) for a, b in (exact, found)]
+    hits, wanted = hits_of(*told, 0)
+    assert (hits.tolist(), wanted.tolist()) == ([3, 1, 0], [4, 2, 0])
+    hits, wanted = hits_of(*told, 1)  # the best is passed over in both
+    assert (hits.tolist(), wanted.tolist()) == ([2, 0, 0], [3, 1, 0])
