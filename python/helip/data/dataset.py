@@ -34,6 +34,7 @@ ACCEPTED = """a data set can be
   their index       the directory that helip index wrote
   a table           .csv, .tsv, .jsonl or .parquet with a picture and a caption column
   a folder          pictures with same-stem .txt files, or metadata.csv / captions.csv|tsv|json(l)
+  a description     a .yaml file: source: PATH, and options of opening it, one a line
   datasets.Dataset  of Hugging Face, or the folder that save_to_disk wrote
   torch Dataset     any object with len() and [i] that gives (image, caption) or a dict"""
 

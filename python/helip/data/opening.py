@@ -12,6 +12,7 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import keywords
 from helip.data.dataset import ACCEPTED, Dataset
+from helip.data.described import described
 from helip.data.formats import hugging_face
 from helip.data.formats.folder import FolderDataset
 from helip.data.formats.map_style import MapDataset
@@ -47,6 +48,7 @@ def open_dataset(call: OpenCall) -> Dataset:
         others = [name for name in OpenOptions.of(call).as_dict() if name not in _OF_ANY_SOURCE]
         call.refuse([*others, "keys"], "an open data set")
         return selected(call.source, call)
+    call = described(call)
     if call.split is not None:
         call = replace(call, source=source_of_split(call.source, call.split))
     return selected(_open(call), call)

@@ -1,0 +1,81 @@
+"""A data set that a YAML file describes: its source, and the options that it is opened with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import read_text
+from helip.common.patterns import is_url
+from helip.data.options import OpenCall, OpenOptions
+
+_SUFFIXES = (".yaml", ".yml")
+_PATHS = ("source", "root", "subset")
+
+
+def described(call: OpenCall) -> OpenCall:
+    """The call that a file ``source: …`` with options below it stands for; any other as it is.
+
+    Paths in the file count from its folder. An option of the call goes before that of the file.
+
+    Raises:
+        InvalidArgumentError: the file is not such a mapping, or names what is no option.
+        StorageError: it cannot be read.
+    """
+    source = call.source
+    if not isinstance(source, (str, os.PathLike)) or is_url(os.fspath(source)):
+        return call
+    path = Path(source)
+    if path.suffix.lower() not in _SUFFIXES or path.is_dir():
+        return call
+    said = _mapping(path)
+    usual = OpenOptions().as_dict()
+    # Of arrays == gives no bool; none of them is usual.
+    given = {
+        name: value
+        for name, value in OpenOptions.of(call).as_dict().items()
+        if not (value is None or (isinstance(value, (int, float)) and value == usual[name]))
+    }
+    return replace(call, **{**said, **given})
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        said = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidArgumentError(f"{path} is not YAML: {error}") from error
+    if not isinstance(said, dict) or not _is_source(said.get("source")):
+        raise InvalidArgumentError(
+            f"{path} describes no data set; it must hold `source: PATH`, or a list of paths, and "
+            "options of opening it, one a line"
+        )
+    names = OpenOptions().as_dict().keys()
+    for name in said:
+        if name != "source" and name not in names:
+            raise InvalidArgumentError(
+                f"{path} names {name!r}, must be source or an option of opening: {', '.join(names)}"
+            )
+    for name in _PATHS:
+        if said.get(name) is not None:
+            said[name] = _from(path.parent, said[name])
+    return said
+
+
+def _is_source(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str) and value != ""
+
+
+def _from(folder: Path, value: Any) -> Any:
+    """Paths as whoever reads the file from elsewhere finds them."""
+    if isinstance(value, list):
+        return [_from(folder, each) for each in value]
+    if not isinstance(value, str) or is_url(value):
+        return value
+    return os.path.join(folder, value)
