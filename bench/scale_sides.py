@@ -119,12 +119,13 @@ class Library(abc.ABC):
     @abc.abstractmethod
     def build(self, effort: Any) -> None: ...
 
-    @abc.abstractmethod
     def level(self, level: Any) -> None:
-        """Sets what is swept."""
+        """Set the effort of the searches; not needed where `solve` is another."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
-    def search(self, queries: np.ndarray) -> Found: ...
+    def search(self, queries: np.ndarray) -> Found:
+        """The nearest of each query; likewise."""
+        raise NotImplementedError
 
 
 class FaissIvf(Library):
