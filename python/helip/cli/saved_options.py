@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helip.cli.configuration import load_yaml, plain, require_saved, yaml_lines
+from helip.cli.configuration import plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError, StorageError
 from helip.common.remote.urls import place_of, shown, url_of
 from helip.common.url_secrets import without_secrets
+from helip.common.yaml_files import load_yaml
 
 _NAME = "helip.yaml"
 _MOST_BYTES = 1 << 20

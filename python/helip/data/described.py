@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import read_text
 from helip.common.patterns import is_url
+from helip.common.yaml_files import load_yaml
 from helip.data.options import OpenCall, OpenOptions
 
 _SUFFIXES = (".yaml", ".yml")
@@ -22,8 +22,8 @@ def described(call: OpenCall) -> OpenCall:
     Paths in the file count from its folder. An option of the call goes before that of the file.
 
     Raises:
-        InvalidArgumentError: the file is not such a mapping, or names what is no option.
-        StorageError: it cannot be read.
+        InvalidArgumentError: the file is not such a mapping, names what is no option, or cannot be
+            read.
     """
     source = call.source
     if not isinstance(source, (str, os.PathLike)) or is_url(os.fspath(source)):
@@ -43,13 +43,8 @@ def described(call: OpenCall) -> OpenCall:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        said = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidArgumentError(f"{path} is not YAML: {error}") from error
-    if not isinstance(said, dict) or not _is_source(said.get("source")):
+    said, _ = load_yaml(path)
+    if not _is_source(said.get("source")):
         raise InvalidArgumentError(
             f"{path} describes no data set; it must hold `source: PATH`, or a list of paths, and "
             "options of opening it, one a line"

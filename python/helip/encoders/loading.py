@@ -16,7 +16,10 @@ from types import ModuleType
 import torch
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
+from helip.common.hub.errors import connection_errors
 from helip.encoders.spec import EncoderSpec
+
+_TRANSPORT = ("httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 
 
 def import_extra(module: str) -> ModuleType:
@@ -81,11 +84,8 @@ def loading(*, mend: str) -> Iterator[None]:
         reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
         message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
-        from_transport = type(error).__module__.split(".")[0] in (
-            "httpx", "httpx2", "httpcore", "httpcore2", "huggingface_hub", "requests", "urllib3",
-            "urllib",
-        )  # fmt: skip
-        if isinstance(error, OSError) or from_transport:
+        library = type(error).__module__.partition(".")[0]
+        if isinstance(error, (OSError, *connection_errors())) or library in _TRANSPORT:
             raise _storage_error(message, getattr(error, "errno", None)) from error
         raise InvalidArgumentError(message) from error
 

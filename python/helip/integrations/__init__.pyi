@@ -1,4 +1,5 @@
 from .clip_benchmark import load_helip
+from .fiftyone import to_fiftyone
 from .open_clip import HardPairSource, OpenClipLoss
 from .open_clip_program import HardPairOptions, hard_pair_training
 from .pushing import push_to_hub
@@ -10,4 +11,5 @@ __all__ = [
     "hard_pair_training",
     "load_helip",
     "push_to_hub",
+    "to_fiftyone",
 ]

@@ -14,6 +14,7 @@
 #include "helip/batch_sampler.h"
 #include "helip/embedding_store_writer.h"
 #include "helip/mine.h"
+#include "helip/pair_index.h"
 #include "support/expect_error.h"
 #include "support/store_samples.h"
 #include "support/table_samples.h"
@@ -45,6 +46,18 @@ void expect_cut(const std::function<void()>& call) {
 }
 
 }  // namespace
+
+TEST_CASE("an index whose file was cut short is not saved, in any format") {
+  guard_mapped_files();
+  const TemporaryFolder folder;
+  PairIndex::build(write_store(folder / "s")).save(folder / "i");
+  const PairIndex index = PairIndex::open(folder / "i");
+  cut(folder / "i");
+  expect_cut([&] { index.save(folder / "copy"); });
+  expect_cut([&] { index.save_hnswlib(folder / "copy.bin"); });
+  CHECK(!fs::exists(folder / "copy" / "manifest.json"));
+  CHECK(!fs::exists(folder / "copy.bin"));
+}
 
 TEST_CASE("what is asked of a store that was cut short is an error, and the process lives") {
   guard_mapped_files();

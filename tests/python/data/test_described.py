@@ -63,7 +63,8 @@ def test_a_model_is_measured_on_it(folder: Path) -> None:
     ("text", "words"),
     [
         ("source: [", "is not YAML"),
-        ("- a\n- b", "describes no data set"),
+        ("- a\n- b", "must hold options as name: value"),
+        ("source: data/table.csv\non: 1", "line 2: on is no text"),
         ("image_column: odd", "describes no data set"),
         ("source: ''", "describes no data set"),
         ("source: [1, 2]", "describes no data set"),

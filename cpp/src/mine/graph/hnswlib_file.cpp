@@ -163,12 +163,16 @@ class Reader {
     const std::uint64_t level_bytes = 4 + 4 * header_.upper_degree;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> found;  // level, node
     std::int64_t at = Header::kBytes + count() * element_bytes();
-    std::vector<char> lengths;
+    std::int64_t begin = at;  // of what block_ holds of the file
+    block_.clear();
     for (std::uint32_t node = 0; node < header_.count; ++node) {
-      char length[4];
       if (size_ - at < 4) damaged("it ends within its upper levels");
-      read_exactly(file_, length, sizeof length, at, path_);
-      const auto bytes = value_at<std::uint32_t>(length);
+      if (at + 4 > begin + static_cast<std::int64_t>(block_.size())) {
+        begin = at;
+        block_.resize(static_cast<std::size_t>(std::min(kBlockBytes, size_ - at)));
+        read_exactly(file_, block_.data(), block_.size(), at, path_);
+      }
+      const auto bytes = value_at<std::uint32_t>(block_.data() + (at - begin));
       at += 4 + std::int64_t{bytes};
       if (bytes % level_bytes != 0 || at > size_) {
         damaged("the upper levels of element " + std::to_string(node) + " have " +
@@ -284,7 +288,8 @@ MatrixView view_of(const std::vector<float>& values, std::int64_t dimensions) {
 }  // namespace
 
 void save_hnswlib(const fs::path& path, const PairIndexOptions& options, const IndexRows& rows,
-                  const Graph& graph, const ProgressCallback& progress) {
+                  const Graph& graph, const ColumnReader* mapped,
+                  const ProgressCallback& progress) {
   if (path_exists(path)) {
     refuse(quoted(path), " is there already; remove it, or choose another path");
   }
@@ -342,6 +347,7 @@ void save_hnswlib(const fs::path& path, const PairIndexOptions& options, const I
     if (static_cast<std::int64_t>(bytes.size()) >= kBlockBytes) flush();
   }
   flush();
+  if (mapped != nullptr) mapped->require_whole();
   file.publish(path.filename());
 }
 

@@ -6,6 +6,7 @@
 
 #include "helip/pair_index.h"
 #include "helip/progress.h"
+#include "io/column_reader.h"
 #include "mine/graph/graph.h"
 #include "mine/graph/index_rows.h"
 #include "mine/kernel/kernel.h"
@@ -20,11 +21,12 @@ struct HnswlibFile {
 };
 
 // A new file of the space `ip`: float32 vectors [u; v] / √2 of both unit vectors, whose inner
-// product is the mean of the two cosines. Stage "save". Throws Error: invalid_argument (something
-// is there), io, cancelled.
+// product is the mean of the two cosines. Stage "save". `mapped`: see save_index. Throws Error:
+// invalid_argument (something is there), io, corrupt, cancelled.
 void save_hnswlib(const std::filesystem::path& path, const PairIndexOptions& options,
-                  const IndexRows& rows, const Graph& graph, const ProgressCallback& progress);
-// Stages "read" and "build". Throws Error: invalid_argument (vectors that are not of pairs), io,
+                  const IndexRows& rows, const Graph& graph, const ColumnReader* mapped,
+                  const ProgressCallback& progress);
+// Stage "read". Throws Error: invalid_argument (vectors that are not of pairs), io,
 // corrupt, unsupported (deleted elements, more links than an index has), cancelled.
 HnswlibFile open_hnswlib(const std::filesystem::path& path, std::int64_t image_dimensions,
                          const PairIndexOptions& options, int threads, const Kernel& kernel,

@@ -114,7 +114,7 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
 }
 
 void save_index(const fs::path& path, const PairIndexOptions& options, const IndexRows& rows,
-                const Graph& graph, const ProgressCallback& progress) {
+                const Graph& graph, const ColumnReader* mapped, const ProgressCallback& progress) {
   ColumnWriter writer(path,
                       manifest_of(rows.image_dimensions(), rows.text_dimensions(),
                                   rows.codec().bytes(), options.degree),
@@ -129,6 +129,7 @@ void save_index(const fs::path& path, const PairIndexOptions& options, const Ind
         nullptr);
   }
   tell(progress, "save", rows.size(), rows.size());
+  if (mapped != nullptr) mapped->require_whole();
   writer.close([&](Manifest& manifest) {
     manifest.attributes = {{"image_max", options.image_max}, {"text_max", options.text_max},
                            {"degree", options.degree},       {"breadth", options.breadth},

@@ -30,9 +30,11 @@ struct IndexFile {
 // corrupt, mismatch, unsupported, cancelled.
 IndexFile open_index(const std::filesystem::path& path, const Kernel& kernel,
                      const ProgressCallback& progress);
-// A new directory, all or nothing, in stage "save". Throws Error: invalid_argument (something is
-// there), io, cancelled.
+// A new directory, all or nothing, in stage "save". `mapped`: whose files rows and links lie in,
+// nullptr where they are in memory. Throws Error: invalid_argument (something is there), io,
+// corrupt (such a file was cut short meanwhile), cancelled.
 void save_index(const std::filesystem::path& path, const PairIndexOptions& options,
-                const IndexRows& rows, const Graph& graph, const ProgressCallback& progress);
+                const IndexRows& rows, const Graph& graph, const ColumnReader* mapped,
+                const ProgressCallback& progress);
 
 }  // namespace helip::mining

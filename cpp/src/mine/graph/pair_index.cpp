@@ -236,7 +236,7 @@ void PairIndex::save(const fs::path& path, const ProgressCallback& progress) con
   mining::guarded([&] {
     const State& own = state();
     const auto lock = own.lock_to_read();
-    mining::save_index(path, own.options, own.rows, own.graph, progress);
+    mining::save_index(path, own.options, own.rows, own.graph, own.reader.get(), progress);
   });
 }
 
@@ -254,8 +254,7 @@ void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progr
   mining::guarded([&] {
     const State& own = state();
     const auto lock = own.lock_to_read();
-    mining::save_hnswlib(path, own.options, own.rows, own.graph, progress);
-    if (own.reader) own.reader->require_whole();
+    mining::save_hnswlib(path, own.options, own.rows, own.graph, own.reader.get(), progress);
   });
 }
 

@@ -59,7 +59,7 @@ def hub_errors(action: str, repo_id: str, endpoint: str, revision: str | None) -
 
     action: such as "upload to" or "download".
     """
-    failures: tuple[type[BaseException], ...] = (*_connection_errors(), OSError, RuntimeError)
+    failures: tuple[type[BaseException], ...] = (*connection_errors(), OSError, RuntimeError)
     try:
         yield
     except Error:
@@ -84,7 +84,7 @@ def is_passing(error: BaseException) -> bool:
         return _status(cause) in (408, 429) or _status(cause) >= 500
     if isinstance(cause, OfflineModeIsEnabled):
         return False
-    return isinstance(cause, _connection_errors())
+    return isinstance(cause, connection_errors())
 
 
 def _words(
@@ -144,13 +144,13 @@ def _cause(error: BaseException) -> BaseException:
 
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, (*_connection_errors(), OfflineModeIsEnabled)):
+        if isinstance(found, (*connection_errors(), OfflineModeIsEnabled)):
             return found
         found = found.__cause__
     return error
 
 
-def _connection_errors() -> tuple[type[BaseException], ...]:
+def connection_errors() -> tuple[type[BaseException], ...]:
     """What every failure of a connection is, of the HTTP library that the hub's is built on.
 
     Which one that is depends on the release of huggingface_hub (requests, httpx, httpx2), and none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +94,11 @@ class Cells:
         for place in (named[i] for i in np.flatnonzero(sizes == 0).tolist()):
             paths[place] = None
             self.failures[_MISSING] += 1
+
+
+def reasons_in_words(failures: Mapping[str, int]) -> str:
+    """How many rows could not be read, by reason."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
 
 
 def _is_utf8(text: str) -> bool:

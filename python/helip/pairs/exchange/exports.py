@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from helip import _core
 from helip.common.errors import needed
 from helip.common.files import named_file
-from helip.common.options import Positive, check
+from helip.common.options import check
+from helip.pairs.exchange.bounds import number_of_pairs
 from helip.pairs.options import Format, Layout, Modality
 from helip.store.embedding_store import EmbeddingStore
 
@@ -111,10 +112,11 @@ class ExportsPairs:
         """
         check("format", format, Format)
         check("anchor", anchor, Modality)
-        check("num_negatives", num_negatives, Positive)
+        table = self._whole()._core
+        count = number_of_pairs(table, "num_negatives", num_negatives)
         from helip.pairs.exchange.hugging_face import dataset_of
 
-        return dataset_of(self._whole()._core, data, format, anchor, num_negatives)
+        return dataset_of(table, data, format, anchor, count)
 
     def to_negclip(
         self,
@@ -140,50 +142,13 @@ class ExportsPairs:
                 MismatchError: the table was made of other data. UnsupportedError: pictures lie in
                 shards or columns.
         """
-        count = self._whole()._core.k if num_negatives is None else num_negatives
-        check("num_negatives", count, Positive)
+        table = self._whole()._core
+        count = number_of_pairs(table, "num_negatives", num_negatives)
         from helip.pairs.exchange.negclip import write_negclip
 
         return write_negclip(
-            self._core, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
+            table, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
         )
-
-    def to_fiftyone(
-        self,
-        data: Any,
-        name: str | None = None,
-        *,
-        num_pairs: int | None = None,
-        persistent: bool = False,
-        overwrite: bool = False,
-    ) -> Any:
-        """A ``fiftyone.Dataset``: a sample a row, with its hard pairs in fields, best first.
-
-        ``key``, ``row``, ``caption``, ``label``; lists ``hard_keys``, ``hard_rows``,
-        ``hard_score`` and, with a store, ``hard_image_similarity`` and ``hard_text_similarity``;
-        of the first hard pair ``top_score`` and the like, to sort and filter by; ``chosen``, how
-        many targets have the row as a hard pair. A similarity that is not known is NaN in a list,
-        else None. A row whose picture is missing has no sample, which a warning counts.
-
-        Args:
-            data: the data set that was mined, or what open_dataset takes; pictures are files.
-            name: of the new data set; None for one that FiftyOne makes up.
-            num_pairs: hard pairs of a sample at most; None for all.
-            persistent: whether FiftyOne keeps it when the session ends.
-
-        Raises:
-            InvalidArgumentError: FiftyOne has a data set of that name, and ``overwrite`` is False.
-                MismatchError: the table was made of other data. UnsupportedError: fiftyone is
-                absent, or pictures lie in shards or columns.
-        """
-        count = self._whole()._core.k if num_pairs is None else num_pairs
-        check("num_pairs", count, Positive)
-        from helip.pairs.exchange.fiftyone import dataset_of
-
-        return dataset_of(
-            self._core, self._store, data, name,
-            num_pairs=count, persistent=persistent, overwrite=overwrite,
-        )  # fmt: skip
 
     def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:
         from helip.pairs.exchange.arrow import ArrowExport

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, needed
-from helip.pairs.exchange.cells import Cells
+from helip.common.errors import needed
+from helip.pairs.exchange.cells import Cells, reasons_in_words
 from helip.pairs.matching import data_of
 from helip.pairs.options import Format, Modality
 
@@ -30,10 +30,6 @@ def dataset_of(
     with needed("Hugging Face data sets need the datasets library", "helip[data]"):
         import datasets
         import pyarrow
-    if num_negatives > table.k:
-        raise InvalidArgumentError(
-            f"num_negatives is {num_negatives}, must be at most {table.k}, the k of the table"
-        )
     data = data_of(table, data)
     wanted = num_negatives if kind == "n-tuple" else 1
     targets = np.flatnonzero(table.counts >= wanted)
@@ -130,7 +126,7 @@ def _tell(account: dict[str, Any], wanted: int) -> None:
     left_out = account["targets"] - account["kept"]
     if not left_out and not account["unreadable_by_reason"]:
         return
-    reasons = ", ".join(f"{n:,} {name}" for name, n in account["unreadable_by_reason"].items())
+    reasons = reasons_in_words(account["unreadable_by_reason"])
     warnings.warn(
         f"{left_out:,} of {account['targets']:,} targets are left out: "
         f"{account['too_few_negatives']:,} with fewer than {wanted} negatives, "

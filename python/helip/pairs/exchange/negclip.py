@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, UnsupportedError, needed
+from helip.common.errors import UnsupportedError, needed
 from helip.common.files import publish_file
-from helip.pairs.exchange.cells import Cells
+from helip.pairs.exchange.cells import Cells, reasons_in_words
 from helip.pairs.matching import data_of
 
 COLUMNS = ("title", "filepath", "neg_caption", "neg_image")
@@ -35,10 +35,6 @@ def write_negclip(
     """Write the file; the number of its rows. See `HardPairs.to_negclip`."""
     with needed("NegCLIP's table needs the pyarrow library", "helip[data]"):
         import pyarrow  # noqa: F401
-    if num_negatives > table.k:
-        raise InvalidArgumentError(
-            f"num_negatives is {num_negatives}, must be at most {table.k}, the k of the table"
-        )
     with publish_file(path, overwrite=overwrite) as temporary:
         data = data_of(table, data)
         rows = np.arange(len(table), dtype=np.int64)
@@ -63,8 +59,7 @@ def write_negclip(
                 )
     count = int(written.sum())
     if count < len(table):
-        failures = pictures.failures + captions.failures
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in failures.items())
+        reasons = reasons_in_words(pictures.failures + captions.failures)
         warnings.warn(
             f"{len(table) - count:,} of {len(table):,} targets are left out: they have no hard "
             f"pair that is itself written{f', or cannot be read ({reasons})' if reasons else ''}",

@@ -42,6 +42,13 @@ def wait_for(server: S3Server, key: str) -> None:
         time.sleep(0.005)
 
 
+def expect_sent(store: Path, tmp_path: Path) -> None:
+    """An upload ends, and what is there is the store."""
+    send(store)
+    copy(URL, tmp_path / "back", progress=False)
+    assert files_of(tmp_path / "back") == files_of(store)
+
+
 @pytest.mark.parametrize("fault", [(503, "SlowDown"), (500, "InternalError"), "reset"])
 def test_a_passing_failure_is_tried_again(fault, s3: S3Server, large_store: Path, tmp_path: Path):
     met: list[Request] = []
@@ -113,9 +120,7 @@ def test_what_another_upload_left_is_not_taken_for_its_own(
     with pytest.raises(StorageError):
         send(other)
     s3.fault = None
-    send(store)
-    copy(URL, tmp_path / "back", progress=False)
-    assert files_of(tmp_path / "back") == files_of(store)
+    expect_sent(store, tmp_path)
 
 
 def test_who_comes_second_with_other_data_is_refused(s3: S3Server, store: Path, tmp_path: Path):
@@ -155,9 +160,7 @@ def test_a_service_that_knows_no_conditional_writes_is_asked_before(
     s3: S3Server, store: Path, tmp_path: Path
 ):
     s3.fault = lambda request: (501, "NotImplemented") if request.new else None
-    send(store)
-    copy(URL, tmp_path / "back", progress=False)
-    assert files_of(tmp_path / "back") == files_of(store)
+    expect_sent(store, tmp_path)
     assert sum(request.new for request in s3.requests) >= 1
 
 
@@ -171,9 +174,7 @@ def test_the_same_upload_twice_at_once_is_no_harm(s3: S3Server, store: Path, tmp
         return None
 
     s3.fault = meanwhile
-    send(store)
-    copy(URL, tmp_path / "back", progress=False)
-    assert files_of(tmp_path / "back") == files_of(store)
+    expect_sent(store, tmp_path)
     assert MARKER not in names(s3)
 
 
@@ -187,9 +188,7 @@ def test_who_publishes_the_same_a_moment_later_takes_nothing_away(
         return None
 
     s3.fault = meanwhile
-    send(store)
-    copy(URL, tmp_path / "back", progress=False)
-    assert files_of(tmp_path / "back") == files_of(store)
+    expect_sent(store, tmp_path)
 
 
 def test_who_begins_while_another_publishes_is_noticed(s3: S3Server, store: Path, tmp_path: Path):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.command import AsJson, Quiet, command, text
 from helip.cli.showing import print_json
 from helip.common.hub.options import PushOptions
 from helip.models.options import ModelCardOptions, ModelLayout

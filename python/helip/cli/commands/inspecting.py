@@ -7,7 +7,7 @@ import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.command import AsJson, Quiet, command, text
 from helip.cli.messages import say
 from helip.cli.showing import (
     figure,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.command import AsJson, Done, Quiet, command, text
 from helip.cli.messages import say, shell_line
 from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import print_json, show_index, show_resharded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from helip.cli.commands import AsJson, Done, command, text
+from helip.cli.command import AsJson, Done, command, text
 from helip.cli.messages import say, shell_line
 from helip.cli.showing import print_json
 from helip.models.options import ModelOptions

@@ -19,6 +19,7 @@ import pytest
 
 import helip
 from helip import HardPairs
+from helip.integrations import to_fiftyone
 from support.data_samples import png, write_shard
 
 CAPTIONS = ["a cat", "a dog", "a bird", "a fish", "a horse"]
@@ -70,7 +71,7 @@ def store_of(data: Any, folder: Path) -> helip.EmbeddingStore:
 @needs_fiftyone
 def test_a_sample_has_its_pool_in_fields(fiftyone: Any, data: Any, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"^1 rows without a picture .*\(1 missing_image"):
-        found = table().to_fiftyone(data, "pairs")
+        found = to_fiftyone(table(), data, "pairs")
     assert found.name == "pairs" and found.media_type == "image" and not found.persistent
     assert found.values("row") == [0, 1, 2, 3]
     assert found.values("key") == list(data.keys)[:4]
@@ -96,7 +97,7 @@ def test_a_sample_has_its_pool_in_fields(fiftyone: Any, data: Any, tmp_path: Pat
 def test_a_store_adds_both_similarities(fiftyone: Any, data: Any, tmp_path: Path) -> None:
     store = store_of(data, tmp_path / "store")
     with pytest.warns(UserWarning, match="1 missing_image"):
-        found = table().with_store(store).to_fiftyone(data, num_pairs=1)
+        found = to_fiftyone(table().with_store(store), data, num_pairs=1)
     image, text = (np.asarray(matrix.numpy(), np.float64) for matrix in store.rows(range(5)))
     del image
     units = text / np.linalg.norm(text, axis=1, keepdims=True)
@@ -118,7 +119,7 @@ def test_a_label_is_a_classification(fiftyone: Any, tmp_path: Path) -> None:
             (tmp_path / "named" / name / f"{name}{row}.txt").write_text(f"{name} {row}")
     data = helip.open_dataset(tmp_path / "named", progress=False)
     ids = np.array([[1], [0], [3], [2]], dtype=np.int32)
-    found = HardPairs.from_arrays(ids, np.full((4, 1), 0.5, np.float32)).to_fiftyone(data)
+    found = to_fiftyone(HardPairs.from_arrays(ids, np.full((4, 1), 0.5, np.float32)), data)
     labels = [label and label.label for label in found.values("label")]
     assert labels == [data.label(row) for row in range(4)]
     found.delete()
@@ -127,16 +128,16 @@ def test_a_label_is_a_classification(fiftyone: Any, tmp_path: Path) -> None:
 @needs_fiftyone
 def test_a_name_that_is_taken_is_kept(fiftyone: Any, data: Any) -> None:
     with pytest.warns(UserWarning, match="1 missing_image"):
-        first = table().to_fiftyone(data, "taken", persistent=True)
+        first = to_fiftyone(table(), data, "taken", persistent=True)
     assert first.persistent
     with pytest.raises(helip.InvalidArgumentError, match=r"'taken'.*overwrite=True"):
-        table().to_fiftyone(data, "taken")
+        to_fiftyone(table(), data, "taken")
     with pytest.warns(UserWarning, match="1 missing_image"):
-        second = table().to_fiftyone(data, "taken", num_pairs=1, overwrite=True)
+        second = to_fiftyone(table(), data, "taken", num_pairs=1, overwrite=True)
     assert second.values("hard_rows")[0] == [1]
     second.delete()
     with pytest.raises(helip.InvalidArgumentError, match="slug"):
-        table().to_fiftyone(data, "/")
+        to_fiftyone(table(), data, "/")
 
 
 @needs_fiftyone
@@ -145,23 +146,23 @@ def test_bad_calls_are_refused_before_a_data_set_is_made(
 ) -> None:
     before = fiftyone.list_datasets()
     with pytest.raises(helip.InvalidArgumentError, match="num_pairs is 3, must be at most 2"):
-        table().to_fiftyone(data, num_pairs=3)
+        to_fiftyone(table(), data, num_pairs=3)
     with pytest.raises(helip.MismatchError):
-        table().to_fiftyone(data.subset([0, 1]))
+        to_fiftyone(table(), data.subset([0, 1]))
     write_shard(tmp_path / "0.tar", range(5))
     shards = helip.open_dataset(tmp_path / "0.tar", progress=False)
     with pytest.raises(helip.UnsupportedError, match="samples of FiftyOne name files"):
-        table().to_fiftyone(shards)
+        to_fiftyone(table(), shards)
     assert fiftyone.list_datasets() == before
 
 
 @needs_fiftyone
 def test_a_database_that_does_not_answer_is_one_error(data: Any, tmp_path: Path) -> None:
     code = (
-        "import helip, numpy as np, sys\n"
+        "import helip.integrations, numpy as np, sys\n"
         "ids = np.array([[1], [0], [0], [0], [0]], np.int32)\n"
         "t = helip.HardPairs.from_arrays(ids, np.ones((5, 1), np.float32))\n"
-        "try: t.to_fiftyone(sys.argv[1], 'name')\n"
+        "try: helip.integrations.to_fiftyone(t, sys.argv[1], 'name')\n"
         "except helip.StorageError as error: print(error)\n"
     )
     environment = os.environ | {"FIFTYONE_DATABASE_URI": "mongodb://127.0.0.1:1/?timeoutMS=500"}
@@ -177,4 +178,4 @@ def test_without_fiftyone_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "fiftyone", None)
     with pytest.raises(helip.UnsupportedError, match=r"pip install helip\[fiftyone\]"):
-        table().to_fiftyone(data)
+        to_fiftyone(table(), data)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.mining import use_of
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.mining import use_of
 from helip.cli.showing import print_json, show_filtered
 from helip.common.remote.urls import shown
 from helip.pairs.options import FilterOptions

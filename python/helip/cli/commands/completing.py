@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Literal
 
-from helip.cli.commands import command, text
+from helip.cli.command import command, text
 
 
 @command()

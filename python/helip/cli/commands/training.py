@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from annotated_types import Gt, Lt
 from cyclopts import Parameter
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.data import named_paths, open_data
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import named_paths, open_data
 from helip.cli.messages import say, shell_line
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, several, text
-from helip.cli.data import store_facts
+from helip.cli.command import AsJson, Done, Quiet, command, several, text
+from helip.cli.commands.data import store_facts
 from helip.cli.messages import say, shell_line
 from helip.cli.showing import print_json
 from helip.store.options import ImportOptions

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli.commands import Command
+from helip.cli.command import Command
 from helip.cli.registry import load_all
 from helip.common.options import hints_of
 from helip.data.options import OpenOptions

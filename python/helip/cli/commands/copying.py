@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Quiet, command, text
+from helip.cli.command import AsJson, Quiet, command, text
 from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.common.remote.copying import CopyOptions

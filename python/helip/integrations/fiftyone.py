@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,44 +21,63 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
+from helip.common.options import Options, Positive, keywords
 from helip.pairs.cosines import TableCosines
-from helip.pairs.exchange.cells import Cells
+from helip.pairs.exchange.bounds import number_of_pairs
+from helip.pairs.exchange.cells import Cells, reasons_in_words
+from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
 from helip.store.embedding_store import EmbeddingStore
 
 _BLOCK = 1 << 13  # rows whose samples are held at a time
 
 
-def dataset_of(
-    table: _core.HardPairs,
-    store: EmbeddingStore | None,
-    data: Any,
-    name: str | None,
-    *,
-    num_pairs: int,
-    persistent: bool,
-    overwrite: bool,
-) -> Any:
-    """The ``fiftyone.Dataset``; see `HardPairs.to_fiftyone`."""
+@dataclass(frozen=True, kw_only=True)
+class FiftyOneCall(Options):
+    """What `to_fiftyone` is asked."""
+
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """A table of hard pairs, or its path; one that was opened with its store gives similarities."""
+    data: Any = field(kw_only=False)
+    """The data set that was mined, or what open_dataset takes; pictures are files."""
+    name: str | None = None
+    """Of the new data set; None for one that FiftyOne makes up."""
+    num_pairs: Positive | None = None
+    """Hard pairs of a sample at most; None for all."""
+    persistent: bool = False
+    """Whether FiftyOne keeps it when the session ends."""
+    overwrite: bool = False
+    """Take the place of a data set of that name."""
+
+
+@keywords(FiftyOneCall)
+def to_fiftyone(call: FiftyOneCall) -> Any:
+    """A table as a ``fiftyone.Dataset``: a sample a row, with its hard pairs in fields, best first.
+
+    ``key``, ``row``, ``caption``, ``label``; lists ``hard_keys``, ``hard_rows``, ``hard_score``
+    and, with a store, ``hard_image_similarity`` and ``hard_text_similarity``; of the first hard
+    pair ``top_score`` and the like, to sort and filter by; ``chosen``, how many targets have the
+    row as a hard pair. A similarity that is not known is NaN in a list, else None. A row whose
+    picture is missing has no sample, which a warning counts.
+
+    Raises:
+        InvalidArgumentError: FiftyOne has a data set of that name, and ``overwrite`` is False.
+        MismatchError: the table was made of other data. StorageError: FiftyOne's database does not
+            answer. UnsupportedError: fiftyone is absent, or pictures lie in shards or columns.
+    """
     words = "a data set of FiftyOne needs the fiftyone library"
-    with (
-        _database_errors(),
-        needed(words, "helip[fiftyone]"),
-    ):  # some releases connect when imported
+    with _database_errors(), needed(words, "helip[fiftyone]"):  # some releases connect then
         import fiftyone
-    with needed("a data set of FiftyOne needs the pyarrow library", "helip[data]"):
-        import pyarrow  # noqa: F401
-    if num_pairs > table.k:
-        raise InvalidArgumentError(
-            f"num_pairs is {num_pairs}, must be at most {table.k}, the k of the table"
-        )
+    pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
+    table, name = pairs._core, call.name
+    num_pairs = number_of_pairs(table, "num_pairs", call.num_pairs)
     with _database_errors():
-        taken = name is not None and not overwrite and fiftyone.dataset_exists(name)
+        taken = name is not None and not call.overwrite and fiftyone.dataset_exists(name)
     if taken:
         raise InvalidArgumentError(
             f"FiftyOne has a data set {name!r}; give another name, or overwrite=True to replace it"
         )
-    data = data_of(table, data)
+    data = data_of(table, call.data)
     rows = np.arange(len(table), dtype=np.int64)
     pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
     shown = np.flatnonzero(pictures.readable)
@@ -65,9 +86,9 @@ def dataset_of(
             f"{data!r} has no pictures in files of their own, and samples of FiftyOne name files; "
             "write the pictures to a folder and open it"
         )
-    fields = _Fields(fiftyone, table, store, data, pictures, captions, num_pairs)
+    fields = _Fields(fiftyone, table, pairs.store, data, pictures, captions, num_pairs)
     with _database_errors():
-        dataset = fiftyone.Dataset(name, persistent=persistent, overwrite=overwrite)
+        dataset = fiftyone.Dataset(name, persistent=call.persistent, overwrite=call.overwrite)
         try:
             # Fields of the first sample alone would lack those that are None there.
             for field, kind, of in fields.schema():
@@ -181,8 +202,7 @@ class _Fields:
 def _tell(without_picture: int, without_caption: int, pictures: Cells, captions: Cells) -> None:
     if not without_picture and not without_caption:
         return
-    failures = pictures.failures + captions.failures
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
+    reasons = reasons_in_words(pictures.failures + captions.failures)
     warnings.warn(
         f"{without_picture:,} rows without a picture in a file of its own have no sample, and "
         f"{without_caption:,} samples no caption ({reasons})",

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.data import named_paths, say_left_out
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import named_paths, say_left_out
 from helip.cli.messages import say, shell_line
 from helip.cli.showing import figures, print_json, show_table, write_json
 from helip.common.errors import InvalidArgumentError

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from helip.cli.commands import AsJson, command
+from helip.cli.command import AsJson, command
 from helip.cli.showing import bytes_words, print_json, show_table
 
 _LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")

@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 import helip
-from helip.cli import data, evaluation, mining, reporting, training
-from helip.cli.commands import Command, shell_type
+from helip.cli.command import Command, shell_type
+from helip.cli.commands import data, evaluation, mining, reporting, training
 from helip.common.options import hints_of
 from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall

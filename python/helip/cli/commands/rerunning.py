@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from helip.cli.commands import Again, AsJson, Quiet, Verbose, command, text
+from helip.cli.command import Again, AsJson, Quiet, Verbose, command, text
 from helip.cli.messages import remark
 from helip.cli.saved_options import find_options, load_options
 from helip.common.errors import InvalidArgumentError

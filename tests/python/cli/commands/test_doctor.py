@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 from helip import _core
-from helip.cli import doctor
+from helip.cli.commands import doctor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 Run = Callable[..., tuple[int, str, str]]
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_forced_kernel_is_remarked(
 
 def test_without_a_gpu_torch_is_not_loaded() -> None:
     code = (
-        "import sys; from helip.cli import doctor\n"
+        "import sys; from helip.cli.commands import doctor\n"
         "doctor._GPU_NODES = ()\n"
         "doctor.examine(); assert 'torch' not in sys.modules"
     )

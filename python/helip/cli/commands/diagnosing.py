@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.data import open_data
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import open_data
 from helip.cli.messages import shell_line
 from helip.cli.showing import print_json
 from helip.common.errors import InvalidArgumentError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
+from helip.cli.command import AsJson, Done, Quiet, command, text
 from helip.cli.messages import remark
 from helip.cli.showing import print_json
 from helip.common.options import Whole

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from helip.cli.commands import AsJson, Done, Quiet, command, flag, text
+from helip.cli.command import AsJson, Done, Quiet, command, flag, text
 from helip.cli.messages import say, shell_line
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.commands import AsJson, Done, Quiet, command, text
-from helip.cli.data import open_data
-from helip.cli.evaluation import metrics_of
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import open_data
+from helip.cli.commands.evaluation import metrics_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.data.options import OpenOptions
