@@ -71,7 +71,7 @@ def store_of(data: Any, folder: Path) -> helip.EmbeddingStore:
 @needs_fiftyone
 def test_a_sample_has_its_pool_in_fields(fiftyone: Any, data: Any, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"^1 rows without a picture .*\(1 missing_image"):
-        found = to_fiftyone(table(), data, "pairs")
+        found = to_fiftyone(table(), data, name="pairs")
     assert found.name == "pairs" and found.media_type == "image" and not found.persistent
     assert found.values("row") == [0, 1, 2, 3]
     assert found.values("key") == list(data.keys)[:4]
@@ -128,16 +128,16 @@ def test_a_label_is_a_classification(fiftyone: Any, tmp_path: Path) -> None:
 @needs_fiftyone
 def test_a_name_that_is_taken_is_kept(fiftyone: Any, data: Any) -> None:
     with pytest.warns(UserWarning, match="1 missing_image"):
-        first = to_fiftyone(table(), data, "taken", persistent=True)
+        first = to_fiftyone(table(), data, name="taken", persistent=True)
     assert first.persistent
     with pytest.raises(helip.InvalidArgumentError, match=r"'taken'.*overwrite=True"):
-        to_fiftyone(table(), data, "taken")
+        to_fiftyone(table(), data, name="taken")
     with pytest.warns(UserWarning, match="1 missing_image"):
-        second = to_fiftyone(table(), data, "taken", num_pairs=1, overwrite=True)
+        second = to_fiftyone(table(), data, name="taken", num_pairs=1, overwrite=True)
     assert second.values("hard_rows")[0] == [1]
     second.delete()
     with pytest.raises(helip.InvalidArgumentError, match="slug"):
-        to_fiftyone(table(), data, "/")
+        to_fiftyone(table(), data, name="/")
 
 
 @needs_fiftyone
@@ -162,7 +162,7 @@ def test_a_database_that_does_not_answer_is_one_error(data: Any, tmp_path: Path)
         "import helip.integrations, numpy as np, sys\n"
         "ids = np.array([[1], [0], [0], [0], [0]], np.int32)\n"
         "t = helip.HardPairs.from_arrays(ids, np.ones((5, 1), np.float32))\n"
-        "try: helip.integrations.to_fiftyone(t, sys.argv[1], 'name')\n"
+        "try: helip.integrations.to_fiftyone(t, sys.argv[1], name='name')\n"
         "except helip.StorageError as error: print(error)\n"
     )
     environment = os.environ | {"FIFTYONE_DATABASE_URI": "mongodb://127.0.0.1:1/?timeoutMS=500"}
