@@ -6,8 +6,11 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <numeric>
 #include <thread>
 
+#include "io/column_reader.h"
+#include "io/column_writer.h"
 #include "io/manifest.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
@@ -403,4 +406,32 @@ TEST_CASE("options that no index can have are damage, whatever the checksums say
   refuse("text_max", nullptr);
   write_manifest(folder / "index", sound);
   REQUIRE(PairIndex::open(folder / "index").size() == 50);
+}
+
+TEST_CASE("an id below 0 is damage, whatever the checksums say", "[pair_index]") {
+  const Data data = data_of(50);
+  const TemporaryFolder folder;
+  built(data, 50).save(folder / "index");
+  const auto reader = open_columns(folder / "index", "helip.pair_index");
+  const auto write = [&](std::int64_t id) {
+    std::vector<std::int64_t> ids(50);
+    std::iota(ids.begin(), ids.end(), 0);
+    ids[7] = id;
+    Manifest empty;
+    empty.format = reader->manifest().format;
+    empty.shard_rows = reader->manifest().shard_rows;
+    empty.columns = reader->manifest().columns;
+    const std::filesystem::path path = folder / ("with " + std::to_string(id));
+    ColumnWriter writer(path, empty, false);
+    std::vector<const void*> columns{ids.data()};
+    for (const char* name : {"image", "text", "codes", "links"}) {
+      columns.push_back(reader->column(name).data);
+    }
+    writer.append(50, columns, nullptr);
+    writer.close([&](Manifest& manifest) { manifest.attributes = reader->manifest().attributes; });
+    return path;
+  };
+  CHECK(PairIndex::open(write(70)).size() == 50);
+  expect_error(ErrorCode::corrupt, "the id of pair 7 is negative",
+               [&] { static_cast<void>(PairIndex::open(write(-1))); });
 }
