@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -27,13 +27,18 @@ demo: $(VENV)/.demo
 
 test: test-cpp test-python test-consumer
 
-# The wheel is built with these tests, so that the core is compiled once.
+# The wheel is built with these tests, so that the core is compiled once. Those of faults are not
+# built yet, and stand there as not built.
 test-cpp: $(VENV)/.dev
-	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -LE faults
+	$(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -LE faults -E NOT_BUILT
 
 test-python: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/python -m 'not alone' -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests/python -m 'not alone and not slow' -n $(JOBS) --dist loadfile
 	$(BIN)/python -m pytest tests/python -m alone
+
+# What takes more than ten seconds each: several processes, whole demos, large tables by brute force.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/python -m 'slow and not alone' -n $(JOBS)
 
 test-consumer: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/consumer
@@ -62,16 +67,19 @@ IN_MEMORY := TMPDIR=$(firstword $(wildcard /dev/shm) /tmp)
 # tests, called by CI.
 faults: $(VENV)/.faults
 	scripts/system-packages strace
+	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
 	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest tests/faults -n $(JOBS)
 
 # All of the faults: every error, every bit, every length, kills at every change and on the way back as well.
 # Takes minutes, and prints how often each was.
 COUNTS := allocations that failed|calls that failed, in all|kills|interrupts|bits flipped|files cut short|states after a loss of power
 campaign: $(VENV)/.faults
+	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
 	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
 	  > build/campaign.log; result=$$?; \
-	HELIP_CAMPAIGN=1 $(BIN)/python -m pytest -s tests/faults/test_jobs_killed.py >> build/campaign.log || result=1; \
+	HELIP_CAMPAIGN=1 $(BIN)/python -m pytest -s tests/faults/test_jobs_killed.py tests/faults/test_kill.py \
+	  tests/faults/test_checkpoint.py >> build/campaign.log || result=1; \
 	awk '/\*\*\*|FAILED|% tests passed/ { print; next } \
 	  match($$0, /: ($(COUNTS)): [0-9]+/) { split(substr($$0, RSTART + 2, RLENGTH - 2), told, ": "); \
 	    sum[told[1]] += told[2] } END { for (name in sum) print name ": " sum[name] }' \
@@ -95,15 +103,16 @@ sanitizer_build = scripts/system-packages $(CLANGXX) && $(BIN)/cmake -S . -B bui
 
 sanitize: asan tsan
 
-# But for two of minutes, whose work others do as well; ASAN_WITHOUT=- takes all.
-ASAN_WITHOUT ?= a partition goes on within a round|rows that are all but equal are told apart
+# Of the tests those of what reads bytes, keeps files and walks graphs; those of numbers take half an
+# hour more. ASAN=. takes all.
+ASAN ?= ^(base|image|io|load|samples|table|tar)/|^mine/(graph|stream|kernel)/|^mine/job/(mine|parts|update)[.]
 asan: build/asan/.built
-	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS) -LE faults -E '$(ASAN_WITHOUT)'
+	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS)
 
-# Of the tests those of what threads share; TSAN='*' takes all, which is many minutes.
-TSAN ?= [\#job_queue],[\#team],[\#thread_pool],[\#batch_assembler],[\#graph],[\#pair_index],[\#parts],[\#mine],[\#update],[\#hnsw],[\#streaming],[\#row_memory],[\#image_files],[\#open_files],[\#sample_index],[\#byte_ranges],[\#mapped_files]
+# Of the tests those of what threads share; TSAN='.*' takes all, which is many minutes.
+TSAN ?= job_queue|team|thread_pool|batch_assembler|graph|pair_index|parts|mine|update|hnsw|streaming|row_memory|image_files|open_files|sample_index|byte_ranges|mapped_files
 tsan: build/tsan/.built
-	build/tsan/tests/cpp/helip_tests --filenames-as-tags '$(TSAN)'
+	$(BIN)/ctest --test-dir build/tsan --output-on-failure -j $(JOBS)
 
 # The same builds under Python: the tests of loading, of streaming and of PairIndex.
 sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
@@ -115,6 +124,14 @@ sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
 FUZZ ?= --seconds=60
 fuzz: build/asan/.built
 	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
+
+# All that CI leaves out for its hour: five hours on two cores.
+nightly:
+	$(MAKE) test test-slow lint faults test-bench test-examples UNITY=OFF
+	$(MAKE) campaign mutations
+	rm -rf build/asan build/tsan
+	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
+	$(MAKE) fuzz FUZZ=--runs=1000000
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
 reproducible: $(VENV)/.base
@@ -178,18 +195,19 @@ $(VENV)/.base:
 	touch $@
 
 build/asan/.built: $(SOURCES) $(wildcard tests/fuzz/*) | $(VENV)/.tools
-	$(call sanitizer_build,asan,address$(COMMA)undefined$(COMMA)fuzzer-no-link,-DHELIP_BUILD_FUZZERS=ON)
+	$(call sanitizer_build,asan,address$(COMMA)undefined$(COMMA)fuzzer-no-link,-DHELIP_BUILD_FUZZERS=ON -DHELIP_TEST_FILES='$(ASAN)')
 	touch $@
 
 build/tsan/.built: $(SOURCES) | $(VENV)/.tools
-	$(call sanitizer_build,tsan,thread,)
+	$(call sanitizer_build,tsan,thread,-DHELIP_TEST_FILES='/($(TSAN))[.]cpp$$')
 	touch $@
 
+# UNITY=OFF compiles file by file, in twice the time: it finds the file that lacks an include.
+UNITY ?= ON
 build/wheel/.built: $(SOURCES) | $(VENV)/.base
 	rm -f build/wheel/*.whl
 	$(PIP) wheel -q --no-deps --no-build-isolation -w build/wheel -C build-dir=build/wheel/cmake \
-	  -C cmake.define.HELIP_WERROR=ON -C cmake.define.HELIP_BUILD_TESTS=ON \
-	  -C cmake.define.CMAKE_UNITY_BUILD=OFF .
+	  -C cmake.define.HELIP_WERROR=ON -C cmake.define.HELIP_BUILD_TESTS=ON -C cmake.define.CMAKE_UNITY_BUILD=$(UNITY) .
 	touch $@
 
 # The demo takes the wheel of the tests where there is one; else it builds its own, without tests and in

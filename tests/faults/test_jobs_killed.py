@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import helip
+from support.campaign import CAMPAIGN
 
 FOLDER = Path(__file__).parent / "killed"
 TESTS = FOLDER.parent.parent
@@ -34,8 +35,11 @@ CHANGES = {
 }
 #: Seconds from an interrupt to the end.
 GRACE = 5.0
-#: Of the changes each n-th is not made; all of them in a campaign.
-STEP = 1 if os.environ.get("HELIP_CAMPAIGN") else 6
+
+
+def every(job: str) -> int:
+    """Of the changes each n-th is not made: about four in all, and each of them in a campaign."""
+    return 1 if CAMPAIGN else max(CHANGES[job] // 4, 1)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +78,8 @@ def stop(shim: Path, temporary: Path, job: str, step: int, number: int) -> dict[
 def test_a_job_that_is_killed_goes_on_to_the_same_result(
     shim: Path, tmp_path: Path, job: str
 ) -> None:
-    kills = stop(shim, tmp_path, job, STEP, signal.SIGKILL)["stopped"]
-    assert kills >= CHANGES[job] // STEP
+    kills = stop(shim, tmp_path, job, every(job), signal.SIGKILL)["stopped"]
+    assert kills >= CHANGES[job] // every(job)
     print(f"\n{job}: kills: {kills}")
 
 
@@ -83,8 +87,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_result(
 def test_a_job_that_is_interrupted_ends_in_time_and_goes_on(
     shim: Path, tmp_path: Path, job: str
 ) -> None:
-    step = STEP if STEP == 1 else max(CHANGES[job] // 4, 1)
-    found = stop(shim, tmp_path, job, step, signal.SIGTERM)
+    found = stop(shim, tmp_path, job, every(job), signal.SIGTERM)
     assert found["stopped"] >= 2
     assert found["seconds"] < GRACE
     print(f"\n{job}: interrupts: {found['stopped']}")

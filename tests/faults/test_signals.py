@@ -11,7 +11,7 @@ from pathlib import Path
 import helip
 from support.data_samples import write_shards
 
-ROWS = 800
+ROWS = 400
 #: Seconds from the signal to the end.
 GRACE = 5.0
 

@@ -44,6 +44,7 @@ def test_a_guard_without_resamples_or_with_an_odd_tolerance_is_refused():
         helip.Guard(Colours(8), tolerance=-1)
 
 
+@pytest.mark.slow
 def test_a_run_that_ruins_its_model_goes_back_towards_the_start(tmp_path):
     """First it learns twelve colours by heart; then a rate far too high destroys that."""
     data = Colours(12)

@@ -201,6 +201,7 @@ def replicas(rank: int) -> dict:
     return {name: value.detach().clone() for name, value in made.model.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_processes_take_the_same_steps_on_batches_of_their_own(tmp_path):
     first, second = run_processes(replicas, tmp_path)
     start = bundle().model.state_dict()

@@ -57,6 +57,7 @@ def test_the_program_trains_with_open_clips_flags_and_its_own(place, source):
     assert any(n.startswith("visual.") for n in moved) and "logit_scale" in moved
 
 
+@pytest.mark.slow
 @each_open_clip
 def test_it_trains_in_several_processes_on_a_cpu_and_says_who_reads(place, source):
     name = f"processes-{bool(source)}"

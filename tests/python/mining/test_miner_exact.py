@@ -217,6 +217,7 @@ def test_sets_with_filters_equal_the_definition(job: dict[str, Any]) -> None:
     check(job)
 
 
+@pytest.mark.slow
 @settings(SOME, max_examples=6)
 @given(job=jobs((2047, 2048, 2049, 2100), (8, 40, 64, 150)))
 def test_sets_with_a_sample_equal_the_definition(job: dict[str, Any]) -> None:
@@ -240,6 +241,7 @@ LARGE: list[tuple[int, tuple[int, int], tuple[str, str], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "dims", "kinds", "options"), LARGE, ids=str)
 def test_large_sets_equal_the_definition(
     rows: int, dims: tuple[int, int], kinds: tuple[str, str], options: dict[str, Any]

@@ -34,6 +34,7 @@ def exact(store: helip.EmbeddingStore) -> helip.HardPairs:
     return helip.mine(store, k=K, method="exact", device="cpu", progress=False)
 
 
+@pytest.mark.slow
 def test_exact_mining_equals_a_float64_brute_force_on_every_row(
     store: helip.EmbeddingStore, exact: helip.HardPairs
 ) -> None:
@@ -41,6 +42,7 @@ def test_exact_mining_equals_a_float64_brute_force_on_every_row(
     check_exact(exact, store.image, store.text)
 
 
+@pytest.mark.slow
 def test_sampled_mining_finds_the_share_of_its_candidates(
     store: helip.EmbeddingStore, exact: helip.HardPairs
 ) -> None:
@@ -52,6 +54,7 @@ def test_sampled_mining_finds_the_share_of_its_candidates(
         assert recall(pairs, exact) == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.slow
 def test_graph_mining_reaches_its_recall_and_reports_it_truly(
     store: helip.EmbeddingStore, exact: helip.HardPairs
 ) -> None:
@@ -62,6 +65,7 @@ def test_graph_mining_reaches_its_recall_and_reports_it_truly(
     assert measured["value"] >= 0.95
 
 
+@pytest.mark.slow
 def test_hard_pairs_look_alike_and_read_alike(
     store: helip.EmbeddingStore, exact: helip.HardPairs
 ) -> None:

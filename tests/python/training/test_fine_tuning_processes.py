@@ -311,6 +311,7 @@ def distilled_by_two(rank: int, folder: Path) -> None:
         distilled(folder / f"{kind}-{parallel}", kind, seed=3 + rank, parallel=parallel)
 
 
+@pytest.mark.slow
 def test_two_processes_distil_as_one_does(tmp_path):
     run(distilled_by_two, tmp_path, tmp_path)
     for kind in DISTILLED:
@@ -341,6 +342,7 @@ def test_processes_that_have_not_met_are_not_trained_each_alone(tmp_path, monkey
         trainer(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_trains_under_torchrun(tmp_path):
     from support.train_samples import Colours, table
 

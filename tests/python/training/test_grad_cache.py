@@ -158,6 +158,7 @@ def two_processes(rank: int, dtype: torch.dtype) -> tuple:
     return tuple(gradients(model.module).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2e-6), (torch.float64, 1e-14)])
 def test_it_is_exact_over_processes_too(tmp_path, dtype, bound):
     batch = make_batch(dtype, rows=10)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys, torch, torch.distributed as dist
 from support.tune_samples import VIT, captions, pictures, tiny
@@ -58,6 +60,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_loss_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path):
     store = str(tmp_path / "store")
     jobs = [

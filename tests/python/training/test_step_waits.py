@@ -73,6 +73,7 @@ def two_unwaiting(rank: int, folder: Path) -> None:
         unwaiting(folder / str(accumulate), accumulate=accumulate)
 
 
+@pytest.mark.slow
 def test_no_step_of_two_processes_waits_for_the_device(tmp_path):
     run(two_unwaiting, tmp_path, tmp_path)
 

@@ -76,6 +76,7 @@ def drawn(rank: int, folder: Path) -> bytes:
     return b"".join(value.tobytes() for value in miner.state_dict().values())
 
 
+@pytest.mark.slow
 def test_processes_draw_from_the_same_pairs_while_they_grow(tmp_path):
     first, second = run(drawn, tmp_path, tmp_path)
     assert first == second

@@ -55,6 +55,7 @@ def several(rank: int, folder: Path) -> list[bool]:
     return kept
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_moments_of_one_and_keep_the_weights(tmp_path):
     kept = run(several, tmp_path, tmp_path)
     assert np.all(kept)

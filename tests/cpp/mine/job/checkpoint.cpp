@@ -3,7 +3,6 @@
 #include "mine/job/checkpoint.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -136,7 +135,7 @@ TEST_CASE("a partition goes on within a round", "[checkpoint]") {
   const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
   MineOptions options = options_of(MiningMethod::partition, 20);
   options.threads = 1;
-  options.collapse = GENERATE(Collapse::none, Collapse::text);
+  options.collapse = Collapse::text;  // which has more to keep
   const HardPairs whole = mine(store, options, {}, folder / "whole");
   int stops = 0, inside = 0;
   for (;; ++stops) {
@@ -150,7 +149,7 @@ TEST_CASE("a partition goes on within a round", "[checkpoint]") {
         inside += (stage == "mine" || stage == "refine") && first > 0 ? 1 : 0;
       }
       const bool works = stage == "mine" || stage == "refine";
-      return !works || progress.done <= first + progress.total / 8;
+      return !works || progress.done <= first + progress.total / 3;
     });
     if (!again) break;
   }

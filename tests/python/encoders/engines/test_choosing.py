@@ -133,6 +133,7 @@ def test_an_engine_of_processors_is_refused_for_a_gpu():
         choose_engine(Source("own", "image", loaded, "", torch.device("meta")), "openvino")
 
 
+@pytest.mark.slow
 def test_signals_are_handled_after_engines_have_gone():
     """Each Core of OpenVINO would leave a freed stack for signals behind."""
     pytest.importorskip("openvino")

@@ -75,6 +75,7 @@ def test_a_precision_that_is_asked_for_is_taken_whatever_it_costs(tmp_path, monk
     assert store.metadata["precision"] == "bfloat16" and store.metadata["engine"] == "torch"
 
 
+@pytest.mark.slow
 def test_int8_says_how_many_hard_pairs_it_finds_again(tmp_path):
     pytest.importorskip("nncf")
     store = packaged(Numbered(80), tmp_path / "s", precision="int8")

@@ -133,6 +133,7 @@ def answers(seed):
     return {"retrieval": retrieval, "zero_shot": figures, "options": options}
 
 
+@pytest.mark.slow
 def test_a_model_that_lost_nothing_is_seldom_called_lost():
     models = [[answers(3 * number + role) for role in range(3)] for number in range(100)]
     said = [forgetting(*each) for each in models]

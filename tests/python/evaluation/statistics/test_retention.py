@@ -73,6 +73,7 @@ def test_intervals_of_more_sets_are_wider():
     assert width(0) < 0.93 * width(6)
 
 
+@pytest.mark.slow
 def test_a_model_that_lost_nothing_on_four_sets_is_called_lost_in_less_than_five_percent():
     """Every answer has the same chance before and after; 60 samples of four sets each."""
     rounds, sets = 60, 4

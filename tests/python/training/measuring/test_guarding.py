@@ -258,6 +258,7 @@ def two(rank: int, folder) -> list:
     return found
 
 
+@pytest.mark.slow
 def test_rank_0_measures_and_all_know_what_it_said(tmp_path):
     first, second = run(two, tmp_path, tmp_path)
     assert first == second

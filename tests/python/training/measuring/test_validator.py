@@ -124,6 +124,7 @@ def two(rank: int, folder) -> None:
         assert len(measure.seen) == (0 if rank else 4)
 
 
+@pytest.mark.slow
 def test_rank_0_measures_the_whole_model_and_all_end_together(tmp_path):
     run(two, tmp_path, tmp_path)
     for parallel in ("ddp", "fsdp"):

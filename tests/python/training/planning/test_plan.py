@@ -159,6 +159,7 @@ def real_peak(monkeypatch, tmp_path, made, call) -> int:
     return peaks[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -242,6 +243,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak")
 def test_memory_is_within_a_third_of_what_the_system_gives_a_run(tmp_path):
     here = str(Path(__file__).parents[3])
