@@ -143,6 +143,11 @@ MUTATIONS = (
         "if (to >= header_.count)", "if (false)",
         "what is no index of pairs is refused*",
     ),
+    Mutation(
+        "an id of a saved index may be negative", "mine/graph/index_file.cpp",
+        "if (rows.id(node) < 0)", "if (false)",
+        "an id below 0 is damage*",
+    ),
 )  # fmt: skip
 
 
@@ -194,7 +199,8 @@ def configured(sources: Path, build: Path) -> Path:
 
 
 def compiles(build: Path, jobs: int) -> bool:
-    command = ["cmake", "--build", build, "-j", str(jobs)]
+    targets = ("--target", "helip_tests", FAULTS)
+    command = ["cmake", "--build", build, *targets, "-j", str(jobs)]
     return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
 
 
