@@ -204,10 +204,13 @@ build/tsan/.built: $(SOURCES) | $(VENV)/.tools
 
 # UNITY=OFF compiles file by file, in twice the time: it finds the file that lacks an include.
 UNITY ?= ON
+# CUDA=OFF leaves the kernel out where there is an nvcc; `make cuda` compiles it alone.
+CUDA ?= AUTO
 build/wheel/.built: $(SOURCES) | $(VENV)/.base
 	rm -f build/wheel/*.whl
 	$(PIP) wheel -q --no-deps --no-build-isolation -w build/wheel -C build-dir=build/wheel/cmake \
-	  -C cmake.define.HELIP_WERROR=ON -C cmake.define.HELIP_BUILD_TESTS=ON -C cmake.define.CMAKE_UNITY_BUILD=$(UNITY) .
+	  -C cmake.define.HELIP_WERROR=ON -C cmake.define.HELIP_BUILD_TESTS=ON \
+	  -C cmake.define.CMAKE_UNITY_BUILD=$(UNITY) -C cmake.define.HELIP_CUDA=$(CUDA) .
 	touch $@
 
 # The demo takes the wheel of the tests where there is one; else it builds its own, without tests and in
