@@ -50,12 +50,14 @@ def in_stages(
         run_slice(out, stage, (1, 1), host)
         spent[stage] += time.process_time() - begun
         begun = time.process_time()
+    units = {each["stage"]: each["units"] for each in stage_status(out)["done"]}
     table = write_staged(out, keep=True)
     spent["write"] = time.process_time() - begun
     files = [path for path in stages_folder(out).rglob("*") if path.is_file()]
     return {
-        "cpu": sum(spent.values()), "stages": spent, "recall": table.report["recall"],
-        "bytes": sum(path.stat().st_size for path in files), "report": table.report["stages"],
+        "cpu": sum(spent.values()), "stages": spent, "units": units,
+        "recall": table.report["recall"], "report": table.report["stages"],
+        "bytes": sum(path.stat().st_size for path in files),
     }  # fmt: skip
 
 

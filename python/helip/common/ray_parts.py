@@ -11,16 +11,19 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import Error, StorageError, needed
+from helip.common.files import own_cache
 from helip.common.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
 
 RETRIES = 3  # of a task by Ray, when its worker dies
+_LAG = 15.0  # seconds after which a node must see a file that another one has written
 _ROUNDS = 3  # of submissions of a part whose task Ray has given up
 
 
@@ -46,6 +49,52 @@ def ray_running(ray: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def require_shared(ray: Any, lock: Path) -> None:
+    """StorageError where a node does not see the file by which this process owns an output.
+
+    The file names this process, so that another file of the same path is not taken for it.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2 or not lock.exists():  # systems without flock have no such file
+        return
+    on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    probe = ray.remote(num_cpus=0)(_sees)
+    asked = {
+        node["NodeID"]: probe.options(
+            scheduling_strategy=on_node(node["NodeID"], soft=True)
+        ).remote(str(lock.absolute()), lock.read_bytes())
+        for node in nodes
+    }
+    for node in nodes:
+        if not ray.get(asked[node["NodeID"]]):
+            address = node.get("NodeManagerAddress", node["NodeID"])
+            raise StorageError(
+                f"the node {address} does not see {lock.parent}, which all nodes of the cluster "
+                "must share; " + _mend(lock)
+            )
+
+
+def _mend(lock: Path) -> str:
+    if lock.absolute().is_relative_to(own_cache().absolute()):
+        return (
+            "out is a URL, and what goes there is first written to the folder of HELIP_CACHE: set "
+            "HELIP_CACHE to one on a file system that all nodes share, under the same path"
+        )
+    return "let out be on a file system that they share, under the same path"
+
+
+def _sees(lock: str, contents: bytes) -> bool:
+    """What a task does, on its node; a shared file system may lag behind."""
+    deadline = time.monotonic() + _LAG
+    while True:
+        with contextlib.suppress(OSError):
+            if Path(lock).read_bytes() == contents:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
 
 
 def see_to_parts(

@@ -49,19 +49,27 @@ class Inputs:
         }
 
 
+def checked_store(
+    store: EmbeddingStore | str | os.PathLike[str], *, stacklevel: int
+) -> EmbeddingStore:
+    """The store, none of whose rows are read; warns where it is still being written."""
+    store = store_of(store)
+    if store.metadata.get("complete") is False:
+        warnings.warn(
+            f"the store {store.path} has {len(store):,} rows so far: the job which writes it, "
+            "such as helip embed or helip import, was stopped or still runs; these rows alone "
+            "count here, and that job goes on when it is called again",
+            stacklevel=stacklevel,
+        )
+    return store
+
+
 def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) -> Inputs:
     """Checks that there is a store, or a matrix of each modality that counts, but not both."""
     if store is not None:
         if image is not None or text is not None:
             raise InvalidArgumentError("pass a store, or image= and text=, not both")
-        store = store_of(store)
-        if store.metadata.get("complete") is False:
-            warnings.warn(
-                f"the store {store.path} has {len(store):,} rows so far: the job which writes it, "
-                "such as helip embed or helip import, was stopped or still runs; these rows alone "
-                "count here, and that job goes on when it is called again",
-                stacklevel=4,
-            )
+        store = checked_store(store, stacklevel=5)
         return Inputs(store, store.matrices, (store.image_tensor, store.text_tensor))
     given = {"image": image, "text": text}
     for name in modalities:

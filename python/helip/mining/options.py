@@ -82,13 +82,19 @@ class MineOptions(ScoreRules):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageOptions(Options):
+class ClusterOptions(Options):
     """partition in stages: how rows are spread over clusters that are mined one by one."""
 
     cluster_rows: Annotated[int, Ge(64)] | None = None
-    """partition: mine in stages, by clusters of so many rows; by processes, ray: 1,000,000."""
+    """partition: mine in stages, by clusters of so many rows; by engine local, ray: 1,000,000."""
     overlap: Annotated[int, Ge(1), Le(16)] = 2
     """partition in stages: clusters that each row is mined in at first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(ClusterOptions):
+    """partition in stages: its clusters, and what is left of them."""
+
     keep_stages: bool = False
     """partition in stages: leave their files in OUT.stages."""
 
@@ -123,7 +129,23 @@ class MachineOptions(HostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions(MachineOptions):
+class EngineOptions(Options):
+    """Who mines."""
+
+    engine: Literal["threads", "local", "ray"] = "threads"
+    """threads of this process, local processes (partition in stages), or tasks of a Ray cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetOptions(EngineOptions):
+    """Who mines, on how many machines."""
+
+    machines: Annotated[int, Ge(1), Le(1_000_000)] = 1
+    """partition in stages: machines of ``threads`` each, which share the store and OUT."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(MachineOptions, EngineOptions):
     """How a job is run: apart from what auto chooses and whether partition goes in stages, not a
     byte of the table depends on it.
     """
@@ -132,8 +154,6 @@ class JobOptions(MachineOptions):
     """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
     parts: Positive | None = None
     """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
-    engine: Literal["threads", "processes", "ray"] = "threads"
-    """threads of this process, processes of this machine (partition), or tasks of a Ray cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)

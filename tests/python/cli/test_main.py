@@ -146,7 +146,7 @@ def test_parts_are_mined_one_by_one_and_merged(run: Run, store: Path, tmp_path: 
         (("--part", "4"), "write i/n, such as 3/8"),
         (("--part", "4/3"), "with i from 1 to n"),
         (("--part", "1/3", "--csv", "x.csv"), "merge the parts first"),
-        (("--engine", "spark"), 'Choose from: "threads", "processes", "ray"'),
+        (("--engine", "spark"), 'Choose from: "threads", "local", "ray"'),
     ):
         code, _, err = run("mine", store, "--out", tmp_path / "r", *arguments)
         assert code == 2

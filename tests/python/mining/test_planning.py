@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 
 
 def matrix(rows: int, dim: int) -> np.ndarray:
@@ -82,3 +83,80 @@ def test_many_rows_are_planned_without_them() -> None:
 def test_a_size_is_whole_and_stands_alone(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         helip.plan(**options)
+
+
+STAGED: dict[str, Any] = {"rows": 3_000_000, "dims": (8, 8), "method": "partition", "threads": 2}
+
+
+@pytest.mark.parametrize("rows", [2_000_000, 10**9, 2**31 - 1])
+def test_stages_of_any_number_of_rows_are_planned_at_once(rows: int) -> None:
+    begun = time.process_time()
+    plan = helip.plan(
+        rows=rows, dims=(512, 768), method="partition", engine="ray", machines=64, threads=32
+    )
+    assert time.process_time() - begun < 0.5
+    assert plan.rows_from == "dims" and "EPYC" in plan.measured_on
+    assert (plan.machines, plan.threads) == (64, 32)
+    assert plan.seconds == pytest.approx(3600 * sum(s.hours for s in plan.stages if not s.if_short))
+    assert plan.scratch_bytes > 2 * 2 * (512 + 768) * rows
+    assert plan.disk_bytes == rows * (8 * 100 + 4)
+    assert plan.to_dict()["stages"][0]["name"] == "centres"
+
+
+def test_more_machines_take_less_time_and_the_same_work() -> None:
+    one, ten = (
+        helip.plan(**STAGED, engine="ray", cluster_rows=10_000, machines=n) for n in (1, 10)
+    )
+    assert [s.cpu_hours for s in one.stages] == [s.cpu_hours for s in ten.stages]
+    hours = [{s.name: s.hours for s in plan.stages} for plan in (one, ten)]
+    assert hours[0]["solve-0"] == pytest.approx(10 * hours[1]["solve-0"])  # of 600 clusters
+    assert hours[0]["centres"] == hours[1]["centres"]  # one unit
+    assert ten.seconds < one.seconds
+    assert not any(s.network_bytes for s in one.stages)
+    assert all(s.network_bytes for s in ten.stages)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"machines": 0}, "machines is 0, must be at least 1"),
+        ({"machines": 1.5}, "machines is 1.5, must be a whole number"),
+        ({"machines": 2}, "machines is 2, and the job is not one in stages; give engine='ray'"),
+        ({"machines": 2, "engine": "ray", "method": "auto"}, "machines is 2, and method 'auto'"),
+        ({"machines": 2, "engine": "local"}, "machines is 2 and engine 'local', whose processes"),
+        ({"machines": 2, "engine": "ray", "rows": 900_000}, "900,000 rows fit one cluster; plan"),
+        ({"engine": "local", "method": "exact"}, "engine is 'local' and method 'exact'"),
+        ({"engine": "processes"}, "engine is 'processes', must be one of"),
+        ({"engine": "ray", "recall": 0.999}, "recall is 0.999, more than 1,000 random targets"),
+        ({"engine": "ray", "image": matrix(3, 4)}, "give one of both"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_machines_that_could_not_do_it_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        helip.plan(**{**STAGED, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": 2**31}, "there are 2,147,483,648 rows, must be at most 2,147,483,647"),
+        ({"collapse": "text"}, "collapse is 'text'"),
+        ({"device": "cuda"}, "device is 'cuda'; stages are for CPUs"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_what_stages_do_not_know_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        helip.plan(**{**STAGED, "engine": "ray", **options})
+
+
+def test_arrays_have_no_stages() -> None:
+    arrays = {"image": matrix(300, 8), "text": matrix(300, 6)}
+    with pytest.raises(InvalidArgumentError, match="mining in stages needs a store"):
+        helip.plan(**arrays, method="partition", cluster_rows=100)
+
+
+def test_rows_that_fit_one_cluster_are_planned_without_stages() -> None:
+    plan = helip.plan(rows=3000, dims=(8, 8), method="partition", engine="local", device="cpu")
+    assert not plan.stages and plan.rows_from == "random"

@@ -19,9 +19,12 @@ from helip.cli.showing import (
     show_pairs,
     show_table,
 )
+from helip.cli.stage_showing import show_stages
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
+    ClusterOptions,
+    FleetOptions,
     HostOptions,
     JobOptions,
     MachineOptions,
@@ -32,13 +35,14 @@ from helip.mining.options import (
 
 Store = Annotated[Path | None, text("An EmbeddingStore, or its URL.")]
 Cache = Annotated[Path | None, text("Of a URL: where the store is kept.")]
+_STAGED = ("method", "cluster_rows", "overlap", "engine")  # that mine takes as well
 _NO_UPDATES = "none: helip update needs a table that was mined with --method exact"
 Image = Annotated[Path | None, text("No store: image embeddings, a matrix in .npy; begins again.")]
 Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
 Table = Annotated[Path, text("The table to write.")]
 
 
-@command(ShapeOptions, MineOptions, MachineOptions)
+@command(ShapeOptions, MineOptions, ClusterOptions, FleetOptions, MachineOptions)
 def plan(
     store: Store = None,
     /,
@@ -58,7 +62,9 @@ def plan(
         source: dict[str, Any] = {}
     else:
         source = _source(store, image, text, options["modality"], ", or --rows and --dims")
-        source = _downloaded(source, cache, quiet)
+        # Of a store at a URL a plan in stages reads the manifest alone.
+        asked = options["engine"] != "threads" or options["cluster_rows"] is not None
+        source = _opened(source, cache, quiet, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:
         return plan(**source, **{**options, **others}).to_dict()
@@ -71,9 +77,19 @@ def plan(
             planned(method=other, candidates=None, device="cpu")
             for other in (others if options["method"] == "auto" else [])
         ]
-    proceed = None if store is None else shell_line("mine", store, "--out", "PAIRS")
+    staged = _STAGED if result["stages"] else ()
+    words = [
+        word
+        for name in staged
+        if options[name] is not None
+        for word in (f"--{name.replace('_', '-')}", str(options[name]))
+    ]
+    proceed = None if store is None else shell_line("mine", store, "--out", "PAIRS", *words)
     if json:
         print_json({**result, "alternatives": alternatives})
+        return Done(next=proceed)
+    if result["stages"]:
+        show_stages(result, options)
         return Done(next=proceed)
     show_table(
         [
@@ -140,8 +156,10 @@ def _source(
     return arrays
 
 
-def _downloaded(source: dict[str, Any], cache: Path | None, quiet: bool) -> dict[str, Any]:
-    """The same keywords, with a store at a URL opened and brought to this machine."""
+def _opened(
+    source: dict[str, Any], cache: Path | None, quiet: bool, *, download: bool = True
+) -> dict[str, Any]:
+    """The same keywords, with a store at a URL opened and, as a rule, brought to this machine."""
     if url_of(source.get("store")) is None:
         if cache is not None:
             raise InvalidArgumentError(
@@ -151,7 +169,8 @@ def _downloaded(source: dict[str, Any], cache: Path | None, quiet: bool) -> dict
     from helip.store.embedding_store import EmbeddingStore
 
     store = EmbeddingStore.open(source["store"], cache=cache)
-    store.download(progress=not quiet)
+    if download:
+        store.download(progress=not quiet)
     return {"store": store}
 
 
@@ -184,7 +203,7 @@ def mine(
             f"--csv {csv} is of a whole table, and --part {part} mines a part of it; drop --csv, "
             "and merge the parts first"
         )
-    source = _downloaded(_source(store, image, text, options["modality"]), cache, quiet)
+    source = _opened(_source(store, image, text, options["modality"]), cache, quiet)
     method = options["method"] if store is not None else None
     url = url_of(out)
     with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):

@@ -15,7 +15,7 @@ from helip import _core
 from helip.common.errors import MismatchError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path
-from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
+from helip.common.ray_parts import RETRIES, import_ray, ray_running, require_shared, see_to_parts
 from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
 from helip.mining.engines.parts import agreed_parts, is_done, mine_part
@@ -35,13 +35,14 @@ def mine_on_ray(
     asked of Ray; None: those of the smallest node.
 
     Raises:
-        UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, or parts do
-            not show up here. Error: a part failed, with the reason.
+        UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, a node does
+            not share it, or parts do not show up here. Error: a part failed, with the reason.
     """
     parts = agreed_parts(job.parts, out=out, method=options.method)
     ray = import_ray()
     make_directory(Path(out))
     with DirectoryLock(Path(out), name=".lock"), ray_running(ray):
+        require_shared(ray, Path(out) / ".lock")
         nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
         each = job.threads or int(min((cpus for cpus in nodes if cpus >= 1), default=1))
         if parts is None:

@@ -34,12 +34,16 @@ def make_centres(place: Workplace, step: Step, unit: int) -> None:
         file.put("centres", 0, centres.numpy())
 
 
+def sample_rows(clusters: int) -> int:
+    """Rows of the sample for so many centres, where there are as many."""
+    return min(max(_ROWS_PER_CLUSTER * clusters, _LEAST_ROWS), _MOST_ROWS)
+
+
 def _sample(place: Workplace) -> torch.Tensor:
     """Random rows that are neither zero nor deleted, in float32."""
     job = place.job
     width = sum(place.columns[name].shape[1] for name in job.options.modalities)
-    wanted = min(max(_ROWS_PER_CLUSTER * job.clusters, _LEAST_ROWS), _MOST_ROWS)
-    count = min(job.rows, wanted)
+    count = min(job.rows, sample_rows(job.clusters))
     draw = np.random.default_rng([job.options.seed, _STREAM])
     drawn = np.sort(draw.choice(job.rows, count, replace=False, shuffle=False))
     drawn = np.setdiff1d(drawn, place.store.deleted, assume_unique=True)

@@ -20,10 +20,17 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.common.files import publish_once, read_json
+from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
 from helip.mining.core_options import core_options
 from helip.mining.inputs import require_one_space
-from helip.mining.options import HostOptions, MachineOptions, MineOptions, StageOptions
+from helip.mining.options import (
+    ClusterOptions,
+    HostOptions,
+    MachineOptions,
+    MineOptions,
+    StageOptions,
+)
 from helip.mining.stages.recall import most_shown, sample_size
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
 from helip.store.embedding_store import EmbeddingStore
@@ -36,28 +43,15 @@ _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory ther
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
 
-@dataclass(frozen=True)
-class StageJob:
-    """What job.json says. Its units depend on these alone."""
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a job is cut into units."""
 
-    out: str
-    folder: Path
-    store: str  # where the store lay when the job was begun
-    fingerprint: str
-    data_fingerprint: str
     rows: int
-    options: MineOptions
     cluster_rows: int
     overlap: int
     clusters: int
     unit_rows: int  # of the units that are ranges of rows
-    sample: np.ndarray  # int64, targets whose exact pools tell the recall, ascending
-    digest: str  # of all this but the places, in each unit's file
-
-    @property
-    def kept(self) -> int:
-        """Pairs of a pool before the best ``skip`` are passed over."""
-        return self.options.k + self.options.skip
 
     @property
     def ranges(self) -> int:
@@ -67,6 +61,25 @@ class StageJob:
     def rows_of(self, unit: int) -> tuple[int, int]:
         """First and last + 1 of such a unit."""
         return unit * self.unit_rows, min((unit + 1) * self.unit_rows, self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageJob(Cut):
+    """What job.json says. Its units depend on these alone."""
+
+    out: str
+    folder: Path
+    store: str  # where the store lay when the job was begun
+    fingerprint: str
+    data_fingerprint: str
+    options: MineOptions
+    sample: np.ndarray  # int64, targets whose exact pools tell the recall, ascending
+    digest: str  # of all this but the places, in each unit's file
+
+    @property
+    def kept(self) -> int:
+        """Pairs of a pool before the best ``skip`` are passed over."""
+        return self.options.k + self.options.skip
 
 
 class Workplace:
@@ -131,17 +144,18 @@ def begin_job(
         InvalidArgumentError: rows that fit one cluster; a recall that no sample shows.
         UnsupportedError: collapse, or more rows than the core takes.
     """
-    _refuse(store, options, stages)
-    rows, cluster_rows = len(store), stages.cluster_rows or CLUSTER_ROWS
+    require_one_space(store, options.margin)
+    rows = len(store)
+    each = row_bytes(columns_of(store, options.modalities))
+    cut = cut_of(rows, each, options, stages, memory)
     identity = identity_of(store, options, stages)
     folder = stages_folder(out)
     draw = np.random.default_rng([options.seed, _STREAM])
     sample = np.sort(draw.choice(rows, sample_size(rows), replace=False, shuffle=False))
     fresh = {
         "format": _FORMAT, "identity": identity,
-        "clusters": -(-rows * stages.overlap // cluster_rows),
-        "unit_rows": _unit_rows(store, options, stages.overlap, bytes_of(memory)),
-        "sample": sample.tolist(), "path": os.path.abspath(store.path),
+        "clusters": cut.clusters, "unit_rows": cut.unit_rows,
+        "sample": sample.tolist(), "path": place_of(store),
     }  # fmt: skip
     there = publish_once(folder / "job.json", fresh)
     if there.get("format") == _FORMAT and there.get("identity") != identity:
@@ -190,7 +204,12 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
     return job
 
 
-def in_one_cluster(rows: int, stages: StageOptions) -> bool:
+def place_of(store: EmbeddingStore) -> str:
+    """What other processes open a store by: its URL, or its path whatever their folder is."""
+    return store.path if url_of(store.path) else os.path.abspath(store.path)
+
+
+def in_one_cluster(rows: int, stages: ClusterOptions) -> bool:
     """Whether all rows fit one cluster, so that there is nothing to spread."""
     return rows <= (stages.cluster_rows or CLUSTER_ROWS)
 
@@ -207,34 +226,41 @@ def identity_of(
     }  # fmt: skip
 
 
-def _refuse(store: EmbeddingStore, options: MineOptions, stages: StageOptions) -> None:
-    rows = len(store)
-    require_one_space(store, options.margin)
+def cut_of(rows: int, each: int, options: MineOptions, stages: ClusterOptions, memory: Any) -> Cut:
+    """Of so many rows of ``each`` bytes; ``memory`` bounds the units of rows.
+
+    Raises UnsupportedError and InvalidArgumentError for what cannot be mined in stages.
+    """
+    _refuse(rows, options, stages)
+    cluster_rows = stages.cluster_rows or CLUSTER_ROWS
+    # Whole blocks, so that a row is multiplied in the same block whatever the units are.
+    fits = min(bytes_of(memory) // 2, _UNIT_BYTES) // max(each * (stages.overlap + 2), 1)
+    wanted = min(-(-rows // _UNITS), fits)
+    return Cut(
+        rows=rows, cluster_rows=cluster_rows, overlap=stages.overlap,
+        clusters=-(-rows * stages.overlap // cluster_rows),
+        unit_rows=max(-(-wanted // BLOCK) * BLOCK, BLOCK),
+    )  # fmt: skip
+
+
+def _refuse(rows: int, options: MineOptions, stages: ClusterOptions) -> None:
     if options.collapse != "none":
         raise UnsupportedError(
             f"collapse is {options.collapse!r}, which looks for groups among all rows; mine in "
             "stages without it, or without cluster_rows= and engine="
         )
     if rows > _MOST_ROWS:
-        raise UnsupportedError(f"the store has {rows:,} rows, must have at most {_MOST_ROWS:,}")
+        raise UnsupportedError(f"there are {rows:,} rows, must be at most {_MOST_ROWS:,}")
     if in_one_cluster(rows, stages):
         raise InvalidArgumentError(
-            f"cluster_rows is {stages.cluster_rows or CLUSTER_ROWS:,}, and the store has {rows:,} "
-            "rows, which fit one cluster; mine without stages, or give fewer cluster_rows"
+            f"cluster_rows is {stages.cluster_rows or CLUSTER_ROWS:,}, and {rows:,} rows fit one "
+            "cluster; mine without stages, or give fewer cluster_rows"
         )
     if options.recall > most_shown(rows):
         raise InvalidArgumentError(
             f"recall is {options.recall}, more than {sample_size(rows):,} random targets can "
             f"show ({most_shown(rows):.4f}); ask for less, or mine exactly, in parts"
         )
-
-
-def _unit_rows(store: EmbeddingStore, options: MineOptions, overlap: int, memory: int) -> int:
-    """Whole blocks, so that a row is multiplied in the same block whatever the units are."""
-    each = row_bytes(columns_of(store, options.modalities)) * (overlap + 2)
-    fits = min(memory // 2, _UNIT_BYTES) // max(each, 1)
-    wanted = min(-(-len(store) // _UNITS), fits)
-    return max(-(-wanted // BLOCK) * BLOCK, BLOCK)
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> str:

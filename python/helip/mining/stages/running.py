@@ -18,7 +18,13 @@ from helip.common.files import (
 )
 from helip.common.machine import usable_processors
 from helip.common.progress import Follower, OnProgress, ProgressBar
-from helip.mining.options import HostOptions, JobOptions, MineOptions, StageOptions
+from helip.mining.options import (
+    ClusterOptions,
+    HostOptions,
+    JobOptions,
+    MineOptions,
+    StageOptions,
+)
 from helip.mining.stages.job import (
     StageJob,
     Workplace,
@@ -35,19 +41,24 @@ from helip.mining.stages.writing import write_table
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
+NEEDS_STORE = (
+    "mining in stages needs a store: bare arrays have no fingerprint by which the files of stages "
+    "could be told apart"
+)
+
 Done = Callable[[], None]  # called after each unit
 Runner = Callable[[Step, list[int], Done], None]  # runs units of a step
 
 
 def goes_in_stages(call: Any, *, rows: int, out: str) -> bool:
-    """Whether a call of mine, with the fields of MineOptions, StageOptions and JobOptions, is one
-    in stages: it asks for them, or has begun in them.
+    """Whether a call of mine, with the fields of MineOptions, ClusterOptions and EngineOptions, is
+    one in stages: it asks for them, or has begun in them.
     """
     if out and has_stages(out):
         return True
     if call.method == "partition":
         asked = call.cluster_rows is not None or call.engine != "threads"
-        return asked and not in_one_cluster(rows, StageOptions.of(call))
+        return asked and not in_one_cluster(rows, ClusterOptions.of(call))
     for name, value in (("cluster_rows", call.cluster_rows), ("engine", call.engine)):
         if value not in (None, "threads", "ray"):
             raise InvalidArgumentError(
@@ -73,10 +84,7 @@ def mine_in_stages(
     a job of something else is there, CancelledError; files of units that are done stay.
     """
     if store is None:
-        raise InvalidArgumentError(
-            "mining in stages needs a store: bare arrays have no fingerprint by which the files of "
-            "stages could be told apart"
-        )
+        raise InvalidArgumentError(NEEDS_STORE)
     if not out:
         raise InvalidArgumentError(
             f"mining in stages writes files beside out, as cluster_rows={stages.cluster_rows} and "
@@ -128,8 +136,18 @@ def _refuse(options: MineOptions, job: JobOptions) -> None:
         raise UnsupportedError(
             f"parts is {job.parts}, of methods exact and sample; stages have units of their own"
         )
-    if job.device not in ("auto", "cpu"):
-        raise UnsupportedError(f"device is {job.device!r}; stages are for CPUs, device='cpu'")
+    refuse_device(job.device)
+
+
+def refuse_device(device: str) -> None:
+    """UnsupportedError for what is no CPU."""
+    if device not in ("auto", "cpu"):
+        raise UnsupportedError(f"device is {device!r}; stages are for CPUs, device='cpu'")
+
+
+def unit_memory(engine: str, threads: int, memory: int | str | None) -> int:
+    """Bytes that one unit may take: the processes of a machine share what the job may take."""
+    return max(bytes_of(memory) // (threads if engine == "local" else 1), 1)
 
 
 def _run_step(job: StageJob, step: Step, missing: list[int], run: Runner, follow: Follower) -> None:
@@ -161,11 +179,11 @@ def _runner(
 
         with ray_runner(job, store, asked, progress) as run:
             yield run
-    elif asked.engine == "processes":
+    elif asked.engine == "local":
         from helip.mining.stages.workers import Workers
 
         count = asked.threads or usable_processors()
-        memory = max(bytes_of(asked.memory) // count, 1)
+        memory = unit_memory(asked.engine, count, asked.memory)
         with Workers(job, store, count=count, memory=memory) as workers:
             yield workers.run
     else:

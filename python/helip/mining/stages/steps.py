@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helip.mining.stages.job import StageJob
+from helip.mining.stages.job import Cut, StageJob
 from helip.mining.stages.unit_files import open_unit_file
 
 #: In order; from route on there may be several rounds.
 STAGES = ("centres", "certify", "route", "solve", "merge", "measure", "refine")
+#: Those whose units the threads of the core share; a unit of any other takes one thread.
+THREADED = ("certify", "solve")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Step:
         passes = f"-{self.number}" if self.stage in ("measure", "refine") else ""
         return f"{self.stage}-{self.round}{passes}"
 
-    def units(self, job: StageJob) -> int:
+    def units(self, job: Cut) -> int:
         """How many it has."""
         if self.stage in ("centres", "measure"):
             return 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import helip.common.errors as errors
 from helip.common.errors import Error, StorageError
-from helip.mining.stages.job import StageJob
+from helip.mining.stages.job import StageJob, place_of
 from helip.mining.stages.steps import Step
 from helip.store.embedding_store import EmbeddingStore
 
@@ -40,7 +40,7 @@ class Workers:
     def __init__(self, job: StageJob, store: EmbeddingStore, *, count: int, memory: int) -> None:
         self._job = job
         self._count = count
-        said = {"out": os.path.abspath(job.out), "store": os.path.abspath(store.path)}
+        said = {"out": os.path.abspath(job.out), "store": place_of(store)}
         self._call = [
             sys.executable, "-m", "helip.mining.stages.worker",
             json.dumps({**said, "memory": memory}),

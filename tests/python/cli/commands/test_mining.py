@@ -103,6 +103,42 @@ def test_sizes_alone_are_planned(run: Run) -> None:
     assert {other["rows_from"] for other in json.loads(out)["alternatives"]} == {"random"}
 
 
+def test_stages_are_planned_in_rows(run: Run) -> None:
+    call = (
+        "plan", "--rows", 10**9, "--dims", 512, 768, "-k", 50, "--method", "partition",
+        "--engine", "ray", "--machines", 32, "--threads", 64, "--memory", "24GB",
+    )  # fmt: skip
+    code, out, err = run(*call)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].endswith("1,000,000,000 of 512 and 768 dimensions in float16")
+    assert any(line.endswith("32 of 64 threads each, engine ray") for line in lines)
+    assert any("AMD EPYC" in line and "bench/stages.py" in line for line in lines)
+    first = [line.split()[0] for line in lines if line]
+    names = ["stage", "centres", "certify", "route-0", "solve-0", "merge-0", "measure-0-0", "write"]
+    begin = first.index("stage")
+    assert first[begin : begin + len(names)] == names
+    assert first[-4:] == ["refine-0-1", "route-1", "solve-1", "merge-1"]
+    code, out, _ = run(*call, "--json")
+    planned = json.loads(out)
+    solve = next(stage for stage in planned["stages"] if stage["name"] == "solve-0")
+    assert solve["units"] == 2000 and solve["network_bytes"] > solve["scratch_bytes"] > 0
+    assert planned["alternatives"] == []
+
+
+def test_a_plan_of_stages_says_how_to_mine_in_them(run: Run, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 14))
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        writer.append([str(row) for row in range(300)], rows[:, :8], rows[:, 8:])
+    words = ("--method", "partition", "--engine", "local", "--cluster-rows", 100)
+    code, out, err = run("plan", tmp_path / "s", *words, "-k", 5, "--threads", 2)
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("method") and "6 clusters of about 100 rows" in out
+    assert "--method partition --cluster-rows 100 --overlap 2 --engine local" in err
+    code, _, err = run("plan", tmp_path / "s", *words, "--machines", 0)
+    assert (code, "--machines is 0, must be at least 1" in err) == (2, True), err
+
+
 def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:
     code, out, err = run("plan", "--image", files[0], "--text", files[1], "--json")
     assert code == 0, err

@@ -1,0 +1,72 @@
+"""What the command line writes of a plan in stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from helip.cli.showing import bytes_words, duration_words, show_table
+
+_HEAD = ("stage", "units", "CPU hours", "memory", "scratch", "network", "hours")
+
+
+def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
+    """A plan with a row for each stage, to stdout."""
+    needed = [stage for stage in plan["stages"] if not stage["if_short"]]
+    more = [stage for stage in plan["stages"] if stage["if_short"]]
+
+    def total(name: str) -> float:
+        return sum(stage[name] for stage in needed)
+
+    download = plan["download_bytes"]
+    show_table(
+        [
+            *_rows(plan, options),
+            ("method", f"{plan['method']} ({plan['reason']})"),
+            ("machines", f"{plan['machines']:,} of {plan['threads']:,} threads each, engine "
+                         f"{options['engine']}"),
+            ("time", f"{duration_words(plan['seconds'])} of {_hours(total('cpu_hours'))} CPU "
+                     "hours; disks and the network may take longer"),
+            ("memory", f"{bytes_words(plan['memory_bytes'])} at most of a unit"),
+            ("disk", bytes_words(plan["disk_bytes"])),
+            ("scratch", f"{bytes_words(plan['scratch_bytes'])} in OUT.stages while it runs"),
+            ("network", f"{bytes_words(total('network_bytes'))} read of files that machines share"),
+            *([("download", f"{bytes_words(download)} of the store")] if download else []),
+            ("pairs", f"{plan['pairs']:,}"),
+            ("measured", f"CPU hours: {plan['measured_on']}"),
+        ]
+    )  # fmt: skip
+    lines = [_HEAD, *map(_line, needed), *map(_line, more)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print()
+    _print(lines[: 1 + len(needed)], widths)
+    print(
+        f"\nwhere the measured recall is below {options['recall']:g}, also a pass of refine, then "
+        "one cluster more for each row:"
+    )
+    _print(lines[1 + len(needed) :], widths)
+
+
+def _rows(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
+    if plan["rows_from"] == "data":
+        return []
+    image, text = options["dims"]
+    return [("rows", f"{options['rows']:,} of {image:,} and {text:,} dimensions in float16")]
+
+
+def _line(stage: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        stage["name"], f"{stage['units']:,}", _hours(stage["cpu_hours"]),
+        bytes_words(stage["memory_bytes"]), bytes_words(stage["scratch_bytes"]),
+        bytes_words(stage["network_bytes"]), _hours(stage["hours"]),
+    )  # fmt: skip
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _print(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    for first, *others in lines:
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        print("  ".join((first.ljust(widths[0]), *cells)))

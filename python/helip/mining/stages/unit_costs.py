@@ -1,0 +1,45 @@
+"""What units of stages cost on one core, as it was measured: the only figures of a plan in stages.
+
+CPU seconds of one thread of an AMD EPYC with AVX2, beside other work, on float16 embeddings of
+1280 + 384 dimensions with pools of 50. docs/scale.md ("The plan of stages") has the runs and says
+how each figure follows from them:
+
+    python bench/stages.py --rows 120000 --cluster-rows 50000
+    python bench/stages.py --rows 20000 --cluster-rows 160 --recall 0.01
+    python bench/stages.py --rows 10000 --cluster-rows 2500 --overlap 1 --recall 0.985
+"""
+
+from __future__ import annotations
+
+MEASURED_ON = (
+    "one thread of an AMD EPYC with AVX2, at most 120,000 rows of 1280 + 384 dimensions, k = 50"
+)
+MEASURED_BY = "python bench/stages.py"
+DIMENSIONS, POOL = 1664, 50  # of the runs
+
+CENTRES = 1.2  # of the unit, whatever its sample
+CENTRES_PRODUCT = 2.4e-6  # of a row of the sample and a centre, over all iterations
+CERTIFY_UNIT = 1.2
+CERTIFY_ROW = 7.0e-5
+ROUTE_ROW = 2.7e-5
+ROUTE_COPY = 1.0e-5  # of a row that is written to a cluster
+ROUTE_PRODUCT = 1.05e-7  # of a row and a centre
+SOLVE_CLUSTER = 6.1  # of a cluster that partition mines
+SOLVE_ROW = 2.06e-4  # of a row of it
+SOLVE_SMALL_CLUSTER = 0.013  # of one that is mined exactly
+SOLVE_SMALL_ROW = 4.5e-4
+SOLVE_PAIR_OF_POOL = 0.0069  # share of a row's cost that each pair of a pool above 50 adds
+MERGE_ROW = 5.5e-6  # of a row with two pools
+SLICE = 1.4e-4  # of a cluster's slice in a block of rows of another unit's file
+MEASURE_RANGE = 6.3e-3  # of a file of certify
+REFINE_ROW = 9.1e-5
+WRITE_ROW = 8.5e-7
+
+CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
+EXACT_BELOW = 24  # a cluster is mined exactly below so many times what a row is compared with
+COMPARED = 1024  # rows that a row is compared with at least
+
+
+def compared_with(kept: int) -> int:
+    """Rows that partition compares a row with, in units of which EXACT_BELOW counts."""
+    return max(COMPARED, 8 * kept)
