@@ -195,6 +195,16 @@ class Dataset(ABC):
         """
         return {"rows": len(self)}
 
+    def cache_counts(self) -> dict[str, int]:
+        """What this process has had of the ``cache`` on disk since it opened the data; empty where
+        there is none.
+
+        Blocks that were there (``hits``), were fetched (``misses``), were ``damaged`` and fetched
+        again, made room for others (``evicted``) or could not be written (``not_kept``);
+        ``bytes_fetched`` and ``bytes_from_cache``.
+        """
+        return {}
+
     def subset(self, rows: Iterable[int] | np.ndarray) -> Dataset:
         """Return the data set of ``rows`` (row numbers, or a mask of bools), in that order."""
         return Subset(self, rows)
@@ -364,6 +374,9 @@ class Subset(KeyedDataset):
 
     def _will_need_captions(self, rows: np.ndarray) -> None:
         self._parent._will_need_captions(self._rows[rows])
+
+    def cache_counts(self) -> dict[str, int]:
+        return self._parent.cache_counts()
 
     def _is_remote(self) -> bool:
         return self._parent._is_remote()

@@ -13,7 +13,7 @@ from helip.common.yaml_files import load_yaml
 from helip.data.options import OpenCall, OpenOptions
 
 _SUFFIXES = (".yaml", ".yml")
-_PATHS = ("source", "root", "subset")
+_PATHS = ("source", "root", "subset", "cache")
 
 
 def described(call: OpenCall) -> OpenCall:

@@ -19,7 +19,7 @@ from helip.data.formats.map_style import MapDataset
 from helip.data.formats.parquet import open_parquet
 from helip.data.formats.tar import open_index, open_shards
 from helip.data.formats.text_table import open_text_table
-from helip.data.options import OpenCall, OpenOptions
+from helip.data.options import OF_URLS, OpenCall, OpenOptions
 from helip.data.paths import recognise
 from helip.data.selection import selected
 from helip.data.splits import source_of_split
@@ -36,7 +36,8 @@ def open_dataset(call: OpenCall) -> Dataset:
     of such a data set belongs to the data opened with the same options.
 
     What lies at a URL is read by ranges, once it is asked for. An index of it is made by reading
-    all of it once, so save one: see `SampleIndex.build`.
+    all of it once, so save one: see `SampleIndex.build`. With ``cache`` it is kept on this machine,
+    ``cache_size`` bytes at most, for later epochs and other processes.
 
     Raises:
         InvalidArgumentError: no format fits, a column is missing, or two rows have one key; there
@@ -57,6 +58,8 @@ def open_dataset(call: OpenCall) -> Dataset:
 def _open(call: OpenCall) -> Dataset:
     """The whole of a source."""
     found = recognise(call.source)
+    if found is None or found[0] not in ("tar", "urls", "index"):
+        call.refuse(OF_URLS, "data that are no tar shards at URLs")
     if found is None:
         return _open_object(call.source, call)
     kind, paths = found

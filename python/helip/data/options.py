@@ -11,9 +11,14 @@ from annotated_types import Gt
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import INFINITE, Options, Positive, require
+from helip.common.sizes import parse_bytes
 
 # Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
 MAX_PIXELS = 178_956_970
+#: Options of shards at URLs alone.
+OF_URLS = ("cache", "cache_size")
+_CACHE_BYTES = 20 * 10**9
+_FEWEST_CACHE_BYTES = 64 << 20  # less than one batch would not serve the next
 # Seconds; a picture of MAX_PIXELS takes two to seven on an idle core.
 MAX_SECONDS = 10.0
 
@@ -49,14 +54,28 @@ class OpenOptions(Options):
     numbers; in Python also such a list or array."""
     limit: Positive | None = None
     """Only the first so many rows, of those that subset leaves."""
+    cache: str | os.PathLike[str] | None = None
+    """Of shards at URLs: a folder that keeps what was read, for later epochs and other processes;
+    None keeps nothing."""
+    cache_size: int | str | None = None
+    """Bytes that cache may take, or such as "100GB"; None: 20 GB. What was used longest ago goes
+    first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("image_column", "caption_column", "key_column", "label_column"):
             require(getattr(self, name) != "", name, "", "a column's name")
-        for name in ("split", "subset"):
+        for name in ("split", "subset", "cache"):
             value = getattr(self, name)
             require(not isinstance(value, str) or value != "", name, value, "a name")
+        require(
+            self.cache_bytes >= _FEWEST_CACHE_BYTES, "cache_size", self.cache_size, "64MiB or more"
+        )
+
+    @property
+    def cache_bytes(self) -> int:
+        """``cache_size`` as a number."""
+        return parse_bytes(self.cache_size, name="cache_size") or _CACHE_BYTES
 
     def refuse(self, names: Iterable[str], source: str) -> None:
         """Raise where an option is set that ``source`` has no use for."""

@@ -53,6 +53,7 @@ class SampleIndex:
         self._scanned = core.scanned
         self._left_out: dict[str, str] = {}
         self._remote = RemoteShards(core) if core.at_urls else None
+        self._kept: tuple[Path, int] | None = None
 
     @classmethod
     def build(
@@ -274,6 +275,16 @@ class SampleIndex:
         if self._remote is not None:
             self._remote.will_need(rows, pictures=False)
 
+    def cache_counts(self) -> dict[str, int]:
+        """See Dataset.cache_counts."""
+        return {} if self._remote is None else self._remote.cache_counts()
+
+    def _keep_in(self, folder: Path, size: int) -> None:
+        """Keep what is read at URLs in a folder, also in processes that this index goes to."""
+        if self._remote is not None:
+            self._kept = folder, size
+            self._remote.keep_in(folder, size)
+
     def pictures(self) -> Any:
         """The core's reader of the same pictures: a ``_core.ImageSource``."""
         if self._remote is not None:
@@ -282,8 +293,9 @@ class SampleIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:
-            return _from_bytes, (self._core.to_bytes(),)
-        return _reopen, (self.path, self._root, self._core.generation, self.fingerprint)
+            return _from_bytes, (self._core.to_bytes(), self._kept)
+        identity = (self._core.generation, self.fingerprint)
+        return _reopen, (self.path, self._root, *identity, self._kept)
 
 
 def _root_of(text: str) -> str:
@@ -321,16 +333,23 @@ def _damaged(paths: list[str], read: Callable[..., Any]) -> dict[str, str]:
     return found
 
 
-def _from_bytes(data: bytes) -> SampleIndex:
-    return SampleIndex(_core.SampleIndex.from_bytes(data))
+def _from_bytes(data: bytes, kept: tuple[Path, int] | None) -> SampleIndex:
+    index = SampleIndex(_core.SampleIndex.from_bytes(data))
+    if kept is not None:
+        index._keep_in(*kept)
+    return index
 
 
-def _reopen(path: str, root: str | None, generation: int, fingerprint: str) -> SampleIndex:
+def _reopen(
+    path: str, root: str | None, generation: int, fingerprint: str, kept: tuple[Path, int] | None
+) -> SampleIndex:
     index = SampleIndex.open(path, root=root, check=False)
     if (index._core.generation, index.fingerprint) != (generation, fingerprint):
         raise MismatchError(
             f"the index {path} was built again while it was in use; open the data set again"
         )
+    if kept is not None:
+        index._keep_in(*kept)
     return index
 
 

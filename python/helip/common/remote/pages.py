@@ -10,6 +10,7 @@ import numpy as np
 
 from helip.common.lasting_threads import LastingThreads
 from helip.common.remote.container import RemoteContainer
+from helip.common.remote.runs import runs
 
 PAGE = 4096  # columns begin at multiples of it
 NEAR = 16  # pages between two that are wanted, which take less time than another request
@@ -53,9 +54,9 @@ class Pages:
         pages = np.unique(wanted[wanted <= last[:, None]])
         buffer = np.empty(len(pages) * PAGE, dtype=np.uint8)
         missing = self._take_kept(shard, pages, buffer)
-        runs = _runs(pages[missing])
-        coming = [self._threads.submit(self._fetch, shard, *run) for run in runs]
-        for (begin, _), future in zip(runs, coming, strict=True):
+        ranges = runs(pages[missing].tolist(), near=NEAR, longest=LONGEST)
+        coming = [self._threads.submit(self._fetch, shard, *each) for each in ranges]
+        for (begin, _), future in zip(ranges, coming, strict=True):
             self._store(shard, begin, future.result(), pages, buffer)
         # Pages of one item follow each other, in the buffer too.
         places = np.searchsorted(pages, first) * PAGE + begins % PAGE
@@ -92,14 +93,3 @@ class Pages:
                 place += 1
             while len(self._kept) * PAGE > HELD_BYTES:
                 self._kept.popitem(last=False)
-
-
-def _runs(pages: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of pages that hold all of ``pages``, ascending int64, near ones in one."""
-    runs: list[tuple[int, int]] = []
-    for page in pages.tolist():
-        if runs and page - runs[-1][1] <= NEAR and page - runs[-1][0] < LONGEST:
-            runs[-1] = (runs[-1][0], page + 1)
-        else:
-            runs.append((page, page + 1))
-    return runs

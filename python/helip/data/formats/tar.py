@@ -6,6 +6,7 @@ A :class:`~helip.SampleIndex` knows where members lie; here is what they mean.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.remote.urls import local_path
 from helip.data.captions import texts_of
 from helip.data.dataset import Dataset
-from helip.data.options import OpenCall
+from helip.data.options import OF_URLS, OpenCall
 from helip.data.sample_index import SampleIndex
 from helip.store.keys import CoreKeys
 
@@ -32,6 +34,7 @@ def open_shards(paths: Sequence[Path | str], options: OpenCall) -> TarDataset:
         paths, image_extension=options.image_column,
         progress=options.progress and len(paths) >= _BAR_FROM_SHARDS,
     )  # fmt: skip
+    _keep(index, options)
     return TarDataset(index, options)
 
 
@@ -46,7 +49,22 @@ def open_index(path: Path, options: OpenCall) -> TarDataset:
             f"image_column={wanted!r}, but the index {path} takes {index.image_extensions} for "
             "pictures; build it again with that extension, or leave image_column out"
         )
+    _keep(index, options)
     return TarDataset(index, options)
+
+
+def _keep(index: SampleIndex, options: OpenCall) -> None:
+    """Let what is read at URLs be kept where the options say."""
+    if not index.at_urls:
+        options.refuse(OF_URLS, "shards on this machine")
+    elif options.cache is not None:
+        folder = Path(os.path.abspath(local_path(options.cache)))
+        index._keep_in(folder, options.cache_bytes)
+    elif options.cache_size is not None:
+        raise InvalidArgumentError(
+            f"cache_size is {options.cache_size!r}, which bounds cache, and that is not given; "
+            "name its folder, or leave cache_size out"
+        )
 
 
 class TarDataset(Dataset):
@@ -82,6 +100,9 @@ class TarDataset(Dataset):
     def counts(self) -> dict[str, int]:
         """Rows, rows without a picture or caption member, and members left out by reason."""
         return self._index.counts()
+
+    def cache_counts(self) -> dict[str, int]:
+        return self._index.cache_counts()
 
     def __repr__(self) -> str:
         counts = self.counts()

@@ -7,8 +7,11 @@ those of the one that was indexed.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from helip import _core
 from helip.common.errors import MismatchError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.common.remote.client import PastEnd, Remote, Stamp
+from helip.common.remote.disk_cache import DiskCache, Version
 from helip.common.remote.range_cache import NEAR, Member, RangeCache
 from helip.common.remote.urls import place_of
 from helip.data.remote import scanning
@@ -28,6 +32,7 @@ ROWS_AHEAD = 4096
 _TOGETHER = 64  # rows whose ranges are sorted and joined
 _NEAR_CAPTIONS = 4 << 10  # less than a picture, as a rule
 _LARGEST = 32 << 20  # a larger member is read when it is asked for
+_VERSIONS = 3  # of a file that is replaced again and again while a range of it is read
 
 
 class RemoteShards:
@@ -41,7 +46,15 @@ class RemoteShards:
         self._core = core
         self._shards = core.shards()
         self._place = place_of(shard["path"] for shard in self._shards)
+        self._tags: dict[int, str] = {}  # of shards whose tags the index does not know
+        self._kept: tuple[Path, int] | None = None
         self._by_process: dict[int, _Reading] = {}
+
+    def keep_in(self, folder: Path, size: int) -> None:
+        """Keep what is read from now on in ``folder``, ``size`` bytes at most: see DiskCache."""
+        self._kept = folder, size
+        self._by_process = {}
+        self._here()
 
     def check(self) -> None:
         """Look whether each shard is what was indexed.
@@ -54,6 +67,7 @@ class RemoteShards:
             stamps = pool.map(lambda shard: remote.stamp(shard["path"]), self._shards)
             for number, stamp in enumerate(stamps):
                 self._compare(number, stamp)
+                self._tags[number] = stamp.tag
 
     def verify(self, contents: bool, threads: int, bar: ProgressBar) -> None:
         """Fetch all shards again, and compare their headers, digests of members, and contents.
@@ -104,13 +118,16 @@ class RemoteShards:
         try:
             data = reading.cache.take(member)
             if data is None:
-                data = memoryview(self._fetch(reading.remote, shard, offset, offset + size))
+                data = memoryview(self._fetch(reading, shard, offset, offset + size))
+            if field == "image" and not self._core.may_be_image(row, data):
+                # A server may give two files of one size one tag, as where that is a time.
+                data = self._fetched_anew(reading, shard, offset, offset + size)
+                if data is None or not self._core.may_be_image(row, data):
+                    raise self._changed(member.shard, f"the picture of row {row} is another")
         except StorageError as error:
             (key,) = self._core.keys(row, row + 1)
             message = f"sample {key!r} (row {row}): {error.strerror or error}"
             raise SampleError(message, key=key, reason="io") from error
-        if field == "image" and not self._core.may_be_image(row, data):
-            raise self._changed(member.shard, f"the picture of row {row} is another")
         return data
 
     def pictures(self) -> Any:
@@ -127,6 +144,11 @@ class RemoteShards:
         cache = self._here().cache
         return {"fetched": cache.fetched, "dropped": cache.dropped}
 
+    def cache_counts(self) -> dict[str, int]:
+        """What this process has had of the cache on disk; empty without one."""
+        disk = self._here().disk
+        return {} if disk is None else disk.counts()
+
     def _here(self) -> _Reading:
         found = self._by_process.get(os.getpid())
         return found or self._by_process.setdefault(os.getpid(), _Reading(self))
@@ -140,7 +162,45 @@ class RemoteShards:
             members.append(member)
         return True
 
-    def _fetch(self, remote: Remote, shard: int, begin: int, end: int) -> Any:
+    def _fetch(self, reading: _Reading, shard: int, begin: int, end: int) -> Any:
+        """The bytes [begin, end) of a shard, from the disk as far as they are kept there."""
+        if reading.disk is not None:
+            for _ in range(_VERSIONS):
+                version = self._version(reading.remote, shard)
+                request = functools.partial(self._request_of, reading.remote, shard, version)
+                with contextlib.suppress(_Replaced):
+                    return reading.disk.read(version, begin, end, request)
+        return self._request(reading.remote, shard, begin, end)[1]
+
+    def _fetched_anew(
+        self, reading: _Reading, shard: int, begin: int, end: int
+    ) -> memoryview | None:
+        """The bytes of a shard as they are now, where others may have been kept; else None."""
+        if reading.disk is None:
+            return None
+        reading.disk.forget(self._version(reading.remote, shard), begin, end)
+        return memoryview(self._fetch(reading, shard, begin, end))
+
+    def _version(self, remote: Remote, shard: int) -> Version:
+        """What a shard is: as the index says, else as its server did last."""
+        facts = self._shards[shard]
+        tag = facts["tag"] or self._tags.get(shard)
+        if not tag:
+            stamp = remote.stamp(facts["path"])
+            self._compare(shard, stamp)
+            tag = self._tags[shard] = stamp.tag
+        return Version(facts["path"], facts["bytes"], tag)
+
+    def _request_of(
+        self, remote: Remote, shard: int, version: Version, begin: int, end: int
+    ) -> Any:
+        stamp, data = self._request(remote, shard, begin, end)
+        if stamp.tag != version.tag:
+            self._tags[shard] = stamp.tag
+            raise _Replaced
+        return data
+
+    def _request(self, remote: Remote, shard: int, begin: int, end: int) -> tuple[Stamp, Any]:
         url = self._shards[shard]["path"]
         try:
             stamp, data = remote.read(url, begin, end)
@@ -148,7 +208,7 @@ class RemoteShards:
             self._compare(shard, remote.stamp(url))
             raise
         self._compare(shard, stamp)
-        return data
+        return stamp, data
 
     def _compare(self, number: int, now: Stamp) -> None:
         shard = self._shards[number]
@@ -167,13 +227,18 @@ class RemoteShards:
         )
 
 
+class _Replaced(Exception):
+    """A shard whose tag the index does not know is another now than what is kept of it."""
+
+
 class _Reading:
     """What one process reads with."""
 
     def __init__(self, shards: RemoteShards) -> None:
         self.remote = Remote(shards._place)
+        self.disk = None if shards._kept is None else DiskCache(*shards._kept)
         self.cache = RangeCache(
-            lambda *place: shards._fetch(self.remote, *place),
+            lambda *place: shards._fetch(self, *place),
             in_flight=IN_FLIGHT,
             budget=HELD_BYTES,
         )
