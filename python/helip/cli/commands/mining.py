@@ -22,6 +22,7 @@ from helip.cli.showing import (
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
+    HnswOptions,
     HostOptions,
     JobOptions,
     MachineOptions,
@@ -155,8 +156,8 @@ def _downloaded(source: dict[str, Any], cache: Path | None, quiet: bool) -> dict
     return {"store": store}
 
 
-_MINE = (MineOptions, StageOptions, JobOptions)
-_RARE = ("candidates", "refresh", "keep_stages", "signed")
+_MINE = (MineOptions, HnswOptions, StageOptions, JobOptions)
+_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
 
 @command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})
@@ -186,6 +187,8 @@ def mine(
         )
     source = _downloaded(_source(store, image, text, options["modality"]), cache, quiet)
     method = options["method"] if store is not None else None
+    if options["graph"] == "hnswlib":
+        method = "hnswlib"
     url = url_of(out)
     with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):
         pairs = mine(
