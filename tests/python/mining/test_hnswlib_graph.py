@@ -37,12 +37,12 @@ def mine(values: np.ndarray, **options: Any) -> helip.HardPairs:
 
 
 def test_the_recall_that_was_asked_for_is_reached_with_exact_scores() -> None:
-    values = clustered_rows(3000)
+    values = clustered_rows(2000)
     pairs = mine(values, recall=0.95)
     exact = helip.mine(
         **halves(values), k=10, method="exact", device="cpu", threads=1, progress=False
     )
-    least = exact.scores[np.arange(3000), np.maximum(exact.counts - 1, 0)]
+    least = exact.scores[np.arange(2000), np.maximum(exact.counts - 1, 0)]
     hits = ((pairs.scores >= least[:, None]) & (pairs.ids >= 0)).sum(axis=1)
     some = exact.counts > 0
     recall = (hits[some] / exact.counts[some]).mean()
@@ -125,7 +125,7 @@ def test_tiny_data_sets_are_legal(rows: int) -> None:
 def test_one_thread_gives_the_same_bytes_whatever_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = write_store(tmp_path / "s", clustered_rows(1500))
+    store = write_store(tmp_path / "s", clustered_rows(1100))
     helip.mine(store, **CALL, out=tmp_path / "a")
     helip.mine(store, **CALL, out=tmp_path / "b", memory="1.5MB")
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
@@ -135,7 +135,7 @@ def test_one_thread_gives_the_same_bytes_whatever_the_memory(
 
 
 def test_several_threads_reach_the_recall_as_well() -> None:
-    assert mine(clustered_rows(1500), threads=2).report["recall"]["low"] >= 0.95
+    assert mine(clustered_rows(1100), threads=2).report["recall"]["low"] >= 0.95
 
 
 def islands() -> np.ndarray:
