@@ -20,7 +20,8 @@ def saying_how_to_continue(
 ) -> Iterator[None]:
     """After Ctrl-C, SIGTERM or an error: what is committed, and what to do.
 
-    ``method`` is None where there is no store, without which nothing is committed on the way.
+    ``method`` is None where there is no store, without which nothing is committed on the way, and
+    hnswlib where that library has the graph.
     """
     from helip.common.parts import parts_folder
     from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
@@ -54,6 +55,11 @@ def saying_how_to_continue(
             )
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
+        elif stopped and method == "hnswlib":
+            say(
+                "nothing was saved: a graph of hnswlib is not kept on the way; the same command "
+                "begins again"
+            )
         elif stopped and method is None:
             say(
                 "nothing was saved: only what is mined from a store goes on; the same command "

@@ -26,7 +26,7 @@ from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
-from helip.mining.options import EXACT_ROWS, JobOptions, MineOptions, StageOptions
+from helip.mining.options import EXACT_ROWS, HnswOptions, JobOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
@@ -49,7 +49,7 @@ _DEVICE_EXACT_ROWS = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
+class MineCall(MineOptions, HnswOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
     out: str | os.PathLike[str] | None = None
@@ -100,6 +100,10 @@ def mine(call: MineCall) -> HardPairs:
     measured recall is below ``recall``. The table then depends on ``cluster_rows`` and ``overlap``
     as well. What is done lies in ``OUT.stages``; what falls short of ``recall`` warns.
 
+    ``method="hnsw"`` with ``graph="hnswlib"`` searches a graph of that package, and scores what it
+    finds as the own one does. hnswlib is deterministic with ``threads=1`` alone: with more threads
+    two runs may differ. It knows no ``collapse``, parts, engine or checkpoint.
+
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else.
@@ -114,6 +118,10 @@ def mine(call: MineCall) -> HardPairs:
         )  # fmt: skip
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
+    if call.graph == "hnswlib":
+        from helip.mining.hnswlib_graph import mine_with_hnswlib, refuse_with_hnswlib
+
+        refuse_with_hnswlib(MineOptions.of(call), JobOptions.of(call), call.part, path)
     if source is not None:
         require_one_space(source, call.margin)
     options = core_options(call, call)
@@ -160,6 +168,13 @@ def mine(call: MineCall) -> HardPairs:
     if staged:
         pairs = mine_in_stages(
             source, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),
+            out=path, progress=call.progress, on_progress=call.on_progress,
+        )  # fmt: skip
+        _warn_of_recall(pairs.report, call.recall)
+        return pairs
+    if call.graph == "hnswlib":
+        pairs = mine_with_hnswlib(
+            inputs, MineOptions.of(call), JobOptions.of(call),
             out=path, progress=call.progress, on_progress=call.on_progress,
         )  # fmt: skip
         _warn_of_recall(pairs.report, call.recall)
@@ -243,7 +258,8 @@ def _existing(
             f"{path} was mined from the store {pairs.fingerprint}, this one is "
             f"{source.fingerprint}; choose another path"
         )
-    found, asked = pairs.options, MineOptions.of(call).as_dict()
+    found = {**HnswOptions().as_dict(), **pairs.options}  # which tables of the own graph leave out
+    asked = {**MineOptions.of(call).as_dict(), **HnswOptions.of(call).as_dict()}
     # Else a table of stages is as good as one without: each says its recall.
     if call.cluster_rows is not None and goes_in_stages(call, rows=len(source), out=""):
         asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)

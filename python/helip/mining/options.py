@@ -82,6 +82,14 @@ class MineOptions(ScoreRules):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HnswOptions(Options):
+    """hnsw: whose graph is searched."""
+
+    graph: Literal["own", "hnswlib"] = "own"
+    """hnsw: helip's own, or one of the package hnswlib, slower, to measure against."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterOptions(Options):
     """partition in stages: how rows are spread over clusters that are mined one by one."""
 

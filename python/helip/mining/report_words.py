@@ -75,6 +75,11 @@ _SHORTFALLS = {
         "{wanted}, at its greatest breadth {breadth}; ask for less, or use method 'partition' or "
         "'exact'"
     ),
+    "hnswlib": (
+        "the graph of hnswlib found recall {value:.4f} with the lower limit {low:.4f}, below "
+        "recall = {wanted}, at ef {ef}; ask for less, or use graph 'own', or method 'partition' or "
+        "'exact'"
+    ),
     "stages": (
         "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = {wanted}, "
         "with each row in {overlap} clusters; ask for less, or give more cluster_rows or overlap"

@@ -104,6 +104,7 @@ USER_EXTRAS = (
     "eval",
     "log",
     "ray",
+    "hnswlib",
     "fiftyone",
 )
 

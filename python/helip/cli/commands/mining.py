@@ -25,6 +25,7 @@ from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
     ClusterOptions,
     FleetOptions,
+    HnswOptions,
     HostOptions,
     JobOptions,
     MachineOptions,
@@ -174,8 +175,8 @@ def _opened(
     return {"store": store}
 
 
-_MINE = (MineOptions, StageOptions, JobOptions)
-_RARE = ("candidates", "refresh", "keep_stages", "signed")
+_MINE = (MineOptions, HnswOptions, StageOptions, JobOptions)
+_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
 
 @command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})
@@ -205,6 +206,8 @@ def mine(
         )
     source = _opened(_source(store, image, text, options["modality"]), cache, quiet)
     method = options["method"] if store is not None else None
+    if options["graph"] == "hnswlib":
+        method = "hnswlib"
     url = url_of(out)
     with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):
         pairs = mine(

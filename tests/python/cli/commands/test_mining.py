@@ -226,3 +226,29 @@ def test_a_plan_of_a_stopped_job_tells_its_rows_once(run: Run, store: Path) -> N
         warnings.simplefilter("always")
         assert run("plan", store, "-k", 5, "--device", "cpu")[0] == 0
     assert ["has 60 rows so far" in str(each.message) for each in told] == [True]
+
+
+def test_a_graph_of_hnswlib_is_mined_with_and_kept_apart(
+    run: Run, store: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("hnswlib")
+    call = ("mine", store, "--out", tmp_path / "p", "-k", 5, "--method", "hnsw")
+    code, _, err = run(*call, "--graph", "hnswlib", "--threads", 1)
+    assert code == 0, err
+    assert helip.HardPairs.open(tmp_path / "p").options["graph"] == "hnswlib"
+    assert "graph: hnswlib" in (tmp_path / "p" / "helip.yaml").read_text()
+    code, _, err = run(*call)
+    assert (code, "graph 'hnswlib', now 'own'" in err) == (1, True)
+    code, _, err = run(*call[:-2], "--graph", "hnswlib")
+    assert (code, "a graph is of method 'hnsw'" in err) == (2, True)
+    assert "--graph" in run("mine", "--help-all")[1]
+
+
+def test_an_interrupted_job_with_hnswlib_says_that_it_begins_again(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with (
+        pytest.raises(SystemExit),
+        saying_how_to_continue(tmp_path / "p", None, "hnswlib", lines.append),
+    ):
+        raise KeyboardInterrupt
+    assert "a graph of hnswlib is not kept on the way; the same command begins again" in lines[1]
