@@ -69,7 +69,7 @@ faults: $(VENV)/.faults
 	scripts/system-packages strace
 	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
 	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
-	$(BIN)/python -m pytest tests/faults -n $(JOBS)
+	$(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile
 
 # All of the faults: every error, every bit, every length, kills at every change and on the way back as well.
 # Takes minutes, and prints how often each was.

@@ -36,8 +36,9 @@ CALL = {"k": 20, "method": "exact", "device": "cpu", "progress": False}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
+    # Of its own, whatever cluster runs on this machine.
     ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
         runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
     )  # fmt: skip
     # Both workers have started before a test kills one.
