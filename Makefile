@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference clean
+.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -127,7 +127,7 @@ fuzz: build/asan/.built
 
 # All that CI leaves out for its hour: five hours on two cores.
 nightly:
-	$(MAKE) test test-slow lint faults test-bench test-examples UNITY=OFF
+	$(MAKE) test test-slow lint site faults test-bench test-examples UNITY=OFF
 	$(MAKE) campaign mutations
 	rm -rf build/asan build/tsan
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
@@ -178,6 +178,12 @@ format: $(VENV)/.dev
 stubs reference: $(VENV)/.dev
 	$(BIN)/python scripts/$@.py
 
+# The site of docs/, examples/ and docstrings, in build/site; a link that leads nowhere fails. It needs
+# no compiler and takes a quarter of a minute once its packages are there.
+site: $(VENV)/.site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site: to read it, run python3 -m http.server -d build/site"
+
 clean:
 	rm -rf build $(VENV) $(DEMO_OUT)
 
@@ -192,6 +198,13 @@ $(VENV)/.base:
 	scripts/system-packages
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q $(BUILD_NEEDS)
+	touch $@
+
+# What builds the site, without helip.
+$(VENV)/.site: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "tomli; python_version < '3.11'"
+	$(BIN)/python scripts/requirements.py --alone docs | xargs -d '\n' $(PIP) install -q
 	touch $@
 
 build/asan/.built: $(SOURCES) $(wildcard tests/fuzz/*) | $(VENV)/.tools

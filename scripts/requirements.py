@@ -1,6 +1,8 @@
 """Prints what helip and some of its extras need, one requirement a line, without helip itself.
 
-python scripts/requirements.py [EXTRA ...]
+python scripts/requirements.py [--alone] [EXTRA ...]
+
+--alone: of the extras, without what the package itself needs.
 """
 
 from __future__ import annotations
@@ -19,12 +21,17 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 def requirements(project: dict[str, Any], extras: list[str]) -> list[str]:
     """Of the package and of ``extras``; an extra that names extras of its own gives theirs."""
-    found = list(project["dependencies"])
+    return list(dict.fromkeys([*project["dependencies"], *of_extras(project, extras)]))
+
+
+def of_extras(project: dict[str, Any], extras: list[str]) -> list[str]:
+    """Of ``extras`` alone."""
+    found: list[str] = []
     for extra in extras:
         for line in project["optional-dependencies"][extra]:
             if line.startswith(f"{project['name']}["):
                 inner = line[line.index("[") + 1 : line.index("]")].split(",")
-                found += requirements(project, inner)
+                found += of_extras(project, inner)
             else:
                 found.append(line)
     return list(dict.fromkeys(found))
@@ -33,7 +40,8 @@ def requirements(project: dict[str, Any], extras: list[str]) -> list[str]:
 def main() -> None:
     with PYPROJECT.open("rb") as file:
         project = tomllib.load(file)["project"]
-    print("\n".join(requirements(project, sys.argv[1:])))
+    alone, extras = "--alone" in sys.argv[1:], [word for word in sys.argv[1:] if word != "--alone"]
+    print("\n".join((of_extras if alone else requirements)(project, extras)))
 
 
 if __name__ == "__main__":

@@ -148,8 +148,8 @@ class SampleIndex:
 
         Raises:
             StorageError: it or a shard cannot be read. CorruptError: it is damaged.
-            MismatchError: a shard was changed, or this is something else. UnsupportedError: it
-            was written by a newer version.
+            MismatchError: a shard was changed, or this is something else.
+            UnsupportedError: it was written by a newer version.
         """
         moved = None if root is None else _root_of(os.fspath(root))
         index = cls(_core.SampleIndex.open(os.path.abspath(os.fspath(path)), moved, check), moved)

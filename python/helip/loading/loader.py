@@ -58,8 +58,8 @@ class LoaderCall(BatchOptions, ReadOptions):
     tables; or any callable from a PIL image, called after torch, random and NumPy's global
     generator were seeded from (seed, epoch, row)."""
     views: Sequence[ImageTransform] = ()
-    """More ImageTransforms: batch["views"] [v, b, ...] has their images of the same rows, as the
-    second loss of SLIP needs them."""
+    """More ImageTransforms: ``batch["views"] [v, b, ...]`` has their images of the same rows, as
+    the second loss of SLIP needs them."""
     tokenizer: Callable[[list[str]], Any] | None = None
     """Called with a list of captions; one that works row by row, as open_clip's do, is asked once
     a row where threads read."""

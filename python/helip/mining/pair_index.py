@@ -100,8 +100,8 @@ class PairIndex:
 
         Raises:
             InvalidArgumentError: vectors that are not of pairs, with the element.
-            StorageError: it cannot be read. CorruptError: it is damaged. UnsupportedError: it has
-            deleted elements.
+            StorageError: it cannot be read. CorruptError: it is damaged.
+            UnsupportedError: it has deleted elements.
         """
         options = _core.PairIndexOptions(
             **GraphOptions(**NearDuplicates.of(call).as_dict()).as_dict()

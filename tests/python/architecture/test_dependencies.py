@@ -25,6 +25,7 @@ IMPORTS = {
     "clip_benchmark": {"clip_benchmark"},
     "faiss_cpu": {"faiss"},
     "grain": {"grain", "absl", "array_record"},
+    "griffelib": {"griffe"},
     "open_clip_torch": {"open_clip", "open_clip_train"},
     "opencv_python_headless": {"cv2"},
     "pillow": {"PIL"},
@@ -114,7 +115,8 @@ USER_EXTRAS = (
     [
         (["python/helip"], USER_EXTRAS),
         (["python/helip_demo"], ("demo",)),
-        (["tests/python", "tests/support", "tests/consumer", "scripts"], ("dev", "fiftyone")),
+        (["tests/python", "tests/support", "tests/consumer"], ("dev", "fiftyone")),
+        (["scripts"], ("dev", "docs")),
         (["examples", "tests/examples"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["bench"], ("bench",)),
