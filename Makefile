@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
+.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -38,7 +38,7 @@ test-python: $(VENV)/.dev
 
 # What takes more than ten seconds each: several processes, whole demos, large tables by brute force.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/python -m 'slow and not alone' -n $(JOBS)
+	$(BIN)/python -m pytest tests/python -m 'slow and not alone' -n $(JOBS) --dist loadfile
 
 test-consumer: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/consumer
@@ -61,21 +61,22 @@ gpu: $(VENV)/.bench cuda
 	done
 	$(ALL_CORES) $(BIN)/python bench/gpu.py --out build/gpu.json $(GPU)
 
+fault-tests: $(VENV)/.faults
+	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
+
 # Small files go to a file system in memory where there is one: a disk that flushes takes minutes.
 IN_MEMORY := TMPDIR=$(firstword $(wildcard /dev/shm) /tmp)
 # Kills, full disks, damaged bytes, lost workers, allocations and calls that fail: slower than the
 # tests, called by CI.
-faults: $(VENV)/.faults
+faults: fault-tests
 	scripts/system-packages strace
-	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
 	$(IN_MEMORY) $(BIN)/ctest --test-dir build/wheel/cmake --output-on-failure -j $(JOBS) -L faults
 	$(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile
 
 # All of the faults: every error, every bit, every length, kills at every change and on the way back as well.
 # Takes minutes, and prints how often each was.
 COUNTS := allocations that failed|calls that failed, in all|kills|interrupts|bits flipped|files cut short|states after a loss of power
-campaign: $(VENV)/.faults
-	$(BIN)/cmake --build build/wheel/cmake --target helip_fault_tests
+campaign: fault-tests
 	@$(IN_MEMORY) HELIP_CAMPAIGN=1 $(BIN)/ctest --test-dir build/wheel/cmake --verbose -j $(JOBS) -L faults \
 	  > build/campaign.log; result=$$?; \
 	HELIP_CAMPAIGN=1 $(BIN)/python -m pytest -s tests/faults/test_jobs_killed.py tests/faults/test_kill.py \
@@ -103,8 +104,8 @@ sanitizer_build = scripts/system-packages $(CLANGXX) && $(BIN)/cmake -S . -B bui
 
 sanitize: asan tsan
 
-# Of the tests those of what reads bytes, keeps files and walks graphs; those of numbers take half an
-# hour more. ASAN=. takes all.
+# Of the tests those of what reads bytes, keeps files and walks graphs. ASAN=. takes those of numbers
+# as well, which are slow here.
 ASAN ?= ^(base|image|io|load|samples|table|tar)/|^mine/(graph|stream|kernel)/|^mine/job/(mine|parts|update)[.]
 asan: build/asan/.built
 	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS)
@@ -125,13 +126,15 @@ FUZZ ?= --seconds=60
 fuzz: build/asan/.built
 	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
 
-# All that CI leaves out for its hour: five hours on two cores.
+# All that CI leaves out for its hour, on files that are compiled one by one.
 nightly:
-	$(MAKE) test test-slow lint site faults test-bench test-examples UNITY=OFF
+	rm -rf build/wheel build/asan build/tsan
+	HELIP_CAMPAIGN=1 $(MAKE) test UNITY=OFF
+	$(MAKE) test-slow lint cuda site faults test-bench test-examples
 	$(MAKE) campaign mutations
-	rm -rf build/asan build/tsan
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
 	$(MAKE) fuzz FUZZ=--runs=1000000
+	$(MAKE) test-fiftyone
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
 reproducible: $(VENV)/.base
@@ -179,7 +182,7 @@ stubs reference: $(VENV)/.dev
 	$(BIN)/python scripts/$@.py
 
 # The site of docs/, examples/ and docstrings, in build/site; a link that leads nowhere fails. It needs
-# no compiler and takes a quarter of a minute once its packages are there.
+# no compiler.
 site: $(VENV)/.site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site: to read it, run python3 -m http.server -d build/site"

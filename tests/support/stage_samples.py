@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import helip
+from helip.mining import recall
 from helip.mining.stages import job as stage_job
-from helip.mining.stages import recall
 
 ROWS, IMAGE, TEXT = 2000, 20, 20
 CALL: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from helip.common.sizes import parse_bytes
+
 
 def usable_processors() -> int:
     """Processors that this process may use: those it is bound to, within its cgroups' quota.
@@ -11,3 +13,10 @@ def usable_processors() -> int:
     from helip import _core
 
     return _core.usable_processors()
+
+
+def memory_bound(memory: int | str | None) -> int:
+    """A bound in bytes; without one a quarter of what the process may use."""
+    from helip import _core
+
+    return parse_bytes(memory) or max(_core.usable_memory() // 4, 1)

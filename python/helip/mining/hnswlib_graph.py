@@ -26,7 +26,7 @@ from helip.common.errors import (
     UnsupportedError,
     needed,
 )
-from helip.common.machine import usable_processors
+from helip.common.machine import memory_bound, usable_processors
 from helip.common.parts import parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.core_options import core_options
@@ -35,9 +35,7 @@ from helip.mining.engines.parts import begun_parts
 from helip.mining.gpu.rows import read_block
 from helip.mining.inputs import Inputs
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
-from helip.mining.stages.certifying import is_reached
-from helip.mining.stages.job import bytes_of
-from helip.mining.stages.recall import Recall, hits_of, recall_of, sample_size
+from helip.mining.recall import Recall, hits_of, is_reached, recall_of, sample_size
 from helip.mining.stages.rows import one_torch_thread
 from helip.pairs.growing_pairs import Pools
 from helip.pairs.hard_pairs import HardPairs
@@ -115,12 +113,12 @@ def mine_with_hnswlib(
     Raises OutOfMemoryError where the graph is larger than ``memory``, CancelledError.
     """
     rows = _Rows.of(inputs, options)
-    left = bytes_of(job.memory) - rows.graph_bytes()
+    left = memory_bound(job.memory) - rows.graph_bytes()
     if left <= 0:
         raise OutOfMemoryError(
             f"the graph of {rows.count:,} rows takes {rows.graph_bytes():,} bytes in hnswlib, more "
-            f"than memory = {bytes_of(job.memory)}; raise memory=, or use method 'partition' or "
-            "'exact', which need less"
+            f"than memory = {memory_bound(job.memory)}; raise memory=, or use method 'partition' "
+            "or 'exact', which need less"
         )
 
     def reached(recall: Recall) -> bool:
@@ -273,7 +271,7 @@ class _Scorer:
 
     def __init__(self, inputs: Inputs, options: MineOptions, machine: MachineOptions) -> None:
         self.skip, self.kept = options.skip, options.k + options.skip
-        self.memory = bytes_of(machine.memory)
+        self.memory = memory_bound(machine.memory)
         exact = {**options.as_dict(), "method": "exact", "k": self.kept, "skip": 0}
         self._matrices = inputs.matrices
         self._options = core_options(MineOptions(**exact), machine)

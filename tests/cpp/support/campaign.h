@@ -1,4 +1,5 @@
-// How much of the faults is tried: all of it where HELIP_CAMPAIGN is set, as by `make campaign`.
+// How much of the faults and of some slow cases is tried: all of it where HELIP_CAMPAIGN is set, as
+// by `make campaign` and `make nightly`.
 #pragma once
 
 #include <cstdlib>

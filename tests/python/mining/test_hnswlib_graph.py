@@ -110,6 +110,15 @@ def test_rows_of_zeros_and_deleted_rows_of_a_store_never_appear(tmp_path: Path, 
     assert pairs.data_fingerprint == store.data_fingerprint
 
 
+def test_deleted_rows_take_no_place_among_the_nearest(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", clustered_rows(1000), "float32")
+    with helip.EmbeddingStore.append_to(store.path) as writer:
+        writer.delete([row for row in range(1000) if row % 20])
+    pairs = helip.mine(helip.EmbeddingStore.open(store.path), **CALL, recall=1.0)
+    assert pairs.report["hnswlib"]["ef"] <= 64  # else the 50 rows are rare among those found
+    assert pairs.report["recall"]["value"] == 1.0
+
+
 def test_no_rows_give_an_empty_table() -> None:
     pairs = mine(clustered_rows(20)[:0], k=3)
     assert pairs.ids.shape == (0, 3)

@@ -64,7 +64,9 @@ def plan(
     else:
         source = _source(store, image, text, options["modality"], ", or --rows and --dims")
         # Of a store at a URL a plan in stages reads the manifest alone.
-        asked = options["engine"] != "threads" or options["cluster_rows"] is not None
+        from helip.mining.stages.running import asks_for_stages
+
+        asked = asks_for_stages(options["method"], options["cluster_rows"], options["engine"])
         source = _opened(source, cache, quiet, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from helip import _core
+from helip.mining.recall import Recall, hits_of, is_reached, recall_of
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.merging import pools_of
-from helip.mining.stages.recall import Recall, hits_of, recall_of
 from helip.mining.stages.rows import taken, views_of
 from helip.mining.stages.steps import CERTIFY, Step, verdict
 from helip.mining.stages.unit_files import new_unit_file, open_unit_file
@@ -82,11 +82,6 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
         return "refine"
     more = step.round < _WIDENINGS and job.overlap + step.round < job.clusters
     return "widen" if more else "write"
-
-
-def is_reached(targets: int, low: float, wanted: float) -> bool:
-    """Whether enough was found; where no target of the sample has a pool, there is nothing to."""
-    return targets == 0 or low >= wanted
 
 
 def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,8 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.common.files import publish_once, read_json
+from helip.common.machine import memory_bound
 from helip.common.remote.urls import url_of
-from helip.common.sizes import parse_bytes
 from helip.mining.core_options import core_options
 from helip.mining.inputs import require_one_space
 from helip.mining.options import (
@@ -31,7 +31,7 @@ from helip.mining.options import (
     MineOptions,
     StageOptions,
 )
-from helip.mining.stages.recall import most_shown, sample_size
+from helip.mining.recall import most_shown, sample_size
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
 from helip.store.embedding_store import EmbeddingStore
 
@@ -93,7 +93,7 @@ class Workplace:
                 "remove that folder"
             )
         self.job, self.store, self.host = job, store, host
-        self.memory = bytes_of(host.memory)
+        self.memory = memory_bound(host.memory)
         self.columns = columns_of(store, job.options.modalities)
         self.dtype = store.dtype
 
@@ -115,11 +115,6 @@ class Workplace:
         left = max(self.memory - used, 1)
         machine = MachineOptions(threads=self.host.threads, memory=left)
         return core_options(MineOptions(**options), machine)
-
-
-def bytes_of(memory: int | str | None) -> int:
-    """A bound in bytes; without one a quarter of what the process may use."""
-    return parse_bytes(memory) or max(_core.usable_memory() // 4, 1)
 
 
 def stages_folder(out: str | os.PathLike[str]) -> Path:
@@ -234,7 +229,7 @@ def cut_of(rows: int, each: int, options: MineOptions, stages: ClusterOptions, m
     _refuse(rows, options, stages)
     cluster_rows = stages.cluster_rows or CLUSTER_ROWS
     # Whole blocks, so that a row is multiplied in the same block whatever the units are.
-    fits = min(bytes_of(memory) // 2, _UNIT_BYTES) // max(each * (stages.overlap + 2), 1)
+    fits = min(memory_bound(memory) // 2, _UNIT_BYTES) // max(each * (stages.overlap + 2), 1)
     wanted = min(-(-rows // _UNITS), fits)
     return Cut(
         rows=rows, cluster_rows=cluster_rows, overlap=stages.overlap,

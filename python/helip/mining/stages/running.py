@@ -16,7 +16,7 @@ from helip.common.files import (
     make_directory,
     remove_leftovers,
 )
-from helip.common.machine import usable_processors
+from helip.common.machine import memory_bound, usable_processors
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.options import (
     ClusterOptions,
@@ -29,7 +29,6 @@ from helip.mining.stages.job import (
     StageJob,
     Workplace,
     begin_job,
-    bytes_of,
     has_stages,
     in_one_cluster,
     open_job,
@@ -50,6 +49,11 @@ Done = Callable[[], None]  # called after each unit
 Runner = Callable[[Step, list[int], Done], None]  # runs units of a step
 
 
+def asks_for_stages(method: str, cluster_rows: int | None, engine: str) -> bool:
+    """Whether these options mean stages, where there are rows for more than one cluster."""
+    return method == "partition" and (cluster_rows is not None or engine != "threads")
+
+
 def goes_in_stages(call: Any, *, rows: int, out: str) -> bool:
     """Whether a call of mine, with the fields of MineOptions, ClusterOptions and EngineOptions, is
     one in stages: it asks for them, or has begun in them.
@@ -57,7 +61,7 @@ def goes_in_stages(call: Any, *, rows: int, out: str) -> bool:
     if out and has_stages(out):
         return True
     if call.method == "partition":
-        asked = call.cluster_rows is not None or call.engine != "threads"
+        asked = asks_for_stages(call.method, call.cluster_rows, call.engine)
         return asked and not in_one_cluster(rows, ClusterOptions.of(call))
     for name, value in (("cluster_rows", call.cluster_rows), ("engine", call.engine)):
         if value not in (None, "threads", "ray"):
@@ -147,7 +151,7 @@ def refuse_device(device: str) -> None:
 
 def unit_memory(engine: str, threads: int, memory: int | str | None) -> int:
     """Bytes that one unit may take: the processes of a machine share what the job may take."""
-    return max(bytes_of(memory) // (threads if engine == "local" else 1), 1)
+    return max(memory_bound(memory) // (threads if engine == "local" else 1), 1)
 
 
 def _run_step(job: StageJob, step: Step, missing: list[int], run: Runner, follow: Follower) -> None:

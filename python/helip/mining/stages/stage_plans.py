@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from helip.mining.recall import sample_size
 from helip.mining.stages import unit_costs as costs
 from helip.mining.stages.centres import sample_rows
 from helip.mining.stages.job import Cut
-from helip.mining.stages.recall import sample_size
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, CERTIFY, THREADED, Step
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import StorageError
-from helip.mining.stages.certifying import is_reached
+from helip.mining.recall import is_reached
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.merging import pools_of
 from helip.mining.stages.rows import BLOCK

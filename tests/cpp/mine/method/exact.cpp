@@ -4,6 +4,7 @@
 
 #include "io/json.h"
 #include "mine/kernel/kernel.h"
+#include "support/campaign.h"
 #include "support/mine_reference.h"
 
 using namespace helip;
@@ -342,12 +343,11 @@ TEST_CASE("equal rows beyond one block give the lowest ids with every kernel", "
 }
 
 TEST_CASE("rows that are all but equal are told apart where a sample is taken", "[exact]") {
-  // Every pair is scored: what more rows take grows with their square.
-  const bool many = GENERATE(false, true);
-  const std::int64_t rows = many ? 4300 : 2100;
-  const std::int64_t others = many ? 3 : GENERATE(0, 3, 40);
+  const std::int64_t rows = GENERATE(2100, 4300);
+  const std::int64_t others = GENERATE(0, 3, 40);
   for (const double nudge : {1e-6, 1e-3, 1.0}) {
-    if (many && nudge != 1e-3) continue;
+    // Every pair is scored: of more rows one case, for what they take grows with their square.
+    if (rows > 2100 && (others != 3 || nudge != 1e-3) && !is_campaign()) continue;
     INFO(rows << " rows, of which " << others << " differ by " << nudge);
     std::vector<double> image(static_cast<std::size_t>(rows * 64), 1.0);
     for (std::int64_t i = 0; i < others; ++i) {

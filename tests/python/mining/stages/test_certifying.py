@@ -9,11 +9,11 @@ import pytest
 
 import helip
 from helip.mining.options import HostOptions, MineOptions, StageOptions
+from helip.mining.recall import recall_of
 from helip.mining.stages import certifying
 from helip.mining.stages import job as stage_job
 from helip.mining.stages.certifying import exact_sample
 from helip.mining.stages.job import Workplace, begin_job
-from helip.mining.stages.recall import recall_of
 from helip.mining.stages.steps import CERTIFY, Step
 from helip.mining.stages.units import run_unit
 from support.mining_reference import mine_plainly

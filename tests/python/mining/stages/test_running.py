@@ -167,7 +167,8 @@ from pathlib import Path
 import helip
 from helip.mining.stages import solving
 from support import stage_samples
-from helip.mining.stages import job, recall
+from helip.mining import recall
+from helip.mining.stages import job
 job.BLOCK, recall.MOST_TARGETS = 512, 200
 write = solving._write
 def die(place, step, unit, ids, table):
@@ -348,6 +349,21 @@ def test_a_recall_that_is_not_reached_is_said(
         table = mine(store, tmp_path / "p", overlap=1, recall=0.97)
     assert table.report["stages"]["reached"] is False
     assert table.report["recall"]["low"] < 0.97
+
+
+@pytest.mark.parametrize(
+    ("method", "cluster_rows", "engine", "asked"),
+    [
+        ("partition", None, "threads", False),
+        ("partition", 500, "threads", True),
+        ("partition", None, "ray", True),
+        ("exact", None, "ray", False),  # in parts
+    ],
+)
+def test_stages_are_of_partition(
+    method: str, cluster_rows: int | None, engine: str, asked: bool
+) -> None:
+    assert running.asks_for_stages(method, cluster_rows, engine) is asked
 
 
 def test_rows_that_fit_one_cluster_are_mined_without_stages(

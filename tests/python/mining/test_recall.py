@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.mining.stages.recall import hits_of, most_shown, recall_of
+from helip.mining.recall import hits_of, most_shown, recall_of
 
 
 def test_the_interval_is_that_of_the_core() -> None:

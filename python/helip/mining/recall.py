@@ -41,6 +41,11 @@ def recall_of(hits: np.ndarray, wanted: np.ndarray) -> Recall:
     return Recall(n, p, max(0.0, middle - half), min(1.0, middle + half))
 
 
+def is_reached(targets: int, low: float, wanted: float) -> bool:
+    """Whether enough was found; where no target of the sample has a pool, there is nothing to."""
+    return targets == 0 or low >= wanted
+
+
 def sample_size(rows: int) -> int:
     """Targets of the sample of a data set of so many rows."""
     return min(rows, MOST_TARGETS)
