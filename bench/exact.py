@@ -420,6 +420,7 @@ def main() -> None:
         "--dims", type=widths, nargs="+", default=[(384, 768), (1280, 384)], help="384x768 1280x384"
     )
     add("--k", type=int, nargs="+", default=[50, 500])
+    add("--source", choices=("grown", "icons"), default="grown", help="of the rows")
     add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES[:5]))
     add("--repeats", type=int, default=3)
     add("--threads", type=int, default=2)
@@ -441,7 +442,7 @@ def main() -> None:
         child(arguments)
         return
 
-    from grown import grown_folder
+    from real_icons import rows_folder
 
     about = facts(arguments)
     print(f"{about['processor']}, {' '.join(about['flags'])}")
@@ -449,7 +450,7 @@ def main() -> None:
     cells: list[Cell] = []
     for dims in arguments.dims:
         for rows in arguments.rows:
-            data = grown_folder(arguments.cache, dims, rows)
+            data = rows_folder(arguments.source, arguments.cache, dims, rows)
             for cell in measure(data, rows, dims, arguments):
                 show(cell, arguments.threads)
                 cells.append(cell)

@@ -76,7 +76,7 @@ def grown_folder(cache: Path, dims: tuple[int, int], rows: int) -> Path:
     if folder.exists():
         return folder
     parts = grow(*base(cache, dims), rows, seed=0)
-    _publish(folder, {"image": parts[0], "text": parts[1]})
+    publish_arrays(folder, {"image": parts[0], "text": parts[1]})
     return folder
 
 
@@ -102,7 +102,7 @@ def _french(cache: Path, keys: Sequence[str]) -> np.ndarray:
         captions = [names[_codes(int(code, 16) for code in key.split("-"))] for key in keys]
         encoder = text_encoder("packaged:minilm")
         pieces = [encoder.encode(captions[i : i + 512]) for i in range(0, len(captions), 512)]
-        _publish(folder, {"text": np.vstack([piece.numpy() for piece in pieces])})
+        publish_arrays(folder, {"text": np.vstack([piece.numpy() for piece in pieces])})
     return unit(np.load(folder / "text.npy"))
 
 
@@ -111,7 +111,7 @@ def _codes(codes: Iterable[int]) -> tuple[int, ...]:
     return tuple(code for code in codes if code != 0xFE0F)
 
 
-def _publish(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+def publish_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes the arrays to a folder that appears in one step; the first of two writers wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -433,6 +433,7 @@ def main() -> None:
     add = parser.add_argument
     add("--rows", type=int, nargs="+", default=[50_000, 200_000, 1_000_000])
     add("--dims", type=widths, default=(1280, 384), help="384x768 or 1280x384")
+    add("--source", choices=("grown", "icons"), default="grown", help="of the rows")
     add("--k", type=int, default=50)
     add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES))
     add("--repeats", type=int, default=3)
@@ -449,14 +450,14 @@ def main() -> None:
         child(arguments)
         return
 
-    from grown import grown_folder
+    from real_icons import rows_folder
 
     about = facts(arguments)
     print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     cells: dict[int, Cell] = {}
     for rows in arguments.rows:
-        data = grown_folder(arguments.cache, arguments.dims, rows)
+        data = rows_folder(arguments.source, arguments.cache, arguments.dims, rows)
         for cell in measure(data, rows, arguments):  # written after each run
             cells[rows] = cell
             result = {**about, "cells": list(cells.values())}

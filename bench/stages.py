@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from grown import grown_folder
+from real_icons import SOURCES, rows_folder
 from resume import write_store
 
 import helip
@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=120_000)
     parser.add_argument("--dims", default="1280x384")
+    parser.add_argument("--source", choices=SOURCES, default="grown", help="of the rows")
     parser.add_argument("-k", type=int, default=50)
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--cluster-rows", type=int, default=50_000)
@@ -76,7 +77,9 @@ def main() -> None:
     dims = tuple(int(d) for d in arguments.dims.split("x"))
     work = Path(tempfile.mkdtemp(prefix="helip-stages-"))
     try:
-        write_store(grown_folder(arguments.cache, dims, arguments.rows), work / "store")
+        write_store(
+            rows_folder(arguments.source, arguments.cache, dims, arguments.rows), work / "store"
+        )
         store = helip.EmbeddingStore.open(work / "store")
         sides = {"partition": plainly(store, arguments)}
         sides["in stages"] = in_stages(store, arguments, work / "pairs")

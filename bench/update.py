@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grown import grown_folder
+from real_icons import SOURCES, rows_folder
 
 import helip
 
@@ -93,7 +93,7 @@ def same_tables(folder: Path) -> bool:
 
 
 def measure(rows: int, args: argparse.Namespace) -> dict[str, Any]:
-    data = grown_folder(CACHE, args.dims, rows)
+    data = rows_folder(args.source, CACHE, args.dims, rows)
     with tempfile.TemporaryDirectory(dir=args.scratch) as name:
         folder = Path(name)
         write_store(folder, data, rows, args.new, args.delete, args.k)
@@ -121,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[60_000, 200_000])
     parser.add_argument("--dims", type=lambda s: tuple(map(int, s.split("x"))), default=(1280, 384))
+    parser.add_argument("--source", choices=SOURCES, default="grown", help="of the rows")
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--new", type=float, default=0.05, help="new rows, of those before")
     parser.add_argument("--delete", type=float, default=0.0, help="deleted rows, of all")
