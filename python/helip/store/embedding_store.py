@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import require_there
 from helip.common.notebook import table_html
 from helip.common.options import Positive, check, method_keywords
@@ -78,8 +78,11 @@ class EmbeddingStore:
         if (url := url_of(path)) is not None:
             return cls(RemoteStore(url, cache))
         path = local_path(path)
-        require_there(path, "store")
-        return cls(_core.EmbeddingStore.open(os.fspath(path)))
+        try:
+            return cls(_core.EmbeddingStore.open(os.fspath(path)))
+        except StorageError:
+            require_there(path, "store")
+            raise
 
     def download(self, *, progress: bool = True) -> EmbeddingStore:
         """The same store on this machine: itself, or of a URL the one in the cache.

@@ -29,6 +29,8 @@ def url_of(path: object) -> str | None:
     """
     if not isinstance(path, (str, os.PathLike)) or not isinstance(text := os.fspath(path), str):
         return None
+    if ":" not in text:  # nearly every path, and opening a store takes no longer than this looks
+        return None
     found = _KNOWN.match(text)
     if found is None:
         if _ANY.match(text):
@@ -50,7 +52,7 @@ def shown(path: str | os.PathLike[str]) -> str:
 def local_path(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """The same path, of a ``file://`` URL the path that it names."""
     text = os.fspath(path)
-    found = _KNOWN.match(text) if isinstance(text, str) else None
+    found = _KNOWN.match(text) if isinstance(text, str) and ":" in text else None
     if found is None or found[1].lower() != "file":
         return path
     host, _, rest = text[found.end() :].partition("/")
