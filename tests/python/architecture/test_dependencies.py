@@ -27,6 +27,7 @@ IMPORTS = {
     "grain": {"grain", "absl", "array_record"},
     "griffelib": {"griffe"},
     "open_clip_torch": {"open_clip", "open_clip_train"},
+    "markdown_it_py": {"markdown_it"},
     "opencv_python_headless": {"cv2"},
     "pillow": {"PIL"},
     "pylance": {"lance"},
