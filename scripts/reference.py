@@ -35,12 +35,19 @@ options of a command. Values outside their bounds are refused with the bound.
 
 RECIPES = """# Recipes
 
+<!-- not run: it needs data and models of the reader's own -->
+
 Made from the code by `make reference`; do not edit it.
 
 Named settings of `helip.train`, each with the reason for its value:
 
-    helip.train(model=…, data=…, pairs=…, out="run", recipe="small-data", lr=1e-4)
-    helip train DATA --model start.model --pairs PAIRS --out RUN --recipe small-data --lr 1e-4
+```python
+helip.train(model=…, data=…, pairs=…, out="run", recipe="small-data", lr=1e-4)
+```
+
+```bash
+helip train DATA --model start.model --pairs PAIRS --out RUN --recipe small-data --lr 1e-4
+```
 
 A recipe takes the place of defaults. What is given beside it goes first: in Python the keywords of
 the call, in the shell its options, then the file of `--config`, then the recipe. `--print-config`

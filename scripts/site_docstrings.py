@@ -12,7 +12,7 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:func|meth|class|attr|mod):`~?([^`]+)`")
-_SECTION = re.compile(r"(?m)^(?=(?:Args|Raises|Returns|Yields):$)")
+_SECTION = re.compile(r"(?m)^(?=(?:Args|Examples|Raises|Returns|Yields):$)")
 
 
 class Docstrings(griffe.Extension):

@@ -67,6 +67,16 @@ class HelipLoss(nn.Module):
     With ``gather`` each process calls the loss, and its backward, with rows of its own. What is
     returned is then the share of this process: the mean over processes is what one process would
     return for the whole batch, and so are gradients that are averaged over processes.
+
+    Examples:
+        Rows 0 and 2 are targets, rows 1 and 3 the hard pairs of these:
+
+        >>> import helip, torch
+        >>> image = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+        >>> loss = helip.HelipLoss(gamma=1.0)
+        >>> found = loss(image, image, logit_scale=10.0, target=torch.tensor([0, 0, 2, 2]))
+        >>> round(float(found["clip"]), 3), float(found["margin"])
+        (0.372, 0.0)
     """
 
     @method_keywords(LossCall)

@@ -109,6 +109,17 @@ def mine(call: MineCall) -> HardPairs:
             (with its row). MismatchError: ``out`` holds a table of something else.
         UnsupportedError: no such device, or an option that it does not know. StorageError: ``out``
             cannot be written, or another job is writing it; parts that are done stay.
+
+    Examples:
+        Four pairs, whose images and texts happen to have the same embeddings:
+
+        >>> import helip, numpy as np
+        >>> rows = np.float32([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]])
+        >>> pairs = helip.mine(image=rows, text=rows, k=2, progress=False)
+        >>> pairs.ids.tolist()  # of each row, the hardest first
+        [[1, 3], [3, 0], [3, 1], [1, 2]]
+        >>> print(pairs.scores[0].round(2))  # 0.8 * 0.8 and 0.6 * 0.6
+        [0.64 0.36]
     """
     if (url := url_of(call.out)) is not None:
         return written_to(

@@ -45,6 +45,14 @@ class PairIndex:
     scores and in int8 for the search. ``docs/pair-index.md`` has the precision and the format.
 
     Any number of threads may query at once, without the GIL; :meth:`add` waits for them.
+
+    Examples:
+        >>> import helip, numpy as np
+        >>> rows = np.float32([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]])
+        >>> index = helip.PairIndex.build(image=rows, text=rows, progress=False)
+        >>> ids, scores = index.query(image=rows[:1], text=rows[:1], k=2)
+        >>> print(ids, scores.round(2))
+        [[1 3]] [[0.64 0.36]]
     """
 
     def __init__(self, core: _core.PairIndex) -> None:

@@ -93,6 +93,14 @@ def plan(call: PlanCall) -> Plan:
         InvalidArgumentError: neither a store, arrays nor rows and dims, or more than one of them;
             several machines for a job that does not go in stages, or runs on one alone.
         UnsupportedError: more rows than stages take, or an option that they do not know.
+
+    Examples:
+        >>> import helip
+        >>> plan = helip.plan(rows=20_000, dims=(384, 768), k=100)
+        >>> plan.method, plan.pairs
+        ('exact', 399980000)
+        >>> plan.disk_bytes // 1_000_000  # of the table, in MB
+        16
     """
     options = core_options(call, call)
     _check_source(call)

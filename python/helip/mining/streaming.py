@@ -45,6 +45,17 @@ class StreamingMiner:
 
     Raises:
         InvalidArgumentError: an option out of its bound. OutOfMemoryError: memory is too large.
+
+    Examples:
+        The second batch meets the first, which is remembered:
+
+        >>> import helip, numpy as np
+        >>> rows = np.float32([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]])
+        >>> miner = helip.StreamingMiner(memory=1024, k=2)
+        >>> miner.add([0, 1], rows[:2], rows[:2]).ids.tolist()  # -1: no more was found
+        [[1, -1], [0, -1]]
+        >>> miner.add([2, 3], rows[2:], rows[2:]).ids.tolist()
+        [[3, 1], [1, 2]]
     """
 
     @method_keywords(StreamingCall)

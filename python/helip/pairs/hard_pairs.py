@@ -50,6 +50,18 @@ class HardPairs(ExportsPairs):
     ``scores`` [N, k] float32 are products of two cosine similarities, 0 beyond ``counts``;
     ``counts`` [N] int32. A target with count 0 is an outlier, one with less than k is short.
     ``pairs[i]`` is the pool of target i, a :class:`TargetPool`; a loop over the table gives all.
+
+    Examples:
+        >>> import helip, numpy as np
+        >>> rows = np.float32([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]])
+        >>> pairs = helip.mine(image=rows, text=rows, k=2, progress=False)
+        >>> pairs
+        HardPairs(targets=4, k=2, method='exact')
+        >>> pairs[0]
+        TargetPool(target=0, ids=[1, 3], count=2)
+        >>> pairs.save("some.pairs")
+        >>> helip.HardPairs.open("some.pairs").counts.tolist()
+        [2, 2, 2, 2]
     """
 
     def __init__(

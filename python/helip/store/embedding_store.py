@@ -47,6 +47,18 @@ class EmbeddingStore:
     known from its manifest; :meth:`rows`, :attr:`keys` and :meth:`blocks` fetch what they need.
     Whatever else is asked for, such as :attr:`image`, or by mining, needs the whole store and
     downloads it first: see :meth:`download`.
+
+    Examples:
+        >>> import helip, numpy as np
+        >>> rows = np.float32([[1, 0], [0.8, 0.6], [0, 1]])
+        >>> with helip.EmbeddingStore.create("some.store", image_dim=2, text_dim=2) as writer:
+        ...     writer.append(["cat", "dog", "car"], image=rows, text=rows)
+        >>> store = helip.EmbeddingStore.open("some.store")
+        >>> len(store), store.keys[1]
+        (3, 'dog')
+        >>> image, text = store.rows([1])
+        >>> image.shape
+        torch.Size([1, 2])
     """
 
     def __init__(self, source: _core.EmbeddingStore | RemoteStore) -> None:
