@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ def require_bucket(url: str) -> None:
 def has_container(url: str) -> bool:
     """Whether a container lies at ``url``. StorageError as `Remote`, UnsupportedError as above."""
     require_bucket(url)
-    return MANIFEST in Remote(place_of([url])).listed(url)
+    remote = Remote(place_of([url]))
+    # A list may lag; but it tells of a bucket that is not there.
+    return MANIFEST in remote.listed(url) or remote.has(f"{url.rstrip('/')}/{MANIFEST}")
 
 
 def upload(
@@ -102,7 +104,7 @@ class _Upload:
 
     def run(self, progress: bool) -> None:
         there = self._remote.listed(self._url)
-        before = self._before() if MANIFEST in there else None
+        before = self._before()
         if before is not None and before.checksum == self._manifest.checksum:
             _log.info("upload: %s holds it already", self._url)
             return
@@ -118,7 +120,7 @@ class _Upload:
         if before is not None and any(name in shards and name not in kept for name in old):
             self._delete([MANIFEST])  # whoever reads its shards notices
             before = None
-        if self._mark(there) == self._manifest.checksum:
+        if self._mark() == self._manifest.checksum:
             kept |= {
                 name for name, shard in shards.items() if _has(there, shard) and name not in old
             }
@@ -128,13 +130,13 @@ class _Upload:
         self._beside = {name: data for name, data in found.items() if data is not None}
         shards_of = enumerate(self._manifest.shards)
         self._send([number for number, each in shards_of if each.file not in kept], progress)
-        self._publish(before)
+        self._publish(before, kept)
 
     def _begin(self, before: Manifest | None, stay: set[str]) -> None:
         """Delete what others left, under a marker that nobody goes on from."""
         self._remote.put(self._at(MARKER), f"{self._manifest.checksum} begins".encode())
         there = self._remote.listed(self._url)
-        if before is None and MANIFEST in there:  # it came while this one began
+        if before is None and self._before() is not None:  # it came while this one began
             self._delete([MARKER])
             raise InvalidArgumentError(taken(self._url))
         self._delete([name for name in there if _is_shard(name) and name not in stay])
@@ -227,11 +229,10 @@ class _Upload:
             raise
         return after
 
-    def _publish(self, before: Manifest | None) -> None:
-        there = self._remote.listed(self._url)
-        wrong = self._wrong(there)
-        if wrong or self._mark(there) != self._manifest.checksum:
-            now = self._before() if MANIFEST in there else None
+    def _publish(self, before: Manifest | None, kept: Collection[str]) -> None:
+        wrong = self._wrong(self._remote.listed(self._url), kept)
+        if wrong or self._mark() != self._manifest.checksum:
+            now = self._before()
             if now is not None and now.checksum == self._manifest.checksum:
                 return  # another process was first with the same
             raise self._disturbed(wrong)
@@ -245,7 +246,7 @@ class _Upload:
         # Whoever began meanwhile has marked it before it deleted anything, and then looked for a
         # manifest. So one of both notices the other.
         there = self._remote.listed(self._url)
-        mark, wrong = self._mark(there), self._wrong(there)
+        mark, wrong = self._mark(), self._wrong(there)
         if wrong or mark not in (None, self._manifest.checksum):
             self._delete([MANIFEST])
             raise self._disturbed(wrong)
@@ -256,9 +257,28 @@ class _Upload:
         ours = [name for name in there if _is_shard(name) or name in COMPANIONS]
         self._delete([MARKER, *(name for name in ours if name not in names)])
 
-    def _wrong(self, there: Mapping[str, Stamp]) -> str:
-        """A shard that is not there, or of another size; empty for none."""
-        return next((s.file for s in self._manifest.shards if not _has(there, s)), "")
+    def _wrong(self, there: Mapping[str, Stamp], kept: Collection[str] = ()) -> str:
+        """A shard that is not there, or of another size; empty for none.
+
+        Lists may lag behind what was written and deleted. So those that are not listed are asked
+        for by their names, and those that are ``kept``, which this process has not sent.
+        """
+        doubtful = [s for s in self._manifest.shards if s.file in kept or not _has(there, s)]
+        if not doubtful:
+            return ""
+        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="helip-upload") as pool:
+            sizes = pool.map(lambda shard: self._size_of(shard.file), doubtful)
+            found = [s.file for s, size in zip(doubtful, sizes, strict=True) if size != s.bytes]
+        return found[0] if found else ""
+
+    def _size_of(self, name: str) -> int:
+        """Bytes of a file that is there; -1 for none."""
+        try:
+            return self._remote.stamp(self._at(name)).bytes
+        except StorageError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return -1
 
     def _disturbed(self, wrong: str) -> MismatchError:
         how = f" ({wrong} is another)" if wrong else ""
@@ -272,15 +292,12 @@ class _Upload:
         try:
             return RemoteContainer(self._url).manifest
         except StorageError as error:
-            if MANIFEST in self._remote.listed(self._url):
+            if error.errno != errno.ENOENT or "no such bucket" in str(error):
                 raise
-            _log.debug("upload: %s", error)
             return None
 
-    def _mark(self, there: Mapping[str, Stamp]) -> str | None:
+    def _mark(self) -> str | None:
         """What the upload that was begun there is of; None for none."""
-        if MARKER not in there:
-            return None
         try:
             _, text = self._remote.whole(self._at(MARKER), most=1 << 10)
         except StorageError as error:
