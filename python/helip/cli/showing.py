@@ -275,6 +275,25 @@ def show_account(stats: dict[str, Any]) -> None:
         print(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
 
 
+def show_cache(counts: dict[str, int]) -> None:
+    """What the processes of a machine had of the cache of remote shards; nothing without one."""
+    if not counts:
+        return
+    blocks = counts["hits"] + counts["misses"]
+    share = f" ({counts['hits'] / blocks:.1%})" if blocks else ""
+    rows = [
+        ("cache: blocks read", f"{blocks:,}, of which {counts['hits']:,}{share} were there"),
+        ("  from the disk", bytes_words(counts["bytes_from_cache"])),
+        ("  fetched", bytes_words(counts["bytes_fetched"])),
+        *(
+            (f"  {name.replace('_', ' ')}", f"{counts[name]:,}")
+            for name in ("evicted", "damaged", "not_kept")
+            if counts[name]
+        ),
+    ]
+    show_table(rows)
+
+
 def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """(name, value [low, high]) of every figure of an evaluation."""
     for name, value in result.items():

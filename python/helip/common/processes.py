@@ -10,7 +10,8 @@ import datetime
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from helip.common.collectives import gather_blocks, gather_rows
+from helip.common.counts import summed_counts
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.machine import usable_processors
@@ -89,6 +91,12 @@ class Processes:
         return [
             json.loads(bytes(part[:size].tolist())) for part, size in zip(parts, sizes, strict=True)
         ]
+
+    def summed_here(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Sums of named counts over the processes that run on this machine; all must call it."""
+        host = socket.gethostname()
+        told = self.exchange([host, dict(counts)])
+        return summed_counts(each for place, each in told if place == host)
 
     def leader_does(self, work: Callable[[], Any]) -> Any:
         """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all."""

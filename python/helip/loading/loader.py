@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from helip.common.counts import summed_counts
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.data.image_transform import ImageTransform
@@ -25,7 +26,7 @@ from helip.loading.account import EpochCounts
 from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.pair_source import PairSource, opened_data, table_of
-from helip.loading.readers.batch import BatchPlan
+from helip.loading.readers.batch import BatchPlan, cache_counts_of
 from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
 from helip.loading.state import LoaderState, refuse_another_loader
@@ -160,6 +161,7 @@ class HardPairLoader:
         self._max_quarantined = call.max_quarantined
         self._plans: Plans | None = None  # of the iteration that may go on
         self._iteration = 0  # the number of the one iteration that may go on
+        self._caches: dict[int, dict[str, int]] = {}  # of worker processes, by their numbers
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
 
@@ -311,10 +313,21 @@ class HardPairLoader:
         ``drawn_captions`` (rows whose caption is one of several),
         ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
         row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
+        Where data at URLs have a cache on disk, ``cache`` has :meth:`cache_counts`.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
         counts["skipped_targets"] = int(self._sampler.skipped_targets)
+        if cache := self.cache_counts():
+            counts["cache"] = cache
         return counts
+
+    def cache_counts(self) -> dict[str, int]:
+        """What this process has had of the ``cache`` on disk since it opened the data, and its
+        worker processes since they began, up to the batch that was handed over last.
+
+        The names are those of `helip.Dataset.cache_counts`; empty where there is no cache.
+        """
+        return summed_counts([cache_counts_of(self._data), *self._caches.values()])
 
     def _begin(
         self,
@@ -368,6 +381,8 @@ class HardPairLoader:
             for read in reads:
                 plans.waiting.popleft()
                 self._counts.add(read)
+                if read.cache is not None:
+                    self._caches.update([read.cache])
                 last = read.step + 1 >= self._steps
                 batch = self._counts.judge(
                     read,

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import ProgressOptions, ThreadOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
+from helip.common.remote.downloading import local_copy
+from helip.common.remote.manifest import INDEX
+from helip.common.remote.outputs import written_to
+from helip.common.remote.urls import local_path, url_of
 from helip.mining.inputs import InputOptions, inputs_of
 from helip.mining.options import GraphOptions, NearDuplicates
 from helip.pairs.growing_pairs import row_numbers
@@ -81,22 +85,40 @@ class PairIndex:
             )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> PairIndex:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+    ) -> PairIndex:
         """Maps a saved index and compares every checksum.
+
+        Args:
+            path: a directory, or a URL of s3, gs, az, http or https, whose index is downloaded
+                first, unless the cache has it; see docs/object-storage.md.
+            cache: of a URL: the folder that keeps the index; None: ``remote`` in that of
+                ``HELIP_CACHE``.
+            progress: of a download: a bar on a terminal.
 
         Raises:
             StorageError: it cannot be read. CorruptError: it is damaged. MismatchError: it is
             something else. UnsupportedError: it was written by a newer version.
         """
-        return cls(_core.PairIndex.open(os.fspath(path)))
+        found = local_copy(path, (INDEX,), cache=cache, progress=progress)
+        return cls(_core.PairIndex.open(os.fspath(found)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a new directory, all or nothing.
+        """Writes a new directory, or to a URL of s3, gs or az, all or nothing.
 
         Raises:
-            InvalidArgumentError: something is there already. StorageError: the disk refuses.
+            InvalidArgumentError: something is there already. StorageError: the disk or the service
+                refuses.
         """
-        self._core.save(os.fspath(path))
+        if (url := url_of(path)) is not None:
+            written_to(url, self._core.save, os.fspath)
+        else:
+            self._core.save(os.fspath(local_path(path)))
 
     @classmethod
     @method_keywords(HnswlibCall)
@@ -109,15 +131,14 @@ class PairIndex:
         Raises:
             InvalidArgumentError: vectors that are not of pairs, with the element.
             StorageError: it cannot be read. CorruptError: it is damaged.
-            UnsupportedError: it has deleted elements.
+            UnsupportedError: it has deleted elements; ``path`` is a URL.
         """
         options = _core.PairIndexOptions(
             **GraphOptions(**NearDuplicates.of(call).as_dict()).as_dict()
         )
         dim = _whole("image_dim", call.image_dim, least=1)
-        return cls(
-            _core.PairIndex.open_hnswlib(os.fspath(call.path), dim, options, call.threads or 0)
-        )
+        path = _file(call.path)
+        return cls(_core.PairIndex.open_hnswlib(path, dim, options, call.threads or 0))
 
     def save_hnswlib(self, path: str | os.PathLike[str]) -> None:
         """Writes a file that hnswlib's ``load_index`` opens in the space ``ip``, all or nothing.
@@ -127,8 +148,9 @@ class PairIndex:
 
         Raises:
             InvalidArgumentError: something is there already. StorageError: the disk refuses.
+            UnsupportedError: ``path`` is a URL.
         """
-        self._core.save_hnswlib(os.fspath(path))
+        self._core.save_hnswlib(_file(path))
 
     def query(
         self,
@@ -196,6 +218,16 @@ class PairIndex:
 
     def __repr__(self) -> str:
         return f"PairIndex({len(self)} pairs, {self.image_dim} and {self.text_dim} dimensions)"
+
+
+def _file(path: str | os.PathLike[str]) -> str:
+    """The path of a file of hnswlib, which has no checksums by which a copy could be compared."""
+    if (url := url_of(path)) is not None:
+        raise UnsupportedError(
+            f"{url} is a URL, and files of hnswlib are read and written on this machine alone; "
+            "save the index itself there, or copy the file by other tools"
+        )
+    return os.fspath(local_path(path))
 
 
 def _ids(ids: Any, rows: int) -> np.ndarray:

@@ -69,6 +69,8 @@ class TrainResult:
     resumed_from: int = 0  # step
     strategy: str | None = None  # of the batches, where the loader names one
     captions_at_context_limit: int = 0  # rows whose caption fills the context, so may be cut
+    # What the processes of this machine, and their workers, had of the cache of remote shards.
+    cache: dict[str, int] = field(default_factory=dict)
     # Of the best weights: figure, value, step; stale: measurements since; failures: step, message.
     validation: dict[str, Any] = field(default_factory=dict)
     # Of the batches before the first step: batches, rows of all processes, left_out, loss, seconds.

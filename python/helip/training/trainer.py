@@ -268,6 +268,7 @@ class Trainer:
             checkpoint=path,
             precision=precision_of(self.recipe),
             loader_stats=dict(stats),
+            cache=self.processes.summed_here(stats.get("cache", {})),
             model=self.bundle,
             resumed_from=resumed_from,
             strategy=getattr(self.loader, "strategy", None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helip.cli.showing import show_account
+from helip.cli.showing import show_account, show_cache
 
 
 def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
@@ -32,3 +32,18 @@ def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
 def test_the_account_of_a_clean_epoch_is_short(capsys):
     show_account({"epoch": 0, "emitted": 8, "targets": 4, "hard_pairs": 4, "quarantined": {}})
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_the_cache_of_a_run_is_told_in_blocks_and_bytes(capsys):
+    counts = {
+        "hits": 1500, "misses": 500, "bytes_fetched": 32_000_000, "bytes_from_cache": 96_000_000,
+        "evicted": 7, "damaged": 0, "not_kept": 0,
+    }  # fmt: skip
+    show_cache(counts)
+    out = capsys.readouterr().out
+    assert "2,000, of which 1,500 (75.0%) were there" in out
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["from", "the", "disk", "96.0", "MB"], ["fetched", "32.0", "MB"], ["evicted", "7"],
+    ]  # fmt: skip
+    show_cache({})
+    assert capsys.readouterr().out == ""

@@ -136,3 +136,31 @@ def test_shards_at_urls_are_not_written_anew(tmp_path, server):
     _, remote = both(tmp_path, server)
     with pytest.raises(UnsupportedError, match=r"is a URL; fetch the shards"):
         members_of(remote, progress=False)
+
+
+def test_the_cache_is_counted_over_worker_processes(tmp_path, server):
+    """Each block is fetched once by somebody, and then found by somebody."""
+    index, options = tmp_path / "index", {"root": server.url, "cache": tmp_path / "cache"}
+    data = helip.open_dataset(index, **options)
+    assert data.cache_counts()["misses"] == 0
+    loader = loader_of(data, transform=_small, workers=2)
+    list(loader)
+    cold = loader.stats()["cache"]
+    assert data.cache_counts()["misses"] == 0  # none of them in this process
+    blocks = len(list((tmp_path / "cache" / "blocks").glob("??/*")))
+    assert blocks == cold["misses"] + cold["not_kept"] > 0
+    assert cold["bytes_fetched"] > 0
+    list(loader)
+    warm = loader.cache_counts()
+    assert warm["misses"] == cold["misses"]
+    assert warm["hits"] > cold["hits"]
+
+
+def test_the_cache_is_counted_where_threads_read(tmp_path, server):
+    index, options = tmp_path / "index", {"root": server.url, "cache": tmp_path / "cache"}
+    data = helip.open_dataset(index, **options)
+    loader = loader_of(data, workers=2)
+    list(loader)
+    assert loader.stats()["cache"] == loader.cache_counts() == data.cache_counts()
+    assert loader.cache_counts()["misses"] > 0
+    assert "cache" not in loader_of(helip.open_dataset(index), workers=0).stats()

@@ -54,6 +54,15 @@ def test_a_run_takes_every_batch_of_every_epoch(whole):
     assert result.metrics == rows[-1]
 
 
+def test_the_result_has_what_was_had_of_the_cache_of_shards(whole, tmp_path):
+    class Cached(FakeLoader):
+        def stats(self):
+            return {**super().stats(), "cache": {"hits": 3, "misses": 0}}
+
+    assert trainer(tmp_path, loader=Cached(), steps=1).run().cache == {"hits": 3, "misses": 0}
+    assert whole[1].cache == {}
+
+
 def test_each_line_of_metrics_holds_the_numbers_of_a_step(whole):
     row = read_metrics(whole[0] / "metrics.jsonl")[4]
     losses = ["loss", "clip", "margin", "violated"]

@@ -14,7 +14,9 @@ from helip.common.remote.urls import shown
 
 @command(CopyOptions)
 def copy(
-    source: Annotated[Path, text("A store, a table or a part: a directory or a URL.")],
+    source: Annotated[
+        Path, text("A store, a table, a part or an index of pairs: a directory or a URL.")
+    ],
     target: Annotated[Path, text("Where it goes: a directory, or a URL of s3, gs or az.")],
     /,
     *,
@@ -22,7 +24,7 @@ def copy(
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Copy a store, a table or a part to a bucket or from it, checked; the same call goes on."""
+    """Copy what helip wrote to a bucket or from it, checked; the same call goes on."""
     from helip.common.remote.copying import copy
 
     there = shown(copy(source, target, progress=not quiet, **options))

@@ -20,12 +20,15 @@ from helip.cli.showing import (
 from helip.common.errors import InvalidArgumentError
 from helip.common.remote.urls import shown, url_of
 
-_NO_TABLE = ("helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part")
+_PAIR_INDEX = "helip.pair_index"
+_NO_TABLE = (
+    "helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part", _PAIR_INDEX,
+)  # fmt: skip
 
 
 @command()
 def inspect(
-    path: Annotated[Path, text("A store, an index, a table or a part of one.")],
+    path: Annotated[Path, text("A store, an index, a table or a part of one; or its URL.")],
     /,
     *,
     row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
@@ -33,7 +36,7 @@ def inspect(
     store: Annotated[Path | None, text("The store that was mined: keys and similarities.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Show what a store, an index of shards or a table of hard pairs holds."""
+    """Show what a store, an index of shards or of pairs, or a table of hard pairs holds."""
     from helip.data.sample_index import SampleIndex
     from helip.store.embedding_store import EmbeddingStore
 
@@ -45,6 +48,9 @@ def inspect(
         return
     if (table := _table_at(path)) is not None:
         show_pairs(table, shown(path), json)
+        return
+    if _format_of(path) == _PAIR_INDEX:
+        _show_facts(_facts_of_pair_index(path), "options", json)
         return
     opened = EmbeddingStore.open(path)
     facts: dict[str, Any] = {
@@ -60,17 +66,12 @@ def inspect(
         "data_fingerprint": opened.data_fingerprint,
         "metadata": opened.metadata,
     }
-    if json:
-        print_json(facts)
-        return
-    metadata = facts.pop("metadata")
-    facts.update({f"metadata.{name}": value for name, value in metadata.items()})
-    show_table([(name, figure(value)) for name, value in facts.items()])
+    _show_facts(facts, "metadata", json)
 
 
 @command()
 def verify(
-    path: Annotated[Path, text("A store, an index, a table or a part.")],
+    path: Annotated[Path, text("A store, an index, a table or a part; or its URL.")],
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
@@ -81,6 +82,7 @@ def verify(
     from helip.common.remote.container import RemoteContainer
     from helip.common.remote.downloading import verify as verify_container
     from helip.data.sample_index import SampleIndex
+    from helip.mining.pair_index import PairIndex
     from helip.store.embedding_store import EmbeddingStore
 
     if (url := url_of(path)) is not None:
@@ -91,12 +93,47 @@ def verify(
         raise InvalidArgumentError(f"--contents is for an index of shards, and {path} is none")
     elif (table := _table_at(path)) is not None:
         table.verify()
+    elif _format_of(path) == _PAIR_INDEX:
+        PairIndex.open(path)  # compares every checksum
     else:
         EmbeddingStore.open(path).verify(progress=not quiet)
     if json:
         print_json({"path": shown(path), "format": _format_of(path), "whole": True})
     else:
         say(f"{shown(path)} is whole")
+
+
+def _show_facts(facts: dict[str, Any], group: str, as_json: bool) -> None:
+    """Names and values; those of ``group``, for people, as names with a dot."""
+    if as_json:
+        print_json(facts)
+        return
+    inner = facts.pop(group)
+    facts.update({f"{group}.{name}": value for name, value in inner.items()})
+    show_table([(name, figure(value)) for name, value in facts.items()])
+
+
+def _facts_of_pair_index(path: Path) -> dict[str, Any]:
+    """What an index of pairs holds; of one at a URL what its manifest says."""
+    if (url := url_of(path)) is None:
+        from helip.mining.pair_index import PairIndex
+
+        index = PairIndex.open(path)
+        facts = (len(index), index.image_dim, index.text_dim, index.nbytes, index.options)
+    else:
+        import numpy as np
+
+        from helip.common.remote.container import RemoteContainer
+        from helip.mining.options import GraphOptions
+
+        manifest = RemoteContainer(url).manifest
+        columns, attributes = manifest.columns, manifest.attributes
+        row = sum(np.dtype(each.dtype).itemsize * max(each.cols, 1) for each in columns.values())
+        options = {name: attributes[name] for name in GraphOptions().as_dict()}
+        dims = columns["image"].cols, columns["text"].cols
+        facts = (manifest.rows, *dims, manifest.rows * row, options)
+    names = ("pairs", "image_dim", "text_dim", "nbytes", "options")
+    return {"path": shown(path), **dict(zip(names, facts, strict=True))}
 
 
 def _pool_at(path: Path, row: int | None, key: str | None, store: Path | None) -> Any:

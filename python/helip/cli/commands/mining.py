@@ -249,7 +249,7 @@ def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
 
 @command()
 def merge(
-    *parts: Annotated[Path, text("All parts of a job, in any order, or their folder.")],
+    *parts: Annotated[Path, text("All parts of a job, in any order, or their folder; also URLs.")],
     out: Table,
     json: AsJson = False,
     quiet: Quiet = False,

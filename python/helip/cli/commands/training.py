@@ -19,6 +19,7 @@ from helip.cli.showing import (
     figure,
     print_json,
     show_account,
+    show_cache,
     show_table,
     show_training_plan,
 )
@@ -131,6 +132,7 @@ def train(
         "strategy": result.strategy,
         "metrics": result.metrics,
         "loader": result.loader_stats,
+        "cache": result.cache,
     }
     if json:
         print_json(summary)
@@ -146,6 +148,7 @@ def _show_run(result: Any) -> None:
     say(f"{result.steps:,} steps in {took}; {result.checkpoint}")
     show_table([(name, figure(value)) for name, value in result.metrics.items()])
     show_account(result.loader_stats)
+    show_cache(result.cache)
     if "words" in result.guard:
         print(result.guard["words"])
     if mixture := result.guard.get("interpolated"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -68,10 +68,7 @@ class Remote:
         try:
             result = self._obstore.get(self._store, path_of(url))
             stamp = _stamp_of(result.meta)
-            if stamp.bytes > most:
-                raise StorageError(
-                    errno.EFBIG, f"{url} has {stamp.bytes:,} bytes, and at most {most:,} are read"
-                )
+            refuse_larger(url, stamp.bytes, most)
             return stamp, bytes(result.bytes())
         except Error:
             raise
@@ -113,6 +110,20 @@ class Remote:
                 raise taken(url) from error
             self.put(url, contents)
 
+    def copy(self, source: str, target: str) -> bool:
+        """Have the service copy a file of this place; False where it does not do that, or not soon.
+
+        What is there is replaced. Raises StorageError.
+        """
+        try:
+            self._obstore.copy(self._store, path_of(source), path_of(target), overwrite=True)
+        except Exception as error:
+            refused = storage_error("copy", source, error)
+            if _is_unknown(error) or refused.errno == errno.ETIMEDOUT:
+                return False
+            raise refused from error
+        return True
+
     def has(self, url: str) -> bool:
         """Whether there is such a file. Raises StorageError."""
         try:
@@ -128,15 +139,26 @@ class Remote:
 
         A folder that is not there is an empty one.
         """
+        found = self._list(folder).get("objects", ())
+        return {str(each["path"]).rpartition("/")[2]: _stamp_of(each) for each in found}
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder, as `listed`."""
+        found = self._list(folder).get("common_prefixes", ())
+        return [str(each).rstrip("/").rpartition("/")[2] for each in found]
+
+    def _list(self, folder: str) -> Mapping[str, Any]:
         try:
-            found = self._obstore.list_with_delimiter(self._store, path_of(folder))["objects"]
+            found: Mapping[str, Any] = self._obstore.list_with_delimiter(
+                self._store, path_of(folder)
+            )
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
                 raise storage_error("list", folder, error) from error
             return {}
         except Exception as error:
             raise storage_error("list", folder, error) from error
-        return {str(each["path"]).rpartition("/")[2]: _stamp_of(each) for each in found}
+        return found
 
     def delete(self, urls: Sequence[str]) -> None:
         """Delete files; those that are not there do no harm. Raises StorageError."""
@@ -172,6 +194,12 @@ class Remote:
                 f"came, of a file of {stamp.bytes:,}; if it was changed, open or index it again"
             )
         return stamp, data
+
+
+def refuse_larger(url: str, size: int, most: int) -> None:
+    """StorageError of EFBIG for a file that is too large to be read as a whole."""
+    if size > most:
+        raise StorageError(errno.EFBIG, f"{url} has {size:,} bytes, and at most {most:,} are read")
 
 
 def _obstore() -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from helip.common.errors import MismatchError, StorageError
 from helip.common.files import storage_errors
-from helip.common.remote.client import Remote, Stamp
+from helip.common.remote.client import Remote, Stamp, refuse_larger
 from helip.common.remote.errors import PastEnd
 from helip.common.remote.manifest import (
     HEADER_BYTES,
@@ -40,7 +40,8 @@ class LocalFiles:
 
     def whole(self, path: str, *, most: int) -> tuple[Stamp, bytes]:
         stamp = self.stamp(path)
-        return self.read(path, 0, min(stamp.bytes, most))
+        refuse_larger(path, stamp.bytes, most)
+        return self.read(path, 0, stamp.bytes)
 
     def read(self, path: str, begin: int, end: int) -> tuple[Stamp, bytes]:
         with storage_errors("read", path), Path(path).open("rb") as file:
@@ -139,7 +140,7 @@ class RemoteContainer:
             raise self._changed("its manifest is another" if now else "its manifest is gone")
 
     def small_file(self, name: str) -> bytes | None:
-        """A file that lies beside the manifest; None where there is none."""
+        """A file that lies beside the manifest, of 256 MiB at most; None where there is none."""
         try:
             return self.files.whole(self.address(name), most=MOST_BYTES)[1]
         except StorageError as error:

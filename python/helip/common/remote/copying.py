@@ -1,4 +1,4 @@
-"""Copying what helip wrote between this machine and object storage."""
+"""Copying what helip wrote: between this machine and object storage, and from URL to URL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, ProgressOptions, keywords
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import download, refuse_existing
@@ -20,6 +20,9 @@ class CopyOptions(Options):
 
     overwrite: bool = False
     """Take the place of what is there."""
+    check: bool = True
+    """Within one bucket, whose service copies by itself: read and compare every byte of the source
+    before. False: compare sizes and headers alone, and read next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,41 +30,40 @@ class CopyCall(CopyOptions, ProgressOptions):
     """What `copy` is asked."""
 
     source: str | os.PathLike[str] = field(kw_only=False)
-    """An embedding store, a table of hard pairs or a part of one: a directory or a URL of s3, gs,
-    az, http or https."""
+    """An embedding store, a table of hard pairs, a part of one or an index of pairs: a directory or
+    a URL of s3, gs, az, http or https."""
     target: str | os.PathLike[str] = field(kw_only=False)
     """Where it goes: a directory, or a URL of s3, gs or az."""
 
 
 @keywords(CopyCall)
 def copy(call: CopyCall) -> str:
-    """Copies a store, a table or a part to object storage, from it, or on this machine.
+    """Copies a store, a table, a part or an index of pairs to object storage or from it.
 
     Every byte is compared with the checksums of the manifest on its way, and the manifest comes
     last: who reads the target finds all of it or nothing. The same call goes on with what a stopped
-    one has copied, shard by shard. Memory stays below some 200 MiB. Of other files only
+    one has copied, shard by shard. Memory stays below some 300 MiB. Of other files only
     ``quarantine.jsonl`` and ``helip.yaml`` go along. Returns the target.
+
+    From a URL to another all bytes go through this machine, and none of them through its disk.
+    Within one bucket the service copies: see ``check``.
 
     Raises:
         InvalidArgumentError: something else is at the target. CorruptError: the source is damaged.
         StorageError: the disk has too little room, with both numbers; one of both cannot be read
             or written, with the reason. MismatchError: the source was changed meanwhile.
-        UnsupportedError: both are URLs; a URL that nothing can be written to; obstore or xxhash is
-            absent.
+        UnsupportedError: a URL that nothing can be written to; obstore or xxhash is absent.
     """
     for name in ("source", "target"):
         value = getattr(call, name)
         if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
             raise InvalidArgumentError(f"{name} is {value!r}, must be a path or a URL")
     source, target = url_of(call.source), url_of(call.target)
-    if source is not None and target is not None:
-        raise UnsupportedError(
-            f"{source} and {target} are both URLs; copy the one to a directory, and that to the "
-            "other"
-        )
     if target is not None:
-        folder = Path(local_path(call.source))
-        upload(folder, target, overwrite=call.overwrite, progress=call.progress)
+        upload(
+            source or Path(local_path(call.source)), target,
+            overwrite=call.overwrite, check=call.check, progress=call.progress,
+        )  # fmt: skip
         return target
     place = Path(local_path(call.target))
     if not call.overwrite:

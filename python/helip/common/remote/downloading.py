@@ -164,7 +164,9 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
     with ProgressBar(manifest.bytes, label="download", unit="bytes", enabled=progress) as bar:
         if done:
             bar.restart(manifest.bytes, label="download", done=done)
-        _fetch(container, missing, lambda number: _ShardFile(container, number, partial), bar)
+        _fetch(
+            container, missing, lambda number: _ShardFile(container, number, partial), bar.update
+        )
     for name in COMPANIONS:
         contents = container.small_file(name)
         if contents is not None:
@@ -183,14 +185,21 @@ def verify(container: RemoteContainer, *, progress: bool) -> None:
     shards = range(len(container.manifest.shards))
     size = container.manifest.bytes
     with ProgressBar(size, label="verify", unit="bytes", enabled=progress) as bar:
-        _fetch(container, shards, lambda number: _CheckedShard(container, number), bar)
+        check_shards(container, shards, bar.update)
+
+
+def check_shards(
+    container: RemoteContainer, shards: Iterable[int], done: Callable[[int], object]
+) -> None:
+    """The same of some shards; ``done`` is called with the bytes of each piece."""
+    _fetch(container, shards, lambda number: _CheckedShard(container, number), done)
 
 
 def _fetch(
     container: RemoteContainer,
     shards: Iterable[int],
     taker: Callable[[int], _CheckedShard],
-    bar: ProgressBar,
+    done: Callable[[int], object],
 ) -> None:
     """Fetch shards in order, IN_FLIGHT pieces at a time; ``taker`` makes what takes one."""
     pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="helip-download")
@@ -208,7 +217,7 @@ def _fetch(
             if taking is None:
                 taking = taker(number)
             taking.take(data)
-            bar.update(len(data))
+            done(len(data))
             if taking.is_full:
                 taking.finish()
                 taking = None

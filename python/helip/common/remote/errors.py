@@ -60,6 +60,11 @@ _NO_BUCKET = (
     "check its name, and AWS_REGION and AWS_ENDPOINT",
     errno.ENOENT,
 )
+_SKEWED = (
+    "the clock of this machine and the service's are more than some 15 minutes apart",
+    "set the clock, such as by NTP",
+    errno.EACCES,
+)
 _ELSEWHERE = (
     "the bucket lies in another region",
     "set AWS_REGION to its region",
@@ -69,7 +74,8 @@ _CODES = {
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
-    "RequestExpired": _EXPIRED,
+    "RequestTimeTooSkewed": _SKEWED,
+    "RequestExpired": _SKEWED,
     "InvalidAccessKeyId": _REFUSED,
     "InvalidToken": _REFUSED,
     "InvalidClientTokenId": _REFUSED,
@@ -102,8 +108,11 @@ def storage_error(action: str, url: str, error: Exception) -> StorageError:
     again = f" after {tries[1]} more tries" if tries and tries[1] != "0" else ""
     if any(place in text for place in _METADATA):
         what, mend, number = "there are no credentials", _CREDENTIALS, errno.EACCES
-    elif "Range request not supported" in text:
+    elif "Range request not supported" in text or "Received non-partial response" in text:
+        # As obstore says it of plain servers and of buckets.
         what = "its server sends the whole file where a range was asked for"
+        if "non-partial" in text:
+            what += ", or a range without status 206"
         mend, number = "serve it where HTTP range requests are answered", errno.ENOTSUP
     elif code and code[1] in _CODES:
         what, mend, number = _CODES[code[1]]

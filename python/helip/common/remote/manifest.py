@@ -16,8 +16,9 @@ HEADER_BYTES = 4096  # of a shard
 STORE = "helip.embedding_store"
 TABLE = "helip.hard_pairs"
 PART = "helip.hard_pairs_part"
+INDEX = "helip.pair_index"
 #: Formats of what is copied.
-KINDS = (STORE, TABLE, PART)
+KINDS = (STORE, TABLE, PART, INDEX)
 _VERSION = 1
 _FEATURES = ("deleted_rows",)
 _CHECKSUM = b'\n "checksum": "'

@@ -1,34 +1,38 @@
-"""A container from a directory to a URL: in pieces, checked, its manifest last."""
+"""A container from a directory or a URL to a URL: in pieces, checked, its manifest last."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from helip.common.errors import (
     CancelledError,
+    CorruptError,
     InvalidArgumentError,
     MismatchError,
     StorageError,
     UnsupportedError,
 )
-from helip.common.files import storage_errors
 from helip.common.progress import ProgressBar
 from helip.common.remote.client import Remote, Stamp
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.downloading import COMPANIONS
+from helip.common.remote.downloading import COMPANIONS, check_shards
 from helip.common.remote.errors import TakenError
 from helip.common.remote.manifest import MANIFEST, Manifest, Shard, ShardDigests
+from helip.common.remote.pieces import pieces_of
 from helip.common.remote.urls import BUCKETS, check_url, place_of
 
 PIECE = 8 << 20
 IN_FLIGHT = 8  # pieces
 _MOST_PIECES = 9_000  # S3 takes 10,000
+_MOST_COPIED = 2 << 30  # bytes of a shard that a service copies; more may take longer than 30 s
 #: Names the container that is being uploaded, so that the same call goes on with its files.
 MARKER = "upload-in-progress"
 
@@ -48,40 +52,59 @@ def require_bucket(url: str) -> None:
 def has_container(url: str) -> bool:
     """Whether a container lies at ``url``. StorageError as `Remote`, UnsupportedError as above."""
     require_bucket(url)
-    return MANIFEST in Remote(place_of([url])).listed(url)
+    remote = Remote(place_of([url]))
+    # A list may lag; but it tells of a bucket that is not there.
+    return MANIFEST in remote.listed(url) or remote.has(f"{url.rstrip('/')}/{MANIFEST}")
 
 
-def upload(folder: Path, url: str, *, overwrite: bool = False, progress: bool = True) -> None:
-    """Copy the container in a directory to ``url``, every byte compared with its digest.
+def upload(
+    source: Path | str,
+    url: str,
+    *,
+    overwrite: bool = False,
+    check: bool = True,
+    progress: bool = True,
+) -> None:
+    """Copy the container in a directory or at a URL to ``url``.
+
+    Every byte is compared with its digest on its way. Within one bucket the service copies: then a
+    shard is read and compared before, and nothing is sent.
 
     A reader sees the whole of it or nothing, since the manifest comes last. What a stopped upload
     has brought there is used by the next one of the same container, and else deleted. Where the
     same container lies there already, nothing is sent.
 
     Args:
+        source: a Path of a directory, or a URL.
+        check: False: of a shard that the service copies, compare size and header alone.
         overwrite: take the place of another container. Shards that it shares stay; where others
             bear their names its manifest goes first, and there is nothing to read meanwhile.
 
     Raises:
         InvalidArgumentError: another container is there. MismatchError: somebody else writes there.
-        CorruptError: the directory is damaged. StorageError: it cannot be read, or the service
+        CorruptError: the source is damaged. StorageError: it cannot be read, or the service
             refuses. UnsupportedError: nothing can be written there.
     """
     require_bucket(url)
-    container = RemoteContainer(os.fspath(folder))
-    _Upload(container.manifest, folder, url.rstrip("/"), overwrite).run(progress)
+    container = RemoteContainer(os.fspath(source))
+    _Upload(container, url.rstrip("/"), overwrite=overwrite, check=check).run(progress)
 
 
 class _Upload:
-    def __init__(self, manifest: Manifest, folder: Path, url: str, overwrite: bool) -> None:
-        self._manifest, self._folder, self._url = manifest, folder, url
-        self._overwrite = overwrite
+    def __init__(
+        self, container: RemoteContainer, url: str, *, overwrite: bool, check: bool
+    ) -> None:
+        self._container, self._manifest, self._url = container, container.manifest, url
+        self._overwrite, self._check = overwrite, check
         self._remote = Remote(place_of([url]))
+        source = container.url
+        self._copies = "://" in source and place_of([source]) == place_of([url])
+        self._beside: dict[str, bytes] = {}  # companions
         self._stopped = threading.Event()
 
     def run(self, progress: bool) -> None:
         there = self._remote.listed(self._url)
-        before = self._before() if MANIFEST in there else None
+        before = self._before()
         if before is not None and before.checksum == self._manifest.checksum:
             _log.info("upload: %s holds it already", self._url)
             return
@@ -97,77 +120,119 @@ class _Upload:
         if before is not None and any(name in shards and name not in kept for name in old):
             self._delete([MANIFEST])  # whoever reads its shards notices
             before = None
-        if self._mark(there) == self._manifest.checksum:
+        if self._mark() == self._manifest.checksum:
             kept |= {
                 name for name, shard in shards.items() if _has(there, shard) and name not in old
             }
         else:
             self._begin(before, {*kept, *(old if before is not None else ())})
-        self._send([each for each in self._manifest.shards if each.file not in kept], progress)
-        self._publish(before)
+        found = {name: self._container.small_file(name) for name in COMPANIONS}
+        self._beside = {name: data for name, data in found.items() if data is not None}
+        shards_of = enumerate(self._manifest.shards)
+        self._send([number for number, each in shards_of if each.file not in kept], progress)
+        self._publish(before, kept)
 
     def _begin(self, before: Manifest | None, stay: set[str]) -> None:
         """Delete what others left, under a marker that nobody goes on from."""
         self._remote.put(self._at(MARKER), f"{self._manifest.checksum} begins".encode())
         there = self._remote.listed(self._url)
-        if before is None and MANIFEST in there:  # it came while this one began
+        if before is None and self._before() is not None:  # it came while this one began
             self._delete([MARKER])
             raise InvalidArgumentError(taken(self._url))
         self._delete([name for name in there if _is_shard(name) and name not in stay])
         self._remote.put(self._at(MARKER), self._manifest.checksum.encode())
 
-    def _send(self, shards: list[Shard], progress: bool) -> None:
+    def _send(self, numbers: list[int], progress: bool) -> None:
         size = self._manifest.bytes
-        done = size - sum(shard.bytes for shard in shards)
+        done = size - sum(self._manifest.shards[number].bytes for number in numbers)
         with (
             ProgressBar(size, label="upload", unit="bytes", enabled=progress) as bar,
             ThreadPoolExecutor(1, thread_name_prefix="helip-upload") as pool,
         ):
             if done:
                 bar.restart(size, label="upload", done=done)
-            for shard in shards:
-                piece = max(PIECE, -(-shard.bytes // _MOST_PIECES))
-                blocks = self._blocks(shard, piece, bar)
-                sending = pool.submit(
-                    self._remote.put, self._at(shard.file),
-                    next(blocks) if shard.bytes <= piece else blocks,
-                    piece=piece, in_flight=IN_FLIGHT,
-                )  # fmt: skip
+            for number in numbers:
+                sending = pool.submit(self._send_one, number, bar)
                 try:
                     wait([sending])
                 except BaseException:  # Ctrl-C: what was sent of the shard is given up
                     self._stopped.set()
                     raise
                 sending.result()
-        for name in COMPANIONS:
-            path = self._folder / name
-            if path.is_file():
-                with storage_errors("read", path):
-                    contents = path.read_bytes()
-                self._remote.put(self._at(name), contents)
+        for name, contents in self._beside.items():
+            self._remote.put(self._at(name), contents)
 
-    def _blocks(self, shard: Shard, piece: int, bar: ProgressBar) -> Iterator[bytes]:
+    def _send_one(self, number: int, bar: ProgressBar) -> None:
+        shard = self._manifest.shards[number]
+
+        def done(size: int) -> None:
+            if self._stopped.is_set():
+                raise CancelledError(f"the upload to {self._url} was stopped")
+            bar.update(size)
+
+        if self._copies and shard.bytes <= _MOST_COPIED:
+            if self._copy_one(number, done):
+                return
+            self._copies = False
+            done(-shard.bytes)  # what was compared comes again
+        piece = max(PIECE, -(-shard.bytes // _MOST_PIECES))
+        with contextlib.closing(self._blocks(number, piece, done)) as blocks:
+            whole = bytes(next(blocks)) if shard.bytes <= piece else None
+            self._remote.put(
+                self._at(shard.file), blocks if whole is None else whole,
+                piece=piece, in_flight=IN_FLIGHT,
+            )  # fmt: skip
+        if whole is not None:
+            done(shard.bytes)
+
+    def _copy_one(self, number: int, done: Callable[[int], object]) -> bool:
+        """Have the service copy a shard once it is known to be right; False where it does not."""
+        shard = self._manifest.shards[number]
+        self._container.tensors(number)  # compares its header
+        if self._check:
+            check_shards(self._container, [number], done)
+        else:
+            done(shard.bytes)
+        if not self._remote.copy(self._container.address(shard.file), self._at(shard.file)):
+            return False
+        try:
+            self._container.read(number, 0, 1)  # compares its size and tag
+            self._container.check_same()
+        except MismatchError:
+            self._delete([shard.file])  # else the next call would take it for the right one
+            raise
+        return True
+
+    def _blocks(
+        self, number: int, piece: int, done: Callable[[int], object]
+    ) -> Generator[Any, None, None]:
         """The bytes of a shard. The last ones come once all are known to be right."""
-        path = self._folder / shard.file
-        digests = ShardDigests(shard, os.fspath(path))
-        with storage_errors("read", path), path.open("rb") as file:
-            data = file.read(piece)
-            while data:
-                if self._stopped.is_set():
-                    raise CancelledError(f"the upload to {self._url} was stopped")
-                digests.update(data)
-                after = file.read(piece)
-                if not after:
-                    digests.finish()
+        shard = self._manifest.shards[number]
+        digests = ShardDigests(shard, self._container.address(shard.file))
+        with contextlib.closing(pieces_of(self._container, number, piece)) as pieces:
+            data = next(pieces, None)
+            while data is not None:
+                after = self._compared(digests, data, pieces)
                 yield data
-                bar.update(len(data))
+                done(len(data))
                 data = after
 
-    def _publish(self, before: Manifest | None) -> None:
-        there = self._remote.listed(self._url)
-        wrong = self._wrong(there)
-        if wrong or self._mark(there) != self._manifest.checksum:
-            now = self._before() if MANIFEST in there else None
+    def _compared(self, digests: ShardDigests, data: Any, pieces: Iterator[Any]) -> Any:
+        """The piece after ``data``, which is compared; None where it was the last one."""
+        try:
+            digests.update(data)
+            after = next(pieces, None)
+            if after is None:
+                digests.finish()
+        except CorruptError:
+            self._container.check_same()  # changed meanwhile, rather than damaged
+            raise
+        return after
+
+    def _publish(self, before: Manifest | None, kept: Collection[str]) -> None:
+        wrong = self._wrong(self._remote.listed(self._url), kept)
+        if wrong or self._mark() != self._manifest.checksum:
+            now = self._before()
             if now is not None and now.checksum == self._manifest.checksum:
                 return  # another process was first with the same
             raise self._disturbed(wrong)
@@ -181,20 +246,39 @@ class _Upload:
         # Whoever began meanwhile has marked it before it deleted anything, and then looked for a
         # manifest. So one of both notices the other.
         there = self._remote.listed(self._url)
-        mark, wrong = self._mark(there), self._wrong(there)
+        mark, wrong = self._mark(), self._wrong(there)
         if wrong or mark not in (None, self._manifest.checksum):
             self._delete([MANIFEST])
             raise self._disturbed(wrong)
         if mark is None:
             return  # another process has published the same, and tidied up
         names = {shard.file for shard in self._manifest.shards}
-        names |= {name for name in COMPANIONS if (self._folder / name).is_file()}
+        names |= set(self._beside)
         ours = [name for name in there if _is_shard(name) or name in COMPANIONS]
         self._delete([MARKER, *(name for name in ours if name not in names)])
 
-    def _wrong(self, there: Mapping[str, Stamp]) -> str:
-        """A shard that is not there, or of another size; empty for none."""
-        return next((s.file for s in self._manifest.shards if not _has(there, s)), "")
+    def _wrong(self, there: Mapping[str, Stamp], kept: Collection[str] = ()) -> str:
+        """A shard that is not there, or of another size; empty for none.
+
+        Lists may lag behind what was written and deleted. So those that are not listed are asked
+        for by their names, and those that are ``kept``, which this process has not sent.
+        """
+        doubtful = [s for s in self._manifest.shards if s.file in kept or not _has(there, s)]
+        if not doubtful:
+            return ""
+        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="helip-upload") as pool:
+            sizes = pool.map(lambda shard: self._size_of(shard.file), doubtful)
+            found = [s.file for s, size in zip(doubtful, sizes, strict=True) if size != s.bytes]
+        return found[0] if found else ""
+
+    def _size_of(self, name: str) -> int:
+        """Bytes of a file that is there; -1 for none."""
+        try:
+            return self._remote.stamp(self._at(name)).bytes
+        except StorageError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return -1
 
     def _disturbed(self, wrong: str) -> MismatchError:
         how = f" ({wrong} is another)" if wrong else ""
@@ -208,15 +292,12 @@ class _Upload:
         try:
             return RemoteContainer(self._url).manifest
         except StorageError as error:
-            if MANIFEST in self._remote.listed(self._url):
+            if error.errno != errno.ENOENT or "no such bucket" in str(error):
                 raise
-            _log.debug("upload: %s", error)
             return None
 
-    def _mark(self, there: Mapping[str, Stamp]) -> str | None:
+    def _mark(self) -> str | None:
         """What the upload that was begun there is of; None for none."""
-        if MARKER not in there:
-            return None
         try:
             _, text = self._remote.whole(self._at(MARKER), most=1 << 10)
         except StorageError as error:

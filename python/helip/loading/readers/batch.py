@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,8 @@ class ReadBatch:
     planned: dict[str, int]
     failures: list[dict[str, Any]]  # row, key, reason, message
     drawn: int = 0  # rows of the batch whose caption is one of several
+    # Of a worker process: its number, and what it has had of the cache on disk until then.
+    cache: tuple[int, dict[str, int]] | None = None
 
     def pin_memory(self) -> ReadBatch:
         """As torch's DataLoader asks for it: its tensors in page-locked memory."""
@@ -91,7 +94,8 @@ class BatchReader(Dataset[ReadBatch]):
                     texts.append(drawn_caption(captions, self._seed, plan.epoch, row))
                     several += len(captions) > 1
             batch = self._collate(plan, kept, images, texts) if kept else None
-        return ReadBatch(plan.step, batch, plan.planned, failures, several)
+        cache = (os.getpid(), cache_counts_of(self.data)) if get_worker_info() else None
+        return ReadBatch(plan.step, batch, plan.planned, failures, several, cache)
 
     def _sample(self, row: int, epoch: int) -> tuple[Any, Sequence[str]]:
         sample = self.data[row]
@@ -127,6 +131,12 @@ class BatchReader(Dataset[ReadBatch]):
             "index": torch.from_numpy(plan.index[kept]),
             "target": torch.from_numpy(renumbered(plan.target, kept)),
         }
+
+
+def cache_counts_of(data: Any) -> dict[str, int]:
+    """`helip.Dataset.cache_counts` of this process; empty for a data set that has none."""
+    counts: dict[str, int] = getattr(data, "cache_counts", dict)()
+    return counts
 
 
 class _TransformError(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,10 @@ from helip.common.errors import InvalidArgumentError, MismatchError, Unsupported
 from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
-from helip.common.remote.downloading import local_copy
-from helip.common.remote.manifest import PART
 from helip.common.remote.outputs import written_to
-from helip.common.remote.urls import url_of
+from helip.common.remote.urls import local_path, url_of
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from helip.mining.engines.remote_parts import parts_at
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.embedding_store import EmbeddingStore
@@ -75,33 +74,40 @@ def merge(
 
     Args:
         parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order,
-            or the folder that holds them; also URLs of parts. They are read one after another,
-            every byte is checked, and they stay.
+            or the folder that holds them. Also URLs: of parts, with braces for several, such as
+            ``s3://bucket/parts/part-{1..16}``, or of a folder in a bucket; parts there are asked
+            for by their names, which have their numbers, and downloaded to the cache. They are read
+            one after another, every byte is checked, and they stay.
         out: the table to write, a directory or a URL of s3, gs or az; None keeps it in memory.
         progress: a bar on a terminal.
 
     Raises:
         MismatchError: parts of different jobs, with the option or fingerprint that differs.
-        InvalidArgumentError: a part is absent (with its targets) or given twice, or ``out`` is
-            there already. CorruptError: a part is damaged. StorageError: the disk refuses.
+        InvalidArgumentError: a part is absent (with its targets or its URL) or given twice, or
+            ``out`` is there already. CorruptError: a part is damaged. StorageError: the disk or a
+            service refuses. UnsupportedError: a folder at a URL that cannot be listed.
     """
-    if isinstance(parts, (str, os.PathLike)):
-        paths = _parts_in(parts)
-        if paths == [os.fspath(parts)]:
+    given: Sequence[str | os.PathLike[str]]
+    given = [parts] if isinstance(parts, (str, os.PathLike)) else list(parts)
+    if isinstance(parts, (str, os.PathLike)) and url_of(parts) is None:
+        path = os.fspath(local_path(parts))
+        if _parts_in(path) == [path]:
             raise InvalidArgumentError(
-                f"parts is the one path {os.fspath(parts)!r}; pass a list of all parts of the job, "
-                "or the folder that holds them"
+                f"parts is the one path {path!r}; pass a list of all parts of the job, or the "
+                "folder that holds them"
             )
-    else:
-        paths = [path for part in parts for path in _parts_in(part)]
     if (url := url_of(out)) is not None:
         return written_to(
-            url, lambda path: _merged(paths, path, progress), HardPairs.open, progress=progress
+            url, lambda path: _merged(given, path, progress), HardPairs.open, progress=progress
         )
-    return _merged(paths, output_path(out), progress)
+    return _merged(given, output_path(out), progress)
 
 
-def _merged(paths: list[str], out: str, progress: bool) -> HardPairs:
+def _merged(parts: Sequence[str | os.PathLike[str]], out: str, progress: bool) -> HardPairs:
+    urls = [url for part in parts if (url := url_of(part)) is not None]
+    paths = [path for part in parts if url_of(part) is None for path in _parts_in(local_path(part))]
+    if urls:
+        paths += parts_at(urls, whole=not paths, progress=progress)
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
         core = _core.merge_parts(paths, out, Follower(bar))
     return HardPairs(core)
@@ -109,7 +115,7 @@ def _merged(paths: list[str], out: str, progress: bool) -> HardPairs:
 
 def _parts_in(path: str | os.PathLike[str]) -> list[str]:
     """The parts that lie in a folder, by name; a part itself, and what is none, stays as it is."""
-    path = os.fspath(local_copy(path, (PART,)))
+    path = os.fspath(path)
     if not os.path.isdir(path) or is_done(Path(path)):
         return [path]
     with storage_errors("read", path):

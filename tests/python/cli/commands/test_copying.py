@@ -19,6 +19,7 @@ from support.s3_server import S3Server, serving_s3
 Run = Callable[..., tuple[int, str, str]]
 STORE = "s3://bucket/x/s"
 PAIRS = "s3://bucket/x/cc.pairs"
+INDEX = "s3://bucket/x/a.index"
 
 
 @pytest.fixture
@@ -56,6 +57,30 @@ def test_inspecting_a_store_downloads_nothing(run: Run, s3: S3Server, store, tmp
     facts = json.loads(out)
     assert (code, facts["path"], facts["rows"], facts["image_dim"]) == (0, STORE, 60, 8)
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_index_of_pairs_is_looked_at_as_in_a_directory(run: Run, s3: S3Server, store, tmp_path):
+    helip.PairIndex.build(store, progress=False).save(tmp_path / "a.index")
+    assert run("copy", tmp_path / "a.index", INDEX)[0] == 0
+    s3.requests.clear()
+    code, out, _ = run("inspect", INDEX, "--json")
+    facts = json.loads(out)
+    assert (code, facts.pop("path"), facts["pairs"]) == (0, INDEX, 60)
+    assert {request.key for request in s3.requests} == {"x/a.index/manifest.json"}
+    _, out, _ = run("inspect", tmp_path / "a.index", "--json")
+    assert {**json.loads(out), "path": ""} == {"path": "", **facts}
+    assert "\noptions.degree     32\n" in run("inspect", tmp_path / "a.index")[1]
+    for place in (INDEX, tmp_path / "a.index"):
+        code, out, _ = run("verify", place, "--json")
+        assert json.loads(out) == {
+            "path": str(place), "format": "helip.pair_index", "whole": True,
+        }  # fmt: skip
+    shard = tmp_path / "a.index" / "shard-00000.safetensors"
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    code, _, err = run("verify", tmp_path / "a.index")
+    assert (code, "shard-00000.safetensors" in err) == (1, True)
 
 
 def test_the_same_call_gives_the_table_that_is_there(run: Run, s3: S3Server, store):

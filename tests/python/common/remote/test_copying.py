@@ -179,7 +179,7 @@ def test_damage_on_the_way_is_found(s3: S3Server, store: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("source", "target", "error", "words"),
     [
-        ("s3://bucket/a", "s3://bucket/b", UnsupportedError, "are both URLs"),
+        ("s3://bucket/a", "http://host/b", UnsupportedError, "where helip writes nothing"),
         ("here", "http://host/b", UnsupportedError, "http://, where helip writes nothing"),
         ("here", "ftp://host/b", UnsupportedError, "neither a local path nor a URL"),
         ("https://host/a?X-Amz-Signature=hidden", "b", UnsupportedError, "has a query"),

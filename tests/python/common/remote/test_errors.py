@@ -22,6 +22,8 @@ URL = "s3://bucket/a.store"
         (400, "ExpiredToken", errno.EACCES, "credentials have expired.*renew.*AWS_SESSION_TOKEN"),
         (403, "InvalidAccessKeyId", errno.EACCES, "credentials are refused.*AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", errno.EACCES, "refused.*AWS_SECRET_ACCESS_KEY"),
+        (403, "RequestTimeTooSkewed", errno.EACCES, "clock of this machine.*set the clock"),
+        (403, "RequestExpired", errno.EACCES, "clock of this machine.*set the clock"),
         (403, "AccessDenied", errno.EACCES, r"403 \w+.*AccessDenied.*let them read it"),
         (404, "NoSuchBucket", errno.ENOENT, "no such bucket.*AWS_REGION"),
         (404, "NoSuchKey", errno.ENOENT, "nothing that helip wrote"),
@@ -62,6 +64,13 @@ def test_no_credentials_are_told():
     error = storage_error("read", URL, told)
     assert error.errno == errno.EACCES
     assert "there are no credentials; give credentials by the variables" in str(error)
+
+
+def test_a_range_that_is_answered_as_a_whole_is_told():
+    told = Exception("Generic S3 error: Received non-partial response when range requested")
+    error = storage_error("read", URL, told)
+    assert error.errno == errno.ENOTSUP
+    assert "or a range without status 206; serve it where HTTP range requests" in str(error)
 
 
 def test_what_was_signed_is_not_told():

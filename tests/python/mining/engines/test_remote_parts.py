@@ -1,0 +1,133 @@
+"""Parts at URLs are found by their names, and those that are missing are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+from helip.common.errors import (
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.remote import client
+from helip.common.remote.client import Remote
+from helip.mining.engines.remote_parts import _namings_of
+from support.http_shards import serving
+from support.remote_samples import write_store
+from support.s3_server import S3Server, serving_s3
+
+FOLDER = "s3://bucket/job/parts"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(client, "RETRIES", 1)
+    with serving_s3(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table and its parts 1 to 3."""
+    folder = tmp_path_factory.mktemp("made")
+    store = write_store(folder / "a.store", rows=200)
+    helip.mine(store, k=4, out=folder / "table", progress=False)
+    for index in (1, 2, 3):
+        helip.mine(store, k=4, part=(index, 3), out=folder / f"{index}", progress=False)
+    return folder
+
+
+def upload(made: Path, *indices: int, names: str = "part-{}", folder: str = FOLDER) -> None:
+    for index in indices:
+        helip.copy(made / str(index), f"{folder}/{names.format(index)}", progress=False)
+
+
+def check(merged: helip.HardPairs, made: Path) -> None:
+    np.testing.assert_array_equal(merged.ids, helip.HardPairs.open(made / "table").ids)
+
+
+@pytest.mark.parametrize("names", ["part-{}", "part-{:05}-of-00003", "{}-of-3"])
+def test_a_folder_of_parts_is_merged_though_its_list_lags(s3: S3Server, made: Path, names):
+    upload(made, 3, names=names)
+    upload(made, 1, 2, names=names)
+    check(helip.merge(FOLDER, progress=False), made)
+    s3.unlisted = lambda key: names.format(3) not in key
+    check(helip.merge([FOLDER], progress=False), made)
+
+
+def test_a_missing_part_is_named_before_anything_is_downloaded(s3: S3Server, made, tmp_path):
+    upload(made, 1, 3)
+    with pytest.raises(
+        InvalidArgumentError, match=rf"of 3 parts these are missing: 2 at {FOLDER}/part-2; mine"
+    ):
+        helip.merge(FOLDER, progress=False)
+    for urls in ([f"{FOLDER}/part-{{1..3}}"], [f"{FOLDER}/part-{n}" for n in (1, 2, 3)]):
+        with pytest.raises(InvalidArgumentError, match=rf"are missing: {FOLDER}/part-2; mine"):
+            helip.merge(urls, progress=False)
+    with pytest.raises(InvalidArgumentError, match=rf"missing: 2 at {FOLDER}/part-2, 3 at "):
+        helip.merge([f"{FOLDER}/part-1"], progress=False)
+    assert not (tmp_path / "cache").exists()
+    helip.copy(made / "3", f"{FOLDER}/last", progress=False)
+    s3.unlisted = lambda key: "part-3" in key
+    with pytest.raises(InvalidArgumentError, match=rf"these are missing: 2 in {FOLDER}; mine"):
+        helip.merge(FOLDER, progress=False)
+
+
+def test_parts_are_named_by_braces_without_a_list(s3: S3Server, made: Path):
+    upload(made, 1, 2, 3)
+    s3.requests.clear()
+    out = "s3://bucket/job/pairs"
+    check(helip.merge(FOLDER + "/part-{1..3}", out=out, progress=False), made)
+    listed = [request.query for request in s3.requests if "list-type" in request.query]
+    assert not any("parts" in query for query in listed)
+
+
+def test_a_part_that_is_still_uploaded_is_missing(s3: S3Server, made: Path):
+    upload(made, 1, 2, 3)
+    Remote("s3://bucket").delete([f"{FOLDER}/part-2/manifest.json"])
+    with pytest.raises(InvalidArgumentError, match=r"are missing: 2 at .*/part-2;"):
+        helip.merge(FOLDER, progress=False)
+
+
+def test_parts_of_both_places_are_merged(s3: S3Server, made: Path):
+    upload(made, 1, 3)
+    check(helip.merge([made / "2", FOLDER + "/part-{1,3}"], progress=False), made)
+    with pytest.raises(InvalidArgumentError, match=r"missing: 3 \(targets 134 \.\. 199\)"):
+        helip.merge([made / "2", f"{FOLDER}/part-1"], progress=False)
+
+
+def test_other_things_are_named(s3: S3Server, made: Path, tmp_path: Path):
+    with pytest.raises(InvalidArgumentError, match=r"none is listed below it; .*/part-\{1\.\.8\}"):
+        helip.merge(FOLDER, progress=False)
+    upload(made, 1, 2, 3)
+    helip.copy(made / "table", f"{FOLDER}/table", progress=False)
+    with pytest.raises(MismatchError, match=r"table/manifest\.json is of a helip\.hard_pairs, not"):
+        helip.merge(FOLDER, progress=False)
+    with pytest.raises(StorageError, match="no such bucket"):
+        helip.merge("s3://nobucket/parts", progress=False)
+    other = write_store(tmp_path / "other", rows=200, seed=1)
+    helip.mine(other, k=4, part=(2, 2), out="s3://bucket/two/2", progress=False)
+    upload(made, 1, names="{}", folder="s3://bucket/two")
+    with pytest.raises(MismatchError, match=r"differ"):
+        helip.merge("s3://bucket/two", progress=False)
+
+
+def test_folders_of_plain_servers_are_not_listed(made: Path):
+    with serving(made) as server:
+        with pytest.raises(UnsupportedError, match=r"http:// are not listed; name its parts"):
+            helip.merge(server.url, progress=False)
+        check(helip.merge(server.url + "/{1..3}", progress=False), made)
+
+
+def test_a_name_may_be_padded():
+    namings = list(_namings_of("part-00010-of-00010", 10))
+    assert {each.of(3) for each in namings} == {
+        "part-00003-of-00010", "part-3-of-00010", "part-00010-of-00003", "part-00010-of-3",
+    }  # fmt: skip
