@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference site clean
+.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference symbols site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -193,17 +193,19 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts
 	$(BIN)/ruff format --check python tests bench examples scripts
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' 'tests/consumer/*.c' 'packaging/*.c')
 	$(BIN)/python scripts/stubs.py --check
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/symbols.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format python tests bench examples scripts
 	$(BIN)/ruff check --fix python tests bench examples scripts
-	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp' '*.cu')
+	$(BIN)/clang-format -i $$(git ls-files '*.h' '*.cpp' '*.cu' 'tests/consumer/*.c' 'packaging/*.c')
 
-# What is made from the code: the types of the compiled module, the pages of options and recipes.
-stubs reference: $(VENV)/.dev
+# What is made from the code: the types of the compiled module, the pages of options and recipes, the
+# list of what the library exports.
+stubs reference symbols: $(VENV)/.dev
 	$(BIN)/python scripts/$@.py
 
 # The site of docs/, examples/ and docstrings, in build/site; a link that leads nowhere fails. It needs

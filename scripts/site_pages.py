@@ -21,10 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "repository"
 PAGES = ("*.md", "examples/*.md")
 SOURCES = (
+    "cpp/include/helip.h",
     "cpp/include/helip/*.h",
     "examples/*.py",
     "examples/*.sh",
-    "examples/cpp/*/main.cpp",
+    "examples/cpp/*/*.cpp",
+    "examples/cpp/*/*.h",
     "examples/notebooks/*.ipynb",
 )
 VERBATIM = ("LICENSE", "CITATION.cff")

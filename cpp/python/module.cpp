@@ -1,3 +1,5 @@
+#include <helip.h>
+
 #include "bindings.h"
 
 namespace helip::python {
@@ -38,6 +40,19 @@ void translate(std::exception_ptr pointer) {
                     "an allocation failed; give the process more memory, or end what "
                     "else takes it");
   }
+}
+
+// Before anything of the library is used: LD_LIBRARY_PATH may name another one.
+void require_own_library() {
+  const int loaded = helip_version_number();
+  if (loaded == HELIP_VERSION) return;
+  const auto text = [](int version) {
+    return std::to_string(version / 1000000) + "." + std::to_string(version / 1000 % 1000) + "." +
+           std::to_string(version % 1000);
+  };
+  throw py::import_error("helip._core was compiled for helip " + text(HELIP_VERSION) +
+                         ", but the libhelip.so that is loaded is " + text(loaded) +
+                         "; install helip again, and look whether LD_LIBRARY_PATH names another");
 }
 
 }  // namespace
@@ -93,6 +108,7 @@ HardPairBand band_of(std::int64_t first, const Dense<std::int64_t>& ids, const D
 
 PYBIND11_MODULE(_core, module) {
   namespace py = pybind11;
+  helip::python::require_own_library();
   module.doc() = "The torch-free C++ core of helip.";
   module.attr("__version__") = helip::version();
   py::register_exception_translator(&helip::python::translate);

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CPP = ROOT / "cpp"
 SRC = CPP / "src"
 PUBLIC = CPP / "include" / "helip"
+C_HEADER = PUBLIC.parent / "helip.h"
 TESTS = ROOT / "tests" / "cpp"
 
 # A room may include from itself and from those before it.
@@ -17,7 +18,7 @@ ROOMS = (
     "base", "io", "tar", "image/decode", "image", "samples", "table/store",
     "table",
     "mine/kernel", "mine/corpus", "mine/bound", "mine/pool", "mine/graph", "mine/budget",
-    "mine/method", "mine/stream", "mine/job", "load/locality", "load",
+    "mine/method", "mine/stream", "mine/job", "load/locality", "load", "c",
 )  # fmt: skip
 # Public headers that no source bears the name of.
 HEADERS_ALONE = {"executor.h", "export.h", "helip.h", "progress.h"}
@@ -130,6 +131,36 @@ def homeless_tests() -> set[str]:
 def test_includes_go_down_and_files_hold_one_concept() -> None:
     found = arrows_up() | circles() | long_files() | homeless_tests()
     assert not found, "see docs/architecture.md"
+
+
+def test_the_c_interface_stands_on_public_headers_alone() -> None:
+    """It may use what a C++ program may, and how errors are put together."""
+    wrong = {
+        f"{name} includes {included}"
+        for name, path in sources().items()
+        if name.startswith("c/")
+        for included in includes_of(path)
+        if included in sources() and not included.startswith(("helip/", "c/", "base/"))
+    }
+    assert not wrong
+    users = {n for n, p in sources().items() if "helip.h" in includes_of(p)}
+    assert users and all(name.startswith("c/") for name in users)
+
+
+def test_the_c_header_is_of_c_alone_and_names_every_function_of_the_room() -> None:
+    text = C_HEADER.read_text(encoding="utf-8")
+    allowed = {"helip/export.h", "helip/version.h", "stddef.h", "stdint.h"}
+    assert set(includes_of(C_HEADER)) == allowed
+    declared = set(re.findall(r"\b(helip_\w+)\(", re.sub(r"/\*.*?\*/", "", text, flags=re.S)))
+    room = [p for n, p in sources().items() if n.startswith("c/") and n.endswith(".cpp")]
+    defined = {
+        name
+        for path in room
+        for name in re.findall(
+            r"(?m)^(?:const char\*|[a-z]\w*) (helip_\w+)\(", path.read_text(encoding="utf-8")
+        )
+    }
+    assert declared == defined
 
 
 def test_public_headers_bear_the_names_of_their_sources() -> None:

@@ -1,0 +1,53 @@
+// An index that answers while pairs are added, saved and loaded.
+#pragma once
+
+#include <helip/helip.h>
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+// PairIndex::add() waits for queries and they for it, so there are two copies of the index. One
+// answers; the other takes what is added, and then they change places. It takes twice the memory,
+// and twice the work of adding; queries never wait.
+//
+// `folder` holds generations of the index, directories named 1, 2, 3, ...: the greatest is loaded.
+// Any number of threads may call any method.
+class ServingIndex {
+ public:
+  // `threads` for what is added; the fewer, the less adding slows queries down. Throws
+  // helip::Error.
+  explicit ServingIndex(std::filesystem::path folder, int threads = 1);
+
+  // In the thread that calls: a server has a thread for each request.
+  helip::PairMatches query(const helip::MatrixView& image, const helip::MatrixView& text,
+                           std::int64_t k, std::int64_t breadth) const;
+  // Queries that begin afterwards find the pairs. All or none are taken.
+  void add(const helip::MatrixView& image, const helip::MatrixView& text,
+           const std::vector<std::int64_t>& ids);
+  // Writes what is served as a new generation; returns its number.
+  std::int64_t save();
+  // Serves the greatest generation of the folder, which somebody else may have put there. What was
+  // added since the last save() is not in it. Returns its number.
+  std::int64_t reload();
+
+  std::int64_t size() const { return live_.load()->size(); }
+  std::int64_t bytes() const { return live_.load()->bytes(); }
+  std::int64_t generation() const noexcept { return generation_.load(); }
+
+ private:
+  std::int64_t newest() const;
+  std::filesystem::path path_of(std::int64_t generation) const;
+  void load(std::int64_t generation);
+  std::shared_ptr<helip::PairIndex> copy_of_live() const;
+
+  const std::filesystem::path folder_;
+  const int threads_;
+  std::atomic<std::shared_ptr<helip::PairIndex>> live_;
+  std::atomic<std::int64_t> generation_ = 0;  // that was loaded or saved last
+  std::mutex changes_;                        // one change at a time; guards what follows
+  std::shared_ptr<helip::PairIndex> spare_;   // the same pairs as live_, or null
+};

@@ -1,0 +1,81 @@
+"""Ways to build against helip: find_package, pkg-config, add_subdirectory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import helip
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PACKAGE = Path(helip.__file__).resolve().parent
+
+
+def run(*command: Any, **given: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, **given)
+
+
+def configured(folder: Path, prefix: Path, wanted: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.26)\nproject(asks LANGUAGES C)\n"
+        f"find_package(helip {wanted} REQUIRED)\n"
+    )
+    return run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+
+
+def test_another_minor_version_is_refused_at_configure(tmp_path: Path) -> None:
+    major, minor = (int(part) for part in helip.__version__.split(".")[:2])
+    assert configured(tmp_path / "same", PACKAGE, f"{major}.{minor}").returncode == 0
+    for wanted in (f"{major}.{minor + 1}", f"{major + 1}.0"):
+        refused = configured(tmp_path / wanted, PACKAGE, wanted)
+        assert refused.returncode != 0
+        assert f'requested version "{wanted}"' in refused.stderr
+        assert f"version: {helip.__version__}" in refused.stderr
+
+
+def test_headers_of_another_version_are_refused_at_configure(tmp_path: Path) -> None:
+    prefix = tmp_path / "helip"
+    for part in ("lib", "include"):
+        shutil.copytree(PACKAGE / part, prefix / part, symlinks=True)
+    header = prefix / "include" / "helip" / "version.h"
+    header.write_text(header.read_text().replace(f'"{helip.__version__}"', '"0.0.9"'))
+    refused = configured(tmp_path / "asks", prefix, "")
+    assert refused.returncode != 0
+    said = " ".join(refused.stderr.split())
+    assert f"is of helip {helip.__version__}, but the headers in" in said
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
+def test_pkg_config_builds_a_c_program(tmp_path: Path) -> None:
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(PACKAGE / "lib" / "pkgconfig")}
+    asked = run("pkg-config", "--cflags", "--libs", "helip", env=environment)
+    assert asked.returncode == 0, asked.stderr
+    version = run("pkg-config", "--modversion", "helip", env=environment).stdout.strip()
+    assert version == helip.__version__
+    program = tmp_path / "program"
+    built = run("cc", HERE / "c" / "main.c", "-o", program, *asked.stdout.split())
+    assert built.returncode == 0, built.stderr
+    library = {**os.environ, "LD_LIBRARY_PATH": str(PACKAGE / "lib")}
+    assert run(program, env=library).returncode == 2  # for want of arguments: it was loaded
+
+
+@pytest.mark.skipif(shutil.which("ninja") is None, reason="ninja is not installed")
+def test_a_project_takes_the_sources_in(tmp_path: Path) -> None:
+    """The whole core takes minutes to compile: a file of the consumer stands for it."""
+    build = ("-G", "Ninja", f"-DHELIP_SOURCES={ROOT}")
+    done = run("cmake", "-S", HERE / "subdirectory", "-B", tmp_path, *build)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (object_file,) = [
+        line.partition(":")[0]
+        for line in run("ninja", "-C", tmp_path, "-t", "targets", "all").stdout.splitlines()
+        if line.partition(":")[0].endswith("main.cpp.o") and "consumer.dir" in line
+    ]
+    done = run("ninja", "-C", tmp_path, object_file)
+    assert done.returncode == 0, done.stdout + done.stderr
