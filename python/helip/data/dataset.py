@@ -201,7 +201,7 @@ class Dataset(ABC):
 
         Blocks that were there (``hits``), were fetched (``misses``), were ``damaged`` and fetched
         again, made room for others (``evicted``) or could not be written (``not_kept``);
-        ``bytes_fetched`` and ``bytes_from_cache``.
+        ``bytes_fetched`` and ``bytes_from_cache``. A loader adds what its worker processes had.
         """
         return {}
 
