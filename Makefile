@@ -154,7 +154,7 @@ nightly:
 	rm -rf build/wheel build/asan build/tsan
 	HELIP_CAMPAIGN=1 $(MAKE) test UNITY=OFF
 	$(MAKE) test-slow lint cuda site faults test-bench test-examples
-	$(MAKE) campaign mutations
+	$(MAKE) coverage campaign mutations
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
 	$(MAKE) fuzz FUZZ=--runs=1000000
 	$(MAKE) test-fiftyone

@@ -36,6 +36,8 @@ class Block:
     line: int
     language: str
     text: str
+    fenced: bool
+    """Whether the page names the language; that of an indented block is guessed."""
     mark: tuple[str, str] | None
     """("run", the file that runs it) or ("not run", why not)."""
 
@@ -57,8 +59,8 @@ def blocks(page: str) -> list[Block]:
         elif token.type in ("fence", "code_block") and token.map is not None:
             language = token.info.split(" ")[0] if token.type == "fence" else _guess(token.content)
             if language in ("bash", "python"):
-                text, line = token.content, token.map[0] + 1
-                found.append(Block(page, line, language, text, mark or whole))
+                line, fenced = token.map[0] + 1, token.type == "fence"
+                found.append(Block(page, line, language, token.content, fenced, mark or whole))
             mark = None
         else:
             mark = None

@@ -109,6 +109,11 @@ def test_files_targets_and_extras_that_a_block_names_are_there(block: Block) -> 
             assert {name for names in named for name in names.split(",")} <= extras(), block
 
 
+@pytest.mark.parametrize("block", [block for block in SHELL if block.fenced], ids=str)
+def test_a_block_of_the_shell_holds_no_python(block: Block) -> None:
+    assert not re.findall(r"(?m)^(?:\w+ = |import |from |with |print\().*", block.text)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_each_block_is_run_by_a_test_or_says_why_not(page: str) -> None:
     """Marks are explained in tests/support/document_blocks.py."""
