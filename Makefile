@@ -129,7 +129,7 @@ sanitize: asan tsan
 
 # Of the tests those of what reads bytes, keeps files and walks graphs. ASAN=. takes those of numbers
 # as well, which are slow here.
-ASAN ?= ^(base|image|io|load|samples|table|tar)/|^mine/(graph|stream|kernel)/|^mine/job/(mine|parts|update)[.]
+ASAN ?= ^(base|c|image|io|load|samples|table|tar)/|^mine/(graph|stream|kernel)/|^mine/job/(mine|parts|update)[.]
 asan: build/asan/.built
 	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS)
 

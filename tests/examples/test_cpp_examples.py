@@ -95,6 +95,20 @@ def test_an_interrupt_stops_mining_and_leaves_nothing(build: Build, tmp_path: Pa
     assert not out.exists()
 
 
+def test_want_of_memory_is_one_error_and_leaves_nothing(build: Build, tmp_path: Path) -> None:
+    image, text = arrays(60_000)
+    image.tofile(tmp_path / "image")
+    text.tofile(tmp_path / "text")
+    program = build("mine_in_place") / "mine_in_place"
+    command = f"{program} {tmp_path}/image 16 {tmp_path}/text 8 {tmp_path}/out 400 2"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -v 220000; exec {command}"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "out_of_memory: " in done.stderr and "memory= lower" in done.stderr
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
+
+
 def test_a_table_follows_its_store(build: Build, tmp_path: Path) -> None:
     store(tmp_path / "s", 300)
     program = build("follow_store") / "follow_store"
