@@ -26,4 +26,5 @@ class HelipTest(ConanFile):
 
     def test(self) -> None:
         if can_run(self):
-            self.run(str(Path(self.cpp.build.bindir) / "consumer"), env="conanrun")
+            program = Path(self.build_folder, self.cpp.build.bindir, "consumer")
+            self.run(f'"{program}"', env="conanrun")
