@@ -49,18 +49,20 @@ helip.train(model=…, data=…, pairs=…, out="run", recipe="small-data", lr=1
 helip train DATA --model start.model --pairs PAIRS --out RUN --recipe small-data --lr 1e-4
 ```
 
-A recipe takes the place of defaults. What is given beside it goes first: in Python the keywords of
-the call, in the shell its options, then the file of `--config`, then the recipe. `--print-config`
-shows what comes out. A run records name and version (`small-data 1`) with its options, in each
-checkpoint's `state.json` and in wandb, and is resumed under them alone. A version stands for its
-values: where one changes, the version does. A run from scratch that names none takes
-[from-scratch](#from-scratch); any other has the defaults, which [communities](#communities) spells
-out. `helip recipes` and `helip.recipes()` list what is below.
+A recipe takes the place of defaults. Options that you give beside it win. In order: the keywords of
+the call in Python, or the options in the shell; then the file of `--config`; then the recipe.
+`--print-config` shows what comes out.
 
-*Not measured here* means that a paper, or nothing but the reason given, stands for the value: no
-result of [results.md](results.md), [results-emoji.md](results-emoji.md) or
-[benchmarks.md](benchmarks.md) does. What is measured there is measured on small models and small
-data.
+A run records name and version (`small-data 1`) with its options, in each checkpoint's `state.json`
+and in wandb, and is resumed only under them. A version stands for its values: where a value
+changes, the version does. A run from scratch that names no recipe takes
+[from-scratch](#from-scratch). Any other run has the defaults, which [communities](#communities)
+spells out. `helip recipes` and `helip.recipes()` list what is below.
+
+*Not measured here* means that the value comes from a paper, or from the reason given and nothing
+else. No result of [results.md](results.md), [results-emoji.md](results-emoji.md) or
+[benchmarks.md](benchmarks.md) supports it. What is measured there is measured on small models and
+small data.
 """
 
 _SIGNS = {

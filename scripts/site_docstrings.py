@@ -1,7 +1,8 @@
 """Extension of Griffe, which reads the code for the Python reference without importing it.
 
 A function with ``@keywords(MineCall)`` is called with the fields of ``MineCall``, and its signature
-says so. Roles such as ``:func:`plan``` become code, for the pages are Markdown.
+says so. Roles such as ``:func:`plan``` become code, for the pages are Markdown. Errors that share a
+line of ``Raises:`` get a line each.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:func|meth|class|attr|mod):`~?([^`]+)`")
+# Behind the end of a sentence, or at the beginning of a continued line.
+_ERROR = re.compile(r"(?:(?<=\.) +|\n {8,})(?=[A-Z]\w*Error: )")
 _SECTION = re.compile(r"(?m)^(?=(?:Args|Examples|Raises|Returns|Yields):$)")
 
 
@@ -19,9 +22,13 @@ class Docstrings(griffe.Extension):
     """What the docstrings and decorators of helip mean on a page of Markdown."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Roles become code."""
+        """Roles become code, and errors lines of their own."""
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value)
+            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            parts = _SECTION.split(text)
+            obj.docstring.value = "".join(
+                _ERROR.sub("\n    ", part) if part.startswith("Raises:") else part for part in parts
+            )
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         """The fields of a call are named in the signature, and linked to."""
