@@ -42,6 +42,20 @@ void bind_options(py::module_& module) {
       .def_readonly("k", &MineOptions::k);
 }
 
+// targets, ids, scores and rules (as DropRule numbers them), [n] each.
+py::tuple dropped_arrays(const DroppedPairs& pairs) {
+  std::vector<std::int64_t> targets, ids;
+  std::vector<double> scores;
+  std::vector<std::uint8_t> rules;
+  for (const DroppedPair& pair : pairs) {
+    targets.push_back(pair.target);
+    ids.push_back(pair.id);
+    scores.push_back(pair.score);
+    rules.push_back(static_cast<std::uint8_t>(pair.rule));
+  }
+  return py::make_tuple(array_of(targets), array_of(ids), array_of(scores), array_of(rules));
+}
+
 py::dict dict_of(const MinePlan& plan) {
   py::dict result;
   result["method"] = name_of(plan.method);
@@ -69,6 +83,18 @@ void bind_mine(py::module_& module) {
         });
       },
       py::arg("image"), py::arg("text"), py::arg("options"), py::arg("progress") = py::none(),
+      py::arg("out") = std::filesystem::path());
+  module.def(
+      "mine_and_list_drops",
+      [](const BoundView& image, const BoundView& text, const MineOptions& options,
+         const std::filesystem::path& out) {
+        DroppedPairs dropped;
+        HardPairs pairs = run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return mine(image.view, text.view, options, callback, out, &dropped);
+        });
+        return py::make_tuple(std::move(pairs), dropped_arrays(dropped));
+      },
+      py::arg("image"), py::arg("text"), py::arg("options"),
       py::arg("out") = std::filesystem::path());
   module.def(
       "mine_store",
@@ -109,6 +135,18 @@ void bind_mine(py::module_& module) {
       },
       py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
       py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path());
+  module.def(
+      "add_rows",
+      [](const HardPairs& pairs, const BoundView& image, const BoundView& text,
+         const MineOptions& options, const std::filesystem::path& out) {
+        DroppedPairs dropped;
+        HardPairs all = run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return add_rows(pairs, image.view, text.view, options, callback, out, &dropped);
+        });
+        return py::make_tuple(std::move(all), dropped_arrays(dropped));
+      },
+      py::arg("pairs"), py::arg("image"), py::arg("text"), py::arg("options"),
+      py::arg("out") = std::filesystem::path());
   module.def("usable_memory", [] { return this_machine().memory; });
   module.def("usable_processors", [] { return this_machine().processors; });
   module.def(
@@ -126,6 +164,19 @@ void bind_mine(py::module_& module) {
         return arrays_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
           return rerank(image.view, text.view, targets, candidates.view, options, callback);
         }));
+      },
+      py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("candidates"),
+      py::arg("options"));
+  module.def(
+      "rerank_and_list_drops",
+      [](const BoundView& image, const BoundView& text, const std::vector<std::int64_t>& targets,
+         const BoundView& candidates, const MineOptions& options) {
+        DroppedPairs dropped;
+        HardPairBand band = run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return rerank(image.view, text.view, targets, candidates.view, options, callback,
+                        &dropped);
+        });
+        return py::make_tuple(arrays_of(std::move(band)), dropped_arrays(dropped));
       },
       py::arg("image"), py::arg("text"), py::arg("targets"), py::arg("candidates"),
       py::arg("options"));

@@ -143,6 +143,18 @@ void bind_embedding_store(py::module_& module) {
                                return py::array_t<std::int64_t>(
                                    static_cast<py::ssize_t>(rows.size()), rows.data());
                              })
+      .def(
+          "earlier_state",
+          [](const EmbeddingStore& self, std::int64_t rows,
+             const std::string& fingerprint) -> py::object {
+            const auto state = [&] {
+              const py::gil_scoped_release release;
+              return self.earlier_state(rows, fingerprint);
+            }();
+            if (!state) return py::none();
+            return py::make_tuple(array_of(state->deleted), array_of(state->replaced));
+          },
+          py::arg("rows"), py::arg("fingerprint"))
       .def_property_readonly("image",
                              [](const py::object& self) {
                                return array_over(self.cast<const EmbeddingStore&>().image(), self);
@@ -361,8 +373,12 @@ void bind_hard_pairs_part(py::module_& module) {
 
 void bind_pairs_writer(py::module_& module) {
   py::class_<HardPairsWriter>(module, "HardPairsWriter")
-      .def(py::init<std::filesystem::path, std::int64_t, std::int64_t>(), py::arg("path"),
-           py::arg("rows"), py::arg("k"))
+      .def(
+          py::init([](std::filesystem::path path, std::int64_t rows, std::int64_t k, bool replace) {
+            return std::make_unique<HardPairsWriter>(
+                std::move(path), rows, k, replace ? ExistingTable::replace : ExistingTable::refuse);
+          }),
+          py::arg("path"), py::arg("rows"), py::arg("k"), py::kw_only(), py::arg("replace") = false)
       .def(
           "write",
           [](HardPairsWriter& self, std::int64_t first, const Dense<std::int64_t>& ids,
@@ -400,6 +416,17 @@ void bind_store(py::module_& module) {
   bind_hard_pairs_part(module);
   bind_pairs_writer(module);
   bind_assembly(module);
+  module.def(
+      "block_checksums",
+      [](const py::buffer& data, std::size_t block) {
+        const py::buffer_info info = data.request();
+        const auto bytes = static_cast<std::size_t>(info.size * info.itemsize);
+        return array_of([&] {
+          const py::gil_scoped_release release;
+          return block_checksums(info.ptr, bytes, block);
+        }());
+      },
+      py::arg("data"), py::arg("block"));
   bind_data_fingerprint(module);
 }
 

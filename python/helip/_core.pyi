@@ -35,7 +35,9 @@ __all__: list[str] = [
     "SampleIndex",
     "ShardImages",
     "StreamingMiner",
+    "add_rows",
     "assemble_store",
+    "block_checksums",
     "caption_digests",
     "decodes_format",
     "guard_mapped_files",
@@ -46,12 +48,14 @@ __all__: list[str] = [
     "may_be_same_images",
     "merge_parts",
     "mine",
+    "mine_and_list_drops",
     "mine_part",
     "mine_store",
     "mine_targets",
     "packed_caption_digests",
     "plan",
     "rerank",
+    "rerank_and_list_drops",
     "set_kernel",
     "update",
     "usable_memory",
@@ -81,6 +85,9 @@ class EmbeddingStore:
     @staticmethod
     def open(path: os.PathLike | str | bytes) -> EmbeddingStore: ...
     def __len__(self) -> int: ...
+    def earlier_state(
+        self, rows: typing.SupportsInt | typing.SupportsIndex, fingerprint: str
+    ) -> typing.Any: ...
     def keys(
         self,
         first: typing.SupportsInt | typing.SupportsIndex,
@@ -242,6 +249,8 @@ class HardPairsWriter:
         path: os.PathLike | str | bytes,
         rows: typing.SupportsInt | typing.SupportsIndex,
         k: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        replace: bool = False,
     ) -> None: ...
     def finish(
         self, *, fingerprint: str, data_fingerprint: str, options_json: str, report_json: str
@@ -735,6 +744,13 @@ class PythonImages(ImageSource):
         will_need: typing.Any,
     ) -> None: ...
 
+def add_rows(
+    pairs: HardPairs,
+    image: MatrixView,
+    text: MatrixView,
+    options: MineOptions,
+    out: os.PathLike | str | bytes = "",
+) -> tuple[HardPairs, tuple]: ...
 def assemble_store(
     path: os.PathLike | str | bytes,
     sources: collections.abc.Sequence[EmbeddingStore],
@@ -743,6 +759,9 @@ def assemble_store(
     metadata_json: str,
     progress: typing.Any = None,
 ) -> EmbeddingStore: ...
+def block_checksums(
+    data: typing_extensions.Buffer, block: typing.SupportsInt | typing.SupportsIndex
+) -> numpy.typing.NDArray[numpy.uint64]: ...
 def caption_digests(
     captions: collections.abc.Sequence[str],
 ) -> numpy.typing.NDArray[numpy.uint64]: ...
@@ -775,6 +794,9 @@ def mine(
     progress: typing.Any = None,
     out: os.PathLike | str | bytes = "",
 ) -> HardPairs: ...
+def mine_and_list_drops(
+    image: MatrixView, text: MatrixView, options: MineOptions, out: os.PathLike | str | bytes = ""
+) -> tuple[HardPairs, tuple]: ...
 def mine_part(
     store: EmbeddingStore,
     index: typing.SupportsInt | typing.SupportsIndex,
@@ -809,6 +831,13 @@ def rerank(
     candidates: MatrixView,
     options: MineOptions,
 ) -> tuple: ...
+def rerank_and_list_drops(
+    image: MatrixView,
+    text: MatrixView,
+    targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    candidates: MatrixView,
+    options: MineOptions,
+) -> tuple[tuple, tuple]: ...
 def set_kernel(name: str) -> None: ...
 def update(
     pairs: HardPairs,

@@ -55,6 +55,6 @@ def small_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     monkeypatch.setattr(stage_job, "BLOCK", 512)
-    monkeypatch.setattr(recall, "MOST_TARGETS", 200)
+    monkeypatch.setattr(recall, "TARGETS", 200)
     yield scratch
     assert not list(scratch.iterdir())

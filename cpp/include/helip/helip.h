@@ -3,7 +3,9 @@
 
 #include "helip/batch_assembler.h"         // IWYU pragma: export
 #include "helip/batch_sampler.h"           // IWYU pragma: export
+#include "helip/checksum.h"                // IWYU pragma: export
 #include "helip/data_fingerprint.h"        // IWYU pragma: export
+#include "helip/dropped_pairs.h"           // IWYU pragma: export
 #include "helip/embedding_store.h"         // IWYU pragma: export
 #include "helip/embedding_store_writer.h"  // IWYU pragma: export
 #include "helip/error.h"                   // IWYU pragma: export

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "helip/dropped_pairs.h"
 #include "helip/embedding_store.h"
 #include "helip/export.h"
 #include "helip/hard_pairs.h"
@@ -24,10 +25,11 @@ namespace helip {
 // out_of_memory (also: the graph of method hnsw is larger than `memory`). `out` empty: the table is
 // kept in memory, else it is streamed to a new directory. The result depends on the input and the
 // options alone, never on `threads` or `memory`; only the choice that `automatic` makes above
-// 300,000 rows asks for the machine's speed.
+// 300,000 rows asks for the machine's speed. `dropped`: gets what the rules kept out, of methods
+// exact and partition; it takes memory beside what `memory` bounds.
 HELIP_EXPORT HardPairs mine(const MatrixView& image, const MatrixView& text,
                             const MineOptions& options, const ProgressCallback& progress = {},
-                            const std::filesystem::path& out = {});
+                            const std::filesystem::path& out = {}, DroppedPairs* dropped = nullptr);
 HELIP_EXPORT HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
                             const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});
@@ -42,12 +44,14 @@ HELIP_EXPORT HardPairs mine(const EmbeddingStore& store, const MineOptions& opti
 
 // Exact float64 scores of given candidates, then top-k: the last step of every method, also of
 // those outside this library (a GPU). `candidates` int64 [n, c], -1 for none, duplicates allowed;
-// row r belongs to target targets[r]. Returns one band with first = 0 and n rows.
+// row r belongs to target targets[r]. Returns one band with first = 0 and n rows. `dropped`: gets
+// what the rules kept out.
 [[nodiscard]] HELIP_EXPORT HardPairBand rerank(const MatrixView& image, const MatrixView& text,
                                                const std::vector<std::int64_t>& targets,
                                                const MatrixView& candidates,
                                                const MineOptions& options,
-                                               const ProgressCallback& progress = {});
+                                               const ProgressCallback& progress = {},
+                                               DroppedPairs* dropped = nullptr);
 
 // Exact pools of the given targets alone. Same rules as mine().
 [[nodiscard]] HELIP_EXPORT HardPairBand mine_targets(const MatrixView& image,

@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "helip/dropped_pairs.h"
 #include "helip/embedding_store.h"
 #include "helip/export.h"
 #include "helip/hard_pairs.h"
+#include "helip/matrix.h"
+#include "helip/mine_options.h"
 #include "helip/progress.h"
 
 namespace helip {
@@ -35,5 +38,22 @@ HELIP_EXPORT HardPairs update(const HardPairs& pairs, const EmbeddingStore& stor
                               const UpdateOptions& options = {},
                               const ProgressCallback& progress = {},
                               const std::filesystem::path& out = {});
+
+// The table of all rows of two matrices, of which the first pairs.size() have the pools of `pairs`:
+// those go on with the rows that follow, and these are compared with every row. Pairs of two of the
+// first rows are not looked at, so the pools are as good as `pairs` are. A row of zeros in a pool
+// of `pairs` stays there with its score.
+//
+// `options` are those of `pairs`; their method, threads and memory change no byte. The fingerprints
+// and the options of the table are those of `pairs`. `dropped`: gets what the rules kept out, of
+// the pairs that were looked at.
+//
+// Throws Error: invalid_argument (options, shapes; k is not pairs.k(); skip and collapse, which ask
+// for pairs that no table holds), io, cancelled, out_of_memory.
+HELIP_EXPORT HardPairs add_rows(const HardPairs& pairs, const MatrixView& image,
+                                const MatrixView& text, const MineOptions& options,
+                                const ProgressCallback& progress = {},
+                                const std::filesystem::path& out = {},
+                                DroppedPairs* dropped = nullptr);
 
 }  // namespace helip

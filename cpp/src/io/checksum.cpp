@@ -3,8 +3,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+
+#include "helip/checksum.h"
+#include "helip/error.h"
 
 namespace helip {
 namespace {
@@ -50,6 +54,17 @@ void Digest::update_field(std::string_view field) {
 }
 
 std::string Digest::hex() const { return hex_of(XXH3_128bits_digest(&state_->xxh3)); }
+
+std::vector<std::uint64_t> block_checksums(const void* data, std::size_t bytes, std::size_t block) {
+  if (block == 0) throw Error(ErrorCode::invalid_argument, "block is 0, must be at least 1");
+  std::vector<std::uint64_t> checksums;
+  checksums.reserve((bytes + block - 1) / block);
+  const auto* begin = static_cast<const std::byte*>(data);
+  for (std::size_t at = 0; at < bytes; at += block) {
+    checksums.push_back(XXH3_64bits(begin + at, std::min(block, bytes - at)));
+  }
+  return checksums;
+}
 
 std::string digest_hex(const void* data, std::size_t bytes) {
   return hex_of(XXH3_128bits(data, bytes));

@@ -30,6 +30,7 @@ from helip.common.machine import memory_bound, usable_processors
 from helip.common.parts import parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.core_options import core_options
+from helip.mining.drops import RULES, count_rules
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import begun_parts
 from helip.mining.gpu.rows import read_block
@@ -147,15 +148,18 @@ def mine_with_hnswlib(
         while not reached(recall) and ef < most and recall.value < 1:
             ef = min(2 * ef, most)
             recall = _measured(graph, scorer, sample, exact, ef, follow)
-        skipped = 0
-        for first, pools in _blocks(graph, scorer, np.arange(rows.count), ef, "mine", follow):
+        drops = dict.fromkeys((*RULES, "skipped"), 0)
+        found = _blocks(graph, scorer, np.arange(rows.count), ef, "mine", follow)
+        for first, pools, rules in found:
             over = np.minimum(pools.counts, options.skip)
-            skipped += int(over.sum())
+            drops["skipped"] += int(over.sum())
+            for name, count in count_rules(rules).items():
+                drops[name] += count
             ids, scores = (np.ascontiguousarray(x[:, options.skip :]) for x in pools[:2])
             writer.write(first, ids, scores, pools.counts - over)
     report = {
         "pairs": rows.count * max(rows.count - 1, 0),
-        "drops": {"skipped": skipped},
+        "drops": drops,
         "recall": recall.as_report(),
         "graph": "hnswlib",
         "hnswlib": {
@@ -281,23 +285,26 @@ class _Scorer:
         found: Any = _core.mine_targets(*self._matrices, targets.tolist(), self._options, follow)
         return Pools(*found)
 
-    def ranked(self, targets: np.ndarray, candidates: np.ndarray) -> Pools:
-        """Among ``candidates`` int64 [n, c], -1 for none."""
+    def ranked(self, targets: np.ndarray, candidates: np.ndarray) -> tuple[Pools, np.ndarray]:
+        """Among ``candidates`` int64 [n, c], -1 for none; and uint8, the rule of each dropped."""
         lists = matrix_of(candidates, name="candidates")
-        found: Any = _core.rerank(*self._matrices, targets.tolist(), lists, self._options)
-        return Pools(*found)
+        found: Any = _core.rerank_and_list_drops(
+            *self._matrices, targets.tolist(), lists, self._options
+        )
+        pools, dropped = found
+        return Pools(*pools), dropped[-1]
 
 
 def _blocks(
     graph: _Graph, scorer: _Scorer, targets: np.ndarray, ef: int, stage: str, follow: Follow
-) -> Iterator[tuple[int, Pools]]:
-    """The pools of all targets: the place of a block's first one, and theirs."""
+) -> Iterator[tuple[int, Pools, np.ndarray]]:
+    """The pools of all targets: the place of a block's first one, theirs, and rules that drop."""
     row_bytes = 24 * ef + 12 * scorer.kept  # labels, distances and lists of candidates; pools
     size = max(min(_PLACES // ef, scorer.memory // row_bytes), 16)
     follow(stage, 0, len(targets))
     for places in _runs(np.arange(len(targets)), size):
         own = targets[places]
-        yield int(places[0]), scorer.ranked(own, graph.found(own, ef))
+        yield int(places[0]), *scorer.ranked(own, graph.found(own, ef))
         follow(stage, int(places[-1]) + 1, len(targets))
 
 
@@ -306,7 +313,7 @@ def _measured(
 ) -> Recall:
     """Recall@k of the sample's targets with searches of this ``ef``."""
     scores, counts = np.zeros_like(exact.scores), np.zeros_like(exact.counts)
-    for first, pools in _blocks(graph, scorer, sample, ef, "tune", follow):
+    for first, pools, _ in _blocks(graph, scorer, sample, ef, "tune", follow):
         scores[first : first + len(pools.counts)] = pools.scores
         counts[first : first + len(pools.counts)] = pools.counts
     recall = recall_of(*hits_of((exact.scores, exact.counts), (scores, counts), scorer.skip))

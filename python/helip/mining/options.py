@@ -100,11 +100,16 @@ class ClusterOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageOptions(ClusterOptions):
-    """partition in stages: its clusters, and what is left of them."""
+class KeepOptions(Options):
+    """partition in stages: what is left of them."""
 
     keep_stages: bool = False
     """partition in stages: leave their files in OUT.stages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(KeepOptions, ClusterOptions):
+    """partition in stages: its clusters, and what is left of them."""
 
 
 Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have

@@ -21,6 +21,7 @@ from helip.mining.options import (
     MineOptions,
     ShapeOptions,
 )
+from helip.mining.recall import sample_size
 from helip.mining.stages.job import cut_of
 from helip.mining.stages.running import NEEDS_STORE, goes_in_stages, refuse_device, unit_memory
 from helip.mining.stages.stage_plans import Fleet, Shape, StagePlan, pairs_of, plan_stages
@@ -189,7 +190,7 @@ def _stages_planned(call: PlanCall, store: EmbeddingStore | None, rows: int) -> 
     shape = Shape(
         dimensions=sum(width[name] for name in call.modalities),
         row_bytes=sum(row_bytes[name] for name in call.modalities),
-        kept=call.k + call.skip, copied=at_url,
+        kept=call.k + call.skip, targets=sample_size(rows, call.recall), copied=at_url,
     )  # fmt: skip
     cut = cut_of(rows, shape.row_bytes, call, call, call.memory)
     threads = call.threads or usable_processors()

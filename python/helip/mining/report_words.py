@@ -60,11 +60,14 @@ def weight_words(filters: Any) -> str:
 
 def update_words(update: Mapping[str, Any]) -> str:
     """What bringing a table up to date took."""
-    words = (
-        f"{update.get('added', 0):,} rows new, {update.get('deleted', 0):,} deleted, "
-        f"{update.get('mined_again', 0):,} old targets mined again, "
-        f"{update.get('pairs', 0):,} pairs met"
-    )
+    words = f"{update.get('added', 0):,} rows new, {update.get('deleted', 0):,} deleted"
+    if update.get("replaced"):
+        words += f", {update['replaced']:,} with other values"
+    if "pairs" in update:  # not of stages
+        words += (
+            f", {update.get('mined_again', 0):,} old targets mined again, "
+            f"{update['pairs']:,} pairs met"
+        )
     afresh = update.get("afresh")
     return f"{words}; mined afresh: {afresh}" if afresh else words
 
@@ -82,7 +85,8 @@ _SHORTFALLS = {
     ),
     "stages": (
         "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = {wanted}, "
-        "with each row in {overlap} clusters; ask for less, or give more cluster_rows or overlap"
+        "with each row in {overlap} clusters, some in up to {rounds} more; ask for less, or give "
+        "more cluster_rows or overlap"
     ),
 }
 
@@ -91,7 +95,8 @@ def shortfall_words(report: Mapping[str, Any], wanted: float) -> str:
     """What a table has less of than was asked for, and the mend; empty where it has all."""
     for name, words in _SHORTFALLS.items():
         if not report.get(name, {}).get("reached", True):
-            return words.format(wanted=wanted, **report["recall"], **report[name])
+            rounds = len(report[name].get("widened", ()))
+            return words.format(wanted=wanted, rounds=rounds, **report["recall"], **report[name])
     return ""
 
 
@@ -102,6 +107,8 @@ def stage_words(stages: Mapping[str, Any]) -> str:
         f"rows, each row in {stages.get('overlap', 0)}; passes of refining: "
         f"{stages.get('passes', 0)}"
     )
+    for rows in stages.get("widened", ()):
+        words += f"; {rows:,} rows to one more"
     return words if stages.get("reached", True) else f"{words}; recall not reached"
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 
 from helip import _core
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
-from helip.mining.options import HostOptions
+from helip.mining.options import EngineOptions, HostOptions, JobOptions, KeepOptions
+from helip.mining.report_words import shortfall_words
+from helip.mining.stages.running import remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateCall(HostOptions, ProgressOptions):
+class UpdateCall(HostOptions, EngineOptions, KeepOptions, ProgressOptions):
     """What `update` is asked."""
 
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
-    """A table, or its path, that was mined exactly from an earlier state of the store."""
+    """A table, or its path, that was mined exactly or by partition from an earlier state of the
+    store."""
     store: EmbeddingStore | str | os.PathLike[str] = field(kw_only=False)
     """A later state: rows were appended to it, or deleted."""
     out: str | os.PathLike[str] | None = None
@@ -34,30 +39,77 @@ class UpdateCall(HostOptions, ProgressOptions):
 def update(call: UpdateCall) -> HardPairs:
     """The table that mining ``store`` anew would give, at a cost in proportion to what changed.
 
-    New rows meet every row; old ones meet the new rows alone, unless a full pool of theirs lost a
-    row. Ids, scores and counts are byte for byte those of :func:`helip.mine` with the options of
-    ``pairs``. With ``skip`` or ``collapse``, and where more than half of the rows would meet every
-    row, the store is mined afresh; ``report["update"]`` says so, and what was done.
+    Of a table that was mined exactly: new rows meet every row; old ones meet the new rows alone,
+    unless a full pool of theirs lost a row. Ids, scores and counts are byte for byte those of
+    :func:`helip.mine` with the options of ``pairs``. With ``skip`` or ``collapse``, and where more
+    than half of the rows would meet every row, the store is mined afresh; ``report["update"]`` says
+    so, and what was done.
+
+    Of a table of method ``partition``, in stages or not: the new rows are mined in the clusters
+    where they fall, by ``engine``, as :func:`helip.mine` does in stages, and the recall is measured
+    anew. It is a table of the recall that was asked for, not that of a fresh run. It needs ``out``,
+    and goes on where it was stopped.
 
     ``report["drops"]`` is absent from a table that was brought up to date, since what filters kept
     out of old pools was not looked at again.
 
     Raises:
         MismatchError: the store is no later state of the one that was mined.
-        UnsupportedError: the table was not mined exactly.
+        UnsupportedError: the table was mined otherwise; of one by partition, with skip or collapse.
         InvalidArgumentError: ``out`` holds something else. StorageError: it cannot be written.
     """
+    pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
+    staged = pairs.options.get("method") == "partition"
     if (url := url_of(call.out)) is not None:
         return written_to(
             url, lambda path: update(**{**call.as_dict(), "out": path}), HardPairs.open,
-            overwrite=url == url_of(call.pairs), progress=call.progress,
+            resumes=staged, overwrite=url == url_of(call.pairs), progress=call.progress,
         )  # fmt: skip
-    pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = store_of(call.store)
     path = output_path(call.out)
+    if staged:
+        return _in_stages(call, pairs, store, path)
+    if call.engine != "threads":
+        raise InvalidArgumentError(
+            f"engine is {call.engine!r}, and the table was mined with method "
+            f"{pairs.options.get('method')!r}; only tables of method 'partition' are updated by "
+            "units that an engine runs, drop engine="
+        )
     with ProgressBar(None, label="update", unit="units", enabled=call.progress) as bar:
         core = _core.update(
             pairs._core, store._core, call.threads or 0, parse_bytes(call.memory), Follower(bar),
             path,
         )  # fmt: skip
     return HardPairs(core)
+
+
+def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
+    if not path or not pairs.path:
+        what = "out is None" if pairs.path else "the table is in memory"
+        raise InvalidArgumentError(
+            f"{what}, and a table of method 'partition' is updated by files beside out; save the "
+            "table, and give out"
+        )
+    if os.path.exists(os.path.join(path, "manifest.json")):
+        there = HardPairs.open(path)
+        if there.options != pairs.options or there.fingerprint not in (
+            pairs.fingerprint, store.fingerprint,
+        ):  # fmt: skip
+            raise InvalidArgumentError(
+                f"{path} holds another table than the one to bring up to date; choose a new "
+                "directory"
+            )
+        if there.fingerprint == store.fingerprint:
+            if not call.keep_stages:
+                remove_stages(path)
+            return there
+    if pairs.fingerprint == store.fingerprint:
+        pairs.save(path)
+        return HardPairs.open(path)
+    table = update_in_stages(
+        pairs, store, JobOptions(threads=call.threads, memory=call.memory, engine=call.engine),
+        out=path, keep_stages=call.keep_stages, progress=call.progress,
+    )  # fmt: skip
+    if words := shortfall_words(table.report, pairs.options["recall"]):
+        warnings.warn(words, stacklevel=4)
+    return table

@@ -392,9 +392,9 @@ class HardPairs(ExportsPairs):
         - ``graph`` and ``hnswlib``, of ``hnsw`` with a graph of that package: ``version``, ``M``,
           ``ef_construction``, the ``ef`` of the searches, and ``reached`` as above.
         - ``stages``, of ``partition`` in stages: ``clusters``, rows of the ``largest`` and its
-          shares of the sample (``largest_of_sample``), clusters of a row (``overlap``), ``passes``
-          of refining, the ``recalls`` after each, whether the last ``reached`` what was asked for,
-          and ``drops_in_clusters``: by filter as in ``drops``, a pair of two clusters twice.
+          shares of the sample (``largest_of_sample``), clusters of a row at first (``overlap``),
+          rows that went to one more in each further round (``widened``), ``passes`` of refining,
+          the ``recalls`` after each, and whether the last ``reached`` what was asked for.
         """
         return {**self.report, **self._core.statistics()}
 

@@ -21,7 +21,7 @@ ROOMS = (
     "mine/method", "mine/stream", "mine/job", "load/locality", "load", "c",
 )  # fmt: skip
 # Public headers that no source bears the name of.
-HEADERS_ALONE = {"executor.h", "export.h", "helip.h", "progress.h"}
+HEADERS_ALONE = {"dropped_pairs.h", "executor.h", "export.h", "helip.h", "progress.h"}
 FOREIGN = re.compile(r"(torch|ATen|c10|pybind11|cuda\w*)/|(Python|cuda\w*|frameobject)\.h")
 LONGEST = 500
 

@@ -127,7 +127,7 @@ def test_more_machines_take_less_time_and_the_same_work() -> None:
         ({"machines": 2, "engine": "ray", "rows": 900_000}, "900,000 rows fit one cluster; plan"),
         ({"engine": "local", "method": "exact"}, "engine is 'local' and method 'exact'"),
         ({"engine": "processes"}, "engine is 'processes', must be one of"),
-        ({"engine": "ray", "recall": 0.999}, "recall is 0.999, more than 1,000 random targets"),
+        ({"engine": "ray", "recall": 0.99999}, "recall is 0.99999, must be at most 0.99994 in"),
         ({"engine": "ray", "image": matrix(3, 4)}, "give one of both"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.mining.recall import hits_of, most_shown, recall_of
+from helip.mining.recall import hits_of, most_shown, recall_of, sample_size
 
 
 def test_the_interval_is_that_of_the_core() -> None:
@@ -29,9 +29,18 @@ def test_targets_without_an_exact_pool_do_not_count() -> None:
     assert (none.value, none.low, none.high) == (1.0, 0.0, 1.0)
 
 
-def test_a_thousand_targets_show_no_more_than_this() -> None:
-    assert most_shown(10**6) == pytest.approx(0.99617, abs=1e-5)
-    assert most_shown(100) < most_shown(1000)
+def test_as_many_targets_are_taken_as_a_recall_needs() -> None:
+    assert [sample_size(10**6, recall) for recall in (0.5, 0.95, 0.98)] == [1000] * 3
+    for recall in (0.99, 0.996, 0.999):
+        size = sample_size(10**6, recall)
+        hits = np.full(size, 10**6)
+        half = hits * (1 - (1 - recall) / 2)  # half of what may be missed
+        assert recall_of(half, hits).low >= recall
+        assert recall_of(half[:-1], hits[:-1]).low < recall
+    assert sample_size(10**6, 0.99999) == 65_536
+    assert sample_size(700, 0.99999) == 700
+    assert most_shown(10**6) == pytest.approx(0.99994, abs=1e-5)
+    assert most_shown(700) == 1.0  # all of them
 
 
 def test_a_pair_counts_when_it_scores_no_less_than_the_last_exact_one() -> None:

@@ -40,13 +40,15 @@ void Job::prepare(MethodCheckpoint* checkpoint) {
                    team_, checkpoint);
 }
 
-std::string Job::mine(const TargetRange& targets, HardPairSink& sink,
-                      MethodCheckpoint* checkpoint) {
+std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,
+                      DroppedPairs* dropped) {
   MethodReport report;
   if (rows() > 0) {
     if (!context_) prepare(checkpoint);
+    context_->list_drops = dropped != nullptr;
     report = run_method(*context_, targets, sink);
     corpus_.require_whole();
+    if (dropped != nullptr) *dropped = report.drops.take();
   }
   const bool filtered = context_ && context_->is_prepared();
   const FilterPlan* filters = filtered ? &context_->prepared().plan() : nullptr;
@@ -55,11 +57,11 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink,
 
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
-                     HardPairs::Origin origin, ExistingTable existing) {
+                     HardPairs::Origin origin, ExistingTable existing, DroppedPairs* dropped) {
   validate(image, text, asked);
   HardPairsWriter writer(out, row_count(image, text, asked), asked.k, existing);
   Job job(image, text, asked, scratch_folder(out), progress);
-  OrderedJson report = OrderedJson::parse(job.mine_all(writer));
+  OrderedJson report = OrderedJson::parse(job.mine_all(writer, nullptr, dropped));
   if (!origin.report_json.empty()) report.update(OrderedJson::parse(origin.report_json));
   origin.report_json = report.dump();
   origin.options_json = options_json(job.options());

@@ -27,12 +27,13 @@ class Job {
   std::int64_t rows() const noexcept { return corpus_.size(); }
   const MineOptions& options() const noexcept { return options_; }
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
-  // another gets what the first one needed. `checkpoint`: see MethodContext.
+  // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
   std::string mine(const TargetRange& targets, HardPairSink& sink,
-                   MethodCheckpoint* checkpoint = nullptr);
+                   MethodCheckpoint* checkpoint = nullptr, DroppedPairs* dropped = nullptr);
   // Every row.
-  std::string mine_all(HardPairSink& sink, MethodCheckpoint* checkpoint = nullptr) {
-    return mine({0, rows(), 0, rows()}, sink, checkpoint);
+  std::string mine_all(HardPairSink& sink, MethodCheckpoint* checkpoint = nullptr,
+                       DroppedPairs* dropped = nullptr) {
+    return mine({0, rows(), 0, rows()}, sink, checkpoint, dropped);
   }
 
  private:
@@ -52,6 +53,7 @@ class Job {
 // `origin.report_json` are added to the report.
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
-                     HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse);
+                     HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse,
+                     DroppedPairs* dropped = nullptr);
 
 }  // namespace helip::mining

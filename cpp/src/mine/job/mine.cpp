@@ -1,6 +1,7 @@
 #include "helip/mine.h"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "base/team.h"
@@ -89,14 +90,18 @@ void measure_if_worth(Corpus& corpus, std::int64_t reads, Team& team) {
 }  // namespace
 
 HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,
-               const ProgressCallback& progress, const std::filesystem::path& out) {
+               const ProgressCallback& progress, const std::filesystem::path& out,
+               DroppedPairs* dropped) {
   if (options.parts != 1) {
     throw Error(ErrorCode::invalid_argument,
                 "parts is " + std::to_string(options.parts) +
                     "; bare arrays have no fingerprint by which parts could be told apart, so "
                     "mine a store, or use parts = 1");
   }
-  return guarded([&] { return mining::mine_table(image, text, options, progress, out, {}); });
+  return guarded([&] {
+    return mining::mine_table(image, text, options, progress, out, {}, ExistingTable::refuse,
+                              dropped);
+  });
 }
 
 HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
@@ -132,7 +137,8 @@ MinePlan plan(const EmbeddingStore& store, const MineOptions& options,
 
 HardPairBand rerank(const MatrixView& image, const MatrixView& text,
                     const std::vector<std::int64_t>& targets, const MatrixView& candidates,
-                    const MineOptions& options, const ProgressCallback& progress) {
+                    const MineOptions& options, const ProgressCallback& progress,
+                    DroppedPairs* dropped) {
   return guarded([&] {
     mining::validate(image, text, options);
     const std::int64_t rows = mining::row_count(image, text, options);
@@ -145,10 +151,13 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
     HardPairBand band = mining::make_band(0, candidates.rows, options.k);
     const std::vector<std::uint32_t> slots(targets.begin(), targets.end());
     mining::Pools pools(corpus, slots, options.k, options.skip, nullptr);
+    mining::DropCounts drops;
+    drops.listed = dropped != nullptr;
+    std::mutex mutex;
     team.begin_stage("rerank", candidates.rows, candidates.rows);
     team.for_blocks(candidates.rows, 16, [&](std::int64_t row, std::int64_t end, int) {
       mining::Scorer scorer(corpus);
-      mining::DropCounts unused;
+      mining::DropCounts counts = drops.part();
       std::vector<std::int64_t> ids;
       for (; row < end && !team.stopped(); ++row) {
         const auto* given = static_cast<const std::int64_t*>(candidates.row(row));
@@ -159,11 +168,14 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
           if (id < 0 || id == targets[static_cast<std::size_t>(row)]) continue;
           pools.score_pair(row, id, -1, scorer);
         }
-        pools.finish(row, band, row, unused);
+        pools.finish(row, band, row, counts);
         team.add_work(1);
       }
+      const std::lock_guard lock(mutex);
+      drops.add(counts);
     });
     corpus.require_whole();
+    if (dropped != nullptr) *dropped = drops.take();
     return band;
   });
 }

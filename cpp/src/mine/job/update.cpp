@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -175,7 +176,7 @@ class Update {
  public:
   Update(const Corpus& corpus, const HardPairs& before, const Outdated& outdated,
          const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
-         Team& team)
+         bool list_drops, Team& team)
       : corpus_(corpus),
         before_(before),
         outdated_(outdated),
@@ -184,6 +185,7 @@ class Update {
         team_(team),
         memory_(mining::memory_budget(options)),
         number_(static_cast<std::size_t>(corpus.size()), kNoTarget) {
+    drops_.listed = list_drops;
     const std::int64_t fresh = roles[RowRole::added] + roles[RowRole::stale];
     if (mining::filters_pay(corpus, fresh)) {
       // Of all pairs, those of a fresh row; less than half of the rows are fresh.
@@ -207,6 +209,8 @@ class Update {
     }
   }
 
+  // What the rules kept out, where that is listed.
+  DroppedPairs dropped() { return drops_.take(); }
   // nullptr: every pair was scored.
   const PreparedCorpus* prepared() const noexcept { return prepared_.get(); }
   // Unordered pairs that were looked at.
@@ -320,10 +324,13 @@ class Update {
       HardPairBand band = mining::make_band(first, rows, options_.k);
       team_.for_blocks(rows, 16, [&](std::int64_t row, std::int64_t end, int) {
         mining::Scorer scorer(corpus_);
+        mining::DropCounts drops = drops_.part();
         for (; row < end && !team_.stopped(); ++row) {
           const std::int32_t number = number_[static_cast<std::size_t>(first + row)];
-          if (number >= 0) pools.finish(number, band, row, scorer);
+          if (number >= 0) pools.finish(number, band, row, scorer, drops);
         }
+        const std::lock_guard lock(mutex_);
+        drops_.add(drops);
       });
       sink.write(band);
     }
@@ -341,6 +348,8 @@ class Update {
   std::vector<std::uint32_t> places_[4];  // of each role, ascending
   std::vector<std::int32_t> number_;      // of each row among the pools, kNoTarget: it has none
   std::int64_t pairs_ = 0;
+  std::mutex mutex_;
+  mining::DropCounts drops_;
 };
 
 HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
@@ -374,7 +383,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
-  Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), team);
+  Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), false, team);
   update.run(writer);
   corpus.require_whole();
   did["pairs"] = update.pairs();
@@ -384,6 +393,41 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   }
   report["update"] = did;
   origin.report_json = report.dump();
+  return writer.finish(std::move(origin));
+}
+
+HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const MatrixView& text,
+                        const MineOptions& options, const ProgressCallback& progress,
+                        const std::filesystem::path& out, DroppedPairs* dropped) {
+  mining::validate(image, text, options);
+  if (options.k != pairs.k()) {
+    throw Error(ErrorCode::invalid_argument, "k is " + std::to_string(options.k) +
+                                                 ", must be that of the pairs, " +
+                                                 std::to_string(pairs.k()));
+  }
+  if (options.skip != 0 || options.collapse != Collapse::none) {
+    throw Error(ErrorCode::invalid_argument,
+                "skip and collapse ask for pairs that the table does not hold; mine the rows anew");
+  }
+  Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
+  if (corpus.size() < pairs.size()) {
+    throw Error(ErrorCode::invalid_argument, "there are " + std::to_string(corpus.size()) +
+                                                 " rows, must be at least those of the pairs, " +
+                                                 std::to_string(pairs.size()));
+  }
+  Team team(options.threads, progress);
+  corpus.measure(team);
+  Outdated none;
+  none.marks.resize(static_cast<std::size_t>(corpus.size()));
+  const RowRoles roles = sort_rows(corpus, pairs, none);
+  HardPairsWriter writer(out, corpus.size(), pairs.k());
+  Update update(corpus, pairs, none, roles, options, mining::scratch_folder(out),
+                dropped != nullptr, team);
+  update.run(writer);
+  corpus.require_whole();
+  if (dropped != nullptr) *dropped = update.dropped();
+  HardPairs::Origin origin = pairs.origin();
+  origin.report_json = OrderedJson{{"pairs", update.pairs()}}.dump();
   return writer.finish(std::move(origin));
 }
 
@@ -433,6 +477,13 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
     }
     return update_into(pairs, store, *before, mined, progress, out, existing);
   });
+}
+
+HardPairs add_rows(const HardPairs& pairs, const MatrixView& image, const MatrixView& text,
+                   const MineOptions& options, const ProgressCallback& progress,
+                   const std::filesystem::path& out, DroppedPairs* dropped) {
+  return mining::guarded(
+      [&] { return add_rows_into(pairs, image, text, options, progress, out, dropped); });
 }
 
 }  // namespace helip

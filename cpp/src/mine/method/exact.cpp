@@ -34,6 +34,7 @@ MethodReport mine_exact(MethodContext& context, const TargetRange& range, HardPa
   const std::int64_t rows = corpus.size();
   const std::int64_t wanted = range.last - range.first;
   MethodReport report;
+  report.drops.listed = context.list_drops;
 
   // The same choice for every range, since the report tells it.
   if (!filters_pay(corpus, rows)) {

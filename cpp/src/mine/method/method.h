@@ -34,6 +34,7 @@ class MethodContext {
   const std::uint32_t* const groups;
   Team& team;
   MethodCheckpoint* const checkpoint;
+  bool list_drops = false;  // exact and partition: the report lists what was kept out
 
   // What an earlier process has found; nullptr: nothing.
   const SavedMethodState* saved() const noexcept {

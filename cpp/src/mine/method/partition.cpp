@@ -372,6 +372,7 @@ bool mine_clusters(MethodContext& context, HardPairSink& sink, MethodReport& rep
 MethodReport mine_partition(MethodContext& context, const TargetRange& targets,
                             HardPairSink& sink) {
   MethodReport report;
+  report.drops.listed = context.list_drops;
   const std::int64_t rows = context.corpus.size();
   const bool clusters = filters_pay(context.corpus, rows) &&
                         partition_pays(rows, context.kept(), context.options.recall) &&

@@ -50,7 +50,7 @@ void write_pools(Pools& pools, const std::vector<std::int64_t>& slots, std::int6
     const std::int64_t rows = std::min(step, all - begin);
     HardPairBand band = make_band(first + begin, rows, k);
     team.for_blocks(rows, kFinishGrain, [&](std::int64_t row, std::int64_t end, int) {
-      DropCounts counts;
+      DropCounts counts = drops.part();
       for (; row < end && !team.stopped(); ++row) {
         const std::int64_t slot = slots[static_cast<std::size_t>(begin + row)];
         if (slot >= 0) pools.finish(slot, band, row, counts);

@@ -183,6 +183,24 @@ std::vector<Scored> Pools::sorted(std::int64_t target) const {
   return pool;
 }
 
+DroppedPairs DropCounts::take() {
+  std::sort(pairs.begin(), pairs.end(), [](const DroppedPair& a, const DroppedPair& b) {
+    return a.target != b.target ? a.target < b.target : a.id < b.id;
+  });
+  return std::move(pairs);
+}
+
+void Pools::list_kept_out(std::int64_t target, DropCounts& counts) const {
+  const auto slot = static_cast<std::size_t>(target);
+  if (!counts.listed || !kept_out_[slot]) return;
+  std::vector<KeptOut> dropped = *kept_out_[slot];
+  sort_kept_out(dropped);
+  for (const KeptOut& entry : dropped) {
+    counts.pairs.push_back(
+        {rows_[slot], entry.pair.id, entry.pair.score, static_cast<DropRule>(entry.verdict)});
+  }
+}
+
 void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts) {
   const auto slot = static_cast<std::size_t>(target);
   const std::vector<Scored> pool = sorted(target);
@@ -207,6 +225,9 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
     }
     if (before + static_cast<std::int64_t>(i) >= capacity_) break;
     ++counts.kept_out[static_cast<std::size_t>(dropped[i].verdict)];
+    if (!counts.listed) continue;
+    counts.pairs.push_back({rows_[slot], dropped[i].pair.id, dropped[i].pair.score,
+                            static_cast<DropRule>(dropped[i].verdict)});
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/scratch_memory.h"
+#include "helip/dropped_pairs.h"
 #include "helip/hard_pairs.h"
 #include "mine/bound/sweep.h"
 #include "mine/corpus/rounding.h"
@@ -22,11 +23,22 @@ namespace helip::mining {
 struct DropCounts {
   std::array<std::int64_t, kVerdicts> kept_out{};
   std::int64_t skipped = 0;
+  bool listed = false;  // whether the pairs themselves are wanted
+  DroppedPairs pairs;   // in any order
 
+  // Without a pair, for a part of the same work.
+  DropCounts part() const {
+    DropCounts counts;
+    counts.listed = listed;
+    return counts;
+  }
   void add(const DropCounts& other) {
     for (int i = 0; i < kVerdicts; ++i) kept_out[i] += other.kept_out[i];
     skipped += other.skipped;
+    pairs.insert(pairs.end(), other.pairs.begin(), other.pairs.end());
   }
+  // The pairs, in their order.
+  DroppedPairs take();
 };
 
 // Pools as plain columns of the first of their targets, for whoever keeps them.
@@ -79,6 +91,8 @@ class Pools final : public SweepSink {
   std::vector<Scored> sorted(std::int64_t target) const;
   // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
+  // Lists all that was kept out of a pool, whatever it ranks.
+  void list_kept_out(std::int64_t target, DropCounts& counts) const;
   // The first `count` targets; scores and ids are shown where they lie.
   PoolColumns columns(std::int64_t count);
   // Takes the sizes, thresholds and what was kept out of as many targets, of empty pools whose

@@ -60,11 +60,11 @@ void UpdatedPools::score_pair(std::int64_t target, std::int64_t row, std::int64_
   if (mirror >= 0) consider(mirror, own, judged.score, judged.candidate);
 }
 
-void UpdatedPools::finish(std::int64_t target, HardPairBand& band, std::int64_t row,
-                          Scorer& scorer) {
-  if (target >= fresh()) return merge(target - fresh(), band, row, scorer);
-  DropCounts unused;
-  fresh_pools_.finish(target, band, row, unused);
+void UpdatedPools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer,
+                          DropCounts& drops) {
+  if (target < fresh()) return fresh_pools_.finish(target, band, row, drops);
+  band_pools_->list_kept_out(target - fresh(), drops);
+  merge(target - fresh(), band, row, scorer);
 }
 
 // Both parts are in the order of a pool. Old scores are float32: rounding keeps their order, and

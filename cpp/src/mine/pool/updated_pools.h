@@ -32,8 +32,10 @@ class UpdatedPools final : public SweepSink {
   void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
                   Scorer& scorer) override;
 
-  // Writes the pool of a target to row `row` of `band`; thread-safe for different rows.
-  void finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer);
+  // Writes the pool of a target to row `row` of `band`, and lists what was kept out of it where
+  // `drops` wants that; thread-safe for different rows.
+  void finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer,
+              DropCounts& drops);
 
  private:
   void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict);

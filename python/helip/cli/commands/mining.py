@@ -24,10 +24,12 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
     ClusterOptions,
+    EngineOptions,
     FleetOptions,
     HnswOptions,
     HostOptions,
     JobOptions,
+    KeepOptions,
     MachineOptions,
     MineOptions,
     ShapeOptions,
@@ -37,7 +39,7 @@ from helip.mining.options import (
 Store = Annotated[Path | None, text("An EmbeddingStore, or its URL.")]
 Cache = Annotated[Path | None, text("Of a URL: where the store is kept.")]
 _STAGED = ("method", "cluster_rows", "overlap", "engine")  # that mine takes as well
-_NO_UPDATES = "none: helip update needs a table that was mined with --method exact"
+_NO_UPDATES = "none: helip update needs a table mined with --method exact or partition"
 Image = Annotated[Path | None, text("No store: image embeddings, a matrix in .npy; begins again.")]
 Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
 Table = Annotated[Path, text("The table to write.")]
@@ -104,7 +106,7 @@ def plan(
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
-            *([] if result["method"] == "exact" else [("updates", _NO_UPDATES)]),
+            *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
@@ -275,6 +277,9 @@ def stage(
     store: Annotated[
         Path | None, text("Begin a job of it; with --stage: read it from here.")
     ] = None,
+    update: Annotated[
+        Path | None, text("With --store: begin to bring this table of partition up to date.")
+    ] = None,
     stage: Annotated[Stage | None, text("Run units of this stage.")] = None,
     unit: Annotated[str, text("i/n: of its units the i-th and each n-th after it.")] = "1/1",
     next: Annotated[bool, flag("Print the next stage alone, write or done at the end.")] = False,
@@ -289,10 +294,12 @@ def stage(
     from helip.common.parts import parse_part
     from helip.mining.stages.scheduling import (
         begin_stages,
+        begin_update_stages,
         run_slice,
         stage_status,
         write_staged,
     )
+    from helip.pairs.hard_pairs import HardPairs
     from helip.store.embedding_store import EmbeddingStore
 
     given = None if store is None else EmbeddingStore.open(store)
@@ -301,15 +308,26 @@ def stage(
     mined = MineOptions(method="partition", **named)
     spread = StageOptions(**{name: options[name] for name in StageOptions().as_dict()})
     keep = {"keep_stages": spread.keep_stages}
-    if (given is None or stage is not None or next) and (mined, spread) != (
+    begins = given is not None and stage is None and not next
+    if update is not None and not begins:
+        raise InvalidArgumentError(
+            f"update is {update}, and no job begins here; give it with --store and without "
+            "--stage, once, to begin one"
+        )
+    if (not begins or update is not None) and (mined, spread) != (
         MineOptions(method="partition"),
         StageOptions(**keep),
     ):
         raise InvalidArgumentError(
             "there are options of mining, and no job begins here; give them with --store and "
             "without --stage, once, to begin one"
+            if update is None
+            else "there are options of mining, and a table is updated with those that it was "
+            "mined with; drop them"
         )
-    if given is not None and stage is None and not next:
+    if update is not None and given is not None:
+        begin_update_stages(HardPairs.open(update), given, out, host.memory)
+    elif begins and given is not None:
         begin_stages(given, mined, spread, out, host.memory)
     elif stage == "write":
         show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
@@ -342,9 +360,9 @@ def _stage_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-@command(HostOptions)
+@command(HostOptions, EngineOptions, KeepOptions)
 def update(
-    pairs: Annotated[Path, text("A table that was mined exactly.")],
+    pairs: Annotated[Path, text("A table that was mined exactly or by partition.")],
     /,
     *,
     store: Annotated[Path, text("The store that was mined, as it is now.")],
@@ -353,7 +371,10 @@ def update(
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Bring a table up to date with rows that were appended to its store, or deleted."""
+    """Bring a table up to date with rows that were appended to its store, or deleted.
+
+    One by partition is updated in stages, by --engine; the same call goes on where it was stopped.
+    """
     from helip.mining.updating import update
 
     out = pairs if out is None else out

@@ -27,7 +27,7 @@ def make_centres(place: Workplace, step: Step, unit: int) -> None:
     rows = _sample(place)
     draw = np.random.default_rng([job.options.seed, _STREAM, 1])
     centres = spherical_kmeans(rows, job.clusters, draw)
-    centres, largest = evened_out(rows, centres, job.overlap)
+    centres, largest = evened_out(rows, centres, job.clusters_of(False))
     notes = {"sample": len(rows), "largest": largest}
     shapes = {"centres": (np.float32, tuple(centres.shape))}
     with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
@@ -85,7 +85,7 @@ def _iterated(rows: torch.Tensor, centres: torch.Tensor, iterations: int) -> tor
 
 
 def _closest(rows: torch.Tensor, centres: torch.Tensor, count: int) -> np.ndarray:
-    blocks = [closest(block, centres, count) for block in rows.split(BLOCK)]
+    blocks = [closest(block, centres, count)[0] for block in rows.split(BLOCK)]
     return np.concatenate(blocks)
 
 

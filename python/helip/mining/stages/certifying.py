@@ -9,15 +9,15 @@ import numpy as np
 from helip import _core
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of
 from helip.mining.stages.job import StageJob, Workplace
-from helip.mining.stages.merging import pools_of
+from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
-from helip.mining.stages.steps import CERTIFY, Step, verdict
+from helip.mining.stages.steps import CERTIFY, MOST_ROUNDS, Step, verdict
 from helip.mining.stages.unit_files import new_unit_file, open_unit_file
+from helip.mining.stages.widening import margins, widest_margin
 from helip.pairs.joining import join_pools
 
 _PASSES = 2  # most, of refine in a round
 _WORTHWHILE = 0.2  # share of what is missing that a pass must find
-_WIDENINGS = 2  # most
 
 
 def certify(place: Workplace, step: Step, unit: int) -> None:
@@ -56,7 +56,7 @@ def measure(place: Workplace, step: Step, unit: int) -> None:
     """Writes ``hits`` and ``wanted`` int64 [targets]; the notes have the recall, and what is next.
 
     While the lower limit is below what was asked for, pools are refined, as long as a pass finds a
-    fifth of what is missing; then rows go to one cluster more.
+    fifth of what is missing; then rows up to a ``margin`` go to one cluster more.
     """
     job = place.job
     assert step.pools is not None
@@ -64,7 +64,15 @@ def measure(place: Workplace, step: Step, unit: int) -> None:
     found = _found(job, step.pools)
     hits, wanted = hits_of(exact, found, job.options.skip)
     recall = recall_of(hits, wanted)
-    notes = {**recall.as_report(), "next": _next(job, step, recall)}
+    if len(job.sample) == job.rows:  # of all targets: no estimate
+        recall = Recall(recall.targets, *[recall.value] * 3)
+    then = _next(job, step, recall)
+    notes: dict[str, Any] = {**recall.as_report(), "next": then}
+    if then == "widen":
+        margin = margins(place, step.pools, step.round, job.sample)[0]
+        notes["margin"] = widest_margin(margin, hits, wanted, job.options.recall)
+        if notes["margin"] is None:
+            notes["next"] = "write"
     shapes = {"hits": (np.int64, hits.shape), "wanted": (np.int64, wanted.shape)}
     with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
         file.put("hits", 0, hits)
@@ -80,8 +88,7 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
         pays = recall.value - before >= _WORTHWHILE * (1 - before)
     if step.number < _PASSES and pays:
         return "refine"
-    more = step.round < _WIDENINGS and job.overlap + step.round < job.clusters
-    return "widen" if more else "write"
+    return "widen" if step.round < MOST_ROUNDS else "write"
 
 
 def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:

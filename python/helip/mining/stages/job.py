@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.files import publish_once, read_json
+from helip.common.files import make_directory, publish_once, read_json
 from helip.common.machine import memory_bound
 from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
@@ -31,15 +32,19 @@ from helip.mining.options import (
     MineOptions,
     StageOptions,
 )
-from helip.mining.recall import most_shown, sample_size
+from helip.mining.recall import MOST_TARGETS, most_shown, sample_size
+from helip.mining.stages.bases import Base, Changes, changed_rows
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
+from helip.mining.stages.unit_files import new_unit_file
+from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-_FORMAT = 1
+_FORMAT = 2
 CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
 _UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
+_JOB, _CHANGES = "job.json", "changes.safetensors"
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
 
@@ -74,12 +79,36 @@ class StageJob(Cut):
     data_fingerprint: str
     options: MineOptions
     sample: np.ndarray  # int64, targets whose exact pools tell the recall, ascending
+    base: Base | None  # None: all rows are mined
+    identity: str  # digest of what must agree, in the file of changes
     digest: str  # of all this but the places, in each unit's file
 
     @property
     def kept(self) -> int:
         """Pairs of a pool before the best ``skip`` are passed over."""
         return self.options.k + self.options.skip
+
+    @property
+    def verb(self) -> str:
+        """What the job does."""
+        return "mine" if self.base is None else "update"
+
+    @property
+    def changes(self) -> Path:
+        """The file of the rows that changed since the base was mined."""
+        return self.folder / _CHANGES
+
+    def clusters_of(self, fresh: bool) -> int:
+        """Clusters that a row goes to at first."""
+        if self.base is None:
+            return self.overlap
+        # A new row meets an old one in any of its clusters. So the old ones, which are many, need
+        # be in one cluster alone where the new ones are in twice as many.
+        return min(2 * self.overlap, self.clusters) if fresh else 1
+
+    def most_clusters(self, round: int) -> int:
+        """Clusters that any row is in after so many further rounds."""
+        return min(self.clusters_of(True) + round, self.clusters)
 
 
 class Workplace:
@@ -94,8 +123,16 @@ class Workplace:
             )
         self.job, self.store, self.host = job, store, host
         self.memory = memory_bound(host.memory)
+        self._changes: Changes | None = None
         self.columns = columns_of(store, job.options.modalities)
         self.dtype = store.dtype
+
+    @property
+    def changes(self) -> Changes | None:
+        """What changed since the base was mined; None where there is none."""
+        if self._changes is None and self.job.base is not None:
+            self._changes = Changes(self.job.base, self.job.changes, self.job.identity)
+        return self._changes
 
     @property
     def views(self) -> tuple[_core.MatrixView, _core.MatrixView]:
@@ -124,7 +161,7 @@ def stages_folder(out: str | os.PathLike[str]) -> Path:
 
 def has_stages(out: str | os.PathLike[str]) -> bool:
     """Whether there is a job in stages to go on with."""
-    return (stages_folder(out) / "job.json").exists()
+    return (stages_folder(out) / _JOB).exists()
 
 
 def begin_job(
@@ -143,18 +180,66 @@ def begin_job(
     rows = len(store)
     each = row_bytes(columns_of(store, options.modalities))
     cut = cut_of(rows, each, options, stages, memory)
-    identity = identity_of(store, options, stages)
+    return _begun(out, _said(store, options, identity_of(store, options, stages), cut))
+
+
+def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any = None) -> StageJob:
+    """`begin_job` of one that brings a table, which lies in a directory, up to date.
+
+    Raises MismatchError also where the store is no later state of the one that was mined, and
+    UnsupportedError where the table's pools are no basis for others.
+    """
+    base = Base.of(table)
+    options = base.mined_with
+    deleted, replaced = changed_rows(table, store)
+    rows = len(store)
+    stages = StageOptions(
+        cluster_rows=base.options.get("cluster_rows"),
+        overlap=base.options.get("overlap", StageOptions().overlap),
+    )
+    each = row_bytes(columns_of(store, options.modalities))
+    _refuse(rows, options)
+    cut = _cut(rows, each, stages, memory)
+    fresh = rows - base.rows + len(replaced)
+    copies = rows - fresh + 2 * stages.overlap * fresh  # of rows, in all clusters
+    cut = replace(cut, clusters=max(-(-copies // cut.cluster_rows), 1))
+    identity = {
+        **identity_of(store, options, stages),
+        "update_of": {"store": base.store, "rows": base.rows, "checksum": base.checksum},
+    }
+    said = _said(store, options, identity, cut)
+    said = {**said, "base": {"path": os.path.abspath(base.path), "options": base.options}}
     folder = stages_folder(out)
+    make_directory(folder)
+    if not (folder / _CHANGES).exists():
+        shapes = {
+            name: (np.int64, rows.shape)
+            for name, rows in (("deleted", deleted), ("replaced", replaced))
+        }
+        with new_unit_file(folder / _CHANGES, shapes, job=_digest_of(identity)) as file:
+            file.put("deleted", 0, deleted)
+            file.put("replaced", 0, replaced)
+    return _begun(out, said)
+
+
+def _said(
+    store: EmbeddingStore, options: MineOptions, identity: dict[str, Any], cut: Cut
+) -> dict[str, Any]:
+    """What job.json is to say."""
     draw = np.random.default_rng([options.seed, _STREAM])
-    sample = np.sort(draw.choice(rows, sample_size(rows), replace=False, shuffle=False))
-    fresh = {
-        "format": _FORMAT, "identity": identity,
-        "clusters": cut.clusters, "unit_rows": cut.unit_rows,
-        "sample": sample.tolist(), "path": place_of(store),
+    size = sample_size(cut.rows, options.recall)
+    sample = np.sort(draw.choice(cut.rows, size, replace=False, shuffle=False))
+    return {
+        "format": _FORMAT, "identity": identity, "clusters": cut.clusters,
+        "unit_rows": cut.unit_rows, "sample": sample.tolist(), "path": place_of(store),
     }  # fmt: skip
-    there = publish_once(folder / "job.json", fresh)
-    if there.get("format") == _FORMAT and there.get("identity") != identity:
-        differ = differences(there.get("identity") or {}, identity)
+
+
+def _begun(out: str, said: dict[str, Any]) -> StageJob:
+    folder = stages_folder(out)
+    there = publish_once(folder / _JOB, said)
+    if there.get("format") == _FORMAT and there.get("identity") != said["identity"]:
+        differ = differences(there.get("identity") or {}, said["identity"])
         raise MismatchError(
             f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
             "remove that folder"
@@ -162,12 +247,23 @@ def begin_job(
     return open_job(out)
 
 
+def _digest(said: dict[str, Any]) -> str:
+    """Of a job, wherever its store and its base lie."""
+    base = {name: x for name, x in said.get("base", {}).items() if name != "path"}
+    whole = {**{name: x for name, x in said.items() if name != "path"}, "base": base}
+    return _digest_of(whole)
+
+
+def _digest_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def open_job(out: str | os.PathLike[str]) -> StageJob:
     """The job that was begun for ``out``. StorageError where there is none."""
     folder = stages_folder(out)
     if not has_stages(out):
         raise StorageError(None, f"there is no job in stages at {folder}; begin it with its store")
-    said = read_json(folder / "job.json")
+    said = read_json(folder / _JOB)
     if said.get("format") != _FORMAT:
         raise UnsupportedError(
             f"{folder} has format {said.get('format')!r}, this helip knows {_FORMAT}; go on with "
@@ -176,27 +272,33 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
     try:
         identity = said["identity"]
         named = {name: identity[name] for name in MineOptions().as_dict()}
-        place = said.pop("path")
-        text = json.dumps(said, sort_keys=True)
         version = identity["version"]
         job = StageJob(
-            out=os.fspath(out), folder=folder, store=place, fingerprint=identity["store"],
+            out=os.fspath(out), folder=folder, store=said["path"], fingerprint=identity["store"],
             data_fingerprint=identity["data"], rows=identity["rows"], options=MineOptions(**named),
             cluster_rows=identity["cluster_rows"], overlap=identity["overlap"],
             clusters=said["clusters"], unit_rows=said["unit_rows"],
             sample=np.array(said["sample"], dtype=np.int64),
-            digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+            base=_base_of(said), identity=_digest_of(identity), digest=_digest(said),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(
-            f"{folder / 'job.json'} is damaged: {error}; remove the folder"
-        ) from error
+        raise CorruptError(f"{folder / _JOB} is damaged: {error}; remove the folder") from error
     if version != _core.__version__:
         raise MismatchError(
             f"{folder} was begun by helip {version}, this is {_core.__version__}; go on with that "
             "version, or remove that folder"
         )
     return job
+
+
+def _base_of(said: dict[str, Any]) -> Base | None:
+    if "base" not in said:
+        return None
+    of = said["identity"]["update_of"]
+    return Base(
+        path=said["base"]["path"], checksum=of["checksum"], store=of["store"], rows=of["rows"],
+        options=said["base"]["options"],
+    )  # fmt: skip
 
 
 def place_of(store: EmbeddingStore) -> str:
@@ -226,7 +328,16 @@ def cut_of(rows: int, each: int, options: MineOptions, stages: ClusterOptions, m
 
     Raises UnsupportedError and InvalidArgumentError for what cannot be mined in stages.
     """
-    _refuse(rows, options, stages)
+    _refuse(rows, options)
+    if in_one_cluster(rows, stages):
+        raise InvalidArgumentError(
+            f"cluster_rows is {stages.cluster_rows or CLUSTER_ROWS:,}, and {rows:,} rows fit one "
+            "cluster; mine without stages, or give fewer cluster_rows"
+        )
+    return _cut(rows, each, stages, memory)
+
+
+def _cut(rows: int, each: int, stages: ClusterOptions, memory: Any) -> Cut:
     cluster_rows = stages.cluster_rows or CLUSTER_ROWS
     # Whole blocks, so that a row is multiplied in the same block whatever the units are.
     fits = min(memory_bound(memory) // 2, _UNIT_BYTES) // max(each * (stages.overlap + 2), 1)
@@ -238,7 +349,7 @@ def cut_of(rows: int, each: int, options: MineOptions, stages: ClusterOptions, m
     )  # fmt: skip
 
 
-def _refuse(rows: int, options: MineOptions, stages: ClusterOptions) -> None:
+def _refuse(rows: int, options: MineOptions) -> None:
     if options.collapse != "none":
         raise UnsupportedError(
             f"collapse is {options.collapse!r}, which looks for groups among all rows; mine in "
@@ -246,15 +357,12 @@ def _refuse(rows: int, options: MineOptions, stages: ClusterOptions) -> None:
         )
     if rows > _MOST_ROWS:
         raise UnsupportedError(f"there are {rows:,} rows, must be at most {_MOST_ROWS:,}")
-    if in_one_cluster(rows, stages):
-        raise InvalidArgumentError(
-            f"cluster_rows is {stages.cluster_rows or CLUSTER_ROWS:,}, and {rows:,} rows fit one "
-            "cluster; mine without stages, or give fewer cluster_rows"
-        )
     if options.recall > most_shown(rows):
+        shown = math.floor(1e5 * most_shown(rows)) / 1e5
         raise InvalidArgumentError(
-            f"recall is {options.recall}, more than {sample_size(rows):,} random targets can "
-            f"show ({most_shown(rows):.4f}); ask for less, or mine exactly, in parts"
+            f"recall is {options.recall}, must be at most {shown} in stages: that is the lower "
+            f"limit where {MOST_TARGETS:,} targets, the most that are certified, miss nothing; ask "
+            "for less, or mine exactly, in parts"
         )
 
 

@@ -8,25 +8,25 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import CorruptError
-from helip.mining.stages.job import StageJob, Workplace
+from helip.mining.stages.candidates import distinct, without
+from helip.mining.stages.drops import Drops
+from helip.mining.stages.job import Workplace
+from helip.mining.stages.range_pools import PoolsSoFar, RangePools, pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import Step
-from helip.mining.stages.unit_files import (
-    Shapes,
-    UnitFile,
-    UnitWriter,
-    new_unit_file,
-    open_unit_file,
-)
+from helip.mining.stages.unit_files import UnitFile, open_unit_file
 from helip.pairs.growing_pairs import Pools
 from helip.pairs.joining import join_pools
 from helip.store.matrices import matrix_of
 
+_FILLED = 512  # targets that are looked at together
+
 
 def merge(place: Workplace, step: Step, unit: int) -> None:
-    """Writes the pools of a range of targets, as `pool_shapes` has them.
+    """Writes the pools of a range of targets, as `RangePools` has them.
 
-    They are the union of what the clusters of this round found and of the pools before it.
+    They are the union of what the clusters of this round found and of the pools before it. Where a
+    full pool of the base lost pairs, the base's pools of its rows fill it up.
     """
     job = place.job
     first, last = job.rows_of(unit)
@@ -34,40 +34,63 @@ def merge(place: Workplace, step: Step, unit: int) -> None:
     solved = [
         open_unit_file(solve.place(job, each), job=job.digest) for each in range(job.clusters)
     ]
-    before = None if step.pools is None else pools_of(job, step.pools, unit)
-    with new_unit_file(step.place(job, unit), pool_shapes(job, unit), job=job.digest) as out:
-        for begin in range(first, last, BLOCK):
-            end = min(begin + BLOCK, last)
-            found = _gathered(solved, begin, end, job.kept, job.overlap + step.round)
-            if before is not None:
-                block = slice(begin - first, end - first)
-                found = (
-                    np.concatenate([before["ids"][block], found[0]], axis=1),
-                    np.concatenate([before["scores"][block], found[1]], axis=1),
-                )
-            put_pools(out, begin - first, united(place, np.arange(begin, end), *found))
+    drops = [Drops.of(file, first, last) for file in solved]
+    if step.pools is not None:
+        drops.append(Drops.of(pools_of(job, step.pools, unit), first, last))
+    known = step.pools is not None or place.changes is not None
+    before = PoolsSoFar(place, step.pools)
+    merged = RangePools(job, unit)
+    for begin in range(first, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        targets = np.arange(begin, end)
+        found = _gathered(solved, begin, end, job.kept, job.most_clusters(step.round))
+        if known:
+            pools = before.of(targets)
+            found = (
+                np.concatenate([pools.ids, found[0]], axis=1),
+                np.concatenate([pools.scores, found[1]], axis=1),
+            )
+        pools = united(place, targets, *found)
+        if step.pools is None and place.changes is not None:
+            _fill_up(place, targets, pools)
+        merged.put(begin - first, pools)
+    merged.write(step, drops)
 
 
-def pool_shapes(job: StageJob, unit: int) -> Shapes:
-    """``ids`` int32 [n, k + skip], -1 beyond ``counts`` int32 [n], and ``scores`` float32."""
-    first, last = job.rows_of(unit)
-    shape = (last - first, job.kept)
-    return {
-        "ids": (np.int32, shape),
-        "scores": (np.float32, shape),
-        "counts": (np.int32, shape[:1]),
-    }
+def _fill_up(place: Workplace, targets: np.ndarray, pools: Pools) -> None:
+    """Offers to pools that lost pairs what the base's pools of all their rows have."""
+    assert place.changes is not None
+    table = place.changes.table
+    short = np.flatnonzero(place.changes.pools(targets)[1])
+    for begin in range(0, len(short), _FILLED):
+        some = short[begin : begin + _FILLED]
+        near = table.ids[targets[some]].astype(np.int64)  # also of those that are gone
+        theirs = np.where(near[:, :, None] >= 0, table.ids[near], -1).reshape(len(some), -1)
+        theirs = place.changes.left(theirs)
+        theirs[theirs == targets[some, None]] = -1
+        left = Pools(*(values[some] for values in pools))
+        offer(place, targets[some], left, without(distinct(theirs), left.ids))
+        for values, better in zip(pools, left, strict=True):
+            values[some] = better
 
 
-def put_pools(out: UnitWriter, first: int, pools: Pools) -> None:
-    """Writes the pools of a block of targets."""
-    for name, values in pools._asdict().items():
-        out.put(name, first, values)
+def offer(place: Workplace, targets: np.ndarray, pools: Pools, candidates: np.ndarray) -> Drops:
+    """Puts what is better of candidates [b, c], -1 for none, into the pools of targets [b].
 
-
-def pools_of(job: StageJob, step: Step, unit: int) -> UnitFile:
-    """The pools of a range of targets, as merge or refine left them."""
-    return open_unit_file(step.place(job, unit), job=job.digest)
+    Returns the candidates that a rule kept out.
+    """
+    some = (candidates >= 0).any(axis=1)
+    if not some.any():
+        return Drops.none()
+    found, dropped = ranked(place, targets[some], candidates[some])
+    both = united(
+        place, targets[some],
+        np.concatenate([pools.ids[some], found.ids], axis=1),
+        np.concatenate([pools.scores[some], found.scores], axis=1),
+    )  # fmt: skip
+    for values, better in zip(pools, both, strict=True):
+        values[some] = better
+    return dropped
 
 
 def united(place: Workplace, targets: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> Pools:
@@ -82,17 +105,22 @@ def united(place: Workplace, targets: np.ndarray, ids: np.ndarray, scores: np.nd
     tied = ((joined.scores[:, 1:] == joined.scores[:, :-1]) & there).any(axis=1)
     pools = Pools(joined.ids[:, :kept], joined.scores[:, :kept], np.minimum(joined.counts, kept))
     if tied.any():
-        again = ranked(place, targets[tied], ids[tied])
+        again, _ = ranked(place, targets[tied], ids[tied])
         for ours, theirs in zip(pools, again, strict=True):
             ours[tied] = theirs
     return pools
 
 
-def ranked(place: Workplace, targets: np.ndarray, candidates: np.ndarray) -> Pools:
-    """The pools of targets [b] among candidates [b, c], -1 for none, scored in float64."""
+def ranked(place: Workplace, targets: np.ndarray, candidates: np.ndarray) -> tuple[Pools, Drops]:
+    """The pools of targets [b] among candidates [b, c], -1 for none, scored in float64.
+
+    Beside them what a rule kept out.
+    """
     lists = matrix_of(np.ascontiguousarray(candidates, dtype=np.int64), name="candidates")
-    found: Any = _core.rerank(*place.views, targets.tolist(), lists, place.core_options("exact"))
-    return Pools(*found)
+    options = place.core_options("exact")
+    found: Any = _core.rerank_and_list_drops(*place.views, targets.tolist(), lists, options)
+    pools, dropped = found
+    return Pools(*pools), Drops(*dropped)
 
 
 def _gathered(

@@ -3,58 +3,96 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from helip.mining.stages.job import Workplace
-from helip.mining.stages.rows import BLOCK, closest, taken, unit_vectors
-from helip.mining.stages.steps import CENTRES, Step
+from helip.mining.stages.rows import BLOCK, Columns, closest, taken, unit_vectors
+from helip.mining.stages.steps import CENTRES, MOST_ROUNDS, Step
 from helip.mining.stages.unit_files import new_unit_file, open_unit_file
+from helip.mining.stages.widening import chosen
 
 
 def route(place: Workplace, step: Step, unit: int) -> None:
     """Writes the rows of a range by cluster.
 
-    - ``assigned`` int32 [rows of the range, n]: the clusters of each row, best first; -1 for rows
-      that are zero or deleted, which are in nobody's pool.
+    - ``assigned`` int32 [rows of the range, n]: the clusters of each row, best first; -1 for none,
+      as of rows that are zero or deleted, which are in nobody's pool.
     - ``offsets`` int64 [clusters + 1]: where each cluster begins in what follows.
     - ``ids`` int64 [m], ascending within a cluster, and the values of these rows in the columns and
       the dtype of the store.
 
-    The first round takes the ``overlap`` closest clusters, each later one the next closest alone.
+    The first round takes the closest clusters, as many as `StageJob.clusters_of` says, and writes
+    ``later`` int32 [rows of the range, rounds], the next closest ones, with ``gaps`` float32: how
+    far a row is from the border behind which that cluster is closer than its closest one. In later
+    rounds the rows that `widening.chosen` names go to their next one, and no other row is read.
     """
-    import torch
-
     job = place.job
     first, last = job.rows_of(unit)
-    file = open_unit_file(CENTRES.place(job, 0), job=job.digest)
-    centres = torch.from_numpy(np.array(file["centres"]))
-    own = taken(place.columns, slice(first, last))
-    gone = _within(place.store.deleted, first, last)
-    skipped = job.overlap + step.round - 1 if step.round else 0
-    assigned = np.empty((last - first, 1 if step.round else job.overlap), dtype=np.int32)
-    for begin in range(0, last - first, BLOCK):
-        block = slice(begin, min(begin + BLOCK, last - first))
-        rows, zero = unit_vectors({n: v[block] for n, v in own.items()}, place.dtype)
-        assigned[block] = closest(rows, centres, skipped + assigned.shape[1])[:, skipped:]
-        assigned[block][zero] = -1
-    assigned[gone] = -1
+    arrays: dict[str, np.ndarray] = {}
+    if step.round:
+        assigned = chosen(place, step, unit)[:, None]
+        rows = np.flatnonzero(assigned[:, 0] >= 0)
+        own = taken(place.columns, rows + first)
+    else:
+        rows = np.arange(last - first)
+        own = taken(place.columns, slice(first, last))
+        assigned, arrays["later"], arrays["gaps"] = _closest_clusters(place, own, first)
 
-    cluster, row = assigned.reshape(-1), np.repeat(np.arange(last - first), assigned.shape[1])
+    cluster, row = assigned[rows].reshape(-1), np.repeat(np.arange(len(rows)), assigned.shape[1])
     order = np.lexsort((row, cluster))[int((cluster < 0).sum()) :]
     row = row[order]
     counts = np.bincount(cluster[order], minlength=job.clusters)
+    arrays |= {
+        "assigned": assigned,
+        "offsets": np.concatenate([[0], np.cumsum(counts)]),
+        "ids": rows[row] + first,
+    }
     shapes = {
-        "assigned": (np.int32, assigned.shape),
-        "offsets": (np.int64, (job.clusters + 1,)),
-        "ids": (np.int64, (len(row),)),
+        **{name: (values.dtype, values.shape) for name, values in arrays.items()},
         **{name: (v.dtype, (len(row), *v.shape[1:])) for name, v in own.items()},
     }
     with new_unit_file(step.place(job, unit), shapes, job=job.digest) as out:
-        out.put("assigned", 0, assigned)
-        out.put("offsets", 1, np.cumsum(counts))
-        out.put("ids", 0, row + first)
+        for name, values in arrays.items():
+            out.put(name, 0, values)
         for begin in range(0, len(row), BLOCK):
             for name, values in own.items():
                 out.put(name, begin, values[row[begin : begin + BLOCK]])
+
+
+def _closest_clusters(
+    place: Workplace, own: Columns, first: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``assigned``, ``later`` and ``gaps`` of the rows from ``first`` on."""
+    job, count = place.job, len(next(iter(own.values())))
+    file = open_unit_file(CENTRES.place(job, 0), job=job.digest)
+    centres = torch.from_numpy(np.array(file["centres"]))
+    fresh = np.ones(count, dtype=bool)
+    if place.changes is not None:
+        fresh = place.changes.fresh(np.arange(first, first + count))
+    at_first = np.where(fresh, job.clusters_of(True), job.clusters_of(False))
+    assigned = np.full((count, job.clusters_of(True)), -1, dtype=np.int32)
+    later = np.full((count, MOST_ROUNDS), -1, dtype=np.int32)
+    gaps = np.full(later.shape, np.inf, dtype=np.float32)
+    width = min(job.clusters_of(True) + MOST_ROUNDS, job.clusters)
+    for begin in range(0, count, BLOCK):
+        block = slice(begin, min(begin + BLOCK, count))
+        rows, zero = unit_vectors({n: v[block] for n, v in own.items()}, place.dtype)
+        near, products = closest(rows, centres, width)
+        ranks = np.arange(assigned.shape[1])
+        there = (ranks < at_first[block, None]) & (ranks < width) & ~zero[:, None]
+        assigned[block] = np.where(there, near[:, np.minimum(ranks, width - 1)], -1)
+        for rank in range(MOST_ROUNDS):
+            at = at_first[block] + rank
+            there = (at < width) & ~zero
+            at = np.minimum(at, width - 1)[:, None]
+            next_one = np.take_along_axis(near, at, axis=1)[:, 0]
+            gap = products[:, 0] - np.take_along_axis(products, at, axis=1)[:, 0]
+            apart = (centres[near[:, 0]] - centres[next_one]).norm(dim=1).numpy()
+            later[block, rank] = np.where(there, next_one, -1)
+            gaps[block, rank] = np.where(there, gap / np.maximum(apart, 1e-12), np.inf)
+    gone = _within(place.store.deleted, first, first + count)
+    assigned[gone], later[gone], gaps[gone] = -1, -1, np.inf
+    return assigned, later, gaps
 
 
 def _within(rows: np.ndarray, first: int, last: int) -> np.ndarray:

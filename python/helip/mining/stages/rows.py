@@ -61,15 +61,19 @@ def unit_vectors(columns: Columns, dtype: str) -> tuple[torch.Tensor, np.ndarray
     return torch.cat(sides, dim=1) / len(sides) ** 0.5, zero
 
 
-def closest(rows: torch.Tensor, centres: torch.Tensor, count: int) -> np.ndarray:
-    """int32 [n, count]: the centres of largest inner product with each row, best first."""
+def closest(rows: torch.Tensor, centres: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """int32 [n, count], the centres of largest inner product with each row, best first, and
+    float32, these products.
+    """
     products = (rows @ centres.T).numpy()
     found = np.empty((len(products), count), dtype=np.int32)
+    best = np.empty(found.shape, dtype=np.float32)
     every = np.arange(len(products))
     for rank in range(count):
         found[:, rank] = products.argmax(axis=1)  # of equal ones the first
+        best[:, rank] = products[every, found[:, rank]]
         products[every, found[:, rank]] = -np.inf
-    return found
+    return found, best
 
 
 def views_of(columns: Columns, dtype: str) -> tuple[_core.MatrixView, _core.MatrixView]:

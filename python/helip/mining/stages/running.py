@@ -29,6 +29,7 @@ from helip.mining.stages.job import (
     StageJob,
     Workplace,
     begin_job,
+    begin_update,
     has_stages,
     in_one_cluster,
     open_job,
@@ -96,20 +97,53 @@ def mine_in_stages(
         )
     _refuse(options, job)
     begun = _begun(store, options, stages, out, job.memory)
+    table = _run(begun, store, job, progress=progress, on_progress=on_progress)
+    if not stages.keep_stages:
+        remove_stages(out)
+    return table
+
+
+def update_in_stages(
+    table: HardPairs,
+    store: EmbeddingStore,
+    job: JobOptions,
+    *,
+    out: str,
+    keep_stages: bool,
+    progress: bool,
+) -> HardPairs:
+    """Brings a table of method partition up to date with a later state of its store, to ``out``.
+
+    Raises as `begin_update` and `mine_in_stages`.
+    """
+    refuse_device(job.device)
+    begun = begin_update(table, store, out, job.memory)
+    table = _run(begun, store, job, progress=progress)
+    if not keep_stages:
+        remove_stages(out)
+    return table
+
+
+def _run(
+    begun: StageJob,
+    store: EmbeddingStore,
+    job: JobOptions,
+    *,
+    progress: bool,
+    on_progress: OnProgress | None = None,
+) -> HardPairs:
+    """Runs what is missing of a job, and writes its table."""
     remove_leftovers(Path(tempfile.gettempdir()), f"helip-{begun.digest}")
     own_bar = progress and job.engine != "ray"
     with DirectoryLock(begun.folder):
         with (
-            ProgressBar(None, label="mine", unit="units", enabled=own_bar) as bar,
+            ProgressBar(None, label=begun.verb, unit="units", enabled=own_bar) as bar,
             _runner(begun, store, job, progress) as run,
         ):
             follow = Follower(bar, on_progress)
             while (now := current_step(begun)) is not None:
                 _run_step(begun, *now, run, follow)
-        table = HardPairs(write_table(begun))
-    if not stages.keep_stages:
-        remove_stages(out)
-    return table
+        return HardPairs(write_table(begun))
 
 
 def remove_stages(out: str | os.PathLike[str]) -> None:

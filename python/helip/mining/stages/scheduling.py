@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError
-from helip.common.files import DirectoryLock, make_directory
+from helip.common.files import DirectoryLock, make_directory, read_json
 from helip.common.parts import checked_part
 from helip.mining.options import HostOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
@@ -15,7 +16,9 @@ from helip.mining.stages.job import (
     StageJob,
     Workplace,
     begin_job,
+    begin_update,
     differences,
+    has_stages,
     identity_of,
     open_job,
 )
@@ -41,7 +44,7 @@ def begin_stages(
 
     Raises MismatchError where a job or a table of something else is. Others as `begin_job`.
     """
-    if not _has_table(out):
+    if not has_manifest(out):
         begin_job(store, options, stages, os.fspath(out), memory)
         return
     table = HardPairs.open(out)
@@ -52,8 +55,38 @@ def begin_stages(
         raise MismatchError(f"{out} holds a table that differs: {differ}; choose another out")
 
 
-def _has_table(out: str | os.PathLike[str]) -> bool:
+def begin_update_stages(
+    table: HardPairs,
+    store: EmbeddingStore,
+    out: str | os.PathLike[str],
+    memory: int | str | None = None,
+) -> None:
+    """Begins a job that brings a table up to date, unless it is begun or the table at ``out`` is.
+
+    Raises MismatchError where a job or a table of something else is. Others as `begin_update`.
+    """
+    if has_manifest(out):
+        there = HardPairs.open(out)
+        if there.options == table.options and there.fingerprint == store.fingerprint:
+            return
+        if os.path.realpath(out) != os.path.realpath(table.path):
+            raise MismatchError(f"{out} holds another table; choose another out")
+    begin_update(table, store, os.fspath(out), memory)
+
+
+def has_manifest(out: str | os.PathLike[str]) -> bool:
+    """Whether a table is there."""
     return os.path.exists(os.path.join(out, "manifest.json"))
+
+
+def _has_table(out: str | os.PathLike[str]) -> bool:
+    """Whether the table of the job is there; the one that it brings up to date may be before."""
+    if not has_manifest(out):
+        return False
+    if not has_stages(out) or (job := open_job(out)).base is None:
+        return True
+    attributes = read_json(Path(out) / "manifest.json").get("attributes", {})
+    return bool(attributes.get("fingerprint") == job.fingerprint)
 
 
 def stage_status(out: str | os.PathLike[str]) -> dict[str, Any]:

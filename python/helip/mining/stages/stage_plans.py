@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from helip.mining.recall import sample_size
 from helip.mining.stages import unit_costs as costs
 from helip.mining.stages.centres import sample_rows
 from helip.mining.stages.job import Cut
 from helip.mining.stages.rows import BLOCK
-from helip.mining.stages.steps import CENTRES, CERTIFY, THREADED, Step
+from helip.mining.stages.steps import CENTRES, CERTIFY, MOST_ROUNDS, THREADED, Step
 
 _PAGE = 4096
 _FILE = 2 * _PAGE  # that opening a unit's file reads: its header, and the page of its offsets
@@ -64,6 +63,7 @@ class Shape:
     dimensions: int  # of both modalities that count
     row_bytes: int
     kept: int  # k + skip
+    targets: int  # whose exact pools tell the recall
     copied: bool  # a store at a URL, which each machine copies to a disk of its own
 
 
@@ -118,7 +118,7 @@ class _Estimate:
         self.unit = min(cut.unit_rows, cut.rows)
         self.width = shape.dimensions / costs.DIMENSIONS  # as a multiple of what was measured
         self.pools = shape.kept / costs.POOL
-        self.targets = sample_size(cut.rows)
+        self.targets = shape.targets
         self.pool_bytes = 8 * shape.kept + 4
         self.code_bytes = costs.CODE_BYTES * shape.dimensions
         self.centre_bytes = 4 * cut.clusters * shape.dimensions
@@ -163,8 +163,9 @@ class _Estimate:
 
     def certify(self) -> _Cost:
         each, held = self.shape.row_bytes, self.unit + self.targets
+        a_row = costs.CERTIFY_ROW + costs.CERTIFY_PAIR * max(self.targets - costs.TARGETS, 0)
         return _Cost(
-            seconds=costs.CERTIFY_UNIT * self.ranges + costs.CERTIFY_ROW * self.rows * self.width,
+            seconds=costs.CERTIFY_UNIT * self.ranges + a_row * self.rows * self.width,
             memory=2 * held * each + min(self.fleet.memory, held * self.code_bytes),
             written=self.ranges * self.targets * (12 * self.shape.kept + 4),
             store=(self.rows + self.ranges * self.targets) * each,
@@ -177,7 +178,8 @@ class _Estimate:
             seconds=a_row * self.rows * self.width,
             memory=self.unit * (each + 40 * copies) + self.centre_bytes
             + BLOCK * (12 * self.shape.dimensions + 8 * self.clusters),
-            written=self.rows * copies * (4 + 8 + each) + 8 * self.ranges * (self.clusters + 1),
+            written=self.rows * copies * (4 + 8 + each) + 8 * self.ranges * (self.clusters + 1)
+            + (0 if round else 8 * MOST_ROUNDS * self.rows),
             store=self.rows * each,
             scratch=self.ranges * self.centre_bytes,
         )  # fmt: skip
@@ -203,7 +205,7 @@ class _Estimate:
         slices = -(-self.unit // BLOCK) * self.slices
         return _Cost(
             seconds=costs.MERGE_ROW * self.rows * united / 2 * self.pools + costs.SLICE * slices,
-            memory=40 * BLOCK * united * self.shape.kept,
+            memory=40 * BLOCK * united * self.shape.kept + self.unit * self.pool_bytes,
             written=self.rows * self.pool_bytes,
             scratch=self.rows * (8 * pools + 8 * self.shape.kept * united)
             + _FILE * self.slices,
@@ -221,7 +223,7 @@ class _Estimate:
     def refine(self) -> _Cost:
         return _Cost(
             seconds=costs.REFINE_ROW * self.rows * self.width,
-            memory=_TARGETS * _NEIGHBOURS**2 * 50,
+            memory=_TARGETS * _NEIGHBOURS**2 * 50 + self.unit * self.pool_bytes,
             written=self.rows * self.pool_bytes,
             scratch=self.rows * (self.pool_bytes + _NEIGHBOURS * _PAGE),
         )

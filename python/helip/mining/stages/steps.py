@@ -12,6 +12,8 @@ from helip.mining.stages.unit_files import open_unit_file
 
 #: In order; from route on there may be several rounds.
 STAGES = ("centres", "certify", "route", "solve", "merge", "measure", "refine")
+#: Most rounds in which rows go to one cluster more.
+MOST_ROUNDS = 3
 #: Those whose units the threads of the core share; a unit of any other takes one thread.
 THREADED = ("certify", "solve")
 
@@ -24,6 +26,7 @@ class Step:
     round: int = 0
     number: int = 0  # of the pass
     pools: Step | None = None  # that wrote the pools which this one reads
+    margin: float | None = None  # of route in later rounds: up to which rows are widened
 
     @property
     def name(self) -> str:
@@ -64,24 +67,26 @@ def steps(job: StageJob) -> Iterator[Step]:
     yield CENTRES
     yield CERTIFY
     pools: Step | None = None
+    margin: float | None = None
     round = 0
     while True:
-        yield Step("route", round)
-        yield Step("solve", round)
+        yield Step("route", round, pools=pools, margin=margin)
+        yield Step("solve", round, pools=pools)
         pools = Step("merge", round, pools=pools)
         yield pools
         number = 0
         while True:
             measure = Step("measure", round, number, pools)
             yield measure
-            then = verdict(job, measure)["next"]
-            if then != "refine":
+            found = verdict(job, measure)
+            if (then := found["next"]) != "refine":
                 break
             number += 1
             pools = Step("refine", round, number, pools)
             yield pools
         if then == "write":
             return
+        margin = found["margin"]
         round += 1
 
 

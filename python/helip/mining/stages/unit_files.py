@@ -8,21 +8,23 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from helip import _core
 from helip.common.errors import CorruptError, MismatchError, StorageError
 from helip.common.files import publish_file, storage_errors
 
 _DTYPES = {
     "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
-    "F64": np.float64, "F32": np.float32, "F16": np.float16,
+    "U64": np.uint64, "U8": np.uint8, "F64": np.float64, "F32": np.float32, "F16": np.float16,
 }  # fmt: skip
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _MOST_HEADER = 1 << 20
+_BLOCK_BYTES = 1 << 16  # that a checksum is of
+_CHECKSUMS = "checksums"  # uint64: XXH3 of each block of the arrays, then of the header and these
 
 Shapes = Mapping[str, tuple[Any, tuple[int, ...]]]  # name -> dtype and shape
 
@@ -58,12 +60,15 @@ def new_unit_file(
 
     Raises StorageError where the disk refuses.
     """
+    # Wide elements first, so that all of them are aligned.
+    order = sorted(shapes.items(), key=lambda x: -np.dtype(x[1][0]).itemsize)
+    sizes = {n: math.prod(shape) * np.dtype(dtype).itemsize for n, (dtype, shape) in order}
+    blocks = -(-sum(sizes.values()) // _BLOCK_BYTES)
     header: dict[str, Any] = {
         "__metadata__": {"job": job, "notes": json.dumps(notes or {}, sort_keys=True)}
     }
     begins, end = {}, 0
-    # Wide elements first, so that all of them are aligned.
-    for name, (dtype, shape) in sorted(shapes.items(), key=lambda x: -np.dtype(x[1][0]).itemsize):
+    for name, (dtype, shape) in [(_CHECKSUMS, (np.uint64, (blocks + 1,))), *order]:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         header[name] = {
             "dtype": _NAMES[np.dtype(dtype)],
@@ -74,66 +79,155 @@ def new_unit_file(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     begin = 8 + len(text)
+    head = len(text).to_bytes(8, "little") + text
     # Two processes may run one unit at a time: both write the same bytes, and the last one stays.
     with publish_file(path, overwrite=True) as temporary, open(temporary, "r+b") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(head)
         file.truncate(begin + end)
         file.flush()
         begins = {name: begin + each for name, each in begins.items()}
         yield UnitWriter(file.fileno(), begins, shapes)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            sums = _checksums(data, begin + 8 * (blocks + 1), begin + end)
+        sums = np.append(sums, _of_head(head, sums))
+        os.pwrite(file.fileno(), sums.tobytes(), begin)
 
 
-@dataclass(frozen=True)
+def _checksums(data: mmap.mmap, begin: int, end: int) -> np.ndarray:
+    """uint64: of the blocks from ``begin`` on, which is where one begins."""
+    with memoryview(data) as view, view[begin:end] as part:
+        return _core.block_checksums(part, _BLOCK_BYTES)
+
+
+def _of_head(head: bytes, sums: np.ndarray) -> np.uint64:
+    """Of the header and of the checksums of all blocks."""
+    whole = head + sums.tobytes()
+    return _core.block_checksums(whole, len(whole))[0]
+
+
 class UnitFile:
-    """The arrays of a unit, over a map of its file."""
+    """The arrays of a unit, over a map of its file.
 
-    path: Path
-    arrays: dict[str, np.ndarray]
-    notes: dict[str, Any]
+    A block of 64 KiB is compared with its checksum when it is first read, since a unit reads a
+    slice of many files.
+    """
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
+    def __init__(self, path: Path, job: str) -> None:
+        """Maps it; see `open_unit_file`."""
+        self.path = path
+        with storage_errors("read", path), path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < 16:
+                raise _damaged(path, "it is cut short")
+            self._data = data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        length = int.from_bytes(data[:8], "little")
+        if length > min(_MOST_HEADER, size - 8):
+            raise _damaged(path, "its header is cut short")
+        try:
+            header = json.loads(data[8 : 8 + length])
+            facts = header.pop("__metadata__")
+            arrays, end = {}, 8 + length
+            for name, each in header.items():
+                begin, last = (8 + length + offset for offset in each["data_offsets"])
+                dtype, shape = _DTYPES[each["dtype"]], each["shape"]
+                values = np.frombuffer(data, dtype, math.prod(shape), begin).reshape(shape)
+                if begin + values.nbytes != last:
+                    raise ValueError(f"{name} has another size than its shape")
+                arrays[name] = UnitArray(self, values, begin)
+                end = max(end, last)
+            self.notes: dict[str, Any] = json.loads(facts["notes"])
+            theirs = facts["job"]
+            own = arrays.pop(_CHECKSUMS)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, f"its header cannot be read ({error})") from error
+        if end != size:
+            raise _damaged(path, f"it has {size:,} bytes and not {end:,}")
+        if theirs != job:
+            raise MismatchError(
+                f"{path} belongs to the job {theirs}, not to {job}; remove it, and run its unit "
+                "again"
+            )
+        self._arrays = arrays
+        self._sums, head = own.values[:-1], own.values[-1:]
+        self._begin, self._end = own.begin + own.values.nbytes, size
+        if head.tolist() != [_of_head(data[: 8 + length], self._sums)]:
+            raise _damaged(path, "its header and its checksums do not fit together")
+        self._unread = np.ones(len(self._sums), dtype=bool)
+
+    def __getitem__(self, name: str) -> UnitArray:
+        return self._arrays[name]
+
+    def check(self, begins: np.ndarray, size: int) -> None:
+        """Compares what holds the ``size`` bytes from each offset of the file on, if not yet."""
+        if not size or not len(begins):
+            return
+        first = (begins - self._begin) // _BLOCK_BYTES
+        last = (begins + size - 1 - self._begin) // _BLOCK_BYTES
+        if len(begins) == 1:
+            blocks = np.arange(first[0], last[0] + 1)
+        else:  # rows, which are seldom larger than a block
+            most = int((last - first).max())
+            blocks = np.unique(np.minimum(first[:, None] + np.arange(most + 1), last[:, None]))
+        blocks = blocks[self._unread[blocks]]
+        for run in np.split(blocks, np.flatnonzero(np.diff(blocks) != 1) + 1):
+            if not len(run):
+                continue
+            begin = self._begin + int(run[0]) * _BLOCK_BYTES
+            end = min(begin + len(run) * _BLOCK_BYTES, self._end)
+            bad = np.flatnonzero(_checksums(self._data, begin, end) != self._sums[run])
+            if len(bad):
+                at = begin + int(bad[0]) * _BLOCK_BYTES
+                raise _damaged(
+                    self.path,
+                    f"bytes {at:,} to {min(at + _BLOCK_BYTES, self._end):,} do not have their "
+                    "checksum",
+                )
+            self._unread[run] = False
+
+
+class UnitArray:
+    """An array of a unit's file: what an index of its rows selects is checked, and given."""
+
+    def __init__(self, file: UnitFile, values: np.ndarray, begin: int) -> None:
+        self._file = file
+        self.values, self.begin = values, begin  # as they are; offset in the file
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = index[0] if isinstance(index, tuple) else index
+        each = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            if step != 1:
+                raise ValueError(f"the step is {step}, must be 1")
+            begins, size = np.array([self.begin + first * each]), max(last - first, 0) * each
+        else:
+            begins, size = self.begin + np.asarray(rows).reshape(-1).astype(np.int64) * each, each
+        self._file.check(begins, size)
+        return self.values[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:], dtype=dtype, copy=copy)
 
 
 def open_unit_file(path: Path, *, job: str) -> UnitFile:
     """Maps the file of a unit.
 
-    Raises StorageError where it is absent, CorruptError where it is damaged, and MismatchError
-    where it belongs to another job.
+    Raises StorageError where it is absent, CorruptError where it is damaged, which what is read of
+    it may also do later, and MismatchError where it belongs to another job.
     """
-    with storage_errors("read", path), path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < 16:
-            raise _damaged(path, "it is cut short")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    length = int.from_bytes(data[:8], "little")
-    if length > min(_MOST_HEADER, size - 8):
-        raise _damaged(path, "its header is cut short")
-    try:
-        header = json.loads(data[8 : 8 + length])
-        facts = header.pop("__metadata__")
-        arrays, end = {}, 8 + length
-        for name, each in header.items():
-            begin, last = (8 + length + offset for offset in each["data_offsets"])
-            values = np.frombuffer(data, _DTYPES[each["dtype"]], math.prod(each["shape"]), begin)
-            arrays[name] = values.reshape(each["shape"])
-            if begin + values.nbytes != last:
-                raise ValueError(f"{name} has another size than its shape")
-            end = max(end, last)
-        notes, theirs = json.loads(facts["notes"]), facts["job"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, str(error)) from error
-    if end != size:
-        raise _damaged(path, f"it has {size:,} bytes and not {end:,}")
-    if theirs != job:
-        raise MismatchError(
-            f"{path} belongs to the job {theirs}, not to {job}; remove it, and run its unit again"
-        )
-    return UnitFile(path, arrays, notes)
+    return UnitFile(path, job)
 
 
 def _damaged(path: Path, why: str) -> CorruptError:
-    return CorruptError(f"{path} is damaged: {why}; remove it, and run its unit again")
+    unit = path.stem
+    words = f" (unit {int(unit) + 1} of stage {path.parent.name})" if unit.isdigit() else ""
+    return CorruptError(
+        f"{path} is damaged: {why}{words}; remove it, and the same call makes it again"
+    )
 
 
 def full_disk(error: StorageError, words: str) -> StorageError:

@@ -9,9 +9,11 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import StorageError
+from helip.mining.drops import RULES, count_rules
 from helip.mining.recall import is_reached
+from helip.mining.stages.bases import Base
 from helip.mining.stages.job import StageJob
-from helip.mining.stages.merging import pools_of
+from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, Step, done_steps, verdict
 from helip.mining.stages.unit_files import full_disk, open_unit_file
@@ -30,15 +32,18 @@ def write_table(job: StageJob) -> _core.HardPairs:
 def _written(job: StageJob) -> _core.HardPairs:
     done = done_steps(job)
     pools = next(step for step in reversed(done) if step.stage in ("merge", "refine"))
-    skip, skipped = job.options.skip, 0
-    writer = _core.HardPairsWriter(job.out, job.rows, job.options.k)
+    skip, drops = job.options.skip, dict.fromkeys((*RULES, "skipped"), 0)
+    update = job.base is not None
+    writer = _core.HardPairsWriter(job.out, job.rows, job.options.k, replace=update)
     for unit in range(job.ranges):
         file = pools_of(job, pools, unit)
         first, last = job.rows_of(unit)
+        for name, count in count_rules(np.array(file["drop_rules"])).items():
+            drops[name] += count
         for begin in range(0, last - first, BLOCK):
             block = slice(begin, min(begin + BLOCK, last - first))
             over = np.minimum(file["counts"][block], skip)
-            skipped += int(over.sum())
+            drops["skipped"] += int(over.sum())
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
@@ -46,53 +51,68 @@ def _written(job: StageJob) -> _core.HardPairs:
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
         options_json=json.dumps(table_options(job)),
-        report_json=json.dumps(_report(job, done, skipped)),
+        report_json=json.dumps(_report(job, done, drops)),
     )
 
 
 def table_options(job: StageJob) -> dict[str, Any]:
-    """What the table was mined with."""
+    """What the table was mined with; of one that was brought up to date as before."""
+    if job.base is not None:
+        return job.base.options
     named = {**job.options.as_dict(), "method": "partition"}
     named["candidates"] = named["candidates"] or 0
     return {**named, "cluster_rows": job.cluster_rows, "overlap": job.overlap}
 
 
-def _report(job: StageJob, done: list[Step], skipped: int) -> dict[str, Any]:
+def _report(job: StageJob, done: list[Step], drops: dict[str, int]) -> dict[str, Any]:
     found = verdict(job, done[-1])
-    largest, drops = _solved(job, done[-1].round)
     recalls = [verdict(job, step)["value"] for step in done if step.stage == "measure"]
+    report: dict[str, Any] = {"pairs": job.rows * (job.rows - 1)}
+    if job.base is None:
+        report["drops"] = drops
+    else:
+        report["update"] = _update_report(job, job.base)
     return {
-        "pairs": job.rows * (job.rows - 1),
-        "drops": {"skipped": skipped},
+        **report,
         "recall": {name: found[name] for name in _INTERVAL},
         "stages": {
             "clusters": job.clusters,
-            "largest": largest,
+            "largest": _largest(job, done[-1].round),
             "largest_of_sample": open_unit_file(CENTRES.place(job, 0), job=job.digest).notes[
                 "largest"
             ],
-            "overlap": job.overlap + done[-1].round,
+            "overlap": job.overlap,
+            "widened": [_widened(job, each) for each in range(1, done[-1].round + 1)],
             "passes": sum(step.stage == "refine" for step in done),
             "recalls": recalls,
             "reached": is_reached(found["targets"], found["low"], job.options.recall),
-            "drops_in_clusters": drops,
         },
     }
 
 
-def _solved(job: StageJob, round: int) -> tuple[int, dict[str, int]]:
-    """Rows of the largest cluster, and the drops of all, as they were mined last.
+def _update_report(job: StageJob, base: Base) -> dict[str, Any]:
+    changes = open_unit_file(job.changes, job=job.identity)
+    return {
+        "from": base.store,
+        "added": job.rows - base.rows,
+        "deleted": len(changes["deleted"]),
+        "replaced": len(changes["replaced"]),
+    }
 
-    A pair that is dropped in two clusters counts twice.
-    """
-    largest, drops = 0, dict[str, int]()
-    for cluster in range(job.clusters):
-        for each in range(round, -1, -1):
-            file = open_unit_file(Step("solve", each).place(job, cluster), job=job.digest)
-            if len(file["targets"]):
-                largest = max(largest, len(file["targets"]))
-                for name, count in file.notes["report"]["drops"].items():
-                    drops[name] = drops.get(name, 0) + count
-                break
-    drops.pop("skipped", None)  # nothing is passed over before pools are united
-    return largest, drops
+
+def _largest(job: StageJob, rounds: int) -> int:
+    """Rows of the largest cluster at the end."""
+    last = Step("solve", rounds)
+    notes = (
+        open_unit_file(last.place(job, each), job=job.digest).notes for each in range(job.clusters)
+    )
+    return max(each["rows"] for each in notes)
+
+
+def _widened(job: StageJob, round: int) -> int:
+    """Rows that went to one cluster more in that round."""
+    route = Step("route", round)
+    return sum(
+        len(open_unit_file(route.place(job, each), job=job.digest)["ids"])
+        for each in range(job.ranges)
+    )

@@ -454,6 +454,21 @@ TEST_CASE("the table is written to a new directory or in place of the old one", 
   }
 }
 
+TEST_CASE("rows that are added meet all others, as in a fresh run", "[update]") {
+  Growing growing(image_values(900), text_values(900));
+  MineOptions options = exact_options(8);
+  const HardPairs pairs = mine(growing.grow(850), options);
+  const EmbeddingStore store = growing.grow(900);
+  CHECK(table_of(add_rows(pairs, store.image(), store.text(), options)) ==
+        table_of(mine(store, options)));
+  const MatrixView image = part_of(store.image(), 0, 50), text = part_of(store.text(), 0, 50);
+  expect_error(ErrorCode::invalid_argument, "there are 50 rows, must be at least",
+               [&] { (void)add_rows(pairs, image, text, options); });
+  options.k = 7;
+  expect_error(ErrorCode::invalid_argument, "k is 7, must be that of the pairs, 8",
+               [&] { (void)add_rows(pairs, store.image(), store.text(), options); });
+}
+
 TEST_CASE("tables and stores that do not belong together are refused", "[update]") {
   Growing growing(image_values(300), text_values(300));
   const MineOptions options = exact_options(5);

@@ -19,7 +19,7 @@ def rows_around(sizes: list[int], noise: float) -> torch.Tensor:
 
 
 def shares(rows: torch.Tensor, centres: torch.Tensor, overlap: int) -> np.ndarray:
-    counts = np.bincount(closest(rows, centres, overlap).reshape(-1), minlength=len(centres))
+    counts = np.bincount(closest(rows, centres, overlap)[0].reshape(-1), minlength=len(centres))
     return counts * len(centres) / (len(rows) * overlap)
 
 
@@ -32,7 +32,7 @@ def one_thread() -> None:
 def test_rows_of_a_group_share_a_centre() -> None:
     rows = rows_around([50, 50], 0.05)
     centres = spherical_kmeans(rows, 2, np.random.default_rng(0))
-    groups = closest(rows, centres, 1)[:, 0].reshape(2, 50)
+    groups = closest(rows, centres, 1)[0][:, 0].reshape(2, 50)
     assert (groups == groups[:, :1]).all()
     assert groups[0, 0] != groups[1, 0]
     torch.testing.assert_close(centres.norm(dim=1), torch.ones(2))
@@ -62,4 +62,4 @@ def test_no_rows_give_centres_that_nobody_is_closer_to() -> None:
 
 def test_equal_products_go_to_the_first_centre() -> None:
     centres = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    assert closest(torch.tensor([[1.0, 0.0]]), centres, 3).tolist() == [[1, 2, 0]]
+    assert closest(torch.tensor([[1.0, 0.0]]), centres, 3)[0].tolist() == [[1, 2, 0]]

@@ -105,7 +105,7 @@ def test_where_nothing_is_missed_the_table_is_that_of_exact_mining(
     assert table.report["recall"]["value"] == 1.0
     for name in ("ids", "scores", "counts"):
         np.testing.assert_array_equal(getattr(table, name), getattr(exact, name))
-    assert table.report["drops"] == {"skipped": exact.report["drops"]["skipped"]}
+    assert table.report["drops"] == exact.report["drops"]
     assert table.fingerprint == store.fingerprint
     table.verify()
 
@@ -139,7 +139,8 @@ def test_any_order_and_repeats_give_the_same_bytes(
     options = {"recall": 0.97, "overlap": 1}  # refines and widens
     table = mine(store, tmp_path / "a", **options)
     assert table.report["stages"]["passes"] >= 1
-    assert table.report["stages"]["overlap"] >= 2
+    assert table.report["stages"]["overlap"] == 1
+    assert 0 < table.report["stages"]["widened"][0] < ROWS
 
     out = tmp_path / "b"
     call = running.MineOptions(**{n: CALL[n] for n in ("k", "method")}, recall=0.97)
@@ -169,12 +170,12 @@ from helip.mining.stages import solving
 from support import stage_samples
 from helip.mining import recall
 from helip.mining.stages import job
-job.BLOCK, recall.MOST_TARGETS = 512, 200
+job.BLOCK, recall.TARGETS = 512, 200
 write = solving._write
-def die(place, step, unit, ids, table):
+def die(place, step, unit, *found):
     if unit == 2:
         os._exit(9)
-    write(place, step, unit, ids, table)
+    write(place, step, unit, *found)
 solving._write = die
 helip.mine(sys.argv[1], out=sys.argv[2], **stage_samples.CALL)
 """
@@ -342,9 +343,9 @@ def test_a_full_disk_names_the_stage_and_how_to_go_on(
 def test_a_recall_that_is_not_reached_is_said(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helip.mining.stages.certifying._WIDENINGS", 0)
+    monkeypatch.setattr("helip.mining.stages.certifying.MOST_ROUNDS", 0)
     with pytest.warns(
-        UserWarning, match=r"stages found recall 0\.\d+ with the lower limit .* in 1"
+        UserWarning, match=r"stages found recall 0\.\d+ with the lower limit .* in 1 clusters, some"
     ):
         table = mine(store, tmp_path / "p", overlap=1, recall=0.97)
     assert table.report["stages"]["reached"] is False
@@ -382,7 +383,6 @@ def test_rows_that_fit_one_cluster_are_mined_without_stages(
         ({"collapse": "text"}, UnsupportedError, "collapse is 'text'"),
         ({"parts": 2}, UnsupportedError, "parts is 2"),
         ({"device": "cuda"}, UnsupportedError, "device is 'cuda'"),
-        ({"recall": 0.999}, InvalidArgumentError, r"than 200 random targets can show \(0\.98"),
         ({"method": "exact"}, InvalidArgumentError, "cluster_rows is 500 and method 'exact'"),
         ({"engine": "local", "method": "auto", "cluster_rows": None}, InvalidArgumentError,
          "engine is 'local' and method 'auto'"),
@@ -402,6 +402,22 @@ def test_what_cannot_be_done_in_stages_is_refused(
         mine(store, tmp_path / "p", **options)
     assert not (tmp_path / "p").exists()
     assert not (tmp_path / "p.stages").exists()
+
+
+def test_a_high_recall_is_shown_by_more_targets(
+    store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (
+        r"recall is 0.998, must be at most 0.99744 in stages: .* 1,500 targets, .*; ask for less"
+    )
+    with monkeypatch.context() as patch, pytest.raises(InvalidArgumentError, match=words):
+        patch.setattr("helip.mining.stages.job.MOST_TARGETS", 1500)
+        patch.setattr("helip.mining.recall.MOST_TARGETS", 1500)
+        mine(store, tmp_path / "p", recall=0.998)
+    table = mine(store, tmp_path / "p", recall=0.997)
+    assert table.report["recall"]["targets"] > 1500
+    exact = plainly(store, 10)
+    assert recall_against(table, exact, np.arange(ROWS)) >= table.report["recall"]["low"] >= 0.997
 
 
 def test_stages_need_a_store_and_a_place(store: helip.EmbeddingStore, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_slices_in_a_loop_make_the_table_of_one_call(
 def test_a_recall_that_is_not_reached_is_said_when_the_table_is_written(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helip.mining.stages.certifying._WIDENINGS", 0)
+    monkeypatch.setattr("helip.mining.stages.certifying.MOST_ROUNDS", 0)
     monkeypatch.setattr("helip.mining.stages.certifying._PASSES", 0)
     out = tmp_path / "p"
     options = MineOptions(k=CALL["k"], method="partition", recall=0.97)

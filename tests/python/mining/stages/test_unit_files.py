@@ -30,9 +30,11 @@ def test_rows_come_in_any_order_and_safetensors_reads_them(tmp_path: Path) -> No
     write(path)
     there = open_unit_file(path, job="a")
     assert there.notes == {"seen": 3}
-    assert there["ids"].tolist() == [5, 6, 7, 8]
-    assert there["half"].tolist() == [[0.0] * 5, [0.5] * 5, [0.5] * 5]
-    for name, values in load_file(path).items():
+    assert there["ids"][:].tolist() == [5, 6, 7, 8]
+    assert there["half"][:].tolist() == [[0.0] * 5, [0.5] * 5, [0.5] * 5]
+    arrays = load_file(path)
+    assert arrays.pop("checksums").shape == (2,)  # of one block, and of the header
+    for name, values in arrays.items():
         np.testing.assert_array_equal(values, there[name])
     assert os.listdir(tmp_path) == ["u.safetensors"]
 
@@ -72,8 +74,59 @@ def test_a_damaged_file_is_refused(tmp_path: Path, length: int) -> None:
     write(path)
     content = path.read_bytes()
     path.write_bytes(content + b"0" if length == 1 else content[:length])
-    with pytest.raises(CorruptError, match=r"u is damaged: .*run its unit again"):
+    with pytest.raises(CorruptError, match=r"u is damaged: .*the same call makes it again"):
         open_unit_file(path, job="a")
     path.write_bytes(b"\xff" * 200)
     with pytest.raises(CorruptError, match="u is damaged"):
         open_unit_file(path, job="a")
+
+
+BLOCK = 1 << 16
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_flipped_bit_is_found_when_it_is_read(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "solve-0" / "000003.safetensors"
+    rows = np.arange(40_000).reshape(-1, 2)  # five blocks
+    shapes = {"rows": (np.int64, rows.shape), "few": (np.int8, (3,))}
+    with new_unit_file(path, shapes, job="a") as file:
+        file.put("rows", 0, rows)
+        file.put("few", 0, [1, 2, 3])
+    whole = path.read_bytes()
+    begin = len(whole) - rows.nbytes - 3
+    offset = [9, begin - 3, begin, begin + BLOCK, begin + rows.nbytes - 1, len(whole) - 1][place]
+    path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 4]) + whole[offset + 1 :])
+    words = (
+        r"000003.safetensors is damaged: .* \(unit 4 of stage solve-0\); remove it, and the same"
+    )
+    if place < 2:  # the header, and the checksums
+        with pytest.raises(CorruptError, match=words):
+            open_unit_file(path, job="a")
+        return
+    there = open_unit_file(path, job="a")
+    name = "few" if place == 5 else "rows"
+    each = 1 if place == 5 else 16
+    at = (offset - (len(whole) - 3 if place == 5 else begin)) // each
+    block = slice(at, at + 1)
+    for index in (block, np.array([0, at]), slice(None)):
+        with pytest.raises(CorruptError, match=words):
+            there[name][index]
+    if place == 3:
+        np.testing.assert_array_equal(there["rows"][: BLOCK // 16], rows[: BLOCK // 16])
+        far = np.array([19_999, 0, 15_000])
+        np.testing.assert_array_equal(there["rows"][far, :1], rows[far, :1])
+
+
+def test_rows_that_cross_a_block_are_checked_in_both(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(7, 30_000))  # almost four blocks a row
+    with new_unit_file(tmp_path / "u", {"rows": (np.float64, rows.shape)}, job="a") as file:
+        file.put("rows", 0, rows)
+    whole = (tmp_path / "u").read_bytes()
+    for row in range(7):
+        offset = len(whole) - rows.nbytes + (row * 30_000 + 29_999) * 8
+        (tmp_path / "u").write_bytes(whole[:offset] + b"~" + whole[offset + 1 :])
+        there = open_unit_file(tmp_path / "u", job="a")
+        with pytest.raises(CorruptError, match="do not have their checksum"):
+            there["rows"][np.array([row])]
+        if row > 1:
+            np.testing.assert_array_equal(there["rows"][np.array([row - 2, 0])], rows[[row - 2, 0]])

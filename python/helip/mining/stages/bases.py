@@ -1,0 +1,156 @@
+"""Bases: the table that a job brings up to date, and what changed since it was mined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helip.common.errors import MismatchError, UnsupportedError
+from helip.common.files import read_json
+from helip.mining.options import MineOptions
+from helip.mining.stages.unit_files import open_unit_file
+from helip.pairs.growing_pairs import Pools
+from helip.pairs.hard_pairs import HardPairs
+from helip.store.embedding_store import EmbeddingStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A table that was mined from an earlier state of the store."""
+
+    path: str
+    checksum: str  # of its manifest
+    store: str  # fingerprint of that state
+    rows: int  # of that state
+    options: dict[str, Any]  # of the table
+
+    @classmethod
+    def of(cls, table: HardPairs) -> Base:
+        """What is known of a table that lies in a directory."""
+        return cls(
+            path=table.path, checksum=_checksum(table.path), store=table.fingerprint,
+            rows=len(table), options=table.options,
+        )  # fmt: skip
+
+    @property
+    def mined_with(self) -> MineOptions:
+        """The options of the table, as a job in stages takes them.
+
+        UnsupportedError for a table whose pools are no basis for others.
+        """
+        method, again = self.options.get("method"), "; mine it again"
+        if "filter" in self.options:
+            raise UnsupportedError(
+                f"the table {self.path} was filtered, and pairs that it lacks would come back; "
+                "bring the table that it was made from up to date, and filter that"
+            )
+        if method != "partition":
+            raise UnsupportedError(
+                f"the table {self.path} was mined with method {method!r}, must be 'partition' for "
+                f"an update in stages{again}"
+            )
+        if self.options.get("skip"):
+            raise UnsupportedError(
+                f"the table {self.path} was mined with skip {self.options['skip']}, and the pairs "
+                f"that were passed over are not in it{again}"
+            )
+        if self.options.get("collapse", "none") != "none":
+            raise UnsupportedError(
+                f"the table {self.path} was mined with collapse {self.options['collapse']!r}, "
+                f"which looks for groups among all rows{again}"
+            )
+        known = {n: x for n, x in self.options.items() if n in MineOptions().as_dict()}
+        return MineOptions(**{**known, "candidates": None})
+
+    def open(self) -> HardPairs:
+        """The table. MismatchError where another one lies there now."""
+        if _checksum(self.path) != self.checksum:
+            raise MismatchError(
+                f"the table {self.path} is another one than when its update was begun; put it "
+                "back, or remove the folder of the stages and begin again"
+            )
+        return HardPairs.open(self.path)
+
+
+def _checksum(path: str) -> str:
+    return str(read_json(Path(path) / "manifest.json").get("checksum"))
+
+
+def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that were deleted, and that got other values, since the table was mined, ascending.
+
+    MismatchError where the store is no later state of the one that was mined.
+    """
+    rows = len(table)
+    if not table.fingerprint:
+        raise MismatchError(
+            f"the table {table.path} was mined from bare arrays, so nothing tells which rows they "
+            "were; mine the store"
+        )
+    before = None if len(store) < rows else store._core.earlier_state(rows, table.fingerprint)
+    if before is None:
+        raise MismatchError(
+            f"the table {table.path} was mined from {rows:,} rows of the store "
+            f"{table.fingerprint}, and {store.path}, of {len(store):,} rows, never was that store; "
+            "update with the store that was mined, or mine this one"
+        )
+    deleted = np.setdiff1d(np.asarray(store.deleted), before[0])
+    return deleted, np.setdiff1d(before[1], store.deleted)
+
+
+class Changes:
+    """The base of a job, with the rows that changed since."""
+
+    def __init__(self, base: Base, path: Path, job: str) -> None:
+        file = open_unit_file(path, job=job)
+        self.base = base
+        self.deleted = np.array(file["deleted"])
+        self.replaced = np.array(file["replaced"])
+        self.outdated = np.sort(np.concatenate([self.deleted, self.replaced]))
+        self._table: HardPairs | None = None
+
+    @property
+    def table(self) -> HardPairs:
+        """The table, opened when it is first asked for."""
+        if self._table is None:
+            self._table = self.base.open()
+        return self._table
+
+    def fresh(self, rows: np.ndarray) -> np.ndarray:
+        """bool [n]: rows that are new, or have other values."""
+        return (rows >= self.base.rows) | is_in(rows, self.replaced)
+
+    def left(self, ids: np.ndarray) -> np.ndarray:
+        """``ids`` with -1 in place of rows that are gone or have other values."""
+        return np.where(is_in(ids, self.outdated), -1, ids)
+
+    def pools(self, rows: np.ndarray) -> tuple[Pools, np.ndarray]:
+        """The pools that are left of rows [n], and bool [n], whether a full one lost a pair.
+
+        Fresh and deleted rows have none.
+        """
+        kept = self.table.k
+        ids = np.full((len(rows), kept), -1, dtype=np.int64)
+        scores = np.zeros((len(rows), kept), dtype=np.float32)
+        known = ~(self.fresh(rows) | is_in(rows, self.deleted))
+        ids[known], scores[known] = self.table.ids[rows[known]], self.table.scores[rows[known]]
+        full = ids[:, -1] >= 0
+        gone = is_in(ids, self.outdated)
+        if gone.any():
+            ids, scores = np.where(gone, -1, ids), np.where(gone, np.float32(0), scores)
+            order = np.argsort(ids < 0, axis=1, kind="stable")  # those that stay come first
+            ids = np.take_along_axis(ids, order, axis=1)
+            scores = np.take_along_axis(scores, order, axis=1)
+        counts = (ids >= 0).sum(axis=1, dtype=np.int32)
+        return Pools(ids, scores, counts), full & (counts < kept)
+
+
+def is_in(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """bool, of the shape of ``values``: whether they are among ascending ``rows``."""
+    if not len(rows):
+        return np.zeros(values.shape, dtype=bool)
+    place = np.minimum(np.searchsorted(rows, values), len(rows) - 1)
+    return rows[place] == values
