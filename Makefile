@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible bench experiments lint format stubs reference symbols site clean
+.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible wheels sdist test-wheels release-check bench experiments lint format stubs reference symbols site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -161,6 +161,40 @@ nightly:
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
 reproducible: $(VENV)/.base
+	$(BIN)/python scripts/reproducible.py
+
+# The wheels that are published, in dist/: one for each of PYTHONS, for Linux with glibc 2.28 or newer.
+# With MACHINE=aarch64 for that, by a cross-compiler; docs/install.md says what it takes.
+PYTHONS ?= $(PYTHON)
+MACHINE ?= $(shell uname -m)
+wheels: $(VENV)/.base
+	$(BIN)/python scripts/wheel/build.py --out dist --work build/wheels --unity $(UNITY) --machine $(MACHINE) \
+	  --torch "$$($(BIN)/python -c 'import importlib.util as u; print(*u.find_spec("torch").submodule_search_locations)')" \
+	  $(WHEELS) $(PYTHONS)
+
+# The sources as they are published, with the headers that a build needs.
+sdist: $(VENV)/.base
+	$(BIN)/python scripts/wheel/third_party.py
+	rm -f dist/helip-*.tar.gz
+	$(BIN)/python -c 'from scikit_build_core import build; print(build.build_sdist("dist"))'
+
+# Each wheel in a fresh environment, without sources and compiler; also with the oldest torch, NumPy
+# and open_clip that it allows, and on a processor without AVX2. Downloads torch.
+test-wheels: $(VENV)/.base
+	command -v qemu-x86_64 >/dev/null || scripts/system-packages qemu-user
+	for wheel in dist/helip-*-cp3*-manylinux*_$$(uname -m).whl; do \
+	  python=python3.$$(echo $$wheel | sed 's/.*-cp3\([0-9]*\)-.*/\1/'); \
+	  $(BIN)/python scripts/wheel/test_wheel.py $$wheel --python $$python --consumer && \
+	  $(BIN)/python scripts/wheel/test_wheel.py $$wheel --python $$python --oldest && \
+	  $(BIN)/python scripts/wheel/test_wheel.py $$wheel --python $$python --emulator 'qemu-x86_64 -cpu Nehalem' \
+	    || exit 1; \
+	done
+
+# All that must hold before a release and needs no network: what `make sdist wheels` put into dist/.
+# RELEASE=--released asks for the section of the version in CHANGELOG.md.
+release-check: $(VENV)/.base
+	$(BIN)/python scripts/requirements.py --alone release | xargs -d '\n' $(PIP) install -q
+	$(BIN)/python scripts/wheel/release_check.py dist $(RELEASE)
 	$(BIN)/python scripts/reproducible.py
 
 # That what helip is measured against finds the same pools, and reads the same pictures.

@@ -43,6 +43,8 @@ def copy_of_the_tree(to: Path, age: int) -> None:
         shutil.copy(source, copy)
         moment = copy.stat().st_mtime - age
         os.utime(copy, (moment, moment))
+    # What an sdist brings along.
+    subprocess.run([sys.executable, "scripts/wheel/third_party.py"], cwd=to, check=True)
 
 
 def members(archive: Path) -> dict[str, str]:

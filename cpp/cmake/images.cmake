@@ -1,5 +1,5 @@
-# Libraries that decode images: libjpeg-turbo, the system's or a pinned commit; libpng and libwebp
-# where they are.
+# Libraries that decode images: libjpeg-turbo, the system's or, with HELIP_FETCH, a pinned commit;
+# libpng and libwebp where they are.
 include(CheckCXXSourceCompiles)
 
 set(HELIP_PNG "AUTO" CACHE STRING "Decode PNG: ON, OFF or AUTO")
@@ -19,6 +19,8 @@ if(JPEG_FOUND)
 endif()
 if(HELIP_JPEG_DECODES_PARTS)
   target_link_libraries(helip_image_libraries INTERFACE JPEG::JPEG)
+elseif(NOT HELIP_FETCH)
+  helip_is_missing(libjpeg-turbo libjpeg-dev)
 else()
   message(STATUS "helip: libjpeg-turbo is not installed; building it from source")
   include(ExternalProject)

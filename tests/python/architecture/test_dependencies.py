@@ -23,6 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Packages whose import has another name.
 IMPORTS = {
     "clip_benchmark": {"clip_benchmark"},
+    "cyclonedx_python_lib": {"cyclonedx"},
     "faiss_cpu": {"faiss"},
     "grain": {"grain", "absl", "array_record"},
     "griffelib": {"griffe"},
@@ -60,11 +61,11 @@ def declared(*extras: str) -> set[str]:
 def imported(folders: Iterable[str], at_import: bool = False) -> dict[str, str]:
     """What modules import of others, with one place each; ``at_import``: outside of functions."""
     files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-    # Benchmarks are scripts, which import from their own folder.
+    # Benchmarks and the like are scripts, which import from their own folder.
     beside = {
         path.parent.name if path.name == "__init__.py" else path.stem
         for path in files
-        if "bench" in path.relative_to(ROOT).parts
+        if {"bench", "scripts"} & set(path.relative_to(ROOT).parts)
     }
     found: dict[str, str] = {}
     for path in files:
@@ -117,7 +118,7 @@ USER_EXTRAS = (
         (["python/helip"], USER_EXTRAS),
         (["python/helip_demo"], ("demo",)),
         (["tests/python", "tests/support", "tests/consumer"], ("dev", "fiftyone")),
-        (["scripts"], ("dev", "docs")),
+        (["scripts"], ("dev", "docs", "release")),
         (["examples", "tests/examples"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["bench"], ("bench",)),

@@ -1,0 +1,65 @@
+"""A build that lacks something ends with one line that says what, and how to get it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def problem_of(build: Path, *options: str, **environment: str) -> str:
+    """The one line of helip's own that a refused configuration prints."""
+    cmake = shutil.which("cmake")
+    command = [cmake or "cmake", "-S", str(ROOT), "-B", str(build), "-DHELIP_TORCH=OFF", *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment or None)
+    assert done.returncode != 0, done.stdout
+    (line,) = [line.strip() for line in done.stderr.splitlines() if "helip:" in line]
+    return line
+
+
+def test_missing_libraries_are_named_together_with_their_packages(tmp_path: Path) -> None:
+    line = problem_of(
+        tmp_path / "build",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_JPEG=ON",
+        "-DCMAKE_SYSTEM_IGNORE_PATH=/usr/include;/usr/local/include",
+        f"-DHELIP_THIRD_PARTY={tmp_path / 'absent'}",
+    )
+    assert line.startswith("helip: not installed: nlohmann/json.hpp, xxhash.h, libjpeg-turbo; ")
+    assert "apt-get install nlohmann-json3-dev libxxhash-dev libjpeg-dev" in line
+    assert "docs/install.md" in line and "-DHELIP_FETCH=ON" in line
+
+
+def test_a_folder_of_headers_stands_in_for_packages(tmp_path: Path) -> None:
+    include = tmp_path / "third-party" / "include"
+    (include / "nlohmann").mkdir(parents=True)
+    for name in ("nlohmann/json.hpp", "xxhash.h"):
+        (include / name).write_text("#pragma once\n")
+    line = problem_of(
+        tmp_path / "build",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_JPEG=ON",
+        "-DCMAKE_SYSTEM_IGNORE_PATH=/usr/include;/usr/local/include",
+        f"-DHELIP_THIRD_PARTY={include.parent}",
+    )
+    assert line.startswith("helip: not installed: libjpeg-turbo; ")
+
+
+def test_a_missing_compiler_is_one_line(tmp_path: Path) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    line = problem_of(
+        *(tmp_path / "build", "-G", "Unix Makefiles", f"-DCMAKE_MAKE_PROGRAM={make}"),
+        PATH=str(tmp_path),
+    )
+    assert line == "helip: there is no C++ compiler; on Debian and Ubuntu: apt-get install g++"
+
+
+@pytest.mark.parametrize("system", ["Darwin", "Windows", "FreeBSD"])
+def test_another_system_is_refused_by_name(tmp_path: Path, system: str) -> None:
+    line = problem_of(tmp_path / "build", f"-DCMAKE_SYSTEM_NAME={system}")
+    assert line.startswith(f"helip: builds on Linux alone, and this is {system}; docs/install.md")
