@@ -33,6 +33,7 @@ from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
+from .verdicts import Verdicts
 
 __all__ = [
     "CancelledError",
@@ -59,6 +60,7 @@ __all__ = [
     "Trainer",
     "UnsupportedError",
     "Validation",
+    "Verdicts",
     "__version__",
     "cmake_prefix_path",
     "compare",
