@@ -106,6 +106,7 @@ USER_EXTRAS = (
     "log",
     "ray",
     "hnswlib",
+    "judge",
     "fiftyone",
 )
 
