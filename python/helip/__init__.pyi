@@ -33,6 +33,7 @@ from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
+from .verdicts import LearntVeto, Verdicts
 
 __all__ = [
     "CancelledError",
@@ -47,6 +48,7 @@ __all__ = [
     "HelipLoss",
     "ImageTransform",
     "InvalidArgumentError",
+    "LearntVeto",
     "MismatchError",
     "ModelBundle",
     "OutOfMemoryError",
@@ -59,6 +61,7 @@ __all__ = [
     "Trainer",
     "UnsupportedError",
     "Validation",
+    "Verdicts",
     "__version__",
     "cmake_prefix_path",
     "compare",

@@ -108,6 +108,7 @@ USER_EXTRAS = (
     "log",
     "ray",
     "hnswlib",
+    "judge",
     "fiftyone",
 )
 

