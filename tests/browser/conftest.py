@@ -50,7 +50,7 @@ def start(
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page of a profile of its own; see `opened`."""
+def page(browser: Any, start: Callable[..., Viewer]) -> Iterator[Any]:
+    """A page of a profile of its own, closed before the viewers end; see `opened`."""
     with opened(browser) as found:
         yield found

@@ -89,6 +89,7 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
         Route("/picture/{row}", endpoint(pages.picture, 0)),
         Route("/seek", endpoint(pages.seek, 0)),
         Route("/seek", endpoint(pages.send, PICTURE_BYTES), methods=["POST"]),
+        Route("/pools", endpoint(pages.pools, 0)),
         Route("/map", endpoint(pages.map, 0)),
         Route("/map/points/{of}", endpoint(pages.points, 0)),
         Route("/map/shades/{by}", endpoint(pages.shades, 0)),

@@ -125,7 +125,7 @@ class Cards:
 
     def picture(self, row: int) -> Picture:
         """A picture that is shown at once, or why it is missing."""
-        text = next(iter(self._captions(row)[0]), None)
+        text = self.text(row)
         alt = f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
         try:
             self._thumbnails.get(row)
@@ -138,9 +138,13 @@ class Cards:
         key = str(self._data.keys[row])
         return key if len(key) <= KEY else f"…{key[1 - KEY :]}"
 
+    def text(self, row: int) -> str | None:
+        """The first caption of a row; None where there is none."""
+        return next(iter(self._captions(row)[0]), None)
+
     def short(self, row: int) -> Any:
         """The first caption of a row as markup, cut; its key where there is none."""
-        text = next(iter(self._captions(row)[0]), None)
+        text = self.text(row)
         return self.key(row) if text is None else caption(text, ALT)
 
     def _side(self, row: int, texts: tuple[Sequence[str], str], common: set[str]) -> Side:

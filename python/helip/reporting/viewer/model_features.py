@@ -37,6 +37,7 @@ class ModelFeatures:
                 "is of two encoders; cross-scores need a store that one CLIP made, or a model"
             )
         self.name, self.digest = name, digest
+        self._count = image.rows
         self._rows = rows  # (row numbers) -> both float32
         self._cosines = _core.PairCosines(image, text, 0)
 
@@ -78,6 +79,18 @@ class ModelFeatures:
         """float64 [b, k]: the greater of both cross-scores, less the target's own score."""
         both = (self._cosines.of(side, first, ids) for side in ("image_text", "text_image"))
         return np.fmax(*both) - self._own(first, len(ids))
+
+    def nearest(self, target: int, count: int) -> tuple[list[int], list[float]]:
+        """The rows whose captions fit the picture of the target best, and their cosines; it is not
+        among them, and ties come by row. Looks at all rows."""
+        rows = np.arange(self._count, dtype=np.int64)[None]
+        scores = self._cosines.of("image_text", target, rows)[0]
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        scores[target] = -np.inf
+        some = np.argpartition(-scores, min(count, len(scores) - 1))[:count]
+        some = some[np.lexsort((some, -scores[some]))]
+        some = some[~np.isinf(scores[some])]
+        return some.tolist(), scores[some].tolist()
 
     def square(self, target: int, hard: int) -> np.ndarray:
         """float64 [2, 2]: picture of the target and of the hard pair (rows) with caption of the

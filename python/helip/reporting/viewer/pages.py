@@ -18,6 +18,7 @@ from helip.reporting.viewer.cards import Card, Cards, Place
 from helip.reporting.viewer.judging import KEYS, MISMATCH, Judging
 from helip.reporting.viewer.mapping import OF, Maps
 from helip.reporting.viewer.orders import BY_NAME
+from helip.reporting.viewer.pools import ComparedPools, ShownPictures
 from helip.reporting.viewer.queries import STATES, Query
 from helip.reporting.viewer.seeking import LONGEST, Seeking
 from helip.reporting.viewer.shown import ShownOrders, step
@@ -52,10 +53,11 @@ class Pages:
         search: CaptionSearch,
         seeking: Seeking,
         maps: Maps,
+        pools: ComparedPools,
     ) -> None:
         self._cards, self._shown, self._thumbnails = cards, shown, thumbnails
         self._judging, self._keys, self._title, self._search = judging, keys, title, search
-        self._seeking, self._maps = seeking, maps
+        self._seeking, self._maps, self._pools = seeking, maps, pools
         self._key_index: KeyIndex | None = None
 
     def card(self, asked: Asked) -> Answer:
@@ -131,6 +133,15 @@ class Pages:
             title=self._title, sentence=sentence[:LONGEST], picture=picture, by=by, found=places,
             sides=self._seeking.sides, address=lambda row: Query(way="rows", at=row).url(),
             caption_of=self._cards.short,
+        ))  # fmt: skip
+
+    def pools(self, asked: Asked) -> Answer:
+        """The pools of a target by several rules, next to each other."""
+        target = self._pools.of(self._row(asked.query.get("row", "")))
+        page = environment().get_template("viewer/pools.html")
+        return Answer(page.render(
+            title=self._title, target=target, pictures=ShownPictures(self._cards),
+            address=Query(way="rows", at=target.row).url(),
         ))  # fmt: skip
 
     def map(self, asked: Asked) -> Answer:

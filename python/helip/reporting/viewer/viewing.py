@@ -25,6 +25,7 @@ from helip.reporting.viewer.mapping import Maps
 from helip.reporting.viewer.model_features import ModelFeatures
 from helip.reporting.viewer.orders import Orders
 from helip.reporting.viewer.pages import Pages
+from helip.reporting.viewer.pools import ComparedPools
 from helip.reporting.viewer.seeking import Seeking
 from helip.reporting.viewer.shown import ShownOrders
 from helip.reporting.viewer.thumbnails import Thumbnails
@@ -97,7 +98,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         maps = Maps(store, of_store)
         yield Pages(
             cards, ShownOrders(orders, search, maps), thumbnails, judging, data.keys, title,
-            search, Seeking(store, of_store), maps,
+            search, Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
         )  # fmt: skip
 
 

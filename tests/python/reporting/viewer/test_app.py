@@ -168,6 +168,19 @@ def test_a_place_beyond_the_end_shows_the_last(client: Any) -> None:
     assert client.get("/?way=rows&at=999999").text.count(f"{ROWS} of {ROWS}") == 1
 
 
+def test_pools_by_other_rules_stand_beside_the_own(client: Any, folder: Path) -> None:
+    page = client.get("/pools?row=12").text
+    names = re.findall(r"<h3>(.+?) <small>", page)
+    assert names == ["HPM", "Image only", "Text only", "before", "after"]
+    image, text = EmbeddingStore.open(folder / "after").rows(slice(None))
+    cosines = (image[12] @ text.T / text.norm(dim=1)).numpy()
+    cosines[12] = -np.inf
+    last = page[page.rindex("<h3>") :]
+    rows = re.findall(r'alt="Row (\d+)|aria-label="Row (\d+)', last)
+    shown = [int(one or other) for one, other in rows]
+    assert shown == np.argsort(-cosines)[:12].tolist()
+
+
 def judge(client: Any, target: int, hard: Any, verdict: str, **more: str) -> Any:
     form = {"target": str(target), "hard": str(hard), "verdict": verdict, "back": "/?way=rows&at=0"}
     return client.post("/judge", data={**form, **more}, headers=OWN)
