@@ -134,7 +134,7 @@ nightly:
 	$(MAKE) campaign mutations
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
 	$(MAKE) fuzz FUZZ=--runs=1000000
-	$(MAKE) test-fiftyone
+	$(MAKE) test-browser test-fiftyone
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
 reproducible: $(VENV)/.base

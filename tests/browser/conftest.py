@@ -22,7 +22,9 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # A container's root has no sandbox; pages are our own.
-        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        found = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
         yield found
         found.close()
 

@@ -148,3 +148,27 @@ def test_nothing_moves_while_pictures_come(page: Any, start: Start) -> None:
     page.goto(start().address + "&way=hubs")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("window.moved") < 0.01
+
+
+def test_a_region_of_the_map_gives_its_pairs(browser: Any, start: Start) -> None:
+    viewer = start()
+    with opened(browser) as page:
+        page.goto(viewer.address)
+        page.click("nav >> text=Map")
+        page.wait_for_selector('canvas[data-ready="joint score"]')
+        page.select_option("#map-by", "hubness")
+        page.wait_for_selector('canvas[data-ready="joint hubness"]')
+        assert f"{ROWS} rows" in page.inner_text("#map-told")
+        box = page.query_selector("#map").bounding_box()
+        middle = box["x"] + box["width"] / 2
+        page.keyboard.down("Shift")
+        page.mouse.move(middle, box["y"] + 2)
+        page.mouse.down()
+        for x, y in ((1, 0), (1, 1), (0, 1)):  # the right half
+            page.mouse.move(
+                middle + x * (box["width"] / 2 - 4), box["y"] + 4 + y * (box["height"] - 8)
+            )
+        page.mouse.up()
+        page.keyboard.up("Shift")
+        page.wait_for_url(re.compile("region=joint"))
+        assert 0 < int(at(page).split(" of ")[1]) < ROWS

@@ -4,7 +4,7 @@ const canvas = document.getElementById("map");
 const over = document.getElementById("map-region");
 const [of, by, told] = ["map-of", "map-by", "map-told"].map((id) => document.getElementById(id));
 const draw = document.getElementById("map-draw");
-const gl = canvas.getContext("webgl", { antialias: false, preserveDrawingBuffer: true });
+const gl = canvas.getContext("webgl", { antialias: false });
 const view = { x: 0, y: 0, zoom: 0.9 }; // the middle, and screens of half a width a unit
 let count = 0;
 let region = null; // corners on the screen while one is drawn
@@ -134,8 +134,7 @@ function onMap(x, y) {
 }
 
 function show(corners) {
-  const most = 48; // an address of few corners
-  const kept = corners.filter((_, i) => i % Math.ceil(corners.length / most) === 0);
+  const kept = corners.filter((_, i) => i % Math.ceil(corners.length / 48) === 0); // a short address
   const words = kept.map(([x, y]) => onMap(x, y).map((v) => v.toFixed(4)).join(",")).join(";");
   location.assign(`/?${new URLSearchParams({ region: `${of.value}:${words}` })}`);
 }
@@ -155,9 +154,8 @@ canvas.addEventListener("pointerdown", (event) => {
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!event.buttons) return;
-  if (region) {
-    region.push([event.offsetX, event.offsetY]);
-  } else {
+  if (region) region.push([event.offsetX, event.offsetY]);
+  else {
     const [sx, sy] = scale();
     view.x -= (2 * event.movementX) / canvas.clientWidth / sx;
     view.y += (2 * event.movementY) / canvas.clientHeight / sy;
@@ -178,8 +176,7 @@ canvas.addEventListener("keydown", (event) => {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? 1.3 : 1 / 1.3);
   else if (moves[event.key]) {
-    view.x += (0.2 * moves[event.key][0]) / view.zoom;
-    view.y += (0.2 * moves[event.key][1]) / view.zoom;
+    [view.x, view.y] = [view.x, view.y].map((v, i) => v + (0.2 * moves[event.key][i]) / view.zoom);
     paint();
   } else return;
   event.preventDefault();
@@ -200,6 +197,4 @@ addEventListener("resize", paint);
 if (gl) {
   prepare();
   load().catch((error) => { told.textContent = `The map cannot be drawn: ${error}`; });
-} else {
-  told.textContent = "The map needs WebGL, which this browser does not have.";
-}
+} else told.textContent = "The map needs WebGL, which this browser does not have.";

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from helip.common.errors import Error, InvalidArgumentError, StorageError, needed
+from helip.common.errors import Error, InvalidArgumentError, SampleError, StorageError, needed
 from helip.reporting.viewer.answers import Answer, Asked
 from helip.reporting.viewer.guard import Guard
 from helip.reporting.viewer.pages import Pages
@@ -99,13 +99,14 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
         Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={404: missing, 405: missing})
+    app.router.redirect_slashes = False
     return Guard(app, token=token, hosts=hosts, cookie=cookie)
 
 
 def _answered(pages: Pages, page: Page, asked: Asked) -> Answer:
     try:
         return page(asked)
-    except InvalidArgumentError as error:
+    except (InvalidArgumentError, SampleError) as error:
         return pages.refusal(error, 400)
     except StorageError as error:  # such as a file of verdicts that another program has locked
         return pages.refusal(error, 503)

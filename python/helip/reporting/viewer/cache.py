@@ -19,6 +19,7 @@ from helip.common.errors import Error
 from helip.common.files import make_directory, own_cache, storage_errors
 
 _LOG = logging.getLogger(__name__)
+_in_use: set[Path] = set()  # by this process
 _VERSION = 1  # of what is kept; another version makes it anew
 
 
@@ -39,6 +40,7 @@ class ViewCache:
         try:
             make_directory(self.folder)
             os.utime(self.folder)
+            _in_use.add(self.folder)
         except (Error, OSError) as error:
             _LOG.warning("nothing is kept between calls of the viewer: %s", error)
             self._temporary = tempfile.TemporaryDirectory(prefix="helip-view-")
@@ -61,7 +63,8 @@ class ViewCache:
         return _read(place) or made
 
     def trim(self) -> None:
-        """Remove the folders that were used longest ago, down to the bound; never the own one."""
+        """Remove the folders that were used longest ago, down to the bound; never one in use
+        by this process."""
         if self._temporary is not None:
             return
         sizes = {}
@@ -73,12 +76,13 @@ class ViewCache:
         for entry, (_, size) in sorted(sizes.items(), key=lambda each: each[1]):
             if over <= 0:
                 break
-            if entry != self.folder:
+            if entry not in _in_use:
                 shutil.rmtree(entry, ignore_errors=True)
                 over -= size
 
     def close(self) -> None:
-        """Remove what is kept for this call alone."""
+        """Let the folder go; remove what is kept for this call alone."""
+        _in_use.discard(self.folder)
         if self._temporary is not None:
             self._temporary.cleanup()
 

@@ -15,7 +15,6 @@ from helip.data.announced import announced
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 5_000  # captions of a transaction
-MOST = 100_000  # rows that a search returns
 
 
 class CaptionSearch:
@@ -49,7 +48,7 @@ class CaptionSearch:
     def find(self, words: str) -> np.ndarray | None:
         """Rows int64 [m], ascending, with all the words; the last may be the begin of one.
 
-        None while the index is not there. At most ``MOST`` rows.
+        None while the index is not there.
         """
         if not self.wait(0):
             return None
@@ -58,8 +57,7 @@ class CaptionSearch:
         connection = self._connect()
         try:
             found = connection.execute(
-                "SELECT rowid FROM captions WHERE captions MATCH ? ORDER BY rowid LIMIT ?",
-                (query, MOST),
+                "SELECT rowid FROM captions WHERE captions MATCH ? ORDER BY rowid", (query,)
             ).fetchall()
         except sqlite3.Error as error:
             _LOG.warning("the search in captions failed: %s", error)

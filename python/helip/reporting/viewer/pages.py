@@ -124,7 +124,8 @@ class Pages:
     def seek(self, asked: Asked) -> Answer:
         """The rows that are like a sentence, a picture that was sent, or both."""
         sentence, picture = (asked.query.get(name, "") for name in ("sentence", "picture"))
-        by, found = "", []
+        by = ""
+        found: list[tuple[int, float]] = []
         if sentence.strip() or picture:
             by, found = self._seeking.find(sentence, picture)
         places = [Place(at, row, score) for at, (row, score) in enumerate(found, start=1)]

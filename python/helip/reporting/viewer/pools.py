@@ -21,8 +21,8 @@ _KEPT = 64  # targets
 class ComparedPools:
     """Pools by the table, by image alone, by text alone, and by the towers of each model.
 
-    A target reads all rows of the store once, which takes a second for a million; the last ones
-    are kept. Safe to use from threads.
+    A target reads all rows of the store once, which takes seconds for a million; the last ones are
+    kept. Safe to use from threads.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,12 +72,10 @@ class Query:
 
     def url(self, **changes: Any) -> str:
         """The address of this query, with ``changes``."""
-        values = dataclasses.asdict(dataclasses.replace(self, **changes))
-        usual = dataclasses.asdict(Query())
         kept = {
             name: "1" if value is True else value
-            for name, value in values.items()
-            if value != usual[name]
+            for name, value in {**vars(self), **changes}.items()
+            if value != _USUAL[name]
         }
         return "/?" + urlencode(kept) if kept else "/"
 
@@ -86,6 +83,9 @@ class Query:
     def base(self) -> tuple[Any, ...]:
         """What decides which targets come in which order."""
         return self.way, self.q, self.low, self.high, self.up, self.seed, self.region
+
+
+_USUAL = vars(Query())
 
 
 def _whole(name: str, text: str, least: int) -> int:

@@ -16,6 +16,7 @@ from helip.reporting.viewer.app import make_app
 from helip.reporting.viewer.viewing import ViewCall, viewing
 
 _TRIED = 50  # ports after the one that was asked for
+_EVERYWHERE = ("", "0.0.0.0", "::")
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
@@ -36,7 +37,8 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
             tell(f"port {call.port} is taken; this is {port}")
         token = secrets.token_urlsafe(24)
         app = make_app(pages, token=token, hosts=names_of(call.host, port), cookie=f"helip-{port}")
-        address = f"http://{_in_url(call.host)}:{port}/?token={token}"
+        host = socket.gethostname() if call.host in _EVERYWHERE else call.host
+        address = f"http://{_in_url(host)}:{port}/?token={token}"
         if not _is_loopback(call.host):
             tell(
                 f"{call.host} is not loopback: whoever reaches this machine and knows the token "
@@ -91,7 +93,7 @@ def names_of(host: str, port: int) -> frozenset[str]:
     names = {host.lower(), "localhost"}
     if _is_loopback(host):
         names |= {"127.0.0.1", "::1"}
-    elif host in ("", "0.0.0.0", "::"):
+    elif host in _EVERYWHERE:
         own = {socket.gethostname(), socket.getfqdn(), "127.0.0.1", "::1"}
         for name in list(own):
             with contextlib.suppress(OSError):

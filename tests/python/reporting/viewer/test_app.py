@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("starlette")
 
 import helip
-from helip.common.errors import MismatchError
+from helip.common.errors import MismatchError, StorageError
 from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.viewer.thumbnails import SIDE
 from helip.reporting.viewer.viewing import ViewCall, viewing
@@ -220,6 +221,39 @@ def test_a_verdict_that_is_none_is_refused(client: Any) -> None:
     assert judge(client, 1, 2, "keep", person="a\nb").status_code == 400
     back = judge(client, 1, 2, "keep", person="A", back="https://evil.example/?way=hubs")
     assert back.url.host == "127.0.0.1"
+
+
+def test_while_the_file_is_locked_the_page_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: Any, **__: Any) -> None:
+        raise StorageError(errno.EAGAIN, "own.verdicts is locked by another program")
+
+    with client_of(folder, verdicts=folder / "locked.verdicts") as client:
+        monkeypatch.setattr(Verdicts, "judge", locked)
+        answer = judge(client, 1, 2, "keep", person="Ann")
+        assert answer.status_code == 503 and "is locked" in answer.text
+
+
+def test_a_region_of_the_map_is_a_filter(client: Any) -> None:
+    points = np.frombuffer(client.get("/map/points/joint").content, "<f4").reshape(-1, 2)
+    inside = int((points[:, 0] >= 0).sum())
+    page = client.get("/?way=rows&region=joint:0,-2;2,-2;2,2;0,2").text
+    assert f"1 of {inside}</p>" in page
+    assert "region=joint" in re.search(r'href="([^"]+)" data-key="j"', page)[1]
+    assert client.get("/?region=joint:0").status_code == 400
+    assert client.get("/map/points/other").status_code == 400
+    for by in ("score", "hubness", "verdict"):
+        assert len(client.get(f"/map/shades/{by}").content) == ROWS
+    assert client.get("/map").status_code == 200
+
+
+def test_what_no_encoder_is_known_for_is_not_offered(client: Any) -> None:
+    assert "/seek" not in client.get("/").text
+    assert "which encoders" in client.get("/seek").text
+    assert client.get("/seek?sentence=x").status_code == 409
+    assert client.post("/seek", content=b"GIF89a", headers=OWN).status_code == 400
+    assert client.post("/seek", content=b"x" * (21 << 20), headers=OWN).status_code == 413
 
 
 def test_a_request_is_bounded(client: Any) -> None:

@@ -11,9 +11,11 @@ import pytest
 from helip.reporting.viewer.cache import ViewCache
 
 
-def filled(home: Path, name: str, rows: int, bound: int = 1 << 30) -> ViewCache:
+def filled(home: Path, name: str, rows: int, bound: int = 1 << 30, used: str = "") -> ViewCache:
     cache = ViewCache({"of": name}, bound, home)
     cache.arrays("a", lambda: {"x": np.arange(rows, dtype=np.int64)})
+    if name not in used:
+        cache.close()
     return cache
 
 
@@ -24,8 +26,10 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     own = filled(tmp_path, "d", 10_000, bound=200_000)
     assert [each.exists() for each in folders] == [False, False, True]
     assert own.folder.exists()
-    own = filled(tmp_path, "e", 10_000, bound=10)  # its own stays while it is used
-    assert [each.name for each in tmp_path.iterdir()] == [own.folder.name]
+    other = filled(tmp_path, "e", 10_000, used="e")
+    own = filled(tmp_path, "f", 10_000, bound=10)  # those that are used stay
+    assert set(tmp_path.iterdir()) == {own.folder, other.folder}
+    other.close()
 
 
 def test_what_is_not_whole_is_made_anew(tmp_path: Path) -> None:
