@@ -33,7 +33,7 @@ from .pairs import HardPairs, HardPairsPart, reshard
 from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
-from .verdicts import Verdicts
+from .verdicts import LearntVeto, Verdicts
 
 __all__ = [
     "CancelledError",
@@ -48,6 +48,7 @@ __all__ = [
     "HelipLoss",
     "ImageTransform",
     "InvalidArgumentError",
+    "LearntVeto",
     "MismatchError",
     "ModelBundle",
     "OutOfMemoryError",

@@ -70,6 +70,11 @@ ENTRIES: tuple[Entry, ...] = (
         "Drop, downweight or count false negatives, by rules and by another model; mines nothing.",
     ),
     Entry(
+        "verdicts",
+        "judging.verdicts",
+        "Show, merge and export what people said of pairs, learn from it, propose what to judge.",
+    ),
+    Entry(
         "reshard",
         "data.reshard",
         "Write the shards anew with hard pairs beside their targets, and the table renumbered.",

@@ -15,19 +15,28 @@ from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
+from helip.verdicts.exclusions import Exclusions
 
 
 class BesideRows:
     """The groups of pictures of a data set, the embeddings of its rows in a store, and which rows
-    of a batch are hard pairs of each other."""
+    of a batch are hard pairs of each other, or were taken out by people."""
 
     def __init__(
-        self, data: Any, store: EmbeddingStore | None, table: HardPairs | GrowingPairs | None
+        self,
+        data: Any,
+        store: EmbeddingStore | None,
+        table: HardPairs | GrowingPairs | None,
+        exclusions: Exclusions | None = None,
     ) -> None:
-        """table: of batches whose rows are all targets, and hard pairs of each other."""
+        """table: of batches whose rows are all targets, and hard pairs of each other.
+
+        exclusions: pairs that people took out.
+        """
         if store is not None:
             refuse_another(data, store)
         self._store = store
+        self._exclusions = exclusions if exclusions is not None and len(exclusions.pairs) else None
         self._table = table if isinstance(table, HardPairs) else None
         self._pictures = data.image_groups() if isinstance(data, Dataset) else None
 
@@ -42,6 +51,8 @@ class BesideRows:
             found["hard_rows"] = torch.from_numpy(hard_rows(rows, self._table, *window))
         if self._pictures is not None:
             found["image_group"] = torch.from_numpy(self._pictures[rows])
+        if self._exclusions is not None:
+            found["verdict_group"] = torch.from_numpy(self._exclusions.groups(rows))
         if self._store is not None:
             found["image_embedding"], found["caption_embedding"] = self._store.rows(rows)
         return found

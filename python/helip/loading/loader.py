@@ -24,7 +24,7 @@ from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
-from helip.loading.pair_source import PairSource, opened_data, table_of
+from helip.loading.pair_source import PairSource, opened_data, table_of, table_without
 from helip.loading.readers.batch import BatchPlan
 from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
@@ -32,6 +32,7 @@ from helip.loading.state import LoaderState, refuse_another_loader
 from helip.loading.strategy import hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.store.embedding_store import EmbeddingStore
+from helip.verdicts.opening import Source, exclusions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,11 @@ class LoaderCall(BatchOptions, ReadOptions):
     """The embeddings of that data set: each batch gets the rows that belong to it, by which a loss
     tells captions and pictures that are nearly equal (similar_captions, similar_images)."""
 
+    verdicts: Source | None = None
+    """What people said of pairs of that data set, or the path of their file: what they took out is
+    no hard pair, and ``batch["verdict_group"]`` keeps the losses from pushing it apart where it
+    meets by chance."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pairs is None and self.hard_per_target != 0:
@@ -86,7 +92,9 @@ class HardPairLoader:
     serves; its own row for a target) and ``caption_group`` (int64 [b], the same number for equal
     captions, see `helip.data.captions`). Where the data set knows pictures that stand at several
     rows, ``image_group`` (int64 [b]) says which are the same; with a ``store`` there are
-    ``caption_embedding`` and ``image_embedding`` (float32 [b, d]). Of a row with several captions
+    ``caption_embedding`` and ``image_embedding`` (float32 [b, d]). With ``verdicts`` there is
+    ``verdict_group`` (int64 [b, m]): two rows with one number, not 0, in one column were decided to
+    be a false negative or near duplicate of each other. Of a row with several captions
     each epoch takes one, and each comes as often as the others.
 
     With a table and no other wish, batches are made of *communities*, small groups of hard pairs:
@@ -114,7 +122,8 @@ class HardPairLoader:
     them.
 
     Raises:
-        MismatchError: the table belongs to another data set.
+        MismatchError: the table, or the file of verdicts, belongs to another data set.
+        UnsupportedError: verdicts with pairs that grow.
         InvalidArgumentError: an option is outside its bound, or of another strategy; short targets
             under ``short="error"``.
 
@@ -141,6 +150,10 @@ class HardPairLoader:
         data = opened_data(call.data)
         table = table_of(data, call.pairs)
         self._grows = isinstance(table, GrowingPairs)
+        exclusions = None
+        if call.verdicts is not None:
+            exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
+            table = table_without(table, exclusions)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         self._size_is_open = call.community_rows is None
         call = with_strategy(
@@ -151,8 +164,9 @@ class HardPairLoader:
         )
         self._table = table
         among = call.strategy == "communities"
-        self._beside = BesideRows(data, call.store, table if among else None)
+        self._beside = BesideRows(data, call.store, table if among else None, exclusions)
         self._data, self._seed = data, call.seed
+        self._verdicts = None if exclusions is None else exclusions.digest
         self._make_batches_by(BatchOptions.of(call))
         self._reads = choose_reads(
             data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
@@ -181,6 +195,7 @@ class HardPairLoader:
             "fingerprint": self._data.fingerprint or "",
             "rows": len(self._data),
             "eligible_targets": self._sampler.eligible_targets,
+            "verdicts": self._verdicts,
         }
 
     def __len__(self) -> int:

@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from helip.common.errors import MismatchError
+from helip.common.errors import MismatchError, UnsupportedError
 from helip.data.opening import open_dataset
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.verdicts.exclusions import Exclusions
+
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 
 
 class PairSource(Protocol):
@@ -52,4 +55,23 @@ def table_of(
             "bring it up to date: helip embed DATA --out STORE says which rows changed, and embeds "
             "them again with --update; then helip update follows"
         )
+    return table
+
+
+def table_without(
+    table: HardPairs | GrowingPairs, exclusions: Exclusions
+) -> HardPairs | GrowingPairs:
+    """The table without what people took out: itself where it has nothing of that, else a copy in
+    memory. UnsupportedError for one that grows.
+    """
+    if not isinstance(table, HardPairs):
+        raise UnsupportedError(
+            "verdicts are given, and pairs is a StreamingMiner, which would find what they take "
+            "out; give a table, or no verdicts"
+        )
+    step = max(_PLACES // table.k, 1)
+    for first in range(0, len(table), step):
+        ids = table.ids[first : first + step].astype(np.int64)
+        if exclusions.flags(first, ids).any():
+            return table.filter(verdicts=exclusions, progress=False)
     return table

@@ -43,8 +43,9 @@ def check_groups(groups: Any, rows: int) -> Tensor:
 
 def groups_of(batch: Mapping[str, Any]) -> Tensor | None:
     """The groups [b, m] that a loader put into a batch; None where it put none."""
-    kinds = [batch[name] for name in ("caption_group", "image_group") if name in batch]
-    return torch.stack(kinds, dim=1) if kinds else None
+    names = ("caption_group", "image_group", "verdict_group")
+    kinds = [batch[name].reshape(len(batch[name]), -1) for name in names if name in batch]
+    return torch.cat(kinds, dim=1) if kinds else None
 
 
 def embeddings_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:

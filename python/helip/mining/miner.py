@@ -26,12 +26,19 @@ from helip.mining.device_choice import choose_device
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
 from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
 from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
+from helip.mining.judged import (
+    mine_without,
+    refuse_other_verdicts,
+    refuse_part,
+    remove_longer,
+)
 from helip.mining.options import EXACT_ROWS, HnswOptions, JobOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.embedding_store import EmbeddingStore
+from helip.verdicts.opening import Source, exclusions_of
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,9 @@ _DEVICE_EXACT_ROWS = 20_000_000
 class MineCall(MineOptions, HnswOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
+    verdicts: Source | None = None
+    """What people said of pairs of these rows, or the path of their file: what they took out is in
+    no pool, and the next best pairs are."""
     out: str | os.PathLike[str] | None = None
     """A directory that the table is streamed to, or a URL of s3, gs or az, to which it is uploaded
     in the end; else it is kept in memory."""
@@ -104,9 +114,16 @@ def mine(call: MineCall) -> HardPairs:
     finds as the own one does. hnswlib is deterministic with ``threads=1`` alone: with more threads
     two runs may differ. It knows no ``collapse``, parts, engine or checkpoint.
 
+    With ``verdicts`` pools are mined that are longer by as many pairs as verdicts take from one of
+    them, and cut to ``k`` without what is excluded: exact methods stay exact. Pairs decided to be
+    false negatives or near duplicates are excluded in either order, mismatched rows altogether.
+    ``skip`` counts what is left; ``collapse`` looked at all. ``report["drops"]["verdicts"]`` counts
+    what was taken out; other counts of ``drops``, and the recall, are of the longer pools.
+
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
-            (with its row). MismatchError: ``out`` holds a table of something else.
+            (with its row). MismatchError: ``out`` holds a table of something else; verdicts on
+            other data.
         UnsupportedError: no such device, or an option that it does not know. StorageError: ``out``
             cannot be written, or another job is writing it; parts that are done stay.
     """
@@ -118,6 +135,8 @@ def mine(call: MineCall) -> HardPairs:
         )  # fmt: skip
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
     source, path = inputs.store, call.path
+    if call.verdicts is not None:
+        return _mined_under_verdicts(inputs, call)
     if call.graph == "hnswlib":
         from helip.mining.hnswlib_graph import mine_with_hnswlib, refuse_with_hnswlib
 
@@ -207,6 +226,23 @@ def mine(call: MineCall) -> HardPairs:
     return pairs
 
 
+def _mined_under_verdicts(inputs: Inputs, call: MineCall) -> HardPairs:
+    refuse_part(call.part)
+    source, path = inputs.store, call.path
+    known = "" if source is None else source.data_fingerprint or source.keys_fingerprint
+    exclusions = exclusions_of(call.verdicts, inputs.rows, known)
+    if path and os.path.exists(os.path.join(path, "manifest.json")):
+        table = _existing(path, source, call, resume=call.resume)
+        refuse_other_verdicts(table, exclusions)
+        remove_longer(path)
+        return table
+    plain = {**call.as_dict(), "store": source, "verdicts": None, "skip": 0}
+    return mine_without(
+        exclusions, lambda k, out: mine(**{**plain, "k": k, "out": out or None}),
+        k=call.k, skip=call.skip, out=path,
+    )  # fmt: skip
+
+
 def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall) -> HardPairs:
     with ProgressBar(None, label="mine", unit="units", enabled=call.progress) as bar:
         follow = Follower(bar, call.on_progress)
@@ -263,6 +299,8 @@ def _existing(
     # Else a table of stages is as good as one without: each says its recall.
     if call.cluster_rows is not None and goes_in_stages(call, rows=len(source), out=""):
         asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)
+    if "verdicts" in found and call.verdicts is None:
+        raise MismatchError(f"{path} was mined under verdicts; choose another path")
     if "filter" in found:
         raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}

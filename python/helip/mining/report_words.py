@@ -10,6 +10,7 @@ _DROPS = {
     "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),
     "margin": ("false negatives", "fit the target as well as its own image and text do"),
     "collapsed": ("copies", "near duplicates of a better pair of the same pool"),
+    "verdicts": ("judged", "people said they are no hard pairs"),
     "skipped": ("passed over", "the best pairs, left out on request"),
 }
 _ALWAYS = ("image_duplicate", "text_duplicate")  # worth a line even where there are none

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from helip import _core
+from helip.common.errors import UnsupportedError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
@@ -44,7 +45,7 @@ def update(call: UpdateCall) -> HardPairs:
 
     Raises:
         MismatchError: the store is no later state of the one that was mined.
-        UnsupportedError: the table was not mined exactly.
+        UnsupportedError: the table was not mined exactly, or under verdicts.
         InvalidArgumentError: ``out`` holds something else. StorageError: it cannot be written.
     """
     if (url := url_of(call.out)) is not None:
@@ -55,6 +56,12 @@ def update(call: UpdateCall) -> HardPairs:
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = store_of(call.store)
     path = output_path(call.out)
+    if "verdicts" in pairs.options:
+        raise UnsupportedError(
+            f"{pairs.path or 'the table'} was mined under verdicts, which an update does not know; "
+            "update a table that was mined without, and filter it: pairs.filter(verdicts=…), or "
+            "mine again"
+        )
     with ProgressBar(None, label="update", unit="units", enabled=call.progress) as bar:
         core = _core.update(
             pairs._core, store._core, call.threads or 0, parse_bytes(call.memory), Follower(bar),

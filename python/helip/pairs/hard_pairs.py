@@ -158,14 +158,16 @@ class HardPairs(ExportsPairs):
         No pair is mined anew, so pools get shorter. With c(i, j) the cosine of image i and caption
         j by the model of ``by``, such as a CLIP, a hard pair j of target i is flagged by each rule
         that is given; docs/filter.md has them and their sources. A pair with a row of zeros in
-        ``by`` is not flagged, and counted. ``options["filter"]`` and ``report["filter"]`` of the
+        ``by`` is not flagged, and counted. ``verdicts`` flag what people said is no hard pair.
+        ``options["filter"]`` and ``report["filter"]`` of the
         new table list what was asked and what was found, for each time it was filtered.
 
         Raises:
             InvalidArgumentError: no rule; ``out`` exists; images and captions of two models.
-            MismatchError: ``by`` has other rows or keys. StorageError: ``out`` cannot be written.
+            MismatchError: ``by`` has other rows or keys; verdicts on other data.
+            StorageError: ``out`` cannot be written.
         """
-        core = _written(call, lambda call: filtered(self._core, call))
+        core = _written(call, lambda call: filtered(self._core, call, self._store, self._data))
         return HardPairs(core, self._store, self._data)
 
     @method_keywords(JoinCall)
@@ -310,6 +312,11 @@ class HardPairs(ExportsPairs):
         return self._store
 
     @property
+    def data(self) -> Any:
+        """The open data set that was mined, where the table knows it: see :meth:`with_data`."""
+        return self._data
+
+    @property
     def path(self) -> str:
         """The directory; empty for a table in memory."""
         return self._core.path
@@ -365,8 +372,8 @@ class HardPairs(ExportsPairs):
           on, N(N - 1) when it was exact.
         - ``drops``: by filter, the pairs that would be among their target's best k + skip but for
           it, each under the first that keeps it out, over all targets: ``image_duplicate``,
-          ``text_duplicate``, ``margin``, ``collapsed``; and ``skipped``, passed over on request,
-          all that a GPU and a graph of hnswlib count.
+          ``text_duplicate``, ``margin``, ``collapsed``; ``skipped``, passed over on request, all
+          that a GPU and a graph of hnswlib count; and ``verdicts``, taken out by people.
         - ``filters``: what pairs were held against before they were scored, and the shares of a
           sample that passed; see :class:`helip.Plan`.
         - ``filter``: what each call of :meth:`filter` found: ``pairs`` before, of which ``flagged``

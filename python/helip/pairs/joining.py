@@ -161,13 +161,20 @@ def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str,
 
 def _refuse_other_filters(table: _core.HardPairs, other: _core.HardPairs) -> None:
     """Refuse what would bring back the pairs that a filter of one of them took away."""
-    ours, theirs = (json.loads(each.options_json).get("filter", []) for each in (table, other))
+    ours, theirs = (_filters_of(each) for each in (table, other))
     if ours != theirs:
         raise InvalidArgumentError(
             f"the table was filtered by {ours or 'nothing'}, the other by {theirs or 'nothing'}, "
             "so that pairs that one filter dropped could come back from the other table; join "
             "first, then filter"
         )
+
+
+def _filters_of(table: _core.HardPairs) -> list[Any]:
+    """Those that it went through, and the verdicts that it was mined under."""
+    options = json.loads(table.options_json)
+    mined = [{"verdicts": options["verdicts"]}] if "verdicts" in options else []
+    return [*mined, *options.get("filter", [])]
 
 
 def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class FilterOptions(FilterRules, ThreadOptions):
     """downweight: what scores are multiplied by."""
     k: Positive | None = None
     """Keep the best so many of what is left; None: as many as the table has."""
+    min_precision: Share = 0.8
+    """learnt_veto: the lower 95 % limit of its measured precision must reach it."""
 
 
 @dataclass(frozen=True, kw_only=True)

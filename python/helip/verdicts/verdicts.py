@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
 from helip.common.options import check, require
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.verdicts.database import connect, create, database_errors, transaction
+from helip.verdicts.exclusions import Exclusions
 from helip.verdicts.judgement import (
     EXCLUDING,
     Decision,
@@ -60,8 +61,17 @@ class Verdicts:
         self._path, self._connection, self._keys = path, connection, keys
         self._lock = threading.Lock()
         about = dict(self._read("SELECT name, value FROM about"))
-        self._rows = int(about["rows"])
-        self._data_fingerprint = str(about["data_fingerprint"])
+        last = self._read("SELECT max(ifnull(max(target), 0), ifnull(max(hard), 0)) FROM log")[0][0]
+        try:
+            self._rows = int(about["rows"])
+            self._data_fingerprint = str(about["data_fingerprint"])
+        except (KeyError, ValueError) as error:
+            raise CorruptError(f"{path} does not say what data it is of ({error!r})") from error
+        if last >= max(self._rows, 1):
+            raise CorruptError(
+                f"{path} has a verdict on row {last}, and is of data with {self._rows} rows; it "
+                "was changed by other means than helip"
+            )
 
     @classmethod
     def open(
@@ -104,13 +114,14 @@ class Verdicts:
                 "create_missing is True and pairs is None; give pairs, since the file names the "
                 "data that it is of"
             )
-        found = cls(path, connect(path, wait=wait), keys)
+        connection = connect(path, wait=wait)
         try:
+            found = cls(path, connection, keys)
             if pairs is not None:
                 found.refuse_other_data(rows, fingerprint)
             found._refuse_other_keys()
         except BaseException:
-            found.close()
+            connection.close()
             raise
         return found
 
@@ -208,15 +219,16 @@ class Verdicts:
             found.setdefault((low, high), {})[verdict] = people
         return {rows: decide(rows, each) for rows, each in found.items()}
 
-    def excluded(self) -> tuple[np.ndarray, np.ndarray]:
-        """What must be no hard pair: int64 [n, 2], pairs of rows (the smaller first) decided to be
-        false negatives or near duplicates; int64 [m], rows decided to be mismatched. Ascending.
-        """
-        pairs = [d.rows for d in self.decided().values() if d.verdict in EXCLUDING]
-        rows = [d.rows[0] for d in self.decided().values() if d.verdict == "mismatch"]
-        return (
-            np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2),  # type: ignore[type-var]
-            np.array(sorted(rows), dtype=np.int64),
+    def excluded(self) -> Exclusions:
+        """What must be in no pool: pairs decided to be false negatives or near duplicates, and rows
+        decided to be mismatched."""
+        decided = self.decided().values()
+        pairs = [list(d.rows) for d in decided if d.verdict in EXCLUDING]
+        rows = [d.rows[0] for d in decided if d.verdict == "mismatch"]
+        return Exclusions(
+            np.array(pairs, dtype=np.int64).reshape(-1, 2),
+            np.array(rows, dtype=np.int64),
+            os.fspath(self._path),
         )
 
     def counts(self) -> dict[str, Any]:
@@ -340,11 +352,11 @@ def identity_of(pairs: Any) -> tuple[int, str]:
             f"pairs is {pairs!r}, must be an open table, store or data set; open it first: "
             "HardPairs.open(path)"
         )
-    names = ("data_fingerprint", "keys_fingerprint")  # of a table and a store
+    names: tuple[str, ...] = ("data_fingerprint", "keys_fingerprint")  # of a table and a store
     if not any(hasattr(pairs, name) for name in names):
         names = ("fingerprint",)  # of a data set
-    known = (getattr(pairs, name, "") for name in names)
-    return len(pairs), next((str(each) for each in known if each), "")
+    known = [str(getattr(pairs, name, "")) for name in names]
+    return len(pairs), next(filter(None, known), "")
 
 
 def _keys_of(pairs: Any) -> Sequence[str] | None:

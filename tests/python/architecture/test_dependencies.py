@@ -107,6 +107,7 @@ USER_EXTRAS = (
     "view",
     "ray",
     "hnswlib",
+    "judge",
     "fiftyone",
 )
 

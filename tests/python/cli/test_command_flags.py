@@ -32,6 +32,7 @@ CALLS = {
     "stage": "p",
     "update": "p --store s --out new",
     "filter": "p --max-score 0.9 --out new",
+    "verdicts": "show v",
     "reshard": "d.tar --pairs p --out new",
     "diagnose": "p --data d.tar --batch-size 4 --targets 4 --workers 0",
     "train": "d.tar --model start --pairs p --steps 2 --batch-size 4 --workers 0 --device cpu "
@@ -59,6 +60,7 @@ NO_NEXT = {
     "verify",
     "doctor",
     "demo",
+    "verdicts",
 }  # nothing follows from them
 A_BAR = re.compile(r"^[\w ]+: [\d,]+( of [\d,]+)? \w+, [\d,.]+/s", re.MULTILINE)
 
@@ -87,6 +89,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(tiny_model(), folder / "start")
     for out, part in (("part-1", (1, 2)), ("part-2", (2, 2))):
         helip.mine(folder / "s", k=3, out=folder / out, part=part, device="cpu", progress=False)
+    helip.Verdicts.open(folder / "v", pairs=helip.EmbeddingStore.open(folder / "s")).close()
     return folder
 
 
@@ -108,7 +111,7 @@ def place(
     def make() -> Path:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        for name in ("d.tar", "image.npy", "text.npy", "s", "start", "part-1", "part-2"):
+        for name in ("d.tar", "image.npy", "text.npy", "s", "start", "part-1", "part-2", "v"):
             (folder / name).symlink_to(sample / name)
         monkeypatch.chdir(folder)
         assert run("mine", "s", "-k", 3, "--out", "p", "--device", "cpu")[0] == 0

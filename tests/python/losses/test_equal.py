@@ -154,6 +154,11 @@ def test_the_groups_of_a_batch_are_those_of_captions_and_pictures():
     assert torch.equal(groups_of(batch), torch.tensor([[1, 3], [2, 3]]))
     assert torch.equal(groups_of({"caption_group": caption}), caption[:, None])
     assert groups_of({"index": torch.arange(2)}) is None
+    judged = torch.tensor([[5, 0], [5, 6]])
+    batch["verdict_group"] = judged
+    assert torch.equal(groups_of(batch), torch.tensor([[1, 3, 5, 0], [2, 3, 5, 6]]))
+    none = {"caption_group": caption, "verdict_group": judged[:, :0]}
+    assert torch.equal(groups_of(none), caption[:, None])
 
 
 @pytest.mark.parametrize(

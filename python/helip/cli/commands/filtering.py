@@ -19,6 +19,10 @@ def filter_pairs(
     *,
     out: Annotated[Path, text("The table to write.")],
     by: Annotated[Path | None, text("A store of the same rows by one model, such as CLIP.")] = None,
+    verdicts: Annotated[Path | None, text("A file of what people said of the pairs.")] = None,
+    learnt_veto: Annotated[Path | None, text("What helip verdicts learn wrote.")] = None,
+    store: Annotated[Path | None, text("learnt_veto: the store that was mined.")] = None,
+    data: Annotated[Path | None, text("learnt_veto: the data, where it knows captions.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -26,7 +30,11 @@ def filter_pairs(
     """Drop, downweight or count false negatives, by rules and by another model; mines nothing."""
     from helip.pairs.hard_pairs import HardPairs
 
-    table = HardPairs.open(pairs).filter(by=by, out=out, progress=not quiet, **options)
+    table = HardPairs.open(pairs, store=store)
+    table = table if data is None else table.with_data(data)
+    table = table.filter(
+        by=by, verdicts=verdicts, learnt_veto=learnt_veto, out=out, progress=not quiet, **options
+    )
     step = table.report["filter"][-1]
     if json:
         print_json({"path": shown(out), "options": table.options["filter"][-1], **step})

@@ -191,6 +191,7 @@ def mine(
     text: Text = None,
     part: Annotated[str | None, text("i/n: mine that part alone, to --out.")] = None,
     csv: Annotated[Path | None, text("Also write target,h1,...,hk.")] = None,
+    verdicts: Annotated[Path | None, text("What people said of pairs: none they took out.")] = None,
     cache: Cache = None,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -213,8 +214,8 @@ def mine(
     url = url_of(out)
     with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):
         pairs = mine(
-            **source, out=out, part=None if part is None else parse_part(part), progress=not quiet,
-            **options,
+            **source, out=out, part=None if part is None else parse_part(part), verdicts=verdicts,
+            progress=not quiet, **options,
         )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)

@@ -18,9 +18,11 @@ from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.filtering.account import Account
 from helip.pairs.filtering.judge import Judge
-from helip.pairs.filtering.rules import Flags, flags, in_use
+from helip.pairs.filtering.judged import PeopleRule, VerdictRule, VetoRule
+from helip.pairs.filtering.rules import Flags, flags, in_use, needs_store
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
+from helip.verdicts.opening import Source
 
 _PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 
@@ -32,22 +34,37 @@ class FilterCall(FilterOptions, ProgressOptions):
     by: EmbeddingStore | str | os.PathLike[str] | tuple[Any, Any] | None = None
     """A store whose images and captions are of one model, or its path, or two arrays; rows as the
     table's. For image_max and text_max alone any store does."""
+    verdicts: Source | None = None
+    """What people said of pairs, or the path of their file: flags pairs that are false negatives or
+    near duplicates, in either order, and all pairs of mismatched rows."""
+    learnt_veto: Any = None
+    """A LearntVeto, or its path: flags what people would take out, by what they said of other pairs
+    of this data. The table must know its store."""
     out: str | os.PathLike[str] | None = None
     """A new directory or URL, which appears when it is whole; None keeps the table in memory."""
 
 
-def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
-    """The new table; see :meth:`helip.HardPairs.filter`."""
-    reasons = in_use(call)
+def filtered(
+    table: _core.HardPairs, call: FilterCall, store: EmbeddingStore | None = None, data: Any = None
+) -> _core.HardPairs:
+    """The new table; see :meth:`helip.HardPairs.filter`.
+
+    store, data: what the table was mined from, for a learnt veto.
+    """
+    people = _rules_of_people(call, table, store, data)
+    reasons = [*in_use(call), *(rule.name for rule in people)]
     k = table.k if call.k is None else call.k
     if not reasons and call.k is None:
         raise InvalidArgumentError(
             "no rule is given; give relative_margin, margin, veto, image_max, text_max, max_score, "
-            "min_score or k"
+            "min_score, verdicts, learnt_veto or k"
         )
     if k > table.k:
         raise InvalidArgumentError(f"k is {k}, must be at most {table.k}, which the table has")
-    judge = Judge(call.by, table, call, call.threads or 0, call.progress)
+    # One that a learnt veto alone needs is no surplus one.
+    surplus = any(isinstance(rule, VetoRule) and rule.uses_by for rule in people)
+    by = None if surplus and not needs_store(call) else call.by
+    judge = Judge(by, table, call, call.threads or 0, call.progress)
     account = Account(table.k, k, reasons)
     writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
@@ -55,17 +72,22 @@ def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
             judged = judge.judge(first, ids, scores)
             valid = ids >= 0
             by_rule = flags(call, judged)
+            unknown = judged.unknown()
+            for rule in people:
+                by_rule[rule.name], unjudged = rule.flags(first, ids)
+                unknown |= unjudged
             flagged = np.zeros_like(valid)
             for found in by_rule.values():
                 flagged |= found & valid
             ids, scores, kept = _acted(call, ids, scores, valid, flagged)
             after = np.minimum(kept, k)
-            account.add(valid, by_rule, flagged, judged.unknown(), kept, after)
+            account.add(valid, by_rule, flagged, unknown, kept, after)
             writer.write(first, ids[:, :k], scores[:, :k], after.astype(np.int32))
             bar.update(len(ids))
     options = json.loads(table.options_json)
     report = json.loads(table.report_json)
     step = {name: getattr(call, name) for name in (*reasons, "match", "action", "weight", "k")}
+    step |= {rule.name: rule.described() for rule in people}
     origin = {**_origin_of(table), "by": judge.name or None}
     return writer.finish(
         fingerprint=table.fingerprint,
@@ -75,6 +97,17 @@ def filtered(table: _core.HardPairs, call: FilterCall) -> _core.HardPairs:
             {**report, "filter": [*report.get("filter", []), {**origin, **account.to_dict()}]}
         ),
     )
+
+
+def _rules_of_people(
+    call: FilterCall, table: _core.HardPairs, store: EmbeddingStore | None, data: Any
+) -> list[PeopleRule]:
+    rules: list[PeopleRule] = []
+    if call.verdicts is not None:
+        rules.append(VerdictRule(call.verdicts, table))
+    if call.learnt_veto is not None:
+        rules.append(VetoRule(call.learnt_veto, table, store, data, call.by, call.min_precision))
+    return rules
 
 
 def _blocks(table: _core.HardPairs) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -53,6 +53,11 @@ def in_use(rules: FilterRules) -> list[str]:
     return [name for name in RULES if getattr(rules, name) is not None]
 
 
+def needs_store(rules: FilterRules) -> bool:
+    """Whether a rule looks at embeddings."""
+    return any(name in CROSS or name in WITHIN for name in in_use(rules))
+
+
 def flags(rules: FilterRules, judged: Judged) -> dict[str, Flags]:
     """Rule → [b, k]; a pair that it could not look at is not flagged."""
     found: dict[str, Flags] = {}

@@ -309,3 +309,47 @@ def test_a_filtered_table_is_neither_mined_again_nor_brought_up_to_date(tmp_path
         writer.delete([3])
     with pytest.raises(UnsupportedError, match="was filtered"):
         helip.update(tmp_path / "filtered", clip.path, out=tmp_path / "new", progress=False)
+
+
+@pytest.mark.parametrize("action", ["drop", "downweight", "keep"])
+def test_what_people_said_is_a_rule_as_others_are(tmp_path: Path, action: str) -> None:
+    pairs = table()
+    first = int(pairs.ids[0, 0])
+    with helip.Verdicts.open(tmp_path / "v", pairs=pairs) as verdicts:
+        verdicts.judge(first, 0, "false negative", person="Ada")  # in the other order
+        verdicts.judge(10, 11, "near duplicate", person="Ada")
+        verdicts.judge(20, 21, "keep", person="Ada")
+        verdicts.judge(30, None, "mismatch", person="Ada")
+        new = pairs.filter(verdicts=verdicts, action=action, progress=False)
+        again = pairs.filter(verdicts=tmp_path / "v", action=action, progress=False)
+    np.testing.assert_array_equal(again.ids, new.ids)
+    np.testing.assert_array_equal(again.scores, new.scores)
+    gone = {(0, first), (first, 0), (10, 11), (11, 10)}
+
+    def flagged(i: int, j: int) -> bool:
+        return (i, j) in gone or 30 in (i, j)
+
+    scores = [dict(zip(p.ids.tolist(), p.scores.tolist(), strict=True)) for p in new]
+    counted = 0
+    for pool, left in zip(pairs, scores, strict=True):
+        for j, score in zip(pool.ids.tolist(), pool.scores.tolist(), strict=True):
+            counted += flagged(pool.target, j)
+            expected = score * 0.5 if flagged(pool.target, j) else score
+            if action == "drop" and flagged(pool.target, j):
+                assert j not in left
+            else:
+                assert left[j] == (expected if action == "downweight" else score)
+    step = new.report["filter"][0]
+    assert step["reasons"] == {"verdicts": counted}
+    assert new.options["filter"][0]["verdicts"] | {"digest": ""} == {
+        "pairs": 2, "rows": 1, "digest": "",
+    }  # fmt: skip
+
+
+def test_verdicts_on_other_data_are_refused(tmp_path: Path) -> None:
+    helip.Verdicts.open(tmp_path / "v", pairs=table(data_fingerprint="1-2-3-4")).close()
+    with pytest.raises(MismatchError, match="are on other data than this: the captions differ"):
+        table(data_fingerprint="1-9-3-4").filter(verdicts=tmp_path / "v", progress=False)
+    with pytest.raises(StorageError, match="there is no file of verdicts"):
+        table().filter(verdicts=tmp_path / "no", progress=False)
+    assert not (tmp_path / "no").exists()

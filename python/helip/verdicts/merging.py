@@ -1,0 +1,119 @@
+"""Several files of verdicts become one: the union of their logs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.common.files import named_file
+from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.verdicts.database import connect, created, database_errors, transaction
+from helip.verdicts.verdicts import Verdicts
+
+_COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key, undoes"
+Entry = tuple[Any, ...]
+
+
+def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> Verdicts:
+    """The union of the logs of all ``sources``, in the file ``out``, which is opened.
+
+    An entry that several files have, as copies of one file do, comes once, so the order of the
+    sources and merging again change nothing. What is in ``out`` already stays, and ``out`` may be
+    one of the sources. One name is one person in all files. All or nothing.
+
+    Raises:
+        InvalidArgumentError: no source. MismatchError: files of different data. As
+            :meth:`Verdicts.open` does.
+    """
+    paths = [Path(named_file(path)) for path in sources]
+    place = Path(named_file(out))
+    if not paths:
+        raise InvalidArgumentError("sources is empty; give at least one file of verdicts")
+    logs = [_read(path) for path in (*paths, *([place] if place.exists() else []))]
+    about = _common([about for about, _ in logs], [*paths, place])
+    entries = _union(entry for _, log in logs for entry in log)
+    if not place.exists():
+        try:
+            with created(place, about) as connection:
+                _add(connection, entries, place)
+        except FileExistsError:  # another process was first
+            return merge(sources, out=out)
+    else:
+        connection = connect(place, wait=10.0)
+        try:
+            with database_errors(place), transaction(connection):
+                connection.execute(
+                    "UPDATE about SET value = ? WHERE name = 'data_fingerprint'",
+                    (about["data_fingerprint"],),
+                )
+                _add(connection, entries, place)
+        finally:
+            connection.close()
+    return Verdicts.open(place)
+
+
+def _read(path: Path) -> tuple[dict[str, str], list[Entry]]:
+    connection = connect(path, wait=10.0)
+    try:
+        with database_errors(path):
+            connection.execute("BEGIN")  # both of one moment
+            about = dict(connection.execute("SELECT name, value FROM about").fetchall())
+            return about, connection.execute(f"SELECT {_COLUMNS} FROM log").fetchall()
+    finally:
+        connection.close()
+
+
+def _common(abouts: Sequence[dict[str, str]], paths: Sequence[Path]) -> dict[str, str]:
+    """What all files are about, by the one that knows most."""
+    known = max(
+        (about["data_fingerprint"] for about in abouts),
+        key=lambda text: (sum(part not in ("", "0") for part in text.split("-")), text),
+    )
+    rows = abouts[0]["rows"]
+    for about, path in zip(abouts, paths, strict=False):
+        differ = fingerprint_differences(about["data_fingerprint"], known)
+        if about["rows"] != rows or differ:
+            raise MismatchError(
+                f"the verdicts in {path} are on other data than the others"
+                f"{difference_words(differ)} ({about['rows']} rows with fingerprint "
+                f"{about['data_fingerprint'] or 'unknown'} there; {rows} with {known or 'unknown'}"
+                "); merge files of one data set"
+            )
+    return {"rows": rows, "data_fingerprint": known}
+
+
+def _union(entries: Iterable[Entry]) -> list[Entry]:
+    """Each entry once, in order of time."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if found.setdefault(entry[0], entry) != entry:
+            raise CorruptError(
+                f"two files have different entries with the id {entry[0]}; one of them was changed "
+                "by other means than helip"
+            )
+    return sorted(found.values(), key=lambda entry: (entry[1], entry[0]))
+
+
+def _add(connection: sqlite3.Connection, entries: Sequence[Entry], path: Path) -> None:
+    # One that another process added meanwhile is there already.
+    connection.executemany(
+        f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO NOTHING",
+        entries,
+    )
+    twice = connection.execute(
+        "SELECT row, min(key), max(key) FROM ("
+        " SELECT target AS row, target_key AS key FROM log WHERE target_key IS NOT NULL UNION"
+        " SELECT hard, hard_key FROM log WHERE hard_key IS NOT NULL)"
+        " GROUP BY row HAVING count(*) > 1 LIMIT 1"
+    ).fetchone()
+    if twice is not None:
+        row, one, other = twice
+        raise MismatchError(
+            f"row {row} is {one!r} in one file and {other!r} in another, of those merged into "
+            f"{path}; merge files of one data set"
+        )

@@ -1,0 +1,107 @@
+"""Writers that are killed, and several that write at once: what was said is there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helip import HardPairs, Verdicts
+
+ROWS = 50
+
+# Judges pairs one after the other, and says which are written. argv: file, person, number.
+WRITER = """
+import sys
+import numpy as np
+from helip import HardPairs, Verdicts
+
+ids = (np.arange(50, dtype=np.int32)[:, None] + 1) % 50
+table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32))
+with Verdicts.open(sys.argv[1], pairs=table) as verdicts:
+    for number in range(int(sys.argv[3])):
+        verdicts.judge(number % 50, (number + 1) % 50, "keep", person=sys.argv[2])
+        print(number, flush=True)
+"""
+
+
+# Dies where a transaction is about to end, or a new file about to appear. argv: file, moment.
+DYING = """
+import os
+import signal
+import sys
+import numpy as np
+from helip import HardPairs, Verdicts
+from helip.verdicts import database
+
+def die(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ids = (np.arange(50, dtype=np.int32)[:, None] + 1) % 50
+table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32))
+if sys.argv[2] == "making":
+    database.shutil.copyfile = die
+verdicts = Verdicts.open(sys.argv[1], pairs=table)
+verdicts.judge(0, 1, "keep", person="Ada")
+verdicts._connection.set_trace_callback(lambda words: die() if words == "COMMIT" else None)
+verdicts.judge(0, 1, "false negative", person="Ada")
+"""
+
+
+def writer(path: Path, person: str, number: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), person, str(number)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def table() -> HardPairs:
+    ids = ((np.arange(ROWS)[:, None] + 1) % ROWS).astype(np.int32)
+    return HardPairs.from_arrays(ids, np.ones((ROWS, 1), np.float32))
+
+
+@pytest.mark.parametrize("lines", [1, 7])
+def test_a_kill_in_mid_writing_loses_nothing_that_was_said(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "v"
+    process = writer(path, "Ada", 10**9)
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(lines)]
+    process.send_signal(signal.SIGKILL)
+    said += process.stdout.read().splitlines()  # until the pipe is closed by its end
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    whole = sum(line.strip().isdigit() for line in said)
+    with Verdicts.open(path, pairs=table()) as verdicts:
+        found = verdicts.history()
+        # The last one may have been written and not been told.
+        assert whole <= len(found) <= whole + 1
+        assert [j.target for j in found] == [number % ROWS for number in range(len(found))]
+        verdicts.judge(0, 1, "unsure", person="Bo")
+        assert len(verdicts.history()) == len(found) + 1
+
+
+@pytest.mark.parametrize(("moment", "found"), [("making", []), ("judging", ["keep"])])
+def test_a_kill_before_a_verdict_or_a_file_is_whole_leaves_what_was_there(
+    tmp_path: Path, moment: str, found: list[str]
+) -> None:
+    path = tmp_path / "v"
+    done = subprocess.run([sys.executable, "-c", DYING, str(path), moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.exists() == bool(found)
+    with Verdicts.open(path, pairs=table()) as verdicts:
+        assert [j.verdict for j in verdicts.history()] == found
+    assert [p.name for p in tmp_path.iterdir()] == ["v"]
+
+
+def test_two_processes_that_make_and_fill_one_file_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    both = [writer(path, person, 25) for person in ("Ada", "Bo")]
+    for process in both:
+        out, _ = process.communicate()
+        assert process.returncode == 0
+        assert len(out.splitlines()) == 25
+    with Verdicts.open(path) as verdicts:
+        assert verdicts.counts()["people"] == {"Ada": {"keep": 25}, "Bo": {"keep": 25}}
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".tmp-")]
