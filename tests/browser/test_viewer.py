@@ -150,6 +150,21 @@ def test_nothing_moves_while_pictures_come(page: Any, start: Start) -> None:
     assert page.evaluate("window.moved") < 0.01
 
 
+def test_it_works_without_javascript(browser: Any, start: Start, tmp_path: Path) -> None:
+    viewer = start()
+    with opened(browser, java_script_enabled=False) as page:
+        page.goto(viewer.address + "&way=rows&at=12")
+        page.click("text=next")
+        assert at(page) == f"14 of {ROWS}"
+        page.click("button:has-text('unsure')")
+        page.fill('.person input[name="person"]', "Ann")
+        page.click(".person button")
+        assert at(page) == f"15 of {ROWS}"
+        page.click("button:has-text('undo')")
+        assert at(page) == f"14 of {ROWS}"
+    assert said_in(tmp_path / "own.verdicts") == []
+
+
 def test_a_region_of_the_map_gives_its_pairs(browser: Any, start: Start) -> None:
     viewer = start()
     with opened(browser) as page:

@@ -105,5 +105,5 @@ def test_scripts_and_styles_come_from_this_server_alone() -> None:
     _, headers, _ = asked(COOKIE)
     assert "unsafe" not in headers["content-security-policy"]
     assert "default-src 'none'" in headers["content-security-policy"]
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["x-content-type-options"] == "nosniff"
