@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible wheels sdist test-wheels release-check bench experiments lint format stubs reference symbols site clean
+.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone test-browser cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible wheels sdist test-wheels release-check bench experiments lint format stubs reference symbols site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -157,7 +157,7 @@ nightly:
 	$(MAKE) coverage campaign mutations
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
 	$(MAKE) fuzz FUZZ=--runs=1000000
-	$(MAKE) test-fiftyone
+	$(MAKE) test-browser test-fiftyone
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.
 reproducible: $(VENV)/.base
@@ -204,6 +204,11 @@ test-bench: $(VENV)/.bench
 # Runs every example and notebook, on pictures that the demo package draws.
 test-examples: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/examples -n $(JOBS)
+
+# The viewer in Debian's chromium; skipped, with the reason, where there is none.
+test-browser: $(VENV)/.browser
+	-scripts/system-packages chromium
+	$(BIN)/python -m pytest tests/browser
 
 # Hard pairs as a data set of FiftyOne. Its own package of MongoDB has none for each system, and
 # leaves it out there; that of another system runs here as well.
@@ -292,7 +297,7 @@ build/wheel/.built: $(SOURCES) | $(VENV)/.base
 
 # The demo takes the wheel of the tests where there is one; else it builds its own, without tests and in
 # less than half of the time, and says what it does.
-EXTRAS := dev faults bench
+EXTRAS := dev faults bench browser
 ifneq ($(wildcard build/wheel/.built),)
 EXTRAS += demo
 else

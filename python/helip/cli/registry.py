@@ -121,6 +121,11 @@ ENTRIES: tuple[Entry, ...] = (
         "Write one HTML page: targets and their hard pairs, statistics, before and after.",
     ),
     Entry(
+        "view",
+        "viewing.view",
+        "Look at hard pairs in a browser, and judge them by keys; served on this machine alone.",
+    ),
+    Entry(
         "plot",
         "plotting.plot",
         "Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains.",

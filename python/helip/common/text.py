@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ from markupsafe import Markup, escape
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0")
 JOINERS = frozenset("\u200c\u200d")  # emoji, Persian and Indic words need them
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# English words that two captions share without saying the same.
+_PARTICLES = frozenset(
+    {"a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "her", "his", "in"}
+    | {"into", "is", "it", "its", "of", "on", "or", "over", "that", "the", "their", "this", "to"}
+    | {"under", "up", "with"}
+)
 MARKS = 4  # combining marks in a row; more of them are decoration that spills over neighbours
 
 
@@ -24,13 +31,37 @@ def plain(text: str, limit: int | None = None) -> str:
     return "".join(piece if shown else f"[{piece}]" for piece, shown in _pieces(text, limit))
 
 
-def caption(text: str, limit: int = 240) -> Markup:
-    """A caption as markup: isolated from the text around it, hidden characters spelled out."""
-    hidden = Markup('<span class="hidden">{}</span>')
-    inner = Markup("").join(
-        escape(piece) if shown else hidden.format(piece) for piece, shown in _pieces(text, limit)
-    )
-    return Markup('<bdi dir="auto">{}</bdi>').format(inner)
+def caption(text: str, limit: int = 240, marked: Collection[str] = ()) -> Markup:
+    """A caption as markup: isolated from the text around it, hidden characters spelled out.
+
+    ``marked`` are words, as `words_of` gives them, that are marked.
+    """
+    hidden, mark = Markup('<span class="hidden">{}</span>'), Markup("<mark>{}</mark>")
+    parts: list[Markup] = []
+    for kind, group in itertools.groupby(_pieces(text, limit), key=_kind):
+        pieces = [piece for piece, _ in group]
+        if kind == "hidden":
+            parts += [hidden.format(piece) for piece in pieces]
+        else:
+            word = "".join(pieces)
+            found = kind == "word" and word.casefold() in marked
+            parts.append(mark.format(word) if found else escape(word))
+    return Markup('<bdi dir="auto">{}</bdi>').format(Markup("").join(parts))
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a caption that say something, without case."""
+    groups = itertools.groupby(_pieces(text, None), key=_kind)
+    words = ("".join(piece for piece, _ in group) for kind, group in groups if kind == "word")
+    return {word.casefold() for word in words} - _PARTICLES
+
+
+def _kind(piece: tuple[str, bool]) -> str:
+    """``hidden``, ``word`` or ``between``."""
+    character, shown = piece
+    if not shown:
+        return "hidden"
+    return "word" if unicodedata.category(character)[0] in "LMN" else "between"
 
 
 def number(value: Any) -> str:

@@ -27,6 +27,7 @@ EXTRAS = {
     "lora": ("peft",),
     "eval": ("clip_benchmark", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),
+    "view": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
     "judge": ("scikit-learn", "scipy"),

@@ -76,7 +76,7 @@ def test_an_absent_extra_is_named_with_its_installation(
 def test_extras_are_those_of_the_package() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = declared["project"]["optional-dependencies"]
-    ours = ("docs", "release", "dev", "faults", "bench")
+    ours = ("docs", "release", "dev", "faults", "browser", "bench")
     for_users = {name: extras[name] for name in extras if name not in ours}
     names = {
         extra: {re.match(r"[\w.-]+", line)[0] for line in lines} - {"helip"}  # type: ignore[index]

@@ -1,0 +1,123 @@
+"""One viewer: everything that belongs to a table, opened together and closed together."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import ProgressOptions
+from helip.common.progress import ProgressBar
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.opening import open_together
+from helip.reporting.options import ViewOptions
+from helip.reporting.pools import Similarities
+from helip.reporting.viewer.cache import ViewCache
+from helip.reporting.viewer.captions import CaptionSearch
+from helip.reporting.viewer.cards import Cards
+from helip.reporting.viewer.judging import Judging
+from helip.reporting.viewer.mapping import Maps
+from helip.reporting.viewer.model_features import ModelFeatures
+from helip.reporting.viewer.orders import Orders
+from helip.reporting.viewer.pages import Pages
+from helip.reporting.viewer.pools import ComparedPools
+from helip.reporting.viewer.seeking import Seeking
+from helip.reporting.viewer.shown import ShownOrders
+from helip.reporting.viewer.thumbnails import Thumbnails
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCall(ViewOptions, ProgressOptions):
+    """What the viewer is asked."""
+
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """A table of hard pairs, or its path."""
+    data: Any = field(kw_only=False)
+    """Its Dataset, or what open_dataset takes."""
+    model: Sequence[Any] = ()
+    """None, one, or the one before tuning and the one after: what create_model takes, or a store
+    that one CLIP made of the data."""
+    store: Any = None
+    """The store that was mined, or its path: similarities, near duplicates."""
+    verdicts: str | os.PathLike[str] | None = None
+    """The file of verdicts; None: beside the table, where that is in a folder."""
+
+
+@contextlib.contextmanager
+def viewing(call: ViewCall) -> Iterator[Pages]:
+    """The pages of a viewer, with all orders made.
+
+    Raises as `report` does where table, data and store do not belong together, and as
+    `Verdicts.open` does.
+    """
+    models = [call.model] if isinstance(call.model, (str, os.PathLike)) else list(call.model)
+    if len(models) > 2:
+        raise InvalidArgumentError(
+            f"{len(models)} models are given; give one, or the one before tuning and the one after"
+        )
+    pairs, data, store = open_together(call.pairs, call.data, call.store)
+    with contextlib.ExitStack() as stack:
+        fingerprint = pairs.data_fingerprint or data.fingerprint
+        judging = Judging(_verdicts(pairs, data, call.verdicts))
+        stack.callback(judging.close)
+        of_data = ViewCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
+        stack.callback(of_data.close)
+        features = [ModelFeatures.of(m, data, of_data, progress=call.progress) for m in models]
+        of_table = ViewCache(
+            {
+                "table": _digest(pairs),
+                "store": "" if store is None else store.fingerprint,
+                "models": [each.digest for each in features],
+            },
+            call.view_cache_bytes,
+        )
+        stack.callback(of_table.close)
+        orders = Orders(pairs, store, features, of_table)
+        label = "orders of targets"
+        with ProgressBar(
+            len(orders.ways), label=label, unit="orders", enabled=call.progress
+        ) as bar:
+            orders.prepare(lambda _: bar.update())
+        thumbnails = Thumbnails(data, of_data.folder, call.view_cache_bytes // 2)
+        stack.callback(thumbnails.close)
+        search = CaptionSearch(data, of_data.folder)
+        stack.callback(search.close)
+        search.start()
+        similarities = None if store is None else Similarities(store, pairs.options)
+        cards = Cards(pairs, data, thumbnails, orders.degrees, similarities, features)
+        title = Path(pairs.path).name if pairs.path else "Hard pairs"
+        of_store = of_data
+        if store is not None:
+            of_store = ViewCache({"store": store.fingerprint}, call.view_cache_bytes)
+            stack.callback(of_store.close)
+        maps = Maps(store, of_store)
+        yield Pages(
+            cards, ShownOrders(orders, search, maps), thumbnails, judging, data.keys, title,
+            search, Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
+        )  # fmt: skip
+
+
+def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
+    from helip.verdicts.verdicts import Verdicts
+
+    if path is None:
+        if not pairs.path:
+            return None
+        path = Verdicts.beside(pairs.path)
+    return Verdicts.open(path, pairs=pairs, keys=data.keys)
+
+
+def _digest(pairs: HardPairs) -> str:
+    """What the table is: of one in a folder its manifest, which names the sums of all its bytes."""
+    if pairs.path:
+        manifest = (Path(pairs.path) / "manifest.json").read_bytes()
+        return hashlib.sha256(manifest).hexdigest()
+    digest = hashlib.sha256(f"{len(pairs)} {pairs.k}".encode())
+    for array in (pairs.ids, pairs.scores):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

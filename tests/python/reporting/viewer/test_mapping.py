@@ -1,0 +1,64 @@
+"""The map: principal components, and the rows within a region."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helip.common.errors import InvalidArgumentError
+from helip.reporting.viewer.cache import ViewCache
+from helip.reporting.viewer.mapping import Maps, inside, parse_region
+from helip.store.embedding_store import EmbeddingStore
+from support.view_samples import OUTLIER, ROWS, sides, write_store
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Maps:
+    folder = tmp_path_factory.mktemp("map")
+    write_store(folder / "store", [str(row) for row in range(ROWS)], *sides())
+    cache = ViewCache({}, 1 << 30, folder / "cache")
+    return Maps(EmbeddingStore.open(folder / "store"), cache)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return rows / np.where(norms == 0, 1, norms)
+
+
+@pytest.mark.parametrize("of", ["joint", "image", "text"])
+def test_points_are_the_first_two_principal_components(maps: Maps, of: str) -> None:
+    image, text = (unit(each) for each in sides())
+    rows = {"image": image, "text": text, "joint": np.c_[image, text]}[of]
+    centred = rows - rows.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    expected = left[:, :2] * values[:2]
+    found = np.array(maps.points(of))
+    assert np.abs(found[np.arange(ROWS) != OUTLIER]).max() == pytest.approx(1, abs=1e-6)
+    assert found[OUTLIER].tolist() == [0, 0]
+    for axis in range(2):
+        others = np.arange(ROWS) != OUTLIER
+        assert abs(np.corrcoef(found[others, axis], expected[others, axis])[0, 1]) > 0.9999
+
+
+def test_a_region_has_the_rows_that_lie_in_it(maps: Maps) -> None:
+    points = np.array(maps.points("joint"))
+    rows = maps.inside("joint:-0.5,-0.25;0.5,-0.25;0.5,0.25;-0.5,0.25")
+    expected = (np.abs(points[:, 0]) < 0.5) & (np.abs(points[:, 1]) < 0.25)
+    assert rows.tolist() == np.flatnonzero(expected).tolist()
+
+
+def test_inside_knows_hollows() -> None:
+    hollow = np.array([(0, 0), (4, 0), (4, 4), (3, 4), (3, 1), (1, 1), (1, 4), (0, 4)], float)
+    points = np.array([(0.5, 3), (2, 3), (3.5, 3), (2, 0.5), (5, 3), (-1, 0.5)], float)
+    assert inside(points, hollow).tolist() == [True, False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "region",
+    ["", "joint", "joint:0,0;1,1", "all:0,0;1,0;1,1", "text:0,0;1,0;nan,1", "text:0,0;1;1,1",
+     "image:" + ";".join(["0,1"] * 65), "joint:a,b;c,d;e,f"],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_no_region_is_refused(region: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="region is"):
+        parse_region(region)
