@@ -17,7 +17,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from helip.common.errors import (
     CorruptError,
@@ -30,6 +30,8 @@ from helip.common.remote.urls import local_path, url_of
 
 _TEMPORARY = ".tmp-"
 _TRASH = ".trash-"
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -50,12 +52,17 @@ def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def require_there(path: str | os.PathLike[str], what: str) -> None:
-    """StorageError of ENOENT where nothing lies at ``path``, in place of one of its manifest."""
-    if not os.path.lexists(path):
-        raise StorageError(
-            errno.ENOENT, f"there is no {what} at {os.fspath(path)!r}: no such file or directory"
-        )
+def open_there(opened: Callable[[str], T], path: str | os.PathLike[str], what: str) -> T:
+    """What ``opened`` makes of a path, and where nothing lies there, StorageError of ENOENT that
+    says so, in place of one of its manifest."""
+    try:
+        return opened(os.fspath(path))
+    except StorageError:
+        if os.path.lexists(path):
+            raise
+    raise StorageError(
+        errno.ENOENT, f"there is no {what} at {os.fspath(path)!r}: no such file or directory"
+    )
 
 
 def output_path(out: str | os.PathLike[str] | None) -> str:

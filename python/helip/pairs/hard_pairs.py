@@ -15,7 +15,7 @@ from annotated_types import Ge, Lt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import named_file, require_there
+from helip.common.files import named_file, open_there
 from helip.common.options import Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import TABLE
@@ -96,8 +96,7 @@ class HardPairs(ExportsPairs):
             MismatchError: another store was mined.
         """
         path = local_copy(path, (TABLE,), cache=cache, progress=progress)
-        require_there(path, "table of hard pairs")
-        pairs = cls(_core.HardPairs.open(os.fspath(path)))
+        pairs = cls(open_there(_core.HardPairs.open, path, "table of hard pairs"))
         return pairs if store is None else pairs.with_store(store)
 
     @classmethod

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
-from helip.common.files import require_there
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.files import open_there
 from helip.common.notebook import table_html
 from helip.common.options import Positive, check, method_keywords
 from helip.common.progress import ProgressBar
@@ -56,8 +56,7 @@ class EmbeddingStore:
         >>> store = helip.EmbeddingStore.open("some.store")
         >>> len(store), store.keys[1]
         (3, 'dog')
-        >>> image, text = store.rows([1])
-        >>> image.shape
+        >>> store.rows([1])[0].shape
         torch.Size([1, 2])
     """
 
@@ -89,12 +88,7 @@ class EmbeddingStore:
         """
         if (url := url_of(path)) is not None:
             return cls(RemoteStore(url, cache))
-        path = local_path(path)
-        try:
-            return cls(_core.EmbeddingStore.open(os.fspath(path)))
-        except StorageError:
-            require_there(path, "store")
-            raise
+        return cls(open_there(_core.EmbeddingStore.open, local_path(path), "store"))
 
     def download(self, *, progress: bool = True) -> EmbeddingStore:
         """The same store on this machine: itself, or of a URL the one in the cache.
