@@ -113,7 +113,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "copy",
         "copying.copy",
-        "Copy a store, a table or a part to a bucket or from it, checked; the same call goes on.",
+        "Copy what helip wrote to a bucket or from it, checked; the same call goes on.",
     ),
     Entry(
         "report",

@@ -141,7 +141,9 @@ def test_importing_the_package_needs_the_base_installation_alone() -> None:
 
 def test_every_extra_is_told_in_the_documents() -> None:
     page = (ROOT / "docs" / "extras.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"(?m)^\| `(\w+)` \|", page)) | {"dev", "faults", "bench", "docs"}
+    told = set(re.findall(r"(?m)^\| `(\w+)` \|", page)) | {
+        "dev", "faults", "browser", "bench", "docs", "release",
+    }  # fmt: skip
     assert told == set(PROJECT["optional-dependencies"])
     ours = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page + ours for name in told)
