@@ -72,7 +72,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "verdicts",
         "judging.verdicts",
-        "Show, merge and export what people said of pairs, learn from it, propose what to judge.",
+        "Show, merge, move and export what people said of pairs; learn from it what to judge next.",
     ),
     Entry(
         "reshard",

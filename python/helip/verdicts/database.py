@@ -64,9 +64,13 @@ CREATE VIEW standing AS
 """
 
 
+class TakenError(InvalidArgumentError):
+    """Something stands where a new file was to appear."""
+
+
 def create(path: Path, about: dict[str, str]) -> None:
     """Put an empty file of verdicts at ``path``; one that another process put there stays."""
-    with contextlib.suppress(FileExistsError), created(path, about):
+    with contextlib.suppress(TakenError), created(path, about):
         pass
 
 
@@ -74,7 +78,7 @@ def create(path: Path, about: dict[str, str]) -> None:
 def created(path: Path, about: dict[str, str]) -> Iterator[sqlite3.Connection]:
     """A new file to fill, in a transaction; on a clean exit it stands at ``path``.
 
-    FileExistsError where something is there.
+    TakenError where something is there.
     """
     with scratch_directory(path) as folder:
         made = folder / "verdicts"
@@ -94,7 +98,7 @@ def created(path: Path, about: dict[str, str]) -> Iterator[sqlite3.Connection]:
             with publish_file(path) as temporary:
                 shutil.copyfile(made, temporary)
         except InvalidArgumentError as error:
-            raise FileExistsError(errno.EEXIST, str(error), os.fspath(path)) from error
+            raise TakenError(f"{path} exists already; choose another place") from error
 
 
 def connect(path: Path, *, wait: float) -> sqlite3.Connection:

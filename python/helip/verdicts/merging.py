@@ -11,7 +11,13 @@ from typing import Any
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
 from helip.store.data_identity import difference_words, fingerprint_differences
-from helip.verdicts.database import connect, created, database_errors, transaction
+from helip.verdicts.database import (
+    TakenError,
+    connect,
+    created,
+    database_errors,
+    transaction,
+)
 from helip.verdicts.verdicts import Verdicts
 
 _COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key, undoes"
@@ -33,14 +39,14 @@ def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[s
     place = Path(named_file(out))
     if not paths:
         raise InvalidArgumentError("sources is empty; give at least one file of verdicts")
-    logs = [_read(path) for path in (*paths, *([place] if place.exists() else []))]
+    logs = [read_log(path) for path in (*paths, *([place] if place.exists() else []))]
     about = _common([about for about, _ in logs], [*paths, place])
     entries = _union(entry for _, log in logs for entry in log)
     if not place.exists():
         try:
             with created(place, about) as connection:
-                _add(connection, entries, place)
-        except FileExistsError:  # another process was first
+                add_entries(connection, entries, place)
+        except TakenError:  # another process was first
             return merge(sources, out=out)
     else:
         connection = connect(place, wait=10.0)
@@ -50,13 +56,14 @@ def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[s
                     "UPDATE about SET value = ? WHERE name = 'data_fingerprint'",
                     (about["data_fingerprint"],),
                 )
-                _add(connection, entries, place)
+                add_entries(connection, entries, place)
         finally:
             connection.close()
     return Verdicts.open(place)
 
 
-def _read(path: Path) -> tuple[dict[str, str], list[Entry]]:
+def read_log(path: Path) -> tuple[dict[str, str], list[Entry]]:
+    """What the file is about, and all of its entries, of one moment."""
     connection = connect(path, wait=10.0)
     try:
         with database_errors(path):
@@ -98,7 +105,8 @@ def _union(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(found.values(), key=lambda entry: (entry[1], entry[0]))
 
 
-def _add(connection: sqlite3.Connection, entries: Sequence[Entry], path: Path) -> None:
+def add_entries(connection: sqlite3.Connection, entries: Sequence[Entry], path: Path) -> None:
+    """In a transaction of the file that becomes ``path``; MismatchError for a row of two keys."""
     # One that another process added meanwhile is there already.
     connection.executemany(
         f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

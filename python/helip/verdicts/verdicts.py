@@ -102,7 +102,7 @@ class Verdicts:
         require(wait >= 0, "wait", wait, "at least 0 seconds")
         if pairs is not None:
             rows, fingerprint = identity_of(pairs)
-            keys = _keys_of(pairs) if keys is None else keys
+            keys = keys_of(pairs) if keys is None else keys
             if keys is not None and len(keys) != rows:
                 raise MismatchError(
                     f"keys has {len(keys):,} entries and pairs {rows:,} rows; give one key a row"
@@ -359,7 +359,8 @@ def identity_of(pairs: Any) -> tuple[int, str]:
     return len(pairs), next(filter(None, known), "")
 
 
-def _keys_of(pairs: Any) -> Sequence[str] | None:
+def keys_of(pairs: Any) -> Sequence[str] | None:
+    """Keys of the rows of a table with a store, of a store or a data set; None if it has none."""
     store = getattr(pairs, "store", None)
     found: Sequence[str] | None = getattr(pairs if store is None else store, "keys", None)
     return None if callable(found) else found

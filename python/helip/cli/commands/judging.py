@@ -10,12 +10,13 @@ from helip.cli.messages import say, shell_line
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 
-Action = Literal["show", "merge", "export", "learn", "propose"]
+Action = Literal["show", "merge", "move", "export", "learn", "propose"]
 _TABLE = ("pairs", "store", "by", "data")
 #: Options that an action takes.
 _TAKES: dict[str, tuple[str, ...]] = {
     "show": (),
     "merge": ("out",),
+    "move": ("pairs", "store", "out"),
     "export": ("out", "what"),
     "learn": (*_TABLE, "out", "threshold"),
     "propose": (*_TABLE, "veto", "number"),
@@ -23,6 +24,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 _NEEDS: dict[str, tuple[str, ...]] = {
     "show": (),
     "merge": ("out",),
+    "move": ("pairs", "store", "out"),
     "export": ("out",),
     "learn": ("pairs", "store", "out"),
     "propose": ("pairs", "store", "veto"),
@@ -39,8 +41,10 @@ def verdicts(
         Literal["verdicts", "decisions", "history"] | None,
         text("export: the newest verdicts (the default), decisions or all history."),
     ] = None,
-    pairs: Annotated[Path | None, text("learn, propose: the table that was judged.")] = None,
-    store: Annotated[Path | None, text("learn, propose: the store that was mined.")] = None,
+    pairs: Annotated[
+        Path | None, text("learn, propose: the table that was judged; move: of new data.")
+    ] = None,
+    store: Annotated[Path | None, text("learn, propose, move: the store that was mined.")] = None,
     by: Annotated[Path | None, text("learn, propose: a store by one model, such as CLIP.")] = None,
     data: Annotated[Path | None, text("learn, propose: the data, for its captions.")] = None,
     veto: Annotated[Path | None, text("propose: what learn wrote.")] = None,
@@ -48,7 +52,7 @@ def verdicts(
     number: Annotated[int | None, text("propose: how many pairs (20).")] = None,
     json: AsJson = False,
 ) -> Done | None:
-    """Show, merge and export what people said of pairs, learn from it, propose what to judge."""
+    """Show, merge, move and export what people said of pairs; learn from it what to judge next."""
     given = {
         "out": out, "what": what, "pairs": pairs, "store": store, "by": by, "data": data,
         "veto": veto, "threshold": threshold, "number": number,
@@ -61,6 +65,8 @@ def verdicts(
         with merge(files, out=out) as merged:
             _show(merged, json)
         return Done(next=shell_line("verdicts", "show", out))
+    if action == "move":
+        return _move(files[0], _table(pairs, store, None), out, json)
     from helip.verdicts import Verdicts
 
     with Verdicts.open(files[0]) as opened:
@@ -102,10 +108,25 @@ def _table(pairs: Path | None, store: Path | None, data: Path | None) -> Any:
     return table if data is None else table.with_data(data)
 
 
+def _move(source: Path, table: Any, out: Path | None, json: bool) -> Done:
+    from helip.verdicts import move
+
+    assert out is not None
+    done = move(source, pairs=table, out=out)
+    if json:
+        print_json({"path": str(out), **vars(done)})
+    else:
+        say(
+            f"{done.kept:,} verdicts moved to {out}; {done.lost:,} are on keys that are gone, "
+            f"{done.unkeyed:,} knew no keys"
+        )
+    return Done(next=shell_line("verdicts", "show", out))
+
+
 def _show(opened: Any, json: bool) -> None:
     counts = opened.counts()
     if json:
-        print_json({"path": str(opened.path), "rows": opened.rows, **counts})
+        print_json({"path": str(opened.path), "data_rows": opened.rows, **counts})
         return
     agreement = counts["agreement"]
     share = "" if agreement["share"] is None else f", {agreement['share']:.1%} of pairs of people"

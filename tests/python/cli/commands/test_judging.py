@@ -37,7 +37,7 @@ def test_merged_files_have_the_counts_of_both(run, files, tmp_path: Path) -> Non
     _, one, other = files
     merged = shown(run, "merge", one, other, "--out", tmp_path / "both")
     with Verdicts.open(tmp_path / "both") as verdicts:
-        assert merged == {"path": str(tmp_path / "both"), "rows": 60, **verdicts.counts()}
+        assert merged == {"path": str(tmp_path / "both"), "data_rows": 60, **verdicts.counts()}
     assert shown(run, "show", tmp_path / "both") == merged
     assert shown(run, "merge", other, one, "--out", tmp_path / "both") == merged
     code, out, _ = run("verdicts", "show", tmp_path / "both")
@@ -45,6 +45,22 @@ def test_merged_files_have_the_counts_of_both(run, files, tmp_path: Path) -> Non
     words = " ".join(out.split())
     assert f"judged {merged['judged']}" in words
     assert "mismatch 1 rows by Ada" in words
+
+
+def test_a_file_moves_to_data_that_grew(run, files, store: Path, tmp_path: Path) -> None:
+    pairs, _, _ = files
+    with Verdicts.open(tmp_path / "v", pairs=HardPairs.open(pairs, store=store)) as verdicts:
+        verdicts.judge(3, 4, "keep", person="Ada")
+    writer = helip.EmbeddingStore.append_to(store)
+    writer.append(["new"], np.ones((1, 8), np.float32), np.ones((1, 6), np.float32))
+    writer.commit()
+    helip.mine(store, k=8, out=tmp_path / "grown", device="cpu", progress=False)
+    done = shown(
+        run, "move", tmp_path / "v", "--pairs", tmp_path / "grown", "--store", store,
+        "--out", tmp_path / "moved",
+    )  # fmt: skip
+    assert done == {"path": str(tmp_path / "moved"), "kept": 1, "lost": 0, "unkeyed": 0}
+    assert shown(run, "show", tmp_path / "moved")["data_rows"] == 61
 
 
 def test_export_writes_a_table(run, files, tmp_path: Path) -> None:
@@ -96,7 +112,7 @@ def test_a_veto_is_learnt_and_proposes(run, files, store: Path, tmp_path: Path) 
         (["show"], "show has 0 files of verdicts, must have one"),
         (["show", "a", "b"], "show has 2 files"),
         (["merge", "a"], "--out is missing, which merge needs"),
-        (["show", "a", "--out", "b"], "--out is b, which is for merge, export, learn"),
+        (["show", "a", "--out", "b"], "--out is b, which is for merge, move, export, learn"),
         (["show", "no-such"], "there is no file of verdicts at 'no-such'"),
     ],
 )
