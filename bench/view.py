@@ -2,8 +2,8 @@
 
 python bench/view.py --rows 1000000
 
-Pictures are one picture of noise, so that none has to lie on the disk. Each step prints its wall time
-and the processor time of all threads; the client takes part of the latter.
+Pictures are one picture of noise, so that none has to lie on the disk. Each step prints its wall
+time and the processor time of all threads; the client takes part of the latter.
 """
 
 from __future__ import annotations
