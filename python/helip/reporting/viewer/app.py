@@ -34,7 +34,7 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
 
     UnsupportedError where starlette is absent.
     """
-    with needed("the viewer needs starlette and uvicorn", "'helip[view]'"):
+    with needed("the viewer needs the extra view", "'helip[view]'"):
         from starlette.applications import Starlette
         from starlette.concurrency import run_in_threadpool
         from starlette.requests import Request

@@ -27,7 +27,7 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
         UnsupportedError: starlette or uvicorn is absent. StorageError: no port is free.
         InvalidArgumentError: a host that is none of this machine. And as `viewing`.
     """
-    with needed("the viewer needs starlette and uvicorn", "'helip[view]'"):
+    with needed("the viewer needs the extra view", "'helip[view]'"):
         import starlette  # noqa: F401
         import uvicorn
 

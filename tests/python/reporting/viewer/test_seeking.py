@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
+from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.viewer import seeking
+from helip.reporting.viewer.app import make_app
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.seeking import Seeking
+from helip.reporting.viewer.viewing import ViewCall, viewing
 from helip.store.embedding_store import EmbeddingStore
-from support.view_samples import ROWS, sides
+from support.view_samples import HOST, OWN, ROWS, TOKEN, sides, write_all
 
 IMAGE, TEXT = sides()
 
@@ -111,3 +114,26 @@ def test_what_is_not_known_is_said(sought: Seeking, tmp_path: Path) -> None:
     assert nothing.sides == []
     with pytest.raises(UnsupportedError, match="--store"):
         nothing.find("7", "")
+
+
+def test_the_page_takes_a_sentence_and_a_picture(
+    sought: Seeking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table in memory as well, of which no verdicts are taken."""
+    testclient = pytest.importorskip("starlette.testclient")
+    pictures = write_all(tmp_path / "made") / "pictures"
+    ids = ((np.arange(ROWS)[:, None] + [1, 2]) % ROWS).astype(np.int32)
+    table = HardPairs.from_arrays(ids, np.full((ROWS, 2), 0.5))
+    call = ViewCall(table, pictures, store=sought._store, progress=False)
+    with viewing(call) as pages:
+        app = make_app(pages, token=TOKEN, hosts=frozenset({HOST}), cookie="own")
+        client = testclient.TestClient(app, base_url=f"http://{HOST}")
+        page = client.get(f"/?token={TOKEN}").text
+        assert 'href="/seek"' in page and 'name="state"' not in page
+        assert client.post("/undo", data={"back": "/"}, headers=OWN).status_code == 200
+        found = client.get("/seek?sentence=7").text
+        assert "similarity of the caption" in found and "/?way=rows&amp;at=7" in found
+        both = client.post("/seek?sentence=7", content=picture(12), headers=OWN)
+        assert "sentence=7" in str(both.url) and "product of both" in both.text
+        assert client.post("/seek", content=b"none", headers=OWN).status_code == 400
+        assert client.post("/seek", content=picture(12)).status_code == 403
