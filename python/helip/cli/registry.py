@@ -133,7 +133,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "inspect",
         "inspecting.inspect",
-        "Show what a store, an index of shards or a table of hard pairs holds.",
+        "Show what a store, an index of shards or of pairs, or a table of hard pairs holds.",
     ),
     Entry(
         "verify",
