@@ -106,6 +106,7 @@ def test_new_rows_are_found_and_find_and_the_recall_is_certified_anew(folder: Pa
     told = table.report
     assert told["update"] == {
         "from": before.fingerprint, "added": ROWS - BEFORE, "deleted": 4, "replaced": 0,
+        "certified_before": 0,
     }  # fmt: skip
     assert table.options == before.options
     assert (table.fingerprint, len(table)) == (store.fingerprint, ROWS)
