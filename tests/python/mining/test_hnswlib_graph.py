@@ -91,6 +91,9 @@ def test_every_rule_of_a_pool_is_that_of_the_brute_force(options: dict[str, Any]
     pairs = mine(values, recall=1.0, **options)  # of all targets, so that ef grows to all rows
     assert pairs.report["recall"]["low"] == 1
     check_exact(pairs, values[:, :IMAGE], values[:, IMAGE:], **options)
+    exact = helip.mine(**halves(values), k=10, method="exact", device="cpu", **options)
+    assert pairs.report["drops"] == exact.report["drops"]
+    assert "text_max" not in options or exact.report["drops"]["text_duplicate"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])

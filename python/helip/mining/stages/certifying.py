@@ -8,12 +8,14 @@ import numpy as np
 
 from helip import _core
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of
+from helip.mining.stages.certificates import read_certificate
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
 from helip.mining.stages.steps import CERTIFY, MOST_ROUNDS, Step, verdict
-from helip.mining.stages.unit_files import new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import Shapes, new_unit_file, open_unit_file
 from helip.mining.stages.widening import margins, widest_margin
+from helip.pairs.growing_pairs import Pools
 from helip.pairs.joining import join_pools
 
 _PASSES = 2  # most, of refine in a round
@@ -23,15 +25,40 @@ _WORTHWHILE = 0.2  # share of what is missing that a pass must find
 def certify(place: Workplace, step: Step, unit: int) -> None:
     """Writes the exact pools of the sample's targets among the rows of a range, and the sample.
 
-    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32.
+    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32. Targets whose pools
+    are known from before meet the rows that are new alone.
     """
-    job, sample = place.job, place.job.sample
-    first, last = job.rows_of(unit)
-    own, targets = taken(place.columns, slice(first, last)), taken(place.columns, sample)
+    job = place.job
+    rows = np.arange(*job.rows_of(unit))
+    known = np.isin(job.sample, known_sample(job)[0])
+    ids = np.full((len(job.sample), job.kept), -1, dtype=np.int64)
+    scores, counts = np.zeros(ids.shape, np.float32), np.zeros(len(ids), np.int32)
+    parts = [(~known, rows)]
+    if place.changes is not None:
+        parts.append((known, rows[place.changes.fresh(rows)]))
+    for some, among in parts:
+        if some.any() and len(among):
+            ids[some], scores[some], counts[some] = _exact(place, job.sample[some], among)
+    shapes: Shapes = {
+        "ids": (np.int64, ids.shape),
+        "scores": (np.float32, scores.shape),
+        "counts": (np.int32, counts.shape),
+    }
+    with new_unit_file(step.place(job, unit), shapes, job=job.digest) as file:
+        for name, values in (("ids", ids), ("scores", scores), ("counts", counts)):
+            file.put(name, 0, values)
+
+
+def _exact(
+    place: Workplace, sample: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids, scores and counts of targets among ascending rows and themselves."""
+    whole = len(rows) and rows[-1] - rows[0] == len(rows) - 1
+    own = taken(place.columns, slice(rows[0], rows[-1] + 1) if whole else rows)
+    targets = taken(place.columns, sample)
     # The sample comes first, and no row twice; a deleted row is one of zeros.
     deleted = place.store.deleted
-    own_ids = np.arange(first, last)
-    again = np.isin(own_ids, sample) | np.isin(own_ids, deleted)
+    again = np.isin(rows, sample) | np.isin(rows, deleted)
     gone = np.isin(sample, deleted)
     for name in own:
         own[name][again] = 0
@@ -41,15 +68,19 @@ def certify(place: Workplace, step: Step, unit: int) -> None:
         *views_of(local, place.dtype), list(range(len(sample))), place.core_options("exact")
     )
     ids, scores, counts = found
-    ids = np.where(ids < 0, -1, np.concatenate([sample, own_ids])[ids])
-    shapes = {
-        "ids": (np.int64, ids.shape),
-        "scores": (np.float32, scores.shape),
-        "counts": (np.int32, counts.shape),
-    }
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest) as file:
-        for name, values in (("ids", ids), ("scores", scores), ("counts", counts)):
-            file.put(name, 0, values)
+    return np.where(ids < 0, -1, np.concatenate([sample, rows])[ids]), scores, counts
+
+
+def known_sample(job: StageJob) -> tuple[np.ndarray, Pools]:
+    """Targets whose exact pools among rows that did not change are known, and these pools."""
+    known = None if job.base is None else read_certificate(job.known, job.identity)
+    if known is None:
+        empty = np.zeros(0, np.int64)
+        return empty, Pools(
+            np.zeros((0, job.kept), np.int64), np.zeros((0, job.kept), np.float32), empty
+        )
+    some = np.isin(known[0], job.sample)
+    return known[0][some], Pools(*(values[some] for values in known[1]))
 
 
 def measure(place: Workplace, step: Step, unit: int) -> None:
@@ -61,8 +92,9 @@ def measure(place: Workplace, step: Step, unit: int) -> None:
     job = place.job
     assert step.pools is not None
     exact = exact_sample(job)
+    told = exact.scores, exact.counts
     found = _found(job, step.pools)
-    hits, wanted = hits_of(exact, found, job.options.skip)
+    hits, wanted = hits_of(told, found, job.options.skip)
     recall = recall_of(hits, wanted)
     if len(job.sample) == job.rows:  # of all targets: no estimate
         recall = Recall(recall.targets, *[recall.value] * 3)
@@ -91,11 +123,14 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
     return "widen" if step.round < MOST_ROUNDS else "write"
 
 
-def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [targets, k + skip] and counts of the sample's exact pools, from all ranges."""
+def exact_sample(job: StageJob) -> Pools:
+    """The exact pools of the sample, [targets, k + skip], from all ranges and from before."""
     count, kept = len(job.sample), job.kept
     ids, scores = np.full((count, kept), -1, dtype=np.int64), np.zeros((count, kept), np.float32)
     counts = np.zeros(count, dtype=np.int32)
+    known, pools = known_sample(job)
+    at = np.searchsorted(job.sample, known)
+    ids[at], scores[at], counts[at] = pools
     for unit in range(job.ranges):
         file = open_unit_file(CERTIFY.place(job, unit), job=job.digest)
         both = join_pools(
@@ -104,7 +139,7 @@ def exact_sample(job: StageJob) -> tuple[np.ndarray, np.ndarray]:
             kept,
         )
         ids, scores, counts = both.ids, both.scores, both.counts
-    return scores, counts
+    return Pools(ids, scores, counts)
 
 
 def _found(job: StageJob, pools: Step) -> tuple[np.ndarray, np.ndarray]:

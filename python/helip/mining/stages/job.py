@@ -32,8 +32,16 @@ from helip.mining.options import (
     MineOptions,
     StageOptions,
 )
-from helip.mining.recall import MOST_TARGETS, most_shown, sample_size
+from helip.mining.recall import MOST_TARGETS, most_shown
 from helip.mining.stages.bases import Base, Changes, changed_rows
+from helip.mining.stages.certificates import (
+    certificate_path,
+    draw_sample,
+    read_certificate,
+    still_exact,
+    tag_of,
+    write_certificate,
+)
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
 from helip.mining.stages.unit_files import new_unit_file
 from helip.pairs.hard_pairs import HardPairs
@@ -44,7 +52,7 @@ CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
 _UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
-_JOB, _CHANGES = "job.json", "changes.safetensors"
+_JOB, _CHANGES, _KNOWN = "job.json", "changes.safetensors", "known.safetensors"
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
 
@@ -97,6 +105,11 @@ class StageJob(Cut):
     def changes(self) -> Path:
         """The file of the rows that changed since the base was mined."""
         return self.folder / _CHANGES
+
+    @property
+    def known(self) -> Path:
+        """The file of the certified targets of the base whose pools are exact still, if any."""
+        return self.folder / _KNOWN
 
     def clusters_of(self, fresh: bool) -> int:
         """Clusters that a row goes to at first."""
@@ -207,7 +220,9 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
         **identity_of(store, options, stages),
         "update_of": {"store": base.store, "rows": base.rows, "checksum": base.checksum},
     }
-    said = _said(store, options, identity, cut)
+    tag = tag_of(base.store, options)
+    known = read_certificate(certificate_path(base.path), tag)
+    said = _said(store, options, identity, cut, base.rows, None if known is None else known[0])
     said = {**said, "base": {"path": os.path.abspath(base.path), "options": base.options}}
     folder = stages_folder(out)
     make_directory(folder)
@@ -219,16 +234,25 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
         with new_unit_file(folder / _CHANGES, shapes, job=_digest_of(identity)) as file:
             file.put("deleted", 0, deleted)
             file.put("replaced", 0, replaced)
+    if known is not None and not (folder / _KNOWN).exists():
+        outdated = np.union1d(deleted, replaced)
+        write_certificate(folder / _KNOWN, *still_exact(*known, outdated), tag=_digest_of(identity))
     return _begun(out, said)
 
 
 def _said(
-    store: EmbeddingStore, options: MineOptions, identity: dict[str, Any], cut: Cut
+    store: EmbeddingStore,
+    options: MineOptions,
+    identity: dict[str, Any],
+    cut: Cut,
+    before: int = 0,
+    known: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What job.json is to say."""
+    """What job.json is to say. ``known`` targets of the first ``before`` rows were certified."""
     draw = np.random.default_rng([options.seed, _STREAM])
-    size = sample_size(cut.rows, options.recall)
-    sample = np.sort(draw.choice(cut.rows, size, replace=False, shuffle=False))
+    if known is None:
+        before, known = 0, np.zeros(0, np.int64)
+    sample = draw_sample(draw, cut.rows, options.recall, before, known)
     return {
         "format": _FORMAT, "identity": identity, "clusters": cut.clusters,
         "unit_rows": cut.unit_rows, "sample": sample.tolist(), "path": place_of(store),

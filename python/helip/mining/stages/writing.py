@@ -12,6 +12,8 @@ from helip.common.errors import StorageError
 from helip.mining.drops import RULES, count_rules
 from helip.mining.recall import is_reached
 from helip.mining.stages.bases import Base
+from helip.mining.stages.certificates import certificate_path, tag_of, write_certificate
+from helip.mining.stages.certifying import exact_sample, known_sample
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import BLOCK
@@ -47,12 +49,17 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    return writer.finish(
+    table = writer.finish(
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
         options_json=json.dumps(table_options(job)),
         report_json=json.dumps(_report(job, done, drops)),
     )
+    write_certificate(
+        certificate_path(job.out), job.sample, exact_sample(job),
+        tag_of(job.fingerprint, job.options),
+    )  # fmt: skip
+    return table
 
 
 def table_options(job: StageJob) -> dict[str, Any]:
@@ -97,6 +104,7 @@ def _update_report(job: StageJob, base: Base) -> dict[str, Any]:
         "added": job.rows - base.rows,
         "deleted": len(changes["deleted"]),
         "replaced": len(changes["replaced"]),
+        "certified_before": len(known_sample(job)[0]),
     }
 
 

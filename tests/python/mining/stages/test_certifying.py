@@ -43,7 +43,7 @@ def test_the_sample_has_the_pools_of_a_float64_search(
     image, text = np.array(place.store.image), np.array(place.store.text)
     image[50:90] = 0
     exact = mine_plainly(image, text, 12, image_max=1.0, text_max=1.0)
-    scores, counts = exact_sample(place.job)
+    _, scores, counts = exact_sample(place.job)
     sample = place.job.sample
     assert np.isin(sample, np.arange(50, 90)).any()
     np.testing.assert_array_equal(counts, exact.counts[sample])
