@@ -145,7 +145,8 @@ def main() -> None:
     prefix = "" if given.machine == os.uname().machine else f"{given.machine}-linux-gnu-"
     work = given.work.resolve()
     parts = work / f"{given.machine}-parts"
-    run(sys.executable, HERE / "old_libraries.py", parts / "old", f"--compiler={prefix}g++")
+    old = [sys.executable, HERE / "old_libraries.py", parts / "old", f"--compiler={prefix}g++"]
+    run(*old, "--torch", given.torch / "lib" / "libtorch_cpu.so")
     images = image_libraries(given.root, given.machine, prefix, parts / "images")
     if given.root != Path("/"):
         run(sys.executable, HERE / "third_party.py")
@@ -161,6 +162,7 @@ def main() -> None:
             "CMAKE_UNITY_BUILD": given.unity,
             "HELIP_CUDA": "OFF",  # its own build, see docs/install.md
             "HELIP_PNG": "ON",
+            "HELIP_TORCH_CPU_LIBRARY": parts / "old" / "libtorch_cpu.so",
             "HELIP_TORCH_DIR": given.torch.resolve(),
             "HELIP_WEBP": "ON",
             "HELIP_WERROR": "ON",
