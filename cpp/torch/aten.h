@@ -14,6 +14,11 @@
 #include <cstdint>
 #include <utility>
 
+// Headers before torch 2.13 know it by this name.
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK
+#define STABLE_TORCH_ERROR_CODE_CHECK(call) TORCH_ERROR_CODE_CHECK(call)
+#endif
+
 namespace helip::aten {
 
 using torch::headeronly::ScalarType;

@@ -6,9 +6,9 @@ python scripts/wheel/build.py --out dist --torch … --machine aarch64 --root FO
 The core and the operators for torch are compiled once; each interpreter then costs its own module.
 `old_libraries.py` makes what they are linked against, so this takes a compiler of any age. The
 image libraries are the static ones of the system's packages, and end up inside `libhelip.so`,
-hidden. For another machine a root file system of that machine's Debian holds image libraries and
-Python's headers, and --torch is its torch; the interpreter that is named is one of this machine, of
-the same version.
+hidden. Of torch the headers and the names of its C functions are used, which are the same for every
+machine. For another machine a root file system of that machine's Debian holds image libraries and
+Python's headers; the interpreter that is named is one of this machine, of the same version.
 
 `finish.py` adds licences and the list of parts to each wheel. auditwheel decides the tag, and
 refuses what needs a newer system.
@@ -145,7 +145,8 @@ def main() -> None:
     prefix = "" if given.machine == os.uname().machine else f"{given.machine}-linux-gnu-"
     work = given.work.resolve()
     parts = work / f"{given.machine}-parts"
-    run(sys.executable, HERE / "old_libraries.py", parts / "old", f"--compiler={prefix}g++")
+    old = [sys.executable, HERE / "old_libraries.py", parts / "old", f"--compiler={prefix}g++"]
+    run(*old, "--torch", given.torch / "lib" / "libtorch_cpu.so")
     images = image_libraries(given.root, given.machine, prefix, parts / "images")
     if given.root != Path("/"):
         run(sys.executable, HERE / "third_party.py")
@@ -161,6 +162,7 @@ def main() -> None:
             "CMAKE_UNITY_BUILD": given.unity,
             "HELIP_CUDA": "OFF",  # its own build, see docs/install.md
             "HELIP_PNG": "ON",
+            "HELIP_TORCH_CPU_LIBRARY": parts / "old" / "libtorch_cpu.so",
             "HELIP_TORCH_DIR": given.torch.resolve(),
             "HELIP_WEBP": "ON",
             "HELIP_WERROR": "ON",

@@ -77,6 +77,22 @@ def old_symbols(
     return chosen
 
 
+def torch_symbols(library: Path) -> dict[str, tuple[str, str, str, bool]]:
+    """The C functions of libtorch, which its stable ABI promises.
+
+    libtorch also hands out what it took from libstdc++ itself, which nobody promises.
+    """
+    listing = subprocess.run(
+        ["readelf", "--dyn-syms", "--wide", library], capture_output=True, text=True, check=True
+    ).stdout
+    names = [fields[7] for line in listing.splitlines() if len(fields := line.split()) == 8]
+    return {
+        name: ("FUNC", "", "", False)
+        for name in names
+        if name.startswith(("aoti_torch_", "torch_"))
+    }
+
+
 def write_library(
     folder: Path, soname: str, symbols: dict[str, tuple[str, str, str, bool]], compiler: str
 ) -> Path:
@@ -90,22 +106,25 @@ def write_library(
         }.get(kind, (".text", "function"))
         text += [section, f".globl {name}", f".type {name}, %{as_type}", f"{name}:", ".quad 0"]
         text.append(f".size {name}, 8")
-        nodes[family, number(version), version].append(name)
+        if version:
+            nodes[family, number(version), version].append(name)
     text.append('.section .note.GNU-stack,"",%progbits')
     stem = folder / soname
     source, script = stem.with_name(f"{soname}.s"), stem.with_name(f"{soname}.map")
     source.write_text("\n".join(text) + "\n")
-    script.write_text(
-        "".join(
-            f"{family}_{version} {{ global: {'; '.join(names)}; }};\n"
-            for (family, _, version), names in sorted(nodes.items())
-        )
-    )
     command = [compiler, "-shared", "-nostdlib", "-nostartfiles", f"-Wl,-soname,{soname}"]
-    subprocess.run([*command, f"-Wl,--version-script,{script}", "-o", stem, source], check=True)
+    if nodes:
+        script.write_text(
+            "".join(
+                f"{family}_{version} {{ global: {'; '.join(names)}; }};\n"
+                for (family, _, version), names in sorted(nodes.items())
+            )
+        )
+        command.append(f"-Wl,--version-script,{script}")
+    subprocess.run([*command, "-o", stem, source], check=True)
     source.unlink()
-    script.unlink()
-    if soname.startswith("lib"):  # by which name `-lm` finds it
+    script.unlink(missing_ok=True)
+    if soname.startswith("lib") and not soname.endswith(".so"):  # by which name `-lm` finds it
         link = folder / re.sub(r"\.so\..*", ".so", soname)
         link.unlink(missing_ok=True)
         link.symlink_to(soname)
@@ -116,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--compiler", default="g++")
+    parser.add_argument("--torch", type=Path, help="a libtorch_cpu.so, for one of its C functions")
     parser.add_argument("--glibc", default="2.28")
     parser.add_argument("--glibcxx", default="3.4.24")
     parser.add_argument("--cxxabi", default="1.3.11")
@@ -144,6 +164,8 @@ def main() -> None:
                 symbols = {name: entry for name, entry in symbols.items() if name not in moved}
                 libraries[library] = write_library(folder, library, moved, given.compiler)
         libraries[soname] = write_library(folder, soname, symbols, given.compiler)
+    if given.torch:
+        write_library(folder, "libtorch_cpu.so", torch_symbols(given.torch), given.compiler)
     compat = folder / "compat.o"
     options = ["-x", "c", "-c", "-O2", "-fPIC", "-fvisibility=hidden", "-ffunction-sections"]
     subprocess.run([given.compiler, *options, "-o", compat, COMPAT], check=True)
