@@ -6,6 +6,7 @@ array of it.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,9 @@ def host_array(array: Any, name: str) -> Any:
         InvalidArgumentError: another type such as a list, masked values or nulls (with the row),
             lists of unlike lengths (with the row).
     """
-    if isinstance(array, np.ma.MaskedArray):
+    # Whoever has a masked array has imported its module, which NumPy loads when it is asked for.
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(array, masked.MaskedArray):
         return _unmasked(array, name)
     if isinstance(array, np.ndarray):
         return array

@@ -84,7 +84,7 @@ def test_deleted_elements_and_other_vectors_are_refused(pairs: Any, tmp_path: Pa
     vectors = joined(pairs)[:50]
     theirs = hnswlib.Index("ip", IMAGE + TEXT)
     theirs.init_index(50)
-    theirs.add_items(vectors)
+    theirs.add_items(vectors, num_threads=1)  # else elements are in any order
     theirs.mark_deleted(7)
     theirs.save_index(str(tmp_path / "a.bin"))
     with pytest.raises(helip.UnsupportedError, match=r"element 7 of .* marked as deleted"):

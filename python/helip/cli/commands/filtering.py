@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import open_data
 from helip.cli.commands.mining import use_of
 from helip.cli.showing import print_json, show_filtered
+from helip.common.options import hints_of
 from helip.common.remote.urls import shown
+from helip.data.options import OpenOptions
 from helip.pairs.options import FilterOptions
 
 
-@command(FilterOptions, name="filter")
+@command(FilterOptions, OpenOptions, name="filter", usual=tuple(hints_of(FilterOptions)))
 def filter_pairs(
     pairs: Annotated[Path, text("A table of hard pairs.")],
     /,
@@ -22,7 +25,7 @@ def filter_pairs(
     verdicts: Annotated[Path | None, text("A file of what people said of the pairs.")] = None,
     learnt_veto: Annotated[Path | None, text("What helip verdicts learn wrote.")] = None,
     store: Annotated[Path | None, text("learnt_veto: the store that was mined.")] = None,
-    data: Annotated[Path | None, text("learnt_veto: the data, where it knows captions.")] = None,
+    data: Annotated[str | None, text("learnt_veto: the data, where it knows captions.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -30,8 +33,9 @@ def filter_pairs(
     """Drop, downweight or count false negatives, by rules and by another model; mines nothing."""
     from helip.pairs.hard_pairs import HardPairs
 
+    dataset, options = open_data(data, options, quiet)
     table = HardPairs.open(pairs, store=store)
-    table = table if data is None else table.with_data(data)
+    table = table if dataset is None else table.with_data(dataset)
     table = table.filter(
         by=by, verdicts=verdicts, learnt_veto=learnt_veto, out=out, progress=not quiet, **options
     )

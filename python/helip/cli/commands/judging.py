@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from helip.cli.command import AsJson, Done, command, text
+from helip.cli.commands.data import open_data
 from helip.cli.messages import say, shell_line
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
+from helip.data.options import OpenOptions
 
 Action = Literal["show", "merge", "move", "export", "learn", "propose"]
 _TABLE = ("pairs", "store", "by", "data")
@@ -31,7 +33,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@command()
+@command(OpenOptions, usual=())
 def verdicts(
     action: Annotated[Action, text("What to do; merge takes several files, the others one.")],
     /,
@@ -46,11 +48,12 @@ def verdicts(
     ] = None,
     store: Annotated[Path | None, text("learn, propose, move: the store that was mined.")] = None,
     by: Annotated[Path | None, text("learn, propose: a store by one model, such as CLIP.")] = None,
-    data: Annotated[Path | None, text("learn, propose: the data, for its captions.")] = None,
+    data: Annotated[str | None, text("learn, propose: the data, for its captions.")] = None,
     veto: Annotated[Path | None, text("propose: what learn wrote.")] = None,
     threshold: Annotated[float | None, text("learn: take pairs out from it on (0.5).")] = None,
     number: Annotated[int | None, text("propose: how many pairs (20).")] = None,
     json: AsJson = False,
+    **options: Any,
 ) -> Done | None:
     """Show, merge, move and export what people said of pairs; learn from it what to judge next."""
     given = {
@@ -58,6 +61,7 @@ def verdicts(
         "veto": veto, "threshold": threshold, "number": number,
     }  # fmt: skip
     _refuse(action, files, {name: value for name, value in given.items() if value is not None})
+    dataset, _ = open_data(data, options, json)
     if action == "merge":
         from helip.verdicts import merge
 
@@ -75,7 +79,7 @@ def verdicts(
         elif action == "export":
             _export(opened, out, what or "verdicts", json)
         else:
-            table = _table(pairs, store, data)
+            table = _table(pairs, store, dataset)
             if action == "learn":
                 _learn(opened, table, by, 0.5 if threshold is None else threshold, out, json)
                 return Done(next=_use(pairs, out, store, by, data))
@@ -100,7 +104,7 @@ def _refuse(action: str, files: tuple[Path, ...], given: dict[str, Any]) -> None
             raise InvalidArgumentError(f"--{name} is missing, which {action} needs")
 
 
-def _table(pairs: Path | None, store: Path | None, data: Path | None) -> Any:
+def _table(pairs: Path | None, store: Path | None, data: Any) -> Any:
     from helip.pairs.hard_pairs import HardPairs
 
     assert pairs is not None
@@ -181,7 +185,7 @@ def _learn(
 
 
 def _use(
-    pairs: Path | None, veto: Path | None, store: Path | None, by: Path | None, data: Path | None
+    pairs: Path | None, veto: Path | None, store: Path | None, by: Path | None, data: str | None
 ) -> str:
     assert pairs is not None
     assert veto is not None

@@ -61,6 +61,11 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[o
         "eval": ("eval", data, "--model", "m"),
         "report": ("report", pairs, "--data", data, "--out", out),
         "view": ("view", pairs, "--data", data),
+        "filter": ("filter", pairs, "--data", data, "--out", out),
+        "verdicts": (
+            "verdicts", "learn", "file", "--pairs", pairs, "--store", "store", "--data", data,
+            "--out", out,
+        ),
         "plot": ("plot", pairs, "--data", data, "--out", out),
     }
 
