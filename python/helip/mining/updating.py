@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
@@ -68,12 +68,6 @@ def update(call: UpdateCall) -> HardPairs:
         )  # fmt: skip
     store = store_of(call.store)
     path = output_path(call.out)
-    if "verdicts" in pairs.options:
-        raise UnsupportedError(
-            f"{pairs.path or 'the table'} was mined under verdicts, which an update does not know; "
-            "update a table that was mined without, and filter it: pairs.filter(verdicts=…), or "
-            "mine again"
-        )
     if staged:
         return _in_stages(call, pairs, store, path)
     if call.engine != "threads":

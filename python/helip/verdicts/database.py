@@ -33,7 +33,8 @@ CREATE TABLE about (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT
 CREATE TABLE log (
   number INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
-  time INTEGER NOT NULL CHECK (typeof(time) = 'integer'),  -- microseconds since 1970, UTC
+  time INTEGER NOT NULL CHECK (  -- microseconds since 1970, UTC, to the end of the year 9999
+    typeof(time) = 'integer' AND time BETWEEN 0 AND 253402300799999999),
   person TEXT NOT NULL CHECK (person != ''),
   verdict TEXT CHECK (
     verdict IN ('keep', 'false negative', 'near duplicate', 'mismatch', 'unsure')),
@@ -78,8 +79,15 @@ def create(path: Path, about: dict[str, str]) -> None:
 def created(path: Path, about: dict[str, str]) -> Iterator[sqlite3.Connection]:
     """A new file to fill, in a transaction; on a clean exit it stands at ``path``.
 
-    TakenError where something is there.
+    TakenError where something is there. InvalidArgumentError where a file of that name was removed
+    and its log was not: SQLite would take the old verdicts into the new file.
     """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and not path.exists():  # in this order, for another process may make it now
+        raise InvalidArgumentError(
+            f"{log} is left of a file of verdicts that was removed; put that file back beside it, "
+            f"or remove {log.name} and {path.name}-shm too"
+        )
     with scratch_directory(path) as folder:
         made = folder / "verdicts"
         with database_errors(path):
@@ -182,6 +190,12 @@ def database_errors(path: Path) -> Iterator[None]:
         if "no such" in words:
             raise CorruptError(f"{path} is no whole file of verdicts: {words}") from error
         raise StorageError(errno.EIO, f"cannot use {path}: {words}") from error
+    except sqlite3.ProgrammingError as error:
+        if "closed" not in str(error):
+            raise
+        raise InvalidArgumentError(
+            f"the verdicts of {path} were closed; open them again"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise CorruptError(
             f"{path} is damaged, or no file of verdicts: {error}; restore a copy, or name another "

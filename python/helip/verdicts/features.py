@@ -58,7 +58,7 @@ class PairFeatures:
         refuse_another_store(table.fingerprint, store)
         self._ids, self._k, self.rows = table.ids, int(table.k), len(table)
         self._own = _core.PairCosines(*store.matrices, 0)
-        self._by = None if by is None else _cosines_by(store_of(by), self.rows)
+        self._by = None if by is None else _cosines_by(store_of(by), store)
         self._words = None if data is None else _words_of(data, self.rows)
         self.names = (
             *OWN,
@@ -126,13 +126,20 @@ class PairFeatures:
         return found
 
 
-def _cosines_by(by: EmbeddingStore, rows: int) -> tuple[_core.PairCosines, Floats]:
-    """The cosines of a store of one model, and c(i, i) [rows]."""
+def _cosines_by(by: EmbeddingStore, store: EmbeddingStore) -> tuple[_core.PairCosines, Floats]:
+    """The cosines of a store of one model, of the rows of ``store``, and c(i, i) [rows]."""
+    rows = len(store)
     if len(by) != rows or by.image_dim != by.text_dim:
         raise MismatchError(
             f"by has {len(by):,} rows, images of {by.image_dim} numbers and captions of "
             f"{by.text_dim}, and the table {rows:,} rows; give a store of the same rows whose "
             "images and captions are of one model, such as CLIP"
+        )
+    theirs, ours = by.keys_fingerprint, store.keys_fingerprint
+    if theirs and ours and theirs != ours:
+        raise MismatchError(
+            "by has rows of other keys, or in another order, than the store that was mined; give a "
+            "store of the same rows"
         )
     cosines = _core.PairCosines(*by.matrices, 0)
     ids = np.arange(rows, dtype=np.int64)[:, None]

@@ -225,6 +225,8 @@ class LearntVeto:
                 for name in ("precision", "recall"):
                     limits = measured[name]
                     measured[name] = None if limits is None else tuple(map(float, limits))
+                    if limits is not None and len(limits) != 3:
+                        raise ValueError(f"{name} must be three numbers: value, low, high")
                 measured = Measured(**measured)
             features = tuple(map(str, value["features"]))
             coefficients = np.array(value["coefficients"], dtype=np.float64)
@@ -234,6 +236,8 @@ class LearntVeto:
                 or not np.isfinite([*coefficients, *numbers]).all()
             ):
                 raise ValueError("coefficients must be one finite number for each feature")
+            if not 0 <= numbers[1] <= 1:
+                raise ValueError(f"threshold is {numbers[1]}, must be 0 .. 1")
             return cls(
                 features, coefficients, numbers[0], threshold=numbers[1], rows=int(value["rows"]),
                 data_fingerprint=str(value["data_fingerprint"]), measured=measured,

@@ -18,6 +18,7 @@ import numpy as np
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
 from helip.common.options import check, require
+from helip.common.remote.urls import shown, url_of
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.verdicts.database import connect, create, database_errors, transaction
 from helip.verdicts.exclusions import Exclusions
@@ -39,6 +40,14 @@ T = TypeVar("T")
 
 _COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key"
 _SHOWN = 3
+
+
+def _is_not_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 class Verdicts:
@@ -128,6 +137,10 @@ class Verdicts:
     @staticmethod
     def beside(pairs: str | os.PathLike[str]) -> Path:
         """The usual place: ``TABLE.verdicts``, beside the table at that path."""
+        if url_of(pairs) is not None:
+            raise InvalidArgumentError(
+                f"the table is at {shown(pairs)}, and verdicts need a local disk; name a file"
+            )
         path = Path(named_file(pairs))
         return path.with_name(f"{path.name}.verdicts")
 
@@ -325,7 +338,9 @@ class Verdicts:
         return max(clock.time_ns() // 1000, 0 if last is None else last + 1)
 
     def _key(self, row: int) -> str | None:
-        return None if self._keys is None else str(self._keys[row])
+        key = None if self._keys is None else str(self._keys[row])
+        # A file's name need not be UTF-8, and SQLite's text must be: such a row is known by number.
+        return None if key is None or _is_not_utf8(key) else key
 
     def _refuse_other_keys(self) -> None:
         if self._keys is None:

@@ -96,7 +96,7 @@ def test_a_file_of_verdicts_is_obeyed_and_a_table_answers_for_its_own_alone(
         verdicts.undo("Ada")
     with pytest.raises(MismatchError, match="was mined under other verdicts"):
         helip.mine(store, verdicts=path, out=out, **options)
-    with pytest.raises(UnsupportedError, match="was mined under verdicts, which an update"):
+    with pytest.raises(UnsupportedError, match="under verdicts, and pairs that people took"):
         helip.update(out, store, progress=False)
     with pytest.raises(InvalidArgumentError, match=r"filtered by .*verdicts.* the other by"):
         mined.join(plain, progress=False)

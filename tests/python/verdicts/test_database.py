@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helip.common.errors import InvalidArgumentError
 from helip.verdicts import database
 from helip.verdicts.database import TakenError, connect, create, created
 
@@ -53,3 +54,11 @@ def test_what_fails_while_a_file_is_filled_leaves_nothing(tmp_path: Path) -> Non
         assert isinstance(connection, sqlite3.Connection)
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
+
+
+def test_the_log_of_a_file_that_was_removed_is_not_taken_into_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    (tmp_path / "v-wal").write_bytes(b"what a kill left")
+    with pytest.raises(InvalidArgumentError, match=r"v-wal is left of a file .* was removed"):
+        create(path, ABOUT)
+    assert not path.exists()

@@ -208,3 +208,34 @@ def test_a_file_that_holds_something_else_is_refused(
     (tmp_path / "veto").write_text(json.dumps({**value, **change}))
     with pytest.raises(CorruptError, match="is not a learnt veto"):
         LearntVeto.open(tmp_path / "veto")
+
+
+def test_a_store_of_other_rows_judges_no_pairs(
+    made: tuple[HardPairs, EmbeddingStore], tmp_path: Path
+) -> None:
+    pairs, store = made
+    image, text = (part.numpy() for part in store.rows(slice(None)))
+    with EmbeddingStore.create(tmp_path / "s", image_dim=DIM, text_dim=DIM) as writer:
+        writer.append(list(store.keys)[::-1], image[::-1].copy(), text[::-1].copy())
+    with pytest.raises(MismatchError, match="rows of other keys, or in another order"):
+        PairFeatures(pairs, store, by=tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"measured": {"precision": [0.9]}}, "precision must be three numbers"),
+        ({"threshold": 1.5}, "threshold is 1.5, must be 0 .. 1"),
+    ],
+)
+def test_numbers_of_a_file_that_cannot_be_are_refused(
+    made: tuple[HardPairs, EmbeddingStore], tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with judged(tmp_path / "v", made[0]) as verdicts:
+        LearntVeto.fit(verdicts, made[0]).save(tmp_path / "veto.json")
+    value = json.loads((tmp_path / "veto.json").read_text())
+    for name, part in change.items():
+        value[name] = {**value[name], **part} if isinstance(part, dict) else part
+    (tmp_path / "veto.json").write_text(json.dumps(value))
+    with pytest.raises(CorruptError, match=words):
+        LearntVeto.open(tmp_path / "veto.json")

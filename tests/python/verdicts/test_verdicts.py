@@ -308,3 +308,34 @@ def test_threads_share_an_object(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert (len(verdicts), len(verdicts.history())) == (15, 30)
+
+
+def test_a_key_that_is_not_utf8_is_judged_by_its_row(tmp_path: Path) -> None:
+    keys = ["a", "\udcff.png", "c", "d", "e", "f"]
+    with opened(tmp_path, keys=keys) as verdicts:
+        one = verdicts.judge(0, 1, "keep", person="Ada")
+        assert (one.target_key, one.hard_key) == ("a", None)
+    with opened(tmp_path, keys=keys) as verdicts:
+        assert len(verdicts) == 1
+
+
+def test_what_was_closed_and_a_time_of_no_year_are_said(tmp_path: Path) -> None:
+    verdicts = opened(tmp_path)
+    verdicts.judge(0, 1, "keep", person="Ada")
+    verdicts.close()
+    with pytest.raises(InvalidArgumentError, match="v were closed; open them again"):
+        verdicts.judge(0, 1, "keep", person="Ada")
+    connection = sqlite3.connect(tmp_path / "v")
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("UPDATE log SET time = 9000000000000000000")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("UPDATE log SET time = 9000000000000000000")
+    connection.commit()
+    connection.close()
+    with pytest.raises(CorruptError, match="CHECK constraint failed"):
+        opened(tmp_path)
+
+
+def test_a_table_in_a_bucket_has_no_place_for_verdicts_beside_it() -> None:
+    with pytest.raises(InvalidArgumentError, match="s3://bucket/x, and verdicts need a local disk"):
+        Verdicts.beside("s3://bucket/x")

@@ -60,10 +60,16 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     throw Error(ErrorCode::unsupported,
                 "the table's options are " + text + ", which mining did not write; mine it again");
   }
-  if (OrderedJson::parse(text).contains("filter")) {
+  const OrderedJson all = OrderedJson::parse(text);
+  if (all.contains("filter")) {
     throw Error(ErrorCode::unsupported,
                 "the table was filtered, and pairs that it lacks would come back; bring the table "
                 "that it was made from up to date, and filter that");
+  }
+  if (all.contains("verdicts")) {
+    throw Error(ErrorCode::unsupported,
+                "the table was mined under verdicts, and pairs that people took out would come "
+                "back; bring a table that was mined without up to date, and filter that by them");
   }
   if (method != name_of(MiningMethod::exact)) {
     throw Error(ErrorCode::unsupported,
