@@ -232,7 +232,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check python tests bench examples scripts
 	$(BIN)/ruff format --check python tests bench examples scripts
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' 'tests/consumer/*.c' 'packaging/*.c')
+	files=$$(git ls-files '*.h' '*.cpp' '*.cu' 'tests/consumer/*.c' 'packaging/*.c') && [ -n "$$files" ] && \
+	  $(BIN)/clang-format --dry-run --Werror $$files
 	$(BIN)/python scripts/stubs.py --check
 	$(BIN)/python scripts/reference.py --check
 	$(BIN)/python scripts/symbols.py --check
