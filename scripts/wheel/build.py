@@ -74,7 +74,7 @@ def image_libraries(root: Path, machine: str, prefix: str, to: Path) -> dict[str
             source = root / "usr" / "lib" / f"{machine}-linux-gnu" / file
             if not source.exists():
                 sys.exit(
-                    f"{source} is missing: apt-get install libjpeg62-turbo-dev libpng-dev "
+                    f"{source} is missing: apt-get install libjpeg-dev libpng-dev "
                     "libwebp-dev zlib1g-dev"
                 )
             run(f"{prefix}objcopy", "--redefine-sym", "stderr=helip_stderr", source, to / file)

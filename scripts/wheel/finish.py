@@ -43,9 +43,8 @@ PARTS = [
     Part("zlib", "Zlib", "zlib1g-dev", "zlib"),
     Part("xxHash", "BSD-2-Clause", "libxxhash-dev"),
     Part("nlohmann-json", "MIT", "nlohmann-json3-dev"),
-    Part(
-        "libstdc++", "GPL-3.0-or-later WITH GCC-exception-3.1", "libstdc++-{gcc}-dev", "libstdc++"
-    ),
+    # Red Hat's package of libstdc++ has no licence of its own: that of libgcc is for both.
+    Part("libstdc++", "GPL-3.0-or-later WITH GCC-exception-3.1", "libstdc++-{gcc}-dev", "libgcc"),
 ]
 THIRD_PARTY = Path(__file__).resolve().parents[2] / "third-party"  # what an sdist brings along
 VERSION_MACROS = {
@@ -79,8 +78,9 @@ def of_debian(package: str, root: Path) -> tuple[str, str, str] | None:
 
 def of_red_hat(package: str) -> tuple[str, str, str] | None:
     """The same of a package of Red Hat's systems, such as those in the images of manylinux."""
-    texts = [path.read_text() for path in sorted(Path("/usr/share/licenses", package).glob("*"))]
-    if not package or not texts:
+    folder = Path("/usr/share/licenses", package)
+    texts = [path.read_text() for path in sorted(folder.glob("*"))] if package else []
+    if not texts:
         return None
     version = output("rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}", package)
     return version, f"pkg:rpm/almalinux/{package}@{version}", "\n\n".join(texts)
@@ -108,8 +108,11 @@ def facts_of(part: Part, root: Path, gcc: str) -> tuple[str, str, str]:
 
 
 def check_symbols(tree: Path) -> None:
-    """Refuses a symbol that only a newer system has, for which the link took no version at all."""
-    libraries = sorted(tree.rglob("*.so"))
+    """Refuses a symbol that only a newer system has, for which the link took no version at all.
+
+    What auditwheel took in (libwebp-….so.7) is of the old system: it has symbols and is not asked.
+    """
+    libraries = sorted(tree.rglob("*.so*"))
     own: set[str] = set()
     open_names: dict[str, str] = {}
     for library in libraries:
@@ -119,7 +122,7 @@ def check_symbols(tree: Path) -> None:
                 continue
             if fields[6] != "UND":
                 own.add(fields[7])
-            elif "@" not in fields[7] and fields[4] == "GLOBAL":
+            elif library.suffix == ".so" and "@" not in fields[7] and fields[4] == "GLOBAL":
                 open_names[fields[7]] = library.name
     for name, library in sorted(open_names.items()):
         if name not in own and not name.startswith(("Py", "_Py", "aoti_torch_", "torch_")):

@@ -204,6 +204,7 @@ def test_a_service_refuses_bad_requests_and_counts_them(
     asked = lists(image=image, text=text)
     for body, message in (
         (b"{", "parse error"),
+        (b'"\xff"', "UTF-8"),
         ({"image": asked["image"]}, "text"),
         ({**asked, "text": [[1.0, 2.0]]}, "8"),
         ({**asked, "image": [["x"]]}, "number"),
@@ -219,8 +220,8 @@ def test_a_service_refuses_bad_requests_and_counts_them(
     assert client.post("/query", asked)[0] == 200
     assert json.loads(client.get("/health")) == {"pairs": 300, "status": "ok"}
     metrics = client.get("/metrics")
-    assert 'pair_service_requests_total{path="/query",status="400"} 8\n' in metrics
-    assert 'pair_service_request_seconds_bucket{path="/query",le="+Inf"} 9\n' in metrics
+    assert 'pair_service_requests_total{path="/query",status="400"} 9\n' in metrics
+    assert 'pair_service_request_seconds_bucket{path="/query",le="+Inf"} 10\n' in metrics
     assert "pair_service_pairs 300\n" in metrics
     for line in metrics.splitlines():
         assert line.startswith("# TYPE ") or re.fullmatch(r"[a-z_]+(\{[^}]*\})? [\d.e+-]+", line)

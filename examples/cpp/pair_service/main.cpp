@@ -101,7 +101,9 @@ int status_of(const helip::Error& error) {
 
 void send(httplib::Response& response, int status, const Json& body) {
   response.status = status;
-  response.set_content(body.dump(), "application/json");
+  // Messages of errors quote what came, which need not be UTF-8.
+  response.set_content(body.dump(-1, ' ', false, Json::error_handler_t::replace),
+                       "application/json");
 }
 
 class Service {
@@ -140,11 +142,12 @@ class Service {
     return server_.bind_to_port(host, port) ? port : -1;
   }
   bool listen() { return server_.listen_after_bind(); }
+  void wait_until_ready() const { server_.wait_until_ready(); }
   void stop() { server_.stop(); }
   void reload() {
     try {
       std::fprintf(stderr, "generation %lld\n", static_cast<long long>(index_.reload()));
-    } catch (const helip::Error& error) {
+    } catch (const std::exception& error) {  // helip::Error, or of the file system
       std::fprintf(stderr, "what was served is served on: %s\n", error.what());
     }
   }
@@ -180,10 +183,22 @@ void build_first(const fs::path& folder, const std::string& store) {
   if (store.empty() || !fs::is_empty(folder)) return;
   helip::PairIndexOptions options;
   options.image_max = options.text_max = 1.0;  // near duplicates are matches too
-  helip::PairIndex::build(helip::EmbeddingStore::open(store), options).save(folder / "1");
+  // Signals are blocked, see serve().
+  const auto go_on = [](const helip::Progress&) {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) != 1 && sigismember(&pending, SIGINT) != 1;
+  };
+  helip::PairIndex::build(helip::EmbeddingStore::open(store), options, 0, go_on)
+      .save(folder / "1", go_on);
 }
 
 int serve(const fs::path& folder, std::map<std::string, std::string> options) {
+  // Blocked before there is another thread, which would take them: this one waits for them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   helip::check_version();
   build_first(folder, options["--store"]);
   Service service(folder, std::stoul(options["--threads"]), std::stoi(options["--add-threads"]));
@@ -193,12 +208,8 @@ int serve(const fs::path& folder, std::map<std::string, std::string> options) {
                  options["--port"].c_str());
     return 1;
   }
-  // Blocked in every thread but for this one, which waits for them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread listening([&] { service.listen(); });
+  service.wait_until_ready();  // stop() does nothing before
   std::printf("listening on %s:%d\n", options["--host"].c_str(), port);
   std::fflush(stdout);
   for (int signal = 0; sigwait(&signals, &signal) == 0 && signal == SIGHUP;) service.reload();

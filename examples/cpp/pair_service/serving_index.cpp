@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <exception>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -33,8 +34,8 @@ void ServingIndex::add(const helip::MatrixView& image, const helip::MatrixView& 
   try {
     behind->add(image, text, ids, threads_);
     spare_ = std::move(behind);
-  } catch (const helip::Error&) {
-    // For want of memory. The pairs are served; the next change makes a new spare copy.
+  } catch (const std::exception&) {
+    // For want of memory, say. The pairs are served; the next change makes a new spare copy.
   }
 }
 
