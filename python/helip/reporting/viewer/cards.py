@@ -131,7 +131,11 @@ class Cards:
             self._thumbnails.get(row)
         except Error as error:
             return Picture(alt, reason_of(error))
-        return Picture(alt, "", SIDE, SIDE, f"/picture/{row}")
+        return Picture(alt, "", SIDE, SIDE, self.address(row))
+
+    def address(self, row: int) -> str:
+        """Where the picture of a row is; of another viewer it is another address."""
+        return f"/picture/{row}?of={self._thumbnails.mark}"
 
     def key(self, row: int) -> str:
         """The key of a row, its end where it is long."""

@@ -133,7 +133,7 @@ class Pages:
         return Answer(page.render(
             title=self._title, sentence=sentence[:LONGEST], picture=picture, by=by, found=places,
             sides=self._seeking.sides, address=lambda row: Query(way="rows", at=row).url(),
-            caption_of=self._cards.short,
+            caption_of=self._cards.short, picture_of=self._cards.address,
         ))  # fmt: skip
 
     def pools(self, asked: Asked) -> Answer:
@@ -201,7 +201,7 @@ class Pages:
             said=[] if card is None else self._judging.of(
                 card.target.row, None if card.hard is None else card.hard.row),
             marks={} if card is None else self._judging.ranks(card.target.row, hards),
-            ring=_ring(query, card), facts=self._facts(),
+            ring=_ring(query, card), facts=self._facts(), picture_of=self._cards.address,
         )  # fmt: skip
         return Answer(page)
 

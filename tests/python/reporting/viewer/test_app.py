@@ -111,6 +111,17 @@ def test_thumbnails_are_small_and_square(client: Any) -> None:
     assert "private" in answer.headers["cache-control"]
 
 
+def test_a_picture_of_another_viewer_has_another_address(client: Any, folder: Path) -> None:
+    def addresses(client: Any) -> set[str]:
+        found = re.findall(r'src="(/picture/[^"]+)"', client.get("/?way=rows&at=12").text)
+        assert len(found) == 8  # two sides, and the pool
+        return set(found)
+
+    with client_of(folder) as other:
+        assert not addresses(client) & addresses(other)
+    assert client.get(addresses(client).pop()).headers["content-type"] == "image/webp"
+
+
 WAYS = ("hardest", "hubs", "short", "duplicates", "margin", "mismatched", "change", "random")
 
 
