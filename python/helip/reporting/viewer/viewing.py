@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,9 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         )
     pairs, data, store = open_together(call.pairs, call.data, call.store)
     with contextlib.ExitStack() as stack:
-        fingerprint = pairs.data_fingerprint or data.fingerprint
+        # Never that of the table: mined of a store alone, it knows keys alone, and other data may
+        # have the same.
+        fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
         judging = Judging(_verdicts(pairs, data, call.verdicts))
         stack.callback(judging.close)
         of_data = ViewCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
