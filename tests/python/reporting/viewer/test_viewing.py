@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 pytest.importorskip("starlette")
 
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import own_cache
 from helip.reporting.viewer.viewing import ViewCall, viewing
 from support.view_samples import write_all
 
@@ -33,3 +36,14 @@ def test_data_with_equal_keys_share_nothing(folder: Path, tmp_path: Path) -> Non
     one, two = (seen(folder / "pairs", data) for data in (folder / "pictures", other))
     assert one[0] != two[0]
     assert (one[1], two[1]) == ([], [1])
+
+
+def test_verdicts_are_not_kept_in_the_cache(folder: Path, tmp_path: Path) -> None:
+    table = shutil.copytree(folder / "pairs", own_cache() / "remote" / "table")
+    call = ViewCall(table, folder / "pictures", progress=False)
+    with pytest.raises(InvalidArgumentError, match="name a file: --verdicts FILE"), viewing(call):
+        pass
+    assert not list(table.parent.glob("*.verdicts"))
+    with viewing(dataclasses.replace(call, verdicts=tmp_path / "own")) as pages:
+        assert pages._judging.there
+    shutil.rmtree(table)
