@@ -225,6 +225,11 @@ def test_open_pairs_are_those_that_nobody_judged(folder: Path) -> None:
         assert 'href="/?way=rows&amp;at=2&amp;state=open" data-key="j"' in page
 
 
+def test_the_page_that_asks_for_a_name_can_be_loaded_anew(client: Any) -> None:
+    answer = client.get("/judge")
+    assert answer.status_code == 200 and answer.url.path == "/"
+
+
 def test_what_leaves_a_list_by_a_verdict_takes_no_pair_along(folder: Path) -> None:
     with client_of(folder, verdicts=folder / "unsure.verdicts") as client:
         for row in (10, 12, 14, 16):
