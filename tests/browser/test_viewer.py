@@ -187,3 +187,22 @@ def test_a_region_of_the_map_gives_its_pairs(browser: Any, start: Start) -> None
         page.keyboard.up("Shift")
         page.wait_for_url(re.compile("region=joint"))
         assert 0 < int(at(page).split(" of ")[1]) < ROWS
+
+
+def test_pages_with_other_parts_are_whole_after_a_step_between_them(
+    browser: Any, start: Start
+) -> None:
+    viewer = start()
+    with opened(browser) as page:
+        page.goto(viewer.address)
+        page.goto(viewer.home + "/seek")  # it has no list of keys
+        page.click(".brand a")
+        page.wait_for_selector(".pair")
+        page.keyboard.press("?")
+        page.wait_for_selector("dialog[open]")
+        page.keyboard.press("Escape")
+        page.goto(viewer.home + "/map")
+        page.click(".brand a")
+        page.wait_for_selector(".pair")
+        page.go_back()  # to a page with a script of its own
+        page.wait_for_selector('canvas[data-ready="joint score"]')

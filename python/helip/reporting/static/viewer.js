@@ -1,4 +1,5 @@
-// Keys, and steps without loading the page anew. Everything works without this, by links and forms.
+// Keys, and steps without loading the page anew. All but the map and the search by a picture works
+// without this, by links and forms.
 
 const told = document.getElementById("told");
 let step = 0; // the newest one; an answer that comes late is dropped
@@ -8,11 +9,13 @@ let doing = Promise.resolve(); // steps and verdicts, one after the other: none 
 function put(text, address, keep) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const main = page.getElementById("main");
-  if (!main) return void location.assign(address);
+  // A script that is put in does not run: a page with one of its own, the map, is loaded whole.
+  if (!main || main.querySelector("script")) return void location.assign(address);
   document.title = page.title;
-  for (const part of ["header.bar", "#help"]) {
+  for (const part of ["header.bar", "footer", "#help"]) {
     const [here, there] = [document.querySelector(part), page.querySelector(part)];
-    if (here && there && !here.contains(document.activeElement)) here.replaceWith(there);
+    if (there && !here) document.body.append(there);
+    else if (there && !here.contains(document.activeElement)) here.replaceWith(there);
   }
   document.getElementById("main").replaceWith(main);
   if (!keep) history.pushState(null, "", address);

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from helip.common.errors import Error, InvalidArgumentError, SampleError, StorageError, needed
-from helip.reporting.viewer.answers import Answer, Asked
+from helip.reporting.viewer.answers import Answer, Asked, go
 from helip.reporting.viewer.guard import Guard
 from helip.reporting.viewer.pages import Pages
 from helip.reporting.viewer.seeking import PICTURE_BYTES
@@ -94,6 +94,7 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
         Route("/map/points/{of}", endpoint(pages.points, 0)),
         Route("/map/shades/{by}", endpoint(pages.shades, 0)),
         Route("/go", endpoint(pages.go_to, 0)),
+        Route("/judge", endpoint(lambda _: go("/"), 0)),  # where a name was asked, loaded anew
         Route("/judge", endpoint(pages.judge, FORM_BYTES), methods=["POST"]),
         Route("/undo", endpoint(pages.undo, FORM_BYTES), methods=["POST"]),
         Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),

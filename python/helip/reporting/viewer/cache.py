@@ -81,10 +81,13 @@ class ViewCache:
                 over -= size
 
     def close(self) -> None:
-        """Let the folder go; remove what is kept for this call alone."""
+        """Let the folder go; remove what is kept for this call alone, and what is over the
+        bound."""
         _in_use.discard(self.folder)
         if self._temporary is not None:
             self._temporary.cleanup()
+        with contextlib.suppress(OSError):  # such as a folder that another process removed
+            self.trim()
 
 
 def _size(folder: Path) -> int:

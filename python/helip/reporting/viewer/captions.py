@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from helip.common.errors import Error, SampleError
+from helip.common.errors import SampleError
 from helip.data.announced import announced
+from helip.data.captions import captions_of
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 5_000  # captions of a transaction
@@ -54,16 +56,14 @@ class CaptionSearch:
             return None
         if not (query := _query(words)):
             return np.empty(0, dtype=np.int64)
-        connection = self._connect()
         try:
-            found = connection.execute(
-                "SELECT rowid FROM captions WHERE captions MATCH ? ORDER BY rowid", (query,)
-            ).fetchall()
+            with contextlib.closing(self._connect()) as connection:
+                found = connection.execute(
+                    "SELECT rowid FROM captions WHERE captions MATCH ? ORDER BY rowid", (query,)
+                ).fetchall()
         except sqlite3.Error as error:
             _LOG.warning("the search in captions failed: %s", error)
             return np.empty(0, dtype=np.int64)
-        finally:
-            connection.close()
         return np.array(found, dtype=np.int64).reshape(-1)
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class CaptionSearch:
                         raise
                     for end in ("", "-wal", "-shm"):  # damaged: made anew
                         self._path.with_name(self._path.name + end).unlink(missing_ok=True)
-        except (sqlite3.Error, OSError, Error) as error:
-            self.failure = str(error)
-            _LOG.warning("captions cannot be searched: %s", error)
+        except Exception as error:  # also of a data set of somebody's own: it must end, and say so
+            self.failure = str(error) or type(error).__name__
+            _LOG.warning("captions cannot be searched: %s", self.failure)
         if not self._stop.is_set():
             self._ended.set()
 
@@ -125,7 +125,7 @@ class CaptionSearch:
 
     def _text(self, row: int) -> str:
         try:
-            return "\n".join(self._data.captions(row))
+            return "\n".join(captions_of(self._data, row))
         except SampleError:
             return ""
 

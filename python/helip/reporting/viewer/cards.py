@@ -10,6 +10,7 @@ import numpy as np
 
 from helip.common.errors import Error, SampleError
 from helip.common.text import caption, plain, words_of
+from helip.data.captions import captions_of
 from helip.reporting.pictures import ALT, KEY, Picture
 from helip.reporting.pools import Similarities
 from helip.reporting.viewer.model_features import ModelFeatures
@@ -131,7 +132,11 @@ class Cards:
             self._thumbnails.get(row)
         except Error as error:
             return Picture(alt, reason_of(error))
-        return Picture(alt, "", SIDE, SIDE, f"/picture/{row}")
+        return Picture(alt, "", SIDE, SIDE, self.address(row))
+
+    def address(self, row: int) -> str:
+        """Where the picture of a row is; of another viewer it is another address."""
+        return f"/picture/{row}?of={self._thumbnails.mark}"
 
     def key(self, row: int) -> str:
         """The key of a row, its end where it is long."""
@@ -154,8 +159,7 @@ class Cards:
 
     def _captions(self, row: int) -> tuple[Sequence[str], str]:
         try:
-            several = getattr(self._data, "captions", None)
-            return (self._data.caption(row),) if several is None else several(row), ""
+            return captions_of(self._data, row), ""
         except SampleError as error:
             return (), reason_of(error)
 

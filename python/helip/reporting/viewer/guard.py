@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -98,7 +97,8 @@ class Guard:
         if origins and origins != [own]:
             return "This request comes from another site."
         opens = ("sec-fetch-mode", "navigate") in headers and method in _SAFE
-        if _cross_site(headers) and not opens:  # a link may be followed from anywhere
+        # A link may be followed from anywhere. Another port of this host is of the same site.
+        if not opens and (_cross_site(headers) or ("sec-fetch-site", "same-site") in headers):
             return "This request comes from another site."
         if method not in _SAFE and not origins:
             return "A request that changes something must name its Origin."
@@ -106,12 +106,13 @@ class Guard:
 
     def _knows(self, headers: list[tuple[str, str]]) -> bool:
         for name, value in headers:
-            if name == "cookie":
-                try:
-                    jar = SimpleCookie(value)
-                except CookieError:
-                    continue
-                if self._cookie in jar and self._fits(jar[self._cookie].value):
+            if name != "cookie":
+                continue
+            # Other servers of this host set cookies as well, and the parser of the standard library
+            # stops at the first that it cannot read.
+            for each in value.split(";"):
+                key, _, given = each.partition("=")
+                if key.strip() == self._cookie and self._fits(given.strip()):
                     return True
         return False
 

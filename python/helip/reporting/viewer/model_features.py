@@ -18,6 +18,7 @@ from helip.evaluation.model_source import GivenModel
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.reading import RowReader
 from helip.reporting.viewer.cache import ViewCache
+from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 from helip.store.matrices import MatrixView, matrix_of
 
@@ -46,7 +47,7 @@ class ModelFeatures:
         """Of a store of a CLIP, or of what `create_model` takes: that model encodes all rows of
         ``data`` once, and its features are kept.
 
-        Raises MismatchError for a store of another number of rows.
+        Raises MismatchError for a store of other data.
         """
         if isinstance(given, EmbeddingStore) or _is_store(given):
             store = given if isinstance(given, EmbeddingStore) else EmbeddingStore.open(given)
@@ -54,6 +55,12 @@ class ModelFeatures:
                 raise MismatchError(
                     f"the store {store.path} has {len(store):,} rows and the data set "
                     f"{len(data):,}; give the store of this data"
+                )
+            theirs = store.data_fingerprint or store.keys_fingerprint
+            if differ := fingerprint_differences(theirs, getattr(data, "fingerprint", "")):
+                raise MismatchError(
+                    f"the store {store.path} was made of other data than this"
+                    f"{difference_words(differ)}; give the store of this data"
                 )
             own = Path(store.path).name, store.fingerprint
             return cls(*own, *store.matrices, lambda rows: _floats(store, rows))

@@ -93,9 +93,9 @@ class Pages:
             return self._page(query, asked, unsaid=form)
         about = (pair if form.get("of") == "hard" and pair is not None else target, None)
         rows = about if verdict == MISMATCH else (target, pair)
+        coming = self._coming(query)
         self._judging.judge(*rows, verdict, person, query.url())
-        following = self._beside(query, 1)
-        place = query.url() if following is None else following
+        place = self._following(query, coming)
         return go(place, person if person != asked.person else None)
 
     def undo(self, asked: Asked) -> Answer:
@@ -133,7 +133,7 @@ class Pages:
         return Answer(page.render(
             title=self._title, sentence=sentence[:LONGEST], picture=picture, by=by, found=places,
             sides=self._seeking.sides, address=lambda row: Query(way="rows", at=row).url(),
-            caption_of=self._cards.short,
+            caption_of=self._cards.short, picture_of=self._cards.address,
         ))  # fmt: skip
 
     def pools(self, asked: Asked) -> Answer:
@@ -186,6 +186,8 @@ class Pages:
         waiting = items is None
         count = 0 if items is None else items[0]
         at = min(query.at, max(count - 1, 0))
+        if query.state == "open" and count and query.rank is None and query.hard is None:
+            at, count = self._open_place(query, at, count)
         query = replace(query, at=at)
         item = None if items is None or not count else items[1](at)
         card = None if item is None else self._card(query, item)
@@ -201,7 +203,7 @@ class Pages:
             said=[] if card is None else self._judging.of(
                 card.target.row, None if card.hard is None else card.hard.row),
             marks={} if card is None else self._judging.ranks(card.target.row, hards),
-            ring=_ring(query, card), facts=self._facts(),
+            ring=_ring(query, card), facts=self._facts(), picture_of=self._cards.address,
         )  # fmt: skip
         return Answer(page)
 
@@ -217,8 +219,9 @@ class Pages:
 
     def _items(self, query: Query) -> tuple[int, Any] | None:
         """(how many, place → Item) of a query; None while captions are being indexed."""
-        if query.state not in ("", "open"):
-            pairs = self._judging.decided(query.state)
+        if _by_verdict(query):
+            if (pairs := self._decided(query)) is None:
+                return None
             return len(pairs), lambda at: Item(pairs[at][0], None, pairs[at][1])
         if (order := self._shown.order(query)) is None:
             return None
@@ -231,14 +234,47 @@ class Pages:
 
     def _beside(self, query: Query, by: int) -> str | None:
         """The address of the place before or after; None at the end."""
-        if query.state not in ("", "open"):
-            count = len(self._judging.decided(query.state))
+        if _by_verdict(query):
+            count = len(self._decided(query) or ())
             place = query.at + by if 0 <= query.at + by < count else None
         else:
             order = self._shown.order(query)
             wanted = self._is_open if query.state == "open" else None
             place = None if order is None else step(order, query.at, by, wanted)
         return None if place is None else query.url(at=place, rank=None, hard=None)
+
+    def _decided(self, query: Query) -> list[tuple[int, int | None]] | None:
+        """What was decided as the query says and has a row that passes its other filters, by row;
+        None while captions are being indexed."""
+        pairs = self._judging.decided(query.state)
+        if query.q or query.region or query.low is not None or query.high is not None:
+            if (order := self._shown.order(replace(query, way="rows"))) is None:
+                return None
+            passed = set(order.targets.tolist())
+            pairs = [rows for rows in pairs if not passed.isdisjoint(rows)]
+        return pairs[::-1] if query.up else pairs
+
+    def _coming(self, query: Query) -> tuple[int, int | None] | None:
+        """The pair after the one that is shown, where a verdict may take that from the list."""
+        decided = self._decided(query) if _by_verdict(query) else None
+        return decided[query.at + 1] if decided and query.at + 1 < len(decided) else None
+
+    def _following(self, query: Query, coming: tuple[int, int | None] | None) -> str:
+        """The address to go on to after a verdict: where ``coming`` lies now, if it is given."""
+        decided = self._decided(query) if coming is not None else None
+        if decided and coming in decided:
+            return query.url(at=decided.index(coming), rank=None, hard=None)
+        return self._beside(query, 1) or query.url()
+
+    def _open_place(self, query: Query, at: int, count: int) -> tuple[int, int]:
+        """The open pair that is nearest to a place, rather after it than before, and the number of
+        places: 0 where none is open."""
+        order = self._shown.order(query)
+        assert order is not None
+        for start, by in ((at - 1, 1), (at, -1)):
+            if (place := step(order, start, by, self._is_open)) is not None:
+                return place, count
+        return 0, 0
 
     def _is_open(self, target: int, rank: int) -> bool:
         pairs = self._cards.pairs
@@ -282,6 +318,11 @@ def _ring(query: Query, card: Card | None) -> dict[str, str]:
         if card.rank < card.count:
             found["down"] = query.url(rank=card.rank + 1, hard=None)
     return found
+
+
+def _by_verdict(query: Query) -> bool:
+    """Whether what is shown comes from the verdicts, in place of an order of targets."""
+    return query.state not in ("", "open")
 
 
 def _query_of(address: str) -> Query:

@@ -7,11 +7,15 @@ import errno
 import ipaddress
 import secrets
 import socket
+import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, StorageError, needed
+from helip.common.files import storage_errors
 from helip.reporting.viewer.app import make_app
 from helip.reporting.viewer.viewing import ViewCall, viewing
 
@@ -24,14 +28,19 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
     """Serve the viewer until Ctrl-C or SIGTERM; ``tell`` is given lines for people.
 
     Raises:
-        UnsupportedError: starlette or uvicorn is absent. StorageError: no port is free.
+        UnsupportedError: starlette or uvicorn is absent. StorageError: no port is free, or
+        no temporary file can be written.
         InvalidArgumentError: a host that is none of this machine. And as `viewing`.
     """
     with needed("the viewer needs the extra view", "'helip[view]'"):
         import starlette  # noqa: F401
         import uvicorn
 
-    with listening(call.host, call.port) as listener, viewing(call) as pages:
+    with (
+        listening(call.host, call.port) as listener,
+        viewing(call) as pages,
+        contextlib.ExitStack() as ending,
+    ):
         port = int(listener.getsockname()[1])
         if call.port not in (0, port):
             tell(f"port {call.port} is taken; this is {port}")
@@ -50,7 +59,7 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
         )  # fmt: skip
         tell(f"open {address}")
         tell("Ctrl-C ends it")
-        if call.browser and not _opened(address):
+        if call.browser and not _opened(ending.enter_context(leading_to(address))):
             tell("no browser was found here; open that address yourself")
         # uvicorn ends tidily, and then raises the signal that ended it anew.
         with contextlib.suppress(KeyboardInterrupt):
@@ -101,6 +110,22 @@ def names_of(host: str, port: int) -> frozenset[str]:
         names |= {name.lower() for name in own}
     found = {f"{_in_url(name)}:{port}" for name in names}
     return frozenset(found | {_in_url(name) for name in names if port == 80})
+
+
+@contextlib.contextmanager
+def leading_to(address: str) -> Iterator[str]:
+    """The address of a file that leads to ``address``, for this user alone; gone at the end.
+
+    All users of a machine see what a program is started with, and a browser is started with the
+    address that it opens: it must not have the token.
+    """
+    with contextlib.ExitStack() as stack:
+        with storage_errors("write", tempfile.gettempdir()):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="helip-view-"))
+            page = Path(folder, "open.html")
+            text = f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(address)}">'
+            page.write_text(text, encoding="utf-8")
+        yield page.as_uri()
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import secrets
 import sqlite3
 import threading
 import time
@@ -30,6 +31,9 @@ class Thumbnails:
     """
 
     def __init__(self, data: Any, folder: Path, bound: int) -> None:
+        #: In the address of each picture: a browser keeps pictures, and another viewer may have
+        #: others at the same port and row.
+        self.mark = secrets.token_hex(4)
         self._data = data
         self._transform = ImageTransform(
             size=SIDE, crop="longest", fill=(255, 255, 255), dtype="uint8", layout="nhwc"

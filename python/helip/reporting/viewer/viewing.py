@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.files import own_cache
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.hard_pairs import HardPairs
@@ -45,7 +47,8 @@ class ViewCall(ViewOptions, ProgressOptions):
     store: Any = None
     """The store that was mined, or its path: similarities, near duplicates."""
     verdicts: str | os.PathLike[str] | None = None
-    """The file of verdicts; None: beside the table, where that is in a folder."""
+    """The file of verdicts; None: beside the table, where that is in a folder. A table at a URL
+    needs one."""
 
 
 @contextlib.contextmanager
@@ -62,7 +65,9 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         )
     pairs, data, store = open_together(call.pairs, call.data, call.store)
     with contextlib.ExitStack() as stack:
-        fingerprint = pairs.data_fingerprint or data.fingerprint
+        # Never that of the table: mined of a store alone, it knows keys alone, and other data may
+        # have the same.
+        fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
         judging = Judging(_verdicts(pairs, data, call.verdicts))
         stack.callback(judging.close)
         of_data = ViewCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
@@ -108,6 +113,11 @@ def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
     if path is None:
         if not pairs.path:
             return None
+        if Path(pairs.path).resolve().is_relative_to(own_cache().resolve()):
+            raise InvalidArgumentError(
+                "the table was downloaded to the cache, where verdicts could be lost; name a file: "
+                "--verdicts FILE"
+            )
         path = Verdicts.beside(pairs.path)
     return Verdicts.open(path, pairs=pairs, keys=data.keys)
 

@@ -111,6 +111,17 @@ def test_thumbnails_are_small_and_square(client: Any) -> None:
     assert "private" in answer.headers["cache-control"]
 
 
+def test_a_picture_of_another_viewer_has_another_address(client: Any, folder: Path) -> None:
+    def addresses(client: Any) -> set[str]:
+        found = re.findall(r'src="(/picture/[^"]+)"', client.get("/?way=rows&at=12").text)
+        assert len(found) == 8  # two sides, and the pool
+        return set(found)
+
+    with client_of(folder) as other:
+        assert not addresses(client) & addresses(other)
+    assert client.get(addresses(client).pop()).headers["content-type"] == "image/webp"
+
+
 WAYS = ("hardest", "hubs", "short", "duplicates", "margin", "mismatched", "change", "random")
 
 
@@ -212,6 +223,60 @@ def test_open_pairs_are_those_that_nobody_judged(folder: Path) -> None:
         judge(client, 1, int(pairs.ids[1, 0]), "keep", person="Ann")
         page = client.get("/?way=rows&at=0&state=open").text
         assert 'href="/?way=rows&amp;at=2&amp;state=open" data-key="j"' in page
+
+
+def test_the_page_that_asks_for_a_name_can_be_loaded_anew(client: Any) -> None:
+    answer = client.get("/judge")
+    assert answer.status_code == 200 and answer.url.path == "/"
+
+
+def test_what_leaves_a_list_by_a_verdict_takes_no_pair_along(folder: Path) -> None:
+    with client_of(folder, verdicts=folder / "unsure.verdicts") as client:
+        for row in (10, 12, 14, 16):
+            judge(client, row, row + 1, "unsure", person="Ann")
+        shown, address = [], "/?state=unsure"
+        for verdict in ("keep", "unsure", "keep"):
+            shown += rows_of(client.get(address).text)[:1]
+            answer = judge(client, shown[-1], shown[-1] + 1, verdict, back=address)
+            address = str(answer.url)
+        assert [*shown, *rows_of(client.get(address).text)] == [10, 12, 14, 16, 17]
+        assert "2 of 2" in client.get(address).text
+
+
+def test_none_yet_opens_at_an_open_pair_and_ends_with_the_last(folder: Path) -> None:
+    pairs = HardPairs.open(folder / "pairs")
+    with client_of(folder, verdicts=folder / "last.verdicts") as client:
+        few = "way=rows&q=number+1"  # rows 1, 10 … 19
+        words = client.get(f"/?{few}").text
+        count = int(re.search(r"1 of (\d+)</p>", words)[1])
+        assert count == 11
+        rows = [1, *range(10, 20)]
+        for row in rows[:3]:
+            judge(client, row, int(pairs.ids[row, 0]), "keep", person="Ann")
+        first = rows_of(client.get(f"/?{few}&state=open").text)[0]
+        assert first in rows[3:] and first == next(
+            row for row in rows if not judged(client, row, int(pairs.ids[row, 0]))
+        )
+        for row in rows[:-1]:
+            judge(client, row, int(pairs.ids[row, 0]), "keep")
+        assert rows_of(client.get(f"/?{few}&state=open&at=0").text)[0] == 19
+        judge(client, 19, int(pairs.ids[19, 0]), "keep")
+        assert "Nothing is here" in client.get(f"/?{few}&state=open").text
+
+
+def judged(client: Any, target: int, hard: int) -> bool:
+    return "No verdict yet" not in client.get(f"/?way=rows&at={target}&hard={hard}").text
+
+
+def test_what_was_judged_passes_the_other_filters_too(folder: Path) -> None:
+    with client_of(folder, verdicts=folder / "filtered.verdicts") as client:
+        for row in (10, 12, 14):
+            judge(client, row, row + 1, "keep", person="Ann")
+        page = client.get("/?state=judged&q=number+13").text
+        assert rows_of(page) == [12, 13] and "1 of 1</p>" in page
+        assert rows_of(client.get("/?state=keep&up=1").text) == [14, 15]
+        assert "Nothing is here" in client.get("/?state=keep&low=2").text
+        assert "1 of 3</p>" in client.get("/?state=keep&low=-1").text
 
 
 def test_a_verdict_that_is_none_is_refused(client: Any) -> None:

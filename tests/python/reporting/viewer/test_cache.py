@@ -27,9 +27,12 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert [each.exists() for each in folders] == [False, False, True]
     assert own.folder.exists()
     other = filled(tmp_path, "e", 10_000, used="e")
-    own = filled(tmp_path, "f", 10_000, bound=10)  # those that are used stay
+    own = filled(tmp_path, "f", 10_000, bound=10, used="f")  # those that are used stay
     assert set(tmp_path.iterdir()) == {own.folder, other.folder}
+    own.close()  # what came into the folder while it was used is bounded from now on
+    assert set(tmp_path.iterdir()) == {other.folder}
     other.close()
+    assert other.folder.exists()  # by its own bound
 
 
 def test_what_is_not_whole_is_made_anew(tmp_path: Path) -> None:

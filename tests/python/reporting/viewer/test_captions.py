@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Texts:
         return (f"Número {row} of Straße", f"parity{row % 2}")
 
 
-def made(data: Texts, folder: Path) -> CaptionSearch:
+def made(data: Any, folder: Path) -> CaptionSearch:
     search = CaptionSearch(data, folder)
     search.start()
     assert search.wait(30)
@@ -66,3 +67,42 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
 def test_nothing_is_found_before_the_index_is_there(tmp_path: Path) -> None:
     search = CaptionSearch(Texts(4), tmp_path)
     assert search.find("parity0") is None and search.share < 1
+
+
+class Single:
+    """Rows with one caption each, and nothing else."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def caption(self, row: int) -> str:
+        return f"parity{row % 2}"
+
+
+def test_rows_of_one_caption_are_found(tmp_path: Path) -> None:
+    assert made(Single(), tmp_path).find("parity1").tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(("words", "told"), [(["own fault"], "own fault"), ([], "KeyError")])
+def test_an_error_of_the_data_ends_the_index_and_is_said(
+    tmp_path: Path, words: list[str], told: str
+) -> None:
+    def fail() -> None:
+        raise KeyError(*words)
+
+    data = Texts(4)
+    data.at[2] = fail
+    search = CaptionSearch(data, tmp_path)
+    search.start()
+    search._thread.join(30)
+    assert not search.wait(0) and told in search.failure
+    assert search.find("parity0") is None
+
+
+def test_a_file_that_cannot_be_opened_finds_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    search = made(Texts(4), tmp_path)
+    search._path = tmp_path / "absent" / "captions.sqlite"
+    assert search.find("parity0").tolist() == []
+    assert "the search in captions failed" in caplog.text

@@ -79,6 +79,7 @@ def test_no_address_leads_elsewhere() -> None:
         ([COOKIE, ("origin", "null")], "another site"),
         ([COOKIE, ("origin", f"https://{HOST}")], "another site"),
         ([COOKIE, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], "another site"),
+        ([COOKIE, ("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")], "another site"),
     ],
     ids=lambda value: value if isinstance(value, str) else str(len(value)),
 )
@@ -86,6 +87,13 @@ def test_what_does_not_belong_is_refused(headers: list[tuple[str, str]], words: 
     status, told, body = asked(*headers)
     assert status == 403 and words in body
     assert told["content-security-policy"] == POLICY
+
+
+@pytest.mark.parametrize(
+    "foreign", ["a b=1", "x", "[]={}", 'q="open', "own", "own=other", "\xe9=1"]
+)
+def test_cookies_of_other_servers_of_the_host_do_not_lock_it(foreign: str) -> None:
+    assert asked(("cookie", f"{foreign}; own=secret; {foreign}"))[0] == 200
 
 
 def test_a_wrong_token_is_refused_and_not_repeated() -> None:

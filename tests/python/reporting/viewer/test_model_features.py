@@ -15,7 +15,7 @@ from helip.reporting.viewer import model_features
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.model_features import ModelFeatures
 from support.evaluate_samples import tiny_model
-from support.view_samples import BROKEN, ROWS, write_all
+from support.view_samples import BROKEN, ROWS, sides, write_all, write_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,3 +52,13 @@ def test_a_store_of_two_encoders_has_no_cross_scores(folder: Path, tmp_path: Pat
         ModelFeatures.of(folder / "store", range(ROWS), cache, progress=False)
     with pytest.raises(MismatchError, match="40 rows and the data set 7"):
         ModelFeatures.of(folder / "before", range(7), cache, progress=False)
+
+
+def test_a_store_of_other_data_of_as_many_rows_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = helip.open_dataset(folder / "pictures")
+    text = sides()[1]
+    other = write_store(tmp_path / "other", list(data.keys)[::-1], text, text)
+    cache = ViewCache({}, 1 << 30, tmp_path / "cache")
+    with pytest.raises(MismatchError, match="keys or their order differ"):
+        ModelFeatures.of(other, data, cache, progress=False)
+    ModelFeatures.of(folder / "before", data, cache, progress=False)

@@ -11,13 +11,18 @@ import sys
 import urllib.request
 from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
 pytest.importorskip("uvicorn")
 
 from helip.common.errors import InvalidArgumentError, StorageError
+from helip.reporting.viewer import serving
 from helip.reporting.viewer.serving import listening, names_of
+from helip.reporting.viewer.viewing import ViewCall
 from support.view_samples import write_all
 
 
@@ -79,3 +84,28 @@ def test_where_no_port_is_free_the_error_says_so() -> None:
         taken.listen()
         with pytest.raises(StorageError, match="no port from 65535"):
             listening("127.0.0.1", 65_535)
+
+
+def test_a_browser_is_started_without_the_token(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import uvicorn
+
+    opened: list[Path] = []
+    lines: list[str] = []
+
+    def open_(address: str) -> bool:
+        opened.append(Path(url2pathname(urlsplit(address).path)))
+        return True
+
+    def run(*_: Any, **__: Any) -> None:
+        token = re.search(r"token=(\S+)", " ".join(lines))[1]
+        assert token not in str(opened[0])
+        assert re.search(rf'url=(http://127[^"]+{token})"', opened[0].read_text(encoding="utf-8"))
+        assert opened[0].parent.stat().st_mode & 0o077 == 0
+
+    monkeypatch.setattr(serving, "_opened", open_)
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    call = ViewCall(folder / "pairs", folder / "pictures", port=0, progress=False)
+    serving.serve(call, lines.append)
+    assert len(opened) == 1 and not opened[0].parent.exists()
