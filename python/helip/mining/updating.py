@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
@@ -16,6 +16,7 @@ from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
 from helip.mining.options import EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
+from helip.mining.stages.bases import refuse_verdicts
 from helip.mining.stages.running import remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -68,12 +69,7 @@ def update(call: UpdateCall) -> HardPairs:
         )  # fmt: skip
     store = store_of(call.store)
     path = output_path(call.out)
-    if "verdicts" in pairs.options:
-        raise UnsupportedError(
-            f"{pairs.path or 'the table'} was mined under verdicts, which an update does not know; "
-            "update a table that was mined without, and filter it: pairs.filter(verdicts=…), or "
-            "mine again"
-        )
+    refuse_verdicts(pairs.path, pairs.options)
     if staged:
         return _in_stages(call, pairs, store, path)
     if call.engine != "threads":

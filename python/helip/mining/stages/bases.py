@@ -47,6 +47,7 @@ class Base:
                 f"the table {self.path} was filtered, and pairs that it lacks would come back; "
                 "bring the table that it was made from up to date, and filter that"
             )
+        refuse_verdicts(self.path, self.options)
         if method != "partition":
             raise UnsupportedError(
                 f"the table {self.path} was mined with method {method!r}, must be 'partition' for "
@@ -73,6 +74,16 @@ class Base:
                 "back, or remove the folder of the stages and begin again"
             )
         return HardPairs.open(self.path)
+
+
+def refuse_verdicts(path: str, options: dict[str, Any]) -> None:
+    """UnsupportedError where a table, "" of one in memory, was mined under verdicts."""
+    if "verdicts" in options:
+        raise UnsupportedError(
+            f"{path or 'the table'} was mined under verdicts, which an update does not know; "
+            "update a table that was mined without, and filter it: pairs.filter(verdicts=…), or "
+            "mine again"
+        )
 
 
 def _checksum(path: str) -> str:
