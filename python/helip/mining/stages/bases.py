@@ -47,6 +47,12 @@ class Base:
                 f"the table {self.path} was filtered, and pairs that it lacks would come back; "
                 "bring the table that it was made from up to date, and filter that"
             )
+        if "verdicts" in self.options:
+            raise UnsupportedError(
+                f"the table {self.path} was mined under verdicts, which an update does not know; "
+                "update a table that was mined without, and filter it: pairs.filter(verdicts=…), "
+                "or mine again"
+            )
         if method != "partition":
             raise UnsupportedError(
                 f"the table {self.path} was mined with method {method!r}, must be 'partition' for "

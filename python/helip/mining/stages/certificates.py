@@ -39,15 +39,26 @@ def write_certificate(path: Path, targets: np.ndarray, pools: Pools, tag: str) -
             file.put(name, 0, values)
 
 
+def no_certificate(kept: int) -> tuple[np.ndarray, Pools]:
+    """No targets, and their pools of ``kept`` pairs."""
+    ids, scores = np.zeros((0, kept), np.int64), np.zeros((0, kept), np.float32)
+    return np.zeros(0, np.int64), Pools(ids, scores, np.zeros(0, np.int32))
+
+
 def read_certificate(path: Path, tag: str) -> tuple[np.ndarray, Pools] | None:
     """The targets and their pools; None where there are none of this tag that can be read.
 
     Without one each target of a sample is solved among all rows, to the same end.
     """
     with contextlib.suppress(Error, KeyError):
-        file = open_unit_file(path, job=tag)
-        return np.array(file["targets"]), Pools(*(np.array(file[n]) for n in Pools._fields))
+        return open_certificate(path, tag)
     return None
+
+
+def open_certificate(path: Path, tag: str) -> tuple[np.ndarray, Pools]:
+    """The targets and their pools, of a file that must be there. Raises as `open_unit_file`."""
+    file = open_unit_file(path, job=tag)
+    return np.array(file["targets"]), Pools(*(np.array(file[n]) for n in Pools._fields))
 
 
 def still_exact(

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from helip import _core
+from helip.common.errors import CorruptError, StorageError
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of
-from helip.mining.stages.certificates import read_certificate
+from helip.mining.stages.certificates import no_certificate, open_certificate
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
@@ -72,15 +73,21 @@ def _exact(
 
 
 def known_sample(job: StageJob) -> tuple[np.ndarray, Pools]:
-    """Targets whose exact pools among rows that did not change are known, and these pools."""
-    known = None if job.base is None else read_certificate(job.known, job.identity)
-    if known is None:
-        empty = np.zeros(0, np.int64)
-        return empty, Pools(
-            np.zeros((0, job.kept), np.int64), np.zeros((0, job.kept), np.float32), empty
-        )
-    some = np.isin(known[0], job.sample)
-    return known[0][some], Pools(*(values[some] for values in known[1]))
+    """Targets whose exact pools among rows that did not change are known, and these pools.
+
+    CorruptError where the file of them is damaged or gone: what `certify` wrote is exact together
+    with them alone.
+    """
+    if job.base is None:
+        return no_certificate(job.kept)
+    try:
+        targets, pools = open_certificate(job.known, job.identity)
+    except StorageError as error:
+        raise CorruptError(
+            f"{error}; put it back, or remove {job.folder}, and begin again"
+        ) from error
+    some = np.isin(targets, job.sample)
+    return targets[some], Pools(*(values[some] for values in pools))
 
 
 def measure(place: Workplace, step: Step, unit: int) -> None:

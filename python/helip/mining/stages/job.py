@@ -37,6 +37,7 @@ from helip.mining.stages.bases import Base, Changes, changed_rows
 from helip.mining.stages.certificates import (
     certificate_path,
     draw_sample,
+    no_certificate,
     read_certificate,
     still_exact,
     tag_of,
@@ -108,7 +109,7 @@ class StageJob(Cut):
 
     @property
     def known(self) -> Path:
-        """The file of the certified targets of the base whose pools are exact still, if any."""
+        """The file of the certified targets of the base whose pools are exact still."""
         return self.folder / _KNOWN
 
     def clusters_of(self, fresh: bool) -> int:
@@ -234,9 +235,12 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
         with new_unit_file(folder / _CHANGES, shapes, job=_digest_of(identity)) as file:
             file.put("deleted", 0, deleted)
             file.put("replaced", 0, replaced)
-    if known is not None and not (folder / _KNOWN).exists():
+    # Never once the job is begun: what is certified depends on it, and the certificate beside the
+    # base may be another one by then.
+    if not has_stages(out):
+        kept = no_certificate(options.k + options.skip) if known is None else known
         outdated = np.union1d(deleted, replaced)
-        write_certificate(folder / _KNOWN, *still_exact(*known, outdated), tag=_digest_of(identity))
+        write_certificate(folder / _KNOWN, *still_exact(*kept, outdated), tag=_digest_of(identity))
     return _begun(out, said)
 
 

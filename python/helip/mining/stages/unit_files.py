@@ -224,10 +224,14 @@ def open_unit_file(path: Path, *, job: str) -> UnitFile:
 
 def _damaged(path: Path, why: str) -> CorruptError:
     unit = path.stem
-    words = f" (unit {int(unit) + 1} of stage {path.parent.name})" if unit.isdigit() else ""
-    return CorruptError(
-        f"{path} is damaged: {why}{words}; remove it, and the same call makes it again"
-    )
+    if unit.isdigit():
+        words = (
+            f" (unit {int(unit) + 1} of stage {path.parent.name}); remove it, and the same call, "
+            "or that stage, makes it again"
+        )
+    else:  # what a job begins with
+        words = f"; remove {path.parent}, and begin again"
+    return CorruptError(f"{path} is damaged: {why}{words}")
 
 
 def full_disk(error: StorageError, words: str) -> StorageError:

@@ -33,6 +33,7 @@ from helip.mining.stages.scheduling import (
 from helip.mining.stages.steps import Step, current_step
 from helip.mining.stages.unit_files import open_unit_file
 from helip.mining.stages.units import run_unit
+from helip.verdicts import Exclusions
 from support.mining_reference import mine_plainly
 from support.stage_samples import (
     CALL,
@@ -255,6 +256,19 @@ def test_what_is_no_later_state_is_one_clear_error(folder: Path, tmp_path: Path)
             update(folder, store)
     assert not stages_folder(folder / "p").exists()
     assert update(folder).fingerprint == helip.HardPairs.open(folder / "p").fingerprint
+
+
+def test_a_table_that_was_mined_under_verdicts_is_refused(folder: Path) -> None:
+    store = helip.EmbeddingStore.open(folder / "s")
+    out = Exclusions(np.array([[1, 2]]), np.zeros(0, np.int64))
+    options = {"k": 10, "method": "partition", "device": "cpu", "progress": False}
+    table = helip.mine(store, verdicts=out, out=folder / "judged", **options)
+    store, words = grow(folder), "judged was mined under verdicts, which an update does not know"
+    with pytest.raises(UnsupportedError, match=words):
+        begin_update_stages(table, store, folder / "q")
+    with pytest.raises(UnsupportedError, match=words):
+        helip.update(table, store, out=folder / "q", progress=False)
+    assert not stages_folder(folder / "q").exists()
 
 
 def test_what_cannot_be_updated_in_stages_is_refused(folder: Path) -> None:

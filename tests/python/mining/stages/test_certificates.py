@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import helip
-from helip.mining.options import MineOptions
+from helip.common.errors import CorruptError
+from helip.mining.options import HostOptions, MineOptions
 from helip.mining.stages.certificates import (
     certificate_path,
     draw_sample,
@@ -19,6 +20,7 @@ from helip.mining.stages.certificates import (
 )
 from helip.mining.stages.certifying import exact_sample, known_sample
 from helip.mining.stages.job import open_job, stages_folder
+from helip.mining.stages.scheduling import begin_update_stages, run_slice, stage_status
 from helip.pairs.growing_pairs import Pools
 from support.mining_reference import mine_plainly
 from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
@@ -57,6 +59,33 @@ def test_an_update_certifies_what_changed_and_its_pools_are_those_of_a_float64_s
     assert after is not None and after[0].tolist() == job.sample.tolist()
     assert read_certificate(certificate_path(out), tag) is None
     shutil.rmtree(stages_folder(out))
+
+
+@pytest.mark.parametrize("fault", ["flipped", "removed"])
+def test_known_pools_that_are_lost_while_a_job_runs_end_it(tmp_path: Path, fault: str) -> None:
+    values, base, out = clustered_rows(), tmp_path / "p", tmp_path / "q"
+    helip.mine(write_store(tmp_path / "s", values[:1900]), out=base, **CALL)
+    with helip.EmbeddingStore.append_to(tmp_path / "s") as writer:
+        writer.append([str(x) for x in range(1900, 2000)],
+                      values[1900:, :IMAGE].copy(), values[1900:, IMAGE:].copy())  # fmt: skip
+    store, host = helip.EmbeddingStore.open(tmp_path / "s"), HostOptions(threads=1)
+    begin_update_stages(helip.HardPairs.open(base), store, out)
+    while (stage := stage_status(out)["next"]) != "measure":
+        run_slice(out, stage, (1, 1), host)
+    known = open_job(out).known
+    if fault == "flipped":
+        whole = known.read_bytes()
+        known.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        words = r"known\.safetensors is damaged: .*; remove .*q\.stages, and begin again"
+    else:
+        known.unlink()
+        certificate_path(base).unlink()
+        words = r"known\.safetensors.*; put it back, or remove .*q\.stages, and begin again"
+    with pytest.raises(CorruptError, match=words):
+        run_slice(out, "measure", (1, 1), host)
+    with pytest.raises(CorruptError, match=words):
+        helip.update(base, store, out=out, threads=1, progress=False)
+    assert not out.exists() and stage_status(out)["next"] == "measure"
 
 
 def test_a_certificate_that_is_damaged_or_of_other_rules_is_none(tmp_path: Path) -> None:
