@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 # A shell that starts something in the background has it ignore Ctrl-C, and children inherit that.
 # Tests send Ctrl-C to this process and to children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time; and a machine that does other work is no fault of a test.
+settings.register_profile(
+    "helip", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("helip")
