@@ -371,13 +371,12 @@ def show_goals(listed: list[dict[str, Any]]) -> None:
 
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     import helip
-    from helip.common.machine import usable_processors
+    from helip.common.machine import processor_name, usable_processors
 
-    about: dict[str, Any] = {"processor": platform.processor(), "flags": []}
+    about: dict[str, Any] = {"processor": processor_name(), "flags": []}
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         known = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-        about["processor"] = known.get("model name", platform.processor()).strip()
         about["flags"] = sorted(set(known.get("flags", "").split()) & set(FLAGS))
     except OSError:
         pass

@@ -20,7 +20,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +113,19 @@ def _codes(codes: Iterable[int]) -> tuple[int, ...]:
 
 
 def publish_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the arrays to a folder that appears in one step; the first of two writers wins."""
+    """Writes the arrays to a folder that appears in one step."""
+    with published(folder) as staging:
+        for name, array in arrays.items():
+            np.save(staging / f"{name}.npy", array)
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which appears at its place in one step; the first of two writers wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, array in arrays.items():
-            np.save(staging / f"{name}.npy", array)
+        yield staging
         try:
             os.rename(staging, folder)
         except OSError:

@@ -171,10 +171,8 @@ def brief(run: dict[str, Any]) -> str:
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     from loader_sides import SIDES
 
-    processor = ""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line for line in lines if line.startswith("model name")), "")
+    from helip.common.machine import processor_name
+
     versions: dict[str, str | None] = {}
     packages = {SIDES[name].package for name in arguments.sides}
     for package in sorted({"torch", "numpy", "pillow", *packages} - {"", "helip"}):
@@ -186,7 +184,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
 
     versions["helip"] = helip.__version__
     return {
-        "processor": processor.partition(":")[2].strip(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "versions": versions,
         "batches": arguments.batches,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -51,7 +50,7 @@ def child(arguments: argparse.Namespace) -> None:
 
 def half_store(cache: Path, rows: int) -> Path:
     """The store, made on first use: whole or not at all."""
-    from grown import grown_folder, unit
+    from grown import grown_folder, published, unit
 
     import helip
 
@@ -63,18 +62,16 @@ def half_store(cache: Path, rows: int) -> Path:
     random = np.random.default_rng(0)
     to_image = np.linalg.qr(random.normal(size=(image.shape[1], DIMS[0])))[0].astype(np.float32)
     to_text = np.linalg.qr(random.normal(size=(DIMS[1], text.shape[1])))[0].T.astype(np.float32)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=cache))
-    try:
-        with helip.EmbeddingStore.create(
-            staging / "store", image_dim=DIMS[0], text_dim=DIMS[1], dtype="float16"
-        ) as writer:
-            for first in range(0, rows, BLOCK):
-                part = slice(first, min(first + BLOCK, rows))
-                keys = [str(row) for row in range(part.start, part.stop)]
-                writer.append(keys, unit(image[part] @ to_image), text[part] @ to_text)
-        os.rename(staging / "store", path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with (
+        published(path) as staging,
+        helip.EmbeddingStore.create(
+            staging, image_dim=DIMS[0], text_dim=DIMS[1], dtype="float16"
+        ) as writer,
+    ):
+        for first in range(0, rows, BLOCK):
+            part = slice(first, min(first + BLOCK, rows))
+            keys = [str(row) for row in range(part.start, part.stop)]
+            writer.append(keys, unit(image[part] @ to_image), text[part] @ to_text)
     return path
 
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from grown import base, grow
+from grown import base, grow, published
 from own_process import measured
 
 import helip
@@ -40,20 +39,17 @@ def grown_store(cache: Path, rows: int) -> Path:
     path = cache / f"grown-{DIMS[0]}x{DIMS[1]}-{rows}.store"
     if path.exists():
         return path
-    cache.mkdir(parents=True, exist_ok=True)
     image, text = base(cache, DIMS)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=cache))
-    try:
-        with helip.EmbeddingStore.create(
-            staging / "store", image_dim=DIMS[0], text_dim=DIMS[1], dtype="float16"
-        ) as writer:
-            for first in range(0, rows, BLOCK):
-                size = min(BLOCK, rows - first)
-                keys = [str(row) for row in range(first, first + size)]
-                writer.append(keys, *grow(image, text, size, seed=first))
-        (staging / "store").rename(path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with (
+        published(path) as staging,
+        helip.EmbeddingStore.create(
+            staging, image_dim=DIMS[0], text_dim=DIMS[1], dtype="float16"
+        ) as writer,
+    ):
+        for first in range(0, rows, BLOCK):
+            size = min(BLOCK, rows - first)
+            keys = [str(row) for row in range(first, first + size)]
+            writer.append(keys, *grow(image, text, size, seed=first))
     return path
 
 

@@ -384,12 +384,8 @@ def goals(cell: Cell) -> list[str]:
 def facts(arguments: argparse.Namespace) -> dict[str, Any]:
     from scale_sides import PACKAGES
 
-    from helip.common.machine import usable_processors
+    from helip.common.machine import processor_name, usable_processors
 
-    processor = ""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line for line in lines if line.startswith("model name")), "")
     versions: dict[str, str | None] = {}
     for package in ("helip", *PACKAGES):
         try:
@@ -401,7 +397,7 @@ def facts(arguments: argparse.Namespace) -> dict[str, Any]:
 
         versions["helip"] = helip.__version__
     return {
-        "processor": processor.partition(":")[2].strip(),
+        "processor": processor_name(),
         "cores": usable_processors(),
         "versions": versions,
         "dims": list(arguments.dims),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,9 @@ _BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def write(name: str, record: Mapping[str, Any]) -> Path:
     import torch
 
-    made = {"torch": torch.__version__, "processor": processor()}
+    from helip.common.machine import processor_name
+
+    made = {"torch": torch.__version__, "processor": processor_name()}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     text = json.dumps({**record, "made": made}, indent=1, ensure_ascii=False, sort_keys=True)
@@ -61,14 +62,6 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
 def rendered(page: str) -> str:
     """A page with its tables as the results have them."""
     return _BLOCK.sub(lambda found: found[1] + markdown(read(found[2])["table"]) + found[3], page)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
 
 
 def _figure(cell: str) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from support.s3_server import S3Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,3 +36,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    """A bucket on loopback, given up on soon, with a cache of its own."""
+    from support.s3_server import serving_s3  # moto takes a second to load
+
+    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("helip.common.remote.client.RETRIES", 1)
+    with serving_s3(monkeypatch) as server:
+        yield server

@@ -12,7 +12,11 @@ import torch
 
 import helip
 from helip.mining import recall
+from helip.mining.options import HostOptions
 from helip.mining.stages import job as stage_job
+from helip.mining.stages.job import StageJob, Workplace, open_job
+from helip.mining.stages.steps import current_step
+from helip.mining.stages.units import run_unit
 
 ROWS, IMAGE, TEXT = 2000, 20, 20
 CALL: dict[str, Any] = {
@@ -39,6 +43,21 @@ def write_store(path: Path, values: np.ndarray, dtype: str = "float32") -> helip
         tensor = torch.from_numpy(values)
         writer.append(keys, tensor[:, :IMAGE].contiguous(), tensor[:, IMAGE:].contiguous())
     return helip.EmbeddingStore.open(path)
+
+
+def run_in_any_order(job: StageJob, store: helip.EmbeddingStore, memory: str) -> None:
+    """Runs all units of a job at random, a third of them twice, each to the same bytes."""
+    random = np.random.default_rng(0)
+    while (now := current_step(job)) is not None:
+        step, missing = now
+        for unit in random.permutation(missing).tolist():
+            place = Workplace(open_job(job.out), store, HostOptions(threads=2, memory=memory))
+            run_unit(place, step, unit)
+            before = step.place(job, unit).read_bytes()
+            if random.integers(3) == 0:
+                step.place(job, unit).unlink()
+                run_unit(place, step, unit)
+            assert step.place(job, unit).read_bytes() == before
 
 
 def files_of(path: Path) -> dict[str, bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 from helip.common.sizes import parse_bytes
 
 
@@ -20,3 +23,13 @@ def memory_bound(memory: int | str | None) -> int:
     from helip import _core
 
     return parse_bytes(memory) or max(_core.usable_memory() // 4, 1)
+
+
+def processor_name() -> str:
+    """What the maker calls the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

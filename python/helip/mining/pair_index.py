@@ -14,7 +14,7 @@ from helip.common.options import ProgressOptions, ThreadOptions, method_keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import INDEX
-from helip.common.remote.outputs import written_to
+from helip.common.remote.outputs import save_at
 from helip.common.remote.urls import local_path, url_of
 from helip.mining.inputs import InputOptions, inputs_of
 from helip.mining.options import GraphOptions, NearDuplicates
@@ -115,10 +115,7 @@ class PairIndex:
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        if (url := url_of(path)) is not None:
-            written_to(url, self._core.save, os.fspath)
-        else:
-            self._core.save(os.fspath(local_path(path)))
+        save_at(path, self._core.save)
 
     @classmethod
     @method_keywords(HnswlibCall)

@@ -20,6 +20,24 @@ class Pools(NamedTuple):
     scores: np.ndarray  # float32 [b, k], 0 beyond counts
     counts: np.ndarray  # int32 [b]
 
+    @classmethod
+    def empty(cls, targets: int, k: int, ids: Any = np.int64) -> Pools:
+        """Of so many targets, with room for ``k`` pairs and none in it; ``ids`` is their dtype."""
+        shape = (targets, k)
+        return cls(
+            np.full(shape, -1, ids), np.zeros(shape, np.float32), np.zeros(targets, np.int32)
+        )
+
+    def without(self, gone: np.ndarray) -> Pools:
+        """What is left without the pairs at ``gone``, bool [b, k], in the same order."""
+        ids = np.where(gone, -1, self.ids)
+        scores = np.where(gone, np.float32(0), self.scores)
+        order = np.argsort(ids < 0, axis=1, kind="stable")  # those that stay come first
+        return Pools(
+            np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1),
+            (ids >= 0).sum(axis=1, dtype=np.int32),
+        )  # fmt: skip
+
 
 class GrowingPairs:
     """For each of ``rows`` rows the ``k`` best hard pairs that were offered so far.

@@ -19,8 +19,8 @@ from helip.common.files import named_file, open_there
 from helip.common.options import Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import TABLE
-from helip.common.remote.outputs import written_to
-from helip.common.remote.urls import local_path, url_of
+from helip.common.remote.outputs import save_at, written_to
+from helip.common.remote.urls import url_of
 from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
@@ -411,10 +411,7 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        if (url := url_of(path)) is not None:
-            written_to(url, self._core.save, os.fspath)
-        else:
-            self._core.save(os.fspath(local_path(path)))
+        save_at(path, self._core.save)
 
     @classmethod
     @method_keywords(PullTableCall)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +16,11 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.remote import client
 from helip.common.remote.client import Remote
 from support.remote_samples import files_of, write_store
-from support.s3_server import S3Server, serving_s3
+from support.s3_server import S3Server
 
 URL = "s3://bucket/x/a.index"
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(client, "RETRIES", 1)
-    with serving_s3(monkeypatch) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 
 from helip.cli.command import AsJson, command
 from helip.cli.showing import bytes_words, print_json, show_table
+from helip.common.machine import processor_name
 
 _LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")
 #: What each extra of the package installs, by the names of pyproject.toml.
@@ -59,6 +60,7 @@ def doctor(*, json: AsJson = False) -> None:
     show_table(
         [
             *((name, version or "absent") for name, version in facts["versions"].items()),
+            ("processor", machine["processor"]),
             ("kernel", f"{machine['kernel']}, of {', '.join(machine['kernels'])}"),
             ("cores", f"{machine['cores']} of {machine['machine_cores']} may be used"),
             ("memory", f"{bytes_words(machine['memory_bytes'])} may be used"),
@@ -92,6 +94,7 @@ def examine() -> dict[str, Any]:
             **{name: _version(name) for name in _LIBRARIES},
         },
         "machine": {
+            "processor": processor_name(),
             "kernel": _core.kernel_name(),
             "kernels": list(_core.kernel_names()),
             "cores": _core.usable_processors(),

@@ -20,8 +20,17 @@ from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cache_folder, cached
 from helip.common.remote.manifest import MANIFEST, digest_of, parse_manifest
 from helip.common.remote.uploading import has_container, taken, upload
+from helip.common.remote.urls import local_path, url_of
 
 T = TypeVar("T")
+
+
+def save_at(path: str | os.PathLike[str], save: Callable[[str], object]) -> None:
+    """Have ``save`` write a new directory, or one that goes to a URL of s3, gs or az."""
+    if (url := url_of(path)) is not None:
+        written_to(url, save, os.fspath)
+    else:
+        save(os.fspath(local_path(path)))
 
 
 def written_to(

@@ -103,7 +103,7 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
             f"{table.fingerprint}, and {store.path}, of {len(store):,} rows, never was that store; "
             "update with the store that was mined, or mine this one"
         )
-    deleted = np.setdiff1d(np.asarray(store.deleted), before[0])
+    deleted = np.setdiff1d(np.asarray(store.deleted, dtype=np.int64), before[0])
     return deleted, np.setdiff1d(before[1], store.deleted)
 
 
@@ -138,20 +138,12 @@ class Changes:
 
         Fresh and deleted rows have none.
         """
-        kept = self.table.k
-        ids = np.full((len(rows), kept), -1, dtype=np.int64)
-        scores = np.zeros((len(rows), kept), dtype=np.float32)
+        pools = Pools.empty(len(rows), self.table.k)
         known = ~(self.fresh(rows) | is_in(rows, self.deleted))
-        ids[known], scores[known] = self.table.ids[rows[known]], self.table.scores[rows[known]]
-        full = ids[:, -1] >= 0
-        gone = is_in(ids, self.outdated)
-        if gone.any():
-            ids, scores = np.where(gone, -1, ids), np.where(gone, np.float32(0), scores)
-            order = np.argsort(ids < 0, axis=1, kind="stable")  # those that stay come first
-            ids = np.take_along_axis(ids, order, axis=1)
-            scores = np.take_along_axis(scores, order, axis=1)
-        counts = (ids >= 0).sum(axis=1, dtype=np.int32)
-        return Pools(ids, scores, counts), full & (counts < kept)
+        for name, values in pools._asdict().items():
+            values[known] = getattr(self.table, name)[rows[known]]
+        left = pools.without(is_in(pools.ids, self.outdated))
+        return left, (pools.counts == self.table.k) & (left.counts < self.table.k)
 
 
 def is_in(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

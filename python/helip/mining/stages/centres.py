@@ -8,7 +8,7 @@ import torch
 from helip.mining.stages.job import Workplace
 from helip.mining.stages.rows import BLOCK, closest, taken, unit_vectors
 from helip.mining.stages.steps import Step
-from helip.mining.stages.unit_files import new_unit_file
+from helip.mining.stages.unit_files import write_unit_file
 
 _STREAM = 0x63656E747265
 _ROWS_PER_CLUSTER = 256  # of the sample
@@ -29,9 +29,8 @@ def make_centres(place: Workplace, step: Step, unit: int) -> None:
     centres = spherical_kmeans(rows, job.clusters, draw)
     centres, largest = evened_out(rows, centres, job.clusters_of(False))
     notes = {"sample": len(rows), "largest": largest}
-    shapes = {"centres": (np.float32, tuple(centres.shape))}
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
-        file.put("centres", 0, centres.numpy())
+    arrays = {"centres": centres.float().numpy()}
+    write_unit_file(step.place(job, unit), arrays, job=job.digest, notes=notes)
 
 
 def sample_rows(clusters: int) -> int:

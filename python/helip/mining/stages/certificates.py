@@ -14,7 +14,7 @@ from helip.common.errors import Error
 from helip.mining.options import MineOptions, ScoreRules
 from helip.mining.recall import sample_size
 from helip.mining.stages.bases import is_in
-from helip.mining.stages.unit_files import Shapes, new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import open_unit_file, write_unit_file
 from helip.pairs.growing_pairs import Pools
 
 
@@ -32,17 +32,12 @@ def tag_of(store: str, options: MineOptions) -> str:
 
 def write_certificate(path: Path, targets: np.ndarray, pools: Pools, tag: str) -> None:
     """Writes ``targets`` int64 [n], ascending, and their pools."""
-    arrays = {"targets": targets, **pools._asdict()}
-    shapes: Shapes = {name: (values.dtype, values.shape) for name, values in arrays.items()}
-    with new_unit_file(path, shapes, job=tag) as file:
-        for name, values in arrays.items():
-            file.put(name, 0, values)
+    write_unit_file(path, {"targets": targets, **pools._asdict()}, job=tag)
 
 
 def no_certificate(kept: int) -> tuple[np.ndarray, Pools]:
     """No targets, and their pools of ``kept`` pairs."""
-    ids, scores = np.zeros((0, kept), np.int64), np.zeros((0, kept), np.float32)
-    return np.zeros(0, np.int64), Pools(ids, scores, np.zeros(0, np.int32))
+    return np.zeros(0, np.int64), Pools.empty(0, kept)
 
 
 def read_certificate(path: Path, tag: str) -> tuple[np.ndarray, Pools] | None:
@@ -71,14 +66,7 @@ def still_exact(
     gone = is_in(pools.ids, outdated)
     full = pools.counts == pools.ids.shape[1]
     stays = ~is_in(targets, outdated) & ~(full & gone.any(axis=1))
-    ids = np.where(gone, -1, pools.ids)[stays]
-    order = np.argsort(ids < 0, axis=1, kind="stable")
-    ids = np.take_along_axis(ids, order, axis=1)
-    scores = np.take_along_axis(pools.scores[stays], order, axis=1)
-    left = Pools(
-        ids, np.where(ids < 0, np.float32(0), scores), (ids >= 0).sum(axis=1, dtype=np.int32)
-    )
-    return targets[stays], left
+    return targets[stays], Pools(*(part[stays] for part in pools)).without(gone[stays])
 
 
 def draw_sample(

@@ -14,7 +14,7 @@ from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
 from helip.mining.stages.steps import CERTIFY, MOST_ROUNDS, Step, verdict
-from helip.mining.stages.unit_files import Shapes, new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import open_unit_file, write_unit_file
 from helip.mining.stages.widening import margins, widest_margin
 from helip.pairs.growing_pairs import Pools
 from helip.pairs.joining import join_pools
@@ -32,22 +32,15 @@ def certify(place: Workplace, step: Step, unit: int) -> None:
     job = place.job
     rows = np.arange(*job.rows_of(unit))
     known = np.isin(job.sample, known_sample(job)[0])
-    ids = np.full((len(job.sample), job.kept), -1, dtype=np.int64)
-    scores, counts = np.zeros(ids.shape, np.float32), np.zeros(len(ids), np.int32)
+    pools = Pools.empty(len(job.sample), job.kept)
     parts = [(~known, rows)]
     if place.changes is not None:
         parts.append((known, rows[place.changes.fresh(rows)]))
     for some, among in parts:
         if some.any() and len(among):
-            ids[some], scores[some], counts[some] = _exact(place, job.sample[some], among)
-    shapes: Shapes = {
-        "ids": (np.int64, ids.shape),
-        "scores": (np.float32, scores.shape),
-        "counts": (np.int32, counts.shape),
-    }
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest) as file:
-        for name, values in (("ids", ids), ("scores", scores), ("counts", counts)):
-            file.put(name, 0, values)
+            for values, found in zip(pools, _exact(place, job.sample[some], among), strict=True):
+                values[some] = found
+    write_unit_file(step.place(job, unit), pools._asdict(), job=job.digest)
 
 
 def _exact(
@@ -112,10 +105,8 @@ def measure(place: Workplace, step: Step, unit: int) -> None:
         notes["margin"] = widest_margin(margin, hits, wanted, job.options.recall)
         if notes["margin"] is None:
             notes["next"] = "write"
-    shapes = {"hits": (np.int64, hits.shape), "wanted": (np.int64, wanted.shape)}
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
-        file.put("hits", 0, hits)
-        file.put("wanted", 0, wanted)
+    arrays = {"hits": hits, "wanted": wanted}
+    write_unit_file(step.place(job, unit), arrays, job=job.digest, notes=notes)
 
 
 def _next(job: StageJob, step: Step, recall: Recall) -> str:
@@ -132,21 +123,20 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
 
 def exact_sample(job: StageJob) -> Pools:
     """The exact pools of the sample, [targets, k + skip], from all ranges and from before."""
-    count, kept = len(job.sample), job.kept
-    ids, scores = np.full((count, kept), -1, dtype=np.int64), np.zeros((count, kept), np.float32)
-    counts = np.zeros(count, dtype=np.int32)
+    exact = Pools.empty(len(job.sample), job.kept)
     known, pools = known_sample(job)
     at = np.searchsorted(job.sample, known)
-    ids[at], scores[at], counts[at] = pools
+    for values, before in zip(exact, pools, strict=True):
+        values[at] = before
     for unit in range(job.ranges):
         file = open_unit_file(CERTIFY.place(job, unit), job=job.digest)
         both = join_pools(
-            np.concatenate([ids, file["ids"]], axis=1),
-            np.concatenate([scores, file["scores"]], axis=1),
-            kept,
+            np.concatenate([exact.ids, file["ids"]], axis=1),
+            np.concatenate([exact.scores, file["scores"]], axis=1),
+            job.kept,
         )
-        ids, scores, counts = both.ids, both.scores, both.counts
-    return Pools(ids, scores, counts)
+        exact = Pools(both.ids, both.scores, both.counts)
+    return exact
 
 
 def _found(job: StageJob, pools: Step) -> tuple[np.ndarray, np.ndarray]:

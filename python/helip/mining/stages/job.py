@@ -44,7 +44,7 @@ from helip.mining.stages.certificates import (
     write_certificate,
 )
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
-from helip.mining.stages.unit_files import new_unit_file
+from helip.mining.stages.unit_files import write_unit_file
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
@@ -228,13 +228,8 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     folder = stages_folder(out)
     make_directory(folder)
     if not (folder / _CHANGES).exists():
-        shapes = {
-            name: (np.int64, rows.shape)
-            for name, rows in (("deleted", deleted), ("replaced", replaced))
-        }
-        with new_unit_file(folder / _CHANGES, shapes, job=_digest_of(identity)) as file:
-            file.put("deleted", 0, deleted)
-            file.put("replaced", 0, replaced)
+        arrays = {"deleted": deleted, "replaced": replaced}
+        write_unit_file(folder / _CHANGES, arrays, job=_digest_of(identity))
     # Never once the job is begun: what is certified depends on it, and the certificate beside the
     # base may be another one by then.
     if not has_stages(out):

@@ -25,10 +25,7 @@ class PoolsSoFar:
         job, changes = self._place.job, self._place.changes
         if self._step is None and changes is not None:
             return changes.pools(targets)[0]
-        shape = (len(targets), job.kept)
-        pools = Pools(
-            np.full(shape, -1, np.int64), np.zeros(shape, np.float32), np.zeros(shape[:1], np.int32)
-        )
+        pools = Pools.empty(len(targets), job.kept)
         if self._step is None:
             return pools
         units = targets // job.unit_rows
@@ -57,10 +54,7 @@ class RangePools:
     def __init__(self, job: StageJob, unit: int) -> None:
         self._job, self._unit = job, unit
         self._first, last = job.rows_of(unit)
-        shape = (last - self._first, job.kept)
-        self._pools = Pools(
-            np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape[:1], np.int32)
-        )
+        self._pools = Pools.empty(last - self._first, job.kept, np.int32)
 
     def put(self, begin: int, pools: Pools) -> None:
         """The pools of a block of targets, from the range's ``begin``-th on."""

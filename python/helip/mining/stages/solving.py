@@ -20,6 +20,7 @@ from helip.mining.stages.range_pools import PoolsSoFar
 from helip.mining.stages.rows import BLOCK, row_bytes, views_of
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
+from helip.pairs.growing_pairs import Pools
 
 #: Where more than one row in so many joins a cluster, all of it is mined.
 _JOINING = 4
@@ -123,9 +124,7 @@ def _before(place: Workplace, step: Step, cluster: _Cluster, scratch: Path) -> _
     path = "" if count * kept * 12 <= place.memory // 4 else str(scratch / "before")
     writer = _core.HardPairsWriter(path, count, kept)
     old, joined = cluster.ids[kept:count], np.sort(cluster.ids[count:])
-    writer.write(
-        0, np.full((kept, kept), -1), np.zeros((kept, kept), np.float32), np.zeros(kept, np.int32)
-    )
+    writer.write(0, *Pools.empty(kept, kept))
     so_far = PoolsSoFar(place, step.pools)
     for begin in range(0, len(old), BLOCK):
         pools = so_far.of(old[begin : begin + BLOCK])

@@ -93,6 +93,16 @@ def new_unit_file(
         os.pwrite(file.fileno(), sums.tobytes(), begin)
 
 
+def write_unit_file(
+    path: Path, arrays: Mapping[str, np.ndarray], *, job: str, notes: dict[str, Any] | None = None
+) -> None:
+    """`new_unit_file` of whole arrays."""
+    shapes = {name: (values.dtype, values.shape) for name, values in arrays.items()}
+    with new_unit_file(path, shapes, job=job, notes=notes) as file:
+        for name, values in arrays.items():
+            file.put(name, 0, values)
+
+
 def _checksums(data: mmap.mmap, begin: int, end: int) -> np.ndarray:
     """uint64: of the blocks from ``begin`` on, which is where one begins."""
     with memoryview(data) as view, view[begin:end] as part:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import helip
 from helip.cli.saved_options import SavedOptions
-from helip.common.remote import client
 from support.remote_samples import files_of
-from support.s3_server import S3Server, serving_s3
+from support.s3_server import S3Server
 
 Run = Callable[..., tuple[int, str, str]]
 STORE = "s3://bucket/x/s"
 PAIRS = "s3://bucket/x/cc.pairs"
 INDEX = "s3://bucket/x/a.index"
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(client, "RETRIES", 1)
-    with serving_s3(monkeypatch) as server:
-        yield server
 
 
 def test_a_store_is_copied_mined_and_looked_at_by_its_url(run: Run, s3: S3Server, store, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +14,13 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.remote import client
 from helip.common.remote.client import Remote
 from helip.mining.engines.remote_parts import _namings_of
 from support.http_shards import serving
 from support.remote_samples import write_store
-from support.s3_server import S3Server, serving_s3
+from support.s3_server import S3Server
 
 FOLDER = "s3://bucket/job/parts"
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(client, "RETRIES", 1)
-    with serving_s3(monkeypatch) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

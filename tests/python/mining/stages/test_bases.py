@@ -30,9 +30,8 @@ from helip.mining.stages.scheduling import (
     stage_status,
     write_staged,
 )
-from helip.mining.stages.steps import Step, current_step
+from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import open_unit_file
-from helip.mining.stages.units import run_unit
 from helip.verdicts import Exclusions
 from support.mining_reference import mine_plainly
 from support.stage_samples import (
@@ -40,6 +39,7 @@ from support.stage_samples import (
     IMAGE,
     clustered_rows,
     files_of,
+    run_in_any_order,
     small_units,
     write_store,
 )
@@ -150,17 +150,7 @@ def test_order_kills_and_engines_change_no_byte(folder: Path, engine: str) -> No
         helip.update(other, store, out=other, engine="local", threads=2, progress=False)
     else:
         job = begin_update(helip.HardPairs.open(other), store, str(other))
-        random = np.random.default_rng(0)
-        while (now := current_step(job)) is not None:
-            step, missing = now
-            for unit in random.permutation(missing).tolist():
-                place = Workplace(open_job(other), store, HostOptions(threads=2, memory="200KB"))
-                run_unit(place, step, unit)
-                before = step.place(job, unit).read_bytes()
-                if random.integers(3) == 0:
-                    step.place(job, unit).unlink()
-                    run_unit(place, step, unit)
-                assert step.place(job, unit).read_bytes() == before
+        run_in_any_order(job, store, memory="200KB")
         helip.update(other, store, out=other, progress=False)
     assert files_of(other) == files_of(folder / "p")
 

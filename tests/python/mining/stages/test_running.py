@@ -30,7 +30,6 @@ from helip.mining.stages import running
 from helip.mining.stages import unit_files as unit_files_module
 from helip.mining.stages.job import Workplace, begin_job, open_job, stages_folder
 from helip.mining.stages.steps import current_step
-from helip.mining.stages.units import run_unit
 from support.mining_reference import mine_plainly
 from support.stage_samples import (
     CALL,
@@ -39,6 +38,7 @@ from support.stage_samples import (
     TEXT,
     clustered_rows,
     files_of,
+    run_in_any_order,
     small_units,
     write_store,
 )
@@ -146,17 +146,7 @@ def test_any_order_and_repeats_give_the_same_bytes(
     call = running.MineOptions(**{n: CALL[n] for n in ("k", "method")}, recall=0.97)
     stages = running.StageOptions(cluster_rows=CALL["cluster_rows"], overlap=1)
     job = begin_job(store, call, stages, str(out))
-    random = np.random.default_rng(0)
-    while (now := current_step(job)) is not None:
-        step, missing = now
-        for unit in random.permutation(missing).tolist():
-            place = Workplace(open_job(out), store, HostOptions(threads=2, memory="100KB"))
-            run_unit(place, step, unit)
-            before = step.place(job, unit).read_bytes()
-            if random.integers(3) == 0:
-                step.place(job, unit).unlink()
-                run_unit(place, step, unit)
-            assert step.place(job, unit).read_bytes() == before
+    run_in_any_order(job, store, memory="100KB")
     mine(store, out, **options)
     assert files_of(out) == files_of(tmp_path / "a")
     assert not stages_folder(out).exists()
