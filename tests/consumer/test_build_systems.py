@@ -66,7 +66,6 @@ def test_pkg_config_builds_a_c_program(tmp_path: Path) -> None:
     assert run(program, env=library).returncode == 2  # for want of arguments: it was loaded
 
 
-@pytest.mark.skipif(shutil.which("ninja") is None, reason="ninja is not installed")
 def test_a_project_takes_the_sources_in(tmp_path: Path) -> None:
     """The whole core takes minutes to compile: a file of the consumer stands for it."""
     build = ("-G", "Ninja", f"-DHELIP_SOURCES={ROOT}")
