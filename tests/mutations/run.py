@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a file is not flushed before it gets its name", "io/file.cpp",
-        "  sync();\n  file_.close(temporary_);", "  file_.close(temporary_);",
+        "  sync();\n  flushed_badly_ = true;", "  flushed_badly_ = true;",
         "after a loss of power*", FAULTS,
     ),
     Mutation(
