@@ -147,6 +147,8 @@ Machine within(const Limits& limits) noexcept {
 
 }  // namespace
 
+std::int64_t memory_page_bytes() noexcept { return ::sysconf(_SC_PAGESIZE); }
+
 Machine read_machine(const fs::path& root) { return within(read_limits(root)); }
 
 Machine this_machine() noexcept {

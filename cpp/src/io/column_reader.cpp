@@ -1,13 +1,13 @@
 #include "io/column_reader.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
 
+#include "base/machine.h"
 #include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
@@ -27,16 +27,19 @@ constexpr std::size_t kVerifyBlock = std::size_t{4} << 20;
 
 }  // namespace
 
-// One reserved range of addresses; pieces of files are laid over it.
+// One reserved range of addresses; pieces of files are laid over it, or read into it where the
+// machine's memory pages are larger than those of the format.
 struct ColumnReader::Mapping {
   char* base = nullptr;
   std::int64_t reserved = 0;
+  bool is_read = false;
   MappedRange range;  // ends before the addresses are given back
 
   Mapping() = default;
   Mapping(Mapping&& other) noexcept
       : base(std::exchange(other.base, nullptr)),
         reserved(std::exchange(other.reserved, 0)),
+        is_read(other.is_read),
         range(std::move(other.range)) {}
   Mapping& operator=(Mapping&&) = delete;
   ~Mapping() {
@@ -44,28 +47,27 @@ struct ColumnReader::Mapping {
     if (base != nullptr) ::munmap(base, static_cast<std::size_t>(reserved));
   }
 
-  void reserve(std::int64_t bytes, const fs::path& folder) {
-    reserved = round_up(std::max<std::int64_t>(bytes, 1), ::sysconf(_SC_PAGESIZE));
-    void* address = ::mmap(nullptr, static_cast<std::size_t>(reserved), PROT_NONE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void reserve(std::int64_t bytes, std::int64_t page_bytes, const fs::path& folder) {
+    reserved = round_up(std::max<std::int64_t>(bytes, 1), page_bytes);
+    is_read = page_bytes > kColumnAlignment;
+    void* address = ::mmap(nullptr, static_cast<std::size_t>(reserved),
+                           is_read ? PROT_READ | PROT_WRITE : PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | (is_read ? 0 : MAP_NORESERVE), -1, 0);
     if (address == MAP_FAILED) {
       throw Error(ErrorCode::out_of_memory,
                   "cannot reserve " + std::to_string(reserved) + " bytes of addresses", errno);
     }
     base = static_cast<char*>(address);
-    range = MappedRange(base, reserved, folder);
+    if (!is_read) range = MappedRange(base, reserved, folder);
   }
 
   void place(std::int64_t at, std::int64_t bytes, const Descriptor& file, std::int64_t offset,
              const fs::path& name) {
     if (bytes == 0) return;
-    if (offset % ::sysconf(_SC_PAGESIZE) != 0 || at % ::sysconf(_SC_PAGESIZE) != 0) {
-      fail(ErrorCode::unsupported, '"', name.string(),
-           "\" is laid out for pages of 4096 bytes, this machine's have ", ::sysconf(_SC_PAGESIZE),
-           "; write the store again with one shard");
-    }
-    if (::mmap(base + at, static_cast<std::size_t>(bytes), PROT_READ, MAP_SHARED | MAP_FIXED,
-               file.get(), offset) == MAP_FAILED) {
+    if (is_read) {
+      read_exactly(file, base + at, static_cast<std::size_t>(bytes), offset, name);
+    } else if (::mmap(base + at, static_cast<std::size_t>(bytes), PROT_READ, MAP_SHARED | MAP_FIXED,
+                      file.get(), offset) == MAP_FAILED) {
       throw Error(ErrorCode::io, "cannot map \"" + name.string() + "\"", errno);
     }
   }
@@ -81,9 +83,12 @@ struct ColumnReader::Shard {
   const std::uint64_t* key_offsets = nullptr;  // [rows + 1]
 };
 
-ColumnReader::ColumnReader(fs::path directory, const std::string& format)
-    : directory_(std::move(directory)), manifest_(read_manifest(directory_, format)) {
+ColumnReader::ColumnReader(fs::path directory, const std::string& format, std::int64_t page_bytes)
+    : directory_(std::move(directory)),
+      manifest_(read_manifest(directory_, format)),
+      page_bytes_(page_bytes) {
   rows_ = manifest_.rows();
+  if (page_bytes_ > kColumnAlignment) require_memory();
   mappings_.resize(manifest_.columns.size());
   for (std::size_t i = 0; i < manifest_.columns.size(); ++i) map_column(i);
   shards_.reserve(manifest_.shards.size());
@@ -92,13 +97,24 @@ ColumnReader::ColumnReader(fs::path directory, const std::string& format)
 
 ColumnReader::~ColumnReader() = default;
 
+void ColumnReader::require_memory() const {
+  const std::int64_t memory = this_machine().memory;
+  if (memory > 0 && bytes() > memory) {
+    fail(ErrorCode::out_of_memory, '"', directory_.string(), "\" has ", bytes(),
+         " bytes, and this machine has ", memory, " of memory. Its memory pages of ", page_bytes_,
+         " bytes are larger than the ", kColumnAlignment,
+         " of the format, so files are read and not mapped; use a kernel with pages of ",
+         kColumnAlignment, " bytes");
+  }
+}
+
 void ColumnReader::map_column(std::size_t index) {
   const ColumnSpec& spec = manifest_.columns[index];
   std::int64_t bytes = 0;
   if (__builtin_mul_overflow(rows_, spec.row_bytes(), &bytes)) {
     corrupt(directory_ / kManifestName, "column \"" + spec.name + "\" overflows");
   }
-  mappings_[index].reserve(bytes, directory_);
+  mappings_[index].reserve(bytes, page_bytes_, directory_);
 }
 
 void ColumnReader::map_shard(std::size_t index) {
@@ -137,7 +153,7 @@ void ColumnReader::map_shard(std::size_t index) {
       corrupt(shard.path, "the keys have another dtype, shape or place");
     }
     const std::int64_t bytes = keys.end - offsets.begin;
-    shard.keys.reserve(bytes, directory_);
+    shard.keys.reserve(bytes, page_bytes_, directory_);
     shard.keys.place(0, bytes, file, offsets.begin, shard.path);
     shard.key_offsets = reinterpret_cast<const std::uint64_t*>(shard.keys.base);
     shard.key_bytes = shard.keys.base + (offsets.end - offsets.begin);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/machine.h"
 #include "helip/matrix.h"
 #include "io/manifest.h"
 #include "io/safetensors.h"
@@ -18,8 +19,10 @@ namespace helip {
 // Mapped ranges and the strings of one shard's keys. Immutable after construction.
 class ColumnReader {
  public:
-  // Checks the manifest and every shard header; maps lazily.
-  ColumnReader(std::filesystem::path directory, const std::string& format);
+  // Checks the manifest and every shard header; maps lazily. Where memory pages are larger than the
+  // format's 4096 bytes, pieces of a column cannot be mapped one behind the other: files are read.
+  ColumnReader(std::filesystem::path directory, const std::string& format,
+               std::int64_t page_bytes = memory_page_bytes());
   ~ColumnReader();
   ColumnReader(const ColumnReader&) = delete;
   ColumnReader& operator=(const ColumnReader&) = delete;
@@ -47,11 +50,13 @@ class ColumnReader {
   void verify_shard(std::size_t index, const std::vector<std::string>& columns,
                     const std::function<void(std::int64_t)>& advance) const;
   [[nodiscard]] const char* mapped(std::size_t shard, const TensorInfo& info) const noexcept;
+  void require_memory() const;
   void map_shard(std::size_t index);
   void map_column(std::size_t index);
 
   std::filesystem::path directory_;
   Manifest manifest_;
+  std::int64_t page_bytes_;
   std::int64_t rows_ = 0;
   std::vector<Shard> shards_;
   std::vector<Mapping> mappings_;  // one a column

@@ -1,6 +1,7 @@
 #include "io/column_reader.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstring>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -66,4 +67,23 @@ TEST_CASE("a column or a row that is not there is named") {
   expect_error(ErrorCode::corrupt, "column \"y\" is absent", [&] { (void)reader.column("y"); });
   expect_error(ErrorCode::invalid_argument, "row 10 is outside 0 .. 9",
                [&] { (void)reader.key(10); });
+}
+
+TEST_CASE("where memory pages are larger than those of the format, files are read and not mapped") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 5000);  // two shards
+  writer.commit([](Manifest&) {});
+  const ColumnReader mapped(folder / "c", kFormat);
+  const ColumnReader read(folder / "c", kFormat, 65536);
+  const MatrixView expected = mapped.column("x");
+  const MatrixView found = read.column("x");
+  REQUIRE(found.rows == expected.rows);
+  CHECK(std::memcmp(found.data, expected.data, 5000 * 3 * sizeof(std::int32_t)) == 0);
+  for (const std::int64_t row : {0, 4095, 4096, 4999}) CHECK(read.key(row) == mapped.key(row));
+  CHECK_NOTHROW(read.verify({}, {}));
+  // What is read does not change with the file.
+  fs::resize_file(folder / "c" / read.manifest().shards.front().file, 0);
+  CHECK_NOTHROW(read.require_whole());
+  CHECK(static_cast<const std::int32_t*>(found.data)[3 * 4096] == 3 * 4096);
 }
