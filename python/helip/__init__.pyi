@@ -30,7 +30,7 @@ from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
-from .reporting import plot, report
+from .reporting import Study, make_study, plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
 from .verdicts import LearntVeto, Verdicts
@@ -58,6 +58,7 @@ __all__ = [
     "SampleIndex",
     "StorageError",
     "StreamingMiner",
+    "Study",
     "Trainer",
     "UnsupportedError",
     "Validation",
@@ -76,6 +77,7 @@ __all__ = [
     "forgetting",
     "guard_mapped_files",
     "interpolate",
+    "make_study",
     "merge",
     "mine",
     "open_dataset",

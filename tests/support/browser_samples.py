@@ -20,6 +20,20 @@ class Viewer:
             folder / "after", "--verdicts", verdicts, "--port", str(port), "--no-browser",
             "--quiet",
         ]  # fmt: skip
+        self._start(command, cache)
+
+    @classmethod
+    def of_study(cls, folder: Path, cache: Path, study: Path, port: int = 0) -> Viewer:
+        """One that asks the questions of a study."""
+        found = cls.__new__(cls)
+        command = [
+            sys.executable, "-m", "helip", "view", folder / "pairs", "--data", folder / "pictures",
+            "--study", study, "--port", str(port), "--no-browser", "--quiet",
+        ]  # fmt: skip
+        found._start(command, cache)
+        return found
+
+    def _start(self, command: list[Any], cache: Path) -> None:
         environment = {**os.environ, "HELIP_CACHE": str(cache), "NO_COLOR": "1"}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None

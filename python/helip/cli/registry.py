@@ -126,6 +126,11 @@ ENTRIES: tuple[Entry, ...] = (
         "Look at hard pairs in a browser, and judge them by keys; served on this machine alone.",
     ),
     Entry(
+        "study",
+        "studying.study",
+        "Ask people, blinded, which pools are harder and which captions also fit; report answers.",
+    ),
+    Entry(
         "plot",
         "plotting.plot",
         "Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains.",

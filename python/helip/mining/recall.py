@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from helip.common.proportions import wilson_interval
+
 TARGETS = 1000  # of the sample at least
 MOST_TARGETS = 65_536  # whatever recall is asked for
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,7 @@ def recall_of(hits: np.ndarray, wanted: np.ndarray) -> Recall:
     if n == 0:
         return Recall(0, 1.0, 0.0, 1.0)
     p = math.fsum((hits[counted] / wanted[counted]).tolist()) / n
-    return Recall(n, p, *_interval(n, p))
-
-
-def _interval(n: int, p: float) -> tuple[float, float]:
-    """Wilson's, of the mean p of n trials."""
-    spread = 1.0 + _Z * _Z / n
-    middle = (p + _Z * _Z / (2 * n)) / spread
-    half = _Z / spread * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return Recall(n, p, *wilson_interval(p, n))
 
 
 def is_reached(targets: int, low: float, wanted: float) -> bool:
@@ -58,17 +51,17 @@ def sample_size(rows: int, recall: float = 0.0) -> int:
     As many as show ``recall`` where half of what may be missed is missed.
     """
     least, most = TARGETS, MOST_TARGETS
-    if _interval(least, (1 + recall) / 2)[0] < recall:
+    if wilson_interval((1 + recall) / 2, least)[0] < recall:
         while least < most:  # the least number that does
             middle = (least + most) // 2
-            enough = _interval(middle, (1 + recall) / 2)[0] >= recall
+            enough = wilson_interval((1 + recall) / 2, middle)[0] >= recall
             least, most = (least, middle) if enough else (middle + 1, most)
     return min(rows, least)
 
 
 def most_shown(rows: int) -> float:
     """The lower limit where the largest sample of so many rows misses nothing; 1: it is all."""
-    return 1.0 if rows <= MOST_TARGETS else _interval(MOST_TARGETS, 1.0)[0]
+    return 1.0 if rows <= MOST_TARGETS else wilson_interval(1.0, MOST_TARGETS)[0]
 
 
 def mean_needed(targets: int, recall: float) -> float:
@@ -76,7 +69,7 @@ def mean_needed(targets: int, recall: float) -> float:
     least, most = 0.0, 1.0
     for _ in range(50):
         middle = (least + most) / 2
-        enough = _interval(max(targets, 1), middle)[0] >= recall
+        enough = wilson_interval(middle, max(targets, 1))[0] >= recall
         least, most = (least, middle) if enough else (middle, most)
     return most
 

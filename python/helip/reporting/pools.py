@@ -126,7 +126,8 @@ class Similarities:
         ids = np.full((len(targets), count), -1, dtype=np.int64)
         best = np.zeros((len(targets), count), dtype=np.float32)
         n = len(self._store)
-        step = max(1, BLOCK_BYTES // (4 * max(sum(self._widths()), 1)))
+        # Of the rows and of their scores [t, step].
+        step = max(1, BLOCK_BYTES // (4 * max(sum(self._widths()), len(targets), 1)))
         own = np.asarray(targets)
         for start in range(0, n, step):
             stop = min(start + step, n)

@@ -44,6 +44,8 @@ CALLS = {
     "push": "p me/pairs",
     "copy": "p new",
     "report": "p --data d.tar --rows 2 --out new.html",
+    "study": "make p --data d.tar --store s --cards 4 --shown 1 --kinds product --kinds random "
+    "--out new",
     "plot": "p --store s --formats png --out new",
     "inspect": "p",
     "verify": "s",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from helip.common import sqlite_files
 from helip.common.errors import InvalidArgumentError
-from helip.verdicts import database
 from helip.verdicts.database import TakenError, connect, create, created
 
 ABOUT = {"rows": "3", "data_fingerprint": ""}
@@ -36,14 +36,14 @@ def test_one_that_comes_while_another_is_made_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "v"
-    copy = database.shutil.copyfile
+    copy = sqlite_files.shutil.copyfile
 
     def late(source: Path, target: Path) -> None:
-        monkeypatch.setattr(database.shutil, "copyfile", copy)
+        monkeypatch.setattr(sqlite_files.shutil, "copyfile", copy)
         create(path, ABOUT)
         copy(source, target)
 
-    monkeypatch.setattr(database.shutil, "copyfile", late)
+    monkeypatch.setattr(sqlite_files.shutil, "copyfile", late)
     create(path, {**ABOUT, "rows": "4"})
     assert value(path) == "3"
     assert [p.name for p in tmp_path.iterdir()] == ["v"]

@@ -36,7 +36,7 @@ import signal
 import sys
 import numpy as np
 from helip import HardPairs, Verdicts
-from helip.verdicts import database
+from helip.common import sqlite_files
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +44,7 @@ def die(*arguments, **options):
 ids = (np.arange(50, dtype=np.int32)[:, None] + 1) % 50
 table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32))
 if sys.argv[2] == "making":
-    database.shutil.copyfile = die
+    sqlite_files.shutil.copyfile = die
 verdicts = Verdicts.open(sys.argv[1], pairs=table)
 verdicts.judge(0, 1, "keep", person="Ada")
 verdicts._connection.set_trace_callback(lambda words: die() if words == "COMMIT" else None)

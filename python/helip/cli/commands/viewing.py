@@ -23,6 +23,7 @@ def view(
     ] = [],  # noqa: B006
     store: Annotated[Path | None, text("Its store: similarities, near duplicates.")] = None,
     verdicts: Annotated[Path | None, text("File of verdicts; without: PAIRS.verdicts.")] = None,
+    study: Annotated[Path | None, text("A study of the table: ask its questions.")] = None,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
@@ -34,7 +35,7 @@ def view(
     serve(
         ViewCall(
             pairs, dataset, model=tuple(model), store=store, verdicts=verdicts,
-            progress=not quiet, **options,
+            study=study, progress=not quiet, **options,
         ),
         say,
     )  # fmt: skip

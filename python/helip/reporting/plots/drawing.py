@@ -81,7 +81,7 @@ def plot(call: PlotCall) -> list[Path]:
     out = Path(call.out)
     make_directory(out)
     return [
-        _save(figure, out / f"{name}.{kind}")
+        save_figure(figure, out / f"{name}.{kind}")
         for name, figure in figures.items()
         for kind in call.formats
     ]
@@ -94,7 +94,8 @@ def _opened(call: PlotCall) -> tuple[HardPairs, Any, Any]:
     return pairs, None, call.store
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure by its ending, ``.png`` or ``.svg``; a file that is there is replaced."""
     with needed("plots are drawn by matplotlib", "helip[log]"):
         from matplotlib import rc_context
     kind = path.suffix[1:]

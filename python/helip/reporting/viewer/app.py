@@ -13,6 +13,7 @@ from helip.reporting.viewer.answers import Answer, Asked, go
 from helip.reporting.viewer.guard import Guard
 from helip.reporting.viewer.pages import Pages
 from helip.reporting.viewer.seeking import PICTURE_BYTES
+from helip.reporting.viewer.study_pages import StudyPages
 
 _LOG = logging.getLogger(__name__)
 FORM_BYTES = 64 << 10
@@ -20,6 +21,7 @@ _YEAR = 365 * 24 * 3600
 #: What is served of the package, by its whole path: no part of a request is a path of a file.
 STATIC = {
     "/static/style.css": ("templates/style.css", "text/css; charset=utf-8"),
+    "/static/study.css": ("static/study.css", "text/css; charset=utf-8"),
     "/static/viewer.css": ("static/viewer.css", "text/css; charset=utf-8"),
     "/static/icon.svg": ("static/icon.svg", "image/svg+xml"),
     "/static/map.js": ("static/map.js", "text/javascript; charset=utf-8"),
@@ -29,7 +31,7 @@ STATIC = {
 Page = Callable[[Asked], Answer]
 
 
-def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) -> Any:
+def make_app(pages: Pages | StudyPages, *, token: str, hosts: frozenset[str], cookie: str) -> Any:
     """The ASGI app behind its guard; ``cookie`` begins the names of its cookies.
 
     UnsupportedError where starlette is absent.
@@ -83,7 +85,22 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
     async def missing(request: Request, _: Exception) -> Response:
         return response(pages.refusal(InvalidArgumentError("There is no such page."), 404))
 
+    def guarded(routes: list[Route]) -> Guard:
+        app = Starlette(routes=routes, exception_handlers={404: missing, 405: missing})
+        app.router.redirect_slashes = False
+        return Guard(app, token=token, hosts=hosts, cookie=cookie)
+
     routes = [Route(path, static(*what)) for path, what in STATIC.items()]
+    if isinstance(pages, StudyPages):  # and no page that shows what made a pool
+        return guarded([
+            *routes,
+            Route("/", endpoint(pages.question, 0)),
+            Route("/picture/{row}", endpoint(pages.picture, 0)),
+            Route("/answer", endpoint(lambda _: go("/"), 0)),
+            Route("/answer", endpoint(pages.answer, FORM_BYTES), methods=["POST"]),
+            Route("/undo", endpoint(pages.undo, FORM_BYTES), methods=["POST"]),
+            Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),
+        ])  # fmt: skip
     routes += [
         Route("/", endpoint(pages.card, 0)),
         Route("/picture/{row}", endpoint(pages.picture, 0)),
@@ -99,12 +116,10 @@ def make_app(pages: Pages, *, token: str, hosts: frozenset[str], cookie: str) ->
         Route("/undo", endpoint(pages.undo, FORM_BYTES), methods=["POST"]),
         Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={404: missing, 405: missing})
-    app.router.redirect_slashes = False
-    return Guard(app, token=token, hosts=hosts, cookie=cookie)
+    return guarded(routes)
 
 
-def _answered(pages: Pages, page: Page, asked: Asked) -> Answer:
+def _answered(pages: Pages | StudyPages, page: Page, asked: Asked) -> Answer:
     try:
         return page(asked)
     except (InvalidArgumentError, SampleError) as error:

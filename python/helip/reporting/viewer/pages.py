@@ -25,7 +25,7 @@ from helip.reporting.viewer.shown import ShownOrders, step
 from helip.reporting.viewer.thumbnails import SIDE, Thumbnails, reason_of
 from helip.store.keys import KeyIndex
 
-_DAY = 24 * 3600
+DAY = 24 * 3600
 BY = ("score", "hubness", "verdict")  # what points of the map are coloured by
 
 
@@ -70,8 +70,8 @@ class Pages:
         try:
             body = self._thumbnails.get(row)
         except Error as error:
-            return Answer(_placeholder(reason_of(error)), "image/svg+xml")
-        return Answer(body, "image/webp", seconds=_DAY)
+            return Answer(placeholder(reason_of(error)), "image/svg+xml")
+        return Answer(body, "image/webp", seconds=DAY)
 
     def go_to(self, asked: Asked) -> Answer:
         """The card of a row number or a key."""
@@ -330,7 +330,7 @@ def _query_of(address: str) -> Query:
     return Query.parse(dict(parse_qsl(urlsplit(address).query)))
 
 
-def _placeholder(reason: str) -> str:
+def placeholder(reason: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}" '
         f'height="{SIDE}"><rect width="100%" height="100%" fill="#e3dfd7"/><text x="50%" y="50%" '

@@ -17,6 +17,7 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError, StorageError, needed
 from helip.common.files import storage_errors
 from helip.reporting.viewer.app import make_app
+from helip.reporting.viewer.asking import asking
 from helip.reporting.viewer.viewing import ViewCall, viewing
 
 _TRIED = 50  # ports after the one that was asked for
@@ -30,7 +31,7 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
     Raises:
         UnsupportedError: starlette or uvicorn is absent. StorageError: no port is free, or
         no temporary file can be written.
-        InvalidArgumentError: a host that is none of this machine. And as `viewing`.
+        InvalidArgumentError: a host that is none of this machine. And as `viewing` or `asking`.
     """
     with needed("the viewer needs the extra view", "'helip[view]'"):
         import starlette  # noqa: F401
@@ -38,7 +39,7 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
 
     with (
         listening(call.host, call.port) as listener,
-        viewing(call) as pages,
+        (viewing if call.study is None else asking)(call) as pages,
         contextlib.ExitStack() as ending,
     ):
         port = int(listener.getsockname()[1])

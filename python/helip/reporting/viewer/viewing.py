@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
 from helip.reporting.options import ViewOptions
 from helip.reporting.pools import Similarities
+from helip.reporting.table_digest import table_digest
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.captions import CaptionSearch
 from helip.reporting.viewer.cards import Cards
@@ -49,6 +49,8 @@ class ViewCall(ViewOptions, ProgressOptions):
     verdicts: str | os.PathLike[str] | None = None
     """The file of verdicts; None: beside the table, where that is in a folder. A table at a URL
     needs one."""
+    study: str | os.PathLike[str] | None = None
+    """The file of a study of this table: its questions are asked, and nothing else is shown."""
 
 
 @contextlib.contextmanager
@@ -75,7 +77,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         features = [ModelFeatures.of(m, data, of_data, progress=call.progress) for m in models]
         of_table = ViewCache(
             {
-                "table": _digest(pairs),
+                "table": table_digest(pairs),
                 "store": "" if store is None else store.fingerprint,
                 "models": [each.digest for each in features],
             },
@@ -120,14 +122,3 @@ def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
             )
         path = Verdicts.beside(pairs.path)
     return Verdicts.open(path, pairs=pairs, keys=data.keys)
-
-
-def _digest(pairs: HardPairs) -> str:
-    """What the table is: of one in a folder its manifest, which names the sums of all its bytes."""
-    if pairs.path:
-        manifest = (Path(pairs.path) / "manifest.json").read_bytes()
-        return hashlib.sha256(manifest).hexdigest()
-    digest = hashlib.sha256(f"{len(pairs)} {pairs.k}".encode())
-    for array in (pairs.ids, pairs.scores):
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,304 @@
+"""A study: one SQLite file of questions, and of what people and rules answered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time as clock
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.common.files import named_file
+from helip.common.options import Whole, check, method_keywords, require
+from helip.common.sqlite_files import connect, database_errors, transaction
+from helip.reporting.study.database import FORMAT
+from helip.reporting.study.options import KINDS, StudyResultOptions
+from helip.reporting.study.questions import Answer, Question, digest_of, from_row, order_of
+from helip.reporting.study.results import results_of
+from helip.reporting.table_digest import table_digest
+from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.verdicts.judgement import checked_person, time_of
+
+_COLUMNS = "id, time, person, question, answer"
+
+
+class Study:
+    """Questions about pools of several kinds, and the answers to them, in one SQLite file.
+
+    `make_study` makes one. The file names the table and the data that it is of. Answers are a log
+    that is only appended to: of a person the newest answer to a question counts, and :meth:`undo`
+    takes the last one back. An answer lasts once :meth:`answer` has returned, also through a kill
+    or a power loss. Several processes may write to one file on a local disk. Threads may share an
+    object. Do not use one after a fork: open the file again there.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = path, connection
+        self._lock = threading.Lock()
+        self._about = dict(self._read("SELECT name, value FROM about"))
+        rows = self._read("SELECT number, type, target, pools FROM questions ORDER BY number")
+        try:
+            self._questions = {row[0]: from_row(*row) for row in rows}
+            self._rows, self._fingerprint = int(self._about["rows"]), self._about["fingerprint"]
+            options = json.loads(self._about["options"])
+            self._options: dict[str, Any] = dict(options)
+            self._drawn: dict[str, Any] = dict(json.loads(self._about["drawn"]))
+            whole = digest_of(self.questions) == self._fingerprint and bool(self._questions)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptError(
+                f"{path} is no whole file of a study ({error!r}); restore a copy, or make it anew"
+            ) from error
+        if not whole:
+            raise CorruptError(
+                f"the questions of {path} were changed by other means than helip; restore a copy, "
+                "or make the study anew"
+            )
+        for number, answer in self._read(
+            "SELECT DISTINCT question, answer FROM log WHERE answer IS NOT NULL"
+        ):
+            if number not in self._questions or answer not in self._questions[number].answers:
+                raise CorruptError(
+                    f"{path} has the answer {answer!r} to question {number}, which is none of the "
+                    "study; it was changed by other means than helip, restore a copy"
+                )
+        last = max(max(question.rows) for question in self.questions)
+        if last >= self._rows or not {k for q in self.questions for k in q.kinds} <= set(KINDS):
+            raise CorruptError(
+                f"{path} asks about row {last}, and is of data with {self._rows} rows; make the "
+                "study anew"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        pairs: Any = None,
+        data: Any = None,
+        wait: float = 10.0,
+    ) -> Study:
+        """Opens the file of a study.
+
+        Args:
+            pairs: the open table of which the study must be. None: it is not compared.
+            data: the open data set of which it must be. None: it is not compared.
+            wait: seconds to wait for another process that is writing.
+
+        Raises:
+            MismatchError: a study of another table or of other data. StorageError: no file, or
+                locked. CorruptError: damaged, or no study. UnsupportedError: newer.
+        """
+        path = Path(named_file(path))
+        check("wait", wait, float)
+        require(wait >= 0, "wait", wait, "at least 0 seconds")
+        connection = connect(path, FORMAT, wait=wait)
+        try:
+            found = cls(path, connection)
+            found._refuse_others(pairs, data)
+        except BaseException:
+            connection.close()
+            raise
+        return found
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the questions: the same table, data, store and options give the same."""
+        return self._fingerprint
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With which it was made."""
+        return dict(self._options)
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """How the targets were drawn: ``targets`` that could be asked about, and how many of those
+        that were drawn were ``left_out``, by reason."""
+        return dict(self._drawn)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """All questions, by number."""
+        return tuple(self._questions.values())
+
+    def __len__(self) -> int:
+        """How many questions there are."""
+        return len(self._questions)
+
+    def question(self, number: int) -> Question:
+        """The question of that number, from 1."""
+        check("question", number, Whole)
+        bound = f"a question of the study, 1 to {len(self)}"
+        require(number in self._questions, "question", number, bound)
+        return self._questions[number]
+
+    def answer(self, question: Question | int, person: str, answer: str | int) -> Answer:
+        """Writes what ``person`` answers; see `Question.answers` for what may be answered.
+
+        Raises:
+            InvalidArgumentError: no such question, no name, or no such answer. StorageError: the
+                file is locked, or the disk is full.
+        """
+        asked = self._asked(question)
+        return self._put([(asked.number, asked.checked(answer))], checked_person(person))[0]
+
+    def answer_all(self, rule: Callable[[Question], str | int], person: str) -> int:
+        """Answers all questions by a function, in one transaction, under the name ``person``; what
+        they had answered before no longer counts. Returns how many there are."""
+        person = checked_person(person)
+        given = [(each.number, each.checked(rule(each))) for each in self.questions]
+        return len(self._put(given, person))
+
+    def undo(self, person: str) -> Answer | None:
+        """Takes back the newest answer of ``person`` that stands in the log; returns it. None where
+        there is nothing to undo."""
+        person = checked_person(person)
+        with self._writing() as connection:
+            last = connection.execute(
+                f"SELECT {_COLUMNS} FROM kept WHERE person = ? ORDER BY time DESC, id DESC LIMIT 1",
+                (person,),
+            ).fetchone()
+            if last is None:
+                return None
+            connection.execute(
+                "INSERT INTO log (id, time, person, undoes) VALUES (?, ?, ?, ?)",
+                (uuid.uuid4().hex, _next_time(connection, person), person, last[0]),
+            )
+            return _answer(last)
+
+    def order(self, person: str) -> list[int]:
+        """Numbers of the questions in the person's own order, which their name decides."""
+        return order_of(self.questions, checked_person(person), self._fingerprint)
+
+    def next(self, person: str) -> Question | None:
+        """The first question in the person's order that they have not answered; None at the end."""
+        done = self._answered(person)
+        left = (number for number in self.order(person) if number not in done)
+        return self._questions.get(next(left, 0))
+
+    def progress(self, person: str) -> tuple[int, int]:
+        """How many questions the person has answered, and how many there are."""
+        return len(self._answered(person)), len(self)
+
+    def answers(self) -> list[Answer]:
+        """The newest answer of each person to each question, in order of time."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM standing ORDER BY time, id")
+        return [_answer(row) for row in rows]
+
+    @method_keywords(StudyResultOptions)
+    def results(self, options: StudyResultOptions) -> dict[str, Any]:
+        """Rates by kind and by pair of kinds with 95 % intervals, and agreement, as JSON-able
+        values; docs/study.md says what each is.
+
+        UnsupportedError where two or more people answered and scikit-learn is absent.
+        """
+        about = {
+            "cards": len(self),
+            "fingerprint": self._fingerprint,
+            "table": self._about.get("table", ""),
+            "data_fingerprint": self._about.get("data_fingerprint", ""),
+            "options": self.options,
+            "drawn": self.drawn,
+        }
+        answers = self.answers()
+        known = sorted({each.person for each in answers})
+        for person in options.people:
+            bound = f"one who answered: {', '.join(known) or 'nobody did yet'}"
+            require(person in known, "people", person, bound)
+        if options.people:
+            answers = [each for each in answers if each.person in options.people]
+        found = results_of(self._questions, answers, options.bootstrap, options.seed)
+        return {"study": about, "bootstrap": options.bootstrap, **found}
+
+    def close(self) -> None:
+        """Closes the file; an object that is closed is of no more use."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Study({os.fspath(self._path)!r}, {len(self):,} questions)"
+
+    def _asked(self, question: Question | int) -> Question:
+        if not isinstance(question, Question):
+            return self.question(question)
+        if self._questions.get(question.number) != question:
+            raise InvalidArgumentError(
+                f"question {question.number} is not of the study in {self._path}; take it from "
+                "study.questions"
+            )
+        return question
+
+    def _answered(self, person: str) -> set[int]:
+        query = "SELECT DISTINCT question FROM kept WHERE person = ?"
+        return {row[0] for row in self._read(query, (checked_person(person),))}
+
+    def _put(self, given: Sequence[tuple[int, str]], person: str) -> list[Answer]:
+        with self._writing() as connection:
+            at = _next_time(connection, person)
+            rows = [
+                (uuid.uuid4().hex, at + place, person, number, answer)
+                for place, (number, answer) in enumerate(given)
+            ]
+            connection.executemany(f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
+        return [_answer(row) for row in rows]
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, database_errors(self._path, FORMAT):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, database_errors(self._path, FORMAT), transaction(self._connection):
+            yield self._connection
+
+    def _refuse_others(self, pairs: Any, data: Any) -> None:
+        if pairs is not None and table_digest(pairs) != self._about.get("table", ""):
+            raise MismatchError(
+                f"the study in {self._path} is of another table than this; give the table that it "
+                "was made of, or make a study of this one: helip study make"
+            )
+        if data is None:
+            return
+        known, here = self._about.get("data_fingerprint", ""), getattr(data, "fingerprint", "")
+        differ = fingerprint_differences(known, here)
+        if len(data) != self._rows or differ:
+            raise MismatchError(
+                f"the study in {self._path} is of other data than this{difference_words(differ)} "
+                f"({self._rows:,} rows with fingerprint {known or 'unknown'} there, {len(data):,} "
+                f"with {here or 'unknown'} here); give the data that it was made of, or make a new "
+                "study"
+            )
+
+
+def _next_time(connection: sqlite3.Connection, person: str) -> int:
+    """Now, but after all that the person said: a clock may have been set back."""
+    last = connection.execute("SELECT max(time) FROM log WHERE person = ?", (person,)).fetchone()[0]
+    return max(clock.time_ns() // 1000, 0 if last is None else last + 1)
+
+
+def _answer(row: Sequence[Any]) -> Answer:
+    entry, at, person, question, answer = row
+    return Answer(entry, time_of(at), person, question, answer)

@@ -1,0 +1,18 @@
+"""What a table is: one digest of its contents."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+
+def table_digest(pairs: Any) -> str:
+    """What the table is: of one in a folder its manifest, which names the sums of all its bytes."""
+    if pairs.path:
+        manifest = (Path(pairs.path) / "manifest.json").read_bytes()
+        return hashlib.sha256(manifest).hexdigest()
+    digest = hashlib.sha256(f"{len(pairs)} {pairs.k}".encode())
+    for array in (pairs.ids, pairs.scores):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""What belongs together when a study is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import helip
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
+from helip.reporting.viewer.asking import asking
+from support.study_samples import make
+from support.view_samples import call_of, write_all
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_all(tmp_path_factory.mktemp("asking") / "made")
+    make(folder, folder / "study").close()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"model": ("m",)}, InvalidArgumentError, "a study shows no model"),
+        ({"verdicts": "v"}, InvalidArgumentError, "leave out verdicts, or study"),
+        ({"study": "none"}, StorageError, "there is no file of a study at"),
+        ({"study": "before/manifest.json"}, Exception, "damaged, or no file of a study"),
+    ],
+    ids=["model", "verdicts", "none", "other"],
+)
+def test_what_does_not_go_with_a_study_is_refused(
+    folder: Path, options: Any, error: Any, words: str
+) -> None:
+    options = {"model": (), "study": "study", **options}
+    options["study"] = folder / options["study"]
+    with pytest.raises(error, match=words), asking(call_of(folder, **options)):
+        pass
+
+
+def test_a_study_of_another_table_is_refused(folder: Path, tmp_path: Path) -> None:
+    store = helip.EmbeddingStore.open(folder / "store")
+    other = helip.mine(store, k=4, device="cpu", progress=False)
+    with make(folder, tmp_path / "s", store=None, cards=4, kinds=("product", "random")):
+        pass
+    helip.make_study(
+        other, data=folder / "pictures", store=store, out=tmp_path / "t", cards=16, shown=3,
+        progress=False,
+    ).close()  # fmt: skip
+    call = call_of(folder, model=(), study=tmp_path / "t")
+    with pytest.raises(MismatchError, match="of another table"), asking(call):
+        pass
