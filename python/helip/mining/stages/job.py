@@ -230,7 +230,7 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     if not (folder / _CHANGES).exists():
         arrays = {"deleted": deleted, "replaced": replaced}
         write_unit_file(folder / _CHANGES, arrays, job=_digest_of(identity))
-    # Never once the job is begun: what is certified depends on it, and the certificate beside the
+    # Never once the job is begun: what is certified depends on it, and the certificate of the
     # base may be another one by then.
     if not has_stages(out):
         kept = no_certificate(options.k + options.skip) if known is None else known
