@@ -16,7 +16,7 @@ from annotated_types import Ge, Lt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import named_file, open_there, storage_errors
+from helip.common.files import named_file, open_there, replace_by, storage_errors
 from helip.common.options import Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import CERTIFICATE, local_copy
 from helip.common.remote.manifest import TABLE
@@ -159,9 +159,12 @@ class HardPairs(ExportsPairs):
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out.
 
-        What lies there is replaced, whole or not at all. InvalidArgumentError: an empty path.
+        What lies there is replaced, whole or not at all. What a killed call left goes first.
+
+        Raises:
+            InvalidArgumentError: an empty path. StorageError: the disk refuses.
         """
-        self._core.save_csv(named_file(path))
+        replace_by(Path(named_file(path)), self._core.save_csv)
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
