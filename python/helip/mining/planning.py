@@ -277,6 +277,12 @@ def _update_planned(call: PlanCall) -> Plan:
         update = _assumed(call)
     core_options(call, call)
     refuse_device(call.device)
+    if not (update.added or update.deleted or update.replaced):
+        return Plan(
+            method=call.method, reason="the table is up to date, and nothing is done", filters={},
+            device="cpu", seconds=0.0, memory_bytes=0, disk_bytes=0, scratch_bytes=0, pairs=0,
+            bands=0, update=update.as_report(),
+        )  # fmt: skip
     if call.method == "partition":
         for name, value, default in (("skip", call.skip, 0), ("collapse", call.collapse, "none")):
             if value != default:

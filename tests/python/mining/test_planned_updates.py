@@ -53,6 +53,13 @@ def test_what_came_and_went_is_read_from_the_store(tmp_path: Path, method: str) 
         assert plan.pairs == pytest.approx(did["pairs"], rel=0.02)
 
 
+@pytest.mark.parametrize("method", ["exact", "partition"])
+def test_a_table_that_is_up_to_date_takes_nothing(tmp_path: Path, method: str) -> None:
+    plan = helip.plan(grown(tmp_path, added=0), update=tmp_path / method)
+    assert (plan.seconds, plan.disk_bytes, plan.stages) == (0, 0, ())
+    assert "up to date" in plan.reason
+
+
 def test_what_is_not_there_yet_is_assumed_to_be_deleted_at_random() -> None:
     call: dict[str, Any] = {"rows": 1_000_000, "dims": (8, 8), "k": 50, "threads": 1}
     plan = helip.plan(**call, method="partition", added=20_000, deleted=1000)
