@@ -132,7 +132,7 @@ class ChangeOptions(Options):
     added: Whole = 0
     """With rows: plan the update of a table that lacks so many of them."""
     deleted: Whole = 0
-    """With rows: plan the update of a table that has so many of them, which were deleted since."""
+    """With rows: plan the update of a table of whose rows so many were deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)

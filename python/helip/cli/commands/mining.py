@@ -51,8 +51,10 @@ _PLAN = (
     MachineOptions,
 )  # fmt: skip
 
+_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
-@command(*_PLAN)
+
+@command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})
 def plan(
     store: Store = None,
     /,
@@ -211,7 +213,6 @@ def _opened(
 
 
 _MINE = (MineOptions, HnswOptions, StageOptions, JobOptions)
-_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
 
 @command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})
