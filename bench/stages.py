@@ -6,8 +6,8 @@
 
 Over real embeddings grown to N rows (``grown.py``), as a float16 store, in one process: both tables
 with their measured recall, and the bytes that the stages' files take. With ``--new`` the last rows
-come after a table of those before them was mined, and what bringing it up to date costs stands
-beside what mining all rows does. Times are CPU seconds of all
+come after a table of those before them was mined, with ``--delete`` some rows go, and what bringing
+it up to date costs stands beside what mining all rows does. Times are CPU seconds of all
 threads, which do not depend on what else the machine does as much as wall time.
 """
 
@@ -90,6 +90,9 @@ def brought_up_to_date(data: Path, arguments: argparse.Namespace, folder: Path) 
                 part = slice(begin, min(begin + BLOCK, last))
                 keys = [str(row) for row in range(part.start, part.stop)]
                 writer.append(keys, image[part], text[part])
+            if first and arguments.delete:
+                dice, count = np.random.default_rng(0), round(arguments.delete * arguments.rows)
+                writer.delete(dice.choice(arguments.rows, count, replace=False))
         if not first:
             in_stages(helip.EmbeddingStore.open(folder / "grown"), arguments, folder / "before")
             writer = helip.EmbeddingStore.append_to(folder / "grown")
@@ -110,6 +113,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--new", type=float, default=0.0, help="new rows, of those before")
+    parser.add_argument("--delete", type=float, default=0.0, help="deleted rows, of all")
     parser.add_argument("--staged", action="store_true", help="no partition without stages")
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/stages.json"))

@@ -21,7 +21,8 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
     download = plan["download_bytes"]
     show_table(
         [
-            *_rows(plan, options),
+            *size_rows(plan, options),
+            *update_rows(plan["update"]),
             ("method", f"{plan['method']} ({plan['reason']})"),
             ("machines", f"{plan['machines']:,} of {plan['threads']:,} threads each, engine "
                          f"{options['engine']}"),
@@ -40,14 +41,35 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print()
     _print(lines[: 1 + len(needed)], widths)
+    asked = (
+        "that of the table"
+        if plan["update"] and options["rows"] is None
+        else f"{options['recall']:g}"
+    )
     print(
-        f"\nwhere the measured recall is below {options['recall']:g}, also a pass of refine, then "
-        "one cluster more for each row:"
+        f"\nwhere the measured recall is below {asked}, also a pass of refine, then one cluster "
+        "more for each row:"
     )
     _print(lines[1 + len(needed) :], widths)
 
 
-def _rows(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
+def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a plan of an update takes for changed."""
+    if not update:
+        return []
+    certified = update["certified_before"]
+    return [
+        (
+            "update",
+            f"{update['added']:,} rows are new, {update['deleted']:,} deleted, "
+            f"{update['replaced']:,} embedded again; {update['lost']:.1%} of the old ones lose a "
+            "pair of a full pool" + (f"; {certified:,} targets are certified" * bool(certified)),
+        )
+    ]
+
+
+def size_rows(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
+    """The size of rows that are not there yet."""
     if plan["rows_from"] == "data":
         return []
     image, text = options["dims"]

@@ -225,6 +225,20 @@ def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:
     temporary.replace(path)
 
 
+def replace_by(path: Path, write: Callable[[str], object]) -> None:
+    """Have ``write`` make a file in a folder of its own, which takes the place of ``path`` then.
+
+    For writers of the core, whose temporary file nobody could tell from that of a live process;
+    the folder of a killed one goes with all that is in it.
+    """
+    with storage_errors("write", path), contextlib.suppress(FileNotFoundError):
+        path.stat()  # a loop of links is an error, and is not replaced
+    with scratch_directory(path) as folder:
+        write(os.fspath(folder / path.name))
+        (folder / path.name).replace(path)
+        sync(path.parent)
+
+
 def publish_once(path: Path, value: Any) -> Any:
     """Write ``value`` as JSON unless another process was first; return what is there."""
     make_directory(path.parent)

@@ -114,13 +114,7 @@ def mine_with_hnswlib(
     Raises OutOfMemoryError where the graph is larger than ``memory``, CancelledError.
     """
     rows = _Rows.of(inputs, options)
-    left = memory_bound(job.memory) - rows.graph_bytes()
-    if left <= 0:
-        raise OutOfMemoryError(
-            f"the graph of {rows.count:,} rows takes {rows.graph_bytes():,} bytes in hnswlib, more "
-            f"than memory = {memory_bound(job.memory)}; raise memory=, or use method 'partition' "
-            "or 'exact', which need less"
-        )
+    left = memory_bound(job.memory) - graph_bytes(rows.count, rows.width, job.memory)
 
     def reached(recall: Recall) -> bool:
         return is_reached(recall.targets, recall.low, options.recall)
@@ -175,6 +169,25 @@ def mine_with_hnswlib(
     )
 
 
+def graph_bytes(rows: int, width: int, memory: int | str | None) -> int:
+    """What hnswlib takes of so many dimensions: vectors, links, labels, locks, and their places.
+
+    OutOfMemoryError where that is more than ``memory``.
+    """
+    size, most = rows * (4 * width + 8 * _M + 160), memory_bound(memory)
+    if size >= most:
+        raise OutOfMemoryError(
+            f"the graph of {rows:,} rows takes {size:,} bytes in hnswlib, more than memory = "
+            f"{most}; raise memory=, or use method 'partition' or 'exact', which need less"
+        )
+    return size
+
+
+def first_ef(kept: int) -> int:
+    """``ef`` of the first searches, of pools of ``kept`` pairs; the target is found as well."""
+    return max(_FIRST_EF, 2 * kept)
+
+
 @dataclass(frozen=True)
 class _Rows:
     """The rows of a job, read block by block."""
@@ -192,10 +205,6 @@ class _Rows:
     @property
     def width(self) -> int:
         return sum(matrix.shape[1] for matrix in self.matrices.values())
-
-    def graph_bytes(self) -> int:
-        """What hnswlib takes for all rows: vector, links, label, lock, and where each lies."""
-        return self.count * (4 * self.width + 8 * _M + 160)
 
     def sample(self, seed: int) -> np.ndarray:
         """Random targets whose exact pools tell the recall, ascending."""
@@ -235,8 +244,8 @@ class _Graph:
             follow("build", int(ids[-1]) + 1, rows.count)
 
     def bounds(self, kept: int) -> tuple[int, int]:
-        """``ef`` at first and at most, of pools of ``kept`` pairs; the target is found as well."""
-        first = max(_FIRST_EF, 2 * kept)
+        """``ef`` at first and at most, of pools of ``kept`` pairs."""
+        first = first_ef(kept)
         size = max(self._index.element_count, 1)
         return min(first, size), min(max(_MOST_EF, 2 * first), size)
 

@@ -126,6 +126,16 @@ class ShapeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangeOptions(Options):
+    """What came and went since a table was mined."""
+
+    added: Whole = 0
+    """With rows: plan the update of a table that lacks so many of them."""
+    deleted: Whole = 0
+    """With rows: plan the update of a table of whose rows so many were deleted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import operator
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,9 +16,9 @@ from annotated_types import Ge, Lt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import named_file, open_there
+from helip.common.files import named_file, open_there, replace_by, storage_errors
 from helip.common.options import Seed, Whole, check, method_keywords, require
-from helip.common.remote.downloading import local_copy
+from helip.common.remote.downloading import CERTIFICATE, local_copy
 from helip.common.remote.manifest import TABLE
 from helip.common.remote.outputs import save_at, written_to
 from helip.common.remote.urls import url_of
@@ -158,9 +159,12 @@ class HardPairs(ExportsPairs):
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes ``target,h1,...,hk`` for each target that has a hard pair, pads left out.
 
-        What lies there is replaced, whole or not at all. InvalidArgumentError: an empty path.
+        What lies there is replaced, whole or not at all. What a killed call left goes first.
+
+        Raises:
+            InvalidArgumentError: an empty path. StorageError: the disk refuses.
         """
-        self._core.save_csv(named_file(path))
+        replace_by(Path(named_file(path)), self._core.save_csv)
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
@@ -411,7 +415,14 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        save_at(path, self._core.save)
+        save_at(path, self._saved)
+
+    def _saved(self, folder: str) -> None:
+        self._core.save(folder)
+        certificate = Path(self.path) / CERTIFICATE
+        if self.path and certificate.is_file():
+            with storage_errors("write", folder):
+                shutil.copyfile(certificate, Path(folder) / CERTIFICATE)
 
     @classmethod
     @method_keywords(PullTableCall)

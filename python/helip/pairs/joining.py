@@ -37,8 +37,8 @@ class JoinCall(JoinOptions, ProgressOptions):
     """A new directory or URL, which appears when it is whole; None keeps the table in memory."""
 
 
-class Pools(NamedTuple):
-    """The joined pools of a block of targets."""
+class JoinedPools(NamedTuple):
+    """The joined pools of a block of targets, and what there was to join."""
 
     ids: np.ndarray  # int64 [b, k], -1 beyond the count
     scores: np.ndarray  # float32 [b, k], 0 beyond the count
@@ -75,7 +75,7 @@ def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _c
     )
 
 
-def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
+def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> JoinedPools:
     """The best k different pairs of each row of ``ids`` [b, m] (-1: none) and ``scores`` [b, m].
 
     By score, greatest first, then by row number; of a pair that is there twice the greater score.
@@ -93,7 +93,7 @@ def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
     real = pair != _PAD
     found = real.sum(axis=1, dtype=np.int64)
     real, pair = real[:, :k], pair[:, :k]
-    return Pools(
+    return JoinedPools(
         np.where(real, (pair & _LOW).astype(np.int64), -1),
         np.where(real, _from_descending((pair >> _HALF).astype(np.uint32)), np.float32(0)),
         np.minimum(found, k).astype(np.int32),
@@ -101,7 +101,7 @@ def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
     )
 
 
-def _join_large(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
+def _join_large(ids: np.ndarray, scores: np.ndarray, k: int) -> JoinedPools:
     """`join_pools` of row numbers that take more than 31 bits."""
     order = np.lexsort((-scores, ids), axis=1)
     ids, scores = (np.take_along_axis(each, order, axis=1) for each in (ids, scores))
@@ -110,7 +110,7 @@ def _join_large(ids: np.ndarray, scores: np.ndarray, k: int) -> Pools:
     order = np.lexsort((ids, -scores, ~real), axis=1)[:, :k]
     found = real.sum(axis=1, dtype=np.int64)
     ids, scores, real = (np.take_along_axis(each, order, axis=1) for each in (ids, scores, real))
-    return Pools(
+    return JoinedPools(
         np.where(real, ids, -1), np.where(real, scores, np.float32(0)),
         np.minimum(found, k).astype(np.int32), found,
     )  # fmt: skip

@@ -19,10 +19,11 @@ from helip.cli.showing import (
     show_pairs,
     show_table,
 )
-from helip.cli.stage_showing import show_stages
+from helip.cli.stage_showing import show_stages, size_rows, update_rows
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
+    ChangeOptions,
     ClusterOptions,
     EngineOptions,
     FleetOptions,
@@ -45,11 +46,22 @@ Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a
 Table = Annotated[Path, text("The table to write.")]
 
 
-@command(ShapeOptions, MineOptions, ClusterOptions, FleetOptions, MachineOptions)
+_PLAN = (
+    ShapeOptions, ChangeOptions, MineOptions, HnswOptions, ClusterOptions, FleetOptions,
+    MachineOptions,
+)  # fmt: skip
+
+_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
+
+
+@command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})
 def plan(
     store: Store = None,
     /,
     *,
+    update: Annotated[
+        Path | None, text("Plan to bring this table up to date with STORE, not to mine.")
+    ] = None,
     image: Image = None,
     text: Text = None,
     cache: Cache = None,
@@ -57,7 +69,7 @@ def plan(
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Say what mining would cost, without doing it; of training, helip train --plan does."""
+    """Say what mining or an update would cost, without it; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
     there = options["rows"] is not None or options["dims"] is not None
@@ -68,11 +80,13 @@ def plan(
         # Of a store at a URL a plan in stages reads the manifest alone.
         from helip.mining.stages.running import asks_for_stages
 
-        asked = asks_for_stages(options["method"], options["cluster_rows"], options["engine"])
+        asked = update is None and asks_for_stages(
+            options["method"], options["cluster_rows"], options["engine"]
+        )
         source = _opened(source, cache, quiet, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:
-        return plan(**source, **{**options, **others}).to_dict()
+        return plan(**source, update=update, **{**options, **others}).to_dict()
 
     result = planned()
     others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
@@ -80,16 +94,9 @@ def plan(
         warnings.simplefilter("ignore")  # the first plan has told them
         alternatives = [
             planned(method=other, candidates=None, device="cpu")
-            for other in (others if options["method"] == "auto" else [])
+            for other in (others if options["method"] == "auto" and update is None else [])
         ]
-    staged = _STAGED if result["stages"] else ()
-    words = [
-        word
-        for name in staged
-        if options[name] is not None
-        for word in (f"--{name.replace('_', '-')}", str(options[name]))
-    ]
-    proceed = None if store is None else shell_line("mine", store, "--out", "PAIRS", *words)
+    proceed = None if store is None else _proceed(store, update, result, options)
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
@@ -99,6 +106,7 @@ def plan(
     show_table(
         [
             *_stand_in(result, options),
+            *update_rows(result["update"]),
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
             ("time", duration_words(result["seconds"])),
@@ -108,15 +116,40 @@ def plan(
             ("pairs", f"{result['pairs']:,}"),
             *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
+            *(
+                [("measured", f"the time: {result['measured_on']}")]
+                if result["measured_on"]
+                else []
+            ),
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
     return Done(next=proceed)
 
 
+def _proceed(
+    store: Path, update: Path | None, plan: dict[str, Any], options: dict[str, Any]
+) -> str:
+    """The command that does what was planned."""
+    chosen: tuple[str, ...] = _STAGED if plan["stages"] else ()
+    if options["graph"] != "own":
+        chosen = ("method", "graph")
+    if update is not None:
+        chosen = ("engine",) if plan["stages"] else ()
+    words = [
+        word
+        for name in chosen
+        if options[name] is not None
+        for word in (f"--{name.replace('_', '-')}", str(options[name]))
+    ]
+    if update is not None:
+        return shell_line("update", update, "--store", store, *words)
+    return shell_line("mine", store, "--out", "PAIRS", *words)
+
+
 def _stand_in(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
-    if plan["rows_from"] == "data":
-        return []
+    if plan["rows_from"] != "random":
+        return size_rows(plan, options)
     image, text = options["dims"]
     return [
         (
@@ -180,7 +213,6 @@ def _opened(
 
 
 _MINE = (MineOptions, HnswOptions, StageOptions, JobOptions)
-_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
 
 @command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,13 +25,15 @@ from helip.common.files import (
 )
 from helip.common.progress import ProgressBar
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.manifest import MANIFEST, ShardDigests
+from helip.common.remote.manifest import MANIFEST, TABLE, ShardDigests
 from helip.common.remote.urls import local_path, url_of
 
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
-#: Files beside a manifest that go with it: what could not be read, and the options of the shell.
-COMPANIONS = ("quarantine.jsonl", "helip.yaml")
+#: In the folder of a table of stages: by it an update need not certify all targets anew.
+CERTIFICATE = "certificate.safetensors"
+#: Files beside a manifest that go with it: also what could not be read, and options of the shell.
+COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
 _OURS = re.compile(
     rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|{'|'.join(map(re.escape, COMPANIONS))}"
 )
@@ -167,14 +170,34 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
         _fetch(
             container, missing, lambda number: _ShardFile(container, number, partial), bar.update
         )
-    for name in COMPANIONS:
-        contents = container.small_file(name)
-        if contents is not None:
-            _write(partial / name, contents)
+    for name, contents in companions_of(container).items():
+        _write(partial / name, contents)
     _write(partial / MANIFEST, manifest.text)
     with storage_errors("write", partial):
         source.unlink()
         sync(partial)
+
+
+def companions_of(container: RemoteContainer) -> dict[str, bytes]:
+    """The COMPANIONS that are there. Warns of a certificate that is too large to be copied."""
+    found = {}
+    for name in COMPANIONS:
+        if name == CERTIFICATE and container.manifest.format != TABLE:
+            continue
+        try:
+            contents = container.small_file(name)
+        except StorageError as error:
+            if name != CERTIFICATE or error.errno != errno.EFBIG:
+                raise
+            warnings.warn(
+                f"{error}; it is not copied, so an update of the copy certifies all targets anew, "
+                "unless you put the file there",
+                stacklevel=2,
+            )
+        else:
+            if contents is not None:
+                found[name] = contents
+    return found
 
 
 def verify(container: RemoteContainer, *, progress: bool) -> None:

@@ -23,7 +23,7 @@ from helip.common.errors import (
 from helip.common.progress import ProgressBar
 from helip.common.remote.client import Remote, Stamp
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.downloading import COMPANIONS, check_shards
+from helip.common.remote.downloading import COMPANIONS, check_shards, companions_of
 from helip.common.remote.errors import TakenError
 from helip.common.remote.manifest import MANIFEST, Manifest, Shard, ShardDigests
 from helip.common.remote.pieces import pieces_of
@@ -126,8 +126,7 @@ class _Upload:
             }
         else:
             self._begin(before, {*kept, *(old if before is not None else ())})
-        found = {name: self._container.small_file(name) for name in COMPANIONS}
-        self._beside = {name: data for name, data in found.items() if data is not None}
+        self._beside = companions_of(self._container)
         shards_of = enumerate(self._manifest.shards)
         self._send([number for number, each in shards_of if each.file not in kept], progress)
         self._publish(before, kept)

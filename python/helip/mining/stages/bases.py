@@ -10,7 +10,7 @@ import numpy as np
 
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.common.files import read_json
-from helip.mining.options import MineOptions
+from helip.mining.options import MineOptions, StageOptions
 from helip.mining.stages.unit_files import open_unit_file
 from helip.pairs.growing_pairs import Pools
 from helip.pairs.hard_pairs import HardPairs
@@ -70,6 +70,12 @@ class Base:
             )
         known = {n: x for n, x in self.options.items() if n in MineOptions().as_dict()}
         return MineOptions(**{**known, "candidates": None})
+
+    @property
+    def mined_in(self) -> StageOptions:
+        """The clusters of the table; of one without stages the default."""
+        overlap = self.options.get("overlap", StageOptions().overlap)
+        return StageOptions(cluster_rows=self.options.get("cluster_rows"), overlap=overlap)
 
     def open(self) -> HardPairs:
         """The table. MismatchError where another one lies there now."""

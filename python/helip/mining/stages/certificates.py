@@ -1,4 +1,4 @@
-"""Certificates: the exact pools of a table's sample, kept beside it for its next update."""
+"""Certificates: the exact pools of a table's sample, in its folder, for its next update."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from helip.common.errors import Error
+from helip.common.remote.downloading import CERTIFICATE
 from helip.mining.options import MineOptions, ScoreRules
 from helip.mining.recall import sample_size
 from helip.mining.stages.bases import is_in
@@ -20,7 +21,7 @@ from helip.pairs.growing_pairs import Pools
 
 def certificate_path(table: str | os.PathLike[str]) -> Path:
     """Where the certificate of a table lies."""
-    return Path(os.fspath(table).rstrip("/") + ".certificate.safetensors")
+    return Path(table) / CERTIFICATE
 
 
 def tag_of(store: str, options: MineOptions) -> str:

@@ -207,16 +207,9 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     options = base.mined_with
     deleted, replaced = changed_rows(table, store)
     rows = len(store)
-    stages = StageOptions(
-        cluster_rows=base.options.get("cluster_rows"),
-        overlap=base.options.get("overlap", StageOptions().overlap),
-    )
+    stages = base.mined_in
     each = row_bytes(columns_of(store, options.modalities))
-    _refuse(rows, options)
-    cut = _cut(rows, each, stages, memory)
-    fresh = rows - base.rows + len(replaced)
-    copies = rows - fresh + 2 * stages.overlap * fresh  # of rows, in all clusters
-    cut = replace(cut, clusters=max(-(-copies // cut.cluster_rows), 1))
+    cut = cut_of_update(rows, rows - base.rows + len(replaced), each, options, stages, memory)
     identity = {
         **identity_of(store, options, stages),
         "update_of": {"store": base.store, "rows": base.rows, "checksum": base.checksum},
@@ -230,7 +223,7 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     if not (folder / _CHANGES).exists():
         arrays = {"deleted": deleted, "replaced": replaced}
         write_unit_file(folder / _CHANGES, arrays, job=_digest_of(identity))
-    # Never once the job is begun: what is certified depends on it, and the certificate beside the
+    # Never once the job is begun: what is certified depends on it, and the certificate of the
     # base may be another one by then.
     if not has_stages(out):
         kept = no_certificate(options.k + options.skip) if known is None else known
@@ -358,6 +351,19 @@ def cut_of(rows: int, each: int, options: MineOptions, stages: ClusterOptions, m
             "cluster; mine without stages, or give fewer cluster_rows"
         )
     return _cut(rows, each, stages, memory)
+
+
+def cut_of_update(
+    rows: int, fresh: int, each: int, options: MineOptions, stages: ClusterOptions, memory: Any
+) -> Cut:
+    """The same of an update, of whose rows ``fresh`` are new or have other values.
+
+    Raises as `cut_of`, but that rows may fit one cluster.
+    """
+    _refuse(rows, options)
+    cut = _cut(rows, each, stages, memory)
+    copies = rows - fresh + 2 * stages.overlap * fresh  # of rows, in all clusters
+    return replace(cut, clusters=max(-(-copies // cut.cluster_rows), 1))
 
 
 def _cut(rows: int, each: int, stages: ClusterOptions, memory: Any) -> Cut:

@@ -18,12 +18,10 @@ from helip.mining.stages.drops import Drops
 from helip.mining.stages.job import Workplace
 from helip.mining.stages.range_pools import PoolsSoFar
 from helip.mining.stages.rows import BLOCK, row_bytes, views_of
-from helip.mining.stages.steps import Step
+from helip.mining.stages.steps import JOINING, Step
 from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
 from helip.pairs.growing_pairs import Pools
 
-#: Where more than one row in so many joins a cluster, all of it is mined.
-_JOINING = 4
 _NOTHING = tuple(Drops.none())  # listed by the core
 
 
@@ -40,7 +38,7 @@ def solve(place: Workplace, step: Step, unit: int) -> None:
         cluster = _Cluster.of(place, step, unit)
         if not cluster.joined.any():
             _write(place, step, unit, np.zeros(0, np.int64), None, cluster, Drops.none())
-        elif not cluster.known or _JOINING * cluster.joined.sum() > len(cluster.ids):
+        elif not cluster.known or JOINING * cluster.joined.sum() > len(cluster.ids):
             table, dropped = _mined(place, cluster, scratch)
             drops = Drops.of_rows(dropped, cluster.ids)
             _write(place, step, unit, np.arange(len(cluster.ids)), table, cluster, drops)

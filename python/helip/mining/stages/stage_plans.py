@@ -10,7 +10,7 @@ from helip.mining.stages import unit_costs as costs
 from helip.mining.stages.centres import sample_rows
 from helip.mining.stages.job import Cut
 from helip.mining.stages.rows import BLOCK
-from helip.mining.stages.steps import CENTRES, CERTIFY, MOST_ROUNDS, THREADED, Step
+from helip.mining.stages.steps import CENTRES, CERTIFY, JOINING, MOST_ROUNDS, THREADED, Step
 
 _PAGE = 4096
 _FILE = 2 * _PAGE  # that opening a unit's file reads: its header, and the page of its offsets
@@ -51,9 +51,11 @@ class Fleet:
         """
         shared = self.engine != "local" and stage in THREADED
         each = self.threads if shared else 1
-        cores = self.threads if self.engine != "threads" else 1
-        lanes = self.machines * (1 if shared else cores)
-        return -(-units // lanes) * seconds / units / each / 3600
+        return -(-units // self.lanes(shared=shared)) * seconds / units / each / 3600
+
+    def lanes(self, *, shared: bool) -> int:
+        """Units at work at a time, where each takes all threads of a machine or one."""
+        return self.machines * (1 if shared or self.engine == "threads" else self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +69,25 @@ class Shape:
     copied: bool  # a store at a URL, which each machine copies to a disk of its own
 
 
-def plan_stages(cut: Cut, shape: Shape, fleet: Fleet) -> tuple[StagePlan, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """What an update meets, of all rows that there are now."""
+
+    fresh: int  # new, or with other values
+    gone: int  # deleted, also before the table was mined
+    short: int  # old ones whose full pool lost a pair
+    known: int  # targets whose exact pools the certificate has
+
+
+def plan_stages(
+    cut: Cut, shape: Shape, fleet: Fleet, changed: Changed | None = None
+) -> tuple[StagePlan, ...]:
     """The stages of a job in their order, then those that come where the recall falls short:
     one pass of refine, and what one more cluster for each row takes.
+
+    ``changed`` makes it one that brings a table up to date.
     """
-    estimate = _Estimate(cut, shape, fleet)
+    estimate = _Estimate(cut, shape, fleet, changed)
     needed = [CENTRES, CERTIFY, *(Step(stage) for stage in ("route", "solve", "merge", "measure"))]
     more = [Step("refine", 0, 1), *(Step(stage, 1) for stage in ("route", "solve", "merge"))]
     return (
@@ -81,21 +97,27 @@ def plan_stages(cut: Cut, shape: Shape, fleet: Fleet) -> tuple[StagePlan, ...]:
     )
 
 
-def cluster_rows_of(cut: Cut, round: int = 0) -> float:
-    """Rows of a cluster in the mean, in that round."""
-    return cut.rows * (cut.overlap + round) / cut.clusters
-
-
 def mined_exactly(rows: float, kept: int) -> bool:
     """Whether a cluster of so many rows is too small for partition."""
     return rows < costs.EXACT_BELOW * costs.compared_with(kept)
 
 
-def pairs_of(cut: Cut, kept: int) -> int:
+def pairs_of(cut: Cut, kept: int, changed: Changed | None = None) -> int:
     """Ordered pairs of a row and another that ``solve`` compares."""
-    rows = cluster_rows_of(cut)
+    routed, joined = _routed(cut, changed)
+    rows = routed / cut.clusters
+    if changed is not None and joined * JOINING <= routed:
+        return int(2 * joined * rows)
     compared = rows - 1 if mined_exactly(rows, kept) else 1.5 * costs.compared_with(kept)
-    return int(cut.rows * cut.overlap * compared)
+    return int(routed * compared)
+
+
+def _routed(cut: Cut, changed: Changed | None) -> tuple[int, int]:
+    """Copies of rows in all clusters in the first round, and those of rows that join others."""
+    if changed is None:
+        return cut.rows * cut.overlap, cut.rows * cut.overlap
+    joined = changed.fresh * min(2 * cut.overlap, cut.clusters)
+    return cut.rows - changed.fresh - changed.gone + joined, joined
 
 
 @dataclass(frozen=True)
@@ -112,8 +134,11 @@ class _Cost:
 class _Estimate:
     """The arithmetic of docs/scale.md, a method a stage."""
 
-    def __init__(self, cut: Cut, shape: Shape, fleet: Fleet) -> None:
-        self.cut, self.shape, self.fleet = cut, shape, fleet
+    def __init__(self, cut: Cut, shape: Shape, fleet: Fleet, changed: Changed | None) -> None:
+        self.cut, self.shape, self.fleet, self.changed = cut, shape, fleet, changed
+        self.routed, self.joined = _routed(cut, changed)
+        #: Clusters of a row at first, at most.
+        self.most = cut.overlap if changed is None else min(2 * cut.overlap, cut.clusters)
         self.rows, self.clusters, self.ranges = cut.rows, cut.clusters, cut.ranges
         self.unit = min(cut.unit_rows, cut.rows)
         self.width = shape.dimensions / costs.DIMENSIONS  # as a multiple of what was measured
@@ -163,34 +188,52 @@ class _Estimate:
 
     def certify(self) -> _Cost:
         each, held = self.shape.row_bytes, self.unit + self.targets
-        a_row = costs.CERTIFY_ROW + costs.CERTIFY_PAIR * max(self.targets - costs.TARGETS, 0)
+        known = 0 if self.changed is None else self.changed.known
+        unknown = self.targets - known
+        seconds = self._certified(self.ranges, self.rows, unknown)
+        if self.changed is not None:
+            if unknown < costs.FEW:  # scored one by one
+                seconds = costs.CERTIFY_SCORE * unknown * self.rows * self.width
+            if known and self.changed.fresh:  # new rows follow each other
+                ranges = -(-self.changed.fresh // self.unit)
+                seconds += self._certified(ranges, self.changed.fresh, known)
         return _Cost(
-            seconds=costs.CERTIFY_UNIT * self.ranges + a_row * self.rows * self.width,
+            seconds=seconds,
             memory=2 * held * each + min(self.fleet.memory, held * self.code_bytes),
             written=self.ranges * self.targets * (12 * self.shape.kept + 4),
             store=(self.rows + self.ranges * self.targets) * each,
         )
 
+    def _certified(self, ranges: int, rows: int, targets: int) -> float:
+        """Seconds in which so many targets meet rows of so many ranges, by codes."""
+        a_row = costs.CERTIFY_ROW + costs.CERTIFY_PAIR * max(targets - costs.TARGETS, 0)
+        return costs.CERTIFY_UNIT * ranges + a_row * rows * self.width
+
     def route(self, round: int) -> _Cost:
-        each, copies = self.shape.row_bytes, 1 if round else self.cut.overlap
-        a_row = costs.ROUTE_ROW + costs.ROUTE_COPY * copies + costs.ROUTE_PRODUCT * self.clusters
+        each, most = self.shape.row_bytes, 1 if round else self.most
+        copies = self.rows if round else self.routed
+        a_row = costs.ROUTE_ROW + costs.ROUTE_PRODUCT * self.clusters
         return _Cost(
-            seconds=a_row * self.rows * self.width,
-            memory=self.unit * (each + 40 * copies) + self.centre_bytes
+            seconds=(a_row * self.rows + costs.ROUTE_COPY * copies) * self.width,
+            memory=self.unit * (each + 40 * most) + self.centre_bytes
             + BLOCK * (12 * self.shape.dimensions + 8 * self.clusters),
-            written=self.rows * copies * (4 + 8 + each) + 8 * self.ranges * (self.clusters + 1)
+            written=self.rows * most * 4 + copies * (8 + each)
+            + 8 * self.ranges * (self.clusters + 1)
             + (0 if round else 8 * MOST_ROUNDS * self.rows),
             store=self.rows * each,
             scratch=self.ranges * self.centre_bytes,
         )  # fmt: skip
 
     def solve(self, round: int) -> _Cost:
-        rows, kept = cluster_rows_of(self.cut, round), self.shape.kept
+        routed = self.routed + self.rows * round
+        rows, kept = routed / self.clusters, self.shape.kept
+        if self.changed is not None and not round and self.joined * JOINING <= self.routed:
+            return self._added(rows)
         small = mined_exactly(rows, kept)
         fixed = costs.SOLVE_SMALL_CLUSTER if small else costs.SOLVE_CLUSTER
         a_row = costs.SOLVE_SMALL_ROW if small else costs.SOLVE_ROW
         a_row *= self.width * (1 + costs.SOLVE_PAIR_OF_POOL * (kept - costs.POOL))
-        routed, files = self.rows * (self.cut.overlap + round), self.slices * (1 + round)
+        files = self.slices * (1 + round)
         needs = rows * (self.shape.row_bytes + 12 * kept + self.code_bytes)
         return _Cost(
             seconds=fixed * self.clusters + a_row * routed + costs.SLICE * files,
@@ -199,16 +242,54 @@ class _Estimate:
             scratch=routed * (8 + self.shape.row_bytes) + _FILE * files,
         )
 
-    def merge(self, round: int) -> _Cost:
-        pools = self.cut.overlap + round
-        united = pools + (1 if round else 0)  # with those of the round before
-        slices = -(-self.unit // BLOCK) * self.slices
+    def _added(self, rows: float) -> _Cost:
+        """Of solve where few rows join clusters of so many: they alone meet the others."""
+        kept = self.shape.kept
+        join = costs.JOINED_ROW * self.joined + costs.JOINED_PAIR * self.joined * rows
+        seconds = (costs.OLD_ROW * self.routed + join) * self.width if self.joined else 0.0
+        needs = rows * (self.shape.row_bytes + 24 * kept + self.code_bytes)
+        opened = self._base_bytes(self.clusters)
         return _Cost(
-            seconds=costs.MERGE_ROW * self.rows * united / 2 * self.pools + costs.SLICE * slices,
+            seconds=seconds + costs.SLICE * self.slices + costs.OPEN_BYTE * opened,
+            memory=min(self.fleet.memory, needs),
+            written=self._gained() * (8 + self.pool_bytes),
+            scratch=self.routed * (8 + self.shape.row_bytes) + _FILE * self.slices + opened,
+        )  # fmt: skip
+
+    def _gained(self) -> int:
+        """Rows of clusters that solve writes pools of: those that join, and old ones that gain a
+        pair, if each place of a pool is as likely a new row's as any.
+        """
+        assert self.changed is not None
+        share = 1 - (1 - self.changed.fresh / self.rows) ** self.shape.kept
+        return self.joined + int((self.routed - self.joined) * share)
+
+    def _base_bytes(self, units: int) -> int:
+        """Read when a table that is brought up to date is opened: by each task, else process."""
+        if self.changed is None:
+            return 0
+        openings = units if self.fleet.engine == "ray" else self.fleet.lanes(shared=False)
+        return min(units, openings) * 4 * self.rows * (self.shape.kept + 1)
+
+    def merge(self, round: int) -> _Cost:
+        pools = self.most + round
+        before = round > 0 or self.changed is not None
+        united = pools + (1 if before else 0)  # with those of the round before, or the old table
+        slices = -(-self.unit // BLOCK) * self.slices
+        found = 8 * self.shape.kept * self.rows * pools
+        seconds, opened = 0.0, 0
+        if self.changed is not None and not round:
+            if self.joined * JOINING <= self.routed:
+                found = 8 * self.shape.kept * self._gained()
+            opened = self._base_bytes(self.ranges)
+            seconds = costs.FILL_ROW * self.changed.short * self.width * self.pools**2
+        return _Cost(
+            seconds=costs.MERGE_ROW * self.rows * united / 2 * self.pools + costs.SLICE * slices
+            + seconds + costs.OPEN_BYTE * opened,
             memory=40 * BLOCK * united * self.shape.kept + self.unit * self.pool_bytes,
             written=self.rows * self.pool_bytes,
-            scratch=self.rows * (8 * pools + 8 * self.shape.kept * united)
-            + _FILE * self.slices,
+            scratch=found + 8 * self.rows * (pools + (self.shape.kept if before else 0))
+            + _FILE * self.slices + opened,
         )  # fmt: skip
 
     def measure(self) -> _Cost:

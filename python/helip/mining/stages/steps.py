@@ -14,6 +14,8 @@ from helip.mining.stages.unit_files import open_unit_file
 STAGES = ("centres", "certify", "route", "solve", "merge", "measure", "refine")
 #: Most rounds in which rows go to one cluster more.
 MOST_ROUNDS = 3
+#: Where more than one row in so many joins a cluster, solve mines all of it.
+JOINING = 4
 #: Those whose units the threads of the core share; a unit of any other takes one thread.
 THREADED = ("certify", "solve")
 

@@ -7,9 +7,14 @@ how each figure follows from them:
     python bench/stages.py --rows 120000 --cluster-rows 50000
     python bench/stages.py --rows 20000 --cluster-rows 160 --recall 0.01
     python bench/stages.py --rows 10000 --cluster-rows 2500 --overlap 1 --recall 0.985
+    python bench/stages.py --rows 63000 --cluster-rows 30000 --new 0.05 --staged
+    python bench/stages.py --rows 20400 --cluster-rows 8000 --new 0.02 --delete 0.001 --recall 0.985
+    python bench/update.py --rows 63000 --threads 1
 """
 
 from __future__ import annotations
+
+import math
 
 MEASURED_ON = (
     "one thread of an AMD EPYC with AVX2, at most 120,000 rows of 1280 + 384 dimensions, k = 50"
@@ -37,9 +42,31 @@ MEASURE_RANGE = 6.3e-3  # of a file of certify
 REFINE_ROW = 9.1e-5
 WRITE_ROW = 8.5e-7
 
+# Of an update: rows that join clusters, or a table that was mined exactly, meet the rows of those.
+OLD_ROW = 2.2e-5  # of a row that is there, or joins
+JOINED_ROW = 9.6e-4  # of a row that joins
+JOINED_PAIR = 1.7e-9  # of a row that joins and each other row
+CERTIFY_SCORE = 1.0e-6  # of a target and a row, where fewer than FEW targets meet all
+FEW = 64
+FILL_ROW = 6.6e-4  # of a pool that lost a pair, and looks at those of its rows
+OPEN_BYTE = 3.0e-10  # of a table's ids, compared with their checksum
+
 CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 EXACT_BELOW = 24  # a cluster is mined exactly below so many times what a row is compared with
 COMPARED = 1024  # rows that a row is compared with at least
+
+# Of a graph of hnswlib, which benchmarks.md has as well.
+LINK_ROW = 1.06e-3  # of a row that is linked
+FOUND_ROW = 7.8e-6  # of a target and each row that its search finds
+LINKED = 5000  # rows of the graph that both are of; they grow with their logarithm
+SCORED_ROW = 1.1e-6  # of a target and each row that it found
+
+
+def hnswlib_seconds(rows: int, dimensions: int, ef: int) -> float:
+    """CPU seconds in which a graph of hnswlib is built, searched once for each row and measured."""
+    growth = math.log2(max(rows, 2)) / math.log2(LINKED)
+    a_row = (LINK_ROW + FOUND_ROW * ef) * growth + SCORED_ROW * ef + CERTIFY_ROW
+    return CERTIFY_UNIT + rows * a_row * dimensions / DIMENSIONS
 
 
 def compared_with(kept: int) -> int:

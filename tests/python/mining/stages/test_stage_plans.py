@@ -8,9 +8,9 @@ import pytest
 
 import helip
 from helip.mining.options import ClusterOptions, MineOptions
-from helip.mining.stages.job import Cut, cut_of, stages_folder
-from helip.mining.stages.stage_plans import Fleet, Shape, StagePlan, plan_stages
-from support.stage_samples import CALL, clustered_rows, small_units, write_store
+from helip.mining.stages.job import Cut, cut_of, cut_of_update, open_job, stages_folder
+from helip.mining.stages.stage_plans import Changed, Fleet, Shape, StagePlan, plan_stages
+from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
@@ -60,6 +60,72 @@ def test_units_and_bytes_are_those_of_a_job(tmp_path: Path, dtype: str) -> None:
     assert plan.disk_bytes == pytest.approx(files, rel=0.1)
 
 
+@pytest.mark.parametrize(("rows", "deleted"), [(1960, 4), (1600, 0)], ids=["few", "many new"])
+def test_units_and_bytes_of_an_update_are_those_of_its_job(
+    tmp_path: Path, rows: int, deleted: int
+) -> None:
+    values, base, out = clustered_rows(), tmp_path / "p", tmp_path / "q"
+    helip.mine(write_store(tmp_path / "s", values[:rows]), out=base, **CALL)
+    with helip.EmbeddingStore.append_to(tmp_path / "s") as writer:
+        keys = [str(row) for row in range(rows, len(values))]
+        writer.append(keys, values[rows:, :IMAGE].copy(), values[rows:, IMAGE:].copy())
+        writer.delete(list(range(60, 60 + deleted)))
+    plan = helip.plan(tmp_path / "s", update=base, threads=1)
+    helip.update(
+        base, tmp_path / "s", out=out, keep_stages=True, threads=1, progress=False
+    )  # fmt: skip
+    job = open_job(out)
+    assert job.clusters == next(s.units for s in plan.stages if s.name == "solve-0")
+    assert plan.update["added"] == len(values) - rows and plan.update["deleted"] == deleted
+    planned = {stage.name: stage for stage in plan.stages if not stage.if_short}
+    for stage in planned.values():
+        if stage.name == "write":
+            continue
+        sizes = [file.stat().st_size for file in (stages_folder(out) / stage.name).iterdir()]
+        assert stage.units == len(sizes), stage
+        if stage.scratch_bytes > 50_000:  # else headers count
+            assert stage.scratch_bytes == pytest.approx(sum(sizes), rel=0.15), stage
+    report = helip.HardPairs.open(out).report["update"]
+    assert plan.update["certified_before"] == pytest.approx(report["certified_before"], abs=10)
+
+
+def test_an_update_of_more_rows_than_a_quarter_of_a_cluster_mines_it_anew() -> None:
+    solved = {}
+    for fresh in (4000, 90_000):
+        changed = Changed(fresh=fresh, gone=0, short=0, known=0)
+        clusters = ClusterOptions(cluster_rows=100_000)
+        size = cut_of_update(1_000_000, fresh, 3328, MineOptions(), clusters, "4GB")
+        stages = plan_stages(size, SHAPE, fleet(), changed)
+        solved[fresh] = named(stages)["solve-0"].scratch_bytes, size.clusters
+    pools = 8 * 50 + 4 + 8  # bytes
+    assert solved[4000][0] < 0.5 * pools * 1_000_000
+    assert solved[90_000] == (pools * (910_000 + 4 * 90_000), 13)
+
+
+def test_pools_that_lost_a_pair_and_an_absent_certificate_cost_more() -> None:
+    size = cut_of_update(200_000, 2000, 3328, MineOptions(), ClusterOptions(), "4GB")
+    whole = Changed(fresh=2000, gone=0, short=0, known=990)
+    stages = named(plan_stages(size, SHAPE, fleet(), whole))
+    lost = named(
+        plan_stages(size, SHAPE, fleet(), Changed(fresh=2000, gone=200, short=9000, known=990))
+    )
+    bare = named(plan_stages(size, SHAPE, fleet(), Changed(fresh=2000, gone=0, short=0, known=0)))
+    assert lost["merge-0"].cpu_hours > 3 * stages["merge-0"].cpu_hours
+    assert bare["certify"].cpu_hours > 3 * stages["certify"].cpu_hours
+    assert bare["solve-0"] == stages["solve-0"]
+
+
+def test_each_task_of_ray_opens_the_table_and_each_process_of_a_machine_once() -> None:
+    size = cut_of_update(900_000, 9000, 3328, MineOptions(), ClusterOptions(), "1GB")
+    changed = Changed(fresh=9000, gone=0, short=0, known=0)
+    ray, slices = (
+        named(plan_stages(size, SHAPE, fleet(engine, machines=2), changed))["merge-0"]
+        for engine in ("ray", "threads")
+    )
+    table = 4 * 900_000 * 51
+    assert ray.read_bytes - slices.read_bytes == (ray.units - 2) * table
+
+
 def test_the_costs_are_those_that_were_measured() -> None:
     """docs/scale.md has the run: 120,000 rows in 5 clusters and 15 ranges, one thread."""
     stages = named(plan_stages(cut(120_000, 50_000), SHAPE, fleet()))
@@ -69,6 +135,18 @@ def test_the_costs_are_those_that_were_measured() -> None:
     }.items():  # fmt: skip
         assert 3600 * stages[name].cpu_hours == pytest.approx(seconds, rel=0.2), name
     assert stages["solve-0"].hours == pytest.approx(stages["solve-0"].cpu_hours)
+
+
+def test_the_costs_of_an_update_are_those_that_were_measured() -> None:
+    """docs/scale.md has the run: 63,000 rows, 3,000 of which are new, in 3 clusters."""
+    size = cut_of_update(
+        63_000, 3000, 3328, MineOptions(k=50), ClusterOptions(cluster_rows=30_000), None
+    )
+    assert (size.clusters, size.ranges) == (3, 16)
+    changed = Changed(fresh=3000, gone=0, short=0, known=952)
+    stages = named(plan_stages(size, SHAPE, fleet(), changed))
+    for name, seconds in {"certify": 4.8, "solve-0": 10.4, "merge-0": 0.65, "write": 0.12}.items():
+        assert 3600 * stages[name].cpu_hours == pytest.approx(seconds, rel=0.6), name
 
 
 def test_small_clusters_cost_what_exact_mining_of_them_did() -> None:

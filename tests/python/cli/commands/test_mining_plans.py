@@ -1,0 +1,80 @@
+"""helip plan of an update, and of a graph of hnswlib."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import helip
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def grown(store: Path, tmp_path: Path) -> Path:
+    """The store with five rows more than the tables ``exact`` and ``partition`` have."""
+    for method in ("exact", "partition"):
+        helip.mine(store, k=4, method=method, device="cpu", out=tmp_path / method, progress=False)
+    rows = np.random.default_rng(1).normal(size=(5, 14)) + 0.4
+    with helip.EmbeddingStore.append_to(store) as writer:
+        writer.append([f"n{i}" for i in range(5)], rows[:, :8], rows[:, 8:])
+        writer.delete([2])
+    return store
+
+
+def test_the_update_of_a_table_of_partition_is_planned_in_stages(
+    run: Run, grown: Path, tmp_path: Path
+) -> None:
+    call = ("plan", grown, "--update", tmp_path / "partition", "--threads", 2)
+    code, out, err = run(*call, "--engine", "local")
+    assert code == 0, err
+    assert "5 rows are new, 1 deleted, 0 embedded again; " in out.splitlines()[0]
+    assert "one cluster more for each row" in out and "below that of the table" in out
+    first = [line.split()[0] for line in out.splitlines() if line]
+    begin = first.index("stage")
+    assert first[begin + 1 : begin + 4] == ["centres", "certify", "route-0"]
+    assert f"helip update {tmp_path / 'partition'} --store {grown} --engine local" in err
+    code, out, err = run(*call, "--json")
+    planned = json.loads(out)
+    assert (code, planned["update"]["added"], planned["alternatives"]) == (0, 5, [])
+    code, _, err = run(*call, "-k", 3)
+    assert (code, "a table is updated with what it was mined with" in err) == (2, True), err
+
+
+def test_the_update_of_an_exact_table_is_planned_in_one_process(
+    run: Run, grown: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("plan", grown, "--update", tmp_path / "exact", "--threads", 2)
+    assert code == 0, err
+    assert "exact (an update, in one process)" in out and "bench/update.py" in out
+    assert err.rstrip().endswith(f"helip update {tmp_path / 'exact'} --store {grown}")
+
+
+def test_the_update_of_rows_that_are_not_there_yet_is_planned(run: Run) -> None:
+    call = (
+        "plan", "--rows", 10**7, "--dims", 512, 768, "-k", 50, "--method", "partition",
+        "--engine", "ray", "--machines", 4, "--threads", 16, "--memory", "8GB", "--added", 10**5,
+    )  # fmt: skip
+    code, out, err = run(*call, "--deleted", 1000)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].endswith("10,000,000 of 512 and 768 dimensions in float16")
+    assert "100,000 rows are new, 1,000 deleted, 0 embedded again; 0.5% of the old" in lines[1]
+    assert "where the measured recall is below 0.95, also a pass of refine" in out
+    merge = {"--deleted": 10**6}
+    more = json.loads(run(*call, *(x for each in merge.items() for x in each), "--json")[1])
+    assert more["update"]["lost"] > 0.99
+
+
+def test_a_graph_of_hnswlib_is_planned(run: Run, store: Path) -> None:
+    pytest.importorskip("hnswlib", reason="hnswlib is of the extra hnswlib")
+    code, out, err = run("plan", store, "-k", 4, "--method", "hnsw", "--graph", "hnswlib")
+    assert code == 0, err
+    assert "hnsw (a graph of hnswlib, searched with ef 60)" in out and "updates" in out
+    assert "--method hnsw --graph hnswlib" in err
+    code, _, err = run("plan", store, "--graph", "hnswlib")
+    assert (code, "graph is 'hnswlib' and method is 'auto'" in err) == (2, True), err
