@@ -23,6 +23,7 @@ from helip.common.errors import (
 from helip.mining.options import HostOptions
 from helip.mining.stages import running
 from helip.mining.stages.bases import Changes, is_in
+from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import Workplace, begin_update, open_job, stages_folder
 from helip.mining.stages.scheduling import (
     begin_update_stages,
@@ -102,6 +103,7 @@ def recalls(table: helip.HardPairs, store: helip.EmbeddingStore) -> np.ndarray:
 
 def test_new_rows_are_found_and_find_and_the_recall_is_certified_anew(folder: Path) -> None:
     before = helip.HardPairs.open(folder / "p")
+    certificate_path(folder / "p").unlink()  # so that all is certified anew
     store = grow(folder, deleted=[40, 41, 42, 1950])
     table = update(folder, keep_stages=True)
     told = table.report

@@ -74,7 +74,7 @@ def test_rows_that_join_find_and_are_found_as_if_the_cluster_were_mined(
     options = {**CALL, "cluster_rows": 125, "overlap": 1, "recall": 0.96, "image_max": 0.97}
     tables = []
     for name, joining in (("a", 4), ("b", 10**6)):  # as it is; each cluster anew
-        monkeypatch.setattr("helip.mining.stages.solving._JOINING", joining)
+        monkeypatch.setattr("helip.mining.stages.solving.JOINING", joining)
         table = helip.mine(store, out=tmp_path / name, keep_stages=True, **options)
         tables.append(table)
         job = open_job(tmp_path / name)
