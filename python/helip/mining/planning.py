@@ -391,7 +391,7 @@ def _graph_planned(call: PlanCall, inputs: Inputs | None) -> Plan:
         memory_bytes=graph_bytes(rows, width, call.memory),
         disk_bytes=rows * (8 * call.k + 4), scratch_bytes=0, pairs=rows * max(rows - 1, 0),
         bands=1, rows_from="data" if call.rows is None else "dims", threads=threads,
-        measured_on=f"{costs.MEASURED_ON} (python bench/pair_index.py)",
+        measured_on=costs.MEASURED_ON,
     )  # fmt: skip
 
 
