@@ -2,7 +2,8 @@
 
 const canvas = document.getElementById("map");
 const over = document.getElementById("map-region");
-const [of, by, told] = ["map-of", "map-by", "map-told"].map((id) => document.getElementById(id));
+const [of, layout, by, told] = ["map-of", "map-layout", "map-by", "map-told"].map((id) =>
+  document.getElementById(id));
 const draw = document.getElementById("map-draw");
 const gl = canvas.getContext("webgl", { antialias: false });
 const view = { x: 0, y: 0, zoom: 0.9 }; // the middle, and screens of half a width a unit
@@ -65,17 +66,32 @@ function put(name, data, size, type, normalised) {
   gl.vertexAttribPointer(at, size, type, normalised, 0, 0);
 }
 
-async function fetched(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-  return answer.arrayBuffer();
+let asked = 0; // the newest wish; what comes for an older one is dropped
+
+// Of a map that is being made the server says how much of it is.
+async function fetched(address, mine) {
+  for (;;) {
+    const answer = await fetch(address);
+    if (answer.status !== 202) {
+      if (answer.ok) return answer.arrayBuffer();
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      throw new Error(page.querySelector("main p")?.textContent ?? `${address}: ${answer.status}`);
+    }
+    const share = Number(await answer.text());
+    if (mine !== asked) return null;
+    told.textContent = `The map is being made: ${Math.round(100 * share)} %`;
+  }
 }
 
+const shown = () => (layout.value === "pca" ? of.value : `${of.value}-${layout.value}`);
+
 async function load() {
+  const mine = ++asked;
   told.textContent = "Points come …";
   const [points, shades] = await Promise.all([
-    fetched(`/map/points/${of.value}`), fetched(`/map/shades/${by.value}`),
+    fetched(`/map/points/${shown()}`, mine), fetched(`/map/shades/${by.value}`, mine),
   ]);
+  if (mine !== asked) return;
   count = points.byteLength / 8;
   put("place", points, 2, gl.FLOAT, false);
   put("shade", shades, 1, gl.UNSIGNED_BYTE, true);
@@ -84,7 +100,7 @@ async function load() {
   document.getElementById("map-verdicts").hidden = !verdicts;
   document.getElementById("map-scale").hidden = verdicts;
   told.textContent = `${count.toLocaleString("en")} rows`;
-  canvas.dataset.ready = `${of.value} ${by.value}`;
+  canvas.dataset.ready = `${shown()} ${by.value}`;
   paint();
 }
 
@@ -136,7 +152,7 @@ function onMap(x, y) {
 function show(corners) {
   const kept = corners.filter((_, i) => i % Math.ceil(corners.length / 48) === 0); // a short address
   const words = kept.map(([x, y]) => onMap(x, y).map((v) => v.toFixed(4)).join(",")).join(";");
-  location.assign(`/?${new URLSearchParams({ region: `${of.value}:${words}` })}`);
+  location.assign(`/?${new URLSearchParams({ region: `${shown()}:${words}` })}`);
 }
 
 function zoom(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
@@ -192,9 +208,12 @@ document.getElementById("map-whole").addEventListener("click", () => {
   Object.assign(view, { x: 0, y: 0, zoom: 0.9 });
   paint();
 });
-for (const each of [of, by]) each.addEventListener("change", load);
+const loaded = () => load().catch((error) => {
+  told.textContent = `The map cannot be drawn: ${error.message ?? error}`;
+});
+for (const each of [of, layout, by]) each.addEventListener("change", loaded);
 addEventListener("resize", paint);
 if (gl) {
   prepare();
-  load().catch((error) => { told.textContent = `The map cannot be drawn: ${error}`; });
+  loaded();
 } else told.textContent = "The map needs WebGL, which this browser does not have.";

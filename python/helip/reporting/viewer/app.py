@@ -20,6 +20,7 @@ _YEAR = 365 * 24 * 3600
 #: What is served of the package, by its whole path: no part of a request is a path of a file.
 STATIC = {
     "/static/style.css": ("templates/style.css", "text/css; charset=utf-8"),
+    "/static/card.css": ("templates/card.css", "text/css; charset=utf-8"),
     "/static/viewer.css": ("static/viewer.css", "text/css; charset=utf-8"),
     "/static/icon.svg": ("static/icon.svg", "image/svg+xml"),
     "/static/map.js": ("static/map.js", "text/javascript; charset=utf-8"),
