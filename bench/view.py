@@ -26,7 +26,9 @@ from PIL import Image
 import helip
 from helip.data.dataset import KeyedDataset
 from helip.data.packed_strings import KeyList
+from helip.reporting.pools import Similarities
 from helip.reporting.viewer.app import make_app
+from helip.reporting.viewer.pools import ComparedPools
 from helip.reporting.viewer.viewing import ViewCall, viewing
 
 CARDS = 20  # of each way
@@ -119,11 +121,22 @@ def steps(folder: Path, data: Noise) -> Iterator[tuple[str, list[tuple[float, fl
     entered.__exit__(None, None, None)
 
 
+def pools(folder: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Pools of targets by other rules alone, without a server and all that a start makes."""
+    store = helip.EmbeddingStore.open(folder / "store")
+    table = helip.HardPairs.open(folder / "pairs")
+    compared = ComparedPools(table, Similarities(store, table.options), [])
+    yield "pools by other rules, first", [timed(compared.of, 5)]
+    others = [997 * (place + 1) % len(table) for place in range(CARDS)]
+    yield "pools by other rules", [timed(compared.of, each) for each in others]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--pools", action="store_true", help=pools.__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench/view.json"))
     arguments = parser.parse_args()
     result: dict[str, Any] = {"rows": arguments.rows, "k": arguments.k, "dim": arguments.dim}
@@ -133,7 +146,7 @@ def main() -> None:
         data = Noise(arguments.rows)
         write(folder, data, arguments.k, arguments.dim)
         print(f"{'ms':<28}{'wall':>10}{'at most':>10}{'processor':>12}")
-        for step, times in steps(folder, data):
+        for step, times in pools(folder) if arguments.pools else steps(folder, data):
             wall, cpu = np.median(times, axis=0)
             most = max(each for each, _ in times)
             print(f"{step:<28}{wall:10.1f}{most:10.1f}{cpu:12.1f}", flush=True)
