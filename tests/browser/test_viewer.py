@@ -172,7 +172,7 @@ def test_it_works_without_javascript(browser: Any, start: Start, tmp_path: Path)
     viewer = start()
     with opened(browser, java_script_enabled=False) as page:
         page.goto(viewer.address + "&way=rows&at=12")
-        page.click("text=next")
+        page.click('a[rel="next"]')
         assert at(page) == f"14 of {ROWS}"
         page.click("button:has-text('unsure')")
         page.fill('.person input[name="person"]', "Ann")
