@@ -267,6 +267,9 @@ def show_account(stats: dict[str, Any]) -> None:
             ) if stats.get(name)
         ),
     ]  # fmt: skip
+    if left_out := stats.get("verdicts"):
+        words = f"{left_out['hard_pairs']:,} hard pairs of {left_out['targets']:,} targets"
+        rows.append(("left out by verdicts", words))
     show_table([(name, figure(value)) for name, value in rows])
     listed = stats.get("quarantined_rows") or []
     for failure in listed[:3]:

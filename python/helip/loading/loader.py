@@ -151,10 +151,10 @@ class HardPairLoader:
         data = opened_data(call.data)
         table = table_of(data, call.pairs)
         self._grows = isinstance(table, GrowingPairs)
-        exclusions = None
+        exclusions, self._left_out = None, dict[str, int]()
         if call.verdicts is not None:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
-            table = table_without(table, exclusions)
+            table, self._left_out = table_without(table, exclusions)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         self._size_is_open = call.community_rows is None
         call = with_strategy(
@@ -328,10 +328,14 @@ class HardPairLoader:
         ``drawn_captions`` (rows whose caption is one of several),
         ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
         row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
-        Where data at URLs have a cache on disk, ``cache`` has :meth:`cache_counts`.
+        Where data at URLs have a cache on disk, ``cache`` has :meth:`cache_counts`. With
+        ``verdicts`` there is ``verdicts``: the ``pairs`` and ``rows`` that people took out, how
+        many ``hard_pairs`` of the table that left out, and of how many ``targets``.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
         counts["skipped_targets"] = int(self._sampler.skipped_targets)
+        if self._left_out:
+            counts["verdicts"] = dict(self._left_out)
         if cache := self.cache_counts():
             counts["cache"] = cache
         return counts

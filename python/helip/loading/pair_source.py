@@ -60,9 +60,11 @@ def table_of(
 
 def table_without(
     table: HardPairs | GrowingPairs, exclusions: Exclusions
-) -> HardPairs | GrowingPairs:
+) -> tuple[HardPairs | GrowingPairs, dict[str, int]]:
     """The table without what people took out: itself where it has nothing of that, else a copy in
-    memory. UnsupportedError for one that grows.
+    memory. With it the counts that `HardPairLoader.stats` has of verdicts.
+
+    UnsupportedError for one that grows.
     """
     if not isinstance(table, HardPairs):
         raise UnsupportedError(
@@ -70,8 +72,17 @@ def table_without(
             "out; give a table, or no verdicts"
         )
     step = max(_PLACES // table.k, 1)
+    hard_pairs = targets = 0
     for first in range(0, len(table), step):
-        ids = table.ids[first : first + step].astype(np.int64)
-        if exclusions.flags(first, ids).any():
-            return table.filter(verdicts=exclusions, progress=False)
-    return table
+        flagged = exclusions.flags(first, table.ids[first : first + step].astype(np.int64))
+        hard_pairs += int(flagged.sum())
+        targets += int(flagged.any(axis=1).sum())
+    counts = {
+        "pairs": len(exclusions.pairs),
+        "rows": len(exclusions.rows),
+        "hard_pairs": hard_pairs,
+        "targets": targets,
+    }
+    if hard_pairs:
+        return table.filter(verdicts=exclusions, progress=False), counts
+    return table, counts

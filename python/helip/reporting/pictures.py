@@ -25,6 +25,8 @@ class Picture:
     width: int = 0
     height: int = 0
     uri: str = ""
+    lazy: bool = False
+    """Whether a browser may fetch it once it comes into view."""
 
 
 class Pictures:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from helip import _core
 from helip.common.errors import InvalidArgumentError
 
 BLOCK_BYTES = 64 << 20
 BINS = 40
 
+_BLOCK = 1 << 21  # rows at a time: some arrays of 8 bytes each
+
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -118,39 +123,42 @@ class Similarities:
         """Brute-force pools of ``targets`` by ``"image"`` or ``"text"`` similarity alone.
 
         The same rules as in mining: not itself, no near duplicates of that modality, positive,
-        by similarity descending, then row ascending. float32, in blocks of bounded memory.
+        by similarity descending, then row ascending. In float64, in blocks of bounded memory. The
+        first call reads the store once more, for the norms of its rows.
         """
-        side = ("image", "text").index(modality)
-        limit = (self.image_max, self.text_max)[side]
-        wanted = _unit(self._store.rows(list(targets))[side].numpy())  # [t, d]
-        ids = np.full((len(targets), count), -1, dtype=np.int64)
-        best = np.zeros((len(targets), count), dtype=np.float32)
-        n = len(self._store)
-        # Of the rows and of their scores [t, step].
-        step = max(1, BLOCK_BYTES // (4 * max(sum(self._widths()), len(targets), 1)))
-        own = np.asarray(targets)
-        for start in range(0, n, step):
-            stop = min(start + step, n)
-            block = _unit(self._store.rows(slice(start, stop))[side].numpy())
-            scores = wanted @ block.T  # [t, block]
-            scores[scores > limit] = 0
-            inside = np.flatnonzero((own >= start) & (own < stop))
-            scores[inside, own[inside] - start] = 0
-            keep = min(count, stop - start)
-            # Stable, so that equal similarities stay in the order of rows.
-            found = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
-            all_ids = np.concatenate([ids, found + start], axis=1)
-            all_scores = np.concatenate([best, np.take_along_axis(scores, found, 1)], axis=1)
-            order = np.argsort(-all_scores, axis=1, kind="stable")[:, :count]
-            ids = np.take_along_axis(all_ids, order, 1)
-            best = np.take_along_axis(all_scores, order, 1)
-        return {
-            target: (ids[t][best[t] > 0].tolist(), best[t][best[t] > 0].tolist())
-            for t, target in enumerate(targets)
-        }
+        limit = {"image": self.image_max, "text": self.text_max}[modality]
+        return {target: self._nearest(target, modality, limit, count) for target in targets}
 
-    def _widths(self) -> list[int]:
-        return [matrix.shape[1] for matrix in self._store.rows(slice(0, 1))]
+    def _nearest(
+        self, target: int, modality: str, limit: float, count: int
+    ) -> tuple[list[int], list[float]]:
+        cosines, n = self._all, len(self._store)
+        rows, best = np.empty(0, dtype=np.int64), np.empty(0)
+        for start in range(0, n, _BLOCK):
+            ids = np.arange(start, min(start + _BLOCK, n), dtype=np.int64)
+            scores = cosines.of(f"{modality}_{modality}", target, ids[None])[0]
+            scores[~(scores <= limit)] = 0  # also NaN, of rows of zeros
+            if start <= target < start + len(ids):
+                scores[target - start] = 0
+            rows, best = _greatest(
+                np.concatenate([rows, ids]), np.concatenate([best, scores]), count
+            )
+        return rows.tolist(), best.tolist()
+
+    @cached_property
+    def _all(self) -> _core.PairCosines:
+        image, text = self._store.matrices
+        return _core.PairCosines(image, text, 0)
+
+
+def _greatest(rows: Rows, scores: Floats, count: int) -> tuple[Rows, Floats]:
+    """The ``count`` greatest scores above zero, ties by row."""
+    least = 0.0
+    if len(scores) > count:
+        least = float(np.partition(scores, len(scores) - count)[len(scores) - count])
+    some = np.flatnonzero((scores >= least) & (scores > 0))
+    some = some[np.lexsort((rows[some], -scores[some]))][:count]
+    return rows[some], scores[some]
 
 
 def pool_of(pairs: Any, target: int, count: int) -> tuple[list[int], list[float]]:

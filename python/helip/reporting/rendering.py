@@ -13,10 +13,14 @@ from markupsafe import Markup
 
 from helip.common.text import caption, cosine, number, plain
 
+#: The style of a page: the whole of it, and its cards.
+STYLES = ("style.css", "card.css")
+
 
 def render(template: str = "page.html", /, **values: Any) -> str:
     """The page with its style, and a policy that allows nothing else."""
-    style = (resources.files("helip.reporting") / "templates/style.css").read_text(encoding="utf-8")
+    folder = resources.files("helip.reporting") / "templates"
+    style = "".join((folder / name).read_text(encoding="utf-8") for name in STYLES)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = environment().get_template(template)
     return page.render(style=Markup(style), style_hash=f"sha256-{digest}", **values).lstrip()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import keywords, require
 from helip.common.processes import Processes, join_processes
 from helip.data.dataset import Dataset
@@ -45,6 +45,8 @@ from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
+from helip.verdicts.exclusions import Exclusions
+from helip.verdicts.opening import Source, exclusions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,9 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     next batches are drawn from. None trains plainly, with the CLIP loss alone."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
     """The embeddings of the data, or their path, for similar_captions and similar_images."""
+    verdicts: Source | None = None
+    """What people said of pairs of the data, or the path of their file: what they took out is no
+    hard pair, and the losses do not push it apart where it meets in a batch by chance."""
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
@@ -86,6 +91,10 @@ def train(call: TrainCall) -> TrainResult:
     rows of its batch that are in its pool are the hard rows of a row in the margin loss. With
     ``from_scratch=True`` a model by name or configuration starts with random weights of ``seed``.
 
+    With ``verdicts`` hard pairs that people took out are left out of the pools, and counted in
+    ``loader_stats["verdicts"]``; those of them that meet in a batch are treated as rows of equal
+    captions are. The control and a run without a table obey the second part.
+
     Under torchrun batch_size and targets_per_batch are those of all processes together, multiples
     of their number.
 
@@ -98,7 +107,7 @@ def train(call: TrainCall) -> TrainResult:
     A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
     options have changed is refused, naming them.
 
-    Raises MismatchError for a table of another data set or a changed option,
+    Raises MismatchError for a table or verdicts of another data set or a changed option,
     NonFiniteLossError when the loss is NaN, CancelledError when stopped.
     """
     with join_processes(call.device) as device:
@@ -134,9 +143,10 @@ def make_trainer(
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
+    exclusions = _exclusions(call.verdicts, dataset)
     call = _with_strategy(call, whole_table=isinstance(table, HardPairs), rows=len(dataset))
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
-    loader, steps = _loader(call, bundle, dataset, table)
+    loader, steps = _loader(call, bundle, dataset, table, exclusions)
     trainer = kind(
         bundle,
         loader,
@@ -154,6 +164,7 @@ def make_trainer(
             "control": call.control,
             "data": dataset.fingerprint,
             "pairs": _digest(table) if isinstance(table, HardPairs) else None,
+            "verdicts": None if exclusions is None else exclusions.digest,
             **(mixture.identity() if mixture else {}),
         },
         should_stop=call.should_stop,
@@ -176,7 +187,11 @@ def _with_strategy(call: TrainCall, *, whole_table: bool, rows: int) -> TrainCal
 
 
 def _loader(
-    call: TrainCall, bundle: ModelBundle, dataset: Dataset, table: HardPairs | StreamingMiner | None
+    call: TrainCall,
+    bundle: ModelBundle,
+    dataset: Dataset,
+    table: HardPairs | StreamingMiner | None,
+    exclusions: Exclusions | None,
 ) -> tuple[HardPairLoader, int | None]:
     """This process's loader, and the number of steps where it is not that of its epochs."""
     per_target = hard_pairs_of(call)
@@ -189,6 +204,7 @@ def _loader(
         "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
         "tokenizer": call.tokenizer or bundle.tokenizer,
         "store": _store(call),
+        "verdicts": exclusions,
     }
     plain: dict[str, Any] = {name: getattr(call, name) for name in ("order", "block", "unique")} | {
         "hard_per_target": 0
@@ -212,6 +228,19 @@ def _loader(
     if call.strategy not in AMONG_TARGETS:
         rows -= rows % (1 + per_target)
     return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
+
+
+def _exclusions(verdicts: Source | None, dataset: Dataset) -> Exclusions | None:
+    """What the verdicts take out, the same on all processes."""
+    if verdicts is None:
+        return None
+    found = exclusions_of(verdicts, len(dataset), dataset.fingerprint)
+    if len(set(Processes().exchange(found.digest))) > 1:
+        raise MismatchError(
+            "the processes have read different verdicts, as while somebody judges; give the run a "
+            "copy of its own: helip verdicts merge FILE --out COPY"
+        )
+    return found
 
 
 def _store(call: TrainCall) -> EmbeddingStore | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,16 @@ class PairFeatures:
             found[place] = self.of_block(target, ids)[0, 0]
         return found
 
-    def of_table(self) -> Iterator[tuple[int, NDArray[np.int64], Floats]]:
-        """(first target, ids [b, k], features [b, k, features]) of all pools, in blocks."""
+    def of_table(
+        self, parts: Iterable[range] | None = None
+    ) -> Iterator[tuple[int, NDArray[np.int64], Floats]]:
+        """(first target, ids [b, k], features [b, k, features]) of all pools, in blocks; or of the
+        targets in ``parts``."""
         step = max(_PLACES // (self._k * len(self.names)), 1)
-        for first in range(0, self.rows, step):
-            ids = np.asarray(self._ids[first : first + step], dtype=np.int64)
-            yield first, ids, self.of_block(first, ids)
+        for part in [range(self.rows)] if parts is None else parts:
+            for first in range(part.start, part.stop, step):
+                ids = np.asarray(self._ids[first : min(first + step, part.stop)], dtype=np.int64)
+                yield first, ids, self.of_block(first, ids)
 
     def of_block(self, first: int, ids: NDArray[np.int64]) -> Floats:
         """[b, k, features] of the targets from ``first`` on with ids [b, k]; NaN for an id -1."""

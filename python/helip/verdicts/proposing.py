@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from helip.common.options import Positive, check
+from helip.common.options import Positive, Seed, check
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.learnt_veto import LearntVeto
 from helip.verdicts.verdicts import Verdicts, identity_of
+
+_BLOCK = 1024  # neighbouring targets that are drawn together
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,23 @@ def propose(
     n: int = 20,
     by: EmbeddingStore | str | os.PathLike[str] | None = None,
     person: str | None = None,
+    targets: int | None = None,
+    seed: Seed = 0,
 ) -> list[Proposal]:
     """The ``n`` pairs of the table whose probability lies closest to the veto's threshold.
 
     Pairs that someone judged are left out, with ``person`` those that this person judged. (a, b)
-    and (b, a) come once. In order, the least sure first; fewer where there are fewer.
+    and (b, a) come once. In order, the least sure first; fewer where there are fewer. Of a large
+    table ``targets`` bounds how many pools are looked at, to a little more: blocks of 1,024
+    neighbouring targets, drawn by ``seed``. None looks at all.
 
     Raises:
         MismatchError: verdicts or veto of other data. InvalidArgumentError: no store, or not what
             the veto was learnt from.
     """
     check("n", n, Positive)
+    check("targets", targets, Positive | None)
+    check("seed", seed, Seed)
     identity = identity_of(pairs)
     verdicts.refuse_other_data(*identity)
     veto.refuse_other_data(*identity)
@@ -52,14 +60,23 @@ def propose(
         dtype=np.int64,
     ).reshape(-1, 2)
     best = np.empty((0, 4))  # distance, low, high, probability
-    for first, ids, features in found.of_table():
+    for first, ids, features in found.of_table(_drawn(len(pairs), targets, seed)):
         chance = veto.probabilities(features)
-        targets = np.broadcast_to(np.arange(first, first + len(ids))[:, None], ids.shape)
+        rows = np.broadcast_to(np.arange(first, first + len(ids))[:, None], ids.shape)
         use = ~np.isnan(chance)
-        low, high = np.minimum(targets, ids)[use], np.maximum(targets, ids)[use]
+        low, high = np.minimum(rows, ids)[use], np.maximum(rows, ids)[use]
         new = np.stack([abs(chance[use] - veto.threshold), low, high, chance[use]], axis=1)
         best = _first(np.concatenate([best, new]), judged, n)
     return [Proposal(int(low), int(high), float(p)) for _, low, high, p in best.tolist()]
+
+
+def _drawn(rows: int, targets: int | None, seed: int) -> list[range] | None:
+    """Blocks of targets; None: all."""
+    if targets is None or targets >= rows:
+        return None
+    number = -(-rows // _BLOCK)
+    some = np.random.default_rng(seed).choice(number, -(-targets // _BLOCK), replace=False)
+    return [range(b * _BLOCK, min((b + 1) * _BLOCK, rows)) for b in np.sort(some).tolist()]
 
 
 def _first(rows: np.ndarray, judged: np.ndarray, n: int) -> np.ndarray:

@@ -35,6 +35,7 @@ IMPORTS = {
     "pyyaml": {"yaml"},
     "scikit_image": {"skimage"},
     "scikit_learn": {"sklearn"},
+    "umap_learn": {"umap"},
     "webdataset": {"webdataset", "wids"},
 }
 OURS = {"helip", "helip_demo", "support"}
@@ -110,6 +111,7 @@ USER_EXTRAS = (
     "ray",
     "hnswlib",
     "judge",
+    "umap",
     "fiftyone",
 )
 
@@ -120,7 +122,7 @@ USER_EXTRAS = (
         (["python/helip"], USER_EXTRAS),
         (["python/helip_demo"], ("demo",)),
         (["tests/python", "tests/support", "tests/consumer"], ("dev", "fiftyone")),
-        (["scripts"], ("dev", "docs", "release")),
+        (["scripts"], ("dev", "docs", "release", "browser")),
         (["examples", "tests/examples"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["tests/browser"], ("browser",)),

@@ -81,3 +81,21 @@ def test_verdicts_on_other_data_and_pairs_that_grow_are_refused(tmp_path: Path) 
     miner = helip.StreamingMiner(rows=ROWS, image_dim=4, text_dim=4)
     with pytest.raises(UnsupportedError, match="pairs is a StreamingMiner"):
         HardPairLoader(FakeData(ROWS), miner, verdicts=excluded(), batch_size=8)
+
+
+def test_stats_count_what_verdicts_left_out() -> None:
+    out = excluded()
+    either = {frozenset(pair) for pair in out.pairs.tolist()}
+    lost = [
+        [h for h, _ in pool if frozenset((row, h)) in either or {row, h} & {9, 40}]
+        for row, pool in enumerate(POOLS)
+    ]
+    assert sum(map(len, lost)) > 20
+    stats = loader(verdicts=out).stats()
+    assert stats["verdicts"] == {
+        "pairs": len(out.pairs),
+        "rows": 2,
+        "hard_pairs": sum(map(len, lost)),
+        "targets": sum(map(bool, lost)),
+    }
+    assert "verdicts" not in loader().stats()

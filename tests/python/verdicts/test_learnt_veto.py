@@ -239,3 +239,27 @@ def test_numbers_of_a_file_that_cannot_be_are_refused(
     (tmp_path / "veto.json").write_text(json.dumps(value))
     with pytest.raises(CorruptError, match=words):
         LearntVeto.open(tmp_path / "veto.json")
+
+
+def test_a_sample_of_targets_is_looked_at_in_blocks_drawn_by_the_seed(
+    made: tuple[HardPairs, EmbeddingStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, _ = made
+    monkeypatch.setattr("helip.verdicts.proposing._BLOCK", 8)
+    with judged(tmp_path / "v", pairs) as verdicts:
+        veto = LearntVeto.fit(verdicts, pairs)
+        everything = propose(verdicts, veto, pairs, n=10**6)
+        found = [propose(verdicts, veto, pairs, n=10**6, targets=20, seed=s) for s in (0, 0, 1)]
+        assert propose(verdicts, veto, pairs, n=10**6, targets=ROWS) == everything
+        with pytest.raises(InvalidArgumentError, match="targets is 0"):
+            propose(verdicts, veto, pairs, targets=0)
+    assert found[0] == found[1] != found[2]
+    looked = np.sort(np.random.default_rng(0).choice(10, 3, replace=False))
+    assert set(found[0]) == {
+        p
+        for p in everything
+        if any(
+            t // 8 in looked and h in pairs.ids[t]
+            for t, h in ((p.target, p.hard), (p.hard, p.target))
+        )
+    }

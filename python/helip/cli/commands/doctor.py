@@ -31,6 +31,7 @@ EXTRAS = {
     "view": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
+    "umap": ("umap-learn",),
     "judge": ("scikit-learn", "scipy"),
     "fiftyone": ("fiftyone",),
     "demo": (

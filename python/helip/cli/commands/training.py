@@ -50,6 +50,7 @@ def train(
     out: Annotated[Path, text("Checkpoints and metrics.")],
     pairs: Annotated[Path | None, text("Table of hard pairs.")] = None,
     store: Annotated[Path | None, text("Embeddings of DATA, for --similar-captions.")] = None,
+    verdicts: Annotated[Path | None, text("What people said of pairs: none they took out.")] = None,
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
@@ -99,6 +100,7 @@ def train(
     call: dict[str, Any] = {
         "model": bundle, "data": dataset, "store": store, "out": out, "control": control,
         "wise_ft": wise_ft, "recipe": recipe, "teacher": teacher,
+        "verdicts": verdicts and _taken_out(verdicts, dataset),
         "pairs": pairs if stream is None else StreamingMiner(memory=stream),
         "validate": eval_data and Validation(eval_data, device=options["device"]),
         "guard": Guard(sets, device=options["device"]) if sets else None,
@@ -139,6 +141,17 @@ def train(
     else:
         _show_run(result)
     return Done(out, shell_line("eval", "DATA", "--model", result.checkpoint))
+
+
+def _taken_out(verdicts: Path, dataset: Any) -> Any:
+    """What people took out of the data; said before a run, which takes long."""
+    from helip.common.processes import launched_rank
+    from helip.verdicts.opening import exclusions_of
+
+    found = exclusions_of(verdicts, len(dataset), dataset.fingerprint)
+    if launched_rank() <= 0:
+        say(f"left out by verdicts: pairs {len(found.pairs):,}, rows {len(found.rows):,}")
+    return found
 
 
 def _show_run(result: Any) -> None:

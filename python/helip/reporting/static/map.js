@@ -2,7 +2,8 @@
 
 const canvas = document.getElementById("map");
 const over = document.getElementById("map-region");
-const [of, by, told] = ["map-of", "map-by", "map-told"].map((id) => document.getElementById(id));
+const [of, layout, by, told] = ["map-of", "map-layout", "map-by", "map-told"].map((id) =>
+  document.getElementById(id));
 const draw = document.getElementById("map-draw");
 const gl = canvas.getContext("webgl", { antialias: false });
 const view = { x: 0, y: 0, zoom: 0.9 }; // the middle, and screens of half a width a unit
@@ -57,34 +58,60 @@ function prepare() {
   buffers = { place: gl.createBuffer(), shade: gl.createBuffer() };
 }
 
-function put(name, data, size, type, normalised) {
+function put(name, data) {
   gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name]);
   gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
-  const at = gl.getAttribLocation(program, name);
-  gl.enableVertexAttribArray(at);
-  gl.vertexAttribPointer(at, size, type, normalised, 0, 0);
+  gl.enableVertexAttribArray(gl.getAttribLocation(program, name));
 }
 
-async function fetched(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-  return answer.arrayBuffer();
+// Draw every n-th row, from the buffers of all: strides pass over the others.
+function points(n) {
+  for (const [name, size, type, normalised, bytes] of [
+    ["place", 2, gl.FLOAT, false, 8], ["shade", 1, gl.UNSIGNED_BYTE, true, 1],
+  ]) {
+    gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name]);
+    gl.vertexAttribPointer(
+      gl.getAttribLocation(program, name), size, type, normalised, bytes * n, 0);
+  }
+  gl.drawArrays(gl.POINTS, 0, Math.ceil(count / n));
 }
+
+let asked = 0; // the newest wish; what comes for an older one is dropped
+
+// Of a map that is being made the server says how much of it is.
+async function fetched(address, mine) {
+  for (;;) {
+    const answer = await fetch(address);
+    if (answer.status !== 202) {
+      if (answer.ok) return answer.arrayBuffer();
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      throw new Error(page.querySelector("main p")?.textContent ?? `${address}: ${answer.status}`);
+    }
+    const share = Number(await answer.text());
+    if (mine !== asked) return null;
+    told.textContent = `The map is being made: ${Math.round(100 * share)} %`;
+  }
+}
+
+const shown = () => (layout.value === "pca" ? of.value : `${of.value}-${layout.value}`);
 
 async function load() {
+  const mine = ++asked;
   told.textContent = "Points come …";
-  const [points, shades] = await Promise.all([
-    fetched(`/map/points/${of.value}`), fetched(`/map/shades/${by.value}`),
+  const [places, shades] = await Promise.all([
+    fetched(`/map/points/${shown()}`, mine), fetched(`/map/shades/${by.value}`, mine),
   ]);
-  count = points.byteLength / 8;
-  put("place", points, 2, gl.FLOAT, false);
-  put("shade", shades, 1, gl.UNSIGNED_BYTE, true);
+  if (mine !== asked) return;
+  count = places.byteLength / 8;
+  every = Math.min(Math.max(count >> 17, 1), MOST); // a start, which the first frames correct
+  put("place", places);
+  put("shade", shades);
   const verdicts = by.value === "verdict";
   gl.uniform1f(gl.getUniformLocation(program, "verdicts"), verdicts ? 1 : 0);
   document.getElementById("map-verdicts").hidden = !verdicts;
   document.getElementById("map-scale").hidden = verdicts;
   told.textContent = `${count.toLocaleString("en")} rows`;
-  canvas.dataset.ready = `${of.value} ${by.value}`;
+  canvas.dataset.ready = `${shown()} ${by.value}`;
   paint();
 }
 
@@ -93,12 +120,29 @@ function scale() { // clip units a unit of the map, in both directions
   return wide > 1 ? [view.zoom / wide, view.zoom] : [view.zoom, view.zoom * wide];
 }
 
+// While the map moves, only as many rows are drawn as leave it smooth; all of them once it rests.
+const MOST = 31; // a stride of WebGL has 255 bytes at most
+const SLOW = 60, QUICK = 20, REST = 200; // milliseconds
+let every = 1;
+let moved = 0; // when the last frame of a movement was drawn
+let rest;
+function move() {
+  clearTimeout(rest);
+  rest = setTimeout(() => { moved = 0; paint(); }, REST);
+  paint(true);
+}
+
 let waiting = false;
-function paint() {
+function paint(moving = false) {
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => {
+  requestAnimationFrame((now) => {
     waiting = false;
+    if (moving === true && moved) {
+      if (now - moved > SLOW) every = Math.min(2 * every, MOST);
+      else if (now - moved < QUICK) every = Math.max(every >> 1, 1);
+    }
+    moved = moving === true ? now : 0;
     const dense = devicePixelRatio || 1;
     for (const each of [canvas, over]) {
       const [w, h] = [canvas.clientWidth * dense, canvas.clientHeight * dense].map(Math.round);
@@ -110,7 +154,9 @@ function paint() {
     gl.uniform2f(gl.getUniformLocation(program, "scale"), ...scale());
     const size = Math.max(2, 160 / Math.sqrt(Math.max(count, 400))) * dense * Math.sqrt(view.zoom);
     gl.uniform1f(gl.getUniformLocation(program, "size"), Math.min(size, 24));
-    gl.drawArrays(gl.POINTS, 0, count);
+    const drawn = moving === true ? every : 1;
+    canvas.dataset.every = drawn;
+    points(drawn);
     outline(dense);
   });
 }
@@ -136,7 +182,7 @@ function onMap(x, y) {
 function show(corners) {
   const kept = corners.filter((_, i) => i % Math.ceil(corners.length / 48) === 0); // a short address
   const words = kept.map(([x, y]) => onMap(x, y).map((v) => v.toFixed(4)).join(",")).join(";");
-  location.assign(`/?${new URLSearchParams({ region: `${of.value}:${words}` })}`);
+  location.assign(`/?${new URLSearchParams({ region: `${shown()}:${words}` })}`);
 }
 
 function zoom(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
@@ -145,7 +191,7 @@ function zoom(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
   const after = onMap(x, y);
   view.x += before[0] - after[0];
   view.y += before[1] - after[1];
-  paint();
+  move();
 }
 
 canvas.addEventListener("pointerdown", (event) => {
@@ -160,7 +206,7 @@ canvas.addEventListener("pointermove", (event) => {
     view.x -= (2 * event.movementX) / canvas.clientWidth / sx;
     view.y += (2 * event.movementY) / canvas.clientHeight / sy;
   }
-  paint();
+  move();
 });
 canvas.addEventListener("pointerup", () => {
   const drawn = region;
@@ -177,7 +223,7 @@ canvas.addEventListener("keydown", (event) => {
   if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? 1.3 : 1 / 1.3);
   else if (moves[event.key]) {
     [view.x, view.y] = [view.x, view.y].map((v, i) => v + (0.2 * moves[event.key][i]) / view.zoom);
-    paint();
+    move();
   } else return;
   event.preventDefault();
 });
@@ -192,9 +238,12 @@ document.getElementById("map-whole").addEventListener("click", () => {
   Object.assign(view, { x: 0, y: 0, zoom: 0.9 });
   paint();
 });
-for (const each of [of, by]) each.addEventListener("change", load);
-addEventListener("resize", paint);
+const loaded = () => load().catch((error) => {
+  told.textContent = `The map cannot be drawn: ${error.message ?? error}`;
+});
+for (const each of [of, layout, by]) each.addEventListener("change", loaded);
+addEventListener("resize", () => paint());
 if (gl) {
   prepare();
-  load().catch((error) => { told.textContent = `The map cannot be drawn: ${error}`; });
+  loaded();
 } else told.textContent = "The map needs WebGL, which this browser does not have.";

@@ -22,6 +22,7 @@ _YEAR = 365 * 24 * 3600
 STATIC = {
     "/static/style.css": ("templates/style.css", "text/css; charset=utf-8"),
     "/static/study.css": ("static/study.css", "text/css; charset=utf-8"),
+    "/static/card.css": ("templates/card.css", "text/css; charset=utf-8"),
     "/static/viewer.css": ("static/viewer.css", "text/css; charset=utf-8"),
     "/static/icon.svg": ("static/icon.svg", "image/svg+xml"),
     "/static/map.js": ("static/map.js", "text/javascript; charset=utf-8"),

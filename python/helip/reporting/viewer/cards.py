@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,13 +126,18 @@ class Cards:
 
     def picture(self, row: int) -> Picture:
         """A picture that is shown at once, or why it is missing."""
-        text = self.text(row)
-        alt = f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
+        found = self.promised(row)
         try:
             self._thumbnails.get(row)
         except Error as error:
-            return Picture(alt, reason_of(error))
-        return Picture(alt, "", SIDE, SIDE, self.address(row))
+            return Picture(found.alt, reason_of(error))
+        return replace(found, lazy=False)
+
+    def promised(self, row: int) -> Picture:
+        """A picture that is made when a browser asks for it."""
+        text = self.text(row)
+        alt = f"Row {row}" if text is None else f"Row {row}: {plain(text, ALT)}"
+        return Picture(alt, "", SIDE, SIDE, self.address(row), lazy=True)
 
     def address(self, row: int) -> str:
         """Where the picture of a row is; of another viewer it is another address."""
@@ -146,11 +151,6 @@ class Cards:
     def text(self, row: int) -> str | None:
         """The first caption of a row; None where there is none."""
         return next(iter(self._captions(row)[0]), None)
-
-    def short(self, row: int) -> Any:
-        """The first caption of a row as markup, cut; its key where there is none."""
-        text = self.text(row)
-        return self.key(row) if text is None else caption(text, ALT)
 
     def _side(self, row: int, texts: tuple[Sequence[str], str], common: set[str]) -> Side:
         captions = [caption(text, LONGEST, common) for text in texts[0]]

@@ -46,6 +46,11 @@ class Judging:
         self.path = "" if verdicts is None else str(verdicts.path)
 
     @property
+    def verdicts(self) -> Any | None:
+        """The open file."""
+        return self._verdicts
+
+    @property
     def there(self) -> bool:
         """Whether verdicts are taken."""
         return self._verdicts is not None

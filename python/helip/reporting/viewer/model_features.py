@@ -30,7 +30,13 @@ class ModelFeatures:
     """
 
     def __init__(
-        self, name: str, digest: str, image: MatrixView, text: MatrixView, rows: Any
+        self,
+        name: str,
+        digest: str,
+        image: MatrixView,
+        text: MatrixView,
+        rows: Any,
+        store: EmbeddingStore | None = None,
     ) -> None:
         if image.cols != text.cols:
             raise InvalidArgumentError(
@@ -38,6 +44,8 @@ class ModelFeatures:
                 "is of two encoders; cross-scores need a store that one CLIP made, or a model"
             )
         self.name, self.digest = name, digest
+        self.store = store
+        """That it is made of; None for a model that encoded the data."""
         self._count = image.rows
         self._rows = rows  # (row numbers) -> both float32
         self._cosines = _core.PairCosines(image, text, 0)
@@ -63,7 +71,7 @@ class ModelFeatures:
                     f"{difference_words(differ)}; give the store of this data"
                 )
             own = Path(store.path).name, store.fingerprint
-            return cls(*own, *store.matrices, lambda rows: _floats(store, rows))
+            return cls(*own, *store.matrices, lambda rows: _floats(store, rows), store)
         model = GivenModel(given)
         name = str(getattr(given, "name", given))
         if not (known := model.files or model.weights):

@@ -28,7 +28,7 @@ class Way:
     value: str
     """What the number of a target is; empty for none."""
     needs: str = ""
-    """``store``, ``model`` or ``models``: without it the way is not offered."""
+    """``store``, ``model``, ``models`` or ``verdicts``: without it the way is not offered."""
 
 
 WAYS = (
@@ -54,6 +54,11 @@ WAYS = (
         "change", "Changed by tuning",
         "Pairs whose cross-score moved most against the target's own, from one model to the other.",
         "change", "models",
+    ),
+    Way(
+        "next", "What to judge next",
+        "Pairs of which what was learnt from verdicts is least sure.",
+        "chance to be taken out", "verdicts",
     ),
     Way("random", "Random", "Targets in an order drawn by the seed.", ""),
     Way("rows", "By row", "Targets in the order of the data.", ""),
@@ -92,12 +97,20 @@ class Orders:
     """
 
     def __init__(
-        self, pairs: Any, store: Any, models: list[ModelFeatures], cache: ViewCache
+        self,
+        pairs: Any,
+        store: Any,
+        models: list[ModelFeatures],
+        cache: ViewCache,
+        *,
+        judged: bool = False,
     ) -> None:
+        """``judged``: whether verdicts are taken."""
         self._pairs, self._store, self._models, self._cache = pairs, store, models, cache
         self._known: dict[str, Order] = {}
         self.kinds = {"": True, "store": store is not None, "model": bool(models)}
         self.kinds["models"] = len(models) > 1
+        self.kinds["verdicts"] = judged and store is not None
 
     @property
     def ways(self) -> list[Way]:
@@ -151,7 +164,7 @@ class Orders:
     def prepare(self, done: Callable[[str], None] = lambda _: None) -> None:
         """Make all that are not there yet; ``done`` is told each title."""
         for way in self.ways:
-            if way.name not in ("random", "rows"):
+            if way.name not in ("random", "rows", "next"):  # these cost nothing, or change
                 self.order(way.name)
                 done(way.title)
 

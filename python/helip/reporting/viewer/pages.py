@@ -16,9 +16,10 @@ from helip.reporting.viewer.answers import Answer, Asked, go
 from helip.reporting.viewer.captions import CaptionSearch
 from helip.reporting.viewer.cards import Card, Cards, Place
 from helip.reporting.viewer.judging import KEYS, MISMATCH, Judging
-from helip.reporting.viewer.mapping import OF, Maps
+from helip.reporting.viewer.mapping import LAYOUTS, OF, SAMPLE, Maps
 from helip.reporting.viewer.orders import BY_NAME
 from helip.reporting.viewer.pools import ComparedPools, ShownPictures
+from helip.reporting.viewer.proposed import NotLearntError
 from helip.reporting.viewer.queries import STATES, Query
 from helip.reporting.viewer.seeking import LONGEST, Seeking
 from helip.reporting.viewer.shown import ShownOrders, step
@@ -133,7 +134,7 @@ class Pages:
         return Answer(page.render(
             title=self._title, sentence=sentence[:LONGEST], picture=picture, by=by, found=places,
             sides=self._seeking.sides, address=lambda row: Query(way="rows", at=row).url(),
-            caption_of=self._cards.short, picture_of=self._cards.address,
+            pictures=ShownPictures(self._cards),
         ))  # fmt: skip
 
     def pools(self, asked: Asked) -> Answer:
@@ -150,12 +151,17 @@ class Pages:
         if not self._maps.there:
             raise UnsupportedError("the map needs the store; start helip view with --store")
         page = environment().get_template("viewer/map.html")
-        return Answer(page.render(title=self._title, of=OF, by=BY, keys=KEYS))
+        return Answer(page.render(
+            title=self._title, of=OF, layouts=LAYOUTS, by=BY, keys=KEYS, sample=SAMPLE,
+        ))  # fmt: skip
 
     def points(self, asked: Asked) -> Answer:
-        """float32 [N, 2], little-endian: where the rows lie."""
+        """float32 [N, 2], little-endian: where the rows lie; while the map is made, with status
+        202, how much of it is."""
         if not self._maps.there:
             raise UnsupportedError("the map needs the store; start helip view with --store")
+        if (share := self._maps.begin(asked.path["of"])) < 1:
+            return Answer(f"{share:.2f}", "text/plain; charset=utf-8", status=202)
         points = self._maps.points(asked.path["of"])
         return Answer(points.astype("<f4").tobytes(), "application/octet-stream")
 
@@ -182,7 +188,14 @@ class Pages:
         )
 
     def _page(self, query: Query, asked: Asked, unsaid: Any = None) -> Answer:
-        items = self._items(query)
+        learnt = unlearnt = ""
+        items: tuple[int, Any] | None = (0, None)
+        try:
+            items = self._items(query)
+            if query.way == "next" and not _by_verdict(query):
+                learnt = self._shown.proposed.learnt(query.seed).words
+        except NotLearntError as error:
+            unlearnt = str(error)
         waiting = items is None
         count = 0 if items is None else items[0]
         at = min(query.at, max(count - 1, 0))
@@ -196,7 +209,9 @@ class Pages:
             title=self._title, query=query, way=BY_NAME[query.way], ways=self._shown.orders.ways,
             states=STATES, count=count, item=item, card=card, waiting=waiting,
             indexed=self._search.share, failure=self._search.failure,
-            before=self._beside(query, -1), after=self._beside(query, 1),
+            before=None if unlearnt else self._beside(query, -1),
+            after=None if unlearnt else self._beside(query, 1),
+            learnt=learnt, unlearnt=unlearnt, said_so_far=sum(self._judging.counts().values()),
             keys=KEYS, maps=self._maps.there, sides=self._seeking.sides,
             taken=self._judging.there, person=asked.person, unsaid=unsaid,
             counts=self._judging.counts(), side=SIDE,

@@ -21,8 +21,8 @@ _KEPT = 64  # targets
 class ComparedPools:
     """Pools by the table, by image alone, by text alone, and by the towers of each model.
 
-    A target reads all rows of the store once, which takes seconds for a million; the last ones are
-    kept. Safe to use from threads.
+    A target is compared with all rows of the store, by all cores; the last ones are kept. Safe to
+    use from threads.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class ShownPictures:
         self.failures: Counter[str] = Counter()
 
     def picture(self, row: int) -> Picture:
-        """Its place on this server; one that cannot be read is shown as why."""
-        return self._cards.picture(row)
+        """Its place on this server, which makes it when a browser asks, or says why it cannot."""
+        return self._cards.promised(row)
 
     def caption(self, row: int) -> str | None:
         """The first caption, None where there is none."""

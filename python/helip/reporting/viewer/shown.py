@@ -13,6 +13,7 @@ from helip.common.errors import UnsupportedError
 from helip.reporting.viewer.captions import CaptionSearch
 from helip.reporting.viewer.mapping import Maps
 from helip.reporting.viewer.orders import BY_NAME, Order, Orders
+from helip.reporting.viewer.proposed import Proposed
 from helip.reporting.viewer.queries import Query
 
 _KEPT = 16  # filtered orders
@@ -22,8 +23,11 @@ class ShownOrders:
     """The order of a query, filtered and turned; the last ones are kept, so that a step through one
     costs nothing. ``None`` while captions are being indexed. Safe to use from threads."""
 
-    def __init__(self, orders: Orders, search: CaptionSearch, maps: Maps) -> None:
+    def __init__(
+        self, orders: Orders, search: CaptionSearch, maps: Maps, proposed: Proposed
+    ) -> None:
         self.orders, self._search, self._maps = orders, search, maps
+        self.proposed = proposed
         self._kept: OrderedDict[Any, Order] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -31,7 +35,10 @@ class ShownOrders:
         """The targets of a query. UnsupportedError for a way that this table has not."""
         way = BY_NAME[query.way]
         if not self.orders.kinds[way.needs]:
-            needed = {"store": "--store", "model": "--model", "models": "--model twice"}
+            needed = {
+                "store": "--store", "model": "--model", "models": "--model twice",
+                "verdicts": "--store, and --verdicts where the table is in no folder",
+            }  # fmt: skip
             raise UnsupportedError(
                 f"{way.title} needs what was not given; start helip view with {needed[way.needs]}"
             )
@@ -47,7 +54,10 @@ class ShownOrders:
         return found
 
     def _made(self, query: Query) -> Order | None:
-        order = self.orders.order(query.way, query.seed)
+        if query.way == "next":
+            order = self.proposed.learnt(query.seed).order
+        else:
+            order = self.orders.order(query.way, query.seed)
         if query.low is None and query.high is None and not query.q and not query.region:
             return _turned(order) if query.up else order
         keep = np.ones(len(self.orders.first), dtype=bool)

@@ -28,6 +28,7 @@ from helip.reporting.viewer.model_features import ModelFeatures
 from helip.reporting.viewer.orders import Orders
 from helip.reporting.viewer.pages import Pages
 from helip.reporting.viewer.pools import ComparedPools
+from helip.reporting.viewer.proposed import Proposed
 from helip.reporting.viewer.seeking import Seeking
 from helip.reporting.viewer.shown import ShownOrders
 from helip.reporting.viewer.thumbnails import Thumbnails
@@ -84,7 +85,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
             call.view_cache_bytes,
         )
         stack.callback(of_table.close)
-        orders = Orders(pairs, store, features, of_table)
+        orders = Orders(pairs, store, features, of_table, judged=judging.there)
         label = "orders of targets"
         with ProgressBar(
             len(orders.ways), label=label, unit="orders", enabled=call.progress
@@ -103,9 +104,13 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
             of_store = ViewCache({"store": store.fingerprint}, call.view_cache_bytes)
             stack.callback(of_store.close)
         maps = Maps(store, of_store)
+        stack.callback(maps.close)
+        by = next((each.store for each in features[::-1] if each.store is not None), None)
+        proposed = Proposed(pairs, store, data, judging.verdicts, by)
+        shown = ShownOrders(orders, search, maps, proposed)
         yield Pages(
-            cards, ShownOrders(orders, search, maps), thumbnails, judging, data.keys, title,
-            search, Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
+            cards, shown, thumbnails, judging, data.keys, title, search,
+            Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helip.data.opening import open_dataset
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.models.saving import save_model
@@ -20,6 +21,7 @@ from helip.training.checkpoints import newest_checkpoint
 from helip.training.fine_tuning import train
 from helip.training.named_recipes import FROM_SCRATCH, recipe_named, recipes
 from helip.training.step import OptimizerStep
+from helip.verdicts.verdicts import Verdicts
 from support.data_samples import write_shard
 from support.train_samples import CONFIG
 from support.tune_samples import same, tiny, weights
@@ -108,6 +110,29 @@ def test_a_plan_says_what_a_run_would_take_and_writes_nothing(
     assert code == 0 and "reading a batch" in out, err
     code, _, err = run(*call, "--out", tmp_path / "run", "--time-step")
     assert (code, "--time-step belongs to --plan" in err) == (2, True)
+
+
+def test_verdicts_are_obeyed_and_what_is_left_out_is_said(
+    run: Run, call: tuple[object, ...], tmp_path
+) -> None:
+    data = open_dataset(tmp_path / "0.tar")
+    ids = (np.arange(16)[:, None] + np.arange(1, 4)).astype(np.int32) % 16
+    table = HardPairs.from_arrays(
+        ids, np.full((16, 3), 0.5, np.float32), data_fingerprint=data.fingerprint
+    )
+    table.save(tmp_path / "pairs")
+    with Verdicts.open(tmp_path / "verdicts", pairs=table) as verdicts:
+        verdicts.judge(2, 4, "near duplicate", person="Ada")
+        verdicts.judge(9, None, "mismatch", person="Ada")
+    words = [word for word in call if word != "--control"]
+    given = (*words, "--pairs", tmp_path / "pairs", "--verdicts", tmp_path / "verdicts")
+    code, out, err = run(*given, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "left out by verdicts: pairs 1, rows 1" in err
+    assert "7 hard pairs of 5 targets" in out  # 2 -> 4, and 9 with its three in either direction
+    code, _, err = run(*words, "--verdicts", tmp_path / "absent", "--out", tmp_path / "other")
+    assert (code, "there is no file of verdicts" in err) == (1, True), err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.reporting.viewer import mapping
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.mapping import Maps, inside, parse_region
 from helip.store.embedding_store import EmbeddingStore
@@ -62,3 +68,74 @@ def test_inside_knows_hollows() -> None:
 def test_what_is_no_region_is_refused(region: str) -> None:
     with pytest.raises(InvalidArgumentError, match="region is"):
         parse_region(region)
+
+
+class FakeUmap:
+    """Takes the first two principal components; says where a row was placed by its sign."""
+
+    fitted: ClassVar[list[int]] = []
+    placed: ClassVar[list[int]] = []
+
+    def __init__(self, **options: Any) -> None:
+        assert options["random_state"] == 0
+
+    def fit(self, rows: np.ndarray) -> FakeUmap:
+        self.fitted.append(len(rows))
+        self.embedding_ = rows[:, :2] + 5
+        return self
+
+    def transform(self, rows: np.ndarray) -> np.ndarray:
+        self.placed.append(len(rows))
+        return rows[:, :2] + 5
+
+
+def test_umap_is_fitted_on_a_sample_and_places_the_others_once(
+    maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
+    monkeypatch.setattr(mapping, "SAMPLE", 15)
+    found = np.array(maps.points("image-umap"))
+    sampled = np.sort(np.random.default_rng(0).choice(ROWS, 15, replace=False))
+    assert FakeUmap.fitted == [15]
+    assert sum(FakeUmap.placed) == ROWS - 15 - (OUTLIER not in sampled)
+    assert found[OUTLIER].tolist() == [0, 0]
+    assert np.abs(found).max() == pytest.approx(1, abs=1e-6)
+    rows = unit(sides()[0])
+    axes = np.linalg.svd(rows[sampled] - rows[sampled].mean(axis=0), full_matrices=False)[2]
+    others = np.arange(ROWS) != OUTLIER
+    expected = (rows @ axes[:2].T)[others]
+    for axis in range(2):
+        assert abs(np.corrcoef(found[others, axis], expected[:, axis])[0, 1]) > 0.9999
+    again = Maps(maps._store, maps._cache)
+    assert np.array_equal(again.points("image-umap"), found)
+    assert FakeUmap.fitted == [15]
+    region = "image-umap:-1.1,-1.1;1.1,-1.1;1.1,1.1;-1.1,1.1"
+    assert len(again.inside(region)) == ROWS
+
+
+def test_umap_that_is_absent_is_named_with_its_extra(
+    maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    for _ in range(2):  # a failure is not kept
+        with pytest.raises(UnsupportedError, match=r"needs umap-learn.*helip\[umap\]"):
+            maps.points("text-umap")
+
+
+def test_a_map_that_takes_long_says_how_far_it_is(
+    maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    slow = Maps(maps._store, ViewCache({"of": "slow"}, 1 << 30, maps._cache.folder / "slow"))
+    plain = slow._units
+    monkeypatch.setattr(mapping, "_PATIENCE", 0.01)
+    monkeypatch.setattr(slow, "_units", lambda *given: (go_on.wait(20), plain(*given))[1])
+    assert slow.begin("joint") < 1
+    go_on.set()
+    assert np.array_equal(slow.points("joint"), maps.points("joint"))
+    go_on.clear()
+    assert slow.begin("text") < 1
+    slow.close()
+    go_on.set()
+    with pytest.raises(Error, match="the viewer"):
+        slow.points("text")
