@@ -14,11 +14,11 @@ from markupsafe import Markup
 from helip.common.text import caption, cosine, number, plain
 
 
-def render(**values: Any) -> str:
-    """The page with its style, and a policy that allows nothing else."""
+def render(template: str = "page.html", **values: Any) -> str:
+    """The page of a template with its style, and a policy that allows nothing else."""
     style = (resources.files("helip.reporting") / "templates/style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = environment().get_template("page.html")
+    page = environment().get_template(template)
     return page.render(style=Markup(style), style_hash=f"sha256-{digest}", **values).lstrip()
 
 
