@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helip.curation.agreement import Neighbourhoods
+from helip.curation.agreement import NAMES, Neighbourhoods
 from helip.curation.similar_rows import Floats, Ints
 
 FEWEST = 100  # rows with both embeddings, below which nothing is estimated
@@ -42,11 +42,28 @@ class Mismatch:
 def mismatch(
     neighbourhoods: Neighbourhoods, readable: npt.NDArray[np.bool_], seed: int
 ) -> Mismatch:
-    """Probabilities that captions are wrong."""
-    count = len(readable)
-    blank = np.full(count, np.nan, dtype=np.float32)
-    own = neighbourhoods.features(np.arange(count, dtype=np.int64))
+    """Probabilities that captions are wrong; with cross-scores the greater one of those with them
+    and without. A model that learnt the wrong captions finds them right, and does not hide what
+    the neighbours tell."""
+    own = neighbourhoods.features(np.arange(len(readable), dtype=np.int64))
     exchanged = neighbourhoods.features(exchange(readable, seed))
+    names = neighbourhoods.names
+    found = _judged(own[:, : len(NAMES)], exchanged[:, : len(NAMES)], readable, names[: len(NAMES)])
+    if len(names) == len(NAMES):
+        return found
+    with_model = _judged(own, exchanged, readable, names)
+    return Mismatch(
+        np.fmax(found.probability, with_model.probability),
+        with_model.score,
+        float(np.fmax(found.noise_rate, with_model.noise_rate)),
+        with_model.weights,
+    )
+
+
+def _judged(
+    own: Floats, exchanged: Floats, readable: npt.NDArray[np.bool_], names: tuple[str, ...]
+) -> Mismatch:
+    blank = np.full(len(readable), np.nan, dtype=np.float32)
     known = readable & ~np.isnan(own).any(axis=1)
     others = exchanged[readable & ~np.isnan(exchanged).any(axis=1)].astype(np.float64)
     if min(int(known.sum()), len(others)) < FEWEST:
@@ -55,8 +72,7 @@ def mismatch(
     found, noise_rate = wrong_probability(scores, null)
     probability, score = blank.copy(), blank.copy()
     probability[known], score[known] = found, scores
-    named = dict(zip(neighbourhoods.names, weights.tolist(), strict=True))
-    return Mismatch(probability, score, noise_rate, named)
+    return Mismatch(probability, score, noise_rate, dict(zip(names, weights.tolist(), strict=True)))
 
 
 def exchange(readable: npt.NDArray[np.bool_], seed: int) -> Ints:

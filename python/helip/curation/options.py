@@ -23,9 +23,9 @@ class CurateOptions(ThreadOptions):
     """Reasons for which the keep list drops rows; other flags are only listed. Repeatable."""
     neighbours: Annotated[int, Ge(2), Le(64)] = 8
     """Nearest rows by image, and by text, that each row is compared with."""
-    duplicate_image: Share = 0.95
+    duplicate_image: Share = 0.98
     """Image cosine that near duplicates reach; both similarities must."""
-    duplicate_text: Share = 0.95
+    duplicate_text: Share = 0.98
     """Text cosine that near duplicates reach; also that of nearly the same caption."""
     mismatch_min: Annotated[float, Gt(0.0), Le(1.0)] = 0.5
     """Probability of a wrong caption from which a row is mismatched."""
