@@ -280,6 +280,8 @@ def main() -> None:
         if noise:
             sets["right captions"] = np.flatnonzero(~shuffled(count, noise)[1])
         for name, rows in sets.items():
+            if name != "all rows" and len(rows) == count:
+                continue  # nothing was flagged, so it is the same
             sizes[f"{words}, {name}"] = len(rows)
             for way in args.ways:
                 title = f"{words}, {way}, {name}"
@@ -330,7 +332,14 @@ def write(found: Any, facts: Any, shown: Mapping[str, Any], sizes: Mapping[str, 
         gained.append(
             [f"{noise}, {way}", name, f"{sizes[f'{noise}, {name}']:,}", f"{mean:.1f}", against]
         )
-    made = {"detection": found, "curations": facts, "runs": shown, "rows": sizes}
+    known = {
+        noise: {
+            name: {figure: None if math.isnan(v) else v for figure, v in figures.items()}
+            for name, figures in by.items()
+        }
+        for noise, by in found.items()
+    }
+    made = {"detection": known, "curations": facts, "runs": shown, "rows": sizes}
     records.write("curation-found", {"title": "Finding shuffled captions", "table": detected})
     path = records.write(
         "curation", {"title": "Training without what curating drops", "table": gained, **made}

@@ -15,6 +15,7 @@ TOPICS = 40
 WIDTH = 24
 DUPLICATES = ((3, 203), (203, 303), (10, 310))  # the first two make one group of three
 SAME_CAPTION = (20, 220)  # at unlike pictures
+ALIKE_IN_IMAGE = (30, 330)
 OUTLIER = 50
 UNREADABLE = 60
 WRONG = tuple(range(100, 140))
@@ -43,6 +44,13 @@ def sides(*, wrong: bool = True) -> tuple[np.ndarray, np.ndarray]:
     for kept, double in DUPLICATES:
         image[double] = image[kept] + 0.01 * random.normal(size=WIDTH)
         text[double] = text[kept] + 0.01 * random.normal(size=WIDTH)
+    one, other = ALIKE_IN_IMAGE  # its captions have a cosine of 0.97, between product and bound
+    image[other] = image[one]
+    along = text[one] / np.linalg.norm(text[one])
+    across = random.normal(size=WIDTH)
+    across[-1] = 0
+    across -= across @ along * along
+    text[other] = 0.97 * along + np.sqrt(1 - 0.97**2) * across / np.linalg.norm(across)
     one, other = SAME_CAPTION
     text[other] = text[one]
     image[other] = -image[one]
@@ -51,7 +59,7 @@ def sides(*, wrong: bool = True) -> tuple[np.ndarray, np.ndarray]:
         side[:, -1] = 0
         side[OUTLIER] = 0
         side[OUTLIER, -1] = 1
-    image[UNREADABLE] = 0
+    image[UNREADABLE] = text[UNREADABLE] = 0
     if wrong:
         rows = np.array(WRONG)
         text[rows] = text[np.roll(rows, 7)]

@@ -93,7 +93,7 @@ def _curated(
     near = Neighbourhoods(rows, None if model is None else model.scores)
     wrong = mismatch(near, readable, call.seed)
     one, other, full = rows.near_duplicates()
-    duplicate_of = _groups(one, other, wrong.probability)
+    duplicate_of = groups_of(one, other, wrong.probability)
     doubled = (duplicate_of >= 0) & (duplicate_of != np.arange(len(readable)))
     nearest = np.fmax(near.image[:, 0], 0), np.fmax(near.text[:, 0], 0)  # NaN: nothing is near
     bounds = {
@@ -136,7 +136,7 @@ def _curated(
     )
 
 
-def _groups(one: Ints, other: Ints, wrong: Floats) -> Ints:
+def groups_of(one: Ints, other: Ints, wrong: Floats) -> Ints:
     """int64 [N]: the row that is kept of each group, the one whose caption is least likely wrong,
     of equal ones the first; -1 in no group."""
     count = len(wrong)

@@ -9,7 +9,9 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
+from helip.curation.curating import groups_of
 from support.curation_samples import (
+    ALIKE_IN_IMAGE,
     OUTLIER,
     ROWS,
     SAME_CAPTION,
@@ -65,10 +67,17 @@ def test_near_duplicates_are_the_components_of_pairs_alike_on_both_sides(
 
 
 def test_pairs_alike_on_one_side_alone_are_no_duplicates(found: helip.Curation) -> None:
-    assert not found.flags["near_duplicate"][list(SAME_CAPTION)].any()
+    assert not found.flags["near_duplicate"][[*SAME_CAPTION, *ALIKE_IN_IMAGE]].any()
 
 
-def test_of_a_group_the_row_whose_caption_fits_best_is_kept(tmp_path: Path) -> None:
+def test_of_a_group_the_row_whose_caption_is_least_likely_wrong_is_kept() -> None:
+    one, other = np.array([1, 2, 5, 7]), np.array([2, 4, 6, 8])
+    wrong = np.array([0, 0.9, 0.1, 0, 0.5, 0.2, 0.2, np.nan, 0.9], dtype=np.float32)
+    found = groups_of(one, other, wrong)
+    assert found.tolist() == [-1, 2, 2, -1, 2, 5, 5, 8, 8]
+
+
+def test_of_equal_rows_the_first_is_kept(tmp_path: Path) -> None:
     image, text = sides(wrong=False)
     one, other = 100, 300
     image[other] = image[one]
