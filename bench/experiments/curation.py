@@ -3,7 +3,7 @@
     python bench/experiments/curation.py --cleanlab /tmp/cleanlab
 
 The 3,326 training pictures of the demo's emoji, with embeddings of EfficientNet-Lite0 and MiniLM
-(``bench/scale.py`` makes both; ``--cache`` says where they lie). A share of the captions is
+(``bench/grown.py`` makes both; ``--cache`` says where they lie). A share of the captions is
 shuffled. Measured are precision, recall and average precision of finding these, by `helip.curate`
 and by others; then recall@1 of the 621 held-out pictures, after small heads were trained on frozen
 features (`heads.Heads`) of all rows, of the rows that curating keeps, and of those whose captions
