@@ -20,6 +20,7 @@ PAGES = (
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "results-emoji.md",
     ROOT / "docs" / "when-it-helps.md",
+    ROOT / "docs" / "curation.md",
     ROOT / "README.md",
 )
 _BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -11,6 +11,7 @@ from .common import (
     UnsupportedError,
     copy,
 )
+from .curation import Curation, curate
 from .data import ImageTransform, SampleIndex, open_dataset
 from .diagnosis import diagnose
 from .encoders import embed
@@ -38,6 +39,7 @@ from .verdicts import LearntVeto, Verdicts
 __all__ = [
     "CancelledError",
     "CorruptError",
+    "Curation",
     "EmbeddingStore",
     "Error",
     "Guard",
@@ -68,6 +70,7 @@ __all__ = [
     "compare",
     "copy",
     "create_model",
+    "curate",
     "diagnose",
     "embed",
     "evaluate",

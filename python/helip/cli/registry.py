@@ -85,6 +85,11 @@ ENTRIES: tuple[Entry, ...] = (
         "Tell before training whether hard pairs will help a model on its data.",
     ),
     Entry(
+        "curate",
+        "curating.curate",
+        "List near duplicates, wrong captions, outliers and hubs, and which rows to keep.",
+    ),
+    Entry(
         "train",
         "training.train",
         "Train with hard pairs and the margin loss; the same call resumes.",

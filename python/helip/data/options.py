@@ -50,8 +50,8 @@ class OpenOptions(Options):
     split: str | None = None
     """Of a source that holds several: its subfolder, files named after it, a DatasetDict's."""
     subset: str | os.PathLike[str] | Collection[Any] | None = None
-    """Only these rows: a file of keys, one a line, or a .npy file of a bool a row or of row
-    numbers; in Python also such a list or array."""
+    """Only these rows: a file of keys, one a line, a .npy of bools or row numbers, a keep list of
+    helip curate; in Python also a list or array."""
     limit: Positive | None = None
     """Only the first so many rows, of those that subset leaves."""
     cache: str | os.PathLike[str] | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors, text_lines
 from helip.data.dataset import Dataset, Subset
+from helip.data.keep_list import KeepList, read_keep_list
 from helip.data.options import OpenOptions
 
 _SHOWN = 3
@@ -30,7 +31,8 @@ class Selection(Subset):
         return self._parent
 
     def counts(self) -> dict[str, int]:
-        """``rows``, ``source_rows``, and how many ``left_out_subset`` and ``left_out_limit``."""
+        """``rows``, ``source_rows``, and how many ``left_out_subset`` and ``left_out_limit``; of a
+        keep list also ``left_out_subset_REASON`` for each reason."""
         return {"rows": len(self), "source_rows": len(self._parent), **self._left_out}
 
     def __repr__(self) -> str:
@@ -47,17 +49,19 @@ def selected(data: Dataset, options: OpenOptions) -> Dataset:
     left_out = {"subset": 0, "limit": 0}
     rows = np.arange(len(data), dtype=np.int64)
     if options.subset is not None:
-        rows = _chosen(data, options.subset)
+        rows, reasons = _chosen(data, options.subset)
         left_out["subset"] = len(data) - len(rows)
+        left_out |= {f"subset_{reason}": count for reason, count in reasons.items()}
     if options.limit is not None:
         left_out["limit"] = max(len(rows) - options.limit, 0)
         rows = rows[: options.limit]
     return Selection(data, rows, left_out) if len(rows) < len(data) else data
 
 
-def _chosen(data: Dataset, given: Any) -> np.ndarray:
-    """int64 [n]: the rows that ``subset`` names, ascending."""
+def _chosen(data: Dataset, given: Any) -> tuple[np.ndarray, dict[str, int]]:
+    """int64 [n]: the rows that ``subset`` names, ascending; and why others go, of a keep list."""
     words = f"a {type(given).__name__}"
+    reasons: dict[str, int] = {}
     if isinstance(given, (str, os.PathLike)):
         words, given = repr(os.fspath(given)), _read(Path(given))
     elif hasattr(given, "detach"):  # a tensor
@@ -66,17 +70,22 @@ def _chosen(data: Dataset, given: Any) -> np.ndarray:
         given = given.to_pylist()
     if isinstance(given, np.ndarray) and given.dtype.kind == "O":  # keys of a pandas column
         given = given.ravel().tolist()
-    if not isinstance(given, np.ndarray):
+    if not isinstance(given, (np.ndarray, KeepList)):
         given = _as_list_or_array(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in "US":
         given = _as_text(given, words)
-    rows = _by_key(data, given, words) if isinstance(given, list) else _by_row(data, given, words)
+    if isinstance(given, KeepList):
+        rows, reasons = given.rows(data, f"subset is {words}")
+    elif isinstance(given, list):
+        rows = _by_key(data, given, words)
+    else:
+        rows = _by_row(data, given, words)
     if not len(rows):
         raise InvalidArgumentError(
             f"subset is {words}, which names none of the {len(data):,} rows; name one at least, or "
             "leave it out"
         )
-    return rows
+    return rows, reasons
 
 
 def _as_list_or_array(given: Any) -> list[str] | np.ndarray:
@@ -153,8 +162,12 @@ def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
 
 
 def _read(path: Path) -> Any:
-    """The array of a .npy file, or the lines of a text file that are not empty."""
+    """The array of a .npy file, a keep list, or the lines of a text file that are not empty."""
     words = f"subset is {os.fspath(path)!r}, which"
+    if path.suffix.lower() in (".csv", ".parquet"):
+        found = read_keep_list(path, words.removesuffix(", which"))
+        if found is not None:
+            return found
     if path.suffix.lower() != ".npy":
         return [line for line in text_lines(path, words) if line]
     with storage_errors("read", path):

@@ -40,7 +40,7 @@ IMPORTS = {
 }
 OURS = {"helip", "helip_demo", "support"}
 # Installed by hand: no wheel, a gigabyte, requirements at odds with ours. The benchmark names them.
-BY_HAND = {"bench": {"ffcv", "nvidia", "streaming"}}
+BY_HAND = {"bench": {"cleanlab", "ffcv", "nvidia", "streaming"}}
 
 
 def declared(*extras: str) -> set[str]:

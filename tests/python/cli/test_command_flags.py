@@ -35,6 +35,7 @@ CALLS = {
     "verdicts": "show v",
     "reshard": "d.tar --pairs p --out new",
     "diagnose": "p --data d.tar --batch-size 4 --targets 4 --workers 0",
+    "curate": "p --data d.tar --store s --out new",
     "train": "d.tar --model start --pairs p --steps 2 --batch-size 4 --workers 0 --device cpu "
     "--out new",
     "recipes": "",

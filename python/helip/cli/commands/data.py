@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -197,8 +197,23 @@ def say_left_out(name: str, dataset: Any) -> None:
     left_out = {each: counts[f"left_out_{each}"] for each in names}
     if left_out:
         rows = counts["source_rows"]
-        words = ", ".join(f"{count:,} by --{each}" for each, count in left_out.items())
+        why = _reasons_words(counts)
+        words = ", ".join(
+            f"{count:,} by --{each}{why if each == 'subset' else ''}"
+            for each, count in left_out.items()
+        )
         say(f"{name}: {rows - sum(left_out.values()):,} of {rows:,} rows; left out {words}")
+
+
+def _reasons_words(counts: Mapping[str, int]) -> str:
+    """In parentheses why a keep list leaves rows out; nothing where none did."""
+    start = "left_out_subset_"
+    reasons = [
+        f"{count:,} {name.removeprefix(start).replace('_', ' ')}"
+        for name, count in counts.items()
+        if name.startswith(start)
+    ]
+    return f" ({', '.join(reasons)})" if reasons else ""
 
 
 def named_paths(option: str, arguments: Sequence[str]) -> dict[str, str]:

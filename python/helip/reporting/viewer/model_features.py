@@ -85,6 +85,11 @@ class ModelFeatures:
         rows = _MappedRows(image, text)
         return cls(Path(name).name, digest, views[0], views[1], rows)
 
+    def scores(self, sides: str, first: int, ids: np.ndarray) -> np.ndarray:
+        """float64 [b, k]: of the targets from ``first`` on with ``ids`` [b, k] int64; ``sides`` is
+        such as image_text, picture of the target with captions of ``ids``."""
+        return self._cosines.of(sides, first, ids)
+
     def forth(self, first: int, ids: np.ndarray) -> np.ndarray:
         """float64 [b, k]: picture of each target from ``first`` on with the captions ``ids``, less
         that with its own caption."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from helip.pairs.cosines import TableCosines
+from helip.pairs.in_degrees import in_degrees
 from helip.reporting.pools import read_scores
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.model_features import ModelFeatures
@@ -125,7 +126,7 @@ class Orders:
     @property
     def degrees(self) -> np.ndarray:
         """int32 [N]: of how many targets each row is a hard pair."""
-        return self._arrays("degrees", lambda: {"degrees": _degrees(self._pairs)})["degrees"]
+        return self._arrays("degrees", lambda: {"degrees": in_degrees(self._pairs)})["degrees"]
 
     def shades(self, by: str) -> np.ndarray:
         """uint8 [N]: 0 for a target without a hard pair, or a row that nobody chose; else 1 … 255
@@ -244,11 +245,3 @@ def _falling(
     found: dict[str, np.ndarray] = {"targets": order}
     found["values"] = np.asarray(values[order], dtype=np.float32)
     return found if ranks is None else {**found, "ranks": ranks[order]}
-
-
-def _degrees(pairs: Any) -> np.ndarray:
-    counts = np.zeros(len(pairs), dtype=np.int64)
-    for start in range(0, len(pairs), _BLOCK):
-        ids = np.asarray(pairs.ids[start : start + _BLOCK]).ravel()
-        counts += np.bincount(ids[ids >= 0], minlength=len(pairs))
-    return counts.astype(np.int32)

@@ -25,7 +25,7 @@ TAKING_DATA = [each for each in load_all() if "data" in inspect.signature(each.w
 def test_these_commands_take_data() -> None:
     """A new one is among them by the name of its parameter."""
     names = {each.name for each in TAKING_DATA}
-    assert names >= {"embed", "reshard", "diagnose", "train", "eval", "report"}
+    assert names >= {"embed", "reshard", "diagnose", "curate", "train", "eval", "report"}
 
 
 @pytest.mark.parametrize("command", TAKING_DATA, ids=lambda command: command.name)
@@ -57,6 +57,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[o
         "embed": ("embed", data, "--out", out),
         "reshard": ("reshard", data, "--pairs", pairs, "--out", out),
         "diagnose": ("diagnose", pairs, "--data", data),
+        "curate": ("curate", pairs, "--data", data, "--out", out),
         "train": ("train", data, "--model", "m", "--out", out),
         "eval": ("eval", data, "--model", "m"),
         "report": ("report", pairs, "--data", data, "--out", out),

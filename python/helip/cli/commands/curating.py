@@ -1,0 +1,92 @@
+"""The command that finds what is doubled, mismatched or odd in a data set."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.commands.data import open_data
+from helip.cli.messages import say, shell_line
+from helip.cli.showing import print_json, show_table
+from helip.common.errors import InvalidArgumentError
+from helip.common.options import hints_of
+from helip.curation.options import CurateOptions
+from helip.data.options import OpenOptions
+from helip.encoders.options import EmbedOptions
+
+_USUAL = (*hints_of(CurateOptions), "limit", "subset", "split")
+
+
+@command(CurateOptions, OpenOptions, usual=_USUAL)
+def curate(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    data: Annotated[str, text("The data set that was mined.")],
+    out: Annotated[Path, text("The folder to write: keep lists and a page.")],
+    store: Annotated[Path | None, text("The store that was mined; must be given.")] = None,
+    model: Annotated[str | None, text("A CLIP model, or a store of the data by one.")] = None,
+    checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> Done:
+    """List near duplicates, wrong captions, outliers and hubs, and which rows to keep."""
+    if checkpoint is not None and model is None:
+        raise InvalidArgumentError(
+            f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
+        )
+    from helip.curation.curating import curate
+    from helip.evaluation.model_source import ModelSource
+
+    given: Any = model
+    if model is not None and not (Path(model) / "manifest.json").is_file():
+        given = ModelSource(model, checkpoint).load()
+    dataset, options = open_data(data, options, quiet)
+    found = curate(pairs, dataset, store=store, model=given, out=out, progress=not quiet, **options)
+    if json:
+        print_json({"path": str(out), **found.to_dict()})
+    else:
+        show_table(_words(found.to_dict()))
+        if not (out / "keep.parquet").exists():
+            say("no keep.parquet was written, for pyarrow is absent; pip install pyarrow")
+    if store is None:
+        return Done(out)
+    words = ["embed", data, "--subset", str(out / "keep.csv"), "--update", "--out", str(store)]
+    counts = found.counts()
+    if counts["dropped"] > EmbedOptions().max_removed * counts["rows"]:
+        words += ["--max-removed", f"{math.ceil(100 * counts['dropped'] / counts['rows']) / 100:g}"]
+    return Done(out, shell_line(*words))
+
+
+def _words(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was found, in two columns."""
+    share = 100 / max(found["rows"], 1)
+    rows = [
+        ("rows", f"{found['rows']:,}"),
+        ("kept", f"{found['kept']:,} ({share * found['kept']:.1f} %)"),
+        ("dropped", f"{found['dropped']:,}, each under its first reason"),
+        *((f"  {_plain(name)}", f"{n:,}") for name, n in found["dropped_by"].items()),
+        ("flagged", "also for other reasons"),
+        *(
+            (f"  {_plain(name)}", f"{n:,}{'' if name in found['drop'] else ', listed alone'}")
+            for name, n in found["flagged"].items()
+        ),
+        ("groups of near duplicates", f"{found['duplicate_groups']:,}"),
+    ]
+    rate = found["noise_rate"]
+    rows.append(
+        ("wrong captions", "not estimated: it takes 100 rows" if rate is None
+         else f"about {100 * rate:.0f} % of the data, estimated")
+    )  # fmt: skip
+    if found["full_groups"]:
+        rows.append(
+            ("rows of full groups", f"{found['full_groups']:,}, whose groups may be larger")
+        )
+    return rows
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,191 @@
+"""Finds what is doubled, mismatched or odd in a data set with a mined table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import output_path
+from helip.common.options import ProgressOptions, keywords
+from helip.curation.agreement import Neighbourhoods
+from helip.curation.mismatched import mismatch
+from helip.curation.options import CurateOptions
+from helip.curation.page import page_of
+from helip.curation.result import Curation
+from helip.curation.similar_rows import Floats, Ints, SimilarRows, components
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.in_degrees import in_degrees
+from helip.pairs.opening import open_together
+from helip.reporting.viewer.cache import ViewCache
+from helip.reporting.viewer.model_features import ModelFeatures
+from helip.store.embedding_store import EmbeddingStore
+
+_CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
+_FENCE = 1.5
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurateCall(CurateOptions, ProgressOptions):
+    """What `curate` is asked."""
+
+    pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
+    """A table of hard pairs, or its path."""
+    data: Any = field(kw_only=False)
+    """The data set that it was mined from, or what open_dataset takes."""
+    store: EmbeddingStore | str | os.PathLike[str] | None = None
+    """The store that was mined, or its path; by default the one that the table knows."""
+    model: Any = None
+    """Compares pictures with captions: a store of this data by one CLIP, or what create_model
+    takes, which encodes all rows once. None: mismatches are told by neighbours alone."""
+    out: str | os.PathLike[str] | None = None
+    """A new folder for keep.csv, keep.parquet, curation.json and report.html; None writes none."""
+
+
+@keywords(CurateCall)
+def curate(call: CurateCall) -> Curation:
+    """Find near duplicates, wrong captions, captions of unlike pictures, outliers and hubs.
+
+    Returns flags and scores of every row, and which rows to keep; the data stay as they are.
+    docs/curation.md defines each reason. Open the data with the list that is written,
+    ``open_dataset(data, subset="OUT/keep.csv")``, and bring the store up to date with them.
+    The same arguments give the same result. Works in blocks: beside the store's pages it takes some
+    hundred bytes a row.
+
+    Raises:
+        InvalidArgumentError: no store; an option out of its bound; ``out`` exists.
+        MismatchError: table, data, store and model do not belong together.
+        StorageError: ``out`` cannot be written.
+    """
+    store = call.store
+    if store is None and isinstance(call.pairs, HardPairs):
+        store = call.pairs.store
+    if store is None:
+        raise InvalidArgumentError(
+            "store is None, and the table knows no store, so nothing tells which rows are alike; "
+            "give the store that was mined: store=STORE, in the shell --store STORE"
+        )
+    out = output_path(call.out)
+    if out and os.path.lexists(out):
+        raise InvalidArgumentError(f"out is {out!r}, which exists; choose another place")
+    pairs, data, store = open_together(call.pairs, call.data, store)
+    model = None
+    if call.model is not None:
+        cache = ViewCache({"data": data.fingerprint, "rows": len(data)}, _CACHE_BYTES)
+        model = ModelFeatures.of(call.model, data, cache, progress=call.progress)
+    rows = SimilarRows(store, call, progress=call.progress)
+    found = _curated(call, pairs, data.keys, rows, model)
+    if out:
+        found.save(out, page=page_of(found, data, call.examples))
+    return found
+
+
+def _curated(
+    call: CurateOptions, pairs: HardPairs, keys: Any, rows: SimilarRows, model: Any
+) -> Curation:
+    readable = rows.readable()
+    near = Neighbourhoods(rows, None if model is None else model.scores)
+    wrong = mismatch(near, readable, call.seed)
+    one, other, full = rows.near_duplicates()
+    duplicate_of = groups_of(one, other, wrong.probability)
+    doubled = (duplicate_of >= 0) & (duplicate_of != np.arange(len(readable)))
+    nearest = np.fmax(near.image[:, 0], 0), np.fmax(near.text[:, 0], 0)  # NaN: nothing is near
+    bounds = {
+        "unlike_image": rows.of_random_pairs(0.5)
+        if call.unlike_image is None else float(call.unlike_image),
+        "outlier_image": _fence(nearest[0][readable], call.outlier_image),
+        "outlier_text": _fence(nearest[1][readable], call.outlier_text),
+    }  # fmt: skip
+    lowest = _lowest_of_like_captions(near, call.duplicate_text)
+    degrees = in_degrees(pairs)
+    bounds["hub_degree"] = call.hub_factor * float(degrees.mean())
+    alone = (nearest[0] < bounds["outlier_image"]) & (nearest[1] < bounds["outlier_text"])
+    with np.errstate(invalid="ignore"):
+        flags = {
+            "unreadable": ~readable,
+            "near_duplicate": doubled,
+            "mismatched": wrong.probability >= call.mismatch_min,
+            "ambiguous_caption": lowest < bounds["unlike_image"],
+            "outlier": alone & readable,
+            "hub": (degrees >= bounds["hub_degree"]) & (degrees > 0),
+        }
+    names = ("duplicate_image", "duplicate_text", "mismatch_min", "hub_factor")
+    return Curation(
+        keys=keys,
+        flags=flags,
+        scores={
+            "near_duplicate": _closest(rows, one, other, doubled),
+            "mismatched": wrong.probability,
+            "ambiguous_caption": lowest,
+            "outlier": np.fmax(*nearest).astype(np.float32),
+            "hub": degrees.astype(np.float32),
+        },
+        drop=tuple(call.drop),
+        duplicate_of=duplicate_of,
+        noise_rate=wrong.noise_rate,
+        thresholds={**{name: float(getattr(call, name)) for name in names}, **bounds},
+        searches=rows.searches,
+        full_groups=full,
+        cross_scores="" if model is None else model.name,
+    )
+
+
+def groups_of(one: Ints, other: Ints, wrong: Floats) -> Ints:
+    """int64 [N]: the row that is kept of each group, the one whose caption is least likely wrong,
+    of equal ones the first; -1 in no group."""
+    count = len(wrong)
+    labels = components(count, one, other)
+    members = np.unique(np.concatenate([one, other]))
+    found = np.full(count, -1, dtype=np.int64)
+    # Ordered by group, then by probability, then by row.
+    order = members[np.lexsort((members, np.nan_to_num(wrong[members], nan=1), labels[members]))]
+    heads = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    sizes = np.diff(np.append(heads, len(order)))
+    found[order] = np.repeat(order[heads], sizes)
+    return found
+
+
+def _closest(rows: SimilarRows, one: Ints, other: Ints, doubled: Bools) -> Floats:
+    """float32 [N]: the greatest product of both cosines to a near duplicate; NaN without one."""
+    found = np.full(len(doubled), np.nan, dtype=np.float32)
+    order = np.argsort(one, kind="stable")
+    one, other = one[order], other[order]
+    heads = np.flatnonzero(np.diff(one, prepend=-1))
+    place = np.arange(len(one)) - np.repeat(heads, np.diff(np.append(heads, len(one))))
+    width = int(place.max(initial=-1)) + 1
+    for first in range(0, len(doubled), 1 << 16):
+        last = min(first + (1 << 16), len(doubled))
+        part = slice(*np.searchsorted(one, [first, last]))
+        if part.start == part.stop:
+            continue
+        ids = np.full((last - first, width), -1, dtype=np.int64)
+        ids[one[part] - first, place[part]] = other[part]
+        both = rows.cosines("image_image", first, ids) * rows.cosines("text_text", first, ids)
+        found[first:last] = np.fmax.reduce(both, axis=1)
+    return found
+
+
+def _lowest_of_like_captions(near: Neighbourhoods, bound: float) -> Floats:
+    """float32 [N]: the lowest image cosine to those of the nearest captions that are nearly the
+    same, NaN where none is."""
+    image = near.pictures_of_like_captions()
+    with np.errstate(invalid="ignore"):
+        same = (near.text >= bound - 1e-6) & ~np.isnan(image)
+    lowest = np.where(same, image, np.inf).min(axis=1)
+    return np.where(np.isinf(lowest), np.nan, lowest).astype(np.float32)
+
+
+def _fence(values: Floats, given: float | None) -> float:
+    """The given bound, else Tukey's lower fence of ``values``."""
+    if given is not None:
+        return float(given)
+    if not len(values):
+        return 0.0
+    low, high = np.quantile(values.astype(np.float64), [0.25, 0.75])
+    return float(low - _FENCE * (high - low))

@@ -1,0 +1,169 @@
+"""What curation found of each row, and the keep list of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from helip.common.files import publish_directory, write_json
+from helip.curation.options import Reason
+from helip.curation.similar_rows import Floats, Ints
+from helip.data.keep_list import COLUMNS
+
+#: Reasons in the order in which the first one names a row that has several.
+REASONS: tuple[str, ...] = get_args(Reason)
+_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, repr=False)
+class Curation:
+    """Flags, scores and what to keep, a value a row; nothing of the data is changed."""
+
+    keys: Sequence[str]
+    flags: Mapping[str, npt.NDArray[np.bool_]]
+    """Reason to bool [N]: ``unreadable``, ``near_duplicate``, ``mismatched``,
+    ``ambiguous_caption``, ``outlier``, ``hub``. A row may have several."""
+    scores: Mapping[str, Floats]
+    """Reason to float32 [N], NaN where there is none: the probability of a wrong caption, the
+    product of both cosines to a near duplicate, the lowest image cosine to a row of the same
+    caption, the greater cosine to the nearest picture and caption, and the in-degree."""
+    drop: tuple[str, ...]
+    """Reasons that drop a row."""
+    duplicate_of: Ints
+    """int64 [N]: the row that is kept of its group of near duplicates; -1 where it is in none, its
+    own number where it is the one."""
+    noise_rate: float
+    """Estimated share of wrong captions; NaN where it could not be estimated."""
+    thresholds: Mapping[str, float]
+    """Bounds that were taken, also those found from the data."""
+    searches: Mapping[str, Mapping[str, Any]]
+    """Method and recall of each search for like rows."""
+    full_groups: int
+    """Rows with as many near duplicates as are looked at, whose group may be larger."""
+    cross_scores: str
+    """By what model pictures were compared with captions; "" for none."""
+
+    def __len__(self) -> int:
+        return len(self.duplicate_of)
+
+    @property
+    def keep(self) -> npt.NDArray[np.bool_]:
+        """bool [N]: rows that no reason of ``drop`` flags; as ``subset`` of `open_dataset`."""
+        dropped = np.zeros(len(self), dtype=np.bool_)
+        for name in self.drop:
+            dropped |= self.flags[name]
+        return ~dropped
+
+    @property
+    def reason(self) -> npt.NDArray[np.int8]:
+        """int8 [N], places in `REASONS`: the first reason that drops the row; of rows that are kept
+        the first flag; -1 without one."""
+        found = np.full(len(self), -1, dtype=np.int8)
+        # What comes last wins, so the order is turned around.
+        ordered = [each for each in REASONS if each in self.drop]
+        ordered += [each for each in REASONS if each not in self.drop]
+        for name in reversed(ordered):
+            found[self.flags[name]] = REASONS.index(name)
+        return found
+
+    def counts(self) -> dict[str, Any]:
+        """``rows``, ``kept``, ``dropped``; ``dropped_by``, each dropped row under its first
+        reason; ``flagged``, all rows of each reason; ``duplicate_groups``."""
+        keep, reason = self.keep, self.reason
+        by = np.bincount(reason[~keep], minlength=len(REASONS))
+        return {
+            "rows": len(self),
+            "kept": int(keep.sum()),
+            "dropped": int((~keep).sum()),
+            "dropped_by": {n: int(by[REASONS.index(n)]) for n in REASONS if n in self.drop},
+            "flagged": {name: int(self.flags[name].sum()) for name in REASONS},
+            "duplicate_groups": int((self.duplicate_of == np.arange(len(self))).sum()),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts and settings, JSON-able."""
+        known = not np.isnan(self.noise_rate)
+        return {
+            **self.counts(),
+            "noise_rate": self.noise_rate if known else None,
+            "drop": list(self.drop),
+            "thresholds": dict(self.thresholds),
+            "searches": {name: dict(each) for name, each in self.searches.items()},
+            "full_groups": self.full_groups,
+            "cross_scores": self.cross_scores or None,
+        }
+
+    def save(self, path: str | os.PathLike[str], *, page: str | None = None) -> list[str]:
+        """Write a new folder, all or nothing: ``keep.csv``, ``keep.parquet`` where pyarrow is
+        installed, ``curation.json`` and, with ``page``, ``report.html``. Returns their names.
+
+        Raises InvalidArgumentError where ``path`` exists, StorageError where the disk refuses.
+        """
+        with publish_directory(Path(path)) as folder:
+            with (folder / "keep.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                for columns in self._blocks():
+                    writer.writerows(zip(*map(_as_text, columns.values()), strict=True))
+            self._save_parquet(folder / "keep.parquet")
+            write_json(folder / "curation.json", self.to_dict())
+            if page is not None:
+                (folder / "report.html").write_text(page, encoding="utf-8")
+            return sorted(entry.name for entry in folder.iterdir())
+
+    def _save_parquet(self, path: Path) -> None:
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError:
+            return
+        kinds = (pa.string(), pa.bool_(), pa.string(), pa.float32(), pa.string(), pa.string())
+        schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+        with parquet.ParquetWriter(path, schema) as writer:
+            for columns in self._blocks():
+                writer.write_table(pa.table(columns, schema=schema))
+
+    def _blocks(self) -> Any:
+        """Columns of the keep list by name, some rows at a time."""
+        keep, reason = self.keep, self.reason
+        names = (*REASONS, "")  # -1 is the last
+        for first in range(0, len(self), _ROWS):
+            rows = range(first, min(first + _ROWS, len(self)))
+            part = slice(rows.start, rows.stop)
+            kept_of = self.duplicate_of[part].tolist()
+            yield {
+                "key": [self.keys[row] for row in rows],
+                "keep": keep[part].tolist(),
+                "reason": [names[place] for place in reason[part].tolist()],
+                "score": [self._score(row, int(reason[row])) for row in rows],
+                "flags": [" ".join(n for n in REASONS if self.flags[n][row]) for row in rows],
+                "duplicate_of": [
+                    self.keys[kept] if kept not in (-1, row) else ""
+                    for kept, row in zip(kept_of, rows, strict=True)
+                ],
+            }
+
+    def _score(self, row: int, reason: int) -> float | None:
+        if reason < 0 or (values := self.scores.get(REASONS[reason])) is None:
+            return None
+        value = float(values[row])
+        return None if np.isnan(value) else value
+
+    def __repr__(self) -> str:
+        found = self.counts()
+        by = ", ".join(f"{name}={n:,}" for name, n in found["dropped_by"].items() if n)
+        return f"Curation(rows={found['rows']:,}, kept={found['kept']:,}{by and ', ' + by})"
+
+
+def _as_text(values: list[Any]) -> list[str]:
+    """As the CSV holds them."""
+    if values and isinstance(values[0], bool):
+        return ["1" if value else "0" for value in values]
+    return [f"{v:.6g}" if isinstance(v, float) else "" if v is None else str(v) for v in values]

@@ -1,0 +1,130 @@
+"""Similarities that curation asks for: nearest rows by one modality, and near duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from helip import _core
+from helip.curation.options import CurateOptions
+from helip.mining.miner import mine
+from helip.mining.options import EXACT_ROWS
+from helip.pairs.hard_pairs import HardPairs
+from helip.store.embedding_store import EmbeddingStore
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+#: (side_side, first target, ids int64 [b, k]) -> float64 [b, k], NaN where a row is of zeros.
+Cosines = Callable[[str, int, Ints], npt.NDArray[np.float64]]
+
+DUPLICATES = 16  # near duplicates of a row that are asked for; chains of them join larger groups
+_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
+_SAMPLE = 2048
+
+
+class SimilarRows:
+    """Rows that are like each row of a store, found by mining, and cosines of any rows.
+
+    ``searches`` tells the method and the measured recall of each search. Up to 300,000 rows they
+    are exact, above that by ``partition``. Keeps 4 bytes a neighbour; rows are read where they lie.
+    """
+
+    def __init__(self, store: EmbeddingStore, options: CurateOptions, *, progress: bool) -> None:
+        self._store, self._options, self._progress = store, options, progress
+        self._cosines = _core.PairCosines(*store.matrices, options.threads or 0)
+        self.searches: dict[str, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def cosines(self, sides: str, first: int, ids: Ints) -> npt.NDArray[np.float64]:
+        """`Cosines` of the store: ``sides`` is image_image or text_text."""
+        return self._cosines.of(sides, first, np.ascontiguousarray(ids, dtype=np.int64))
+
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """bool [N]: neither embedding is of zeros, nor the row deleted."""
+        found = np.ones(len(self), dtype=np.bool_)
+        for first, rows in blocks(np.arange(len(self), dtype=np.int64)[:, None]):
+            for side in ("image_image", "text_text"):
+                own = self.cosines(side, first, rows)[:, 0]
+                found[first : first + len(rows)] &= ~np.isnan(own)
+        found[np.asarray(self._store.deleted, dtype=np.int64)] = False
+        return found
+
+    def nearest(self, side: str) -> npt.NDArray[np.integer[Any]]:
+        """[N, neighbours] of ``image`` or ``text``: most alike first, -1 where no other row has a
+        positive similarity."""
+        found = self._mined(side, modality=side, k=self._options.neighbours)
+        return np.asarray(found.ids)
+
+    def near_duplicates(self) -> tuple[Ints, Ints, int]:
+        """Rows a [m] and b [m] of all pairs whose cosines both reach their bounds, as far as they
+        are among the best 16 of either row by the product; and how many rows have 16 or more."""
+        image, text = self._options.duplicate_image, self._options.duplicate_text
+        # Each such pair has a product of at least that of the bounds.
+        least = max(image * text - 1e-6, 0.0)
+        found = self._mined("near duplicates", k=DUPLICATES, min_score=least)
+        ends: list[tuple[Ints, Ints]] = []
+        full = 0
+        for first, ids in blocks(np.asarray(found.ids)):
+            if not (ids >= 0).any():
+                continue
+            alike = self.cosines("image_image", first, ids) >= image - 1e-7
+            alike &= self.cosines("text_text", first, ids) >= text - 1e-7
+            place, rank = np.nonzero(alike)  # NaN is not alike
+            ends.append((place + first, ids[place, rank]))
+            full += int((alike.sum(axis=1) == DUPLICATES).sum())
+        if not ends:
+            return np.empty(0, np.int64), np.empty(0, np.int64), 0
+        one, other = zip(*ends, strict=True)
+        return np.concatenate(one), np.concatenate(other), full
+
+    def of_random_pairs(self, share: float) -> float:
+        """The quantile of the image cosine over random pairs of different rows."""
+        rows = np.random.default_rng([self._options.seed, 1]).choice(
+            len(self), min(_SAMPLE, len(self)), replace=False
+        )
+        image = self._store.rows(np.sort(rows))[0].numpy().astype(np.float32)
+        norms = np.linalg.norm(image, axis=1, keepdims=True)
+        unit = (image / np.where(norms == 0, 1, norms))[norms[:, 0] > 0]
+        pairs = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
+        return float(np.quantile(pairs, share)) if len(pairs) else 0.0
+
+    def _mined(self, name: str, **rules: Any) -> HardPairs:
+        exact = len(self) <= EXACT_ROWS
+        found = mine(
+            self._store, image_max=1.0, text_max=1.0, device="cpu",
+            method="exact" if exact else "partition", threads=self._options.threads,
+            progress=self._progress, **rules,
+        )  # fmt: skip
+        recall = found.report.get("recall") or {}
+        self.searches[name] = {
+            "method": found.options.get("method"), "recall": 1.0 if exact else recall.get("value"),
+        }  # fmt: skip
+        return found
+
+
+def blocks(
+    ids: npt.NDArray[np.integer[Any]], width: int | None = None
+) -> Iterator[tuple[int, Ints]]:
+    """(first target, ids int64 [b, k]) of ``ids`` [N, k], in blocks of bounded memory where each
+    target takes ``width`` places, k by default."""
+    step = max(1, _PLACES // max(width or ids.shape[1], 1))
+    for first in range(0, len(ids), step):
+        yield first, np.asarray(ids[first : first + step], dtype=np.int64)
+
+
+def components(rows: int, one: Ints, other: Ints) -> Ints:
+    """int64 [rows]: of each row the smallest row that a chain of pairs (one, other) leads to."""
+    labels = np.arange(rows, dtype=np.int64)
+    while True:
+        before = labels.copy()
+        least = np.minimum(labels[one], labels[other])
+        np.minimum.at(labels, one, least)
+        np.minimum.at(labels, other, least)
+        labels = labels[labels]
+        if np.array_equal(labels, before):
+            return labels

@@ -1,0 +1,46 @@
+"""`helip curate`: what it says, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.curation_samples import ROWS, planted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_counts_are_shown_by_reason_and_the_list_opens_the_data(run: Run, tmp_path: Path) -> None:
+    planted(tmp_path)
+    data, out = tmp_path / "d.tar", tmp_path / "out"
+    words = ("curate", tmp_path / "p", "--data", data)
+    code, shown, err = run(*words, "--store", tmp_path / "s", "--out", out)
+    assert code == 0, err
+    counts = json.loads((out / "curation.json").read_text())
+    lines = {line.rpartition("  ")[0].strip(): line.rpartition("  ")[2] for line in
+             shown.splitlines()}  # fmt: skip
+    assert lines["rows"] == str(ROWS)
+    assert lines["kept"].startswith(f"{counts['kept']:,} (")
+    for name, count in counts["dropped_by"].items():
+        assert f"  {name.replace('_', ' ')}" in shown and str(count) in shown
+    assert "listed alone" in lines["hub"]
+    last = err.splitlines()[-1]
+    assert last.startswith("next: helip embed") and "keep.csv --update" in last
+    share = float(last.rpartition("--max-removed ")[2])
+    assert share >= counts["dropped"] / ROWS > share - 0.011
+
+    code, _, err = run("index", data, "--out", tmp_path / "index")
+    assert code == 0, err
+    code, _, err = run("diagnose", tmp_path / "p", "--data", data, "--subset", out / "keep.csv")
+    assert code != 0, "the table is of all rows"
+    assert f"left out {counts['dropped']} by --subset (" in err
+    assert f"{counts['dropped_by']['mismatched']} mismatched" in err
+
+    code, _, err = run(*words, "--out", tmp_path / "other")
+    assert code == 2 and "--store STORE" in err
+    code, _, err = run(*words, "--store", tmp_path / "s", "--checkpoint", "x", "--out", "y")
+    assert code == 2 and "give --model" in err

@@ -1,0 +1,61 @@
+"""Probabilities of wrong captions, against mixtures whose densities are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helip.curation.mismatched import discriminant, exchange, rising, wrong_probability
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+def test_the_share_and_the_probability_of_known_normals_are_found(share: float) -> None:
+    random = np.random.default_rng(0)
+    count = 20_000
+    wrong = np.arange(count) < share * count
+    scores = random.normal(size=count) + np.where(wrong, 0.0, 3.0)
+    found, rate = wrong_probability(scores, random.normal(size=count))
+    # Of right ones a few lie among the lowest: 0.0005 of N(3, 1) below -0.67, over 0.25.
+    assert rate == pytest.approx(share, abs=0.02)
+    null, right = np.exp(-(scores**2) / 2), np.exp(-((scores - 3) ** 2) / 2)
+    expected = share * null / (share * null + (1 - share) * right)
+    assert np.abs(found - expected).mean() < 0.02
+    assert (np.diff(found[np.argsort(scores)]) <= 1e-12).all(), "falls as pairs agree better"
+
+
+def test_rows_that_are_all_exchanged_are_all_wrong() -> None:
+    random = np.random.default_rng(1)
+    found, rate = wrong_probability(random.normal(size=5000), random.normal(size=5000))
+    assert rate == pytest.approx(1, abs=0.06)
+    assert (found >= 0.5).mean() > 0.99
+
+
+def test_no_caption_stays_with_its_picture_and_unreadable_rows_keep_theirs() -> None:
+    readable = np.arange(50) % 7 != 0
+    caption_of = exchange(readable, 3)
+    assert np.array_equal(np.sort(caption_of), np.arange(50))
+    assert (caption_of[readable] != np.flatnonzero(readable)).all()
+    assert np.array_equal(caption_of[~readable], np.flatnonzero(~readable))
+    assert not np.array_equal(caption_of, exchange(readable, 4))
+
+
+def test_the_discriminant_is_fishers_direction() -> None:
+    random = np.random.default_rng(2)
+    mixed = random.normal(size=(4000, 2)) @ np.array([[1.0, 0.9], [0.0, 0.3]])
+    own, null = mixed[:2000] + np.array([1.0, 0.0]), mixed[2000:]
+    constant = np.full((2000, 1), 7.0)
+    scores, others, weights = discriminant(np.hstack([own, constant]), np.hstack([null, constant]))
+    assert weights[2] == 0
+    spread = null.std(axis=0)
+    plain = np.linalg.solve(
+        np.cov((own / spread).T) + np.cov((null / spread).T), (own.mean(0) - null.mean(0)) / spread
+    )
+    assert np.allclose(weights[:2], plain, rtol=1e-3)
+    assert scores.mean() > others.mean()
+
+
+def test_rising_values_are_the_closest_by_least_squares() -> None:
+    values = np.array([1.0, 3.0, 2.0, 2.0, 5.0, 4.0])
+    found = rising(values, np.ones(6))
+    assert found.tolist() == pytest.approx([1, 7 / 3, 7 / 3, 7 / 3, 4.5, 4.5])
+    assert rising(np.array([2.0, 1.0]), np.array([3, 1])).tolist() == [1.75, 1.75]
