@@ -46,7 +46,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "plan",
         "mining.plan",
-        "Say what mining would cost, without doing it; of training, helip train --plan does.",
+        "Say what mining or an update would cost; of training, helip train --plan does.",
     ),
     Entry(
         "mine",

@@ -285,9 +285,9 @@ def test_a_few_rows_are_not_judged_by_chance(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"mismatch_min": 0.0}, "mismatch_min is 0.0, must be above 0.0"),
-        ({"duplicate_image": 1.5}, "duplicate_image is 1.5, must be at most 1.0"),
-        ({"outlier_text": -0.1}, "outlier_text is -0.1, must be at least 0.0"),
+        ({"mismatch_min": 0.0}, "mismatch_min is 0.0, must be above 0"),
+        ({"duplicate_image": 1.5}, "duplicate_image is 1.5, must be at most 1"),
+        ({"outlier_text": -0.1}, "outlier_text is -0.1, must be at least 0"),
         ({"neighbours": 1}, "neighbours is 1, must be at least 2"),
         ({"hub_factor": 0}, "hub_factor is 0, must be above 0"),
         ({"drop": ("blurred",)}, "drop is 'blurred', must be one of 'unreadable'"),

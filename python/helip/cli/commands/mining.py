@@ -69,7 +69,7 @@ def plan(
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Say what mining or an update would cost, without it; of training, helip train --plan does."""
+    """Say what mining or an update would cost; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
     there = options["rows"] is not None or options["dims"] is not None

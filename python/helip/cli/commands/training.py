@@ -32,7 +32,7 @@ from helip.training.recipe import Recipe
 
 _USUAL = (
     "checkpoint", "from_scratch", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
-    "loss", "gamma", "lr", "precision", "lora", "ema", "device", "seed",
+    "loss", "gamma", "lr", "precision", "lora", "device", "seed",
 )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[o
         "train": ("train", data, "--model", "m", "--out", out),
         "eval": ("eval", data, "--model", "m"),
         "report": ("report", pairs, "--data", data, "--out", out),
+        "study": ("study", "make", pairs, "--data", data, "--out", out),
         "view": ("view", pairs, "--data", data),
         "filter": ("filter", pairs, "--data", data, "--out", out),
         "verdicts": (
