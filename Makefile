@@ -48,8 +48,9 @@ coverage-python: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'not alone and not slow' -n $(JOBS) --dist loadfile --cov \
 	  --cov-report=term:skip-covered --cov-report=html:build/coverage/python-pages
 
-# The core without LibTorch, whose tests of faults are left out.
-COVERAGE_CPP ?= 80
+# The core without LibTorch, whose tests of faults are left out. Loops of kernels run more than 2^32
+# times, which gcovr would take for a fault of gcov.
+COVERAGE_CPP ?= 90
 coverage-cpp: $(VENV)/.dev
 	scripts/system-packages
 	$(BIN)/cmake -S . -B build/coverage/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
@@ -60,6 +61,7 @@ coverage-cpp: $(VENV)/.dev
 	$(BIN)/ctest --test-dir build/coverage/cpp --output-on-failure -j $(JOBS) -LE faults -E NOT_BUILT
 	mkdir -p build/coverage/cpp-pages
 	$(BIN)/gcovr --root . --filter cpp/src --filter cpp/include --exclude-throw-branches -j $(JOBS) \
+	  --gcov-suspicious-hits-threshold 0 \
 	  --html-details build/coverage/cpp-pages/index.html --print-summary \
 	  --fail-under-line $(COVERAGE_CPP) build/coverage/cpp
 
