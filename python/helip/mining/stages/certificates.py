@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from helip.common.errors import Error
+from helip.common.files import remove_leftovers
 from helip.common.remote.downloading import CERTIFICATE
+from helip.common.remote.manifest import MANIFEST
 from helip.mining.options import MineOptions, ScoreRules
 from helip.mining.recall import sample_size
 from helip.mining.stages.bases import is_in
@@ -22,6 +24,16 @@ from helip.pairs.growing_pairs import Pools
 def certificate_path(table: str | os.PathLike[str]) -> Path:
     """Where the certificate of a table lies."""
     return Path(table) / CERTIFICATE
+
+
+def remove_unpublished(table: str | os.PathLike[str]) -> None:
+    """Removes the certificate of a table that was not published, since its process was killed.
+
+    The folder of a new table may hold nothing else.
+    """
+    if not (Path(table) / MANIFEST).exists():
+        certificate_path(table).unlink(missing_ok=True)
+        remove_leftovers(Path(table))
 
 
 def tag_of(store: str, options: MineOptions) -> str:

@@ -12,7 +12,12 @@ from helip.common.errors import StorageError
 from helip.mining.drops import RULES, count_rules
 from helip.mining.recall import is_reached
 from helip.mining.stages.bases import Base
-from helip.mining.stages.certificates import certificate_path, tag_of, write_certificate
+from helip.mining.stages.certificates import (
+    certificate_path,
+    remove_unpublished,
+    tag_of,
+    write_certificate,
+)
 from helip.mining.stages.certifying import exact_sample, known_sample
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.range_pools import pools_of
@@ -36,6 +41,7 @@ def _written(job: StageJob) -> _core.HardPairs:
     pools = next(step for step in reversed(done) if step.stage in ("merge", "refine"))
     skip, drops = job.options.skip, dict.fromkeys((*RULES, "skipped"), 0)
     update = job.base is not None
+    remove_unpublished(job.out)
     writer = _core.HardPairsWriter(job.out, job.rows, job.options.k, replace=update)
     for unit in range(job.ranges):
         file = pools_of(job, pools, unit)
@@ -49,17 +55,17 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    table = writer.finish(
+    # First: a table that is there has its certificate, and one of another store's rows says so.
+    write_certificate(
+        certificate_path(job.out), job.sample, exact_sample(job),
+        tag_of(job.fingerprint, job.options),
+    )  # fmt: skip
+    return writer.finish(
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
         options_json=json.dumps(table_options(job)),
         report_json=json.dumps(_report(job, done, drops)),
     )
-    write_certificate(
-        certificate_path(job.out), job.sample, exact_sample(job),
-        tag_of(job.fingerprint, job.options),
-    )  # fmt: skip
-    return table
 
 
 def table_options(job: StageJob) -> dict[str, Any]:
