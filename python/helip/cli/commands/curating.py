@@ -44,6 +44,8 @@ def curate(
     given: Any = model
     if model is not None and not (Path(model) / "manifest.json").is_file():
         given = ModelSource(model, checkpoint).load()
+    # The list names the rows that were opened, and is no list of the whole data set then.
+    in_part = any(options[name] is not None for name in ("subset", "limit", "split"))
     dataset, options = open_data(data, options, quiet)
     found = curate(pairs, dataset, store=store, model=given, out=out, progress=not quiet, **options)
     if json:
@@ -52,7 +54,7 @@ def curate(
         show_table(_words(found.to_dict()))
         if not (out / "keep.parquet").exists():
             say("no keep.parquet was written, for pyarrow is absent; pip install pyarrow")
-    if store is None:
+    if store is None or in_part:
         return Done(out)
     words = ["embed", data, "--subset", str(out / "keep.csv"), "--update", "--out", str(store)]
     counts = found.counts()

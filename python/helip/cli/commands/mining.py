@@ -51,6 +51,7 @@ _PLAN = (
     MachineOptions,
 )  # fmt: skip
 
+_CHANGES = ("added", "deleted", "replaced")
 _RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
 
 
@@ -96,7 +97,8 @@ def plan(
             planned(method=other, candidates=None, device="cpu")
             for other in (others if options["method"] == "auto" and update is None else [])
         ]
-    proceed = None if store is None else _proceed(store, update, result, options)
+    nothing = update is not None and not any(result["update"].get(n) for n in _CHANGES)
+    proceed = None if store is None or nothing else _proceed(store, update, result, options)
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
