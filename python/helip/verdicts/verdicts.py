@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-import time as clock
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +15,9 @@ from helip.common.errors import CorruptError, InvalidArgumentError, MismatchErro
 from helip.common.files import named_file
 from helip.common.options import check, require
 from helip.common.remote.urls import shown, url_of
+from helip.common.sqlite_log import SqliteLog
 from helip.store.data_identity import difference_words, fingerprint_differences
-from helip.verdicts.database import connect, create, database_errors, transaction
+from helip.verdicts.database import FORMAT, connect, create
 from helip.verdicts.exclusions import Exclusions
 from helip.verdicts.judgement import (
     EXCLUDING,
@@ -36,9 +33,8 @@ from helip.verdicts.judgement import (
     time_of,
 )
 
-T = TypeVar("T")
-
-_COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key"
+_SAID = "verdict, target, hard, target_key, hard_key"
+_COLUMNS = f"id, time, person, {_SAID}"
 _SHOWN = 3
 
 
@@ -50,7 +46,7 @@ def _is_not_utf8(text: str) -> bool:
     return False
 
 
-class Verdicts:
+class Verdicts(SqliteLog):
     """What people said of pairs of rows, and of rows alone, in one SQLite file.
 
     The file is a log that is only appended to. Of a person the newest verdict on a pair counts, and
@@ -67,8 +63,8 @@ class Verdicts:
     def __init__(
         self, path: Path, connection: sqlite3.Connection, keys: Sequence[str] | None
     ) -> None:
-        self._path, self._connection, self._keys = path, connection, keys
-        self._lock = threading.Lock()
+        super().__init__(path, connection, FORMAT)
+        self._keys = keys
         about = dict(self._read("SELECT name, value FROM about"))
         last = self._read("SELECT max(ifnull(max(target), 0), ifnull(max(hard), 0)) FROM log")[0][0]
         try:
@@ -154,39 +150,16 @@ class Verdicts:
         target, hard = checked_rows(target, hard, self._rows)
         verdict, person = checked_verdict(verdict, hard), checked_person(person)
         keys = self._key(target), None if hard is None else self._key(hard)
-        entry = uuid.uuid4().hex
-
-        def work(connection: sqlite3.Connection) -> Judgement:
-            at = self._next_time(connection, person)
-            values = (entry, at, person, verdict, target, hard, *keys)
-            connection.execute(
-                f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values
-            )
-            return _judgement(values)
-
-        return self._write(work)
+        (entry,) = self._append(person, _SAID, [(verdict, target, hard, *keys)])
+        return _judgement(entry)
 
     def undo(self, person: str) -> Judgement | None:
         """Takes back the newest verdict of ``person`` that stands in the log; returns it.
 
         What they had said of that pair before holds again. None where there is nothing to undo.
         """
-        person = checked_person(person)
-
-        def work(connection: sqlite3.Connection) -> Judgement | None:
-            last = connection.execute(
-                f"SELECT {_COLUMNS} FROM kept WHERE person = ? ORDER BY time DESC, id DESC LIMIT 1",
-                (person,),
-            ).fetchone()
-            if last is None:
-                return None
-            connection.execute(
-                "INSERT INTO log (id, time, person, undoes) VALUES (?, ?, ?, ?)",
-                (uuid.uuid4().hex, self._next_time(connection, person), person, last[0]),
-            )
-            return _judgement(last, undone=True)
-
-        return self._write(work)
+        last = self._take_back(checked_person(person), _SAID)
+        return None if last is None else _judgement(last, undone=True)
 
     def of(self, target: int) -> list[Judgement]:
         """The newest verdict of each person on the row, and on each pair that it is in."""
@@ -276,11 +249,6 @@ class Verdicts:
         }
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
     def rows(self) -> int:
         """Rows of the data that is judged."""
         return self._rows
@@ -302,40 +270,8 @@ class Verdicts:
                 "another path for a new one"
             )
 
-    def close(self) -> None:
-        """Closes the file; an object that is closed is of no more use."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> Verdicts:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"Verdicts({os.fspath(self._path)!r}, {len(self):,} verdicts)"
-
-    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock, database_errors(self._path):
-            return self._connection.execute(query, values).fetchall()
-
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock, database_errors(self._path), transaction(self._connection):
-            return work(self._connection)
-
-    @staticmethod
-    def _next_time(connection: sqlite3.Connection, person: str) -> int:
-        """Now, but after all that the person said: a clock may have been set back."""
-        last = connection.execute(
-            "SELECT max(time) FROM log WHERE person = ?", (person,)
-        ).fetchone()[0]
-        return max(clock.time_ns() // 1000, 0 if last is None else last + 1)
 
     def _key(self, row: int) -> str | None:
         key = None if self._keys is None else str(self._keys[row])

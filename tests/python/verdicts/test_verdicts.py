@@ -21,7 +21,6 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.verdicts import verdicts as module
 
 ROWS = 6
 
@@ -84,16 +83,6 @@ def test_undo_takes_back_the_last_of_that_person_and_the_one_before_holds(tmp_pa
         assert said(verdicts) == [("Bo", 1, 2, "unsure")]
         verdicts.judge(1, 2, "keep", person="Ada")
         assert len(verdicts) == 2
-
-
-def test_a_clock_that_was_set_back_changes_no_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with opened(tmp_path) as verdicts:
-        for seconds, verdict in ((20, "keep"), (10, "unsure"), (10, "near duplicate")):
-            monkeypatch.setattr(module.clock, "time_ns", lambda at=seconds: at * 10**9)
-            verdicts.judge(1, 2, verdict, person="Ada")
-        assert [j.verdict for j in verdicts] == ["near duplicate"]
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
-import threading
-import time as clock
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
 from helip.common.options import Whole, check, method_keywords, require
-from helip.common.sqlite_files import connect, database_errors, transaction
+from helip.common.sqlite_files import connect
+from helip.common.sqlite_log import SqliteLog
 from helip.reporting.study.database import FORMAT
 from helip.reporting.study.options import KINDS, StudyResultOptions
 from helip.reporting.study.questions import Answer, Question, digest_of, from_row, order_of
@@ -26,10 +22,11 @@ from helip.reporting.table_digest import table_digest
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.verdicts.judgement import checked_person, time_of
 
-_COLUMNS = "id, time, person, question, answer"
+_SAID = "question, answer"
+_COLUMNS = f"id, time, person, {_SAID}"
 
 
-class Study:
+class Study(SqliteLog):
     """Questions about pools of several kinds, and the answers to them, in one SQLite file.
 
     `make_study` makes one. The file names the table and the data that it is of. Answers are a log
@@ -40,8 +37,7 @@ class Study:
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path, self._connection = path, connection
-        self._lock = threading.Lock()
+        super().__init__(path, connection, FORMAT)
         self._about = dict(self._read("SELECT name, value FROM about"))
         rows = self._read("SELECT number, type, target, pools FROM questions ORDER BY number")
         try:
@@ -108,11 +104,6 @@ class Study:
         return found
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
     def fingerprint(self) -> str:
         """Of the questions: the same table, data, store and options give the same."""
         return self._fingerprint
@@ -165,18 +156,8 @@ class Study:
         """Takes back the newest answer of ``person`` that stands in the log; returns it. None where
         there is nothing to undo."""
         person = checked_person(person)
-        with self._writing() as connection:
-            last = connection.execute(
-                f"SELECT {_COLUMNS} FROM kept WHERE person = ? ORDER BY time DESC, id DESC LIMIT 1",
-                (person,),
-            ).fetchone()
-            if last is None:
-                return None
-            connection.execute(
-                "INSERT INTO log (id, time, person, undoes) VALUES (?, ?, ?, ?)",
-                (uuid.uuid4().hex, _next_time(connection, person), person, last[0]),
-            )
-            return _answer(last)
+        last = self._take_back(person, _SAID)
+        return None if last is None else _answer(last)
 
     def order(self, person: str) -> list[int]:
         """Numbers of the questions in the person's own order, which their name decides."""
@@ -222,22 +203,6 @@ class Study:
         found = results_of(self._questions, answers, options.bootstrap, options.seed)
         return {"study": about, "bootstrap": options.bootstrap, **found}
 
-    def close(self) -> None:
-        """Closes the file; an object that is closed is of no more use."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> Study:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"Study({os.fspath(self._path)!r}, {len(self):,} questions)"
 
@@ -256,23 +221,7 @@ class Study:
         return {row[0] for row in self._read(query, (checked_person(person),))}
 
     def _put(self, given: Sequence[tuple[int, str]], person: str) -> list[Answer]:
-        with self._writing() as connection:
-            at = _next_time(connection, person)
-            rows = [
-                (uuid.uuid4().hex, at + place, person, number, answer)
-                for place, (number, answer) in enumerate(given)
-            ]
-            connection.executemany(f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
-        return [_answer(row) for row in rows]
-
-    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock, database_errors(self._path, FORMAT):
-            return self._connection.execute(query, values).fetchall()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, database_errors(self._path, FORMAT), transaction(self._connection):
-            yield self._connection
+        return [_answer(row) for row in self._append(person, _SAID, given)]
 
     def _refuse_others(self, pairs: Any, data: Any) -> None:
         if pairs is not None and table_digest(pairs) != self._about.get("table", ""):
@@ -291,12 +240,6 @@ class Study:
                 f"with {here or 'unknown'} here); give the data that it was made of, or make a new "
                 "study"
             )
-
-
-def _next_time(connection: sqlite3.Connection, person: str) -> int:
-    """Now, but after all that the person said: a clock may have been set back."""
-    last = connection.execute("SELECT max(time) FROM log WHERE person = ?", (person,)).fetchone()[0]
-    return max(clock.time_ns() // 1000, 0 if last is None else last + 1)
 
 
 def _answer(row: Sequence[Any]) -> Answer:
