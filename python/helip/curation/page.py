@@ -77,10 +77,12 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
     if found.full_groups:
         note = "with as many near duplicates as are looked at; their groups may be larger"
         settings.append(("rows", number(found.full_groups), note))
+    sections = [_section(found, name, examples) for name in REASONS]
+    places = [(each.name, each.title) for each in sections]
     return render(
         "curation.html", title="Curation", facts=[f"{number(len(found))} captioned pictures"],
-        pictures=pictures, tiles=tiles, settings=settings,
-        sections=[_section(found, name, examples) for name in REASONS],
+        places=[*places, ("settings", "Settings")], pictures=pictures, tiles=tiles,
+        settings=settings, sections=sections,
     )  # fmt: skip
 
 

@@ -141,8 +141,10 @@ def _page(title: str, results: Mapping[str, Any], figure: Any) -> str:
         ("table", about["table"], ""),
         ("data", about["data_fingerprint"] or "unknown", ""),
     ]
+    told = "person or rule" if len(people) == 1 else "people or rules"
     return render(
-        "study.html", title=title, cards=about["cards"], tables=figures_of(results),
+        "study.html", title=title, places=[], tables=figures_of(results),
+        facts=[f"{about['cards']:,} questions", f"{len(people):,} {told}"],
         people=people, made=made, resamples=bool(results["bootstrap"]),
         picture="data:image/svg+xml;base64," + base64.b64encode(picture).decode(),
     )  # fmt: skip
