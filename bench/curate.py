@@ -33,7 +33,7 @@ class Rows(KeyedDataset):
         self._take_keys(KeyList.from_strings(keys))
 
     def _read_image(self, row: int) -> object:
-        raise NotImplementedError
+        raise AssertionError("without a page no picture is read")
 
     def _read_caption(self, row: int) -> str:
         return self.keys[row]

@@ -56,3 +56,21 @@ def page(browser: Any, start: Callable[..., Viewer]) -> Iterator[Any]:
     """A page of a profile of its own, closed before the viewers end; see `opened`."""
     with opened(browser) as found:
         yield found
+
+
+@pytest.fixture
+def assert_usable() -> Callable[[Any], None]:
+    """axe finds nothing that keeps somebody out, and nothing is wider than the window. The page is
+    `opened` with ``bypass_csp``: axe is a script of the test, which the page's policy refuses."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+    def check(page: Any) -> None:
+        found = [
+            (each["id"], [node["html"][:120] for node in each["nodes"][:3]])
+            for each in axe.Axe().run(page).response["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert not found, page.url
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
+
+    return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,14 @@ def make(folder: Path, out: Path, **options: Any) -> helip.Study:
     return helip.make_study(
         folder / "pairs", data=folder / "pictures", out=out, progress=False, **given
     )
+
+
+def unanswered(folder: Path, to: Path) -> Path:
+    """A study of ``folder`` without answers, at ``to``; it is drawn once for each folder."""
+    kept = folder / "unanswered.study"
+    if not kept.exists():
+        make(folder, kept).close()
+    return Path(shutil.copy(kept, to))
 
 
 def with_other_kinds(path: Path, kinds: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ _PARTICLES = frozenset(
     | {"under", "up", "with"}
 )
 MARKS = 4  # combining marks in a row; more of them are decoration that spills over neighbours
+
+
+def first_of(names: Iterable[str], shown: int = 3) -> str:
+    """The first of them, and whether there are more."""
+    some = list(itertools.islice(names, shown + 1))
+    return ", ".join(some[:shown]) + (", …" if len(some) > shown else "")
 
 
 def plain(text: str, limit: int | None = None) -> str:

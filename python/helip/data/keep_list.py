@@ -18,6 +18,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import read_text, storage_errors
+from helip.common.text import first_of
 
 COLUMNS = ("key", "keep", "reason", "score", "flags", "duplicate_of")
 _NEEDED = ("key", "keep")
@@ -53,12 +54,13 @@ class KeepList:
             missing = [key for key in self.keep if key not in there]
             raise InvalidArgumentError(
                 f"{words}, and {len(missing):,} of its {len(self.keep):,} keys are not in the "
-                f"data: {_shown(missing)}; open the data that were curated"
+                f"data: {first_of(map(repr, missing))}; open the data that were curated"
             )
         if unknown:
             raise InvalidArgumentError(
                 f"{words}, which says nothing of {len(unknown):,} of the {len(data.keys):,} rows: "
-                f"{_shown(unknown)}; open the data that were curated, or curate these again"
+                f"{first_of(map(repr, unknown))}; open the data that were curated, or curate these "
+                "again"
             )
         return np.array(rows, dtype=np.int64), dict(sorted(gone.items()))
 
@@ -133,7 +135,3 @@ def _read_parquet(path: Path, words: str) -> Columns:
     count = table.num_rows
     reasons = table["reason"].to_pylist() if "reason" in table.column_names else [""] * count
     return [str(key) for key in table["key"].to_pylist()], table["keep"].to_pylist(), reasons
-
-
-def _shown(keys: list[str]) -> str:
-    return ", ".join(map(repr, keys[:3])) + (", …" if len(keys) > 3 else "")

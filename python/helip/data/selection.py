@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import storage_errors, text_lines
+from helip.common.text import first_of
 from helip.data.dataset import Dataset, Subset
 from helip.data.keep_list import KeepList, read_keep_list
 from helip.data.options import OpenOptions
@@ -120,7 +121,7 @@ def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:
     if missing:
         raise InvalidArgumentError(
             f"subset is {words}, and {len(missing):,} of its {len(wanted):,} keys are not in the "
-            f"data: {_first(map(repr, missing))}; the keys of the data are such as "
+            f"data: {first_of(map(repr, missing))}; the keys of the data are such as "
             f"{', '.join(map(repr, data.keys[:_SHOWN]))}. Remove those, or open the data that "
             "they are of"
         )
@@ -144,7 +145,7 @@ def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
     if outside.size:
         raise InvalidArgumentError(
             f"subset is {words}, and {outside.size:,} of its {len(rows):,} rows are outside of "
-            f"0 .. {len(data) - 1}: {_first(map(str, outside[: _SHOWN + 1].tolist()))}; remove "
+            f"0 .. {len(data) - 1}: {first_of(map(str, outside[: _SHOWN + 1].tolist()))}; remove "
             "them, or open the data that they are of"
         )
     named, times = np.unique(rows, return_counts=True)
@@ -178,9 +179,3 @@ def _read(path: Path) -> Any:
                 f"{words} is no .npy file of bools, row numbers or keys ({error!s:.100}); write "
                 "one with numpy.save(path, array)"
             ) from error
-
-
-def _first(names: Iterable[str]) -> str:
-    """The first of them, and whether there are more."""
-    shown = list(names)
-    return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

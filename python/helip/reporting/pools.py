@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.unit_arrays import unit_array
 
 BLOCK_BYTES = 64 << 20
 BINS = 40
@@ -101,7 +102,7 @@ class Similarities:
     def cards(self, target: int, rows: Sequence[int], scores: Sequence[float]) -> list[Card]:
         """Cards of pairs with both cosines, in float64 from the stored values."""
         image, text = (
-            _unit(np.asarray(matrix.numpy(), dtype=np.float64))
+            unit_array(np.asarray(matrix.numpy(), dtype=np.float64))
             for matrix in self._store.rows([target, *rows])
         )
         return [
@@ -179,8 +180,3 @@ def _block(pairs: Any, start: int, stop: int) -> tuple[Any, Any]:
     scores = np.asarray(pairs.scores[start:stop])
     counts = np.asarray(pairs.counts[start:stop]).reshape(-1, 1)
     return scores, np.arange(scores.shape[1]) < counts
-
-
-def _unit(rows: Any) -> Any:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms == 0, 1, norms)

@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from helip.common.files import sha256_of
+from helip.common.remote.manifest import MANIFEST
+
 
 def table_digest(pairs: Any) -> str:
     """What the table is: of one in a folder its manifest, which names the sums of all its bytes."""
     if pairs.path:
-        manifest = (Path(pairs.path) / "manifest.json").read_bytes()
-        return hashlib.sha256(manifest).hexdigest()
+        return sha256_of(Path(pairs.path) / MANIFEST)
     digest = hashlib.sha256(f"{len(pairs)} {pairs.k}".encode())
     for array in (pairs.ids, pairs.scores):
         digest.update(array.tobytes())

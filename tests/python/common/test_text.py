@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from helip.common.text import caption, plain, words_of
+from helip.common.text import caption, first_of, plain, words_of
 
 
 def marked(text: str, words: set[str]) -> list[str]:
@@ -37,3 +37,9 @@ def test_marking_changes_nothing_but_marks(text: str) -> None:
     bare = re.sub(r"</?(mark|bdi|span)[^>]*>", "", found)
     spelled = re.sub(r"\[(U\+[0-9A-F]{4,6})\]", r"\1", str(escape(plain(text, 600))))
     assert re.sub(r"[\[\]]", "", bare) == re.sub(r"[\[\]]", "", spelled)
+
+
+def test_the_first_names_say_whether_there_are_more() -> None:
+    assert first_of("abc") == "a, b, c"
+    assert first_of(iter("abcd")) == "a, b, c, …"
+    assert first_of("ab", shown=1) == "a, …"

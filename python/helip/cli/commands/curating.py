@@ -40,9 +40,10 @@ def curate(
         )
     from helip.curation.curating import curate
     from helip.evaluation.model_source import ModelSource
+    from helip.reporting.viewer.model_features import is_store
 
     given: Any = model
-    if model is not None and not (Path(model) / "manifest.json").is_file():
+    if model is not None and not is_store(model):
         given = ModelSource(model, checkpoint).load()
     # The list names the rows that were opened, and is no list of the whole data set then.
     in_part = any(options[name] is not None for name in ("subset", "limit", "split"))

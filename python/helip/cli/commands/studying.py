@@ -11,12 +11,15 @@ from helip.cli.commands.data import open_data
 from helip.cli.messages import say, shell_line
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import hints_of
 from helip.data.options import OpenOptions
 from helip.reporting.study.options import StudyOptions, StudyResultOptions
 
 Action = Literal["make", "report"]
+_TAKES: dict[str, tuple[Any, ...]] = {
+    "make": (StudyOptions, OpenOptions), "report": (StudyResultOptions,),
+}  # fmt: skip
 _USUAL = ("cards", "kinds", "choices", "shown", "seed", "people", "bootstrap")
-_NEEDS: dict[str, tuple[str, ...]] = {"make": ("data", "out"), "report": ()}
 
 
 @command(StudyOptions, StudyResultOptions, OpenOptions, usual=_USUAL)
@@ -37,8 +40,7 @@ def study(
     **options: Any,
 ) -> Done:
     """Ask people, blinded, which pools are harder and which captions also fit; report answers."""
-    given = {"data": data, "store": store, "out": out}
-    _refuse(action, {name: value for name, value in given.items() if value is not None}, options)
+    _refuse(action, {"data": data, "store": store, "out": out}, options)
     if action == "report":
         return _report(path, out, options, json)
     from helip.reporting.study.making import make_study
@@ -46,7 +48,7 @@ def study(
     dataset, options = open_data(data, options, quiet)
     made = make_study(
         path, data=dataset, store=store, out=out, progress=not quiet,
-        **{name: options[name] for name in _names(StudyOptions)},
+        **{name: options[name] for name in hints_of(StudyOptions)},
     )  # fmt: skip
     assert out is not None
     assert data is not None
@@ -60,35 +62,32 @@ def study(
     return Done(out, shell_line("view", path, "--data", data, "--study", out))
 
 
-def _refuse(action: str, given: dict[str, Any], options: dict[str, Any]) -> None:
-    for name in _NEEDS[action]:
-        if name not in given:
+def _refuse(action: Action, paths: dict[str, Any], options: dict[str, Any]) -> None:
+    """Refuses what is missing, and what the other action takes."""
+    other = "report" if action == "make" else "make"
+    for name in ("data", "out") if action == "make" else ():
+        if paths[name] is None:
             raise InvalidArgumentError(f"--{name} is missing, which {action} needs")
-    only: tuple[Any, ...]
+    own = {name for group in _TAKES[action] for name in hints_of(group)}
+    foreign = {
+        field.name: (options[field.name], field.default)
+        for group in _TAKES[other]
+        for field in dataclasses.fields(group)
+        if field.name not in own
+    }
     if action == "report":
-        given = {name: value for name, value in given.items() if name != "out"}
-        only, other = (StudyOptions, OpenOptions), "make"
-    else:
-        given, only, other = {}, (StudyResultOptions,), "report"
-    shared = {"seed"}
-    for group in only:
-        for field in dataclasses.fields(group):
-            if field.name not in shared and options.get(field.name) != field.default:
-                given[field.name] = options[field.name]
-    for name, value in given.items():
-        flag = name.replace("_", "-")
-        raise InvalidArgumentError(f"--{flag} is {value}, which is for {other}; drop it")
-
-
-def _names(group: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(group)]
+        foreign |= {name: (paths[name], None) for name in ("data", "store")}
+    for name, (value, default) in foreign.items():
+        if value != default:
+            flag = name.replace("_", "-")
+            raise InvalidArgumentError(f"--{flag} is {value}, which is for {other}; drop it")
 
 
 def _report(path: Path, out: Path | None, options: dict[str, Any], json: bool) -> Done:
     from helip.reporting.study.report import figures_of, report_study
     from helip.reporting.study.study import Study
 
-    counting = {name: options[name] for name in _names(StudyResultOptions)}
+    counting = {name: options[name] for name in hints_of(StudyResultOptions)}
     with Study.open(path) as opened:
         results = opened.results(**counting)
         written = [] if out is None else report_study(opened, out, **counting)

@@ -112,11 +112,16 @@ def pairs_of(cut: Cut, kept: int, changed: Changed | None = None) -> int:
     return int(routed * compared)
 
 
+def _most(cut: Cut, changed: Changed | None) -> int:
+    """Clusters of a row in the first round, at most."""
+    return cut.overlap if changed is None else min(2 * cut.overlap, cut.clusters)
+
+
 def _routed(cut: Cut, changed: Changed | None) -> tuple[int, int]:
     """Copies of rows in all clusters in the first round, and those of rows that join others."""
     if changed is None:
         return cut.rows * cut.overlap, cut.rows * cut.overlap
-    joined = changed.fresh * min(2 * cut.overlap, cut.clusters)
+    joined = changed.fresh * _most(cut, changed)
     return cut.rows - changed.fresh - changed.gone + joined, joined
 
 
@@ -137,8 +142,7 @@ class _Estimate:
     def __init__(self, cut: Cut, shape: Shape, fleet: Fleet, changed: Changed | None) -> None:
         self.cut, self.shape, self.fleet, self.changed = cut, shape, fleet, changed
         self.routed, self.joined = _routed(cut, changed)
-        #: Clusters of a row at first, at most.
-        self.most = cut.overlap if changed is None else min(2 * cut.overlap, cut.clusters)
+        self.most = _most(cut, changed)
         self.rows, self.clusters, self.ranges = cut.rows, cut.clusters, cut.ranges
         self.unit = min(cut.unit_rows, cut.rows)
         self.width = shape.dimensions / costs.DIMENSIONS  # as a multiple of what was measured

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.options import Positive, Seed, check
 from helip.common.text import plain
+from helip.common.unit_arrays import unit_array
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
 from helip.reporting.plots.sampling import sample_words, sampled_targets
@@ -110,11 +111,7 @@ def _components(store: Any, rows: npt.NDArray[np.int64]) -> tuple[Places, Places
 
 
 def _joint(store: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    sides = []
-    for matrix in store.rows(rows):
-        side = np.asarray(matrix.numpy(), dtype=np.float32)
-        norms = np.linalg.norm(side, axis=1, keepdims=True)
-        sides.append(side / np.where(norms == 0, 1, norms))
+    sides = [unit_array(matrix.numpy().astype(np.float32)) for matrix in store.rows(rows)]
     return np.asarray(np.concatenate(sides, axis=1) / np.sqrt(2), dtype=np.float32)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import Error, InvalidArgumentError, needed
+from helip.common.unit_arrays import unit_array
 from helip.reporting.viewer.cache import ViewCache
 
 OF = ("joint", "image", "text")
@@ -154,11 +155,7 @@ class Maps:
     def _units(self, rows: Any, of: str) -> np.ndarray:
         both = self._store.rows(rows if isinstance(rows, slice) else rows.tolist())
         sides = {"image": both[:1], "text": both[1:], "joint": both}[of]
-        parts = []
-        for side in sides:
-            block = side.numpy().astype(np.float64)
-            norms = np.linalg.norm(block, axis=1, keepdims=True)
-            parts.append(block / np.where(norms == 0, 1, norms))
+        parts = [unit_array(side.numpy().astype(np.float64)) for side in sides]
         return np.concatenate(parts, axis=1)
 
 

@@ -57,7 +57,7 @@ class ModelFeatures:
 
         Raises MismatchError for a store of other data.
         """
-        if isinstance(given, EmbeddingStore) or _is_store(given):
+        if isinstance(given, EmbeddingStore) or is_store(given):
             store = given if isinstance(given, EmbeddingStore) else EmbeddingStore.open(given)
             if len(store) != len(data):
                 raise MismatchError(
@@ -135,7 +135,8 @@ class _MappedRows:
         return image[rows], text[rows]
 
 
-def _is_store(given: Any) -> bool:
+def is_store(given: Any) -> bool:
+    """Whether a model is given as the path of a store that it made."""
     if not isinstance(given, (str, os.PathLike)):
         return False
     folder = Path(given)

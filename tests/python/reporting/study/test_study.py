@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +20,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from support.study_samples import CARDS, make
+from support.study_samples import CARDS, make, unanswered
 
 # Answers one question after the other, and says which are written. argv: file, person.
 WRITER = """
@@ -36,17 +35,10 @@ with helip.Study.open(sys.argv[1]) as study:
 """
 
 
-@pytest.fixture(scope="module")
-def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("studies") / "study"
-    make(folder, path).close()
-    return path
-
-
 @pytest.fixture
-def path(made: Path, tmp_path: Path) -> Path:
+def path(folder: Path, tmp_path: Path) -> Path:
     """A study without answers."""
-    return Path(shutil.copy(made, tmp_path / "study"))
+    return unanswered(folder, tmp_path / "study")
 
 
 def by(study: Any, person: str) -> dict[int, str]:

@@ -20,18 +20,7 @@ from helip.reporting.viewer.thumbnails import SIDE
 from helip.reporting.viewer.viewing import ViewCall, viewing
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.verdicts import Verdicts
-from support.view_samples import BROKEN, HOSTILE, OUTLIER, OWN, ROWS, client_of, sides, write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("view") / "made")
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Any:
-    with client_of(folder) as found:
-        yield found
+from support.view_samples import BROKEN, HOSTILE, OUTLIER, OWN, ROWS, client_of, sides
 
 
 def rows_of(page: str) -> list[int]:

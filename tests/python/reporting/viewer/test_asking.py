@@ -10,15 +10,13 @@ import pytest
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.reporting.viewer.asking import asking
-from support.study_samples import make
-from support.view_samples import call_of, write_all
+from support.study_samples import make, unanswered
+from support.view_samples import call_of
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_all(tmp_path_factory.mktemp("asking") / "made")
-    make(folder, folder / "study").close()
-    return folder
+@pytest.fixture(scope="module", autouse=True)
+def study(folder: Path) -> None:
+    unanswered(folder, folder / "study")
 
 
 @pytest.mark.parametrize(

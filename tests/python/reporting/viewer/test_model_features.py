@@ -15,14 +15,9 @@ from helip.reporting.viewer import model_features
 from helip.reporting.viewer.cache import ViewCache
 from helip.reporting.viewer.model_features import ModelFeatures
 from support.evaluate_samples import tiny_model
-from support.view_samples import BROKEN, ROWS, sides, write_all, write_store
+from support.view_samples import BROKEN, ROWS, sides, write_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("features") / "made")
 
 
 def test_scores_are_those_of_the_models_encoders(

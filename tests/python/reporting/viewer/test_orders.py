@@ -13,14 +13,9 @@ from helip.reporting.viewer.model_features import ModelFeatures
 from helip.reporting.viewer.orders import Order, Orders
 from helip.reporting.viewer.shown import step
 from helip.store.embedding_store import EmbeddingStore
-from support.view_samples import ROWS, write_all
+from support.view_samples import ROWS
 
 REST = ("hardest", "hubs", "short", "duplicates", "margin", "mismatched", "change")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("orders") / "made")
 
 
 def orders_of(folder: Path, cache: Path) -> Orders:

@@ -13,18 +13,6 @@ pytest.importorskip("starlette")
 import helip
 from helip.reporting.viewer.pools import SHOWN
 from helip.reporting.viewer.thumbnails import Thumbnails
-from support.view_samples import client_of, write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("view") / "made")
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Any:
-    with client_of(folder) as found:
-        yield found
 
 
 def strips(page: str) -> list[tuple[str, list[str]]]:

@@ -18,12 +18,7 @@ from helip.common.errors import UnsupportedError
 from helip.reporting.viewer import proposed as module
 from helip.reporting.viewer.proposed import NotLearntError, Proposed
 from helip.verdicts import LearntVeto, propose
-from support.view_samples import OWN, client_of, write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("view") / "made")
+from support.view_samples import OWN, client_of
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ from helip.common.errors import InvalidArgumentError, StorageError
 from helip.reporting.viewer import serving
 from helip.reporting.viewer.serving import listening, names_of
 from helip.reporting.viewer.viewing import ViewCall
-from support.view_samples import write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("serving") / "made")
 
 
 @pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

@@ -12,21 +12,14 @@ import pytest
 pytest.importorskip("starlette")
 
 import helip
-from support.study_samples import CARDS, make, study_client, with_other_kinds
-from support.view_samples import OWN, TOKEN, write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_all(tmp_path_factory.mktemp("asked") / "made")
-    make(folder, folder / "study").close()
-    return folder
+from support.study_samples import CARDS, study_client, unanswered, with_other_kinds
+from support.view_samples import OWN, TOKEN
 
 
 @pytest.fixture
 def study(folder: Path, tmp_path: Path) -> Path:
     """A study without answers."""
-    return Path(shutil.copy(folder / "study", tmp_path / "study"))
+    return unanswered(folder, tmp_path / "study")
 
 
 def call_me(client: Any, name: str) -> str:

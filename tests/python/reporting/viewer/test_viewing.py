@@ -13,12 +13,6 @@ pytest.importorskip("starlette")
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import own_cache
 from helip.reporting.viewer.viewing import ViewCall, viewing
-from support.view_samples import write_all
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("viewing") / "made")
 
 
 def seen(pairs: Path, data: Path) -> tuple[bytes, list[int]]:
