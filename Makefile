@@ -210,7 +210,7 @@ test-examples: $(VENV)/.dev
 
 # The viewer in Debian's chromium; skipped, with the reason, where there is none.
 test-browser: $(VENV)/.browser
-	-scripts/system-packages chromium
+	-scripts/system-packages chromium fc-match
 	$(BIN)/python -m pytest tests/browser
 
 # Hard pairs as a data set of FiftyOne. Its own package of MongoDB has none for each system, and

@@ -131,7 +131,7 @@ int bound_processors() noexcept {
 
 std::int64_t installed_memory() noexcept {
   const std::int64_t pages = ::sysconf(_SC_PHYS_PAGES);
-  const std::int64_t page = ::sysconf(_SC_PAGESIZE);
+  const std::int64_t page = memory_page_bytes();
   return pages > 0 && page > 0 ? pages * page : 0;
 }
 

@@ -1,7 +1,6 @@
 #include "io/mapped_files.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "base/machine.h"
 #include "io/file.h"
 
 namespace helip {
@@ -28,7 +28,7 @@ struct MappedRange::Registry {
   std::atomic<Slot*> first{nullptr};
   Slot* free = nullptr;
   std::atomic<bool> any_cut{false};
-  std::uintptr_t page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  std::uintptr_t page = static_cast<std::uintptr_t>(memory_page_bytes());
   bool is_guarded = false;
   struct sigaction before{};  // of SIGBUS
 };

@@ -87,3 +87,16 @@ TEST_CASE("where memory pages are larger than those of the format, files are rea
   CHECK_NOTHROW(read.require_whole());
   CHECK(static_cast<const std::int32_t*>(found.data)[3 * 4096] == 3 * 4096);
 }
+
+TEST_CASE("where files are read, one that is larger than memory is refused before it is read") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 10);
+  writer.commit([](Manifest&) {});
+  constexpr std::int64_t kTooMany = std::int64_t{1} << 50;
+  Manifest manifest = read_manifest(folder / "c", kFormat);
+  manifest.shards.front().bytes = kTooMany;
+  write_manifest(folder / "c", manifest);
+  expect_error(ErrorCode::out_of_memory, "memory pages of 65536 bytes are larger than the 4096",
+               [&] { (void)ColumnReader(folder / "c", kFormat, 65536); });
+}

@@ -44,3 +44,11 @@ def test_counts_are_shown_by_reason_and_the_list_opens_the_data(run: Run, tmp_pa
     assert code == 2 and "--store STORE" in err
     code, _, err = run(*words, "--store", tmp_path / "s", "--checkpoint", "x", "--out", "y")
     assert code == 2 and "give --model" in err
+
+
+def test_a_list_of_a_part_of_the_data_is_no_list_to_embed_by(run: Run, tmp_path: Path) -> None:
+    planted(tmp_path)
+    call = ("curate", tmp_path / "p", "--data", tmp_path / "d.tar", "--store", tmp_path / "s")
+    code, _, err = run(*call, "--limit", ROWS, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert "next:" not in err

@@ -54,6 +54,14 @@ def test_the_update_of_an_exact_table_is_planned_in_one_process(
     assert err.rstrip().endswith(f"helip update {tmp_path / 'exact'} --store {grown}")
 
 
+def test_a_table_that_is_up_to_date_has_no_next_step(run: Run, store: Path, tmp_path: Path) -> None:
+    helip.mine(store, k=4, method="exact", device="cpu", out=tmp_path / "exact", progress=False)
+    code, out, err = run("plan", store, "--update", tmp_path / "exact", "--threads", 2)
+    assert code == 0, err
+    assert "0 rows are new, 0 deleted, 0 embedded again" in out
+    assert "next:" not in err
+
+
 def test_the_update_of_rows_that_are_not_there_yet_is_planned(run: Run) -> None:
     call = (
         "plan", "--rows", 10**7, "--dims", 512, 768, "-k", 50, "--method", "partition",
