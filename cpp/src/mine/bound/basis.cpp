@@ -11,9 +11,8 @@ namespace {
 constexpr int kPowerSteps = 2;
 
 // out [n, m]: a [m, d] times b [n, d] transposed, and that transposed again.
-std::vector<float> products_of(const std::vector<float>& a, std::int64_t m,
-                               const std::vector<float>& b, std::int64_t n, std::int64_t d,
-                               const Kernel& kernel, Team& team) {
+std::vector<float> products_of(const float* a, std::int64_t m, const std::vector<float>& b,
+                               std::int64_t n, std::int64_t d, const Kernel& kernel, Team& team) {
   const ProductPanels panels(b.data(), n, d, kernel);
   std::vector<float> out(static_cast<std::size_t>(m * n));
   team.for_blocks(
@@ -22,7 +21,7 @@ std::vector<float> products_of(const std::vector<float>& a, std::int64_t m,
         std::vector<float> some(static_cast<std::size_t>(kProductRows * panels.padded()));
         const std::int64_t first = block * kProductRows;
         const std::int64_t present = std::min(kProductRows, m - first);
-        packed.pack(a.data() + first * d, present);
+        packed.pack(a + first * d, present);
         panels.multiply(packed.data(), packed.tiles(), some.data());
         for (std::int64_t c = 0; c < n; ++c) {
           float* to = out.data() + c * m + first;
@@ -34,14 +33,14 @@ std::vector<float> products_of(const std::vector<float>& a, std::int64_t m,
   return out;
 }
 
-std::vector<float> transposed(const std::vector<float>& a, std::int64_t rows, std::int64_t cols) {
-  std::vector<float> out(a.size());
+std::vector<float> transposed(const float* a, std::int64_t rows, std::int64_t cols) {
+  std::vector<float> out(static_cast<std::size_t>(rows * cols));
   constexpr std::int64_t kBlock = 32;
   for (std::int64_t i0 = 0; i0 < rows; i0 += kBlock) {
     for (std::int64_t j0 = 0; j0 < cols; j0 += kBlock) {
       for (std::int64_t i = i0; i < std::min(rows, i0 + kBlock); ++i) {
         for (std::int64_t j = j0; j < std::min(cols, j0 + kBlock); ++j) {
-          out[static_cast<std::size_t>(j * rows + i)] = a[static_cast<std::size_t>(i * cols + j)];
+          out[static_cast<std::size_t>(j * rows + i)] = a[i * cols + j];
         }
       }
     }
@@ -115,7 +114,7 @@ void orthonormalise(std::vector<double>& rows, std::int64_t count, std::int64_t 
 
 }  // namespace
 
-Basis principal_basis(const std::vector<float>& sample, std::int64_t rows, std::int64_t dimensions,
+Basis principal_basis(const float* sample, std::int64_t rows, std::int64_t dimensions,
                       std::int64_t count, const Kernel& kernel, Team& team) {
   Basis basis;
   basis.count = count;
@@ -124,7 +123,7 @@ Basis principal_basis(const std::vector<float>& sample, std::int64_t rows, std::
   // Rows spread over the sample start the iteration.
   std::vector<double> vectors(static_cast<std::size_t>(count * dimensions));
   for (std::int64_t i = 0; i < count; ++i) {
-    std::copy_n(sample.begin() + i * rows / count * dimensions, dimensions,
+    std::copy_n(sample + i * rows / count * dimensions, dimensions,
                 vectors.begin() + i * dimensions);
   }
   orthonormalise(vectors, count, dimensions, kernel, team);
@@ -134,7 +133,7 @@ Basis principal_basis(const std::vector<float>& sample, std::int64_t rows, std::
     const std::vector<float> along =
         products_of(sample, rows, basis.vectors, count, dimensions, kernel, team);
     const std::vector<float> next =
-        products_of(columns, dimensions, along, count, rows, kernel, team);
+        products_of(columns.data(), dimensions, along, count, rows, kernel, team);
     vectors.assign(next.begin(), next.end());
     orthonormalise(vectors, count, dimensions, kernel, team);
   }

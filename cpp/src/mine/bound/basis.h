@@ -21,7 +21,7 @@ struct Basis {
 // The leading principal directions (about the origin, not the mean: products are what counts) of
 // `sample` [rows, dimensions], the first ones first, by orthogonal iteration. `count` is at most
 // both. Directions that the sample does not have are zero. The same for any number of threads.
-Basis principal_basis(const std::vector<float>& sample, std::int64_t rows, std::int64_t dimensions,
+Basis principal_basis(const float* sample, std::int64_t rows, std::int64_t dimensions,
                       std::int64_t count, const Kernel& kernel, Team& team);
 
 // Sets `excess`, once nothing changes any more.

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kQueries = 256;
 constexpr std::int64_t kStep = 64;  // dimensions are tried in steps of this
-constexpr std::int64_t kLeading = 64;
+constexpr std::int64_t kLeading = 128;
 constexpr std::int64_t kLeastRows = 2048;  // below, a sample costs more than it saves
 constexpr std::uint64_t kPlanStream = 0x6669'6c74'6572ULL;
 // What rounding to codes adds to a bound, as a share of the squared length of what is rounded: with
@@ -27,8 +27,15 @@ struct Effort {
   std::int64_t basis_rows;  // of those, that the basis is taken from
   std::int64_t dimensions;  // most leading ones
 };
-constexpr Effort kFull{4096, 2048, 384};
+constexpr Effort kFull{8192, 6144, 384};
+constexpr Effort kSmall{4096, 3072, 384};
 constexpr Effort kLight{1536, 768, 192};
+constexpr std::int64_t kSmallRows = 32768;  // below, a large sample costs more than it saves
+
+Effort effort_for(std::int64_t rows, bool light) {
+  if (light) return kLight;
+  return rows < kSmallRows ? kSmall : kFull;
+}
 
 struct Sample {
   std::vector<std::uint32_t> rows;
@@ -200,13 +207,12 @@ std::vector<float> mean_of(const std::vector<float>& values, std::int64_t rows, 
   return mean;
 }
 
-// [queries, count / 64]: shares of rows that reach each query's threshold, by the first 64, 128,
-// ... coordinates and the tails.
+// [queries, count / 64]: shares of the first `rows` rows that reach each query's threshold, by the
+// first 64, 128, ... coordinates and the tails.
 std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t count,
-                            const Sample& sample, const std::vector<float>& thresholds,
-                            double length, bool absolute, const Kernel& kernel, Team& team) {
-  const auto rows = static_cast<std::int64_t>(sample.rows.size());
-  const std::int64_t queries = sample.queries;
+                            std::int64_t rows, std::int64_t queries,
+                            const std::vector<float>& thresholds, double length, bool absolute,
+                            const Kernel& kernel, Team& team) {
   const std::int64_t steps = count / kStep;
   std::vector<float> products(static_cast<std::size_t>(queries * rows));
   std::vector<double> held(static_cast<std::size_t>(rows));
@@ -382,7 +388,7 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
   plan.light = filtered == FilteredPairs::few;
   if (corpus.size() < kLeastRows) return plan;
-  const Effort effort = plan.light ? kLight : kFull;
+  const Effort effort = effort_for(corpus.size(), plan.light);
   Sample sample = draw_sample(corpus, effort.sample_rows);
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   if (rows < kLeastRows / 2) return plan;
@@ -427,8 +433,12 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
     plan.mean = mean_of(sample.values, rows, dimensions, 0, dimensions);
     return plan;
   }
-  Basis basis = principal_basis(sample.values, std::min(rows, effort.basis_rows), dimensions, count,
-                                kernel, team);
+  // A basis fits the rows that it was taken from better than others. So it is taken from the last
+  // rows and rated by the first, which are the queries and some more.
+  const std::int64_t basis_rows = std::min(effort.basis_rows, rows / 4 * 3);
+  const std::int64_t rated = rows - basis_rows;
+  Basis basis = principal_basis(sample.values.data() + rated * dimensions, basis_rows, dimensions,
+                                count, kernel, team);
   if (!plan.light) {
     plan.leading.count = std::min(kLeading, count);
     plan.leading.dimensions = dimensions;
@@ -436,8 +446,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
                                 basis.vectors.begin() + plan.leading.count * dimensions);
   }
   const std::vector<double> shares =
-      sorted_by_threshold(passing(coordinates(sample, basis, kernel, team), count, sample,
-                                  thresholds, plan.length, absolute, kernel, team),
+      sorted_by_threshold(passing(coordinates(sample, basis, kernel, team), count, rated,
+                                  sample.queries, thresholds, plan.length, absolute, kernel, team),
                           thresholds);
   const auto compared = static_cast<double>(corpus.size()) * share;  // with a row
   const Costs costs(shares, sample.queries, compared, dimensions,

@@ -393,21 +393,10 @@ std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count
   return sorted_[static_cast<std::size_t>(kept - 1)];
 }
 
-// The threshold of one row, given the filter's products with all columns.
-void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
-                                  const std::int32_t* products, std::int64_t kept) {
-  const auto width = static_cast<std::int64_t>(columns.size());
-  // A few more than are kept: the best by these products need not be the best by score.
-  const std::int64_t count = std::min(width, kept + kept / 16 + 4);
-  if (count < kept) return;
-  const std::int32_t least = largest(products, width, count);
-  places_.clear();
-  for (std::int64_t c = 0; c < width; ++c) {
-    const std::uint32_t place = columns[static_cast<std::size_t>(c)].place;
-    if (products[c] >= least && place != row.place) places_.push_back(place);
-  }
+// Lower bounds of the scores of a row and those at places_, into lower_bounds_: 0 where a pair may
+// be a near duplicate. Returns how many of them are not.
+std::int64_t SweepWorker::bound_below(const SweepEntry& row) {
   const std::size_t size = places_.size();
-  if (static_cast<std::int64_t>(size) < kept) return;
   lower_bounds_.assign(size, 1.0F);
   image_.resize(std::max(image_.size(), size));
   const Rules& rules = scorer_.corpus().rules();
@@ -422,6 +411,31 @@ void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
       lower_bounds_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
     }
   }
+  return static_cast<std::int64_t>(size) -
+         std::count(lower_bounds_.begin(), lower_bounds_.end(), 0.0F);
+}
+
+// The threshold of one row, given the filter's products with all columns.
+void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
+                                  const std::int32_t* products, std::int64_t kept) {
+  const auto width = static_cast<std::int64_t>(columns.size());
+  // A few more than are kept: the best by these products need not be the best by score. Of near
+  // duplicates, whose products are the greatest, as many more are looked at.
+  const std::int64_t wanted = kept + kept / 16 + 4;
+  std::int64_t count = std::min(width, wanted);
+  for (;;) {
+    if (count < kept) return;
+    const std::int32_t least = largest(products, width, count);
+    places_.clear();
+    for (std::int64_t c = 0; c < width; ++c) {
+      const std::uint32_t place = columns[static_cast<std::size_t>(c)].place;
+      if (products[c] >= least && place != row.place) places_.push_back(place);
+    }
+    const std::int64_t counted = bound_below(row);
+    if (counted + kept / 32 + 1 >= wanted || count == width) break;
+    count = std::min(width, count + std::max(wanted - counted, kept / 2));
+  }
+  if (static_cast<std::int64_t>(places_.size()) < kept) return;
   std::nth_element(lower_bounds_.begin(), lower_bounds_.begin() + (kept - 1), lower_bounds_.end(),
                    std::greater<>());
   sink_.raise_threshold(row.target,

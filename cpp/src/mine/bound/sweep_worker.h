@@ -66,6 +66,7 @@ class SweepWorker {
   Interval times(const Interval& a, const Interval& b) const noexcept;
   void score_passed();
   std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
+  std::int64_t bound_below(const SweepEntry& row);
   void raise_threshold(const SweepEntry& row, SweepEntries columns, const std::int32_t* products,
                        std::int64_t kept);
 

@@ -64,7 +64,7 @@ void StateFile::require(bool condition, const char* what) const {
 
 void StateFile::damaged(const std::string& what) const { throw_damaged_checkpoint(folder_, what); }
 
-RowOrder StateFile::order(const Corpus& corpus) const {
+RowOrder StateFile::order(const Corpus& corpus, std::int64_t directions) const {
   RowOrder order;
   order.rows = read<std::uint32_t>("order.rows");
   order.begins = read<std::int64_t>("order.begins");
@@ -82,8 +82,10 @@ RowOrder StateFile::order(const Corpus& corpus) const {
           "its clusters are not those of an order");
   if (near.empty()) return order;
   const std::size_t clusters = order.begins.size() - 1;
-  require(near.size() % clusters == 0 && !order.centres.empty() &&
-              *std::max_element(near.begin(), near.end()) < clusters,
+  require(static_cast<std::int64_t>(order.centres.size()) ==
+              directions * static_cast<std::int64_t>(clusters),
+          "the centres of its clusters have another length");
+  require(near.size() % clusters == 0 && *std::max_element(near.begin(), near.end()) < clusters,
           "its clusters name others that there are not");
   const auto each = static_cast<std::ptrdiff_t>(near.size() / clusters);
   for (auto own = near.begin(); own != near.end(); own += each) {

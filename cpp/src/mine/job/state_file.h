@@ -63,7 +63,7 @@ class StateFile final : public SavedMethodState {
   // `folder` of the checkpoint, for messages.
   StateFile(std::filesystem::path folder, Json progress, TensorFile file);
 
-  RowOrder order(const Corpus& corpus) const override;
+  RowOrder order(const Corpus& corpus, std::int64_t directions) const override;
   void read_sample(HardPairBand& band) const override;
   bool has_pools() const noexcept override { return file_.has("pools.held"); }
   std::int64_t read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const override;

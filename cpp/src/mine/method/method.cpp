@@ -22,7 +22,8 @@ PreparedCorpus& MethodContext::prepared() {
   if (prepared_) return *prepared_;
   if (const SavedMethodState* earlier = saved()) {
     FilterPlan plan = choose_filters_for(corpus, options, team);
-    prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), earlier->order(corpus),
+    RowOrder order = earlier->order(corpus, plan.leading.count);
+    prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), std::move(order),
                                                  bytes_beside_codes(corpus, kept(), team.size()),
                                                  memory, scratch, team);
   } else {

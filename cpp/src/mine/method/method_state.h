@@ -40,7 +40,8 @@ class SavedMethodState {
  public:
   virtual ~SavedMethodState() = default;
 
-  virtual RowOrder order(const Corpus& corpus) const = 0;
+  // `directions`: of the centres, FilterPlan::leading.
+  virtual RowOrder order(const Corpus& corpus, std::int64_t directions) const = 0;
   // Scores and counts of the exact pools, in a band of the size of the sample.
   virtual void read_sample(HardPairBand& band) const = 0;
   virtual bool has_pools() const noexcept = 0;

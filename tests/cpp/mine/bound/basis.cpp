@@ -120,7 +120,8 @@ TEST_CASE("directions are orthonormal and no eigenvalue exceeds the excess", "[b
                            Shape{70, 5, 3}, Shape{1, 9, 1}}) {
       INFO(kernel->name << ": " << s.count << " of " << s.rows << " x " << s.dimensions);
       const auto sample = narrowed(clustered_values(s.rows, s.dimensions, 7, 0.5, 5));
-      Basis basis = principal_basis(sample, s.rows, s.dimensions, s.count, *kernel, silent.team);
+      Basis basis =
+          principal_basis(sample.data(), s.rows, s.dimensions, s.count, *kernel, silent.team);
       REQUIRE(basis.count == s.count);
       REQUIRE(basis.dimensions == s.dimensions);
       REQUIRE(static_cast<std::int64_t>(basis.vectors.size()) == s.count * s.dimensions);
@@ -152,10 +153,10 @@ TEST_CASE("a sample of low rank lies in its leading directions, the others are z
   for (const Kernel* kernel : available_kernels()) {
     INFO(kernel->name);
     const auto sample = low_rank(400, 130, 20);
-    const Basis exact = principal_basis(sample, 400, 130, 20, *kernel, silent.team);
+    const Basis exact = principal_basis(sample.data(), 400, 130, 20, *kernel, silent.team);
     check_orthonormal(exact);
     REQUIRE(held_energy(sample, 400, exact) > (1.0 - 1e-6) * energy(sample));
-    Basis wide = principal_basis(sample, 400, 130, 64, *kernel, silent.team);
+    Basis wide = principal_basis(sample.data(), 400, 130, 64, *kernel, silent.team);
     check_orthonormal(wide);
     REQUIRE(held_energy(sample, 400, wide) > (1.0 - 1e-6) * energy(sample));
     measure_excess(wide, *kernel, silent.team);
@@ -169,7 +170,7 @@ TEST_CASE("directions hold most of what lies along a few of many", "[basis]") {
   auto values = clustered_values(500, 120, 1, 1.0, 8);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] /= static_cast<double>(1 + i % 120);
   const auto sample = narrowed(values);
-  const Basis basis = principal_basis(sample, 500, 120, 10, *kernel_portable(), silent.team);
+  const Basis basis = principal_basis(sample.data(), 500, 120, 10, *kernel_portable(), silent.team);
   double best = 0.0;  // of the first ten coordinates, a lower limit of what ten directions can hold
   for (std::size_t i = 0; i < sample.size(); ++i) {
     if (i % 120 < 10) best += static_cast<double>(sample[i]) * sample[i];
@@ -185,7 +186,7 @@ TEST_CASE("equal rows have one direction, zero rows none", "[basis]") {
     for (int i = 0; i < 100; ++i) {
       for (int d = 0; d < 70; ++d) sample.push_back(0.1F + 0.01F * static_cast<float>(d));
     }
-    Basis basis = principal_basis(sample, 100, 70, 64, *kernel, silent.team);
+    Basis basis = principal_basis(sample.data(), 100, 70, 64, *kernel, silent.team);
     check_orthonormal(basis);
     REQUIRE(held_energy(sample, 100, basis) > (1.0 - 1e-6) * energy(sample));
     std::int64_t used = 0;
@@ -197,7 +198,7 @@ TEST_CASE("equal rows have one direction, zero rows none", "[basis]") {
     REQUIRE(basis.excess < 1e-3);
 
     std::fill(sample.begin(), sample.end(), 0.0F);
-    basis = principal_basis(sample, 100, 70, 64, *kernel, silent.team);
+    basis = principal_basis(sample.data(), 100, 70, 64, *kernel, silent.team);
     REQUIRE(energy(basis.vectors) == 0.0);
   }
 }
@@ -205,8 +206,8 @@ TEST_CASE("equal rows have one direction, zero rows none", "[basis]") {
 TEST_CASE("directions are the same for any number of threads", "[basis]") {
   SilentTeam one(1), three(3);
   const auto sample = narrowed(clustered_values(300, 100, 9, 0.6, 7));
-  Basis a = principal_basis(sample, 300, 100, 64, *kernel_portable(), one.team);
-  Basis b = principal_basis(sample, 300, 100, 64, *kernel_portable(), three.team);
+  Basis a = principal_basis(sample.data(), 300, 100, 64, *kernel_portable(), one.team);
+  Basis b = principal_basis(sample.data(), 300, 100, 64, *kernel_portable(), three.team);
   measure_excess(a, *kernel_portable(), one.team);
   measure_excess(b, *kernel_portable(), three.team);
   REQUIRE(a.vectors == b.vectors);

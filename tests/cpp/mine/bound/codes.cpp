@@ -78,7 +78,7 @@ FilterPlan basis_plan(const Corpus& corpus, double weight, std::int64_t high, st
   plan.second = second;
   const std::int64_t rows = std::min<std::int64_t>(corpus.size(), 200);
   const auto sample = weighted_sample(corpus, plan.weight, rows);
-  plan.basis = principal_basis(sample, rows, corpus.dimensions(), std::max(low, second),
+  plan.basis = principal_basis(sample.data(), rows, corpus.dimensions(), std::max(low, second),
                                corpus.kernel(), team);
   for (float& value : plan.basis.vectors) value *= static_cast<float>(dilate);
   measure_excess(plan.basis, corpus.kernel(), team);

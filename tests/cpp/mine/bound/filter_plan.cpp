@@ -84,7 +84,7 @@ TEST_CASE("a plan for few pairs of each row is light, one for close pairs has on
   const FilterPlan closest = plan_of(data, 20, FilteredPairs::closest, 0.05);
   REQUIRE_FALSE(closest.light);
   REQUIRE(closest.high_share == 0.0);
-  REQUIRE(closest.leading.count == 64);
+  REQUIRE(closest.leading.count == 128);
 }
 
 TEST_CASE("a weighted row has the length that the plan says", "[filter_plan]") {
