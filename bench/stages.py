@@ -2,6 +2,7 @@
 
     python bench/stages.py
     python bench/stages.py --rows 1000000 --cluster-rows 250000
+    python bench/stages.py --rows 4000000 --dims 384x768 --cluster-rows 1000000 --threads 2 --staged
     python bench/stages.py --rows 63000 --cluster-rows 30000 --new 0.05
 
 Over real embeddings grown to N rows (``grown.py``), as a float16 store, in one process: both tables
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from partition_growth import DIMS, grown_store
 from real_icons import SOURCES, rows_folder
 from resume import write_store
 
@@ -121,9 +123,13 @@ def main() -> None:
     dims = tuple(int(d) for d in arguments.dims.split("x"))
     work = Path(tempfile.mkdtemp(prefix="helip-stages-"))
     try:
-        data = rows_folder(arguments.source, arguments.cache, dims, arguments.rows)
-        write_store(data, work / "store")
-        store = helip.EmbeddingStore.open(work / "store")
+        if (arguments.source, dims, arguments.new) == ("grown", DIMS, 0):
+            path = grown_store(arguments.cache, arguments.rows)  # block by block, whatever its size
+        else:
+            data = rows_folder(arguments.source, arguments.cache, dims, arguments.rows)
+            path = work / "store"
+            write_store(data, path)
+        store = helip.EmbeddingStore.open(path)
         sides = {} if arguments.staged else {"partition": plainly(store, arguments)}
         sides["in stages"] = in_stages(store, arguments, work / "pairs")
         if arguments.new:
