@@ -21,7 +21,7 @@ constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, 
 // Cycles of the processor for what comes before the pairs: the sample, and for each row its order,
 // codes and seeds.
 constexpr double kSampleCycles = 1.8e6;         // by dimension
-constexpr double kRowCycles = 1.15e5;           // and
+constexpr double kRowCycles = 7.5e4;            // and
 constexpr double kRowCyclesByDimension = 21.0;  // more by dimension
 // Pairs that are scored for one that ends in a pool: those that come while thresholds rise, less
 // those that serve both of their rows.
@@ -30,8 +30,8 @@ constexpr double kScoreCycles = 300;  // of a pair that is scored, besides its p
 // Candidates of a sample come by cluster, the best of a target together: more than beat those
 // before them when they come in any order.
 constexpr double kClusteredSample = 2.0;
-// Cycles that a row takes to list the neighbours of its neighbours, for two passes.
-constexpr double kPassCycles = 3e4;
+// Cycles that a row takes to list the neighbours of its neighbours, for one pass.
+constexpr double kPassCycles = 1.5e4;
 // Distances that a graph takes for one row, in proportion to the breadth of a search: each of
 // `breadth` visited rows shows some new neighbours.
 constexpr double kDistancesPerBreadth = 7.0;
@@ -122,7 +122,7 @@ class Planner {
     return plan;
   }
 
-  // Where the first round and two passes are enough; `filters_` are those for close pairs. Data
+  // Where the first round and one pass are enough; `filters_` are those for close pairs. Data
   // without structure takes as long as exact mining and the rounds before.
   MinePlan partition() const {
     if (!filters_pay(corpus_, rows_) ||
