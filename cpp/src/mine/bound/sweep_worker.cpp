@@ -419,12 +419,14 @@ std::int64_t SweepWorker::bound_below(const SweepEntry& row) {
 void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
                                   const std::int32_t* products, std::int64_t kept) {
   const auto width = static_cast<std::int64_t>(columns.size());
+  if (width < kept) return;
   // A few more than are kept: the best by these products need not be the best by score. Of near
-  // duplicates, whose products are the greatest, as many more are looked at.
+  // duplicates, whose products are the greatest, more are looked at, up to a bound: in some data
+  // all rows nearby have one caption.
   const std::int64_t wanted = kept + kept / 16 + 4;
+  const std::int64_t most = std::min(width, 4 * wanted);
   std::int64_t count = std::min(width, wanted);
   for (;;) {
-    if (count < kept) return;
     const std::int32_t least = largest(products, width, count);
     places_.clear();
     for (std::int64_t c = 0; c < width; ++c) {
@@ -432,8 +434,8 @@ void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
       if (products[c] >= least && place != row.place) places_.push_back(place);
     }
     const std::int64_t counted = bound_below(row);
-    if (counted + kept / 32 + 1 >= wanted || count == width) break;
-    count = std::min(width, count + std::max(wanted - counted, kept / 2));
+    if (counted + kept / 32 + 1 >= wanted || count == most) break;
+    count = std::min(most, std::max(2 * count, count + wanted - counted));
   }
   if (static_cast<std::int64_t>(places_.size()) < kept) return;
   std::nth_element(lower_bounds_.begin(), lower_bounds_.begin() + (kept - 1), lower_bounds_.end(),
