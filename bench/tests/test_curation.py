@@ -9,24 +9,26 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(scope="module")
+def curation(experiments: Any) -> Any:
+    pytest.importorskip("sklearn", reason="the experiment ranks by scikit-learn")
+    return experiments("curation")
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
-def test_a_share_of_the_captions_goes_to_other_rows(experiments: Any, noise: float) -> None:
-    pytest.importorskip("sklearn")
-    of, wrong = experiments("curation").shuffled(500, noise)
+def test_a_share_of_the_captions_goes_to_other_rows(curation: Any, noise: float) -> None:
+    of, wrong = curation.shuffled(500, noise)
     assert sorted(of) == list(range(500))
     assert wrong.sum() == round(500 * noise)
     assert np.array_equal(wrong, of != np.arange(500))
 
 
-def test_a_score_without_a_bound_flags_the_share_that_it_is_told(experiments: Any) -> None:
-    pytest.importorskip("sklearn")
-    found = experiments("curation").by_score(np.array([0.1, 0.9, 0.2, 0.8, 0.3]), 0.4)
+def test_a_score_without_a_bound_flags_the_share_that_it_is_told(curation: Any) -> None:
+    found = curation.by_score(np.array([0.1, 0.9, 0.2, 0.8, 0.3]), 0.4)
     assert found["flag"].tolist() == [False, True, False, True, False]
 
 
-def test_neighbours_of_lemon_tell_most_wrong_captions(experiments: Any) -> None:
-    pytest.importorskip("sklearn")
-    curation = experiments("curation")
+def test_neighbours_of_lemon_tell_most_wrong_captions(curation: Any) -> None:
     random = np.random.default_rng(0)
     topic = random.integers(0, 20, 600)
     image, text = (
