@@ -139,7 +139,7 @@ def test_shards_at_urls_are_not_written_anew(tmp_path, server):
 
 
 def test_the_cache_is_counted_over_worker_processes(tmp_path, server):
-    """Each block is fetched once by somebody, and then found by somebody."""
+    """A process fetches a block once at most; what one has kept is found by all."""
     index, options = tmp_path / "index", {"root": server.url, "cache": tmp_path / "cache"}
     data = helip.open_dataset(index, **options)
     assert data.cache_counts()["misses"] == 0
@@ -148,7 +148,9 @@ def test_the_cache_is_counted_over_worker_processes(tmp_path, server):
     cold = loader.stats()["cache"]
     assert data.cache_counts()["misses"] == 0  # none of them in this process
     blocks = len(list((tmp_path / "cache" / "blocks").glob("??/*")))
-    assert blocks == cold["misses"] + cold["not_kept"] > 0
+    # Two processes that need a block at the same moment both fetch it.
+    assert 0 < blocks <= cold["misses"] <= 2 * blocks
+    assert cold["not_kept"] == 0
     assert cold["bytes_fetched"] > 0
     list(loader)
     warm = loader.cache_counts()

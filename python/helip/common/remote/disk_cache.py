@@ -43,7 +43,8 @@ class DiskCache:
 
     A disk that is full or fails makes nothing fail: what cannot be kept is counted, a warning says
     so once, and after a minute it is tried again. Thread-safe; processes may share the folder. A
-    block that one thread fetches is not fetched by another at the same time.
+    block that one thread fetches is not fetched by another at the same time; two processes that
+    need it at the same time both fetch it.
 
     Raises StorageError where the folder cannot be made, but for a full disk.
     """
