@@ -29,7 +29,7 @@ PREPARE = "import helip; store = helip.EmbeddingStore.open(sys.argv[1])"
 CALL = """
 pairs = helip.mine(
     store, k=int(sys.argv[3]), method="partition", recall=float(sys.argv[4]), device="cpu",
-    threads=int(sys.argv[5]), out=sys.argv[2], progress=False,
+    threads=int(sys.argv[5]), memory=sys.argv[6] or None, out=sys.argv[2], progress=False,
 )
 """
 
@@ -57,8 +57,9 @@ def mined(store: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=arguments.cache) as folder:
         table = Path(folder) / "table"
         run = measured(
-            PREPARE, CALL, store, table, arguments.k, arguments.recall, arguments.threads
-        )
+            PREPARE, CALL, store, table, arguments.k, arguments.recall, arguments.threads,
+            arguments.memory,
+        )  # fmt: skip
         return {**run, "recall": helip.HardPairs.open(table).report["recall"]}
 
 
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=50)
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", default="", help="default: that of helip.mine")
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/partition_growth.json"))
     arguments = parser.parse_args()

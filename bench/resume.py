@@ -3,6 +3,7 @@
     python bench/resume.py
     python bench/resume.py --rows 200000 --parts 1 8 32 --kills 20 --gap 20
     python bench/resume.py --rows 200000 --method partition --checkpoint inf 60 5 0 --gap 5
+    python bench/resume.py --rows 1000000 --cluster-rows 50000 --gap 30
 
 Over real embeddings grown to N rows (``grown.py``), as a float16 store, three tables:
 
@@ -14,19 +15,22 @@ Over real embeddings grown to N rows (``grown.py``), as a float16 store, three t
   Its table is compared with that of the first run, byte for byte.
 
 With ``--method partition`` or ``hnsw``, which have no parts: one process with a checkpoint after so
-many seconds each, and the kills with the last of them.
+many seconds each, and the kills with the last of them. With ``--cluster-rows``: ``partition`` in
+stages, in ``--threads`` processes at a time; a kill is of all of them.
 
-Times are CPU seconds of all threads of a process and of its kernel calls, which do not depend on
-what else the machine does as much as wall time; wall time is printed beside them.
+Times are CPU seconds of all threads of a process and its children and of their kernel calls, which
+do not depend on what else the machine does as much as wall time; wall time is printed beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from grown import grown_folder
 
 import helip
@@ -59,31 +64,53 @@ def child(arguments: argparse.Namespace) -> None:
         arguments.child, out=arguments.to, k=arguments.k, method=arguments.method, device="cpu",
         threads=arguments.threads, checkpoint=arguments.checkpoint[0],
         parts=None if whole else arguments.parts[0], part=part, progress=False,
+        cluster_rows=arguments.cluster_rows,
+        engine="threads" if arguments.cluster_rows is None else "local",
     )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, *more: Any, kill_after: float | None = None) -> Run:
-    """One process of this script as a child; SIGKILL after so many seconds."""
+    """One process of this script as a child; SIGKILL to it and its children after so many seconds.
+
+    The processor time of those that are killed together is read just before.
+    """
     command = [
         sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads,
         "--method", arguments.method, *more,
     ]  # fmt: skip
+    if arguments.cluster_rows is not None:
+        command += ["--cluster-rows", arguments.cluster_rows]
     started = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command])
-    killed = False
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        wall = time.perf_counter() - started
-        if pid:
-            break
-        if kill_after is not None and wall >= kill_after and not killed:
-            process.kill()
-            killed = True
-        time.sleep(0.005)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 and not killed:
+    process = subprocess.Popen([str(word) for word in command], start_new_session=True)
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            wall = time.perf_counter() - started
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                break
+            if kill_after is not None and wall >= kill_after:
+                cpu = processor_seconds(process.pid)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return Run(wall, cpu, killed=True)
+            time.sleep(0.005)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode != 0:
         raise SystemExit(f"a run failed: {command}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, process.returncode != 0)
+    return Run(wall, usage.ru_utime + usage.ru_stime, killed=False)
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process, its children and theirs, ended ones too."""
+    parent = psutil.Process(pid)
+    total = 0.0
+    for process in [parent, *parent.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def write_store(folder: Path, path: Path) -> None:
@@ -160,7 +187,8 @@ def with_kills(
     assert same_bytes(out, work / f"whole-{values[0]}")
     lost = (cpu - whole["cpu"]) / max(kills, 1)
     result = {
-        option: value, "kills": kills, "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
+        option: value, "cluster_rows": arguments.cluster_rows, "kills": kills,
+        "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
         "overhead": cpu / whole["cpu"] - 1, "cpu_lost_by_a_kill": lost, "parts_after_each": done,
     }  # fmt: skip
     print(
@@ -180,6 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", type=float, nargs="+", default=[float("inf"), 60.0, 0.0], help="seconds"
     )
+    parser.add_argument("--cluster-rows", type=int, help="partition in stages")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--gap", type=float, default=20.0, help="mean seconds until a kill")
@@ -190,6 +219,8 @@ def main() -> None:
     parser.add_argument("--to", help=argparse.SUPPRESS)
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.cluster_rows is not None:  # units are done or not: there is nothing to vary
+        arguments.method, arguments.checkpoint = "partition", [60.0]
     if arguments.child:
         child(arguments)
         return

@@ -2,38 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
+#include <span>
 
+#include "mine/bound/centres.h"
 #include "mine/corpus/draw.h"
 
 namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kSamplePerCluster = 8;
-constexpr int kLloydSteps = 3;
-constexpr std::int64_t kMostAtOnce = 4096;  // clusters that every row is held against
-constexpr std::int64_t kGroupsSeen = 6;     // that a point looks at all centres of
-constexpr std::int64_t kNearSteps = 32;     // centres that a point looks at from the one it has
-constexpr std::int64_t kGrain = 4 * kProductRows;
-constexpr std::int64_t kBatch = 1024;  // points that are held against groups together
+constexpr std::int64_t kGroupsSeen = 6;  // that a point looks at all centres of
+constexpr std::int64_t kNearSteps = 32;  // centres that a point looks at from the one it has
+constexpr std::int64_t kBatch = 1024;    // points that are held against groups together
 constexpr std::uint64_t kClusterStream = 0x6f72'6465'72ULL;
-
-// Where the largest of `count` values is. The maximum first, in lanes, then its place: two loops
-// that a compiler makes vectors of. `values` has padding of zeros to whole tiles, which win where
-// all values are negative: then any place does.
-std::uint32_t place_of_largest(const float* values, std::int64_t count, std::int64_t padded) {
-  float most[kTileColumns];
-  std::copy_n(values, kTileColumns, most);
-  for (std::int64_t c = kTileColumns; c < padded; c += kTileColumns) {
-    for (int lane = 0; lane < kTileColumns; ++lane) {
-      most[lane] = std::max(most[lane], values[c + lane]);
-    }
-  }
-  const float largest = *std::max_element(most, most + kTileColumns);
-  const std::int64_t found = std::find(values, values + count, largest) - values;
-  return static_cast<std::uint32_t>(std::min(found, count - 1));
-}
 
 // The two largest of some values, and where the first is.
 struct Largest {
@@ -52,7 +34,7 @@ struct Largest {
   }
 };
 
-// As in place_of_largest(): zeros that pad the values count, so `first` is of a value only if it is
+// As for assign_closest(): zeros that pad the values count, so `first` is of a value only if it is
 // above 0.
 Largest largest_of(const float* values, std::int64_t count, std::int64_t padded) {
   float first[kTileColumns], second[kTileColumns];
@@ -70,90 +52,6 @@ Largest largest_of(const float* values, std::int64_t count, std::int64_t padded)
   const std::int64_t place = std::find(values, values + count, largest.first) - values;
   largest.place = static_cast<std::uint32_t>(std::min(place, count - 1));
   return largest;
-}
-
-// Calls body(row, products) for each direction; it may change the products [centres.padded()].
-template <typename Body>
-void multiply_rows(const float* directions, std::int64_t rows, const ProductPanels& centres,
-                   const Kernel& kernel, const Body& body) {
-  PackedRows packed(centres.depth(), kernel);
-  std::vector<float> products(static_cast<std::size_t>(kProductRows * centres.padded()));
-  for (std::int64_t first = 0; first < rows; first += kProductRows) {
-    const std::int64_t present = std::min(kProductRows, rows - first);
-    packed.pack(directions + first * centres.depth(), present);
-    centres.multiply(packed.data(), packed.tiles(), products.data());
-    for (std::int64_t r = 0; r < present; ++r) {
-      body(first + r, products.data() + r * centres.padded());
-    }
-  }
-}
-
-// The closest centre of each direction. out [rows]
-void assign(const float* directions, std::int64_t rows, const ProductPanels& centres,
-            const Kernel& kernel, std::uint32_t* out) {
-  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, const float* products) {
-    out[row] = place_of_largest(products, centres.count(), centres.padded());
-  });
-}
-
-// The `count` centres closest to each direction, the closest first. out [rows, count]
-void assign_few(const float* directions, std::int64_t rows, const ProductPanels& centres,
-                std::int64_t count, bool absolute, const Kernel& kernel, std::uint32_t* out) {
-  std::vector<std::uint32_t> order(static_cast<std::size_t>(centres.count()));
-  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, float* products) {
-    if (absolute) {
-      for (std::int64_t c = 0; c < centres.count(); ++c) products[c] = std::abs(products[c]);
-    }
-    const auto before = [products](std::uint32_t a, std::uint32_t b) {
-      return products[a] != products[b] ? products[a] > products[b] : a < b;
-    };
-    std::iota(order.begin(), order.end(), 0U);
-    std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), before);
-    std::sort(order.begin(), order.begin() + count, before);
-    std::copy_n(order.begin(), count, out + row * count);
-  });
-}
-
-// Puts each centre where the mean of its points is. One without points stays where it is.
-void move_to_means(const std::vector<float>& points, const std::vector<std::uint32_t>& clusters,
-                   std::vector<float>& centres) {
-  const auto dimensions = static_cast<std::int64_t>(points.size() / clusters.size());
-  std::vector<double> sums(centres.size());
-  for (std::size_t i = 0; i < clusters.size(); ++i) {
-    const float* point = points.data() + static_cast<std::int64_t>(i) * dimensions;
-    double* sum = sums.data() + clusters[i] * dimensions;
-    for (std::int64_t d = 0; d < dimensions; ++d) sum[d] += point[d];
-  }
-  for (std::size_t first = 0; first < centres.size();
-       first += static_cast<std::size_t>(dimensions)) {
-    double length = 0.0;
-    for (std::int64_t d = 0; d < dimensions; ++d) length += sums[first + d] * sums[first + d];
-    if (length == 0.0) continue;
-    for (std::int64_t d = 0; d < dimensions; ++d) {
-      centres[first + d] = static_cast<float>(sums[first + d] / std::sqrt(length));
-    }
-  }
-}
-
-// Centres of points, from some of them spread evenly. [count, dimensions]
-std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t dimensions,
-                               std::int64_t count, const Kernel& kernel, Team& team) {
-  const std::int64_t size = static_cast<std::int64_t>(points.size()) / dimensions;
-  std::vector<float> centres(static_cast<std::size_t>(count * dimensions));
-  for (std::int64_t c = 0; c < count; ++c) {
-    std::copy_n(points.begin() + c * size / count * dimensions, dimensions,
-                centres.begin() + c * dimensions);
-  }
-  std::vector<std::uint32_t> clusters(static_cast<std::size_t>(size));
-  for (int iteration = 0; iteration < kLloydSteps; ++iteration) {
-    const ProductPanels panels(centres.data(), count, dimensions, kernel);
-    team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign(points.data() + begin * dimensions, end - begin, panels, kernel,
-             clusters.data() + begin);
-    });
-    move_to_means(points, clusters, centres);
-  }
-  return centres;
 }
 
 // Of each row what find(points, rows, out) says, `grain` rows at a time. [rows]
@@ -178,9 +76,9 @@ Clusters at_once(const Directions& directions, const std::vector<std::uint32_t>&
   const Kernel& kernel = directions.kernel();
   std::vector<float> centres = fit_centres(sample, directions.count(), count, kernel, team);
   const ProductPanels panels(centres.data(), count, directions.count(), kernel);
-  auto of_rows = find_for_rows(directions, rows, kGrain, team,
+  auto of_rows = find_for_rows(directions, rows, kCentreGrain, team,
                                [&](const float* points, std::int64_t size, std::uint32_t* out) {
-                                 assign(points, size, panels, kernel, out);
+                                 assign_closest(points, size, panels, kernel, out);
                                });
   return {count, std::move(centres), std::move(of_rows)};
 }
@@ -197,9 +95,9 @@ class GroupedCentres {
     group_panels_.emplace(group_centres.data(), groups, dimensions, kernel);
     const std::int64_t size = static_cast<std::int64_t>(sample.size()) / dimensions;
     std::vector<std::uint32_t> group(static_cast<std::size_t>(size));
-    team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign(sample.data() + begin * dimensions, end - begin, *group_panels_, kernel,
-             group.data() + begin);
+    team.for_blocks(size, kCentreGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      assign_closest(sample.data() + begin * dimensions, end - begin, *group_panels_, kernel,
+                     group.data() + begin);
     });
     std::vector<std::vector<float>> members(static_cast<std::size_t>(groups));
     for (std::int64_t i = 0; i < size; ++i) {
@@ -242,7 +140,7 @@ class GroupedCentres {
   void find(const float* points, std::int64_t rows, std::uint32_t* out) const {
     const std::int64_t few = std::min(kGroupsSeen, group_panels_->count());
     std::vector<std::uint32_t> groups(static_cast<std::size_t>(rows * few));
-    assign_few(points, rows, *group_panels_, few, false, kernel_, groups.data());
+    assign_few_closest(points, rows, *group_panels_, few, false, kernel_, groups.data());
     const std::vector<Largest> found = look_in_groups(points, rows, groups, few);
     // Products of tiles round otherwise than single ones, which decide where both could.
     const auto doubt = static_cast<float>(4.04 * product_error(dimensions_));
@@ -274,32 +172,23 @@ class GroupedCentres {
   std::vector<Largest> look_in_groups(const float* points, std::int64_t rows,
                                       const std::vector<std::uint32_t>& groups,
                                       std::int64_t few) const {
-    std::vector<std::uint32_t> ends(panels_.size() + 1);  // of the points of each group
-    for (const std::uint32_t group : groups) ++ends[group + 1];
-    std::partial_sum(ends.begin(), ends.end(), ends.begin());
-    std::vector<std::uint32_t> members(groups.size());
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-      members[ends[groups[i]]++] = static_cast<std::uint32_t>(static_cast<std::int64_t>(i) / few);
-    }
+    const GroupVisits visits = visits_of(groups, few, static_cast<std::int64_t>(panels_.size()));
     std::vector<Largest> found(static_cast<std::size_t>(rows));
     std::vector<float> own;
-    std::size_t first = 0;
     for (std::size_t g = 0; g < panels_.size(); ++g) {
-      const std::size_t last = ends[g];
+      const std::span<const std::uint32_t> here = visits.of(static_cast<std::int64_t>(g));
       own.clear();
-      for (std::size_t i = first; i < last; ++i) {
-        const float* point = points + members[i] * dimensions_;
-        own.insert(own.end(), point, point + dimensions_);
+      for (const std::uint32_t point : here) {
+        own.insert(own.end(), points + point * dimensions_, points + (point + 1) * dimensions_);
       }
-      const auto size = static_cast<std::int64_t>(last - first);
+      const auto size = static_cast<std::int64_t>(here.size());
       const ProductPanels& panels = panels_[g];
       multiply_rows(own.data(), panels.count() > 0 ? size : 0, panels, kernel_,
                     [&](std::int64_t row, const float* products) {
                       Largest largest = largest_of(products, panels.count(), panels.padded());
                       largest.place += begins_[g];
-                      found[members[first + static_cast<std::size_t>(row)]].add(largest);
+                      found[here[static_cast<std::size_t>(row)]].add(largest);
                     });
-      first = last;
     }
     return found;
   }
@@ -386,7 +275,7 @@ void Directions::read(const std::uint32_t* rows, std::int64_t size, float* out) 
 std::vector<float> Directions::read(const std::vector<std::uint32_t>& rows, Team& team) const {
   const auto size = static_cast<std::int64_t>(rows.size());
   std::vector<float> points(static_cast<std::size_t>(size * count()));
-  team.for_blocks(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+  team.for_blocks(size, kCentreGrain, [&](std::int64_t begin, std::int64_t end, int) {
     read(rows.data() + begin, end - begin, points.data() + begin * count());
   });
   return points;
@@ -401,43 +290,8 @@ Clusters find_clusters(const Directions& directions, const std::vector<std::uint
     some.push_back(rows[place]);
   }
   const std::vector<float> sample = directions.read(some, team);
-  return count <= kMostAtOnce ? at_once(directions, rows, sample, count, team)
-                              : in_groups(directions, rows, sample, count, team);
-}
-
-std::vector<std::uint32_t> closest_centres(const std::vector<float>& directions, std::int64_t rows,
-                                           const ProductPanels& centres, std::int64_t count,
-                                           const Kernel& kernel, Team& team, bool absolute) {
-  std::vector<std::uint32_t> closest(static_cast<std::size_t>(rows * count));
-  team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
-    assign_few(directions.data() + begin * centres.depth(), end - begin, centres, count, absolute,
-               kernel, closest.data() + begin * count);
-  });
-  return closest;
-}
-
-std::vector<std::vector<std::uint32_t>> nearest_centres(const std::vector<float>& centres,
-                                                        std::int64_t clusters, std::int64_t count,
-                                                        bool absolute, const Kernel& kernel,
-                                                        Team& team) {
-  const std::int64_t dimensions = static_cast<std::int64_t>(centres.size()) / clusters;
-  const ProductPanels panels(centres.data(), clusters, dimensions, kernel);
-  count = std::min(count, clusters);
-  const auto all = closest_centres(centres, clusters, panels, count, kernel, team, absolute);
-  std::vector<std::vector<std::uint32_t>> near;
-  for (std::int64_t c = 0; c < clusters; ++c) {
-    std::vector<std::uint32_t> own(all.begin() + c * count, all.begin() + (c + 1) * count);
-    const auto self = std::find(own.begin(), own.end(), static_cast<std::uint32_t>(c));
-    // Whatever the rounding, and where centres coincide.
-    if (self == own.end()) {
-      own.back() = static_cast<std::uint32_t>(c);
-      std::swap(own.front(), own.back());
-    } else {
-      std::rotate(own.begin(), self, self + 1);
-    }
-    near.push_back(std::move(own));
-  }
-  return near;
+  return count <= kMostCentresAtOnce ? at_once(directions, rows, sample, count, team)
+                                     : in_groups(directions, rows, sample, count, team);
 }
 
 }  // namespace helip::mining

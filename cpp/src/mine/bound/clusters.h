@@ -41,16 +41,4 @@ struct Clusters {
 Clusters find_clusters(const Directions& directions, const std::vector<std::uint32_t>& rows,
                        std::int64_t count, Team& team);
 
-// The `count` centres closest to each of some directions, the closest first; by the absolute value
-// of the product where `absolute`. [rows, count]
-std::vector<std::uint32_t> closest_centres(const std::vector<float>& directions, std::int64_t rows,
-                                           const ProductPanels& centres, std::int64_t count,
-                                           const Kernel& kernel, Team& team, bool absolute);
-
-// For each centre the `count` closest ones, itself first.
-std::vector<std::vector<std::uint32_t>> nearest_centres(const std::vector<float>& centres,
-                                                        std::int64_t clusters, std::int64_t count,
-                                                        bool absolute, const Kernel& kernel,
-                                                        Team& team);
-
 }  // namespace helip::mining

@@ -4,17 +4,15 @@
 #include <cmath>
 #include <numeric>
 
-#include "mine/corpus/draw.h"
+#include "mine/bound/plan_sample.h"
 #include "mine/kernel/product_panels.h"
 
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kQueries = 256;
 constexpr std::int64_t kStep = 64;  // dimensions are tried in steps of this
 constexpr std::int64_t kLeading = 128;
 constexpr std::int64_t kLeastRows = 2048;  // below, a sample costs more than it saves
-constexpr std::uint64_t kPlanStream = 0x6669'6c74'6572ULL;
 // What rounding to codes adds to a bound, as a share of the squared length of what is rounded: with
 // coordinates of variance v in steps of 4.5 √v / 127, twice the length of the error.
 constexpr double kCodeSlack = 2.0 * 4.5 / (127.0 * 3.46);
@@ -37,143 +35,8 @@ Effort effort_for(std::int64_t rows, bool light) {
   return rows < kSmallRows ? kSmall : kFull;
 }
 
-struct Sample {
-  std::vector<std::uint32_t> rows;
-  std::int64_t queries = 0;  // the first rows
-  std::int64_t dimensions = 0;
-  std::vector<float> values;  // [rows, dimensions]
-};
-
-Sample draw_sample(const Corpus& corpus, std::int64_t most) {
-  Sample sample;
-  sample.dimensions = corpus.dimensions();
-  const auto drawn = draw_rows(corpus.size(), std::min(corpus.size(), most), 0, kPlanStream);
-  // Queries are spread over the data set: its order may mean something.
-  const auto count = static_cast<std::int64_t>(drawn.size());
-  const std::int64_t stride = std::max<std::int64_t>(1, count / kQueries);
-  for (std::int64_t offset = 0; offset < stride; ++offset) {
-    for (std::int64_t i = offset; i < count; i += stride) {
-      if (!corpus.is_zero(drawn[static_cast<std::size_t>(i)])) {
-        sample.rows.push_back(drawn[static_cast<std::size_t>(i)]);
-      }
-    }
-  }
-  sample.queries = std::min(kQueries, static_cast<std::int64_t>(sample.rows.size()));
-  return sample;
-}
-
-void read_sample(const Corpus& corpus, double weight, Sample& sample, Team& team) {
-  const auto count = static_cast<std::int64_t>(sample.rows.size());
-  sample.values.resize(static_cast<std::size_t>(count * sample.dimensions));
-  team.for_blocks(count, 64, [&](std::int64_t begin, std::int64_t end, int) {
-    WeightedRow reader(corpus, weight);
-    for (std::int64_t i = begin; i < end; ++i) {
-      reader.read(sample.rows[static_cast<std::size_t>(i)],
-                  sample.values.data() + i * sample.dimensions);
-    }
-  });
-}
-
-// out [queries, rows] += products of columns [from, to) of `values` [rows, stride].
-void add_products(const std::vector<float>& values, std::int64_t rows, std::int64_t queries,
-                  std::int64_t stride, std::int64_t from, std::int64_t to, const Kernel& kernel,
-                  Team& team, std::vector<float>& out) {
-  const std::int64_t depth = to - from;
-  std::vector<float> left(static_cast<std::size_t>(queries * depth));
-  for (std::int64_t q = 0; q < queries; ++q) {
-    std::copy_n(values.begin() + q * stride + from, depth, left.begin() + q * depth);
-  }
-  const ProductPanels panels(left.data(), queries, depth, kernel);
-  team.for_blocks(
-      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
-        std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
-        PackedRows packed(depth, kernel);
-        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
-        const std::int64_t first = block * kProductRows;
-        const std::int64_t present = std::min(kProductRows, rows - first);
-        for (std::int64_t r = 0; r < present; ++r) {
-          std::copy_n(values.begin() + (first + r) * stride + from, depth,
-                      some.begin() + r * depth);
-        }
-        packed.pack(some.data(), present);
-        panels.multiply(packed.data(), packed.tiles(), products.data());
-        for (std::int64_t q = 0; q < queries; ++q) {
-          float* sums = out.data() + q * rows + first;
-          for (std::int64_t r = 0; r < present; ++r) {
-            sums[r] += products[static_cast<std::size_t>(r * panels.padded() + q)];
-          }
-        }
-      });
-}
-
-// What the similarities of the sample tell: the threshold that each query's pool may end with, and
-// the weight at which the bound is tight there.
-struct Thresholds {
-  std::vector<float> score;  // [queries]
-  double weight = 1.0;
-  double passed = 0.0;  // share of pairs at or above
-};
-
-Thresholds estimate_thresholds(const Corpus& corpus, const Sample& sample, std::int64_t k,
-                               Team& team) {
-  const Rules& rules = corpus.rules();
-  const auto rows = static_cast<std::int64_t>(sample.rows.size());
-  const std::int64_t queries = sample.queries;
-  const std::int64_t image_dimensions = corpus.image_dimensions();
-  std::vector<float> image(static_cast<std::size_t>(queries * rows), rules.use_image ? 0.0F : 1.0F);
-  std::vector<float> text(image.size(), rules.use_text ? 0.0F : 1.0F);
-  if (rules.use_image) {
-    add_products(sample.values, rows, queries, sample.dimensions, 0, image_dimensions,
-                 corpus.kernel(), team, image);
-  }
-  if (rules.use_text) {
-    add_products(sample.values, rows, queries, sample.dimensions, image_dimensions,
-                 sample.dimensions, corpus.kernel(), team, text);
-  }
-
-  // The k-th of all rows is about the rank-th of the sample.
-  const auto share = static_cast<double>(rows) / static_cast<double>(corpus.size());
-  const auto rank = std::clamp<std::int64_t>(std::llround(static_cast<double>(k) * share), 1, rows);
-  Thresholds thresholds;
-  std::vector<double> ratios;
-  std::vector<std::pair<float, std::int64_t>> scores;
-  std::int64_t passed = 0;
-  for (std::int64_t q = 0; q < queries; ++q) {
-    scores.clear();
-    for (std::int64_t j = 0; j < rows; ++j) {
-      const auto at = static_cast<std::size_t>(q * rows + j);
-      if (j == q || image[at] > static_cast<float>(rules.image_max) ||
-          text[at] > static_cast<float>(rules.text_max)) {
-        continue;
-      }
-      const bool counts = rules.signed_products || (image[at] > 0.0F && text[at] > 0.0F);
-      if (counts && image[at] * text[at] > static_cast<float>(rules.min_score)) {
-        scores.emplace_back(image[at] * text[at], j);
-      }
-    }
-    if (static_cast<std::int64_t>(scores.size()) < rank) {
-      thresholds.score.push_back(static_cast<float>(rules.min_score));
-    } else {
-      std::nth_element(scores.begin(), scores.begin() + (rank - 1), scores.end(),
-                       [](const auto& a, const auto& b) { return a > b; });
-      thresholds.score.push_back(scores[static_cast<std::size_t>(rank - 1)].first);
-      const auto at =
-          static_cast<std::size_t>(q * rows + scores[static_cast<std::size_t>(rank - 1)].second);
-      ratios.push_back(std::abs(text[at]) /
-                       std::max(1e-6, std::abs(static_cast<double>(image[at]))));
-    }
-    passed += std::min<std::int64_t>(rank, static_cast<std::int64_t>(scores.size()));
-  }
-  thresholds.passed = static_cast<double>(passed) / static_cast<double>(queries * rows);
-  if (rules.use_image && rules.use_text && !ratios.empty()) {
-    std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
-    thresholds.weight = std::clamp(std::sqrt(ratios[ratios.size() / 2]), 0.25, 4.0);
-  }
-  return thresholds;
-}
-
 // Coordinates of the sample along the directions of a basis: [rows, basis.count].
-std::vector<float> coordinates(const Sample& sample, const Basis& basis, const Kernel& kernel,
+std::vector<float> coordinates(const PlanSample& sample, const Basis& basis, const Kernel& kernel,
                                Team& team) {
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   std::vector<float> out(static_cast<std::size_t>(rows * basis.count));
@@ -220,7 +83,8 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
   std::vector<double> shares(static_cast<std::size_t>(queries * steps));
   for (std::int64_t step = 0; step < steps; ++step) {
     const std::int64_t from = step * kStep;
-    add_products(coordinates, rows, queries, count, from, from + kStep, kernel, team, products);
+    add_products(coordinates, rows, coordinates, queries, count, from, from + kStep, kernel, team,
+                 products);
     for (std::int64_t j = 0; j < rows; ++j) {
       double& sum = held[static_cast<std::size_t>(j)];
       sum +=
@@ -237,7 +101,7 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
       std::int64_t passed = 0;
       for (std::int64_t j = 0; j < rows; ++j) {
         const float product = absolute ? std::abs(row[j]) : row[j];
-        passed += product + own * tail[static_cast<std::size_t>(j)] >= threshold ? 1 : 0;
+        passed += product + own * tail[static_cast<std::size_t>(j)] >= threshold && j != q ? 1 : 0;
       }
       shares[static_cast<std::size_t>(q * steps + step)] =
           static_cast<double>(passed) / static_cast<double>(rows);
@@ -389,12 +253,12 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
   plan.light = filtered == FilteredPairs::few;
   if (corpus.size() < kLeastRows) return plan;
   const Effort effort = effort_for(corpus.size(), plan.light);
-  Sample sample = draw_sample(corpus, effort.sample_rows);
+  PlanSample sample = draw_sample(corpus, effort.sample_rows, k);
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   if (rows < kLeastRows / 2) return plan;
 
-  read_sample(corpus, 1.0, sample, team);
-  const Thresholds estimated = estimate_thresholds(corpus, sample, k, team);
+  read_rows(corpus, 1.0, sample.rows, team, sample.values);
+  const SampleThresholds estimated = estimate_thresholds(corpus, sample, k, team);
   plan.weight = estimated.weight;
   plan.passed_score = estimated.passed;
   const std::int64_t split = corpus.image_dimensions();
@@ -404,7 +268,7 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
   }
   if (both) {
     plan.length = plan.weight + 1.0 / plan.weight;
-    read_sample(corpus, plan.weight, sample, team);
+    read_rows(corpus, plan.weight, sample.rows, team, sample.values);
   }
   std::vector<float> thresholds;  // of products, by query
   for (const float score : estimated.score) {
@@ -416,14 +280,15 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
   const bool absolute = both && corpus.rules().signed_products;
   {
     std::vector<float> whole(static_cast<std::size_t>(sample.queries * rows));
-    add_products(sample.values, rows, sample.queries, dimensions, 0, dimensions, kernel, team,
-                 whole);
+    add_products(sample.values, rows, sample.values, sample.queries, dimensions, 0, dimensions,
+                 kernel, team, whole);
     std::int64_t passed = 0;
     for (std::int64_t q = 0; q < sample.queries; ++q) {
       for (std::int64_t j = 0; j < rows; ++j) {
         const float product = whole[static_cast<std::size_t>(q * rows + j)];
         passed +=
-            (absolute ? std::abs(product) : product) >= thresholds[static_cast<std::size_t>(q)];
+            (absolute ? std::abs(product) : product) >= thresholds[static_cast<std::size_t>(q)] &&
+            j != q;
       }
     }
     plan.passed_whole = static_cast<double>(passed) / static_cast<double>(sample.queries * rows);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mine/bound/centres.h"
 #include "mine/bound/clusters.h"
 
 namespace helip::mining {

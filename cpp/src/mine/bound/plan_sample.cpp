@@ -1,0 +1,193 @@
+#include "mine/bound/plan_sample.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "mine/bound/filter_plan.h"
+#include "mine/corpus/draw.h"
+#include "mine/kernel/product_panels.h"
+
+namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kQueries = 256;
+constexpr std::uint64_t kPlanStream = 0x6669'6c74'6572ULL;
+// Of a large data set so many rows are looked at for thresholds that one of them is in each pool,
+// but no more than this share of all.
+constexpr std::int64_t kMostLookedAt = 20;
+
+// A row that counts for a query.
+struct Reached {
+  float score, image, text;
+};
+
+// The `rank` best rows of each query among all that were added.
+class BestOfQueries {
+ public:
+  BestOfQueries(const Corpus& corpus, const PlanSample& sample, std::int64_t rank)
+      : corpus_(corpus),
+        sample_(sample),
+        rank_(rank),
+        best_(static_cast<std::size_t>(sample.queries)) {}
+
+  // `values` [rows, dimensions]; the first of them are the queries if `own`.
+  void add(const std::vector<float>& values, bool own, Team& team) {
+    const Rules& rules = corpus_.rules();
+    const std::int64_t queries = sample_.queries;
+    const std::int64_t dimensions = sample_.dimensions;
+    const std::int64_t split = corpus_.image_dimensions();
+    const auto rows = static_cast<std::int64_t>(values.size()) / dimensions;
+    std::vector<float> image(static_cast<std::size_t>(queries * rows),
+                             rules.use_image ? 0.0F : 1.0F);
+    std::vector<float> text(image.size(), rules.use_text ? 0.0F : 1.0F);
+    const auto multiply = [&](std::int64_t from, std::int64_t to, std::vector<float>& out) {
+      add_products(values, rows, sample_.values, queries, dimensions, from, to, corpus_.kernel(),
+                   team, out);
+    };
+    if (rules.use_image) multiply(0, split, image);
+    if (rules.use_text) multiply(split, dimensions, text);
+    for (std::int64_t q = 0; q < queries; ++q) {
+      std::vector<Reached>& best = best_[static_cast<std::size_t>(q)];
+      for (std::int64_t j = 0; j < rows; ++j) {
+        const auto at = static_cast<std::size_t>(q * rows + j);
+        if ((own && j == q) || image[at] > static_cast<float>(rules.image_max) ||
+            text[at] > static_cast<float>(rules.text_max)) {
+          continue;
+        }
+        const bool counts = rules.signed_products || (image[at] > 0.0F && text[at] > 0.0F);
+        const float score = image[at] * text[at];
+        if (counts && score > static_cast<float>(rules.min_score)) {
+          best.push_back({score, image[at], text[at]});
+        }
+      }
+      if (static_cast<std::int64_t>(best.size()) <= rank_) continue;
+      std::nth_element(best.begin(), best.begin() + (rank_ - 1), best.end(),
+                       [](const Reached& a, const Reached& b) { return a.score > b.score; });
+      best.resize(static_cast<std::size_t>(rank_));
+    }
+  }
+
+  // At most `rank` of each query.
+  const std::vector<std::vector<Reached>>& best() const { return best_; }
+
+ private:
+  const Corpus& corpus_;
+  const PlanSample& sample_;
+  const std::int64_t rank_;
+  std::vector<std::vector<Reached>> best_;
+};
+
+}  // namespace
+
+PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k) {
+  PlanSample sample;
+  sample.dimensions = corpus.dimensions();
+  const std::int64_t all =
+      std::min(corpus.size(), std::max(most, corpus.size() / std::max(k, kMostLookedAt)));
+  std::vector<std::uint32_t> drawn;
+  for (const std::uint32_t row : draw_rows(corpus.size(), all, 0, kPlanStream)) {
+    const auto before = static_cast<std::int64_t>(drawn.size() + sample.more.size());
+    const bool chosen = all <= most || (before + 1) * most / all > before * most / all;
+    (chosen ? drawn : sample.more).push_back(row);
+  }
+  // Queries are spread over the data set: its order may mean something.
+  const auto count = static_cast<std::int64_t>(drawn.size());
+  const std::int64_t stride = std::max<std::int64_t>(1, count / kQueries);
+  for (std::int64_t offset = 0; offset < stride; ++offset) {
+    for (std::int64_t i = offset; i < count; i += stride) {
+      if (!corpus.is_zero(drawn[static_cast<std::size_t>(i)])) {
+        sample.rows.push_back(drawn[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+  sample.queries = std::min(kQueries, static_cast<std::int64_t>(sample.rows.size()));
+  return sample;
+}
+
+void read_rows(const Corpus& corpus, double weight, std::span<const std::uint32_t> rows, Team& team,
+               std::vector<float>& out) {
+  const std::int64_t dimensions = corpus.dimensions();
+  out.resize(rows.size() * static_cast<std::size_t>(dimensions));
+  team.for_blocks(static_cast<std::int64_t>(rows.size()), 64,
+                  [&](std::int64_t begin, std::int64_t end, int) {
+                    WeightedRow reader(corpus, weight);
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      reader.read(rows[static_cast<std::size_t>(i)], out.data() + i * dimensions);
+                    }
+                  });
+}
+
+void add_products(const std::vector<float>& values, std::int64_t rows,
+                  const std::vector<float>& others, std::int64_t queries, std::int64_t stride,
+                  std::int64_t from, std::int64_t to, const Kernel& kernel, Team& team,
+                  std::vector<float>& out) {
+  const std::int64_t depth = to - from;
+  std::vector<float> left(static_cast<std::size_t>(queries * depth));
+  for (std::int64_t q = 0; q < queries; ++q) {
+    std::copy_n(others.begin() + q * stride + from, depth, left.begin() + q * depth);
+  }
+  const ProductPanels panels(left.data(), queries, depth, kernel);
+  team.for_blocks(
+      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
+        PackedRows packed(depth, kernel);
+        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, rows - first);
+        for (std::int64_t r = 0; r < present; ++r) {
+          std::copy_n(values.begin() + (first + r) * stride + from, depth,
+                      some.begin() + r * depth);
+        }
+        packed.pack(some.data(), present);
+        panels.multiply(packed.data(), packed.tiles(), products.data());
+        for (std::int64_t q = 0; q < queries; ++q) {
+          float* sums = out.data() + q * rows + first;
+          for (std::int64_t r = 0; r < present; ++r) {
+            sums[r] += products[static_cast<std::size_t>(r * panels.padded() + q)];
+          }
+        }
+      });
+}
+
+SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sample, std::int64_t k,
+                                     Team& team) {
+  const Rules& rules = corpus.rules();
+  // The k-th of all rows is about the rank-th of those that are looked at.
+  const auto looked_at = static_cast<std::int64_t>(sample.rows.size() + sample.more.size());
+  const auto share = static_cast<double>(looked_at) / static_cast<double>(corpus.size());
+  const auto rank =
+      std::clamp<std::int64_t>(std::llround(static_cast<double>(k) * share), 1, looked_at);
+  BestOfQueries reached(corpus, sample, rank);
+  reached.add(sample.values, true, team);
+  std::vector<float> values;
+  for (std::size_t first = 0; first < sample.more.size(); first += sample.rows.size()) {
+    const std::size_t size = std::min(sample.rows.size(), sample.more.size() - first);
+    read_rows(corpus, 1.0, std::span(sample.more).subspan(first, size), team, values);
+    reached.add(values, false, team);
+  }
+
+  SampleThresholds thresholds;
+  std::vector<double> ratios;
+  std::size_t passed = 0;
+  for (const std::vector<Reached>& best : reached.best()) {
+    passed += best.size();
+    if (static_cast<std::int64_t>(best.size()) < rank) {
+      thresholds.score.push_back(static_cast<float>(rules.min_score));
+      continue;
+    }
+    const Reached& last =
+        *std::min_element(best.begin(), best.end(),
+                          [](const Reached& a, const Reached& b) { return a.score < b.score; });
+    thresholds.score.push_back(last.score);
+    ratios.push_back(std::abs(last.text) /
+                     std::max(1e-6, std::abs(static_cast<double>(last.image))));
+  }
+  thresholds.passed = static_cast<double>(passed) / static_cast<double>(sample.queries * looked_at);
+  if (rules.use_image && rules.use_text && !ratios.empty()) {
+    std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
+    thresholds.weight = std::clamp(std::sqrt(ratios[ratios.size() / 2]), 0.25, 4.0);
+  }
+  return thresholds;
+}
+
+}  // namespace helip::mining
