@@ -3,7 +3,7 @@
     python bench/resume.py
     python bench/resume.py --rows 200000 --parts 1 8 32 --kills 20 --gap 20
     python bench/resume.py --rows 200000 --method partition --checkpoint inf 60 5 0 --gap 5
-    python bench/resume.py --rows 1000000 --cluster-rows 50000 --gap 30
+    python bench/resume.py --rows 2000000 --dims 384x768 --cluster-rows 100000
 
 Over real embeddings grown to N rows (``grown.py``), as a float16 store, three tables:
 
@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 import psutil
 from grown import grown_folder
+from partition_growth import DIMS, grown_store
 
 import helip
 from helip.common.parts import parse_part
@@ -227,8 +228,11 @@ def main() -> None:
     dims = tuple(int(d) for d in arguments.dims.split("x"))
     work = Path(tempfile.mkdtemp(prefix="helip-resume-"))
     try:
-        store = work / "store"
-        write_store(grown_folder(arguments.cache, dims, arguments.rows), store)
+        if dims == DIMS:
+            store = grown_store(arguments.cache, arguments.rows)
+        else:
+            store = work / "store"
+            write_store(grown_folder(arguments.cache, dims, arguments.rows), store)
         print(f"{arguments.rows:,} rows, {arguments.dims}, k {arguments.k}, "
               f"{arguments.method}, "
               f"{arguments.threads} threads\n")  # fmt: skip

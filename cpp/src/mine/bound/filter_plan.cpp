@@ -113,22 +113,24 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
 // What a choice of dimensions costs, in cycles a pair.
 class Costs {
  public:
-  // `shares` as passing() gives them, queries by falling threshold. `density`: how many times as
-  // many pass as those say.
+  // `shares` as passing() gives them, queries by falling threshold. A row is held against a share
+  // `share` of `rows`.
   Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions,
-        double density)
+        FilteredPairs filtered, double share)
       : shares_(std::move(shares)),
         queries_(queries),
         steps_(static_cast<std::int64_t>(shares_.size()) / queries),
-        rows_(rows),
+        rows_(rows * share),
         dimensions_(static_cast<double>(dimensions)),
-        density_(density) {}
+        closest_(filtered == FilteredPairs::closest),
+        density_(closest_ ? kAmongClosest / share : 1.0) {}
 
   // Sets the shares and the cost of a plan whose dimensions are chosen.
   void rate(FilterPlan& plan) const {
     const double whole = dimensions_ / 64.0 * kGathered + 60.0;
     if (plan.low == 0) {
-      plan.cycles = dimensions_ / 64.0 + kSieve + either(plan.passed_whole * density_) * whole;
+      plan.cycles = cycles(kWholeCode * dimensions_, dimensions_ / 64.0,
+                           either(plan.passed_whole * density_) * whole);
       return;
     }
     const double high = plan.high_share;
@@ -146,20 +148,35 @@ class Costs {
     const auto high_dims = static_cast<double>(plan.high > 0 ? plan.high : plan.low);
     const auto low_dims = static_cast<double>(plan.low);
     const auto last = static_cast<double>(std::max(plan.low, plan.second));
-    plan.cycles = last * dimensions_ / (8.0 * rows_) +  // projection
-                  kSieve + both * high_dims / 64.0 + (1.0 - both) * low_dims / 64.0;
+    double after = 0.0;
     double left = plan.passed_first;
     if (plan.second > 0) {
       plan.passed_second = passed(plan.second, plan.second);
-      plan.cycles += left * (last / 64.0 * kGathered + 20.0);
+      after += left * (last / 64.0 * kGathered + 20.0);
       left = plan.passed_second;
     }
-    plan.cycles += left * whole;
+    plan.cycles =
+        cycles(last * dimensions_ / 8.0,  // projection
+               both * high_dims / 64.0 + (1.0 - both) * low_dims / 64.0, after + left * whole);
   }
 
  private:
+  // By what is spent on a row before, on a pair in tiles, and on a pair by what passes those.
+  double cycles(double row, double tiles, double after) const {
+    if (!closest_) return row / rows_ + kSieve + tiles + after;
+    // Clusters give a row first thresholds and then meet it, each pair once, and the targets of the
+    // recall meet all rows, of which few pass.
+    const double seeds = rows_ / 1.5;
+    const double met = rows_ / 2.0;
+    const double all = seeds + met + kMeasured;
+    return (row + all * (kSieve + tiles) + met * after) / all;
+  }
+
   static constexpr double kSieve = 0.7;
-  static constexpr double kGathered = 6.0;  // a line of codes that is fetched on its own
+  static constexpr double kWholeCode = 22.0;    // a dimension of a row that is not projected
+  static constexpr double kAmongClosest = 0.4;  // of the pairs that pass
+  static constexpr double kMeasured = 1000.0;   // targets that the recall is measured on
+  static constexpr double kGathered = 6.0;      // a line of codes that is fetched on its own
   static double either(double share) { return std::min(1.0, kEither * std::max(share, 0.0)); }
   // Mean over queries [begin, end).
   double share(std::int64_t dims, std::int64_t begin, std::int64_t end) const {
@@ -176,6 +193,7 @@ class Costs {
   const std::int64_t steps_;
   const double rows_;  // that a row is held against
   const double dimensions_;
+  const bool closest_;
   const double density_;
 };
 
@@ -314,9 +332,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
       sorted_by_threshold(passing(coordinates(sample, basis, kernel, team), count, rated,
                                   sample.queries, thresholds, plan.length, absolute, kernel, team),
                           thresholds);
-  const auto compared = static_cast<double>(corpus.size()) * share;  // with a row
-  const Costs costs(shares, sample.queries, compared, dimensions,
-                    filtered == FilteredPairs::closest ? 1.0 / share : 1.0);
+  const Costs costs(shares, sample.queries, static_cast<double>(corpus.size()), dimensions,
+                    filtered, share);
   choose_dimensions(costs, count, filtered == FilteredPairs::closest, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
