@@ -79,8 +79,6 @@ def run(arguments: argparse.Namespace, *more: Any, kill_after: float | None = No
         sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads,
         "--method", arguments.method, *more,
     ]  # fmt: skip
-    if arguments.cluster_rows is not None:
-        command += ["--cluster-rows", arguments.cluster_rows]
     started = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], start_new_session=True)
     try:
@@ -135,7 +133,7 @@ def same_bytes(a: Path, b: Path) -> bool:
 def in_one_process(arguments: argparse.Namespace, store: Path, work: Path) -> list[dict[str, Any]]:
     option, values = ways(arguments)
     table: list[dict[str, Any]] = []
-    print(f"{option:>10} {'wall s':>8} {'CPU s':>8} {'CPU, ratio':>11}")
+    print(f"{option:>12} {'wall s':>8} {'CPU s':>8} {'CPU, ratio':>11}")
     for value in values:
         out = work / f"whole-{value}"
         one = run(arguments, "--child", store, "--to", out, f"--{option}", value)
@@ -143,12 +141,14 @@ def in_one_process(arguments: argparse.Namespace, store: Path, work: Path) -> li
         table.append(
             {option: value, **asdict(one), "ratio": one.cpu / (table or [asdict(one)])[0]["cpu"]}
         )
-        print(f"{value:10} {one.wall:8.2f} {one.cpu:8.2f} {table[-1]['ratio']:11.2f}", flush=True)
+        print(f"{value:12} {one.wall:8.2f} {one.cpu:8.2f} {table[-1]['ratio']:11.2f}", flush=True)
     return table
 
 
 def ways(arguments: argparse.Namespace) -> tuple[str, list[Any]]:
     """The option that is varied, and its values."""
+    if arguments.cluster_rows is not None:
+        return "cluster-rows", [arguments.cluster_rows]
     name = "parts" if arguments.method == "exact" else "checkpoint"
     return name, getattr(arguments, name)
 
@@ -184,12 +184,12 @@ def with_kills(
         gap = dice.expovariate(1 / arguments.gap) if kills < arguments.kills else None
         one = run(arguments, "--child", store, "--to", out, f"--{option}", value, kill_after=gap)
         cpu, wall, kills = cpu + one.cpu, wall + one.wall, kills + one.killed
-        done.append(mine_parts.done_parts(out))
+        if option == "parts":
+            done.append(mine_parts.done_parts(out))
     assert same_bytes(out, work / f"whole-{values[0]}")
     lost = (cpu - whole["cpu"]) / max(kills, 1)
     result = {
-        option: value, "cluster_rows": arguments.cluster_rows, "kills": kills,
-        "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
+        option: value, "kills": kills, "wall": wall, "cpu": cpu, "cpu_uninterrupted": whole["cpu"],
         "overhead": cpu / whole["cpu"] - 1, "cpu_lost_by_a_kill": lost, "parts_after_each": done,
     }  # fmt: skip
     print(
@@ -220,8 +220,8 @@ def main() -> None:
     parser.add_argument("--to", help=argparse.SUPPRESS)
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.cluster_rows is not None:  # units are done or not: there is nothing to vary
-        arguments.method, arguments.checkpoint = "partition", [60.0]
+    if arguments.cluster_rows is not None:
+        arguments.method = "partition"
     if arguments.child:
         child(arguments)
         return
