@@ -8,7 +8,7 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kLookedAt = 32;  // centres that one looks at, for each that it wants
-constexpr std::int64_t kBatch = 256;    // centres that look together
+constexpr std::int64_t kSeekers = 256;  // centres that look together
 
 // Where the largest of `count` values is. The maximum first, in lanes, then its place: two loops
 // that a compiler makes vectors of. `values` has padding of zeros to whole tiles, which win where
@@ -65,7 +65,7 @@ class CentreGroups {
   std::vector<std::uint32_t> closest(std::int64_t count, std::int64_t few, bool absolute,
                                      Team& team) const {
     std::vector<std::uint32_t> found(static_cast<std::size_t>(count_ * count));
-    team.for_blocks(count_, kBatch, [&](std::int64_t begin, std::int64_t end, int) {
+    team.for_blocks(count_, kSeekers, [&](std::int64_t begin, std::int64_t end, int) {
       look(begin, end - begin, count, few, absolute, found.data() + begin * count);
     });
     return found;
