@@ -28,7 +28,8 @@ def commands() -> list[str]:
 
 
 def shown() -> list[str]:
-    """What each line of the outputs begins with: words, without the figures that follow."""
+    """What each line of the outputs begins with: words, without the figures that follow, nor the
+    precision of encoders, which depends on the processor."""
     tokens = MarkdownIt("commonmark").parse((ROOT / PAGE).read_text(encoding="utf-8"))
     lines = [
         line
@@ -36,7 +37,7 @@ def shown() -> list[str]:
         if token.type == "fence" and token.info == "text"
         for line in token.content.splitlines()
     ]
-    labels = [re.split(r"  |:|, fingerprint", line.strip())[0] for line in lines]
+    labels = [re.split(r"  |:|, fingerprint| in float32", line.strip())[0] for line in lines]
     return [label for label in labels if re.match(r"[a-z]", label)]
 
 
