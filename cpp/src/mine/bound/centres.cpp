@@ -56,14 +56,9 @@ class CentreGroups {
     }
   }
 
-  // How many groups a centre looks in to find `count` others.
-  std::int64_t few(std::int64_t count) const {
-    return std::min(groups_, (kLookedAt * count * groups_ + count_ - 1) / count_);
-  }
-
-  // As closest_centres() of the centres themselves, among those of `few` groups. [centres, count]
-  std::vector<std::uint32_t> closest(std::int64_t count, std::int64_t few, bool absolute,
-                                     Team& team) const {
+  // As closest_centres() of the centres themselves, among those of some groups. [centres, count]
+  std::vector<std::uint32_t> closest(std::int64_t count, bool absolute, Team& team) const {
+    const std::int64_t few = std::min(groups_, (kLookedAt * count * groups_ + count_ - 1) / count_);
     std::vector<std::uint32_t> found(static_cast<std::size_t>(count_ * count));
     team.for_blocks(count_, kSeekers, [&](std::int64_t begin, std::int64_t end, int) {
       look(begin, end - begin, count, few, absolute, found.data() + begin * count);
@@ -74,6 +69,7 @@ class CentreGroups {
  private:
   using Reached = std::pair<float, std::uint32_t>;  // a product and the centre
 
+  // Of centres [first, first + size) the closest in `few` groups. out [size, count]
   void look(std::int64_t first, std::int64_t size, std::int64_t count, std::int64_t few,
             bool absolute, std::uint32_t* out) const {
     const float* points = centres_.data() + first * dimensions_;
@@ -81,26 +77,14 @@ class CentreGroups {
     assign_few_closest(points, size, group_panels_, few, absolute, kernel_, groups.data());
     const GroupVisits visits = visits_of(groups, few, groups_);
     std::vector<std::vector<Reached>> reached(static_cast<std::size_t>(size));
-    std::vector<float> visitors;
-    for (std::int64_t g = 0; g < groups_; ++g) {
-      const std::span<const std::uint32_t> members = members_.of(g);
-      const std::span<const std::uint32_t> here = visits.of(g);
-      if (members.empty() || here.empty()) continue;
-      visitors.clear();
-      for (const std::uint32_t point : here) {
-        visitors.insert(visitors.end(), points + point * dimensions_,
-                        points + (point + 1) * dimensions_);
-      }
-      multiply_rows(visitors.data(), static_cast<std::int64_t>(here.size()),
-                    panels_[static_cast<std::size_t>(g)], kernel_,
-                    [&](std::int64_t row, const float* products) {
-                      auto& own = reached[here[static_cast<std::size_t>(row)]];
+    multiply_visits(points, visits, panels_, kernel_,
+                    [&](std::uint32_t point, std::size_t group, const float* products) {
+                      const auto members = members_.of(static_cast<std::int64_t>(group));
                       for (std::size_t c = 0; c < members.size(); ++c) {
-                        own.emplace_back(absolute ? std::abs(products[c]) : products[c],
-                                         members[c]);
+                        reached[point].emplace_back(absolute ? std::abs(products[c]) : products[c],
+                                                    members[c]);
                       }
                     });
-    }
     const auto before = [](const Reached& a, const Reached& b) {
       return a.first != b.first ? a.first > b.first : a.second < b.second;
     };
@@ -229,8 +213,7 @@ std::vector<std::vector<std::uint32_t>> nearest_centres(const std::vector<float>
   count = std::min(count, clusters);
   std::vector<std::uint32_t> all;
   if (clusters > kMostCentresAtOnce && kLookedAt * count < clusters / 2) {
-    const CentreGroups groups(centres, dimensions, kernel, team);
-    all = groups.closest(count, groups.few(count), absolute, team);
+    all = CentreGroups(centres, dimensions, kernel, team).closest(count, absolute, team);
   } else {
     const ProductPanels panels(centres.data(), clusters, dimensions, kernel);
     all = closest_centres(centres, clusters, panels, count, kernel, team, absolute);

@@ -48,6 +48,28 @@ struct GroupVisits {
 GroupVisits visits_of(const std::vector<std::uint32_t>& groups, std::int64_t few,
                       std::int64_t count);
 
+// Calls body(point, group, products) for each visit; `points` [.., depth of the panels]. All
+// visitors of a group are multiplied with its centres together.
+template <typename Body>
+void multiply_visits(const float* points, const GroupVisits& visits,
+                     const std::vector<ProductPanels>& panels, const Kernel& kernel,
+                     const Body& body) {
+  std::vector<float> visitors;
+  for (std::size_t g = 0; g < panels.size(); ++g) {
+    const std::span<const std::uint32_t> here = visits.of(static_cast<std::int64_t>(g));
+    const std::int64_t depth = panels[g].depth();
+    if (panels[g].count() == 0 || here.empty()) continue;
+    visitors.clear();
+    for (const std::uint32_t point : here) {
+      visitors.insert(visitors.end(), points + point * depth, points + (point + 1) * depth);
+    }
+    multiply_rows(visitors.data(), static_cast<std::int64_t>(here.size()), panels[g], kernel,
+                  [&](std::int64_t row, const float* products) {
+                    body(here[static_cast<std::size_t>(row)], g, products);
+                  });
+  }
+}
+
 // The closest centre of each direction. out [rows]
 void assign_closest(const float* directions, std::int64_t rows, const ProductPanels& centres,
                     const Kernel& kernel, std::uint32_t* out);

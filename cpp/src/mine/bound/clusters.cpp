@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <span>
 
 #include "mine/bound/centres.h"
 #include "mine/corpus/draw.h"
@@ -174,22 +173,13 @@ class GroupedCentres {
                                       std::int64_t few) const {
     const GroupVisits visits = visits_of(groups, few, static_cast<std::int64_t>(panels_.size()));
     std::vector<Largest> found(static_cast<std::size_t>(rows));
-    std::vector<float> own;
-    for (std::size_t g = 0; g < panels_.size(); ++g) {
-      const std::span<const std::uint32_t> here = visits.of(static_cast<std::int64_t>(g));
-      own.clear();
-      for (const std::uint32_t point : here) {
-        own.insert(own.end(), points + point * dimensions_, points + (point + 1) * dimensions_);
-      }
-      const auto size = static_cast<std::int64_t>(here.size());
-      const ProductPanels& panels = panels_[g];
-      multiply_rows(own.data(), panels.count() > 0 ? size : 0, panels, kernel_,
-                    [&](std::int64_t row, const float* products) {
+    multiply_visits(points, visits, panels_, kernel_,
+                    [&](std::uint32_t point, std::size_t group, const float* products) {
+                      const ProductPanels& panels = panels_[group];
                       Largest largest = largest_of(products, panels.count(), panels.padded());
-                      largest.place += begins_[g];
-                      found[here[static_cast<std::size_t>(row)]].add(largest);
+                      largest.place += begins_[group];
+                      found[point].add(largest);
                     });
-    }
     return found;
   }
   // Of all centres of some groups; the first of those that are as close.

@@ -113,17 +113,16 @@ std::vector<double> passing(const std::vector<float>& coordinates, std::int64_t 
 // What a choice of dimensions costs, in cycles a pair.
 class Costs {
  public:
-  // `shares` as passing() gives them, queries by falling threshold. A row is held against a share
-  // `share` of `rows`.
+  // `shares` as passing() gives them, queries by falling threshold; `rows` are all there are.
   Costs(std::vector<double> shares, std::int64_t queries, double rows, std::int64_t dimensions,
-        FilteredPairs filtered, double share)
+        const Comparison& comparison)
       : shares_(std::move(shares)),
         queries_(queries),
         steps_(static_cast<std::int64_t>(shares_.size()) / queries),
-        rows_(rows * share),
+        rows_(rows * comparison.share),
         dimensions_(static_cast<double>(dimensions)),
-        closest_(filtered == FilteredPairs::closest),
-        density_(closest_ ? kAmongClosest / share : 1.0) {}
+        comparison_(comparison),
+        density_(closest() ? kAmongClosest / comparison.share : 1.0) {}
 
   // Sets the shares and the cost of a plan whose dimensions are chosen.
   void rate(FilterPlan& plan) const {
@@ -163,21 +162,20 @@ class Costs {
  private:
   // By what is spent on a row before, on a pair in tiles, and on a pair by what passes those.
   double cycles(double row, double tiles, double after) const {
-    if (!closest_) return row / rows_ + kSieve + tiles + after;
-    // Clusters give a row first thresholds and then meet it, each pair once, and the targets of the
-    // recall meet all rows, of which few pass.
-    const double seeds = rows_ / 1.5;
+    if (!closest()) return row / rows_ + kSieve + tiles + after;
+    // Rows that give first thresholds go through tiles alone, and of those that meet the measured
+    // targets few pass. The others are met once a pair.
     const double met = rows_ / 2.0;
-    const double all = seeds + met + kMeasured;
+    const double all = met + static_cast<double>(comparison_.seeds + comparison_.measured);
     return (row + all * (kSieve + tiles) + met * after) / all;
   }
 
   static constexpr double kSieve = 0.7;
   static constexpr double kWholeCode = 22.0;    // a dimension of a row that is not projected
   static constexpr double kAmongClosest = 0.4;  // of the pairs that pass
-  static constexpr double kMeasured = 1000.0;   // targets that the recall is measured on
   static constexpr double kGathered = 6.0;      // a line of codes that is fetched on its own
   static double either(double share) { return std::min(1.0, kEither * std::max(share, 0.0)); }
+  bool closest() const { return comparison_.pairs == FilteredPairs::closest; }
   // Mean over queries [begin, end).
   double share(std::int64_t dims, std::int64_t begin, std::int64_t end) const {
     if (begin == end) return 0.0;
@@ -193,8 +191,8 @@ class Costs {
   const std::int64_t steps_;
   const double rows_;  // that a row is held against
   const double dimensions_;
-  const bool closest_;
-  const double density_;
+  const Comparison comparison_;
+  const double density_;  // how many times as many pass as the shares say
 };
 
 // Queries by falling threshold.
@@ -262,13 +260,13 @@ void WeightedRow::read(std::int64_t row, float* out) {
   if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
-FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, FilteredPairs filtered,
-                          double share) {
+FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
+                          const Comparison& comparison) {
   FilterPlan plan;
   const bool both = corpus.rules().use_image && corpus.rules().use_text;
   plan.length = both ? 2.0 : 1.0;
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
-  plan.light = filtered == FilteredPairs::few;
+  plan.light = comparison.pairs == FilteredPairs::few;
   if (corpus.size() < kLeastRows) return plan;
   const Effort effort = effort_for(corpus.size(), plan.light);
   PlanSample sample = draw_sample(corpus, effort.sample_rows, k);
@@ -333,8 +331,8 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team, Filt
                                   sample.queries, thresholds, plan.length, absolute, kernel, team),
                           thresholds);
   const Costs costs(shares, sample.queries, static_cast<double>(corpus.size()), dimensions,
-                    filtered, share);
-  choose_dimensions(costs, count, filtered == FilteredPairs::closest, plan);
+                    comparison);
+  choose_dimensions(costs, count, comparison.pairs == FilteredPairs::closest, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);
     plan.basis.count = std::max(plan.low, plan.second);

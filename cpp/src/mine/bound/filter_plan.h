@@ -52,12 +52,20 @@ struct FilterPlan {
 // Which pairs are held against the filters.
 enum class FilteredPairs {
   all,
-  closest,  // a share of them, in which are those that pass
+  closest,  // a share of them, in which are many of those that pass
   few,      // a share of them, whose rows are compared with few others each: the plan is light
+};
+struct Comparison {
+  FilteredPairs pairs = FilteredPairs::all;
+  double share = 1.0;  // of all pairs
+  // Of `closest`: the rows that the first threshold of a row comes from, and the targets that meet
+  // all rows to measure the recall.
+  std::int64_t seeds = 0;
+  std::int64_t measured = 0;
 };
 // Deterministic: depends on what is given alone.
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
-                          FilteredPairs filtered = FilteredPairs::all, double share = 1.0);
+                          const Comparison& comparison = {});
 
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {

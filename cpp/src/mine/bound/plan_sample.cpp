@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::int64_t kQueries = 256;
 constexpr std::uint64_t kPlanStream = 0x6669'6c74'6572ULL;
-// Of a large data set so many rows are looked at for thresholds that one of them is in each pool,
-// but no more than this share of all.
-constexpr std::int64_t kMostLookedAt = 20;
+// Of a large data set so many rows are looked at for thresholds that one of them is in each pool:
+// one of k, but at most one of this many.
+constexpr std::int64_t kLeastStride = 20;
 
 // A row that counts for a query.
 struct Reached {
@@ -83,12 +83,17 @@ PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k) 
   PlanSample sample;
   sample.dimensions = corpus.dimensions();
   const std::int64_t all =
-      std::min(corpus.size(), std::max(most, corpus.size() / std::max(k, kMostLookedAt)));
+      std::min(corpus.size(), std::max(most, corpus.size() / std::max(k, kLeastStride)));
   std::vector<std::uint32_t> drawn;
+  std::int64_t before = 0;
   for (const std::uint32_t row : draw_rows(corpus.size(), all, 0, kPlanStream)) {
-    const auto before = static_cast<std::int64_t>(drawn.size() + sample.more.size());
-    const bool chosen = all <= most || (before + 1) * most / all > before * most / all;
-    (chosen ? drawn : sample.more).push_back(row);
+    // `most` of them, spread evenly.
+    if ((before + 1) * most / all > before * most / all) {
+      drawn.push_back(row);
+    } else if (!corpus.is_zero(row)) {
+      sample.more.push_back(row);
+    }
+    ++before;
   }
   // Queries are spread over the data set: its order may mean something.
   const auto count = static_cast<std::int64_t>(drawn.size());

@@ -31,9 +31,12 @@ std::int64_t hnsw_bytes(const Corpus& corpus) noexcept {
                           static_cast<std::int64_t>(sizeof(std::int64_t)));
 }
 
+std::int64_t partition_seeds(std::int64_t kept) noexcept {
+  return std::max(kPartitionNear * kRowsPerCluster, 8 * kept);
+}
+
 double partition_share(std::int64_t rows, std::int64_t kept) noexcept {
-  const double compared =
-      1.5 * static_cast<double>(std::max(kPartitionNear * kRowsPerCluster, 8 * kept));
+  const double compared = 1.5 * static_cast<double>(partition_seeds(kept));
   return std::min(1.0, compared / static_cast<double>(std::max<std::int64_t>(rows, 1)));
 }
 
@@ -54,7 +57,9 @@ FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, 
   const std::int64_t rows = corpus.size();
   const std::int64_t kept = options.k + options.skip;
   if (options.method == MiningMethod::partition && partition_pays(rows, kept, options.recall)) {
-    return choose_filters(corpus, kept, team, FilteredPairs::closest, partition_share(rows, kept));
+    return choose_filters(corpus, kept, team,
+                          {FilteredPairs::closest, partition_share(rows, kept),
+                           partition_seeds(kept), kRecallTargets});
   }
   if (options.method == MiningMethod::sample) {
     // The best of some rows would be far down among all.

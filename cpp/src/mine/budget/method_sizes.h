@@ -25,6 +25,8 @@ std::int64_t hnsw_bytes(const Corpus& corpus) noexcept;
 inline constexpr std::int64_t kPartitionNear = 16;  // clusters that each is compared with at first
 inline constexpr std::int64_t kNeighbours = 32;  // of a row, whose neighbours it is compared with
 inline constexpr double kMostToCompare = 0.25;   // share of all pairs; beyond, exact is quicker
+// Rows that the first threshold of a row comes from, about.
+std::int64_t partition_seeds(std::int64_t kept) noexcept;
 // Of all pairs those that are compared in the first round, about: of two clusters each may choose
 // the other, or only one of them does. Larger pools take more clusters.
 double partition_share(std::int64_t rows, std::int64_t kept) noexcept;

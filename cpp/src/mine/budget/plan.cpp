@@ -138,11 +138,11 @@ class Planner {
     const std::int64_t pools = pool_bytes(rows_) + 4 * kNeighbours * rows_;
     (pools > left ? plan.scratch_bytes : plan.memory_bytes) += pools;
     plan.bands = 1;
-    // In the first round each pair serves both of its rows; first thresholds come from as
-    // many rows as are compared.
+    // In the first round each pair serves both of its rows.
+    const auto seeds = static_cast<double>(partition_seeds(options_.k + options_.skip));
     const double passes = rows * kPassCycles * rates_.cycle / speed_;
     plan.seconds = preparation() + measuring() + sweep(rows * compared / 2.0) +
-                   sweep(rows * compared / 1.5) + passes + scoring(kept() * kScoredPerKept);
+                   sweep(rows * seeds) + passes + scoring(kept() * kScoredPerKept);
     return plan;
   }
 
@@ -187,8 +187,7 @@ class Planner {
            speed_;
   }
   double measuring() const {
-    return sweep(static_cast<double>(std::min<std::int64_t>(rows_, 1000)) *
-                 static_cast<double>(rows_));
+    return sweep(static_cast<double>(std::min(rows_, kRecallTargets)) * static_cast<double>(rows_));
   }
 
   const Corpus& corpus_;

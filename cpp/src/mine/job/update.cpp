@@ -198,8 +198,8 @@ class Update {
       const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
       prepared_ = std::make_unique<PreparedCorpus>(
           corpus,
-          mining::choose_filters(corpus, options.k, team, mining::FilteredPairs::few,
-                                 share * (2.0 - share)),
+          mining::choose_filters(corpus, options.k, team,
+                                 {mining::FilteredPairs::few, share * (2.0 - share)}),
           mining::walk_along(before, corpus),
           mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team);
       memory_ = prepared_->memory_left();

@@ -431,7 +431,7 @@ TEST_CASE("bounds of the plan that a data set's sample suggests hold", "[codes]"
       corpus.measure(silent.team);
       for (const FilteredPairs held : {FilteredPairs::all, FilteredPairs::few}) {
         const FilterPlan plan =
-            choose_filters(corpus, 20, silent.team, held, held == FilteredPairs::few ? 0.1 : 1.0);
+            choose_filters(corpus, 20, silent.team, {held, held == FilteredPairs::few ? 0.1 : 1.0});
         REQUIRE(plan.light == (held == FilteredPairs::few));
         REQUIRE(plan.low % 64 == 0);
         REQUIRE((plan.second == 0 || plan.second > plan.low));

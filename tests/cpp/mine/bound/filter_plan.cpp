@@ -16,12 +16,12 @@ Corpus corpus_of(const Data& data, const MineOptions& options = {}) {
   return {data.image.view(), data.text.view(), rules_of(options), select_kernel()};
 }
 
-FilterPlan plan_of(const Data& data, std::int64_t k, FilteredPairs filtered = FilteredPairs::all,
-                   double share = 1.0, int threads = 2) {
+FilterPlan plan_of(const Data& data, std::int64_t k, const Comparison& comparison = {},
+                   int threads = 2) {
   SilentTeam silent(threads);
   Corpus corpus = corpus_of(data);
   corpus.measure(silent.team);
-  return choose_filters(corpus, k, silent.team, filtered, share);
+  return choose_filters(corpus, k, silent.team, comparison);
 }
 
 }  // namespace
@@ -66,8 +66,8 @@ TEST_CASE("the weight balances the modalities, and gives rows their length", "[f
 
 TEST_CASE("a plan does not depend on the number of threads", "[filter_plan]") {
   const Data data = clustered_data(3000, 128, 96);
-  const FilterPlan one = plan_of(data, 20, FilteredPairs::all, 1.0, 1);
-  const FilterPlan three = plan_of(data, 20, FilteredPairs::all, 1.0, 3);
+  const FilterPlan one = plan_of(data, 20, {}, 1);
+  const FilterPlan three = plan_of(data, 20, {}, 3);
   REQUIRE(one.basis.vectors == three.basis.vectors);
   REQUIRE(one.leading.vectors == three.leading.vectors);
   REQUIRE(one.mean == three.mean);
@@ -77,11 +77,11 @@ TEST_CASE("a plan does not depend on the number of threads", "[filter_plan]") {
 TEST_CASE("a plan for few pairs of each row is light, one for close pairs has one tier",
           "[filter_plan]") {
   const Data data = clustered_data(3000, 192, 128);
-  const FilterPlan few = plan_of(data, 20, FilteredPairs::few, 0.1);
+  const FilterPlan few = plan_of(data, 20, {FilteredPairs::few, 0.1});
   REQUIRE(few.light);
   REQUIRE(few.second == 0);
   REQUIRE(few.leading.count == 0);
-  const FilterPlan closest = plan_of(data, 20, FilteredPairs::closest, 0.05);
+  const FilterPlan closest = plan_of(data, 20, {FilteredPairs::closest, 0.05, 100, 1000});
   REQUIRE_FALSE(closest.light);
   REQUIRE(closest.high_share == 0.0);
   REQUIRE(closest.leading.count == 128);

@@ -36,7 +36,7 @@ TEST_CASE("no threshold along a table exceeds the last score that a target keeps
     Corpus corpus(data.image.view(), data.text.view(), rules_of(exact_options(kPairs)),
                   select_kernel());
     corpus.measure(silent.team);
-    const FilterPlan plan = choose_filters(corpus, kPairs, silent.team, FilteredPairs::few, 0.2);
+    const FilterPlan plan = choose_filters(corpus, kPairs, silent.team, {FilteredPairs::few, 0.2});
     const RowOrder order = walk_along(before, corpus);
     const Codes codes(corpus, plan, order, {}, silent.team);
     // New rows, and old ones whose pools begin anew.
