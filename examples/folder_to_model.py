@@ -27,7 +27,7 @@ for name in ("tuned", "control"):  # the control: as many plain steps, from the 
         data=data,
         pairs=pairs,
         control=name == "control",
-        epochs=2,
+        epochs=8,
         batch_size=64,
         lr=3e-4,
         device="cpu",

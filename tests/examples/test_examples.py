@@ -42,7 +42,8 @@ def test_a_folder_becomes_a_tuned_model_and_a_control(run_example: Run, tmp_path
     said = run_example("folder_to_model.py", tmp_path / "out")
     recalls = {line.split()[0]: float(line.split()[-2]) for line in said.splitlines()[:3]}
     assert recalls.keys() == {"start", "control", "tuned"}
-    assert recalls["tuned"] > recalls["start"] > 100 / 300
+    assert recalls["start"] > 100 / 300
+    assert recalls["tuned"] > recalls["start"] + 5  # over five seeds 12.4 to 13.7 points more
     steps = {
         name: len((tmp_path / "out" / name / "metrics.jsonl").read_text().splitlines())
         for name in ("tuned", "control")
