@@ -10,7 +10,7 @@ void bind_options(py::module_& module) {
                        std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
                        double recall, int threads, std::int64_t memory,
                        std::optional<double> margin, std::int64_t skip, const std::string& collapse,
-                       std::int64_t parts, double checkpoint) {
+                       std::int64_t parts, double checkpoint, const std::filesystem::path& codes) {
              MineOptions o;
              o.k = k;
              o.method = method_from_name(method);
@@ -30,6 +30,7 @@ void bind_options(py::module_& module) {
              o.collapse = collapse_from_name(collapse);
              o.parts = parts;
              o.checkpoint = checkpoint;
+             o.codes = codes;
              return o;
            }),
            py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
@@ -38,7 +39,7 @@ void bind_options(py::module_& module) {
            py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
            py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
            py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
-           py::arg("checkpoint") = 60.0)
+           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path())
       .def_readonly("k", &MineOptions::k);
 }
 
@@ -128,13 +129,15 @@ void bind_mine(py::module_& module) {
   module.def(
       "update",
       [](const HardPairs& pairs, const EmbeddingStore& store, int threads, std::int64_t memory,
-         const py::object& progress, const std::filesystem::path& out) {
+         const py::object& progress, const std::filesystem::path& out,
+         const std::filesystem::path& codes) {
         return run_with_progress(progress, [&](const ProgressCallback& callback) {
-          return update(pairs, store, {threads, memory}, callback, out);
+          return update(pairs, store, {threads, memory, codes}, callback, out);
         });
       },
       py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
-      py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path());
+      py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path(),
+      py::arg("codes") = std::filesystem::path());
   module.def(
       "add_rows",
       [](const HardPairs& pairs, const BoundView& image, const BoundView& text,

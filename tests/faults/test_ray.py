@@ -108,8 +108,10 @@ def test_a_killed_worker_costs_a_part_and_no_byte(
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    pairs = helip.mine(store, out=out, engine="ray", parts=10, threads=1, **CALL)
+    codes = tmp_path / "codes"
+    pairs = helip.mine(store, out=out, engine="ray", parts=10, threads=1, codes=codes, **CALL)
     killer.join()
+    assert (codes / "manifest.json").exists()
     assert killed
     assert together >= 2
     assert len(seen) >= 3  # another worker took its place

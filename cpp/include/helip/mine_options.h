@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -59,6 +60,10 @@ struct MineOptions {
   // after each step, infinity never. Saving takes at most a fiftieth of the time. The table is the
   // same.
   double checkpoint = 60.0;
+  // Of a store: a folder for the lengths, filters, order and codes of its rows, which most methods
+  // work with. Those of the same store and options are taken from there, others are replaced. About
+  // 2.4 bytes for each dimension of a row. Empty: they are made anew. The table is the same.
+  std::filesystem::path codes = {};
 };
 
 }  // namespace helip

@@ -17,6 +17,9 @@ namespace helip {
 struct UpdateOptions {
   int threads = 0;          // 0: all cores
   std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of what the machine gives (machine.h)
+  // A folder of codes, see MineOptions: those of the store that `pairs` was mined from, by whatever
+  // options, are gone on with, and those of the later state are kept there.
+  std::filesystem::path codes = {};
 };
 
 // The table that mine() gives for `store` with the options of `pairs`: the same ids, scores and

@@ -329,6 +329,18 @@ void PendingFile::reopen(const std::string& name) {
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {
+  if (take(directory)) return;
+  helip::fail(ErrorCode::io, "another process", owner_of(file_), " is writing to \"",
+              directory.string(), "\"; wait for it to end, or choose another path");
+}
+
+std::optional<DirectoryLock> DirectoryLock::if_free(const fs::path& directory) {
+  DirectoryLock lock;
+  if (!lock.take(directory)) return {};
+  return lock;
+}
+
+bool DirectoryLock::take(const fs::path& directory) {
   const fs::path path = directory / kLockName;
   for (;;) {
     file_ = Descriptor(retry(
@@ -336,8 +348,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
     if (file_.get() < 0) fail("open", path);
     if (retry([&] { return ::flock(file_.get(), LOCK_EX | LOCK_NB); }) != 0) {
       if (errno != EWOULDBLOCK) fail("lock", path);
-      helip::fail(ErrorCode::io, "another process", owner_of(file_), " is writing to \"",
-                  directory.string(), "\"; wait for it to end, or choose another path");
+      return false;
     }
     // An owner that gave up removes its directory: make sure that we locked the file of that name.
     struct stat held{}, named{};
@@ -345,7 +356,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
     if (::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
         held.st_dev == named.st_dev) {
       name_owner(file_);
-      return;
+      return true;
     }
   }
 }

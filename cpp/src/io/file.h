@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -97,8 +98,13 @@ inline constexpr const char* kLockName = ".lock";
 class DirectoryLock {
  public:
   explicit DirectoryLock(const std::filesystem::path& directory);
+  // The same, but nothing where another process owns it.
+  static std::optional<DirectoryLock> if_free(const std::filesystem::path& directory);
 
  private:
+  DirectoryLock() = default;
+  bool take(const std::filesystem::path& directory);
+
   Descriptor file_;
 };
 

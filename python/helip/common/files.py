@@ -65,13 +65,15 @@ def open_there(opened: Callable[[str], T], path: str | os.PathLike[str], what: s
     )
 
 
-def output_path(out: str | os.PathLike[str] | None) -> str:
-    """``out`` as text, "" where there is none; an empty one is refused, as of an unset variable."""
+def output_path(out: str | os.PathLike[str] | None, name: str = "out") -> str:
+    """``out`` as text, "" where there is none; an empty one is refused, as of an unset variable.
+    ``name`` is that of the option.
+    """
     if out is None:
         return ""
     if not (path := os.fspath(out)):
         raise InvalidArgumentError(
-            "out is an empty path; name a place, or leave it out to keep the result in memory"
+            f"{name} is an empty path; name a place, or leave it out to keep the result in memory"
         )
     return os.fspath(local_path(path))
 

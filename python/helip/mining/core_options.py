@@ -20,6 +20,7 @@ def core_options(
     named["candidates"] = named.get("candidates") or 0
     if isinstance(machine, JobOptions):
         named["checkpoint"] = machine.checkpoint
+        named["codes"] = machine.codes_path
     return _core.MineOptions(
         **named, threads=machine.threads or 0, memory=parse_bytes(machine.memory), parts=parts
     )

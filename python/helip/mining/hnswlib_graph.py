@@ -76,6 +76,7 @@ def refuse_with_hnswlib(
         ("parts", job.parts, (None,)),
         ("engine", job.engine, ("threads",)),
         ("checkpoint", job.checkpoint, (JobOptions().checkpoint, math.inf)),
+        ("codes", job.codes, (None,)),
     ):
         if value not in known:
             raise UnsupportedError(

@@ -94,8 +94,8 @@ def mine(call: MineCall) -> HardPairs:
     """Mines the hard pairs of every target.
 
     With a method by name the result depends on the input and on the fields of MineOptions alone:
-    device, threads, memory, checkpoint, parts and engine change the time, not a byte of the table
-    (but an engine may put ``partition`` in stages, see below).
+    device, threads, memory, checkpoint, codes, parts and engine change the time, not a byte of the
+    table (but an engine may put ``partition`` in stages, see below).
     What ``method="auto"`` chooses (see :func:`plan`) depends above 300,000 rows on the measured
     speed; a table that is there counts as its answer where it could be. A graph (``hnsw``) that
     falls short of ``recall`` warns. ``margin`` wants image and text embeddings of one space, such
@@ -112,7 +112,7 @@ def mine(call: MineCall) -> HardPairs:
 
     ``method="hnsw"`` with ``graph="hnswlib"`` searches a graph of that package, and scores what it
     finds as the own one does. hnswlib is deterministic with ``threads=1`` alone: with more threads
-    two runs may differ. It knows no ``collapse``, parts, engine or checkpoint.
+    two runs may differ. It knows no ``collapse``, parts, engine, checkpoint or codes.
 
     With ``verdicts`` pools are mined that are longer by as many pairs as verdicts take from one of
     them, and cut to ``k`` without what is excluded: exact methods stay exact. Pairs decided to be
@@ -213,7 +213,8 @@ def mine(call: MineCall) -> HardPairs:
     on_ray = call.engine == "ray" and call.method != "partition"
     parts = _on_ray(source, call) if on_ray else call.parts
     device = call.device
-    if device == "auto" and (begun or parts is not None or (path and begun_parts(path))):
+    of_cpus = begun or parts is not None or call.codes is not None
+    if device == "auto" and (of_cpus or (path and begun_parts(path))):
         device = "cpu"
     device = choose_device(device, call, deleted=0 if source is None else len(source.deleted))
     if device == "cpu":
@@ -225,6 +226,11 @@ def mine(call: MineCall) -> HardPairs:
         if device != "cpu":
             raise UnsupportedError(f"parts is {parts}, which only the CPU knows; use device='cpu'")
         options = core_options(call, call, parts=parts)
+    if device != "cpu" and call.codes is not None:
+        raise UnsupportedError(
+            f"codes is {os.fspath(call.codes)!r}, which only the CPU knows; use device='cpu', or "
+            "drop codes="
+        )
     if device != "cpu" and call.method in ("auto", "exact") and inputs.rows <= _DEVICE_EXACT_ROWS:
         from helip.mining.gpu.table import mine_on_torch_device
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
+from helip.common.errors import InvalidArgumentError
+from helip.common.files import output_path
 from helip.common.options import (
     INFINITE,
     Options,
@@ -16,6 +19,7 @@ from helip.common.options import (
     ThreadOptions,
     Whole,
 )
+from helip.common.remote.urls import url_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +172,26 @@ class FleetOptions(EngineOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions(MachineOptions, EngineOptions):
+class CodesOptions(Options):
+    """What of one job another begins with."""
+
+    codes: str | os.PathLike[str] | None = None
+    """A folder for what is made of a store's rows before pairs are compared (lengths, filters,
+    order, int8 codes): a later job of the same store and options, and an update, begins with it."""
+
+    @property
+    def codes_path(self) -> str:
+        """A local path, "" where there is none."""
+        if self.codes is not None and url_of(self.codes) is not None:
+            raise InvalidArgumentError(
+                f"codes is {os.fspath(self.codes)}, a URL; they are read and written at random "
+                "places, so give a folder on a local or shared disk"
+            )
+        return output_path(self.codes, "codes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(MachineOptions, EngineOptions, CodesOptions):
     """How a job is run: apart from what auto chooses and whether partition goes in stages, not a
     byte of the table depends on it.
     """

@@ -14,15 +14,15 @@ from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
-from helip.mining.options import EngineOptions, HostOptions, JobOptions, KeepOptions
+from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
-from helip.mining.stages.running import remove_stages, update_in_stages
+from helip.mining.stages.running import refuse_codes, remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateCall(HostOptions, EngineOptions, KeepOptions, ProgressOptions):
+class UpdateCall(HostOptions, EngineOptions, KeepOptions, CodesOptions, ProgressOptions):
     """What `update` is asked."""
 
     pairs: HardPairs | str | os.PathLike[str] = field(kw_only=False)
@@ -43,7 +43,8 @@ def update(call: UpdateCall) -> HardPairs:
     unless a full pool of theirs lost a row. Ids, scores and counts are byte for byte those of
     :func:`helip.mine` with the options of ``pairs``. With ``skip`` or ``collapse``, and where more
     than half of the rows would meet every row, the store is mined afresh; ``report["update"]`` says
-    so, and what was done.
+    so, and what was done. With ``codes`` of any earlier state of the store, as :func:`helip.mine`
+    kept them or an update, only new rows are encoded; all are kept there then.
 
     Of a table of method ``partition``, in stages or not: the new rows are mined in the clusters
     where they fall, by ``engine``, as :func:`helip.mine` does in stages, and the recall is measured
@@ -79,12 +80,13 @@ def update(call: UpdateCall) -> HardPairs:
     with ProgressBar(None, label="update", unit="units", enabled=call.progress) as bar:
         core = _core.update(
             pairs._core, store._core, call.threads or 0, parse_bytes(call.memory), Follower(bar),
-            path,
+            path, call.codes_path,
         )  # fmt: skip
     return HardPairs(core)
 
 
 def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
+    refuse_codes(call.codes)
     if not path or not pairs.path:
         what = "out is None" if pairs.path else "the table is in memory"
         raise InvalidArgumentError(

@@ -25,14 +25,14 @@ TEST_CASE("allocations that fail: mining by each method") {
   every_allocation([method](const TemporaryFolder& folder) -> Trial {
     write_store(folder / "s");
     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-    return {[store, method] { (void)mine(store, mining(method)); }};
+    return {[store, method] { (void)mine(store, options_by(method)); }};
   });
   every_allocation([method](const TemporaryFolder& folder) -> Trial {
     write_store(folder / "s");
     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
     const fs::path out = folder / "p";
-    return mined_to(out, mine(store, mining(method)),
-                    [store, out, method] { return mine(store, mining(method), {}, out); });
+    return mined_to(out, mine(store, options_by(method)),
+                    [store, out, method] { return mine(store, options_by(method), {}, out); });
   });
 }
 
@@ -40,7 +40,7 @@ TEST_CASE("allocations that fail: a plan") {
   every_allocation([](const TemporaryFolder& folder) -> Trial {
     write_store(folder / "s");
     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-    return {[store] { (void)plan(store, mining()); }};
+    return {[store] { (void)plan(store, options_by()); }};
   });
 }
 
@@ -49,7 +49,7 @@ TEST_CASE("allocations that fail: pools of chosen targets") {
     const auto data = std::make_shared<testing::Data>(testing::clustered_data(kRows, 8, 6));
     const std::vector<std::int64_t> targets{1, 5, 9};
     return {[data, targets] {
-      (void)mine_targets(data->image.view(), data->text.view(), targets, mining());
+      (void)mine_targets(data->image.view(), data->text.view(), targets, options_by());
     }};
   });
 }
@@ -61,7 +61,7 @@ TEST_CASE("allocations that fail: given candidates") {
     const std::vector<std::int64_t> targets{1, 5};
     return {[data, ids, targets] {
       (void)rerank(data->image.view(), data->text.view(), targets,
-                   MatrixView::of(ids->data(), 2, 30), mining());
+                   MatrixView::of(ids->data(), 2, 30), options_by());
     }};
   });
 }

@@ -53,7 +53,7 @@ const std::vector<Sample>& samples() {
       {"part of a table",
        [](const TemporaryFolder& folder, const fs::path& path) {
          write_store(folder / "s", 8);
-         (void)mine_part(EmbeddingStore::open(folder / "s"), 1, 2, mining(), path);
+         (void)mine_part(EmbeddingStore::open(folder / "s"), 1, 2, options_by(), path);
        },
        [](const fs::path& path) { HardPairsPart::open(path).verify(); }},
       {"index of samples",

@@ -52,6 +52,7 @@ TEST_CASE("a directory has one owner, and a killed owner frees it") {
   const TemporaryFolder folder;
   std::optional<DirectoryLock> lock(folder / "");
   expect_error(ErrorCode::io, "is writing to", [&] { DirectoryLock again(folder / ""); });
+  CHECK_FALSE(DirectoryLock::if_free(folder / ""));
   lock.reset();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -62,6 +63,7 @@ TEST_CASE("a directory has one owner, and a killed owner frees it") {
   ::waitpid(child, &status, 0);
   REQUIRE(WIFSIGNALED(status));
   CHECK_NOTHROW(DirectoryLock(folder / ""));
+  CHECK(DirectoryLock::if_free(folder / ""));
 }
 
 TEST_CASE("reading past the end of a file names the byte where it ends") {

@@ -2,13 +2,14 @@
 #include "io/tensor_file.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <fstream>
 #include <numeric>
 
 #include "support/expect_error.h"
+#include "support/flip_byte.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
+using helip::testing::flip_byte;
 
 namespace {
 
@@ -19,14 +20,6 @@ std::vector<Tensor> two_tensors(const std::vector<double>& values,
   const auto rows = static_cast<std::int64_t>(values.size());
   return {{"values", DType::float64, {rows / 2, 2}, values.data()},
           {"numbers", DType::int32, {static_cast<std::int64_t>(numbers.size())}, numbers.data()}};
-}
-
-void flip_byte(const fs::path& path, std::int64_t at) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(at);
-  const char byte = static_cast<char>(file.get() ^ 4);
-  file.seekp(at);
-  file.put(byte);
 }
 
 }  // namespace

@@ -8,10 +8,13 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "helip/helip.h"
+#include "mine/bound/codes.h"
+#include "mine/corpus/guarded.h"
 #include "support/failing_allocations.h"
 #include "support/image_samples.h"
 #include "support/mine_reference.h"
@@ -58,7 +61,7 @@ inline bool same(const HardPairs& a, const HardPairs& b) {
   return true;
 }
 
-inline MineOptions mining(MiningMethod method = MiningMethod::exact) {
+inline MineOptions options_by(MiningMethod method = MiningMethod::exact) {
   MineOptions chosen;
   chosen.method = method;
   chosen.k = kK;
@@ -113,6 +116,40 @@ inline MatrixView part(const testing::Matrix& matrix, std::int64_t first, std::i
   view.rows = last - first;
   return view;
 }
+
+// Rows whose codes are kept.
+struct CodedRows {
+  CodedRows() { corpus.measure(team); }
+  // Whether those of the folder are as those that are made anew.
+  bool same_in(const fs::path& folder) {
+    const mining::Codes anew(corpus, mining::FilterPlan(), order, {}, team),
+        found = codes_in(folder);
+    bool same = found.size() == anew.size();
+    for (std::int64_t place = 0; same && place < anew.size(); ++place) {
+      const auto bytes = [&](const mining::Codes& codes) {
+        return std::string_view(reinterpret_cast<const char*>(codes.image(place)),
+                                static_cast<std::size_t>(codes.image_depth()));
+      };
+      same = bytes(found) == bytes(anew) &&
+             found.bounds(place).image.error == anew.bounds(place).image.error;
+    }
+    return same;
+  }
+  mining::Codes codes_in(const fs::path& folder) {
+    return mining::guarded([&] {
+      mining::KeptCodes kept(folder, identity, [](const OrderedJson&) { return true; }, silent);
+      return mining::Codes(corpus, mining::FilterPlan(), order, {}, team, &kept);
+    });
+  }
+
+  const testing::Data data = testing::clustered_data(20, 8, 6);
+  const ProgressCallback silent;
+  const OrderedJson identity{{"store", "s"}};
+  Team team{1, silent};
+  mining::Corpus corpus{data.image.view(), data.text.view(), mining::Rules(),
+                        mining::select_kernel()};
+  mining::RowOrder order{{3, 1, 2, 0}, {0, 4}, {}, {}};
+};
 
 struct StorageTrial {
   std::string name;
@@ -261,9 +298,9 @@ inline std::vector<StorageTrial> storage_trials() {
                    write_store(folder / "s");
                    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
                    const fs::path out = folder / "p";
-                   MineOptions chosen = mining();
+                   MineOptions chosen = options_by();
                    chosen.parts = 2;
-                   return mined_to(out, mine(store, mining()),
+                   return mined_to(out, mine(store, options_by()),
                                    [store, out, chosen] { return mine(store, chosen, {}, out); });
                  }});
   for (const MiningMethod method : {MiningMethod::hnsw, MiningMethod::partition}) {
@@ -272,33 +309,52 @@ inline std::vector<StorageTrial> storage_trials() {
                      write_store(folder / "s");
                      const EmbeddingStore store = EmbeddingStore::open(folder / "s");
                      const fs::path out = folder / "p";
-                     MineOptions chosen = mining(method);
+                     MineOptions chosen = options_by(method);
                      const HardPairs expected = mine(store, chosen);
                      chosen.checkpoint = 0.0;
                      return mined_to(out, expected,
                                      [store, out, chosen] { return mine(store, chosen, {}, out); });
                    }});
   }
+  all.push_back({"codes that are kept", [](const TemporaryFolder& folder) -> Trial {
+                   const auto rows = std::make_shared<CodedRows>();
+                   const fs::path path = folder / "c";
+                   return {[=] { (void)rows->codes_in(path); },
+                           [=](bool done) {
+                             CHECK((!done || is_committed(path)));
+                             CHECK(rows->same_in(path));
+                             CHECK(is_committed(path));
+                           },
+                           true};
+                 }});
+  all.push_back({"kept codes that are taken", [](const TemporaryFolder& folder) -> Trial {
+                   const auto rows = std::make_shared<CodedRows>();
+                   const fs::path path = folder / "c";
+                   (void)rows->codes_in(path);
+                   return {[=] { (void)rows->codes_in(path); },
+                           [=](bool) { CHECK(rows->same_in(path)); }};
+                 }});
   all.push_back({"parts of a table", [](const TemporaryFolder& folder) -> Trial {
                    write_store(folder / "s");
                    const EmbeddingStore store = EmbeddingStore::open(folder / "s");
                    const fs::path first = folder / "1", second = folder / "2", out = folder / "p";
                    const std::vector<fs::path> parts{first, second};
-                   return mined_to(out, mine(store, mining()), [store, first, second, parts, out] {
-                     if (is_committed(out)) return HardPairs::open(out);
-                     (void)mine_part(store, 1, 2, mining(), first);
-                     (void)mine_part(store, 2, 2, mining(), second);
-                     return merge_parts(parts, out);
-                   });
+                   return mined_to(out, mine(store, options_by()),
+                                   [store, first, second, parts, out] {
+                                     if (is_committed(out)) return HardPairs::open(out);
+                                     (void)mine_part(store, 1, 2, options_by(), first);
+                                     (void)mine_part(store, 2, 2, options_by(), second);
+                                     return merge_parts(parts, out);
+                                   });
                  }});
   all.push_back({"a table brought up to date", [](const TemporaryFolder& folder) -> Trial {
                    const fs::path path = folder / "s", out = folder / "p";
                    write_store(path, kRows - 10);
-                   (void)mine(EmbeddingStore::open(path), mining(), {}, out);
+                   (void)mine(EmbeddingStore::open(path), options_by(), {}, out);
                    auto writer = EmbeddingStoreWriter::append_to(path);
                    append(writer, rows_between(kRows - 10, kRows));
                    const EmbeddingStore store = writer.commit();
-                   return mined_to(out, mine(store, mining()), [store, out] {
+                   return mined_to(out, mine(store, options_by()), [store, out] {
                      return update(HardPairs::open(out), store, {}, {}, out);
                    });
                  }});

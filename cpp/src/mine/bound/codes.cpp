@@ -102,17 +102,6 @@ struct Codes::Layout {
   bool has_fine;
 };
 
-// Greatest lengths of what was rounded to codes.
-struct Codes::Lengths {
-  void add(const Lengths& other) {
-    for (int f = 0; f < 3; ++f) filters[f] = std::max(filters[f], other.filters[f]);
-    image = std::max(image, other.image);
-    text = std::max(text, other.text);
-  }
-  double filters[3] = {0.0, 0.0, 0.0};
-  double image = 0.0, text = 0.0;
-};
-
 // One thread's part.
 class Codes::Encoder {
  public:
@@ -158,24 +147,24 @@ class Codes::Encoder {
   }
 
   // Writes one row; its slacks and errors are lengths still, see finish().
-  void encode(std::int64_t r, const Codes& codes, std::int8_t* out, Lengths& lengths) {
+  void encode(std::int64_t r, const Codes& codes, std::int8_t* out, CodeScales& longest) {
     CodeBounds bounds{};
     const float* x = values(r);
     for (const Filter filter : {kHigh, kLow, kSecond}) {
       if (codes.depth_[filter] == 0) continue;
-      bounds.filters[filter] =
-          filter_codes(x, dimensions_of(filter), codes.depth_[filter], codes.scale_[filter],
-                       limits_of(filter), out + codes.filter_at_[filter], lengths.filters[filter]);
+      bounds.filters[filter] = filter_codes(
+          x, dimensions_of(filter), codes.depth_[filter], codes.scales_.filters[filter],
+          limits_of(filter), out + codes.filter_at_[filter], longest.longest_filters[filter]);
     }
     const std::int64_t image_dimensions = corpus_.image_dimensions();
     if (image_dimensions > 0) {
       bounds.image = unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
-                                out + codes.image_at_, codes.has_fine_, lengths.image);
+                                out + codes.image_at_, codes.has_fine_, longest.longest_image);
     }
     if (corpus_.text_dimensions() > 0) {
-      bounds.text =
-          unit_codes(unit(r) + image_dimensions, corpus_.text_dimensions(), plan_.text_mean,
-                     codes.text_depth_, out + codes.text_at_, codes.has_fine_, lengths.text);
+      bounds.text = unit_codes(unit(r) + image_dimensions, corpus_.text_dimensions(),
+                               plan_.text_mean, codes.text_depth_, out + codes.text_at_,
+                               codes.has_fine_, longest.longest_text);
     }
     std::memcpy(out, &bounds, sizeof bounds);
   }
@@ -297,7 +286,7 @@ class Codes::Encoder {
 };
 
 Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
-             const std::filesystem::path& folder, Team& team)
+             const std::filesystem::path& folder, Team& team, KeptCodes* kept)
     : size_(static_cast<std::int64_t>(order.rows.size())) {
   const Layout layout(corpus, plan);
   std::int64_t next = kHead;
@@ -312,8 +301,10 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   text_at_ = image_at_ + layout.unit_bytes(layout.image);
   has_fine_ = layout.has_fine;
   stride_ = layout.bytes();
-  memory_ =
-      folder.empty() ? ScratchMemory(size_ * stride_) : ScratchMemory(size_ * stride_, folder);
+  const bool found = kept != nullptr && kept->found();
+  // Rows to forget are read too.
+  const std::int64_t bytes = std::max(size_ * stride_, found ? kept->bytes() : 0);
+  memory_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
   if (size_ == 0) return;
 
   std::unique_ptr<ProductPanels> panels;
@@ -321,68 +312,84 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     panels = std::make_unique<ProductPanels>(plan.basis.vectors.data(), plan.basis.count,
                                              plan.basis.dimensions, corpus.kernel());
   }
-  {
-    std::vector<std::uint32_t> rows;
-    for (const std::uint32_t place :
-         draw_rows(size_, std::min(size_, kScaleRows), 0, kScaleStream)) {
-      rows.push_back(order.rows[place]);
-    }
-    // Not zero where all rows of the sample coincide; what they do not show is measured later.
-    const double least = kLeastScale * row_length(plan);
-    double scales[3] = {least, least, least};
-    std::mutex mutex;
-    team.for_blocks(static_cast<std::int64_t>(rows.size()), kProductRows,
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      Encoder encoder(corpus, plan, panels.get());
-                      double own[3] = {least, least, least};
-                      encoder.read(rows.data() + begin, end - begin);
-                      for (std::int64_t r = 0; r < end - begin; ++r) encoder.fit(r, *this, own);
-                      const std::lock_guard lock(mutex);
-                      for (int f = 0; f < 3; ++f) scales[f] = std::max(scales[f], own[f]);
-                    });
-    for (int f = 0; f < 3; ++f) scale_[f] = static_cast<float>(scales[f] * kHeadroom);
+  team.begin_stage("encode", size_, size_);
+  std::int64_t first = 0;
+  if (found) {
+    first = kept->read(at(0), stride_, scales_);
+    team.add_work(first);
+  } else {
+    find_scales(corpus, plan, order, panels.get(), team);
   }
+  encode(corpus, plan, order, first, panels.get(), team);
+  team.end_stage();
+  if (kept != nullptr && !kept->is_all()) {
+    kept->keep(corpus, plan, order, scales_, at(0), size_ * stride_);
+  }
+  finish(plan, corpus, team);
+}
 
+void Codes::find_scales(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
+                        const ProductPanels* panels, Team& team) {
+  std::vector<std::uint32_t> rows;
+  for (const std::uint32_t place : draw_rows(size_, std::min(size_, kScaleRows), 0, kScaleStream)) {
+    rows.push_back(order.rows[place]);
+  }
+  // Not zero where all rows of the sample coincide; what they do not show is measured later.
+  const double least = kLeastScale * row_length(plan);
+  double scales[3] = {least, least, least};
+  std::mutex mutex;
+  team.for_blocks(static_cast<std::int64_t>(rows.size()), kProductRows,
+                  [&](std::int64_t begin, std::int64_t end, int) {
+                    Encoder encoder(corpus, plan, panels);
+                    double own[3] = {least, least, least};
+                    encoder.read(rows.data() + begin, end - begin);
+                    for (std::int64_t r = 0; r < end - begin; ++r) encoder.fit(r, *this, own);
+                    const std::lock_guard lock(mutex);
+                    for (int f = 0; f < 3; ++f) scales[f] = std::max(scales[f], own[f]);
+                  });
+  for (int f = 0; f < 3; ++f) scales_.filters[f] = static_cast<float>(scales[f] * kHeadroom);
+}
+
+// The rows from place `first` on.
+void Codes::encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
+                   std::int64_t first, const ProductPanels* panels, Team& team) {
   // In the order of the rows, so that a matrix on disk is read from front to back.
   std::vector<std::uint32_t> place(static_cast<std::size_t>(corpus.size()), ~0U);
-  for (std::int64_t i = 0; i < size_; ++i) {
+  for (std::int64_t i = first; i < size_; ++i) {
     place[order.rows[static_cast<std::size_t>(i)]] = static_cast<std::uint32_t>(i);
   }
-  team.begin_stage("encode", size_, size_);
-  Lengths longest;
   std::mutex mutex;
   std::vector<std::unique_ptr<Encoder>> encoders(static_cast<std::size_t>(team.size()));
-  const auto encode = [&](std::int64_t begin, std::int64_t end, int worker) {
-    auto& own = encoders[static_cast<std::size_t>(worker)];
-    if (!own) own = std::make_unique<Encoder>(corpus, plan, panels.get());
-    Encoder& encoder = *own;
-    std::vector<std::uint32_t> rows;
-    Lengths lengths;
-    const auto flush = [&] {
-      encoder.read(rows.data(), static_cast<std::int64_t>(rows.size()));
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        encoder.encode(static_cast<std::int64_t>(r), *this, at(place[rows[r]]), lengths);
-      }
-      rows.clear();
-    };
-    for (std::int64_t row = begin; row < end && !team.stopped(); ++row) {
-      if (place[static_cast<std::size_t>(row)] != ~0U)
-        rows.push_back(static_cast<std::uint32_t>(row));
-      if (static_cast<std::int64_t>(rows.size()) == kProductRows) flush();
-    }
-    if (!rows.empty()) flush();
-    team.add_work(end - begin);
-    const std::lock_guard lock(mutex);
-    longest.add(lengths);
-  };
-  team.for_blocks(corpus.size(), 4 * kProductRows, encode);
-  finish(plan, corpus, longest, team);
-  team.end_stage();
+  team.for_blocks(
+      corpus.size(), 4 * kProductRows, [&](std::int64_t begin, std::int64_t end, int worker) {
+        auto& own = encoders[static_cast<std::size_t>(worker)];
+        if (!own) own = std::make_unique<Encoder>(corpus, plan, panels);
+        Encoder& encoder = *own;
+        std::vector<std::uint32_t> rows;
+        CodeScales longest;
+        std::int64_t encoded = 0;
+        const auto flush = [&] {
+          encoder.read(rows.data(), static_cast<std::int64_t>(rows.size()));
+          for (std::size_t r = 0; r < rows.size(); ++r) {
+            encoder.encode(static_cast<std::int64_t>(r), *this, at(place[rows[r]]), longest);
+          }
+          encoded += static_cast<std::int64_t>(rows.size());
+          rows.clear();
+        };
+        for (std::int64_t row = begin; row < end && !team.stopped(); ++row) {
+          if (place[static_cast<std::size_t>(row)] != ~0U)
+            rows.push_back(static_cast<std::uint32_t>(row));
+          if (static_cast<std::int64_t>(rows.size()) == kProductRows) flush();
+        }
+        if (!rows.empty()) flush();
+        team.add_work(encoded);
+        const std::lock_guard lock(mutex);
+        scales_.take_longest(longest);
+      });
 }
 
 // Lengths of errors become slacks, now that the greatest lengths are known.
-void Codes::finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& longest,
-                   Team& team) {
+void Codes::finish(const FilterPlan& plan, const Corpus& corpus, Team& team) {
   // Half of what both rows share is each one's: a basis a little longer than 1, and the roundings
   // of the comparison itself, relative to products of at most about the length. The offset is off
   // by the mean times the error of the coordinates.
@@ -403,11 +410,11 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& 
       auto& bounds = *reinterpret_cast<CodeBounds*>(at(i));
       for (const Filter filter : {kHigh, kLow, kSecond}) {
         float& own = bounds.filters[filter].slack;
-        own =
-            bounded_above(factor(filter) * (slack(own, longest.filters[filter]) + shared[filter]));
+        own = bounded_above(factor(filter) *
+                            (slack(own, scales_.longest_filters[filter]) + shared[filter]));
       }
-      for (auto [unit, length] :
-           {std::pair(&bounds.image, longest.image), std::pair(&bounds.text, longest.text)}) {
+      for (auto [unit, length] : {std::pair(&bounds.image, scales_.longest_image),
+                                  std::pair(&bounds.text, scales_.longest_text)}) {
         // Two fine parts, each no longer than what the coarse one missed and fell short by itself,
         // are at most that long multiplied: half the squares of both.
         const double left =

@@ -17,6 +17,7 @@
 #include "base/scratch_memory.h"
 #include "base/team.h"
 #include "mine/bound/filter_plan.h"
+#include "mine/bound/kept_codes.h"
 #include "mine/bound/row_order.h"
 #include "mine/corpus/corpus.h"
 #include "mine/kernel/product_panels.h"
@@ -48,9 +49,10 @@ struct CodeBounds {
 class Codes {
  public:
   // Codes of the rows of `order`, in that order. `folder` empty: in memory, else on disk there.
-  // Stage "encode".
+  // `kept` has those of the first rows where it found any, with the same plan, and keeps what it
+  // has not; nullptr: nobody does. Stage "encode".
   Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
-        const std::filesystem::path& folder, Team& team);
+        const std::filesystem::path& folder, Team& team, KeptCodes* kept = nullptr);
 
   static std::int64_t bytes_per_row(const Corpus& corpus, const FilterPlan& plan) noexcept;
 
@@ -74,16 +76,21 @@ class Codes {
   const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
 
   // A bound <w, w'> >= b is <codes, codes'> >= b · factor, less the slacks.
-  double factor(Filter filter) const noexcept { return 1.0 / (scale_[filter] * scale_[filter]); }
+  double factor(Filter filter) const noexcept {
+    return 1.0 / (scales_.filters[filter] * scales_.filters[filter]);
+  }
 
  private:
   struct Layout;
   class Encoder;
   static constexpr std::int64_t kHead = 128;  // bytes before the codes
   static_assert(sizeof(CodeBounds) <= kHead);
-  struct Lengths;
 
-  void finish(const FilterPlan& plan, const Corpus& corpus, const Lengths& longest, Team& team);
+  void find_scales(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
+                   const ProductPanels* panels, Team& team);
+  void encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
+              std::int64_t first, const ProductPanels* panels, Team& team);
+  void finish(const FilterPlan& plan, const Corpus& corpus, Team& team);
   std::int8_t* at(std::int64_t place) const noexcept {
     return reinterpret_cast<std::int8_t*>(memory_.data()) + place * stride_;
   }
@@ -92,7 +99,7 @@ class Codes {
   std::int64_t stride_ = 0;
   std::int64_t depth_[3] = {0, 0, 0};
   std::int64_t filter_at_[3] = {0, 0, 0};
-  double scale_[3] = {1.0, 1.0, 1.0};
+  CodeScales scales_;
   std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
   bool has_fine_ = true;
   ScratchMemory memory_;

@@ -20,27 +20,18 @@ CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int
 
 PreparedCorpus::PreparedCorpus(const Corpus& corpus, FilterPlan plan, RowOrder order,
                                std::int64_t beside, std::int64_t memory,
-                               const std::filesystem::path& scratch, Team& team)
+                               const std::filesystem::path& scratch, Team& team, KeptCodes* kept)
     : corpus_(corpus),
       plan_(std::move(plan)),
       order_(std::move(order)),
       placement_(place_codes(corpus, plan_, beside, memory)),
       scratch_(placement_.on_disk ? scratch : std::filesystem::path()),
-      team_(team) {}
-
-PreparedCorpus::PreparedCorpus(const Corpus& corpus, FilterPlan plan, std::int64_t beside,
-                               std::int64_t memory, const std::filesystem::path& scratch,
-                               Team& team)
-    : corpus_(corpus),
-      plan_(std::move(plan)),
-      order_(order_rows(corpus, plan_, team)),
-      placement_(place_codes(corpus, plan_, beside, memory)),
-      scratch_(placement_.on_disk ? scratch : std::filesystem::path()),
-      team_(team) {}
+      team_(team),
+      kept_(kept) {}
 
 const Sweep& PreparedCorpus::sweep() {
   if (!sweep_) {
-    codes_ = std::make_unique<Codes>(corpus_, plan_, order_, scratch_, team_);
+    codes_ = std::make_unique<Codes>(corpus_, plan_, order_, scratch_, team_, kept_);
     sweep_.emplace(corpus_, plan_, *codes_, order_);
     memory_left_ = placement_.left - team_.size() * Sweep::bytes_per_thread(*codes_);
   }

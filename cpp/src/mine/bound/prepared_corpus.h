@@ -37,12 +37,11 @@ CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int
 // asked for, in stage "encode".
 class PreparedCorpus {
  public:
-  // `beside`, `memory`: see place_codes(). `scratch`: folder for codes that go to disk.
+  // `beside`, `memory`: see place_codes(). `scratch`: folder for codes that go to disk. `kept`: see
+  // Codes.
   PreparedCorpus(const Corpus& corpus, FilterPlan plan, RowOrder order, std::int64_t beside,
-                 std::int64_t memory, const std::filesystem::path& scratch, Team& team);
-  // In clusters.
-  PreparedCorpus(const Corpus& corpus, FilterPlan plan, std::int64_t beside, std::int64_t memory,
-                 const std::filesystem::path& scratch, Team& team);
+                 std::int64_t memory, const std::filesystem::path& scratch, Team& team,
+                 KeptCodes* kept = nullptr);
   PreparedCorpus(const PreparedCorpus&) = delete;
   PreparedCorpus& operator=(const PreparedCorpus&) = delete;
 
@@ -64,6 +63,7 @@ class PreparedCorpus {
   const CodePlacement placement_;
   const std::filesystem::path scratch_;
   Team& team_;
+  KeptCodes* const kept_;
   std::unique_ptr<Codes> codes_;
   std::optional<Sweep> sweep_;
   std::int64_t memory_left_ = 0;

@@ -1,5 +1,7 @@
 #include "mine/corpus/corpus.h"
 
+#include <utility>
+
 #include "io/mapped_files.h"
 
 namespace helip::mining {
@@ -11,10 +13,10 @@ Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rul
   if (rules_.use_text) text_.emplace("text", text, kernel);
 }
 
-void Corpus::measure(Team& team) {
+void Corpus::measure(Team& team, RowLengths known) {
   team.begin_stage("check", size_, size_ * ((image_ ? 1 : 0) + (text_ ? 1 : 0)));
-  if (image_) image_->measure(team);
-  if (text_) text_->measure(team);
+  if (image_) image_->measure(team, std::move(known.image));
+  if (text_) text_->measure(team, std::move(known.text));
   team.end_stage();
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/team.h"
 #include "helip/matrix.h"
@@ -12,14 +13,19 @@
 
 namespace helip::mining {
 
+// Of the rows of each modality, see Rows::measure().
+struct RowLengths {
+  std::vector<double> image, text;
+};
+
 // What mining reads: the rules and the rows of the modalities that they use. Immutable once
 // measured; safe to share between threads.
 class Corpus {
  public:
   Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel);
 
-  // Measures the rows of both modalities, in stage "check".
-  void measure(Team& team);
+  // Measures the rows of both modalities, but for those that are known, in stage "check".
+  void measure(Team& team, RowLengths known = {});
 
   // Throws corrupt where a file of the rows became shorter while they were read.
   void require_whole() const;

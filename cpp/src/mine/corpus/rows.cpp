@@ -30,12 +30,14 @@ Rows::Rows(std::string name, const MatrixView& view, const Kernel& kernel)
   view_.scale = nullptr;
 }
 
-void Rows::measure(Team& team) {
-  std::vector<double> length(static_cast<std::size_t>(size()));
+void Rows::measure(Team& team, std::vector<double> known) {
+  std::vector<double> length = std::move(known);
+  length.resize(static_cast<std::size_t>(size()), kUnknownLength);
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   team.for_blocks(size(), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
     LoadedRow buffer;
     for (std::int64_t row = begin; row < end && row < first_bad.load(); ++row) {
+      if (!std::isnan(length[static_cast<std::size_t>(row)])) continue;
       const double value = compute_length(row, buffer);
       if (!std::isfinite(value)) {
         std::int64_t seen = first_bad.load();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ inline double cosine_of(double dot, double lengths) noexcept {
   return std::clamp(dot / lengths, -1.0, 1.0);
 }
 
+inline constexpr double kUnknownLength = std::numeric_limits<double>::quiet_NaN();
+
 // Immutable after measure(); safe to read from many threads. The view must outlive it.
 class Rows {
  public:
@@ -38,9 +41,12 @@ class Rows {
   const void* data() const noexcept { return view_.data; }
   std::int64_t dimensions() const noexcept { return view_.cols; }
 
-  // Computes the length of every row. Throws invalid_argument naming the first row that holds a
+  // Computes the length of every row, but for those that are known: [size()] at most,
+  // kUnknownLength where they are not. Throws invalid_argument naming the first row that holds a
   // NaN or an infinity. Without it, lengths are computed each time they are needed.
-  void measure(Team& team);
+  void measure(Team& team, std::vector<double> known = {});
+  // [size()], or empty before measure().
+  const std::vector<double>& lengths() const noexcept { return length_; }
 
   // Length of a row as it is compared: of the stored values, in float64 multiplied by a power of
   // two where products would over- or underflow; of the codes for int8. Negative for an int8 row of

@@ -5,11 +5,9 @@
 #include <vector>
 
 #include "helip/error.h"
-#include "helip/version.h"
 #include "io/file.h"
 #include "io/manifest.h"
 #include "mine/job/job_identity.h"
-#include "mine/kernel/kernel.h"
 
 namespace helip::mining {
 namespace {
@@ -56,13 +54,7 @@ std::optional<MiningMethod> begun_method(const fs::path& folder) {
 Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
                        const ProgressCallback& progress)
     : folder_(std::move(folder)),
-      identity_([&] {
-        // Float32 sums of another kernel may end in other bits, those of another version in
-        // anything.
-        identity["kernel"] = select_kernel().name;
-        identity["helip"] = version();
-        return std::move(identity);
-      }()),
+      identity_(with_program(std::move(identity))),
       seconds_(seconds),
       progress_(progress) {
   const auto manifest = manifest_in(folder_);

@@ -8,6 +8,7 @@
 #include "mine/budget/plan.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
+#include "mine/job/job_identity.h"
 #include "mine/job/report.h"
 #include "mine/pool/groups.h"
 
@@ -19,6 +20,7 @@ Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& ask
       text_(text),
       options_(asked),
       scratch_(std::move(scratch)),
+      progress_(progress),
       corpus_(image, text, rules_of(options_), select_kernel()),
       team_(options_.threads, progress) {
   if (options_.method == MiningMethod::automatic) {
@@ -30,14 +32,22 @@ Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& ask
   }
 }
 
+void Job::keep_codes_of(const EmbeddingStore& store) {
+  if (options_.codes.empty()) return;
+  // An order may differ: an object of a manifest has its members sorted.
+  const Json identity(codes_identity(store, options_, false));
+  const auto fits = [&](const OrderedJson& there) { return Json(there) == identity; };
+  codes_.emplace(options_.codes, OrderedJson(identity), fits, progress_);
+}
+
 void Job::prepare(MethodCheckpoint* checkpoint) {
-  corpus_.measure(team_);
+  corpus_.measure(team_, codes_ && codes_->found() ? codes_->lengths() : RowLengths{});
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
     groups_ = duplicate_groups(image_, text_, options_, memory, scratch_, team_);
   }
   context_.emplace(corpus_, options_, memory, scratch_, groups_.empty() ? nullptr : groups_.data(),
-                   team_, checkpoint);
+                   team_, checkpoint, codes_ ? &*codes_ : nullptr);
 }
 
 std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,

@@ -26,6 +26,8 @@ class Job {
 
   std::int64_t rows() const noexcept { return corpus_.size(); }
   const MineOptions& options() const noexcept { return options_; }
+  // Keeps the codes of this store in options().codes, where that is a folder; before mine().
+  void keep_codes_of(const EmbeddingStore& store);
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
   std::string mine(const TargetRange& targets, HardPairSink& sink,
@@ -43,9 +45,11 @@ class Job {
   const MatrixView text_;
   MineOptions options_;
   const std::filesystem::path scratch_;
+  const ProgressCallback& progress_;
   Corpus corpus_;
   Team team_;
   std::vector<std::uint32_t> groups_;
+  std::optional<KeptCodes> codes_;
   std::optional<MethodContext> context_;  // from the first mine() on
 };
 

@@ -1,6 +1,8 @@
 #include "mine/job/job_identity.h"
 
+#include "helip/version.h"
 #include "mine/job/report.h"
+#include "mine/kernel/kernel.h"
 
 namespace helip::mining {
 
@@ -14,6 +16,18 @@ OrderedJson identity_of(const std::string& fingerprint, const std::string& data_
 OrderedJson identity_of(const EmbeddingStore& store, const MineOptions& options) {
   return identity_of(store.fingerprint(), store.data_fingerprint(), store.size(),
                      options_json(options));
+}
+
+OrderedJson with_program(OrderedJson identity) {
+  identity["kernel"] = select_kernel().name;
+  identity["helip"] = version();
+  return identity;
+}
+
+OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown) {
+  OrderedJson identity = with_program(identity_of(store, options));
+  identity["grown"] = grown;
+  return identity;
 }
 
 std::string differences(const OrderedJson& there, const OrderedJson& here) {

@@ -7,6 +7,7 @@
 #include "base/team.h"
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
+#include "io/file.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/corpus.h"
@@ -41,6 +42,7 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
     options.method = mining::begun_method(folder).value_or(options.method);
   }
   mining::Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+  job.keep_codes_of(store);
   mining::Checkpoint checkpoint(folder, mining::identity_of(store, job.options()),
                                 options.checkpoint, progress);
   HardPairs::Origin origin{
@@ -49,6 +51,18 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
   HardPairs table = writer.finish(std::move(origin));
   checkpoint.remove();
   return table;
+}
+
+HardPairs mine_in_memory(const EmbeddingStore& store, const MineOptions& options,
+                         const ProgressCallback& progress) {
+  mining::validate(store.image(), store.text(), options);
+  HardPairsWriter writer({}, store.size(), options.k);
+  mining::Job job(store.image(), store.text(), options, mining::scratch_folder({}), progress);
+  job.keep_codes_of(store);
+  HardPairs::Origin origin{
+      store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
+  origin.report_json = job.mine_all(writer);
+  return writer.finish(std::move(origin));
 }
 
 void check_targets(const std::vector<std::int64_t>& targets, std::int64_t rows) {
@@ -98,6 +112,12 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
                     "; bare arrays have no fingerprint by which parts could be told apart, so "
                     "mine a store, or use parts = 1");
   }
+  if (!options.codes.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "codes is " + quoted(options.codes) +
+                    "; bare arrays have no fingerprint by which codes could be told apart, so mine "
+                    "a store, or drop codes");
+  }
   return guarded([&] {
     return mining::mine_table(image, text, options, progress, out, {}, ExistingTable::refuse,
                               dropped);
@@ -109,10 +129,7 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
   return guarded([&] {
     if (options.parts != 1) return mining::mine_in_parts(store, options, progress, out);
     if (!out.empty()) return mine_to(out, store, options, progress);
-    HardPairs::Origin origin;
-    origin.fingerprint = store.fingerprint();
-    origin.data_fingerprint = store.data_fingerprint();
-    return mining::mine_table(store.image(), store.text(), options, progress, {}, origin);
+    return mine_in_memory(store, options, progress);
   });
 }
 

@@ -255,6 +255,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   }
 
   Job job(store.image(), store.text(), options, scratch_folder(out), progress);
+  job.keep_codes_of(store);
   const OrderedJson identity = part_identity(store, job, count);
   std::vector<HardPairsPart> parts;
   std::vector<PartRange> missing;
@@ -299,6 +300,7 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
       throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
     }
     Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+    job.keep_codes_of(store);
     if (has_manifest(out)) {
       const HardPairsPart part = HardPairsPart::open(out);
       check_same(part, part_identity(store, job, count), index);

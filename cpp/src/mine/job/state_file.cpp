@@ -1,7 +1,9 @@
 #include "mine/job/state_file.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "mine/bound/order_columns.h"
 #include "mine/job/report.h"
 
 namespace helip::mining {
@@ -14,19 +16,13 @@ void throw_damaged_checkpoint(const fs::path& folder, const std::string& what) {
 }
 
 StateColumns::StateColumns(const MethodState& state) {
-  const RowOrder& order = *state.order;
-  show("order.rows", order.rows);
-  show("order.begins", order.begins);
-  show("order.centres", order.centres);
-  std::vector<std::uint32_t> near;  // as many for each cluster
-  for (const auto& own : order.near) near.insert(near.end(), own.begin(), own.end());
-  keep("order.near", std::move(near));
-  show("sample.scores", state.sample->scores);
-  show("sample.counts", state.sample->counts);
+  show_order(*state.order, columns_);
+  columns_.show("sample.scores", state.sample->scores);
+  columns_.show("sample.counts", state.sample->counts);
   if (state.graph != nullptr) {
     progress_["added"] = state.graph->added();
-    show("graph.links", state.graph->links());
-    show("graph.starts", state.graph->starts());
+    columns_.show("graph.links", state.graph->links());
+    columns_.show("graph.starts", state.graph->starts());
   }
   if (state.pools != nullptr) add_pools(state);
   if (state.breadth) {
@@ -40,19 +36,19 @@ StateColumns::StateColumns(const MethodState& state) {
       progress_["recalls"].push_back(Json(recall_json(recall)));
     }
   }
-  if (!state.neighbours.empty()) show("neighbours", state.neighbours);
+  if (!state.neighbours.empty()) columns_.show("neighbours", state.neighbours);
 }
 
 void StateColumns::add_pools(const MethodState& state) {
   PoolColumns pools = state.pools->columns(state.pool_count);
-  show("pools.scores", pools.scores);
-  show("pools.ids", pools.ids);
-  keep("pools.held", std::move(pools.sizes));
-  keep("pools.needs", std::move(pools.thresholds));
-  keep("kept_out.numbers", std::move(pools.kept_out_sizes));
-  keep("kept_out.ids", std::move(pools.kept_out_ids));
-  keep("kept_out.scores", std::move(pools.kept_out_scores));
-  keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
+  columns_.show("pools.scores", pools.scores);
+  columns_.show("pools.ids", pools.ids);
+  columns_.keep("pools.held", std::move(pools.sizes));
+  columns_.keep("pools.needs", std::move(pools.thresholds));
+  columns_.keep("kept_out.numbers", std::move(pools.kept_out_sizes));
+  columns_.keep("kept_out.ids", std::move(pools.kept_out_ids));
+  columns_.keep("kept_out.scores", std::move(pools.kept_out_scores));
+  columns_.keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
 }
 
 StateFile::StateFile(fs::path folder, Json progress, TensorFile file)
@@ -65,33 +61,7 @@ void StateFile::require(bool condition, const char* what) const {
 void StateFile::damaged(const std::string& what) const { throw_damaged_checkpoint(folder_, what); }
 
 RowOrder StateFile::order(const Corpus& corpus, std::int64_t directions) const {
-  RowOrder order;
-  order.rows = read<std::uint32_t>("order.rows");
-  order.begins = read<std::int64_t>("order.begins");
-  order.centres = read<float>("order.centres");
-  const auto near = read<std::uint32_t>("order.near");
-
-  std::vector<bool> seen(static_cast<std::size_t>(corpus.size()));
-  for (const std::uint32_t row : order.rows) {
-    require(row < seen.size() && !seen[row], "its order of rows is none");
-    seen[row] = true;
-  }
-  require(order.begins.size() >= 2 && order.begins.front() == 0 &&
-              order.begins.back() == static_cast<std::int64_t>(order.rows.size()) &&
-              std::is_sorted(order.begins.begin(), order.begins.end()),
-          "its clusters are not those of an order");
-  if (near.empty()) return order;
-  const std::size_t clusters = order.begins.size() - 1;
-  require(static_cast<std::int64_t>(order.centres.size()) ==
-              directions * static_cast<std::int64_t>(clusters),
-          "the centres of its clusters have another length");
-  require(near.size() % clusters == 0 && *std::max_element(near.begin(), near.end()) < clusters,
-          "its clusters name others that there are not");
-  const auto each = static_cast<std::ptrdiff_t>(near.size() / clusters);
-  for (auto own = near.begin(); own != near.end(); own += each) {
-    order.near.emplace_back(own, own + each);
-  }
-  return order;
+  return checked([&] { return read_order(file_, corpus.size(), directions); });
 }
 
 void StateFile::read_sample(HardPairBand& band) const {

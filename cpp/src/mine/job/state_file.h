@@ -3,30 +3,16 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "helip/error.h"
 #include "io/json.h"
-#include "io/tensor_file.h"
+#include "io/tensor_columns.h"
 #include "mine/method/method_state.h"
 
 namespace helip::mining {
-
-// Numbers as a file has them; those of 32 bits without a sign as signed ones of the same bits.
-template <typename T>
-constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, double>) return DType::float64;
-  if constexpr (std::is_same_v<T, float>) return DType::float32;
-  if constexpr (std::is_same_v<T, std::int64_t>) return DType::int64;
-  if constexpr (std::is_same_v<T, std::uint8_t>) return DType::uint8;
-  static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 1));
-  return DType::int32;
-}
 
 // A state to be written. What the state shows must stay where it is.
 class StateColumns {
@@ -34,27 +20,12 @@ class StateColumns {
   explicit StateColumns(const MethodState& state);
 
   const Json& progress() const noexcept { return progress_; }
-  const std::vector<Tensor>& tensors() const noexcept { return tensors_; }
+  const std::vector<Tensor>& tensors() const noexcept { return columns_.tensors(); }
 
  private:
   void add_pools(const MethodState& state);
-  // Numbers that stay where they are.
-  template <typename Range>
-  void show(const std::string& name, const Range& values) {
-    using T = std::remove_const_t<typename Range::value_type>;
-    tensors_.push_back(
-        {name, dtype_of<T>(), {static_cast<std::int64_t>(values.size())}, values.data()});
-  }
-  template <typename T>
-  void keep(const std::string& name, std::vector<T> values) {
-    const auto kept = std::make_shared<const std::vector<T>>(std::move(values));
-    show(name, *kept);
-    kept_.push_back(kept);
-  }
-
   Json progress_ = Json::object();
-  std::vector<Tensor> tensors_;
-  std::vector<std::shared_ptr<const void>> kept_;
+  TensorColumns columns_;
 };
 
 // A state that was written.
@@ -84,16 +55,13 @@ class StateFile final : public SavedMethodState {
   template <typename T>
   void read(const std::string& name, std::span<T> out) const {
     checked([&] {
-      file_.read(name, dtype_of<T>(), static_cast<std::int64_t>(out.size()), out.data());
+      read_column(file_, name, out);
       return true;
     });
   }
   template <typename T>
   std::vector<T> read(const std::string& name) const {
-    const std::int64_t count = checked([&] { return file_.elements(name, dtype_of<T>()); });
-    std::vector<T> values(static_cast<std::size_t>(count));
-    read(name, std::span(values));
-    return values;
+    return checked([&] { return read_column<T>(file_, name); });
   }
   // With what to do in the message.
   template <typename Read>

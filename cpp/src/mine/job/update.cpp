@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,9 @@
 #include "mine/corpus/rules.h"
 #include "mine/corpus/scorer.h"
 #include "mine/job/job.h"
+#include "mine/job/job_identity.h"
 #include "mine/job/report.h"
+#include "mine/job/row_roles.h"
 #include "mine/pool/bands.h"
 #include "mine/pool/table_thresholds.h"
 #include "mine/pool/updated_pools.h"
@@ -30,7 +33,12 @@ namespace helip {
 namespace {
 
 using mining::Corpus;
+using mining::KeptCodes;
+using mining::Outdated;
 using mining::PreparedCorpus;
+using mining::RowOrder;
+using mining::RowRole;
+using mining::RowRoles;
 using mining::Sweep;
 using mining::SweepJob;
 using mining::UpdatedPools;
@@ -84,6 +92,7 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   options.method = MiningMethod::exact;
   options.threads = update.threads;
   options.memory = update.memory;
+  options.codes = update.codes;
   return options;
 }
 
@@ -109,61 +118,41 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
               what + "; update with the store that was mined, or mine this one");
 }
 
-// Rows whose old scores are void: deleted now, and not before, or given other values.
-struct Outdated {
-  std::vector<std::uint8_t> marks;  // [store.size()]
-  std::int64_t deleted = 0;
-  std::int64_t replaced = 0;
-};
-
-Outdated outdated_since(const EmbeddingStore& store, const EarlierState& before) {
-  Outdated outdated;
-  outdated.marks.resize(static_cast<std::size_t>(store.size()));
-  for (const std::int64_t row : store.deleted()) {
-    if (std::binary_search(before.deleted.begin(), before.deleted.end(), row)) continue;
-    outdated.marks[static_cast<std::size_t>(row)] = 1;
-    ++outdated.deleted;
-  }
-  for (const std::int64_t row : before.replaced) {
-    outdated.marks[static_cast<std::size_t>(row)] = 1;
-    ++outdated.replaced;
-  }
-  return outdated;
+// Of an earlier state of the store, or of this one, by whatever job; what is made is kept in their
+// place. Nothing where no folder is given.
+std::optional<KeptCodes> codes_of(const EmbeddingStore& store, const MineOptions& options,
+                                  const ProgressCallback& progress) {
+  if (options.codes.empty()) return {};
+  const OrderedJson identity = mining::codes_identity(store, options, true);
+  std::optional<EarlierState> since;
+  std::string of;  // its fingerprint
+  const auto fits = [&](const OrderedJson& there) {
+    for (const char* name : {"modality", "kernel", "helip"}) {
+      if (there.at(name) != identity.at(name)) return false;
+    }
+    of = there.at("store").get<std::string>();
+    since = store.earlier_state(integer_of(there.at("rows")), of);
+    return since.has_value();
+  };
+  std::optional<KeptCodes> codes(std::in_place, options.codes, identity, fits, progress);
+  if (since && of != store.fingerprint())
+    codes->forget(mining::outdated_since(store, *since).marks);
+  return codes;
 }
 
-// What must happen to the pool of each row.
-enum class RowRole : std::uint8_t {
-  none,   // a row of zeros or a deleted one
-  added,  // a new row, or one with new values: is compared with every row
-  stale,  // an old one whose full pool lost a row: is compared with every row
-  kept,   // an old one: is compared with the new rows
-};
-
-struct RowRoles {
-  std::vector<RowRole> of;  // [rows]
-  std::int64_t count[4] = {0, 0, 0, 0};
-  std::int64_t operator[](RowRole role) const { return count[static_cast<std::size_t>(role)]; }
-};
-
-RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Outdated& outdated) {
-  RowRoles roles;
-  roles.of.resize(static_cast<std::size_t>(corpus.size()));
+// The order, and then the rows that it lacks. Without clusters.
+RowOrder with_all_rows(RowOrder order, const Corpus& corpus) {
+  std::vector<bool> there(static_cast<std::size_t>(corpus.size()));
+  for (const std::uint32_t row : order.rows) there[row] = true;
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
-    RowRole role = RowRole::kept;
-    if (corpus.is_zero(row)) {
-      role = RowRole::none;
-    } else if (row >= pairs.size() || outdated.marks[static_cast<std::size_t>(row)] != 0) {
-      role = RowRole::added;
-    } else if (pairs.count(row) == pairs.k() && outdated.deleted + outdated.replaced > 0) {
-      for (std::int64_t rank = 0; rank < pairs.k(); ++rank) {
-        if (outdated.marks[static_cast<std::size_t>(pairs.id(row, rank))] != 0)
-          role = RowRole::stale;
-      }
+    if (!there[static_cast<std::size_t>(row)] && !corpus.is_zero(row)) {
+      order.rows.push_back(static_cast<std::uint32_t>(row));
     }
-    roles.of[static_cast<std::size_t>(row)] = role;
-    ++roles.count[static_cast<std::size_t>(role)];
   }
-  return roles;
+  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
+  order.near.clear();
+  order.centres.clear();
+  return order;
 }
 
 // Why the store is mined afresh, or an empty text.
@@ -180,9 +169,10 @@ std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
 // One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
+  // `codes`: see codes_of(); nullptr: they are made anew.
   Update(const Corpus& corpus, const HardPairs& before, const Outdated& outdated,
          const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
-         bool list_drops, Team& team)
+         bool list_drops, Team& team, KeptCodes* codes = nullptr)
       : corpus_(corpus),
         before_(before),
         outdated_(outdated),
@@ -194,14 +184,17 @@ class Update {
     drops_.listed = list_drops;
     const std::int64_t fresh = roles[RowRole::added] + roles[RowRole::stale];
     if (mining::filters_pay(corpus, fresh)) {
+      const bool found = codes != nullptr && codes->found();
       // Of all pairs, those of a fresh row; less than half of the rows are fresh.
       const double share = static_cast<double>(fresh) / static_cast<double>(corpus.size());
       prepared_ = std::make_unique<PreparedCorpus>(
           corpus,
-          mining::choose_filters(corpus, options.k, team,
-                                 {mining::FilteredPairs::few, share * (2.0 - share)}),
-          mining::walk_along(before, corpus),
-          mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team);
+          found ? codes->plan()
+                : mining::choose_filters(corpus, options.k, team,
+                                         {mining::FilteredPairs::few, share * (2.0 - share)}),
+          found ? with_all_rows(codes->order(), corpus) : mining::walk_along(before, corpus),
+          mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team,
+          codes);
       memory_ = prepared_->memory_left();
       order_ = prepared_->order().rows;
     } else {
@@ -367,9 +360,10 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   mining::validate(image, text, options);
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
-  corpus.measure(team);
-  const Outdated outdated = outdated_since(store, before);
-  const RowRoles roles = sort_rows(corpus, pairs, outdated);
+  std::optional<KeptCodes> codes = codes_of(store, options, progress);
+  corpus.measure(team, codes && codes->found() ? codes->lengths() : mining::RowLengths{});
+  const Outdated outdated = mining::outdated_since(store, before);
+  const RowRoles roles = mining::sort_rows(corpus, pairs, outdated);
   const std::int64_t rows = store.size();
 
   HardPairs::Origin origin = pairs.origin();
@@ -389,7 +383,8 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
-  Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), false, team);
+  Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), false, team,
+                codes ? &*codes : nullptr);
   update.run(writer);
   corpus.require_whole();
   did["pairs"] = update.pairs();
@@ -425,7 +420,7 @@ HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const M
   corpus.measure(team);
   Outdated none;
   none.marks.resize(static_cast<std::size_t>(corpus.size()));
-  const RowRoles roles = sort_rows(corpus, pairs, none);
+  const RowRoles roles = mining::sort_rows(corpus, pairs, none);
   HardPairsWriter writer(out, corpus.size(), pairs.k());
   Update update(corpus, pairs, none, roles, options, mining::scratch_folder(out),
                 dropped != nullptr, team);

@@ -9,36 +9,43 @@ namespace helip::mining {
 MethodContext::MethodContext(const Corpus& corpus_, const MineOptions& options_,
                              std::int64_t memory_, std::filesystem::path scratch_,
                              const std::uint32_t* groups_, Team& team_,
-                             MethodCheckpoint* checkpoint_)
+                             MethodCheckpoint* checkpoint_, KeptCodes* kept_codes)
     : corpus(corpus_),
       options(options_),
       memory(memory_),
       scratch(std::move(scratch_)),
       groups(groups_),
       team(team_),
-      checkpoint(checkpoint_) {}
+      checkpoint(checkpoint_),
+      kept_codes_(kept_codes) {}
 
 PreparedCorpus& MethodContext::prepared() {
   if (prepared_) return *prepared_;
-  if (const SavedMethodState* earlier = saved()) {
-    FilterPlan plan = choose_filters_for(corpus, options, team);
-    RowOrder order = earlier->order(corpus, plan.leading.count);
-    prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), std::move(order),
-                                                 bytes_beside_codes(corpus, kept(), team.size()),
-                                                 memory, scratch, team);
-  } else {
-    prepare_for(options.method);
+  if (kept_codes_ != nullptr && kept_codes_->found()) {
+    prepare(kept_codes_->plan(), kept_codes_->order(), kept_codes_);
+    return *prepared_;
   }
+  FilterPlan plan = choose_filters_for(corpus, options, team);
+  const SavedMethodState* earlier = saved();
+  RowOrder order = earlier == nullptr ? order_rows(corpus, plan, team)
+                                      : earlier->order(corpus, plan.leading.count);
+  prepare(std::move(plan), std::move(order), kept_codes_);
   return *prepared_;
 }
 
-void MethodContext::prepare_for(MiningMethod method) {
-  MineOptions own = options;
-  own.method = method;
-  prepared_.reset();  // first, for its memory
-  prepared_ = std::make_unique<PreparedCorpus>(corpus, choose_filters_for(corpus, own, team),
+void MethodContext::prepare(FilterPlan plan, RowOrder order, KeptCodes* codes) {
+  prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), std::move(order),
                                                bytes_beside_codes(corpus, kept(), team.size()),
-                                               memory, scratch, team);
+                                               memory, scratch, team, codes);
+}
+
+void MethodContext::prepare_for_exact() {
+  MineOptions own = options;
+  own.method = MiningMethod::exact;
+  prepared_.reset();  // first, for its memory
+  FilterPlan plan = choose_filters_for(corpus, own, team);
+  RowOrder order = order_rows(corpus, plan, team);
+  prepare(std::move(plan), std::move(order), nullptr);
 }
 
 void MethodContext::drop_codes() noexcept {

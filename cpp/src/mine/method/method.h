@@ -22,10 +22,11 @@ class MethodContext {
  public:
   // `options`: validated, resolved: candidates is never 0 for method sample. `scratch`: folder for
   // what does not fit into `memory` bytes. `groups`: of near duplicates, see Pools; nullptr: none.
-  // `checkpoint` nullptr: what is found is lost with the process. All must outlive this.
+  // `checkpoint` nullptr: what is found is lost with the process. `kept_codes`: of the
+  // corpus and the options, see Codes. All must outlive this.
   MethodContext(const Corpus& corpus, const MineOptions& options, std::int64_t memory,
                 std::filesystem::path scratch, const std::uint32_t* groups, Team& team,
-                MethodCheckpoint* checkpoint = nullptr);
+                MethodCheckpoint* checkpoint = nullptr, KeptCodes* kept_codes = nullptr);
 
   const Corpus& corpus;
   const MineOptions& options;
@@ -46,12 +47,15 @@ class MethodContext {
   // The corpus with the filters of the method, made when it is first asked for, once.
   PreparedCorpus& prepared();
   bool is_prepared() const noexcept { return prepared_ != nullptr; }
-  // Prepares the corpus again, with the filters of another method.
-  void prepare_for(MiningMethod method);
+  // Prepares the corpus again, as method exact does.
+  void prepare_for_exact();
   // Ends the use of codes, for the sake of their memory.
   void drop_codes() noexcept;
 
  private:
+  void prepare(FilterPlan plan, RowOrder order, KeptCodes* codes);
+
+  KeptCodes* const kept_codes_;
   std::unique_ptr<PreparedCorpus> prepared_;
 };
 

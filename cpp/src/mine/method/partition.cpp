@@ -317,7 +317,7 @@ class PartitionMiner {
 
 MethodReport all_pairs(MethodContext& context, const TargetRange& targets, HardPairSink& sink) {
   const std::int64_t rows = context.corpus.size();
-  if (context.is_prepared()) context.prepare_for(MiningMethod::exact);
+  if (context.is_prepared()) context.prepare_for_exact();
   MethodReport report = mine_exact(context, targets, sink);
   report.has_recall = true;
   report.recall = {rows, 1.0, 1.0, 1.0};

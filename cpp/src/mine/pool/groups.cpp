@@ -92,7 +92,10 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
     });
   } else {
     const auto beside = rows * static_cast<std::int64_t>(sizeof(std::uint32_t));
-    PreparedCorpus prepared(corpus, choose_filters(corpus, 1, team), beside, memory, scratch, team);
+    FilterPlan plan = choose_filters(corpus, 1, team);
+    RowOrder order = order_rows(corpus, plan, team);
+    PreparedCorpus prepared(corpus, std::move(plan), std::move(order), beside, memory, scratch,
+                            team);
     team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
     SweepJob job;
     job.mutual = true;

@@ -25,6 +25,7 @@ from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
     ChangeOptions,
     ClusterOptions,
+    CodesOptions,
     EngineOptions,
     FleetOptions,
     HnswOptions,
@@ -52,7 +53,7 @@ _PLAN = (
 )  # fmt: skip
 
 _CHANGES = ("added", "deleted", "replaced")
-_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed")
+_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed", "codes")
 
 
 @command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})
@@ -395,7 +396,7 @@ def _stage_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-@command(HostOptions, EngineOptions, KeepOptions)
+@command(HostOptions, EngineOptions, KeepOptions, CodesOptions)
 def update(
     pairs: Annotated[Path, text("A table that was mined exactly or by partition.")],
     /,

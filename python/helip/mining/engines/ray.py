@@ -19,7 +19,7 @@ from helip.common.ray_parts import RETRIES, import_ray, ray_running, require_sha
 from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
 from helip.mining.engines.parts import agreed_parts, is_done, mine_part
-from helip.mining.options import JobOptions, MachineOptions, MineOptions
+from helip.mining.options import JobOptions, MineOptions
 from helip.store.embedding_store import EmbeddingStore
 
 _PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, more lose less
@@ -57,7 +57,13 @@ def mine_on_ray(
         task = ray.remote(num_cpus=each, max_retries=RETRIES)(_mine_part)
         whole = (
             store.path if url_of(store.path) else os.path.abspath(store.path), store.fingerprint,
-            MineOptions.of(options).as_dict(), {"threads": each, "memory": job.memory}, parts,
+            MineOptions.of(options).as_dict(),
+            {
+                "threads": each,
+                "memory": job.memory,
+                "codes": os.path.abspath(job.codes_path) if job.codes else None,
+            },
+            parts,
         )  # fmt: skip
         see_to_parts(
             ray, lambda index, to: task.remote(*whole, index, to), places, is_done,
@@ -83,6 +89,6 @@ def _mine_part(
             "was started; mine a store that does not change, on a file system that all nodes share"
         )
     mine_part(
-        store, (index, count), core_options(MineOptions(**options), MachineOptions(**machine)),
+        store, (index, count), core_options(MineOptions(**options), JobOptions(**machine)),
         device="cpu", out=out, resume=True, progress=False,
     )  # fmt: skip

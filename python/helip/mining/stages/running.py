@@ -175,7 +175,17 @@ def _refuse(options: MineOptions, job: JobOptions) -> None:
         raise UnsupportedError(
             f"parts is {job.parts}, of methods exact and sample; stages have units of their own"
         )
+    refuse_codes(job.codes)
     refuse_device(job.device)
+
+
+def refuse_codes(codes: str | os.PathLike[str] | None) -> None:
+    """UnsupportedError where there are any."""
+    if codes is not None:
+        raise UnsupportedError(
+            f"codes is {os.fspath(codes)!r}, and a job in stages mines each cluster once; drop "
+            "codes="
+        )
 
 
 def refuse_device(device: str) -> None:

@@ -78,7 +78,9 @@ TEST_CASE("codes that were dropped are made again, in memory or on disk", "[prep
   Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
   corpus.measure(silent.team);
   const auto prepared = [&](std::int64_t memory) {
-    return PreparedCorpus(corpus, choose_filters(corpus, 5, silent.team), 0, memory, folder / "",
+    FilterPlan plan = choose_filters(corpus, 5, silent.team);
+    RowOrder order = order_rows(corpus, plan, silent.team);
+    return PreparedCorpus(corpus, std::move(plan), std::move(order), 0, memory, folder / "",
                           silent.team);
   };
   PreparedCorpus in_memory = prepared(kMuch), on_disk = prepared(1);
@@ -96,7 +98,8 @@ TEST_CASE("places are those of the rows, ascending, without zero rows", "[prepar
   const Data data{Matrix(values, 300, 8, DType::float32), Matrix(values, 300, 8, DType::float32)};
   Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
   corpus.measure(silent.team);
-  const PreparedCorpus prepared(corpus, FilterPlan(), 0, kMuch, {}, silent.team);
+  const PreparedCorpus prepared(corpus, FilterPlan(), order_rows(corpus, FilterPlan(), silent.team),
+                                0, kMuch, {}, silent.team);
   const auto places = prepared.places_of({9, 5, 2, 299});
   REQUIRE(std::is_sorted(places.begin(), places.end()));
   std::vector<std::uint32_t> rows;

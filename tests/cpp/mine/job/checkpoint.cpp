@@ -15,6 +15,7 @@
 #include "helip/parts.h"
 #include "support/campaign.h"
 #include "support/expect_error.h"
+#include "support/flip_byte.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
 
@@ -74,14 +75,6 @@ ProgressCallback at_an_end(std::function<bool(const std::string&)> stops) {
 // The n-th time that a stage ends.
 ProgressCallback until(int n) {
   return at_an_end([n, ended = 0](const std::string&) mutable { return ++ended == n; });
-}
-
-void flip_byte(const fs::path& path, std::uintmax_t at) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(at));
-  const char byte = static_cast<char>(file.get() ^ 4);
-  file.seekp(static_cast<std::streamoff>(at));
-  file.put(byte);
 }
 
 fs::path state_in(const fs::path& folder) {

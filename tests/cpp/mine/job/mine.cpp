@@ -6,16 +6,20 @@
 #include <chrono>
 #include <limits>
 
+#include "helip/embedding_store_writer.h"
 #include "helip/error.h"
 #include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
+#include "support/temporary_folder.h"
 
 using namespace helip;
 using namespace helip::testing;
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
+
+namespace fs = std::filesystem;
 
 // The message of the Error that `body` must throw.
 template <typename Body>
@@ -28,6 +32,15 @@ std::string refused(ErrorCode code, const Body& body) {
   }
   FAIL("nothing was thrown");
   return {};
+}
+
+EmbeddingStore stored(const fs::path& path, const Data& data) {
+  const MatrixView image = data.image.view(), text = data.text.view();
+  auto writer = EmbeddingStoreWriter::create(path, {image.cols, text.cols, DType::float32, 65536});
+  std::vector<std::string> keys;
+  for (std::int64_t i = 0; i < image.rows; ++i) keys.push_back("k" + std::to_string(i));
+  writer.append(keys, image, text);
+  return writer.commit();
 }
 
 std::string refused_options(const Data& data, const MineOptions& options) {
@@ -314,4 +327,56 @@ TEST_CASE("rerank stops where its callback says so, and is done where it does no
   REQUIRE(ranked([](const Progress&) { return true; }).ids == ranked({}).ids);
   expect_error(ErrorCode::cancelled, "'rerank'",
                [&] { return ranked([](const Progress& now) { return now.stage != "rerank"; }); });
+}
+
+TEST_CASE("a job with kept codes gives the same bytes, and begins with what was kept", "[mine]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = stored(folder / "s", clustered_data(6000, 24, 16));
+  for (const MiningMethod method :
+       {MiningMethod::exact, MiningMethod::sample, MiningMethod::hnsw, MiningMethod::partition}) {
+    INFO(name_of(method));
+    MineOptions options = exact_options(6);
+    options.method = method;
+    options.candidates = method == MiningMethod::sample ? 3000 : 0;
+    options.text_max = 0.9;
+    const HardPairs plain =
+        mine(store, options, {}, folder / (std::string("plain-") + name_of(method)));
+    options.codes = folder / (std::string("codes-of-") + name_of(method));
+    int kept = 0;
+    const auto count = [&](const Progress& progress) {
+      kept += progress.stage == "keep" ? 1 : 0;
+      return true;
+    };
+    // The first makes them; another finds them, also in memory that they do not fit.
+    const auto again = [&](const std::string& name) {
+      return bytes_of(mine(store, options, count, folder / (name + name_of(method)))) ==
+             bytes_of(plain);
+    };
+    REQUIRE(again("first"));
+    REQUIRE(fs::exists(options.codes / "manifest.json"));
+    const int made = kept;
+    REQUIRE(made >= 1);
+    REQUIRE(again("second"));
+    options.memory = method == MiningMethod::hnsw ? 0 : 1;  // a graph must fit
+    REQUIRE(again("third"));
+    if (method == MiningMethod::exact) {
+      options.parts = 3;
+      REQUIRE(again("parts"));
+    }
+    REQUIRE(kept == made);
+    // Those of another job make room.
+    options.parts = 1;
+    options.k = 7;
+    MineOptions other = options;
+    other.codes.clear();
+    REQUIRE(bytes_of(mine(store, options, count)) == bytes_of(mine(store, other)));
+  }
+}
+
+TEST_CASE("bare arrays keep no codes", "[mine]") {
+  const Data data = clustered_data(10, 4, 4);
+  MineOptions options = exact_options(3);
+  options.codes = "somewhere";
+  REQUIRE_THAT(refused_options(data, options),
+               ContainsSubstring("codes is \"somewhere\"") && ContainsSubstring("mine a store"));
 }

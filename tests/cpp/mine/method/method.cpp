@@ -24,7 +24,7 @@ class Gathered final : public HardPairSink {
 
 }  // namespace
 
-TEST_CASE("a corpus is prepared when it is asked for, once, and again for another method",
+TEST_CASE("a corpus is prepared when it is asked for, once, and again for method exact",
           "[method]") {
   SilentTeam silent;
   const Data data = clustered_data(600, 24, 16);
@@ -38,7 +38,7 @@ TEST_CASE("a corpus is prepared when it is asked for, once, and again for anothe
   REQUIRE(context.is_prepared());
   REQUIRE(&prepared == &context.prepared());
   REQUIRE(prepared.order().rows.size() == 600);
-  context.prepare_for(MiningMethod::sample);
+  context.prepare_for_exact();
   REQUIRE(context.prepared().order().rows.size() == 600);
 }
 

@@ -1,0 +1,41 @@
+// Rows of a store that changed since a table of it was mined, and what an update does with each
+// row.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "helip/embedding_store.h"
+#include "helip/hard_pairs.h"
+#include "mine/corpus/corpus.h"
+
+namespace helip::mining {
+
+// Rows whose old scores are void: deleted now, and not before, or given other values.
+struct Outdated {
+  std::vector<std::uint8_t> marks;  // [store.size()]
+  std::int64_t deleted = 0;
+  std::int64_t replaced = 0;
+};
+
+// `before`: of the store, when the table was mined.
+Outdated outdated_since(const EmbeddingStore& store, const EarlierState& before);
+
+// What must happen to the pool of each row.
+enum class RowRole : std::uint8_t {
+  none,   // a row of zeros or a deleted one
+  added,  // a new row, or one with new values: is compared with every row
+  stale,  // an old one whose full pool lost a row: is compared with every row
+  kept,   // an old one: is compared with the new rows
+};
+
+struct RowRoles {
+  std::vector<RowRole> of;  // [rows]
+  std::int64_t count[4] = {0, 0, 0, 0};
+  std::int64_t operator[](RowRole role) const { return count[static_cast<std::size_t>(role)]; }
+};
+
+// `pairs` are of the first rows of the corpus, which is measured.
+RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Outdated& outdated);
+
+}  // namespace helip::mining

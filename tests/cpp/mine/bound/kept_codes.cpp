@@ -1,0 +1,273 @@
+// Codes that are kept in a folder: those of the same rows come back, others never do.
+#include "mine/bound/kept_codes.h"
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "io/file.h"
+#include "mine/bound/prepared_corpus.h"
+#include "support/bound_cases.h"
+#include "support/expect_error.h"
+#include "support/flip_byte.h"
+#include "support/mine_reference.h"
+#include "support/temporary_folder.h"
+
+using namespace helip;
+using namespace helip::mining;
+using namespace helip::testing;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kMuch = std::int64_t{1} << 40;
+
+KeptCodes codes_in(const fs::path& folder, const std::string& name = "a",
+                   const ProgressCallback& progress = {}) {
+  static const ProgressCallback silent;
+  const OrderedJson identity{{"store", name}};
+  return {folder, identity, [&](const OrderedJson& there) { return there == identity; },
+          progress ? progress : silent};
+}
+
+// A corpus with its codes, kept in a folder.
+class Kept {
+ public:
+  explicit Kept(const Case& made)
+      : data_(made.data),
+        corpus_(data_.image.view(), data_.text.view(), made.rules, select_kernel()) {
+    corpus_.measure(silent_.team);
+  }
+
+  const Corpus& corpus() const { return corpus_; }
+
+  std::unique_ptr<PreparedCorpus> fresh(KeptCodes* kept = nullptr) {
+    FilterPlan plan = choose_filters(corpus_, 5, silent_.team);
+    RowOrder order = order_rows(corpus_, plan, silent_.team);
+    return prepare(std::move(plan), std::move(order), kept);
+  }
+  std::unique_ptr<PreparedCorpus> found(KeptCodes& kept, RowOrder order) {
+    return prepare(kept.plan(), std::move(order), &kept);
+  }
+
+ private:
+  std::unique_ptr<PreparedCorpus> prepare(FilterPlan plan, RowOrder order, KeptCodes* kept) {
+    auto prepared = std::make_unique<PreparedCorpus>(corpus_, std::move(plan), std::move(order), 0,
+                                                     kMuch, fs::path(), silent_.team, kept);
+    prepared->sweep();
+    return prepared;
+  }
+
+  const Data data_;
+  SilentTeam silent_;
+  Corpus corpus_;
+};
+
+Case clustered(std::int64_t rows = 600) {
+  return {"clustered", clustered_data(rows, 24, 16), Rules()};
+}
+
+// Bounds and codes of a place.
+std::string bytes_of_place(const Codes& codes, std::int64_t place) {
+  std::string bytes(reinterpret_cast<const char*>(&codes.bounds(place)), sizeof(CodeBounds));
+  for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
+    bytes.append(reinterpret_cast<const char*>(codes.codes(filter, place)),
+                 static_cast<std::size_t>(codes.depth(filter)));
+  }
+  const std::int64_t fine = codes.has_fine() ? 2 : 0;
+  for (const auto& [at, depth] : {std::pair(codes.image(place), codes.image_depth()),
+                                  std::pair(codes.text(place), codes.text_depth())}) {
+    bytes.append(reinterpret_cast<const char*>(at),
+                 static_cast<std::size_t>(depth + depth * fine / 4));
+  }
+  return bytes;
+}
+
+std::vector<std::string> names_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+fs::path file_in(const fs::path& folder) {
+  for (const std::string& name : names_of(folder)) {
+    if (name.starts_with("codes-")) return folder / name;
+  }
+  FAIL("no file of codes");
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[kept_codes]") {
+  for (Case& made : cases(400, 70, 20)) {
+    INFO(made.name);
+    const TemporaryFolder folder;
+    Kept rows(made);
+    KeptCodes keeper = codes_in(folder / "c");
+    REQUIRE_FALSE(keeper.found());
+    const auto fresh = rows.fresh(&keeper);
+    KeptCodes kept = codes_in(folder / "c");
+    REQUIRE(kept.found());
+    REQUIRE(kept.is_all());
+    const auto same = rows.found(kept, kept.order());
+
+    REQUIRE(same->order().rows == fresh->order().rows);
+    REQUIRE(same->order().begins == fresh->order().begins);
+    REQUIRE(same->order().near == fresh->order().near);
+    REQUIRE(same->order().centres == fresh->order().centres);
+    REQUIRE(same->plan().cycles == fresh->plan().cycles);
+    REQUIRE(same->plan().basis.vectors == fresh->plan().basis.vectors);
+    REQUIRE(same->plan().leading.excess == fresh->plan().leading.excess);
+    for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
+      REQUIRE(same->codes().factor(filter) == fresh->codes().factor(filter));
+    }
+    for (std::int64_t place = 0; place < fresh->codes().size(); ++place) {
+      REQUIRE(bytes_of_place(same->codes(), place) == bytes_of_place(fresh->codes(), place));
+    }
+    const RowLengths lengths = kept.lengths();
+    for (const auto& [own, modality] : {std::pair(&lengths.image, rows.corpus().image()),
+                                        std::pair(&lengths.text, rows.corpus().text())}) {
+      REQUIRE(*own == (modality == nullptr ? std::vector<double>() : modality->lengths()));
+    }
+  }
+}
+
+TEST_CASE("lengths that are known are not measured again", "[kept_codes]") {
+  SilentTeam silent;
+  const Data data = clustered_data(300, 8, 6);
+  Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
+  corpus.measure(silent.team);
+  RowLengths known{corpus.image()->lengths(), corpus.text()->lengths()};
+  const std::vector<double> all = known.image;
+  known.image.resize(200);
+  known.image[7] = kUnknownLength;
+  known.image[8] = 77.0;  // as nothing measures it
+  Corpus again(data.image.view(), data.text.view(), Rules(), select_kernel());
+  again.measure(silent.team, std::move(known));
+  for (std::int64_t row = 0; row < 300; ++row) {
+    REQUIRE(again.image()->length(row) == (row == 8 ? 77.0 : all[static_cast<std::size_t>(row)]));
+  }
+}
+
+TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  KeptCodes keeper = codes_in(folder / "c");
+  const auto fresh = rows.fresh(&keeper);
+  KeptCodes kept = codes_in(folder / "c");
+  std::vector<std::uint8_t> marks(700);
+  for (const std::uint32_t row : {fresh->order().rows.front(), fresh->order().rows.back(), 17U}) {
+    marks[row] = 1;
+  }
+  kept.forget(marks);
+  REQUIRE_FALSE(kept.is_all());
+  const RowLengths lengths = kept.lengths();
+  REQUIRE(std::isnan(lengths.image[17]));
+  REQUIRE(std::isnan(lengths.text[17]));
+  REQUIRE(lengths.image[18] == rows.corpus().image()->length(18));
+
+  RowOrder order = kept.order();
+  REQUIRE(order.rows.size() + 3 == fresh->order().rows.size());
+  REQUIRE(order.begins ==
+          std::vector<std::int64_t>{0, static_cast<std::int64_t>(order.rows.size())});
+  order.rows.push_back(17);  // again, as a new row
+  order.begins.back() += 1;
+  const auto grown = rows.found(kept, std::move(order));
+  std::vector<std::int64_t> place_of(600);
+  for (std::size_t place = 0; place < fresh->order().rows.size(); ++place) {
+    place_of[fresh->order().rows[place]] = static_cast<std::int64_t>(place);
+  }
+  for (std::size_t place = 0; place < grown->order().rows.size(); ++place) {
+    const std::uint32_t row = grown->order().rows[place];
+    REQUIRE(bytes_of_place(grown->codes(), static_cast<std::int64_t>(place)) ==
+            bytes_of_place(fresh->codes(), place_of[row]));
+  }
+  // What was made of them is kept in their place.
+  KeptCodes after = codes_in(folder / "c");
+  REQUIRE(after.order().rows == grown->order().rows);
+}
+
+TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered()), others(clustered(500));
+  KeptCodes first = codes_in(folder / "c", "a");
+  rows.fresh(&first);
+  std::ofstream(folder / "c" / ".pending-1-2") << "half";
+  std::ofstream(folder / "c" / "notes.txt") << "not ours";
+  KeptCodes second = codes_in(folder / "c", "b");
+  REQUIRE_FALSE(second.found());
+  others.fresh(&second);
+  REQUIRE_FALSE(codes_in(folder / "c", "a").found());
+  REQUIRE(codes_in(folder / "c", "b").order().rows.size() == 500);
+  REQUIRE(std::set<std::string>{".lock", "manifest.json", "notes.txt",
+                                file_in(folder / "c").filename().string()} == [&] {
+    const auto names = names_of(folder / "c");
+    return std::set<std::string>(names.begin(), names.end());
+  }());
+}
+
+TEST_CASE("where another process keeps codes, these are not kept", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  make_directory(folder / "c");
+  {
+    const DirectoryLock other(folder / "c");
+    KeptCodes keeper = codes_in(folder / "c");
+    rows.fresh(&keeper);
+  }
+  REQUIRE_FALSE(codes_in(folder / "c").found());
+  // A file that another process has put away meanwhile is none.
+  KeptCodes keeper = codes_in(folder / "c");
+  rows.fresh(&keeper);
+  fs::remove(file_in(folder / "c"));
+  REQUIRE_FALSE(codes_in(folder / "c").found());
+}
+
+TEST_CASE("damaged codes are refused, whichever byte it is", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered(300));
+  KeptCodes keeper = codes_in(folder / "c");
+  rows.fresh(&keeper);
+  for (const fs::path& file : {folder / "c" / "manifest.json", file_in(folder / "c")}) {
+    const std::uintmax_t size = fs::file_size(file);
+    for (int i = 0; i < 24; ++i) {
+      const std::uintmax_t at = size * static_cast<std::uintmax_t>(i) / 24;
+      flip_byte(file, at);
+      expect_error(ErrorCode::corrupt, "; remove that folder, and they are made again", [&] {
+        KeptCodes kept = codes_in(folder / "c");
+        (void)kept.lengths();
+        rows.found(kept, kept.order());
+      });
+      flip_byte(file, at);
+    }
+  }
+  REQUIRE(codes_in(folder / "c").found());
+}
+
+TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "keep"; };
+  KeptCodes keeper = codes_in(folder / "c", "a", stop);
+  expect_error(ErrorCode::cancelled, "stage 'keep'", [&] { rows.fresh(&keeper); });
+  REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
+}
+
+TEST_CASE("a folder of something else is refused", "[kept_codes]") {
+  const TemporaryFolder folder;
+  make_directory(folder / "c");
+  Manifest manifest;
+  manifest.format = "helip.hard_pairs";
+  manifest.generation = manifest.next_shard = 1;
+  write_manifest(folder / "c", manifest);
+  expect_error(ErrorCode::mismatch, "not a helip.codes", [&] { (void)codes_in(folder / "c"); });
+}

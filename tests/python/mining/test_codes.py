@@ -1,0 +1,172 @@
+"""Codes that are kept in a folder: the same table, and jobs that begin with them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import helip
+from helip.cli import main as cli
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, UnsupportedError
+from support.mined_samples import files_of, write_store
+
+ROWS = 2_000
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("store") / "s", ROWS)
+
+
+@pytest.fixture(scope="module")
+def whole(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("whole") / "p"
+    mine(store, out)
+    return files_of(out)
+
+
+def mine(store: Path, out: Path | None = None, **options: Any) -> Any:
+    return helip.mine(
+        store, **{"k": 5, "method": "exact", "out": out, "progress": False, **options}
+    )
+
+
+def made(store: Path, out: Path, codes: Path, **options: Any) -> bool:
+    """Whether the job kept codes that it did not find."""
+    stages = set()
+    mine(store, out, codes=codes, on_progress=lambda *said: stages.add(said[0]) or True, **options)
+    return "keep" in stages
+
+
+def test_another_job_begins_with_the_codes_of_the_first(
+    store: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes"
+    assert made(store, tmp_path / "1", codes)
+    assert not made(store, tmp_path / "2", codes)
+    assert not made(store, tmp_path / "3", codes, parts=3)
+    assert not made(store, tmp_path / "part", codes, part=(1, 3))
+    for out in ("1", "2", "3"):
+        assert files_of(tmp_path / out) == whole
+    # One job's alone: another k has filters of its own.
+    assert made(store, tmp_path / "4", codes, k=6)
+    assert made(store, tmp_path / "5", codes)
+    assert files_of(tmp_path / "5") == whole
+
+
+def test_an_update_begins_with_the_codes_of_an_earlier_state(tmp_path: Path) -> None:
+    path, codes = write_store(tmp_path / "s", ROWS), tmp_path / "codes"
+    mine(path, tmp_path / "p", codes=codes)
+    for rows in (100, 200):
+        earlier = {name: data for name, data in files_of(codes).items() if name.startswith("codes")}
+        writer = helip.EmbeddingStore.append_to(path)
+        with writer:
+            first, dice = len(writer), np.random.default_rng(rows)
+            writer.append(
+                [f"new {i}" for i in range(first, first + rows)],
+                *(dice.normal(size=(rows, dims)) for dims in (writer.image_dim, writer.text_dim)),
+            )
+        updated = helip.update(
+            tmp_path / "p", path, out=tmp_path / "p", codes=codes, progress=False
+        )
+        assert updated.report["update"]["added"] == rows
+        fresh = mine(path)
+        for name in ("ids", "scores", "counts"):
+            assert getattr(updated, name).tobytes() == getattr(fresh, name).tobytes()
+        assert not earlier.keys() & files_of(codes).keys()
+
+
+def test_parts_at_one_time_share_codes(
+    store: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    def part(index: int) -> Path:
+        out = tmp_path / f"part-{index}"
+        mine(store, out, part=(index, 4), codes=tmp_path / "codes")
+        return out
+
+    with ThreadPoolExecutor(4) as pool:
+        helip.merge(list(pool.map(part, range(1, 5))), out=tmp_path / "p", progress=False)
+    assert files_of(tmp_path / "p").keys() == whole.keys()
+    assert (tmp_path / "codes" / "manifest.json").exists()
+    assert not list((tmp_path / "codes").glob(".pending-*"))
+
+
+def test_a_shell_command_keeps_codes(
+    store: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for out in ("1", "2"):
+        words = f"helip mine {store} --k 5 --method exact --codes codes --out {out} --quiet"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", words.split())
+        cli.main()
+        assert files_of(tmp_path / out) == whole
+    assert (tmp_path / "codes" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"codes": ""}, InvalidArgumentError, "codes is an empty path"),
+        ({"codes": "s3://bucket/codes"}, InvalidArgumentError, "a URL"),
+        (
+            {"method": "partition", "cluster_rows": 500, "codes": "c"},
+            UnsupportedError,
+            "codes is 'c', and a job in stages",
+        ),
+        (
+            {"method": "hnsw", "graph": "hnswlib", "codes": "c"},
+            UnsupportedError,
+            "codes is 'c' and graph 'hnswlib'",
+        ),
+    ],
+)
+def test_what_keeps_no_codes_says_so(
+    store: Path,
+    tmp_path: Path,
+    options: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        mine(store, tmp_path / "p", **options)
+    assert not Path("c").exists()
+
+
+def test_a_gpu_keeps_no_codes(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def chosen(device: str, *rest: Any, **more: Any) -> str:
+        asked.append(device)
+        return "cuda" if device == "cuda" else "cpu"
+
+    monkeypatch.setattr("helip.mining.miner.choose_device", chosen)
+    with pytest.raises(UnsupportedError, match="codes is 'c', which only the CPU knows"):
+        mine(store, tmp_path / "p", device="cuda", codes="c")
+    mine(store, tmp_path / "p", device="auto", codes=tmp_path / "c")
+    assert asked == ["cuda", "cpu"]
+
+
+def test_arrays_and_updates_in_stages_keep_no_codes(store: Path, tmp_path: Path) -> None:
+    rows = np.eye(8, dtype=np.float32)
+    with pytest.raises(InvalidArgumentError, match="mine a store, or drop codes"):
+        helip.mine(image=rows, text=rows, k=2, codes=tmp_path / "c", progress=False)
+    mine(store, tmp_path / "p", method="partition")
+    with pytest.raises(UnsupportedError, match="drop codes="):
+        helip.update(tmp_path / "p", store, out=tmp_path / "q", codes="c", progress=False)
+
+
+def test_damage_and_other_folders_are_named(store: Path, tmp_path: Path) -> None:
+    codes = tmp_path / "codes"
+    mine(store, codes=codes)
+    (file,) = codes.glob("codes-*")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptError, match="remove that folder, and they are made again"):
+        mine(store, codes=codes)
+    with pytest.raises(MismatchError, match=r"is a \"?helip.embedding_store\"?, not a helip.codes"):
+        mine(store, codes=store)
