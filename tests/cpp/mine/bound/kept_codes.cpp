@@ -108,7 +108,10 @@ fs::path file_in(const fs::path& folder) {
 }  // namespace
 
 TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[kept_codes]") {
-  for (Case& made : cases(400, 70, 20)) {
+  std::vector<Case> all = cases(400, 70, 20);
+  // Enough rows for filters of leading dimensions, and for clusters.
+  all.push_back({"many", clustered_data(6000, 80, 60), Rules()});
+  for (Case& made : all) {
     INFO(made.name);
     const TemporaryFolder folder;
     Kept rows(made);
@@ -194,6 +197,40 @@ TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]
   // What was made of them is kept in their place.
   KeptCodes after = codes_in(folder / "c");
   REQUIRE(after.order().rows == grown->order().rows);
+}
+
+TEST_CASE("rows that come reach further, and all errors count for more then", "[kept_codes]") {
+  // Rows about one direction, whose mean is taken off, and later some on the other side.
+  const auto opposite = [](std::vector<double> values, std::int64_t dims) {
+    for (std::int64_t i = 5000 * dims; i < 5050 * dims; ++i)
+      values[static_cast<std::size_t>(i)] *= -1;
+    return values;
+  };
+  const auto image = opposite(anisotropic_values(5050, 24, 10.0, 1), 24);
+  const auto text = opposite(anisotropic_values(5050, 16, 10.0, 2), 16);
+  const auto first = [&](std::int64_t rows) {
+    return Case{"",
+                {floats({image.begin(), image.begin() + rows * 24}, rows),
+                 floats({text.begin(), text.begin() + rows * 16}, rows)},
+                Rules()};
+  };
+  const TemporaryFolder folder;
+  Kept before(first(5000)), after(first(5050));
+  KeptCodes keeper = codes_in(folder / "c");
+  const auto early = before.fresh(&keeper);
+  REQUIRE(!early->plan().image_mean.empty());
+  KeptCodes kept = codes_in(folder / "c");
+  kept.forget(std::vector<std::uint8_t>(5050));
+  RowOrder order = kept.order();
+  for (std::uint32_t row = 5000; row < 5050; ++row) order.rows.push_back(row);
+  order.begins.back() += 50;
+  const auto grown = after.found(kept, std::move(order));
+  const CodeBounds& then = early->codes().bounds(0);
+  const CodeBounds& now = grown->codes().bounds(0);
+  REQUIRE(grown->order().rows[0] == early->order().rows[0]);
+  REQUIRE(now.filters[Codes::kLow].slack > 1.5F * then.filters[Codes::kLow].slack);
+  REQUIRE(now.image.error > 1.5F * then.image.error);
+  REQUIRE(now.text.error > 1.5F * then.text.error);
 }
 
 TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {

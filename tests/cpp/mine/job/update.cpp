@@ -499,11 +499,11 @@ TEST_CASE("tables and stores that do not belong together are refused", "[update]
 }
 
 TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") {
-  constexpr std::int64_t kRows = 4200;
+  constexpr std::int64_t kRows = 7200;
   // The rows that come are not like those before: shorter and longer, and of other directions.
   auto image = image_values(kRows), text = text_values(kRows);
   const auto far = clustered_values(kRows, kImage, 3, 3.0, 77);
-  for (std::int64_t row = 2500; row < kRows; ++row) {
+  for (std::int64_t row = 5500; row < kRows; ++row) {
     for (std::int64_t d = 0; d < kImage; ++d) {
       const auto at = static_cast<std::size_t>(row * kImage + d);
       if (row % 3 == 0) image[at] = 50.0 * far[at];
@@ -514,7 +514,7 @@ TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") 
   MineOptions options = exact_options(8);
   const fs::path codes = growing.file("codes");
   options.codes = codes;
-  HardPairs pairs = mine(growing.grow(2500), options);
+  HardPairs pairs = mine(growing.grow(5500), options);
   options.codes.clear();
   const auto codes_file = [&] {
     for (const auto& entry : fs::directory_iterator(codes)) {
@@ -530,17 +530,17 @@ TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") 
     CHECK((codes_file() != before) == anew);
     pairs = updated;
   };
-  follow(growing.grow(3000), true);
+  follow(growing.grow(6000), true);
   // Too few rows for filters, and so for codes: these are of an earlier state now.
-  follow(growing.grow(3020), false);
+  follow(growing.grow(6020), false);
   const Data values{Matrix(image_values(90, 7), 90, kImage, DType::float32),
                     Matrix(text_values(90, 7), 90, kText, DType::float32)};
   std::vector<std::int64_t> changed(90);
   for (std::size_t i = 0; i < changed.size(); ++i)
     changed[i] = static_cast<std::int64_t>(i * 30 + 2);
   follow(growing.replace(changed, values), true);
-  follow(growing.grow(3600, {0, 2, 7, 700, 3019, 3300}), true);
-  follow(growing.grow(4000), true);
+  follow(growing.grow(6600, {0, 2, 7, 700, 6019, 6300}), true);
+  follow(growing.grow(7000), true);
 
   // Codes of another modality, or none, are made anew.
   MineOptions of_images = exact_options(5);
