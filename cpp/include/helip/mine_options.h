@@ -60,9 +60,10 @@ struct MineOptions {
   // after each step, infinity never. Saving takes at most a fiftieth of the time. The table is the
   // same.
   double checkpoint = 60.0;
-  // Of a store: a folder for the lengths, filters, order and codes of its rows, which most methods
-  // work with. Those of the same store and options are taken from there, others are replaced. About
-  // 2.4 bytes for each dimension of a row. Empty: they are made anew. The table is the same.
+  // Of a store: a folder for the lengths, filters, order and codes of its rows, which are made
+  // before pairs are compared. Those of the same store, rules, k + skip and method are taken from
+  // there (exact and hnsw have the same), others are replaced. About 2 bytes for each dimension of
+  // a row. Empty: they are made anew. The table is the same.
   std::filesystem::path codes = {};
 };
 

@@ -53,20 +53,24 @@ std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int thr
          bytes_of_notes(corpus.size(), threads);
 }
 
-FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
-  const std::int64_t rows = corpus.size();
+FilterChoice filter_choice(std::int64_t rows, const MineOptions& options) {
   const std::int64_t kept = options.k + options.skip;
   if (options.method == MiningMethod::partition && partition_pays(rows, kept, options.recall)) {
-    return choose_filters(corpus, kept, team,
-                          {FilteredPairs::closest, partition_share(rows, kept),
-                           partition_seeds(kept), kRecallTargets});
+    return {kept,
+            {FilteredPairs::closest, partition_share(rows, kept), partition_seeds(kept),
+             kRecallTargets}};
   }
   if (options.method == MiningMethod::sample) {
     // The best of some rows would be far down among all.
     const std::int64_t candidates = std::max<std::int64_t>(1, sample_candidates(options, rows));
-    return choose_filters(corpus, std::min(rows, kept * rows / candidates), team);
+    return {std::min(rows, kept * rows / candidates), {}};
   }
-  return choose_filters(corpus, kept, team);
+  return {kept, {}};
+}
+
+FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
+  const FilterChoice choice = filter_choice(corpus.size(), options);
+  return choose_filters(corpus, choice.k, team, choice.comparison);
 }
 
 }  // namespace helip::mining

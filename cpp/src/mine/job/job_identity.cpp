@@ -1,6 +1,9 @@
 #include "mine/job/job_identity.h"
 
+#include <utility>
+
 #include "helip/version.h"
+#include "mine/budget/method_sizes.h"
 #include "mine/job/report.h"
 #include "mine/kernel/kernel.h"
 
@@ -25,9 +28,21 @@ OrderedJson with_program(OrderedJson identity) {
 }
 
 OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown) {
-  OrderedJson identity = with_program(identity_of(store, options));
-  identity["grown"] = grown;
-  return identity;
+  const FilterChoice filters = filter_choice(store.size(), options);
+  OrderedJson identity{{"store", store.fingerprint()},
+                       {"data", store.data_fingerprint()},
+                       {"rows", store.size()},
+                       {"pool", filters.k},
+                       {"pairs", static_cast<int>(filters.comparison.pairs)},
+                       {"share", filters.comparison.share},
+                       {"seeds", filters.comparison.seeds},
+                       {"measured", filters.comparison.measured},
+                       {"grown", grown}};
+  const OrderedJson all = OrderedJson::parse(options_json(options));
+  for (const char* rule : {"modality", "image_max", "text_max", "min_score", "signed", "margin"}) {
+    identity[rule] = all.at(rule);
+  }
+  return with_program(std::move(identity));
 }
 
 std::string differences(const OrderedJson& there, const OrderedJson& here) {

@@ -17,7 +17,8 @@ OrderedJson identity_of(const EmbeddingStore& store, const MineOptions& options)
 // The same with what else the bits of a state depend on: float32 sums of another kernel may end in
 // other bits, those of another version in anything.
 OrderedJson with_program(OrderedJson identity);
-// Of the codes of a store as a job makes them; `grown`: by way of those of an earlier state.
+// What the codes of a store as a job makes them depend on; `grown`: by way of those of an earlier
+// state.
 OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown);
 
 // What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.

@@ -364,6 +364,12 @@ TEST_CASE("a job with kept codes gives the same bytes, and begins with what was 
       REQUIRE(again("parts"));
     }
     REQUIRE(kept == made);
+    // Options that they do not depend on may differ.
+    options.parts = 1;
+    options.recall = 0.9;
+    options.seed = 3;
+    mine(store, options, count);
+    REQUIRE(kept == made);
     // Those of another job make room.
     options.parts = 1;
     options.k = 7;
