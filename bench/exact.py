@@ -42,7 +42,8 @@ import numpy as np
 
 SIDE_NAMES = (
     "reference", "tuned", "faiss", "helip", "helip-avx2",
-    "helip-portable", "helip-gpu", "reference-gpu", "faiss-gpu", "cuvs",  # when asked for
+    "helip-kept", "helip-portable", "helip-gpu", "reference-gpu", "faiss-gpu",
+    "cuvs",  # those from helip-kept on when asked for
 )  # fmt: skip
 HEAD = (60_000, (1280, 384), 50)  # the cell that the goals speak of
 BLOCK = 2048  # targets are drawn in blocks

@@ -18,6 +18,8 @@ target, so that a part of the targets tells what all of them cost.
   mended, which favours this side.
 - ``reference-gpu``: the reference with its rows on a GPU. ``faiss-gpu``: the faiss side by
   ``faiss.knn_gpu``, which multiplies on a GPU. ``cuvs``: the faiss side by cuVS's brute force.
+- ``helip-kept``: a store that was mined before by the same options and kept its codes (``codes=``);
+  the first time is not timed.
 - ``helip``, ``helip-avx2``, ``helip-portable``: ``helip.mine`` with the kernel that it chooses, or
   with the named one; ``helip-gpu``: on a GPU.
 
@@ -281,6 +283,22 @@ class Helip:
         return pairs.ids
 
 
+class HelipKept(Helip):
+    """A store that was mined before by the same options, which kept its codes."""
+
+    def tune(self, image: np.ndarray, text: np.ndarray) -> None:
+        from mined_before import MinedBefore
+
+        self.before = MinedBefore(image, text, k=self.k, method="exact", threads=self.threads)
+
+    def solve(self, targets: np.ndarray) -> Pools:
+        if not hasattr(self, "before"):  # the first few rows
+            return super().solve(targets)
+        pairs = self.before.mine()
+        self.facts["filters"] = pairs.report.get("filters")
+        return pairs.ids
+
+
 class HelipGpu(Helip):
     device = "cuda"
 
@@ -290,6 +308,7 @@ SIDES: dict[str, tuple[Callable[[int, int], Side], dict[str, str]]] = {  # class
     "tuned": (Tuned, {}),
     "faiss": (Faiss, {}),
     "helip": (Helip, {}),
+    "helip-kept": (HelipKept, {}),
     "helip-avx2": (Helip, {"HELIP_KERNEL": "avx2"}),
     "helip-portable": (Helip, {"HELIP_KERNEL": "portable"}),
     "helip-gpu": (HelipGpu, {}),

@@ -66,7 +66,7 @@ def child(arguments: argparse.Namespace) -> None:
         threads=arguments.threads, checkpoint=arguments.checkpoint[0],
         parts=None if whole else arguments.parts[0], part=part, progress=False,
         cluster_rows=arguments.cluster_rows,
-        engine="threads" if arguments.cluster_rows is None else "local",
+        engine="threads" if arguments.cluster_rows is None else "local", codes=arguments.codes,
     )  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace, *more: Any, kill_after: float | None = No
     """
     command = [
         sys.executable, __file__, "-k", arguments.k, "--threads", arguments.threads,
-        "--method", arguments.method, *more,
+        "--method", arguments.method, *(["--codes", arguments.codes] if arguments.codes else []),
+        *more,
     ]  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], start_new_session=True)
@@ -177,6 +178,8 @@ def with_kills(
     option, values = ways(arguments)
     value, dice = values[-1], random.Random(arguments.seed)
     out = work / "killed"
+    if arguments.codes:  # the first process makes them again
+        shutil.rmtree(arguments.codes, ignore_errors=True)
     cpu = wall = 0.0
     kills = 0
     done: list[int] = []
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/resume.json"))
+    parser.add_argument("--codes", help="folder that all processes keep codes in, new at first")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--to", help=argparse.SUPPRESS)
     parser.add_argument("--part", help=argparse.SUPPRESS)
@@ -233,6 +237,8 @@ def main() -> None:
         else:
             store = work / "store"
             write_store(grown_folder(arguments.cache, dims, arguments.rows), store)
+        if arguments.codes:
+            shutil.rmtree(arguments.codes, ignore_errors=True)
         print(f"{arguments.rows:,} rows, {arguments.dims}, k {arguments.k}, "
               f"{arguments.method}, "
               f"{arguments.threads} threads\n")  # fmt: skip

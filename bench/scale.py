@@ -47,8 +47,9 @@ import numpy as np
 from scale_truth import truth_of
 
 SIDE_NAMES = (
-    "helip-partition", "helip-hnsw", "helip-exact", "faiss-ivf", "faiss-sq8", "faiss-hnsw",
-    "hnswlib", "usearch-bf16", "usearch-i8", "scann", "pynndescent", "pynndescent-product",
+    "helip-partition", "helip-kept", "helip-hnsw", "helip-exact", "faiss-ivf", "faiss-sq8",
+    "faiss-hnsw", "hnswlib", "usearch-bf16", "usearch-i8", "scann", "pynndescent",
+    "pynndescent-product",
 )  # fmt: skip
 JUDGED = "helip-partition"
 REGION = 0.95  # recall from which on helip is to be so much faster

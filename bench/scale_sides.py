@@ -341,6 +341,23 @@ class Helip:
         return {name: self.report[name] for name in ("recall", self.method) if name in self.report}
 
 
+class HelipKept(Helip):
+    """From a store that was mined before and kept its codes, which is not timed."""
+
+    def __init__(
+        self, image: np.ndarray, text: np.ndarray, *, k: int, wide: int, threads: int
+    ) -> None:
+        from mined_before import MinedBefore
+
+        super().__init__(image, text, k=k, wide=wide, threads=threads)
+        self.before = MinedBefore(image, text, k=k, method=self.method, threads=threads)
+
+    def solve(self, level: float, targets: np.ndarray) -> Pools:
+        pairs = self.before.mine(recall=level)
+        self.report = pairs.report
+        return pairs.ids, pairs.scores
+
+
 class HelipHnsw(Helip):
     method = "hnsw"
 
@@ -354,6 +371,7 @@ class HelipExact(Helip):
 
 SIDES: dict[str, type[Library] | type[Helip]] = {
     "helip-partition": Helip,
+    "helip-kept": HelipKept,
     "helip-hnsw": HelipHnsw,
     "helip-exact": HelipExact,
     "faiss-ivf": FaissIvf,

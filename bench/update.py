@@ -1,9 +1,10 @@
 """What bringing a table up to date costs, against mining the grown store afresh.
 
 Of N grown rows (bench/grown.py) the last ``--new`` share is appended to a store that was mined
-without them; ``--delete`` of the rows are deleted on top. Both sides end with the same table on
-disk, compared byte for byte, and alternate in one run, each in a process of its own; a ratio is
-that of a pair of runs next to each other, and the median is what counts.
+without them; ``--delete`` of the rows are deleted on top. An update is measured without codes, and
+with those that the mining of the earlier state kept (``codes=``), which it brings up to date too.
+All sides end with the same table on disk, compared byte for byte, and alternate in one run, each in
+a process of its own; a ratio is that of runs next to each other, and the median is what counts.
 
     python bench/update.py --rows 60000 200000
 """
@@ -29,6 +30,7 @@ import helip
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 BLOCK = 8192
+SIDES = ("fresh", "update", "kept")
 
 
 def write_store(path: Path, data: Path, rows: int, share: float, deleted: float, k: int) -> None:
@@ -55,6 +57,7 @@ def write_store(path: Path, data: Path, rows: int, share: float, deleted: float,
                 method="exact",
                 device="cpu",
                 out=path / "table",
+                codes=path / "codes",
                 progress=False,
             )
             writer = helip.EmbeddingStore.append_to(path / "store")
@@ -70,13 +73,20 @@ def child(side: str, folder: Path, threads: int, k: int) -> None:
             store, k=k, method="exact", device="cpu", threads=threads, out=out, progress=False
         )
     else:
-        pairs = helip.update(folder / "table", store, out=out, threads=threads, progress=False)
+        codes = folder / "codes-now" if side == "kept" else None
+        pairs = helip.update(
+            folder / "table", store, out=out, threads=threads, codes=codes, progress=False
+        )
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     print(json.dumps({"seconds": seconds, "cpu": cpu, "report": pairs.report}))
 
 
 def run_side(side: str, folder: Path, threads: int, k: int) -> dict[str, Any]:
     shutil.rmtree(folder / side, ignore_errors=True)
+    shutil.rmtree(folder / "codes-now", ignore_errors=True)
+    if side == "kept":
+        shutil.copytree(folder / "codes", folder / "codes-now")
+    os.sync()  # what was copied is not written while the side is measured
     command = [sys.executable, __file__, "--child", side, "--folder", str(folder)]
     command += ["--threads", str(threads), "--k", str(k)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -85,9 +95,10 @@ def run_side(side: str, folder: Path, threads: int, k: int) -> dict[str, Any]:
 
 
 def same_tables(folder: Path) -> bool:
-    fresh, updated = (helip.HardPairs.open(folder / side) for side in ("fresh", "update"))
+    fresh, *updated = (helip.HardPairs.open(folder / side) for side in SIDES)
     return all(
-        getattr(fresh, name).tobytes() == getattr(updated, name).tobytes()
+        getattr(fresh, name).tobytes() == getattr(other, name).tobytes()
+        for other in updated
         for name in ("ids", "scores", "counts")
     )
 
@@ -99,22 +110,27 @@ def measure(rows: int, args: argparse.Namespace) -> dict[str, Any]:
         write_store(folder, data, rows, args.new, args.delete, args.k)
         runs = []
         for _ in range(args.repeats):
-            pair = {
-                side: run_side(side, folder, args.threads, args.k) for side in ("fresh", "update")
-            }
+            pair = {side: run_side(side, folder, args.threads, args.k) for side in SIDES}
             if not same_tables(folder):
                 raise SystemExit(f"N = {rows}: the updated table differs from the fresh one")
             runs.append(pair)
     result: dict[str, Any] = {"rows": rows, "did": runs[-1]["update"]["report"]["update"]}
     for what in ("seconds", "cpu"):
-        ratios = [run["update"][what] / run["fresh"][what] for run in runs]
         result[what] = {
             "fresh": statistics.median(run["fresh"][what] for run in runs),
-            "update": statistics.median(run["update"][what] for run in runs),
-            "ratio": statistics.median(ratios),
-            "ratios": ratios,
-        }
+            **{side: compared([(run[side][what], run["fresh"][what]) for run in runs])
+               for side in SIDES[1:]},
+        }  # fmt: skip
     return result
+
+
+def compared(runs: list[tuple[float, float]]) -> dict[str, Any]:
+    ratios = [own / fresh for own, fresh in runs]
+    return {
+        "median": statistics.median(own for own, _ in runs),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
 
 
 def main() -> None:
@@ -138,14 +154,17 @@ def main() -> None:
     results = []
     print(f"{args.dims[0]} + {args.dims[1]}, k = {args.k}, {args.new:.1%} new, "
           f"{args.delete:.1%} deleted, {args.threads} threads")  # fmt: skip
-    print(f"{'N':>8}  {'fresh s':>8}  {'update s':>8}  {'ratio':>6}  {'CPU':>6}  (least … most)")
+    print(f"{'N':>8}  {'side':>6}  {'seconds':>8}  {'ratio':>6}  {'CPU':>6}  (least … most)")
     for rows in args.rows:
         result = measure(rows, args)
         results.append(result)
         wall, cpu = result["seconds"], result["cpu"]
-        print(f"{rows:>8,}  {wall['fresh']:>8.2f}  {wall['update']:>8.2f}  {wall['ratio']:>6.1%}  "
-              f"{cpu['ratio']:>6.1%}  ({min(wall['ratios']):.1%} … {max(wall['ratios']):.1%})",
-              flush=True)  # fmt: skip
+        print(f"{rows:>8,}   fresh  {wall['fresh']:>8.2f}")
+        for side in SIDES[1:]:
+            own, ratios = wall[side], wall[side]["ratios"]
+            print(f"{rows:>8,}  {side:>6}  {own['median']:>8.2f}  {own['ratio']:>6.1%}  "
+                  f"{cpu[side]['ratio']:>6.1%}  ({min(ratios):.1%} … {max(ratios):.1%})",
+                  flush=True)  # fmt: skip
     args.out.write_text(
         json.dumps({"dims": args.dims, "k": args.k, "new": args.new, "delete": args.delete,
                     "threads": args.threads, "results": results}, indent=1) + "\n"

@@ -17,8 +17,9 @@ namespace helip {
 struct UpdateOptions {
   int threads = 0;          // 0: all cores
   std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of what the machine gives (machine.h)
-  // A folder of codes, see MineOptions: those of the store that `pairs` was mined from, by whatever
-  // options, are gone on with, and those of the later state are kept there.
+  // A folder of codes, see MineOptions: those of an earlier state of the store are gone on with, by
+  // whatever options they were made. Once more than an eighth of the rows is new to them, all are
+  // kept anew.
   std::filesystem::path codes = {};
 };
 

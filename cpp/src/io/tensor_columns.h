@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "helip/error.h"
 #include "io/tensor_file.h"
 
 namespace helip {
@@ -48,6 +49,11 @@ class TensorColumns {
   std::vector<Tensor> tensors_;
   std::vector<std::shared_ptr<const void>> kept_;
 };
+
+// Of what was read: throws Error(corrupt) where it does not hold.
+inline void require_sound(bool condition, const char* what) {
+  if (!condition) throw Error(ErrorCode::corrupt, what);
+}
 
 // All of a tensor that has as many. Throws Error: io, corrupt.
 template <typename T>

@@ -89,8 +89,8 @@ std::int64_t TensorFile::elements(const std::string& name, DType dtype) const {
   return product_of(info.shape);
 }
 
-void TensorFile::read(const std::string& name, DType dtype, std::int64_t elements,
-                      void* out) const {
+void TensorFile::read(const std::string& name, DType dtype, std::int64_t elements, void* out,
+                      const std::function<void(std::int64_t)>& advance) const {
   const std::int64_t found = this->elements(name, dtype);
   if (found != elements) {
     damaged("tensor \"" + name + "\" has " + std::to_string(found) + " elements, not " +
@@ -104,6 +104,7 @@ void TensorFile::read(const std::string& name, DType dtype, std::int64_t element
     read_exactly(file_, data, bytes, at, path_);
     digest.update(data, bytes);
     data += bytes;
+    if (advance) advance(static_cast<std::int64_t>(bytes));
   }
   const auto recorded = record_.digests.find(name);
   if (recorded == record_.digests.end() || recorded->second != digest.hex()) {

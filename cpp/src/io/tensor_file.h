@@ -39,7 +39,9 @@ class TensorFile {
   // Throws corrupt where there is none, or of another dtype.
   std::int64_t elements(const std::string& name, DType dtype) const;
   // All of them, compared with their checksum: corrupt where they differ, or are not so many.
-  void read(const std::string& name, DType dtype, std::int64_t elements, void* out) const;
+  // `advance(bytes)`: as in write_tensors().
+  void read(const std::string& name, DType dtype, std::int64_t elements, void* out,
+            const std::function<void(std::int64_t)>& advance = {}) const;
 
  private:
   [[noreturn]] void damaged(const std::string& what) const;

@@ -65,16 +65,18 @@ def open_there(opened: Callable[[str], T], path: str | os.PathLike[str], what: s
     )
 
 
-def output_path(out: str | os.PathLike[str] | None, name: str = "out") -> str:
+def output_path(
+    out: str | os.PathLike[str] | None,
+    name: str = "out",
+    without: str = "leave it out to keep the result in memory",
+) -> str:
     """``out`` as text, "" where there is none; an empty one is refused, as of an unset variable.
-    ``name`` is that of the option.
+    ``name`` is that of the option, ``without`` the way to do without it.
     """
     if out is None:
         return ""
     if not (path := os.fspath(out)):
-        raise InvalidArgumentError(
-            f"{name} is an empty path; name a place, or leave it out to keep the result in memory"
-        )
+        raise InvalidArgumentError(f"{name} is an empty path; name a place, or {without}")
     return os.fspath(local_path(path))
 
 

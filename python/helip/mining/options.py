@@ -187,7 +187,7 @@ class CodesOptions(Options):
                 f"codes is {os.fspath(self.codes)}, a URL; they are read and written at random "
                 "places, so give a folder on a local or shared disk"
             )
-        return output_path(self.codes, "codes")
+        return output_path(self.codes, "codes", "leave it out to keep no codes")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ def update(call: UpdateCall) -> HardPairs:
     :func:`helip.mine` with the options of ``pairs``. With ``skip`` or ``collapse``, and where more
     than half of the rows would meet every row, the store is mined afresh; ``report["update"]`` says
     so, and what was done. With ``codes`` of any earlier state of the store, as :func:`helip.mine`
-    kept them or an update, only new rows are encoded; all are kept there then.
+    kept them or an update, only the rows since are encoded; once these are more than an eighth of
+    all, the codes of all are kept there.
 
     Of a table of method ``partition``, in stages or not: the new rows are mined in the clusters
     where they fall, by ``engine``, as :func:`helip.mine` does in stages, and the recall is measured

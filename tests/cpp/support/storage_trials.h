@@ -137,7 +137,8 @@ struct CodedRows {
   }
   mining::Codes codes_in(const fs::path& folder) {
     return mining::guarded([&] {
-      mining::KeptCodes kept(folder, identity, [](const OrderedJson&) { return true; }, silent);
+      mining::KeptCodes kept(
+          folder, corpus, identity, [](const OrderedJson&) { return true; }, silent);
       return mining::Codes(corpus, mining::FilterPlan(), order, {}, team, &kept);
     });
   }

@@ -61,7 +61,7 @@ def test_another_job_begins_with_the_codes_of_the_first(
 def test_an_update_begins_with_the_codes_of_an_earlier_state(tmp_path: Path) -> None:
     path, codes = write_store(tmp_path / "s", ROWS), tmp_path / "codes"
     mine(path, tmp_path / "p", codes=codes)
-    for rows in (100, 200):
+    for rows, anew in ((100, False), (200, True)):  # with 300 an eighth of all is new
         earlier = {name: data for name, data in files_of(codes).items() if name.startswith("codes")}
         writer = helip.EmbeddingStore.append_to(path)
         with writer:
@@ -77,20 +77,20 @@ def test_an_update_begins_with_the_codes_of_an_earlier_state(tmp_path: Path) -> 
         fresh = mine(path)
         for name in ("ids", "scores", "counts"):
             assert getattr(updated, name).tobytes() == getattr(fresh, name).tobytes()
-        assert not earlier.keys() & files_of(codes).keys()
+        assert (earlier.keys() & files_of(codes).keys() == set()) == anew
 
 
-def test_parts_at_one_time_share_codes(
-    store: Path, whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_parts_at_one_time_share_codes(store: Path, tmp_path: Path) -> None:
     def part(index: int) -> Path:
         out = tmp_path / f"part-{index}"
         mine(store, out, part=(index, 4), codes=tmp_path / "codes")
         return out
 
     with ThreadPoolExecutor(4) as pool:
-        helip.merge(list(pool.map(part, range(1, 5))), out=tmp_path / "p", progress=False)
-    assert files_of(tmp_path / "p").keys() == whole.keys()
+        merged = helip.merge(list(pool.map(part, range(1, 5))), progress=False)
+    plain = mine(store)
+    for name in ("ids", "scores", "counts"):
+        assert getattr(merged, name).tobytes() == getattr(plain, name).tobytes()
     assert (tmp_path / "codes" / "manifest.json").exists()
     assert not list((tmp_path / "codes").glob(".pending-*"))
 
@@ -168,5 +168,11 @@ def test_damage_and_other_folders_are_named(store: Path, tmp_path: Path) -> None
     file.write_bytes(data)
     with pytest.raises(CorruptError, match="remove that folder, and they are made again"):
         mine(store, codes=codes)
+    with pytest.raises(InvalidArgumentError, match="give the codes a folder of their own"):
+        mine(store, tmp_path / "p", codes=f"{tmp_path}/x/../p/")
+    for name in ("p.parts", "p.checkpoint"):
+        with pytest.raises(InvalidArgumentError, match="give the codes a folder of their own"):
+            mine(store, tmp_path / "p", codes=tmp_path / name)
+    assert not (tmp_path / "p").exists()
     with pytest.raises(MismatchError, match=r"is a \"?helip.embedding_store\"?, not a helip.codes"):
         mine(store, codes=store)

@@ -14,6 +14,7 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kScaleRows = 1024;  // that the scale of the codes is taken from
+constexpr std::int64_t kKeptPerNew = 8;    // rows in all; with fewer new ones nothing is written
 constexpr double kLeastScale = 1e-4;       // of the length of a row
 constexpr double kHeadroom = 1.05;         // rows outside the sample reach a little further
 constexpr std::uint64_t kScaleStream = 0x7363'616c'65ULL;
@@ -322,8 +323,9 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   }
   encode(corpus, plan, order, first, panels.get(), team);
   team.end_stage();
-  if (kept != nullptr && !kept->is_all()) {
-    kept->keep(corpus, plan, order, scales_, at(0), size_ * stride_);
+  // Few new rows are encoded sooner than all codes are written.
+  if (kept != nullptr && (size_ - first) * kKeptPerNew > size_) {
+    kept->keep(plan, order, scales_, at(0), size_ * stride_);
   }
   finish(plan, corpus, team);
 }

@@ -49,8 +49,8 @@ struct CodeBounds {
 class Codes {
  public:
   // Codes of the rows of `order`, in that order. `folder` empty: in memory, else on disk there.
-  // `kept` has those of the first rows where it found any, with the same plan, and keeps what it
-  // has not; nullptr: nobody does. Stage "encode".
+  // `kept` has those of the first rows where it found any, with the same plan; where more than an
+  // eighth of the rows is new to it, it keeps all. nullptr: nobody does. Stage "encode".
   Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
         const std::filesystem::path& folder, Team& team, KeptCodes* kept = nullptr);
 

@@ -1,13 +1,16 @@
 #include "mine/bound/kept_codes.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstring>
-#include <string>
+#include <string_view>
 #include <utility>
 
 #include "helip/error.h"
-#include "io/checksum.h"
+#include "io/byte_progress.h"
 #include "io/file.h"
+#include "io/manifest.h"
 #include "mine/bound/order_columns.h"
 
 namespace helip::mining {
@@ -16,10 +19,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "helip.codes";
-constexpr const char* kFilePrefix = "codes-";
+constexpr std::string_view kPrefix = "codes-", kSuffix = ".safetensors";
 
-void require(bool condition, const char* what) {
-  if (!condition) throw Error(ErrorCode::corrupt, what);
+// The number of a file of codes; -1 of any other file.
+std::int64_t number_of(std::string_view name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return -1;
+  name.remove_prefix(kPrefix.size());
+  if (name.size() < kSuffix.size()) return -1;
+  name.remove_suffix(kSuffix.size());
+  std::int64_t number = -1;
+  const char* end = name.data() + name.size();
+  const auto read = std::from_chars(name.data(), end, number);
+  return read.ec == std::errc() && read.ptr == end ? number : -1;
 }
 
 Json plan_json(const FilterPlan& plan) {
@@ -34,16 +45,21 @@ Json plan_json(const FilterPlan& plan) {
           {"cycles", plan.cycles}};
 }
 
-Basis read_basis(const Json& json, const TensorFile& file, const std::string& name) {
-  Basis basis;
-  basis.count = json.at(0).get<std::int64_t>();
-  basis.dimensions = json.at(1).get<std::int64_t>();
-  basis.excess = json.at(2).get<double>();
-  basis.vectors = read_column<float>(file, name);
-  require(basis.count >= 0 && basis.dimensions >= 0 &&
-              static_cast<std::int64_t>(basis.vectors.size()) == basis.count * basis.dimensions,
-          "a basis of its filters has another length");
-  return basis;
+double positive(const Json& json) {
+  const auto value = json.get<double>();
+  require_sound(std::isfinite(value) && value > 0.0, "a length or a scale is not positive");
+  return value;
+}
+
+// What processes left that were killed or stopped, and codes that no manifest names any more.
+void remove_all_but(const fs::path& folder, const std::string& file) noexcept {
+  try {
+    for (const std::string& name : names_in(folder)) {
+      const bool left = number_of(name) >= 0 || name.starts_with(PendingFile::kPrefix);
+      if (left && name != file) remove_file_in(folder, name);
+    }
+  } catch (const std::exception&) {  // what stays there takes room and is in nobody's way
+  }
 }
 
 }  // namespace
@@ -54,6 +70,32 @@ void CodeScales::take_longest(const CodeScales& other) noexcept {
   }
   longest_image = std::max(longest_image, other.longest_image);
   longest_text = std::max(longest_text, other.longest_text);
+}
+
+KeptCodes::KeptCodes(fs::path folder, const Corpus& corpus, OrderedJson identity,
+                     const std::function<bool(const OrderedJson&)>& fits,
+                     const ProgressCallback& progress)
+    : folder_(std::move(folder)),
+      corpus_(corpus),
+      identity_(std::move(identity)),
+      progress_(progress) {
+  if (has_manifest(folder_)) find(fits);
+  if (file_) return;
+  if (!has_manifest(folder_) && directory_exists(folder_)) {
+    for (const std::string& name : names_in(folder_)) {
+      if (number_of(name) >= 0 || name == kLockName || name.starts_with(PendingFile::kPrefix)) {
+        continue;
+      }
+      throw Error(ErrorCode::invalid_argument,
+                  quoted(folder_) + " holds \"" + name +
+                      "\" and no codes; give the codes a folder of their own");
+    }
+  }
+  // What refuses to be written to does so now, and not after the codes are made.
+  make_directory(folder_);
+  if (const auto lock = DirectoryLock::if_free(folder_); lock && !has_manifest(folder_)) {
+    remove_all_but(folder_, {});
+  }
 }
 
 void KeptCodes::damaged(const std::string& what) const {
@@ -73,64 +115,94 @@ auto KeptCodes::checked(const Read& read) const {
   }
 }
 
-KeptCodes::KeptCodes(fs::path folder, OrderedJson identity,
-                     const std::function<bool(const OrderedJson&)>& fits,
-                     const ProgressCallback& progress)
-    : folder_(std::move(folder)), identity_(std::move(identity)), progress_(progress) {
-  if (!has_manifest(folder_)) return;
+void KeptCodes::find(const std::function<bool(const OrderedJson&)>& fits) {
   Manifest manifest;
   try {
     manifest = read_manifest(folder_, kFormat);
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::unsupported) return;  // of a later version
     if (error.code() != ErrorCode::corrupt) throw;
-    damaged(error.what());
+    throw Error(ErrorCode::corrupt,
+                error.what() + std::string("; if it is of codes, remove the folder, and they are "
+                                           "made again, else give the codes another folder"));
   }
-  const Json& facts = manifest.attributes;
-  if (manifest.shards.size() != 1 || !facts.contains("identity") || !facts.contains("filters") ||
-      !facts.contains("scales")) {
-    damaged("its manifest is not that of codes");
-  }
-  if (!checked([&] { return fits(OrderedJson(facts["identity"])); })) return;
-  const ShardRecord& record = manifest.shards.front();
-  // Another process may have put others in their place meanwhile.
-  if (!path_exists(folder_ / record.file)) return;
-  facts_ = facts;
+  facts_ = manifest.attributes;
   checked([&] {
-    file_.emplace(folder_ / record.file, record);
-    return true;
+    const OrderedJson there(facts_.at("identity"));
+    for (const char* program : {"codes", "helip", "kernel"}) {
+      if (there.value(program, OrderedJson()) != identity_.value(program, OrderedJson())) return;
+    }
+    rows_ = integer_of(facts_.at("rows"));
+    if (2 * integer_of(facts_.at("chosen")) < corpus_.size() || !fits(there)) return;
+    require_sound(rows_ > 0 && rows_ <= corpus_.size(), "it has another number of rows");
+    require_sound(manifest.shards.size() == 1, "it has not one file");
+    const ShardRecord& record = manifest.shards.front();
+    const fs::path path = folder_ / record.file;
+    try {
+      file_.emplace(path, record);
+    } catch (const Error&) {
+      // Another process may have put others in their place meanwhile.
+      if (path_exists(path)) throw;
+    }
   });
+}
+
+Basis KeptCodes::read_basis(const std::string& name) const {
+  const Json& json = facts_.at("filters").at(name);
+  Basis basis;
+  basis.count = integer_of(json.at(0));
+  basis.dimensions = integer_of(json.at(1));
+  basis.excess = json.at(2).get<double>();
+  basis.vectors = read_column<float>(*file_, name);
+  require_sound(basis.count == 0 || (basis.count > 0 && basis.count <= corpus_.dimensions() &&
+                                     basis.dimensions == corpus_.dimensions()),
+                "a basis of its filters is of other dimensions");
+  require_sound(static_cast<std::int64_t>(basis.vectors.size()) == basis.count * basis.dimensions,
+                "a basis of its filters has another length");
+  require_sound(std::isfinite(basis.excess) && basis.excess >= 0.0,
+                "a basis of its filters is none");
+  return basis;
+}
+
+std::vector<float> KeptCodes::read_mean(const std::string& name, std::int64_t dimensions) const {
+  std::vector<float> mean = read_column<float>(*file_, name);
+  require_sound(mean.empty() || static_cast<std::int64_t>(mean.size()) == dimensions,
+                "a mean of its rows has another length");
+  return mean;
 }
 
 FilterPlan KeptCodes::plan() const {
   return checked([&] {
     const Json& json = facts_.at("filters");
     FilterPlan plan;
-    plan.weight = json.at("weight").get<double>();
-    plan.length = json.at("length").get<double>();
+    plan.weight = positive(json.at("weight"));
+    plan.length = positive(json.at("length"));
     plan.high_share = json.at("high_share").get<double>();
-    plan.high = json.at("dimensions").at(0).get<std::int64_t>();
-    plan.low = json.at("dimensions").at(1).get<std::int64_t>();
-    plan.second = json.at("dimensions").at(2).get<std::int64_t>();
-    plan.basis = read_basis(json.at("basis"), *file_, "basis");
-    plan.leading = read_basis(json.at("leading"), *file_, "leading");
+    plan.high = integer_of(json.at("dimensions").at(0));
+    plan.low = integer_of(json.at("dimensions").at(1));
+    plan.second = integer_of(json.at("dimensions").at(2));
+    plan.basis = read_basis("basis");
+    plan.leading = read_basis("leading");
+    for (const std::int64_t depth : {plan.high, plan.low, plan.second}) {
+      require_sound(depth >= 0 && depth <= plan.basis.count && depth % 64 == 0,
+                    "a filter has dimensions that its basis has not");
+    }
     plan.light = json.at("light").get<bool>();
     plan.passed_first = json.at("passed").at(0).get<double>();
     plan.passed_second = json.at("passed").at(1).get<double>();
     plan.passed_whole = json.at("passed").at(2).get<double>();
     plan.passed_score = json.at("passed").at(3).get<double>();
     plan.cycles = json.at("cycles").get<double>();
-    plan.mean = read_column<float>(*file_, "mean");
-    plan.image_mean = read_column<float>(*file_, "image_mean");
-    plan.text_mean = read_column<float>(*file_, "text_mean");
+    plan.mean = read_mean("mean", plan.low > 0 ? plan.basis.count : corpus_.dimensions());
+    plan.image_mean = read_mean("image_mean", corpus_.image_dimensions());
+    plan.text_mean = read_mean("text_mean", corpus_.text_dimensions());
     return plan;
   });
 }
 
 RowOrder KeptCodes::whole_order() const {
   return checked([&] {
-    const auto rows = facts_.at("rows").get<std::int64_t>();
-    const auto directions = facts_.at("filters").at("leading").at(0).get<std::int64_t>();
-    return read_order(*file_, rows, directions);
+    return read_order(*file_, rows_, integer_of(facts_.at("filters").at("leading").at(0)));
   });
 }
 
@@ -148,7 +220,10 @@ RowLengths KeptCodes::lengths() const {
   return checked([&] {
     RowLengths lengths{read_column<double>(*file_, "image_length"),
                        read_column<double>(*file_, "text_length")};
-    for (std::vector<double>* own : {&lengths.image, &lengths.text}) {
+    for (const auto& [own, modality] :
+         {std::pair(&lengths.image, corpus_.image()), std::pair(&lengths.text, corpus_.text())}) {
+      require_sound(static_cast<std::int64_t>(own->size()) == (modality == nullptr ? 0 : rows_),
+                    "it has not the lengths of all rows");
       for (std::size_t row = 0; row < std::min(own->size(), forgotten_.size()); ++row) {
         if (forgotten_[row] != 0) (*own)[row] = kUnknownLength;
       }
@@ -167,12 +242,14 @@ std::int64_t KeptCodes::read(std::int8_t* codes, std::int64_t stride, CodeScales
   checked([&] {
     const Json& json = facts_.at("scales");
     for (std::size_t f = 0; f < 3; ++f) {
-      scales.filters[f] = json.at("filters").at(f).get<double>();
+      scales.filters[f] = positive(json.at("filters").at(f));
       scales.longest_filters[f] = json.at("longest_filters").at(f).get<double>();
     }
     scales.longest_image = json.at("longest_image").get<double>();
     scales.longest_text = json.at("longest_text").get<double>();
-    file_->read("codes", DType::int8, count * stride, codes);
+    ByteProgress progress("load", count * stride, progress_);
+    file_->read("codes", DType::int8, count * stride, codes,
+                [&](std::int64_t bytes) { progress.advance(bytes); });
     return true;
   });
   if (forgotten_.empty()) return count;
@@ -189,11 +266,23 @@ std::int64_t KeptCodes::read(std::int8_t* codes, std::int64_t stride, CodeScales
 
 void KeptCodes::forget(std::vector<std::uint8_t> rows) { forgotten_ = std::move(rows); }
 
-void KeptCodes::keep(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
-                     const CodeScales& scales, const std::int8_t* codes, std::int64_t bytes) {
-  make_directory(folder_);
+// Of parts that began at one time, each makes codes, and the first keeps them.
+bool KeptCodes::holds_the_same() const {
+  if (!has_manifest(folder_)) return false;
+  try {
+    const Manifest manifest = read_manifest(folder_, kFormat);
+    return manifest.attributes.value("identity", Json()) == Json(identity_) &&
+           manifest.shards.size() == 1 && path_exists(folder_ / manifest.shards.front().file);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unsupported) return false;
+    throw;
+  }
+}
+
+void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
+                     const std::int8_t* codes, std::int64_t bytes) {
   const std::optional<DirectoryLock> lock = DirectoryLock::if_free(folder_);
-  if (!lock) return;
+  if (!lock || holds_the_same()) return;
   TensorColumns columns;
   show_order(order, columns);
   columns.show("basis", plan.basis.vectors);
@@ -202,49 +291,42 @@ void KeptCodes::keep(const Corpus& corpus, const FilterPlan& plan, const RowOrde
   columns.show("image_mean", plan.image_mean);
   columns.show("text_mean", plan.text_mean);
   const std::vector<double> none;
-  columns.show("image_length", corpus.image() == nullptr ? none : corpus.image()->lengths());
-  columns.show("text_length", corpus.text() == nullptr ? none : corpus.text()->lengths());
+  columns.show("image_length", corpus_.image() == nullptr ? none : corpus_.image()->lengths());
+  columns.show("text_length", corpus_.text() == nullptr ? none : corpus_.text()->lengths());
   columns.show("codes", std::span(codes, static_cast<std::size_t>(bytes)));
-  std::int64_t all = 0;
+  std::int64_t all = 0, number = 0;
   for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
-  std::int64_t done = 0;
-  const auto advance = [&](std::int64_t written) {
-    done += written;
-    if (progress_ && !progress_({"keep", done, all})) {
-      throw Error(ErrorCode::cancelled, "mining was stopped in stage 'keep' at byte " +
-                                            std::to_string(done) + " of " + std::to_string(all));
-    }
-  };
-  advance(0);
-  const std::string identity = identity_.dump();
-  const std::string name =
-      kFilePrefix + digest_hex(identity.data(), identity.size()) + ".safetensors";
+  for (const std::string& there : names_in(folder_)) {
+    number = std::max(number, number_of(there) + 1);
+  }
+  ByteProgress progress("keep", all, progress_);
+  progress.advance(0);
+  const std::string name = std::string(kPrefix) + std::to_string(number) + std::string(kSuffix);
   Manifest manifest;
   manifest.format = kFormat;
-  manifest.generation = manifest.next_shard = 1;
+  manifest.generation = manifest.next_shard = number + 1;
   manifest.shard_rows = 1;
-  manifest.shards = {write_tensors(folder_, name, columns.tensors(), advance)};
   manifest.attributes = {{"identity", identity_},
-                         {"rows", corpus.size()},
+                         {"rows", corpus_.size()},
+                         // That the filters were chosen for.
+                         {"chosen", found() ? integer_of(facts_.at("chosen")) : corpus_.size()},
                          {"filters", plan_json(plan)},
                          {"scales",
                           {{"filters", scales.filters},
                            {"longest_filters", scales.longest_filters},
                            {"longest_image", scales.longest_image},
                            {"longest_text", scales.longest_text}}}};
-  write_manifest(folder_, manifest);
-  remove_all_but(name);
-}
-
-// Codes of others, and what a process left that was killed while it wrote.
-void KeptCodes::remove_all_but(const std::string& file) const noexcept {
   try {
-    for (const std::string& name : names_in(folder_)) {
-      const bool left = name.starts_with(kFilePrefix) || name.starts_with(PendingFile::kPrefix);
-      if (left && name != file) remove_file_in(folder_, name);
-    }
-  } catch (const std::exception&) {  // what stays there takes room and is in nobody's way
+    manifest.shards = {write_tensors(folder_, name, columns.tensors(),
+                                     [&](std::int64_t written) { progress.advance(written); })};
+    write_manifest(folder_, manifest);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::io) throw;
+    throw Error(ErrorCode::io, error.what() + std::string("; the codes take ") +
+                                   std::to_string(all) + " bytes, beside those that lie there; " +
+                                   "give them another folder, or drop codes");
   }
+  remove_all_but(folder_, name);
 }
 
 }  // namespace helip::mining

@@ -4,16 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "helip/error.h"
-
 namespace helip::mining {
-namespace {
-
-void require(bool condition, const char* what) {
-  if (!condition) throw Error(ErrorCode::corrupt, what);
-}
-
-}  // namespace
 
 void show_order(const RowOrder& order, TensorColumns& columns) {
   columns.show("order.rows", order.rows);
@@ -33,20 +24,21 @@ RowOrder read_order(const TensorFile& file, std::int64_t rows, std::int64_t dire
 
   std::vector<bool> seen(static_cast<std::size_t>(rows));
   for (const std::uint32_t row : order.rows) {
-    require(row < seen.size() && !seen[row], "its order of rows is none");
+    require_sound(row < seen.size() && !seen[row], "its order of rows is none");
     seen[row] = true;
   }
-  require(order.begins.size() >= 2 && order.begins.front() == 0 &&
-              order.begins.back() == static_cast<std::int64_t>(order.rows.size()) &&
-              std::is_sorted(order.begins.begin(), order.begins.end()),
-          "its clusters are not those of an order");
+  require_sound(order.begins.size() >= 2 && order.begins.front() == 0 &&
+                    order.begins.back() == static_cast<std::int64_t>(order.rows.size()) &&
+                    std::is_sorted(order.begins.begin(), order.begins.end()),
+                "its clusters are not those of an order");
   if (near.empty()) return order;
   const std::size_t clusters = order.begins.size() - 1;
-  require(static_cast<std::int64_t>(order.centres.size()) ==
-              directions * static_cast<std::int64_t>(clusters),
-          "the centres of its clusters have another length");
-  require(near.size() % clusters == 0 && *std::max_element(near.begin(), near.end()) < clusters,
-          "its clusters name others that there are not");
+  require_sound(static_cast<std::int64_t>(order.centres.size()) ==
+                    directions * static_cast<std::int64_t>(clusters),
+                "the centres of its clusters have another length");
+  require_sound(
+      near.size() % clusters == 0 && *std::max_element(near.begin(), near.end()) < clusters,
+      "its clusters name others that there are not");
   const auto each = static_cast<std::ptrdiff_t>(near.size() / clusters);
   for (auto own = near.begin(); own != near.end(); own += each) {
     order.near.emplace_back(own, own + each);

@@ -39,13 +39,13 @@ std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept;
 // codes leave room for them.
 std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept;
 
-// The filters that a method's pairs go through.
 // What the filters of a method are chosen for: see choose_filters().
 struct FilterChoice {
   std::int64_t k;
   Comparison comparison;
 };
 FilterChoice filter_choice(std::int64_t rows, const MineOptions& options);
+// The filters that a method's pairs go through.
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
 
 }  // namespace helip::mining

@@ -37,7 +37,7 @@ void Job::keep_codes_of(const EmbeddingStore& store) {
   // An order may differ: an object of a manifest has its members sorted.
   const Json identity(codes_identity(store, options_, false));
   const auto fits = [&](const OrderedJson& there) { return Json(there) == identity; };
-  codes_.emplace(options_.codes, OrderedJson(identity), fits, progress_);
+  codes_.emplace(options_.codes, corpus_, OrderedJson(identity), fits, progress_);
 }
 
 void Job::prepare(MethodCheckpoint* checkpoint) {
@@ -67,10 +67,12 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
 
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
-                     HardPairs::Origin origin, ExistingTable existing, DroppedPairs* dropped) {
+                     HardPairs::Origin origin, ExistingTable existing, DroppedPairs* dropped,
+                     const EmbeddingStore* store) {
   validate(image, text, asked);
   HardPairsWriter writer(out, row_count(image, text, asked), asked.k, existing);
   Job job(image, text, asked, scratch_folder(out), progress);
+  if (store != nullptr) job.keep_codes_of(*store);
   OrderedJson report = OrderedJson::parse(job.mine_all(writer, nullptr, dropped));
   if (!origin.report_json.empty()) report.update(OrderedJson::parse(origin.report_json));
   origin.report_json = report.dump();

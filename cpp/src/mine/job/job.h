@@ -26,7 +26,7 @@ class Job {
 
   std::int64_t rows() const noexcept { return corpus_.size(); }
   const MineOptions& options() const noexcept { return options_; }
-  // Keeps the codes of this store in options().codes, where that is a folder; before mine().
+  // Keeps the codes of this store in options().codes, where that names a folder. Before mine().
   void keep_codes_of(const EmbeddingStore& store);
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
@@ -54,10 +54,11 @@ class Job {
 };
 
 // Mines two matrices, whatever their rows are, to a table; `out` empty: in memory. Fields of
-// `origin.report_json` are added to the report.
+// `origin.report_json` are added to the report. `store`: that they are of, if any; its codes are
+// kept.
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
                      HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse,
-                     DroppedPairs* dropped = nullptr);
+                     DroppedPairs* dropped = nullptr, const EmbeddingStore* store = nullptr);
 
 }  // namespace helip::mining

@@ -34,6 +34,7 @@ using mining::guarded;
 HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
                   MineOptions options, const ProgressCallback& progress) {
   mining::validate(store.image(), store.text(), options);
+  mining::check_codes_folder(options.codes, out);
   // Owns the place until the table is there.
   HardPairsWriter writer(out, store.size(), options.k);
   const std::filesystem::path folder = mining::checkpoint_folder(out);
@@ -51,18 +52,6 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
   HardPairs table = writer.finish(std::move(origin));
   checkpoint.remove();
   return table;
-}
-
-HardPairs mine_in_memory(const EmbeddingStore& store, const MineOptions& options,
-                         const ProgressCallback& progress) {
-  mining::validate(store.image(), store.text(), options);
-  HardPairsWriter writer({}, store.size(), options.k);
-  mining::Job job(store.image(), store.text(), options, mining::scratch_folder({}), progress);
-  job.keep_codes_of(store);
-  HardPairs::Origin origin{
-      store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
-  origin.report_json = job.mine_all(writer);
-  return writer.finish(std::move(origin));
 }
 
 void check_targets(const std::vector<std::int64_t>& targets, std::int64_t rows) {
@@ -129,7 +118,11 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
   return guarded([&] {
     if (options.parts != 1) return mining::mine_in_parts(store, options, progress, out);
     if (!out.empty()) return mine_to(out, store, options, progress);
-    return mine_in_memory(store, options, progress);
+    HardPairs::Origin origin;
+    origin.fingerprint = store.fingerprint();
+    origin.data_fingerprint = store.data_fingerprint();
+    return mining::mine_table(store.image(), store.text(), options, progress, {}, origin,
+                              ExistingTable::refuse, nullptr, &store);
   });
 }
 

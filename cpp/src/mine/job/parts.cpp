@@ -240,6 +240,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
                                                  ", but there is no path that parts could be "
                                                  "written beside; give out, or use parts = 1");
   }
+  check_codes_folder(asked.codes, out);
   const std::int64_t count = asked.parts;
   const MineOptions options = checked_options(store, count, asked);
   const fs::path folder = parts_folder(out);
@@ -300,12 +301,13 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
       throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
     }
     Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
-    job.keep_codes_of(store);
     if (has_manifest(out)) {
       const HardPairsPart part = HardPairsPart::open(out);
       check_same(part, part_identity(store, job, count), index);
       return part;
     }
+    mining::check_codes_folder(options.codes, out);
+    job.keep_codes_of(store);
     const PartRange range{index, count, job.rows()};
     return mine_range(job, store, range, 0, range.size(), out);
   });

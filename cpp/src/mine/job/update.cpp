@@ -120,21 +120,19 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
 
 // Of an earlier state of the store, or of this one, by whatever job; what is made is kept in their
 // place. Nothing where no folder is given.
-std::optional<KeptCodes> codes_of(const EmbeddingStore& store, const MineOptions& options,
-                                  const ProgressCallback& progress) {
+std::optional<KeptCodes> codes_of(const EmbeddingStore& store, const Corpus& corpus,
+                                  const MineOptions& options, const ProgressCallback& progress) {
   if (options.codes.empty()) return {};
   const OrderedJson identity = mining::codes_identity(store, options, true);
   std::optional<EarlierState> since;
   std::string of;  // its fingerprint
   const auto fits = [&](const OrderedJson& there) {
-    for (const char* name : {"modality", "kernel", "helip"}) {
-      if (there.at(name) != identity.at(name)) return false;
-    }
+    if (there.at("modality") != identity.at("modality")) return false;
     of = there.at("store").get<std::string>();
     since = store.earlier_state(integer_of(there.at("rows")), of);
     return since.has_value();
   };
-  std::optional<KeptCodes> codes(std::in_place, options.codes, identity, fits, progress);
+  std::optional<KeptCodes> codes(std::in_place, options.codes, corpus, identity, fits, progress);
   if (since && of != store.fingerprint())
     codes->forget(mining::outdated_since(store, *since).marks);
   return codes;
@@ -358,9 +356,10 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   const MatrixView image = store.image();
   const MatrixView text = store.text();
   mining::validate(image, text, options);
+  mining::check_codes_folder(options.codes, out);
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
-  std::optional<KeptCodes> codes = codes_of(store, options, progress);
+  std::optional<KeptCodes> codes = codes_of(store, corpus, options, progress);
   corpus.measure(team, codes && codes->found() ? codes->lengths() : mining::RowLengths{});
   const Outdated outdated = mining::outdated_since(store, before);
   const RowRoles roles = mining::sort_rows(corpus, pairs, outdated);
@@ -379,7 +378,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
     did["afresh"] = reason;
     origin.report_json = OrderedJson{{"update", did}}.dump();
     return mining::mine_table(store.image(), store.text(), options, progress, out,
-                              std::move(origin), existing);
+                              std::move(origin), existing, nullptr, &store);
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);

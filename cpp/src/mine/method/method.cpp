@@ -21,15 +21,22 @@ MethodContext::MethodContext(const Corpus& corpus_, const MineOptions& options_,
 
 PreparedCorpus& MethodContext::prepared() {
   if (prepared_) return *prepared_;
-  if (kept_codes_ != nullptr && kept_codes_->found()) {
-    prepare(kept_codes_->plan(), kept_codes_->order(), kept_codes_);
-    return *prepared_;
+  const SavedMethodState* earlier = saved();
+  KeptCodes* kept = kept_codes_;
+  if (kept != nullptr && kept->found()) {
+    FilterPlan plan = kept->plan();
+    RowOrder order = kept->order();
+    // What was saved goes by places.
+    if (earlier == nullptr || earlier->order(corpus, plan.leading.count).rows == order.rows) {
+      prepare(std::move(plan), std::move(order), kept);
+      return *prepared_;
+    }
+    kept = nullptr;
   }
   FilterPlan plan = choose_filters_for(corpus, options, team);
-  const SavedMethodState* earlier = saved();
   RowOrder order = earlier == nullptr ? order_rows(corpus, plan, team)
                                       : earlier->order(corpus, plan.leading.count);
-  prepare(std::move(plan), std::move(order), kept_codes_);
+  prepare(std::move(plan), std::move(order), kept);
   return *prepared_;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "io/file.h"
+#include "io/manifest.h"
 #include "mine/bound/prepared_corpus.h"
 #include "support/bound_cases.h"
 #include "support/expect_error.h"
@@ -28,14 +29,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMuch = std::int64_t{1} << 40;
 
-KeptCodes codes_in(const fs::path& folder, const std::string& name = "a",
-                   const ProgressCallback& progress = {}) {
-  static const ProgressCallback silent;
-  const OrderedJson identity{{"store", name}};
-  return {folder, identity, [&](const OrderedJson& there) { return there == identity; },
-          progress ? progress : silent};
-}
-
 // A corpus with its codes, kept in a folder.
 class Kept {
  public:
@@ -46,6 +39,14 @@ class Kept {
   }
 
   const Corpus& corpus() const { return corpus_; }
+
+  KeptCodes codes_in(const fs::path& folder, const std::string& name = "a",
+                     const ProgressCallback& progress = {}) const {
+    static const ProgressCallback silent;
+    const OrderedJson identity{{"store", name}};
+    const auto fits = [&](const OrderedJson& there) { return there == identity; };
+    return {folder, corpus_, identity, fits, progress ? progress : silent};
+  }
 
   std::unique_ptr<PreparedCorpus> fresh(KeptCodes* kept = nullptr) {
     FilterPlan plan = choose_filters(corpus_, 5, silent_.team);
@@ -115,12 +116,11 @@ TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[
     INFO(made.name);
     const TemporaryFolder folder;
     Kept rows(made);
-    KeptCodes keeper = codes_in(folder / "c");
+    KeptCodes keeper = rows.codes_in(folder / "c");
     REQUIRE_FALSE(keeper.found());
     const auto fresh = rows.fresh(&keeper);
-    KeptCodes kept = codes_in(folder / "c");
+    KeptCodes kept = rows.codes_in(folder / "c");
     REQUIRE(kept.found());
-    REQUIRE(kept.is_all());
     const auto same = rows.found(kept, kept.order());
 
     REQUIRE(same->order().rows == fresh->order().rows);
@@ -164,15 +164,14 @@ TEST_CASE("lengths that are known are not measured again", "[kept_codes]") {
 TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = codes_in(folder / "c");
+  KeptCodes keeper = rows.codes_in(folder / "c");
   const auto fresh = rows.fresh(&keeper);
-  KeptCodes kept = codes_in(folder / "c");
-  std::vector<std::uint8_t> marks(700);
+  KeptCodes kept = rows.codes_in(folder / "c");
+  std::vector<std::uint8_t> marks(600);
   for (const std::uint32_t row : {fresh->order().rows.front(), fresh->order().rows.back(), 17U}) {
     marks[row] = 1;
   }
   kept.forget(marks);
-  REQUIRE_FALSE(kept.is_all());
   const RowLengths lengths = kept.lengths();
   REQUIRE(std::isnan(lengths.image[17]));
   REQUIRE(std::isnan(lengths.text[17]));
@@ -194,9 +193,8 @@ TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]
     REQUIRE(bytes_of_place(grown->codes(), static_cast<std::int64_t>(place)) ==
             bytes_of_place(fresh->codes(), place_of[row]));
   }
-  // What was made of them is kept in their place.
-  KeptCodes after = codes_in(folder / "c");
-  REQUIRE(after.order().rows == grown->order().rows);
+  // One new row is not worth writing all.
+  REQUIRE(rows.codes_in(folder / "c").order().rows == fresh->order().rows);
 }
 
 TEST_CASE("rows that come reach further, and all errors count for more then", "[kept_codes]") {
@@ -216,10 +214,10 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
   };
   const TemporaryFolder folder;
   Kept before(first(5000)), after(first(5050));
-  KeptCodes keeper = codes_in(folder / "c");
+  KeptCodes keeper = before.codes_in(folder / "c");
   const auto early = before.fresh(&keeper);
   REQUIRE(!early->plan().image_mean.empty());
-  KeptCodes kept = codes_in(folder / "c");
+  KeptCodes kept = after.codes_in(folder / "c");
   kept.forget(std::vector<std::uint8_t>(5050));
   RowOrder order = kept.order();
   for (std::uint32_t row = 5000; row < 5050; ++row) order.rows.push_back(row);
@@ -236,16 +234,15 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
 TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered()), others(clustered(500));
-  KeptCodes first = codes_in(folder / "c", "a");
+  KeptCodes first = rows.codes_in(folder / "c", "a");
   rows.fresh(&first);
   std::ofstream(folder / "c" / ".pending-1-2") << "half";
-  std::ofstream(folder / "c" / "notes.txt") << "not ours";
-  KeptCodes second = codes_in(folder / "c", "b");
+  KeptCodes second = others.codes_in(folder / "c", "b");
   REQUIRE_FALSE(second.found());
   others.fresh(&second);
-  REQUIRE_FALSE(codes_in(folder / "c", "a").found());
-  REQUIRE(codes_in(folder / "c", "b").order().rows.size() == 500);
-  REQUIRE(std::set<std::string>{".lock", "manifest.json", "notes.txt",
+  REQUIRE_FALSE(rows.codes_in(folder / "c", "a").found());
+  REQUIRE(others.codes_in(folder / "c", "b").order().rows.size() == 500);
+  REQUIRE(std::set<std::string>{".lock", "manifest.json",
                                 file_in(folder / "c").filename().string()} == [&] {
     const auto names = names_of(folder / "c");
     return std::set<std::string>(names.begin(), names.end());
@@ -258,53 +255,122 @@ TEST_CASE("where another process keeps codes, these are not kept", "[kept_codes]
   make_directory(folder / "c");
   {
     const DirectoryLock other(folder / "c");
-    KeptCodes keeper = codes_in(folder / "c");
+    KeptCodes keeper = rows.codes_in(folder / "c");
     rows.fresh(&keeper);
   }
-  REQUIRE_FALSE(codes_in(folder / "c").found());
+  REQUIRE_FALSE(rows.codes_in(folder / "c").found());
   // A file that another process has put away meanwhile is none.
-  KeptCodes keeper = codes_in(folder / "c");
+  KeptCodes keeper = rows.codes_in(folder / "c");
   rows.fresh(&keeper);
   fs::remove(file_in(folder / "c"));
-  REQUIRE_FALSE(codes_in(folder / "c").found());
+  REQUIRE_FALSE(rows.codes_in(folder / "c").found());
 }
 
 TEST_CASE("damaged codes are refused, whichever byte it is", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered(300));
-  KeptCodes keeper = codes_in(folder / "c");
+  KeptCodes keeper = rows.codes_in(folder / "c");
   rows.fresh(&keeper);
   for (const fs::path& file : {folder / "c" / "manifest.json", file_in(folder / "c")}) {
     const std::uintmax_t size = fs::file_size(file);
     for (int i = 0; i < 24; ++i) {
       const std::uintmax_t at = size * static_cast<std::uintmax_t>(i) / 24;
       flip_byte(file, at);
-      expect_error(ErrorCode::corrupt, "; remove that folder, and they are made again", [&] {
-        KeptCodes kept = codes_in(folder / "c");
+      expect_error(ErrorCode::corrupt, "they are made again", [&] {
+        KeptCodes kept = rows.codes_in(folder / "c");
         (void)kept.lengths();
         rows.found(kept, kept.order());
       });
       flip_byte(file, at);
     }
   }
-  REQUIRE(codes_in(folder / "c").found());
+  REQUIRE(rows.codes_in(folder / "c").found());
 }
 
 TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
   const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "keep"; };
-  KeptCodes keeper = codes_in(folder / "c", "a", stop);
+  KeptCodes keeper = rows.codes_in(folder / "c", "a", stop);
   expect_error(ErrorCode::cancelled, "stage 'keep'", [&] { rows.fresh(&keeper); });
   REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
 }
 
-TEST_CASE("a folder of something else is refused", "[kept_codes]") {
+TEST_CASE("of those that made the same codes the first keeps them", "[kept_codes]") {
   const TemporaryFolder folder;
-  make_directory(folder / "c");
+  Kept rows(clustered());
+  KeptCodes first = rows.codes_in(folder / "c"), second = rows.codes_in(folder / "c");
+  rows.fresh(&first);
+  const fs::path kept = file_in(folder / "c");
+  const auto written = fs::last_write_time(kept);
+  rows.fresh(&second);
+  REQUIRE(file_in(folder / "c") == kept);
+  REQUIRE(fs::last_write_time(kept) == written);
+}
+
+TEST_CASE("filters that were chosen for few of the rows are chosen again", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept few(clustered(300)), twice(clustered(600)), more(clustered(601));
+  KeptCodes keeper = few.codes_in(folder / "c");
+  few.fresh(&keeper);
+  REQUIRE(twice.codes_in(folder / "c").found());
+  REQUIRE_FALSE(more.codes_in(folder / "c").found());
+}
+
+TEST_CASE("a folder of something else is refused, and nothing there is touched", "[kept_codes]") {
+  const TemporaryFolder folder;
+  const Kept rows(clustered(300));
+  make_directory(folder / "t");
   Manifest manifest;
   manifest.format = "helip.hard_pairs";
   manifest.generation = manifest.next_shard = 1;
-  write_manifest(folder / "c", manifest);
-  expect_error(ErrorCode::mismatch, "not a helip.codes", [&] { (void)codes_in(folder / "c"); });
+  write_manifest(folder / "t", manifest);
+  expect_error(ErrorCode::mismatch, "not a helip.codes",
+               [&] { (void)rows.codes_in(folder / "t"); });
+
+  make_directory(folder / "other");
+  std::ofstream(folder / "other" / "manifest.json") << "{}";
+  expect_error(ErrorCode::corrupt, "else give the codes another folder",
+               [&] { (void)rows.codes_in(folder / "other"); });
+
+  make_directory(folder / "notes");
+  std::ofstream(folder / "notes" / "codes-2024.csv") << "mine";
+  expect_error(ErrorCode::invalid_argument, "holds \"codes-2024.csv\" and no codes",
+               [&] { (void)rows.codes_in(folder / "notes"); });
+  REQUIRE(names_of(folder / "notes") == std::vector<std::string>{"codes-2024.csv"});
+
+  std::ofstream(folder / "file") << "mine";
+  REQUIRE_THROWS_AS((void)rows.codes_in(folder / "file"), Error);
+}
+
+TEST_CASE("codes that cannot be of the corpus are refused, though they are whole", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows({"", clustered_data(6000, 80, 60), Rules()});  // enough for directions
+  KeptCodes keeper = rows.codes_in(folder / "c");
+  const auto fresh = rows.fresh(&keeper);
+  const Manifest whole = read_manifest(folder / "c", "helip.codes");
+  REQUIRE(whole.attributes["filters"]["leading"][0] > 0);
+  const auto refuse = [&](const char* words, const auto& change) {
+    Manifest changed = whole;
+    change(changed.attributes);
+    write_manifest(folder / "c", changed);
+    expect_error(ErrorCode::corrupt, words, [&] {
+      KeptCodes kept = rows.codes_in(folder / "c");
+      (void)kept.lengths();
+      rows.found(kept, kept.order());
+    });
+  };
+  refuse("another number of rows", [](Json& facts) { facts["rows"] = 6001; });
+  refuse("not the lengths of all rows", [](Json& facts) { facts["rows"] = 5999; });
+  refuse("of other dimensions", [](Json& facts) { facts["filters"]["leading"][1] = 139; });
+  refuse("another length", [](Json& facts) { facts["filters"]["leading"][0] = -1; });
+  refuse("dimensions that its basis has not",
+         [](Json& facts) { facts["filters"]["dimensions"][1] = 6400; });
+  refuse("not positive", [](Json& facts) { facts["scales"]["filters"][1] = 0.0; });
+  refuse("not positive", [](Json& facts) { facts["filters"]["weight"] = -1.0; });
+  refuse("", [](Json& facts) { facts["filters"].erase("light"); });
+  refuse("", [](Json& facts) { facts.erase("scales"); });
+  write_manifest(folder / "c", whole);
+  KeptCodes kept = rows.codes_in(folder / "c");
+  REQUIRE(rows.found(kept, kept.order())->codes().size() == fresh->codes().size());
 }

@@ -125,6 +125,22 @@ TEST_CASE("a partition goes on after each stage in which it was stopped", "[chec
   REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
 }
 
+TEST_CASE("a job that was begun without codes goes on with them, and the reverse", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  MineOptions options = options_of(MiningMethod::partition);
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  for (int i = 0; i < 4; ++i) {
+    // Made by the first, found by the others.
+    const fs::path out = folder / ("p" + std::to_string(i));
+    const auto stop = [](const Progress& progress) { return progress.stage != "refine"; };
+    options.codes = i % 2 == 0 ? folder / "codes" : fs::path();
+    REQUIRE(stopped(store, options, out, stop));
+    options.codes = i % 2 == 1 ? folder / "codes" : fs::path();
+    REQUIRE(bytes_of(mine(store, options, {}, out)) == bytes_of(whole));
+  }
+}
+
 TEST_CASE("a partition goes on within a round", "[checkpoint]") {
   const TemporaryFolder folder;
   const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));

@@ -530,17 +530,18 @@ TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") 
     CHECK((codes_file() != before) == anew);
     pairs = updated;
   };
-  follow(growing.grow(6000), true);
-  // Too few rows for filters, and so for codes: these are of an earlier state now.
+  follow(growing.grow(6000), false);
+  // Too few rows for filters, and so for codes.
   follow(growing.grow(6020), false);
   const Data values{Matrix(image_values(90, 7), 90, kImage, DType::float32),
                     Matrix(text_values(90, 7), 90, kText, DType::float32)};
   std::vector<std::int64_t> changed(90);
   for (std::size_t i = 0; i < changed.size(); ++i)
     changed[i] = static_cast<std::int64_t>(i * 30 + 2);
+  // It knows the state before alone, so that there are no codes to go on with.
   follow(growing.replace(changed, values), true);
-  follow(growing.grow(6600, {0, 2, 7, 700, 6019, 6300}), true);
-  follow(growing.grow(7000), true);
+  follow(growing.grow(6600, {0, 2, 7, 700, 6019, 6300}), false);
+  follow(growing.grow(7000), true);  // an eighth is new to them
 
   // Codes of another modality, or none, are made anew.
   MineOptions of_images = exact_options(5);
@@ -553,5 +554,37 @@ TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") 
   const EmbeddingStore store = growing.grow(kRows);
   check_fresh(update(pairs, store, {2, 0, codes}), store, options);
   check_fresh(update(pairs, store, {2, 0, growing.file("others")}), store, options);
-  CHECK(fs::exists(growing.file("others")));
+  CHECK(fs::exists(growing.file("others") / "manifest.json"));
+}
+
+TEST_CASE("kept codes serve an update of any rules, and one that mines afresh", "[update]") {
+  constexpr std::int64_t kRows = 3200;
+  std::vector<MineOptions> all(5, exact_options(6));
+  all[1].signed_products = true;
+  all[2].modality = Modality::text;
+  all[3].min_score = 0.3;
+  all[4].skip = 3;
+  for (const DType dtype : {DType::float32, DType::int8}) {
+    Growing growing(image_values(kRows), text_values(kRows), dtype);
+    const EmbeddingStore first = growing.grow(3000);
+    std::vector<HardPairs> before;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      MineOptions options = all[i];
+      options.codes = growing.file("codes-of-" + std::to_string(i));
+      before.push_back(mine(first, options));
+    }
+    const EmbeddingStore store = growing.grow(kRows, {5, 6, 3001});
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      INFO("options " << i);
+      for (const std::int64_t memory : {0, 1}) {
+        // Codes that were made under other rules do as well.
+        for (const std::size_t by : {i, all[i].modality == Modality::both ? std::size_t{0} : i}) {
+          const HardPairs updated =
+              update(before[i], store, {2, memory, growing.file("codes-of-" + std::to_string(by))});
+          check_fresh(updated, store, all[i]);
+          CHECK(did(updated).contains("afresh") == (all[i].skip > 0 || memory > 0));
+        }
+      }
+    }
+  }
 }
