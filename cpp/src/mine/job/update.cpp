@@ -25,6 +25,7 @@
 #include "mine/job/job_identity.h"
 #include "mine/job/report.h"
 #include "mine/job/row_roles.h"
+#include "mine/job/update_codes.h"
 #include "mine/pool/bands.h"
 #include "mine/pool/table_thresholds.h"
 #include "mine/pool/updated_pools.h"
@@ -36,7 +37,6 @@ using mining::Corpus;
 using mining::KeptCodes;
 using mining::Outdated;
 using mining::PreparedCorpus;
-using mining::RowOrder;
 using mining::RowRole;
 using mining::RowRoles;
 using mining::Sweep;
@@ -118,41 +118,6 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
               what + "; update with the store that was mined, or mine this one");
 }
 
-// Of an earlier state of the store, or of this one, by whatever job; what is made is kept in their
-// place. Nothing where no folder is given.
-std::optional<KeptCodes> codes_of(const EmbeddingStore& store, const Corpus& corpus,
-                                  const MineOptions& options, const ProgressCallback& progress) {
-  if (options.codes.empty()) return {};
-  const OrderedJson identity = mining::codes_identity(store, options, true);
-  std::optional<EarlierState> since;
-  std::string of;  // its fingerprint
-  const auto fits = [&](const OrderedJson& there) {
-    if (there.at("modality") != identity.at("modality")) return false;
-    of = there.at("store").get<std::string>();
-    since = store.earlier_state(integer_of(there.at("rows")), of);
-    return since.has_value();
-  };
-  std::optional<KeptCodes> codes(std::in_place, options.codes, corpus, identity, fits, progress);
-  if (since && of != store.fingerprint())
-    codes->forget(mining::outdated_since(store, *since).marks);
-  return codes;
-}
-
-// The order, and then the rows that it lacks. Without clusters.
-RowOrder with_all_rows(RowOrder order, const Corpus& corpus) {
-  std::vector<bool> there(static_cast<std::size_t>(corpus.size()));
-  for (const std::uint32_t row : order.rows) there[row] = true;
-  for (std::int64_t row = 0; row < corpus.size(); ++row) {
-    if (!there[static_cast<std::size_t>(row)] && !corpus.is_zero(row)) {
-      order.rows.push_back(static_cast<std::uint32_t>(row));
-    }
-  }
-  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
-  order.near.clear();
-  order.centres.clear();
-  return order;
-}
-
 // Why the store is mined afresh, or an empty text.
 std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
   if (options.skip > 0) return "skip passes over pairs that the table does not hold";
@@ -167,7 +132,7 @@ std::string reason_to_mine(const MineOptions& options, const RowRoles& roles) {
 // One update: which rows are compared with which, and the bands of the table.
 class Update {
  public:
-  // `codes`: see codes_of(); nullptr: they are made anew.
+  // `codes`: see codes_for_update(); nullptr: they are made anew.
   Update(const Corpus& corpus, const HardPairs& before, const Outdated& outdated,
          const RowRoles& roles, const MineOptions& options, const std::filesystem::path& scratch,
          bool list_drops, Team& team, KeptCodes* codes = nullptr)
@@ -190,7 +155,8 @@ class Update {
           found ? codes->plan()
                 : mining::choose_filters(corpus, options.k, team,
                                          {mining::FilteredPairs::few, share * (2.0 - share)}),
-          found ? with_all_rows(codes->order(), corpus) : mining::walk_along(before, corpus),
+          found ? mining::with_all_rows(codes->order(), corpus)
+                : mining::walk_along(before, corpus),
           mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team,
           codes);
       memory_ = prepared_->memory_left();
@@ -359,7 +325,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   mining::check_codes_folder(options.codes, out);
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
-  std::optional<KeptCodes> codes = codes_of(store, corpus, options, progress);
+  std::optional<KeptCodes> codes = mining::codes_for_update(store, corpus, options, progress);
   corpus.measure(team, codes && codes->found() ? codes->lengths() : mining::RowLengths{});
   const Outdated outdated = mining::outdated_since(store, before);
   const RowRoles roles = mining::sort_rows(corpus, pairs, outdated);

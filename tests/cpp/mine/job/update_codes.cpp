@@ -1,0 +1,106 @@
+// Updates that go on with the codes that an earlier job kept.
+#include "mine/job/update_codes.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <string>
+#include <vector>
+
+#include "helip/mine.h"
+#include "helip/update.h"
+#include "support/growing_store.h"
+
+using namespace helip;
+using namespace helip::testing;
+
+namespace fs = std::filesystem;
+
+TEST_CASE("an update goes on with kept codes of any earlier state", "[update]") {
+  constexpr std::int64_t kRows = 7200;
+  // The rows that come are not like those before: shorter and longer, and of other directions.
+  auto image = image_values(kRows), text = text_values(kRows);
+  const auto far = clustered_values(kRows, kImage, 3, 3.0, 77);
+  for (std::int64_t row = 5500; row < kRows; ++row) {
+    for (std::int64_t d = 0; d < kImage; ++d) {
+      const auto at = static_cast<std::size_t>(row * kImage + d);
+      if (row % 3 == 0) image[at] = 50.0 * far[at];
+      if (row % 3 == 1) image[at] *= 1e-3;
+    }
+  }
+  Growing growing(image, text);
+  MineOptions options = exact_options(8);
+  const fs::path codes = growing.file("codes");
+  options.codes = codes;
+  HardPairs pairs = mine(growing.grow(5500), options);
+  options.codes.clear();
+  const auto codes_file = [&] {
+    for (const auto& entry : fs::directory_iterator(codes)) {
+      if (entry.path().filename().string().starts_with("codes-")) return entry.path();
+    }
+    return fs::path();
+  };
+  const auto follow = [&](const EmbeddingStore& store, bool anew) {
+    const fs::path before = codes_file();
+    const HardPairs updated = update(pairs, store, {2, 0, codes});
+    check_fresh(updated, store, options);
+    CHECK_FALSE(did(updated).contains("afresh"));
+    CHECK((codes_file() != before) == anew);
+    pairs = updated;
+  };
+  follow(growing.grow(6000), false);
+  // Too few rows for filters, and so for codes.
+  follow(growing.grow(6020), false);
+  const Data values{Matrix(image_values(90, 7), 90, kImage, DType::float32),
+                    Matrix(text_values(90, 7), 90, kText, DType::float32)};
+  std::vector<std::int64_t> changed(90);
+  for (std::size_t i = 0; i < changed.size(); ++i)
+    changed[i] = static_cast<std::int64_t>(i * 30 + 2);
+  // It knows the state before alone, so that there are no codes to go on with.
+  follow(growing.replace(changed, values), true);
+  follow(growing.grow(6600, {0, 2, 7, 700, 6019, 6300}), false);
+  follow(growing.grow(7000), true);  // an eighth is new to them
+
+  // Codes of another modality, or none, are made anew.
+  MineOptions of_images = exact_options(5);
+  of_images.modality = Modality::image;
+  of_images.codes = codes;
+  const EmbeddingStore last = EmbeddingStore::open(growing.path());
+  mine(last, of_images);
+  of_images.codes.clear();
+  CHECK_FALSE(codes_file().empty());
+  const EmbeddingStore store = growing.grow(kRows);
+  check_fresh(update(pairs, store, {2, 0, codes}), store, options);
+  check_fresh(update(pairs, store, {2, 0, growing.file("others")}), store, options);
+  CHECK(fs::exists(growing.file("others") / "manifest.json"));
+}
+
+TEST_CASE("kept codes serve an update of any rules, and one that mines afresh", "[update]") {
+  constexpr std::int64_t kRows = 3200;
+  std::vector<MineOptions> all(5, exact_options(6));
+  all[1].signed_products = true;
+  all[2].modality = Modality::text;
+  all[3].min_score = 0.3;
+  all[4].skip = 3;
+  for (const DType dtype : {DType::float32, DType::int8}) {
+    Growing growing(image_values(kRows), text_values(kRows), dtype);
+    const EmbeddingStore first = growing.grow(3000);
+    std::vector<HardPairs> before;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      MineOptions options = all[i];
+      options.codes = growing.file("codes-of-" + std::to_string(i));
+      before.push_back(mine(first, options));
+    }
+    const EmbeddingStore store = growing.grow(kRows, {5, 6, 3001});
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      INFO("options " << i);
+      for (const std::int64_t memory : {0, 1}) {
+        // Codes that were made under other rules do as well.
+        for (const std::size_t by : {i, all[i].modality == Modality::both ? std::size_t{0} : i}) {
+          const HardPairs updated =
+              update(before[i], store, {2, memory, growing.file("codes-of-" + std::to_string(by))});
+          check_fresh(updated, store, all[i]);
+          CHECK(did(updated).contains("afresh") == (all[i].skip > 0 || memory > 0));
+        }
+      }
+    }
+  }
+}
