@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stores import append_rows
 
 import helip
-
-BLOCK = 8192
 
 
 class MinedBefore:
@@ -25,10 +24,7 @@ class MinedBefore:
         with helip.EmbeddingStore.create(
             folder / "store", image_dim=image.shape[1], text_dim=text.shape[1]
         ) as writer:
-            for first in range(0, len(image), BLOCK):
-                part = slice(first, min(first + BLOCK, len(image)))
-                keys = [str(row) for row in range(part.start, part.stop)]
-                writer.append(keys, image[part], text[part])
+            append_rows(writer, image, text)
         self.store = helip.EmbeddingStore.open(folder / "store")
         self.mine()
 

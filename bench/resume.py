@@ -43,6 +43,7 @@ import numpy as np
 import psutil
 from grown import grown_folder
 from partition_growth import DIMS, grown_store
+from stores import append_rows
 
 import helip
 from helip.common.parts import parse_part
@@ -118,10 +119,7 @@ def write_store(folder: Path, path: Path) -> None:
     with helip.EmbeddingStore.create(
         path, image_dim=image.shape[1], text_dim=text.shape[1], dtype="float16"
     ) as writer:
-        for first in range(0, len(image), 8192):
-            block = slice(first, first + 8192)
-            keys = [str(i) for i in range(first, min(len(image), first + 8192))]
-            writer.append(keys, image[block], text[block])
+        append_rows(writer, image, text)
 
 
 def same_bytes(a: Path, b: Path) -> bool:

@@ -27,6 +27,7 @@ import numpy as np
 from partition_growth import DIMS, grown_store
 from real_icons import SOURCES, rows_folder
 from resume import write_store
+from stores import append_rows
 
 import helip
 from helip.mining.options import HostOptions, MineOptions, StageOptions
@@ -38,8 +39,6 @@ from helip.mining.stages.scheduling import (
     stage_status,
     write_staged,
 )
-
-BLOCK = 8192
 
 
 def plainly(store: helip.EmbeddingStore, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -88,10 +87,7 @@ def brought_up_to_date(data: Path, arguments: argparse.Namespace, folder: Path) 
     writer = helip.EmbeddingStore.create(folder / "grown", dtype="float16", **dims)
     for first, last in ((0, before), (before, arguments.rows)):
         with writer:
-            for begin in range(first, last, BLOCK):
-                part = slice(begin, min(begin + BLOCK, last))
-                keys = [str(row) for row in range(part.start, part.stop)]
-                writer.append(keys, image[part], text[part])
+            append_rows(writer, image, text, first, last)
             if first and arguments.delete:
                 dice, count = np.random.default_rng(0), round(arguments.delete * arguments.rows)
                 writer.delete(dice.choice(arguments.rows, count, replace=False))

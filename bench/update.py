@@ -2,7 +2,7 @@
 
 Of N grown rows (bench/grown.py) the last ``--new`` share is appended to a store that was mined
 without them; ``--delete`` of the rows are deleted on top. An update is measured without codes, and
-with those that the mining of the earlier state kept (``codes=``), which it brings up to date too.
+with those that the mining of the earlier state kept (``codes=``).
 All sides end with the same table on disk, compared byte for byte, and alternate in one run, each in
 a process of its own; a ratio is that of runs next to each other, and the median is what counts.
 
@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 from real_icons import SOURCES, rows_folder
+from stores import append_rows
 
 import helip
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
-BLOCK = 8192
 SIDES = ("fresh", "update", "kept")
 
 
@@ -42,11 +42,7 @@ def write_store(path: Path, data: Path, rows: int, share: float, deleted: float,
     )
     for first, last in ((0, before), (before, rows)):
         with writer:
-            for begin in range(first, last, BLOCK):
-                part = slice(begin, min(begin + BLOCK, last))
-                writer.append(
-                    [str(i) for i in range(part.start, part.stop)], image[part], text[part]
-                )
+            append_rows(writer, image, text, first, last)
             if first:
                 dice = np.random.default_rng(0)
                 writer.delete(dice.choice(rows, round(deleted * rows), replace=False))

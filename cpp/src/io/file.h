@@ -91,6 +91,20 @@ class PendingFile {
   bool flushed_badly_ = false;
 };
 
+// Removes what writers left in a directory that were stopped or killed: pending files, and of those
+// that `is_ours(name)` all but `kept`. What stays takes room and is in nobody's way.
+template <typename IsOurs>
+void remove_leftovers(const std::filesystem::path& directory, const std::string& kept,
+                      const IsOurs& is_ours) noexcept {
+  try {
+    for (const std::string& name : names_in(directory)) {
+      if (name == kept || !(name.starts_with(PendingFile::kPrefix) || is_ours(name))) continue;
+      remove_file_in(directory, name);
+    }
+  } catch (const std::exception&) {  // then all of it stays
+  }
+}
+
 inline constexpr const char* kLockName = ".lock";
 
 // Exclusive ownership of a directory by flock on a file that is never deleted; a killed owner

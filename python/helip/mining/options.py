@@ -173,7 +173,7 @@ class FleetOptions(EngineOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CodesOptions(Options):
-    """What of one job another begins with."""
+    """What one job keeps for the next."""
 
     codes: str | os.PathLike[str] | None = None
     """A folder for what is made of a store's rows before pairs are compared (lengths, filters,
@@ -184,8 +184,8 @@ class CodesOptions(Options):
         """A local path, "" where there is none."""
         if self.codes is not None and url_of(self.codes) is not None:
             raise InvalidArgumentError(
-                f"codes is {os.fspath(self.codes)}, a URL; they are read and written at random "
-                "places, so give a folder on a local or shared disk"
+                f"codes is {os.fspath(self.codes)}, a URL, where codes are not kept; give a folder "
+                "on a local or shared disk"
             )
         return output_path(self.codes, "codes", "leave it out to keep no codes")
 

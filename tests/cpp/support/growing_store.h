@@ -87,18 +87,6 @@ class Growing {
   int replacements_ = 0;
 };
 
-// Ids, scores and counts.
-inline std::string table_of(const HardPairs& pairs) {
-  std::string bytes;
-  for (const MatrixView& view : {pairs.ids(), pairs.scores(), pairs.counts()}) {
-    for (std::int64_t i = 0; i < view.rows; ++i) {
-      bytes.append(static_cast<const char*>(view.row(i)),
-                   static_cast<std::size_t>(view.cols * size_of(view.dtype)));
-    }
-  }
-  return bytes;
-}
-
 inline Json did(const HardPairs& pairs) {
   return Json::parse(pairs.origin().report_json).at("update");
 }

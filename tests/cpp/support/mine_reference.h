@@ -402,8 +402,8 @@ struct SilentTeam {
   Team team;
 };
 
-// Every byte of a table that is kept.
-inline std::string bytes_of(const HardPairs& pairs) {
+// Ids, scores and counts.
+inline std::string table_of(const HardPairs& pairs) {
   std::string bytes;
   for (const MatrixView& view : {pairs.ids(), pairs.scores(), pairs.counts()}) {
     for (std::int64_t i = 0; i < view.rows; ++i) {
@@ -411,7 +411,11 @@ inline std::string bytes_of(const HardPairs& pairs) {
                    static_cast<std::size_t>(view.cols * size_of(view.dtype)));
     }
   }
-  return bytes + pairs.origin().options_json + pairs.origin().report_json;
+  return bytes;
+}
+// Every byte of a table that is kept.
+inline std::string bytes_of(const HardPairs& pairs) {
+  return table_of(pairs) + pairs.origin().options_json + pairs.origin().report_json;
 }
 
 // Selects a kernel for a scope.

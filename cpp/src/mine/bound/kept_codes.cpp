@@ -9,6 +9,7 @@
 
 #include "helip/error.h"
 #include "io/byte_progress.h"
+#include "io/damaged_content.h"
 #include "io/file.h"
 #include "io/manifest.h"
 #include "mine/bound/order_columns.h"
@@ -53,13 +54,7 @@ double positive(const Json& json) {
 
 // What processes left that were killed or stopped, and codes that no manifest names any more.
 void remove_all_but(const fs::path& folder, const std::string& file) noexcept {
-  try {
-    for (const std::string& name : names_in(folder)) {
-      const bool left = number_of(name) >= 0 || name.starts_with(PendingFile::kPrefix);
-      if (left && name != file) remove_file_in(folder, name);
-    }
-  } catch (const std::exception&) {  // what stays there takes room and is in nobody's way
-  }
+  remove_leftovers(folder, file, [](const std::string& name) { return number_of(name) >= 0; });
 }
 
 }  // namespace
@@ -105,14 +100,7 @@ void KeptCodes::damaged(const std::string& what) const {
 
 template <typename Read>
 auto KeptCodes::checked(const Read& read) const {
-  try {
-    return read();
-  } catch (const Json::exception& error) {
-    damaged(error.what());
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::corrupt) throw;
-    damaged(error.what());
-  }
+  return read_or_damaged(read, [this](const char* what) { damaged(what); });
 }
 
 void KeptCodes::find(const std::function<bool(const OrderedJson&)>& fits) {
@@ -210,10 +198,7 @@ RowOrder KeptCodes::order() const {
   RowOrder order = whole_order();
   if (forgotten_.empty()) return order;
   std::erase_if(order.rows, [&](std::uint32_t row) { return forgotten_[row] != 0; });
-  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
-  order.near.clear();
-  order.centres.clear();
-  return order;
+  return unclustered(std::move(order.rows));
 }
 
 RowLengths KeptCodes::lengths() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "mine/bound/centres.h"
 #include "mine/bound/clusters.h"
@@ -82,15 +83,22 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
   return order;
 }
 
-RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus) {
+RowOrder unclustered(std::vector<std::uint32_t> rows) {
   RowOrder order;
+  order.begins = {0, static_cast<std::int64_t>(rows.size())};
+  order.rows = std::move(rows);
+  return order;
+}
+
+RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus) {
+  std::vector<std::uint32_t> rows;
   std::vector<bool> passed(static_cast<std::size_t>(corpus.size()));
   const auto visit = [&](std::int64_t row) {
     const auto at = static_cast<std::size_t>(row);
     if (passed[at]) return false;
     passed[at] = true;
     if (corpus.is_zero(row)) return false;
-    order.rows.push_back(static_cast<std::uint32_t>(row));
+    rows.push_back(static_cast<std::uint32_t>(row));
     return true;
   };
   for (std::int64_t start = 0; start < corpus.size(); ++start) {
@@ -102,8 +110,7 @@ RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus) {
       row = pairs.id(row, rank);
     }
   }
-  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
-  return order;
+  return unclustered(std::move(rows));
 }
 
 std::vector<std::vector<std::uint32_t>> near_clusters(const RowOrder& order, std::int64_t count,

@@ -25,6 +25,9 @@ inline constexpr std::int64_t kRowsPerCluster = 64;
 // Clusters of about kRowsPerCluster rows, larger beyond 2^24 rows.
 RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team);
 
+// An order without clusters.
+RowOrder unclustered(std::vector<std::uint32_t> rows);
+
 // The order of a walk along a table of close rows, from each to the first of its pool that was not
 // visited yet; rows that came after the table follow. Without clusters.
 RowOrder walk_along(const HardPairs& pairs, const Corpus& corpus);

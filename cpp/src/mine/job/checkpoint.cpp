@@ -82,13 +82,8 @@ Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
 
 // What a process left that was killed while it saved.
 void Checkpoint::remove_all_but(const std::string& state) const noexcept {
-  try {
-    for (const std::string& name : names_in(folder_)) {
-      const bool left = name.starts_with(kStatePrefix) || name.starts_with(PendingFile::kPrefix);
-      if (left && name != state) remove_file_in(folder_, name);
-    }
-  } catch (const std::exception&) {  // what stays there takes room and is in nobody's way
-  }
+  remove_leftovers(folder_, state,
+                   [](const std::string& name) { return name.starts_with(kStatePrefix); });
 }
 
 bool Checkpoint::due() const noexcept {

@@ -1,18 +1,42 @@
 #include "mine/job/job.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "helip/error.h"
+#include "io/file.h"
 #include "io/json.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/method_sizes.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
+#include "mine/job/checkpoint.h"
 #include "mine/job/job_identity.h"
+#include "mine/job/parts.h"
 #include "mine/job/report.h"
 #include "mine/pool/groups.h"
 
 namespace helip::mining {
+
+void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out) {
+  if (codes.empty() || out.empty()) return;
+  const auto plain = [](const std::filesystem::path& path) {
+    std::error_code failed;  // then the path as it is will do, and whoever opens it says why
+    std::filesystem::path whole = std::filesystem::weakly_canonical(absolute_path(path), failed);
+    if (failed) whole = absolute_path(path).lexically_normal();
+    return whole.has_filename() ? whole : whole.parent_path();
+  };
+  const std::filesystem::path own = plain(codes);
+  if (own != plain(out) && own != plain(parts_folder(out)) &&
+      own != plain(checkpoint_folder(out))) {
+    return;
+  }
+  throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
+                                               quoted(codes) +
+                                               "; give the codes a folder of their own");
+}
 
 Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
          std::filesystem::path scratch, const ProgressCallback& progress)

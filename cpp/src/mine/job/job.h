@@ -17,6 +17,10 @@
 
 namespace helip::mining {
 
+// Throws invalid_argument where a job would keep codes in the folder of its table, parts or
+// checkpoint.
+void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out);
+
 class Job {
  public:
   // Decides what method automatic means. `asked` and the matrices are validated; `scratch`: see

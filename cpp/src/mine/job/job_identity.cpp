@@ -2,13 +2,9 @@
 
 #include <utility>
 
-#include "helip/error.h"
 #include "helip/version.h"
-#include "io/file.h"
 #include "mine/bound/kept_codes.h"
 #include "mine/budget/method_sizes.h"
-#include "mine/job/checkpoint.h"
-#include "mine/job/parts.h"
 #include "mine/job/report.h"
 #include "mine/kernel/kernel.h"
 
@@ -49,24 +45,6 @@ OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& optio
     identity[rule] = all.at(rule);
   }
   return with_program(std::move(identity));
-}
-
-void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out) {
-  if (codes.empty() || out.empty()) return;
-  const auto plain = [](const std::filesystem::path& path) {
-    std::error_code failed;  // then the path as it is will do, and whoever opens it says why
-    std::filesystem::path whole = std::filesystem::weakly_canonical(absolute_path(path), failed);
-    if (failed) whole = absolute_path(path).lexically_normal();
-    return whole.has_filename() ? whole : whole.parent_path();
-  };
-  const std::filesystem::path own = plain(codes);
-  if (own != plain(out) && own != plain(parts_folder(out)) &&
-      own != plain(checkpoint_folder(out))) {
-    return;
-  }
-  throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
-                                               quoted(codes) +
-                                               "; give the codes a folder of their own");
 }
 
 std::string differences(const OrderedJson& there, const OrderedJson& here) {

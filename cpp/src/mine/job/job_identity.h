@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 
 #include "helip/embedding_store.h"
@@ -21,9 +20,6 @@ OrderedJson with_program(OrderedJson identity);
 // What the codes of a store as a job makes them depend on; `grown`: by way of those of an earlier
 // state.
 OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown);
-// Throws invalid_argument where a job would keep codes in the folder of its table, parts or
-// checkpoint.
-void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out);
 
 // What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
 std::string differences(const OrderedJson& there, const OrderedJson& here);

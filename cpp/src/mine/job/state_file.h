@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "helip/error.h"
+#include "io/damaged_content.h"
 #include "io/json.h"
 #include "io/tensor_columns.h"
 #include "mine/method/method_state.h"
@@ -66,14 +66,7 @@ class StateFile final : public SavedMethodState {
   // With what to do in the message.
   template <typename Read>
   auto checked(const Read& read) const {
-    try {
-      return read();
-    } catch (const Json::exception& error) {
-      damaged(error.what());
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::corrupt) throw;
-      damaged(error.what());
-    }
+    return read_or_damaged(read, [this](const char* what) { damaged(what); });
   }
   void require(bool condition, const char* what) const;
   [[noreturn]] void damaged(const std::string& what) const;

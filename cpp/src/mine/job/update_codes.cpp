@@ -29,18 +29,16 @@ std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Cor
   return codes;
 }
 
-RowOrder with_all_rows(RowOrder order, const Corpus& corpus) {
+RowOrder with_all_rows(const RowOrder& order, const Corpus& corpus) {
+  std::vector<std::uint32_t> rows = order.rows;
   std::vector<bool> there(static_cast<std::size_t>(corpus.size()));
   for (const std::uint32_t row : order.rows) there[row] = true;
   for (std::int64_t row = 0; row < corpus.size(); ++row) {
     if (!there[static_cast<std::size_t>(row)] && !corpus.is_zero(row)) {
-      order.rows.push_back(static_cast<std::uint32_t>(row));
+      rows.push_back(static_cast<std::uint32_t>(row));
     }
   }
-  order.begins = {0, static_cast<std::int64_t>(order.rows.size())};
-  order.near.clear();
-  order.centres.clear();
-  return order;
+  return unclustered(std::move(rows));
 }
 
 }  // namespace helip::mining

@@ -19,6 +19,6 @@ std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Cor
                                           const ProgressCallback& progress);
 
 // The order, and then the rows that it lacks. Without clusters.
-RowOrder with_all_rows(RowOrder order, const Corpus& corpus);
+RowOrder with_all_rows(const RowOrder& order, const Corpus& corpus);
 
 }  // namespace helip::mining

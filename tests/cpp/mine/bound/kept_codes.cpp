@@ -296,6 +296,17 @@ TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") 
   REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
 }
 
+TEST_CASE("reading can be stopped, and the codes stay", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  KeptCodes keeper = rows.codes_in(folder / "c");
+  rows.fresh(&keeper);
+  const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "load"; };
+  KeptCodes kept = rows.codes_in(folder / "c", "a", stop);
+  expect_error(ErrorCode::cancelled, "stage 'load'", [&] { rows.found(kept, kept.order()); });
+  REQUIRE(rows.codes_in(folder / "c").found());
+}
+
 TEST_CASE("of those that made the same codes the first keeps them", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());

@@ -2,6 +2,7 @@
 // of a single run.
 #include "mine/job/checkpoint.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <fstream>
@@ -11,9 +12,12 @@
 #include <string>
 #include <utility>
 
-#include "helip/embedding_store_writer.h"
 #include "helip/parts.h"
+#include "mine/bound/codes.h"
+#include "mine/budget/method_sizes.h"
+#include "mine/job/job_identity.h"
 #include "support/campaign.h"
+#include "support/data_store.h"
 #include "support/expect_error.h"
 #include "support/flip_byte.h"
 #include "support/mine_reference.h"
@@ -29,15 +33,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kRows = 25000;  // enough for clusters
-
-EmbeddingStore store_of(const fs::path& path, const Data& data) {
-  const MatrixView image = data.image.view(), text = data.text.view();
-  auto writer = EmbeddingStoreWriter::create(path, {image.cols, text.cols, DType::float32, 65536});
-  std::vector<std::string> keys;
-  for (std::int64_t i = 0; i < image.rows; ++i) keys.push_back("k" + std::to_string(i));
-  writer.append(keys, image, text);
-  return writer.commit();
-}
 
 Data scattered(std::int64_t rows, std::int64_t clusters, double noise, unsigned seed = 1) {
   return clustered_data(rows, 48, 32, DType::float32, seed, clusters, noise);
@@ -139,6 +134,32 @@ TEST_CASE("a job that was begun without codes goes on with them, and the reverse
     options.codes = i % 2 == 1 ? folder / "codes" : fs::path();
     REQUIRE(bytes_of(mine(store, options, {}, out)) == bytes_of(whole));
   }
+}
+
+TEST_CASE("what was saved by places is not read by the places of other codes", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  MineOptions options = options_of(MiningMethod::partition);
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  const auto stop = [](const Progress& progress) { return progress.stage != "refine"; };
+  REQUIRE(stopped(store, options, folder / "p", stop));
+  // Codes of the same job whose order is another, as another build may make them.
+  {
+    const ProgressCallback silent;
+    Team team(2, silent);
+    mining::Corpus corpus(store.image(), store.text(), mining::rules_of(options),
+                          mining::select_kernel());
+    corpus.measure(team);
+    const mining::FilterPlan plan = mining::choose_filters_for(corpus, options, team);
+    mining::RowOrder order = mining::order_rows(corpus, plan, team);
+    std::reverse(order.rows.begin(), order.rows.end());
+    mining::KeptCodes kept(
+        folder / "codes", corpus, mining::codes_identity(store, options, false),
+        [](const OrderedJson&) { return false; }, silent);
+    const mining::Codes codes(corpus, plan, order, {}, team, &kept);
+  }
+  options.codes = folder / "codes";
+  REQUIRE(bytes_of(mine(store, options, {}, folder / "p")) == bytes_of(whole));
 }
 
 TEST_CASE("a partition goes on within a round", "[checkpoint]") {

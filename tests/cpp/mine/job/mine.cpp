@@ -6,9 +6,9 @@
 #include <chrono>
 #include <limits>
 
-#include "helip/embedding_store_writer.h"
 #include "helip/error.h"
 #include "io/json.h"
+#include "support/data_store.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
@@ -32,15 +32,6 @@ std::string refused(ErrorCode code, const Body& body) {
   }
   FAIL("nothing was thrown");
   return {};
-}
-
-EmbeddingStore stored(const fs::path& path, const Data& data) {
-  const MatrixView image = data.image.view(), text = data.text.view();
-  auto writer = EmbeddingStoreWriter::create(path, {image.cols, text.cols, DType::float32, 65536});
-  std::vector<std::string> keys;
-  for (std::int64_t i = 0; i < image.rows; ++i) keys.push_back("k" + std::to_string(i));
-  writer.append(keys, image, text);
-  return writer.commit();
 }
 
 std::string refused_options(const Data& data, const MineOptions& options) {
@@ -331,7 +322,7 @@ TEST_CASE("rerank stops where its callback says so, and is done where it does no
 
 TEST_CASE("a job with kept codes gives the same bytes, and begins with what was kept", "[mine]") {
   const TemporaryFolder folder;
-  const EmbeddingStore store = stored(folder / "s", clustered_data(6000, 24, 16));
+  const EmbeddingStore store = store_of(folder / "s", clustered_data(6000, 24, 16));
   for (const MiningMethod method :
        {MiningMethod::exact, MiningMethod::sample, MiningMethod::hnsw, MiningMethod::partition}) {
     INFO(name_of(method));

@@ -104,3 +104,28 @@ TEST_CASE("kept codes serve an update of any rules, and one that mines afresh", 
     }
   }
 }
+
+TEST_CASE("an update takes no codes of another kernel", "[update]") {
+  if (std::string(mining::select_kernel().name) == "portable") SKIP("there is no other kernel");
+  Growing growing(image_values(3200), text_values(3200));
+  MineOptions options = exact_options(6);
+  options.codes = growing.file("codes");
+  const EmbeddingStore first = growing.grow(3000);
+  const HardPairs pairs = [&] {
+    const ForcedKernel portable("portable");
+    return mine(first, options);
+  }();
+  const EmbeddingStore store = growing.grow(3200);
+  int loads = 0;
+  const auto count = [&](const Progress& progress) {
+    loads += progress.stage == "load" ? 1 : 0;
+    return true;
+  };
+  const HardPairs updated = update(pairs, store, {2, 0, options.codes}, count);
+  CHECK(loads == 0);
+  options.codes.clear();
+  check_fresh(updated, store, options);
+  // Those that it kept in their place are taken.
+  const EmbeddingStore last = growing.grow(3200, {1, 2, 3});
+  check_fresh(update(updated, last, {2, 0, growing.file("codes")}, count), last, options);
+}
