@@ -3,8 +3,9 @@
     git worktree add ../before COMMIT    # and build its core into ../before/python/helip
     python bench/two_trees.py ../before/python
 
-Exact mining of 20,000 grown rows (``grown.py``), opening a store of 40,000 rows, and forty batches
-of the loader from tar shards of the demo's pictures. Each run is a process of its own, which finds
+Exact mining of 20,000 grown rows (``grown.py``), opening a store of 40,000 rows, forty batches of
+the loader from tar shards of the demo's pictures, and steps with the margin loss of the demo's
+model, as ``training_step.py`` takes them. Each run is a process of its own, which finds
 the package in one tree or the other; the trees alternate. A time is that of a second call, the
 first loads what it needs; ratios are this tree's over the other's, of neighbouring runs.
 """
@@ -60,6 +61,12 @@ TASKS = {
         " progress=False)\npairs = " + _MINE.format("cache / 'openmoji.store', k=20"),
         "for _, _ in zip(range(40), helip.HardPairLoader(data, pairs, batch_size=64,"
         " workers=threads, transform=helip.ImageTransform.train(size=112), seed=0)): pass",
+    ),
+    "training steps": (
+        f"sys.path.insert(0, {str(HERE)!r})\nimport torch\ntorch.set_num_threads(threads)\n"
+        "from training_step import measured, parsed\n"
+        "asked = parsed(['--model', 'demo', '--rows', '64', '--steps', '25', '--warm', '5'])",
+        "measured(asked, hard=True)",
     ),
 }
 
