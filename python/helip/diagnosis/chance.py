@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from helip.diagnosis.groups import Ints
+
 TOP = 0.01  # share of the rows that are called the top
 
 
@@ -26,6 +30,24 @@ def none_by_chance(window: int, batch_size: int, rows: int) -> float:
     if others - drawn < window:
         return 0.0
     return math.prod(1.0 - drawn / (others - place) for place in range(window))
+
+
+def mean_none_by_chance(members: Ints, batch_size: int, rows: int) -> float:
+    """`none_by_chance`, on average over the rows that have hard pairs; 1 where there are none.
+
+    ``members`` int64 [n] are the hard pairs of each row.
+    """
+    sizes, counts = np.unique(members[members > 0], return_counts=True)
+    if not len(sizes):
+        return 1.0
+    nones = [none_by_chance(size, batch_size, rows) for size in sizes.tolist()]
+    return float(np.average(nones, weights=counts))
+
+
+def coverage(members: Ints, others: int) -> float:
+    """Share of the ``others`` places beside each row of a community that its own hard pairs can
+    fill: 1 where every row has so many, 0.02 where a fiftieth has and the rest have none."""
+    return float(np.minimum(members, others).mean() / others) if len(members) else 0.0
 
 
 def top_share_by_chance(mean: float) -> float:

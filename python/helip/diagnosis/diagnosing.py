@@ -17,7 +17,7 @@ from helip.diagnosis.draws import draw
 from helip.diagnosis.encoding import PLANNED, Budget, encode_rows
 from helip.diagnosis.features import FeatureMeasures, compare
 from helip.diagnosis.gain import expected_gain
-from helip.diagnosis.groups import RowGroups, equal
+from helip.diagnosis.groups import Ints, RowGroups, equal
 from helip.diagnosis.options import DiagnoseOptions
 from helip.diagnosis.planned import planned_batches
 from helip.diagnosis.ranks import RANKS
@@ -80,9 +80,8 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
         pairs, data, sample_of(len(pairs), call.targets, call.seed), window=call.window,
         store=store, groups=groups, seed=call.seed,
     )  # fmt: skip
-    model = (
-        None if call.model is None else _measured(call, pairs, data, groups, table.window_members)
-    )
+    members = np.minimum(np.asarray(pairs.counts), table.window)
+    model = None if call.model is None else _measured(call, pairs, data, groups, members)
     features = None if model is None else model.features
     gain = None if features is None else expected_gain(features)
     return Diagnosis(
@@ -103,7 +102,7 @@ def _measured(
     pairs: HardPairs,
     data: Dataset,
     groups: RowGroups,
-    window_members: float,
+    members: Ints,
 ) -> ModelMeasures:
     subject = Subject.of(
         call.model,
@@ -141,7 +140,7 @@ def _measured(
     found = encode_rows(subject, data, drawn, groups)
     features: FeatureMeasures = compare(
         found.image, found.text, found.groups, found.drawn, rows=rows, batch_size=call.batch_size,
-        window_members=window_members, logit_scale=_logit_scale(subject.model),
+        members=members, logit_scale=_logit_scale(subject.model),
     )  # fmt: skip
     return ModelMeasures(
         name=subject.name, encoded=len(found.image), unread=dict(found.unread), features=features

@@ -17,9 +17,10 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import require
+from helip.common.proportions import wilson_interval
 from helip.common.unit_rows import unit_rows
-from helip.diagnosis.chance import members_by_chance, none_by_chance
-from helip.diagnosis.draws import Communities, Draws, draw
+from helip.diagnosis.chance import coverage, mean_none_by_chance, members_by_chance
+from helip.diagnosis.draws import COMMUNITY, Communities, Draws, draw
 from helip.diagnosis.groups import Bools, Ints, equal
 from helip.diagnosis.linear_map import Features, mapped
 from helip.diagnosis.table import sample_of
@@ -34,7 +35,9 @@ class Estimate:
     """A mean over random targets."""
 
     value: float | None  # None where there was nothing to measure
-    error: float | None  # half the width of its 95 % interval, 1.96 standard errors
+    # Half the width of its 95 % interval: 1.96 standard errors, and at least what so many targets
+    # leave open where all are alike (Wilson's limit of none of n).
+    error: float | None
     n: int  # targets
 
 
@@ -57,7 +60,8 @@ class FeatureMeasures:
     window: int  # ranks 1 to this one
     window_members: float  # hard pairs of a row there, on average
     by_chance: float  # hard pairs of a row, of the window, in a random batch to train on; expected
-    none_by_chance: float  # probability that there are none
+    none_by_chance: float  # probability that there are none, of a row that has hard pairs
+    coverage: float  # share of a community's places that rows' own hard pairs can fill
     between: Estimate  # share of rows that are told from all others of a random batch
     mapped: Estimate  # the same after a linear map of the pictures that other rows were fitted by
     among: Estimate  # share of rows that are told from all others of a batch of communities
@@ -128,7 +132,7 @@ def measure_features(
         drawn,
         rows=shape[0],
         batch_size=batch_size,
-        window_members=float((pools[:, :window] >= 0).sum(axis=1).mean()),
+        members=(pools[:, :window] >= 0).sum(axis=1),
         logit_scale=logit_scale,
     )
 
@@ -141,16 +145,17 @@ def compare(
     *,
     rows: int,
     batch_size: int,
-    window_members: float,
+    members: Ints,
     logit_scale: float | None,
 ) -> FeatureMeasures:
     """Hold against each other what was drawn.
 
     ``image`` and ``text`` [M, d] and ``groups`` [M, m] are those of the rows of ``drawn``, whose
     numbers count them; -1 there is a row that cannot be read. ``rows`` is N of the data set,
-    ``batch_size`` that of training, which may be more than what is measured, and ``window_members``
-    the mean number of hard pairs of a row in the window.
+    ``batch_size`` that of training, which may be more than what is measured, and ``members`` [N]
+    the hard pairs of each row in the window.
     """
+    window_members = float(members.mean())
     features = _Features(image, text, groups)
     random = [batch[batch >= 0] for batch in drawn.random]
     planned = [batch[batch >= 0] for batch in drawn.planned]
@@ -167,7 +172,8 @@ def compare(
         window=drawn.window.last,
         window_members=window_members,
         by_chance=members_by_chance(window_members, batch_size, rows),
-        none_by_chance=none_by_chance(round(window_members), batch_size, rows),
+        none_by_chance=mean_none_by_chance(members, batch_size, rows),
+        coverage=coverage(members, COMMUNITY - 1),
         between=_between(features.of, features.groups, random),
         mapped=_between(aligned or features.of, features.groups, random if aligned else ()),
         among=_between(features.of, features.groups, planned),
@@ -270,8 +276,10 @@ def _estimate(values: Floats) -> Estimate:
     n = len(values)
     if n == 0:
         return Estimate(None, None, 0)
-    error = 1.96 * float(values.std(ddof=1)) / n**0.5 if n > 1 else None
-    return Estimate(float(values.mean()), error, n)
+    mean = float(values.mean())
+    error = 1.96 * float(values.std(ddof=1)) / n**0.5 if n > 1 else 0.0
+    unseen = wilson_interval(0.0, n)[1]  # of other targets so large a share may do anything
+    return Estimate(mean, max(error, unseen * max(mean, 1 - mean)), n)
 
 
 def _shape(image: Any, text: Any) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """What hard pairs can be expected to gain, from what was measured of a model and its data.
 
-    score = none_by_chance ^ 3/2 x (1 + known - within)
+    score = coverage x none_by_chance ^ 3/2 x (1 + known - within)
 
-- ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window.
-  Where plain batches hold them already, batches of hard pairs add nothing.
+- ``coverage``: the share of a community's places that the hard pairs of its rows can fill. Where
+  few rows have hard pairs, few batches differ from plain ones.
+- ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window, of
+  the rows that have any. Where plain batches hold them already, those of hard pairs add nothing.
 - ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
   more; ``within``: that among hard pairs alone. Their difference is what the model tells apart
   among unlike rows, and not yet among those that are alike.
@@ -49,17 +51,22 @@ def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
         return None
     mapped = measures.mapped.value
     known = max(between, mapped or 0.0)
-    score = measures.none_by_chance**NONE_POWER * (1 + known - within)
+    whole = measures.none_by_chance**NONE_POWER * (1 + known - within)  # of rows with hard pairs
+    score = measures.coverage * whole
     batch = f"{measures.batch_size:,} random rows"
     held = f"which hold {measures.by_chance:.2g} hard pairs of each of their rows"
+    filled = f"hard pairs fill {measures.coverage:.1%} of a community's places"
     if known < LEARNED:
         word: Word = "harm likely"
         why = f"the model finds {between:.0%} among {batch}, and should find {LEARNED:.0%} first"
         why += "" if mapped is None else f"; after a linear map it finds {mapped:.0%}"
-    elif measures.by_chance >= HELD or score < SOME:
+    elif measures.by_chance >= HELD or whole < SOME:
         word, why = "none", f"plain batches are hard already: {batch}, {held}"
+    elif score < SOME:
+        word, why = "none", f"{filled}, so that most batches would be plain ones"
     else:
         word = "large" if score >= LARGE else "some"
         found = f"{between:.0%}" if between >= known else f"{known:.0%} after a linear map"
         why = f"the model finds {found} among {batch}, {held}, and {within:.0%} among hard pairs"
+        why += "" if measures.coverage == 1.0 else f"; {filled}"
     return ExpectedGain(word, score, why)

@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from helip.common.options import require
-from helip.diagnosis.chance import TOP, members_by_chance, none_by_chance, top_share_by_chance
+from helip.diagnosis.chance import (
+    TOP,
+    coverage,
+    mean_none_by_chance,
+    members_by_chance,
+    top_share_by_chance,
+)
+from helip.diagnosis.draws import COMMUNITY
 from helip.diagnosis.groups import Ints
 
 HUB_RANKS = (10, 50)
@@ -28,7 +35,7 @@ class ByChance:
 
     batch_size: int
     members: float  # of the window, expected
-    none: float  # probability that there are none
+    none: float  # probability that there are none, of a row that has hard pairs
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class TableMeasures:
     empty: int  # targets of the table without a hard pair
     short: int  # with fewer than k, those without one among them
     window_members: float  # of a target on average
+    coverage: float  # share of a community's places that rows' own hard pairs can fill
     by_chance: tuple[ByChance, ...]
     hubs: tuple[Hubs, ...]
     scores: tuple[tuple[int, float], ...]  # (rank from 1, median score)
@@ -86,7 +94,8 @@ def measure_table(
     window = min(window, k)
     counts = np.asarray(pairs.counts)
     sampled = sample_of(rows, targets, seed)
-    members = float(np.minimum(counts, window).mean())
+    members = np.minimum(counts, window)
+    mean = float(members.mean())
     sizes = sorted({*BATCH_SIZES, batch_size})
     scores, real = _scores(pairs, sampled)
     return TableMeasures(
@@ -97,11 +106,11 @@ def measure_table(
         sampled=len(sampled),
         empty=int((counts == 0).sum()),
         short=int((counts < k).sum()),
-        window_members=members,
+        window_members=mean,
+        coverage=coverage(members, COMMUNITY - 1),
         by_chance=tuple(
             ByChance(
-                size, members_by_chance(members, size, rows),
-                none_by_chance(round(members), size, rows),
+                size, members_by_chance(mean, size, rows), mean_none_by_chance(members, size, rows)
             )
             for size in sizes
             if size <= rows or size == batch_size

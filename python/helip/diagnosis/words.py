@@ -41,7 +41,11 @@ def _table(table: TableMeasures) -> Rows:
     found = [
         ("table", f"{table.rows:,} rows, pools of {table.k}, {table.method} mining"),
         ("window", f"ranks 1 to {table.window}; {table.sampled:,} targets looked at"),
-        ("pools", f"{table.empty:,} empty, {table.short:,} shorter than {table.k}"),
+        (
+            "pools",
+            f"{table.empty:,} empty, {table.short:,} shorter than {table.k}"
+            + (f"; they fill {table.coverage:.1%} of a community" if table.coverage < 1 else ""),
+        ),
         ("by chance", f"hard pairs of a row's window in random batches: {held} rows"),
         ("median score", (scores or "no hard pairs") + flat),
     ]

@@ -43,7 +43,8 @@ class EvaluateCall(EvaluateOptions, ClassOptions):
     also where these are a selection."""
     groups: Sequence[Any] | None = None
     """An id a row; rows of one id show the same picture (the first row's is encoded), so that a
-    picture can have several captions."""
+    picture can have several captions. None: the groups that the data know, such as rows of a table
+    that name one file."""
     train_label_of: LabelOf | None = None
     """The label of a row of train."""
     transform: Callable[[Any], torch.Tensor] | None = None
@@ -84,7 +85,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     tasks = _check(
         given.tasks if call.tasks is None else call.tasks, isinstance(given.data, CompositionSet)
     )
-    groups = given.groups if call.groups is None else call.groups
+    groups = given.picture_groups if call.groups is None else call.groups
     dataset: Any = given.data
     rows = len(dataset)
     if rows == 0:

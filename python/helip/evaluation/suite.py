@@ -155,6 +155,7 @@ def _opened(given: Any, tasks: str | Sequence[str] | None) -> tuple[EvaluationSe
     """A set and what is to be measured on it."""
     if not isinstance(given, EvaluationSet):
         given = open_evaluation_set(given)
+    given = replace(given, groups=given.picture_groups)  # once for all models
     wanted = given.tasks if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks)
     if "linear_probe" in wanted and given.train is not None and not hasattr(given.train, "label"):
         # Once for all models, and so that its fingerprint is known.

@@ -112,11 +112,11 @@ def difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Cell | None
 
 
 def _verdict(name: str, difference: Mapping[str, Any]) -> dict[str, Any] | None:
-    """In how many figures a model is better; none of them where intervals are missing."""
+    """In how many of the figures that have an interval a model is better."""
     found = [(line, figure) for line, figure in figures_of(difference)]
-    if any(figure.get("low") is None for _, figure in found):
+    judged = [judgement(figure, line) for line, figure in found if figure.get("low") is not None]
+    if found and not judged:
         return {"name": name, "figures": 0}
-    judged = [judgement(figure, line) for line, figure in found]
     better, worse = judged.count("better"), judged.count("worse")
     undecided = len(judged) - better - worse
     counts = {"figures": len(judged), "better": better, "worse": worse, "undecided": undecided}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, needed
 from helip.common.files import named_file, publish_file, read_json, write_json
 from helip.common.options import Seed, Share, check, require
+from helip.common.proportions import wilson_interval
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.features import CAPTIONS, CROSS, Floats, PairFeatures
@@ -22,7 +23,6 @@ from helip.verdicts.judgement import EXCLUDING
 from helip.verdicts.verdicts import Verdicts, identity_of
 
 _FORMAT = 1
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Measured:
     right: int
     """Those that both would."""
     precision: tuple[float, float, float] | None
-    """right / flagged, and the limits of its 95 % interval (Wilson's); None if it flags nothing."""
+    """right / flagged, and the limits of its 95 % interval (Wilson's, where pairs that share their
+    smaller row count together); None if it flags nothing."""
     recall: tuple[float, float, float]
     """right / positives, likewise."""
 
@@ -294,21 +295,29 @@ def _measured(
         odds = values[test] @ coefficients + intercept
         # At a probability of the threshold: the same as comparing probabilities.
         flagged[test] = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))) >= threshold
-    right, positives = int((flagged & labels).sum()), int(labels.sum())
-    recall = _share(right, positives)
+    recall = _share(flagged, labels, groups)
     assert recall is not None
     return Measured(
-        threshold=float(threshold), folds=folds, labels=len(labels), positives=positives,
-        flagged=int(flagged.sum()), right=right, precision=_share(right, int(flagged.sum())),
-        recall=recall,
+        threshold=float(threshold), folds=folds, labels=len(labels), positives=int(labels.sum()),
+        flagged=int(flagged.sum()), right=int((flagged & labels).sum()),
+        precision=_share(labels, flagged, groups), recall=recall,
     )  # fmt: skip
 
 
-def _share(hits: int, of: int) -> tuple[float, float, float] | None:
-    """The share with Wilson's interval; None of nothing."""
-    if of == 0:
-        return None
-    from scipy.stats import binomtest
+def _share(
+    hits: NDArray[np.bool_], of: NDArray[np.bool_], groups: NDArray[np.int64]
+) -> tuple[float, float, float] | None:
+    """The share of ``hits`` among the pairs ``of`` [n], with Wilson's interval; None of nothing.
 
-    limits = binomtest(hits, of).proportion_ci(_CONFIDENCE, method="wilson")
-    return hits / of, float(limits.low), float(limits.high)
+    Pairs of one group are right or wrong together, so what varies, and how many trials there are,
+    is told by the groups.
+    """
+    if not of.any():
+        return None
+    _, group = np.unique(groups[of], return_inverse=True)
+    right, pairs = np.bincount(group, hits[of]), np.bincount(group).astype(np.float64)
+    n = pairs.sum()
+    share = float(right.sum() / n)
+    among = float(((right - share * pairs) ** 2).sum() / n**2)
+    variance, trials = max(among, share * (1 - share) / n), float(n**2 / (pairs**2).sum())
+    return (share, *wilson_interval(share, trials, variance))

@@ -75,7 +75,7 @@ def test_what_is_measured_is_what_the_features_of_the_drawn_rows_give(
     )
     reference = compare(
         image, text, np.arange(ROWS)[:, None] % 24 + 1, drawn, rows=ROWS, batch_size=32,
-        window_members=40.0, logit_scale=float(bundle.model.logit_scale.detach().exp()),
+        members=np.full(ROWS, 40), logit_scale=float(bundle.model.logit_scale.detach().exp()),
     )  # fmt: skip
     features = found.model.features
     assert features.random_loss == pytest.approx(reference.random_loss, rel=1e-5)

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.proportions import wilson_interval
 from helip.diagnosis import features as module
 from helip.diagnosis.draws import COMMUNITY, Communities, Draws
 from helip.diagnosis.features import FeatureMeasures, compare, measure_features
+from helip.diagnosis.gain import expected_gain
 
 N, K, D = 240, 60, 12
 
@@ -189,7 +191,7 @@ def test_a_perfect_model_is_right_everywhere() -> None:
     image = np.eye(N)
     found = measure_features(image, image, pools(rows()[0]), batch_size=48)
     assert (found.between.value, found.within.value, found.violated.value) == (1.0, 1.0, 0.0)
-    assert found.within.error == 0
+    assert found.within.error == pytest.approx(wilson_interval(0.0, N)[1])
 
 
 def test_short_pools_are_left_out_and_counted() -> None:
@@ -206,6 +208,37 @@ def test_short_pools_are_left_out_and_counted() -> None:
     assert found.between.value is not None
 
 
+@pytest.mark.parametrize(("share", "word"), [(1.0, "large"), (0.5, "some"), (0.02, "none")])
+def test_hard_pairs_of_few_rows_are_expected_to_gain_little(share: float, word: str) -> None:
+    """A model that tells all rows apart, and none from its hard pairs."""
+    n, k = 1000, 20
+    random = np.random.default_rng(0)
+    image = np.repeat(random.normal(size=(n // 50, 60)), 50, axis=0)
+    image += 0.2 * random.normal(size=image.shape)
+    text = image + 0.5 * random.normal(size=image.shape)
+    ids = np.full((n, k), -1)
+    for row in range(round(share * n)):
+        ids[row] = row // 50 * 50 + (row + 1 + np.arange(k)) % 50
+    found = measure_features(image, text, ids, batch_size=16, targets=n)
+    assert found.coverage == pytest.approx(sum(min((r >= 0).sum(), 7) for r in ids) / 7 / n)
+    gain = expected_gain(found)
+    assert gain is not None
+    assert gain.word == word
+    assert (f"fill {share:.1%} of a community" in gain.why) == (share < 1)
+    whole = comb(n - 1 - k, 15) / comb(n - 1, 15)
+    known = max(found.between.value or 0, found.mapped.value or 0)
+    assert gain.score == pytest.approx(share * whole**1.5 * (1 + known - (found.within.value or 0)))
+
+
+@pytest.mark.parametrize("n", [1, 5, 400])
+def test_an_estimate_of_targets_that_are_all_alike_is_as_uncertain_as_so_few_allow(n: int) -> None:
+    for value in (0.0, 1.0):
+        error = module._estimate(np.full(n, value)).error
+        assert error == pytest.approx(wilson_interval(0.0, n)[1])
+    halves = np.arange(400) % 2 * 1.0
+    assert module._estimate(halves).error == pytest.approx(1.96 * halves.std(ddof=1) / 20, rel=1e-4)
+
+
 def test_rows_that_cannot_be_read_take_their_communities_with_them() -> None:
     image, text = rows()
     communities = np.arange(32).reshape(4, 8)
@@ -215,13 +248,16 @@ def test_rows_that_cannot_be_read_take_their_communities_with_them() -> None:
     window = Communities(0, 10, communities, left_out=5)
     found: FeatureMeasures = compare(
         image, text, np.zeros((N, 1), dtype=np.int64), Draws((batch,), window, (), ()),
-        rows=1000, batch_size=20, window_members=9.6, logit_scale=None,
+        rows=1000, batch_size=20, members=np.repeat([0, 4, 14], [100, 300, 600]),
+        logit_scale=None,
     )  # fmt: skip
     assert (found.within.n, found.left_out) == (2, 7)
     assert found.between.n == 19
     assert (found.random_loss, found.community_loss, found.among.value) == (None, None, None)
-    assert found.by_chance == pytest.approx(9.6 * 19 / 999)
-    assert found.none_by_chance == pytest.approx(comb(989, 19) / comb(999, 19))
+    assert found.by_chance == pytest.approx((0.3 * 4 + 0.6 * 14) * 19 / 999)
+    four, fourteen = (comb(999 - size, 19) / comb(999, 19) for size in (4, 14))
+    assert found.none_by_chance == pytest.approx((four + 2 * fourteen) / 3)
+    assert found.coverage == pytest.approx((0.3 * 4 + 0.6 * 7) / 7)
 
 
 @pytest.mark.parametrize(

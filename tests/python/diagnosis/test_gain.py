@@ -19,7 +19,7 @@ def measures(**changes: float) -> FeatureMeasures:
     }
     made = FeatureMeasures(
         rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
-        none_by_chance=0.88, ranks=(),
+        none_by_chance=0.88, coverage=1.0, ranks=(),
         left_out=0, random_loss=0.3, community_loss=0.9, **accuracies,
     )  # fmt: skip
     return replace(made, **changes)
@@ -47,6 +47,7 @@ def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
         ({"between": 0.1, "mapped": 0.4}, {"between": 0.1, "mapped": 0.8}),
         ({"none_by_chance": 0.3}, {"none_by_chance": 0.9}),
         ({"within": 0.8}, {"within": 0.5}),
+        ({"coverage": 0.5}, {"coverage": 0.6}),
     ],
 )
 def test_each_measure_moves_the_score_its_way(

@@ -16,7 +16,8 @@ from helip.losses.options import EqualOptions
 
 TABLE = TableMeasures(
     rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=0, short=0,
-    window_members=50, by_chance=(ByChance(64, 0.05, 0.95), ByChance(256, 0.2, 0.82)), hubs=(),
+    window_members=50, coverage=1.0, hubs=(),
+    by_chance=(ByChance(64, 0.05, 0.95), ByChance(256, 0.2, 0.82)),
     scores=((1, 0.7), (50, 0.4)), flatness=0.57,
 )  # fmt: skip
 
@@ -37,7 +38,7 @@ def features(*within: float) -> FeatureMeasures:
     ranks = ((1, 10), (11, 30), (31, 100))
     return FeatureMeasures(
         rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
-        none_by_chance=0.88,
+        none_by_chance=0.88, coverage=1.0,
         between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
         among=told[0], within=told[0],
         ranks=tuple(WindowAccuracy(*r, t, 0) for r, t in zip(ranks, told, strict=True)),

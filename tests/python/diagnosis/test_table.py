@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 from scipy.stats import skew
@@ -72,8 +74,12 @@ def test_batches_by_chance_are_of_the_members_that_are_there() -> None:
     held = {each.batch_size: each for each in found.by_chance}
     assert sorted(held) == [64, 100, 256]  # 1,024 are more than there are
     assert held[100].members == pytest.approx(found.window_members * 99 / 299)
-    # Beside a row there are 44 places outside of 256, fewer than its hard pairs.
-    assert held[256].none == 0 < held[100].none < held[64].none < 1
+    # Of 270 rows with 50 hard pairs, 29 with 30 and one with none.
+    for size, each in held.items():
+        sizes = np.minimum(made().counts, 50)
+        nones = [comb(299 - n, size - 1) / comb(299, size - 1) for n in sizes.tolist() if n]
+        assert each.none == pytest.approx(np.mean(nones))
+    assert found.coverage == pytest.approx(299 / 300)
 
 
 def test_a_seed_gives_the_same_sample_and_another_one_another() -> None:

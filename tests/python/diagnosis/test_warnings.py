@@ -15,13 +15,13 @@ from helip.diagnosis.windows import WindowMeasures
 
 TABLE = TableMeasures(
     rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=10, short=900,
-    window_members=50, by_chance=(ByChance(256, 0.13, 0.88),),
+    window_members=50, coverage=1.0, by_chance=(ByChance(256, 0.13, 0.88),),
     hubs=(Hubs(10, 100_000, 0.04, 0.019, 2.0, 0.3),), scores=((1, 0.7), (50, 0.4)), flatness=0.57,
 )  # fmt: skip
 WINDOW = WindowMeasures(1, 10, 16_000, 0.04, 0.0, 0.0, 0.1, 0.1)
 FEATURES = FeatureMeasures(
     rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
-    none_by_chance=0.88,
+    none_by_chance=0.88, coverage=1.0,
     between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
     among=Estimate(0.8, 0.02, 400),
     within=Estimate(0.7, 0.02, 400), ranks=(), left_out=9, violated=Estimate(0.1, 0.02, 400),

@@ -7,17 +7,27 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.proportions import wilson_interval
+from helip.data.opening import open_dataset
+from helip.diagnosis.diagnosing import diagnose
 from helip.evaluation.encoding import Subject
 from helip.evaluation.evaluating import evaluate
+from helip.evaluation.guard import Guard
 from helip.evaluation.options import EvaluateOptions
+from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.statistics.intervals import resamples
 from helip.evaluation.statistics.outcomes import rank_outcomes
-from helip.evaluation.tasks.retrieval import retrieval
+from helip.evaluation.suite import evaluate_all
+from helip.evaluation.tasks.retrieval import DIRECTIONS, retrieval
 from helip.evaluation.tasks.zero_shot import class_embeddings, zero_shot
+from helip.evaluation.validation import Validation
+from helip.models.bundle import ModelBundle
+from helip.pairs.hard_pairs import HardPairs
 from support.evaluate_samples import (
     COLOURS,
     ColourData,
@@ -317,7 +327,7 @@ def test_rows_without_a_label_are_left_out_and_counted():
         label_of=[*"rgb", None].__getitem__,
     )["zero_shot"]
     assert result["unlabelled"] == 1
-    assert result["top1"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 3}
+    assert result["top1"] == {"value": 1.0, "low": wilson_interval(1, 3)[0], "high": 1.0, "n": 3}
     assert set(result["per_class"]) == {"r", "g", "b"}
 
 
@@ -349,7 +359,7 @@ def test_unreadable_samples_are_skipped_and_counted_by_reason(workers):
     }
     assert result["retrieval"]["rows"] == 4
     assert result["retrieval"]["image_to_text"]["recall@1"] == {
-        "value": 1.0, "low": 1.0, "high": 1.0, "n": 4
+        "value": 1.0, "low": wilson_interval(1, 4)[0], "high": 1.0, "n": 4
     }  # fmt: skip
 
 
@@ -360,6 +370,131 @@ def test_rows_of_one_group_are_one_picture_with_several_captions():
     assert result["retrieval"]["image_to_text"]["recall@1"]["n"] == 2
     assert result["retrieval"]["text_to_image"]["recall@1"]["n"] == 3
     assert result["skipped"]["reasons"] == {"unreadable_image": 2}
+
+
+# Pictures that the data know to stand at several rows
+
+
+PICTURES, CAPTIONS = 9, 3
+
+
+class Looked(torch.nn.Module):
+    """Features of a picture, told by its grey, and of a caption, told by its number."""
+
+    def __init__(self, noise: float) -> None:
+        super().__init__()
+        self.register_buffer("image", torch.from_numpy(features(PICTURES)).float())
+        text = features(PICTURES).repeat(CAPTIONS, axis=0)
+        text = text + noise * features(PICTURES * CAPTIONS, seed=1)
+        self.register_buffer("text", torch.from_numpy(text).float())
+
+    def encode_image(self, pixels):
+        return self.image[(pixels.mean(dim=(1, 2, 3)) * 255 / 20).round().long()]
+
+    def encode_text(self, tokens):
+        return self.text[tokens[:, 0]]
+
+
+def looked(noise=0.0):
+    def numbers(strings):
+        words = [string.split()[-1] for string in strings]
+        return torch.tensor([[int(word) if word.isdigit() else 0] for word in words])
+
+    return ModelBundle(Looked(noise), None, transform, numbers, "looked")
+
+
+def write_captioned(folder):
+    """Each picture with three captions, one a row of the table."""
+    rows = []
+    for number in range(PICTURES):
+        Image.new("RGB", (4, 4), (20 * number,) * 3).save(folder / f"{number}.png")
+        rows += [f"{number}.png,caption {number * CAPTIONS + each}" for each in range(CAPTIONS)]
+    (folder / "t.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+    return folder / "t.csv"
+
+
+def recalls_at_1(noise):
+    """Both directions in float64, one query at a time."""
+    model = Looked(noise)
+    image, text = model.image.double().numpy(), model.text.double().numpy()
+    home = [row // CAPTIONS for row in range(len(text))]
+    to_text = reference_ranks(image, text, [[r for r in range(len(text)) if home[r] == p]
+                                            for p in range(PICTURES)])  # fmt: skip
+    to_image = reference_ranks(text, image, [[p] for p in home])
+    return [sum(rank == 1 for rank in ranks) / len(ranks) for ranks in (to_text, to_image)]
+
+
+def _evaluate(data, model):
+    return evaluate(model, data, device="cpu", bootstrap=0, progress=False)
+
+
+def _validation(data, model):
+    found = Validation(data, device="cpu")(model)
+    return {"retrieval": {way: {"recall@1": {"value": found[f"retrieval.{way}.recall@1"]}}
+                          for way in DIRECTIONS}}  # fmt: skip
+
+
+def _guard(data, model):
+    return Guard({"set": data}, device="cpu", bootstrap=20).measure(model)["set"]
+
+
+def _evaluate_all(data, model):
+    options = {"bootstrap": 0, "device": "cpu", "progress": False}
+    return evaluate_all({"m": model}, {"set": data}, **options)["set"]["m"]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("key_column", [None, "row"])
+@pytest.mark.parametrize("entry", [_evaluate, _validation, _guard, _evaluate_all])
+def test_rows_of_a_table_that_name_one_picture_are_one_picture(tmp_path, entry, key_column, noise):
+    data = open_dataset(write_captioned(tmp_path), key_column=key_column)
+    assert len(data) == (PICTURES if key_column is None else PICTURES * CAPTIONS)
+    found = entry(data, looked(noise))["retrieval"]
+    recalls = [found[way]["recall@1"]["value"] for way in DIRECTIONS]
+    assert recalls == pytest.approx(recalls_at_1(noise))
+    assert recalls == [1.0, 1.0] if noise == 0.0 else max(recalls) < 1.0
+
+
+@pytest.mark.parametrize("key_column", [None, "row"])
+def test_a_diagnosis_takes_rows_of_one_picture_for_equal(tmp_path, key_column):
+    data = open_dataset(write_captioned(tmp_path), key_column=key_column)
+    rows = len(data)
+    ids = (np.arange(rows)[:, None] + np.arange(1, rows)) % rows
+    scores = np.linspace(0.9, 0.1, rows - 1, dtype=np.float32)[None].repeat(rows, axis=0)
+    pairs = HardPairs.from_arrays(ids.astype(np.int32), scores, options={"method": "exact"})
+    found = diagnose(pairs, data, looked(), batch_size=rows, device="cpu", progress=False).model
+    assert (found.features.between.value, found.features.within.value) == (1.0, 1.0)
+
+
+def test_groups_that_are_given_come_before_those_that_the_data_know(tmp_path):
+    data = open_dataset(write_captioned(tmp_path), key_column="row")
+    each_by_itself = evaluate(
+        looked(), data, groups=range(len(data)), device="cpu", bootstrap=0, progress=False
+    )
+    assert each_by_itself["retrieval"]["image_to_text"]["recall@1"] == {
+        "value": 0.0, "low": None, "high": None, "n": len(data),
+    }  # fmt: skip
+
+
+def test_results_of_other_groups_are_measured_again(tmp_path):
+    path = write_captioned(tmp_path)
+    sets = [EvaluationSet(data=open_dataset(path, key_column="row"), groups=groups)
+            for groups in (range(PICTURES * CAPTIONS), None, None)]  # fmt: skip
+    said = []
+    for one in sets:
+        evaluate_all({"m": looked()}, {"set": one}, out=tmp_path / "out", skip_existing=True,
+                     say=said.append, bootstrap=0, device="cpu", progress=False)  # fmt: skip
+    again = [line for line in said if "measured again" in line]
+    assert len(again) == 1 and "other options" in again[0]
+
+
+def test_a_picture_of_two_rows_has_one_label():
+    rows = [("red", "a red thing"), ("red", "red again"), ("blue", "a blue thing")]
+    labels = {"label_of": {1: "red", 2: "blue"}.get}  # its first row has none
+    found = run(rows, tasks="zero_shot", groups=["r", "r", "b"], **labels)["zero_shot"]
+    assert (found["top1"]["n"], found["unlabelled"]) == (2, 0)
+    with pytest.raises(InvalidArgumentError, match=r"rows 0 and 1 show one picture .* 'red' .*'b'"):
+        run(rows, tasks="zero_shot", groups=["r", "r", "b"], label_of=["red", "b", "b"].__getitem__)
 
 
 def test_a_data_set_that_cannot_be_read_at_all_is_an_error():
@@ -404,11 +539,13 @@ def test_a_model_without_transform_is_refused():
 # Paired differences
 
 
-def test_a_result_compared_with_itself_differs_by_exactly_zero():
+def test_a_result_compared_with_itself_differs_by_zero_as_far_as_four_queries_tell():
     result = run(FOUR, tasks=("retrieval", "zero_shot"), keep_ranks=True)
     difference = compare(result, result, bootstrap=50)
     assert difference["retrieval"]["text_to_image"]["recall@1"] == {
-        "value": 0.0, "low": 0.0, "high": 0.0, "n": 4
+        "value": 0.0, "n": 4,
+        "low": pytest.approx(-wilson_interval(0, 4)[1]),
+        "high": pytest.approx(wilson_interval(0, 4)[1]),
     }  # fmt: skip
     assert set(difference["zero_shot"]) == {"top1", "top5", "mean_per_class"}
 

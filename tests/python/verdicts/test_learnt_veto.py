@@ -14,8 +14,10 @@ import pytest
 import helip
 from helip import EmbeddingStore, HardPairs, LearntVeto, Verdicts
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.common.proportions import wilson_interval
 from helip.verdicts import propose
 from helip.verdicts.features import PairFeatures
+from helip.verdicts.learnt_veto import _share
 
 ROWS, K, DIM = 80, 10, 8
 
@@ -110,6 +112,17 @@ def test_what_people_go_by_is_learnt_measured_and_kept(
         noisy = LearntVeto.fit(verdicts, pairs).measured
         assert noisy is not None
         assert noisy.precision is None or noisy.precision[0] < 0.7
+
+
+def test_pairs_of_one_target_count_together_in_the_interval_of_the_precision() -> None:
+    flagged, right = np.ones(40, dtype=bool), np.arange(40) >= 10
+    alone = _share(right, flagged, np.arange(40))
+    assert alone == (0.75, *wilson_interval(0.75, 40))
+    # Four targets of ten pairs each, one of which is wrong in all: no more than four trials tell.
+    together = _share(right, flagged, np.arange(40) // 10)
+    assert together is not None
+    assert together == pytest.approx((0.75, *wilson_interval(0.75, 4)))
+    assert _share(right, ~flagged, np.arange(40)) is None
 
 
 def test_a_veto_takes_out_what_it_would_flag_and_proposes_what_it_is_least_sure_of(

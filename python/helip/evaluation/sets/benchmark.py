@@ -58,8 +58,7 @@ def open_benchmark(folder: Path, split: str = "test", **opening: Any) -> Evaluat
         )
     data = open_dataset(_shards(folder, split), **opening)
     if kind == "retrieval":
-        rows = CaptionRows(data)
-        return EvaluationSet(data=rows, groups=rows.pictures.tolist())
+        return EvaluationSet(data=CaptionRows(data))
     return EvaluationSet(
         data=data,
         tasks=("zero_shot",),
@@ -100,6 +99,9 @@ class CaptionRows(Dataset):
 
     def counts(self) -> dict[str, int]:
         return {**self._parent.counts(), "rows": len(self)}
+
+    def image_groups(self) -> Ints:
+        return self.pictures + 1
 
     def _read_image(self, row: int) -> Image.Image:
         return self._parent.image(int(self.pictures[row]))

@@ -18,5 +18,14 @@ class EvaluationSet:
     tasks: tuple[str, ...] = ("retrieval",)  # what is measured where nothing is asked for
     classes: Sequence[str] | Mapping[str, str] | None = field(default=None, repr=False)
     templates: str | Sequence[str] | None = field(default=None, repr=False)
-    groups: Sequence[Any] | None = field(default=None, repr=False)  # the picture of each row
+    groups: Sequence[Any] | None = field(default=None, repr=False)  # None: what the data know
     train: Any = field(default=None, repr=False)  # of a linear probe; opened when it is needed
+
+    @property
+    def picture_groups(self) -> Sequence[Any] | None:
+        """An id a row, the same for rows that show one picture: ``groups``, else those that the
+        data know; None where each row is known to, or taken to, show a picture of its own."""
+        if self.groups is not None:
+            return self.groups
+        known = self.data.image_groups() if isinstance(self.data, Dataset) else None
+        return None if known is None else known.tolist()

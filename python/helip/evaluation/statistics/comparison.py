@@ -68,12 +68,12 @@ def compare_sets_jointly(
         for number, (a, b, paths) in enumerate(sets)
         for each in _resampled(a, b, paths, bootstrap, seed + _SEEDS_OF_A_SET * number)
     ]
-    values = np.array([value for value, _, _ in chosen])
-    low, high = joint_bounds(values, np.stack([column for _, column, _ in chosen], axis=1))
+    values, columns, sizes, trials = zip(*chosen, strict=True)
+    low, high = joint_bounds(np.array(values), np.stack(columns, axis=1), trials)
     figures = iter(
         [
             {"value": value, "low": float(lo), "high": float(hi), "n": int(size)}
-            for (value, _, size), lo, hi in zip(chosen, low, high, strict=True)
+            for value, size, lo, hi in zip(values, sizes, low, high, strict=True)
         ]
     )
     return [list(itertools.islice(figures, len(paths))) for _, _, paths in sets]
@@ -85,17 +85,17 @@ def _resampled(
     paths: Sequence[Sequence[str]],
     bootstrap: int,
     seed: int,
-) -> list[tuple[float, Any, int]]:
-    """(difference, its resamples, queries) of the figures at ``paths``."""
-    found: dict[tuple[str, ...], tuple[float, Any, int]] = {}
+) -> list[tuple[float, Any, int, float | None]]:
+    """(difference, its resamples, queries, independent ones) of the figures at ``paths``."""
+    found: dict[tuple[str, ...], tuple[float, Any, int, float | None]] = {}
     for number, (task, outcomes) in enumerate(_differences(a, b)):
         # Both directions of retrieval have the same draws, since they are of the same pictures.
         draws = seed if task == "retrieval" else seed + number + 1
         values, table = outcomes.resampled(bootstrap=bootstrap, seed=draws)
-        for place, value, column, size in zip(
-            outcomes.places, values, table.T, outcomes.sizes, strict=True
+        for place, value, *of_figure in zip(
+            outcomes.places, values, table.T, outcomes.sizes, outcomes.trials, strict=True
         ):
-            found[(task, *place)] = (float(value), column, size)
+            found[(task, *place)] = (float(value), *of_figure)
     return [found[tuple(path)] for path in paths]
 
 

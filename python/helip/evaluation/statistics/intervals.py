@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.proportions import Z, wilson_interval
 
 Figure = dict[str, Any]  # {"value": float, "low": float | None, "high": float | None, "n": int}
 Floats = npt.NDArray[np.float64]
@@ -20,6 +21,9 @@ Ints = npt.NDArray[np.int64]
 Statistic = Callable[[Floats], Floats]
 
 LEVEL = 0.95
+#: The fewest queries between whose least and greatest the median lies with 95 % confidence, and by
+#: which a sign test tells two models apart: 1 - 2 / 2^6.
+FEWEST = 6
 
 
 def resamples(n: int, *, groups: Ints | None, bootstrap: int, seed: int) -> Iterator[Floats]:
@@ -50,36 +54,73 @@ def resampled(
     return values, np.stack(rows) if rows else np.empty((0, len(values)))
 
 
-def joint_bounds(values: Floats, table: Floats) -> tuple[Floats, Floats]:
+def trials_of(groups: Ints | None, weights: Floats) -> float:
+    """How many independent queries weigh as much as those of a mean with ``weights`` [n]: Kish's
+    (Σ w)² / Σ w², where w are the sums of the groups."""
+    if groups is not None:
+        weights = np.bincount(groups, weights)
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def joint_bounds(
+    values: Floats, table: Floats, trials: Sequence[float | None], *, least: float = -1.0
+) -> tuple[Floats, Floats]:
     """Bounds that hold for all figures together in 95 % of samples, from their resamples.
 
     ``values`` [figures], ``table`` [bootstrap, figures]; row b of all figures is one resample. A
     figure's bounds lie as many standard errors from its value as the largest deviation of any
-    figure does in 95 % of the resamples (max-T; Westfall and Young, 1993).
+    figure does in 95 % of the resamples (max-T; Westfall and Young, 1993), and are never narrower
+    than `wilson_bounds` with as many. A figure that no resample moves counts as one that moves
+    independently of all others.
     """
     errors = np.nanstd(table, axis=0)
     moving = errors > 0
-    if not moving.any():
-        return values, values
-    deviations = np.abs(table[:, moving] - values[moving]) / errors[moving]
-    reach = np.quantile(np.nanmax(deviations, axis=1), LEVEL) * errors
-    return values - reach, values + reach
+    deviations = np.abs(np.random.default_rng(0).standard_normal(table.shape))
+    deviations[:, moving] = np.abs(table[:, moving] - values[moving]) / errors[moving]
+    z = max(Z, float(np.quantile(np.nanmax(deviations, axis=1), LEVEL)))
+    low, high = wilson_bounds(values, errors, trials, least=least, z=z)
+    return np.fmin(values - z * errors, low), np.fmax(values + z * errors, high)
+
+
+def wilson_bounds(
+    values: Floats, errors: Floats, trials: Sequence[float | None], *, least: float, z: float = Z
+) -> Floats:
+    """Wilson's interval of means in ``least`` … 1 with standard ``errors``, [2, figures].
+
+    ``trials`` of a figure are its independent queries; None, and NaN in the bounds, where it is no
+    mean. Resamples alone would say of queries that all came to the same that nothing else can
+    happen; so many queries leave more open. A difference over fewer than ``FEWEST`` holds zero.
+    """
+    bounds = np.full((2, len(values)), np.nan)
+    span = 1.0 - least
+    for place, (value, error, count) in enumerate(zip(values, errors, trials, strict=True)):
+        if count is not None and not np.isnan([value, error]).any():
+            share = wilson_interval((value - least) / span, count, (error / span) ** 2, z=z)
+            bounds[:, place] = least + span * np.array(share)
+            if least < 0 and count < FEWEST:
+                bounds[:, place] = min(bounds[0, place], 0.0), max(bounds[1, place], 0.0)
+    return bounds
 
 
 def intervals(
     statistic: Statistic,
     sizes: Sequence[int],
+    trials: Sequence[float | None],
     *,
     n: int,
     groups: Ints | None,
     bootstrap: int,
     seed: int,
+    least: float = 0.0,
 ) -> list[Figure]:
     """Evaluate ``statistic`` on the sample and on its resamples.
 
     ``statistic`` takes weights, float64 [n], and gives one float64 a figure; NaN where a resample
-    leaves a figure undefined. ``sizes`` are the ``n`` that the figures report. Returns one
-    ``{"value", "low", "high", "n"}`` a figure; ``low`` and ``high`` are None without resamples.
+    leaves a figure undefined. ``sizes`` are the ``n`` that the figures report. ``trials`` are as
+    `wilson_bounds` takes them, for means in ``least`` … 1: their percentiles are never narrower. A
+    figure that is no mean has no interval where fewer than ``FEWEST`` queries or groups are drawn
+    from. Returns one ``{"value", "low", "high", "n"}`` a figure; ``low`` and ``high`` are None
+    without resamples.
     """
     values, table = resampled(statistic, n=n, groups=groups, bootstrap=bootstrap, seed=seed)
     bounds = np.full((2, len(values)), np.nan)
@@ -87,6 +128,12 @@ def intervals(
         defined = ~np.isnan(table).all(axis=0)
         tail = 50.0 * (1.0 - LEVEL)
         bounds[:, defined] = np.nanpercentile(table[:, defined], [tail, 100.0 - tail], axis=0)
+        errors = np.full(len(values), np.nan)
+        errors[defined] = np.nanstd(table[:, defined], axis=0)
+        wilson = wilson_bounds(values, errors, trials, least=least)
+        bounds = np.stack([np.fmin(bounds[0], wilson[0]), np.fmax(bounds[1], wilson[1])])
+        if (n if groups is None else len(np.unique(groups))) < FEWEST:
+            bounds[:, [count is None for count in trials]] = np.nan
     return [
         {"value": _number(value), "low": _number(low), "high": _number(high), "n": int(size)}
         for value, low, high, size in zip(values, *bounds, sizes, strict=True)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from helip.evaluation.figures import RECALLS, placed
-from helip.evaluation.statistics.intervals import Floats, Ints, Statistic, intervals, resampled
+from helip.evaluation.statistics.intervals import (
+    Floats,
+    Ints,
+    Statistic,
+    intervals,
+    resampled,
+    trials_of,
+)
 
 SPARSE = 5  # queries of a kind, from which on it is resampled by itself
 
@@ -21,14 +28,17 @@ class Outcomes:
     statistic: Statistic
     places: Sequence[tuple[str, ...]]  # of each figure
     sizes: Sequence[int]  # the "n" that each figure reports
+    trials: Sequence[float | None]  # independent queries of each mean; None of other figures
     n: int
     groups: Ints | None = None  # int64 [n]: queries of one group are resampled together
+    least: float = 0.0  # of a mean; the greatest is 1
 
     def figures(self, *, bootstrap: int, seed: int) -> dict[str, Any]:
         """The figures at their places, each ``{"value", "low", "high", "n"}``."""
         found = intervals(
-            self.statistic, self.sizes, n=self.n, groups=self.groups, bootstrap=bootstrap, seed=seed
-        )
+            self.statistic, self.sizes, self.trials, n=self.n, groups=self.groups,
+            bootstrap=bootstrap, seed=seed, least=self.least,
+        )  # fmt: skip
         return placed(self.places, found)
 
     def resampled(self, *, bootstrap: int, seed: int) -> tuple[Floats, Floats]:
@@ -39,7 +49,7 @@ class Outcomes:
 
     def minus(self, other: Outcomes) -> Outcomes:
         """Paired differences: both are resampled with the same draws."""
-        return replace(self, statistic=lambda w: self.statistic(w) - other.statistic(w))
+        return replace(self, statistic=lambda w: self.statistic(w) - other.statistic(w), least=-1.0)
 
 
 def rank_outcomes(
@@ -61,7 +71,11 @@ def rank_outcomes(
 
     names = (*(f"recall@{k}" for k in RECALLS), "median_rank", "mean_reciprocal_rank")
     places = [(*place, name) for name in names]
-    return Outcomes(statistic, places, [len(ranks)] * len(places), len(ranks), groups)
+    trials = trials_of(groups, np.ones(len(ranks)))
+    return Outcomes(
+        statistic, places, [len(ranks)] * len(places),
+        [None if name == "median_rank" else trials for name in names], len(ranks), groups,
+    )  # fmt: skip
 
 
 def share_outcomes(
@@ -102,10 +116,16 @@ def share_outcomes(
         mean_share = total / len(present)
         return np.concatenate([(weights @ table) / weights.sum(), [mean_share], each])
 
+    of_each = [trials_of(groups, (kinds == kind).astype(np.float64)) for kind in present]
     return Outcomes(
         statistic,
         [*((name,) for name in hits), (mean,), *(places[kind] for kind in present)],
-        [n] * (len(hits) + 1) + sizes[present].tolist(),
+        [n] * (len(hits) + 1) + filled.tolist(),
+        [
+            *[trials_of(groups, np.ones(n))] * len(hits),
+            trials_of(groups, 1.0 / sizes[kinds]),
+            *of_each,
+        ],
         n,
         groups,
     )

@@ -49,9 +49,20 @@ class Labelled:
 def labels_of(dataset: Any, label_of: LabelOf | None, pictures: Ints) -> list[str | None]:
     """The label of each distinct picture, in order of its first row."""
     source = dataset.label if label_of is None else label_of
-    return [
-        None if (label := source(int(row))) is None else str(label) for row in np.unique(pictures)
-    ]
+    found: dict[int, tuple[int, str] | None] = {}  # the first row that has a label, and that
+    for row, picture in enumerate(pictures.tolist()):
+        label = source(row)
+        before = found.setdefault(picture, None)
+        if label is None or (before is not None and before[1] == str(label)):
+            continue
+        if before is not None:
+            raise InvalidArgumentError(
+                f"rows {before[0]} and {row} show one picture and have the labels {before[1]!r} "
+                f"and {str(label)!r}; give a picture one label, or groups=range({len(pictures)}) "
+                "to measure each row by itself"
+            )
+        found[picture] = (row, str(label))
+    return [None if each is None else each[1] for each in found.values()]
 
 
 def labels_of_source(dataset: Any) -> list[str | None] | None:

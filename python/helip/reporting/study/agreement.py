@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from helip.common.errors import needed
+from helip.common.proportions import wilson_interval
 from helip.evaluation.statistics.intervals import intervals
 from helip.reporting.study.questions import Answer
 
@@ -23,10 +24,10 @@ def agreement_of(answers: Sequence[Answer], bootstrap: int, seed: int) -> dict[s
     """Agreement of all who answered, over the questions that all of them answered.
 
     ``method`` is ``cohen`` of two people and ``fleiss`` of more; ``value`` with ``low`` and
-    ``high`` is κ with the 95 % interval of a bootstrap over questions, None where all answers are
-    the same, for then nothing says what chance would do; ``share`` of answers in pairs of people
-    that are the same. Of three people or more ``pairs`` has Cohen's κ of each two. ``method`` is
-    None where fewer than two people answered.
+    ``high`` is κ with the 95 % interval of a bootstrap over questions, never narrower than Wilson's
+    of ``share``; None where all answers are the same, for then nothing says what chance would do;
+    ``share`` of answers in pairs of people that are the same. Of three people or more ``pairs`` has
+    Cohen's κ of each two. ``method`` is None where fewer than two people answered.
 
     UnsupportedError for two people or more without scikit-learn.
     """
@@ -45,11 +46,17 @@ def agreement_of(answers: Sequence[Answer], bootstrap: int, seed: int) -> dict[s
     else:
         kappa = cohens_kappa(*said) if len(people) == 2 else _fleiss(said)
         (figure,) = intervals(
-            lambda weights: np.array([kappa(weights)]), [len(common)], n=len(common), groups=None,
-            bootstrap=bootstrap, seed=seed,
+            lambda weights: np.array([kappa(weights)]), [len(common)], [None], n=len(common),
+            groups=None, bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
         del figure["n"]
-        found |= {**figure, "share": _share(said)}
+        share = _share(said)
+        if bootstrap and figure["value"] is not None:
+            chance = _chance(said)
+            ends = [(end - chance) / (1 - chance) for end in wilson_interval(share, len(common))]
+            known = [end for end in (figure["low"], figure["high"]) if end is not None]
+            figure |= {"low": max(-1.0, min(ends + known)), "high": max(ends + known)}
+        found |= {**figure, "share": share}
     if len(people) > 2:
         found["pairs"] = [_pair(by_person, *two) for two in itertools.combinations(people, 2)]
     return found
@@ -104,6 +111,14 @@ def _counts(said: Sequence[Sequence[str]]) -> Floats:
 def _share(said: Sequence[Sequence[str]]) -> float:
     table, people = _counts(said), len(said)
     return float((table * (table - 1)).sum() / (len(table) * people * (people - 1)))
+
+
+def _chance(said: Sequence[Sequence[str]]) -> float:
+    """The share that would be the same if nobody looked: of two by the answers of each (Cohen), of
+    more by those of all (Fleiss)."""
+    names = sorted({answer for given in said for answer in given})
+    shares = np.array([[given.count(name) / len(given) for name in names] for given in said])
+    return float(shares[0] @ shares[1] if len(said) == 2 else (shares.mean(axis=0) ** 2).sum())
 
 
 def _pair(by_person: Any, one: str, other: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.proportions import wilson_interval
-from helip.evaluation.statistics.intervals import intervals
+from helip.evaluation.statistics.intervals import intervals, trials_of
 from helip.reporting.study.agreement import agreement_of
 from helip.reporting.study.options import KINDS, TYPES
 from helip.reporting.study.questions import CAPTION_ANSWERS, SAME, Answer, Question
@@ -52,7 +52,8 @@ def rate_of(outcomes: Sequence[Outcome], bootstrap: int, seed: int) -> dict[str,
     """A mean of values in 0 … 1 with its 95 % interval.
 
     Wilson's where each is 0 or 1 and has a target of its own. Else by a bootstrap over targets:
-    Wilson's would be too narrow where some share a target, and too wide where some are a half.
+    Wilson's would be too narrow where some share a target, and too wide where some are a half; but
+    never narrower than Wilson's with the variance of the resamples, and one trial a target.
     Where all targets have the same mean, no resample can differ, and it is Wilson's with one trial
     a target. ``interval`` says which. Without resamples low and high of the second are None.
     """
@@ -70,9 +71,10 @@ def rate_of(outcomes: Sequence[Outcome], bootstrap: int, seed: int) -> dict[str,
     if plain or same:
         low, high = wilson_interval(mean, targets)
         return found | {"value": mean, "low": low, "high": high, "interval": "wilson"}
+    groups = np.unique([target for target, _ in outcomes], return_inverse=True)[1]
     (figure,) = intervals(
-        lambda weights: np.array([weights @ values / weights.sum()]), [n], n=n,
-        groups=np.array([target for target, _ in outcomes]), bootstrap=bootstrap, seed=seed,
+        lambda weights: np.array([weights @ values / weights.sum()]), [n],
+        [trials_of(groups, np.ones(n))], n=n, groups=groups, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
     return found | {**figure, "interval": "bootstrap over targets" if bootstrap else None}
 

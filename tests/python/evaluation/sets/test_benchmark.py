@@ -58,7 +58,7 @@ def test_labels_are_numbers_that_stand_for_the_class_names(classification):
 def test_each_line_of_a_text_is_a_caption_of_the_same_picture(retrieval):
     found = open_benchmark(retrieval)
     assert len(found.data) == 36
-    assert found.groups == np.repeat(np.arange(12), 3).tolist()
+    assert found.picture_groups == (np.repeat(np.arange(12), 3) + 1).tolist()
     captions = [found.data.caption(row) for row in range(3)]
     assert captions == ["first 0", "second 0", "third 0"]
     assert list(found.data.keys[:2]) == ["s0000000#0", "s0000000#1"]

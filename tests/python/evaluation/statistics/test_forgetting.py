@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.proportions import wilson_interval
 from helip.evaluation.figures import in_percent
 from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, roles
 from helip.evaluation.statistics.outcomes import rank_outcomes
@@ -74,6 +75,15 @@ def test_a_wider_tolerance_decides_what_a_narrow_one_leaves_open():
     models = [result(START), result(START), result(share(0.6, seed=1))]
     assert forgetting(*models)["verdict"] == "undecided"
     assert forgetting(*models, tolerance=0.08)["verdict"] == "kept"
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(20, "undecided"), (300, "undecided"), (N, "kept")])
+def test_a_set_on_which_nothing_changed_is_called_kept_where_it_is_large_enough(n, verdict):
+    said = forgetting(*[result(START[:n])] * 3)
+    assert said["verdict"] == verdict
+    top1, _ = (figure["change"] for figure in said["figures"])  # and the mean of one class
+    assert top1["high"] == pytest.approx(-top1["low"])
+    assert top1["high"] >= wilson_interval(0.0, n)[1]
 
 
 def test_points_have_signs():
@@ -153,7 +163,8 @@ def test_a_loss_of_one_figure_among_four_is_found():
     queries = start["zero_shot"]["per_query"]
     ranks = [7 if place % 5 == 0 else rank for place, rank in enumerate(queries["ranks"])]
     tuned["zero_shot"]["per_query"] = {**queries, "ranks": ranks}
-    verdicts = {f["figure"]: f["verdict"] for f in forgetting(start, start, tuned)["figures"]}
+    said = forgetting(start, start, tuned, tolerance=0.03)
+    verdicts = {f["figure"]: f["verdict"] for f in said["figures"]}
     assert verdicts.pop("zero-shot top-1") == "lost"
     assert "lost" in verdicts.values()  # mean per class
     assert list(verdicts.values()).count("kept") == 2

@@ -50,6 +50,7 @@ def test_a_loss_on_one_set_is_a_loss():
     said = retention(
         {"one": result(START), "two": result(START)},
         {"one": result(START), "two": result(worse)},
+        tolerance=0.03,
     )
     assert said["verdict"] == "lost"
     assert {name: each["verdict"] for name, each in said["sets"].items()} == {

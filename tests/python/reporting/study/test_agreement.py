@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
+from helip.common.proportions import wilson_interval
 from helip.reporting.study.agreement import agreement_of, cohens_kappa, fleiss_kappa
 from helip.reporting.study.questions import Answer
 
@@ -67,6 +68,16 @@ def test_two_people_have_cohens_and_more_have_fleiss() -> None:
         ["Ann", "Bo"], ["Ann", "Cy"], ["Bo", "Cy"],
     ]  # fmt: skip
     assert three["pairs"][2]["questions"] == 7
+
+
+@pytest.mark.parametrize("people", [2, 3])
+def test_people_who_agree_on_a_few_questions_may_have_agreed_by_chance(people) -> None:
+    """All the same on n questions, half of them yes: κ is 1, and down to (l - 1/2) / (1/2) of
+    Wilson's lower limit l of n of n."""
+    for n in (2, 4, 40):
+        found = agreement_of(said(dict.fromkeys("ABC"[:people], "yn" * (n // 2))), 50, seed=0)
+        assert (found["value"], found["high"]) == (1.0, 1.0)
+        assert found["low"] == pytest.approx(max(-1, 2 * wilson_interval(1.0, n)[0] - 1))
 
 
 def test_where_chance_says_nothing_there_is_no_kappa() -> None:
