@@ -59,11 +59,13 @@ class Processes:
         return total // self.count
 
     def tell(self, own: Sequence[int]) -> list[list[int]]:
-        """The whole numbers [n] of each process; their hosts exchange them, no device waits."""
+        """The whole numbers [n] of each process; their hosts exchange them, no device waits.
+
+        For every step: one that comes later than torch.distributed waits ends the run.
+        """
         if self.count == 1:
             return [list(own)]
-        told = gather_blocks(torch.tensor([own], dtype=torch.int64), _hosts()).numpy()
-        return [[int(number) for number in numbers] for numbers in told]
+        return _told(own, _hosts())
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """[own rows, ...] of each process as [all rows, ...], without a gradient."""
@@ -80,14 +82,18 @@ class Processes:
         return numbers / self.count
 
     def exchange(self, value: Any) -> list[Any]:
-        """The JSON values of all processes, in order of their ranks."""
+        """The JSON values of all processes, in order of their ranks.
+
+        One waits for another for as long as it works; Error where another has stopped.
+        """
         if self.count == 1:
             return [value]
-        own = bytearray(json.dumps(value).encode())
-        sizes = [size for (size,) in self.tell([len(own)])]
-        own.extend(bytes(max(sizes) - len(own)))
-        block = torch.frombuffer(own, dtype=torch.uint8)
-        parts = gather_blocks(block, _hosts()).split(len(block))
+        own, group = bytearray(json.dumps(value).encode()), _patient_hosts()
+        with peers_that_work():
+            sizes = [size for (size,) in _told([len(own)], group)]
+            own.extend(bytes(max(sizes) - len(own)))
+            block = torch.frombuffer(own, dtype=torch.uint8)
+            parts = gather_blocks(block, group).split(len(block))
         return [
             json.loads(bytes(part[:size].tolist())) for part, size in zip(parts, sizes, strict=True)
         ]
@@ -99,14 +105,21 @@ class Processes:
         return summed_counts(each for place, each in told if place == host)
 
     def leader_does(self, work: Callable[[], Any]) -> Any:
-        """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all."""
-        result, failure = None, None
+        """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all.
+
+        It may take hours: the others wait on their hosts, where no limit of torch.distributed or
+        NCCL ends them.
+        """
+        result, failure, message = None, None, None
+        if self.count > 1:
+            _patient_hosts()  # made by all together, so before the work
         if self.leads:
             try:
                 result = work()
-            except Error as error:
-                failure = error
-        message = self.exchange(None if failure is None else str(failure))[0]
+            except BaseException as error:  # an interruption, too: the others must hear of it
+                failure, own = error, isinstance(error, Error)
+                message = str(error) if own else f"{type(error).__name__}: {error}".rstrip(": ")
+        message = self.exchange(message)[0]
         if failure is not None:
             raise failure
         if message is not None:
@@ -115,16 +128,43 @@ class Processes:
 
 
 _PATIENCE = datetime.timedelta(days=365)
-_side: dict[str, Any] = {}  # of processes that only talk by GPU: a group in which their hosts do
+_side: dict[str, Any] = {}  # groups of the hosts beside that of torch, of this world
 
 
 def _hosts() -> Any:
-    """The group in which tensors of the CPU are exchanged; made by all together the first time."""
-    if "cpu" in str(dist.get_backend_config()):
-        return None
+    """The group in which tensors of the CPU are exchanged in each step."""
+    return None if "cpu" in str(dist.get_backend_config()) else _side_group("hosts", None)
+
+
+def _patient_hosts() -> Any:
+    """The group of the hosts in which one waits for another for as long as that works."""
+    return _side_group("patient hosts", _PATIENCE)
+
+
+def _side_group(name: str, timeout: datetime.timedelta | None) -> Any:
+    """Made by all together the first time."""
     if _side.get("world") is not dist.group.WORLD:
-        _side.update(world=dist.group.WORLD, hosts=dist.new_group(backend="gloo"))
-    return _side["hosts"]
+        _side.clear()
+        _side["world"] = dist.group.WORLD
+    if name not in _side:
+        _side[name] = dist.new_group(backend="gloo", timeout=timeout)
+    return _side[name]
+
+
+def _told(own: Sequence[int], group: Any) -> list[list[int]]:
+    told = gather_blocks(torch.tensor([own], dtype=torch.int64), group).numpy()
+    return [[int(number) for number in numbers] for numbers in told]
+
+
+@contextlib.contextmanager
+def peers_that_work(mend: str = "") -> Iterator[None]:
+    """Around a collective: Error, and what to do, where another process has left."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Error(
+            f"another process has stopped; its own message says why{mend and f'. {mend}'}"
+        ) from error
 
 
 def launched_processes() -> int:

@@ -45,7 +45,7 @@ def add_lora(model: nn.Module, lora: Lora) -> None:
     trained = [
         parameter
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (name.split(".")[0] == HEAD or _is_scale(name))
+        if parameter.requires_grad and _is_trained_beside(name)
     ]
     projections = [name for name in targets if _holds_projection(model.get_submodule(name))]
     modules = [name for name in targets if name not in projections]
@@ -107,6 +107,13 @@ def merge_lora(model: nn.Module) -> None:
             plain = module.get_base_layer()
         setattr(model.get_submodule(parent), attribute, plain)
     model.requires_grad_(True)
+
+
+def train_adapters_alone(model: nn.Module) -> None:
+    """Lock what `add_lora` locks, where the model is adapted already."""
+    for name, parameter in model.named_parameters():
+        adapts = ".lora_" in name or _is_trained_beside(name)
+        parameter.requires_grad_(parameter.requires_grad and adapts)
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -175,8 +182,8 @@ def _of_several_widths(module: nn.Module) -> bool:
     return "q_proj_weight" in dict(module.named_parameters(recurse=False))
 
 
-def _is_scale(name: str) -> bool:
-    return name.rpartition(".")[2] in _STILL_TRAINED
+def _is_trained_beside(name: str) -> bool:
+    return name.split(".")[0] == HEAD or name.rpartition(".")[2] in _STILL_TRAINED
 
 
 def _peft() -> Any:

@@ -13,6 +13,7 @@ from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
 from helip.models.locking import training_batch_norms
 from helip.training.checkpoints import check_hook_name
+from helip.training.network import is_sharded
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
@@ -43,6 +44,11 @@ def check_run(
     """
     _check_batches(loader, processes)
     _check_precision(recipe, run, bundle, processes, device)
+    if any(map(is_sharded, bundle.model.parameters())):
+        raise UnsupportedError(
+            "the model is in parts since a run of this process with parallel='fsdp'; make the "
+            "model anew, with create_model or its name"
+        )
     if run.accumulate > 1 and own_compute_loss:
         raise UnsupportedError(
             f"accumulate is {run.accumulate}, and compute_loss is overridden, which sees the batch "

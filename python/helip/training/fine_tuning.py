@@ -56,7 +56,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     model: ModelBundle | nn.Module | Mapping[str, Any] | str | os.PathLike[str]
     """A ModelBundle, a name or path for create_model (which takes checkpoint), the configuration
     that create_model takes, as a dict, a CLIPModel of transformers, or an open_clip model together
-    with transform and tokenizer. It is trained in place, and left in eval mode."""
+    with transform and tokenizer. It is trained in place, and left in eval mode; after a failure as
+    it was, but for its weights."""
     data: Any
     """A Dataset, or anything that open_dataset takes."""
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None

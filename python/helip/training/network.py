@@ -89,9 +89,9 @@ class Network:
     def separate(self, optimizer: torch.optim.Optimizer) -> None:
         """Put parameters that are not sharded into groups of their own: no kernel takes both."""
         for group in list(optimizer.param_groups) if self.parallel == "fsdp" else ():
-            plain = [p for p in group["params"] if not _is_sharded(p)]
+            plain = [p for p in group["params"] if not is_sharded(p)]
             if plain and len(plain) < len(group["params"]):
-                group["params"] = [p for p in group["params"] if _is_sharded(p)]
+                group["params"] = [p for p in group["params"] if is_sharded(p)]
                 optimizer.add_param_group({**group, "params": plain})
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -118,7 +118,7 @@ class Network:
 
     def _parameters(self, *, sharded: bool) -> Iterator[nn.Parameter]:
         for parameter in self.model.parameters():
-            if parameter.grad is not None and _is_sharded(parameter) == sharded:
+            if parameter.grad is not None and is_sharded(parameter) == sharded:
                 yield parameter
 
     def _gradients(self, *, sharded: bool) -> list[Tensor]:
@@ -179,7 +179,7 @@ def _shard(model: nn.Module, blocks: Iterable[nn.Module], device: torch.device) 
     fully_shard(model, mesh=mesh, ignored_params=numbers)
 
 
-def _is_sharded(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
@@ -196,7 +196,7 @@ def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tens
     """
     found = {}
     for name, value in tensors.items():
-        if _is_sharded(value):
+        if is_sharded(value):
             gathered: Tensor = value.full_tensor()  # type: ignore[attr-defined]
             value = gathered.cpu() if keep else gathered.new_empty(0)
         found[name] = value
@@ -210,7 +210,7 @@ def parts_like(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dic
 
 def _part(tensor: Tensor, like: Any) -> Tensor:
     """This process's part of a whole tensor, where ``like`` is sharded and of its shape."""
-    if like is None or not _is_sharded(like) or like.shape != tensor.shape:
+    if like is None or not is_sharded(like) or like.shape != tensor.shape:
         return tensor
     from torch.distributed.tensor import distribute_tensor
 

@@ -82,7 +82,10 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], label: str
         if before.get(name) != now.get(name)
     ]
     if changed:
+        old = "the old values"
+        if any(before.get(name) != now.get(name) for name in ("start", "teacher")):
+            old += " and the model as it was at the start, not as training has left it"
         raise MismatchError(
-            f"cannot resume {label}: {'; '.join(changed)}. Resume with the old values, or begin "
-            "anew in another out"
+            f"cannot resume {label}: {'; '.join(changed)}. Resume with {old}, or begin anew in "
+            "another out"
         )

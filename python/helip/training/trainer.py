@@ -118,25 +118,23 @@ class Trainer:
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         self._tuning = ModelTuning(model, self.recipe)
-        try:
+        with self._tuning.given_back():
             check_chunks(model.model, call)
-        except Error:
-            self._tuning.finish()  # as it was given
-            raise
-        self._measuring.follow(self.device)
-        self.network = Network(model.model, self.device, self.processes, self.options)
-        self.model = self.network.model
-        self._channels_last = takes_channels_last(self.model, self.device)
-        if self.recipe.ema is not None:
-            self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
-        self._optimizer_step = OptimizerStep(
-            self.recipe,
-            self.network,
-            self.processes,
-            self.device,
-            total_steps=self.total_steps,
-            accumulate=call.accumulate,
-        )
+            self._measuring.follow(self.device)
+            self.network = Network(model.model, self.device, self.processes, self.options)
+            self.model = self.network.model
+            self._channels_last = takes_channels_last(self.model, self.device)
+            if self.recipe.ema is not None:
+                self.hooks["ema"] = WeightAverage(self.model, self.recipe.ema)
+            self._optimizer_step = OptimizerStep(
+                self.recipe,
+                self.network,
+                self.processes,
+                self.device,
+                total_steps=self.total_steps,
+                accumulate=call.accumulate,
+            )
+            self._tuning.done()
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress()
         self._rank_rows = [0]
@@ -153,6 +151,14 @@ class Trainer:
             "compiled": call.compiled,
             **(self._distillation.identity() if self._distillation else {}),
         }
+        needs_start = (
+            "start" in self._identity
+            or (self._distillation is not None and call.teacher is None)
+            or call.when_lost == "interpolate"
+        )
+        self._again = " and the start model" if needs_start else ""  # in a call that goes on
+        if self.network.parallel == "fsdp" and not needs_start:
+            self._again = " and a model made anew"
         self._state = RunState(
             root=self.checkpoints,
             processes=self.processes,
@@ -178,16 +184,16 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train to the last step and return; see the class for what can end it earlier."""
         callers = random_states()
-        with contextlib.ExitStack() as stack:
-            self.processes.leader_does(lambda: self._take_place(stack))
+        with contextlib.ExitStack() as stack, self._tuning.given_back():
             try:
+                self.processes.leader_does(lambda: self._take_place(stack))
+                self._tuning.begin()
                 result = self._run()
                 self._tuning.finish()
                 self._measuring.mend(result.checkpoint, self.device, result.guard)
                 return result
             finally:
                 restore_random_states(callers)
-                self.model.eval()
 
     def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the model makes of rows of a batch on the device, under autocast.
@@ -427,7 +433,7 @@ class Trainer:
         if stop and not self._over():
             raise CancelledError(
                 f"stopped after step {at.step} of {self.total_steps}; the same call with "
-                f"resume=True goes on from {self._save(log)}"
+                f"resume=True{self._again} goes on from {self._save(log)}"
             )
         if every and at.step % every == 0:
             self._save(log)

@@ -1,15 +1,22 @@
-"""What a recipe asks of a model beyond plain fine-tuning: locks and LoRA."""
+"""What a run does to a model beside its weights, and how it gives the model back."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
+from torch import nn
 
 from helip.models.bundle import ModelBundle
 from helip.models.locking import lock_towers
-from helip.models.lora import add_lora, has_lora, merge_lora
+from helip.models.lora import add_lora, has_lora, merge_lora, train_adapters_alone
 from helip.models.options import Lora
 from helip.models.slip import HEAD, has_ssl_head
 from helip.training.recipe import Recipe
+
+# Attributes of modules that a run sets: of torch, open_clip with timm, and transformers.
+_SWITCHES = ("training", "_compiled_call_impl", "grad_checkpointing", "gradient_checkpointing")
 
 
 class ModelTuning:
@@ -17,8 +24,13 @@ class ModelTuning:
 
     def __init__(self, bundle: ModelBundle, recipe: Recipe) -> None:
         self._bundle, self._adapted = bundle, recipe.lora is not None
-        model = bundle.model
-        self._trained = {name: p.requires_grad for name, p in model.named_parameters()}
+        self._given = _Manner(bundle.model)
+        self._of_run: _Manner | None = None
+        self._added = self._is_back = False  # LoRA by this call; the model, after a failure
+        with self.given_back():
+            self._tune(bundle.model, recipe)
+
+    def _tune(self, model: nn.Module, recipe: Recipe) -> None:
         lock_towers(
             model,
             image=recipe.lock_image,
@@ -32,17 +44,66 @@ class ModelTuning:
         lora: Lora | None = Lora.of(recipe.lora)
         if lora is None:
             return
-        if not has_lora(model):  # of an interrupted run of this process, it is there
+        if has_lora(model):  # of an interrupted run of this process
+            train_adapters_alone(model)
+        else:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(recipe.seed)
                 add_lora(model, lora)
-        if bundle.config:  # so that a checkpoint is opened as what it is
-            bundle.config["lora"] = lora.plain()
+            self._added = True
+        if self._bundle.config:  # so that a checkpoint is opened as what it is
+            self._bundle.config["lora"] = lora.plain()
+
+    def done(self) -> None:
+        """All is done to the model that is done before it trains."""
+        self._of_run = _Manner(self._bundle.model)
+
+    def begin(self) -> None:
+        """Do it again to a model that was given back."""
+        if self._is_back and self._of_run is not None:
+            self._of_run.restore(self._bundle.model)
+
+    @contextlib.contextmanager
+    def given_back(self) -> Iterator[None]:
+        """Whatever fails inside, the model is as it was given, but for its weights, and once it
+        trains for LoRA, whose products stay beside them for the run to go on with."""
+        try:
+            yield
+        except BaseException:
+            self._give_back(merge=self._added and self._of_run is None)
+            raise
 
     def finish(self) -> None:
-        """Merge what was adapted; what needed a gradient before, does again."""
-        if self._adapted:
+        """Merge what was adapted, and give the model back, in eval mode."""
+        self._give_back(merge=self._adapted)
+        self._bundle.model.eval()
+
+    def _give_back(self, *, merge: bool) -> None:
+        if merge:
             merge_lora(self._bundle.model)
             self._bundle.config.pop("lora", None)
-        for name, parameter in self._bundle.model.named_parameters():
-            parameter.requires_grad_(self._trained.get(name, True))
+        self._given.restore(self._bundle.model)
+        self._is_back = True
+
+
+class _Manner:
+    """What a model is beside its weights: which need a gradient, modes and switches of modules."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._trained = {name: (p, p.requires_grad) for name, p in model.named_parameters()}
+        self._modules = [
+            (module, {name: vars(module)[name] for name in _SWITCHES if name in vars(module)})
+            for module in model.modules()
+        ]
+
+    def restore(self, model: nn.Module) -> None:
+        for module, switches in self._modules:
+            for name in _SWITCHES:
+                vars(module).pop(name, None)
+            vars(module).update(switches)
+        for parameter, trains in self._trained.values():  # whatever LoRA has named it since
+            parameter.requires_grad_(trains)
+        for name, parameter in model.named_parameters():
+            parameter.grad = None
+            if name in self._trained:  # also where merging made another object of it
+                parameter.requires_grad_(self._trained[name][1])

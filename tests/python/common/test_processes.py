@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
+import time
+from unittest import mock
 
+import pytest
+import torch.distributed as dist
+
+from helip.common.errors import Error
 from helip.common.processes import Processes
+from support import process_group
 
 
 def test_counts_are_added_up_over_the_processes_of_one_machine():
@@ -14,3 +22,26 @@ def test_counts_are_added_up_over_the_processes_of_one_machine():
 
     assert Three().summed_here({"hits": 3, "misses": 0}) == {"hits": 7, "misses": 0}
     assert Processes().summed_here({}) == {}
+
+
+def _waiting(rank: int) -> list[str]:
+    """What is said of a leader that works longer than torch waits, and of one that fails."""
+    limit = dist.distributed_c10d._set_pg_timeout
+    limit(datetime.timedelta(seconds=1), dist.group.WORLD)
+    own = Processes()
+    assert own.leader_does(lambda: time.sleep(2) or "done") == (None if rank else "done")
+    assert own.exchange(rank) == [0, 1]
+    said = []
+    for error in (KeyError("lost"), KeyboardInterrupt()):
+        with pytest.raises((Error, KeyError, KeyboardInterrupt)) as caught:
+            own.leader_does(mock.Mock(side_effect=error))
+        said.append(f"{caught.type.__name__}: {caught.value}")
+    limit(datetime.timedelta(minutes=5), dist.group.WORLD)
+    return said
+
+
+def test_others_wait_for_the_leader_longer_than_torch_does_and_hear_how_it_fails(tmp_path):
+    first, second = process_group.run(_waiting, tmp_path)
+    assert first == ["KeyError: 'lost'", "KeyboardInterrupt: "]
+    heard = "Error: rank 0 failed: "
+    assert second == [f"{heard}KeyError: 'lost'", f"{heard}KeyboardInterrupt"]

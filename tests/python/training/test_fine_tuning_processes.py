@@ -148,8 +148,11 @@ def several_runs(rank: int, folder: Path) -> None:
             result = trainer(folder / out, **options, **noisy()).run()
             assert result.resumed_from == (stop or 0)
             assert result.steps == 8
-    with pytest.raises(CancelledError):
-        cut(folder / "two, then one", parallel="fsdp")
+    model = bundle()
+    with pytest.raises(CancelledError, match="resume=True and a model made anew goes on"):
+        cut(folder / "two, then one", parallel="fsdp", model=model)
+    with pytest.raises(UnsupportedError, match="in parts since a run of this process"):
+        trainer(folder / "two, then one", model=model)
     assert trainer(folder / "one, then two", loader=Loader(any_rank=True)).run().resumed_from == 6
 
 

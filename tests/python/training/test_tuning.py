@@ -263,3 +263,84 @@ def test_a_mixture_of_one_model_alone_is_refused(tmp_path, share):
     with pytest.raises(InvalidArgumentError, match="wise_ft is"):
         run(tmp_path, wise_ft=share)
     assert not any(tmp_path.iterdir())
+
+
+def manner(model) -> list:
+    """All of a model but its weights."""
+    names = ("training", "grad_checkpointing", "_compiled_call_impl")
+    modules = [[getattr(m, name, None) for name in names] for m in model.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    return [[(p.requires_grad, p.grad, p.dtype) for p in model.parameters()], modules, hooks]
+
+
+LOCKED = {"lock_image": True, "lock_image_unlocked_groups": 1, "lock_text": True}
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_run_gives_the_model_back_and_the_same_call_goes_on(tmp_path, end):
+    options = {**LOCKED, "ema": 0.8, "grad_checkpointing": True, "checkpoint_every": 3}
+    model = tiny()
+    model.model.train()
+    model.model.visual.ln_post.eval()
+    model.model.visual.conv1.weight.requires_grad_(False)
+    before, calls = manner(model.model), iter(range(1, 100))
+
+    def stop() -> bool:
+        if next(calls) < 4:
+            return False
+        if end:
+            raise end
+        return True
+
+    with pytest.raises(end or CancelledError):
+        run(tmp_path / "cut", model, should_stop=stop, **options)
+    assert manner(model.model) == before
+    resumed = run(tmp_path / "cut", model, **options)
+    assert resumed.resumed_from == (3 if end else 4)
+    whole = run(tmp_path / "whole", tiny(), **options)
+    assert same(weights(model.model), weights(whole.model.model))
+    model.model.train()
+    model.model.visual.ln_post.eval()
+    assert manner(model.model) == before
+
+
+@pytest.mark.parametrize("more", [{}, {"lock_text": True}, {"lock_text": True, "text_unlocked": 1}])
+def test_an_interrupted_run_with_lora_goes_on_by_the_same_call(tmp_path, more):
+    pytest.importorskip("peft")
+    options = {"lora": 2, **more}
+    if options.pop("text_unlocked", None):
+        options["lock_text_unlocked_layers"] = 2
+    model = tiny()
+    model.model.visual.conv1.weight.requires_grad_(False)
+    interrupted(tmp_path / "cut", 4, model=model, **options)
+    run(tmp_path / "cut", model, **options)
+    whole = run(tmp_path / "whole", tiny(), **options)
+    assert same(weights(model.model), weights(whole.model.model))
+    locked = [name for name, p in model.model.named_parameters() if not p.requires_grad]
+    assert locked == ["visual.conv1.weight"]
+
+
+@pytest.mark.parametrize("options", [{"wise_ft": 0.5}, {"distill": 1.0}])
+def test_what_compares_with_the_start_asks_for_the_start_model_again(tmp_path, options):
+    model, calls = tiny(), iter(range(1, 100))
+    with pytest.raises(CancelledError, match="resume=True and the start model goes on from"):
+        run(tmp_path, model, should_stop=lambda: next(calls) == 2, **options)
+    with pytest.raises(MismatchError, match="the model as it was at the start"):
+        run(tmp_path, model, **options)
+    model.model.load_state_dict(weights(tiny().model))
+    assert run(tmp_path, model, **options).resumed_from == 2
+
+
+@pytest.mark.parametrize("options", [LOCKED, {"lora": 2}])
+def test_a_run_that_does_not_begin_leaves_the_model_as_it_was(tmp_path, options):
+    if "lora" in options:
+        pytest.importorskip("peft")
+    run(tmp_path / "begun", steps=1)
+    model = tiny()
+    before, start = manner(model.model), weights(model.model)
+    with pytest.raises(InvalidArgumentError, match="optimizer is 'x'"):
+        run(tmp_path / "x", model, optimizer="x", grad_checkpointing=True, **options)
+    with pytest.raises(InvalidArgumentError, match="resume is False"):
+        run(tmp_path / "begun", model, resume=False, grad_checkpointing=True, **LOCKED)
+    assert manner(model.model) == before
+    assert same(weights(model.model), start)

@@ -11,8 +11,13 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from helip.common.errors import Error
-from helip.common.processes import Processes, join_processes, own_threads, patient_group
+from helip.common.processes import (
+    Processes,
+    join_processes,
+    own_threads,
+    patient_group,
+    peers_that_work,
+)
 from helip.encoders.jobs.joining import join_parts
 from helip.encoders.jobs.parts import embed_part
 from helip.encoders.jobs.request import Kept, Work
@@ -38,10 +43,5 @@ def embed_together(
 def _meet(group: dist.ProcessGroup | None) -> None:
     if group is None:
         return
-    try:
+    with peers_that_work("What was committed stays, and the same call goes on from there"):
         dist.barrier(group)
-    except RuntimeError as error:
-        raise Error(
-            "another process has stopped; its own message says why. What was committed stays, and "
-            "the same call goes on from there"
-        ) from error
