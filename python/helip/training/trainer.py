@@ -425,9 +425,10 @@ class Trainer:
             for line in self._measuring.measure(at, self._weights):
                 log.write(**line)
         if stop and not self._over():
+            again = "" if self.options.resume else " with resume=True"
             raise CancelledError(
-                f"stopped after step {at.step} of {self.total_steps}; the same call with "
-                f"resume=True goes on from {self._save(log)}"
+                f"stopped after step {at.step} of {self.total_steps}; the same call{again} goes on "
+                f"from {self._save(log)}"
             )
         if every and at.step % every == 0:
             self._save(log)
