@@ -39,9 +39,9 @@ def shell_words(message: str, forms: Mapping[str, str], given: Iterable[Any]) ->
     """``message`` with options and commands as the shell has them.
 
     A name with an underscore is an option wherever it stands alone, another before ``=`` and where
-    the message begins ``name is``, and so is "another out". A value goes with its name:
-    ``--engine torch`` stands for ``engine='torch'``. What is quoted stays, so do calls of Python and what was ``given``, the
-    values of the options.
+    the message begins ``name is``; so is "another out". A value goes with its name: ``--engine
+    torch`` stands for ``engine='torch'``. What is quoted stays, so do calls of Python and what was
+    ``given``, the values of the options.
     """
     kept = [
         rf"(?<!\w){re.escape(text)}(?!\w)"

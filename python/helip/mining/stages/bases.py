@@ -123,8 +123,9 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
         )
     if changes_of_rebuilt(table, store) is not None:
         raise UnsupportedError(
-            f"{REBUILT} since the table {table.path} was mined, so all rows have new numbers; "
-            "bring it up to date with helip.update, which mines it afresh, or mine the store in stages"
+            f"{REBUILT} since the table {table.path} was mined, so rows have "
+            "new numbers; bring it up to date with helip.update, which mines it "
+            "afresh, or mine the store"
         )
     before = None if len(store) < rows else store._core.earlier_state(rows, table.fingerprint)
     if before is None:
