@@ -156,14 +156,22 @@ class Command:
 
     def _call(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
         bound.apply_defaults()
-        given = [*bound.arguments.values()]
-        try:
-            return self._do(bound, asked)
-        except InvalidArgumentError as error:
-            words = shell_words(str(error), option_forms(bound.signature), given)
-            raise InvalidArgumentError(words) from error
+        given, forms = [*bound.arguments.values()], option_forms(bound.signature)
 
-    def _do(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
+        def in_shell(message: str) -> str:
+            return shell_words(message, forms, given)
+
+        try:
+            return self._do(bound, asked, in_shell)
+        except Error as error:
+            error.args = tuple(in_shell(x) if isinstance(x, str) else x for x in error.args)
+            if isinstance(error, OSError) and error.strerror:
+                error.strerror = in_shell(error.strerror)
+            raise
+
+    def _do(
+        self, bound: inspect.BoundArguments, asked: Collection[str], in_shell: Callable[[str], str]
+    ) -> Again | None:
         given = bound.arguments
         config, wanted = given.pop("config", None), given.pop("print_config", False)
         as_line = given.pop("print_command", False)
@@ -181,7 +189,7 @@ class Command:
         quiet, verbose = given["quiet"], given.pop("verbose")
         if "quiet" not in inspect.signature(self.work).parameters:
             del given["quiet"]
-        with telling(quiet=quiet, verbose=verbose):
+        with telling(quiet=quiet, verbose=verbose, words=in_shell):
             done = self.work(*bound.args, **bound.kwargs)
             if isinstance(done, Done):
                 self._finish(done, told, asked)

@@ -11,6 +11,8 @@ from typing import Any
 from cyclopts import Parameter
 
 from helip.cli.configuration import NOT_IN_FILES, plain
+from helip.cli.messages import shell_line
+from helip.cli.registry import ENTRIES
 from helip.cli.wording import option_forms
 from helip.training.named_recipes import recipe_named
 
@@ -35,6 +37,22 @@ def command_line(
         return [name, *_words(signature, values, given)]
     except _NoWordsError:
         return [name, "--config", str(file)]
+
+
+def line_of(name: str, **options: Any) -> str:
+    """The line of the command ``name`` with these arguments and options, as a shell takes it.
+
+    Left out are options that are None or have the default, and those that the command does not
+    know, such as ``root`` for helip mine.
+    """
+    entry = next(entry for entry in ENTRIES if entry.name == name)
+    signature = entry.load().signature()
+    given = {key: value for key, value in options.items() if value is not None}
+    values = {
+        key: given.get(key, () if parameter.kind is parameter.VAR_POSITIONAL else parameter.default)
+        for key, parameter in signature.parameters.items()
+    }
+    return shell_line(name, *_words(signature, values, ()))
 
 
 def _words(

@@ -10,7 +10,9 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from helip.common.remote.urls import shown
 
@@ -42,10 +44,11 @@ def shell_line(*words: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def telling(*, quiet: bool, verbose: bool) -> Iterator[None]:
+def telling(*, quiet: bool, verbose: bool, words: Callable[[str], str] = str) -> Iterator[None]:
     """Within: remarks unless ``quiet``, and log records from INFO on where ``verbose``.
 
-    Warnings are shown by default, and errors alone with ``quiet``.
+    Records of warnings are shown by default, and errors alone with ``quiet``. What the library
+    warns of is a line in the ``words`` of the shell, without the place in the code.
     """
     global _quiet
     logger, handler = logging.getLogger("helip"), _Lines()
@@ -54,9 +57,19 @@ def telling(*, quiet: bool, verbose: bool) -> Iterator[None]:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
     _quiet = quiet
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category in (UserWarning, RuntimeWarning):
+            say(f"helip: warning: {words(str(message))}")
+        else:
+            usual(message, category, *place, **more)
+
+    warnings.showwarning = show
     try:
         yield
     finally:
+        warnings.showwarning = usual
         _quiet = before
         logger.setLevel(level_before)
         logger.removeHandler(handler)

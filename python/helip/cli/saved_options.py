@@ -17,9 +17,11 @@ from typing import Any
 from helip.cli.configuration import plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError, StorageError
+from helip.common.patterns import existing_paths, is_url
 from helip.common.remote.urls import place_of, shown, url_of
-from helip.common.url_secrets import without_secrets
+from helip.common.url_secrets import REDACTED, without_secrets
 from helip.common.yaml_files import load_yaml
+from helip.data.options import OpenOptions
 
 _NAME = "helip.yaml"
 _MOST_BYTES = 1 << 20
@@ -117,3 +119,30 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
     return without_secrets(value) if isinstance(value, str) else value
+
+
+def data_of(output: Path | None) -> dict[str, Any]:
+    """The data that ``output`` was made of, with how they were opened, by what commands saved.
+
+    A table leads to its store. ``DATA`` stands for data that nothing names or that are not here.
+    """
+    unknown = {"data": "DATA"}
+    if output is None or url_of(output) is not None:
+        return unknown
+    try:
+        options = load_options(find_options(output)).options
+    except (Error, OSError):
+        return unknown
+    names = ("data", *OpenOptions().as_dict())
+    found = {name: options[name] for name in names if options.get(name) is not None}
+    if "data" not in found:
+        sources = (options.get("store"), options.get("pairs"), *(options.get("parts") or ()))
+        return next((data_of(Path(each)) for each in sources if each is not None), unknown)
+    if any(REDACTED in str(value) for value in found.values()):
+        return unknown
+    if not is_url(found["data"]):
+        try:
+            existing_paths(found["data"], "")
+        except InvalidArgumentError:
+            return unknown
+    return found

@@ -1,9 +1,10 @@
-"""Messages of the library in the words of the shell: ``--image-column`` for ``image_column``."""
+"""Messages of the library in the words of the shell: ``--engine torch`` for ``engine='torch'``."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike, fspath
@@ -11,9 +12,18 @@ from typing import Any
 
 from cyclopts import Parameter
 
+from helip.cli.registry import ENTRIES
+
 _QUOTED = r"""(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)"""
+_CALL = r"(?<![\w.])[A-Za-z_][\w.]*\([^()\n]*\)"  # of Python, whose keywords stay
 # A name stands alone: not in a path, an address, a file's name, an index or a value.
-_BEFORE, _AFTER = r"(?<![\w./\\:=~-])", r"(?![\w/\\\[-])(?!\.\w)(?:=(?=[\s,;:).]|$))?"
+_BEFORE, _AFTER = r"(?<![\w./\\:=~-])", r"(?![\w/\\\[-])(?!\.\w)"
+_VALUE = (
+    r"""=(?:'(?P<one>[^'\n]*)'|"(?P<two>[^"\n]*)"|\((?P<many>[\w., ]+)\)|(?P<word>\w+(?:\.\d+)?))"""
+)
+_NO_VALUE = r"=(?=[\s,;:).]|$)"
+_VALUE_OR_NONE = re.sub(r"\?P<\w+>", "?:", rf"{_VALUE}|{_NO_VALUE}")
+_COMMANDS = "|".join(entry.name for entry in ENTRIES)
 
 
 def option_forms(signature: inspect.Signature) -> dict[str, str]:
@@ -26,10 +36,12 @@ def option_forms(signature: inspect.Signature) -> dict[str, str]:
 
 
 def shell_words(message: str, forms: Mapping[str, str], given: Iterable[Any]) -> str:
-    """``message`` with options as the shell has them.
+    """``message`` with options and commands as the shell has them.
 
-    A name with an underscore is one wherever it stands alone, another where the message begins
-    ``name is``. What is quoted stays, and so does what was ``given``, the values of the options.
+    A name with an underscore is an option wherever it stands alone, another before ``=`` and where
+    the message begins ``name is``; so is "another out". A value goes with its name: ``--engine
+    torch`` stands for ``engine='torch'``. What is quoted stays, so do calls of Python and what was
+    ``given``, the values of the options.
     """
     kept = [
         rf"(?<!\w){re.escape(text)}(?!\w)"
@@ -37,15 +49,37 @@ def shell_words(message: str, forms: Mapping[str, str], given: Iterable[Any]) ->
         if any(name in text for name in forms)
     ]
     names = sorted(forms, key=len, reverse=True)
-    first = rf"\A(?:{'|'.join(names)})(?= is )"
-    others = rf"{_BEFORE}(?:{'|'.join(name for name in names if '_' in name) or '(?!)'}){_AFTER}"
-    pattern = "|".join([_QUOTED, *kept, f"(?P<name>{first}|{others})"])
+    first = rf"\A(?:{'|'.join(names) or '(?!)'})(?= is )|(?<=another )out(?![\w/.])"
+    long = "|".join(name for name in names if "_" in name) or "(?!)"
+    others = rf"{_BEFORE}(?:(?:{long}){_AFTER}|(?:{'|'.join(names) or '(?!)'})(?={_VALUE_OR_NONE}))"
+    option = rf"(?P<name>{first}|{others})(?:{_VALUE}|{_NO_VALUE})?"
+    command = rf"(?<![\w./])helip\.(?P<command>{_COMMANDS})(?![\w.(])"
+    pattern = "|".join([_QUOTED, *kept, option, _CALL, command])
 
     def written(found: re.Match[str]) -> str:
-        name = found["name"]
-        return found[0] if name is None else forms[name.removesuffix("=")]
+        if found["command"] is not None:
+            return f"helip {found['command']}"
+        return (
+            found[0]
+            if found["name"] is None
+            else _option(forms.get(found["name"], found["name"]), found)
+        )
 
-    return re.sub(pattern, written, message) if forms else message
+    return re.sub(pattern, written, message)
+
+
+def _option(form: str, found: re.Match[str]) -> str:
+    """An option with the value that a keyword of Python has."""
+    if found["word"] == "True":
+        return form
+    if found["word"] == "False":
+        return f"--no-{form.lstrip('-')}"
+    if found["word"] == "None":
+        return f"no {form}"
+    if found["many"] is not None:  # a part is a tuple, and i/n in the shell
+        return f"{form} {found['many'].replace(', ', '/' if form == '--part' else ' ')}"
+    value = next((found[name] for name in ("one", "two", "word") if found[name] is not None), None)
+    return form if value is None else f"{form} {shlex.quote(value)}"
 
 
 def _form(parameter: inspect.Parameter) -> str:

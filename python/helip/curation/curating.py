@@ -69,7 +69,7 @@ def curate(call: CurateCall) -> Curation:
     if store is None:
         raise InvalidArgumentError(
             "store is None, and the table knows no store, so nothing tells which rows are alike; "
-            "give the store that was mined: store=STORE, in the shell --store STORE"
+            "give the store that was mined: store=STORE"
         )
     out = output_path(call.out)
     if out and os.path.lexists(out):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,15 @@ from helip.data.options import OpenCall, OpenOptions
 
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
+# Quoted, since the shell leaves what is quoted as it is.
+_KEYWORD = re.compile(rf"\b({'|'.join(OpenOptions().as_dict())})=([^\s,;)]*)")
 
 
-def described(call: OpenCall) -> OpenCall:
+@contextlib.contextmanager
+def described(call: OpenCall) -> Iterator[OpenCall]:
     """The call that a file ``source: …`` with options below it stands for; any other as it is.
+
+    An error inside names options as the file has them, ``image_column: …``.
 
     Paths in the file count from its folder. An option of the call goes before that of the file.
 
@@ -27,10 +35,12 @@ def described(call: OpenCall) -> OpenCall:
     """
     source = call.source
     if not isinstance(source, (str, os.PathLike)) or is_url(os.fspath(source)):
-        return call
+        yield call
+        return
     path = Path(source)
     if path.suffix.lower() not in _SUFFIXES or path.is_dir():
-        return call
+        yield call
+        return
     said = _mapping(path)
     usual = OpenOptions().as_dict()
     # Of arrays == gives no bool; none of them is usual.
@@ -39,7 +49,12 @@ def described(call: OpenCall) -> OpenCall:
         for name, value in OpenOptions.of(call).as_dict().items()
         if not (value is None or (isinstance(value, (int, float)) and value == usual[name]))
     }
-    return replace(call, **{**said, **given})
+    try:
+        yield replace(call, **{**said, **given})
+    except InvalidArgumentError as error:
+        words = _KEYWORD.sub(lambda found: f"'{found[1]}: {found[2]}' in {path}", str(error))
+        of_file = str(error).partition(" is ")[0] in said.keys() - given.keys()
+        raise InvalidArgumentError(f"{path}: {words}" if of_file else words) from error
 
 
 def _mapping(path: Path) -> dict[str, Any]:

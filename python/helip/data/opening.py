@@ -49,10 +49,10 @@ def open_dataset(call: OpenCall) -> Dataset:
         others = [name for name in OpenOptions.of(call).as_dict() if name not in _OF_ANY_SOURCE]
         call.refuse([*others, "keys"], "an open data set")
         return selected(call.source, call)
-    call = described(call)
-    if call.split is not None:
-        call = replace(call, source=source_of_split(call.source, call.split))
-    return selected(_open(call), call)
+    with described(call) as call:
+        if call.split is not None:
+            call = replace(call, source=source_of_split(call.source, call.split))
+        return selected(_open(call), call)
 
 
 def _open(call: OpenCall) -> Dataset:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +46,8 @@ from helip.encoders.jobs.request import (
 )
 from helip.encoders.jobs.together import embed_together
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder
+from helip.encoders.source import Side
+from helip.encoders.spec import FAMILIES
 from helip.encoders.weights import files_stamp
 from helip.store.data_identity import DataChange
 from helip.store.embedding_store import EmbeddingStore
@@ -86,9 +87,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         )  # fmt: skip
     call = dataclasses.replace(call, out=local_path(call.out))
     path = Path(call.out)
-    preset = PRESETS[call.preset or _DEFAULT_PRESET]
-    images: Any = preset[0] if call.image_encoder is None else call.image_encoder
-    texts: Any = preset[1] if call.text_encoder is None else call.text_encoder
+    images = _encoder_of(call, path, "image") if call.image_encoder is None else call.image_encoder
+    texts = _encoder_of(call, path, "text") if call.text_encoder is None else call.text_encoder
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     request = {
         "image_encoder": name_of(images),
@@ -116,8 +116,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     if existing is not None and change is not None and not call.update:
         raise MismatchError(
             f"{path} holds {'a store' if existing.metadata.get('complete') else 'the beginning'} "
-            f"of other data: {change}. Pass --update (update=True) to embed again what changed, "
-            "then bring tables up to date with helip update; or choose another --out"
+            f"of other data: {change}. Give update=True to embed again what changed, then bring "
+            "tables up to date with helip.update; or choose another out"
         )
     if existing is not None and change is not None and existing.metadata.get("complete"):
         _check_removed(existing, change, call.max_removed)
@@ -126,6 +126,20 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     return _embed(
         work, existing, None if existing is None or change is None else (existing, change)
     )
+
+
+def _encoder_of(call: EmbedCall, path: Path, side: Side) -> str:
+    """The spec of a side where the call names no encoder for it: of an update that of the store."""
+    if call.preset is not None or not call.update or not (path / "manifest.json").exists():
+        return PRESETS[call.preset or _DEFAULT_PRESET][SIDES.index(side)]
+    name = str(EmbeddingStore.open(path).metadata.get(f"{side}_encoder", ""))
+    if name.partition(":")[0] not in FAMILIES:
+        made = f"by {name}, an object of Python" if name else "by what it does not say"
+        raise InvalidArgumentError(
+            f"{side} rows of {path} were made {made}; give {side}_encoder, so that new rows are "
+            "made by the same"
+        )
+    return name
 
 
 def _check_launcher(call: EmbedCall) -> None:
@@ -159,8 +173,8 @@ def _check_removed(store: EmbeddingStore, change: DataChange, most: float) -> No
     if change.removed > allowed:
         raise MismatchError(
             f"{change.removed:,} of the {len(store):,} rows of {store.path} are gone from the "
-            f"data; --max-removed {most:g} (max_removed) lets an update drop {allowed:,}: check "
-            "that the data are whole, allow a larger share, or choose another --out"
+            f"data; max_removed={most:g} lets an update drop {allowed:,}: check that the data are "
+            "whole, allow a larger share, or choose another out"
         )
 
 

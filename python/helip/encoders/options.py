@@ -16,7 +16,8 @@ class EmbedOptions(DeviceOptions):
     """How a data set is embedded."""
 
     preset: Literal["paper", "paper-v1", "packaged"] | None = None
-    """Both encoders by one name; paper where neither preset nor encoder is given."""
+    """Both encoders by one name; where neither preset nor encoder is given paper, or in an update
+    those of the store."""
     image_encoder: str | object | None = None
     """A spec such as timm:NAME, or an encoder object, in place of the preset's."""
     text_encoder: str | object | None = None

@@ -11,7 +11,7 @@ from helip.common.errors import UnsupportedError
 from helip.mining.options import ClusterOptions, MineOptions
 from helip.mining.recall import sample_size
 from helip.mining.stages import unit_costs as costs
-from helip.mining.stages.bases import Base, changed_rows, is_in
+from helip.mining.stages.bases import Base, changed_rows, changes_of_rebuilt, is_in
 from helip.mining.stages.certificates import (
     certificate_path,
     read_certificate,
@@ -36,6 +36,7 @@ class PlannedUpdate:
     gone: int  # deleted at any time
     lost: float  # share of old rows whose full pool lost a pair
     certified_before: int  # targets of the sample that the certificate has
+    rebuilt: bool = False  # rows of the store have other numbers
 
     @property
     def fresh(self) -> int:
@@ -84,6 +85,11 @@ def found_update(table: HardPairs, store: EmbeddingStore) -> PlannedUpdate:
 
     MismatchError where the store is no later state of the one that was mined.
     """
+    if (changes := changes_of_rebuilt(table, store)) is not None:
+        return PlannedUpdate(
+            rows=len(store), gone=changes["deleted"], lost=0.0, certified_before=0, rebuilt=True,
+            **changes,
+        )  # fmt: skip
     deleted, replaced = changed_rows(table, store)
     outdated = np.union1d(deleted, replaced)
     rows = np.arange(len(table))

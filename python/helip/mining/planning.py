@@ -36,6 +36,7 @@ from helip.mining.planned_updates import (
 )
 from helip.mining.recall import sample_size
 from helip.mining.stages import unit_costs as costs
+from helip.mining.stages.bases import REBUILT
 from helip.mining.stages.job import cut_of, cut_of_update
 from helip.mining.stages.running import NEEDS_STORE, goes_in_stages, refuse_device, unit_memory
 from helip.mining.stages.stage_plans import Fleet, Shape, StagePlan, pairs_of, plan_stages
@@ -277,12 +278,14 @@ def _update_planned(call: PlanCall) -> Plan:
         update = _assumed(call)
     core_options(call, call)
     refuse_device(call.device)
-    if not (update.added or update.deleted or update.replaced):
+    if not (update.added or update.deleted or update.replaced or update.rebuilt):
         return Plan(
             method=call.method, reason="the table is up to date, and nothing is done", filters={},
             device="cpu", seconds=0.0, memory_bytes=0, disk_bytes=0, scratch_bytes=0, pairs=0,
             bands=0, update=update.as_report(),
         )  # fmt: skip
+    if update.rebuilt:
+        return _afresh_planned(call, update, REBUILT)
     if call.method == "partition":
         for name, value, default in (("skip", call.skip, 0), ("collapse", call.collapse, "none")):
             if value != default:
@@ -296,10 +299,7 @@ def _update_planned(call: PlanCall) -> Plan:
             "table of method 'exact'; drop both, or plan that of a table of 'partition'"
         )
     if why := why_afresh(update, call):
-        again = {"device": "cpu", "update": None, "added": 0, "deleted": 0}
-        afresh = plan(**{**call.as_dict(), **again})
-        reason = f"mined afresh, because of {why}; {afresh.reason}"
-        return replace(afresh, reason=reason, update=update.as_report())
+        return _afresh_planned(call, update, why)
     width = _width(call, _dims_of(call, store)[1])
     threads = call.threads or usable_processors()
     memory = memory_bound(call.memory)
@@ -314,6 +314,13 @@ def _update_planned(call: PlanCall) -> Plan:
         threads=threads, measured_on=f"{costs.MEASURED_ON} (python bench/update.py)",
         update=update.as_report(),
     )  # fmt: skip
+
+
+def _afresh_planned(call: PlanCall, update: PlannedUpdate, why: str) -> Plan:
+    again = {"device": "cpu", "update": None, "added": 0, "deleted": 0}
+    afresh = plan(**{**call.as_dict(), **again})
+    reason = f"mined afresh, because of {why}; {afresh.reason}"
+    return replace(afresh, reason=reason, update=update.as_report())
 
 
 def _found(call: PlanCall) -> tuple[PlanCall, EmbeddingStore, PlannedUpdate]:

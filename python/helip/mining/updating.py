@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import output_path
+from helip.common.files import discard_directory, output_path, storage_errors
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
+from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
+from helip.mining.planned_updates import mined_with
 from helip.mining.report_words import shortfall_words
+from helip.mining.stages.bases import REBUILT, changes_of_rebuilt
+from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.running import refuse_codes, remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
+
+_BLOCK = 65_536  # rows of a table that are written at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +38,7 @@ class UpdateCall(HostOptions, EngineOptions, KeepOptions, CodesOptions, Progress
     """A table, or its path, that was mined exactly or by partition from an earlier state of the
     store."""
     store: EmbeddingStore | str | os.PathLike[str] = field(kw_only=False)
-    """A later state: rows were appended to it, or deleted."""
+    """A later state: rows were appended to it or deleted, or `embed` with update went over it."""
     out: str | os.PathLike[str] | None = None
     """A new directory or URL, or that of pairs, whose table is then replaced in one step; a table
     there that is up to date already is returned. None keeps it in memory."""
@@ -46,6 +55,10 @@ def update(call: UpdateCall) -> HardPairs:
     so, and what was done. With ``codes`` of any earlier state of the store, as :func:`helip.mine`
     kept them or an update, only the rows since are encoded; once these are more than an eighth of
     all, the codes of all are kept there.
+
+    Where :func:`embed` with ``update`` dropped rows of the store, or moved them, all rows have new
+    numbers: the store is mined afresh with the options of ``pairs``, whose table must be of the
+    store right before that or before an earlier such update.
 
     Of a table of method ``partition``, in stages or not: the new rows are mined in the clusters
     where they fall, by ``engine``, as :func:`helip.mine` does in stages, and the recall is measured
@@ -70,6 +83,8 @@ def update(call: UpdateCall) -> HardPairs:
         )  # fmt: skip
     store = store_of(call.store)
     path = output_path(call.out)
+    if (changes := changes_of_rebuilt(pairs, store)) is not None:
+        return _afresh(call, pairs, store, path, changes)
     if staged:
         return _in_stages(call, pairs, store, path)
     if call.engine != "threads":
@@ -86,6 +101,56 @@ def update(call: UpdateCall) -> HardPairs:
     return HardPairs(core)
 
 
+def _there(path: str, pairs: HardPairs, store: EmbeddingStore) -> HardPairs | None:
+    """The table at ``path``, if any: before the update or after it.
+
+    InvalidArgumentError where it is another.
+    """
+    if not os.path.exists(os.path.join(path, "manifest.json")):
+        return None
+    there = HardPairs.open(path)
+    if there.options != pairs.options or there.fingerprint not in (
+        pairs.fingerprint, store.fingerprint,
+    ):  # fmt: skip
+        raise InvalidArgumentError(
+            f"{path} holds another table than the one to bring up to date; choose a new directory"
+        )
+    return there
+
+
+def _afresh(
+    call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str, changes: dict[str, int]
+) -> HardPairs:
+    """Mines the store, whose rows have other numbers than those of the table, as it was mined."""
+    options, clusters = mined_with(pairs)
+    there = _there(path, pairs, store) if path else None
+    if there is not None and there.fingerprint == store.fingerprint:
+        return there
+    place = f"{path}.update" if path else None
+    mined = mine(
+        store, out=place, device="cpu", **options.as_dict(), **clusters.as_dict(),
+        threads=call.threads, memory=call.memory, engine=call.engine, codes=call.codes,
+        progress=call.progress,
+    )  # fmt: skip
+    did = {"from": pairs.fingerprint, **changes, "afresh": REBUILT}
+    writer = _core.HardPairsWriter(path, len(mined), mined.k, replace=there is not None)
+    for first in range(0, len(mined), _BLOCK):
+        some = slice(first, first + _BLOCK)
+        writer.write(first, mined.ids[some], mined.scores[some], mined.counts[some])
+    if place is not None and certificate_path(place).is_file():
+        with storage_errors("write", path):
+            shutil.copyfile(certificate_path(place), certificate_path(path))
+    table = writer.finish(
+        fingerprint=mined.fingerprint, data_fingerprint=mined.data_fingerprint,
+        options_json=json.dumps(mined.options),
+        report_json=json.dumps({**mined.report, "update": did}),
+    )  # fmt: skip
+    if place is not None:
+        del mined  # before its files go
+        discard_directory(Path(place))
+    return HardPairs(table)
+
+
 def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
     refuse_codes(call.codes)
     if not path or not pairs.path:
@@ -94,19 +159,10 @@ def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: 
             f"{what}, and a table of method 'partition' is updated by files beside out; save the "
             "table, and give out"
         )
-    if os.path.exists(os.path.join(path, "manifest.json")):
-        there = HardPairs.open(path)
-        if there.options != pairs.options or there.fingerprint not in (
-            pairs.fingerprint, store.fingerprint,
-        ):  # fmt: skip
-            raise InvalidArgumentError(
-                f"{path} holds another table than the one to bring up to date; choose a new "
-                "directory"
-            )
-        if there.fingerprint == store.fingerprint:
-            if not call.keep_stages:
-                remove_stages(path)
-            return there
+    if (there := _there(path, pairs, store)) is not None and there.fingerprint == store.fingerprint:
+        if not call.keep_stages:
+            remove_stages(path)
+        return there
     if pairs.fingerprint == store.fingerprint:
         pairs.save(path)
         return HardPairs.open(path)

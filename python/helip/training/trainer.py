@@ -156,9 +156,9 @@ class Trainer:
             or (self._distillation is not None and call.teacher is None)
             or call.when_lost == "interpolate"
         )
-        self._again = " and the start model" if needs_start else ""  # in a call that goes on
+        self._needed_again = ["the start model"] if needs_start else []  # in a call that goes on
         if self.network.parallel == "fsdp" and not needs_start:
-            self._again = " and a model made anew"
+            self._needed_again = ["a model made anew"]
         self._state = RunState(
             root=self.checkpoints,
             processes=self.processes,
@@ -431,9 +431,12 @@ class Trainer:
             for line in self._measuring.measure(at, self._weights):
                 log.write(**line)
         if stop and not self._over():
+            needed = [] if self.options.resume else ["resume=True"]
+            needed += self._needed_again
+            again = f" with {' and '.join(needed)}" if needed else ""
             raise CancelledError(
-                f"stopped after step {at.step} of {self.total_steps}; the same call with "
-                f"resume=True{self._again} goes on from {self._save(log)}"
+                f"stopped after step {at.step} of {self.total_steps}; the same call{again} goes on "
+                f"from {self._save(log)}"
             )
         if every and at.step % every == 0:
             self._save(log)

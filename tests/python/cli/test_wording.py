@@ -23,7 +23,11 @@ FORMS = {
     [
         ("shard_rows is 100, must be more", "--shard-rows is 100, must be more"),
         ("no column; name it with image_column=…", "no column; name it with --image-column=…"),
-        ("drop image_column=, or k=", "drop --image-column, or k="),
+        ("drop image_column=, or k=", "drop --image-column, or -k"),
+        ("give text='a b', or k=5", "give --text 'a b', or -k 5"),
+        ("image_max=True or image_max=False", "--image-max or --no-image-max"),
+        ("k=None, shard_rows=(3, 4.5).", "no -k, --shard-rows 3 4.5."),
+        ("helip.mine follows, helip.mine(k=5) too", "helip mine follows, helip.mine(k=5) too"),
         ("use (image_max, shard_rows).", "use (--image-max, --shard-rows)."),
         ("text is missing; give text", "--text is missing; give text"),
         ("k is 0", "-k is 0"),
@@ -74,6 +78,15 @@ def test_a_message_without_options_stays() -> None:
             ("embed", "{tmp}/d.csv", "--out", "p", "--image-encoder", "x"),
             "its columns: 'image_max', 'caption'; name it with --image-column=…",
         ),
+        (
+            ("embed", "{tmp}/d.yaml", "--out", "p", "--image-encoder", "x"),
+            "its columns: 'image_max', 'caption'; name it with 'image_column: …' in {tmp}/d.yaml",
+        ),
+        (
+            ("train", "{tmp}/d.csv", "--model", "ViT-B-32", "--out", "p"),
+            "no weights; give --checkpoint a file or folder of weights, or a pretrained tag",
+        ),
+        (("train", "d", "--model", "ViT-B-32", "--out", "p"), ", or --from-scratch for a random"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -83,9 +96,10 @@ def test_commands_name_their_options(
     with helip.EmbeddingStore.create(tmp_path / "s", image_dim=4, text_dim=4) as writer:
         writer.append(["a", "b"], np.eye(4)[:2], np.eye(4)[:2])
     (tmp_path / "d.csv").write_text("image_max,caption\na.png,a\n")
+    (tmp_path / "d.yaml").write_text("source: d.csv\n")
     code, _, err = run(*(word.format(tmp=tmp_path) for word in words))
     assert code == 2
-    assert message in err
+    assert message.format(tmp=tmp_path) in err
 
 
 def test_a_short_name_and_a_config_file_are_told(run: Run, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_what_does_not_belong_together_or_is_missing_is_refused(
 ) -> None:
     ask = {"progress": False}
     unknown = helip.HardPairs.open(sample.pairs.path)
-    with pytest.raises(InvalidArgumentError, match=r"store is None.*--store STORE"):
+    with pytest.raises(InvalidArgumentError, match=r"store is None.*store=STORE"):
         helip.curate(unknown, sample.data, **ask)
     helip.curate(unknown.with_store(sample.store), sample.data, **ask)
     with pytest.raises(StorageError, match="nowhere"):

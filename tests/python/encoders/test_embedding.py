@@ -212,6 +212,47 @@ def test_the_table_follows_an_updated_store_as_if_it_was_mined_anew(tmp_path):
     assert after.data_fingerprint == store.data_fingerprint
 
 
+@pytest.mark.parametrize("method", ["exact", "partition"])
+@pytest.mark.parametrize(
+    "rows",
+    [range(9, 100), range(93), [*range(50, 100), *range(50)], [0, *range(5, 99), *range(100, 120)]],
+    ids=["the first are gone", "the last are gone", "moved", "some are gone and some new"],
+)
+def test_the_table_follows_rows_that_an_update_dropped_or_moved(tmp_path, rows, method):
+    from helip.loading.loader import HardPairLoader
+    from helip.mining.miner import mine
+    from helip.mining.planning import plan
+    from helip.mining.updating import update
+
+    whole = Numbered(120)
+    options = {"k": 5, "image_max": 1.0, "text_max": 1.0, "method": method, "progress": False}
+    run(whole.subset(range(100)), tmp_path / "s")
+    before = mine(tmp_path / "s", out=tmp_path / "p", **options)
+    data = whole.subset(rows)
+    store = run(data, tmp_path / "s", update=True)
+    planned = plan(store, update=before)
+    assert planned.reason.startswith("mined afresh, because of helip embed --update dropped rows")
+    after = update(tmp_path / "p", tmp_path / "s", out=tmp_path / "p", progress=False)
+    fresh = mine(store, **options)
+    for name in ("ids", "scores", "counts"):
+        assert np.array_equal(getattr(after, name), getattr(fresh, name))
+    assert (after.fingerprint, after.options) == (fresh.fingerprint, fresh.options)
+    did = after.report["update"]
+    gone = 100 - len(set(rows) & set(range(100)))
+    assert (did["from"], did["deleted"]) == (before.fingerprint, gone)
+    assert did["added"] == len(rows) - 100 + gone == planned.update["added"]
+    assert len(HardPairLoader(data, after, batch_size=8, tokenizer=None)) > 0
+    assert {each.name for each in tmp_path.iterdir()} == {"s", "p"}
+    again = update(after, run(data, tmp_path / "s"), out=tmp_path / "p", progress=False)
+    assert again.report == after.report
+
+    run(data.subset(range(2, len(data))), tmp_path / "s", update=True)
+    store = run(data.subset(range(4, len(data))), tmp_path / "s", update=True)
+    assert update(after, store, progress=False).report["update"]["deleted"] == 4
+    with pytest.raises(MismatchError, match="never"):
+        update(before, run(Numbered(100, prefix="x"), tmp_path / "t"), out=tmp_path / "u")
+
+
 def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch):
     monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
     data = Numbered(LARGE, BAD)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.commands.data import open_data
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.commands.data import open_data, opening_of
+from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import hints_of
@@ -41,12 +42,14 @@ def curate(
     from helip.curation.curating import curate
     from helip.evaluation.model_source import ModelSource
     from helip.reporting.viewer.model_features import is_store
+    from helip.store.embedding_store import EmbeddingStore
 
     given: Any = model
     if model is not None and not is_store(model):
         given = ModelSource(model, checkpoint).load()
     # The list names the rows that were opened, and is no list of the whole data set then.
     in_part = any(options[name] is not None for name in ("subset", "limit", "split"))
+    opening = opening_of(options)
     dataset, options = open_data(data, options, quiet)
     found = curate(pairs, dataset, store=store, model=given, out=out, progress=not quiet, **options)
     if json:
@@ -57,11 +60,11 @@ def curate(
             say("no keep.parquet was written, for pyarrow is absent; pip install pyarrow")
     if store is None or in_part:
         return Done(out)
-    words = ["embed", data, "--subset", str(out / "keep.csv"), "--update", "--out", str(store)]
     counts = found.counts()
-    if counts["dropped"] > EmbedOptions().max_removed * counts["rows"]:
-        words += ["--max-removed", f"{math.ceil(100 * counts['dropped'] / counts['rows']) / 100:g}"]
-    return Done(out, shell_line(*words))
+    removed = math.ceil(100 * counts["dropped"] / max(counts["rows"], 1)) / 100
+    more = {"max_removed": max(removed, EmbedOptions().max_removed)}
+    opening |= {"subset": out / "keep.csv", "dtype": EmbeddingStore.open(store).dtype}
+    return Done(out, line_of("embed", data=data, update=True, out=store, **opening, **more))
 
 
 def _words(found: dict[str, Any]) -> list[tuple[str, str]]:

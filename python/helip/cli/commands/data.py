@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.messages import say
 from helip.cli.resuming import INTERRUPTED
 from helip.cli.showing import print_json, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
@@ -23,6 +24,8 @@ _EMBED_USUAL = (
     "max_quarantined", "launcher", "image_column", "caption_column", "key_column", "limit",
     "subset", "split",
 )  # fmt: skip
+# Of opening, what holds for the samples of new shards as well.
+_OF_SAMPLES = ("image_column", "caption_column", "max_pixels", "max_seconds")
 _RESHARD_USUAL = (
     "shard_size", "samples_per_shard", "rank_max", "seed", "image_column", "root", "limit",
     "subset", "split",
@@ -50,7 +53,7 @@ def index(
     for reason in built.left_out.values():
         say(f"left out: {reason}")
     show_index(built, json, scanned=built.scanned)
-    return Done(out, shell_line("embed", out, "--out", "STORE", "--preset", "paper"))
+    return Done(out, line_of("embed", data=out, out="STORE", preset="paper"))
 
 
 @command(EmbedOptions, OpenOptions, usual=_EMBED_USUAL)
@@ -99,12 +102,14 @@ def embed(
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
         say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+    if before is not None:
+        say(f"bring its tables up to date: {line_of('update', pairs='PAIRS', store=store.path)}")
     if url_of(out) is not None:
-        return Done(out, shell_line("mine", out, "--out", "PAIRS"))
+        return Done(out, line_of("mine", store=out, out="PAIRS"))
     if part is not None and Path(store.path) != out:
         say(f"part {part} of {out}; the same command without --part puts all parts together")
         return Done(Path(store.path))
-    return Done(Path(store.path), shell_line("mine", store.path, "--out", "PAIRS"))
+    return Done(Path(store.path), line_of("mine", store=store.path, out="PAIRS"))
 
 
 def store_facts(store: Any) -> dict[str, Any]:
@@ -154,6 +159,7 @@ def reshard(
     """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
     from helip.pairs.resharding.rewriting import reshard
 
+    opening = {name: options[name] for name in _OF_SAMPLES}
     try:
         dataset, options = open_data(data, options, quiet)
         result = reshard(dataset, pairs, out=out, store=store, progress=not quiet, **options)
@@ -161,8 +167,13 @@ def reshard(
         say("helip: stopped; nothing was written, and the same command begins again")
         raise SystemExit(INTERRUPTED) from None
     show_resharded(result, json)
-    paths = (result.path, "--model", "MODEL", "--pairs", result.pairs, "--out", "RUN")
-    return Done(out, shell_line("train", *paths))
+    new = {"data": result.path, "pairs": result.pairs}
+    return Done(out, line_of("train", **new, model="MODEL", out="RUN", **opening))
+
+
+def opening_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that say how data are opened, for the line of another."""
+    return {name: options[name] for name in OpenOptions().as_dict()}
 
 
 def open_data(
@@ -176,11 +187,10 @@ def open_data(
     from helip.common.processes import launched_rank
     from helip.data.opening import open_dataset
 
-    names = OpenOptions().as_dict().keys()
-    opening = {name: value for name, value in options.items() if name in names}
-    rest = {name: value for name, value in options.items() if name not in names}
+    opening = opening_of(options)
+    rest = {name: value for name, value in options.items() if name not in opening}
     if source is None:
-        OpenOptions(**opening).refuse(names, "a call without --data")
+        OpenOptions(**opening).refuse(opening, "a call without --data")
         return None, rest
     dataset = open_dataset(source, progress=not quiet, **opening)
     if launched_rank() <= 0:

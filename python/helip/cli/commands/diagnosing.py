@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.commands.data import open_data
-from helip.cli.messages import shell_line
+from helip.cli.command_line import line_of
+from helip.cli.commands.data import open_data, opening_of
 from helip.cli.showing import print_json
 from helip.common.errors import InvalidArgumentError
 from helip.data.options import OpenOptions
@@ -43,12 +43,12 @@ def diagnose(
 
     table = HardPairs.open(pairs)
     bundle = None if model is None else ModelSource(model, checkpoint).load()
+    opening = opening_of(options)
     dataset, options = open_data(data, options, quiet)
     found = diagnose(table, dataset, bundle, store=store, progress=not quiet, **options)
     if json:
         print_json(found.to_dict())
     else:
         print(found)
-    words = ["train", data, "--model", model or "MODEL"]
-    words += [] if checkpoint is None else ["--checkpoint", checkpoint]
-    return Done(next=shell_line(*words, "--pairs", str(pairs), "--out", "RUN"))
+    trained = {"model": model or "MODEL", "checkpoint": checkpoint, "out": "RUN"}
+    return Done(next=line_of("train", data=data, pairs=pairs, **trained, **opening))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.command_line import line_of
 from helip.cli.commands.data import named_paths, say_left_out
-from helip.cli.messages import say, shell_line
+from helip.cli.messages import say
 from helip.cli.showing import figures, print_json, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
@@ -106,8 +107,8 @@ def evaluate(
 def _done(out: Path | None, metrics: str) -> Done:
     if out is None:
         return Done()
-    words = ("report", "PAIRS", "--data", "DATA", "--metrics", metrics, "--out", "page.html")
-    return Done(out, shell_line(*words))
+    told = {"metrics": [metrics], "out": "page.html"}
+    return Done(out, line_of("report", pairs="PAIRS", data="DATA", **told))
 
 
 def metrics_of(

@@ -44,4 +44,4 @@ def filter_pairs(
         print_json({"path": shown(out), "options": table.options["filter"][-1], **step})
     else:
         show_filtered(step, table.options["filter"][-1]["action"])
-    return Done(out, use_of(out))
+    return Done(out, use_of(out, pairs))

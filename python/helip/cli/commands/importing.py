@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, several, text
+from helip.cli.command_line import line_of
 from helip.cli.commands.data import store_facts
-from helip.cli.messages import say, shell_line
+from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.store.options import ImportOptions
 
@@ -47,4 +48,4 @@ def import_embeddings(
     else:
         sides = f"{facts['image_dim']} + {facts['text_dim']} {store.dtype}"
         say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
-    return Done(out, shell_line("mine", out, "--out", "PAIRS"))
+    return Done(out, line_of("mine", store=out, out="PAIRS"))

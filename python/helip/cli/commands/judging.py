@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from helip.cli.command import AsJson, Done, command, text
-from helip.cli.commands.data import open_data
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.commands.data import open_data, opening_of
+from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 from helip.data.options import OpenOptions
@@ -61,6 +62,7 @@ def verdicts(
         "veto": veto, "threshold": threshold, "number": number,
     }  # fmt: skip
     _refuse(action, files, {name: value for name, value in given.items() if value is not None})
+    opening = {} if data is None else opening_of(options)
     dataset, _ = open_data(data, options, json)
     if action == "merge":
         from helip.verdicts import merge
@@ -68,7 +70,7 @@ def verdicts(
         assert out is not None
         with merge(files, out=out) as merged:
             _show(merged, json)
-        return Done(next=shell_line("verdicts", "show", out))
+        return Done(next=line_of("verdicts", action="show", files=[out]))
     if action == "move":
         return _move(files[0], _table(pairs, store, None), out, json)
     from helip.verdicts import Verdicts
@@ -82,7 +84,8 @@ def verdicts(
             table = _table(pairs, store, dataset)
             if action == "learn":
                 _learn(opened, table, by, 0.5 if threshold is None else threshold, out, json)
-                return Done(next=_use(pairs, out, store, by, data))
+                use = {"pairs": pairs, "store": store, "by": by, "data": data, **opening}
+                return Done(next=line_of("filter", learnt_veto=out, out="FILTERED", **use))
             _propose(opened, table, by, veto, 20 if number is None else number, json)
     return None
 
@@ -124,7 +127,7 @@ def _move(source: Path, table: Any, out: Path | None, json: bool) -> Done:
             f"{done.kept:,} verdicts moved to {out}; {done.lost:,} are on keys that are gone, "
             f"{done.unkeyed:,} knew no keys"
         )
-    return Done(next=shell_line("verdicts", "show", out))
+    return Done(next=line_of("verdicts", action="show", files=[out]))
 
 
 def _show(opened: Any, json: bool) -> None:
@@ -182,20 +185,6 @@ def _learn(
         words = "none was flagged" if limits is None else "{:.3f} [{:.3f}, {:.3f}]".format(*limits)
         rows.append((name, words))
     show_table(rows)
-
-
-def _use(
-    pairs: Path | None, veto: Path | None, store: Path | None, by: Path | None, data: str | None
-) -> str:
-    assert pairs is not None
-    assert veto is not None
-    more = [
-        word
-        for name, path in (("--store", store), ("--by", by), ("--data", data))
-        if path is not None
-        for word in (name, path)
-    ]
-    return shell_line("filter", pairs, "--learnt-veto", veto, *more, "--out", "FILTERED")
 
 
 def _propose(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from helip.cli.command import AsJson, Done, Quiet, command, flag, text
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import (
     bytes_words,
@@ -40,7 +41,6 @@ from helip.mining.options import (
 
 Store = Annotated[Path | None, text("An EmbeddingStore, or its URL.")]
 Cache = Annotated[Path | None, text("Of a URL: where the store is kept.")]
-_STAGED = ("method", "cluster_rows", "overlap", "engine")  # that mine takes as well
 _NO_UPDATES = "none: helip update needs a table mined with --method exact or partition"
 Image = Annotated[Path | None, text("No store: image embeddings, a matrix in .npy; begins again.")]
 Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a pair.")]
@@ -99,7 +99,10 @@ def plan(
             for other in (others if options["method"] == "auto" and update is None else [])
         ]
     nothing = update is not None and not any(result["update"].get(n) for n in _CHANGES)
-    proceed = None if store is None or nothing else _proceed(store, update, result, options)
+    proceed = None
+    if store is not None and not nothing:
+        new = {"out": "PAIRS"} if update is None else {"pairs": update}
+        proceed = line_of("mine" if update is None else "update", store=store, **new, **options)
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
@@ -128,26 +131,6 @@ def plan(
         ]
     )
     return Done(next=proceed)
-
-
-def _proceed(
-    store: Path, update: Path | None, plan: dict[str, Any], options: dict[str, Any]
-) -> str:
-    """The command that does what was planned."""
-    chosen: tuple[str, ...] = _STAGED if plan["stages"] else ()
-    if options["graph"] != "own":
-        chosen = ("method", "graph")
-    if update is not None:
-        chosen = ("engine",) if plan["stages"] else ()
-    words = [
-        word
-        for name in chosen
-        if options[name] is not None
-        for word in (f"--{name.replace('_', '-')}", str(options[name]))
-    ]
-    if update is not None:
-        return shell_line("update", update, "--store", store, *words)
-    return shell_line("mine", store, "--out", "PAIRS", *words)
 
 
 def _stand_in(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
@@ -258,14 +241,16 @@ def mine(
         pairs.to_csv(csv)
     show_pairs(pairs, shown(out), json)
     if part is not None:
-        return Done(out, shell_line("merge", "PARTS", "--out", "PAIRS"))
+        return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"))
     failure = _remark_on(pairs, options)
-    return Done(out, use_of(out) if failure is None else None, failure)
+    return Done(out, use_of(out, store) if failure is None else None, failure)
 
 
-def use_of(table: Path) -> str:
-    """What comes after a table."""
-    return shell_line("diagnose", table, "--data", "DATA", "--model", "MODEL")
+def use_of(table: Path, source: Path | None) -> str:
+    """What comes after a table; ``source``: the store that it was made of, or another table."""
+    from helip.cli.saved_options import data_of
+
+    return line_of("diagnose", pairs=table, **data_of(source))
 
 
 def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
@@ -296,7 +281,7 @@ def merge(
     from helip.mining.engines.parts import merge
 
     show_pairs(merge(parts, out=out, progress=not quiet), shown(out), json)
-    return Done(out, use_of(out))
+    return Done(out, use_of(out, parts[0]))
 
 
 Stage = Literal[
@@ -367,7 +352,7 @@ def stage(
         begin_stages(given, mined, spread, out, host.memory)
     elif stage == "write":
         show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
-        return Done(next=use_of(out))
+        return Done(next=use_of(out, store))
     elif stage is not None:
         count = run_slice(out, stage, parse_part(unit, "unit"), host, given)
         say(f"stage {stage}: {count:,} of its units ran" if count else f"stage {stage} is done")
@@ -379,8 +364,8 @@ def stage(
     elif stage is None:
         show_table(_stage_rows(status))
     if status["next"] == "done":
-        return Done(next=use_of(out))
-    return Done(next=shell_line("stage", out, "--stage", status["next"]))
+        return Done(next=use_of(out, store))
+    return Done(next=line_of("stage", out=out, stage=status["next"]))
 
 
 def _stage_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -415,4 +400,4 @@ def update(
 
     out = pairs if out is None else out
     show_pairs(update(pairs, store, out=out, progress=not quiet, **options), shown(out), json)
-    return Done(out, use_of(out))
+    return Done(out, use_of(out, store))

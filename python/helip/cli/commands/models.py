@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from helip.cli.command import AsJson, Done, command, text
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.models.options import ModelOptions
 
@@ -36,8 +37,8 @@ def interpolate(
             say(f"{path}: {1 - share:g} of {start} + {share:g} of {tuned}")
     if json:
         print_json({"start": str(start), "tuned": str(tuned), "mixtures": mixtures})
-    models = [word for each in mixtures for word in ("--model", each["path"])]
-    return Done(out, shell_line("eval", "DATA", *models))
+    models = [each["path"] for each in mixtures]
+    return Done(out, line_of("eval", data=["DATA"], model=models))
 
 
 @command(ModelOptions, without=("ssl_head", "from_scratch"))

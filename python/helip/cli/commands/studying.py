@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.commands.data import open_data
-from helip.cli.messages import say, shell_line
+from helip.cli.command_line import line_of
+from helip.cli.commands.data import open_data, opening_of
+from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import hints_of
@@ -45,6 +46,7 @@ def study(
         return _report(path, out, options, json)
     from helip.reporting.study.making import make_study
 
+    opening = opening_of(options)
     dataset, options = open_data(data, options, quiet)
     made = make_study(
         path, data=dataset, store=store, out=out, progress=not quiet,
@@ -59,7 +61,7 @@ def study(
             say(f"{out} asks {len(made):,} questions, fingerprint {made.fingerprint[:16]}")
             for reason, count in made.drawn["left_out"].items():
                 say(f"passed over {count:,} targets for {reason}")
-    return Done(out, shell_line("view", path, "--data", data, "--study", out))
+    return Done(out, line_of("view", pairs=path, data=data, study=out, **opening))
 
 
 def _refuse(action: Action, paths: dict[str, Any], options: dict[str, Any]) -> None:

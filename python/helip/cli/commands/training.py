@@ -10,8 +10,9 @@ from annotated_types import Gt, Lt
 from cyclopts import Parameter
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.command_line import line_of
 from helip.cli.commands.data import named_paths, open_data
-from helip.cli.messages import say, shell_line
+from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
     draw_training,
@@ -140,7 +141,7 @@ def train(
         print_json(summary)
     else:
         _show_run(result)
-    return Done(out, shell_line("eval", "DATA", "--model", result.checkpoint))
+    return Done(out, line_of("eval", data=[eval_data or "DATA"], model=[result.checkpoint]))
 
 
 def _taken_out(verdicts: Path, dataset: Any) -> Any:

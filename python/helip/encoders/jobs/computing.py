@@ -86,7 +86,7 @@ def _as_settled(
 ) -> Any:
     """The encoder of a side as the rows that are there were computed."""
     there = f"{name} rows that are there were computed by {engine_in(settled, name)}"
-    end = "go on where they were begun, or choose another --out"
+    end = "go on where they were begun, or choose another out"
     if not isinstance(side, Source):
         own = getattr(side, "computed", None)
         if own and engine_in({f"{name}_engine": own}, name) != engine_in(settled, name):
@@ -100,7 +100,7 @@ def _as_settled(
     if precision == "int8" and work.updates is not None:
         raise MismatchError(
             f"{there}, calibrated on the data as they were; rows of changed data would be of "
-            "another calibration: embed all of them into another --out"
+            "another calibration: embed all of them into another out"
         )
     try:
         chosen = choose_engine(side, engine, precision)

@@ -23,7 +23,7 @@ from helip.encoders.jobs.request import (
     open_existing,
 )
 from helip.encoders.quarantine import entries_of, stage_list, take_staged_list
-from helip.store.data_identity import runs_of
+from helip.store.data_identity import DataChange, runs_of
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -55,7 +55,7 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
     if len(readers) > 1:
         raise MismatchError(
             f"{readers['core']} was read by the core and {readers['pillow']} by Pillow; remove one "
-            "of them, and embed its rows again with reader='core' or 'pillow' (--reader)"
+            "of them, and embed its rows again with reader='core' or reader='pillow'"
         )
     if kept is None:
         entries = failed
@@ -74,6 +74,8 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
     }  # fmt: skip
     if kept is not None:
         metadata["shard_rows"] = kept[0].metadata["shard_rows"]
+        if earlier := _earlier(*kept):
+            metadata["earlier"] = earlier
     # Before the store, so that finish_joining() can follow a kill in between.
     stage_list(parts_folder(work.path), entries, of=work.request["source"]["fingerprint"])
     _core.assemble_store(
@@ -83,6 +85,16 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
     store = EmbeddingStore.open(work.path)
     finish_joining(store)
     return store
+
+
+def _earlier(old: EmbeddingStore, change: DataChange) -> list[dict[str, Any]]:
+    """The stores before this one, oldest first: whose tables can be brought up to date."""
+    known: list[dict[str, Any]] = old.metadata.get("earlier", [])
+    if not change.moved and not change.removed:
+        return known
+    changed = int((change.reused < 0).sum()) - change.added
+    now = {"fingerprint": old.fingerprint, "rows": len(old)}
+    return [*known, {**now, "deleted": change.removed, "replaced": changed}]
 
 
 def finish_joining(store: EmbeddingStore) -> None:
@@ -101,8 +113,8 @@ def _finished_part(work: Work, index: int, count: int, rows: Range) -> Embedding
         return store
     begun = "is not finished" if store else "is not there"
     raise MismatchError(
-        f"part {index} of {count} {begun} ({path}): embed it with --part {index}/{count} "
-        f"(part=({index}, {count})), or remove {parts_folder(work.path)} to begin anew"
+        f"part {index} of {count} {begun} ({path}): embed it with "
+        f"part=({index}, {count}), or remove {parts_folder(work.path)} to begin anew"
     )
 
 
@@ -144,8 +156,8 @@ def _check_share(work: Work, entries: list[dict[str, Any]]) -> None:
     most = work.call.max_quarantined
     if len(entries) > most * work.all_rows:
         raise Error(
-            f"{len(entries)} samples of all parts cannot be read; --max-quarantined {most} "
-            f"(max_quarantined) allows {int(most * work.all_rows)} of {work.all_rows}. "
+            f"{len(entries)} samples of all parts cannot be read; max_quarantined={most} "
+            f"allows {int(most * work.all_rows)} of {work.all_rows}. "
             f"quarantine.jsonl in each folder of {parts_folder(work.path)} lists them. Allow a "
             "larger share, or mend the data, remove that folder and begin anew"
         )

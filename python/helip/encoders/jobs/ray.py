@@ -50,8 +50,8 @@ def embed_on_ray(work: Work) -> int:
         on_gpus = work.call.device == "cuda" or (work.call.device == "auto" and gpus > 0)
         if on_gpus and not gpus:
             raise UnsupportedError(
-                "device is 'cuda', and the Ray cluster has no GPU; use --device cpu "
-                "(device='cpu'), or start Ray where GPUs are"
+                "device is 'cuda', and the Ray cluster has no GPU; use device='cpu', "
+                "or start Ray where GPUs are"
             )
         each = max(1, work.call.workers)
         if not on_gpus:

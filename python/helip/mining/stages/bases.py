@@ -16,6 +16,8 @@ from helip.pairs.growing_pairs import Pools
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
+REBUILT = "helip embed --update dropped rows of the store, or moved them"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
@@ -91,6 +93,23 @@ def _checksum(path: str) -> str:
     return str(read_json(Path(path) / "manifest.json").get("checksum"))
 
 
+def changes_of_rebuilt(table: HardPairs, store: EmbeddingStore) -> dict[str, int] | None:
+    """Rows ``added``, ``deleted`` and ``replaced`` since the table was mined, where they got other
+    numbers since: where `helip embed --update` dropped rows of the store or moved them.
+
+    None where it did not.
+    """
+    states = store.metadata.get("earlier", [])
+    asked = {"fingerprint": table.fingerprint, "rows": len(table)}
+    since = next((n for n, state in enumerate(states) if asked.items() <= state.items()), None)
+    if since is None or table.fingerprint == store.fingerprint:
+        return None
+    deleted = sum(state["deleted"] for state in states[since:])
+    replaced = sum(state["replaced"] for state in states[since:])
+    added = len(store) - len(table) + deleted
+    return {"added": added, "deleted": deleted, "replaced": replaced}
+
+
 def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, np.ndarray]:
     """Rows that were deleted, and that got other values, since the table was mined, ascending.
 
@@ -101,6 +120,12 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
         raise MismatchError(
             f"the table {table.path} was mined from bare arrays, so nothing tells which rows they "
             "were; mine the store"
+        )
+    if changes_of_rebuilt(table, store) is not None:
+        raise UnsupportedError(
+            f"{REBUILT} since the table {table.path} was mined, so rows have "
+            "new numbers; bring it up to date with helip.update, which mines it "
+            "afresh, or mine the store"
         )
     before = None if len(store) < rows else store._core.earlier_state(rows, table.fingerprint)
     if before is None:

@@ -46,8 +46,8 @@ def plot_map(pairs: HardPairs, data: Any = None, *, sample: int = 20_000, seed: 
     pairs = pairs._whole()
     if pairs.store is None:
         raise InvalidArgumentError(
-            "the table knows no store, whose embeddings a map needs; open it with "
-            "HardPairs.open(path, store=…), or pass pairs.with_store(store)"
+            "the table knows no store, whose embeddings a map needs; give store=STORE, or "
+            "a table that HardPairs.open(path, store=…) opened"
         )
     targets = sampled_targets(pairs, sample, seed)
     if not len(targets):

@@ -93,7 +93,7 @@ def _validations(name: str, rows: Rows) -> list[dict[str, float]]:
         ) from error
     if not found:
         raise InvalidArgumentError(
-            f"run {name!r} has no validation; train with validate= and eval_every=, or "
-            "--eval-data and --eval-every"
+            f"run {name!r} has no validation; train with eval_every= and "
+            "validate=, helip train with --eval-data"
         )
     return [found[step] for step in sorted(found)]

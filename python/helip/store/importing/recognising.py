@@ -112,9 +112,7 @@ def _files(paths: Sequence[Path], call: ImportCall) -> list[Part]:
             f"files of several kinds ({', '.join(kinds)}) are given; import them one by one"
         )
     if kinds[0] == ".npy":
-        raise InvalidArgumentError(
-            f"{paths[0]} holds one matrix; give the two as image= and text= (--image, --text)"
-        )
+        raise InvalidArgumentError(f"{paths[0]} holds one matrix; give the two as image= and text=")
     if kinds[0] == ".npz":
         return npz_parts(paths, call)
     if kinds[0] not in _ONE_EACH:

@@ -151,7 +151,7 @@ class Guarding:
             if not resumed:  # nothing is lost yet, and without these figures nothing can be said
                 raise Error(
                     f"the guard could not measure the start model: {_words(error)}; mend its data, "
-                    "or leave guard (--guard) out"
+                    "or drop guard="
                 ) from error
             failure = f"the start was not measured: {_words(error)}"
             return {"given": self._given, "failure": failure}

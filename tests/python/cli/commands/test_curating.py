@@ -29,8 +29,9 @@ def test_counts_are_shown_by_reason_and_the_list_opens_the_data(run: Run, tmp_pa
         assert f"  {name.replace('_', ' ')}" in shown and str(count) in shown
     assert "listed alone" in lines["hub"]
     last = err.splitlines()[-1]
-    assert last.startswith("next: helip embed") and "keep.csv --update" in last
-    share = float(last.rpartition("--max-removed ")[2])
+    assert last.startswith("next: helip embed") and " --update " in last
+    assert last.endswith(f" --subset {out / 'keep.csv'}")
+    share = float(last.partition("--max-removed ")[2].split()[0])
     assert share >= counts["dropped"] / ROWS > share - 0.011
 
     code, _, err = run("index", data, "--out", tmp_path / "index")

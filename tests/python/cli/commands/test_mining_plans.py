@@ -37,7 +37,9 @@ def test_the_update_of_a_table_of_partition_is_planned_in_stages(
     first = [line.split()[0] for line in out.splitlines() if line]
     begin = first.index("stage")
     assert first[begin + 1 : begin + 4] == ["centres", "certify", "route-0"]
-    assert f"helip update {tmp_path / 'partition'} --store {grown} --engine local" in err
+    assert (
+        f"helip update {tmp_path / 'partition'} --store {grown} --threads 2 --engine local" in err
+    )
     code, out, err = run(*call, "--json")
     planned = json.loads(out)
     assert (code, planned["update"]["added"], planned["alternatives"]) == (0, 5, [])
@@ -51,7 +53,7 @@ def test_the_update_of_an_exact_table_is_planned_in_one_process(
     code, out, err = run("plan", grown, "--update", tmp_path / "exact", "--threads", 2)
     assert code == 0, err
     assert "exact (an update, in one process)" in out and "bench/update.py" in out
-    assert err.rstrip().endswith(f"helip update {tmp_path / 'exact'} --store {grown}")
+    assert err.rstrip().endswith(f"helip update {tmp_path / 'exact'} --store {grown} --threads 2")
 
 
 def test_a_table_that_is_up_to_date_has_no_next_step(run: Run, store: Path, tmp_path: Path) -> None:

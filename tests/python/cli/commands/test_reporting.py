@@ -27,6 +27,6 @@ def test_options_of_data_are_refused_where_there_are_none(
     helip.mine(store, k=3, out=tmp_path / "pairs", progress=False)
     call = ("report", tmp_path / "pairs", "--out", tmp_path / "page.html")
     code, _, err = run(*call, "--limit", 5)
-    assert (code, "limit=5 does not apply to a call without --data" in err) == (2, True)
+    assert (code, "--limit 5 does not apply to a call without --data" in err) == (2, True)
     code, _, err = run(*call, "--captions", tmp_path / "none.txt")
     assert (code, "none.txt" in err) == (1, True)

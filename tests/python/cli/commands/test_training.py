@@ -55,7 +55,7 @@ def test_a_stopped_run_keeps_a_checkpoint_and_goes_on_from_it(
     assert code == 130
     assert "stops after this step and keeps a checkpoint" in err
     kept = tmp_path / "run" / "checkpoints" / "step-000003"
-    assert f"stopped after step 3 of 6; the same call with resume=True goes on from {kept}" in err
+    assert f"stopped after step 3 of 6; the same call goes on from {kept}" in err
     monkeypatch.undo()
     code, out, err = run(*call, "--out", tmp_path / "run")
     assert (code, f"goes on from {kept}" in err) == (0, True), out + err
@@ -139,7 +139,7 @@ def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...],
     words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
     code, _, err = run(*words, "--out", tmp_path / "run")
     assert code == 2
-    assert err.startswith("helip: ViT-B-32 has no weights; give checkpoint=")
+    assert err.startswith("helip: ViT-B-32 has no weights; give --checkpoint a file")
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -251,4 +251,4 @@ def test_a_gpu_that_is_not_there_is_one_line(
     }
     code, _, err = run(*words[command], "--device", "cuda")
     assert code == 1
-    assert err.strip().splitlines()[-1].startswith("helip: device is 'cuda', but torch finds no")
+    assert err.strip().splitlines()[-1].startswith("helip: --device is 'cuda', but torch finds no")
