@@ -16,4 +16,5 @@ def wilson_interval(share: float, trials: int) -> tuple[float, float]:
     spread = 1.0 + _Z * _Z / trials
     middle = (share + _Z * _Z / (2 * trials)) / spread
     half = _Z / spread * math.sqrt(share * (1 - share) / trials + _Z * _Z / (4 * trials * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not take the share itself out of its interval, at 0 and 1.
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
