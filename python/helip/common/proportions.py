@@ -25,4 +25,5 @@ def wilson_interval(
     spread = 1.0 + z * z / trials
     middle = (share + z * z / (2 * trials)) / spread
     half = z / spread * math.sqrt(variance + z * z / (4 * trials * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not take the share itself out of its interval, at 0 and 1.
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))

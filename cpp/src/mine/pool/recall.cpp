@@ -14,8 +14,9 @@ void set_wilson_interval(RecallEstimate& recall) {
   const double spread = 1.0 + z * z / n;
   const double middle = (p + z * z / (2.0 * n)) / spread;
   const double half = z / spread * std::sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n));
-  recall.low = std::max(0.0, middle - half);
-  recall.high = std::min(1.0, middle + half);
+  // Rounding must not take the estimate itself out of its interval, at 0 and 1.
+  recall.low = std::min(p, std::max(0.0, middle - half));
+  recall.high = std::max(p, std::min(1.0, middle + half));
 }
 
 }  // namespace

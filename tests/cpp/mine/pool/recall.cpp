@@ -19,6 +19,16 @@ TEST_CASE("recall is the mean share of the pools, with Wilson's interval", "[rec
   REQUIRE(estimate_recall({{1, 4}, {3, 4}}).estimate == Approx(0.5));
 }
 
+TEST_CASE("what was measured lies in its interval, whatever the rounding", "[recall]") {
+  for (std::size_t targets = 1; targets < 200; ++targets) {
+    for (const std::int64_t hits : {0, 1}) {
+      const RecallEstimate recall = estimate_recall(std::vector<RecallHits>(targets, {hits, 1}));
+      REQUIRE(recall.low <= recall.estimate);
+      REQUIRE(recall.estimate <= recall.high);
+    }
+  }
+}
+
 TEST_CASE("without a target nothing is missed and nothing is known", "[recall]") {
   const RecallEstimate recall = estimate_recall({});
   REQUIRE(recall.targets == 0);
