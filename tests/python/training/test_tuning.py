@@ -323,7 +323,7 @@ def test_an_interrupted_run_with_lora_goes_on_by_the_same_call(tmp_path, more):
 @pytest.mark.parametrize("options", [{"wise_ft": 0.5}, {"distill": 1.0}])
 def test_what_compares_with_the_start_asks_for_the_start_model_again(tmp_path, options):
     model, calls = tiny(), iter(range(1, 100))
-    with pytest.raises(CancelledError, match="resume=True and the start model goes on from"):
+    with pytest.raises(CancelledError, match="the same call with the start model goes on from"):
         run(tmp_path, model, should_stop=lambda: next(calls) == 2, **options)
     with pytest.raises(MismatchError, match="the model as it was at the start"):
         run(tmp_path, model, **options)
