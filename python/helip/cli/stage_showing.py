@@ -57,13 +57,13 @@ def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
     """What a plan of an update takes for changed."""
     if not update:
         return []
-    certified = update["certified_before"]
+    known = update["certified_before"]
     return [
         (
             "update",
             f"{update['added']:,} rows are new, {update['deleted']:,} deleted, "
             f"{update['replaced']:,} embedded again; {update['lost']:.1%} of the old ones lose a "
-            "pair of a full pool" + (f"; {certified:,} targets are certified" * bool(certified)),
+            "pair of a full pool" + (f"; exact pools of {known:,} targets are kept" * bool(known)),
         )
     ]
 

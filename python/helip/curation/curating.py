@@ -17,7 +17,14 @@ from helip.curation.mismatched import mismatch
 from helip.curation.options import CurateOptions
 from helip.curation.page import page_of
 from helip.curation.result import Curation
-from helip.curation.similar_rows import Floats, Ints, SimilarRows, components
+from helip.curation.similar_rows import (
+    DUPLICATES,
+    Floats,
+    Ints,
+    SimilarRows,
+    blocks,
+    components,
+)
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.in_degrees import in_degrees
 from helip.pairs.opening import open_together
@@ -92,9 +99,6 @@ def _curated(
     readable = rows.readable()
     near = Neighbourhoods(rows, None if model is None else model.scores)
     wrong = mismatch(near, readable, call.seed)
-    one, other, full = rows.near_duplicates()
-    duplicate_of = groups_of(one, other, wrong.probability)
-    doubled = (duplicate_of >= 0) & (duplicate_of != np.arange(len(readable)))
     nearest = np.fmax(near.image[:, 0], 0), np.fmax(near.text[:, 0], 0)  # NaN: nothing is near
     bounds = {
         "unlike_image": rows.of_random_pairs(0.5)
@@ -109,18 +113,23 @@ def _curated(
     with np.errstate(invalid="ignore"):
         flags = {
             "unreadable": ~readable,
-            "near_duplicate": doubled,
             "mismatched": wrong.probability >= call.mismatch_min,
             "ambiguous_caption": lowest < bounds["unlike_image"],
             "outlier": alone & readable,
             "hub": (degrees >= bounds["hub_degree"]) & (degrees > 0),
         }
+    # A row goes for one that stays, so that rows which go for another reason stand for nobody.
+    goes = np.zeros(len(readable), dtype=np.bool_)
+    for name in set(call.drop) & set(flags):
+        goes |= flags[name]
+    duplicate_of, full = _near_duplicates(rows, preferred(goes, wrong.probability), goes)
+    doubled = (duplicate_of >= 0) & (duplicate_of != np.arange(len(readable)))
     names = ("duplicate_image", "duplicate_text", "mismatch_min", "hub_factor")
     return Curation(
         keys=keys,
-        flags=flags,
+        flags={**flags, "near_duplicate": doubled},
         scores={
-            "near_duplicate": _closest(rows, one, other, doubled),
+            "near_duplicate": _similarity(rows, np.where(doubled, duplicate_of, -1)),
             "mismatched": wrong.probability,
             "ambiguous_caption": lowest,
             "outlier": np.fmax(*nearest).astype(np.float32),
@@ -136,38 +145,76 @@ def _curated(
     )
 
 
-def groups_of(one: Ints, other: Ints, wrong: Floats) -> Ints:
-    """int64 [N]: the row that is kept of each group, the one whose caption is least likely wrong,
-    of equal ones the first; -1 in no group."""
-    count = len(wrong)
-    labels = components(count, one, other)
-    members = np.unique(np.concatenate([one, other]))
+def preferred(goes: Bools, wrong: Floats) -> Ints:
+    """int64 [N]: rows in the order in which they are rather kept: first those that do not go for
+    another reason, of these the one whose caption is least likely wrong, of equal ones the first.
+    """
+    return np.lexsort((np.arange(len(wrong)), np.nan_to_num(wrong, nan=1), goes))
+
+
+def duplicates_of(one: Ints, other: Ints, order: Ints, goes: Bools) -> Ints:
+    """int64 [N]: the kept row that each row is a near duplicate of, its own number where it is such
+    a row, -1 where neither.
+
+    ``one`` and ``other`` [m] are near duplicates. Rows are gone through in ``order`` [N]: each is
+    kept unless it resembles one that is kept already, the first of which it is a duplicate of.
+    Nobody is one of a row that ``goes`` for another reason.
+    """
+    count = len(order)
+    place = np.empty(count, dtype=np.int64)
+    place[order] = np.arange(count)
+    earlier = np.where(place[one] < place[other], one, other)
+    later = np.where(place[one] < place[other], other, one)
+    earlier, later = earlier[~goes[earlier]], later[~goes[earlier]]
+    doubled = np.zeros(count, dtype=np.bool_)
+    left = np.arange(len(earlier))  # pairs of two rows that are not decided
+    while len(left):
+        waits = np.zeros(count, dtype=np.bool_)
+        waits[later[left]] = True
+        doubled[later[left[~waits[earlier[left]]]]] = True
+        left = left[~doubled[earlier[left]] & ~doubled[later[left]]]
+        # What waited for nobody is kept, and all that resembles it is doubled by now.
+    of_kept = ~doubled[earlier]
+    first = np.full(count, count, dtype=np.int64)
+    np.minimum.at(first, later[of_kept], place[earlier[of_kept]])
     found = np.full(count, -1, dtype=np.int64)
-    # Ordered by group, then by probability, then by row.
-    order = members[np.lexsort((members, np.nan_to_num(wrong[members], nan=1), labels[members]))]
-    heads = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    sizes = np.diff(np.append(heads, len(order)))
-    found[order] = np.repeat(order[heads], sizes)
+    found[doubled] = order[first[doubled]]
+    found[found[doubled]] = found[doubled]
     return found
 
 
-def _closest(rows: SimilarRows, one: Ints, other: Ints, doubled: Bools) -> Floats:
-    """float32 [N]: the greatest product of both cosines to a near duplicate; NaN without one."""
-    found = np.full(len(doubled), np.nan, dtype=np.float32)
-    order = np.argsort(one, kind="stable")
-    one, other = one[order], other[order]
-    heads = np.flatnonzero(np.diff(one, prepend=-1))
-    place = np.arange(len(one)) - np.repeat(heads, np.diff(np.append(heads, len(one))))
-    width = int(place.max(initial=-1)) + 1
-    for first in range(0, len(doubled), 1 << 16):
-        last = min(first + (1 << 16), len(doubled))
-        part = slice(*np.searchsorted(one, [first, last]))
-        if part.start == part.stop:
-            continue
-        ids = np.full((last - first, width), -1, dtype=np.int64)
-        ids[one[part] - first, place[part]] = other[part]
-        both = rows.cosines("image_image", first, ids) * rows.cosines("text_text", first, ids)
-        found[first:last] = np.fmax.reduce(both, axis=1)
+def _near_duplicates(rows: SimilarRows, order: Ints, goes: Bools) -> tuple[Ints, int]:
+    """`duplicates_of`, and how many rows have as many near duplicates as are looked at.
+
+    Those are held against the first kept rows that a chain of near duplicates leads to as well:
+    else a large group would keep one of each 16.
+    """
+    one, other, full = rows.near_duplicates()
+    own = np.arange(len(order))
+    label = components(len(order), one, other)
+    for number in range(DUPLICATES + 1):
+        found = duplicates_of(one, other, order, goes)
+        stays = full & ~goes & ((found < 0) | (found == own))
+        kept = order[stays[order]]
+        kept = kept[np.argsort(label[kept], kind="stable")]
+        first = np.flatnonzero(np.diff(label[kept], prepend=-1))
+        first = first[np.diff(first, append=len(kept)) > number + 1]
+        if number == DUPLICATES or not len(first):
+            break
+        head = np.full(len(order), -1, dtype=np.int64)
+        head[label[kept[first]]] = kept[first + number]
+        ids = np.where(full & (head[label] != own), head[label], -1)
+        more = rows.alike(ids[:, None])
+        one, other = np.concatenate([one, more[0]]), np.concatenate([other, more[1]])
+    return found, int(full.sum())
+
+
+def _similarity(rows: SimilarRows, ids: Ints) -> Floats:
+    """float32 [N]: the product of both cosines to the row ``ids`` [N], NaN where that is -1."""
+    found = np.full(len(ids), np.nan, dtype=np.float32)
+    for first, block in blocks(ids[:, None]):
+        both = rows.cosines("image_image", first, block) * rows.cosines("text_text", first, block)
+        found[first : first + len(block)] = both[:, 0]
     return found
 
 

@@ -16,8 +16,8 @@ from helip.reporting.rendering import render
 WORDS = {
     "unreadable": ("A picture or caption that has no embedding.", "", True),
     "near_duplicate": (
-        "Both the picture and the caption are nearly those of another row; one row of each group "
-        "is kept.", "product of both similarities", True,
+        "Both the picture and the caption are nearly those of a row that is kept.",
+        "product of both similarities to it", True,
     ),
     "mismatched": (
         "The caption agrees with what stands at like pictures no better than a caption of another "
@@ -75,7 +75,7 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
     if found.cross_scores:
         settings.append(("cross-scores by", found.cross_scores, ""))
     if found.full_groups:
-        note = "with as many near duplicates as are looked at; their groups may be larger"
+        note = "with as many near duplicates as are looked at; some of theirs may be missed"
         settings.append(("rows", number(found.full_groups), note))
     sections = [_section(found, name, examples) for name in REASONS]
     places = [(each.name, each.title) for each in sections]

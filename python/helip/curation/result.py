@@ -32,13 +32,13 @@ class Curation:
     ``ambiguous_caption``, ``outlier``, ``hub``. A row may have several."""
     scores: Mapping[str, Floats]
     """Reason to float32 [N], NaN where there is none: the probability of a wrong caption, the
-    product of both cosines to a near duplicate, the lowest image cosine to a row of the same
+    product of both cosines to the kept near duplicate, the lowest image cosine to a row of the same
     caption, the greater cosine to the nearest picture and caption, and the in-degree."""
     drop: tuple[str, ...]
     """Reasons that drop a row."""
     duplicate_of: Ints
-    """int64 [N]: the row that is kept of its group of near duplicates; -1 where it is in none, its
-    own number where it is the one."""
+    """int64 [N]: the kept row that it is a near duplicate of; its own number where it is such a
+    row, -1 where neither."""
     noise_rate: float
     """Estimated share of wrong captions; NaN where it could not be estimated."""
     thresholds: Mapping[str, float]
@@ -46,7 +46,7 @@ class Curation:
     searches: Mapping[str, Mapping[str, Any]]
     """Method and recall of each search for like rows."""
     full_groups: int
-    """Rows with as many near duplicates as are looked at, whose group may be larger."""
+    """Rows with as many near duplicates as are looked at, of which some may be missed."""
     cross_scores: str
     """By what model pictures were compared with captions; "" for none."""
 

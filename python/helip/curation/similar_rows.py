@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 #: (side_side, first target, ids int64 [b, k]) -> float64 [b, k], NaN where a row is of zeros.
 Cosines = Callable[[str, int, Ints], npt.NDArray[np.float64]]
 
-DUPLICATES = 16  # near duplicates of a row that are asked for; chains of them join larger groups
+DUPLICATES = 16  # near duplicates of a row that are asked for
 _PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 _SAMPLE = 2048
 
@@ -61,27 +61,31 @@ class SimilarRows:
         found = self._mined(side, modality=side, k=self._options.neighbours)
         return np.asarray(found.ids)
 
-    def near_duplicates(self) -> tuple[Ints, Ints, int]:
+    def near_duplicates(self) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """Rows a [m] and b [m] of all pairs whose cosines both reach their bounds, as far as they
-        are among the best 16 of either row by the product; and how many rows have 16 or more."""
+        are among the best 16 of either row by the product; and bool [N], which rows have 16."""
         image, text = self._options.duplicate_image, self._options.duplicate_text
         # Each such pair has a product of at least that of the bounds.
         least = max(image * text - 1e-6, 0.0)
-        found = self._mined("near duplicates", k=DUPLICATES, min_score=least)
+        found = np.asarray(self._mined("near duplicates", k=DUPLICATES, min_score=least).ids)
+        one, other = self.alike(found)
+        return one, other, np.bincount(one, minlength=len(self)) == DUPLICATES
+
+    def alike(self, ids: npt.NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
+        """Rows a [m] and b [m], b one of ``ids`` [N, k] of row a, whose cosines both reach the
+        bounds of near duplicates."""
         ends: list[tuple[Ints, Ints]] = []
-        full = 0
-        for first, ids in blocks(np.asarray(found.ids)):
-            if not (ids >= 0).any():
+        for first, block in blocks(ids):
+            if not (block >= 0).any():
                 continue
-            alike = self.cosines("image_image", first, ids) >= image - 1e-7
-            alike &= self.cosines("text_text", first, ids) >= text - 1e-7
-            place, rank = np.nonzero(alike)  # NaN is not alike
-            ends.append((place + first, ids[place, rank]))
-            full += int((alike.sum(axis=1) == DUPLICATES).sum())
+            near = self.cosines("image_image", first, block) >= self._options.duplicate_image - 1e-7
+            near &= self.cosines("text_text", first, block) >= self._options.duplicate_text - 1e-7
+            place, rank = np.nonzero(near)  # NaN is not alike
+            ends.append((place + first, block[place, rank]))
         if not ends:
-            return np.empty(0, np.int64), np.empty(0, np.int64), 0
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         one, other = zip(*ends, strict=True)
-        return np.concatenate(one), np.concatenate(other), full
+        return np.concatenate(one), np.concatenate(other)
 
     def of_random_pairs(self, share: float) -> float:
         """The quantile of the image cosine over random pairs of different rows."""

@@ -40,10 +40,11 @@ class BesideRows:
         self._table = table if isinstance(table, HardPairs) else None
         self._pictures = data.image_groups() if isinstance(data, Dataset) else None
 
-    def of(self, index: Tensor, window: tuple[int, int]) -> dict[str, Tensor]:
+    def of(self, index: Tensor, window: tuple[int, int], drawn: int) -> dict[str, Tensor]:
         """Entries of a batch with these rows, int64 [b].
 
         window: ranks of the pools that count, end left out.
+        drawn: rows whose caption is one of several; the store's text may be of another one.
         """
         rows: np.ndarray = index.numpy()
         found = {}
@@ -54,7 +55,9 @@ class BesideRows:
         if self._exclusions is not None:
             found["verdict_group"] = torch.from_numpy(self._exclusions.groups(rows))
         if self._store is not None:
-            found["image_embedding"], found["caption_embedding"] = self._store.rows(rows)
+            found["image_embedding"], text = self._store.rows(rows)
+            if not drawn:
+                found["caption_embedding"] = text
         return found
 
 

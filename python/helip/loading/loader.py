@@ -93,7 +93,8 @@ class HardPairLoader:
     serves; its own row for a target) and ``caption_group`` (int64 [b], the same number for equal
     captions, see `helip.data.captions`). Where the data set knows pictures that stand at several
     rows, ``image_group`` (int64 [b]) says which are the same; with a ``store`` there are
-    ``caption_embedding`` and ``image_embedding`` (float32 [b, d]). With ``verdicts`` there is
+    ``image_embedding`` and, where each row of the batch has one caption, ``caption_embedding``
+    (float32 [b, d]): a store has one text embedding a row. With ``verdicts`` there is
     ``verdict_group`` (int64 [b, m]): two rows with one number, not 0, in one column were decided to
     be a false negative or near duplicate of each other. Of a row with several captions
     each epoch takes one, and each comes as often as the others.
@@ -409,6 +410,6 @@ class HardPairLoader:
                     epoch_rows=None if last else len(self) * self._options.batch_size,
                 )
                 self._handed += 1
-                yield {**batch, **self._beside.of(batch["index"], window)}
+                yield {**batch, **self._beside.of(batch["index"], window, read.drawn)}
                 self._check_current(iteration)
         self._begin(self._epoch + 1)

@@ -79,10 +79,11 @@ def equal_rows(
             continue
         rows = (embeddings or {}).get(kind)
         if rows is None or rows.dim() != 2 or rows.shape[0] != own:
+            one = " of data with one caption a row" if kind == "caption" else ""
             raise InvalidArgumentError(
                 f"{name} is {bound}, so the loss needs embeddings[{kind!r}] [{own}, d], and has "
-                f"{None if rows is None else tuple(rows.shape)}; give the loader the store, or "
-                f"leave {name} out"
+                f"{None if rows is None else tuple(rows.shape)}; give the loader the store{one}, "
+                f"or leave {name} out"
             )
         with torch.no_grad():
             unit = unit_rows(rows.to(everyone.image.device))

@@ -30,7 +30,8 @@ class EqualOptions(Options):
     """mask: pairs of rows with equal captions or pictures are left out of the loss; positive: they
     match crosswise; separate: they are negatives, as in plain CLIP."""
     similar_captions: Annotated[float, Ge(-1), Le(1)] | None = None
-    """Captions whose text embeddings in the store have a larger cosine count as equal, too."""
+    """Captions whose text embeddings in the store have a larger cosine count as equal, too. Not of
+    data with several captions a row, of which a store knows one."""
     similar_images: Annotated[float, Ge(-1), Le(1)] | None = None
     """Pictures whose image embeddings in the store have a larger cosine count as equal, too."""
 

@@ -35,7 +35,7 @@ class PlannedUpdate:
     replaced: int
     gone: int  # deleted at any time
     lost: float  # share of old rows whose full pool lost a pair
-    certified_before: int  # targets of the sample that the certificate has
+    certified_before: int  # targets of the sample whose exact pools are kept
     rebuilt: bool = False  # rows of the store have other numbers
 
     @property
@@ -67,7 +67,7 @@ def assumed_update(
     """Of rows that are not there yet.
 
     Rows are deleted at random, pools of ``kept`` pairs are full, and each row is as often in one as
-    any other. The certificate is there, of as many targets as ``recall`` asks for.
+    any other. Exact pools of as many sampled targets as ``recall`` asks for are kept.
     """
     before = rows - added
     there = 1 - deleted / before

@@ -66,7 +66,7 @@ class Plan:
     device: str
     seconds: float
     memory_bytes: int  # buffers beyond the input
-    disk_bytes: int  # the saved table, in stages with its certificate
+    disk_bytes: int  # the saved table, in stages with the pools of its sample
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another

@@ -204,7 +204,7 @@ def _loader(
         "seed": call.seed,
         "transform": _with_views(bundle, call.transform or bundle.train_transform, call.ssl_scale),
         "tokenizer": call.tokenizer or bundle.tokenizer,
-        "store": _store(call),
+        "store": _store(call, dataset),
         "verdicts": exclusions,
     }
     plain: dict[str, Any] = {name: getattr(call, name) for name in ("order", "block", "unique")} | {
@@ -244,7 +244,7 @@ def _exclusions(verdicts: Source | None, dataset: Dataset) -> Exclusions | None:
     return found
 
 
-def _store(call: TrainCall) -> EmbeddingStore | None:
+def _store(call: TrainCall, dataset: Dataset) -> EmbeddingStore | None:
     """The store, where a bound on similarity asks for it."""
     if call.similar_captions is None and call.similar_images is None:
         return None
@@ -254,6 +254,11 @@ def _store(call: TrainCall) -> EmbeddingStore | None:
             f"{call.similar_images}, which compare embeddings, and store is None; pass the store "
             "that the data was embedded into"
         )
+    if call.similar_captions is not None:
+        _refuse_several_captions(
+            dataset, "similar_captions compares by the store",
+            "leave similar_captions out: equal captions are told without it",
+        )  # fmt: skip
     return store_of(call.store)
 
 
@@ -261,15 +266,19 @@ def _teacher(given: Teacher, dataset: Dataset) -> EmbeddingStore:
     """The store, where each of its rows says what a row of the data set is."""
     store = store_of(given)
     refuse_another(dataset, store)
-    offsets, _ = dataset.caption_groups()
-    several = int((np.diff(offsets) > 1).sum())
-    if several:
-        raise InvalidArgumentError(
-            f"teacher is a store, which has one text embedding a row, and {several} rows of the "
-            "data have several captions, of which each epoch takes another; leave teacher out: "
-            "then a copy of the start model teaches"
-        )
+    _refuse_several_captions(
+        dataset, "teacher is a store", "leave teacher out: then a copy of the start model teaches"
+    )
     return store
+
+
+def _refuse_several_captions(dataset: Dataset, store: str, mend: str) -> None:
+    offsets, _ = dataset.caption_groups()
+    if several := int((np.diff(offsets) > 1).sum()):
+        raise InvalidArgumentError(
+            f"{store}, which has one text embedding a row, and {several} rows of the data have "
+            f"several captions, of which each epoch takes another; {mend}"
+        )
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:

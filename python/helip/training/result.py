@@ -18,6 +18,7 @@ from helip.models.pretrained import (
     push_model,
     save_pretrained,
 )
+from helip.training.optimizing.optimizer import MAX_LOGIT_SCALE
 from helip.training.run_facts import facts_of
 
 
@@ -99,6 +100,7 @@ class Progress:
     step_in_epoch: int = 0
     seconds: float = 0.0
     captions_at_context_limit: int = 0  # of this process
+    scale_bound: float = MAX_LOGIT_SCALE  # of the temperature's logarithm, by where the run began
     validation: dict[str, Any] = field(default_factory=dict)
     warm_statistics: dict[str, Any] = field(default_factory=dict)
     guard: dict[str, Any] = field(default_factory=dict)

@@ -72,6 +72,7 @@ class RunState:
                 "step_in_epoch": at.step_in_epoch if mid_epoch else 0,
                 "seconds": at.seconds,
                 "captions_at_context_limit": captions,
+                "scale_bound": at.scale_bound,
                 "validation": at.validation,
                 "warm_statistics": at.warm_statistics,
                 "guard": at.guard,

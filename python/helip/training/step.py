@@ -21,6 +21,7 @@ from helip.training.kernels import attention_kernel
 from helip.training.logs.late_numbers import LateNumbers
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
+    MAX_LOGIT_SCALE,
     clamp_logit_scale,
     make_optimizer,
     set_lr,
@@ -47,6 +48,7 @@ class OptimizerStep:
     device: torch.device
     total_steps: int
     accumulate: int  # chunks that a batch is encoded in (``grad_cache``)
+    scale_bound: float = MAX_LOGIT_SCALE  # of the temperature's logarithm
 
     def __post_init__(self) -> None:
         recipe, network = self.recipe, self.network
@@ -77,7 +79,7 @@ class OptimizerStep:
             batch in chunks.
         """
         numbers = self._take(step, batch, compute, encode, losses)
-        clamp_logit_scale(self.network.model)
+        clamp_logit_scale(self.network.model, self.scale_bound)
         return numbers
 
     def remember(

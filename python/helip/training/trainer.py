@@ -46,6 +46,7 @@ from helip.training.logs.sinks import RunLog, open_log
 from helip.training.measuring.measuring import Measuring
 from helip.training.network import Network, named_outputs, whole
 from helip.training.objective import SslTerm, make_loss
+from helip.training.optimizing.optimizer import logit_scale_bound
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.precision import precision_of, with_precision
@@ -117,6 +118,7 @@ class Trainer:
             model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
+        scale_bound = logit_scale_bound(model.model)
         self._tuning = ModelTuning(model, self.recipe)
         with self._tuning.given_back():
             check_chunks(model.model, call)
@@ -136,7 +138,7 @@ class Trainer:
             )
             self._tuning.done()
         self.optimizer = self._optimizer_step.optimizer
-        self._at = Progress()
+        self._at = Progress(scale_bound=scale_bound)
         self._rank_rows = [0]
         self._queued: QueuedStep | None = None
         self._full = torch.zeros((), dtype=torch.int64)  # captions that fill the context, new ones
@@ -250,6 +252,7 @@ class Trainer:
             if states is None:
                 place = [self.recipe.seed, self.processes.rank, checkpoint.step]
                 seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        self._optimizer_step.scale_bound = self._at.scale_bound
         resumed_from = self._at.step
         with open_log(
             self.out,

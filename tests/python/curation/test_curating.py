@@ -9,7 +9,7 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
-from helip.curation.curating import groups_of
+from helip.curation.curating import duplicates_of, preferred
 from support.curation_samples import (
     ALIKE_IN_IMAGE,
     OUTLIER,
@@ -36,45 +36,98 @@ def found(sample: Planted) -> helip.Curation:
     return helip.curate(sample.pairs, sample.data, store=sample.store, progress=False)
 
 
-def test_near_duplicates_are_the_components_of_pairs_alike_on_both_sides(
-    sample: Planted, found: helip.Curation
-) -> None:
+def plain_duplicates(alike: np.ndarray, wrong: np.ndarray, goes: np.ndarray) -> list[int]:
+    """The kept row that each row resembles, its own where it is such a row, else -1; row by row."""
+    found, kept = [-1] * len(wrong), list[int]()
+    chance = np.nan_to_num(wrong, nan=1)
+    for row in sorted(range(len(wrong)), key=lambda i: (goes[i], chance[i], i)):
+        like = [one for one in kept if alike[row, one]]
+        if like:
+            found[row], found[like[0]] = like[0], like[0]
+        elif not goes[row]:
+            kept.append(row)
+    return found
+
+
+@pytest.mark.parametrize("drop", [("mismatched", "near_duplicate"), (), ("outlier",)])
+def test_a_near_duplicate_resembles_the_kept_row_that_it_goes_for(sample: Planted, drop) -> None:
+    found = helip.curate(sample.pairs, sample.data, store=sample.store, drop=drop, progress=False)
     image, text = cosines(sample.image), cosines(sample.text)
     with np.errstate(invalid="ignore"):
         alike = (image >= 0.98) & (text >= 0.98)
     np.fill_diagonal(alike, False)
-    expected = set()
-    for row in range(ROWS):  # plain breadth-first search
-        group, front = {row}, [row]
-        while front:
-            front = [j for i in front for j in np.flatnonzero(alike[i]) if j not in group]
-            group |= set(front)
-        if len(group) > 1:
-            expected.add(tuple(sorted(map(int, group))))
-    assert {(3, 203, 303), (10, 310)} <= expected
-    groups = {
-        tuple(np.flatnonzero(found.duplicate_of == kept).tolist())
-        for kept in np.unique(found.duplicate_of[found.duplicate_of >= 0])
-    }
-    assert groups == expected
-    assert found.counts()["duplicate_groups"] == len(expected)
-    for group in groups:
-        flags = found.flags["near_duplicate"][list(group)]
-        assert flags.sum() == len(group) - 1, "one of each group is kept"
-    for row in np.flatnonzero(found.flags["near_duplicate"]):
-        product = np.where(alike[row], image[row] * text[row], -1).max()
-        assert found.scores["near_duplicate"][row] == pytest.approx(product, abs=1e-6)
+    goes = np.zeros(ROWS, dtype=bool)
+    for name in set(drop) - {"near_duplicate"}:
+        goes |= found.flags[name]
+    expected = plain_duplicates(alike, found.scores["mismatched"], goes)
+    assert found.duplicate_of.tolist() == expected
+    heads = {row for row, kept in enumerate(expected) if kept == row}
+    assert found.counts()["duplicate_groups"] == len(heads) >= 2
+    doubled = [row for row, kept in enumerate(expected) if kept not in (-1, row)]
+    assert np.flatnonzero(found.flags["near_duplicate"]).tolist() == doubled
+    for row in doubled:
+        kept = expected[row]
+        assert alike[row, kept] and not goes[kept]
+        score = found.scores["near_duplicate"][row]
+        assert score == pytest.approx(image[row, kept] * text[row, kept], abs=1e-6)
 
 
 def test_pairs_alike_on_one_side_alone_are_no_duplicates(found: helip.Curation) -> None:
     assert not found.flags["near_duplicate"][[*SAME_CAPTION, *ALIKE_IN_IMAGE]].any()
 
 
-def test_of_a_group_the_row_whose_caption_is_least_likely_wrong_is_kept() -> None:
+def test_of_like_rows_the_one_whose_caption_is_least_likely_wrong_is_kept() -> None:
     one, other = np.array([1, 2, 5, 7]), np.array([2, 4, 6, 8])
     wrong = np.array([0, 0.9, 0.1, 0, 0.5, 0.2, 0.2, np.nan, 0.9], dtype=np.float32)
-    found = groups_of(one, other, wrong)
+    stays = np.zeros(9, dtype=bool)
+    found = duplicates_of(one, other, preferred(stays, wrong), stays)
     assert found.tolist() == [-1, 2, 2, -1, 2, 5, 5, 8, 8]
+
+
+def test_the_end_of_a_chain_stays_unless_it_resembles_a_row_that_is_kept() -> None:
+    """0 - 1 - 2 - 3 - 4: each resembles the next alone."""
+    one, stays = np.arange(4), np.zeros(5, dtype=bool)
+    found = duplicates_of(one, one + 1, np.arange(5), stays)
+    assert found.tolist() == [0, 0, 2, 2, -1]
+    gone = np.arange(5) == 0  # for another reason, so 1 has nobody to go for
+    found = duplicates_of(one, one + 1, preferred(gone, np.zeros(5, dtype=np.float32)), gone)
+    assert found.tolist() == [1, 1, 1, 3, 3]
+
+
+def test_duplicates_are_those_of_a_plain_loop() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        count = int(random.integers(2, 40))
+        alike = random.random((count, count)) < random.choice([0.02, 0.1, 0.4])
+        alike = np.triu(alike, 1)
+        one, other = np.nonzero(alike)
+        wrong = random.choice([0.1, 0.5, np.nan], count).astype(np.float32)
+        goes = random.random(count) < 0.2
+        both = np.concatenate([one, other]), np.concatenate([other, one])
+        for pair in ((one, other), both):
+            found = duplicates_of(*pair, preferred(goes, wrong), goes)
+            assert found.tolist() == plain_duplicates(alike | alike.T, wrong, goes)
+
+
+def test_of_a_group_larger_than_what_is_looked_at_one_row_is_kept(tmp_path: Path) -> None:
+    """Two groups of 60 rows, of which the 16 nearest of each row are looked at."""
+    from support.data_samples import write_shard
+
+    random = np.random.default_rng(2)
+    centres = random.normal(size=(2, 2, 24))
+    rows = [np.repeat(c, 60, axis=0) + 0.02 * random.normal(size=(120, 24)) for c in centres]
+    write_shard(tmp_path / "d.tar", range(120))
+    data = helip.open_dataset(tmp_path / "d.tar", progress=False)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=24, text_dim=24) as writer:
+        writer.append(list(data.keys), *[side.astype(np.float32) for side in rows])
+    pairs = helip.mine(tmp_path / "s", k=5, device="cpu", progress=False)
+    found = helip.curate(pairs, data, store=tmp_path / "s", drop=(), progress=False)
+    alike = (cosines(rows[0]) >= 0.98) & (cosines(rows[1]) >= 0.98)
+    assert alike[:60, :60].all() and alike[60:, 60:].all() and not alike[:60, 60:].any()
+    assert np.flatnonzero(~found.flags["near_duplicate"]).tolist() == [
+        int(found.duplicate_of[0]), int(found.duplicate_of[60]),
+    ]  # fmt: skip
+    assert found.full_groups == 120
 
 
 def test_of_equal_rows_the_first_is_kept(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_groups_that_do_not_fit_are_refused(groups, message):
 
 def test_a_bound_without_embeddings_is_refused():
     image, text = features(4)
-    with pytest.raises(InvalidArgumentError, match=r"similar_captions is 0\.9.*has None"):
+    with pytest.raises(InvalidArgumentError, match=r"is 0\.9.*has None.*one caption a row"):
         HelipLoss(similar_captions=0.9)(image, text, SCALE)
 
 

@@ -99,7 +99,7 @@ def test_stages_of_any_number_of_rows_are_planned_at_once(rows: int) -> None:
     assert (plan.machines, plan.threads) == (64, 32)
     assert plan.seconds == pytest.approx(3600 * sum(s.hours for s in plan.stages if not s.if_short))
     assert plan.scratch_bytes > 2 * 2 * (512 + 768) * rows
-    assert plan.disk_bytes == rows * (8 * 100 + 4) + 1000 * 12 * 101  # with the certificate
+    assert plan.disk_bytes == rows * (8 * 100 + 4) + 1000 * 12 * 101  # with the kept sample
     assert plan.to_dict()["stages"][0]["name"] == "centres"
 
 

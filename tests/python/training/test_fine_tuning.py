@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
 from helip.models.bundle import create_model
 from helip.models.saving import save_model
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import train
 from helip.training.logs.metrics import read_metrics
 from support.loader_samples import drawing
@@ -185,6 +187,22 @@ def test_equal_captions_reach_the_loss_in_chunks_as_at_once(tmp_path, handling):
     same = losses["whole"] == pytest.approx(losses["separate"], rel=1e-5)
     assert same == (handling == "positive")
     assert losses["chunks"] == pytest.approx(losses["whole"], rel=1e-5)
+
+
+class SeveralCaptions(Colours):
+    def _read_captions(self, row: int) -> list[str]:
+        return [f"colour number {row}", f"shade {row}"] if row == 5 else [f"colour number {row}"]
+
+
+def test_similar_captions_are_refused_where_the_store_knows_one_of_several(tmp_path):
+    data = SeveralCaptions()
+    with EmbeddingStore.create(tmp_path / "s", image_dim=4, text_dim=4) as writer:
+        writer.append(list(data.keys), *np.random.default_rng(0).normal(size=(2, ROWS, 4)))
+    store = EmbeddingStore.open(tmp_path / "s")
+    options = {"data": data, "pairs": None, "hard_per_target": 0, "steps": 2, "store": store}
+    with pytest.raises(InvalidArgumentError, match=r"similar_captions compares .* 1 rows .*leave"):
+        run(tmp_path / "a", similar_captions=0.9, **options)
+    assert run(tmp_path / "b", similar_images=-0.9, **options).metrics["equal_rows"] > 0
 
 
 def test_bounds_on_similarity_need_the_store(tmp_path):

@@ -246,12 +246,55 @@ def test_a_nan_loss_stops_with_step_rows_and_last_good_checkpoint(tmp_path):
     assert all(torch.isfinite(value).all() for value in weights(model).values())
 
 
-def test_the_logit_scale_never_exceeds_one_hundred(tmp_path):
+def with_scale(scale):
     model = bundle()
     with torch.no_grad():
-        model.model.logit_scale.fill_(math.log(100.0) + 1)
+        model.model.logit_scale.fill_(math.log(scale))
+    return model
+
+
+class Raise:
+    """After each step it notes the logit scale, and puts it far above what it may be."""
+
+    def __init__(self):
+        self.seen = []
+
+    def after_step(self, model, step):
+        self.seen.append(model.logit_scale.exp().item())
+        with torch.no_grad():
+            model.logit_scale.fill_(9.0)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+@pytest.mark.parametrize(("start", "bound"), [(50.0, 100.0), (117.3, 117.3)])
+def test_the_logit_scale_never_exceeds_one_hundred_or_its_start(tmp_path, start, bound):
+    first, then = Raise(), Raise()
+    options = {"checkpoint_every": 2, "should_stop": stop_after(2)}
+    with pytest.raises(CancelledError):
+        trainer(tmp_path, model=with_scale(start), hooks={"raise": first}, **options).run()
+    # A resumed run is given another model, whose weights are replaced.
+    trainer(tmp_path, hooks={"raise": then}).run()
+    assert first.seen[1:] + then.seen == pytest.approx([bound] * 9, rel=1e-6)
+
+
+def test_a_start_above_one_hundred_is_not_cut_at_the_first_step(tmp_path):
+    model = with_scale(117.3)
     trainer(tmp_path, model=model, steps=1).run()
-    assert model.model.logit_scale.item() == pytest.approx(math.log(100.0))
+    assert model.model.logit_scale.exp().item() == pytest.approx(117.3, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.5, 300.0])
+def test_a_frozen_logit_scale_is_left_alone(tmp_path, scale):
+    model = with_scale(scale)
+    model.model.logit_scale.requires_grad_(False)
+    before = model.model.logit_scale.clone()
+    trainer(tmp_path, model=model, steps=1).run()
+    assert torch.equal(model.model.logit_scale, before)
 
 
 def test_norms_biases_and_logit_scale_get_no_weight_decay(tmp_path):

@@ -103,7 +103,7 @@ def test_weights_keep_their_bits_and_buffers_modes_and_random_states_theirs(tmp_
     model = create_model("tiny", config={**TOKENS, "vision_cfg": RESNET}, from_scratch=True, seed=3)
     norm = model.model.visual.bn1
     with torch.no_grad():
-        model.model.logit_scale.fill_(5.0)  # above the bound that a step would clamp it to
+        model.model.logit_scale.fill_(-0.5)  # below the bound that a step would clamp it to
         norm.bias.fill_(-0.0)
     loader = Bigger()
     run = trainer(tmp_path, model=model, loader=loader, recipe=recipe(), should_stop=lambda: True)

@@ -89,7 +89,10 @@ def _words(found: dict[str, Any]) -> list[tuple[str, str]]:
     )  # fmt: skip
     if found["full_groups"]:
         rows.append(
-            ("rows of full groups", f"{found['full_groups']:,}, whose groups may be larger")
+            (
+                "rows of full groups",
+                f"{found['full_groups']:,}, some of whose near duplicates may be missed",
+            )
         )
     return rows
 

@@ -30,7 +30,7 @@ from helip.common.remote.urls import local_path, url_of
 
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
-#: In the folder of a table of stages: by it an update need not certify all targets anew.
+#: In the folder of a table of stages: the exact pools of its sample, for its next update.
 CERTIFICATE = "certificate.safetensors"
 #: Files beside a manifest that go with it: also what could not be read, and options of the shell.
 COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
@@ -179,7 +179,7 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
 
 
 def companions_of(container: RemoteContainer) -> dict[str, bytes]:
-    """The COMPANIONS that are there. Warns of a certificate that is too large to be copied."""
+    """The COMPANIONS that are there. Warns of a kept sample that is too large to be copied."""
     found = {}
     for name in COMPANIONS:
         if name == CERTIFICATE and container.manifest.format != TABLE:
@@ -190,8 +190,8 @@ def companions_of(container: RemoteContainer) -> dict[str, bytes]:
             if name != CERTIFICATE or error.errno != errno.EFBIG:
                 raise
             warnings.warn(
-                f"{error}; it is not copied, so an update of the copy certifies all targets anew, "
-                "unless you put the file there",
+                f"{error}; it is not copied, so an update of the copy compares its sample with all "
+                "rows anew, unless you put the file there",
                 stacklevel=2,
             )
         else:

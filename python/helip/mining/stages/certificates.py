@@ -1,4 +1,4 @@
-"""Certificates: the exact pools of a table's sample, in its folder, for its next update."""
+"""The exact pools of a table's sample, kept in its folder for its next update."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from helip.pairs.growing_pairs import Pools
 
 
 def certificate_path(table: str | os.PathLike[str]) -> Path:
-    """Where the certificate of a table lies."""
+    """Where the kept sample of a table lies."""
     return Path(table) / CERTIFICATE
 
 
 def remove_unpublished(table: str | os.PathLike[str]) -> None:
-    """Removes the certificate of a table that was not published, since its process was killed.
+    """Removes the kept sample of a table that was not published, since its process was killed.
 
     The folder of a new table may hold nothing else.
     """

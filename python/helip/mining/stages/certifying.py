@@ -1,4 +1,4 @@
-"""Certifying: the exact pools of a sample of targets, and with them the recall of a table."""
+"""The stage `certify`: exact pools of a sample of targets, by which the recall is measured."""
 
 from __future__ import annotations
 

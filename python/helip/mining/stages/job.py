@@ -109,7 +109,7 @@ class StageJob(Cut):
 
     @property
     def known(self) -> Path:
-        """The file of the certified targets of the base whose pools are exact still."""
+        """The file of the sampled targets of the base whose pools are exact still."""
         return self.folder / _KNOWN
 
     def clusters_of(self, fresh: bool) -> int:
@@ -223,8 +223,8 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     if not (folder / _CHANGES).exists():
         arrays = {"deleted": deleted, "replaced": replaced}
         write_unit_file(folder / _CHANGES, arrays, job=_digest_of(identity))
-    # Never once the job is begun: what is certified depends on it, and the certificate of the
-    # base may be another one by then.
+    # Never once the job is begun: which pools `certify` makes depends on it, and the kept sample of
+    # the base may be another one by then.
     if not has_stages(out):
         kept = no_certificate(options.k + options.skip) if known is None else known
         outdated = np.union1d(deleted, replaced)
@@ -240,7 +240,7 @@ def _said(
     before: int = 0,
     known: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What job.json is to say. ``known`` targets of the first ``before`` rows were certified."""
+    """What job.json is to say. ``known`` targets of the first ``before`` rows have exact pools."""
     draw = np.random.default_rng([options.seed, _STREAM])
     if known is None:
         before, known = 0, np.zeros(0, np.int64)
@@ -390,7 +390,7 @@ def _refuse(rows: int, options: MineOptions) -> None:
         shown = math.floor(1e5 * most_shown(rows)) / 1e5
         raise InvalidArgumentError(
             f"recall is {options.recall}, must be at most {shown} in stages: that is the lower "
-            f"limit where {MOST_TARGETS:,} targets, the most that are certified, miss nothing; ask "
+            f"limit where {MOST_TARGETS:,} targets, the largest sample, miss nothing; ask "
             "for less, or mine exactly, in parts"
         )
 

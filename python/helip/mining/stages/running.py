@@ -152,7 +152,7 @@ def remove_stages(out: str | os.PathLike[str]) -> None:
     if has_stages(out):
         discard_directory(folder)
     remove_leftovers(folder.parent, folder.name)
-    remove_leftovers(Path(out))  # of a certificate
+    remove_leftovers(Path(out))  # of the kept sample
 
 
 def _begun(

@@ -76,7 +76,7 @@ class Changed:
     fresh: int  # new, or with other values
     gone: int  # deleted, also before the table was mined
     short: int  # old ones whose full pool lost a pair
-    known: int  # targets whose exact pools the certificate has
+    known: int  # targets of the sample whose exact pools are kept
 
 
 def plan_stages(

@@ -55,7 +55,7 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    # First: a table that is there has its certificate, and one of another store's rows says so.
+    # First: a table that is there has its kept sample, and one of another store's rows says so.
     write_certificate(
         certificate_path(job.out), job.sample, exact_sample(job),
         tag_of(job.fingerprint, job.options),

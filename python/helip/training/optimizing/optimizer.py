@@ -17,7 +17,7 @@ from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedE
 from helip.training.optimizing.layer_decay import layer_scales
 from helip.training.recipe import Recipe
 
-MAX_LOGIT_SCALE = math.log(100.0)  # bound of the learned log temperature, as CLIP clips it
+MAX_LOGIT_SCALE = math.log(100.0)  # of the learned log temperature
 # Embeddings and the projections on top: matrices that are no hidden layers.
 _OUTSIDE = re.compile(r"embed|conv1\.|(?:^|\.)(?:text_)?proj(?:ection)?(?:\.weight)?$")
 _LIKE_ITS_WEIGHT = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
@@ -152,12 +152,20 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
-def clamp_logit_scale(model: nn.Module) -> None:
-    """Keep the temperature's logarithm in [0, ln 100], in place."""
+def logit_scale_bound(model: nn.Module) -> float:
+    """What the temperature's logarithm may reach in a run that begins with this model: ln 100, as
+    CLIP clips it, or where it begins if that is more, as that of published SigLIP models is."""
     scale = getattr(model, "logit_scale", None)
-    if isinstance(scale, Tensor):
+    start = float(scale.detach()) if isinstance(scale, Tensor) else MAX_LOGIT_SCALE
+    return max(MAX_LOGIT_SCALE, start)
+
+
+def clamp_logit_scale(model: nn.Module, bound: float) -> None:
+    """Keep the temperature's logarithm in [0, bound], in place; a frozen one is left alone."""
+    scale = getattr(model, "logit_scale", None)
+    if isinstance(scale, Tensor) and scale.requires_grad:
         with torch.no_grad():
-            scale.clamp_(0.0, MAX_LOGIT_SCALE)
+            scale.clamp_(0.0, bound)
 
 
 def optimizer_tensors(

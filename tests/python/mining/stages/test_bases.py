@@ -101,7 +101,7 @@ def recalls(table: helip.HardPairs, store: helip.EmbeddingStore) -> np.ndarray:
     return (np.minimum(hits, exact.counts) / np.maximum(exact.counts, 1))[counted]
 
 
-def test_new_rows_are_found_and_find_and_the_recall_is_certified_anew(folder: Path) -> None:
+def test_new_rows_are_found_and_find_and_the_recall_is_measured_anew(folder: Path) -> None:
     before = helip.HardPairs.open(folder / "p")
     certificate_path(folder / "p").unlink()  # so that all is certified anew
     store = grow(folder, deleted=[40, 41, 42, 1950])

@@ -1,4 +1,4 @@
-"""Certificates: what was certified once is not solved again, and stays exact."""
+"""Kept samples: targets whose exact pools are known are not solved again, and stay exact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, writ
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
 
-def test_an_update_certifies_what_changed_and_its_pools_are_those_of_a_float64_search(
+def test_an_update_samples_what_changed_and_its_pools_are_those_of_a_float64_search(
     tmp_path: Path,
 ) -> None:
     values, out = clustered_rows(), tmp_path / "p"
@@ -54,7 +54,7 @@ def test_an_update_certifies_what_changed_and_its_pools_are_those_of_a_float64_s
     found = exact_sample(job)
     np.testing.assert_array_equal(found.counts, exact.counts[job.sample])
     np.testing.assert_array_equal(found.scores, exact.scores[job.sample].astype(np.float32))
-    # The certificate of the new table, for the next update.
+    # The kept sample of the new table, for the next update.
     after = read_certificate(certificate_path(out), tag_of(store.fingerprint, MineOptions(k=10)))
     assert after is not None and after[0].tolist() == job.sample.tolist()
     assert read_certificate(certificate_path(out), tag) is None
@@ -88,7 +88,7 @@ def test_known_pools_that_are_lost_while_a_job_runs_end_it(tmp_path: Path, fault
     assert not out.exists() and stage_status(out)["next"] == "measure"
 
 
-def test_a_certificate_that_is_damaged_or_of_other_rules_is_none(tmp_path: Path) -> None:
+def test_a_kept_sample_that_is_damaged_or_of_other_rules_is_none(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", clustered_rows(1200))
     helip.mine(store, out=tmp_path / "p", **CALL)
     path, tag = certificate_path(tmp_path / "p"), tag_of(store.fingerprint, MineOptions(k=10))

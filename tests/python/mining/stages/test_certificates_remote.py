@@ -59,7 +59,7 @@ def by_moving(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("way", [by_bucket_and_another, by_file_url, by_saving, by_moving])
-def test_a_table_that_was_brought_elsewhere_has_its_report_and_its_certificate(
+def test_a_table_that_was_brought_elsewhere_has_its_report_and_its_kept_sample(
     s3: S3Server, table: helip.HardPairs, tmp_path: Path, way: Callable[[Path], str]
 ) -> None:
     kept = certificate_path(tmp_path / "a.pairs").read_bytes()
@@ -85,7 +85,7 @@ def test_a_table_is_updated_at_its_url_as_on_disk(
     assert certificate_path(there.path).read_bytes() == certificate_path(here).read_bytes()
 
 
-def test_a_table_is_mined_to_a_url_with_its_certificate(
+def test_a_table_is_mined_to_a_url_with_its_kept_sample(
     s3: S3Server, table: helip.HardPairs, tmp_path: Path
 ) -> None:
     mined = helip.mine(tmp_path / "s", out=URL, **CALL)
@@ -109,7 +109,7 @@ def test_a_table_of_a_plain_server_is_updated_to_another_place(
     assert updated.report["update"]["certified_before"] > 100
 
 
-def test_a_certificate_that_is_too_large_to_be_copied_is_named(
+def test_a_kept_sample_that_is_too_large_to_be_copied_is_named(
     s3: S3Server, table: helip.HardPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = certificate_path(table.path).stat().st_size

@@ -72,7 +72,7 @@ def recall_against(table: helip.HardPairs, exact: Any, targets: np.ndarray) -> f
     return float(np.mean(shares))
 
 
-def test_the_certificate_is_the_recall_of_a_float64_search(
+def test_the_measured_recall_is_that_of_a_float64_search(
     store: helip.EmbeddingStore, tmp_path: Path
 ) -> None:
     table = mine(store, tmp_path / "p", keep_stages=True)

@@ -102,7 +102,7 @@ def test_an_update_of_more_rows_than_a_quarter_of_a_cluster_mines_it_anew() -> N
     assert solved[90_000] == (pools * (910_000 + 4 * 90_000), 13)
 
 
-def test_pools_that_lost_a_pair_and_an_absent_certificate_cost_more() -> None:
+def test_pools_that_lost_a_pair_and_an_absent_kept_sample_cost_more() -> None:
     size = cut_of_update(200_000, 2000, 3328, MineOptions(), ClusterOptions(), "4GB")
     whole = Changed(fresh=2000, gone=0, short=0, known=990)
     stages = named(plan_stages(size, SHAPE, fleet(), whole))
