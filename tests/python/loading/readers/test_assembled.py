@@ -239,7 +239,7 @@ def test_a_caption_that_is_gone_when_it_is_read_again_is_counted(tmp_path, monke
     )
     reads.clear()
     if every:
-        with pytest.raises(Error, match="no row of batch 0 .*the bucket is away"):
+        with pytest.raises(Error, match=r"no row of batch 0 .*the bucket is away"):
             list(loader)
         return
     (batch,) = loader
