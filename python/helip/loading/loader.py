@@ -206,6 +206,11 @@ class HardPairLoader:
         return int(self._sampler.batches_per_epoch)
 
     @property
+    def batches_left(self) -> int:
+        """Batches of the epoch being iterated that are not handed over yet; 0 after the last."""
+        return self._steps - self._handed
+
+    @property
     def epoch(self) -> int:
         """The epoch being iterated, or between two iterations the one that comes next."""
         return self._epoch

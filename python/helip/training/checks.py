@@ -17,6 +17,7 @@ from helip.training.network import is_sharded
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
+from helip.training.trainer_call import TrainerCall
 
 # Their state is a sum over all steps that the weights follow from, no average that forgets.
 SUMMING = ("madgrad", "madgradw")
@@ -100,6 +101,17 @@ def check_chunks(model: nn.Module, run: RunOptions) -> None:
             "accumulate=1 (grad_checkpointing=True saves memory, too), or leave them out of "
             "training by lock_image=True, those of a self-supervised head by ssl_scale=0"
         )
+
+
+def given_again(call: TrainerCall, recipe: Recipe, parallel: str | None) -> str:
+    """How the call that goes on with a run differs from the one that began it, in words."""
+    needed = [] if call.resume else ["resume=True"]
+    compares = "start" in (call.identity or {}) or call.when_lost == "interpolate"
+    if compares or (recipe.distill and call.teacher is None):
+        needed.append("the start model")
+    elif parallel == "fsdp":
+        needed.append("a model made anew")
+    return f" with {' and '.join(needed)}" if needed else ""
 
 
 def _check_batches(loader: BatchLoader, processes: Processes) -> None:

@@ -26,7 +26,8 @@ class BatchLoader(Protocol):
     """What a trainer asks of a loader; state_dict holds plain JSON values.
 
     One whose state of rank 0 serves any rank of any number of ranks has an attribute
-    ``resumes_on_other_ranks`` that is True.
+    ``resumes_on_other_ranks`` that is True; where such a change may cut what is left of an epoch
+    into another number of batches, ``batches_left`` says how many are not handed over yet.
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...

@@ -59,7 +59,7 @@ class RunState:
 
     def save(self, at: Progress) -> Path:
         # After an epoch's last batch the place is the start of the next, whoever asks for it.
-        ended = at.step_in_epoch >= len(self.loader)
+        ended = at.step_in_epoch > 0 and self._batches_left(at) <= 0
         mid_epoch = at.step_in_epoch > 0 and not ended
         random = random_states()
         # Between epochs set_epoch says all that there is to say.
@@ -98,6 +98,12 @@ class RunState:
             lambda: write_checkpoint(checkpoint, config=self.config, keep=self.keep)
         )
         return checkpoint.path
+
+    def _batches_left(self, at: Progress) -> int:
+        """Of the epoch. Steps of it are no measure where other ranks took some, whose batches were
+        cut otherwise."""
+        left: int | None = getattr(self.loader, "batches_left", None)
+        return len(self.loader) - at.step_in_epoch if left is None else left
 
     def find(self, *, resume: bool) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and what is wrong with newer ones."""

@@ -38,7 +38,7 @@ from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
 from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
-from helip.training.checks import check_chunks, check_run
+from helip.training.checks import check_chunks, check_run, given_again
 from helip.training.distillation import Distillation
 from helip.training.kernels import takes_channels_last
 from helip.training.logs.metrics import Meter
@@ -153,14 +153,7 @@ class Trainer:
             "compiled": call.compiled,
             **(self._distillation.identity() if self._distillation else {}),
         }
-        needs_start = (
-            "start" in self._identity
-            or (self._distillation is not None and call.teacher is None)
-            or call.when_lost == "interpolate"
-        )
-        self._needed_again = ["the start model"] if needs_start else []  # in a call that goes on
-        if self.network.parallel == "fsdp" and not needs_start:
-            self._needed_again = ["a model made anew"]
+        self._again = given_again(call, self.recipe, self.network.parallel)
         self._state = RunState(
             root=self.checkpoints,
             processes=self.processes,
@@ -240,7 +233,6 @@ class Trainer:
         make_directory(self.checkpoints)
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
-        self._measuring.recover()
 
     def _run(self) -> TrainResult:
         checkpoint, damage = self._state.find(resume=self.options.resume)
@@ -434,11 +426,8 @@ class Trainer:
             for line in self._measuring.measure(at, self._weights):
                 log.write(**line)
         if stop and not self._over():
-            needed = [] if self.options.resume else ["resume=True"]
-            needed += self._needed_again
-            again = f" with {' and '.join(needed)}" if needed else ""
             raise CancelledError(
-                f"stopped after step {at.step} of {self.total_steps}; the same call{again} goes on "
+                f"stopped after step {at.step} of {self.total_steps}; the same call{self._again} goes on "
                 f"from {self._save(log)}"
             )
         if every and at.step % every == 0:
@@ -506,4 +495,6 @@ class Trainer:
         self._at.captions_at_context_limit += int(self._full)
         self._full = torch.zeros((), dtype=torch.int64)
         log.sync()
-        return self._state.save(self._at)
+        path = self._state.save(self._at)
+        self.processes.leader_does(self._measuring.publish)
+        return path

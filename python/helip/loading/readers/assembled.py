@@ -100,7 +100,9 @@ class AssembledReader:
         kept = [place for place in range(len(plan.index)) if place not in failed]
         if kept and len(failed) > len(unread):  # captions whose images failed go as well
             again = helper.submit(self._captions.read, plan.index[kept].tolist(), plan.epoch)
-            _, text, groups, drawn = again.result()
+            unread, text, groups, drawn = again.result()
+            failed |= {kept[number]: error for number, error in unread.items()}
+            kept = [place for number, place in enumerate(kept) if number not in unread]
         failures = [
             failure_of(self._data, int(plan.index[place]), failed[place])
             for place in sorted(failed)

@@ -44,13 +44,15 @@ class Measuring:
                 self._call.validate, self._copy, self._out, self._call, self._processes
             )
 
-    def recover(self) -> None:
-        """Mend what a kill left half done; rank 0 does."""
+    def publish(self) -> None:
+        """A checkpoint has what was measured; rank 0 does it."""
         if self._validator:
-            self._validator.recover()
+            self._validator.publish()
 
     def begin(self, at: Progress, *, resumed: bool) -> list[dict[str, Any]]:
-        """Know the figures of the start; lines for the log."""
+        """Mend what a kill left half done, and know the figures of the start; lines for the log."""
+        if self._validator:
+            self._validator.begin(at.validation)
         if self._guarding is None or self._copy is None:
             return []
         line = self._guarding.begin(self._copy, at.guard, at.step, resumed=resumed)

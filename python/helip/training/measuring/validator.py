@@ -14,13 +14,21 @@ from typing import Any
 from torch import Tensor
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import discard_directory, publish_directory, storage_errors, write_json
+from helip.common.files import (
+    discard_directory,
+    publish_directory,
+    read_json,
+    storage_errors,
+    write_json,
+)
 from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
 from helip.models.source import CONFIG_FILE
 from helip.models.weights import WEIGHTS_FILE, write_tensors
 from helip.training.measuring.model_copy import ModelCopy
 from helip.training.options import RunOptions
+
+_CHOSEN = "best.json"
 
 #: Figures of a model by their names; more is better, unless ``watch_lowest``.
 Validate = Callable[[ModelBundle], Mapping[str, float]]
@@ -37,7 +45,7 @@ class Validator:
 
     @property
     def _fresh(self) -> Path:
-        """Where new best weights lie until they take their place."""
+        """Where new best weights lie until a checkpoint has the record of them."""
         return self._path.with_name("best-new")
 
     def measure(self, step: int, weights: Mapping[str, Tensor], record: dict[str, Any]) -> Any:
@@ -60,15 +68,34 @@ class Validator:
             record["stale"] = record.get("stale", 0) + 1
         return {"step": step, "event": "validation", **figures}
 
-    def recover(self) -> None:
-        """Put the best weights into their place where a kill came between; rank 0 does."""
-        if self._fresh.exists() and not self._path.exists():
+    def begin(self, record: dict[str, Any]) -> None:
+        """Make the best weights and the ``record`` of a checkpoint agree; all call it together.
+
+        A kill may have come between the two. Weights that no checkpoint tells of go: the run
+        measures them again.
+        """
+        found = self._processes.leader_does(lambda: self._agreed(record))
+        record |= self._processes.exchange(found)[0]
+
+    def publish(self) -> None:
+        """Put new best weights into their place, now that a checkpoint tells of them; rank 0."""
+        if self._fresh.exists():
+            if self._path.exists():
+                discard_directory(self._path)
             with storage_errors("rename", self._fresh):
                 self._fresh.rename(self._path)
 
     def exhausted(self, record: Mapping[str, Any]) -> bool:
         """Whether so many measurements have brought nothing better that the run ends."""
         return self._run.patience is not None and record.get("stale", 0) >= self._run.patience
+
+    def _agreed(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``record`` is to say of the best weights, which are in their place."""
+        if self._fresh.exists() and _chosen(self._fresh)["step"] != record.get("step"):
+            discard_directory(self._fresh)
+        self.publish()
+        # Of a later checkpoint, where the newest is damaged: they are the best that there are.
+        return _chosen(self._path) if "step" in record and self._path.exists() else {}
 
     def _outcome(self, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         try:
@@ -94,10 +121,13 @@ class Validator:
                 write_json(directory / CONFIG_FILE, config)
             chosen = {"step": step, "figure": name, "value": figures[name]}
             plain = {k: v if math.isfinite(v) else None for k, v in figures.items()}
-            write_json(directory / "best.json", {**chosen, "figures": plain})
-        if self._path.exists():
-            discard_directory(self._path)
-        self._fresh.rename(self._path)
+            write_json(directory / _CHOSEN, {**chosen, "figures": plain})
+
+
+def _chosen(folder: Path) -> dict[str, Any]:
+    """The figure, value and step of best weights."""
+    chosen = read_json(folder / _CHOSEN)
+    return {name: chosen[name] for name in ("figure", "value", "step")}
 
 
 def _better(value: float, best: float | None, *, lowest: bool) -> bool:

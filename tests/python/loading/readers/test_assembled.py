@@ -222,6 +222,36 @@ def test_rows_that_cannot_be_read_are_left_out_and_counted(tmp_path, tokenizer):
         assert entry["message"].count("sample '") == 1
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_a_caption_that_is_gone_when_it_is_read_again_is_counted(tmp_path, monkeypatch, every):
+    data = helip.open_dataset(write_folder(tmp_path, pictures(DAMAGED)))
+    reads: dict[int, int] = {}
+
+    def captions(self, row: int):
+        reads[row] = reads.get(row, 0) + 1
+        if reads[row] > 1 and (every or row in (2, 7)):
+            raise OSError("the bucket is away")
+        return [f"caption {row}"]
+
+    monkeypatch.setattr(type(data), "captions", captions)
+    loader = HardPairLoader(
+        data, None, batch_size=ROWS, hard_per_target=0, transform=TRANSFORM, max_quarantined=1.0
+    )
+    reads.clear()
+    if every:
+        with pytest.raises(Error, match=r"no row of batch 0 .*the bucket is away"):
+            list(loader)
+        return
+    (batch,) = loader
+    kept = batch["index"].tolist()
+    assert sorted(kept) == sorted({*range(ROWS)} - {*DAMAGED, 2, 7})
+    assert batch["text"] == [f"caption {row}" for row in kept]
+    assert len(batch["image"]) == len(batch["caption_group"]) == len(kept)
+    stats = loader.stats()
+    assert stats["quarantined"]["error"] == 2
+    assert stats["emitted"] + sum(stats["quarantined"].values()) == ROWS
+
+
 def test_a_sample_without_a_picture_is_named_once_in_a_subset_too(tmp_path):
     write_tar(tmp_path, pictures())
     with tarfile.open(tmp_path / "9.tar", "w") as tar:

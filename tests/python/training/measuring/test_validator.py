@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,3 +132,30 @@ def test_rank_0_measures_the_whole_model_and_all_end_together(tmp_path):
         assert (
             weights(create_model(tmp_path / parallel / "best")).keys() == weights(bundle()).keys()
         )
+
+
+class Killed(BaseException):
+    """As a kill: nothing tidies up after it but what tidies up in any case."""
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_best_weights_and_their_record_agree_after_a_kill_at_any_rename(tmp_path, at, monkeypatch):
+    options = {"steps": 4, "eval_every": 1, "checkpoint_every": 2, "keep": 9}
+    rename, calls = Path.rename, iter(range(1, 99))
+
+    def renamed(self, target):
+        if next(calls) == at:
+            raise Killed
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(Killed):
+        trainer(tmp_path, validate=Measure(1.0, 3.0, 4.0, 5.0), **options).run()
+    monkeypatch.undo()
+    # A device that computes otherwise finds the steps that it takes again no better.
+    measure = Measure(0.5, 2.0, 2.5, 2.9)
+    found = trainer(tmp_path, validate=measure, **options).run().validation
+    record = {name: found[name] for name in ("figure", "value", "step")}
+    kept = json.loads((tmp_path / "best" / "best.json").read_text())
+    assert {name: kept[name] for name in record} == record
+    assert not (tmp_path / "best-new").exists()
