@@ -274,6 +274,7 @@ typedef struct helip_mine_options {
   int64_t memory;          /* bytes for buffers; 0: a quarter of what the machine gives */
   int64_t parts;           /* 1; commits of a job that writes to disk */
   double checkpoint;       /* 60; seconds of work between checkpoints, of hnsw and partition */
+  const char* codes;       /* NULL; of a store: a folder for codes that later jobs take up */
 } helip_mine_options;
 HELIP_EXPORT helip_status helip_mine_options_init(helip_mine_options* options, size_t struct_size);
 
@@ -306,11 +307,21 @@ HELIP_EXPORT helip_status helip_plan_store(const helip_store* store,
                                            const helip_mine_options* options,
                                            const helip_control* control, helip_mine_plan* out);
 
+typedef struct helip_update_options {
+  size_t struct_size;
+  int64_t memory;    /* bytes for buffers; 0: a quarter of what the machine gives */
+  const char* codes; /* NULL; a folder of codes, also of an earlier state of the store */
+  int32_t threads;   /* 0: all cores */
+  int32_t reserved;  /* 0 */
+} helip_update_options;
+HELIP_EXPORT helip_status helip_update_options_init(helip_update_options* options,
+                                                    size_t struct_size);
+
 /* The table that helip_mine_store() gives for `store` with the options of `pairs`, which was mined
- * exactly from an earlier state of it. `memory` bytes for buffers, 0: as above. `path` NULL: in
- * memory; else a new directory, or that of `pairs`, which is replaced in one step. */
+ * exactly from an earlier state of it (helip/update.h). `options` NULL: the defaults. `path` NULL:
+ * in memory; else a new directory, or that of `pairs`, which is replaced in one step. */
 HELIP_EXPORT helip_status helip_update(const helip_pairs* pairs, const helip_store* store,
-                                       int32_t threads, int64_t memory,
+                                       const helip_update_options* options,
                                        const helip_control* control, const char* path,
                                        helip_pairs** out);
 
@@ -339,7 +350,7 @@ typedef struct helip_index_info {
   int64_t bytes; /* of rows, codes, ids and links */
 } helip_index_info;
 
-/* `ids` [n], not negative, each once; NULL: row numbers. `options` NULL: the defaults. */
+/* `ids` [n], 0 .. 2^63 - 2, each once; NULL: row numbers. `options` NULL: the defaults. */
 HELIP_EXPORT helip_status helip_index_build(const helip_matrix* image, const helip_matrix* text,
                                             const helip_index_options* options, const int64_t* ids,
                                             int32_t threads, const helip_control* control,

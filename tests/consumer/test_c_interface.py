@@ -255,8 +255,11 @@ def test_a_store_of_c_is_a_store_of_python_and_a_table_follows_it(
     assert library.info("store_get_info", s.StoreInfo, later).rows == ROWS
     updated = c.c_void_p()
     table = str(tmp_path / "p").encode()
-    no_memory_bound = c.c_int64(0)
-    library.update(pairs, later, 0, no_memory_bound, None, table, c.byref(updated))
+    how = library.options("update_options_init", s.UpdateOptions, codes=table)
+    with pytest.raises(Refused, match="codes and a table or its job"):
+        library.update(pairs, later, c.byref(how), None, table, c.byref(updated))
+    how.codes = str(tmp_path / "c").encode()
+    library.update(pairs, later, c.byref(how), None, table, c.byref(updated))
 
     ours = helip.EmbeddingStore.open(tmp_path / "s")
     assert ours.keys[ROWS - 1] == f"k{ROWS - 1}"

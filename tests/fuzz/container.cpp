@@ -39,6 +39,9 @@ std::string_view take_part(std::string_view& input) {
 // The first page holds the header, which ends with spaces; all others end with zeros.
 char filler(std::size_t page) { return page == 0 ? ' ' : '\0'; }
 
+// Spaces of the header stay for numbers that grow.
+std::size_t kept(std::size_t page) { return page == 0 ? 64 : 0; }
+
 void mend_shard(Json& root, const fs::path& shard, const std::string& bytes) {
   if (!root.is_object() || !root.contains("shards")) return;
   Json& shards = root["shards"];
@@ -77,7 +80,7 @@ std::string input_of(const fs::path& directory) {
   input += manifest;
   for (std::size_t page = 0; page * kPage < shard.size(); ++page) {
     std::string bytes = shard.substr(page * kPage, kPage);
-    bytes.erase(bytes.find_last_not_of(filler(page)) + 1);
+    bytes.erase(std::min(bytes.size(), bytes.find_last_not_of(filler(page)) + 1 + kept(page)));
     put_length(input, bytes.size());
     input += bytes;
   }

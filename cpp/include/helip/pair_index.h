@@ -43,7 +43,7 @@ struct PairMatches {
 class HELIP_EXPORT PairIndex {
  public:
   // `image` [N, d_image], `text` [N, d_text] of any dtype; float16 rows are kept as they are,
-  // others as unit vectors rounded to float16. `ids` [N], not negative, each once; empty: row
+  // others as unit vectors rounded to float16. `ids` [N], 0 .. 2^63 - 2, each once; empty: row
   // numbers. Rows of zeros and deleted rows count, but are never found. The same index for any
   // `threads` (0: all cores). Throws Error: invalid_argument (options, shapes, ids, NaN or infinity
   // with its row), cancelled, out_of_memory.

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "base/retry.h"
 #include "helip/error.h"
 
 namespace helip::mining {
@@ -45,12 +46,16 @@ ScratchMemory::ScratchMemory(std::int64_t bytes)
 
 ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& folder)
     : bytes_(bytes) {
-  std::string name = (folder / "helip-codes-XXXXXX").string();
-  const int file = mkostemp(name.data(), O_CLOEXEC);
+  std::string name;
+  const int file = retry([&] {
+    name = (folder / "helip-codes-XXXXXX").string();
+    return mkostemp(name.data(), O_CLOEXEC);
+  });
   if (file < 0) fail(folder, bytes, errno);
   unlink(name.c_str());
   // Reserved now: a full disk is an error here, not a signal in the middle of the work.
-  const int error = bytes > 0 ? posix_fallocate(file, 0, bytes) : 0;
+  int error = bytes > 0 ? EINTR : 0;
+  while (error == EINTR) error = posix_fallocate(file, 0, bytes);
   if (error != 0) {
     close(file);
     fail(folder, bytes, error);

@@ -38,10 +38,10 @@ helip_status create(Handle** out, const Make& make) noexcept {
   });
 }
 
-// NULL: no path, which keeps a table in memory.
-inline std::filesystem::path optional_path(const char* path) {
+// NULL: no path. Of a table, which is then kept in memory; or as `name` says.
+inline std::filesystem::path optional_path(const char* path, const char* name = "path") {
   if (path == nullptr) return {};
-  if (*path == '\0') refuse("path is empty; give a directory, or NULL to keep the table in memory");
+  if (*path == '\0') refuse(name, " is empty; give a directory, or NULL for none");
   return path;
 }
 

@@ -13,6 +13,8 @@ namespace helip::c {
 namespace {
 
 constexpr std::size_t kLeastMineOptions = offsetof(helip_mine_options, checkpoint) + sizeof(double);
+constexpr std::size_t kLeastUpdateOptions =
+    offsetof(helip_update_options, reserved) + sizeof(std::int32_t);
 constexpr std::size_t kLeastPlan = offsetof(helip_mine_plan, reserved) + sizeof(std::int32_t);
 
 static_assert(static_cast<int>(MiningMethod::automatic) == HELIP_METHOD_AUTO);
@@ -76,7 +78,19 @@ MineOptions mine_options_of(const helip_mine_options* options) {
   ours.memory = given.memory;
   ours.parts = given.parts;
   ours.checkpoint = given.checkpoint;
+  ours.codes = optional_path(given.codes, "codes");
   return ours;
+}
+
+helip_update_options default_update_options() {
+  const UpdateOptions ours;
+  return {sizeof(helip_update_options), ours.memory, nullptr, ours.threads, 0};
+}
+
+UpdateOptions update_options_of(const helip_update_options* options) {
+  const helip_update_options given =
+      read_struct(options, default_update_options(), kLeastUpdateOptions, "options");
+  return {given.threads, given.memory, optional_path(given.codes, "codes")};
 }
 
 void write_plan(const MinePlan& plan, helip_mine_plan* out) {
@@ -138,11 +152,17 @@ helip_status helip_plan_store(const helip_store* store, const helip_mine_options
   });
 }
 
-helip_status helip_update(const helip_pairs* pairs, const helip_store* store, int32_t threads,
-                          int64_t memory, const helip_control* control, const char* path,
-                          helip_pairs** out) {
+helip_status helip_update_options_init(helip_update_options* options, size_t struct_size) {
+  return run([&] {
+    write_struct(default_update_options(), options, struct_size, kLeastUpdateOptions, "options");
+  });
+}
+
+helip_status helip_update(const helip_pairs* pairs, const helip_store* store,
+                          const helip_update_options* options, const helip_control* control,
+                          const char* path, helip_pairs** out) {
   return create(out, [&] {
     return helip::update(required(pairs, "pairs").object, required(store, "store").object,
-                         {threads, memory}, progress_of(control), optional_path(path));
+                         update_options_of(options), progress_of(control), optional_path(path));
   });
 }

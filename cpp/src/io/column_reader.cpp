@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/machine.h"
 #include "base/refuse.h"
 #include "io/checksum.h"
@@ -110,11 +111,12 @@ void ColumnReader::require_memory() const {
 
 void ColumnReader::map_column(std::size_t index) {
   const ColumnSpec& spec = manifest_.columns[index];
-  std::int64_t bytes = 0;
-  if (__builtin_mul_overflow(rows_, spec.row_bytes(), &bytes)) {
-    corrupt(directory_ / kManifestName, "column \"" + spec.name + "\" overflows");
+  std::int64_t column_bytes = rows_;
+  if (!checked_multiply(column_bytes, spec.row_bytes()) || column_bytes > bytes()) {
+    corrupt(directory_ / kManifestName,
+            "column \"" + spec.name + "\" has more bytes than its shards");
   }
-  mappings_[index].reserve(bytes, page_bytes_, directory_);
+  mappings_[index].reserve(column_bytes, page_bytes_, directory_);
 }
 
 void ColumnReader::map_shard(std::size_t index) {

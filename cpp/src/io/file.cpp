@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/refuse.h"
+#include "base/retry.h"
 
 namespace helip {
 namespace {
@@ -23,13 +24,6 @@ namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const std::string& action, const fs::path& path, int error = errno) {
   throw Error(ErrorCode::io, "cannot " + action + " " + quoted(path), error);
-}
-
-template <typename Call>
-auto retry(Call call) {
-  auto result = call();
-  while (result == -1 && errno == EINTR) result = call();
-  return result;
 }
 
 // Who holds a lock, for the message of whoever wants it: not more than a hint, so no error.
@@ -51,6 +45,19 @@ std::string owner_of(const Descriptor& file) {
   std::string owner;
   for (ssize_t i = 0; i < size && text[i] >= ' ' && text[i] <= '~'; ++i) owner += text[i];
   return owner.empty() ? owner : " (" + owner + ")";
+}
+
+// Neither waits for the writer of a pipe nor reads a device: `refuse(kind)` throws of what is no
+// regular file.
+template <typename Refuse>
+Descriptor open_regular(const fs::path& path, int flags, const Refuse& refuse) {
+  Descriptor file(
+      retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags); }));
+  struct stat status{};
+  if (file.get() < 0) fail("open", path);
+  if (::fstat(file.get(), &status) != 0) fail("stat", path);
+  if (!S_ISREG(status.st_mode)) refuse(kind_of_file(status.st_mode));
+  return file;
 }
 
 fs::path temporary_in(const fs::path& directory) {
@@ -133,17 +140,27 @@ void Descriptor::close(const fs::path& name) {
 
 int Descriptor::release() noexcept { return std::exchange(fd_, -1); }
 
-Descriptor open_for_reading(const fs::path& path) {
-  const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
-  if (fd < 0) fail("open", path);
-  Descriptor file(fd);
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) fail("stat", path);
-  if (!S_ISREG(status.st_mode)) {
-    helip::fail(ErrorCode::corrupt, '"', path.string(),
-                "\" is not a regular file; restore it from a copy or write it again");
+const char* kind_of_file(mode_t mode) noexcept {
+  switch (mode & S_IFMT) {
+    case S_IFREG: return "a regular file";
+    case S_IFDIR: return "a directory";
+    case S_IFIFO: return "a pipe";
+    case S_IFSOCK: return "a socket";
+    default: return "a device";
   }
-  return file;
+}
+
+Descriptor open_for_reading(const fs::path& path) {
+  return open_regular(path, O_NOFOLLOW, [&](const char* kind) {
+    helip::fail(ErrorCode::corrupt, quoted(path), " is ", kind,
+                ", not a regular file; restore it from a copy or write it again");
+  });
+}
+
+Descriptor open_given_file(const fs::path& path) {
+  return open_regular(path, 0, [&](const char* kind) {
+    refuse(quoted(path), " is ", kind, ", not a regular file; copy what it holds to a file");
+  });
 }
 
 std::int64_t file_size(const Descriptor& file, const fs::path& name) {
@@ -193,7 +210,9 @@ void sync_directory(const fs::path& directory) {
   Descriptor file(retry([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (file.get() < 0) fail("open the directory", name);
   // Some network file systems cannot sync a directory and say EINVAL.
-  if (::fsync(file.get()) != 0 && errno != EINVAL) fail("sync the directory", name);
+  if (retry([&] { return ::fsync(file.get()); }) != 0 && errno != EINVAL) {
+    fail("sync the directory", name);
+  }
 }
 
 void make_directory(const fs::path& directory) {
@@ -281,7 +300,7 @@ void PendingFile::truncate(std::int64_t bytes) {
 }
 
 void PendingFile::sync() {
-  if (::fsync(file_.get()) == 0) return;
+  if (retry([&] { return ::fsync(file_.get()); }) == 0) return;
   flushed_badly_ = true;
   fail("sync", temporary_);
 }

@@ -1,6 +1,8 @@
 // Files that are published whole or not at all, and directories with one owner.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -40,7 +42,14 @@ class Descriptor {
   int fd_;
 };
 
+// "a pipe": of st_mode, as messages name it.
+[[nodiscard]] const char* kind_of_file(mode_t mode) noexcept;
+// A file of a directory that the library wrote, which is no link. Throws Error: io, corrupt where
+// it is no regular file. Never waits.
 [[nodiscard]] Descriptor open_for_reading(const std::filesystem::path& path);
+// A file that a caller names, also by a link. Throws Error: io, invalid_argument where it is no
+// regular file. Never waits.
+[[nodiscard]] Descriptor open_given_file(const std::filesystem::path& path);
 [[nodiscard]] std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
 // Reads `bytes`, fewer only where the file ends; returns how many.
 [[nodiscard]] std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes,

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/excerpt.h"
 #include "base/refuse.h"
 #include "io/checksum.h"
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 using json = Json;
 
 constexpr std::int64_t kManifestLimit = std::int64_t{256} << 20;
+constexpr std::int64_t kMostCount = std::int64_t{1} << 62;
 constexpr std::string_view kChecksumLine = "\n \"checksum\": \"";
 
 // The bytes of a manifest follow from its content, with their digest in a line of its own.
@@ -74,15 +76,23 @@ void require(bool condition, const std::string& what) {
   if (!condition) throw std::invalid_argument(what);
 }
 
+// So that what follows from it has room.
+std::int64_t count_of(const json& object, const char* name, std::int64_t least) {
+  const std::int64_t count = integer_of(object.at(name));
+  require(count >= least && count <= kMostCount, std::string(name) + " is " +
+                                                     std::to_string(count) + ", outside " +
+                                                     std::to_string(least) + " .. 2^62");
+  return count;
+}
+
 Manifest from_json(const json& root) {
   Manifest manifest;
   manifest.format = root.at("format").get<std::string>();
-  manifest.generation = integer_of(root.at("generation"));
+  manifest.generation = count_of(root, "generation", 1);
   manifest.shard_rows = integer_of(root.at("shard_rows"));
-  manifest.next_shard = integer_of(root.at("next_shard"));
+  manifest.next_shard = count_of(root, "next_shard", 0);
   manifest.features = root.at("requires").get<std::vector<std::string>>();
   manifest.attributes = root.at("attributes");
-  require(manifest.generation >= 1, "generation is below 1");
   require(manifest.shard_rows >= 1, "shard_rows is below 1");
   require(manifest.attributes.is_object(), "attributes is not an object");
   std::set<std::string> names;
@@ -95,20 +105,21 @@ Manifest from_json(const json& root) {
     require(names.insert(column.name).second, "a column is listed twice");
     manifest.columns.push_back(std::move(column));
   }
-  std::int64_t rows = 0;
+  std::int64_t rows = 0, bytes = 0;
   for (const json& entry : root.at("shards")) {
     ShardRecord shard;
     shard.file = entry.at("file").get<std::string>();
-    shard.rows = integer_of(entry.at("rows"));
-    shard.bytes = integer_of(entry.at("bytes"));
+    shard.rows = count_of(entry, "rows", 1);
+    shard.bytes = count_of(entry, "bytes", 0);
     shard.header_digest = entry.at("header").get<std::string>();
     shard.digests = entry.at("tensors").get<std::map<std::string, std::string>>();
     require(!shard.file.empty() && shard.file.find('/') == std::string::npos &&
                 shard.file.front() != '.',
             "a shard's file is not a plain name");
-    require(shard.rows >= 1 && shard.rows <= manifest.shard_rows, "a shard's rows are implausible");
+    require(shard.rows <= manifest.shard_rows, "a shard's rows are implausible");
     require(rows % manifest.shard_rows == 0, "a shard before the last is not full");
-    require(!__builtin_add_overflow(rows, shard.rows, &rows), "the number of rows overflows");
+    require(checked_add(rows, shard.rows) && checked_add(bytes, shard.bytes),
+            "the number of rows or of bytes overflows");
     manifest.shards.push_back(std::move(shard));
   }
   require(integer_of(root.at("rows")) == rows, "rows is not the sum over the shards");

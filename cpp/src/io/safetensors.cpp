@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/excerpt.h"
 #include "base/refuse.h"
 #include "io/json.h"
@@ -64,9 +65,7 @@ TensorInfo parse_tensor(const std::string& name, const json& entry, std::int64_t
   std::int64_t bytes = size_of(info.dtype);
   for (const json& extent : entry["shape"]) {
     info.shape.push_back(non_negative(extent, file, "a dimension of " + label));
-    if (__builtin_mul_overflow(bytes, info.shape.back(), &bytes)) {
-      throw_damaged(file, label + " overflows");
-    }
+    if (!checked_multiply(bytes, info.shape.back())) throw_damaged(file, label + " overflows");
   }
   const std::int64_t begin = non_negative(entry["data_offsets"][0], file, label + " begin");
   const std::int64_t end = non_negative(entry["data_offsets"][1], file, label + " end");

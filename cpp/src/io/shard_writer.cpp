@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/checked.h"
+#include "base/refuse.h"
 #include "io/shard_layout.h"
 
 namespace helip {
@@ -11,6 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 62;
 constexpr std::size_t kCopyBlock = std::size_t{4} << 20;
 
 }  // namespace
@@ -25,7 +28,12 @@ ShardWriter::ShardWriter(fs::path directory, const std::vector<ColumnSpec>& colu
   std::int64_t end = kShardHeaderBytes;
   for (const ColumnSpec& column : columns_) {
     offsets_.push_back(end);
-    end = round_up(end + capacity_ * column.row_bytes(), kColumnAlignment);
+    std::int64_t bytes = capacity_;
+    if (!checked_multiply(bytes, column.row_bytes()) || bytes > kMostBytes - end) {
+      refuse("a shard of ", capacity_,
+             " rows has more bytes than a file can; use fewer shard_rows");
+    }
+    end = round_up(end + bytes, kColumnAlignment);
   }
   digests_.resize(columns_.size());
 }

@@ -14,6 +14,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/retry.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
 #include "io/file.h"
@@ -23,13 +24,6 @@ namespace {
 
 // O_NONBLOCK: opening a pipe must not wait for its writer.
 constexpr int kFile = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
-
-template <typename Call>
-auto retry(Call call) noexcept {
-  auto result = call();
-  while (result == -1 && errno == EINTR) result = call();
-  return result;
-}
 
 [[noreturn]] void fail(const std::string& path) {
   const int reason = errno;
@@ -129,7 +123,9 @@ void ImageFiles::read(std::int64_t row, std::vector<std::byte>& out) const {
                                       : root.open(relative));
   struct stat status{};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) fail(place);
-  if (!S_ISREG(status.st_mode)) throw SampleError("io", place + " is not a regular file");
+  if (!S_ISREG(status.st_mode)) {
+    throw SampleError("io", place + " is " + kind_of_file(status.st_mode) + ", not a regular file");
+  }
   if (status.st_size > kMaxBytes) {
     throw SampleError("too_large", place + " has " + std::to_string(status.st_size) +
                                        " bytes, more than " + std::to_string(kMaxBytes));

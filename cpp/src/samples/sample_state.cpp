@@ -165,6 +165,12 @@ void SampleIndex::State::set_attributes(const json& attributes, const std::files
   counts.shards = static_cast<std::int64_t>(shards.size());
   counts.missing_image = integer_of(attributes.at("missing_image"));
   counts.missing_caption = integer_of(attributes.at("missing_caption"));
+  for (const std::int64_t missing : {counts.missing_image, counts.missing_caption}) {
+    if (missing < 0 || missing > rows) {
+      throw std::invalid_argument("of its " + std::to_string(rows) + " rows " +
+                                  std::to_string(missing) + " lack something");
+    }
+  }
   if (counts.rows != rows || rows == 0) {
     throw std::invalid_argument("its shards have " + std::to_string(counts.rows) +
                                 " rows, and it has " + std::to_string(rows));

@@ -1,6 +1,5 @@
 #include "samples/shard_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -12,9 +11,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Nanoseconds since 1970, modulo 2^64: a file may be dated after the year 2262.
 FileStamp stamp_of_status(const struct stat& status) {
-  return {status.st_size,
-          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+  const auto seconds = static_cast<std::uint64_t>(status.st_mtim.tv_sec);
+  const auto rest = static_cast<std::uint64_t>(status.st_mtim.tv_nsec);
+  return {status.st_size, static_cast<std::int64_t>(seconds * 1'000'000'000 + rest)};
 }
 
 }  // namespace
@@ -29,21 +30,7 @@ Descriptor open_shard_file(const fs::path& path) {
     fail(ErrorCode::unsupported, path.string(),
          " is a URL, and this reads files alone; open the data set in Python");
   }
-  int fd = -1;
-  // O_NONBLOCK: a pipe must not wait for its writer.
-  do {
-    fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  } while (fd < 0 && errno == EINTR);
-  if (fd < 0) throw Error(ErrorCode::io, "cannot open \"" + path.string() + "\"", errno);
-  Descriptor file(fd);
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) {
-    throw Error(ErrorCode::io, "cannot stat \"" + path.string() + "\"", errno);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    refuse('"', path.string(), "\" is not a regular file; give tar files");
-  }
-  return file;
+  return open_given_file(path);
 }
 
 FileStamp stamp_of(const Descriptor& file, const fs::path& path) {

@@ -4,9 +4,11 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/refuse.h"
 #include "samples/sample_name.h"
 #include "samples/shard_file.h"
+#include "tar/tar_header.h"
 
 namespace helip::samples {
 namespace {
@@ -63,7 +65,7 @@ json to_json(const std::vector<SampleShard>& shards, const fs::path& root) {
 
 std::vector<SampleShard> shards_from_json(const json& list, const fs::path& root) {
   std::vector<SampleShard> shards;
-  std::int64_t first_row = 0;
+  std::int64_t first_row = 0, bytes = 0;
   require(list.is_array(), "its shards are no list");
   for (const json& entry : list) {
     SampleShard shard;
@@ -80,11 +82,14 @@ std::vector<SampleShard> shards_from_json(const json& list, const fs::path& root
     shard.contents = entry.value("contents", std::string());
     if (entry.contains("ignored")) {
       for (const auto& [kind, count] : entry.at("ignored").get_ref<const Json::object_t&>()) {
+        // Each has a header in the shard, so that counts add up.
         shard.ignored[kind] = integer_of(count);
+        require(shard.ignored[kind] >= 0 && shard.ignored[kind] <= shard.bytes / tar::kBlock,
+                "the number of members that were left out is implausible");
       }
     }
-    require(shard.rows >= 0 && shard.bytes >= 0 &&
-                !__builtin_add_overflow(first_row, shard.rows, &first_row),
+    require(shard.rows >= 0 && shard.bytes >= 0 && checked_add(first_row, shard.rows) &&
+                checked_add(bytes, shard.bytes),
             "the rows or bytes of a shard are implausible");
     shards.push_back(std::move(shard));
   }

@@ -41,7 +41,7 @@ class Lines {
  public:
   Lines(const fs::path& path, const ProgressCallback& progress)
       : path_(path),
-        file_(open_for_reading(path)),
+        file_(open_given_file(path)),
         size_(file_size(file_, path)),
         state_("read", size_, progress) {}
 

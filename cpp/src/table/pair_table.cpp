@@ -4,6 +4,8 @@
 #include <new>
 #include <string>
 
+#include "base/checked.h"
+#include "base/machine.h"
 #include "base/refuse.h"
 #include "io/byte_progress.h"
 #include "io/file.h"
@@ -51,7 +53,8 @@ std::shared_ptr<PairTable> PairTable::open(const fs::path& path, PairTableKind k
   } catch (const json::exception& error) {
     table->damaged(error.what());
   }
-  if (range.rows < 0 || range.rows > kMostRows || range.count < 1 || range.index < 1 ||
+  if (range.rows < 0 || range.rows > kMostRows || range.count < 1 ||
+      range.count > std::max<std::int64_t>(1, range.rows) || range.index < 1 ||
       range.index > range.count || range.size() != reader.rows()) {
     table->damaged("it has " + std::to_string(reader.rows()) + " rows, and says that it is part " +
                    std::to_string(range.index) + " of " + std::to_string(range.count) + " of " +
@@ -72,8 +75,13 @@ std::shared_ptr<PairTable> PairTable::empty(std::int64_t rows, std::int64_t k) {
   auto table = std::make_shared<PairTable>();
   table->range = {1, 1, rows};
   const DType dtype = id_dtype(rows);
-  const auto cells = static_cast<std::size_t>(rows * k);
+  std::int64_t bytes = k;
+  const bool counts = checked_multiply(bytes, 4 + size_of(dtype)) &&
+                      checked_add(bytes, std::int64_t{4}) && checked_multiply(bytes, rows);
+  const std::int64_t most = this_machine().memory;
   try {
+    if (!counts || (most > 0 && bytes > most)) throw std::bad_alloc();
+    const auto cells = static_cast<std::size_t>(rows * k);
     if (dtype == DType::int32) {
       table->own_ids32.assign(cells, -1);
     } else {

@@ -15,6 +15,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,29 @@ def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no regular file, by its kind: opening a pipe would wait for its writer.
+
+    Raises InvalidArgumentError, and OSError where nothing lies there.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    raise InvalidArgumentError(
+        f"{os.fspath(path)} is a {kinds.get(stat.S_IFMT(mode), 'device')}, not a regular file; "
+        "copy what it holds to a file"
+    )
+
+
+@contextlib.contextmanager
+def reading_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """`storage_errors` for a file that a caller names, once it is known to be a regular one."""
+    with storage_errors("read", path):
+        require_regular(path)
+        yield
+
+
 def open_there(opened: Callable[[str], T], path: str | os.PathLike[str], what: str) -> T:
     """What ``opened`` makes of a path, and where nothing lies there, StorageError of ENOENT that
     says so, in place of one of its manifest."""
@@ -83,9 +107,10 @@ def output_path(
 def read_text(path: str | os.PathLike[str], words: str = "") -> str:
     """The text of a UTF-8 file, with or without a byte-order mark; ``words`` name it in errors.
 
-    Raises StorageError where it cannot be read, InvalidArgumentError where it is not UTF-8.
+    Raises StorageError where it cannot be read, InvalidArgumentError where it is not UTF-8 or no
+    regular file.
     """
-    with storage_errors("read", path):
+    with reading_file(path):
         raw = Path(path).read_bytes()
     try:
         return raw.decode("utf-8-sig")
@@ -353,7 +378,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; CorruptError when it is not one."""
-    with storage_errors("read", path):
+    with reading_file(path):
         raw = path.read_bytes()
     try:
         value = json.loads(raw.decode("utf-8"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.files import require_regular
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], Any]:
@@ -13,6 +14,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Any]:
     import yaml
 
     try:
+        require_regular(path)
         text = path.read_text(encoding="utf-8")
         node, value = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError, needed
-from helip.common.files import read_text, storage_errors
+from helip.common.files import read_text, reading_file
 from helip.common.text import first_of
 
 COLUMNS = ("key", "keep", "reason", "score", "flags", "duplicate_of")
@@ -120,7 +120,7 @@ def _read_csv(path: Path, words: str) -> Columns | None:
 def _read_parquet(path: Path, words: str) -> Columns:
     with needed("a keep list in Parquet needs pyarrow", "pyarrow"):
         from pyarrow import ArrowException, parquet
-    with storage_errors("read", path):
+    with reading_file(path):
         try:
             table = parquet.read_table(path)
         except ArrowException as error:

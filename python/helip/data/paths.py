@@ -118,7 +118,9 @@ def _recognise_folder(folder: Path) -> tuple[str, list[Path]]:
 def _holds_an_index(manifest: Path) -> bool:
     # Its text is canonical, so that a look at this line will do; damage shows on opening.
     try:
-        return b'\n "format": "helip.sample_index",\n' in manifest.read_bytes()
+        return (
+            manifest.is_file() and b'\n "format": "helip.sample_index",\n' in manifest.read_bytes()
+        )
     except OSError:
         return False
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors, text_lines
+from helip.common.files import reading_file, text_lines
 from helip.common.text import first_of
 from helip.data.dataset import Dataset, Subset
 from helip.data.keep_list import KeepList, read_keep_list
@@ -171,7 +171,7 @@ def _read(path: Path) -> Any:
             return found
     if path.suffix.lower() != ".npy":
         return [line for line in text_lines(path, words) if line]
-    with storage_errors("read", path):
+    with reading_file(path):
         try:
             return np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:

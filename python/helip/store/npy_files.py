@@ -14,7 +14,9 @@ from typing import IO, Any
 import numpy as np
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import reading_file, storage_errors
+
+_MOST_INFLATED = 1032  # times its own size, of what deflate packs
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,20 @@ class NpyMatrix:
 @contextlib.contextmanager
 def _opened(path: Path, member: str | None) -> Iterator[tuple[IO[bytes], int]]:
     """The bytes of an array with its header, and how many there are."""
-    with storage_errors("read", path):
+    with reading_file(path):
         if member is None:
             with open(path, "rb", buffering=0) as file:
                 yield file, path.stat().st_size
             return
         try:
             with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as inside:
-                yield inside, archive.getinfo(f"{member}.npy").file_size
+                said = archive.getinfo(f"{member}.npy").file_size
+                if said > _MOST_INFLATED * path.stat().st_size:
+                    raise CorruptError(
+                        f"{path} is damaged: {member}.npy is said to have {said:,} bytes, more "
+                        "than a file of its size can hold"
+                    )
+                yield inside, said
         except (zipfile.BadZipFile, zlib.error) as error:
             raise CorruptError(f"{path} is damaged: {error}") from error
         except (RuntimeError, NotImplementedError) as error:  # encrypted, compressed otherwise
@@ -139,7 +147,7 @@ def map_npy(path: str | os.PathLike[str]) -> np.ndarray:
 
 def members_of(path: Path) -> list[str]:
     """Names of the arrays in an ``.npz``."""
-    with storage_errors("read", path):
+    with reading_file(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()

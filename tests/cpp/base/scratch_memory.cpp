@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "support/expect_error.h"
+#include "support/failing_calls.h"
 #include "support/temporary_folder.h"
 
 using helip::ErrorCode;
@@ -40,6 +41,13 @@ TEST_CASE("a buffer on disk leaves no file behind, not even while it lives", "[s
   const ScratchMemory memory(100000, folder / "");
   memory.data()[7] = 1;
   REQUIRE(std::filesystem::is_empty(folder / ""));
+}
+
+TEST_CASE("a signal that interrupts the reservation of a buffer does no harm", "[scratch_memory]") {
+  const TemporaryFolder folder;
+  const FailingCalls calls(FailingCalls::Kind::fallocate, 0, EINTR, true);
+  check_usable(ScratchMemory(100000, folder / ""), 100000);
+  REQUIRE(calls.happened());
 }
 
 TEST_CASE("a moved buffer keeps what it holds", "[scratch_memory]") {

@@ -156,7 +156,8 @@ TEST_CASE("a table follows a store that grew and lost rows", "[c]") {
   CHECK(rows[1] == 4);
 
   helip_pairs *updated = nullptr, *fresh = nullptr;
-  REQUIRE(helip_update(pairs, later, 0, 0, nullptr, nullptr, &updated) == HELIP_OK);
+  auto how = initialised(helip_update_options_init);
+  REQUIRE(helip_update(pairs, later, &how, nullptr, nullptr, &updated) == HELIP_OK);
   REQUIRE(helip_mine_store(later, &options, nullptr, nullptr, &fresh) == HELIP_OK);
   for (std::int64_t target = 0; target < 230; ++target) {
     REQUIRE(updated->object.count(target) == fresh->object.count(target));
@@ -167,8 +168,19 @@ TEST_CASE("a table follows a store that grew and lost rows", "[c]") {
   CHECK(updated->object.count(3) == 0);
   helip_store* other = written(folder / "other", 20);
   helip_pairs* none = nullptr;
-  CHECK(helip_update(pairs, other, 0, 0, nullptr, nullptr, &none) == HELIP_ERROR_MISMATCH);
-  CHECK(helip_update(pairs, later, -1, 0, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK(helip_update(pairs, other, nullptr, nullptr, nullptr, &none) == HELIP_ERROR_MISMATCH);
+  how.threads = -1;
+  CHECK(helip_update(pairs, later, &how, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
+  how = initialised(helip_update_options_init);
+  how.codes = table.c_str();
+  CHECK(helip_update(pairs, later, &how, nullptr, table.c_str(), &none) ==
+        HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(helip_last_error(), ContainsSubstring("codes and a table or its job"));
+  options.codes = how.codes = "";
+  CHECK(helip_mine_store(later, &options, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(helip_last_error(), ContainsSubstring("codes is empty"));
+  CHECK(helip_update(pairs, later, &how, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(helip_last_error(), ContainsSubstring("codes is empty"));
   CHECK(none == nullptr);
   helip_store_free(other);
   helip_store_free(later);

@@ -31,6 +31,7 @@ struct Failing {
 const std::vector<Failing>& failing() {
   static const std::vector<Failing> all{
       {"open", Kind::open, {EIO, EMFILE, EACCES, ENOSPC}},
+      {"open, interrupted", Kind::open, {EINTR}, true},
       {"pread", Kind::pread, {EIO, EFAULT}},
       {"pread, interrupted", Kind::pread, {EINTR}, true},
       {"pread, short", Kind::short_pread, {0}, true},
@@ -38,16 +39,22 @@ const std::vector<Failing>& failing() {
       {"pwrite, interrupted", Kind::pwrite, {EINTR}, true},
       {"pwrite, short", Kind::short_pwrite, {0}, true},
       {"fsync", Kind::fsync, {EIO, ENOSPC, EDQUOT}},
+      {"fsync, interrupted", Kind::fsync, {EINTR}, true},
+      {"fsync of a directory, interrupted", Kind::directory_fsync, {EINTR}, true},
       {"fsync of a directory", Kind::directory_fsync, {EIO, ENOSPC}},
       {"fsync of a directory, unknown to it", Kind::directory_fsync, {EINVAL}, true},
       {"rename", Kind::rename, {EIO, ENOSPC, EACCES}},
       {"ftruncate", Kind::ftruncate, {EIO, ENOSPC}},
+      {"ftruncate, interrupted", Kind::ftruncate, {EINTR}, true},
       {"posix_fallocate", Kind::fallocate, {EIO, ENOSPC}},
+      {"posix_fallocate, interrupted", Kind::fallocate, {EINTR}, true},
       {"posix_fallocate, unknown to it", Kind::fallocate, {EOPNOTSUPP, EINVAL}, true},
       {"mkdir", Kind::mkdir, {EIO, ENOSPC, EACCES}},
       {"unlink", Kind::unlink, {EIO, EACCES}, true},  // what is left is for the next writer
       {"flock", Kind::flock, {EIO, ENOLCK}},
+      {"flock, interrupted", Kind::flock, {EINTR}, true},
       {"close", Kind::close, {EIO, ENOSPC}},
+      {"close, interrupted", Kind::close, {EINTR}, true},
       {"mmap", Kind::mmap, {ENOMEM, EACCES}},
   };
   return all;

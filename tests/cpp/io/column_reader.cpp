@@ -69,6 +69,23 @@ TEST_CASE("a column or a row that is not there is named") {
                [&] { (void)reader.key(10); });
 }
 
+TEST_CASE("a column of more bytes than its shards is refused before addresses are reserved") {
+  const TemporaryFolder folder;
+  ColumnWriter writer(folder / "c", empty(), true);
+  append(writer, 10);
+  writer.commit([](Manifest&) {});
+  const Manifest sound = read_manifest(folder / "c", kFormat);
+  // Of 12 bytes each: more than 63 bits, as many but for the last page, and a few pages too many.
+  for (const std::int64_t rows : {INT64_MAX / 6, INT64_MAX / 12, std::int64_t{4096}}) {
+    INFO(rows);
+    Manifest manifest = sound;
+    manifest.shard_rows = manifest.shards.front().rows = rows;
+    write_manifest(folder / "c", manifest);
+    expect_error(ErrorCode::corrupt, "column \"x\" has more bytes than its shards",
+                 [&] { (void)ColumnReader(folder / "c", kFormat); });
+  }
+}
+
 TEST_CASE("where memory pages are larger than those of the format, files are read and not mapped") {
   const TemporaryFolder folder;
   ColumnWriter writer(folder / "c", empty(), true);

@@ -1,5 +1,6 @@
 #include "io/file.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "support/expect_error.h"
 #include "support/failing_calls.h"
@@ -75,12 +77,23 @@ TEST_CASE("reading past the end of a file names the byte where it ends") {
                [&] { read_exactly(file, buffer, 8, 0, "short"); });
 }
 
-TEST_CASE("links and folders are not opened as files") {
+TEST_CASE("what is no regular file is refused by its kind, and nobody waits for a pipe") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const auto& [path, kind] : {std::pair{folder / "", "is a directory, not a regular file"},
+                                   {folder / "pipe", "is a pipe, not a regular file"},
+                                   {fs::path("/dev/null"), "is a device, not a regular file"}}) {
+    expect_error(ErrorCode::corrupt, kind, [&] { (void)open_for_reading(path); });
+    expect_error(ErrorCode::invalid_argument, kind, [&] { (void)open_given_file(path); });
+  }
+}
+
+TEST_CASE("a link is followed where a caller named it, and nowhere else") {
   const TemporaryFolder folder;
   std::ofstream(folder / "real") << "abc";
   fs::create_symlink("real", folder / "link");
   expect_error(ErrorCode::io, "link", [&] { (void)open_for_reading(folder / "link"); });
-  expect_error(ErrorCode::corrupt, "regular file", [&] { (void)open_for_reading(folder / ""); });
+  CHECK(file_size(open_given_file(folder / "link"), "link") == 3);
 }
 
 TEST_CASE("a directory that cannot be made says why") {

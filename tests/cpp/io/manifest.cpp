@@ -110,6 +110,29 @@ TEST_CASE("a manifest that names a file elsewhere is refused") {
   }
 }
 
+TEST_CASE("numbers that leave no room for the next are refused, and sums that wrap") {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kMost = std::int64_t{1} << 62;
+  const auto refuse = [&](const char* words) {
+    expect_error(ErrorCode::corrupt, words,
+                 [&] { (void)read_manifest(folder / "", "helip.test"); });
+  };
+  for (const char* field : {"generation", "next_shard"}) {
+    for (const std::int64_t value : {INT64_MAX, kMost + 1, std::int64_t{-1}}) {
+      write_manifest(folder / "", sample());
+      put_changed(folder / "", field, value);
+      refuse((std::string(field) + " is " + std::to_string(value) + ", outside").c_str());
+    }
+  }
+  Manifest manifest = sample();
+  manifest.shards[0].bytes = -1;
+  write_manifest(folder / "", manifest);
+  refuse("bytes is -1");
+  manifest.shards[0].bytes = manifest.shards[1].bytes = kMost;
+  write_manifest(folder / "", manifest);
+  refuse("the number of rows or of bytes overflows");
+}
+
 TEST_CASE("rows that do not add up are refused") {
   const TemporaryFolder folder;
   write_manifest(folder / "", sample());

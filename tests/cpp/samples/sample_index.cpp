@@ -12,6 +12,7 @@
 
 #include "helip/embedding_store.h"
 #include "io/file.h"
+#include "io/manifest.h"
 #include "support/expect_error.h"
 #include "support/tar_builder.h"
 #include "support/temporary_folder.h"
@@ -215,6 +216,41 @@ TEST_CASE("a member that lies outside of its shard is refused before it is read"
   bytes[offsets + 8 * static_cast<std::size_t>(SampleField::text) + 2] = 1;
   expect_error(ErrorCode::corrupt, "row 0 lies outside of its shard",
                [&] { (void)SampleIndex::from_bytes(bytes).readable(0, SampleField::text); });
+}
+
+TEST_CASE("counts that no index can have are damage, whatever the checksums say") {
+  const TemporaryFolder folder;
+  SampleIndex::build({write_shard(folder, "a.tar", {1}), write_shard(folder, "b.tar", {2})})
+      .save(folder / "index");
+  const helip::Manifest sound = helip::read_manifest(folder / "index", "helip.sample_index");
+  const auto refuse = [&](const char* words, const auto& change) {
+    helip::Manifest manifest = sound;
+    change(manifest.attributes);
+    helip::write_manifest(folder / "index", manifest);
+    expect_error(ErrorCode::corrupt, words, [&] { (void)SampleIndex::open(folder / "index"); });
+  };
+  using helip::Json;
+  static constexpr std::int64_t kMuch = std::int64_t{1} << 62;
+  refuse("members that were left out", [](Json& all) {
+    for (Json& shard : all["shards"]) shard["ignored"] = {{"other", kMuch}};  // whose sum wraps
+  });
+  refuse("members that were left out",
+         [](Json& all) { all["shards"][0]["ignored"] = {{"other", -1}}; });
+  refuse("rows or bytes", [](Json& all) {
+    for (Json& shard : all["shards"]) shard["bytes"] = kMuch;
+  });
+  refuse("rows or bytes", [](Json& all) { all["shards"][0]["rows"] = INT64_MAX; });
+  refuse("lack something", [](Json& all) { all["missing_image"] = -1; });
+  refuse("lack something", [](Json& all) { all["missing_caption"] = 3; });
+}
+
+TEST_CASE("a shard may be dated beyond the nanoseconds of 64 bits") {
+  const TemporaryFolder folder;
+  const fs::path path = write_shard(folder, "a.tar", {1});
+  const timespec times[] = {{0, 0}, {15'000'000'000, 0}};  // the year 2445
+  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+  SampleIndex::build({path}).save(folder / "index");
+  CHECK(SampleIndex::open(folder / "index").size() == 1);
 }
 
 TEST_CASE("a shard that was changed is refused at opening, with what to do") {

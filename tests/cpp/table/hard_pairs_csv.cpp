@@ -89,6 +89,11 @@ TEST_CASE("a field that is no row is refused with its line") {
   refuse("0,9\n", 4, "names row 9; a data set of 4 rows ends at 3");
   refuse("0,0\n", 4, "itself");
   refuse(std::string("0,\0\n", 5), 4, "line 1 of");
+  for (const char* row : {"9223372036854775806", "4611686018427387903", "9000000000000"}) {
+    write(folder / "a.csv", std::string("0,1,2,3\n1,") + row + "\n");
+    expect_error(ErrorCode::out_of_memory, "not enough memory for a table of",
+                 [&] { (void)HardPairs::open_csv(folder / "a.csv"); });
+  }
   expect_error(ErrorCode::io, "nothing.csv",
                [&] { (void)HardPairs::open_csv(folder / "nothing.csv"); });
 }

@@ -82,6 +82,14 @@ TEST_CASE("a part that claims another place is damaged", "[part]") {
     write_manifest(folder / "p", manifest);
   }
   HardPairsPart::open(folder / "p").verify();
+  // As many rows as it says, none, but no job has more parts than targets.
+  ColumnWriter writer(folder / "e", pair_manifest("helip.hard_pairs_part", kRows, 2), false);
+  writer.close([](Manifest& manifest) {
+    manifest.attributes = attributes_of(kOrigin);
+    manifest.attributes["part"] = {{"index", INT64_MAX}, {"count", INT64_MAX}, {"rows", kRows}};
+  });
+  expect_error(ErrorCode::corrupt, "says that it is part",
+               [&] { (void)HardPairsPart::open(folder / "e"); });
   expect_error(ErrorCode::mismatch, "helip.hard_pairs",
                [&] { (void)HardPairs::open(folder / "p"); });
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import helip
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import publish_directory, publish_file, replace_file
+from helip.common.files import publish_directory, publish_file, read_json, read_text, replace_file
+from helip.common.yaml_files import load_yaml
+from helip.store.npy_files import map_npy
 
 
 def published(path: Path) -> None:
@@ -80,3 +84,42 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(
     with publish_file(tmp_path / "b") as temporary:
         temporary.write_text("b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+OPENS: dict[str, Callable[[Path], object]] = {
+    "text": read_text,
+    "json": read_json,
+    "yaml": load_yaml,
+    "npy": map_npy,
+    "csv": helip.open_dataset,
+    "parquet": helip.open_dataset,
+    "tar": helip.open_dataset,
+    "pairs": helip.HardPairs.from_csv,
+    "hnswlib": lambda path: helip.PairIndex.open_hnswlib(path, image_dim=8),
+}
+
+
+@pytest.mark.parametrize("name", OPENS)
+def test_what_is_no_regular_file_is_refused_and_nobody_waits_for_a_pipe(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"a.{name}"
+    os.mkfifo(path)
+    with pytest.raises(InvalidArgumentError, match="is a pipe, not a regular file"):
+        OPENS[name](path)
+
+
+@pytest.mark.parametrize("name", ["text", "json", "yaml", "npy", "pairs", "hnswlib"])
+def test_devices_and_folders_are_no_files(tmp_path: Path, name: str) -> None:
+    for path, kind in ((Path("/dev/null"), "device"), (tmp_path, "directory")):
+        with pytest.raises(InvalidArgumentError, match=f"is a {kind}, not a regular file"):
+            OPENS[name](path)
+
+
+def test_a_pipe_in_the_place_of_a_manifest_is_damage(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")
+    for kind in (helip.EmbeddingStore, helip.HardPairs, helip.PairIndex):
+        with pytest.raises(helip.Error, match="is a pipe, not a regular file"):
+            kind.open(tmp_path)
+    with pytest.raises(helip.Error):
+        helip.open_dataset(tmp_path)

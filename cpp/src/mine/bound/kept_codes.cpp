@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -31,7 +32,8 @@ std::int64_t number_of(std::string_view name) {
   std::int64_t number = -1;
   const char* end = name.data() + name.size();
   const auto read = std::from_chars(name.data(), end, number);
-  return read.ec == std::errc() && read.ptr == end ? number : -1;
+  const bool is_whole = read.ec == std::errc() && read.ptr == end;
+  return is_whole && number < std::numeric_limits<std::int64_t>::max() ? number : -1;
 }
 
 Json plan_json(const FilterPlan& plan) {
@@ -121,8 +123,10 @@ void KeptCodes::find(const std::function<bool(const OrderedJson&)>& fits) {
       if (there.value(program, OrderedJson()) != identity_.value(program, OrderedJson())) return;
     }
     rows_ = integer_of(facts_.at("rows"));
-    if (2 * integer_of(facts_.at("chosen")) < corpus_.size() || !fits(there)) return;
-    require_sound(rows_ > 0 && rows_ <= corpus_.size(), "it has another number of rows");
+    const std::int64_t chosen = integer_of(facts_.at("chosen"));
+    if (chosen < (corpus_.size() + 1) / 2 || !fits(there)) return;
+    require_sound(rows_ > 0 && rows_ <= corpus_.size() && chosen <= rows_,
+                  "it has another number of rows");
     require_sound(manifest.shards.size() == 1, "it has not one file");
     const ShardRecord& record = manifest.shards.front();
     const fs::path path = folder_ / record.file;

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/checked.h"
+
 namespace helip::mining {
 
 void show_order(const RowOrder& order, TensorColumns& columns) {
@@ -33,8 +35,9 @@ RowOrder read_order(const TensorFile& file, std::int64_t rows, std::int64_t dire
                 "its clusters are not those of an order");
   if (near.empty()) return order;
   const std::size_t clusters = order.begins.size() - 1;
-  require_sound(static_cast<std::int64_t>(order.centres.size()) ==
-                    directions * static_cast<std::int64_t>(clusters),
+  std::int64_t values = directions;
+  require_sound(checked_multiply(values, static_cast<std::int64_t>(clusters)) &&
+                    static_cast<std::int64_t>(order.centres.size()) == values,
                 "the centres of its clusters have another length");
   require_sound(
       near.size() % clusters == 0 && *std::max_element(near.begin(), near.end()) < clusters,

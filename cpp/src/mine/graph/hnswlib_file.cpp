@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/checked.h"
 #include "base/refuse.h"
 #include "base/team.h"
 #include "io/byte_progress.h"
@@ -113,7 +113,7 @@ class Reader {
  public:
   Reader(const fs::path& path, std::int64_t image_dimensions, const ProgressCallback& progress)
       : path_(path),
-        file_(open_for_reading(path)),
+        file_(open_given_file(path)),
         size_(file_size(file_, path)),
         image_(image_dimensions),
         state_("read", size_, progress) {
@@ -149,9 +149,9 @@ class Reader {
       take_half(vector, image_, row, "image", image);
       take_half(vector + 4 * image_, text_dimensions(), row, "text", text);
       const auto label = value_at<std::uint64_t>(element + header_.label_offset);
-      if (label > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      if (label > static_cast<std::uint64_t>(kMostId)) {
         damaged("the label of element " + std::to_string(row) + " is " + std::to_string(label) +
-                ", beyond 63 bits");
+                ", more than " + std::to_string(kMostId));
       }
       ids.push_back(static_cast<std::int64_t>(label));
     }
@@ -201,16 +201,18 @@ class Reader {
     return static_cast<std::int64_t>(header_.element_bytes);
   }
   std::int64_t dimensions() const noexcept {
-    return static_cast<std::int64_t>(header_.label_offset - header_.vector_offset) / 4;
+    return static_cast<std::int64_t>((header_.label_offset - header_.vector_offset) / 4);
   }
 
   void check_header() const {
     const Header& h = header_;
     const auto most_elements = static_cast<std::uint64_t>(size_) / 8;
-    if (h.level0 != 0 || h.count > h.capacity || h.count > most_elements || h.degree > 1U << 30 ||
-        h.upper_degree < 1 || h.upper_degree > 1U << 28 || h.vector_offset != 4 + 4 * h.degree ||
+    std::uint64_t element_bytes = h.label_offset;
+    if (!checked_add(element_bytes, std::uint64_t{8}) || h.level0 != 0 || h.count > h.capacity ||
+        h.count > most_elements || h.degree > 1U << 30 || h.upper_degree < 1 ||
+        h.upper_degree > 1U << 28 || h.vector_offset != 4 + 4 * h.degree ||
         h.label_offset <= h.vector_offset || (h.label_offset - h.vector_offset) % 4 != 0 ||
-        h.element_bytes != h.label_offset + 8) {
+        h.element_bytes != element_bytes) {
       damaged("its header is not that of hnswlib 0.8 with float32 vectors");
     }
     if (h.count > 0 && h.entry >= h.count) damaged("its entry lies outside");

@@ -46,6 +46,10 @@ std::vector<std::int64_t> checked_ids(const std::vector<std::int64_t>& ids, std:
                                       std::int64_t first) {
   std::vector<std::int64_t> all = ids;
   if (all.empty()) {
+    if (rows > 0 && first > kMostId - (rows - 1)) {
+      refuse("the next of " + std::to_string(rows) + " ids would be " + std::to_string(first) +
+             ", and the largest may be " + std::to_string(kMostId) + "; give ids");
+    }
     all.resize(static_cast<std::size_t>(rows));
     std::iota(all.begin(), all.end(), first);
     return all;
@@ -60,6 +64,11 @@ std::vector<std::int64_t> checked_ids(const std::vector<std::int64_t>& ids, std:
     const auto at = std::find(all.begin(), all.end(), sorted.front()) - all.begin();
     refuse("id " + std::to_string(sorted.front()) + " of row " + std::to_string(at) +
            " is negative; -1 stands for no match, so use ids from 0 on");
+  }
+  if (!sorted.empty() && sorted.back() > kMostId) {
+    const auto at = std::find(all.begin(), all.end(), sorted.back()) - all.begin();
+    refuse("id " + std::to_string(sorted.back()) + " of row " + std::to_string(at) +
+           " is too large; use ids up to " + std::to_string(kMostId));
   }
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice != sorted.end()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "helip/matrix.h"
@@ -13,6 +14,7 @@ namespace helip::mining {
 inline constexpr std::int64_t kLeastDegree = 4;
 inline constexpr std::int64_t kMostDegree = 1024;
 inline constexpr std::int64_t kMostBreadth = 65536;
+inline constexpr std::int64_t kMostId = std::numeric_limits<std::int64_t>::max() - 1;  // has a next
 
 // Each throws invalid_argument.
 void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most);
@@ -22,7 +24,7 @@ void check_index_options(const PairIndexOptions& options);
 MineOptions checked_matrices(const MatrixView& image, const MatrixView& text,
                              const PairIndexOptions& options, int threads);
 void check_dimensions(const char* name, std::int64_t given, std::int64_t wanted);
-// `ids`, or numbers from `first` on; refused where one is negative or there twice.
+// `ids`, or numbers from `first` on; refused where one is none of 0 .. kMostId, or there twice.
 std::vector<std::int64_t> checked_ids(const std::vector<std::int64_t>& ids, std::int64_t rows,
                                       std::int64_t first);
 

@@ -105,7 +105,10 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
   rows.show(count, reader->column("ids"), reader->column("image"), reader->column("text"),
             reader->column("codes"));
   for (std::uint32_t node = 0; node < count; ++node) {
-    if (rows.id(node) < 0) throw damaged("the id of pair " + std::to_string(node) + " is negative");
+    if (rows.id(node) < 0 || rows.id(node) > kMostId) {
+      throw damaged("the id of pair " + std::to_string(node) + " is " +
+                    std::to_string(rows.id(node)));
+    }
     if (!rows.codec().is_sound(rows.codes().row(node))) {
       throw damaged("the codes of pair " + std::to_string(node) + " have a scale that is none");
     }

@@ -30,7 +30,8 @@ std::optional<Manifest> manifest_in(const fs::path& folder) {
   }
   const Json& attributes = manifest.attributes;
   if (manifest.shards.size() != 1 || !attributes.contains("progress") ||
-      !attributes.contains("identity") || !attributes["identity"].contains("method")) {
+      !attributes.contains("identity") || !attributes["identity"].contains("method") ||
+      !attributes["identity"]["method"].is_string()) {
     throw_damaged_checkpoint(folder, "its manifest is not that of a checkpoint");
   }
   return manifest;

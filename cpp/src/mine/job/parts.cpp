@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/checked.h"
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
@@ -85,8 +86,7 @@ HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange&
 }
 
 std::int64_t sum_of(std::int64_t a, std::int64_t b) {
-  std::int64_t sum = 0;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  if (checked_add(a, b)) return a;
   throw Json::type_error::create(302, "a sum of counts is beyond 64 bits", nullptr);
 }
 
@@ -96,6 +96,10 @@ std::string merged_report(const std::vector<OrderedJson>& reports) {
   for (std::size_t i = 0; i < reports.size(); ++i) {
     for (const auto& hits : reports[i].value("recall_hits", OrderedJson::array())) {
       found.push_back({integer_of(hits.at(0)), integer_of(hits.at(1))});
+      if (found.back().hits < 0 || found.back().wanted < 1 ||
+          found.back().hits > found.back().wanted) {
+        throw Json::type_error::create(302, "the hits of a target are none", nullptr);
+      }
     }
     if (i == 0) continue;
     merged["pairs"] = sum_of(integer_of(merged.at("pairs")), integer_of(reports[i].at("pairs")));
@@ -130,13 +134,13 @@ std::vector<HardPairsPart> sorted_parts(const std::vector<fs::path>& paths) {
   std::string missing;
   std::int64_t expected = 1;
   const auto miss_until = [&](std::int64_t index) {
-    for (; expected < index; ++expected) {
+    for (; expected < index && !missing.ends_with("..."); ++expected) {
       PartRange range = parts[0].range();
       range.index = expected;
       if (missing.size() < 400) {
         missing += (missing.empty() ? "" : ", ") + std::to_string(expected) + " (targets " +
                    std::to_string(range.first()) + " .. " + std::to_string(range.last() - 1) + ")";
-      } else if (!missing.ends_with("...")) {
+      } else {
         missing += ", ...";
       }
     }

@@ -58,6 +58,15 @@ void StateFile::require(bool condition, const char* what) const {
   if (!condition) damaged(what);
 }
 
+std::int64_t StateFile::number(const char* name, std::int64_t least, std::int64_t most) const {
+  const std::int64_t value = checked([&] { return integer_of(progress_.at(name)); });
+  if (value < least || value > most) {
+    damaged(std::string(name) + " is " + std::to_string(value) + ", outside " +
+            std::to_string(least) + " .. " + std::to_string(most));
+  }
+  return value;
+}
+
 void StateFile::damaged(const std::string& what) const { throw_damaged_checkpoint(folder_, what); }
 
 RowOrder StateFile::order(const Corpus& corpus, std::int64_t directions) const {
@@ -112,16 +121,14 @@ std::int64_t StateFile::read_pools(Pools& pools, std::int64_t rows, std::int64_t
 Graph StateFile::graph(const GraphOptions& options, std::int64_t nodes) const {
   auto links = read<std::uint32_t>("graph.links");
   auto starts = read<std::uint32_t>("graph.starts");
-  const auto added = at<std::int64_t>("added");
+  const std::int64_t added = number("added", 0, nodes);
   require(static_cast<std::int64_t>(links.size()) == nodes * options.degree,
           "its graph has not a node for each row");
-  require(added >= 0 && added <= nodes && starts.empty() == (added == 0),
-          "its graph is not one of these rows");
-  for (const auto* named : {&links, &starts}) {
-    for (const std::uint32_t node : *named) {
-      require(node == Graph::kNone || node < nodes, "a link leads to no node");
-    }
+  require(starts.empty() == (added == 0), "its graph is not one of these rows");
+  for (const std::uint32_t node : links) {
+    require(node == Graph::kNone || node < nodes, "a link leads to no node");
   }
+  for (const std::uint32_t node : starts) require(node < nodes, "a start is no node");
   return {options, std::move(links), std::move(starts), added};
 }
 
@@ -129,18 +136,14 @@ RecallEstimate StateFile::recall() const {
   return checked([&] { return recall_of_json(progress_.at("recall")); });
 }
 
-std::int64_t StateFile::next(std::int64_t places) const {
-  const auto next = at<std::int64_t>("next");
-  require(next >= 0 && next < places, "it goes on beyond the last row");
-  return next;
-}
+std::int64_t StateFile::next(std::int64_t places) const { return number("next", 0, places - 1); }
 
 std::vector<RecallEstimate> StateFile::recalls() const {
   std::vector<RecallEstimate> recalls;
-  for (const Json& recall : at<std::vector<Json>>("recalls")) {
-    recalls.push_back(checked([&] { return recall_of_json(recall); }));
-  }
-  return recalls;
+  return checked([&] {
+    for (const Json& recall : progress_.at("recalls")) recalls.push_back(recall_of_json(recall));
+    return recalls;
+  });
 }
 
 void StateFile::read_neighbours(std::span<std::uint32_t> neighbours, std::int64_t places,

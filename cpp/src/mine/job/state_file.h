@@ -39,7 +39,7 @@ class StateFile final : public SavedMethodState {
   bool has_pools() const noexcept override { return file_.has("pools.held"); }
   std::int64_t read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const override;
   Graph graph(const GraphOptions& options, std::int64_t nodes) const override;
-  std::int64_t breadth() const override { return at<std::int64_t>("breadth"); }
+  std::int64_t breadth(std::int64_t most) const override { return number("breadth", 1, most); }
   RecallEstimate recall() const override;
   std::int64_t next(std::int64_t places) const override;
   std::vector<RecallEstimate> recalls() const override;
@@ -48,10 +48,8 @@ class StateFile final : public SavedMethodState {
                        std::uint32_t none) const override;
 
  private:
-  template <typename T>
-  T at(const char* name) const {
-    return checked([&] { return progress_.at(name).get<T>(); });
-  }
+  // Within least .. most.
+  std::int64_t number(const char* name, std::int64_t least, std::int64_t most) const;
   template <typename T>
   void read(const std::string& name, std::span<T> out) const {
     checked([&] {

@@ -200,7 +200,7 @@ MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardP
   std::int64_t breadth = std::min(widest, hnsw_first_breadth(context.kept()));
   const SavedMethodState* saved = context.saved();
   if (saved != nullptr && saved->has_pools()) {
-    breadth = saved->breadth();
+    breadth = saved->breadth(widest);
     report.recall = saved->recall();
     miner.build();
   } else {

@@ -49,7 +49,7 @@ class SavedMethodState {
   virtual std::int64_t read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const = 0;
   // hnsw
   virtual Graph graph(const GraphOptions& options, std::int64_t nodes) const = 0;
-  virtual std::int64_t breadth() const = 0;
+  virtual std::int64_t breadth(std::int64_t most) const = 0;
   virtual RecallEstimate recall() const = 0;
   // partition
   virtual std::int64_t next(std::int64_t places) const = 0;

@@ -11,6 +11,7 @@
 #include "io/column_reader.h"
 #include "io/file.h"
 #include "table/store/fingerprint.h"
+#include "table/store/row_ranges.h"
 #include "table/store/store_layout.h"
 #include "table/store/tombstones.h"
 
@@ -130,14 +131,17 @@ std::optional<EarlierState> EmbeddingStore::earlier_state(std::int64_t rows,
   for (auto from = replaced.begin(); from != replaced.end(); ++from) {
     if (from->fingerprint != fingerprint || from->rows != rows) continue;
     EarlierState state{state_->tombstones.rows(from->deleted_batches), {}};
+    std::vector<bool> is_replaced(static_cast<std::size_t>(rows));
     for (auto since = from; since != replaced.end(); ++since) {
-      for (const std::int64_t row : since->replaced) {
-        if (row < rows) state.replaced.push_back(row);
-      }
+      for_each_range(since->replaced, size(), [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t row = first; row <= std::min(last, rows - 1); ++row) {
+          is_replaced[static_cast<std::size_t>(row)] = true;
+        }
+      });
     }
-    std::sort(state.replaced.begin(), state.replaced.end());
-    state.replaced.erase(std::unique(state.replaced.begin(), state.replaced.end()),
-                         state.replaced.end());
+    for (std::int64_t row = 0; row < rows; ++row) {
+      if (is_replaced[static_cast<std::size_t>(row)]) state.replaced.push_back(row);
+    }
     return state;
   }
   const std::string content = content_fingerprint(*state_->reader, rows);

@@ -18,8 +18,9 @@ std::string ranges_of(const std::vector<std::int64_t>& rows) {
   return text;
 }
 
-std::vector<std::int64_t> rows_of_ranges(const std::string& text, std::int64_t limit) {
-  std::vector<std::int64_t> rows;
+void for_each_range(const std::string& text, std::int64_t limit,
+                    const std::function<void(std::int64_t, std::int64_t)>& take) {
+  std::int64_t before = -1;
   const char* at = text.data();
   const char* const end = at + text.size();
   const auto number = [&] {
@@ -38,13 +39,22 @@ std::vector<std::int64_t> rows_of_ranges(const std::string& text, std::int64_t l
       ++at;
       last = number();
     }
-    if (last < first || (!rows.empty() && first <= rows.back())) {
+    if (last < first || first <= before) {
       throw std::invalid_argument("the rows of a range are not in order");
     }
-    for (std::int64_t row = first; row <= last; ++row) rows.push_back(row);
-    if (at == end) return rows;
+    take(first, last);
+    before = last;
+    if (at == end) return;
     if (*at++ != ',') throw std::invalid_argument("a range of rows is garbled");
   }
+}
+
+std::vector<std::int64_t> rows_of_ranges(const std::string& text, std::int64_t limit) {
+  std::vector<std::int64_t> rows;
+  for_each_range(text, limit, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t row = first; row <= last; ++row) rows.push_back(row);
+  });
+  return rows;
 }
 
 }  // namespace helip

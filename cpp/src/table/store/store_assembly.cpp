@@ -131,8 +131,8 @@ class Assembly {
       tombstones = tombstones_of(before);
       replaced = before.attributes.value(kReplacedAttribute, json::array());
       if (!comparison_.replaced().empty()) {
-        replaced.push_back(to_json(
-            {old_->fingerprint(), old_->size(), tombstones.batches(), comparison_.replaced()}));
+        replaced.push_back(to_json({old_->fingerprint(), old_->size(), tombstones.batches(),
+                                    ranges_of(comparison_.replaced())}));
       }
     }
     writer_.close([&](Manifest& manifest) {

@@ -79,11 +79,13 @@ std::vector<Replacement> replacements_of(const Manifest& manifest) {
   std::vector<Replacement> all;
   const auto found = manifest.attributes.find(kReplacedAttribute);
   if (found == manifest.attributes.end()) return all;
+  const std::size_t batches = tombstones_of(manifest).batches();
   for (const Json& json : *found) {
     all.push_back({json.at("fingerprint").get<std::string>(), integer_of(json.at("rows")),
-                   json.at("deleted_batches").get<std::size_t>(),
-                   rows_of_ranges(json.at("replaced").get<std::string>(), manifest.rows())});
-    if (all.back().deleted_batches > tombstones_of(manifest).batches()) {
+                   unsigned_of(json.at("deleted_batches")),
+                   json.at("replaced").get<std::string>()});
+    for_each_range(all.back().replaced, manifest.rows(), [](std::int64_t, std::int64_t) {});
+    if (all.back().deleted_batches > batches) {
       throw std::invalid_argument("it was before more deletions than there are");
     }
   }
@@ -94,7 +96,7 @@ Json to_json(const Replacement& replacement) {
   return {{"fingerprint", replacement.fingerprint},
           {"rows", replacement.rows},
           {"deleted_batches", replacement.deleted_batches},
-          {"replaced", ranges_of(replacement.replaced)}};
+          {"replaced", replacement.replaced}};
 }
 
 Tombstones tombstones_of(const Manifest& manifest) {

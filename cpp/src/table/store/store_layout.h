@@ -36,7 +36,7 @@ struct Replacement {
   std::string fingerprint;  // of the store before it
   std::int64_t rows = 0;    // before it
   std::size_t deleted_batches = 0;
-  std::vector<std::int64_t> replaced;  // ascending; none of those that it appended
+  std::string replaced;  // a text of ranges of rows, none of those that it appended
 };
 
 // In order of the commits. Throws std::exception with what is wrong.

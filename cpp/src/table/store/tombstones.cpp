@@ -9,8 +9,14 @@
 
 namespace helip {
 Tombstones::Tombstones(const Json& json, std::int64_t rows) {
+  std::int64_t left = rows;  // before all is held that a few texts stand for
   for (const Json& batch : json.at("batches")) {
-    batches_.push_back(rows_of_ranges(batch.get<std::string>(), rows));
+    const auto text = batch.get<std::string>();
+    for_each_range(text, rows, [&](std::int64_t first, std::int64_t last) {
+      left -= last - first + 1;
+      if (left < 0) throw std::invalid_argument("a row is deleted twice");
+    });
+    batches_.push_back(rows_of_ranges(text, rows));
   }
   const std::vector<std::int64_t> all = this->rows();
   if (all.empty() || std::adjacent_find(all.begin(), all.end()) != all.end()) {

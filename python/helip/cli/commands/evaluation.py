@@ -14,7 +14,7 @@ from helip.cli.commands.data import named_paths, say_left_out
 from helip.cli.messages import say
 from helip.cli.showing import figures, print_json, show_table, write_json
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import replace_file
+from helip.common.files import replace_file, require_regular
 from helip.evaluation.options import EvaluateOptions, SetOptions
 from helip.models.options import ModelOptions
 
@@ -212,6 +212,7 @@ def _many(
 
 def _result(file: str) -> Any:
     try:
+        require_regular(file)
         value = json_format.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"cannot read metrics from {file}: {error}") from error
@@ -222,6 +223,7 @@ def _names(file: Path | None) -> list[str] | None:
     if file is None:
         return None
     try:
+        require_regular(file)
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"cannot read the class names: {error}") from error

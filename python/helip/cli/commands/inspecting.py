@@ -18,6 +18,7 @@ from helip.cli.showing import (
     show_table,
 )
 from helip.common.errors import InvalidArgumentError
+from helip.common.files import require_regular
 from helip.common.remote.urls import shown, url_of
 
 _PAIR_INDEX = "helip.pair_index"
@@ -168,6 +169,7 @@ def _format_of(path: Path) -> str:
     if (url := url_of(path)) is not None:
         return _format_at(url)
     try:
+        require_regular(path / "manifest.json")
         manifest = json_format.loads((path / "manifest.json").read_text(encoding="utf-8"))
         return manifest.get("format", "")
     except (OSError, ValueError, AttributeError):

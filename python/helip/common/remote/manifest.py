@@ -106,7 +106,7 @@ def parse_manifest(text: bytes, path: str, formats: Collection[str] = KINDS) -> 
             text, found, root["generation"], root["rows"], root["shard_rows"], checksum, columns,
             shards, root["attributes"],
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         if isinstance(error, (CorruptError, MismatchError)):
             raise
         raise CorruptError(f"{path} is damaged: {error!r}") from error
@@ -117,6 +117,8 @@ def _check_shards(shards: Collection[Shard], rows: int, shard_rows: int) -> None
     for shard in shards:
         if not shard.file or "/" in shard.file or shard.file.startswith("."):
             raise ValueError(f"a shard's file is {shard.file!r}, no plain name")
+        if not all(type(count) is int for count in (shard.rows, shard.bytes, rows, shard_rows)):
+            raise ValueError(f"{shard.file} has rows or bytes that are no whole numbers")
         if before % shard_rows or not 1 <= shard.rows <= shard_rows or shard.bytes < HEADER_BYTES:
             raise ValueError(f"{shard.file} has implausible rows or bytes")
         before += shard.rows

@@ -17,7 +17,7 @@ from helip.common.errors import (
     StorageError,
     needed,
 )
-from helip.common.files import storage_errors
+from helip.common.files import require_regular, storage_errors
 from helip.data.captions import PackedCaptions, texts_of
 from helip.data.columns import choose_same_columns, first_text
 from helip.data.formats.table import TableDataset
@@ -165,6 +165,7 @@ def _open(path: Path) -> Any:
     with needed(f"reading {path} needs pyarrow", "helip[data]"):
         import pyarrow.parquet as parquet
     try:
+        require_regular(path)
         return parquet.ParquetFile(path, pre_buffer=False)
     except _damage() as error:
         # Arrow reports damage as an OSError without a number.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import reading_file
 from helip.data.captions import CaptionPacker, texts_of
 from helip.data.columns import choose_same_columns, first_text
 from helip.data.formats.table import TableDataset
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
         CorruptError: on a row of another length, wrong quoting or text that is not UTF-8, with
             the line.
     """
-    with storage_errors("read", path):
+    with reading_file(path):
         if path.suffix.lower() in (".csv", ".tsv"):
             rows = _separated_rows(path)
             return [name.strip() for name in next(rows)], rows

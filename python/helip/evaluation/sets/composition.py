@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import reading_file
 from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image
 from helip.data.packed_strings import KeyList
@@ -190,7 +190,7 @@ def _resolved(root: Path, name: str, part: str) -> str:
 def _kind(path: Path) -> str:
     if path.suffix == ".jsonl":
         return "winoground"
-    with storage_errors("read", path), path.open("rb") as file:
+    with reading_file(path), path.open("rb") as file:
         start = file.read(1 << 16)
     if _COLA.match(start):
         return "cola"
@@ -262,7 +262,7 @@ def _items(path: Path) -> list[Any]:
 
 
 def _bytes(path: Path) -> bytes:
-    with storage_errors("read", path):
+    with reading_file(path):
         return path.read_bytes()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import CorruptError, MismatchError, StorageError
-from helip.common.files import publish_file, storage_errors
+from helip.common.files import publish_file, reading_file
 
 _DTYPES = {
     "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
@@ -23,6 +23,8 @@ _DTYPES = {
 }  # fmt: skip
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _MOST_HEADER = 1 << 20
+# What a header that is none gives.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _BLOCK_BYTES = 1 << 16  # that a checksum is of
 _CHECKSUMS = "checksums"  # uint64: XXH3 of each block of the arrays, then of the header and these
 
@@ -125,7 +127,7 @@ class UnitFile:
     def __init__(self, path: Path, job: str) -> None:
         """Maps it; see `open_unit_file`."""
         self.path = path
-        with storage_errors("read", path), path.open("rb") as file:
+        with reading_file(path), path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size < 16:
                 raise _damaged(path, "it is cut short")
@@ -148,7 +150,7 @@ class UnitFile:
             self.notes: dict[str, Any] = json.loads(facts["notes"])
             theirs = facts["job"]
             own = arrays.pop(_CHECKSUMS)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise _damaged(path, f"its header cannot be read ({error})") from error
         if end != size:
             raise _damaged(path, f"it has {size:,} bytes and not {end:,}")

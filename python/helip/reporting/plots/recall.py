@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import storage_errors
+from helip.common.files import reading_file
 from helip.common.options import require
 from helip.reporting.plots.style import CYCLE, MARKERS, label, legend, new_figure, note
 
@@ -24,7 +24,7 @@ def read_recall(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]
 
     Raises InvalidArgumentError for other JSON, StorageError for a file that cannot be read.
     """
-    with storage_errors("read", path):
+    with reading_file(path):
         text = Path(path).read_text(encoding="utf-8")
     try:
         found = json.loads(text)

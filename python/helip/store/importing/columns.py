@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from helip.common.errors import InvalidArgumentError
 from helip.store.arrow_lists import is_tensor, rows_of_arrow
@@ -121,7 +120,7 @@ def width_of(kind: Any) -> int | None:
     import pyarrow.types as types
 
     if is_tensor(kind):
-        return int(np.prod(kind.shape))
+        return math.prod(kind.shape)
     return int(kind.list_size) if types.is_fixed_size_list(kind) else None
 
 

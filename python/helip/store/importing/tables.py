@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, needed
+from helip.common.files import require_regular
 from helip.store.importing.columns import (
     ColumnNames,
     block_of,
@@ -53,6 +54,7 @@ def arrow_part(path: Path, options: ImportOptions) -> Part:
         import pyarrow.ipc
 
     def opened() -> tuple[Any, Iterator[Any]]:
+        require_regular(path)
         mapped = pyarrow.memory_map(str(path))
         try:
             reader = pyarrow.ipc.open_file(mapped)
@@ -185,5 +187,6 @@ def parquet_file(path: Path) -> Any:
     with needed(f"reading {path} takes the package pyarrow", "'helip[data]'"):
         import pyarrow.parquet
     with reading(str(path)):
+        require_regular(path)
         # Without these the whole file comes into memory.
         return pyarrow.parquet.ParquetFile(str(path), pre_buffer=False, buffer_size=_BUFFER)

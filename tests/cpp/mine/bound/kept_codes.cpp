@@ -372,9 +372,13 @@ TEST_CASE("codes that cannot be of the corpus are refused, though they are whole
     });
   };
   refuse("another number of rows", [](Json& facts) { facts["rows"] = 6001; });
-  refuse("not the lengths of all rows", [](Json& facts) { facts["rows"] = 5999; });
+  refuse("another number of rows", [](Json& facts) { facts["chosen"] = std::int64_t{1} << 62; });
+  refuse("not the lengths of all rows",
+         [](Json& facts) { facts["rows"] = facts["chosen"] = 5999; });
   refuse("of other dimensions", [](Json& facts) { facts["filters"]["leading"][1] = 139; });
-  refuse("another length", [](Json& facts) { facts["filters"]["leading"][0] = -1; });
+  for (const std::int64_t count : {std::int64_t{-1}, std::int64_t{1} << 62}) {
+    refuse("another length", [&](Json& facts) { facts["filters"]["leading"][0] = count; });
+  }
   refuse("dimensions that its basis has not",
          [](Json& facts) { facts["filters"]["dimensions"][1] = 6400; });
   refuse("not positive", [](Json& facts) { facts["scales"]["filters"][1] = 0.0; });

@@ -137,6 +137,36 @@ TEST_CASE("what is no index of pairs is refused, with the element") {
   });
 }
 
+TEST_CASE("a header whose sizes wrap is refused") {
+  const TemporaryFolder folder;
+  index_of(clustered_data(5, kImage, kText), 6).save_hnswlib(folder / "x");
+  const std::string bytes = bytes_of(folder / "x");
+  const auto refuse = [&](const std::string& changed) {
+    write(folder / "x", changed);
+    expect_error(ErrorCode::corrupt, "its header is not that of hnswlib",
+                 [&] { (void)PairIndex::open_hnswlib(folder / "x", kImage, {}, 1); });
+  };
+  constexpr std::size_t kElementBytes = 24, kLabelOffset = 32, kVectorOffset = 40;
+  for (const std::uint64_t label : {~std::uint64_t{7}, ~std::uint64_t{3}}) {
+    // label + 8 wraps to a size that is 0, or small.
+    refuse(with(with(bytes, kLabelOffset, label), kElementBytes, label + 8));
+    refuse(with(with(bytes, kLabelOffset, label), kVectorOffset, label - 4));
+  }
+  refuse(with(with(bytes, 8, ~std::uint64_t{0}), 16, ~std::uint64_t{0}));  // elements
+}
+
+TEST_CASE("a label that no other could follow is refused") {
+  const TemporaryFolder folder;
+  index_of(clustered_data(5, kImage, kText), 6).save_hnswlib(folder / "x");
+  const std::string bytes = bytes_of(folder / "x");
+  const std::size_t label = kHeader + 4 + 4 * 6 + 4 * (kImage + kText);
+  for (const std::uint64_t value : {~std::uint64_t{0}, std::uint64_t{INT64_MAX}}) {
+    write(folder / "x", with(bytes, label, value));
+    expect_error(ErrorCode::corrupt, "label of element 0 is " + std::to_string(value),
+                 [&] { (void)PairIndex::open_hnswlib(folder / "x", kImage, {}, 1); });
+  }
+}
+
 TEST_CASE("a file of hnswlib that is cut or damaged is an error or an index, never a crash") {
   const TemporaryFolder folder;
   const Data data = clustered_data(12, kImage, kText);
@@ -157,6 +187,10 @@ TEST_CASE("a file of hnswlib that is cut or damaged is an error or an index, nev
   }
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     for (const int bit : {0, 7}) opens(with(bytes, at, static_cast<char>(bytes[at] ^ (1 << bit))));
+  }
+  const std::uint64_t extremes[] = {0, 1, ~0ULL, ~7ULL, 1ULL << 31, 1ULL << 32, 1ULL << 63};
+  for (std::size_t at = 0; at + 8 <= kHeader; at += 4) {
+    for (const std::uint64_t value : extremes) opens(with(bytes, at, value));
   }
   CHECK(opens(bytes));
 }

@@ -219,6 +219,21 @@ TEST_CASE("ids are the caller's, or go on from the greatest", "[pair_index]") {
   }
 }
 
+TEST_CASE("ids end where none could follow", "[pair_index]") {
+  const Data data = data_of(3);
+  const auto add = [&](PairIndex& index, std::int64_t row, const std::vector<std::int64_t>& ids) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1), ids);
+  };
+  PairIndex index = built(data, 1);
+  expect_error(ErrorCode::invalid_argument, "id 9223372036854775807 of row 0 is too large",
+               [&] { add(index, 1, {INT64_MAX}); });
+  add(index, 1, {INT64_MAX - 1});
+  expect_error(ErrorCode::invalid_argument, "the next of 1 ids would be 9223372036854775807",
+               [&] { add(index, 2, {}); });
+  add(index, 2, {7});
+  REQUIRE(index.size() == 3);
+}
+
 TEST_CASE("rows of zeros count, but are never found, and find nothing", "[pair_index]") {
   std::vector<double> image = clustered_values(50, kImage, 5, 0.7, 1);
   const std::vector<double> text = clustered_values(50, kText, 5, 0.7, 2);
@@ -408,7 +423,7 @@ TEST_CASE("options that no index can have are damage, whatever the checksums say
   REQUIRE(PairIndex::open(folder / "index").size() == 50);
 }
 
-TEST_CASE("an id below 0 is damage, whatever the checksums say", "[pair_index]") {
+TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "[pair_index]") {
   const Data data = data_of(50);
   const TemporaryFolder folder;
   built(data, 50).save(folder / "index");
@@ -432,6 +447,8 @@ TEST_CASE("an id below 0 is damage, whatever the checksums say", "[pair_index]")
     return path;
   };
   CHECK(PairIndex::open(write(70)).size() == 50);
-  expect_error(ErrorCode::corrupt, "the id of pair 7 is negative",
-               [&] { static_cast<void>(PairIndex::open(write(-1))); });
+  for (const std::int64_t id : {std::int64_t{-1}, INT64_MAX}) {
+    expect_error(ErrorCode::corrupt, "the id of pair 7 is " + std::to_string(id),
+                 [&] { static_cast<void>(PairIndex::open(write(id))); });
+  }
 }

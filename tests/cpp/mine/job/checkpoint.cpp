@@ -13,6 +13,9 @@
 #include <utility>
 
 #include "helip/parts.h"
+#include "io/checksum.h"
+#include "io/manifest.h"
+#include "io/safetensors.h"
 #include "mine/bound/codes.h"
 #include "mine/budget/method_sizes.h"
 #include "mine/job/job_identity.h"
@@ -22,6 +25,7 @@
 #include "support/flip_byte.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
+#include "support/whole_file.h"
 
 using namespace helip;
 using namespace helip::testing;
@@ -291,6 +295,38 @@ TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]
   expect_error(ErrorCode::corrupt, "state-", [&] { mine(store, options, {}, folder / "p"); });
   fs::rename(folder / "away", state);
   mine(store, options, {}, folder / "p");
+}
+
+TEST_CASE("numbers that no graph can have are damage, whatever the checksums say", "[checkpoint]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
+  const MineOptions options = options_of(MiningMethod::hnsw, 5);
+  REQUIRE(stopped(store, options, folder / "p",
+                  [](const Progress& progress) { return progress.stage != "write"; }));
+  const fs::path left = checkpoint_folder(folder / "p");
+  const Manifest sound = read_manifest(left, "helip.mining_checkpoint");
+  const auto refuse = [&](const char* words, const Manifest& manifest) {
+    write_manifest(left, manifest);
+    expect_error(ErrorCode::corrupt, words, [&] { mine(store, options, {}, folder / "p"); });
+  };
+  for (const Json& value : {Json(0), Json(601), Json(INT64_MIN)}) {
+    Manifest changed = sound;
+    changed.attributes["progress"]["breadth"] = value;
+    refuse("breadth is ", changed);
+    changed.attributes["progress"]["breadth"] = 1e300;
+    refuse("whole number", changed);
+  }
+  // A start that is no node.
+  const fs::path state = state_in(left);
+  const TensorInfo starts =
+      read_safetensors_header(open_for_reading(state), state).at("graph.starts", state);
+  std::string bytes = whole_file(state);
+  bytes.replace(static_cast<std::size_t>(starts.begin), 4, 4, '\xff');
+  std::ofstream(state, std::ios::binary) << bytes;
+  Manifest changed = sound;
+  changed.shards.front().digests["graph.starts"] =
+      digest_hex(bytes.data() + starts.begin, static_cast<std::size_t>(starts.end - starts.begin));
+  refuse("a start is no node", changed);
 }
 
 TEST_CASE("what a process left that was killed while it saved is removed", "[checkpoint]") {

@@ -6,6 +6,8 @@
 #include <filesystem>
 
 #include "helip/embedding_store_writer.h"
+#include "helip/hard_pairs_writer.h"
+#include "io/json.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
@@ -141,6 +143,31 @@ TEST_CASE("parts that do not make a table are refused with the reason", "[parts]
   expect_error(ErrorCode::mismatch, "k 3, here 5",
                [&] { merge_parts({paths[0], folder / "other"}, folder / "out"); });
   REQUIRE(!fs::exists(folder / "out"));
+}
+
+TEST_CASE("one part of a job of very many is refused at once", "[parts]") {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kMany = std::int64_t{1} << 40;
+  HardPairsPartWriter writer(folder / "p", {kMany, kMany, kMany}, 1);
+  writer.write({.first = kMany - 1, .k = 1, .ids = {0}, .scores = {0.5F}, .counts = {1}});
+  writer.finish({"f", "", R"({"k": 1})", R"({"pairs": 1})"});
+  expect_error(ErrorCode::invalid_argument, "missing: 1 (targets 0 .. 0), 2 (targets 1 .. 1)",
+               [&] { merge_parts({folder / "p"}, folder / "out"); });
+}
+
+TEST_CASE("hits of a part that no target can have are damage", "[parts]") {
+  const TemporaryFolder folder;
+  for (const Json& hits : {Json({0, 0}), Json({-1, 3}), Json({4, 3}), Json({0, 1e300})}) {
+    INFO(hits);
+    const fs::path path = folder / hits.dump();
+    HardPairsPartWriter writer(path, {1, 1, 2}, 1);
+    writer.write({.first = 0, .k = 1, .ids = {1, 0}, .scores = {0.5F, 0.5F}, .counts = {1, 1}});
+    const Json report{
+        {"pairs", 2}, {"drops", Json::object()}, {"recall_hits", Json::array({hits})}};
+    writer.finish({"f", "", R"({"k": 1})", report.dump()});
+    expect_error(ErrorCode::corrupt, "the report of a part is damaged",
+                 [&] { merge_parts({path}, {}); });
+  }
 }
 
 TEST_CASE("a path that the system cannot look at is an error of files", "[parts]") {

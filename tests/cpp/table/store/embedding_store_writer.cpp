@@ -117,6 +117,15 @@ TEST_CASE("options out of their bounds are refused") {
   refuse("float64", {5, 3, DType::float64, 4096});
 }
 
+TEST_CASE("a shard of more bytes than a file can have is refused before it is begun") {
+  const TemporaryFolder folder;
+  StoreOptions wide = options();
+  wide.shard_rows = std::int64_t{1} << 61;
+  auto writer = EmbeddingStoreWriter::create(folder / "s", wide);
+  expect_error(ErrorCode::invalid_argument, "use fewer shard_rows",
+               [&] { append(writer, rows_between(0, 3)); });
+}
+
 TEST_CASE("zero rows are legal, and metadata is kept until it is replaced") {
   const TemporaryFolder folder;
   auto writer = EmbeddingStoreWriter::create(folder / "s", options(DType::int8));

@@ -54,6 +54,8 @@ def test_each_bit_counts(text: bytes):
         ({"format": "helip.sample_index"}, MismatchError, "is of a helip.sample_index, not of"),
         ({"rows": 7999}, CorruptError, "not the sum"),
         ({"shards": 3}, CorruptError, "damaged"),
+        ({"shard_rows": 0}, CorruptError, "damaged"),
+        ({"shard_rows": 4096.0}, CorruptError, "no whole numbers"),
         ({"shards": [{"file": "../a"}]}, CorruptError, "damaged"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

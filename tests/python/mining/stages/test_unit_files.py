@@ -81,6 +81,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path, length: int) -> None:
         open_unit_file(path, job="a")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"[3, 5]", b"[1e9]"), (b"[4]", b"[9" + b"9" * 40 + b"]")]
+)
+def test_a_header_with_other_numbers_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "u"
+    write(path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].rstrip().replace(old.replace(b" ", b""), new).replace(old, new)
+    assert new in header
+    header = header.ljust(-(-len(header) // 8) * 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    with pytest.raises(CorruptError, match="u is damaged"):
+        open_unit_file(path, job="a")
+
+
 BLOCK = 1 << 16
 
 
