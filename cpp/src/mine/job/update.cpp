@@ -1,6 +1,8 @@
 #include "helip/update.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -189,11 +191,27 @@ class Update {
     }
     UpdatedPools pools(corpus_, before_, outdated_.marks, rows);
 
-    const SweepJob among_added = job(RowRole::added, true, places_of(RowRole::stale), true);
-    const SweepJob stale = job(RowRole::stale, true, places_of(RowRole::kept), false);
+    const Places& kept = places_of(RowRole::kept);
+    const SweepJob among_added =
+        job(places_of(RowRole::added), true, places_of(RowRole::stale), true);
+    const SweepJob stale = job(places_of(RowRole::stale), true, kept, false);
+    const std::int64_t old = before_.size();
+    const std::int64_t each = mining::bytes_of_target(options_.k);
+    const mining::BandSize size =
+        mining::band_size(old, options_, corpus_.size(), memory_ - pools.fresh() * each);
+    // A row with other values is written among the old ones of its band. Where more bands follow,
+    // it meets all kept rows beforehand, and they meet it band by band.
+    Places added = places_of(RowRole::added), replaced;
+    if (size.bands > 1) {
+      const auto is_new = [&](std::uint32_t place) { return order_[place] >= old; };
+      std::ranges::copy_if(added, std::back_inserter(replaced), std::not_fn(is_new));
+      std::erase_if(added, std::not_fn(is_new));
+    }
+    const SweepJob beforehand = job(replaced, false, kept, false);
     const std::int64_t band_work = roles_[RowRole::added] * roles_[RowRole::kept];
-    team_.begin_stage("update", corpus_.size(),
-                      Sweep::work(among_added) + Sweep::work(stale) + band_work);
+    team_.begin_stage(
+        "update", corpus_.size(),
+        Sweep::work(among_added) + Sweep::work(stale) + Sweep::work(beforehand) + band_work);
     if (prepared_) {
       mining::TableThresholds(corpus_, prepared_->codes(), prepared_->order(), before_,
                               outdated_.marks)
@@ -201,15 +219,12 @@ class Update {
     }
     compare(among_added, pools);
     compare(stale, pools);
-
-    const std::int64_t old = before_.size();
-    const std::int64_t each = mining::bytes_of_target(options_.k);
-    const mining::BandSize size =
-        mining::band_size(old, options_, corpus_.size(), memory_ - pools.fresh() * each);
+    compare(beforehand, pools);
     for (std::int64_t first = 0; first < old; first += size.targets) {
       const std::int64_t last = std::min(old, first + size.targets);
-      std::vector<std::uint32_t> band, band_places;
-      for (const std::uint32_t place : places_of(RowRole::kept)) {
+      std::vector<std::uint32_t> band;
+      Places band_places;
+      for (const std::uint32_t place : kept) {
         const std::uint32_t row = order_[place];
         if (row < first || row >= last) continue;
         number_[row] =
@@ -218,7 +233,8 @@ class Update {
         band_places.push_back(place);
       }
       pools.begin_band(std::move(band));
-      compare(job(RowRole::added, false, band_places, true), pools);
+      compare(job(added, false, band_places, true), pools);
+      if (!replaced.empty()) compare(job(band_places, false, replaced, false), pools);
       write(pools, first, last, sink);
     }
     write(pools, old, corpus_.size(), sink);
@@ -226,14 +242,14 @@ class Update {
   }
 
  private:
-  const std::vector<std::uint32_t>& places_of(RowRole role) const {
-    return places_[static_cast<std::size_t>(role)];
-  }
+  using Places = std::vector<std::uint32_t>;  // in the order, ascending
 
-  SweepJob job(RowRole targets, bool mutual, const std::vector<std::uint32_t>& others,
+  const Places& places_of(RowRole role) const { return places_[static_cast<std::size_t>(role)]; }
+
+  SweepJob job(const Places& targets, bool mutual, const Places& others,
                bool others_are_targets) const {
     SweepJob job;
-    job.targets = places_of(targets);
+    job.targets = targets;
     job.mutual = mutual;
     for (const std::uint32_t place : job.targets) job.numbers.push_back(number_[order_[place]]);
     job.others = others;
@@ -307,9 +323,9 @@ class Update {
   Team& team_;
   std::int64_t memory_;
   std::unique_ptr<PreparedCorpus> prepared_;
-  std::vector<std::uint32_t> order_;      // place -> row
-  std::vector<std::uint32_t> places_[4];  // of each role, ascending
-  std::vector<std::int32_t> number_;      // of each row among the pools, kNoTarget: it has none
+  std::vector<std::uint32_t> order_;  // place -> row
+  Places places_[4];                  // of each role
+  std::vector<std::int32_t> number_;  // of each row among the pools, kNoTarget: it has none
   std::int64_t pairs_ = 0;
   std::mutex mutex_;
   mining::DropCounts drops_;
