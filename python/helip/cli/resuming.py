@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
 
 #: Exit code after Ctrl-C or SIGTERM, whatever was kept: as shells have it, 128 + SIGINT.
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ def saying_how_to_continue(
 
     try:
         yield
-    except InvalidArgumentError:
+    except (InvalidArgumentError, MismatchError, UnsupportedError):
         raise
     except (Error, KeyboardInterrupt) as error:
         stopped = isinstance(error, KeyboardInterrupt)
