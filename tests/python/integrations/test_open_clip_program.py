@@ -91,7 +91,7 @@ def test_a_table_of_other_data_is_refused(place):
         done = run(place, *flags(place, "other", "--hard-pairs", name))
         assert done.returncode == 1
         lines = done.stderr.strip().splitlines()
-        assert lines[-1].startswith(f"helip: {said}")
+        assert lines[-1].startswith("helip: ") and said in lines[-1]
         assert "model" not in "".join(lines[:-1]).lower()  # which is not made before
 
 
