@@ -10,11 +10,15 @@ and a model.
 import sys
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import send_to_device
 
 import helip
 from helip_demo.sample import sample
+
+try:
+    from accelerate import Accelerator
+    from accelerate.utils import send_to_device
+except ImportError:
+    sys.exit("this example needs Accelerate: pip install accelerate")
 
 accelerator = Accelerator(cpu=not torch.cuda.is_available())
 with accelerator.main_process_first():

@@ -8,11 +8,15 @@ give another data set, its table and a model.
 
 import sys
 
-import lightning
 import torch
 
 import helip
 from helip_demo.sample import sample
+
+try:
+    import lightning
+except ImportError:
+    sys.exit("this example needs Lightning: pip install lightning")
 
 
 class HardPairModule(lightning.LightningModule):

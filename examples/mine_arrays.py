@@ -13,7 +13,8 @@ import numpy as np
 import helip
 from helip_demo.sample import sample
 
-parts = sample(*sys.argv[1:])
+print("pictures, embeddings and a small model are made once, in about a minute", file=sys.stderr)
+parts = sample(*sys.argv[1:], progress=True)
 store = helip.EmbeddingStore.open(parts.store)
 image, text = np.asarray(store.image), np.asarray(store.text)  # [300, 1280] and [300, 384]
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import helip
@@ -54,16 +55,23 @@ def test_headers_of_another_version_are_refused_at_configure(tmp_path: Path) -> 
 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
 def test_pkg_config_builds_a_c_program(tmp_path: Path) -> None:
+    """The program of the page, built by the line of the page, which also finds the library."""
     environment = {**os.environ, "PKG_CONFIG_PATH": str(PACKAGE / "lib" / "pkgconfig")}
-    asked = run("pkg-config", "--cflags", "--libs", "helip", env=environment)
-    assert asked.returncode == 0, asked.stderr
+    environment.pop("LD_LIBRARY_PATH", None)
     version = run("pkg-config", "--modversion", "helip", env=environment).stdout.strip()
     assert version == helip.__version__
-    program = tmp_path / "program"
-    built = run("cc", HERE / "c" / "main.c", "-o", program, *asked.stdout.split())
+    page = (ROOT / "docs" / "embedding-in-production.md").read_text(encoding="utf-8")
+    (tmp_path / "main.c").write_text(page.partition("```c\n")[2].partition("```")[0])
+    line = page.partition("| pkg-config | `")[2].partition("`")[0]
+    built = run("sh", "-c", f"{line} -Wall -Wextra -Werror", cwd=tmp_path, env=environment)
     assert built.returncode == 0, built.stderr
-    library = {**os.environ, "LD_LIBRARY_PATH": str(PACKAGE / "lib")}
-    assert run(program, env=library).returncode == 2  # for want of arguments: it was loaded
+    absent = run("./a.out", cwd=tmp_path, env=environment)
+    assert (absent.returncode, "cc3m.store" in absent.stderr) == (1, True), absent.stderr
+    with helip.EmbeddingStore.create(tmp_path / "cc3m.store", image_dim=3, text_dim=3) as writer:
+        writer.append(["a", "b", "c"], np.eye(3) + 1, np.eye(3) + 1)
+    done = run("./a.out", cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert len(helip.HardPairs.open(tmp_path / "cc3m.pairs")) == 3
 
 
 def test_a_project_takes_the_sources_in(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import cyclopts
 from rich.console import Console
 
 from helip.cli.command import Again
-from helip.cli.messages import say
+from helip.cli.messages import say, shell_line
 from helip.cli.registry import ENTRIES
 from helip.cli.resuming import INTERRUPTED
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 
 # What keeps work that was interrupted.
-_GO_ON = ("embed", "import", "eval", "demo", "train", "copy", "stage")
+_GO_ON = ("eval", "demo", "train", "copy", "stage")
 _WIDTH = 112  # of --help, where nothing says how wide the terminal is
 
 
@@ -78,7 +78,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except cyclopts.CycloptsError as error:
-        say(f"helip: {_message_of(error)}")
+        say(f"helip: {_message_of(error, words)}")
         sys.exit(2)
     except InvalidArgumentError as error:
         say(f"helip: {error}")
@@ -99,8 +99,15 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _message_of(error: cyclopts.CycloptsError) -> str:
+def _message_of(error: cyclopts.CycloptsError, words: list[str]) -> str:
     """What was wrong, with the option and the file that it stands in."""
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        left = ", ".join(map(repr, error.unused_tokens or ()))
+        files = [word for word in words if word.endswith(".npy")]
+        if words[0] == "import" and len(files) == 2:
+            given = shell_line("import", "--image", files[0], "--text", files[1], "--out", "STORE")
+            return f"{left} is too many: two matrices are named by their sides, {given}"
+        return f"{left} is too many; see helip {words[0]} --help"
     argument = getattr(error, "argument", None)
     if argument is None or argument.field_info.name in str(error):
         return str(error)

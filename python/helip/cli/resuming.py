@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import Error, InvalidArgumentError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.remote.urls import url_of
 
 #: Exit code after Ctrl-C or SIGTERM, whatever was kept: as shells have it, 128 + SIGINT.
 INTERRUPTED = 130
@@ -30,7 +31,7 @@ def saying_how_to_continue(
 
     try:
         yield
-    except InvalidArgumentError:
+    except (InvalidArgumentError, MismatchError, UnsupportedError):
         raise
     except (Error, KeyboardInterrupt) as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -72,6 +73,35 @@ def saying_how_to_continue(
         if stopped:
             raise SystemExit(INTERRUPTED) from None
         raise
+
+
+@contextlib.contextmanager
+def saying_what_is_kept(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM: how many rows of the store at ``out`` are committed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        rows = _committed_rows(out)
+        say(
+            f"helip: interrupted; {rows:,} rows are committed, the same command goes on from there"
+            if rows
+            else "helip: interrupted; nothing was committed yet, the same command begins again"
+        )
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _committed_rows(out: Path) -> int:
+    """Rows of an unfinished store, or of the parts of one."""
+    from helip.common.parts import parts_folder
+    from helip.common.remote.outputs import scratch_of
+    from helip.store.embedding_store import EmbeddingStore
+
+    place = out if (url := url_of(out)) is None else Path(scratch_of(url))
+    found = [each.parent for each in parts_folder(place).glob("*/manifest.json")]
+    begun = (place / "manifest.json").exists()
+    if begun and not EmbeddingStore.open(place).metadata.get("complete"):
+        found.append(place)
+    return sum(len(EmbeddingStore.open(each)) for each in found)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.cli.messages import shell_line
+from helip.common.quantities import bytes_words, duration_words
 
 
 def show_table(rows: list[tuple[str, str]]) -> None:
@@ -361,24 +362,6 @@ def figure(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, default=_plain)
-
-
-def duration_words(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
-
-
-def bytes_words(size: float) -> str:
-    """Bytes in the unit that fits."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def cost_words(plan: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from helip.cli.showing import bytes_words, duration_words, show_table
+from helip.cli.showing import show_table
+from helip.common.quantities import bytes_words, duration_words
 
 _HEAD = ("stage", "units", "CPU hours", "memory", "scratch", "network", "hours")
 

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,6 +206,17 @@ def scratch_directory(path: Path) -> Iterator[Path]:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_writable(path: Path) -> None:
+    """StorageError where nothing can be written at ``path``; for before a long job, that makes
+    nothing."""
+    with storage_errors("write", path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(each for each in path.absolute().parents if os.path.lexists(each))
+        with tempfile.TemporaryFile(dir=folder):
+            return
 
 
 def replace_file(path: Path, text: str) -> None:

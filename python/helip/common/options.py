@@ -9,6 +9,7 @@ quick.
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import inspect
 import itertools
@@ -57,6 +58,7 @@ class Options:
     """A group of options; types and bounds of its fields are checked when it is made."""
 
     label: ClassVar[str] = "options"  # what messages call it
+    example: ClassVar[str] = ""  # of its use, for a call that cannot be understood
 
     def __post_init__(self) -> None:
         hints = hints_of(type(self))
@@ -284,11 +286,30 @@ def method_keywords(
 def _made(
     call: Any, name: str, arguments: Any, options: Mapping[str, Any], complete: Any = dict
 ) -> Any:
+    signature = inspect.signature(call)
     try:
-        inspect.signature(call).bind(*arguments, **options)
+        signature.bind(*arguments, **options)
     except TypeError as error:
-        raise TypeError(f"{name}(): {error}") from None
+        words = _wrong_use(signature, arguments, options) or str(error)
+        if len(arguments) > 1 and (example := getattr(call, "example", "")):
+            words += f", such as helip.{name}({example})"
+        raise TypeError(f"{name}(): {words}") from None
     return call(*arguments, **complete(options))
+
+
+def _wrong_use(signature: inspect.Signature, arguments: Any, options: Mapping[str, Any]) -> str:
+    """What is wrong with arguments that cannot be bound, where a word helps; else nothing."""
+    placed = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    if len(arguments) > len(placed):
+        return (
+            f"{len(arguments)} arguments are given by position, at most {len(placed)} can be "
+            f"({', '.join(placed) or 'none'}); give the others by name"
+        )
+    for name in options.keys() - signature.parameters.keys():
+        near = difflib.get_close_matches(name, signature.parameters, n=1)
+        if near:
+            return f"there is no option {name!r}; did you mean {near[0]}=?"
+    return ""
 
 
 def _describe(called: Any, call: Any, work: Any, *, bound: bool = False) -> None:

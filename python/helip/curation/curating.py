@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import output_path
+from helip.common.files import output_path, require_writable
 from helip.common.options import ProgressOptions, keywords
 from helip.curation.agreement import Neighbourhoods
 from helip.curation.mismatched import mismatch
@@ -81,6 +82,8 @@ def curate(call: CurateCall) -> Curation:
     out = output_path(call.out)
     if out and os.path.lexists(out):
         raise InvalidArgumentError(f"out is {out!r}, which exists; choose another place")
+    if out:
+        require_writable(Path(out))
     pairs, data, store = open_together(call.pairs, call.data, store)
     model = None
     if call.model is not None:

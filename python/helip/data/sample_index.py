@@ -115,10 +115,10 @@ class SampleIndex:
                 )  # fmt: skip
                 try:
                     core = read(paths, progress=Follower(bar))
-                except CorruptError:
+                except CorruptError as error:
+                    left_out = _damaged(paths, read if skip_damaged else _heads_of(read))
                     if not skip_damaged:
-                        raise
-                    left_out = _damaged(paths, read)
+                        raise _told(error, left_out, len(paths)) from error
                     core = read([p for p in paths if p not in left_out], progress=Follower(bar))
         if out is None:
             index = cls(core)
@@ -331,6 +331,22 @@ def _damaged(paths: list[str], read: Callable[..., Any]) -> dict[str, str]:
     if len(found) == len(paths):
         raise CorruptError(f"all {len(paths):,} shards are damaged, such as: {found[paths[0]]}")
     return found
+
+
+def _heads_of(read: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(read, contents=False)  # seconds where the contents take hours
+
+
+def _told(error: CorruptError, damaged: dict[str, str], count: int) -> CorruptError:
+    """The first error, with how many files are like it and what can be done."""
+    if not damaged:
+        return error
+    first, number = next(iter(damaged.values())), len(damaged)
+    others = f"{number} of {count:,} shards are damaged, the first: " if number > 1 else ""
+    return CorruptError(
+        f"{others}{first}. Fetch {'them' if number > 1 else 'it'} again, or make an index without: "
+        "helip index SHARDS --out INDEX --skip-damaged"
+    )
 
 
 def _from_bytes(data: bytes, kept: tuple[Path, int] | None) -> SampleIndex:

@@ -36,8 +36,8 @@ def warn_of_training_data(model: Any, data: Any) -> None:
     )
     if known and not fingerprint_differences(trained, here):
         warnings.warn(
-            f"{place} was trained on all {len(data):,} rows that it is measured on (data "
-            f"fingerprint {here}); give data that were held out",
+            f"{place} was trained on all {len(data):,} rows that it is measured on; give "
+            "data that were held out",
             stacklevel=4,
         )
 

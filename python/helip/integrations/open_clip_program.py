@@ -30,9 +30,9 @@ from helip.data.picture_reader import can_assemble
 from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
+from helip.loading.pair_source import table_of
 from helip.losses.options import LossOptions
 from helip.models.preprocessing import train_transform
-from helip.pairs.hard_pairs import HardPairs
 
 #: Of open_clip_torch, as pyproject.toml has it.
 WORKS_WITH = ">=3.1,<4.3"
@@ -166,10 +166,15 @@ class _Training:
         self._given = {name: getattr(program, name) for name in _PROGRAM}
         self._create_task = getattr(program, "create_task", None)
         self._source: HardPairSource | None = None
+        self._data: Any = None  # and its table, once the flags are read
+        self._table: Any = None
 
     def parse_args(self, args: Any) -> Any:
         parsed = self._given["parse_args"](args)
         _refuse(parsed)
+        # Before the model is made, which takes long and says much.
+        self._data = open_dataset(_shards(parsed.train_data), **_columns(parsed))
+        self._table = table_of(self._data, self._options.hard_pairs)
         return parsed
 
     def create_model_and_transforms(self, *args: Any, **options: Any) -> Any:
@@ -225,8 +230,7 @@ class _Training:
 
     def _make_source(self, args: Any, transform: Any, tokenizer: Any) -> HardPairSource:
         """The training data that open_clip's flags name, with the hard pairs of the table."""
-        data = open_dataset(_shards(args.train_data), **_columns(args))
-        own = self._options
+        data, own = self._data, self._options
         if not can_assemble(data, transform):
             _log.info(
                 "Training images are read by %d worker processes: threads of helip's core do "
@@ -241,7 +245,7 @@ class _Training:
         )
         loader = HardPairLoader(
             data,
-            HardPairs.open(own.hard_pairs),
+            self._table,
             batch_size=args.batch_size,
             seed=args.seed,
             transform=transform,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -80,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
 def run() -> None:
     """The program: helip's errors become one line and an exit code."""
     try:
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # what reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Error as error:
         print(f"helip: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InvalidArgumentError) else 1)

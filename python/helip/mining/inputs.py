@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
@@ -18,6 +18,8 @@ from helip.store.matrices import MatrixView, matrix_of
 @dataclass(frozen=True, kw_only=True)
 class InputOptions(Options):
     """What is mined."""
+
+    example: ClassVar[str] = "image=I, text=T"
 
     store: EmbeddingStore | str | os.PathLike[str] | None = field(default=None, kw_only=False)
     """An EmbeddingStore or its path; or give image and text instead."""

@@ -34,9 +34,11 @@ from helip.mining.judged import (
 )
 from helip.mining.options import EXACT_ROWS, HnswOptions, JobOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
+from helip.mining.stages.bases import is_earlier
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
+from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.opening import Source, exclusions_of
 
@@ -307,9 +309,12 @@ def _existing(
         )
     pairs = HardPairs.open(path)
     if pairs.fingerprint != source.fingerprint:
+        earlier = is_earlier(pairs, source)
+        mend = "bring it up to date with helip.update, or " if earlier else ""
         raise MismatchError(
-            f"{path} was mined from the store {pairs.fingerprint}, this one is "
-            f"{source.fingerprint}; choose another path"
+            f"{path} was mined from the store {short(pairs.fingerprint)}, "
+            f"{'which is this one as it was' if earlier else 'another than this one'}; {mend}"
+            "choose another path"
         )
     found = {**HnswOptions().as_dict(), **pairs.options}  # which tables of the own graph leave out
     asked = {**MineOptions.of(call).as_dict(), **HnswOptions.of(call).as_dict()}

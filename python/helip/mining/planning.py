@@ -11,6 +11,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.machine import memory_bound, usable_processors
 from helip.common.options import keywords
+from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.core_options import core_options
 from helip.mining.device_choice import choose_device
@@ -81,6 +82,29 @@ class Plan:
     # Of an update: rows that were "added", "deleted" and "replaced"; the targets "certified_before"
     # that need not meet all rows; and "lost", the share of old rows whose full pool lost a pair.
     update: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What it would cost, a line each, as `helip plan` says it; of stages also each one."""
+        rows = [
+            ("method", f"{self.method} ({self.reason})"),
+            ("device", self.device),
+            ("time", duration_words(self.seconds)),
+            ("memory", bytes_words(self.memory_bytes)),
+            ("disk", bytes_words(self.disk_bytes)),
+            ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
+            ("pairs", f"{self.pairs:,}"),
+            *((f"update, {name}", f"{value:,.4g}") for name, value in self.update.items()),
+            *(
+                (
+                    f"stage {each.name}",
+                    f"{each.units:,} units, {each.cpu_hours:.2g} CPU hours"
+                    + (", if the recall is short" if each.if_short else ""),
+                )
+                for each in self.stages
+            ),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, JSON-able."""

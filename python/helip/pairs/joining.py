@@ -18,7 +18,7 @@ from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.options import JoinOptions
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import difference_words, fingerprint_differences, short
 
 _PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 _HALF = np.uint64(32)
@@ -147,14 +147,15 @@ def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str,
     ours, theirs = table.fingerprint, other.fingerprint
     if ours and theirs and ours != theirs:
         raise MismatchError(
-            f"the table was mined from a store with fingerprint {ours}, the other from {theirs}; "
+            f"the table was mined from a store with fingerprint {short(ours)}, the other from "
+            f"{short(theirs)}; "
             "join tables of one store, or mine one of them again"
         )
     ours_data, theirs_data = table.data_fingerprint, other.data_fingerprint
     if differ := fingerprint_differences(ours_data, theirs_data):
         raise MismatchError(
-            f"the tables were made of different data{difference_words(differ)} (fingerprints "
-            f"{ours_data} and {theirs_data}); join tables of the same data"
+            f"the tables were made of different data{difference_words(differ)}; join "
+            "tables of the same data"
         )
     return ours or theirs, ours_data or theirs_data
 

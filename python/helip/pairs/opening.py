@@ -32,12 +32,12 @@ def open_table(pairs: Any, store: Any, dataset: Any = None) -> tuple[HardPairs, 
     if isinstance(store, (str, os.PathLike)):
         store = EmbeddingStore.open(store)
     sizes = {"table": len(pairs)}
-    if dataset is not None:
-        refuse_other_data(pairs.data_fingerprint, dataset)
-        sizes["data set"] = len(dataset)
     if store is not None:
         refuse_another_store(pairs.fingerprint, store)
         sizes["store"] = len(store)
+    if dataset is not None:
+        refuse_other_data(pairs, dataset, store)
+        sizes["data set"] = len(dataset)
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
         raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.common.files import replace_file, text_lines
+from helip.common.files import replace_file, require_writable, storage_errors, text_lines
 from helip.common.options import ProgressOptions, keywords, require
 from helip.common.progress import ProgressBar
 from helip.common.text import number
@@ -24,6 +24,9 @@ from helip.reporting.rendering import render
 from helip.reporting.targets import Target, targets_of
 from helip.store.embedding_store import EmbeddingStore
 
+_MADE_BY = b'<meta name="generator" content="helip">'
+_HEAD_BYTES = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCall(ReportOptions, ProgressOptions):
@@ -34,7 +37,7 @@ class ReportCall(ReportOptions, ProgressOptions):
     data: Any = field(default=None, kw_only=False)
     """Its Dataset, or what open_dataset takes; None for a page without pictures."""
     out: str | os.PathLike[str] | None = field(default=None, kw_only=False)
-    """The page to write; must be given."""
+    """The page to write; must be given. A page of helip that is there is replaced."""
     captions: Iterable[str | None] | str | os.PathLike[str] | None = None
     """Without data: a text a row, or the path of a file with one a line, to be shown in place of
     keys or row numbers."""
@@ -72,6 +75,9 @@ def report(call: ReportCall) -> Path:
     UnsupportedError for a part of a table, and StorageError when ``out`` cannot be written.
     """
     require(call.out is not None, "out", call.out, "the page to write")
+    path = Path(str(call.out))
+    require_writable(path)
+    _refuse_other_file(path)
     pairs, dataset, store = _opened(call)
     keys = getattr(dataset if dataset is not None else store, "keys", None)
     scores = read_scores(pairs)
@@ -108,9 +114,20 @@ def report(call: ReportCall) -> Path:
             provenance=list(statistics.provenance(pairs, store)),
             fingerprints=statistics.fingerprints(pairs, dataset, store),
         )
-    path = Path(str(call.out))
     replace_file(path, page)
     return path
+
+
+def _refuse_other_file(path: Path) -> None:
+    """InvalidArgumentError where a file lies at ``path`` that no report was written to."""
+    if not path.exists():
+        return
+    with storage_errors("read", path), path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head and _MADE_BY not in head:
+        raise InvalidArgumentError(
+            f"out is {os.fspath(path)!r}, a file that is no page of helip; choose another place"
+        )
 
 
 def _opened(call: ReportCall) -> tuple[HardPairs, Any, Any]:

@@ -46,12 +46,18 @@ def difference_words(differences: Sequence[str]) -> str:
     return f": the {' and the '.join(differences)} differ" if differences else ""
 
 
+def short(fingerprint: str) -> str:
+    """As much of a fingerprint as messages show."""
+    return fingerprint[:12] or "unknown"
+
+
 def refuse_another_store(fingerprint: str, store: Any) -> None:
     """MismatchError where a table with ``fingerprint``, "" if it has none, was made of another."""
     if fingerprint not in ("", store.fingerprint):
         raise MismatchError(
-            f"the table was made of a store with fingerprint {fingerprint}, this one has "
-            f"{store.fingerprint}; give the one that was mined, or mine again"
+            f"the table was made of a store with fingerprint {short(fingerprint)}, this one has "
+            f"{short(store.fingerprint)}; give the one that was mined. Where rows were embedded "
+            "again, appended or deleted since, bring the table up to date with helip.update"
         )
 
 

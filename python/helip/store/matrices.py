@@ -44,6 +44,12 @@ def matrix_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.
     rows, cols = matrix.shape
     row_stride, stride = matrix.strides
     size = matrix.itemsize
+    if cols > 1 and rows > 1 and stride == rows * size and row_stride == size:
+        raise InvalidArgumentError(
+            f"{name} has {rows:,} rows of {cols:,} numbers, and lies in memory as the transpose of "
+            f"[{cols:,}, {rows:,}]; was it transposed? A row is one sample. If these are the rows, "
+            "pass numpy.ascontiguousarray(...) or tensor.contiguous()"
+        )
     if cols > 1 and rows > 0 and stride != size:
         raise InvalidArgumentError(
             f"the elements of a row of {name} lie {stride} bytes apart, not {size}; "

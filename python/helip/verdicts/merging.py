@@ -86,9 +86,8 @@ def _common(abouts: Sequence[dict[str, str]], paths: Sequence[Path]) -> dict[str
         if about["rows"] != rows or differ:
             raise MismatchError(
                 f"the verdicts in {path} are on other data than the others"
-                f"{difference_words(differ)} ({about['rows']} rows with fingerprint "
-                f"{about['data_fingerprint'] or 'unknown'} there; {rows} with {known or 'unknown'}"
-                "); merge files of one data set"
+                f"{difference_words(differ)} ({about['rows']} rows there, {rows} here); merge "
+                "files of one data set"
             )
     return {"rows": rows, "data_fingerprint": known}
 

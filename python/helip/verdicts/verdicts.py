@@ -265,8 +265,7 @@ class Verdicts(SqliteLog):
             words = difference_words(differ)
             raise MismatchError(
                 f"the verdicts in {self._path} are on other data than this{words} ({self._rows:,} "
-                f"rows with fingerprint {self._data_fingerprint or 'unknown'} there, {rows:,} with "
-                f"{data_fingerprint or 'unknown'} here); give the file of this table's data, or "
+                f"rows there, {rows:,} here); give the file of this table's data, or "
                 "another path for a new one"
             )
 

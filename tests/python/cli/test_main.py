@@ -354,6 +354,29 @@ def test_ctrl_c_in_a_command_says_that_the_same_command_goes_on(
     assert "what was committed stays, the same command goes on from there" in err
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (0, "interrupted; nothing was committed yet, the same command begins again"),
+        (3, "interrupted; 3 rows are committed, the same command goes on from there"),
+    ],
+)
+def test_ctrl_c_while_embedding_says_how_many_rows_are_committed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, said: str
+) -> None:
+    def interrupted(*_: object, out: Path, **__: object) -> None:
+        if rows:
+            with helip.EmbeddingStore.create(out, image_dim=2, text_dim=2) as writer:
+                writer.append([str(row) for row in range(rows)], np.eye(3, 2), np.eye(3, 2))
+                writer.commit({"complete": False})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip.encoders.embedding.embed", interrupted)
+    write_shard(tmp_path / "0.tar", range(4))
+    code, _, err = run("embed", tmp_path / "0.tar", "--out", tmp_path / "s")
+    assert (code, err) == (130, f"helip: {said}\n")
+
+
 def test_ctrl_c_in_a_command_that_keeps_nothing_does_not_say_that_it_goes_on(
     run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -368,6 +368,8 @@ def test_what_does_not_belong_together_or_is_missing_is_refused(
     other = planted(tmp_path, wrong=False)
     with pytest.raises(MismatchError, match="the table was made of a store with fingerprint"):
         helip.curate(sample.pairs, sample.data, store=other.store, **ask)
+    with pytest.raises(StorageError, match="cannot write /proc/self/list"):
+        helip.curate(sample.pairs, sample.data, store=sample.store, out="/proc/self/list", **ask)
     (tmp_path / "taken").mkdir()
     with pytest.raises(InvalidArgumentError, match=r"taken.*exists"):
         helip.curate(sample.pairs, sample.data, store=sample.store, out=tmp_path / "taken", **ask)

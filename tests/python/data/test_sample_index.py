@@ -348,8 +348,13 @@ def test_threads_read_without_the_gil(shards: Path) -> None:
 def test_damaged_shards_are_left_out_on_request_and_counted(shards: Path, tmp_path: Path) -> None:
     content = (shards / "1.tar").read_bytes()
     (shards / "1.tar").write_bytes(content[: len(content) // 2 + 100])
-    with pytest.raises(CorruptError, match=r"1\.tar is truncated"):
+    with pytest.raises(CorruptError, match=r"1\.tar is truncated.* index SHARDS .*--skip-damaged"):
         build(shards)
+    other = (shards / "3.tar").read_bytes()
+    (shards / "3.tar").write_bytes(other[:700])
+    with pytest.raises(CorruptError, match=r"^2 of 4 shards are damaged, the first: .*1\.tar"):
+        open_dataset(shards)
+    (shards / "3.tar").write_bytes(other)
     for out in (None, tmp_path / "index"):
         index = build(shards, skip_damaged=True, out=out)
         assert len(index) == 15

@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 def test_the_data_of_the_run_are_told_of_by_whatever_names_it(run):
     data = Colours(24)
-    words = "was trained on all 24 rows that it is measured on .*; give data that were held out"
+    words = "was trained on all 24 rows that it is measured on; give data that were held out"
     (checkpoint,) = (run / "checkpoints").iterdir()
     for model in (str(run), run, checkpoint, ModelSource("ViT-B-32", str(checkpoint))):
         with pytest.warns(UserWarning, match=words):

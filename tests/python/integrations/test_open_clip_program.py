@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -86,9 +87,20 @@ def test_a_table_of_other_data_is_refused(place):
     from support.train_samples import Colours, table
 
     table(Colours(prefix="other")).save(place / "other")
-    done = run(place, *flags(place, "other", "--hard-pairs", "other"))
-    assert done.returncode == 1
-    assert "helip: the table of hard pairs" in done.stderr
+    for name, said in (("other", "the table of hard pairs"), ("absent", "there is no table")):
+        done = run(place, *flags(place, "other", "--hard-pairs", name))
+        assert done.returncode == 1
+        lines = done.stderr.strip().splitlines()
+        assert lines[-1].startswith("helip: ") and said in lines[-1]
+        assert "model" not in "".join(lines[:-1]).lower()  # which is not made before
+
+
+def test_help_may_be_cut_short():
+    program = [sys.executable, "-m", "helip.open_clip_train", "--help"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        assert b"Error" not in running.stderr.read()
 
 
 def test_threads_of_the_core_read_where_the_recipe_is_a_standard_one(place):

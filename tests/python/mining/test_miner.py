@@ -215,8 +215,12 @@ def test_a_table_on_disk_is_the_table_in_memory_and_is_taken_up_again(tmp_path: 
         helip.mine(tmp_path / "s", **call, resume=False)
     with helip.EmbeddingStore.append_to(tmp_path / "s") as w:
         w.append(["new"], image[:1], text[:1])
-    with pytest.raises(MismatchError, match="was mined from the store"):
+    with pytest.raises(MismatchError, match=r"this one as it was; bring it up to date"):
         helip.mine(tmp_path / "s", **call)
+    with helip.EmbeddingStore.create(tmp_path / "t", image_dim=D_IMAGE, text_dim=D_TEXT) as w:
+        w.append(["other"], image[:1], text[:1])
+    with pytest.raises(MismatchError, match="another than this one; choose another path"):
+        helip.mine(tmp_path / "t", **call)
 
 
 def test_only_options_that_change_the_table_decide_whether_it_is_taken_up(tmp_path: Path) -> None:

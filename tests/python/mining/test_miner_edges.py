@@ -23,6 +23,17 @@ DTYPES = {
 }
 
 
+def test_a_call_that_cannot_be_understood_says_how_to_write_it() -> None:
+    image, text = np.eye(4, 3, dtype=np.float32), np.eye(4, 2, dtype=np.float32)
+    call: Any = helip.mine
+    with pytest.raises(TypeError, match=r"position.*such as helip\.mine\(image=I, text=T\)"):
+        call(image, text)
+    with pytest.raises(TypeError, match=r"no option 'images'; did you mean image="):
+        call(images=image, text=text)
+    with pytest.raises(InvalidArgumentError, match=r"image has 3 rows of 4 .*was it transposed\?"):
+        helip.mine(image=image.T, text=text.T)
+
+
 def rows(seed: int, width: int) -> np.ndarray:
     """Small whole numbers whose cosines are mostly positive, no two rows alike."""
     values = np.random.default_rng(seed).integers(-3, 4, (N, width)).astype(np.float64)

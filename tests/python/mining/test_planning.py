@@ -30,6 +30,17 @@ def test_rows_and_dims_cost_the_memory_and_disk_of_such_data() -> None:
     assert ahead.seconds > 0
 
 
+def test_a_plan_prints_as_a_table() -> None:
+    plan = helip.plan(rows=2_000_000, dims=(8, 8), method="partition", cluster_rows=500_000)
+    lines = str(plan).splitlines()
+    assert lines[0].split(maxsplit=1) == ["method", f"partition ({plan.reason})"]
+    assert [line.split()[0] for line in lines[1:7]] == [
+        "device", "time", "memory", "disk", "scratch", "pairs"
+    ]  # fmt: skip
+    assert len(lines) == 7 + len(plan.stages)
+    assert all(each.name in line for each, line in zip(plan.stages, lines[7:], strict=True))
+
+
 def test_rows_of_a_job_that_was_stopped_are_told(tmp_path: Path) -> None:
     path = tmp_path / "s"
     options: dict[str, Any] = {"k": 3, "device": "cpu"}

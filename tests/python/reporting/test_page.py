@@ -451,16 +451,37 @@ def test_bad_options_are_refused_with_the_mend(options, words, pairs, data, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_table_of_other_data_is_refused_with_both_fingerprints(pairs, store, tmp_path):
+def test_a_page_is_written_where_it_can_be_and_over_no_other_file(
+    pairs, data, tmp_path, monkeypatch
+):
+    place = tmp_path / "page.html"
+    report(pairs, data, place)
+    report(pairs, data, place, title="again")
+    assert "<title>again</title>" in place.read_text()
+    own = tmp_path / "own.html"
+    own.write_text("<title>my own page</title>")
+    monkeypatch.setattr("helip.reporting.page.targets_of", None)  # before any work
+    with pytest.raises(InvalidArgumentError, match=r"own\.html', a file that is no page of helip"):
+        report(pairs, data, own)
+    assert own.read_text() == "<title>my own page</title>"
+    with pytest.raises(StorageError, match=r"cannot write .*: Is a directory"):
+        report(pairs, data, tmp_path)
+    with pytest.raises(StorageError, match=r"cannot write .*: Not a directory"):
+        report(pairs, data, own / "page.html")
+    with pytest.raises(StorageError, match="cannot write /proc/self/page"):
+        report(pairs, data, "/proc/self/page.html")
+
+
+def test_a_table_of_other_data_is_refused_with_what_became_of_the_rows(pairs, store, tmp_path):
     class Other(Pictures):
         keys = tuple(f"other{i}" for i in range(N))
 
     other = Other(["a"] * N)
-    with pytest.raises(MismatchError, match=f"{pairs.data_fingerprint}.*{other.fingerprint}"):
+    with pytest.raises(MismatchError, match=r": the keys or their order differ \(60 rows then, 60"):
         report(pairs, other, tmp_path / "page.html")
     shorter = Pictures(["a"] * (N - 1))
-    with pytest.raises(MismatchError, match=f"{pairs.data_fingerprint}.*{shorter.fingerprint}"):
-        report(pairs, shorter, tmp_path / "page.html")
+    with pytest.raises(MismatchError, match=r"1 rows are gone \(60 rows then, 59 now\); .* update"):
+        report(pairs, shorter, tmp_path / "page.html", store=store)
     bare = HardPairs.from_arrays(pairs.ids, pairs.scores)
     with pytest.raises(MismatchError, match="table 60, data set 59"):
         report(bare, shorter, tmp_path / "page.html")

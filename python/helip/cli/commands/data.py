@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from helip.cli.command import AsJson, Done, Quiet, command, text
 from helip.cli.command_line import line_of
 from helip.cli.messages import say
-from helip.cli.resuming import INTERRUPTED
+from helip.cli.resuming import INTERRUPTED, saying_what_is_kept
 from helip.cli.showing import print_json, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Whole
@@ -76,10 +76,11 @@ def embed(
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
     before = _rows_of(out) if options["update"] else None
-    store = embed(
-        dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
-        **options,
-    )  # fmt: skip
+    with saying_what_is_kept(out, say):
+        store = embed(
+            dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
+            **options,
+        )  # fmt: skip
     if launched_rank() > 0 and options["launcher"] == "torchrun":
         return Done()
     quarantined = store.metadata.get("quarantined") or {}

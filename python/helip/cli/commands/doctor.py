@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from helip.cli.command import AsJson, command
-from helip.cli.showing import bytes_words, print_json, show_table
+from helip.cli.showing import print_json, show_table
 from helip.common.machine import processor_name
+from helip.common.quantities import bytes_words
 
 _LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")
 #: What each extra of the package installs, by the names of pyproject.toml.

@@ -9,6 +9,7 @@ from helip.cli.command import AsJson, Done, Quiet, command, several, text
 from helip.cli.command_line import line_of
 from helip.cli.commands.data import store_facts
 from helip.cli.messages import say
+from helip.cli.resuming import saying_what_is_kept
 from helip.cli.showing import print_json
 from helip.store.options import ImportOptions
 
@@ -39,9 +40,11 @@ def import_embeddings(
     """Take embeddings that another tool computed into a store, in their order."""
     from helip.store.embedding_store import EmbeddingStore
 
-    store = EmbeddingStore.import_from(
-        source, image=image, text=text, metadata=metadata, out=out, progress=not quiet, **options
-    )
+    with saying_what_is_kept(out, say):
+        store = EmbeddingStore.import_from(
+            source, image=image, text=text, metadata=metadata, out=out, progress=not quiet,
+            **options,
+        )  # fmt: skip
     facts = store_facts(store)
     if json:
         print_json(facts)

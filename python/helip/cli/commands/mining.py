@@ -11,17 +11,10 @@ from helip.cli.command import AsJson, Done, Quiet, command, flag, text
 from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
-from helip.cli.showing import (
-    bytes_words,
-    cost_words,
-    duration_words,
-    filter_rows,
-    print_json,
-    show_pairs,
-    show_table,
-)
+from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
 from helip.cli.stage_showing import show_stages, size_rows, update_rows
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
     ChangeOptions,

@@ -16,7 +16,6 @@ from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
     draw_training,
-    duration_words,
     figure,
     print_json,
     show_account,
@@ -25,6 +24,7 @@ from helip.cli.showing import (
     show_training_plan,
 )
 from helip.common.errors import InvalidArgumentError
+from helip.common.quantities import duration_words
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions

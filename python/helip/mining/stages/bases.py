@@ -138,6 +138,15 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
     return deleted, np.setdiff1d(before[1], store.deleted)
 
 
+def is_earlier(table: HardPairs, store: EmbeddingStore) -> bool:
+    """Whether `update` could bring the table up to date with the store."""
+    try:
+        changed_rows(table, store)
+    except (MismatchError, UnsupportedError):
+        return changes_of_rebuilt(table, store) is not None
+    return True
+
+
 class Changes:
     """The base of a job, with the rows that changed since."""
 

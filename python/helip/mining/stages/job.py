@@ -46,6 +46,7 @@ from helip.mining.stages.certificates import (
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
 from helip.mining.stages.unit_files import write_unit_file
 from helip.pairs.hard_pairs import HardPairs
+from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
 
 _FORMAT = 2
@@ -131,9 +132,9 @@ class Workplace:
     def __init__(self, job: StageJob, store: EmbeddingStore, host: HostOptions) -> None:
         if store.fingerprint != job.fingerprint:
             raise MismatchError(
-                f"the store {store.path} is {store.fingerprint}, and {job.folder} holds a job of "
-                f"the store {job.fingerprint}; give the store as it was when the job was begun, or "
-                "remove that folder"
+                f"the store {store.path} is {short(store.fingerprint)}, and {job.folder} holds a "
+                f"job of the store {short(job.fingerprint)}; give the store as it was when the job "
+                "was begun, or remove that folder"
             )
         self.job, self.store, self.host = job, store, host
         self.memory = memory_bound(host.memory)

@@ -29,7 +29,7 @@ from helip.pairs.options import ReshardOptions
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import difference_words, fingerprint_differences, short
 from helip.store.embedding_store import EmbeddingStore, store_of
 
 _BLOCK = 64  # rows of the smallest block that is packed
@@ -222,9 +222,9 @@ def _check_together(data: Dataset, pairs: HardPairs, store: EmbeddingStore | Non
         )
     if pairs.fingerprint not in ("", store.fingerprint):
         raise MismatchError(
-            f"the table was mined from the store {pairs.fingerprint}, and {store!r} is "
-            f"{store.fingerprint}; bring the table up to date with helip.update, or leave the "
-            "store out"
+            f"the table was mined from the store {short(pairs.fingerprint)}, and {store!r} is "
+            f"{short(store.fingerprint)}; bring the table up to date with helip.update, or leave "
+            "the store out"
         )
 
 

@@ -236,9 +236,8 @@ class Study(SqliteLog):
         if len(data) != self._rows or differ:
             raise MismatchError(
                 f"the study in {self._path} is of other data than this{difference_words(differ)} "
-                f"({self._rows:,} rows with fingerprint {known or 'unknown'} there, {len(data):,} "
-                f"with {here or 'unknown'} here); give the data that it was made of, or make a new "
-                "study"
+                f"({self._rows:,} rows there, {len(data):,} here); give the data that it was "
+                "made of, or make a new study"
             )
 
 

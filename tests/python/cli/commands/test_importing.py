@@ -39,3 +39,9 @@ def test_bad_input_is_one_line_and_2(run, tmp_path: Path) -> None:
     assert err.count("\n") == 1 and "nothing is there" in err
     code, _, err = run("import", "--image", "a.npy", "--out", tmp_path / "s")
     assert (code, "text is missing" in err) == (2, True)
+    code, _, err = run("import", "a b.npy", "b.npy", "--out", tmp_path / "s")
+    line = "helip import --image 'a b.npy' --text b.npy --out STORE"
+    said = f"helip: 'b.npy' is too many: two matrices are named by their sides, {line}\n"
+    assert (code, err) == (2, said)
+    code, _, err = run("mine", "s", "t", "--out", "p")
+    assert (code, err) == (2, "helip: 't' is too many; see helip mine --help\n")

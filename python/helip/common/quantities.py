@@ -1,0 +1,21 @@
+"""Times and sizes as people read them."""
+
+from __future__ import annotations
+
+
+def duration_words(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def bytes_words(size: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
