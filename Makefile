@@ -140,7 +140,7 @@ TSAN ?= job_queue|team|thread_pool|batch_assembler|graph|pair_index|parts|mine|u
 tsan: build/tsan/.built
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure -j $(JOBS)
 
-# The same builds under Python: the tests of loading, of streaming and of PairIndex.
+# The same builds under Python: the tests of loading, streaming, PairIndex and of what threads share.
 sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
 	$(BIN)/python tests/sanitized/run.py build/asan --clang $(CLANGXX) --jobs $(JOBS)
 	$(BIN)/python tests/sanitized/run.py build/tsan --clang $(CLANGXX) --jobs $(JOBS)

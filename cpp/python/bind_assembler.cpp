@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "bindings.h"
+#include "locked.h"
 
 namespace helip::python {
 namespace {
@@ -18,7 +19,9 @@ std::shared_ptr<ImageFiles> make_files(std::vector<std::string> roots,
   return std::make_shared<ImageFiles>(std::move(roots), values_of(starts), paths, follow_links);
 }
 
-std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
+using Assembler = Locked<BatchAssembler>;
+
+std::uint64_t submit(Assembler& self, const Dense<std::int64_t>& rows,
                      const Dense<std::int64_t>& names, std::int64_t epoch,
                      const std::vector<std::uintptr_t>& out) {
   AssembleRequest request;
@@ -28,14 +31,15 @@ std::uint64_t submit(BatchAssembler& self, const Dense<std::int64_t>& rows,
   for (const std::uintptr_t address : out) {
     request.out.push_back(reinterpret_cast<std::byte*>(address));
   }
-  const py::gil_scoped_release release;
-  return self.submit(std::move(request));
+  return self.run([&](BatchAssembler& own) { return own.submit(std::move(request)); });
 }
 
-py::list wait(BatchAssembler& self, std::uint64_t ticket) {
+py::list wait(Assembler& self, std::uint64_t ticket) {
   std::optional<std::vector<MissingImage>> missing;
   while (!missing) {
-    missing = run_without_gil([&] { return self.wait_for(ticket, kPatience); });
+    missing = run_without_gil([&] {
+      return self.alone([&](BatchAssembler& own) { return own.wait_for(ticket, kPatience); });
+    });
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
   py::list result;
@@ -57,35 +61,35 @@ void bind_assembler(py::module_& module) {
   py::class_<ShardImages, ImageSource, std::shared_ptr<ShardImages>>(module, "ShardImages")
       .def(py::init<SampleIndex>(), py::arg("index"));
   // Its end waits for threads that may be reading through Python.
-  py::class_<BatchAssembler>(module, "BatchAssembler", py::release_gil_before_calling_cpp_dtor())
+  py::class_<Assembler>(module, "BatchAssembler", py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](std::shared_ptr<ImageSource> source,
                        const std::vector<const ImageTransform*>& views, std::uint64_t seed,
                        int threads) {
              std::vector<ImageTransform> own;
              for (const ImageTransform* view : views) own.emplace_back(view->options());
-             return BatchAssembler(std::move(source), std::move(own),
-                                   {.seed = seed, .threads = threads});
+             return Assembler(BatchAssembler(std::move(source), std::move(own),
+                                             {.seed = seed, .threads = threads}));
            }),
            py::arg("source"), py::arg("views"), py::kw_only(), py::arg("seed"), py::arg("threads"),
            py::keep_alive<1, 2>())
-      .def_property_readonly("threads", &BatchAssembler::threads)
+      .def_property_readonly("threads", [](Assembler& self) { return self.value().threads(); })
       .def("submit", &submit, py::arg("rows"), py::arg("names"), py::arg("epoch"), py::arg("out"))
       .def("wait", &wait, py::arg("ticket"))
       .def(
           "take_unsupported",
-          [](BatchAssembler& self, std::uint64_t ticket, double seconds) {
+          [](Assembler& self, std::uint64_t ticket, double seconds) {
             const auto patience =
                 std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000.0));
             const py::gil_scoped_release release;
-            return self.take_unsupported(ticket, patience);
+            return self.value().take_unsupported(ticket, patience);
           },
           py::arg("ticket"), py::arg("seconds"))
       .def("time",
-           [](const BatchAssembler& self) {
-             const AssembleTime spent = self.time();
+           [](Assembler& self) {
+             const AssembleTime spent = self.value().time();
              return std::pair(spent.reading, spent.decoding);
            })
-      .def("clear", &BatchAssembler::clear, py::call_guard<py::gil_scoped_release>());
+      .def("clear", alone(&BatchAssembler::clear));
 }
 
 }  // namespace helip::python

@@ -1,4 +1,5 @@
 #include "bindings.h"
+#include "locked.h"
 
 namespace helip::python {
 namespace {
@@ -33,16 +34,29 @@ HardnessSchedule make_schedule(double epochs, const std::string& shape,
   return {epochs, schedule_shape_from_name(shape), rank_min, rank_max, draw_temperature, fraction};
 }
 
+Locked<BatchSampler> sampler_of(const HardPairs& pairs, const BatchOptions& options,
+                                RowGroups groups) {
+  return Locked(BatchSampler(pairs, options, std::move(groups)));
+}
+
+// What grows and what draws from it take turns: they have one lock.
+Locked<BatchSampler> sampler_of(const std::shared_ptr<Locked<GrowingPairs>>& pairs,
+                                const BatchOptions& options, RowGroups groups) {
+  return pairs->run([&](GrowingPairs& growing) {
+    const std::shared_ptr<const GrowingPairs> shared(pairs, &growing);
+    return Locked(BatchSampler(shared, options, std::move(groups)), pairs->lock());
+  });
+}
+
 template <typename Pairs>
-BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int64_t hard_per_target,
-                          std::uint64_t seed, std::int64_t rank, std::int64_t world_size,
-                          std::int64_t rank_min, std::int64_t rank_max, double draw_temperature,
-                          double fraction, const std::string& short_policy,
-                          const std::string& strategy, const HardnessSchedule& schedule,
-                          std::int64_t targets_per_batch, const std::string& order,
-                          std::int64_t block, std::int64_t walk_rows, double restart,
-                          std::int64_t community_rows, const std::optional<Integers>& group_offsets,
-                          const std::optional<Integers>& groups) {
+Locked<BatchSampler> make_sampler(
+    const Pairs& pairs, std::int64_t batch_size, std::int64_t hard_per_target, std::uint64_t seed,
+    std::int64_t rank, std::int64_t world_size, std::int64_t rank_min, std::int64_t rank_max,
+    double draw_temperature, double fraction, const std::string& short_policy,
+    const std::string& strategy, const HardnessSchedule& schedule, std::int64_t targets_per_batch,
+    const std::string& order, std::int64_t block, std::int64_t walk_rows, double restart,
+    std::int64_t community_rows, const std::optional<Integers>& group_offsets,
+    const std::optional<Integers>& groups) {
   BatchOptions o;
   o.batch_size = batch_size;
   o.hard_per_target = hard_per_target;
@@ -62,7 +76,7 @@ BatchSampler make_sampler(const Pairs& pairs, std::int64_t batch_size, std::int6
   o.walk_rows = walk_rows;
   o.restart = restart;
   o.community_rows = community_rows;
-  return BatchSampler(pairs, o, {vector_of(group_offsets), vector_of(groups)});
+  return sampler_of(pairs, o, {vector_of(group_offsets), vector_of(groups)});
 }
 
 }  // namespace
@@ -74,7 +88,8 @@ void bind_batches(py::module_& module) {
            py::arg("rank_max") = py::none(), py::arg("draw_temperature") = py::none(),
            py::arg("fraction") = py::none());
 
-  py::class_<BatchSampler> sampler(module, "BatchSampler");
+  using Sampler = Locked<BatchSampler>;
+  py::class_<Sampler> sampler(module, "BatchSampler");
   const auto made_by = [&sampler](auto make) {
     sampler.def(py::init(make), py::arg("pairs"), py::kw_only(), py::arg("batch_size") = 256,
                 py::arg("hard_per_target") = 1, py::arg("seed") = 0, py::arg("rank") = 0,
@@ -88,37 +103,38 @@ void bind_batches(py::module_& module) {
                 py::arg("groups") = py::none());
   };
   made_by(&make_sampler<HardPairs>);
-  made_by(&make_sampler<std::shared_ptr<GrowingPairs>>);
-  sampler.def("set_epoch", &BatchSampler::set_epoch, py::arg("epoch"), py::arg("consumed") = 0)
-      .def_property_readonly("epoch", &BatchSampler::epoch)
-      .def_property_readonly("batches_per_epoch", &BatchSampler::batches_per_epoch)
-      .def("batches_after", &BatchSampler::batches_after, py::arg("consumed"))
-      .def("targets_before", &BatchSampler::targets_before, py::arg("step"),
+  made_by(&make_sampler<std::shared_ptr<Locked<GrowingPairs>>>);
+  sampler
+      .def("set_epoch", alone(&BatchSampler::set_epoch), py::arg("epoch"), py::arg("consumed") = 0)
+      .def_property_readonly("epoch", alone(&BatchSampler::epoch))
+      .def_property_readonly("batches_per_epoch", alone(&BatchSampler::batches_per_epoch))
+      .def("batches_after", alone(&BatchSampler::batches_after), py::arg("consumed"))
+      .def("targets_before", alone(&BatchSampler::targets_before), py::arg("step"),
            py::arg("consumed") = 0)
-      .def_property_readonly("eligible_targets", &BatchSampler::eligible_targets)
-      .def_property_readonly("skipped_targets", &BatchSampler::skipped_targets)
-      .def_property_readonly(
-          "strategy", [](const BatchSampler& self) { return name_of(self.options().strategy); })
+      .def_property_readonly("eligible_targets", alone(&BatchSampler::eligible_targets))
+      .def_property_readonly("skipped_targets", alone(&BatchSampler::skipped_targets))
+      .def_property_readonly("strategy",
+                             [](Sampler& self) { return name_of(self.value().options().strategy); })
       .def(
           "batch",
-          [](BatchSampler& self, std::int64_t step) {
-            BatchRows batch;
-            {
-              const py::gil_scoped_release release;
-              batch = self.batch(step);
-            }
+          [](Sampler& self, std::int64_t step) {
+            const BatchRows batch = self.run([&](BatchSampler& own) { return own.batch(step); });
             return py::make_tuple(array_of(batch.index), array_of(batch.target));
           },
           py::arg("step"))
       .def(
           "hardness",
-          [](const BatchSampler& self, std::int64_t step) {
-            const Hardness now = self.hardness(step);
+          [](Sampler& self, std::int64_t step) {
+            const Hardness now =
+                self.run([&](const BatchSampler& own) { return own.hardness(step); });
             return py::make_tuple(now.rank_min, now.rank_max, now.draw_temperature, now.fraction);
           },
           py::arg("step"))
-      .def("statistics", [](const BatchSampler& self) { return dict_of(self.statistics()); })
-      .def("reset_statistics", &BatchSampler::reset_statistics);
+      .def("statistics",
+           [](Sampler& self) {
+             return dict_of(self.run([](const BatchSampler& own) { return own.statistics(); }));
+           })
+      .def("reset_statistics", alone(&BatchSampler::reset_statistics));
 }
 
 }  // namespace helip::python

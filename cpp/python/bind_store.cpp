@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "bindings.h"
+#include "locked.h"
 
 namespace helip::python {
 namespace {
@@ -192,52 +193,52 @@ void bind_embedding_store(py::module_& module) {
 }
 
 void bind_writer(py::module_& module) {
-  py::class_<EmbeddingStoreWriter>(module, "EmbeddingStoreWriter")
+  using Writer = Locked<EmbeddingStoreWriter>;
+  const auto option = [](auto get) {  // which never changes
+    return [get](Writer& self) { return get(self.value().options()); };
+  };
+  py::class_<Writer>(module, "EmbeddingStoreWriter")
       .def_static(
           "create",
           [](const std::filesystem::path& path, std::int64_t image_dim, std::int64_t text_dim,
              const std::string& dtype, std::int64_t shard_rows, bool digests) {
-            return EmbeddingStoreWriter::create(
-                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows, digests});
+            return Writer(EmbeddingStoreWriter::create(
+                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows, digests}));
           },
           py::arg("path"), py::arg("image_dim"), py::arg("text_dim"), py::arg("dtype"),
           py::arg("shard_rows"), py::arg("digests") = false)
-      .def_static("append_to", &EmbeddingStoreWriter::append_to, py::arg("path"),
-                  py::call_guard<py::gil_scoped_release>())
-      .def("__len__", &EmbeddingStoreWriter::size)
-      .def_property_readonly("image_dim",
-                             [](const EmbeddingStoreWriter& w) { return w.options().image_dim; })
-      .def_property_readonly("text_dim",
-                             [](const EmbeddingStoreWriter& w) { return w.options().text_dim; })
-      .def_property_readonly(
-          "dtype",
-          [](const EmbeddingStoreWriter& w) { return std::string(name_of(w.options().dtype)); })
-      .def_property_readonly("shard_rows",
-                             [](const EmbeddingStoreWriter& w) { return w.options().shard_rows; })
-      .def_property_readonly("digests",
-                             [](const EmbeddingStoreWriter& w) { return w.options().digests; })
+      .def_static(
+          "append_to",
+          [](const std::filesystem::path& path) {
+            const py::gil_scoped_release release;
+            return Writer(EmbeddingStoreWriter::append_to(path));
+          },
+          py::arg("path"))
+      .def("__len__", alone(&EmbeddingStoreWriter::size))
+      .def_property_readonly("image_dim", option([](const auto& o) { return o.image_dim; }))
+      .def_property_readonly("text_dim", option([](const auto& o) { return o.text_dim; }))
+      .def_property_readonly("dtype",
+                             option([](const auto& o) { return std::string(name_of(o.dtype)); }))
+      .def_property_readonly("shard_rows", option([](const auto& o) { return o.shard_rows; }))
+      .def_property_readonly("digests", option([](const auto& o) { return o.digests; }))
       .def(
           "append",
-          [](EmbeddingStoreWriter& self, const std::vector<std::string>& keys,
-             const BoundView& image, const BoundView& text,
-             const Dense<std::uint64_t>& image_digests,
+          [](Writer& self, const std::vector<std::string>& keys, const BoundView& image,
+             const BoundView& text, const Dense<std::uint64_t>& image_digests,
              const Dense<std::uint64_t>& caption_digests) {
             const auto images = span_of(image_digests);
             const auto captions = span_of(caption_digests);
-            const py::gil_scoped_release release;
-            self.append(keys, image.view, text.view, images, captions);
+            self.run([&](EmbeddingStoreWriter& own) {
+              own.append(keys, image.view, text.view, images, captions);
+            });
           },
           py::arg("keys"), py::arg("image"), py::arg("text"),
           py::arg("image_digests") = Dense<std::uint64_t>(0),
           py::arg("caption_digests") = Dense<std::uint64_t>(0))
-      .def("delete_rows", &EmbeddingStoreWriter::delete_rows, py::arg("rows"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("delete_keys", &EmbeddingStoreWriter::delete_keys, py::arg("keys"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("commit", &EmbeddingStoreWriter::commit, py::arg("metadata_json") = "",
-           py::call_guard<py::gil_scoped_release>())
-      .def("finish", &EmbeddingStoreWriter::finish, py::arg("metadata_json") = "",
-           py::call_guard<py::gil_scoped_release>());
+      .def("delete_rows", alone(&EmbeddingStoreWriter::delete_rows), py::arg("rows"))
+      .def("delete_keys", alone(&EmbeddingStoreWriter::delete_keys), py::arg("keys"))
+      .def("commit", alone(&EmbeddingStoreWriter::commit), py::arg("metadata_json") = "")
+      .def("finish", alone(&EmbeddingStoreWriter::finish), py::arg("metadata_json") = "");
 }
 
 void bind_assembly(py::module_& module) {
@@ -372,28 +373,30 @@ void bind_hard_pairs_part(py::module_& module) {
 }
 
 void bind_pairs_writer(py::module_& module) {
-  py::class_<HardPairsWriter>(module, "HardPairsWriter")
+  using Writer = Locked<HardPairsWriter>;
+  py::class_<Writer>(module, "HardPairsWriter")
       .def(
           py::init([](std::filesystem::path path, std::int64_t rows, std::int64_t k, bool replace) {
-            return std::make_unique<HardPairsWriter>(
-                std::move(path), rows, k, replace ? ExistingTable::replace : ExistingTable::refuse);
+            return std::make_unique<Writer>(
+                std::in_place, std::move(path), rows, k,
+                replace ? ExistingTable::replace : ExistingTable::refuse);
           }),
           py::arg("path"), py::arg("rows"), py::arg("k"), py::kw_only(), py::arg("replace") = false)
       .def(
           "write",
-          [](HardPairsWriter& self, std::int64_t first, const Dense<std::int64_t>& ids,
+          [](Writer& self, std::int64_t first, const Dense<std::int64_t>& ids,
              const Dense<float>& scores, const Dense<std::int32_t>& counts) {
             const HardPairBand band = band_of(first, ids, scores, counts);
-            const py::gil_scoped_release release;
-            self.write(band);
+            self.run([&](HardPairsWriter& own) { own.write(band); });
           },
           py::arg("first"), py::arg("ids"), py::arg("scores"), py::arg("counts"))
       .def(
           "finish",
-          [](HardPairsWriter& self, const std::string& fingerprint,
-             const std::string& data_fingerprint, const std::string& options_json,
-             const std::string& report_json) {
-            return self.finish({fingerprint, data_fingerprint, options_json, report_json});
+          [](Writer& self, const std::string& fingerprint, const std::string& data_fingerprint,
+             const std::string& options_json, const std::string& report_json) {
+            return self.run([&](HardPairsWriter& own) {
+              return own.finish({fingerprint, data_fingerprint, options_json, report_json});
+            });
           },
           py::kw_only(), py::arg("fingerprint"), py::arg("data_fingerprint"),
           py::arg("options_json"), py::arg("report_json"));

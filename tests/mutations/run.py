@@ -134,9 +134,14 @@ MUTATIONS = (
         "a manifest that names a file elsewhere*",
     ),
     Mutation(
-        "a file that was cut short under a mapping is read as zeros", "io/mapped_files.cpp",
-        "if (!own.any_cut.load(std::memory_order_relaxed)) return;", "return;",
-        "what is asked of a store that was cut short*",
+        "a page that is gone is read as zeros", "io/column_reader.cpp",
+        "if (!cut) return;", "return;",
+        "a page that was gone is told of*",
+    ),
+    Mutation(
+        "the size of a mapped file is not compared", "io/mapped_files.cpp",
+        "if (now.st_size != bytes_) {", "if (false) {",
+        "what reads a store that was cut within its last page*",
     ),
     Mutation(
         "a link of a file of hnswlib may lead outside", "mine/graph/hnswlib_file.cpp",

@@ -1,33 +1,24 @@
-// How a thread rounds and treats subnormal numbers. Threads that help another one take over its
-// mode, so that results do not depend on which of them computed what.
+// How a thread rounds and treats subnormal numbers.
 #pragma once
 
 #include <cfenv>
 
 namespace helip {
 
-class FloatingMode {
+// To nearest, and subnormal numbers as what they are, while it lives: what bounds are proved for,
+// and what gives the same bytes whatever the program has set for itself.
+class DefaultFloatingMode {
  public:
-  // That of this thread.
-  FloatingMode() noexcept { std::fegetenv(&environment_); }
-
-  // Holds on this thread while it lives.
-  class Use {
-   public:
-    explicit Use(const FloatingMode& mode) noexcept {
-      std::fegetenv(&before_);
-      std::fesetenv(&mode.environment_);
-    }
-    ~Use() { std::fesetenv(&before_); }
-    Use(const Use&) = delete;
-    Use& operator=(const Use&) = delete;
-
-   private:
-    std::fenv_t before_;
-  };
+  DefaultFloatingMode() noexcept {
+    std::fegetenv(&before_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultFloatingMode() { std::fesetenv(&before_); }
+  DefaultFloatingMode(const DefaultFloatingMode&) = delete;
+  DefaultFloatingMode& operator=(const DefaultFloatingMode&) = delete;
 
  private:
-  std::fenv_t environment_;
+  std::fenv_t before_;
 };
 
 }  // namespace helip

@@ -29,7 +29,6 @@ struct Job {
 
   std::int64_t items;
   JobQueue::Body body;
-  FloatingMode mode;  // of who submitted it
   std::int64_t begun = 0;
   std::int64_t ended = 0;
   std::exception_ptr failure;
@@ -63,7 +62,7 @@ struct JobQueue::Impl final : PoolWork {
     lock.unlock();
     std::exception_ptr failure;
     try {
-      const FloatingMode::Use as_submitted(job->mode);
+      const DefaultFloatingMode mode;
       job->body(item, worker);  // a job outlives its items: see clear() and wait_for()
     } catch (...) {
       failure = std::current_exception();
@@ -108,6 +107,8 @@ JobQueue::~JobQueue() {
 }
 
 int JobQueue::size() const noexcept { return impl_->size; }
+
+void JobQueue::require_home() const { impl_->require_home(); }
 
 std::uint64_t JobQueue::submit(std::int64_t items, Body body) {
   impl_->require_home();

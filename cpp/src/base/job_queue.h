@@ -22,6 +22,8 @@ class JobQueue {
   JobQueue& operator=(const JobQueue&) = delete;
 
   int size() const noexcept;
+  // Throws Error(unsupported) in a process that was forked since.
+  void require_home() const;
   // Calls body(item, worker) for item = 0 .. items - 1, worker < size(). Returns the number of the
   // job. When it throws there is no job. Throws Error(unsupported) after a fork.
   std::uint64_t submit(std::int64_t items, Body body);

@@ -22,6 +22,7 @@ class Team::Call final : public PoolWork {
   Call(Team& team, const std::function<void(int)>& body) : team_(team), body_(body) {}
 
   void work(int worker) noexcept {
+    const DefaultFloatingMode mode;
     try {
       body_(worker);
     } catch (...) {
@@ -31,14 +32,10 @@ class Team::Call final : public PoolWork {
   }
 
  private:
-  void help() noexcept override {
-    const FloatingMode::Use as_the_caller(mode_);
-    work(next_.fetch_add(1));
-  }
+  void help() noexcept override { work(next_.fetch_add(1)); }
 
   Team& team_;
   const std::function<void(int)>& body_;
-  const FloatingMode mode_;
   std::atomic<int> next_{1};
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/floating_mode.h"
 #include "base/rethrow.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
@@ -203,6 +204,7 @@ std::size_t ImageTransform::bytes() const noexcept { return impl_->pixels_out.by
 
 void ImageTransform::apply(std::span<const std::byte> encoded, const Key& key, void* out,
                            Scratch& scratch) const try {
+  const DefaultFloatingMode mode;
   const Impl& self = *impl_;
   Scratch::Buffers& buffers = *scratch.buffers_;
   const ImageHeader header = buffers.decoder.open(encoded, self.limits);
@@ -245,6 +247,7 @@ void ImageTransform::apply(std::span<const std::byte> encoded, const Key& key, v
 
 void ImageTransform::apply_pixels(const std::uint8_t* rgb, std::int64_t height, std::int64_t width,
                                   const Key& key, void* out, Scratch& scratch) const try {
+  const DefaultFloatingMode mode;
   const Impl& self = *impl_;
   Scratch::Buffers& buffers = *scratch.buffers_;
   const Size size{height, width};

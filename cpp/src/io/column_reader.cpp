@@ -12,7 +12,6 @@
 #include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
-#include "io/mapped_files.h"
 #include "io/shard_layout.h"
 
 namespace helip {
@@ -48,7 +47,7 @@ struct ColumnReader::Mapping {
     if (base != nullptr) ::munmap(base, static_cast<std::size_t>(reserved));
   }
 
-  void reserve(std::int64_t bytes, std::int64_t page_bytes, const fs::path& folder) {
+  void reserve(std::int64_t bytes, std::int64_t page_bytes, const MappedFiles& files) {
     reserved = round_up(std::max<std::int64_t>(bytes, 1), page_bytes);
     is_read = page_bytes > kColumnAlignment;
     void* address = ::mmap(nullptr, static_cast<std::size_t>(reserved),
@@ -59,7 +58,7 @@ struct ColumnReader::Mapping {
                   "cannot reserve " + std::to_string(reserved) + " bytes of addresses", errno);
     }
     base = static_cast<char*>(address);
-    if (!is_read) range = MappedRange(base, reserved, folder);
+    if (!is_read) range = MappedRange(base, reserved, files);
   }
 
   void place(std::int64_t at, std::int64_t bytes, const Descriptor& file, std::int64_t offset,
@@ -78,7 +77,8 @@ struct ColumnReader::Shard {
   fs::path path;
   std::int64_t first_row = 0;
   SafetensorsHeader header;
-  Mapping keys;  // the rest of the file from the first key tensor
+  std::optional<MappedFile> file;  // none where it was read
+  Mapping keys;                    // the rest of the file from the first key tensor
   const char* key_bytes = nullptr;
   std::int64_t key_bytes_size = 0;
   const std::uint64_t* key_offsets = nullptr;  // [rows + 1]
@@ -116,7 +116,7 @@ void ColumnReader::map_column(std::size_t index) {
     corrupt(directory_ / kManifestName,
             "column \"" + spec.name + "\" has more bytes than its shards");
   }
-  mappings_[index].reserve(column_bytes, page_bytes_, directory_);
+  mappings_[index].reserve(column_bytes, page_bytes_, *this);
 }
 
 void ColumnReader::map_shard(std::size_t index) {
@@ -124,7 +124,7 @@ void ColumnReader::map_shard(std::size_t index) {
   Shard shard;
   shard.path = directory_ / record.file;
   shard.first_row = static_cast<std::int64_t>(index) * manifest_.shard_rows;
-  const Descriptor file = open_for_reading(shard.path);
+  Descriptor file = open_for_reading(shard.path);
   const std::int64_t size = file_size(file, shard.path);
   if (size != record.bytes) {
     corrupt(shard.path, "it has " + std::to_string(size) + " bytes, its manifest says " +
@@ -155,12 +155,13 @@ void ColumnReader::map_shard(std::size_t index) {
       corrupt(shard.path, "the keys have another dtype, shape or place");
     }
     const std::int64_t bytes = keys.end - offsets.begin;
-    shard.keys.reserve(bytes, page_bytes_, directory_);
+    shard.keys.reserve(bytes, page_bytes_, *this);
     shard.keys.place(0, bytes, file, offsets.begin, shard.path);
     shard.key_offsets = reinterpret_cast<const std::uint64_t*>(shard.keys.base);
     shard.key_bytes = shard.keys.base + (offsets.end - offsets.begin);
     shard.key_bytes_size = keys.end - keys.begin;
   }
+  if (page_bytes_ <= kColumnAlignment) shard.file.emplace(std::move(file), shard.path);
   shards_.push_back(std::move(shard));
 }
 
@@ -183,7 +184,11 @@ std::string_view ColumnReader::key(std::int64_t row) const {
   if (shard.key_offsets == nullptr) corrupt(shard.path, "it has no keys");
   const std::uint64_t begin = shard.key_offsets[local];
   const std::uint64_t end = shard.key_offsets[local + 1];
-  helip::require_whole(shard.key_offsets);
+  // What is gone of a file reads as zeros, and so would the end of the key.
+  if (begin >= end || end > static_cast<std::uint64_t>(shard.key_bytes_size) ||
+      shard.key_bytes[end - 1] == '\0') {
+    require_whole();
+  }
   if (begin > end || end > static_cast<std::uint64_t>(shard.key_bytes_size)) {
     corrupt(shard.path, "the key of row " + std::to_string(row) + " lies outside the file");
   }
@@ -206,7 +211,14 @@ void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string
     // A newer generation that needs it no more took its name away; the mapping keeps the file.
     if (read_manifest(directory_, manifest_.format).generation == manifest_.generation) throw;
   }
-  if (file && columns.empty()) {
+  verify_shard(index, file ? &*file : nullptr, columns, advance);
+}
+
+void ColumnReader::verify_shard(std::size_t index, const Descriptor* file,
+                                const std::vector<std::string>& columns,
+                                const std::function<void(std::int64_t)>& advance) const {
+  const Shard& shard = shards_[index];
+  if (file != nullptr && columns.empty()) {
     std::string header(shard.header.bytes.size(), '\0');
     read_exactly(*file, header.data(), header.size(), 0, shard.path);
     if (header != shard.header.bytes) corrupt(shard.path, "its header has changed");
@@ -216,12 +228,12 @@ void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string
     if (!columns.empty() && std::find(columns.begin(), columns.end(), info.name) == columns.end()) {
       continue;
     }
-    const char* data = file ? nullptr : mapped(index, info);
-    if (!file && data == nullptr) continue;  // filler
+    const char* data = file != nullptr ? nullptr : mapped(index, info);
+    if (file == nullptr && data == nullptr) continue;  // filler
     Digest digest;
     for (std::int64_t at = info.begin; at < info.end;) {
       const auto bytes = std::min<std::int64_t>(info.end - at, kVerifyBlock);
-      if (file) {
+      if (file != nullptr) {
         // pread, not the mapping: a file cut short under us is an error, not a signal.
         read_exactly(*file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
         digest.update(block.data(), static_cast<std::size_t>(bytes));
@@ -231,7 +243,7 @@ void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string
       at += bytes;
       if (advance) advance(bytes);
     }
-    if (!file) helip::require_whole(data);
+    if (file == nullptr) require_uncut(shard);
     const auto& digests = manifest_.shards[index].digests;
     const auto expected = digests.find(info.name);
     if (expected == digests.end() || expected->second != digest.hex()) {
@@ -255,8 +267,28 @@ const char* ColumnReader::mapped(std::size_t shard, const TensorInfo& info) cons
 }
 
 void ColumnReader::require_whole() const {
-  for (const Mapping& mapping : mappings_) helip::require_whole(mapping.base);
-  for (const Shard& shard : shards_) helip::require_whole(shard.keys.base);
+  keep_guard();
+  for (std::size_t i = 0; i < shards_.size(); ++i) require_whole_shard(i);
+}
+
+void ColumnReader::require_whole(std::int64_t row) const {
+  keep_guard();
+  require_whole_shard(static_cast<std::size_t>(row / manifest_.shard_rows));
+}
+
+void ColumnReader::require_whole_shard(std::size_t index) const {
+  const Shard& shard = shards_[index];
+  if (!shard.file) return;
+  shard.file->require_whole([&](const Descriptor* file) { verify_shard(index, file, {}, {}); });
+  require_uncut(shard);
+}
+
+void ColumnReader::require_uncut(const Shard& shard) const {
+  bool cut = shard.keys.range.was_cut();
+  for (const Mapping& mapping : mappings_) cut = cut || mapping.range.was_cut();
+  if (!cut) return;
+  throw_damaged(directory_, "one of its files became shorter while it was read",
+                "restore it from a copy or write it again, and open it anew");
 }
 
 std::int64_t ColumnReader::bytes() const {

@@ -12,12 +12,13 @@
 #include "base/machine.h"
 #include "helip/matrix.h"
 #include "io/manifest.h"
+#include "io/mapped_files.h"
 #include "io/safetensors.h"
 
 namespace helip {
 
 // Mapped ranges and the strings of one shard's keys. Immutable after construction.
-class ColumnReader {
+class ColumnReader final : public MappedFiles {
  public:
   // Checks the manifest and every shard header; maps lazily. Where memory pages are larger than the
   // format's 4096 bytes, pieces of a column cannot be mapped one behind the other: files are read.
@@ -39,8 +40,11 @@ class ColumnReader {
   // read where it is mapped.
   void verify(const std::vector<std::string>& columns,
               const std::function<void(std::int64_t)>& advance) const;
-  // Throws corrupt where one of the files became shorter under the mapping (mapped_files.h).
-  void require_whole() const;
+  // Throws corrupt where a file has another size than when it was opened, or was written to since
+  // and does not fit its checksums, or was cut short under the mapping (mapped_files.h). Costs a
+  // call of the system a file; of the file that a row lies in, one.
+  void require_whole() const override;
+  void require_whole(std::int64_t row) const;
   [[nodiscard]] std::int64_t bytes() const;
 
  private:
@@ -49,6 +53,12 @@ class ColumnReader {
 
   void verify_shard(std::size_t index, const std::vector<std::string>& columns,
                     const std::function<void(std::int64_t)>& advance) const;
+  // Reads the file where there is one, else where it is mapped.
+  void verify_shard(std::size_t index, const Descriptor* file,
+                    const std::vector<std::string>& columns,
+                    const std::function<void(std::int64_t)>& advance) const;
+  void require_whole_shard(std::size_t index) const;
+  void require_uncut(const Shard& shard) const;
   [[nodiscard]] const char* mapped(std::size_t shard, const TensorInfo& info) const noexcept;
   void require_memory() const;
   void map_shard(std::size_t index);

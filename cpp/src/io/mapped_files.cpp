@@ -1,6 +1,11 @@
 #include "io/mapped_files.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -10,59 +15,176 @@
 #include <utility>
 
 #include "base/machine.h"
-#include "io/file.h"
+#include "base/refuse.h"
 
 namespace helip {
+namespace {
+
+constexpr const char* kMend = "restore it from a copy or write it again, and open it anew";
+
+std::int64_t time_of(const struct stat& status) noexcept {
+  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+bool may_keep(const Descriptor& file) noexcept {
+  struct rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+         static_cast<rlim_t>(file.get()) < limit.rlim_cur / 2;
+}
+
+// By a call of the system that copies from there, and then refuses the rest.
+bool is_readable(std::uintptr_t address) noexcept {
+  const int error = errno;
+  const bool copied =
+      ::syscall(SYS_rt_sigprocmask, ~0, address / 8 * 8, nullptr, std::size_t{8}) == 0 ||
+      errno != EFAULT;
+  errno = error;
+  return copied;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(Descriptor file, std::filesystem::path path) : path_(std::move(path)) {
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) {
+    throw Error(ErrorCode::io, "cannot stat " + quoted(path_), errno);
+  }
+  device_ = status.st_dev;
+  number_ = status.st_ino;
+  bytes_ = status.st_size;
+  modified_ = time_of(status);
+  if (may_keep(file)) file_ = std::move(file);
+}
+
+void MappedFile::require_whole(const std::function<void(const Descriptor*)>& compare) const {
+  struct stat now{};
+  const auto is_it = [&] { return now.st_dev == device_ && now.st_ino == number_; };
+  const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is_it();
+  if (!kept && (::stat(path_.c_str(), &now) != 0 || !is_it())) return;
+  if (now.st_size != bytes_) {
+    throw_damaged(path_,
+                  std::string("it became ") + (now.st_size < bytes_ ? "shorter" : "longer") +
+                      " while it was read: it has " + std::to_string(now.st_size) +
+                      " bytes now, and had " + std::to_string(bytes_),
+                  kMend);
+  }
+  const std::atomic_ref modified(modified_);
+  if (modified.load(std::memory_order_relaxed) == time_of(now)) return;
+  compare(kept ? &file_ : nullptr);
+  modified.store(time_of(now), std::memory_order_relaxed);
+}
 
 // Never freed, so that a handler may walk along them at any time.
 struct MappedRange::Slot {
-  std::atomic<std::uintptr_t> begin{0}, end{0};  // 0: free
+  bool holds(std::uintptr_t address) const noexcept {
+    const std::uint64_t before = turn;
+    if (before % 2 != 0) return false;
+    const bool inside = address >= begin && address < end;
+    return turn == before && inside;  // both of one range
+  }
+
+  // Odd while there is no range. Who faults or asks has one at the address, which lasts meanwhile,
+  // so one that comes or goes is another.
+  std::atomic<std::uint64_t> turn{1};
+  std::atomic<std::uintptr_t> begin{0}, end{0};
   std::atomic<bool> cut{false};
-  std::filesystem::path folder;
+  const MappedFiles* files = nullptr;
   Slot* next = nullptr;       // of all
   Slot* next_free = nullptr;  // of those that are free
 };
 
 struct MappedRange::Registry {
+  // A handler that ours took the place of.
+  struct Handler {
+    void take(int number, siginfo_t* fault, void* context) const {
+      if ((action.sa_flags & SA_SIGINFO) != 0) {
+        action.sa_sigaction(number, fault, context);
+      } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+        action.sa_handler(number);
+      } else {
+        // The fault comes again once this returns, and ends the process as it would have.
+        std::signal(number, SIG_DFL);
+      }
+    }
+
+    struct sigaction action{};
+    const Handler* older = nullptr;
+  };
+
+  // Ours becomes the handler of SIGBUS, if it is not.
+  void guard() {
+    struct sigaction now{};
+    if (::sigaction(SIGBUS, nullptr, &now) == 0 && is_ours(now)) return;
+    const Handler* known = newest;
+    while (known != nullptr && known->action.sa_sigaction != now.sa_sigaction) known = known->older;
+    if (known == nullptr) {
+      auto* const handler = new Handler{now, newest};
+      if (first == nullptr) first = handler;
+      known = newest = handler;
+    }
+    before = known;
+    struct sigaction action{};
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_sigaction = &handle;
+    ::sigemptyset(&action.sa_mask);
+    if (::sigaction(SIGBUS, &action, nullptr) != 0) {
+      throw Error(ErrorCode::unsupported, "cannot handle SIGBUS", errno);
+    }
+    is_guarded = true;
+  }
+  static bool is_ours(const struct sigaction& action) noexcept {
+    return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &handle;
+  }
+  static void handle(int number, siginfo_t* information, void* context) {
+    MappedRange::on_fault(number, information, context);
+  }
+
   std::mutex mutex;  // of whoever adds and removes
-  std::atomic<Slot*> first{nullptr};
+  std::atomic<Slot*> slots{nullptr};
   Slot* free = nullptr;
-  std::atomic<bool> any_cut{false};
   std::uintptr_t page = static_cast<std::uintptr_t>(memory_page_bytes());
-  bool is_guarded = false;
-  struct sigaction before{};  // of SIGBUS
+  std::atomic<bool> is_guarded{false};
+  // Handlers are never freed either.
+  const Handler* newest = nullptr;
+  std::atomic<const Handler*> first{nullptr}, before{nullptr};
+  std::atomic<pid_t> passing{0};  // the thread that is in a handler which came later
 };
 
 MappedRange::Registry& MappedRange::registry() noexcept {
-  alignas(Registry) static std::byte place[sizeof(Registry)];
-  static Registry* const made = new (place) Registry;
-  return *made;
+  static Registry* const registry = [] {
+    alignas(Registry) static std::byte place[sizeof(Registry)];
+    static Registry* const made = new (place) Registry;
+    // A forked child finds it free, whatever other threads were about.
+    ::pthread_atfork([] { made->mutex.lock(); }, [] { made->mutex.unlock(); },
+                     [] { made->mutex.unlock(); });
+    return made;
+  }();
+  return *registry;
 }
 
-MappedRange::MappedRange(const void* begin, std::int64_t bytes,
-                         const std::filesystem::path& folder) {
+MappedRange::MappedRange(const void* begin, std::int64_t bytes, const MappedFiles& files) {
+  keep_guard();
   Registry& own = registry();
-  std::filesystem::path named = folder;
   const std::lock_guard lock(own.mutex);
   if (own.free != nullptr) {
     slot_ = std::exchange(own.free, own.free->next_free);
   } else {
     slot_ = new Slot;
-    slot_->next = own.first;
-    own.first = slot_;
+    slot_->next = own.slots;
+    own.slots = slot_;
   }
-  slot_->folder = std::move(named);
+  slot_->files = &files;
   slot_->cut = false;
-  slot_->end = reinterpret_cast<std::uintptr_t>(begin) + static_cast<std::uintptr_t>(bytes);
   slot_->begin = reinterpret_cast<std::uintptr_t>(begin);
+  slot_->end = reinterpret_cast<std::uintptr_t>(begin) + static_cast<std::uintptr_t>(bytes);
+  ++slot_->turn;
 }
 
 MappedRange::~MappedRange() {
   if (slot_ == nullptr) return;
   Registry& own = registry();
   const std::lock_guard lock(own.mutex);
-  slot_->begin = 0;
-  slot_->end = 0;
+  ++slot_->turn;
   slot_->next_free = std::exchange(own.free, slot_);
 }
 
@@ -75,14 +197,15 @@ MappedRange& MappedRange::operator=(MappedRange&& other) noexcept {
   return *this;
 }
 
+bool MappedRange::was_cut() const noexcept { return slot_ != nullptr && slot_->cut; }
+
 // In a handler nothing may be done but what is safe there: loads, stores, mmap.
 void MappedRange::on_fault(int number, void* information, void* context) noexcept {
   Registry& own = registry();
-  const auto* const fault = static_cast<siginfo_t*>(information);
+  auto* const fault = static_cast<siginfo_t*>(information);
   const auto address = reinterpret_cast<std::uintptr_t>(fault->si_addr);
-  for (Slot* slot = own.first; slot != nullptr; slot = slot->next) {
-    const std::uintptr_t begin = slot->begin, end = slot->end;
-    if (fault->si_code != BUS_ADRERR || address < begin || address >= end) continue;
+  for (Slot* slot = own.slots; slot != nullptr; slot = slot->next) {
+    if (fault->si_code != BUS_ADRERR || !slot->holds(address)) continue;
     const int error = errno;
     void* const page = reinterpret_cast<void*>(address / own.page * own.page);
     void* const zeros =
@@ -90,45 +213,47 @@ void MappedRange::on_fault(int number, void* information, void* context) noexcep
     errno = error;
     if (zeros == MAP_FAILED) break;
     slot->cut = true;
-    own.any_cut = true;
     return;
   }
-  if ((own.before.sa_flags & SA_SIGINFO) != 0) {
-    own.before.sa_sigaction(number, static_cast<siginfo_t*>(information), context);
-  } else if (own.before.sa_handler != SIG_DFL && own.before.sa_handler != SIG_IGN) {
-    own.before.sa_handler(number);
-  } else {
-    // The fault comes again once this returns, and ends the process as it would have.
-    std::signal(number, SIG_DFL);
+  // A handler that came later may hand the fault back to this one, or leave it as it is: then it is
+  // the turn of the first, which knows nothing of this one.
+  const Registry::Handler* const before = own.before;
+  const Registry::Handler* const first = own.first;
+  const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
+  if (before != first && own.passing.exchange(self) != self) {
+    before->take(number, fault, context);
+    own.passing = 0;
+    if (fault->si_code <= 0 || is_readable(address)) return;  // sent by a process, or mended
   }
+  first->take(number, fault, context);
 }
 
 void guard_mapped_files() {
   MappedRange::Registry& own = MappedRange::registry();
   const std::lock_guard lock(own.mutex);
-  if (own.is_guarded) return;
-  struct sigaction action{};
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  action.sa_sigaction = [](int number, siginfo_t* information, void* context) {
-    MappedRange::on_fault(number, information, context);
-  };
-  ::sigemptyset(&action.sa_mask);
-  if (::sigaction(SIGBUS, &action, &own.before) != 0) {
-    throw Error(ErrorCode::unsupported, "cannot handle SIGBUS", errno);
-  }
-  own.is_guarded = true;
+  own.guard();
+}
+
+void keep_guard() {
+  MappedRange::Registry& own = MappedRange::registry();
+  if (!own.is_guarded) return;
+  struct sigaction now{};
+  if (::sigaction(SIGBUS, nullptr, &now) == 0 && own.is_ours(now)) return;
+  guard_mapped_files();
 }
 
 void require_whole(const void* address) {
-  MappedRange::Registry& own = MappedRange::registry();
-  if (!own.any_cut.load(std::memory_order_relaxed)) return;
-  const auto at = reinterpret_cast<std::uintptr_t>(address);
-  const std::lock_guard lock(own.mutex);
-  for (const MappedRange::Slot* slot = own.first; slot != nullptr; slot = slot->next) {
-    if (!slot->cut || at < slot->begin || at >= slot->end) continue;
-    throw_damaged(slot->folder, "one of its files became shorter while it was read",
-                  "restore it from a copy or write it again, and open it anew");
+  const MappedFiles* files = nullptr;
+  {
+    MappedRange::Registry& own = MappedRange::registry();
+    const std::lock_guard lock(own.mutex);
+    for (const MappedRange::Slot* slot = own.slots; slot != nullptr; slot = slot->next) {
+      if (!slot->holds(reinterpret_cast<std::uintptr_t>(address))) continue;
+      files = slot->files;
+      break;
+    }
   }
+  if (files != nullptr) files->require_whole();
 }
 
 }  // namespace helip

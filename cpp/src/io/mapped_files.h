@@ -1,27 +1,67 @@
-// Which addresses are those of mapped files, and whether a file was cut short under one of them.
+// Files that are mapped: at which addresses, and whether they are still as long as they were.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 
 #include "helip/mapped_files.h"  // IWYU pragma: export
+#include "io/file.h"
 
 namespace helip {
 
-// Tells the guard of addresses [begin, begin + bytes), where files of `folder` are mapped, while it
+// One file. Its descriptor is kept, so that it can be looked at whatever became of its name: a
+// newer generation may have removed or replaced it. Not so where the number of the descriptor is
+// beyond half of what the process may open: thousands of shards must not take what others need.
+// Then its name is looked at, and a file that lost its name is taken for whole.
+class MappedFile {
+ public:
+  MappedFile(Descriptor file, std::filesystem::path path);
+
+  // Throws Error(corrupt) where it has another size than when it was opened. Where it was written
+  // to since, calls compare(descriptor, or nullptr where it was not kept), which throws unless the
+  // file holds what it held.
+  void require_whole(const std::function<void(const Descriptor*)>& compare) const;
+
+ private:
+  std::filesystem::path path_;
+  Descriptor file_;
+  dev_t device_;
+  ino_t number_;
+  std::int64_t bytes_;
+  mutable std::int64_t modified_;  // nanoseconds; atomic
+};
+
+// What is mapped from.
+class MappedFiles {
+ public:
+  // Throws Error(corrupt) where one of them was cut short or holds something else.
+  virtual void require_whole() const = 0;
+
+ protected:
+  ~MappedFiles() = default;
+};
+
+// Tells the guard of addresses [begin, begin + bytes), where these files are mapped, while it
 // lives.
 class MappedRange {
  public:
   MappedRange() noexcept = default;
-  MappedRange(const void* begin, std::int64_t bytes, const std::filesystem::path& folder);
+  MappedRange(const void* begin, std::int64_t bytes, const MappedFiles& files);
   ~MappedRange();
   MappedRange(MappedRange&& other) noexcept;
   MappedRange& operator=(MappedRange&& other) noexcept;  // ends what it was
+
+  // Whether a page was touched that was gone, and reads as zeros since.
+  bool was_cut() const noexcept;
 
  private:
   struct Slot;
   struct Registry;
   friend void guard_mapped_files();
+  friend void keep_guard();
   friend void require_whole(const void* address);
   static Registry& registry() noexcept;
   static void on_fault(int number, void* information, void* context) noexcept;
@@ -29,8 +69,11 @@ class MappedRange {
   Slot* slot_ = nullptr;
 };
 
-// Throws Error(corrupt) where a file that lay at this address was cut short. Costs one load where
-// none ever was.
+// Puts the guard back where somebody else's handler of SIGBUS took its place; it gets what is not
+// the guard's. Costs a call of the system where there is a guard.
+void keep_guard();
+
+// Throws Error(corrupt) where files that are mapped at this address are not whole.
 void require_whole(const void* address);
 
 }  // namespace helip

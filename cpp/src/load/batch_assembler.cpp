@@ -210,6 +210,7 @@ std::optional<std::vector<MissingImage>> BatchAssembler::wait_for(
 
 std::optional<std::int64_t> BatchAssembler::take_unsupported(std::uint64_t ticket,
                                                              std::chrono::milliseconds patience) {
+  impl_->jobs.require_home();
   const std::shared_ptr<Batch> batch = impl_->batch_of(ticket);
   if (batch == nullptr) return -1;
   std::unique_lock lock(batch->mutex);

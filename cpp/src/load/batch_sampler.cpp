@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/floating_mode.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "load/batch_builder.h"
@@ -100,6 +101,7 @@ struct BatchSampler::Impl {
   }
 
   Hardness hardness(std::int64_t step) const {
+    const DefaultFloatingMode mode;
     // The share of all targets that are gone, on all ranks: the same for each of them.
     const auto share =
         static_cast<double>(targets_before(step, consumed)) / static_cast<double>(eligible);
@@ -119,6 +121,7 @@ struct BatchSampler::Impl {
   }
 
   BatchRows make(std::int64_t step) {
+    const DefaultFloatingMode mode;
     const TargetSpread rest = spread_after(consumed);
     if (step < 0 || step >= rest.steps) {
       refuse("step = ", step, " must lie in 0 .. ", rest.steps - 1,

@@ -12,7 +12,6 @@
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
 #include "io/json_text.h"
-#include "io/mapped_files.h"
 #include "samples/byte_ranges.h"
 #include "samples/sample_state.h"
 #include "samples/scan_shards.h"
@@ -364,8 +363,7 @@ SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
   } else if (state.offsets[at] == samples::kRefused) {
     member.state = MemberState::refused;
   }
-  require_whole(state.offsets);
-  require_whole(state.sizes);
+  if (state.reader) state.reader->require_whole(row);
   return member;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/floating_mode.h"
 #include "base/rethrow.h"
 #include "helip/hard_pairs.h"
 #include "io/byte_progress.h"
@@ -36,6 +37,7 @@ std::vector<std::pair<double, double>> quantiles_of(std::vector<float> values) {
 }  // namespace
 
 HardPairStatistics HardPairs::statistics(const ProgressCallback& progress) const try {
+  const DefaultFloatingMode mode;
   HardPairStatistics result;
   result.targets = size();
   result.k = k();

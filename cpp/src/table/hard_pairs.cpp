@@ -8,6 +8,7 @@
 #include "base/rethrow.h"
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
+#include "io/mapped_files.h"
 #include "table/pair_columns.h"
 #include "table/pair_table.h"
 
@@ -66,6 +67,7 @@ HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores
   for (std::int64_t first = 0; first < ids.rows; first += kCopyRows) {
     const std::int64_t last = std::min(first + kCopyRows, ids.rows);
     const std::string fault = fault_of_rows(ids, scores, counts, first, last, 0, ids.rows);
+    for (const MatrixView& column : {ids, scores, counts}) require_whole(column.data);
     if (!fault.empty()) refuse(fault, "; mend the arrays");
     for (std::int64_t i = first; i < last; ++i) {
       for (std::int64_t r = 0; r < ids.cols; ++r) {

@@ -41,7 +41,7 @@ class StreamingMiner:
     ``helip.train(pairs=miner)`` draw from what was found so far.
 
     ``memory`` · (4 · (d_image + d_text) + 80) bytes stay at most, touched as rows come, and
-    rows · (8·k + 4) of :attr:`pairs`. Not thread-safe.
+    rows · (8·k + 4) of :attr:`pairs`. Threads may share it: its calls come one after the other.
 
     Raises:
         InvalidArgumentError: an option out of its bound. OutOfMemoryError: memory is too large.
@@ -64,7 +64,7 @@ class StreamingMiner:
         self._threads = call.threads or 0
         self._dims = (call.image_dim, call.text_dim)
         self._pairs: GrowingPairs | None = None
-        self._core: _core.StreamingMiner | None = None
+        self._cores: dict[str, _core.StreamingMiner] = {}  # one, once the first rows came
         # What is out of bounds is refused here, not at the first batch.
         self._make_core(*(1 if dim is None else dim for dim in self._dims))
         if call.rows is not None:
@@ -82,7 +82,8 @@ class StreamingMiner:
 
     def __len__(self) -> int:
         """Rows that are remembered now."""
-        return 0 if self._core is None else len(self._core)
+        core = self._cores.get("core")
+        return 0 if core is None else len(core)
 
     def __repr__(self) -> str:
         known = "" if self._pairs is None else f", known={self._pairs.known:,}"
@@ -120,7 +121,8 @@ class StreamingMiner:
         """
         core, numbers, matrices = self._taken(ids, image, text)
         found = Pools(*core.add(numbers, *matrices))
-        self._core = core
+        if not self._keep(core):
+            return self.add(ids, image, text)
         if self._pairs is not None:
             self._pairs.offer(numbers, found)
         return found
@@ -129,12 +131,14 @@ class StreamingMiner:
         """Remembers rows without mining, as if they came in this order; takes what add() takes."""
         core, numbers, matrices = self._taken(ids, image, text)
         core.remember(numbers, *matrices)
-        self._core = core
+        if not self._keep(core):
+            self.remember(ids, image, text)
 
     def forget(self) -> None:
         """Forgets every row, and every pair that was found."""
-        if self._core is not None:
-            self._core.forget()
+        core = self._cores.get("core")
+        if core is not None:
+            core.forget()
         if self._pairs is not None:
             self._pairs.clear()
 
@@ -145,11 +149,12 @@ class StreamingMiner:
         [n, d_text]; and of :attr:`pairs`, where there are any, ``rows``, ``targets``, ``pool_ids``,
         ``pool_scores`` and ``pool_counts``.
         """
-        if self._core is None:
+        core = self._cores.get("core")
+        if core is None:
             ids = np.zeros(0, dtype=np.int64)
             image = text = np.zeros((0, 0), dtype=np.float32)
         else:
-            ids, (image, text) = self._core.ids(), self._core.rows()
+            ids, image, text = core.rows()
         found = {} if self._pairs is None else self._pairs.state_dict()
         return {"ids": ids, "image": image, "text": text, **found}
 
@@ -176,7 +181,7 @@ class StreamingMiner:
             pairs.load_state_dict(state)
         elif pairs is not None:
             pairs.clear()
-        self._core, self._pairs = core, pairs
+        self._cores, self._pairs = {} if core is None else {"core": core}, pairs
 
     def _make_core(self, image_dim: int, text_dim: int) -> _core.StreamingMiner:
         options = {name: value for name, value in self._options.items() if name != "signed"}
@@ -206,8 +211,12 @@ class StreamingMiner:
                 f"{len(self._pairs) - 1} of the data set; pass the batch's index"
             )
         matrices = _matrices(image, text)
-        core = self._make_core_of(matrices) if self._core is None else self._core
-        return core, numbers, matrices
+        core = self._cores.get("core")
+        return self._make_core_of(matrices) if core is None else core, numbers, matrices
+
+    def _keep(self, core: _core.StreamingMiner) -> bool:
+        """False where another thread's rows were the first: these then belong to its memory."""
+        return self._cores.setdefault("core", core) is core
 
 
 def _matrices(image: Any, text: Any) -> tuple[MatrixView, MatrixView]:

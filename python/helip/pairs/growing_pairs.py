@@ -43,7 +43,7 @@ class GrowingPairs:
     """For each of ``rows`` rows the ``k`` best hard pairs that were offered so far.
 
     A loader draws from it while it grows. Takes rows · (8·k + 4) bytes, of which pools that no pair
-    was put into are not touched. Not thread-safe.
+    was put into are not touched. Threads may share it: its calls come one after the other.
 
     Raises:
         InvalidArgumentError: rows outside 0 .. 2^31 - 1, k below 1. OutOfMemoryError.

@@ -187,20 +187,22 @@ TEST_CASE("a callback that says stop cancels, and one that throws is heard", "[t
   }
 }
 
-TEST_CASE("helpers round as the caller does", "[team]") {
+TEST_CASE("all workers round to nearest, and the caller as before after that", "[team]") {
   const int before = std::fegetround();
   for (const int mode : {FE_UPWARD, FE_TONEAREST}) {
     REQUIRE(std::fesetround(mode) == 0);
     std::atomic<int> inside = 0, others = 0;
     Team team(2, kSilent);
     team.run([&](int) {
-      if (std::fegetround() != mode) ++others;
+      if (std::fegetround() != FE_TONEAREST) ++others;
       ++inside;
       (void)comes([&] { return inside == 2; });
     });
+    const int after = std::fegetround();
     std::fesetround(before);
     REQUIRE(inside == 2);
     REQUIRE(others == 0);
+    REQUIRE(after == mode);
   }
 }
 

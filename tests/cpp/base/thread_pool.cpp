@@ -22,6 +22,7 @@
 
 #include "base/job_queue.h"
 #include "base/team.h"
+#include "support/child_process.h"
 #include "support/sanitizers.h"
 
 #if defined(HELIP_THREAD_SANITIZER)
@@ -39,6 +40,7 @@ using helip::PoolWork;
 using helip::ProgressCallback;
 using helip::Team;
 using helip::ThreadPool;
+using helip::testing::in_child;
 using std::chrono::milliseconds;
 
 const ProgressCallback kSilent;
@@ -71,23 +73,6 @@ class Counted final : public PoolWork {
 std::ptrdiff_t threads_of_process() {
   const std::filesystem::directory_iterator tasks("/proc/self/task");
   return std::distance(begin(tasks), end(tasks));
-}
-
-// In a process of its own, so that the count is that of this code alone. Returns its status.
-int in_child(const std::function<int()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(60);  // what hangs is a failure
-    int outcome = 99;
-    try {
-      outcome = body();
-    } catch (...) {
-    }
-    ::_exit(outcome);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
 }
 
 // Every worker in the team at once.

@@ -7,6 +7,7 @@
 #include "base/counter_random.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
+#include "io/mapped_files.h"
 #include "load/locality/locality_halves.h"
 #include "load/locality/locality_walk.h"
 #include "load/locality/pair_graph.h"
@@ -45,6 +46,7 @@ std::vector<std::int64_t> locality_order(const HardPairs& pairs, const LocalityO
     }
   };
   const load::PairGraph graph(pairs, options.rank_max == 0 ? pairs.k() : options.rank_max);
+  require_whole(pairs.ids().data);
   const std::int64_t start = random::CounterRandom({options.seed, kStart}).below(rows);
   std::vector<load::Row> order =
       load::locality_walk(graph, kWindowBlocks * options.block, start,

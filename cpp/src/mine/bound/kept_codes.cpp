@@ -272,6 +272,7 @@ void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeSc
                      const std::int8_t* codes, std::int64_t bytes) {
   const std::optional<DirectoryLock> lock = DirectoryLock::if_free(folder_);
   if (!lock || holds_the_same()) return;
+  corpus_.require_whole();
   TensorColumns columns;
   show_order(order, columns);
   columns.show("basis", plan.basis.vectors);

@@ -4,15 +4,18 @@
 #include <new>
 #include <stdexcept>
 
+#include "base/floating_mode.h"
 #include "helip/error.h"
 
 namespace helip::mining {
 
-// Allocations that fail in the calling thread become Errors; those of a team's threads are already.
+// Rounds to nearest. Allocations that fail in the calling thread become Errors; those of a team's
+// threads are already.
 template <typename Body>
 auto guarded(const Body& body) {
   constexpr const char* kMessage =
       "there is not enough memory for the pools; lower k, memory= or the number of threads";
+  const DefaultFloatingMode mode;
   try {
     return body();
   } catch (const std::bad_alloc&) {

@@ -5,6 +5,7 @@
 
 #include "base/refuse.h"
 #include "base/team.h"
+#include "io/mapped_files.h"
 #include "mine/corpus/guarded.h"
 #include "mine/corpus/rows.h"
 #include "mine/kernel/kernel.h"
@@ -53,7 +54,13 @@ class PairCosines::Matrices {
     team.begin_stage("check", rows(), rows() * 2);
     image_.measure(team);
     text_.measure(team);
+    require_whole();
     team.end_stage();
+  }
+
+  void require_whole() const {
+    helip::require_whole(image_.data());
+    helip::require_whole(text_.data());
   }
 
   std::int64_t rows() const noexcept { return image_.size(); }
@@ -112,6 +119,7 @@ std::vector<double> PairCosines::of(PairSides sides, std::int64_t first,
       }
       team.add_work((end - begin) * k);
     });
+    matrices_->require_whole();
     team.end_stage();
     return found;
   });

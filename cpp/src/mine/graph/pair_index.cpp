@@ -1,6 +1,9 @@
 #include "helip/pair_index.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
@@ -9,6 +12,7 @@
 
 #include "base/aligned.h"
 #include "base/team.h"
+#include "base/thread_pool.h"
 #include "helip/error.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/guarded.h"
@@ -61,6 +65,9 @@ struct PairIndex::State {
         reader(std::move(file.reader)),
         rows(std::move(file.rows)),
         graph(std::move(file.graph)) {}
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   void append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
               const std::vector<std::int64_t>& ids, Team& team);
@@ -71,23 +78,67 @@ struct PairIndex::State {
   std::unique_ptr<Searcher> take_searcher() const;
   void give_back(std::unique_ptr<Searcher> searcher) const;
 
+  // What threads wait for each other by. A forked child has its own: who holds those of its parent
+  // is not in it.
+  struct Locks {
+    const std::uint64_t forks = count_forks();
+    // Shared by those who read, exclusive to add(). The gate sees to it that new readers do not
+    // overtake an add() that waits: shared_mutex makes no promise.
+    std::mutex gate;
+    std::shared_mutex mutex;
+    std::mutex idle_mutex;
+    std::vector<std::unique_ptr<Searcher>> idle;
+    Locks* parent = nullptr;
+  };
+  struct Growing {
+    explicit Growing(std::atomic<bool>& now_) : now(now_) { now = true; }
+    ~Growing() { now = false; }
+    Growing(const Growing&) = delete;
+    Growing& operator=(const Growing&) = delete;
+    std::atomic<bool>& now;
+  };
+  // Throws Error(unsupported) where the fork came amid an add().
+  Locks& own_locks() const;
+  std::shared_lock<std::shared_mutex> lock_to_read() const;
+
   const PairIndexOptions options;
   const mining::Kernel& kernel;
   std::shared_ptr<const ColumnReader> reader;  // of what is mapped
   mining::IndexRows rows;
   Graph graph;
   std::optional<std::unordered_set<std::int64_t>> known;  // ids, made by the first add()
-  // Of all above: shared by those who read, exclusive to add(). The gate sees to it that new
-  // readers do not overtake an add() that waits: shared_mutex makes no promise.
-  mutable std::mutex gate;
-  mutable std::shared_mutex mutex;
-  std::shared_lock<std::shared_mutex> lock_to_read() const {
-    const std::lock_guard turn(gate);
-    return std::shared_lock(mutex);
-  }
-  mutable std::mutex idle_mutex;
-  mutable std::vector<std::unique_ptr<Searcher>> idle;
+  std::atomic<bool> growing = false;                      // add() is changing what is above
+  mutable std::atomic<Locks*> locks{new Locks};
 };
+
+PairIndex::State::Locks& PairIndex::State::own_locks() const {
+  Locks* current = locks.load();
+  if (current->forks == count_forks()) return *current;
+  if (growing) {
+    throw Error(ErrorCode::unsupported,
+                "the process was forked while another thread added pairs to this index, so it is "
+                "half changed here; open or build it again in this process");
+  }
+  auto own = std::make_unique<Locks>();
+  own->parent = current;
+  if (locks.compare_exchange_strong(current, own.get())) return *own.release();
+  return *current;  // another thread was first
+}
+
+PairIndex::State::~State() {
+  for (Locks* each = locks; each != nullptr;) {
+    Locks* const parent = each->parent;
+    // Those of a process before this one may be half changed; they are left alone.
+    if (each->forks == count_forks()) delete each;
+    each = parent;
+  }
+}
+
+std::shared_lock<std::shared_mutex> PairIndex::State::lock_to_read() const {
+  Locks& own = own_locks();
+  const std::lock_guard turn(own.gate);
+  return std::shared_lock(own.mutex);
+}
 
 // Rows, then links; without either when one fails.
 void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
@@ -138,20 +189,22 @@ std::int64_t PairIndex::State::next_id() const {
 }
 
 std::unique_ptr<Searcher> PairIndex::State::take_searcher() const {
-  const std::lock_guard lock(idle_mutex);
-  if (idle.empty()) {
+  Locks& own = own_locks();
+  const std::lock_guard lock(own.idle_mutex);
+  if (own.idle.empty()) {
     auto made = std::make_unique<Searcher>();
     made->code = mining::allocate_aligned<std::int8_t>(rows.codec().bytes());
     return made;
   }
-  auto taken = std::move(idle.back());
-  idle.pop_back();
+  auto taken = std::move(own.idle.back());
+  own.idle.pop_back();
   return taken;
 }
 
 void PairIndex::State::give_back(std::unique_ptr<Searcher> searcher) const {
-  const std::lock_guard lock(idle_mutex);
-  idle.push_back(std::move(searcher));
+  Locks& own = own_locks();
+  const std::lock_guard lock(own.idle_mutex);
+  own.idle.push_back(std::move(searcher));
 }
 
 // `pairs`: those of the index.
@@ -302,6 +355,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       team.for_blocks(count, kQueriesPerThread, find);
     }
     if (own.reader) own.reader->require_whole();
+    queries.require_whole();
     return out;
   });
 }
@@ -319,8 +373,10 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
     corpus.measure(team);
 
-    const std::lock_guard turn(own.gate);
-    const std::unique_lock lock(own.mutex);
+    State::Locks& locks = own.own_locks();
+    const std::lock_guard turn(locks.gate);
+    const std::unique_lock lock(locks.mutex);
+    const State::Growing growing(own.growing);
     const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id() : 0);
     own.refuse_known(all);
     try {

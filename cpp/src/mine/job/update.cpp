@@ -16,6 +16,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/manifest.h"
+#include "io/mapped_files.h"
 #include "mine/bound/prepared_corpus.h"
 #include "mine/budget/memory_budget.h"
 #include "mine/budget/method_sizes.h"
@@ -368,6 +369,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
                 codes ? &*codes : nullptr);
   update.run(writer);
   corpus.require_whole();
+  helip::require_whole(pairs.ids().data);
   did["pairs"] = update.pairs();
   OrderedJson report{{"pairs", rows * (rows - 1)}};
   if (update.prepared() != nullptr) {
@@ -407,6 +409,7 @@ HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const M
                 dropped != nullptr, team);
   update.run(writer);
   corpus.require_whole();
+  helip::require_whole(pairs.ids().data);
   if (dropped != nullptr) *dropped = update.dropped();
   HardPairs::Origin origin = pairs.origin();
   origin.report_json = OrderedJson{{"pairs", update.pairs()}}.dump();

@@ -82,7 +82,7 @@ class GraphMiner {
       state.recall = recall;
       state.pools = &pools;
       state.pool_count = searched;
-      context_.checkpoint->save(state);
+      context_.save(state);
     };
     in_slices(
         context_.checkpoint, context_.team, first, nodes_, save_pools,
@@ -124,7 +124,7 @@ class GraphMiner {
   }
   void save_if_due() {
     if (context_.checkpoint != nullptr && context_.checkpoint->due()) {
-      context_.checkpoint->save(graph_state());
+      context_.save(graph_state());
     }
   }
 

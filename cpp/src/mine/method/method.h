@@ -41,6 +41,11 @@ class MethodContext {
   const SavedMethodState* saved() const noexcept {
     return checkpoint == nullptr ? nullptr : checkpoint->found();
   }
+  // For another process to go on from, unless files of the corpus became shorter meanwhile.
+  void save(const MethodState& state) const {
+    corpus.require_whole();
+    checkpoint->save(state);
+  }
   // Pairs that a target's pool keeps.
   std::int64_t kept() const noexcept { return options.k + options.skip; }
 

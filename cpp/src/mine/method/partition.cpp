@@ -256,7 +256,7 @@ class PartitionMiner {
     state.next = next;
     state.recalls = recalls_;
     if (refining) state.neighbours = neighbours();
-    context_.checkpoint->save(state);
+    context_.save(state);
   }
   void restore(const SavedMethodState& saved) {
     recalls_ = saved.recalls();

@@ -8,6 +8,7 @@
 #include "base/refuse.h"
 #include "base/team.h"
 #include "helip/mine_options.h"
+#include "io/mapped_files.h"
 #include "mine/corpus/guarded.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/corpus/rules.h"
@@ -115,6 +116,7 @@ Modality32 read_modality(const char* name, const MatrixView& view,
     }
     read.lengths[static_cast<std::size_t>(row)] = length;
   }
+  require_whole(view.data);
   return read;
 }
 

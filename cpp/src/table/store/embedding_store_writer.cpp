@@ -8,9 +8,11 @@
 #include <utility>
 
 #include "base/excerpt.h"
+#include "base/floating_mode.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "io/column_writer.h"
+#include "io/mapped_files.h"
 #include "table/store/key_set.h"
 #include "table/store/row_encoding.h"
 #include "table/store/store_layout.h"
@@ -202,6 +204,7 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
                                   const MatrixView& text,
                                   std::span<const std::uint64_t> image_digests,
                                   std::span<const std::uint64_t> caption_digests) try {
+  const DefaultFloatingMode mode;
   Impl& impl = usable();
   if (impl.halted) {
     fail(ErrorCode::io, "an earlier append to ", quoted(impl.path), " failed; commit the ", size(),
@@ -228,6 +231,8 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
   impl.halted = true;
   try {
     impl.write_rows(keys, image, text, image_digests, caption_digests);
+    require_whole(image.data);
+    require_whole(text.data);
   } catch (...) {
     impl.columns.take_back();
     throw;

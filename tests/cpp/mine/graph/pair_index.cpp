@@ -12,8 +12,10 @@
 #include "io/column_reader.h"
 #include "io/column_writer.h"
 #include "io/manifest.h"
+#include "support/child_process.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
+#include "support/sanitizers.h"
 #include "support/temporary_folder.h"
 
 using namespace helip;
@@ -367,6 +369,66 @@ TEST_CASE("queries and additions may go on at once", "[pair_index]") {
   REQUIRE(index.size() == 1200);
   REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
 }
+
+// See base/thread_pool.cpp.
+#if !defined(HELIP_ADDRESS_SANITIZER)
+TEST_CASE("an index answers in a child that is forked while others ask it", "[pair_index]") {
+  const Data data = data_of(300);
+  PairIndex index = built(data, 290);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] {
+      while (!done) {
+        static_cast<void>(
+            index.query(part_of(data.image, 0, 1), part_of(data.text, 0, 1), 5, 0, 1));
+      }
+    });
+  }
+  int failed = 0;
+  for (int round = 0; round < 50; ++round) {
+    failed += in_child([&] {
+      index.add(part_of(data.image, 290, 300), part_of(data.text, 290, 300), {}, 1);
+      const PairMatches found = index.query(data.image.view(), data.text.view(), 5, 0, 1);
+      return found.counts.size() == 300 && index.size() == 300 ? 0 : 1;
+    });
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(failed == 0);
+  REQUIRE(index.size() == 290);
+}
+
+TEST_CASE("a child that is forked amid an addition is told", "[pair_index]") {
+  const Data data = data_of(300);
+  PairIndex index = built(data, 100);
+  std::atomic<bool> inside{false}, forked{false};
+  std::thread adds([&] {
+    index.add(part_of(data.image, 100, 300), part_of(data.text, 100, 300), {}, 1,
+              [&](const Progress& progress) {
+                inside = progress.stage == "build";
+                while (inside && !forked) std::this_thread::yield();
+                return true;
+              });
+  });
+  while (!inside) std::this_thread::yield();
+  const int told = in_child([&] {
+    int times = 0;
+    for (int call = 0; call < 2; ++call) {
+      try {
+        (void)index.size();
+      } catch (const Error& error) {
+        times += error.code() == ErrorCode::unsupported ? 1 : 0;
+      }
+    }
+    return times;
+  });
+  forked = true;
+  adds.join();
+  REQUIRE(told == 2);
+  REQUIRE(index.size() == 300);
+}
+#endif
 
 TEST_CASE("an index that was moved from is empty and refuses to answer", "[pair_index]") {
   const Data data = clustered_data(40, 6, 4);

@@ -1,10 +1,16 @@
 // The entry points of mining: checks, cancellation, plans, reranking, chosen targets.
 #include "helip/mine.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <cfenv>
 #include <chrono>
+#include <cstring>
 #include <limits>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
 
 #include "helip/error.h"
 #include "io/json.h"
@@ -367,6 +373,40 @@ TEST_CASE("a job with kept codes gives the same bytes, and begins with what was 
     MineOptions other = options;
     other.codes.clear();
     REQUIRE(bytes_of(mine(store, options, count)) == bytes_of(mine(store, other)));
+  }
+}
+
+TEST_CASE("how the caller rounds changes no byte, and stays as it is", "[mine]") {
+  const Data data = clustered_data(1500, 24, 16, DType::float32, 5, 60, 0.5);
+  MineOptions options;
+  options.k = 8;
+  options.threads = 2;
+  const auto bytes = [&] {
+    const HardPairs table = mine(data.image.view(), data.text.view(), options);
+    std::string all(static_cast<std::size_t>(table.size() * options.k) * 4, '\0');
+    std::memcpy(all.data(), table.scores().data, all.size());
+    for (std::int64_t target = 0; target < table.size(); ++target) {
+      for (std::int64_t rank = 0; rank < options.k; ++rank) {
+        all += std::to_string(table.id(target, rank)) + " ";
+      }
+    }
+    return all;
+  };
+  for (const MiningMethod method : {MiningMethod::exact, MiningMethod::partition}) {
+    options.method = method;
+    const std::string expected = bytes();
+    for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+      INFO(name_of(method) << ", rounding " << mode);
+      REQUIRE(std::fesetround(mode) == 0);
+#if defined(__SSE2__)
+      _mm_setcsr(_mm_getcsr() | 0x8040);  // subnormal numbers as zeros
+#endif
+      const std::string found = bytes();
+      const int after = std::fegetround();
+      std::fesetenv(FE_DFL_ENV);
+      CHECK(found == expected);
+      CHECK(after == mode);
+    }
   }
 }
 
