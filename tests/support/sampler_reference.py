@@ -93,9 +93,9 @@ class Sampler:
             options.get("draw_temperature") or 0.0,
             options.get("fraction", 1.0),
         )
-        self.short: str = options.get("short", "skip")
         self.schedule: Mapping[str, Any] | None = options.get("schedule")
         self.strategy: str = options.get("strategy", "auto")
+        self.short: str = options.get("short", "keep" if self.strategy in ARRANGED else "skip")
         self.order: str = options.get("order", "rows")
         self.block: int = options.get("block", 1024)
         self.walk_rows: int = options.get("walk_rows", 256)
@@ -107,7 +107,7 @@ class Sampler:
         self.eligible = [row for row in range(len(pools)) if self._is_eligible(row)]
 
     def _is_eligible(self, row: int) -> bool:
-        if self.p == 0 or self.short == "random":
+        if self.p == 0 or self.short in ("random", "keep"):
             return True
         first, last, *_ = self.start
         if self.schedule:

@@ -19,6 +19,7 @@ enum class ShortPolicy {
   skip,    // it is not a target; it may still be somebody's hard pair
   random,  // random rows fill in
   error,   // construction throws
+  keep,    // it comes with the hard pairs that it has, and places stay empty
 };
 
 // Which rows make a batch; docs/loader.md says when to use which.

@@ -67,6 +67,7 @@ const char* name_of(ShortPolicy policy) noexcept {
     case ShortPolicy::skip: return "skip";
     case ShortPolicy::random: return "random";
     case ShortPolicy::error: return "error";
+    case ShortPolicy::keep: return "keep";
   }
   return "unknown";
 }
@@ -101,8 +102,9 @@ const char* name_of(ScheduleShape shape) noexcept {
 }
 
 ShortPolicy short_policy_from_name(const std::string& name) {
-  return from_name("short policy", name,
-                   std::array{ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error});
+  return from_name(
+      "short policy", name,
+      std::array{ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error, ShortPolicy::keep});
 }
 
 BatchStrategy batch_strategy_from_name(const std::string& name) {

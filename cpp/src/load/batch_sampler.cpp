@@ -35,7 +35,7 @@ struct BatchSampler::Impl {
       refuse(eligible, " eligible targets (", skipped, " short ones skipped) are fewer than the ",
              world, world == 1 ? " rank" : " ranks",
              "; lower hard_per_target, use the short policy ",
-             "\"random\", or mine with looser thresholds");
+             "\"keep\" or \"random\", or mine with looser thresholds");
     }
     const TargetSpread whole(eligible, world, strategy->targets_per_batch());
     if (!whole.serves_every_rank()) {  // one target a batch, and the last step has too few for all
@@ -53,10 +53,9 @@ struct BatchSampler::Impl {
   }
 
   bool is_eligible(std::int64_t row) const noexcept {
-    if (options.hard_per_target == 0 || options.short_policy == ShortPolicy::random ||
-        pairs.grows()) {
-      return true;
-    }
+    const ShortPolicy policy = options.short_policy;
+    if (policy == ShortPolicy::random || policy == ShortPolicy::keep) return true;
+    if (options.hard_per_target == 0 || pairs.grows()) return true;
     const std::int64_t last = std::min<std::int64_t>(pairs.count(row), deepest.rank_max);
     return last - deepest.rank_min >= options.hard_per_target;
   }
@@ -70,11 +69,12 @@ struct BatchSampler::Impl {
     }
     eligible = rows - skipped;
     if (options.short_policy == ShortPolicy::error && skipped > 0) {
-      refuse(skipped, " of ", rows,
-             " targets have fewer than hard_per_target = ", options.hard_per_target,
-             " hard pairs in the rank window [", deepest.rank_min, ", ", deepest.rank_max,
-             "), the first of them row ", first_short,
-             "; use the short policy \"skip\" or \"random\", or ask for fewer hard pairs");
+      refuse(
+          skipped, " of ", rows,
+          " targets have fewer than hard_per_target = ", options.hard_per_target,
+          " hard pairs in the rank window [", deepest.rank_min, ", ", deepest.rank_max,
+          "), the first of them row ", first_short,
+          "; use the short policy \"skip\", \"keep\" or \"random\", or ask for fewer hard pairs");
     }
   }
 

@@ -271,6 +271,9 @@ def show_account(stats: dict[str, Any]) -> None:
     if left_out := stats.get("verdicts"):
         words = f"{left_out['hard_pairs']:,} hard pairs of {left_out['targets']:,} targets"
         rows.append(("left out by verdicts", words))
+    if "target_rows" in stats:
+        words = f"{stats['target_rows']:,} of the data's {stats['rows']:,}, all processes together"
+        rows.append(("rows trained on as targets", words))
     show_table([(name, figure(value)) for name, value in rows])
     listed = stats.get("quarantined_rows") or []
     for failure in listed[:3]:

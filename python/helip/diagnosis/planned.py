@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from helip.common.errors import InvalidArgumentError
 from helip.diagnosis.draws import COMMUNITY
 from helip.diagnosis.groups import Ints
 from helip.loading.options import BatchOptions
@@ -31,13 +30,11 @@ def planned_batches(
         rank_max=min(window, int(pairs.k)),
         strategy="communities",
         community_rows=COMMUNITY,
+        short="keep",
     )
-    try:
-        sampler = make_sampler(pairs, None, options, seed=seed, rank=0, world_size=1)
-    except InvalidArgumentError:
-        if np.asarray(pairs.counts).any():
-            raise
+    if not np.asarray(pairs.counts).any():
         return []
+    sampler = make_sampler(pairs, None, options, seed=seed, rank=0, world_size=1)
     steps = int(sampler.batches_per_epoch)
     chosen = np.unique(np.linspace(0, max(steps - 1, 0), count).astype(int))[:steps]
     plans = [Plans(sampler, 0, 0, range(step, step + 1)) for step in chosen.tolist()]

@@ -41,8 +41,8 @@ class LoaderCall(BatchOptions, ReadOptions):
     """What a HardPairLoader is made of."""
 
     data: Any = dataclasses.field(kw_only=False)
-    """A data set: len, keys, fingerprint and data[i], a dict with image (PIL) and text. A path
-    is opened by `open_dataset`."""
+    """A data set: len, keys, fingerprint and data[i], a dict with image (PIL) and text. Anything
+    else, such as a path or a torch data set of (image, caption), is opened by `open_dataset`."""
     pairs: PairSource | str | os.PathLike[str] | None = dataclasses.field(kw_only=False)
     """The table mined from that data set, or its path; or a StreamingMiner that the training loop
     gives its batches to. None, with hard_per_target=0, gives plain shuffled batches of batch_size
@@ -157,7 +157,8 @@ class HardPairLoader:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
             table, self._left_out = table_without(table, exclusions)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
-        self._size_is_open = call.community_rows is None
+        # What a state may bring.
+        self._open = [name for name in ("community_rows", "short") if getattr(call, name) is None]
         call = with_strategy(
             call,
             whole_table=call.pairs is not None and not self._grows,
@@ -291,8 +292,8 @@ class HardPairLoader:
         With as many ranks and the same batch size and targets per batch, the batches are those of a
         run that was not interrupted. With others, every target that is left comes exactly once,
         over all ranks; with pairs that grow, batches that were planned ahead are planned anew. The
-        number of workers may always be another one. Communities have as many rows as in ``state``
-        where ``community_rows`` was not given.
+        number of workers may always be another one. ``community_rows`` and ``short`` are those of
+        ``state`` where they were not given.
 
         Counts go on where ``state`` comes from the same rank of as many; else they begin here.
 
@@ -302,9 +303,10 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
-        size = saved.options.get("community_rows")
-        if self._size_is_open and size and self._identity["community_rows"] not in (None, size):
-            self._make_batches_by(dataclasses.replace(self._options, community_rows=size))
+        if saved.options.get("strategy") == self._identity["strategy"]:
+            theirs = {name: value for name in self._open if (value := saved.options.get(name))}
+            if any(self._identity[name] != value for name, value in theirs.items()):
+                self._make_batches_by(dataclasses.replace(self._options, **theirs))
         refuse_another_loader(saved.options, self._identity)
         first, batches = saved.place_for(self._identity, self._sampler.targets_before)
         steps = self._sampler.batches_after(first)
@@ -329,7 +331,8 @@ class HardPairLoader:
         ``random_fills`` (rows planned, by kind), ``plain_targets`` (those of them with no hard pair
         in the window), ``shared`` (places that a row of the batch filled, without one more),
         ``replaced`` (hard pairs that were in the batch already, so the next one was taken),
-        ``unfilled`` (places left empty), ``skipped_targets`` (short targets), ``equal_targets`` and
+        ``unfilled`` (places left empty), ``target_rows`` of ``rows`` (those of the data that are
+        targets, on all ranks), ``skipped_targets`` (short ones that are not), ``equal_targets`` and
         ``equal_hard_pairs`` (left out by ``unique``, as an equal row was in the batch),
         ``drawn_captions`` (rows whose caption is one of several),
         ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
@@ -339,6 +342,8 @@ class HardPairLoader:
         many ``hard_pairs`` of the table that left out, and of how many ``targets``.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
+        counts["rows"] = len(self._data)
+        counts["target_rows"] = int(self._sampler.eligible_targets)
         counts["skipped_targets"] = int(self._sampler.skipped_targets)
         if self._left_out:
             counts["verdicts"] = dict(self._left_out)

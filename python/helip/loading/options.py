@@ -29,8 +29,9 @@ class PairOptions(Options):
     """Draw in proportion to exp(score / draw_temperature); None draws uniformly."""
     fraction: Share = 1.0
     """Share of the targets that get hard pairs, or are in a community; 0 leaves plain batches."""
-    short: Literal["skip", "random", "error"] = "skip"
-    """A target with too few hard pairs: is no target, gets random rows, or is an error."""
+    short: Literal["keep", "skip", "random", "error"] | None = None
+    """A target with too few hard pairs: comes with those that it has, is no target, gets random
+    rows, or is an error. None: keep in communities and walks, skip where hard pairs are drawn."""
     strategy: Literal[
         "auto", "uniform", "temperature", "scheduled", "shared", "walk", "communities"
     ] = "auto"

@@ -25,8 +25,9 @@ class PairSource(Protocol):
 
 
 def opened_data(data: Any) -> Any:
-    """The data set, opened where it is a path."""
-    return open_dataset(data) if isinstance(data, (str, os.PathLike)) else data
+    """The data set, opened where it is a source; what has keys and a fingerprint is taken as it
+    is."""
+    return data if hasattr(data, "fingerprint") and hasattr(data, "keys") else open_dataset(data)
 
 
 def table_of(

@@ -4,6 +4,7 @@ large its communities are (``community_rows=None``)."""
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,8 +12,13 @@ from helip.loading.options import PairOptions
 
 P = TypeVar("P", bound=PairOptions)
 
+_log = logging.getLogger(__name__)
+
 #: What "auto" is, or was in earlier versions, where no option asks for hard pairs to be drawn.
 _DEFAULTS = ("communities", "uniform", "scheduled")
+
+#: Their batches hold targets alone, so that a row that is no target would not be trained on.
+_TARGETS_ALONE = ("communities", "walk")
 
 #: Rows of a community where an epoch has as many steps: the more, the fewer hard pairs random
 #: batches hold. Measured on icons (docs/results.md): 8 were best with 120 steps (16 as good), 16
@@ -38,13 +44,13 @@ def with_strategy(
     step_rows: int,
     begun: Mapping[str, Any] | None = None,
 ) -> P:
-    """``options`` with the strategy that "auto" stands for, the rows of a community, and None hard
-    pairs a target as 1.
+    """``options`` with the strategy that "auto" stands for, the rows of a community, what becomes
+    of short targets, and None hard pairs a target as 1.
 
     That is "communities", but where hard pairs must be drawn: by what the options ask for
-    (draw_temperature, hard_per_target, short="random", an order of blocks), or since there is no
-    whole table by which an epoch could be put in order. Then it is "scheduled" with a schedule,
-    "temperature" with a draw_temperature, else "uniform".
+    (draw_temperature, hard_per_target, an order of blocks), or since there is no whole table by
+    which an epoch could be put in order. Then it is "scheduled" with a schedule, "temperature" with
+    a draw_temperature, else "uniform". The log says which it is, and why.
 
     rows, step_rows: of the data, and of a step of all ranks together.
     begun: the recorded options of the run that is gone on with, which stay where nothing is asked.
@@ -52,13 +58,22 @@ def with_strategy(
     before = {} if begun is None else as_recorded_now(begun)
     chosen = options.strategy
     if chosen == "auto":
-        drawn = _must_draw(options, whole_table)
-        chosen = _drawn(options) if drawn else _open(before.get("strategy"))
+        why = _why_drawn(options, whole_table)
+        chosen = _drawn(options) if why else _open(before.get("strategy"))
+        if hard_pairs_of(options):
+            _log.info("batches: strategy %s, since %s", chosen, why or _why_open(before, chosen))
     size = options.community_rows or before.get("community_rows")
     if size is None and chosen == "communities":
         size = community_rows_for(rows, step_rows)
+    short = options.short
+    if short is None and before.get("strategy") == chosen:
+        short = before.get("short")
     return dataclasses.replace(
-        options, strategy=chosen, community_rows=size, hard_per_target=hard_pairs_of(options)
+        options,
+        strategy=chosen,
+        community_rows=size,
+        hard_per_target=hard_pairs_of(options),
+        short=short or ("keep" if chosen in _TARGETS_ALONE else "skip"),
     )
 
 
@@ -77,19 +92,26 @@ def as_recorded_now(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "strategy": drawn if schedule is None else "scheduled"}
 
 
-def _must_draw(options: PairOptions, whole_table: bool) -> bool:
+def _why_drawn(options: PairOptions, whole_table: bool) -> str:
+    """What asks for hard pairs to be drawn; empty where nothing does."""
     if options.community_rows is not None:
-        return False  # refused where they cannot be
+        return ""  # refused where they cannot be
     if not whole_table:
-        return True
-    schedule = options.schedule
-    temperatures = (options.draw_temperature, getattr(schedule, "draw_temperature", None))
-    return (
-        options.hard_per_target is not None
-        or any(temperature is not None for temperature in temperatures)
-        or options.short == "random"
-        or options.order != "rows"
-    )
+        return "there is no whole table to put an epoch in order by"
+    asked = {
+        "hard_per_target": options.hard_per_target,
+        "draw_temperature": options.draw_temperature,
+        "draw_temperature of the schedule": getattr(options.schedule, "draw_temperature", None),
+        "order": None if options.order == "rows" else options.order,
+    }
+    given = [f"{name} is {value}" for name, value in asked.items() if value is not None]
+    return " and ".join(given)
+
+
+def _why_open(before: Mapping[str, Any], chosen: str) -> str:
+    if before.get("strategy") == chosen:
+        return "the run that is gone on with has it"
+    return "no option asks for hard pairs to be drawn"
 
 
 def _drawn(options: PairOptions) -> Any:

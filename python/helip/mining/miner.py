@@ -36,6 +36,7 @@ from helip.mining.options import EXACT_ROWS, HnswOptions, JobOptions, MineOption
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import is_earlier
 from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
+from helip.mining.unrelated import warn_of_unrelated
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.data_identity import short
@@ -183,6 +184,8 @@ def mine(call: MineCall) -> HardPairs:
         if not call.keep_stages:
             remove_stages(path)
         return table
+    if call.modality == "both":
+        warn_of_unrelated(inputs, stacklevel=4)
     begun = bool(path) and has_checkpoint(path)
     staged = goes_in_stages(call, rows=inputs.rows, out=path)
     for there, left in ((begun, checkpoint_folder), (staged, stages_folder)):

@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import named_file, open_there, replace_by, storage_errors
 from helip.common.options import Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import CERTIFICATE, local_copy
@@ -34,7 +34,6 @@ from helip.pairs.hub import (
 )
 from helip.pairs.joining import JoinCall, joined
 from helip.pairs.target_pool import TargetPool
-from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
@@ -242,16 +241,14 @@ class HardPairs(ExportsPairs):
 
         Raises:
             MismatchError: the table was mined from another store; of a table without a fingerprint
-                the number of rows alone is compared. StorageError, CorruptError: no whole store.
+                the number of rows and the scores of some pairs are compared. StorageError,
+                CorruptError: no whole store.
         """
+        from helip.pairs.matching import refuse_other_store
+
         self._whole()
         store = store_of(store)
-        refuse_another_store(self.fingerprint, store)
-        if len(store) != len(self):
-            raise MismatchError(
-                f"the table has {len(self):,} targets, {store!r} {len(store):,} rows; give the "
-                "store that was mined"
-            )
+        refuse_other_store(self, store)
         return HardPairs(self._core, store, self._data)
 
     def with_data(self, data: Any) -> HardPairs:

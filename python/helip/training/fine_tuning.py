@@ -102,8 +102,9 @@ def train(call: TrainCall) -> TrainResult:
     With ``control`` all rows are plain shuffled targets under the CLIP loss alone, for as many
     optimizer steps with as many rows a batch as the run with the same arguments has. Where a run
     draws hard pairs its epochs spend rows on them, and the control sees each pair as a target
-    about (1 + hard_per_target) times as often; of communities, as often. It needs ``pairs``, to
-    count the steps, or ``steps``.
+    about (1 + hard_per_target) times as often; of communities, as often. Both see all rows, but
+    where ``short`` is "skip", as it is by default where hard pairs are drawn; loader_stats of both
+    has ``target_rows`` and ``rows``. It needs ``pairs``, to count the steps, or ``steps``.
 
     A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
     options have changed is refused, naming them.

@@ -381,7 +381,8 @@ TEST_CASE("options outside their bounds are refused with the value and the mend"
 }
 
 TEST_CASE("short policies have names") {
-  for (const auto policy : {ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error}) {
+  for (const auto policy :
+       {ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error, ShortPolicy::keep}) {
     CHECK(helip::short_policy_from_name(helip::name_of(policy)) == policy);
   }
   CHECK_THROWS_WITH(helip::short_policy_from_name("drop"), ContainsSubstring("\"drop\""));

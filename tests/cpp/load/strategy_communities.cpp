@@ -106,6 +106,34 @@ TEST_CASE("a schedule leads from plain epochs to epochs of communities", "[strat
   CHECK(company[3] > 7.0);
 }
 
+TEST_CASE("rows without hard pairs come among the communities, and the others as without them",
+          "[strategy_communities]") {
+  std::vector<std::vector<std::int64_t>> pools(200);
+  for (std::int64_t row = 0; row < 20; ++row) {
+    for (std::int64_t j = 1; j <= 4; ++j) {
+      pools[static_cast<std::size_t>(row)].push_back((row + j) % 20);
+    }
+  }
+  BatchSampler sampler(test::table(pools, 4),
+                       communities({.batch_size = 40, .short_policy = ShortPolicy::keep}));
+  CHECK(sampler.eligible_targets() == 200);
+  std::set<std::int64_t> seen;
+  for (const BatchRows& batch : epoch_of(sampler)) {
+    seen.insert(batch.index.begin(), batch.index.end());
+    CHECK(batch.index.size() == 40);
+  }
+  CHECK(seen.size() == 200);
+  CHECK(sampler.statistics().plain_targets == 180);
+
+  // Where every row has hard pairs, nothing is another.
+  const BatchOptions filled{.batch_size = 40, .seed = 3, .targets_per_batch = 30};
+  BatchSampler one(ring(300, 9), communities(filled));
+  BatchOptions keeping = filled;
+  keeping.short_policy = ShortPolicy::keep;
+  BatchSampler other(ring(300, 9), communities(keeping));
+  CHECK(digest(epoch_of(one)) == digest(epoch_of(other)));
+}
+
 TEST_CASE("what is left of an epoch can be gone through in other batches on other ranks",
           "[strategy_communities]") {
   const auto pairs = ring(600, 20);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
@@ -32,7 +35,8 @@ def loader_of(pairs="table", **options) -> HardPairLoader:
         ({"community_rows": 4, "hard_per_target": 2}, "communities"),
         ({"hard_per_target": 3}, "uniform"),
         ({"hard_per_target": 1}, "uniform"),  # the default, and asked for
-        ({"short": "random"}, "uniform"),
+        ({"short": "random"}, "communities"),  # it says nothing of the strategy
+        ({"short": "skip"}, "communities"),
         ({"order": "blocks"}, "uniform"),
         ({"draw_temperature": 0.1}, "temperature"),
         ({"hard_per_target": 2, "schedule": NARROWING}, "scheduled"),
@@ -49,6 +53,67 @@ def test_communities_are_made_unless_hard_pairs_must_be_drawn(options, strategy)
     assert kept["hard_per_target"] == options.get("hard_per_target", 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "communities, since no option asks for hard pairs to be drawn"),
+        ({"hard_per_target": 2}, "uniform, since hard_per_target is 2"),
+        ({"draw_temperature": 0.1, "order": "blocks"},
+         "temperature, since draw_temperature is 0.1 and order is blocks"),
+        ({"strategy": "uniform"}, None),
+    ],
+)  # fmt: skip
+def test_the_log_says_which_strategy_was_chosen_and_why(options, words, caplog):
+    with caplog.at_level(logging.INFO, logger="helip"):
+        loader_of(**options)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if words is None else [f"batches: strategy {words}"])
+
+
+def sparse_table():
+    """Of 200 rows, 20 have pools: each other's."""
+    pools = [[((row + j) % 20, 0.9) for j in range(1, 5)] if row < 20 else [] for row in range(200)]
+    return table_of(pools, 4)
+
+
+def rows_of(loader) -> list[int]:
+    return np.concatenate(list(loader.planned_rows(0))).tolist()
+
+
+def test_communities_train_on_the_rows_that_a_control_sees():
+    options = {"batch_size": 16, "transform": to_tensor}
+    tuned = HardPairLoader(FakeData(200), sparse_table(), **options)
+    control = HardPairLoader(FakeData(200), None, hard_per_target=0, **options)
+    assert sorted(rows_of(tuned)) == sorted(rows_of(control)) == list(range(200))
+    assert len(tuned) == len(control)
+    for loader in (tuned, control):
+        assert (loader.stats()["target_rows"], loader.stats()["rows"]) == (200, 200)
+    for short, strategy in (("skip", "communities"), (None, "uniform")):
+        drawn = HardPairLoader(
+            FakeData(200), sparse_table(), short=short, strategy=strategy, **options
+        )
+        assert (drawn.stats()["target_rows"], drawn.stats()["rows"]) == (20, 200)
+        assert set(rows_of(drawn)) == set(range(20))
+
+
+@pytest.mark.parametrize("strategy", ["communities", "walk"])
+def test_a_state_of_a_run_that_skipped_short_targets_goes_on_so(strategy):
+    def loader(**options) -> HardPairLoader:
+        return HardPairLoader(
+            FakeData(200), sparse_table(), batch_size=4, transform=to_tensor,
+            strategy=strategy, **options,
+        )  # fmt: skip
+
+    first = loader(short="skip")
+    next(batches := iter(first))
+    second = loader()
+    second.load_state_dict(first.state_dict())
+    for before, after in zip(batches, second, strict=True):
+        assert before["index"].tolist() == after["index"].tolist()
+    with pytest.raises(MismatchError, match="short"):
+        loader(short="keep").load_state_dict(first.state_dict())
+
+
 def test_pairs_that_grow_are_drawn_from():
     assert loader_of(StreamingMiner(memory=10)).strategy == "uniform"
     growing = loader_of(StreamingMiner(memory=10), schedule=NARROWING)
@@ -60,6 +125,17 @@ def test_plain_batches_have_no_strategy():
     assert loader_of(hard_per_target=0).strategy is None
     with pytest.raises(InvalidArgumentError, match=r"hard_per_target = 1 needs a table"):
         loader_of(None)
+
+
+def test_a_run_that_is_gone_on_with_keeps_what_becomes_of_short_targets():
+    def short_of(begun, **options) -> str:
+        sizes = {"whole_table": True, "rows": ROWS, "step_rows": 16}
+        return with_strategy(BatchOptions(**options), **sizes, begun=begun).short
+
+    assert short_of(None) == "keep"
+    assert short_of({"strategy": "communities", "short": "skip"}) == "skip"
+    assert short_of({"strategy": "communities", "short": "skip"}, short="keep") == "keep"
+    assert short_of({"strategy": "communities", "short": "keep"}, hard_per_target=2) == "skip"
 
 
 def test_what_is_asked_for_and_cannot_be_is_refused():

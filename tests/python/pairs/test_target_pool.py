@@ -151,6 +151,26 @@ def test_a_table_takes_the_store_that_was_mined_alone(
         bare.with_store(store)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_a_table_of_arrays_takes_a_store_of_these_rows_alone(tmp_path: Path, dtype: str) -> None:
+    store = write_store(tmp_path / "s", dtype=dtype)
+    image, text = (matrix.numpy() for matrix in write_store(tmp_path / "f").rows(slice(None)))
+    order = np.random.default_rng(1).permutation(ROWS)
+    options = {"k": 5, "device": "cpu", "progress": False}
+    for modality in ("both", "image", "text"):
+        mine = {"image": image, "text": text, "modality": modality, **options}
+        assert helip.mine(**mine).with_store(store).store is store
+        for wrong in (order, np.roll(np.arange(ROWS), 1)):
+            shuffled = helip.mine(**{**mine, "image": image[wrong], "text": text[wrong]})
+            with pytest.raises(helip.MismatchError, match=r"of 64 pairs .* in the table and"):
+                shuffled.with_store(store)
+    texts = helip.mine(**{**mine, "modality": "both", "text": text[order]})
+    with pytest.raises(helip.MismatchError, match="others by this store"):
+        texts.with_store(store)
+    lowered = texts.filter(max_score=0.5, action="downweight", progress=False)
+    assert lowered.with_store(store).store is store  # its scores say nothing
+
+
 def test_a_filtered_table_still_knows_its_store(store: EmbeddingStore) -> None:
     pairs = mined(store).with_store(store).filter(max_score=0.5, progress=False)
     assert pairs.store is store

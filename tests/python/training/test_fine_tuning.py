@@ -142,8 +142,8 @@ def test_something_that_is_no_model_is_refused(tmp_path):
     ("options", "targets"),
     [
         ({"strategy": "shared", "targets_per_batch": 6}, 20),
-        ({"strategy": "walk", "walk_rows": 8}, 20),
-        ({"strategy": "communities", "community_rows": 4}, 20),
+        ({"strategy": "walk", "walk_rows": 8}, 24),
+        ({"strategy": "communities", "community_rows": 4}, 24),
         ({"schedule": {"epochs": 2, "rank_max": 1}, "order": "blocks", "block": 4}, 20),
     ],
 )
