@@ -427,8 +427,8 @@ class Trainer:
                 log.write(**line)
         if stop and not self._over():
             raise CancelledError(
-                f"stopped after step {at.step} of {self.total_steps}; the same call{self._again} goes on "
-                f"from {self._save(log)}"
+                f"stopped after step {at.step} of {self.total_steps}; the same call{self._again} "
+                f"goes on from {self._save(log)}"
             )
         if every and at.step % every == 0:
             self._save(log)
