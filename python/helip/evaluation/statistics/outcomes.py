@@ -123,7 +123,9 @@ def share_outcomes(
         [n] * (len(hits) + 1) + filled.tolist(),
         [
             *[trials_of(groups, np.ones(n))] * len(hits),
-            trials_of(groups, 1.0 / sizes[kinds]),
+            # As if each kind had as few as the smallest: one in which all came to the same would
+            # else hide its uncertainty behind larger ones.
+            len(present) * min(of_each),
             *of_each,
         ],
         n,
