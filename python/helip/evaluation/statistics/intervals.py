@@ -57,9 +57,8 @@ def resampled(
 def trials_of(groups: Ints | None, weights: Floats) -> float:
     """How many independent queries weigh as much as those of a mean with ``weights`` [n]: Kish's
     (Σ w)² / Σ w², where w are the sums of the groups."""
-    if groups is not None:
-        weights = np.bincount(groups, weights)
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    sums = weights if groups is None else np.bincount(groups, weights).astype(np.float64)
+    return float(sums.sum() ** 2 / (sums**2).sum())
 
 
 def joint_bounds(

@@ -87,6 +87,20 @@ def test_two_models_that_are_as_good_are_told_apart_in_less_than_5_percent_of_fe
     assert told < 0.05
 
 
+def test_a_difference_leaves_out_zero_where_a_sign_test_does():
+    n, far = 300, 0
+    for won in range(4, 24):
+        for lost in range(0, won, 3):
+            p = stats.binomtest(won, won + lost).pvalue
+            if 0.02 < p < 0.07:  # the two are not the same
+                continue
+            changes = np.repeat([1.0, -1.0, 0.0], [won, lost, n - won - lost])
+            figure = mean_of(changes, least=-1.0)
+            assert (figure["low"] > 0) == (p <= 0.02), (won, lost, p)
+            far += 1
+    assert far > 60
+
+
 @pytest.mark.parametrize(("figures", "reach"), [(1, 1.96), (4, 2.49), (10, 2.80)])
 def test_joint_bounds_of_independent_figures_are_those_of_sidak(figures, reach):
     table = np.random.default_rng(0).normal(size=(40_000, figures)) * np.arange(1, figures + 1)
