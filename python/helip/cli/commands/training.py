@@ -24,6 +24,7 @@ from helip.cli.showing import (
     show_training_plan,
 )
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions
@@ -32,7 +33,7 @@ from helip.training.recipe import Recipe
 
 _USUAL = (
     "checkpoint", "from_scratch", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
-    "loss", "gamma", "lr", "precision", "lora", "device", "seed",
+    "loss", "gamma", "lr", "precision", "lora", "device", "threads", "seed",
 )  # fmt: skip
 
 
@@ -41,7 +42,10 @@ def _alone(sentence: str) -> Parameter:
     return Parameter(help=sentence, negative=(), show_default=False)
 
 
-@command(ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, usual=_USUAL)
+@command(
+    ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, ThreadOptions,
+    usual=_USUAL,
+)  # fmt: skip
 def train(
     data: Annotated[str, text("What was embedded.")],
     /,
