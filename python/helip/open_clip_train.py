@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from helip.integrations.open_clip_training import run
+from helip.common.machine import wait_passively
 
 if __name__ == "__main__":
+    wait_passively()  # before torch is imported
+
+    from helip.integrations.open_clip_training import run
+
     run()

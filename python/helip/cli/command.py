@@ -31,7 +31,8 @@ from helip.cli.messages import show_next, telling
 from helip.cli.showing import show_command
 from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import Error, InvalidArgumentError
-from helip.common.options import Options, hints_of, sentences
+from helip.common.machine import use_threads
+from helip.common.options import Options, ThreadOptions, hints_of, sentences
 
 _QUIET = "No progress display, no next step."
 _VERBOSE = "Log each stage to stderr."
@@ -95,7 +96,7 @@ class Command:
 
     work: Callable[..., Done | Again | None]
     name: str
-    groups: tuple[type[Options], ...]
+    groups: tuple[type[Options], ...]  # with ThreadOptions itself, where its work takes no threads
     usual: Collection[str] | None  # fields that --help shows; None for all
     without: Collection[str]  # fields that the shell has no use for
 
@@ -186,6 +187,9 @@ class Command:
         options = {name: given[name] for name, *_ in self.fields()}
         for group in self.groups:  # what is out of its bound is refused before anything is loaded
             self._check(group, options, config)
+        use_threads(given.get("threads") or 0)
+        if ThreadOptions in self.groups:  # of the shell alone
+            del given["threads"]
         quiet, verbose = given["quiet"], given.pop("verbose")
         if "quiet" not in inspect.signature(self.work).parameters:
             del given["quiet"]

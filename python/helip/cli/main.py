@@ -49,9 +49,11 @@ def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App
 
 def main() -> None:
     """Entry point: turns helip's errors into one line and an exit code."""
+    from helip.common.machine import wait_passively
     from helip.common.progress import plain_lines
 
     plain_lines()
+    wait_passively()
     # What Ctrl-C does: a job stops at once and tidily, and says how to go on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = sys.argv[1:]

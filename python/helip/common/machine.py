@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import sys
 from pathlib import Path
 
 from helip.common.sizes import parse_bytes
@@ -16,6 +18,42 @@ def usable_processors() -> int:
     from helip import _core
 
     return _core.usable_processors()
+
+
+_bound = 0  # threads of the core where a call names none; 0: all
+
+
+def use_threads(threads: int) -> None:
+    """Let torch, OpenMP and the core take so many threads, here and in processes that this starts.
+
+    For programs, before torch is imported: it changes the environment of the process. What a call
+    is given for itself goes first. 0 changes nothing.
+    """
+    global _bound
+    if threads == 0:
+        return
+    _bound = threads
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def wait_passively() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user has said how they shall.
+
+    For programs, before torch is imported. By default they spin for the next piece of work, on
+    cores that another process could use, and what they wait for comes later.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def core_threads(asked: int | None = None) -> int:
+    """Threads for the core: as asked, else as `use_threads` says, else 0, which is all cores; of
+    several processes of torchrun its share of them."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return asked or _bound or (max(1, usable_processors() // local) if local > 1 else 0)
 
 
 def memory_bound(memory: int | str | None) -> int:

@@ -113,7 +113,7 @@ class ThreadOptions(Options):
     """How many cores a job may take."""
 
     threads: Whole | None = None
-    """Threads; None or 0 for all cores."""
+    """Threads, in the shell those of torch and OpenMP, too; None or 0 for all cores."""
 
 
 @dataclass(frozen=True, kw_only=True)

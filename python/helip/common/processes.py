@@ -22,7 +22,6 @@ from helip.common.collectives import gather_blocks, gather_rows
 from helip.common.counts import summed_counts
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
-from helip.common.machine import usable_processors
 
 
 class Processes:
@@ -170,11 +169,6 @@ def peers_that_work(mend: str = "") -> Iterator[None]:
 def launched_processes() -> int:
     """How many processes torchrun started, this one included; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def own_threads() -> int:
-    """Cores of this machine for each of the processes that torchrun started on it; one at least."""
-    return max(1, usable_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def launched_rank() -> int:

@@ -16,6 +16,7 @@ import torch
 
 from helip import _core
 from helip.common.errors import SampleError
+from helip.common.machine import core_threads
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.pillow_threads import PillowThreads, SideWork
@@ -50,7 +51,7 @@ class PictureReader:
     Args:
         transforms: each makes a tensor of its own of every picture.
         seed: of their augmentations.
-        threads: of the core; 0 is one for each processor.
+        threads: of the core; 0 is one for each processor, or what `core_threads` says.
         pin_memory: whether tensors lie in memory that a GPU copies from directly.
     """
 
@@ -98,7 +99,7 @@ class PictureReader:
             source,
             [transform._core for transform in self._transforms],
             seed=self._seed,
-            threads=self._threads,
+            threads=core_threads(self._threads),
         )
         self._pillow = PillowThreads(self._assembler)
         self._home = os.getpid()

@@ -10,6 +10,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.machine import core_threads
 from helip.common.options import Positive, ThreadOptions, Whole, method_keywords
 from helip.mining.options import StreamOptions
 from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
@@ -61,7 +62,7 @@ class StreamingMiner:
     @method_keywords(StreamingCall)
     def __init__(self, call: StreamingCall) -> None:
         self._options = StreamOptions.of(call).as_dict()
-        self._threads = call.threads or 0
+        self._threads = core_threads(call.threads)
         self._dims = (call.image_dim, call.text_dim)
         self._pairs: GrowingPairs | None = None
         self._cores: dict[str, _core.StreamingMiner] = {}  # one, once the first rows came

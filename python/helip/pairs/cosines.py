@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helip import _core
+from helip.common.machine import core_threads
 from helip.store.embedding_store import EmbeddingStore
 
 Floats = NDArray[np.float32]
@@ -30,7 +31,7 @@ class TableCosines:
     16 bytes a row; rows are read where they lie."""
 
     def __init__(self, store: EmbeddingStore) -> None:
-        self._cosines = _core.PairCosines(*store.matrices, 0)
+        self._cosines = _core.PairCosines(*store.matrices, core_threads())
 
     def of(self, first: int, ids: np.ndarray) -> tuple[Floats, Floats]:
         """Of the targets from ``first`` on with ``ids`` [b, k]: float32 [b, k] of the images and of

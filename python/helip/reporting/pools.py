@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
+from helip.common.machine import core_threads
 from helip.common.unit_arrays import unit_array
 
 BLOCK_BYTES = 64 << 20
@@ -149,7 +150,7 @@ class Similarities:
     @cached_property
     def _all(self) -> _core.PairCosines:
         image, text = self._store.matrices
-        return _core.PairCosines(image, text, 0)
+        return _core.PairCosines(image, text, core_threads())
 
 
 def _greatest(rows: Rows, scores: Floats, count: int) -> tuple[Rows, Floats]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, SampleError, needed
+from helip.common.machine import core_threads
 from helip.data.captions import captions_of
 from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -57,7 +58,7 @@ class PairFeatures:
             )
         refuse_another_store(table.fingerprint, store)
         self._ids, self._k, self.rows = table.ids, int(table.k), len(table)
-        self._own = _core.PairCosines(*store.matrices, 0)
+        self._own = _core.PairCosines(*store.matrices, core_threads())
         self._by = None if by is None else _cosines_by(store_of(by), store)
         self._words = None if data is None else _words_of(data, self.rows)
         self.names = (
@@ -145,7 +146,7 @@ def _cosines_by(by: EmbeddingStore, store: EmbeddingStore) -> tuple[_core.PairCo
             "by has rows of other keys, or in another order, than the store that was mined; give a "
             "store of the same rows"
         )
-    cosines = _core.PairCosines(*by.matrices, 0)
+    cosines = _core.PairCosines(*by.matrices, core_threads())
     ids = np.arange(rows, dtype=np.int64)[:, None]
     step = 1 << 20
     own = [cosines.of("image_text", first, ids[first : first + step])[:, 0]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 
 import pytest
 
 import helip
 from helip.cli.command import Command, shell_type
 from helip.cli.commands import data, evaluation, mining, reporting, training
-from helip.common.options import hints_of
+from helip.common.options import ThreadOptions, hints_of
 from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall
 from helip.mining.miner import MineCall
@@ -79,3 +82,36 @@ def test_a_default_passes_the_check_of_pydantic_where_another_library_imported_i
 
     code, out, _ = run("eval", "nothing", "--model", "ViT-B-32", "--print-config")
     assert code == 0 and "train: null" in out
+
+
+def test_threads_bound_what_a_command_does_whether_its_library_call_takes_them_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple] = []
+    monkeypatch.setattr("helip.cli.command.use_threads", lambda n: found.append(("bound", n)))
+
+    def work(**options) -> None:
+        found.append(tuple(options.items()))
+
+    class Own(ThreadOptions):
+        pass
+
+    for group in (ThreadOptions, Own):
+        made = Command(work, "x", (group,), None, ())
+        made._call(made.signature().bind(threads=2), ())
+        made._call(made.signature().bind(), ())
+    assert found == [
+        ("bound", 2), (), ("bound", 0), (),
+        ("bound", 2), (("threads", 2),), ("bound", 0), (("threads", None),),
+    ]  # fmt: skip
+
+
+def test_the_program_lets_openmp_sleep_before_torch_is_there() -> None:
+    text = (
+        "import os, sys; sys.argv = ['helip', 'recipes', '--json'];"
+        "from helip.cli.main import main; early = {'torch', 'helip._core'} & {*sys.modules};"
+        "main(); print(os.environ['OMP_WAIT_POLICY'], early)"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=kept)
+    assert done.stdout.splitlines()[-1] == "PASSIVE set()", done.stderr

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from helip.common.machine import usable_processors
+from helip.common.machine import core_threads, usable_processors, use_threads
 
 
 def test_there_is_one_processor_at_least_and_no_more_than_the_machine_has() -> None:
@@ -23,3 +23,44 @@ def test_a_process_that_is_bound_to_one_processor_has_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+def _program(text: str, **environment: str) -> str:
+    """What it prints, without what this process was told of OpenMP."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, env=kept | environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SETS = """
+import os
+before = dict(os.environ)
+import helip
+from helip.common.machine import core_threads, use_threads, wait_passively
+assert os.environ == before
+wait_passively(), use_threads(1)
+import torch
+print(torch.get_num_threads(), core_threads(), core_threads(3), os.environ.get("OMP_WAIT_POLICY"))
+use_threads(2), use_threads(0)
+print(torch.get_num_threads(), core_threads(), os.environ["OMP_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, "None")],
+)
+def test_a_program_bounds_all_threads_and_lets_them_wait_as_the_user_says(given, policy) -> None:
+    assert _program(SETS, **given) == f"1 1 3 {policy}\n2 2 2\n"
+
+
+def test_processes_of_torchrun_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helip.common.machine.usable_processors", lambda: 8)
+    assert core_threads() == 0
+    use_threads(0)
+    for processes, share in ((2, 4), (16, 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert (core_threads(), core_threads(3)) == (share, 3)

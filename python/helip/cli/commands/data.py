@@ -12,7 +12,7 @@ from helip.cli.messages import say
 from helip.cli.resuming import INTERRUPTED, saying_what_is_kept
 from helip.cli.showing import print_json, show_index, show_resharded
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Whole
+from helip.common.options import ThreadOptions, Whole
 from helip.common.remote.urls import url_of
 from helip.data.options import OpenOptions
 from helip.encoders.options import EmbedOptions
@@ -20,7 +20,7 @@ from helip.pairs.options import ReshardOptions
 
 _EMBED_USUAL = (
     "preset", "image_encoder", "text_encoder", "engine", "precision", "batch_size", "workers",
-    "dtype", "device",
+    "dtype", "device", "threads",
     "max_quarantined", "launcher", "image_column", "caption_column", "key_column", "limit",
     "subset", "split",
 )  # fmt: skip
@@ -56,7 +56,7 @@ def index(
     return Done(out, line_of("embed", data=out, out="STORE", preset="paper"))
 
 
-@command(EmbedOptions, OpenOptions, usual=_EMBED_USUAL)
+@command(EmbedOptions, OpenOptions, ThreadOptions, usual=_EMBED_USUAL)
 def embed(
     data: Annotated[str, text("Tar shards, their index, CSV, Parquet, folder.")],
     /,

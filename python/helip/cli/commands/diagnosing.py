@@ -10,16 +10,17 @@ from helip.cli.command_line import line_of
 from helip.cli.commands.data import open_data, opening_of
 from helip.cli.showing import print_json
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.diagnosis.options import DiagnoseOptions
 
 _USUAL = (
     "batch_size", "window", "targets", "encoded_rows", "seed", "device", "precision", "workers",
-    "image_column", "caption_column", "key_column", "limit", "subset", "split",
+    "threads", "image_column", "caption_column", "key_column", "limit", "subset", "split",
 )  # fmt: skip
 
 
-@command(DiagnoseOptions, OpenOptions, usual=_USUAL)
+@command(DiagnoseOptions, OpenOptions, ThreadOptions, usual=_USUAL)
 def diagnose(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,

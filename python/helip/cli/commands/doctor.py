@@ -65,6 +65,7 @@ def doctor(*, json: AsJson = False) -> None:
             ("processor", machine["processor"]),
             ("kernel", f"{machine['kernel']}, of {', '.join(machine['kernels'])}"),
             ("cores", f"{machine['cores']} of {machine['machine_cores']} may be used"),
+            ("load", f"{machine['load']:.1f} processes of the last minute"),
             ("memory", f"{bytes_words(machine['memory_bytes'])} may be used"),
             ("torch threads", str(machine["torch_threads"] or "as many as torch chooses")),
             ("decoders", f"{', '.join(codecs) or 'none'}; Pillow reads the rest"),
@@ -104,6 +105,7 @@ def examine() -> dict[str, Any]:
             "bound_cores": len(os.sched_getaffinity(0)),
             "memory_bytes": _core.usable_memory(),
             "torch_threads": _threads(),
+            "load": os.getloadavg()[0],
         },
         "codecs": {name: _core.decodes_format(name) for name in _CODECS},
         "gpus": _gpus(),
@@ -138,7 +140,14 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
             "take longer than on the whole machine"
         )
     threads = machine["torch_threads"]
-    if threads is not None and threads < cores:
+    free = max(1, round(machine["machine_cores"] - machine["load"]))  # that others leave
+    if free < min(cores, threads or cores):
+        yield (
+            f"others use about {machine['load']:.1f} of {machine['machine_cores']} cores, and each "
+            f"step waits for the slowest thread; give --threads {free}, or export "
+            f"OMP_NUM_THREADS={free} for a program of your own"
+        )
+    if threads is not None and threads < min(cores, free):
         yield f"OMP_NUM_THREADS={threads} holds torch to fewer threads than {cores} cores"
     elif (threads or machine["bound_cores"]) > cores:
         yield (

@@ -15,6 +15,7 @@ from helip.cli.messages import say
 from helip.cli.showing import figures, print_json, show_table, write_json
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file, require_regular
+from helip.common.options import ThreadOptions
 from helip.evaluation.options import EvaluateOptions, SetOptions
 from helip.models.options import ModelOptions
 
@@ -22,13 +23,14 @@ _NO_PICTURES = {"pictures": None}
 
 
 _USUAL = (
-    "precision", "device", "tasks", "duplicates", "batch_size", "workers", "bootstrap", "templates",
+    "precision", "device", "tasks", "duplicates", "batch_size", "workers", "threads", "bootstrap",
+    "templates",
     "train", "split", "limit", "subset", "pictures", "checkpoint",
 )  # fmt: skip
 
 
 @command(
-    EvaluateOptions, SetOptions, ModelOptions, name="eval", usual=_USUAL,
+    EvaluateOptions, SetOptions, ModelOptions, ThreadOptions, name="eval", usual=_USUAL,
     without=("ssl_head", "from_scratch"),
 )  # fmt: skip
 def evaluate(

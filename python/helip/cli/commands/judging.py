@@ -11,6 +11,7 @@ from helip.cli.commands.data import open_data, opening_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 
 Action = Literal["show", "merge", "move", "export", "learn", "propose"]
@@ -34,7 +35,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@command(OpenOptions, usual=())
+@command(OpenOptions, ThreadOptions, usual=())
 def verdicts(
     action: Annotated[Action, text("What to do; merge takes several files, the others one.")],
     /,

@@ -10,11 +10,12 @@ from helip.cli.commands.data import named_paths, open_data
 from helip.cli.commands.evaluation import metrics_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.reporting.options import PlotOptions
 
 
-@command(PlotOptions, OpenOptions)
+@command(PlotOptions, OpenOptions, ThreadOptions)
 def plot(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,

@@ -12,7 +12,7 @@ from helip.cli.commands.data import open_data, opening_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import hints_of
+from helip.common.options import ThreadOptions, hints_of
 from helip.data.options import OpenOptions
 from helip.reporting.study.options import StudyOptions, StudyResultOptions
 
@@ -23,7 +23,7 @@ _TAKES: dict[str, tuple[Any, ...]] = {
 _USUAL = ("cards", "kinds", "choices", "shown", "seed", "people", "bootstrap")
 
 
-@command(StudyOptions, StudyResultOptions, OpenOptions, usual=_USUAL)
+@command(StudyOptions, StudyResultOptions, OpenOptions, ThreadOptions, usual=_USUAL)
 def study(
     action: Annotated[Action, text("make a study, or report what was answered.")],
     path: Annotated[Path, text("make: the table of hard pairs; report: the study.")],

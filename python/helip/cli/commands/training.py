@@ -25,6 +25,7 @@ from helip.cli.showing import (
 )
 from helip.common.errors import InvalidArgumentError
 from helip.common.quantities import duration_words
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions
@@ -33,7 +34,7 @@ from helip.training.recipe import Recipe
 
 _USUAL = (
     "checkpoint", "from_scratch", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
-    "loss", "gamma", "lr", "precision", "lora", "device", "seed",
+    "loss", "gamma", "lr", "precision", "lora", "device", "threads", "seed",
 )  # fmt: skip
 
 
@@ -42,7 +43,10 @@ def _alone(sentence: str) -> Parameter:
     return Parameter(help=sentence, negative=(), show_default=False)
 
 
-@command(ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, usual=_USUAL)
+@command(
+    ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, ThreadOptions,
+    usual=_USUAL,
+)  # fmt: skip
 def train(
     data: Annotated[str, text("What was embedded.")],
     /,

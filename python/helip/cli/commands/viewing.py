@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from helip.cli.command import Quiet, command, text
 from helip.cli.commands.data import open_data
 from helip.cli.messages import say
+from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.reporting.options import ViewOptions
 
 
-@command(ViewOptions, OpenOptions)
+@command(ViewOptions, OpenOptions, ThreadOptions)
 def view(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,

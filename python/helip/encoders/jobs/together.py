@@ -11,13 +11,8 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from helip.common.processes import (
-    Processes,
-    join_processes,
-    own_threads,
-    patient_group,
-    peers_that_work,
-)
+from helip.common.machine import core_threads
+from helip.common.processes import Processes, join_processes, patient_group, peers_that_work
 from helip.encoders.jobs.joining import join_parts
 from helip.encoders.jobs.parts import embed_part
 from helip.encoders.jobs.request import Kept, Work
@@ -33,7 +28,7 @@ def embed_together(
     with join_processes(work.call.device) as device, patient_group() as group:
         own = Processes()
         part = (own.rank + 1, own.count)
-        embed_part(work, part, lambda: load(device), bar=own.leads, threads=own_threads())
+        embed_part(work, part, lambda: load(device), bar=own.leads, threads=core_threads())
         _meet(group)
         if own.leads:
             join_parts(work, own.count, kept)

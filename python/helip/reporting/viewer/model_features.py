@@ -11,6 +11,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.machine import core_threads
 from helip.common.progress import ProgressBar
 from helip.data.core_transform import chosen_core
 from helip.evaluation.encoding import Subject
@@ -48,7 +49,7 @@ class ModelFeatures:
         """That it is made of; None for a model that encoded the data."""
         self._count = image.rows
         self._rows = rows  # (row numbers) -> both float32
-        self._cosines = _core.PairCosines(image, text, 0)
+        self._cosines = _core.PairCosines(image, text, core_threads())
 
     @classmethod
     def of(cls, given: Any, data: Any, cache: ViewCache, *, progress: bool) -> ModelFeatures:
