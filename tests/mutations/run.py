@@ -84,7 +84,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a directory is not flushed", "io/file.cpp",
-        "if (::fsync(file.get()) != 0 && errno != EINVAL) fail(\"sync the directory\", name);", "",
+        "if (retry([&] { return ::fsync(file.get()); }) != 0 && errno != EINVAL) {", "if (false) {",
         "after a loss of power*", FAULTS,
     ),
     Mutation(
@@ -149,9 +149,25 @@ MUTATIONS = (
         "what is no index of pairs is refused*",
     ),
     Mutation(
-        "an id of a saved index may be negative", "mine/graph/index_file.cpp",
-        "if (rows.id(node) < 0)", "if (false)",
-        "an id below 0 is damage*",
+        "an id of a saved index may be any", "mine/graph/index_file.cpp",
+        "if (rows.id(node) < 0 || rows.id(node) > kMostId) {", "if (false) {",
+        "an id that no pair can have is damage*",
+    ),
+    Mutation(
+        "the size of an element of hnswlib may wrap", "mine/graph/hnswlib_file.cpp",
+        "if (!checked_add(element_bytes, std::uint64_t{8}) || h.level0",
+        "element_bytes += 8; if (h.level0",
+        "a header whose sizes wrap is refused*",
+    ),
+    Mutation(
+        "what is no regular file is opened", "io/file.cpp",
+        "if (!S_ISREG(status.st_mode)) refuse", "if (false) refuse",
+        "what is no regular file is refused*",
+    ),
+    Mutation(
+        "a column may be larger than its shards", "io/column_reader.cpp",
+        "|| column_bytes > bytes()", "",
+        "a column of more bytes than its shards*",
     ),
 )  # fmt: skip
 
