@@ -183,6 +183,8 @@ void bind_embedding_store(py::module_& module) {
                                                 py::none()};
                              })
       .def("keys", &keys_of_rows, py::arg("first"), py::arg("last"))
+      .def("require_whole", &EmbeddingStore::require_whole,
+           py::call_guard<py::gil_scoped_release>())
       .def(
           "verify",
           [](const EmbeddingStore& self, const py::object& progress) {

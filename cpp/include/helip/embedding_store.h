@@ -66,6 +66,9 @@ class HELIP_EXPORT EmbeddingStore {
                                                           const std::string& fingerprint) const;
   // Reads every byte and compares checksums; throws Error(corrupt) at the first damage.
   void verify(const ProgressCallback& progress = {}) const;
+  // After reading views: throws Error(corrupt) where a file was cut short or overwritten meanwhile.
+  // Costs a call of the system for each file.
+  void require_whole() const;
 
   struct State;
 

@@ -249,6 +249,7 @@ class EmbeddingStore:
             columns = self._source.columns(tuple(self._embeddings()), index)
         else:
             columns = {name: np.array(each[index]) for name, each in self._embeddings().items()}
+            self._source.require_whole()
         return block_of(0, columns, self.dtype).decoded()
 
     def blocks(
@@ -277,6 +278,7 @@ class EmbeddingStore:
             some = slice(begin, min(begin + rows, last))
             columns = {name: each[some] for name, each in whole.items()}
             yield block_of(begin, columns, self.dtype)
+            self._source.require_whole()  # what was yielded has been read
 
     def _embeddings(self) -> dict[str, Any]:
         """Columns by name, those of scales where there are; of a URL names alone."""

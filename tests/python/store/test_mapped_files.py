@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -55,3 +56,16 @@ def test_a_store_that_is_cut_short_is_an_error_and_the_process_lives(tmp_path, n
         assert "it has 4096 bytes now, and had" in line
     assert "bytes early" in told[2]
     assert not list(tmp_path.glob("*.pairs/manifest.json"))
+
+
+@pytest.mark.parametrize("read", ["rows", "blocks"])
+def test_rows_of_a_store_that_was_cut_within_its_last_page_are_not_given(tmp_path, read) -> None:
+    write_store(tmp_path / "s")
+    store = helip.EmbeddingStore.open(tmp_path / "s")
+    (shard,) = (tmp_path / "s").glob("*.safetensors")
+    size = shard.stat().st_size
+    calls = {"rows": lambda: store.rows([1999]), "blocks": lambda: list(store.blocks())}
+    calls[read]()
+    os.truncate(shard, size - 8)
+    with pytest.raises(helip.CorruptError, match=f"it has {size - 8} bytes now, and had {size}"):
+        calls[read]()

@@ -174,6 +174,12 @@ void EmbeddingStore::verify(const ProgressCallback& progress) const try {
   rethrow_as_error();
 }
 
+void EmbeddingStore::require_whole() const try {
+  if (state_->reader) state_->reader->require_whole();
+} catch (...) {
+  rethrow_as_error();
+}
+
 std::string keys_fingerprint(const std::vector<std::string>& keys) try {
   DataFingerprint digest;
   for (const std::string& key : keys) digest.add(key);

@@ -171,6 +171,10 @@ class UnitFile:
 
     def check(self, begins: np.ndarray, size: int) -> None:
         """Compares what holds the ``size`` bytes from each offset of the file on, if not yet."""
+        if self._data.size() != self._end:  # within a page that is gone, zeros are read
+            raise _damaged(
+                self.path, f"it has {self._data.size():,} bytes now, and had {self._end:,}"
+            )
         if not size or not len(begins):
             return
         first = (begins - self._begin) // _BLOCK_BYTES
@@ -218,8 +222,9 @@ class UnitArray:
             begins, size = np.array([self.begin + first * each]), max(last - first, 0) * each
         else:
             begins, size = self.begin + np.asarray(rows).reshape(-1).astype(np.int64) * each, each
+        values = self.values[index]
         self._file.check(begins, size)
-        return self.values[index]
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype=dtype, copy=copy)

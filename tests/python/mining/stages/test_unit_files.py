@@ -146,3 +146,14 @@ def test_rows_that_cross_a_block_are_checked_in_both(tmp_path: Path) -> None:
             there["rows"][np.array([row])]
         if row > 1:
             np.testing.assert_array_equal(there["rows"][np.array([row - 2, 0])], rows[[row - 2, 0]])
+
+
+def test_a_file_that_is_cut_within_its_page_after_it_was_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "u.safetensors"
+    write(path)
+    there = open_unit_file(path, job="a")
+    assert there["ids"][[3]].tolist() == [8]
+    size = path.stat().st_size
+    os.truncate(path, size - 8)
+    with pytest.raises(CorruptError, match=f"it has {size - 8:,} bytes now, and had {size:,}"):
+        there["ids"][[3]]
