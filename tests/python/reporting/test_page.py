@@ -458,8 +458,7 @@ def test_a_page_is_written_where_it_can_be_and_over_no_other_file(
     report(pairs, data, place)
     report(pairs, data, place, title="again")
     assert "<title>again</title>" in place.read_text()
-    own = tmp_path / "own.html"
-    own.write_text("<title>my own page</title>")
+    (own := tmp_path / "own.html").write_text("<title>my own page</title>")
     monkeypatch.setattr("helip.reporting.page.targets_of", None)  # before any work
     with pytest.raises(InvalidArgumentError, match=r"own\.html', a file that is no page of helip"):
         report(pairs, data, own)
