@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from helip.cli.command import Command
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,10 +17,10 @@ class Entry:
     words: str
     """The first sentence of its help."""
 
-    def load(self) -> Command:
+    def load(self) -> Any:
+        """The `Command`, imported."""
         module, _, function = self.place.partition(".")
-        found: Command = getattr(importlib.import_module(f"helip.cli.commands.{module}"), function)
-        return found
+        return getattr(importlib.import_module(f"helip.cli.commands.{module}"), function)
 
 
 #: In the order of the way.
@@ -173,6 +170,6 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 
-def load_all() -> list[Command]:
-    """Every command, imported."""
+def load_all() -> list[Any]:
+    """Every `Command`, imported."""
     return [entry.load() for entry in ENTRIES]

@@ -231,7 +231,7 @@ def test_the_table_follows_rows_that_an_update_dropped_or_moved(tmp_path, rows, 
     data = whole.subset(rows)
     store = run(data, tmp_path / "s", update=True)
     planned = plan(store, update=before)
-    assert planned.reason.startswith("mined afresh, because of helip embed --update dropped rows")
+    assert planned.reason.startswith("mined afresh, because of rows that helip embed --update")
     after = update(tmp_path / "p", tmp_path / "s", out=tmp_path / "p", progress=False)
     fresh = mine(store, **options)
     for name in ("ids", "scores", "counts"):

@@ -16,7 +16,7 @@ from helip.pairs.growing_pairs import Pools
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-REBUILT = "helip embed --update dropped rows of the store, or moved them"
+REBUILT = "rows that helip embed --update dropped or moved"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,9 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
         )
     if changes_of_rebuilt(table, store) is not None:
         raise UnsupportedError(
-            f"{REBUILT} since the table {table.path} was mined, so rows have "
-            "new numbers; bring it up to date with helip.update, which mines it "
-            "afresh, or mine the store"
+            f"helip embed --update dropped or moved rows since the table {table.path} was mined; "
+            "bring it up to date with helip.update, which mines it afresh, or "
+            "mine the store"
         )
     before = None if len(store) < rows else store._core.earlier_state(rows, table.fingerprint)
     if before is None:

@@ -61,7 +61,10 @@ def follow(run: Run, *words: object, more: Sequence[str] = (), **names: str) -> 
     return line
 
 
-def test_mining_leads_to_a_diagnosis_and_that_to_training(run: Run) -> None:
+def test_embedding_leads_to_mining_that_to_a_diagnosis_and_that_to_training(run: Run) -> None:
+    assert follow(run, *EMBED, "--out", "my store", PAIRS="fresh").endswith(
+        "'my store' --out PAIRS"
+    )
     line = follow(run, "mine", "my store", "--out", "p")
     assert line == f"helip diagnose p {shlex.join(DATA)}"
     line = follow(run, *shlex.split(line)[1:], "--checkpoint", "my start/model.safetensors",
@@ -99,8 +102,12 @@ def test_curation_leads_to_an_update_of_the_store_and_that_to_one_of_its_tables(
     told = next(each for each in err.splitlines() if "up to date: " in each).partition(": ")[2]
     code, out, err = run(*(NAMES.get(word, word) for word in shlex.split(told)[1:]))
     assert code == 0, err
-    assert "mined afresh: helip embed --update dropped rows" in out
+    assert "mined afresh: rows that helip embed --update" in out
     assert len(helip.HardPairs.open("my pairs")) == 22
+    line = err.splitlines()[-1].removeprefix("next: ")
+    assert line.endswith("--subset 'my list/keep.csv'")
+    code, _, err = run(*shlex.split(line)[1:])
+    assert code == 0, f"{line}\n{err}"
 
 
 def test_an_update_refuses_other_encoders_than_those_of_the_store(run: Run) -> None:
