@@ -24,8 +24,8 @@ from helip.cli.showing import (
     show_training_plan,
 )
 from helip.common.errors import InvalidArgumentError
-from helip.common.quantities import duration_words
 from helip.common.options import ThreadOptions
+from helip.common.quantities import duration_words
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions
