@@ -44,8 +44,8 @@ def warn_of_unrelated(inputs: Inputs, *, stacklevel: int) -> None:
     if image.shape == text.shape and np.array_equal(image, text):
         warnings.warn(
             f"image and text are the same: so are all of {len(image)} sampled rows. A score is "
-            "then the square of one similarity; give image and text embeddings, or mine one of them by "
-            "modality='image' or modality='text'",
+            "then the square of one similarity; give image and text embeddings, or mine one of "
+            "them by modality='image' or modality='text'",
             stacklevel=stacklevel,
         )
         return
