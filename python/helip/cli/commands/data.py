@@ -72,6 +72,7 @@ def embed(
     dataset, options = open_data(data, options, quiet or launched_rank() > 0)
     if launched_rank() <= 0:
         say_joined_and_ignored(data, dataset)
+        _say_what_is_looked_for(options)
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
     before = _rows_of(out) if options["update"] else None
@@ -205,6 +206,19 @@ def say_left_out(name: str, dataset: Any) -> None:
             for each, count in left_out.items()
         )
         say(f"{name}: {rows - sum(left_out.values()):,} of {rows:,} rows; left out {words}")
+
+
+def _say_what_is_looked_for(options: Mapping[str, Any]) -> None:
+    """A line before encoders are looked for at the hub, which may take a silent minute."""
+    from helip.encoders.registry import PRESETS
+
+    given = options["image_encoder"], options["text_encoder"]
+    if options["update"] and given == (None, None) and options["preset"] is None:
+        return  # those of the store, which have been here
+    usual = PRESETS[options["preset"] or "paper"]
+    names = [name or other for name, other in zip(given, usual, strict=True)]
+    if away := [name for name in names if not name.startswith("packaged:")]:
+        say(f"looking for {' and '.join(away)}, here and at the Hugging Face hub")
 
 
 def say_joined_and_ignored(name: str, dataset: Any) -> None:

@@ -133,3 +133,6 @@ def test_embed_says_what_became_no_row(
     table.unlink()
     _, _, err = run("embed", tmp_path / "in", "--out", tmp_path / "s", "--limit", 1)
     assert "ignored files: 1 other, 1 text, such as avif.avif, alone.txt" in err
+    assert "looking for timm:vit_small" in err and "at the Hugging Face hub" in err
+    call = ("embed", tmp_path / "in", "--out", tmp_path / "s", "--preset", "packaged")
+    assert "looking for" not in run(*call)[2]
