@@ -92,6 +92,11 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
         ("method", str(pairs.options.get("method", "?"))),
         ("hard pairs", f"{stats['pairs']:,}"),
         ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
+        *(
+            [("unreadable", f"{stats['unreadable']:,} rows without an embedding, not counted here")]
+            if stats.get("unreadable")
+            else []
+        ),
         ("short targets", f"{stats['short_targets']:,} with fewer than k"),
     ]
     if hubness := stats.get("hubness"):

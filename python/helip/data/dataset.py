@@ -50,6 +50,8 @@ class Dataset(ABC):
 
     max_pixels: int = MAX_PIXELS
     max_seconds: float = MAX_SECONDS
+    #: Some of the files that opening passed over, for a message; counts() has their number.
+    ignored_files: Sequence[str] = ()
     _caption_groups: tuple[np.ndarray, np.ndarray] | None = None  # once they were asked for
 
     @property
@@ -190,6 +192,11 @@ class Dataset(ABC):
 
     def counts(self) -> dict[str, int]:
         """Account of what opening found: ``rows``, ``missing_image``, ``missing_caption``, …
+
+        What became no row of its own: ``joined_rows`` of a table name the picture of another row
+        and give it their captions, ``joined_lines`` of a text belong to the line before by a quoted
+        field, and files are ``ignored_hidden``, ``ignored_text`` (without a picture),
+        ``ignored_other``, …
 
         Contents are not read on opening: a damaged picture shows when it is asked for.
         """

@@ -186,10 +186,23 @@ def read_inside(root: str, relative: str, *, key: str, follow_links: bool = Fals
     except (OSError, ValueError) as error:
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
         reason = "missing_image" if absent else "io"
-        raise SampleError.of(key, reason, f"cannot read {path!r}: {error}") from error
+        words = f"cannot read {path!r}: {error}{_other_name(path) if absent else ''}"
+        raise SampleError.of(key, reason, words) from error
     if len(data) != state.st_size:
         raise SampleError.of(key, "io", f"{path} changed while read")
     return data
+
+
+def _other_name(path: str) -> str:
+    """A hint at a picture of that name with an extension."""
+    for suffix in IMAGE_SUFFIXES:
+        if os.path.isfile(path + suffix):
+            name = os.path.basename(path)
+            return (
+                f"; {name + suffix!r} is there: the image column must name files whole, with the "
+                "extension"
+            )
+    return ""
 
 
 def _open_beneath(root: str, path: str, flags: int) -> int:

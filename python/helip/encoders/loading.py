@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,15 +23,21 @@ from helip.encoders.spec import EncoderSpec
 _TRANSPORT = ("httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 
 
-def import_extra(module: str) -> ModuleType:
-    """Import a library that the base install does not bring, or say how to install it."""
+def import_extra(module: str, *, extra: str = "", beside: Sequence[str] = ()) -> ModuleType:
+    """Import a library that the base install does not bring, or say how to install it.
+
+    extra: of helip, which has it; "": the extra embed, and the library by its name.
+    beside: what will be imported as well, so that all that is missing is said at once.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.replace("_", "-")
+        others = [m for m in beside if m != module and importlib.util.find_spec(m) is None]
+        packages = ", ".join(each.replace("_", "-") for each in (module, *others))
+        mend = f"'helip[{extra}]'" if extra else f"'helip[embed]' {packages}"
         raise UnsupportedError(
-            f"it needs the package {package}, which cannot be imported here ({error}): "
-            f"pip install 'helip[embed]' {package}"
+            f"it needs the package{'s' if others else ''} {packages}, which cannot be imported "
+            f"here ({error}): pip install {mend}"
         ) from error
 
 

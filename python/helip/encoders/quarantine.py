@@ -32,6 +32,7 @@ class Quarantine:
     def __init__(self, directory: Path, *, committed_rows: int, counts: Mapping[str, int]) -> None:
         self.path = directory / _NAME
         self.first: list[str] = []
+        self.message = ""  # of the first
         self._counts: dict[str, int] = {}
         self._file: IO[bytes] | None = None
         with storage_errors("read", self.path):
@@ -57,7 +58,7 @@ class Quarantine:
             if self._file is None:
                 self._file = self.path.open("ab")
             self._file.write(line.encode("ascii") + b"\n")
-        self._count(row, key, reason)
+        self._count(row, key, reason, message)
 
     def sync(self) -> None:
         """Make every listed sample durable."""
@@ -73,6 +74,7 @@ class Quarantine:
         with storage_errors("write", self.path):
             self._close()
             self.first.clear()
+            self.message = ""
             self._counts.clear()
             self._keep(rows)
 
@@ -89,8 +91,9 @@ class Quarantine:
             self._file.close()
             self._file = None
 
-    def _count(self, row: int, key: str, reason: str) -> None:
+    def _count(self, row: int, key: str, reason: str, message: str) -> None:
         self._counts[reason] = self._counts.get(reason, 0) + 1
+        self.message = self.message or message
         if len(self.first) < _FIRST:
             self.first.append(f"row {row} ({key!r}): {reason}")
 
@@ -104,12 +107,13 @@ class Quarantine:
             try:
                 entry = json.loads(line)
                 row, key, reason = int(entry["row"]), str(entry["key"]), str(entry["reason"])
+                message = str(entry.get("message", ""))
             except (ValueError, KeyError, TypeError):
                 break  # torn; were it a committed line, the counts would not agree
             if row >= committed_rows or not line.endswith(b"\n"):
                 break
             kept += len(line)
-            self._count(row, key, reason)
+            self._count(row, key, reason, message)
         if not kept:
             self.path.unlink()
             sync(self.path.parent)

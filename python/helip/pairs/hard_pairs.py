@@ -34,6 +34,7 @@ from helip.pairs.hub import (
 )
 from helip.pairs.joining import JoinCall, joined
 from helip.pairs.target_pool import TargetPool
+from helip.pairs.unreadable import unreadable_rows
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.keys import KeyIndex
 from helip.store.matrices import matrix_of
@@ -48,7 +49,8 @@ class HardPairs(ExportsPairs):
 
     ``ids`` [N, k] int32 (int64 from N = 2^31) are rows of the data set, -1 beyond ``counts``;
     ``scores`` [N, k] float32 are products of two cosine similarities, 0 beyond ``counts``;
-    ``counts`` [N] int32. A target with count 0 is an outlier, one with less than k is short.
+    ``counts`` [N] int32. A target with count 0 is an outlier, or a row without an embedding; one
+    with less than k is short.
     ``pairs[i]`` is the pool of target i, a :class:`TargetPool`; a loop over the table gives all.
 
     Examples:
@@ -378,7 +380,8 @@ class HardPairs(ExportsPairs):
 
         Keys: ``targets, k, pairs, outliers, short_targets, score_quantiles,
         first_score_quantiles, hubness`` (``mean_in_degree, max_in_degree, never_chosen, skewness,
-        hubs``) and what mining reported:
+        hubs``), ``unreadable`` where the table knows its store: rows without an embedding, not read
+        or deleted, which are neither outliers nor short nor never chosen; and what mining reported:
 
         - ``pairs``: here the hard pairs; :attr:`report` has the ordered pairs that mining decided
           on, N(N - 1) when it was exact.
@@ -403,7 +406,15 @@ class HardPairs(ExportsPairs):
           rows that went to one more in each further round (``widened``), ``passes`` of refining,
           the ``recalls`` after each, and whether the last ``reached`` what was asked for.
         """
-        return {**self.report, **self._core.statistics()}
+        stats = {**self.report, **self._core.statistics()}
+        if self._store is not None:
+            unreadable = len(unreadable_rows(self))
+            stats["unreadable"] = unreadable
+            for counts, name in (
+                (stats, "outliers"), (stats, "short_targets"), (stats["hubness"], "never_chosen"),
+            ):  # fmt: skip
+                counts[name] -= unreadable
+        return stats
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new directory, or to a URL of s3, gs or az, all or nothing.

@@ -7,7 +7,7 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.matching import opened_data, refuse_other_data, refuse_other_store
+from helip.pairs.matching import opened_data, refuse_other_data
 from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore
 
@@ -41,8 +41,6 @@ def open_table(pairs: Any, store: Any, dataset: Any = None) -> tuple[HardPairs, 
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
         raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
-    if store is not None:
-        refuse_other_store(pairs, store)
     if len(pairs) == 0:
         raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
-    return pairs, store
+    return pairs if store is None else pairs.with_store(store), store

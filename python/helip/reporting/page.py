@@ -15,6 +15,7 @@ from helip.common.progress import ProgressBar
 from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_table, open_together
+from helip.pairs.unreadable import unreadable_rows
 from helip.reporting import guard, metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
@@ -109,7 +110,7 @@ def report(call: ReportCall) -> Path:
             histogram=histogram(scores),
             tables=statistics.tables(stats),
             quantiles=statistics.quantiles(stats),
-            galleries=list(statistics.galleries(stats, scores, call.seed)),
+            galleries=list(statistics.galleries(stats, scores, unreadable_rows(pairs), call.seed)),
             curves=learning_curves(call.curves or {}, runs),
             provenance=list(statistics.provenance(pairs, store)),
             fingerprints=statistics.fingerprints(pairs, dataset, store),

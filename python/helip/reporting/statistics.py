@@ -29,6 +29,9 @@ def tiles(stats: Mapping[str, Any]) -> Rows:
         ("outliers", f"{share * outliers:.1f} %", f"{outliers:,} targets with no hard pair"),
         ("short", f"{share * short:.1f} %", f"{short:,} targets below {k}"),
     ]
+    if unreadable := int(stats.get("unreadable", 0)):
+        words = f"{unreadable:,} rows without an embedding"
+        found.insert(2, ("unreadable", f"{share * unreadable:.1f} %", words))
     if (median := _quantiles(stats.get("score_quantiles")).get(0.5)) is not None:
         found.append(("median score", number(median), "over all hard pairs"))
     if recall := _recall(stats.get("recall")):
@@ -44,6 +47,7 @@ def tables(stats: Mapping[str, Any]) -> list[Table]:
         ("pool size k", stats.get("k")),
         ("hard pairs", stats.get("pairs")),
         ("outliers (no hard pair)", stats.get("outliers")),
+        ("unreadable (no embedding)", stats.get("unreadable")),
         ("short targets (fewer than k)", stats.get("short_targets")),
         ("mean in-degree", hubness.get("mean_in_degree")),
         ("largest in-degree", hubness.get("max_in_degree")),
@@ -75,8 +79,13 @@ def quantiles(stats: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def galleries(stats: Mapping[str, Any], scores: Scores, seed: int) -> Iterator[dict[str, Any]]:
-    """Hubs and outliers: rows to look at, with a line each."""
+def galleries(
+    stats: Mapping[str, Any], scores: Scores, unreadable: Any, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Hubs and outliers: rows to look at, with a line each.
+
+    unreadable: rows that are no outliers, as far as they are known.
+    """
     hubs = (stats.get("hubness") or {}).get("hubs") or stats.get("hubs") or []
     chosen = [(int(row), int(degree)) for row, degree in hubs if degree > 0][:HUBS]
     share = 100 / max(int(stats.get("targets", 0)), 1)
@@ -88,7 +97,7 @@ def galleries(stats: Mapping[str, Any], scores: Scores, seed: int) -> Iterator[d
             "the embeddings crowd around generic pictures or captions.",
             "rows": [(r, f"chosen {n:,}×, {share * n:.2g} % of targets") for r, n in chosen],
         }
-    rows = np.flatnonzero(np.isnan(scores.first))
+    rows = np.setdiff1d(np.flatnonzero(np.isnan(scores.first)), unreadable)
     if len(rows):
         count = "1 row has" if len(rows) == 1 else f"{len(rows):,} rows have"
         some = "; some of them, drawn at random" if len(rows) > OUTLIERS else ""
@@ -97,7 +106,7 @@ def galleries(stats: Mapping[str, Any], scores: Scores, seed: int) -> Iterator[d
             "place": "outliers",
             "title": "Outliers",
             "lead": f"{count} no hard pair{some}. Often picture and caption do not belong "
-            "together, or the sample could not be read.",
+            + ("together." if "unreadable" in stats else "together, or the row is unreadable."),
             "rows": [(row, f"row {row}") for row in np.sort(drawn).tolist()],
         }
 

@@ -334,6 +334,7 @@ def test_a_share_above_the_bound_is_an_error_with_share_bound_and_reasons(tmp_pa
     message = str(caught.value)
     assert "row 0 ('k0'): unreadable_image; row 5 ('k5')" in message
     assert "12 of the first 60 samples (20.0%)" in message
+    assert "row 10 ('k10'): unreadable_image; row 0 is bad. Mend" in message
     store = run(Numbered(100, bad), tmp_path / "s", batch_size=10, max_quarantined=0.2)
     assert store.metadata["quarantined"] == {"unreadable_image": 20}
 

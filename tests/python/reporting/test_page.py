@@ -342,11 +342,16 @@ def test_statistics_hubs_outliers_and_provenance_are_told(pairs, data, store, tm
         "1.25 × image + 0.80 × text",
         "95 %: 0.990 – 1.000",
         "rows never chosen",
-        "1 row has no hard pair",
+        "1 rows without an embedding",
+        "unreadable (no embedding) 1",
+        "outliers (no hard pair) 0",
         store.fingerprint,
         store.data_fingerprint,
     ):
         assert part in words
+    assert "has no hard pair" not in words  # no gallery of outliers
+    unknown = Page(render(pairs, data, tmp_path, rows=3)).words
+    assert "1 row has no hard pair. Often picture and caption do not belong together, or" in unknown
 
 
 def test_baselines_given_as_tables_take_the_place_of_brute_force(pairs, data, store, tmp_path):

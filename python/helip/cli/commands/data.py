@@ -73,6 +73,9 @@ def embed(
     from helip.encoders.embedding import embed
 
     dataset, options = open_data(data, options, quiet or launched_rank() > 0)
+    if launched_rank() <= 0:
+        say_joined_and_ignored(data, dataset)
+        _say_what_is_looked_for(options)
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
     before = _rows_of(out) if options["update"] else None
@@ -214,6 +217,42 @@ def say_left_out(name: str, dataset: Any) -> None:
             for each, count in left_out.items()
         )
         say(f"{name}: {rows - sum(left_out.values()):,} of {rows:,} rows; left out {words}")
+
+
+def _say_what_is_looked_for(options: Mapping[str, Any]) -> None:
+    """A line before encoders are looked for at the hub, which may take a silent minute."""
+    from helip.encoders.registry import PRESETS
+
+    given = options["image_encoder"], options["text_encoder"]
+    if options["update"] and given == (None, None) and options["preset"] is None:
+        return  # those of the store, which have been here
+    usual = PRESETS[options["preset"] or "paper"]
+    names = [name or other for name, other in zip(given, usual, strict=True)]
+    if away := [name for name in names if not name.startswith("packaged:")]:
+        say(f"looking for {' and '.join(away)}, here and at the Hugging Face hub")
+
+
+def say_joined_and_ignored(name: str, dataset: Any) -> None:
+    """Lines of what became no row of its own when a data set was opened, where something did."""
+    from helip.data.dataset import Subset
+
+    source = dataset.source_rows()[0] if isinstance(dataset, Subset) else dataset
+    counts: Mapping[str, int] = source.counts()
+    lines, rows = counts.get("joined_lines", 0), counts.get("joined_rows", 0)
+    joined = [
+        f"{lines:,} belong to the line before, by a quoted field that goes over several lines",
+        f"{rows:,} name the picture of another row, which has their captions",
+    ]
+    if told := [words for words, count in zip(joined, (lines, rows), strict=True) if count]:
+        what, of = ("lines", lines) if lines else ("rows of the table", 0)
+        total = counts["rows"] + rows + of
+        say(f"{name}: {total:,} {what} became {counts['rows']:,} rows: {'; '.join(told)}")
+    start = "ignored_"
+    kinds = {n.removeprefix(start): count for n, count in counts.items() if n.startswith(start)}
+    if kinds:
+        files = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        some = f", such as {', '.join(source.ignored_files)}" if source.ignored_files else ""
+        say(f"{name}: ignored files: {files}{some}")
 
 
 def _reasons_words(counts: Mapping[str, int]) -> str:

@@ -232,7 +232,8 @@ def mine(
         )  # fmt: skip
     if csv is not None:
         pairs.to_csv(csv)
-    show_pairs(pairs, shown(out), json)
+    known = source.get("store") if part is None else None
+    show_pairs(pairs if known is None else pairs.with_store(known), shown(out), json)
     if part is not None:
         return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"))
     failure = _remark_on(pairs, options)
@@ -392,5 +393,6 @@ def update(
     from helip.mining.updating import update
 
     out = pairs if out is None else out
-    show_pairs(update(pairs, store, out=out, progress=not quiet, **options), shown(out), json)
+    table = update(pairs, store, out=out, progress=not quiet, **options)
+    show_pairs(table.with_store(store), shown(out), json)
     return Done(out, use_of(out, store))

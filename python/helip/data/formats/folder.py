@@ -28,6 +28,7 @@ _TABLES = tuple(
     for stem in ("metadata", "captions")
     for suffix in ("csv", "tsv", "jsonl", "json")
 )
+_NAMED = 3  # ignored files of a kind
 
 
 class FolderDataset(KeyedDataset):
@@ -47,6 +48,8 @@ class FolderDataset(KeyedDataset):
         self._root = os.path.realpath(folder)
         self._follow_links = options.follow_links
         self._ignored: Counter[str] = Counter()
+        self._lines: Counter[str] = Counter()  # of the table, that are no rows
+        self.ignored_files = []
         self._joined_rows = 0  # rows of the table that name a picture of an earlier row
         pictures, texts = self._walk()
         table = self._read_table(options)
@@ -57,7 +60,9 @@ class FolderDataset(KeyedDataset):
         self._take_keys(KeyList.from_strings(map(_stem, rows)))
         self._present = np.array([path in pictures for path in rows], dtype=np.bool_)
         self._has_text = np.array([_stem(path) in texts for path in rows], dtype=np.bool_)
-        self._ignored["text"] = len(texts - set(map(_stem, rows)))
+        alone = sorted(texts - set(map(_stem, rows)))
+        self._ignored["text"] = len(alone)
+        self.ignored_files += [f"{stem}.txt" for stem in alone[:_NAMED]]
         cells = [table.get(path, ([], "")) for path in rows]
         self._captions = PackedCaptions.of(captions for captions, _ in cells)
         if any(label for _, label in cells):
@@ -76,6 +81,7 @@ class FolderDataset(KeyedDataset):
                 texts.add(stem)
             elif path not in _TABLES:
                 self._ignored["other"] += 1
+                self.ignored_files = sorted([*self.ignored_files, path])[:_NAMED]
         return pictures, texts
 
     def _files(self, folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
@@ -113,7 +119,7 @@ class FolderDataset(KeyedDataset):
             )
             return {}
         place = os.path.join(self._root, found[0])
-        header, rows = read_rows(Path(place))
+        header, rows = read_rows(Path(place), self._lines)
         columns = choose_columns(header, options, place)
         places = {role: header.index(name) for role, name in columns.roles().items()}
         caption_place = places.pop("caption")
@@ -137,6 +143,7 @@ class FolderDataset(KeyedDataset):
             "missing_caption": int((~self._has_text[self._captions.empty_rows()]).sum()),
             **self._captions.counts(),
             **({"joined_rows": self._joined_rows} if self._joined_rows else {}),
+            **self._lines,
             **{f"ignored_{reason}": n for reason, n in sorted(self._ignored.items()) if n},
         }
 

@@ -62,7 +62,9 @@ class TableDataset(KeyedDataset):
         texts: Mapping[str, PackedStrings],
         columns: Columns,
         options: OpenCall,
+        lines: Mapping[str, int] | None = None,
     ) -> None:
+        self._lines = dict(lines or {})  # of text, that are no rows
         self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._files = files
         self._starts, self._file_starts = starts, starts
@@ -136,6 +138,7 @@ class TableDataset(KeyedDataset):
             "missing_caption": len(self._captions.empty_rows()),
             **self._captions.counts(),
             **({"joined_rows": self._joined_rows} if self._joined_rows else {}),
+            **self._lines,
         }
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,9 +24,9 @@ def open_text_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     columns = None
     starts = [0]
     packers: dict[str, StringPacker] = {}
-    captions = CaptionPacker()
+    captions, lines = CaptionPacker(), Counter[str]()
     for path in paths:
-        header, rows = read_rows(path)
+        header, rows = read_rows(path, lines)
         columns = choose_same_columns(columns, header, options, path)
         places = {role: header.index(name) for role, name in columns.roles().items()}
         caption_place = places.pop("caption")
@@ -38,11 +39,15 @@ def open_text_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     assert columns is not None
     texts = {role: PackedStrings(*packer.arrays()) for role, packer in packers.items()}
     images = texts.pop("image")
-    return TableDataset(paths, starts, images, captions.packed(), texts, columns, options)
+    return TableDataset(
+        paths, starts, images, captions.packed(), texts, columns, options, lines=lines
+    )
 
 
-def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
+def read_rows(path: Path, lines: Counter[str]) -> tuple[list[str], Iterator[Sequence[Any]]]:
     """Return the column names of a .csv, .tsv, .json or .jsonl file, and its rows in order.
+
+    ``lines`` counts ``joined_lines``: those that a quoted field made one row with the line before.
 
     Raises:
         CorruptError: on a row of another length, wrong quoting or text that is not UTF-8, with
@@ -50,7 +55,7 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
     """
     with reading_file(path):
         if path.suffix.lower() in (".csv", ".tsv"):
-            rows = _separated_rows(path)
+            rows = _separated_rows(path, lines)
             return [name.strip() for name in next(rows)], rows
         records = _json_records(path)
         first = next(records, None)
@@ -60,7 +65,7 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
     return header, ([record.get(name) for name in header] for record in chain([first], records))
 
 
-def _separated_rows(path: Path) -> Iterator[Sequence[str]]:
+def _separated_rows(path: Path, lines: Counter[str]) -> Iterator[Sequence[str]]:
     """The header, then the rows."""
     line = 0  # the last that was read
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -77,8 +82,12 @@ def _separated_rows(path: Path) -> Iterator[Sequence[str]]:
             # strict: a stray quote would otherwise swallow rows up to the next one in silence.
             reader = csv.reader(file, delimiter=separator, strict=True)
             width = 0
-            for row in filter(None, reader):
-                line = reader.line_num
+            for row in reader:
+                joined, line = reader.line_num - line - 1, reader.line_num
+                if not row:  # an empty line
+                    continue
+                if joined:
+                    lines["joined_lines"] += joined
                 width = width or len(row)
                 if len(row) != width:
                     raise CorruptError(

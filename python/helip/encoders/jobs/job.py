@@ -289,6 +289,7 @@ class Job:
         raise Error(
             f"{failed} of the first {done} samples ({failed / max(done, 1):.1%}) cannot be read; "
             f"max_quarantined={most} allows {int(most * self.all_rows)} of {self.all_rows}. The "
-            f"first: {'; '.join(quarantine.first)}. Mend the data, or allow a larger share: "
-            f"{quarantine.path} lists them, and the same call goes on after the last shard"
+            f"first: {'; '.join(quarantine.first)}; {quarantine.message}. Mend the data, or "
+            f"allow a larger share: {quarantine.path} lists them, and the same call goes on after "
+            "the last shard"
         )

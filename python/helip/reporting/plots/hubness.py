@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from helip.common.errors import InvalidArgumentError
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.unreadable import unreadable_rows
 from helip.reporting.plots.style import BLUE, GREY, label, legend, new_figure, note
 
 _PLACES = 1 << 24  # ids of a block
@@ -46,6 +47,8 @@ def skewness(counts: npt.NDArray[Any]) -> float:
 def plot_hubness(pairs: HardPairs) -> Any:
     """Distribution of N_k, how often a row is a hard pair, over all rows of the table.
 
+    Of a table that knows its store, without the rows that have no embedding.
+
     Left: rows by N_k, beside what random pools of the same sizes would give (Poisson). Right: the
     share of all places in pools that the most chosen rows fill. Returns a
     ``matplotlib.figure.Figure``.
@@ -53,17 +56,21 @@ def plot_hubness(pairs: HardPairs) -> Any:
     Raises InvalidArgumentError for a table without a hard pair, UnsupportedError for a part of
     a table and without matplotlib.
     """
-    counts = hard_pair_counts(pairs)
+    unreadable = unreadable_rows(pairs)
+    counts = np.delete(hard_pair_counts(pairs), unreadable)
     places = int(counts.sum())
     if not places:
         raise InvalidArgumentError("the table has no hard pair, so that there is nothing to plot")
     figure, (left, right) = new_figure(11, 4.4, 2)
     _draw_distribution(left, counts)
     _draw_concentration(right, counts)
+    rows = f"all {len(pairs):,} rows"
+    if len(unreadable):
+        rows = f"{len(counts):,} rows, without {len(unreadable):,} unreadable ones"
     never = float(np.mean(counts == 0))
     note(
         figure,
-        f"all {len(pairs):,} rows, {places:,} hard pairs; skewness of N_k {skewness(counts):.2f}; "
+        f"{rows}; {places:,} hard pairs; skewness of N_k {skewness(counts):.2f}; "
         f"never chosen {100 * never:.1f} %; most chosen {counts.max():,} times",
     )
     return figure

@@ -11,6 +11,7 @@ import numpy as np
 from helip.common.errors import Error, SampleError
 from helip.common.text import caption, plain, words_of
 from helip.data.captions import captions_of
+from helip.pairs.unreadable import unreadable_rows
 from helip.reporting.pictures import ALT, KEY, Picture
 from helip.reporting.pools import Similarities
 from helip.reporting.viewer.model_features import ModelFeatures
@@ -77,6 +78,8 @@ class Card:
     note: str = ""
     """Why the pair would not be mined."""
     square: Square | None = None
+    unreadable: str = ""
+    """Why a target without a hard pair is no outlier: a reason that it could not be read for."""
     verdicts: Sequence[Any] = field(default=())
 
 
@@ -97,6 +100,7 @@ class Cards:
     ) -> None:
         self.pairs, self._data, self._thumbnails = pairs, data, thumbnails
         self._degrees, self._similarities, self._models = degrees, similarities, models
+        self._unreadable = set(unreadable_rows(pairs).tolist())
 
     def card(self, target: int, rank: int | None = 1, hard: int | None = None) -> Card:
         """The card of a target with its hard pair of ``rank`` (from 1), or with row ``hard``."""
@@ -111,10 +115,15 @@ class Cards:
             rank = int(found[0]) + 1 if len(found) else None
         texts = [self._captions(target), ([], "") if hard is None else self._captions(hard)]
         common = _common(texts[0][0], texts[1][0])
+        own = self._side(target, texts[0], common)
+        unreadable = ""
+        if hard is None:
+            deleted = target in self._unreadable and "no embedding"
+            unreadable = own.picture.missing or own.missing or deleted or ""
         first = max(0, (rank or 1) - 1 - AROUND)
         shown = range(first, min(count, (rank or 1) + AROUND))
         return Card(
-            self._side(target, texts[0], common),
+            own,
             None if hard is None else self._side(hard, texts[1], common),
             rank,
             count,
@@ -122,6 +131,7 @@ class Cards:
             first,
             *self._figures(target, hard, None if rank is None else float(scores[rank - 1])),
             self._square(target, hard),
+            unreadable,
         )
 
     def picture(self, row: int) -> Picture:

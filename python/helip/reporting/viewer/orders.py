@@ -35,7 +35,10 @@ class Way:
 WAYS = (
     Way("hardest", "Hardest", "Targets by the score of their best hard pair.", "best score"),
     Way("hubs", "Hubs", "Rows that are a hard pair of the most targets.", "times chosen"),
-    Way("short", "Short pools", "Targets with fewest hard pairs; 0 is an outlier.", "hard pairs"),
+    Way(
+        "short", "Short pools", "Targets with fewest hard pairs; 0 is an outlier or unreadable.",
+        "hard pairs",
+    ),
     Way(
         "duplicates", "Near duplicates",
         f"Pairs that are most alike in picture or caption, of the first {DEPTH} of each pool.",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import helip
 from helip.cli.command import Command
@@ -108,3 +109,30 @@ def test_what_is_left_out_is_said(
     assert code == 1
     assert "shards: 5 of 20 rows; left out 8 by --subset, 7 by --limit" in err
     assert "row counts differ: table 20, data set 5" in err
+
+
+def test_embed_says_what_became_no_row(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise helip.Error("enough")
+
+    monkeypatch.setattr("helip.encoders.embedding.embed", stopped)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    table = tmp_path / "in" / "t.csv"
+    table.write_text('image,caption\na.png,"x\ny"\nb.png,z\na.png,w\n')
+    _, _, err = run("embed", table, "--out", tmp_path / "s")
+    assert (
+        f"{table}: 4 lines became 2 rows: 1 belong to the line before, by a quoted field that goes "
+        "over several lines; 1 name the picture of another row" in err
+    )
+    (tmp_path / "in" / "avif.avif").write_bytes(b"x")
+    (tmp_path / "in" / "alone.txt").write_text("x")
+    table.unlink()
+    _, _, err = run("embed", tmp_path / "in", "--out", tmp_path / "s", "--limit", 1)
+    assert "ignored files: 1 other, 1 text, such as avif.avif, alone.txt" in err
+    assert "looking for timm:vit_small" in err and "at the Hugging Face hub" in err
+    call = ("embed", tmp_path / "in", "--out", tmp_path / "s", "--preset", "packaged")
+    assert "looking for" not in run(*call)[2]

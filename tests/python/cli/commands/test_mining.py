@@ -49,6 +49,21 @@ def test_one_modality_may_be_mined_alone(
         assert run(*call, "-k", 5)[0] == 0
 
 
+def test_unreadable_rows_are_told_apart_from_outliers(
+    run: Run, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    image, text = (np.load(file).astype(np.float32) for file in files)
+    image[:7] = 0
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        writer.append([str(row) for row in range(60)], image, text)
+    code, out, err = run("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 3)
+    assert code == 0, err
+    lines = {tuple(line.split(maxsplit=2)[:2]) for line in out.splitlines()}
+    assert {("outliers", "0"), ("unreadable", "7"), ("short", "targets")} <= lines
+    code, out, _ = run("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 3, "--json")
+    assert (json.loads(out)["unreadable"], json.loads(out)["outliers"]) == (7, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

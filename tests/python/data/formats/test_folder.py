@@ -91,6 +91,7 @@ def test_pictures_and_table_rows_without_each_other_stay_rows(tmp_path):
         "ignored_other": 1,
         "ignored_text": 1,
     }
+    assert data.ignored_files == ["notes.md", "alone.txt"]
 
 
 def test_two_pictures_of_one_stem_are_refused_with_both_paths(tmp_path):

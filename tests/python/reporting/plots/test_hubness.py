@@ -48,6 +48,18 @@ def test_skewness_is_the_third_standardised_moment(tmp_path: Path) -> None:
     assert found == pytest.approx(pairs.stats()["hubness"]["skewness"], rel=1e-6)
 
 
+def test_rows_without_an_embedding_are_left_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    image, text = (random.normal(size=(50, 6)).astype(np.float32) for _ in range(2))
+    image[:20] = 0
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=6, text_dim=6) as writer:
+        writer.append([str(row) for row in range(50)], image, text)
+    pairs = helip.mine(tmp_path / "s", k=4, device="cpu", progress=False)
+    assert "all 50 rows" in words_of(plot_hubness(pairs))
+    words = words_of(plot_hubness(pairs.with_store(tmp_path / "s")))
+    assert "30 rows, without 20 unreadable ones" in words and "never chosen 0.0 %" in words
+
+
 def test_a_tenth_of_few_rows_is_one_row_at_least() -> None:
     ids = np.array([[1], [0], [1], [1]], dtype=np.int32)
     table = helip.HardPairs.from_arrays(ids, np.ones((4, 1), dtype=np.float32))

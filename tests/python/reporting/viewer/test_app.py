@@ -86,7 +86,8 @@ def test_a_missing_picture_says_why(client: Any) -> None:
 
 def test_a_target_without_hard_pairs_is_shown(client: Any) -> None:
     page = client.get(f"/?way=rows&at={OUTLIER}").text
-    assert rows_of(page) == [OUTLIER] and "it is an outlier" in page
+    assert rows_of(page) == [OUTLIER] and "This row is unreadable (no embedding)" in page
+    assert "it is an outlier" not in page and 'name="verdict"' not in page
 
 
 def test_thumbnails_are_small_and_square(client: Any) -> None:
