@@ -197,7 +197,13 @@ class TableDataset(KeyedDataset):
         return self._captions[row]
 
     def image_groups(self) -> np.ndarray | None:
-        if not isinstance(self._images, PackedStrings) or len(set(self._roots)) > 1:
+        images = self._images
+        if not isinstance(images, PackedStrings):
             return None
-        home, first = first_of_equal(self._images)
+        if len(set(self._roots)) > 1:  # one path may be two pictures
+            images = PackedStrings.from_strings(
+                path and os.path.join(self._roots[self._file_of(row)], path)
+                for row, path in enumerate(images)
+            )
+        home, first = first_of_equal(images)
         return None if len(first) == len(home) else home + 1

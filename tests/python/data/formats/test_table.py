@@ -182,6 +182,17 @@ def test_a_picture_in_several_rows_is_one_row_with_all_captions_or_by_number_sev
     assert data.caption(2) == "z"
 
 
+def test_one_path_in_tables_of_two_folders_is_two_pictures(tmp_path, names):
+    paths = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        rows = [[names[0], "x"], ["", "nothing"], [names[1], "y"], [names[0], "z"], ["", "nor"]]
+        paths.append(write_csv(tmp_path / folder / "t.csv", ["image", "caption"], rows))
+    data = open_dataset(paths, key_column="row")
+    groups = data.image_groups().tolist()
+    assert [groups.index(group) for group in groups] == [0, 1, 2, 0, 4, 5, 6, 7, 5, 9]
+
+
 def test_an_empty_cell_of_the_key_column_is_refused(tmp_path):
     path = write_csv(
         tmp_path / "t.csv", ["image", "caption", "id"], [["a", "x", "1"], ["b", "y", ""]]
