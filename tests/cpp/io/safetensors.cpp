@@ -49,6 +49,7 @@ TEST_CASE("a file shorter than a header is refused") { refuse("abc", "fewer than
 
 TEST_CASE("a header longer than the file is refused") {
   refuse(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + "{}", "claims");
+  refuse(std::string(8, '\xff') + "{}", "claims");
 }
 
 TEST_CASE("a header that is not JSON is refused") { refuse(with_header("{oops", 0), "not JSON"); }
@@ -72,6 +73,10 @@ TEST_CASE("an unknown dtype is refused") {
 TEST_CASE("a shape whose size overflows is refused") {
   refuse(with_header(
              R"({"a":{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,4]}})", 4),
+         "overflows");
+  // To 0, which is the length that it has.
+  refuse(with_header(R"({"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}})",
+                     0),
          "overflows");
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
@@ -203,6 +204,24 @@ TEST_CASE("bytes of an index whose keys are damaged are refused") {
     bytes[offsets + 8] = second;  // an empty key, or one that goes on behind the end
     expect_error(ErrorCode::corrupt, "the keys of an index are damaged",
                  [&] { (void)SampleIndex::from_bytes(bytes); });
+  }
+}
+
+TEST_CASE("counts in the bytes of an index that wrap are refused") {
+  const TemporaryFolder folder;
+  const fs::path shard = write_file(folder / "s.tar", tar_member("a.txt", "x") + tar_end());
+  const std::string bytes = SampleIndex::build({shard}).to_bytes();
+  // Of the header, of rows, whose columns have 4, 2 and 1 values each, and of keys.
+  for (const std::size_t at : {0, 8, 16}) {
+    for (const std::uint64_t count :
+         {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{1} << 62, std::uint64_t{1} << 63,
+          (std::uint64_t{1} << 62) + 1, (std::uint64_t{1} << 63) + 1}) {
+      INFO(at << ": " << count);
+      std::string changed = bytes;
+      std::memcpy(changed.data() + at, &count, sizeof count);
+      expect_error(ErrorCode::corrupt, "open the data set again",
+                   [&] { (void)SampleIndex::from_bytes(changed); });
+    }
   }
 }
 
