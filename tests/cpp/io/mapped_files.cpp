@@ -368,6 +368,7 @@ TEST_CASE("a guard that another handler took the place of is put back") {
 TEST_CASE("a fault that is handed round in a circle ends the process") {
   const TemporaryFolder folder;
   const int status = status_of_child([&] {
+    std::signal(SIGBUS, SIG_DFL);
     guard_mapped_files();
     struct sigaction action{};
     action.sa_flags = SA_SIGINFO;
