@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from dice import Dice
 
 import helip
 from helip import _core
@@ -34,58 +35,47 @@ LEAST = {
 DRAWN = ("uniform", "temperature", "scheduled")
 
 
-def draw(random: np.random.Generator) -> Job:
-    def some(*values: Any, odds: float = 0.5) -> Any:
-        return (
-            values[0]
-            if random.random() >= odds
-            else values[1 + int(random.integers(len(values) - 1))]
-        )
-
-    k, p = int(random.integers(1, 13)), int(random.choice([1, 1, 1, 2, 3]))
-    strategy = some(
-        "uniform", "temperature", "scheduled", "shared", "walk", "communities", odds=0.85
-    )
+def draw(dice: Dice) -> Job:
+    k, p = dice.whole(1, 13), dice.of(1, 1, 1, 2, 3)
+    strategy = dice.of("uniform", "temperature", "scheduled", "shared", "walk", "communities")
     job: Job = {
-        "seed": int(random.integers(2**31)), "rows": int(random.integers(2, 90)), "k": k,
-        "pools": some("near", "far", "hubs", "cliques", "few"), "strategy": strategy,
-        "hard_per_target": p, "batch_size": int(random.integers(1 + p, 30)),
-        "world_size": some(1, 2, 3, odds=0.4), "rank_min": 0, "rank_max": 0,
-        "draw_temperature": 0.0, "fraction": some(1.0, 0.0, 0.5, odds=0.2),
-        "short": some("skip", "random", odds=0.35), "targets_per_batch": 0, "order": "rows",
-        "schedule": None, "block": int(random.choice([1, 4, 16])),
-        "community_rows": int(random.choice([2, 3, 8, 16])),
-        "walk_rows": int(random.choice([1, 5, 40])), "epoch": int(random.choice([0, 1, 5])),
-        "unique": 0, "grows": False, "loader": False, "workers": 0,
-        "places": [],
+        "seed": dice.whole(0, 2**31), "rows": dice.whole(2, 90), "k": k,
+        "pools": dice.of("near", "far", "hubs", "cliques", "few"), "strategy": strategy,
+        "hard_per_target": p, "batch_size": dice.whole(1 + p, 30),
+        "world_size": dice.mostly(1, 2, 3, odds=0.4), "rank_min": 0, "rank_max": 0,
+        "draw_temperature": 0.0, "fraction": dice.mostly(1.0, 0.0, 0.5), "targets_per_batch": 0,
+        "short": dice.mostly("skip", "random", odds=0.35), "order": "rows", "schedule": None,
+        "block": dice.of(1, 4, 16), "community_rows": dice.of(2, 3, 8, 16),
+        "walk_rows": dice.of(1, 5, 40), "epoch": dice.of(0, 1, 5), "unique": 0, "grows": False,
+        "loader": False, "workers": 0,
+        # The share of the epoch after which it goes on in other batches, on other ranks.
+        "places": [[dice.random.random(), dice.whole(1 + p, 30), dice.whole(1, 4)]
+                   for _ in range(dice.whole(0, 3))],
     }  # fmt: skip
-    for _ in range(int(random.integers(0, 3))):  # share of the epoch, batch size and ranks since
-        rows, ranks = int(random.integers(1 + p, 30)), int(random.integers(1, 4))
-        job["places"].append([float(random.random()), rows, ranks])
-    if random.random() < 0.4:
-        job["rank_min"] = int(random.integers(0, k))
-        job["rank_max"] = some(0, int(random.integers(job["rank_min"] + 1, k + 1)))
+    if dice.chance(0.4):
+        job["rank_min"] = dice.whole(0, k)
+        job["rank_max"] = dice.of(0, dice.whole(job["rank_min"] + 1, k + 1))
     if (job["rank_max"] or k) - job["rank_min"] < p:
         job["hard_per_target"] = p = 1
-    if strategy in ("temperature", "scheduled") or (random.random() < 0.1 and strategy == "shared"):
-        job["draw_temperature"] = float(random.choice([0.02, 0.3, 5.0]))
-    if strategy == "scheduled" or (strategy == "communities" and random.random() < 0.3):
-        last = job["rank_max"] or k
+    if strategy in ("temperature", "scheduled") or (strategy == "shared" and dice.chance(0.1)):
+        job["draw_temperature"] = dice.of(0.02, 0.3, 5.0)
+    if strategy == "scheduled" or (strategy == "communities" and dice.chance(0.3)):
         job["schedule"] = {
-            "epochs": float(random.choice([0.5, 1.0, 3.0])), "shape": some("linear", "cosine"),
-            "rank_min": int(random.integers(0, last - p + 1)), "fraction": some(None, 0.0, 1.0),
-            "rank_max": None, "draw_temperature": 0.1 if job["draw_temperature"] else None,
+            "epochs": dice.of(0.5, 1.0, 3.0), "shape": dice.of("linear", "cosine"),
+            "rank_min": dice.whole(0, (job["rank_max"] or k) - p + 1), "rank_max": None,
+            "fraction": dice.of(None, 0.0, 1.0),
+            "draw_temperature": 0.1 if job["draw_temperature"] else None,
         }  # fmt: skip
     if strategy in ("shared", "walk", "communities"):
-        job["targets_per_batch"] = some(0, int(random.integers(1, job["batch_size"] + 1)))
-    if strategy in (*DRAWN, "shared") and random.random() < 0.2:
+        job["targets_per_batch"] = dice.of(0, dice.whole(1, job["batch_size"] + 1))
+    if strategy in (*DRAWN, "shared") and dice.chance(0.2):
         job["order"] = "blocks"
-    if random.random() < 0.15:
-        job["unique"] = int(random.integers(2, 20))
-    if strategy in ("uniform", "temperature", "shared") and random.random() < 0.1:
+    if dice.chance(0.15):
+        job["unique"] = dice.whole(2, 20)
+    if strategy in ("uniform", "temperature", "shared") and dice.chance(0.1):
         job["grows"] = True
-    if random.random() < 0.06 and not job["grows"] and not job["unique"]:
-        job.update(loader=True, workers=int(random.random() < 0.02))
+    if not job["grows"] and not job["unique"] and dice.chance(0.06):
+        job.update(loader=True, workers=int(dice.chance(0.02)))
     return job
 
 
@@ -204,13 +194,6 @@ def check(job: Job) -> Counter[str]:
         check_loader(job, table, whole, covered)
     else:
         check_places(job, table, whole, eligible, covered)
-    for name in ("strategy", "short", "order", "pools"):
-        covered[f"{name} {job[name]}"] += 1
-    covered["schedules"] += job["schedule"] is not None
-    covered["several ranks"] += job["world_size"] > 1
-    covered["unique captions"] += job["unique"] > 0
-    covered["pairs that grow"] += job["grows"]
-    covered["worker processes"] += job["workers"] > 0
     return covered
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from dice import Dice
 from rows import SCALES_OF, SHAPES, Pools, cosines, plain_rows, rows_of
 
 import helip
@@ -23,156 +24,97 @@ from helip import _core
 from helip.verdicts import Exclusions
 
 Job = dict[str, Any]
-RULES = (
-    "k",
-    "image_max",
-    "text_max",
-    "min_score",
-    "signed",
-    "modality",
-    "margin",
-    "skip",
-    "collapse",
-)
+RULES = ("k", "image_max", "text_max", "min_score", "signed", "modality", "margin", "skip",
+         "collapse")  # fmt: skip
 PLAIN: Job = {
     "kills": 0, "updates": [], "filter": None, "verdicts": 0, "codes": False, "parts": None,
     "part": None, "cluster_rows": None, "out": False, "store": False, "memory": None, "threads": 1,
     "kernel": "portable", "method": "exact", "graph": "own", "collapse": "none", "skip": 0,
     "margin": None, "modality": "both", "signed": False, "min_score": 0.0, "image_max": 0.98,
     "text_max": 0.98, "uneven": False, "twins": False, "scale": "1", "dtype": "float32",
-    "image_shape": "noise", "text_shape": "noise", "shard_rows": 262_144,
+    "image_shape": "noise", "text_shape": "noise",
 }  # fmt: skip
-LEAST = {
-    "rows": 2,
-    "image_dim": 1,
-    "text_dim": 1,
-    "k": 1,
-    "alike": 1,
-    "candidates": 1,
-    "refresh": 1,
-}
-ROWS_OF = {"hnsw": 600, "partition": 900}
+LEAST = {"rows": 2, "image_dim": 1, "text_dim": 1, "k": 1, "alike": 1}
 SHARED = Path("/dev/shm")
 
 
-def draw(random: np.random.Generator) -> Job:
-    def some(*values: Any, odds: float = 0.5) -> Any:
-        """The first of the values, or with these odds one of the others."""
-        return (
-            values[0]
-            if random.random() >= odds
-            else values[1 + int(random.integers(len(values) - 1))]
-        )
-
-    size = random.random()
-    low, high = (
-        (2, 40)
-        if size < 0.75
-        else (40, 200)
-        if size < 0.985
-        else (200, 900)
-        if size < 0.9998
-        else (4000, 4700)
-    )
-    rows = int(random.integers(low, high))
-    method = some("exact", "sample", "hnsw", "partition", "auto", odds=0.35)
-    if method in ("hnsw", "partition") and random.random() < 0.05:
-        rows = int(random.integers(256, 1500))
-    store = bool(random.random() < 0.35)
-    dims = [
-        int(random.integers(1, 25)) if random.random() < 0.9 else int(random.integers(25, 100))
-        for _ in range(2)
-    ]
-    rules = method if method != "auto" else "exact"
-    last_dtype = "int8" if store else "float64"
+def draw(dice: Dice) -> Job:
+    size = dice.random.random()
+    ranges = ((0.8, 2, 40), (0.99, 40, 200), (0.9998, 200, 900), (1.0, 4000, 4700))
+    rows = dice.whole(*next(each[1:] for each in ranges if size < each[0]))
+    method = dice.mostly("exact", "sample", "hnsw", "partition", "auto", odds=0.35)
+    if method in ("hnsw", "partition") and dice.chance(0.03):
+        rows = dice.whole(256, 1500)
+    store, exact = dice.chance(0.35), method in ("exact", "auto")
+    dims = [dice.whole(*dice.mostly((1, 25), (25, 100), odds=0.1)) for _ in range(2)]
     job: Job = {
-        "seed": int(random.integers(2**31)), "rows": rows, "image_dim": dims[0],
-        "text_dim": dims[1], "image_shape": str(random.choice(SHAPES)),
-        "alike": int(random.choice([1, 2, 6, 20])), "uneven": some(False, True, odds=0.2),
-        "twins": some(False, True, odds=0.2), "k": int(random.choice([1, 2, 3, 5, 10, 30, 100])),
-        "image_max": some(0.98, 1.0, 0.96, 0.8, 0.5, odds=0.4),
-        "text_max": some(0.98, 1.0, 0.96, 0.6, 0.28, odds=0.4),
-        "min_score": some(0.0, 0.01, 0.25, 0.5, odds=0.2), "signed": some(False, True, odds=0.2),
-        "modality": some("both", "image", "text", odds=0.15), "margin": None,
-        "skip": some(0, 1, 3, odds=0.15),
-        "collapse": some("none", "image", "text", "both", odds=0.12),
-        "method": method, "graph": "own", "candidates": None, "refresh": 300_000,
-        "kernel": str(random.choice(_core.kernel_names())),
-        "threads": int(random.choice([1, 1, 2, 3])),
-        "memory": some(None, 1, 20_000, 400_000, odds=0.2), "store": store,
-        "dtype": str(random.choice(["float32", "float16", "bfloat16", last_dtype])),
-        "shard_rows": 4096, "out": store and bool(random.random() < 0.4), "parts": None,
-        "part": None, "codes": False, "cluster_rows": None, "kills": 0, "verdicts": 0,
-        "updates": [], "filter": None,
+        "seed": dice.whole(0, 2**31), "rows": rows, "image_dim": dims[0], "text_dim": dims[1],
+        "image_shape": dice.of(*SHAPES), "text_shape": dice.of(*SHAPES),
+        "alike": dice.of(1, 2, 6, 20), "uneven": dice.chance(0.2), "twins": dice.chance(0.2),
+        "dtype": dice.of("float32", "float16", "bfloat16", "int8" if store else "float64"),
+        "scale": "1", "k": dice.of(1, 2, 3, 5, 10, 30, 100),
+        "image_max": dice.mostly(0.98, 1.0, 0.96, 0.8, 0.5, odds=0.4),
+        "text_max": dice.mostly(0.98, 1.0, 0.96, 0.6, 0.28, odds=0.4),
+        "min_score": dice.mostly(0.0, 0.01, 0.25, 0.5), "signed": dice.chance(0.2),
+        "modality": dice.mostly("both", "image", "text"), "margin": None,
+        "skip": dice.mostly(0, 1, 3, odds=0.15), "collapse": "none", "method": method,
+        "graph": "own", "candidates": None, "refresh": 300_000,
+        "kernel": dice.of(*_core.kernel_names()), "threads": dice.of(1, 1, 2, 3),
+        "memory": dice.mostly(None, 1, 20_000, 400_000), "store": store,
+        "out": store and dice.chance(0.4), "parts": None, "part": None, "codes": False,
+        "cluster_rows": None, "kills": 0, "verdicts": 0, "updates": [], "filter": None,
     }  # fmt: skip
-    if rows >= 300 or rules == "hnsw":
-        job["collapse"] = "none"
-    if job["collapse"] != "none":  # which needs near duplicates
-        if job["modality"] != "both":
-            job["collapse"] = job["modality"]
-        job["image_max"], job["text_max"] = (
-            min(job[f"{name}_max"], 0.98) for name in ("image", "text")
-        )
-    job["text_shape"] = job["image_shape"] if random.random() < 0.5 else str(random.choice(SHAPES))
-    job["scale"] = str(some("1", *SCALES_OF[job["dtype"]], odds=0.4))
+    if dice.chance(0.5):
+        job["text_shape"] = job["image_shape"]
+    if dice.chance(0.4):
+        job["scale"] = dice.of(*SCALES_OF[job["dtype"]])
     if job["dtype"] == "float16" and job["scale"] == "2^5":  # it ends at 65,504
         job["uneven"] = False
+    if rows < 300 and method != "hnsw" and dice.chance(0.12):  # among near duplicates
+        job["collapse"] = dice.of("image", "text", "both")
+        if job["modality"] != "both":
+            job["collapse"] = job["modality"]
+        job.update({name: min(job[name], 0.98) for name in ("image_max", "text_max")})
+    if job["modality"] == "both" and dice.chance(0.1):
+        job.update(text_dim=job["image_dim"], margin=dice.of(-0.3, 0.0, 0.1, 0.5))
+    if method == "sample":
+        job["candidates"] = dice.of(None, rows, *(max(1, rows // n) for n in (2, 4)))
+        job["refresh"] = dice.mostly(300_000, max(1, rows // 3), 1, odds=0.4)
     if method == "hnsw":  # which refuses less memory than its graph takes
         job["memory"] = None
-    if method == "sample":
-        job["candidates"] = some(None, *{max(1, rows // n) for n in (1, 2, 4)}, odds=0.8)
-        job["refresh"] = some(300_000, max(1, rows // 3), 1, odds=0.4)
-    if job["modality"] == "both" and random.random() < 0.1:
-        job["text_dim"], job["margin"] = (
-            job["image_dim"],
-            float(random.choice([-0.3, 0.0, 0.1, 0.5])),
-        )
-    if store and rules in ("exact", "sample") and random.random() < 0.25:
-        job["parts" if job["out"] else "part"] = min(rows, int(random.integers(2, 5)))
-    if store and rules != "hnsw" and job["part"] is None:
-        job["codes"] = bool(random.random() < 0.15)
-    if job["out"] and random.random() < 0.08:
-        job["kills"] = int(random.integers(1, 4))
-    if store and rules == "exact" and random.random() < 0.3:
-        for _ in range(int(random.integers(1, 4))):
-            job["updates"].append(
-                [
-                    int(random.choice([0, 1, 3, rows // 4])),
-                    int(random.choice([0, 1, rows // 10])),
-                    int(random.choice([0, 0, 1, 3])),
-                ]
-            )
-    if method == "partition" and random.random() < 0.05:  # in stages
-        job.update(store=True, out=True, rows=int(random.integers(150, 700)), cluster_rows=64)
-        job.update(dtype="float32", scale="1", parts=None, part=None, codes=False, collapse="none")
-        job.update(skip=0, kills=some(0, 2, odds=0.3), updates=[[20, 3, 2]] if low == 2 else [])
-    if method == "hnsw" and random.random() < 0.15:
-        job.update(graph="hnswlib", collapse="none", kills=0, codes=False, memory=None)
-    if (
-        not job["updates"]
-        and job["part"] is None
-        and job["cluster_rows"] is None
-        and not job["kills"]
-    ):
-        job["verdicts"] = int(some(0, 1, 5, 30, odds=0.12))
-    if random.random() < 0.12:
-        job["filter"] = drawn_filter(random)
+    if store and (exact or method == "sample") and dice.chance(0.25):
+        job["parts" if job["out"] else "part"] = min(rows, dice.whole(2, 5))
+    if store and method != "hnsw" and job["part"] is None:
+        job["codes"] = dice.chance(0.15)
+    if job["out"] and dice.chance(0.08):
+        job["kills"] = dice.whole(1, 4)
+    if store and exact and dice.chance(0.3):  # rows added, deleted and replaced
+        job["updates"] = [
+            [dice.of(0, 1, 3, rows // 4), dice.of(0, 1, rows // 10), dice.of(0, 0, 1, 3)]
+            for _ in range(dice.whole(1, 4))
+        ]
+    if method == "partition" and dice.chance(0.05):  # in stages
+        job.update(store=True, out=True, rows=dice.whole(150, 700), cluster_rows=64, codes=False)
+        job.update(dtype="float32", scale="1", part=None, collapse="none", skip=0)
+        job.update(kills=dice.mostly(0, 2), updates=dice.mostly([], [[20, 3, 2]], odds=0.5))
+    if method == "hnsw" and dice.chance(0.15):
+        job.update(graph="hnswlib", kills=0, codes=False)
+    if not (job["updates"] or job["part"] or job["cluster_rows"] or job["kills"]):
+        job["verdicts"] = dice.mostly(0, 1, 5, 30, odds=0.12)
+    if dice.chance(0.12):
+        job["filter"] = drawn_filter(dice)
     return job
 
 
-def drawn_filter(random: np.random.Generator) -> Job:
+def drawn_filter(dice: Dice) -> Job:
     rules: Job = {
-        "relative_margin": 0.05, "margin": 0.1,
-        "veto": str(random.choice(["any", "both", "mean"])), "image_max": 0.7, "text_max": 0.7,
-        "max_score": 0.6, "min_score": 0.2,
+        "relative_margin": 0.05, "margin": 0.1, "veto": dice.of("any", "both", "mean"),
+        "image_max": 0.7, "text_max": 0.7, "max_score": 0.6, "min_score": 0.2,
     }  # fmt: skip
-    chosen = random.choice(list(rules), int(random.integers(1, 4)), replace=False).tolist()
-    return {
-        **{name: rules[name] for name in chosen},
-        "match": str(random.choice(["any", "both", "mean"])),
-        "action": str(random.choice(["drop", "downweight", "keep"])), "weight": 0.5,
-        "seed": int(random.integers(99)), "k": None if random.random() < 0.7 else 1,
-    }  # fmt: skip
+    chosen = {name: rules[name] for name in (dice.of(*rules) for _ in range(dice.whole(1, 4)))}
+    action, match = dice.of("drop", "downweight", "keep"), dice.of("any", "both", "mean")
+    return {**chosen, "match": match, "action": action, "weight": 0.5,
+            "seed": dice.whole(0, 99), "k": dice.mostly(None, 1, odds=0.3)}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -194,35 +136,8 @@ def check(job: Job) -> Counter[str]:
             check_store(job, path, covered)
         else:
             check_arrays(job, covered)
-    for name in ("dtype", "method", "kernel", "scale"):
-        covered[f"{name} {job[name]}"] += 1
-    for name in (
-        "signed",
-        "margin",
-        "skip",
-        "memory",
-        "store",
-        "out",
-        "parts",
-        "part",
-        "codes",
-        "cluster_rows",
-        "kills",
-        "verdicts",
-        "filter",
-        "uneven",
-        "twins",
-    ):
-        covered[name] += job[name] not in (None, False, 0)
-    covered[f"collapse {job['collapse']}"] += 1
-    covered[f"modality {job['modality']}"] += 1
-    covered["several threads"] += job["threads"] > 1
-    covered["updates"] += len(job["updates"])
-    covered["graph hnswlib"] += job["graph"] == "hnswlib"
-    covered["rows"] += job["rows"]
+    covered["rows in all"] += job["rows"]
     covered["4,000 rows or more"] += job["rows"] >= 4000
-    for shape in {job["image_shape"], job["text_shape"]}:
-        covered[f"rows: {shape}"] += 1
     return covered
 
 
@@ -233,11 +148,8 @@ def in_dtype(values: np.ndarray, dtype: str) -> Any:
 
 
 def as_float64(values: Any) -> np.ndarray:
-    return (
-        values.double().numpy()
-        if isinstance(values, torch.Tensor)
-        else np.asarray(values, np.float64)
-    )
+    given = values.double().numpy() if isinstance(values, torch.Tensor) else values
+    return np.asarray(given, np.float64)
 
 
 def call_of(job: Job, **more: Any) -> Job:
@@ -358,7 +270,7 @@ def append(job: Job, path: Path, first: int, count: int, seed: int) -> None:
     with (
         helip.EmbeddingStore.append_to(path)
         if path.exists()
-        else helip.EmbeddingStore.create(path, **kept, shard_rows=job["shard_rows"])
+        else helip.EmbeddingStore.create(path, **kept, shard_rows=4096)
     ) as writer:
         writer.append([f"k{first + i}" for i in range(count)], *(each[:count] for each in rows))
 
@@ -502,7 +414,7 @@ def replace(job: Job, target: Path, other: Path, rows: list[int]) -> None:
     runs, at, keys = [], 0, old.keys
     values = rows_of(job, max(len(rows), 2), 77 + len(old))
     options = {"image_dim": job["image_dim"], "text_dim": job["text_dim"], "dtype": job["dtype"]}
-    with helip.EmbeddingStore.create(other, **options, shard_rows=job["shard_rows"]) as writer:
+    with helip.EmbeddingStore.create(other, **options, shard_rows=4096) as writer:
         writer.append([keys[row] for row in rows], *(each[: len(rows)] for each in values))
     for place, row in enumerate(rows):
         if at < row:
@@ -512,9 +424,7 @@ def replace(job: Job, target: Path, other: Path, rows: list[int]) -> None:
     if at < len(old):
         runs.append((0, at, len(old)))
     new = helip.EmbeddingStore.open(other)
-    _core.assemble_store(
-        str(target), [old._core, new._core], np.array(runs, np.int64), job["shard_rows"], "{}"
-    )
+    _core.assemble_store(str(target), [old._core, new._core], np.array(runs, np.int64), 4096, "{}")
 
 
 def check_filter(job: Job, table: helip.HardPairs, covered: Counter[str]) -> None:

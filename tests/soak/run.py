@@ -26,6 +26,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from dice import Dice
+
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path("build/soak")
 KINDS = ("mining", "batches", "losses", "evaluation", "streaming")
@@ -36,10 +39,17 @@ Job = dict[str, Any]
 
 
 def job_of(kind: str, seed: int) -> Job:
-    import numpy as np
-
     random = np.random.default_rng([zlib.crc32(kind.encode()), seed])
-    return importlib.import_module(kind).draw(random)
+    job: Job = importlib.import_module(kind).draw(Dice(random))
+    return job
+
+
+def features_of(kind: str, job: Job) -> Counter[str]:
+    """What the options of a job add to what is covered."""
+    plain = importlib.import_module(kind).PLAIN
+    named = [f"{name} {value}" for name, value in job.items() if isinstance(value, str)]
+    others = [name for name, value in plain.items() if job[name] != value]
+    return Counter([*named, *(name for name in others if not isinstance(plain[name], str))])
 
 
 def failure_of(kind: str, job: Job) -> str | None:
@@ -96,7 +106,8 @@ def outcome_of(kind: str, seed: int) -> Any:
     """The counts of a job that goes well, or the script of one that does not."""
     faulthandler.dump_traceback_later(HANGS, exit=True)
     try:
-        return importlib.import_module(kind).check(job_of(kind, seed))
+        job = job_of(kind, seed)
+        return features_of(kind, job) + importlib.import_module(kind).check(job)
     except Exception as error:
         said = traceback.format_exc()
         faulthandler.cancel_dump_traceback_later()
@@ -108,7 +119,6 @@ def outcome_of(kind: str, seed: int) -> Any:
 
 def work(pipe: Connection) -> None:
     """Runs the jobs that come through the pipe, until it is closed."""
-    sys.path.insert(0, str(HERE))
     while True:
         try:
             kind, seed = pipe.recv()
