@@ -18,7 +18,7 @@ faults: export HF_HUB_OFFLINE = 1
 # What builds the package, so that torch is downloaded once and the build is kept between changes.
 BUILD_NEEDS := 'scikit-build-core>=1.0' 'pybind11>=2.12' 'torch>=2.11' cmake ninja
 
-.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone test-browser cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan fuzz reproducible wheels sdist test-wheels release-check bench experiments lint format stubs reference symbols site clean
+.PHONY: demo test test-cpp test-python test-slow coverage coverage-python coverage-cpp test-consumer test-bench test-examples test-fiftyone test-browser cuda gpu fault-tests faults campaign mutations nightly sanitize sanitize-python asan tsan soak fuzz reproducible wheels sdist test-wheels release-check bench experiments lint format stubs reference symbols site clean
 
 # Threads: as many as there are cores. `make demo DEMO=--quick` ends after the first look.
 DEMO_OUT ?= demo-out
@@ -148,6 +148,12 @@ sanitize-python: build/asan/.built build/tsan/.built $(VENV)/.dev
 # What reads bytes that somebody else wrote, with inputs that libFuzzer makes. FUZZ=--runs=1000000
 # in place of seconds.
 FUZZ ?= --seconds=60
+# Random jobs of mining, batches, losses, evaluation and streaming against float64; a job that fails is
+# shrunk to a script of a few lines in build/soak.
+SOAK ?= --minutes=60
+soak: $(VENV)/.dev
+	$(BIN)/python tests/soak/run.py --processes $(JOBS) $(SOAK)
+
 fuzz: build/asan/.built
 	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
 
@@ -159,6 +165,7 @@ nightly:
 	$(MAKE) coverage campaign mutations
 	$(MAKE) sanitize sanitize-python ASAN=. TSAN='.*'
 	$(MAKE) fuzz FUZZ=--runs=1000000
+	$(MAKE) soak
 	$(MAKE) test-browser test-fiftyone
 
 # Builds the sdist and the wheel in two folders: both must be the same, byte by byte.

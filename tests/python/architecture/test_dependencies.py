@@ -66,7 +66,7 @@ def imported(folders: Iterable[str], at_import: bool = False) -> dict[str, str]:
     beside = {
         path.parent.name if path.name == "__init__.py" else path.stem
         for path in files
-        if {"bench", "scripts"} & set(path.relative_to(ROOT).parts)
+        if {"bench", "scripts", "soak"} & set(path.relative_to(ROOT).parts)
     }
     found: dict[str, str] = {}
     for path in files:
@@ -124,6 +124,7 @@ USER_EXTRAS = (
         (["tests/python", "tests/support", "tests/consumer"], ("dev", "fiftyone")),
         (["scripts"], ("dev", "docs", "release", "browser")),
         (["examples", "tests/examples"], ("dev",)),
+        (["tests/soak"], ("dev",)),
         (["tests/faults"], ("faults",)),
         (["tests/browser"], ("browser",)),
         (["bench"], ("bench",)),

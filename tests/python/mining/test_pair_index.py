@@ -35,6 +35,16 @@ def clustered(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return parts[0].astype(np.float32), parts[1].astype(np.float32)
 
 
+def test_a_limit_of_one_leaves_no_pair_out() -> None:
+    """Of few dimensions the codes of equal rows may have a cosine of more than 1.01."""
+    image = np.float16([[-1, -1, -1, 1, 1, 1, -1, -1, 1, 1, 1, -1]])
+    text, other = np.float16([[2, -1, 0, 0]]), np.float16([[1, -1, 2, -2]])
+    index = PairIndex.build(image=image, text=text, image_max=1.0, progress=False)
+    ids, scores = index.query(image=image, text=other, k=1)
+    assert ids.tolist() == [[0]]
+    assert scores[0, 0] == np.float32(3 / np.sqrt(50))
+
+
 @pytest.fixture(scope="module")
 def data() -> tuple[np.ndarray, np.ndarray]:
     image, text = clustered(ROWS + QUERIES)

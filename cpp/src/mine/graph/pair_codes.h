@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "mine/corpus/corpus.h"
@@ -20,6 +21,11 @@ namespace helip::mining {
 // A similarity by codes is off by less, but for few pairs: at 64 dimensions it is some five
 // standard deviations, at hundreds many more.
 inline constexpr float kCodeError = 0.01F;
+// The limit of a similarity by codes where that of the cosine is `most`; 1 leaves nothing out.
+inline float code_limit(double most) noexcept {
+  return most < 1.0 ? static_cast<float>(most) + kCodeError
+                    : std::numeric_limits<float>::infinity();
+}
 // Most dimensions of a modality, beyond which products of codes could leave 32 bits.
 inline constexpr std::int64_t kMostCodeDimensions = 65536;
 

@@ -214,8 +214,8 @@ void PairIndex::State::find(const Corpus& queries, std::int64_t query, const Cor
   queries.text()->load(query, searcher.text);
   if (searcher.image.length == 0.0 || searcher.text.length == 0.0) return;
   rows.codec().encode(queries, query, searcher.coding, searcher.code.get());
-  const GraphSearch::Maxima maxima{static_cast<float>(options.image_max) + mining::kCodeError,
-                                   static_cast<float>(options.text_max) + mining::kCodeError};
+  const GraphSearch::Maxima maxima{mining::code_limit(options.image_max),
+                                   mining::code_limit(options.text_max)};
   graph.search(rows.codes(), searcher.code.get(), breadth, maxima, searcher.search);
   auto& matches = searcher.matches;
   matches.clear();

@@ -36,8 +36,7 @@ class GraphMiner {
         codes_(std::max<std::int64_t>(1, nodes_) * codec_.bytes()),
         rows_{&codec_, reinterpret_cast<const std::int8_t*>(codes_.data())},
         graph_(kHnswGraph),
-        maxima_{static_cast<float>(corpus_.rules().image_max) + kCodeError,
-                static_cast<float>(corpus_.rules().text_max) + kCodeError},
+        maxima_{code_limit(corpus_.rules().image_max), code_limit(corpus_.rules().text_max)},
         searches_(static_cast<std::size_t>(context.team.size())),
         slots_(static_cast<std::size_t>(corpus_.size()), -1) {
     for (std::int64_t node = 0; node < nodes_; ++node) {
