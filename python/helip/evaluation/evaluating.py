@@ -26,7 +26,7 @@ from helip.evaluation.tasks.linear_probe import linear_probe_task
 from helip.evaluation.tasks.retrieval import retrieval_task
 from helip.evaluation.tasks.templates import checked_templates
 from helip.evaluation.tasks.zero_shot import label_numbers, named_classes, zero_shot_task
-from helip.evaluation.trained_on import warn_of_training_data
+from helip.evaluation.trained_on import rows_trained_on, warn_of_training_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +128,9 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
             "seed": call.seed,
         },
     }
+
+    if trained := rows_trained_on(call.model):
+        result["trained_on"] = trained
 
     def finished(task: str) -> None:
         if call.on_task is not None:

@@ -28,7 +28,7 @@ from helip.evaluation.figures import TASKS
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
-from helip.evaluation.trained_on import warn_of_training_data
+from helip.evaluation.trained_on import rows_trained_on, warn_of_training_data
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ _FIELDS: dict[str, Any] = {
     "made_of": (dict, type(None)),
     "result": dict,
 }
-_SHARED = ("model", "weights", "data", "reader", "skipped")  # of a result, beside its tasks
+# Of a result, beside its tasks.
+_SHARED = ("model", "weights", "data", "reader", "skipped", "trained_on")
 _NOT_OF_THE_RESULT = ("batch_size", "device", "progress", "workers", "chunk")
 _CLASSIFICATION = ("zero_shot", "linear_probe")
 # What figures of these tasks alone depend on.
@@ -126,7 +127,8 @@ def _write(
     task: str,
 ) -> None:
     """Keep what one task has made, and write it where it belongs."""
-    there[task] = _single(result, task)
+    trained = rows_trained_on(measured.source)
+    there[task] = _single({**result, **({"trained_on": trained} if trained else {})}, task)
     if (place := places[task]) is not None:
         whole = {"format": _FORMAT, "version": _VERSION, **names, "task": task}
         model = {"model": measured.identity(result["weights"])}

@@ -9,6 +9,7 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, in_percent, judgement
 from helip.evaluation.statistics.comparison import as_measured
+from helip.evaluation.trained_on import rows_words
 
 #: data set -> model -> result of ``evaluate``
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -74,15 +75,18 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
                 if name != against:
                     difference = _figures(_difference(result, models[against]), columns)
                     rows.append(Row(f"{name} − {against}", difference, difference=True))
-        made.append(Table(title, columns, tuple(rows), _rules(list(models.values()))))
+        made.append(Table(title, columns, tuple(rows), _note(models)))
     return made
 
 
-def _rules(results: Sequence[Mapping[str, Any]]) -> str:
-    """What counts as right, and what prompts were made of; each once."""
+def _note(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """What counts as right, what prompts were made of, and what models were trained on; each
+    once."""
+    results = list(models.values())
     said = [
         *(_retrieval_rule(result["retrieval"]) for result in results if "retrieval" in result),
         *(_prompts(result["zero_shot"]) for result in results if "zero_shot" in result),
+        rows_words(models),
     ]
     return " ".join(filter(None, dict.fromkeys(said)))
 

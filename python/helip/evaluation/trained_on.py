@@ -1,9 +1,11 @@
-"""Whether a model is measured on the very data set that its run was trained on."""
+"""What the run of a model was trained on: whether it is the very data set that it is measured on,
+and how many of its rows were targets."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,9 @@ def warn_of_training_data(model: Any, data: Any) -> None:
     nothing is known. A run keeps the fingerprint of its data and no keys, so that data which share
     some rows with it, such as a part of it, are not told.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = ModelSource(os.fspath(model))
-    if not isinstance(model, ModelSource):
-        return
-    place = model.checkpoint or model.name_or_path
-    trained, here = _fingerprint_of_run(Path(place)), str(getattr(data, "fingerprint", ""))
+    place = _place_of(model)
+    trained = _state_of_run(place).get("options", {}).get("data")
+    trained, here = str(trained or ""), str(getattr(data, "fingerprint", ""))
     known = all(
         part not in ("", "0")
         for text in (trained, here)
@@ -42,11 +41,32 @@ def warn_of_training_data(model: Any, data: Any) -> None:
         )
 
 
-def _fingerprint_of_run(place: Path) -> str:
-    """Of the data that a run or a checkpoint was trained on; "" where that is not known."""
+def rows_trained_on(model: Any) -> dict[str, int]:
+    """``target_rows`` of the ``rows`` of its data, of the run that ``model`` is of, as
+    `warn_of_training_data` takes it; empty where that is not known."""
+    found = _state_of_run(_place_of(model)).get("rows")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def rows_words(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many rows each of these models saw as targets; empty where no result knows."""
+    known = {name: rows for name, result in results.items() if (rows := result.get("trained_on"))}
+    said = [f"{name} {n['target_rows']:,} of {n['rows']:,}" for name, n in known.items()]
+    return f"Rows trained on as targets: {', '.join(said)}." if said else ""
+
+
+def _place_of(model: Any) -> str:
+    """Where a model comes from; "" where that is not known."""
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    return (model.checkpoint or model.name_or_path) if isinstance(model, ModelSource) else ""
+
+
+def _state_of_run(place: str) -> dict[str, Any]:
+    """What the newest checkpoint of a run, or a checkpoint, says of it; empty for anything else."""
     try:
-        path = within_run(place) if place.is_dir() else place
-        found = read_json(path / "state.json")["state"]["options"]["data"]
+        path = within_run(Path(place)) if place and Path(place).is_dir() else Path(place)
+        found = read_json(path / "state.json")["state"]
     except (CorruptError, StorageError, OSError, KeyError, TypeError):
-        return ""
-    return found if isinstance(found, str) else ""
+        return {}
+    return found if isinstance(found, dict) else {}

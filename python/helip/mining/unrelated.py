@@ -63,8 +63,8 @@ def warn_of_unrelated(inputs: Inputs, *, stacklevel: int) -> None:
 def _rows_of(inputs: Inputs, rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
     """float32 [n, d] of images and texts."""
     if inputs.store is not None:
-        image, text = inputs.store.rows(rows)
-        return image.numpy(), text.numpy()
+        images, texts = inputs.store.rows(rows)
+        return images.numpy(), texts.numpy()
     image, text = (_floats(array, rows) for array in inputs.arrays)
     return image, text
 

@@ -18,6 +18,7 @@ from helip.evaluation.figures import (
     placed,
 )
 from helip.evaluation.statistics.comparison import as_measured
+from helip.evaluation.trained_on import rows_words
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -66,6 +67,7 @@ def _comparison(title: str, results: Results) -> dict[str, Any]:
         "baseline": baseline,
         "columns": [*names, *(f"{name} − {baseline}" for name in rivals)],
         "legend": [(f"series{place % 5}", name) for place, name in enumerate(names)],
+        "trained": rows_words(results),
         "verdicts": [v for name, d in differences.items() if (v := _verdict(name, d))],
         "tables": [
             {

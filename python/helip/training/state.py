@@ -65,6 +65,7 @@ class RunState:
         # Between epochs set_epoch says all that there is to say.
         loader = self.loader.state_dict() if mid_epoch else None
         captions = at.captions_at_context_limit
+        stats = getattr(self.loader, "stats", dict)()
         state: dict[str, Any] = {
             "options": self.options,
             "progress": {
@@ -78,6 +79,8 @@ class RunState:
                 "guard": at.guard,
             },
             "loader": loader,
+            # Of the data, that are targets; tables that compare runs say them.
+            "rows": {name: stats[name] for name in ("target_rows", "rows") if name in stats},
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
         if self.processes.count > 1:

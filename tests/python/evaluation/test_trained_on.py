@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 
 import helip
 from helip.evaluation.model_source import ModelSource
-from helip.evaluation.trained_on import warn_of_training_data
+from helip.evaluation.table import tables
+from helip.evaluation.trained_on import rows_words, warn_of_training_data
+from helip.reporting.metrics import comparisons
 from support.train_samples import Colours
 from support.tune_samples import tiny
 
@@ -49,3 +52,22 @@ def test_other_data_and_other_models_are_not(run, tmp_path):
         warn_of_training_data(tiny(), Colours(24))
         (tmp_path / "state.json").write_text("{")
         warn_of_training_data(tmp_path, Colours(24))
+
+
+def test_tables_say_how_many_rows_each_run_was_trained_on(run, tmp_path):
+    data = Colours(24)
+    ids = np.full((24, 1), -1, np.int32)
+    ids[:6, 0] = [1, 2, 3, 4, 5, 0]
+    pairs = helip.HardPairs.from_arrays(ids, np.where(ids < 0, 0, 0.5))
+    for name, short in (("keep", None), ("skip", "skip")):
+        helip.train(
+            model=tiny(), data=data, pairs=pairs, short=short, batch_size=4, steps=1,
+            out=tmp_path / name, device="cpu", progress=False,
+        )  # fmt: skip
+    models = {"control": str(run), "tuned": str(tmp_path / "keep"), "less": str(tmp_path / "skip")}
+    results = helip.evaluate_all(models, {"held": Colours(20, prefix="h")}, **EVALUATE)
+    words = "Rows trained on as targets: control 24 of 24, tuned 24 of 24, less 6 of 24."
+    assert words in tables(results)[0].note
+    assert comparisons(results)[0]["trained"] == words
+    bare = helip.evaluate(tiny(), Colours(20, prefix="h"), **EVALUATE)
+    assert "trained_on" not in bare and rows_words({"a": bare}) == ""

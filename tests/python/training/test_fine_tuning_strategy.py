@@ -57,8 +57,9 @@ def as_earlier(out: Path) -> None:
 
 def test_batches_are_made_of_communities(tmp_path):
     result = run(tmp_path / "run")
-    assert (result.strategy, result.steps) == ("communities", 2 * 3)  # 20 targets, 8 a batch
-    assert result.loader_stats["targets"] == result.loader_stats["emitted"] == 20
+    assert (result.strategy, result.steps) == ("communities", 2 * 3)  # 24 targets, 8 a batch
+    # Four of them have no hard pair, and the control is trained on them as well.
+    assert result.loader_stats["targets"] == result.loader_stats["emitted"] == 24
     assert recorded(tmp_path / "run")["strategy"] == "communities"
     assert recorded(tmp_path / "run")["hard_per_target"] == 1
     named = run(tmp_path / "named", recipe="communities")
@@ -66,6 +67,7 @@ def test_batches_are_made_of_communities(tmp_path):
     assert result.metrics["margin"] > 0
     control = run(tmp_path / "control", control=True)
     assert (control.steps, control.strategy) == (6, None)
+    assert control.loader_stats["targets"] == 24
 
 
 @pytest.mark.parametrize("options", [{"hard_per_target": 3}, {"hard_per_target": 1}])
