@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
         tiles.append(("wrong captions", f"{100 * found.noise_rate:.0f} %", "estimated share"))
     settings = [(name, f"{value:.4g}", "") for name, value in found.thresholds.items()]
     settings += [
-        (f"search: {name}", str(each["method"]), _recall(each["recall"]))
+        (f"search: {name}", str(each["method"]), _recall(each))
         for name, each in found.searches.items()
     ]
     if found.cross_scores:
@@ -104,5 +105,10 @@ def _section(found: Curation, name: str, examples: int) -> Section:
     )  # fmt: skip
 
 
-def _recall(value: float | None) -> str:
-    return "" if value is None else f"recall {100 * value:.1f} %"
+def _recall(search: Mapping[str, Any]) -> str:
+    if search["recall"] is None:
+        return ""
+    if search["recall_low"] == 1.0:
+        return "recall 100 %"
+    measured, low = 100 * search["recall"], 100 * search["recall_low"]
+    return f"measured recall {measured:.1f} %, lower 95 % limit {low:.1f} %"

@@ -44,7 +44,7 @@ class Curation:
     thresholds: Mapping[str, float]
     """Bounds that were taken, also those found from the data."""
     searches: Mapping[str, Mapping[str, Any]]
-    """Method and recall of each search for like rows."""
+    """Method of each search for like rows, its measured recall and the lower 95 % limit of that."""
     full_groups: int
     """Rows with as many near duplicates as are looked at, of which some may be missed."""
     cross_scores: str

@@ -107,6 +107,7 @@ class SimilarRows:
         recall = found.report.get("recall") or {}
         self.searches[name] = {
             "method": found.options.get("method"), "recall": 1.0 if exact else recall.get("value"),
+            "recall_low": 1.0 if exact else recall.get("low"),
         }  # fmt: skip
         return found
 
