@@ -330,20 +330,11 @@ def check_batch(
         assert job["unique"] or counts["unfilled"] == unfilled, (counts, unfilled)
         if n == 1 and p == 1 and not job["unique"] and served and window[index[0]]:
             tally_draw(pools[index[0]][first:last], served[0], temperature, covered)
-    if (
-        fraction == 0.5
-        and job["strategy"] == "uniform"
-        and job["short"] == "skip"
-        and not job["unique"]
-        and not job["grows"]
-    ):
-        sure = [
-            place
-            for place in range(n)
-            if any(row not in inside for row in window[index[place]]) or serving[place]
-        ]
-        covered["fraction: targets"] += len(sure)
-        covered["fraction: with hard pairs"] += sum(bool(serving[place]) for place in sure)
+    # A target that is alone is never without hard pairs since others have taken them.
+    alone = n == 1 and not job["unique"] and job["strategy"] in DRAWN
+    if alone and fraction == 0.5 and window[index[0]]:
+        covered["fraction: targets"] += 1
+        covered["fraction: with hard pairs"] += bool(served)
 
 
 def tally_draw(
