@@ -116,6 +116,8 @@ class SampleIndex:
                 try:
                     core = read(paths, progress=Follower(bar))
                 except CorruptError as error:
+                    if len(paths) == 1:
+                        raise
                     left_out = _damaged(paths, read if skip_damaged else _heads_of(read))
                     if not skip_damaged:
                         raise _told(error, left_out, len(paths)) from error
@@ -344,8 +346,8 @@ def _told(error: CorruptError, damaged: dict[str, str], count: int) -> CorruptEr
     first, number = next(iter(damaged.values())), len(damaged)
     others = f"{number} of {count:,} shards are damaged, the first: " if number > 1 else ""
     return CorruptError(
-        f"{others}{first}. Fetch {'them' if number > 1 else 'it'} again, or make an index without: "
-        "helip index SHARDS --out INDEX --skip-damaged"
+        f"{others}{first}. To do without {'them' if number > 1 else 'it'}: helip index SHARDS "
+        "--out INDEX --skip-damaged"
     )
 
 
