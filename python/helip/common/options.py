@@ -113,7 +113,7 @@ class ThreadOptions(Options):
     """How many cores a job may take."""
 
     threads: Whole | None = None
-    """Threads, in the shell those of torch and OpenMP, too; None or 0 for all cores."""
+    """Threads, of torch too in the shell; None or 0 for all cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class DeviceOptions(Options):
     """Where torch computes."""
 
     device: str = "auto"
-    """auto, cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+    """auto, cpu, cuda or cuda:1; auto: a GPU if there is one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))  # a torch.device does as well

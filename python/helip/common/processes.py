@@ -109,18 +109,18 @@ class Processes:
         It may take hours: the others wait on their hosts, where no limit of torch.distributed or
         NCCL ends them.
         """
-        result, failure, message = None, None, None
         if self.count > 1:
             _patient_hosts()  # made by all together, so before the work
+        result = None
         if self.leads:
             try:
                 result = work()
             except BaseException as error:  # an interruption, too: the others must hear of it
-                failure, own = error, isinstance(error, Error)
-                message = str(error) if own else f"{type(error).__name__}: {error}".rstrip(": ")
-        message = self.exchange(message)[0]
-        if failure is not None:
-            raise failure
+                words = f"{type(error).__name__}: {error}".rstrip(": ")
+                with contextlib.suppress(Error):  # where another has stopped, too
+                    self.exchange(str(error) if isinstance(error, Error) else words)
+                raise
+        message = self.exchange(None)[0]
         if message is not None:
             raise Error(f"rank 0 failed: {message}")
         return result

@@ -36,7 +36,7 @@ class EmbedOptions(DeviceOptions):
     """core: C++ threads, exact to two levels of a pixel; pillow: Pillow and the encoder's own
     transform; auto: the core where it knows the transform and the pictures are files."""
     workers: Whole = 0
-    """Of the core, threads, 0 for one a core; of Pillow, processes, 0 for none beside this one."""
+    """Threads of the core, 0: all; of Pillow, processes beside this one."""
     dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float16"
     """What the store keeps."""
     shard_rows: Annotated[Positive, MultipleOf(4096)] = 262_144

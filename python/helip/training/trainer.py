@@ -120,7 +120,7 @@ class Trainer:
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
         self._tuning = ModelTuning(model, self.recipe)
-        with self._tuning.given_back():
+        with self._tuning.given_back(whole=True):
             check_chunks(model.model, call)
             self._measuring.follow(self.device)
             self.network = Network(model.model, self.device, self.processes, self.options)
@@ -136,7 +136,6 @@ class Trainer:
                 total_steps=self.total_steps,
                 accumulate=call.accumulate,
             )
-            self._tuning.done()
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress(scale_bound=scale_bound)
         self._rank_rows = [0]
@@ -178,11 +177,15 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Train to the last step and return; see the class for what can end it earlier."""
+        if self._tuning.failed:
+            raise Error(
+                "the run of this trainer has ended, and its model was given back; make another, "
+                "which goes on from the newest checkpoint"
+            )
         callers = random_states()
         with contextlib.ExitStack() as stack, self._tuning.given_back():
             try:
                 self.processes.leader_does(lambda: self._take_place(stack))
-                self._tuning.begin()
                 result = self._run()
                 self._tuning.finish()
                 self._measuring.mend(result.checkpoint, self.device, result.guard)

@@ -25,9 +25,9 @@ class ModelTuning:
     def __init__(self, bundle: ModelBundle, recipe: Recipe) -> None:
         self._bundle, self._adapted = bundle, recipe.lora is not None
         self._given = _Manner(bundle.model)
-        self._of_run: _Manner | None = None
-        self._added = self._is_back = False  # LoRA by this call; the model, after a failure
-        with self.given_back():
+        self._added = False  # LoRA, by this one
+        self.failed = False
+        with self.given_back(whole=True):
             self._tune(bundle.model, recipe)
 
     def _tune(self, model: nn.Module, recipe: Recipe) -> None:
@@ -54,23 +54,18 @@ class ModelTuning:
         if self._bundle.config:  # so that a checkpoint is opened as what it is
             self._bundle.config["lora"] = lora.plain()
 
-    def done(self) -> None:
-        """All is done to the model that is done before it trains."""
-        self._of_run = _Manner(self._bundle.model)
-
-    def begin(self) -> None:
-        """Do it again to a model that was given back."""
-        if self._is_back and self._of_run is not None:
-            self._of_run.restore(self._bundle.model)
-
     @contextlib.contextmanager
-    def given_back(self) -> Iterator[None]:
-        """Whatever fails inside, the model is as it was given, but for its weights, and once it
-        trains for LoRA, whose products stay beside them for the run to go on with."""
+    def given_back(self, *, whole: bool = False) -> Iterator[None]:
+        """Whatever fails inside, the model is as it was given, but for its weights, and for LoRA:
+        its products stay beside the weights for the run to go on with.
+
+        whole: without LoRA that is there since then; nothing has trained yet.
+        """
         try:
             yield
         except BaseException:
-            self._give_back(merge=self._added and self._of_run is None)
+            self.failed = True
+            self._give_back(merge=whole and self._added)
             raise
 
     def finish(self) -> None:
@@ -83,7 +78,6 @@ class ModelTuning:
             merge_lora(self._bundle.model)
             self._bundle.config.pop("lora", None)
         self._given.restore(self._bundle.model)
-        self._is_back = True
 
 
 class _Manner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
+from helip.common.errors import CancelledError, Error, InvalidArgumentError, MismatchError
 from helip.data.image_transform import ImageTransform
 from helip.evaluation.evaluating import evaluate
 from helip.models.bundle import create_model
@@ -14,6 +14,7 @@ from helip.models.slip import add_ssl_head
 from helip.training.fine_tuning import train
 from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
+from support.loop_samples import trainer
 from support.train_samples import Colours
 from support.transformers_samples import clip_model
 from support.tune_samples import same, table, tiny, weights
@@ -318,6 +319,15 @@ def test_an_interrupted_run_with_lora_goes_on_by_the_same_call(tmp_path, more):
     assert same(weights(model.model), weights(whole.model.model))
     locked = [name for name, p in model.model.named_parameters() if not p.requires_grad]
     assert locked == ["visual.conv1.weight"]
+
+
+def test_a_trainer_whose_run_has_failed_is_not_run_again(tmp_path):
+    failing = trainer(tmp_path, should_stop=lambda: True)
+    with pytest.raises(CancelledError):
+        failing.run()
+    with pytest.raises(Error, match="make another, which goes on from the newest checkpoint"):
+        failing.run()
+    assert trainer(tmp_path).run().resumed_from == 1
 
 
 @pytest.mark.parametrize("options", [{"wise_ft": 0.5}, {"distill": 1.0}])
