@@ -16,12 +16,13 @@ import faulthandler
 import importlib
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,8 @@ def failure_of(kind: str, job: Job) -> str | None:
     return None
 
 
-def shrunk(kind: str, job: Job, error: str) -> Job:
-    """The smallest job that was found to fail by such an error."""
+def shrunk(kind: str, job: Job, fails: Callable[[Job], bool]) -> Job:
+    """The smallest job that was found to fail: options are dropped and sizes made smaller."""
     module = importlib.import_module(kind)
     ends = time.monotonic() + SHRINKING
 
@@ -85,8 +86,7 @@ def shrunk(kind: str, job: Job, error: str) -> Job:
         for each in smaller(job):
             if time.monotonic() > ends:
                 return job
-            said = failure_of(kind, each)
-            if said is not None and said.partition(":")[0] == error:
+            if fails(each):
                 job, found = each, True
                 break
     return job
@@ -102,16 +102,27 @@ def script_of(kind: str, job: Job, said: str) -> str:
     )
 
 
+def ends_process(kind: str, job: Job) -> bool:
+    """Whether a job ends the process that it runs in, or hangs."""
+    script = [sys.executable, "-c", script_of(kind, job, "")]
+    try:
+        done = subprocess.run(script, capture_output=True, timeout=SHRINKING / 4)
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode not in (0, 1)
+
+
 def outcome_of(kind: str, seed: int) -> Any:
     """The counts of a job that goes well, or the script of one that does not."""
     faulthandler.dump_traceback_later(HANGS, exit=True)
+    job = job_of(kind, seed)
     try:
-        job = job_of(kind, seed)
         return features_of(kind, job) + importlib.import_module(kind).check(job)
     except Exception as error:
         said = traceback.format_exc()
         faulthandler.cancel_dump_traceback_later()
-        job = shrunk(kind, job_of(kind, seed), type(error).__name__)
+        name = type(error).__name__  # a simpler job may be no job, which is another error
+        job = shrunk(kind, job, lambda each: (failure_of(kind, each) or "").startswith(name))
         return script_of(kind, job, failure_of(kind, job) or said)
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -153,7 +164,8 @@ class Worker:
             kind, seed = self.job
             said = f"the process ended with code {self.process.exitcode}, or hung"
             self.begin()
-            return script_of(kind, job_of(kind, seed), said)
+            job = shrunk(kind, job_of(kind, seed), lambda each: ends_process(kind, each))
+            return script_of(kind, job, said)
 
 
 def run(
