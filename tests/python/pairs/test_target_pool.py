@@ -141,10 +141,11 @@ def test_a_table_takes_the_store_that_was_mined_alone(
 ) -> None:
     pairs = mined(store)
     other = write_store(tmp_path / "other", seed=9)
-    with pytest.raises(helip.MismatchError, match=f"{store.fingerprint}.*{other.fingerprint}"):
+    both = f"{store.fingerprint[:12]}.*{other.fingerprint[:12]}"
+    with pytest.raises(helip.MismatchError, match=both):
         pairs.with_store(other)
     pairs.save(tmp_path / "p")
-    with pytest.raises(helip.MismatchError, match=other.fingerprint):
+    with pytest.raises(helip.MismatchError, match=other.fingerprint[:12]):
         HardPairs.open(tmp_path / "p", store=other)
     bare = HardPairs.from_arrays(np.array([[1], [0]], np.int32), np.ones((2, 1)))
     with pytest.raises(helip.MismatchError, match=f"2 targets, .* {ROWS} rows"):
