@@ -65,7 +65,7 @@ class RunState:
         # Between epochs set_epoch says all that there is to say.
         loader = self.loader.state_dict() if mid_epoch else None
         captions = at.captions_at_context_limit
-        stats = getattr(self.loader, "stats", dict)()
+        stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
         state: dict[str, Any] = {
             "options": self.options,
             "progress": {
