@@ -78,6 +78,7 @@ def check_pool(
     empty: np.ndarray,
     *,
     whole: bool = True,
+    rough: float = 0.0,  # what an index may miss a better pair by, since it searches by codes
 ) -> int:
     """One pool among ``ids`` of these cosines, zero rows at ``empty``; how many best it has."""
     least = -1.0 if job["signed"] else 0.0
@@ -118,10 +119,10 @@ def check_pool(
         return count
     if whole:
         assert count == len(best), f"{count} found, {len(best)} are there"
-        assert (np.abs(true - score[best]) <= 4 * slack).all(), (
+        assert (np.abs(true - score[best]) <= rough + 4 * slack).all(), (
             f"scores {true}, the best are {score[best]}"
         )
-        assert slack or at.tolist() == best, f"ids {got[:count]}, wanted {ids[best]}"
+        assert slack or rough or at.tolist() == best, f"ids {got[:count]}, wanted {ids[best]}"
     return int((true >= score[best[-1]] - 2 * slack).sum()) if best else 0
 
 
@@ -353,6 +354,7 @@ def check_index(job: Job, covered: Counter[str]) -> None:
                     slack,
                     gone | mute[place],
                     whole=whole and not close[place].any(),
+                    rough=0.03,
                 )
                 covered["index: pairs found"] += hits
             covered["index: exact"] += whole
