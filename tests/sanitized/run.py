@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = (
-    "tests/python/common/test_locked.py",
+    "tests/python/mining/test_streaming_threads.py",
     "tests/python/loading",
     "tests/python/mining/test_miner_threads.py",
     "tests/python/mining/test_pair_index.py",

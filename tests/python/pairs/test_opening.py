@@ -20,9 +20,10 @@ def test_paths_and_objects_are_opened_alike(tmp_path: Path) -> None:
     store = write_store(data, tmp_path / "store")
     pairs = table()
     pairs.save(tmp_path / "pairs")
-    assert open_together(pairs, data, store) == (pairs, data, store)
+    given = open_together(pairs, data, store)
+    assert given[1:] == (data, store)
     opened = open_together(str(tmp_path / "pairs"), csv, tmp_path / "store")
-    assert np.array_equal(opened[0].ids, pairs.ids)
+    assert all(np.array_equal(each[0].ids, pairs.ids) for each in (given, opened))
     assert opened[1].fingerprint == data.fingerprint
     assert opened[2].fingerprint == store.fingerprint
     assert open_together(pairs, data, None)[2] is None

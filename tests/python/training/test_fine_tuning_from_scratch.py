@@ -157,5 +157,5 @@ def test_without_a_table_it_trains_plainly_and_mines_while_it_does(tmp_path):
 def test_a_plan_is_of_the_same_run(tmp_path):
     plan = plan_training(**options_of(epochs=3, out=tmp_path / "run"))
     assert (plan.steps, plan.steps_per_epoch) == (9, 3)
-    assert plan.rows == 60  # 20 rows have hard pairs
+    assert plan.rows == 72  # all 24 rows, also those without hard pairs
     assert not (tmp_path / "run").exists()

@@ -101,7 +101,9 @@ def test_a_run_takes_the_recipe_and_records_its_name_and_version(tmp_path, one_t
     assert plain["recipe"] is None
     assert named["recipe"] == "fine-grained 1"
     changed = {name for name in plain if plain[name] != named[name]}
-    assert changed == {"recipe", "strategy", "community_rows", "hard_per_target", "gamma"}
+    assert changed == {
+        "recipe", "strategy", "short", "community_rows", "hard_per_target", "gamma",
+    }  # fmt: skip
     assert (named["strategy"], named["hard_per_target"], named["gamma"]) == ("uniform", 3, 0.5)
 
 

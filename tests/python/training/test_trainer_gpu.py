@@ -8,7 +8,7 @@ import torch
 import helip
 from helip.models.bundle import create_model
 from helip.training.logs.metrics import read_metrics
-from helip.training.network import _is_sharded
+from helip.training.network import is_sharded
 from helip.training.recipe import Recipe
 from support.loop_samples import trainer, weights
 from support.train_samples import CONFIG, Colours, table
@@ -106,7 +106,7 @@ def _by_nccl(rank: int, folder: str, parallel: str) -> None:
         run = trainer(Path(folder) / "run", device=str(device), parallel=parallel)
         run.run()
         if rank == 0:
-            sharded = any(_is_sharded(p) for p in run.model.parameters())
+            sharded = any(is_sharded(p) for p in run.model.parameters())
             (Path(folder) / "sharded").write_text(str(sharded))
 
 

@@ -64,5 +64,5 @@ def test_a_part_of_a_table_is_refused(tmp_path: Path) -> None:
 
 def test_a_table_without_store_is_refused(tmp_path: Path) -> None:
     mined(tmp_path)
-    with pytest.raises(helip.InvalidArgumentError, match="with_store"):
+    with pytest.raises(helip.InvalidArgumentError, match="give store=STORE"):
         plot_map(helip.HardPairs.open(tmp_path / "pairs"))
