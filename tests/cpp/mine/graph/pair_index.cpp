@@ -4,14 +4,10 @@
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <numeric>
 #include <thread>
 
-#include "io/column_reader.h"
-#include "io/column_writer.h"
-#include "io/manifest.h"
 #include "support/child_process.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"
@@ -283,51 +279,6 @@ TEST_CASE("what cannot be is refused, and leaves the index as it was", "[pair_in
   REQUIRE(recall(index, data, 40, 40, 50, 5, 1e-6) == 1.0);
 }
 
-TEST_CASE("damage of any file of an index is refused", "[pair_index]") {
-  const Data data = data_of(200);
-  const TemporaryFolder folder;
-  built(data, 200).save(folder / "index");
-  int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "index")) {
-    const std::filesystem::path path = entry.path();
-    if (path.filename() == ".lock") continue;
-    ++files;
-    std::ifstream in(path, std::ios::binary);
-    const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    const auto put = [&](const std::string& bytes) {
-      std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-    };
-    for (const double share : {0.0, 0.1, 0.3, 0.5, 0.7, 0.999}) {
-      INFO(path << " at " << share);
-      std::string bytes = whole;
-      char& byte = bytes[static_cast<std::size_t>(share * static_cast<double>(whole.size()))];
-      byte = static_cast<char>(byte ^ 0x10);
-      put(bytes);
-      REQUIRE_THROWS_AS(PairIndex::open(folder / "index"), Error);
-      put(whole.substr(0, static_cast<std::size_t>(share * static_cast<double>(whole.size()))));
-      REQUIRE_THROWS_AS(PairIndex::open(folder / "index"), Error);
-    }
-    put(whole);
-  }
-  REQUIRE(files == 2);
-  REQUIRE(PairIndex::open(folder / "index").size() == 200);
-}
-
-TEST_CASE("a newer format, another format and nothing at all are refused", "[pair_index]") {
-  const Data data = data_of(50);
-  const TemporaryFolder folder;
-  expect_error(ErrorCode::io, "index", [&] { return PairIndex::open(folder / "index"); });
-  mine(data.image.view(), data.text.view(), exact_options(3)).save(folder / "table");
-  expect_error(ErrorCode::mismatch, "helip.hard_pairs",
-               [&] { return PairIndex::open(folder / "table"); });
-  built(data, 50).save(folder / "index");
-  Manifest manifest = read_manifest(folder / "index", "helip.pair_index");
-  manifest.features = {"of tomorrow"};
-  write_manifest(folder / "index", manifest);
-  expect_error(ErrorCode::unsupported, "upgrade helip",
-               [&] { return PairIndex::open(folder / "index"); });
-}
-
 TEST_CASE("an addition comes through while queries never pause", "[pair_index]") {
   const Data data = data_of(400);
   PairIndex index = built(data, 300);
@@ -462,55 +413,4 @@ TEST_CASE("every long call on an index stops where its callback says so", "[pair
   REQUIRE(index.size() == 400);
   const ProgressCallback go_on = [](const Progress&) { return true; };
   REQUIRE(PairIndex::open(folder / "q", go_on).size() == 400);
-}
-
-TEST_CASE("options that no index can have are damage, whatever the checksums say", "[pair_index]") {
-  const Data data = data_of(50);
-  const TemporaryFolder folder;
-  built(data, 50).save(folder / "index");
-  const Manifest sound = read_manifest(folder / "index", "helip.pair_index");
-  const auto refuse = [&](const char* name, const Json& value) {
-    INFO(name << " " << value);
-    Manifest manifest = sound;
-    manifest.attributes[name] = value;
-    write_manifest(folder / "index", manifest);
-    expect_error(ErrorCode::corrupt, "is damaged",
-                 [&] { return PairIndex::open(folder / "index"); });
-  };
-  for (const int breadth : {0, -1, 65537}) refuse("breadth", breadth);
-  for (const int degree : {3, 1025}) refuse("degree", degree);
-  refuse("image_max", 1.5);
-  refuse("text_max", nullptr);
-  write_manifest(folder / "index", sound);
-  REQUIRE(PairIndex::open(folder / "index").size() == 50);
-}
-
-TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "[pair_index]") {
-  const Data data = data_of(50);
-  const TemporaryFolder folder;
-  built(data, 50).save(folder / "index");
-  const auto reader = open_columns(folder / "index", "helip.pair_index");
-  const auto write = [&](std::int64_t id) {
-    std::vector<std::int64_t> ids(50);
-    std::iota(ids.begin(), ids.end(), 0);
-    ids[7] = id;
-    Manifest empty;
-    empty.format = reader->manifest().format;
-    empty.shard_rows = reader->manifest().shard_rows;
-    empty.columns = reader->manifest().columns;
-    const std::filesystem::path path = folder / ("with " + std::to_string(id));
-    ColumnWriter writer(path, empty, false);
-    std::vector<const void*> columns{ids.data()};
-    for (const char* name : {"image", "text", "codes", "links"}) {
-      columns.push_back(reader->column(name).data);
-    }
-    writer.append(50, columns, nullptr);
-    writer.close([&](Manifest& manifest) { manifest.attributes = reader->manifest().attributes; });
-    return path;
-  };
-  CHECK(PairIndex::open(write(70)).size() == 50);
-  for (const std::int64_t id : {std::int64_t{-1}, INT64_MAX}) {
-    expect_error(ErrorCode::corrupt, "the id of pair 7 is " + std::to_string(id),
-                 [&] { static_cast<void>(PairIndex::open(write(id))); });
-  }
 }
