@@ -32,7 +32,7 @@ from dice import Dice
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path("build/soak")
-KINDS = ("mining", "batches", "losses", "evaluation", "streaming")
+KINDS = ("mining", "batches", "losses", "evaluation", "streaming", "threads")
 HANGS = 300  # seconds after which a job counts as hanging
 SHRINKING = 60  # seconds at most
 
@@ -247,7 +247,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, help="until so many minutes have gone")
     parser.add_argument("--jobs", type=int, help="so many of each kind")
-    parser.add_argument("--kinds", nargs="+", default=KINDS, help=f"of {', '.join(KINDS)}, threads")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, help=f"of {', '.join(KINDS)}")
     parser.add_argument("--seed", type=int, help="of the first job of each kind; else a random one")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
