@@ -269,7 +269,7 @@ def show_account(stats: dict[str, Any]) -> None:
             (name.replace("_", " "), stats[name])
             for name in (
                 "hard_pairs", "shared", "replaced", "random_fills", "unfilled", "plain_targets",
-                "skipped_targets",
+                "skipped_targets", "unreadable_rows", "skipped_batches",
             ) if stats.get(name)
         ),
     ]  # fmt: skip
@@ -278,7 +278,7 @@ def show_account(stats: dict[str, Any]) -> None:
         rows.append(("left out by verdicts", words))
     if "target_rows" in stats:
         words = f"{stats['target_rows']:,} of the data's {stats['rows']:,}, all processes together"
-        rows.append(("rows trained on as targets", words))
+        rows.append(("rows planned as targets", words))
     show_table([(name, figure(value)) for name, value in rows])
     listed = stats.get("quarantined_rows") or []
     for failure in listed[:3]:

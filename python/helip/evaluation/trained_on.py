@@ -1,5 +1,5 @@
 """What the run of a model was trained on: whether it is the very data set that it is measured on,
-and how many of its rows were targets."""
+and how many of its rows were planned as targets."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def rows_trained_on(model: Any) -> dict[str, int]:
 
 
 def rows_words(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """How many rows each of these models saw as targets; empty where no result knows."""
+    """How many rows each of these runs planned as targets; empty where no result knows."""
     known = {name: rows for name, result in results.items() if (rows := result.get("trained_on"))}
     said = [f"{name} {n['target_rows']:,} of {n['rows']:,}" for name, n in known.items()]
-    return f"Rows trained on as targets: {', '.join(said)}." if said else ""
+    return f"Rows planned as targets: {', '.join(said)}." if said else ""
 
 
 def _place_of(model: Any) -> str:

@@ -66,7 +66,7 @@ def test_tables_say_how_many_rows_each_run_was_trained_on(run, tmp_path):
         )  # fmt: skip
     models = {"control": str(run), "tuned": str(tmp_path / "keep"), "less": str(tmp_path / "skip")}
     results = helip.evaluate_all(models, {"held": Colours(20, prefix="h")}, **EVALUATE)
-    words = "Rows trained on as targets: control 24 of 24, tuned 24 of 24, less 6 of 24."
+    words = "Rows planned as targets: control 24 of 24, tuned 24 of 24, less 6 of 24."
     assert words in tables(results)[0].note
     assert comparisons(results)[0]["trained"] == words
     bare = helip.evaluate(tiny(), Colours(20, prefix="h"), **EVALUATE)
