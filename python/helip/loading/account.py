@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,17 @@ _PLANNED = (
     "targets", "plain_targets", "hard_pairs", "shared", "replaced", "random_fills", "unfilled",
     "equal_targets", "equal_hard_pairs",
 )  # fmt: skip
+
+
+def target_rows_of(stats: Mapping[str, Any]) -> dict[str, int]:
+    """``target_rows`` and ``rows`` of what a loader, or a checkpoint, says; empty unless both are
+    there and numbers."""
+    found = {
+        name: int(value)
+        for name in ("target_rows", "rows")
+        if isinstance(value := stats.get(name), numbers.Integral)
+    }
+    return found if len(found) == 2 else {}
 
 
 @dataclass

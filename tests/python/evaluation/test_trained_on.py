@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.evaluation.model_source import ModelSource
 from helip.evaluation.table import tables
-from helip.evaluation.trained_on import rows_words, warn_of_training_data
+from helip.evaluation.trained_on import rows_trained_on, rows_words, warn_of_training_data
 from helip.reporting.metrics import comparisons
 from support.train_samples import Colours
 from support.tune_samples import tiny
@@ -52,6 +52,13 @@ def test_other_data_and_other_models_are_not(run, tmp_path):
         warn_of_training_data(tiny(), Colours(24))
         (tmp_path / "state.json").write_text("{")
         warn_of_training_data(tmp_path, Colours(24))
+
+
+def test_nothing_is_known_of_a_model_without_a_place(run, monkeypatch):
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    monkeypatch.chdir(checkpoint)
+    assert rows_trained_on(".") == {"target_rows": 24, "rows": 24}
+    assert rows_trained_on("") == rows_trained_on(tiny()) == {}
 
 
 def test_tables_say_how_many_rows_each_run_was_trained_on(run, tmp_path):

@@ -390,55 +390,6 @@ def test_a_batch_without_a_readable_row_is_an_error():
         next(iter(make(FakeData(bad=bad), max_quarantined=1.0)))
 
 
-def with_rows_not_embedded(rows=120, every=4):
-    """The ring without each 4th row, which has no hard pair, is nobody's and cannot be read."""
-    lost = np.arange(rows) % every == 0
-    kept = np.flatnonzero(~lost)
-    places = (np.cumsum(~lost)[:, None] + np.arange(K)[None]) % len(kept)
-    ids = np.where(lost[:, None], -1, kept[places]).astype(np.int32)
-    table = HardPairs.from_arrays(
-        ids, np.where(ids < 0, 0, 0.5).astype(np.float32), np.where(lost, 0, K).astype(np.int32)
-    )
-    return FakeData(rows, {int(row): unreadable(row) for row in np.flatnonzero(lost)}), table
-
-
-@pytest.mark.parametrize("options", [{"strategy": "communities"}, {"hard_per_target": 0}])
-def test_rows_that_were_not_embedded_do_not_count_as_failures(options):
-    data, table = with_rows_not_embedded()
-    loader = make(data, table, **options)
-    assert sorted(row for batch in rows_of(loader) for row in batch) == [
-        row for row in range(120) if row % 4
-    ]
-    stats = loader.stats()
-    assert (stats["emitted"], stats["quarantined"]) == (90, {"unreadable_image": 30})
-    assert (stats["unreadable_rows"], stats["target_rows"]) == (30, 120)
-    data.bad |= {row: unreadable(row) for row in range(1, 120, 8)}  # 15 of the other 90
-    with pytest.raises(Error, match=r"max_quarantined = 0.1 .* of them have no hard pair"):
-        list(loader)
-    loader = make(data, table, max_quarantined=15 / 90, **options)
-    assert sum(map(len, rows_of(loader))) == 75
-
-
-def test_a_batch_of_rows_that_were_not_embedded_is_skipped():
-    data, table = with_rows_not_embedded()
-    options = {"strategy": "communities", "batch_size": 2}
-    loader = make(data, table, **options)
-    planned = [rows.tolist() for rows in loader.planned_rows(0)]
-    read = [kept for rows in planned if (kept := [row for row in rows if row % 4])]
-    assert rows_of(loader) == read
-    stats = loader.stats()
-    assert stats["skipped_batches"] == len(planned) - len(read) > 0
-    assert stats["batches"] == len(planned) and stats["emitted"] == 90
-    resumed = make(data, table, **options)
-    next(batches := iter(loader))
-    resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
-    assert rows_of(resumed) == rows_of(batches)
-    assert resumed.stats() == loader.stats()
-    with pytest.raises(Error, match=r'no row of batch .*short="skip"'):
-        for rank in range(2):  # the ranks go in step
-            list(make(data, table, rank=rank, world_size=2, **options))
-
-
 def test_exhausted_memory_is_not_taken_for_a_bad_sample():
     with pytest.raises(MemoryError):
         list(make(FakeData(bad={5: MemoryError()})))
