@@ -310,6 +310,24 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
+        own = self._options, self._sampler, self._identity
+        try:
+            first, batches = self._place_of(saved)
+        except Exception:
+            self._options, self._sampler, self._identity = own
+            raise
+        counts, plans = EpochCounts(saved.epoch), saved.plans
+        if saved.rank == self._rank and saved.divides_as(self._identity):
+            counts = saved.counts
+        else:
+            plans = ()  # of other rows
+        self._begin(saved.epoch, first, batches, counts, plans)
+        self._counts = copy.deepcopy(counts)
+        self._iteration += 1
+
+    def _place_of(self, saved: LoaderState) -> tuple[int, int]:
+        """(targets before batch 0, batches after them) of ``saved``, whose options are taken where
+        none were given."""
         if saved.options.get("strategy") == self._identity["strategy"]:
             theirs = {name: value for name in self._open if (value := saved.options.get(name))}
             if any(self._identity[name] != value for name, value in theirs.items()):
@@ -322,14 +340,7 @@ class HardPairLoader:
                 f"a state at epoch {saved.epoch}, batch {batches} is outside an epoch of "
                 f"{steps} batches"
             )
-        counts, plans = EpochCounts(saved.epoch), saved.plans
-        if saved.rank == self._rank and saved.divides_as(self._identity):
-            counts = saved.counts
-        else:
-            plans = ()  # of other rows
-        self._begin(saved.epoch, first, batches, counts, plans)
-        self._counts = copy.deepcopy(counts)
-        self._iteration += 1
+        return first, batches
 
     def stats(self) -> dict[str, Any]:
         """Counts of the running epoch on this rank, or of the last one between two iterations.
