@@ -91,12 +91,7 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
         ("pool size k", f"{stats['k']:,}"),
         ("method", str(pairs.options.get("method", "?"))),
         ("hard pairs", f"{stats['pairs']:,}"),
-        ("outliers", f"{stats['outliers']:,} targets without a hard pair"),
-        *(
-            [("unreadable", f"{stats['unreadable']:,} rows without an embedding, not counted here")]
-            if stats.get("unreadable")
-            else []
-        ),
+        *_without_hard_pair(stats),
         ("short targets", f"{stats['short_targets']:,} with fewer than k"),
     ]
     if hubness := stats.get("hubness"):
@@ -130,6 +125,19 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
     show_table(rows)
+
+
+def _without_hard_pair(stats: dict[str, Any]) -> list[tuple[str, str]]:
+    """Outliers and rows without an embedding, which only a table that knows its store tells."""
+    outliers, unreadable = stats["outliers"], stats.get("unreadable")
+    if unreadable is None and outliers:
+        words = f"{outliers:,} (outliers, or rows that could not be read)"
+        return [("without a hard pair", words)]
+    rows = [("outliers", f"{outliers:,} targets without a hard pair")]
+    if unreadable:
+        words = f"{unreadable:,} rows without an embedding, not counted here"
+        rows.append(("unreadable", words))
+    return rows
 
 
 def show_pool(pool: Any, as_json: bool) -> None:
@@ -269,7 +277,7 @@ def show_account(stats: dict[str, Any]) -> None:
             (name.replace("_", " "), stats[name])
             for name in (
                 "hard_pairs", "shared", "replaced", "random_fills", "unfilled", "plain_targets",
-                "skipped_targets",
+                "skipped_targets", "unreadable_rows", "skipped_batches",
             ) if stats.get(name)
         ),
     ]  # fmt: skip
@@ -278,7 +286,7 @@ def show_account(stats: dict[str, Any]) -> None:
         rows.append(("left out by verdicts", words))
     if "target_rows" in stats:
         words = f"{stats['target_rows']:,} of the data's {stats['rows']:,}, all processes together"
-        rows.append(("rows trained on as targets", words))
+        rows.append(("rows planned as targets", words))
     show_table([(name, figure(value)) for name, value in rows])
     listed = stats.get("quarantined_rows") or []
     for failure in listed[:3]:

@@ -23,7 +23,7 @@ from helip.diagnosis.planned import planned_batches
 from helip.diagnosis.ranks import RANKS
 from helip.diagnosis.result import Diagnosis, ModelMeasures
 from helip.diagnosis.suggestions import suggestions
-from helip.diagnosis.table import measure_table, sample_of
+from helip.diagnosis.table import measure_table, pool_sizes, sample_of
 from helip.diagnosis.warnings import warnings
 from helip.diagnosis.windows import measure_windows
 from helip.evaluation.encoding import Subject
@@ -80,7 +80,7 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
         pairs, data, sample_of(len(pairs), call.targets, call.seed), window=call.window,
         store=store, groups=groups, seed=call.seed,
     )  # fmt: skip
-    members = np.minimum(np.asarray(pairs.counts), table.window)
+    members = np.minimum(pool_sizes(pairs), table.window)
     model = None if call.model is None else _measured(call, pairs, data, groups, members)
     features = None if model is None else model.features
     gain = None if features is None else expected_gain(features)

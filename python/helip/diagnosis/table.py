@@ -20,6 +20,7 @@ from helip.diagnosis.chance import (
 )
 from helip.diagnosis.draws import COMMUNITY
 from helip.diagnosis.groups import Ints
+from helip.pairs.unreadable import unreadable_rows
 
 HUB_RANKS = (10, 50)
 HUB_TARGETS = 100_000  # whose pools are counted; of smaller tables all
@@ -59,7 +60,7 @@ class TableMeasures:
     method: str  # of mining
     window: int  # ranks 1 to this one; at most k
     sampled: int  # targets
-    empty: int  # targets of the table without a hard pair
+    empty: int  # targets of the table without a hard pair; rows without an embedding are none
     short: int  # with fewer than k, those without one among them
     window_members: float  # of a target on average
     coverage: float  # share of a community's places that rows' own hard pairs can fill
@@ -92,7 +93,7 @@ def measure_table(
     require(targets >= 1, "targets", targets, "at least 1")
     rows, k = len(pairs), int(pairs.k)
     window = min(window, k)
-    counts = np.asarray(pairs.counts)
+    counts = pool_sizes(pairs)
     sampled = sample_of(rows, targets, seed)
     members = np.minimum(counts, window)
     mean = float(members.mean())
@@ -123,6 +124,14 @@ def measure_table(
         ),
         flatness=_flatness(scores, real, window),
     )  # fmt: skip
+
+
+def pool_sizes(pairs: Any) -> Ints:
+    """Hard pairs of each target, without the rows that are known to have no embedding: none of
+    them can be trained on. Of a table of nothing else, of all."""
+    counts = np.asarray(pairs.counts)
+    readable: Ints = np.delete(counts, unreadable_rows(pairs))
+    return readable if len(readable) else counts
 
 
 def sample_of(rows: int, count: int, seed: int) -> Ints:

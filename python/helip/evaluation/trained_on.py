@@ -1,5 +1,5 @@
 """What the run of a model was trained on: whether it is the very data set that it is measured on,
-and how many of its rows were targets."""
+and how many of its rows were planned as targets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from helip.common.errors import CorruptError, StorageError
 from helip.common.files import read_json
 from helip.evaluation.model_source import ModelSource
+from helip.loading.account import target_rows_of
 from helip.models.run_folder import within_run
 from helip.store.data_identity import fingerprint_differences
 
@@ -45,14 +46,14 @@ def rows_trained_on(model: Any) -> dict[str, int]:
     """``target_rows`` of the ``rows`` of its data, of the run that ``model`` is of, as
     `warn_of_training_data` takes it; empty where that is not known."""
     found = _state_of_run(_place_of(model)).get("rows")
-    return dict(found) if isinstance(found, dict) else {}
+    return target_rows_of(found) if isinstance(found, dict) else {}
 
 
 def rows_words(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """How many rows each of these models saw as targets; empty where no result knows."""
+    """How many rows each of these runs planned as targets; empty where no result knows."""
     known = {name: rows for name, result in results.items() if (rows := result.get("trained_on"))}
     said = [f"{name} {n['target_rows']:,} of {n['rows']:,}" for name, n in known.items()]
-    return f"Rows trained on as targets: {', '.join(said)}." if said else ""
+    return f"Rows planned as targets: {', '.join(said)}." if said else ""
 
 
 def _place_of(model: Any) -> str:
@@ -64,8 +65,10 @@ def _place_of(model: Any) -> str:
 
 def _state_of_run(place: str) -> dict[str, Any]:
     """What the newest checkpoint of a run, or a checkpoint, says of it; empty for anything else."""
+    if not place:
+        return {}
     try:
-        path = within_run(Path(place)) if place and Path(place).is_dir() else Path(place)
+        path = within_run(Path(place)) if Path(place).is_dir() else Path(place)
         found = read_json(path / "state.json")["state"]
     except (CorruptError, StorageError, OSError, KeyError, TypeError):
         return {}

@@ -32,6 +32,7 @@ from helip.loading.sampling import Plans, distributed_place, make_sampler, sampl
 from helip.loading.state import LoaderState, refuse_another_loader
 from helip.loading.strategy import hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
+from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.opening import Source, exclusions_of
 
@@ -132,7 +133,9 @@ class HardPairLoader:
     A row that cannot be read or transformed is left out of its batch and counted under its reason
     (:meth:`stats`); hard pairs of a target that is left out become targets without hard pairs.
     Iterating raises Error when their share exceeds ``max_quarantined``, or when no row of a batch
-    is left. Not thread-safe; one iteration at a time.
+    is left. Rows that have no hard pair in the table do not count for that: most were not embedded
+    either. A batch of nothing else is skipped, with one rank, and counted. Not thread-safe; one
+    iteration at a time.
     """
 
     _epoch: int  # being iterated, or next
@@ -152,6 +155,10 @@ class HardPairLoader:
         data = opened_data(call.data)
         table = table_of(data, call.pairs)
         self._grows = isinstance(table, GrowingPairs)
+        # Of what was mined: by it rows that were not embedded are told.
+        self._pool_sizes = None
+        if call.pairs is not None and isinstance(table, HardPairs):
+            self._pool_sizes = np.asarray(table.counts)
         exclusions, self._left_out = None, dict[str, int]()
         if call.verdicts is not None:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
@@ -303,6 +310,24 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
+        own = self._options, self._sampler, self._identity
+        try:
+            first, batches = self._place_of(saved)
+        except Exception:
+            self._options, self._sampler, self._identity = own
+            raise
+        counts, plans = EpochCounts(saved.epoch), saved.plans
+        if saved.rank == self._rank and saved.divides_as(self._identity):
+            counts = saved.counts
+        else:
+            plans = ()  # of other rows
+        self._begin(saved.epoch, first, batches, counts, plans)
+        self._counts = copy.deepcopy(counts)
+        self._iteration += 1
+
+    def _place_of(self, saved: LoaderState) -> tuple[int, int]:
+        """(targets before batch 0, batches after them) of ``saved``, whose options are taken where
+        none were given."""
         if saved.options.get("strategy") == self._identity["strategy"]:
             theirs = {name: value for name in self._open if (value := saved.options.get(name))}
             if any(self._identity[name] != value for name, value in theirs.items()):
@@ -315,14 +340,7 @@ class HardPairLoader:
                 f"a state at epoch {saved.epoch}, batch {batches} is outside an epoch of "
                 f"{steps} batches"
             )
-        counts, plans = EpochCounts(saved.epoch), saved.plans
-        if saved.rank == self._rank and saved.divides_as(self._identity):
-            counts = saved.counts
-        else:
-            plans = ()  # of other rows
-        self._begin(saved.epoch, first, batches, counts, plans)
-        self._counts = copy.deepcopy(counts)
-        self._iteration += 1
+        return first, batches
 
     def stats(self) -> dict[str, Any]:
         """Counts of the running epoch on this rank, or of the last one between two iterations.
@@ -332,14 +350,16 @@ class HardPairLoader:
         in the window), ``shared`` (places that a row of the batch filled, without one more),
         ``replaced`` (hard pairs that were in the batch already, so the next one was taken),
         ``unfilled`` (places left empty), ``target_rows`` of ``rows`` (those of the data that are
-        targets, on all ranks), ``skipped_targets`` (short ones that are not), ``equal_targets`` and
-        ``equal_hard_pairs`` (left out by ``unique``, as an equal row was in the batch),
-        ``drawn_captions`` (rows whose caption is one of several),
-        ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first 100:
-        row, key, reason, message). emitted + quarantined = targets + hard_pairs + random_fills.
-        Where data at URLs have a cache on disk, ``cache`` has :meth:`cache_counts`. With
-        ``verdicts`` there is ``verdicts``: the ``pairs`` and ``rows`` that people took out, how
-        many ``hard_pairs`` of the table that left out, and of how many ``targets``.
+        planned as targets, on all ranks, whether they can be read or not), ``skipped_targets``
+        (short ones that are not), ``equal_targets`` and ``equal_hard_pairs`` (left out by
+        ``unique``, as an equal row was in the batch), ``drawn_captions`` (rows whose caption is one
+        of several), ``skipped_batches`` (no row of which could be read), ``unreadable_rows``
+        (quarantined rows that have no hard pair in the table, and do not count against
+        ``max_quarantined``), ``quarantined`` ({reason: rows}) and ``quarantined_rows`` (the first
+        100: row, key, reason, message). emitted + quarantined = targets + hard_pairs +
+        random_fills. Where data at URLs have a cache on disk, ``cache`` has :meth:`cache_counts`.
+        With ``verdicts`` there is ``verdicts``: the ``pairs`` and ``rows`` that people took out,
+        how many ``hard_pairs`` of the table that left out, and of how many ``targets``.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
         counts["rows"] = len(self._data)
@@ -381,6 +401,12 @@ class HardPairLoader:
         hardness = self._hardness_at(self._epoch, self._first, 0)
         return int(hardness["rank_min"]), int(hardness["rank_max"])
 
+    def _unreadable(self, failures: Sequence[Mapping[str, Any]]) -> int:
+        """How many of these rows have no hard pair: most were not embedded either."""
+        if self._pool_sizes is None or not failures:
+            return 0
+        return int((self._pool_sizes[[failure["row"] for failure in failures]] == 0).sum())
+
     def _waiting_plans(self) -> Sequence[BatchPlan]:
         """Plans that only a growing table's past can repeat: made, but not handed over yet."""
         if not self._grows:
@@ -410,7 +436,8 @@ class HardPairLoader:
         with contextlib.closing(self._reads(plans)) as reads:
             for read in reads:
                 plans.waiting.popleft()
-                self._counts.add(read)
+                unreadable = self._unreadable(read.failures)
+                self._counts.add(read, unreadable)
                 if read.cache is not None:
                     self._caches.update([read.cache])
                 last = read.step + 1 >= self._steps
@@ -418,8 +445,11 @@ class HardPairLoader:
                     read,
                     most=self._max_quarantined,
                     epoch_rows=None if last else len(self) * self._options.batch_size,
+                    skips=self._world_size == 1 and unreadable == len(read.failures),
                 )
                 self._handed += 1
+                if batch is None:
+                    continue
                 yield {**batch, **self._beside.of(batch["index"], window, read.drawn)}
                 self._check_current(iteration)
         self._begin(self._epoch + 1)

@@ -79,4 +79,4 @@ class ReadOptions(Options):
     pin_memory: bool | None = None
     """Page-locked memory, from which a GPU copies without waiting; None: if trained on a GPU."""
     max_quarantined: Share = 0.1
-    """Largest share of rows that may fail to be read."""
+    """Largest share of rows that may fail to be read; those without a hard pair do not count."""

@@ -17,6 +17,7 @@ from helip.store.data_identity import (
 from helip.store.embedding_store import EmbeddingStore
 
 _TARGETS = 32  # whose best and last score are held against a store
+_SCORED = ("both", "image", "text")  # modalities whose scores a store tells
 _APART = 0.03  # of a score and its value by a store: int8 is off by less
 
 
@@ -57,8 +58,8 @@ def refuse_other_store(table: Any, store: EmbeddingStore) -> None:
             "that was mined"
         )
     modality = table.options.get("modality")
-    if table.fingerprint or modality is None or "filter" in table.options:
-        return  # other scores, or scores that a filter may have lowered
+    if table.fingerprint or modality not in _SCORED or "filter" in table.options:
+        return  # scores of another kind, or that a filter may have lowered
     counts = np.asarray(table.counts)
     filled = np.flatnonzero(counts > 0)
     some = filled[np.linspace(0, len(filled) - 1, min(_TARGETS, len(filled))).astype(int)]

@@ -20,12 +20,13 @@ def unreadable_rows(pairs: Any) -> npt.NDArray[np.int64]:
     store = pairs.store
     if store is None:
         return np.zeros(0, dtype=np.int64)
-    modality = pairs.options.get("modality", "both")
+    modality = pairs.options.get("modality")
+    mined = (modality,) if modality in ("image", "text") else ("image", "text")
     empty = np.flatnonzero(np.asarray(pairs.counts) == 0)
     found = np.isin(empty, store.deleted)
     for first in range(0, len(empty), _ROWS):
         part = slice(first, first + _ROWS)
         for name, matrix in zip(("image", "text"), store.rows(empty[part]), strict=True):
-            if modality in ("both", name):
+            if name in mined:
                 found[part] |= ~matrix.numpy().any(axis=1)
     return empty[found]

@@ -229,7 +229,8 @@ def _loader(
     steps = call.steps if call.steps is not None else call.epochs * len(loader)
     if call.strategy not in AMONG_TARGETS:
         rows -= rows % (1 + per_target)
-    return HardPairLoader(dataset, None, batch_size=rows, **plain, **common), steps
+    mined = None if isinstance(table, StreamingMiner) else table  # tells which rows to expect
+    return HardPairLoader(dataset, mined, batch_size=rows, **plain, **common), steps
 
 
 def _exclusions(verdicts: Source | None, dataset: Dataset) -> Exclusions | None:

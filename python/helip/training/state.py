@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.processes import Processes
+from helip.loading.account import target_rows_of
 from helip.loading.strategy import as_recorded_now
 from helip.models.run_folder import checkpoint_path, list_checkpoints
 from helip.training.checkpoints import (
@@ -79,8 +80,7 @@ class RunState:
                 "guard": at.guard,
             },
             "loader": loader,
-            # Of the data, that are targets; tables that compare runs say them.
-            "rows": {name: stats[name] for name in ("target_rows", "rows") if name in stats},
+            "rows": target_rows_of(stats),  # tables that compare runs say them
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
         if self.processes.count > 1:

@@ -144,6 +144,26 @@ def test_without_a_model_the_table_and_the_data_are_told(data: Dataset, tmp_path
     assert "accuracy" not in str(found)
 
 
+def test_rows_without_an_embedding_are_no_targets(
+    data: Dataset, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    lost = np.arange(ROWS) % 4 == 0
+    ids = ((np.arange(ROWS)[:, None] + 4 * np.arange(1, 7)) % ROWS).astype(np.int32)
+    ids[lost] = -1
+    pairs = HardPairs.from_arrays(ids, np.where(ids < 0, 0, 0.5).astype(np.float32))
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        rows = np.where(lost[:, None], 0, np.random.default_rng(1).normal(size=(ROWS, 14)) + 0.6)
+        writer.append(list(data.keys), rows[:, :8], rows[:, 8:])
+    bare, known = (
+        diagnosed(pairs, data, bundle),
+        diagnosed(pairs, data, bundle, store=tmp_path / "s"),
+    )
+    assert (bare.table.empty, known.table.empty, known.table.short) == (24, 0, 0)
+    assert bare.table.coverage == pytest.approx(0.75 * known.table.coverage)
+    assert bare.model.features.coverage == pytest.approx(0.75 * known.model.features.coverage)
+    assert known.table.window_members == 6
+
+
 def test_paths_do_as_well_as_objects(data: Dataset, tmp_path: Path) -> None:
     csv = write_pictures(tmp_path / "again")
     table().save(tmp_path / "pairs")

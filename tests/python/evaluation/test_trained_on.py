@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.evaluation.model_source import ModelSource
 from helip.evaluation.table import tables
-from helip.evaluation.trained_on import rows_words, warn_of_training_data
+from helip.evaluation.trained_on import rows_trained_on, rows_words, warn_of_training_data
 from helip.reporting.metrics import comparisons
 from support.train_samples import Colours
 from support.tune_samples import tiny
@@ -54,6 +54,13 @@ def test_other_data_and_other_models_are_not(run, tmp_path):
         warn_of_training_data(tmp_path, Colours(24))
 
 
+def test_nothing_is_known_of_a_model_without_a_place(run, monkeypatch):
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    monkeypatch.chdir(checkpoint)
+    assert rows_trained_on(".") == {"target_rows": 24, "rows": 24}
+    assert rows_trained_on("") == rows_trained_on(tiny()) == {}
+
+
 def test_tables_say_how_many_rows_each_run_was_trained_on(run, tmp_path):
     data = Colours(24)
     ids = np.full((24, 1), -1, np.int32)
@@ -66,7 +73,7 @@ def test_tables_say_how_many_rows_each_run_was_trained_on(run, tmp_path):
         )  # fmt: skip
     models = {"control": str(run), "tuned": str(tmp_path / "keep"), "less": str(tmp_path / "skip")}
     results = helip.evaluate_all(models, {"held": Colours(20, prefix="h")}, **EVALUATE)
-    words = "Rows trained on as targets: control 24 of 24, tuned 24 of 24, less 6 of 24."
+    words = "Rows planned as targets: control 24 of 24, tuned 24 of 24, less 6 of 24."
     assert words in tables(results)[0].note
     assert comparisons(results)[0]["trained"] == words
     bare = helip.evaluate(tiny(), Colours(20, prefix="h"), **EVALUATE)

@@ -221,6 +221,18 @@ def test_a_state_brings_its_size_of_communities_where_none_was_given():
         loader_of(community_rows=8).load_state_dict(state)
 
 
+def test_a_state_that_is_refused_leaves_the_loader_as_it_was():
+    loader = loader_of()
+    before, rows = loader.state_dict(), rows_of(loader)
+    other = loader_of(community_rows=5, short="skip", seed=7).state_dict()
+    with pytest.raises(MismatchError, match=r"in seed \(state: 7, loader: 0\);"):
+        loader.load_state_dict(other)
+    outside = loader_of(community_rows=5).state_dict() | {"batches": 10_000}
+    with pytest.raises(InvalidArgumentError):
+        loader.load_state_dict(outside)
+    assert loader.state_dict() == before and rows_of(loader) == rows
+
+
 @pytest.mark.parametrize(
     ("options", "strategy"),
     [

@@ -125,6 +125,13 @@ def test_product_and_text_pools_of_one_store_are_joined(tmp_path: Path) -> None:
     assert (both.options["method"], both.options["modality"]) == ("joined", "joined")
     assert both.options["k"] == 8
     assert both.options["image_max"] == product.options["image_max"]
+    image, captions = (np.ascontiguousarray(part) for part in (rows[:, :8], rows[:, 8:]))
+    product, text = (
+        helip.mine(image=image, text=captions, k=5, modality=modality, progress=False)
+        for modality in ("both", "text")
+    )
+    both = product.join(text, k=8, progress=False)
+    assert not both.fingerprint and both.with_store(store).near("k3").key == "k3"
     assert [each["options"]["modality"] for each in both.report["join"]["of"]] == ["both", "text"]
     json.dumps(both.stats())
     with pytest.raises(UnsupportedError):

@@ -33,3 +33,6 @@ def test_rows_of_zeros_and_deleted_rows_are_no_outliers(tmp_path: Path) -> None:
         for name in ("outliers", "short_targets"):
             assert bare[name] == known[name] + len(rows)
         assert bare["hubness"]["never_chosen"] == known["hubness"]["never_chosen"] + len(rows)
+    joined = pairs.join(helip.mine(store, k=5, device="cpu", progress=False), k=5, progress=False)
+    assert joined.options["modality"] == "joined"
+    assert unreadable_rows(joined.with_store(store)).tolist() == [4, 8]  # 3 has pools of captions

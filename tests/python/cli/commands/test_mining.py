@@ -60,6 +60,8 @@ def test_unreadable_rows_are_told_apart_from_outliers(
     assert code == 0, err
     lines = {tuple(line.split(maxsplit=2)[:2]) for line in out.splitlines()}
     assert {("outliers", "0"), ("unreadable", "7"), ("short", "targets")} <= lines
+    out = run("inspect", tmp_path / "p")[1]  # which knows no store
+    assert "without a hard pair  7 (outliers, or rows that could not be read)" in out
     code, out, _ = run("mine", tmp_path / "s", "--out", tmp_path / "p", "-k", 3, "--json")
     assert (json.loads(out)["unreadable"], json.loads(out)["outliers"]) == (7, 0)
 
