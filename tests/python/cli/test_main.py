@@ -410,6 +410,20 @@ def test_ctrl_c_while_embedding_says_how_many_rows_are_committed(
     assert (code, err.splitlines()[-1]) == (130, f"helip: {said}")
 
 
+def test_ctrl_c_while_embedding_has_its_code_where_the_store_cannot_be_opened(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, out: Path, **__: object) -> None:
+        out.mkdir()
+        (out / "manifest.json").write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip.encoders.embedding.embed", interrupted)
+    write_shard(tmp_path / "0.tar", range(4))
+    code, _, err = run("embed", tmp_path / "0.tar", "--out", tmp_path / "s")
+    assert (code, "interrupted; what was committed stays: " in err) == (130, True)
+
+
 def test_ctrl_c_in_a_command_that_keeps_nothing_does_not_say_that_it_goes_on(
     run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
