@@ -188,6 +188,10 @@ class Command:
         for group in self.groups:  # what is out of its bound is refused before anything is loaded
             self._check(group, options, config)
         use_threads(given.get("threads") or 0)
+        if inspect.signature(self.work, eval_str=True).return_annotation is not Again:
+            from helip.store.mapped_files import guard_mapped_files
+
+            guard_mapped_files()  # loads NumPy, so after threads are bounded
         if ThreadOptions in self.groups:  # of the shell alone
             del given["threads"]
         quiet, verbose = given["quiet"], given.pop("verbose")

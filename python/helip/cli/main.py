@@ -59,10 +59,6 @@ def main() -> None:
     words = sys.argv[1:]
     show_all = "--help-all" in words
     words = ["--help" if word == "--help-all" else word for word in words]
-    if words and not {"--help", "-h", "--version"} & set(words):
-        from helip.store.mapped_files import guard_mapped_files
-
-        guard_mapped_files()
     try:
         names = {entry.name for entry in ENTRIES}
         again: Again | None = Again(words)

@@ -81,7 +81,11 @@ def saying_what_is_kept(out: Path, say: Callable[[str], None]) -> Iterator[None]
     try:
         yield
     except KeyboardInterrupt:
-        rows = _committed_rows(out)
+        try:
+            rows = _committed_rows(out)
+        except (Error, OSError) as error:
+            say(f"helip: interrupted; what was committed stays: {error}")
+            raise SystemExit(INTERRUPTED) from None
         say(
             f"helip: interrupted; {rows:,} rows are committed, the same command goes on from there"
             if rows

@@ -17,9 +17,11 @@ from helip.cli.registry import ENTRIES
 _QUOTED = r"""(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)"""
 _CALL = r"(?<![\w.])[A-Za-z_][\w.]*\([^()\n]*\)"  # of Python, whose keywords stay
 # A name stands alone: not in a path, an address, a file's name, an index or a value.
-_BEFORE, _AFTER = r"(?<![\w./\\:=~-])", r"(?![\w/\\\[-])(?!\.\w)"
+_BEFORE = r"(?<![\w./\\:=~?&-])"
+_AFTER = r"(?![\w/\\\[-]|\.\w|=\w[^\s,;)]*(?:[/&]|\.[A-Za-z]))"
 _VALUE = (
-    r"""=(?:'(?P<one>[^'\n]*)'|"(?P<two>[^"\n]*)"|\((?P<many>[\w., ]+)\)|(?P<word>\w+(?:\.\d+)?))"""
+    r"""=(?:'(?P<one>[^'\n]*)'|"(?P<two>[^"\n]*)"|\((?P<many>[\w., ]+)\)|"""
+    r"""(?P<word>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+(?:\.\d+)?))(?![\w/&]|\.\w)"""
 )
 _NO_VALUE = r"=(?=[\s,;:).]|$)"
 _VALUE_OR_NONE = re.sub(r"\?P<\w+>", "?:", rf"{_VALUE}|{_NO_VALUE}")

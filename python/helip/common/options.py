@@ -301,10 +301,9 @@ def _wrong_use(signature: inspect.Signature, arguments: Any, options: Mapping[st
     """What is wrong with arguments that cannot be bound, where a word helps; else nothing."""
     placed = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
     if len(arguments) > len(placed):
-        return (
-            f"{len(arguments)} arguments are given by position, at most {len(placed)} can be "
-            f"({', '.join(placed) or 'none'}); give the others by name"
-        )
+        given = "1 argument is" if len(arguments) == 1 else f"{len(arguments)} arguments are"
+        most = f"at most {len(placed)} can be ({', '.join(placed)}); give the others by name"
+        return f"{given} given by position, {most if placed else 'none can be; give each by name'}"
     for name in options.keys() - signature.parameters.keys():
         near = difflib.get_close_matches(name, signature.parameters, n=1)
         if near:

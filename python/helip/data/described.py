@@ -17,8 +17,9 @@ from helip.data.options import OpenCall, OpenOptions
 
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
-# Quoted, since the shell leaves what is quoted as it is.
-_KEYWORD = re.compile(rf"\b({'|'.join(OpenOptions().as_dict())})=([^\s,;)]*)")
+# Quoted, since the shell leaves what is quoted as it is. No part of a path or an address.
+_NAMES = "|".join(OpenOptions().as_dict())
+_KEYWORD = re.compile(rf"(?<![\w./\\:=~?&'\"-])({_NAMES})=(?!\S*(?:/|\.[a-z]))([^\s,;)]*)")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.common.files import storage_errors
+from helip.common.machine import core_threads
 from helip.common.patterns import is_url
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.urls import check_url
@@ -107,11 +108,13 @@ class SampleIndex:
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
             left_out: dict[str, str] = {}
             if found[0] == "urls":
-                core = scanning.build(paths, extensions, contents, threads or 0, previous, bar)
+                core = scanning.build(
+                    paths, extensions, contents, core_threads(threads), previous, bar
+                )
             else:
                 read = functools.partial(
                     _core.SampleIndex.build, image_extensions=extensions, contents=contents,
-                    threads=threads or 0, previous=previous,
+                    threads=core_threads(threads), previous=previous,
                 )  # fmt: skip
                 try:
                     core = read(paths, progress=Follower(bar))
@@ -183,9 +186,9 @@ class SampleIndex:
             InvalidArgumentError: it has no digests of contents.
         """
         with ProgressBar(None, label="verify", unit="bytes", enabled=progress) as bar:
-            self._core.verify(contents, threads or 0, Follower(bar))
+            self._core.verify(contents, core_threads(threads), Follower(bar))
             if self._remote is not None:
-                self._remote.verify(contents, threads or 0, bar)
+                self._remote.verify(contents, core_threads(threads), bar)
 
     def __len__(self) -> int:
         return len(self._core)

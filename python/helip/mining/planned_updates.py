@@ -56,9 +56,10 @@ class PlannedUpdate:
         )
 
     def as_report(self) -> dict[str, Any]:
-        """The names of a table's report of its update, and ``lost``."""
+        """The names of a table's report of its update, ``lost`` and ``rebuilt``."""
         every = asdict(self)
-        return {n: every[n] for n in ("added", "deleted", "replaced", "certified_before", "lost")}
+        names = ("added", "deleted", "replaced", "certified_before", "lost", "rebuilt")
+        return {name: every[name] for name in names}
 
 
 def assumed_update(

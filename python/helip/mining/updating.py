@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import warnings
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from helip.mining.stages.bases import REBUILT, changes_of_rebuilt
 from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.running import refuse_codes, remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs
+from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
 
 _BLOCK = 65_536  # rows of a table that are written at once
@@ -118,6 +120,19 @@ def _there(path: str, pairs: HardPairs, store: EmbeddingStore) -> HardPairs | No
     return there
 
 
+def _place_of(path: str, store: EmbeddingStore) -> str:
+    """Where the store is mined for the table at ``path``; what an earlier state left there goes."""
+    table = Path(os.path.abspath(path))
+    place = f"{table.name}.update-{short(store.fingerprint)}"
+    made = re.compile(rf"{re.escape(table.name)}\.update-[0-9a-f]{{12}}(\.[a-z]+)?")
+    with storage_errors("read", table.parent):
+        beside = [each.name for each in table.parent.iterdir()] if table.parent.exists() else []
+    for name in beside:
+        if made.fullmatch(name) and not name.startswith(place):
+            discard_directory(table.parent / name)
+    return os.fspath(table.parent / place)
+
+
 def _afresh(
     call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str, changes: dict[str, int]
 ) -> HardPairs:
@@ -126,7 +141,7 @@ def _afresh(
     there = _there(path, pairs, store) if path else None
     if there is not None and there.fingerprint == store.fingerprint:
         return there
-    place = f"{path}.update" if path else None
+    place = _place_of(path, store) if path else None
     mined = mine(
         store, out=place, device="cpu", **options.as_dict(), **clusters.as_dict(),
         threads=call.threads, memory=call.memory, engine=call.engine, codes=call.codes,

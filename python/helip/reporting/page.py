@@ -26,6 +26,8 @@ from helip.reporting.targets import Target, targets_of
 from helip.store.embedding_store import EmbeddingStore
 
 _MADE_BY = b'<meta name="generator" content="helip">'
+# Of earlier versions, which said no name.
+_POLICY = b"""Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'sha"""
 _HEAD_BYTES = 4096
 
 
@@ -125,7 +127,7 @@ def _refuse_other_file(path: Path) -> None:
         return
     with storage_errors("read", path), path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if head and _MADE_BY not in head:
+    if head and _MADE_BY not in head and _POLICY not in head:
         raise InvalidArgumentError(
             f"out is {os.fspath(path)!r}, a file that is no page of helip; choose another place"
         )

@@ -56,6 +56,39 @@ def test_help_imports_no_command() -> None:
     assert done.stdout.splitlines()[-1] == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("mine", "s", "--out", "p", "--threads", "1"),
+        ("embed", "d.csv", "--out", "s", "--threads", "1"),
+        ("index", "d.tar", "--out", "i", "--threads", "1"),
+        ("mine", "s", "--out", "p", "--config", "c.yaml"),
+        ("rerun", "c.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_threads_are_bounded_before_numpy_is_loaded(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "helip.yaml").write_text(
+        "helip: 0\ncommand: index\ngiven: {}\noptions:\n  threads: 1\n"
+    )
+    (tmp_path / "c.yaml").write_text("threads: 1\n")
+    words = ("rerun", "helip.yaml") if words[0] == "rerun" else words
+    code = (
+        "import os, sys; from helip.cli import main\n"
+        "class Seen:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'numpy':\n"
+        "            print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "sys.meta_path.insert(0, Seen())\n"
+        f"sys.argv = ['helip', *{words!r}]\n"
+        "main.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout.splitlines()[0] == "1", done.stderr
+
+
 def test_index_inspect_verify(run: Run, tmp_path: Path) -> None:
     for shard in range(3):
         write_shard(tmp_path / f"{shard}.tar", range(5 * shard, 5 * shard + 5))
@@ -375,6 +408,20 @@ def test_ctrl_c_while_embedding_says_how_many_rows_are_committed(
     write_shard(tmp_path / "0.tar", range(4))
     code, _, err = run("embed", tmp_path / "0.tar", "--out", tmp_path / "s")
     assert (code, err.splitlines()[-1]) == (130, f"helip: {said}")
+
+
+def test_ctrl_c_while_embedding_has_its_code_where_the_store_cannot_be_opened(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, out: Path, **__: object) -> None:
+        out.mkdir()
+        (out / "manifest.json").write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helip.encoders.embedding.embed", interrupted)
+    write_shard(tmp_path / "0.tar", range(4))
+    code, _, err = run("embed", tmp_path / "0.tar", "--out", tmp_path / "s")
+    assert (code, "interrupted; what was committed stays: " in err) == (130, True)
 
 
 def test_ctrl_c_in_a_command_that_keeps_nothing_does_not_say_that_it_goes_on(

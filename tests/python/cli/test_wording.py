@@ -41,6 +41,10 @@ FORMS = {
         ("shard_rows/x and x/shard_rows", "shard_rows/x and x/shard_rows"),
         ("shard_rows.csv is empty", "shard_rows.csv is empty"),
         ("keys=shard_rows shard_rows[0]", "keys=shard_rows shard_rows[0]"),
+        ("https://h/a?k=3&text=5&k=3 is", "https://h/a?k=3&text=5&k=3 is"),
+        ("k=True.jpg, k=5.csv, k=5/x, k=5&x", "k=True.jpg, k=5.csv, k=5/x, k=5&x"),
+        ("image_max=a.csv image_max=5/x", "image_max=a.csv image_max=5/x"),
+        ("k=-1, k=1.5e-05, k=0.5. Or k=7.", "-k -1, -k 1.5e-05, -k 0.5. Or -k 7."),
     ],
 )
 def test_names_that_stand_alone_are_options(message: str, wanted: str) -> None:

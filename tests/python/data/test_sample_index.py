@@ -10,11 +10,13 @@ import pickle
 import tarfile
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import helip
+from helip import _core
 from helip.common.errors import (
     CorruptError,
     InvalidArgumentError,
@@ -119,6 +121,19 @@ def test_only_tar_shards_are_indexed(tmp_path: Path) -> None:
         build(tmp_path / "t.csv")
     with pytest.raises(InvalidArgumentError, match="not of int"):
         helip.SampleIndex.build(3)
+
+
+def test_an_index_is_read_with_as_many_threads_as_the_program_bounds(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    read = _core.SampleIndex.build
+    seen = lambda *paths, **named: asked.append(named["threads"]) or read(*paths, **named)  # noqa: E731
+    monkeypatch.setattr(_core, "SampleIndex", mock.Mock(build=seen))
+    monkeypatch.setattr("helip.common.machine._bound", 1)
+    build(shards)
+    build(shards, threads=2)
+    assert asked == [1, 2]
 
 
 def test_the_bytes_of_an_index_do_not_depend_on_threads(shards: Path, tmp_path: Path) -> None:

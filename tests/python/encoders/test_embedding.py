@@ -253,6 +253,38 @@ def test_the_table_follows_rows_that_an_update_dropped_or_moved(tmp_path, rows, 
         update(before, run(Numbered(100, prefix="x"), tmp_path / "t"), out=tmp_path / "u")
 
 
+@pytest.mark.parametrize("stages", [{}, {"method": "partition", "cluster_rows": 64}])
+def test_an_update_that_was_stopped_is_overtaken_by_a_later_store(tmp_path, monkeypatch, stages):
+    from helip import _core
+    from helip.mining import updating
+    from helip.mining.miner import mine
+
+    whole = Numbered(120)
+    options = {"k": 5, "image_max": 1.0, "text_max": 1.0, "progress": False, **stages}
+    run(whole.subset(range(100)), tmp_path / "s")
+    mine(tmp_path / "s", out=tmp_path / "p", **options)
+    call = {"out": tmp_path / "p", "keep_stages": True, "progress": False}
+
+    def stopped(*arguments, **named):
+        raise KeyboardInterrupt
+
+    run(whole.subset(range(5, 110)), tmp_path / "s", update=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "HardPairsWriter", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            updating.update(tmp_path / "p", tmp_path / "s", **call)
+    (left,) = tmp_path.glob("p.update-*")
+    assert left.name.endswith(".stages") == bool(stages)
+    (tmp_path / f"{left.name[:21]}.checkpoint").mkdir()
+    (tmp_path / "p.update-mine").mkdir()  # of the user
+
+    store = run(whole.subset(range(9, 120)), tmp_path / "s", update=True)
+    after = updating.update(tmp_path / "p", tmp_path / "s", **call)
+    assert (after.fingerprint, after.report["update"]["deleted"]) == (store.fingerprint, 9)
+    names = {each.name for each in tmp_path.iterdir() if not each.name.startswith(".")}
+    assert names == {"s", "p", "p.update-mine"}
+
+
 def test_a_minute_of_work_is_committed_also_within_a_shard(tmp_path, monkeypatch):
     monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
     data = Numbered(LARGE, BAD)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from helip.cli.wording import shell_words
+from helip.common.errors import InvalidArgumentError
 from helip.data.opening import open_dataset
 from helip.diagnosis.diagnosing import diagnose
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.guard import Guard
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.suite import evaluate_all
+from helip.evaluation.tasks.labels import labels_of
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.validation import Validation
 from helip.models.bundle import ModelBundle
@@ -125,6 +130,17 @@ def test_groups_that_are_given_come_before_those_that_the_data_know(tmp_path):
     assert each_by_itself["retrieval"]["image_to_text"]["recall@1"] == {
         "value": 0.0, "low": None, "high": None, "n": len(data),
     }  # fmt: skip
+
+
+def test_a_picture_with_two_labels_is_refused_with_a_mend_for_python_and_the_shell():
+    label_of = ["cat", "dog", "fox"].__getitem__
+    mend = r"labels 'cat' and 'dog'.*drop rows by {}, or in Python give groups=range\(3\) to"
+    with pytest.raises(InvalidArgumentError, match=mend.format("subset=")) as caught:
+        labels_of(None, label_of, np.array([0, 0, 1]))
+    assert re.search(
+        mend.format("--subset"), shell_words(str(caught.value), {"subset": "--subset"}, ())
+    )
+    assert labels_of(None, label_of, np.arange(3)) == ["cat", "dog", "fox"]
 
 
 def test_results_of_other_groups_are_measured_again(tmp_path):

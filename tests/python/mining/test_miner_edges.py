@@ -10,6 +10,7 @@ import torch
 
 import helip
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import ProgressOptions, keywords
 from support.mining_reference import mine_plainly
 
 N, K = 12, 4
@@ -30,6 +31,9 @@ def test_a_call_that_cannot_be_understood_says_how_to_write_it() -> None:
         call(image, text)
     with pytest.raises(TypeError, match=r"no option 'images'; did you mean image="):
         call(images=image, text=text)
+    by_name: Any = keywords(ProgressOptions)(lambda call: call)
+    with pytest.raises(TypeError, match="1 argument is given by position, none can be; give each"):
+        by_name(True)
     with pytest.raises(InvalidArgumentError, match=r"image has 3 rows of 4 .*was it transposed\?"):
         helip.mine(image=image.T, text=text.T)
 

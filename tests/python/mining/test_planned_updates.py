@@ -40,7 +40,7 @@ def test_what_came_and_went_is_read_from_the_store(tmp_path: Path, method: str) 
     lost = np.isin(table.ids[there], (3, 7)).any(axis=1) & (table.counts[there] == 5)
     assert plan.update == {
         "added": NEW, "deleted": 2, "replaced": 0, "certified_before": 0,
-        "lost": pytest.approx(lost.mean()),
+        "lost": pytest.approx(lost.mean()), "rebuilt": False,
     }  # fmt: skip
     assert (plan.method, plan.rows_from, bool(plan.stages)) == (
         method, "data", method == "partition",

@@ -73,12 +73,12 @@ def embed(
     from helip.encoders.embedding import embed
 
     dataset, options = open_data(data, options, quiet or launched_rank() > 0)
+    before = _rows_of(out) if options["update"] else None
     if launched_rank() <= 0:
         say_joined_and_ignored(data, dataset)
-        _say_what_is_looked_for(options)
+        _say_what_is_looked_for(options, of_store=before is not None)
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
-    before = _rows_of(out) if options["update"] else None
     with saying_what_is_kept(out, say):
         store = embed(
             dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
@@ -219,16 +219,18 @@ def say_left_out(name: str, dataset: Any) -> None:
         say(f"{name}: {rows - sum(left_out.values()):,} of {rows:,} rows; left out {words}")
 
 
-def _say_what_is_looked_for(options: Mapping[str, Any]) -> None:
-    """A line before encoders are looked for at the hub, which may take a silent minute."""
+def _say_what_is_looked_for(options: Mapping[str, Any], *, of_store: bool) -> None:
+    """A line before encoders are looked for at the hub, which may take a silent minute.
+
+    ``of_store``: those that are not named are the store's, which have been here.
+    """
     from helip.encoders.registry import PRESETS
 
     given = options["image_encoder"], options["text_encoder"]
-    if options["update"] and given == (None, None) and options["preset"] is None:
-        return  # those of the store, which have been here
-    usual = PRESETS[options["preset"] or "paper"]
+    known = of_store and options["preset"] is None
+    usual = (None, None) if known else PRESETS[options["preset"] or "paper"]
     names = [name or other for name, other in zip(given, usual, strict=True)]
-    if away := [name for name in names if not name.startswith("packaged:")]:
+    if away := [name for name in names if name and not name.startswith("packaged:")]:
         say(f"looking for {' and '.join(away)}, here and at the Hugging Face hub")
 
 

@@ -45,7 +45,7 @@ _PLAN = (
     MachineOptions,
 )  # fmt: skip
 
-_CHANGES = ("added", "deleted", "replaced")
+_CHANGES = ("added", "deleted", "replaced", "rebuilt")
 _RARE = ("candidates", "refresh", "graph", "keep_stages", "signed", "codes")
 
 

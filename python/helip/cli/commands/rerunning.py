@@ -11,6 +11,7 @@ from helip.cli.command import Again, AsJson, Quiet, Verbose, command, text
 from helip.cli.messages import remark
 from helip.cli.saved_options import find_options, load_options
 from helip.common.errors import InvalidArgumentError
+from helip.common.machine import use_threads
 from helip.common.remote.urls import shown
 
 # Options that name another file which a command writes.
@@ -35,10 +36,12 @@ def rerun(
     Without --out it writes to the same place, where it goes on or refuses as the command itself
     does. Paths are as they were given: run it in the same folder.
     """
-    from helip._core import __version__
-
     file = find_options(path)
     saved = load_options(file)
+    if isinstance(threads := saved.options.get("threads"), int):
+        use_threads(max(threads, 0))  # before the core, which loads NumPy
+    from helip._core import __version__
+
     if saved.version != __version__:
         remark(f"{file} was saved by helip {saved.version}, and this is {__version__}")
     place = None if out is None else shown(out)

@@ -10,7 +10,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import TASKS
-from helip.evaluation.statistics.intervals import Ints, joint_bounds
+from helip.evaluation.statistics.intervals import Ints, drawn_from, joint_bounds, number_or_none
 from helip.evaluation.statistics.outcomes import Outcomes, rank_outcomes
 from helip.evaluation.tasks.composition import composition_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
@@ -48,6 +48,7 @@ def compare_jointly(
 
     Their intervals hold together: in 95 % of samples each contains its true difference. Tasks are
     resampled each for itself, which makes the intervals wider than they need be, never narrower.
+    Of fewer than six queries a figure that is no mean has no interval.
     """
     (figures,) = compare_sets_jointly([(a, b, paths)], bootstrap=bootstrap, seed=seed)
     return figures
@@ -68,11 +69,11 @@ def compare_sets_jointly(
         for number, (a, b, paths) in enumerate(sets)
         for each in _resampled(a, b, paths, bootstrap, seed + _SEEDS_OF_A_SET * number)
     ]
-    values, columns, sizes, trials = zip(*chosen, strict=True)
-    low, high = joint_bounds(np.array(values), np.stack(columns, axis=1), trials)
+    values, columns, sizes, trials, drawn = zip(*chosen, strict=True)
+    low, high = joint_bounds(np.array(values), np.stack(columns, axis=1), trials, drawn)
     figures = iter(
         [
-            {"value": value, "low": float(lo), "high": float(hi), "n": int(size)}
+            {"value": value, "low": number_or_none(lo), "high": number_or_none(hi), "n": int(size)}
             for value, size, lo, hi in zip(values, sizes, low, high, strict=True)
         ]
     )
@@ -85,17 +86,19 @@ def _resampled(
     paths: Sequence[Sequence[str]],
     bootstrap: int,
     seed: int,
-) -> list[tuple[float, Any, int, float | None]]:
-    """(difference, its resamples, queries, independent ones) of the figures at ``paths``."""
-    found: dict[tuple[str, ...], tuple[float, Any, int, float | None]] = {}
+) -> list[tuple[float, Any, int, float | None, int]]:
+    """(difference, its resamples, queries, independent ones, queries or groups drawn from) of the
+    figures at ``paths``."""
+    found: dict[tuple[str, ...], tuple[float, Any, int, float | None, int]] = {}
     for number, (task, outcomes) in enumerate(_differences(a, b)):
         # Both directions of retrieval have the same draws, since they are of the same pictures.
         draws = seed if task == "retrieval" else seed + number + 1
         values, table = outcomes.resampled(bootstrap=bootstrap, seed=draws)
+        drawn = drawn_from(outcomes.n, outcomes.groups)
         for place, value, *of_figure in zip(
             outcomes.places, values, table.T, outcomes.sizes, outcomes.trials, strict=True
         ):
-            found[(task, *place)] = (float(value), *of_figure)
+            found[(task, *place)] = (float(value), *of_figure, drawn)
     return [found[tuple(path)] for path in paths]
 
 

@@ -61,8 +61,18 @@ def trials_of(groups: Ints | None, weights: Floats) -> float:
     return float(sums.sum() ** 2 / (sums**2).sum())
 
 
+def drawn_from(n: int, groups: Ints | None) -> int:
+    """How many queries, or groups of them, a resample is drawn from."""
+    return n if groups is None else len(np.unique(groups))
+
+
 def joint_bounds(
-    values: Floats, table: Floats, trials: Sequence[float | None], *, least: float = -1.0
+    values: Floats,
+    table: Floats,
+    trials: Sequence[float | None],
+    drawn: Sequence[int] | None = None,
+    *,
+    least: float = -1.0,
 ) -> tuple[Floats, Floats]:
     """Bounds that hold for all figures together in 95 % of samples, from their resamples.
 
@@ -70,15 +80,22 @@ def joint_bounds(
     figure's bounds lie as many standard errors from its value as the largest deviation of any
     figure does in 95 % of the resamples (max-T; Westfall and Young, 1993), and are never narrower
     than `wilson_bounds` with as many. A figure that no resample moves counts as one that moves
-    independently of all others.
+    independently of all others. One that is no mean has NaN for bounds where fewer than ``FEWEST``
+    queries or groups are ``drawn`` from. Without resamples the bounds are the values.
     """
+    if not len(table):
+        return values, values
     errors = np.nanstd(table, axis=0)
     moving = errors > 0
     deviations = np.abs(np.random.default_rng(0).standard_normal(table.shape))
     deviations[:, moving] = np.abs(table[:, moving] - values[moving]) / errors[moving]
     z = max(Z, float(np.quantile(np.nanmax(deviations, axis=1), LEVEL)))
     low, high = wilson_bounds(values, errors, trials, least=least, z=z)
-    return np.fmin(values - z * errors, low), np.fmax(values + z * errors, high)
+    bounds = np.stack([np.fmin(values - z * errors, low), np.fmax(values + z * errors, high)])
+    for place, (count, queries) in enumerate(zip(trials, drawn or (), strict=drawn is not None)):
+        if count is None and queries < FEWEST:
+            bounds[:, place] = np.nan
+    return bounds[0], bounds[1]
 
 
 def wilson_bounds(
@@ -131,13 +148,19 @@ def intervals(
         errors[defined] = np.nanstd(table[:, defined], axis=0)
         wilson = wilson_bounds(values, errors, trials, least=least)
         bounds = np.stack([np.fmin(bounds[0], wilson[0]), np.fmax(bounds[1], wilson[1])])
-        if (n if groups is None else len(np.unique(groups))) < FEWEST:
+        if drawn_from(n, groups) < FEWEST:
             bounds[:, [count is None for count in trials]] = np.nan
     return [
-        {"value": _number(value), "low": _number(low), "high": _number(high), "n": int(size)}
+        {
+            "value": number_or_none(value),
+            "low": number_or_none(low),
+            "high": number_or_none(high),
+            "n": int(size),
+        }
         for value, low, high, size in zip(values, *bounds, sizes, strict=True)
     ]
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """The value; None for NaN."""
     return None if np.isnan(value) else float(value)

@@ -58,8 +58,8 @@ def labels_of(dataset: Any, label_of: LabelOf | None, pictures: Ints) -> list[st
         if before is not None:
             raise InvalidArgumentError(
                 f"rows {before[0]} and {row} show one picture and have the labels {before[1]!r} "
-                f"and {str(label)!r}; give a picture one label, or groups=range({len(pictures)}) "
-                "to measure each row by itself"
+                f"and {str(label)!r}; give a picture one label, drop rows by subset=, or in Python "
+                f"give groups=range({len(pictures)}) to measure each row by itself"
             )
         found[picture] = (row, str(label))
     return [None if each is None else each[1] for each in found.values()]

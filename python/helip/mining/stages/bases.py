@@ -101,7 +101,10 @@ def changes_of_rebuilt(table: HardPairs, store: EmbeddingStore) -> dict[str, int
     """
     states = store.metadata.get("earlier", [])
     asked = {"fingerprint": table.fingerprint, "rows": len(table)}
-    since = next((n for n, state in enumerate(states) if asked.items() <= state.items()), None)
+    # The last, since a store may come back to what it was.
+    since = max(
+        (n for n, state in enumerate(states) if asked.items() <= state.items()), default=None
+    )
     if since is None or table.fingerprint == store.fingerprint:
         return None
     deleted = sum(state["deleted"] for state in states[since:])

@@ -7,13 +7,14 @@ nothing it does, such as leaving another mode behind, reaches the one that train
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
 from helip.common.files import (
     discard_directory,
     publish_directory,
@@ -91,11 +92,24 @@ class Validator:
 
     def _agreed(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """What ``record`` is to say of the best weights, which are in their place."""
-        if self._fresh.exists() and _chosen(self._fresh)["step"] != record.get("step"):
-            discard_directory(self._fresh)
+        if self._fresh.exists():
+            try:
+                of_record = _chosen(self._fresh)["step"] == record.get("step")
+            except (CorruptError, StorageError):
+                of_record = False
+            if not of_record:
+                discard_directory(self._fresh)
         self.publish()
-        # Of a later checkpoint, where the newest is damaged: they are the best that there are.
-        return _chosen(self._path) if "step" in record and self._path.exists() else {}
+        if "step" not in record or not self._path.exists():
+            return {}
+        try:
+            # Of a later checkpoint, where the newest is damaged: they are the best that there are.
+            return _chosen(self._path)
+        except (CorruptError, StorageError) as error:
+            warnings.warn(
+                f"{error}; the run goes on with the checkpoint's word on it", stacklevel=2
+            )
+            return {}
 
     def _outcome(self, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         try:
@@ -126,8 +140,10 @@ class Validator:
 
 def _chosen(folder: Path) -> dict[str, Any]:
     """The figure, value and step of best weights."""
-    chosen = read_json(folder / _CHOSEN)
-    return {name: chosen[name] for name in ("figure", "value", "step")}
+    chosen, names = read_json(folder / _CHOSEN), ("figure", "value", "step")
+    if not chosen.keys() >= {*names}:
+        raise CorruptError(f"{folder / _CHOSEN} lacks one of {', '.join(names)}")
+    return {name: chosen[name] for name in names}
 
 
 def _better(value: float, best: float | None, *, lowest: bool) -> bool:

@@ -136,3 +136,8 @@ def test_embed_says_what_became_no_row(
     assert "looking for timm:vit_small" in err and "at the Hugging Face hub" in err
     call = ("embed", tmp_path / "in", "--out", tmp_path / "s", "--preset", "packaged")
     assert "looking for" not in run(*call)[2]
+    with helip.EmbeddingStore.create(tmp_path / "u", image_dim=4, text_dim=4) as writer:
+        writer.append(["a"], np.eye(4)[:1], np.eye(4)[:1])
+    call = ("embed", tmp_path / "in", "--out", tmp_path / "u", "--update")
+    assert "looking for" not in run(*call)[2]
+    assert "looking for timm:x, here and at" in run(*call, "--image-encoder", "timm:x")[2]

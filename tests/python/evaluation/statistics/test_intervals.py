@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 
 from helip.common.proportions import wilson_interval
+from helip.evaluation.statistics.comparison import compare_jointly
 from helip.evaluation.statistics.intervals import intervals, joint_bounds, trials_of
 from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.tasks.retrieval import DIRECTIONS
 
 
 def mean_of(values, groups=None, bootstrap=200, least=0.0):
@@ -114,6 +116,21 @@ def test_figures_that_move_together_cost_nothing():
     table = np.stack([column, 2 * column], axis=1)
     _, high = joint_bounds(np.zeros(2), table, [None] * 2)
     np.testing.assert_allclose(high, [1.96, 3.92], rtol=0.02)
+
+
+@pytest.mark.parametrize(("queries", "bounded"), [(5, False), (6, True)])
+def test_a_difference_of_medians_of_a_few_queries_has_no_joint_bounds(queries, bounded):
+    ranks = np.random.default_rng(0).permutation(queries) + 1
+    a, b = (
+        {"retrieval": {"per_query": {way: {"ranks": each, "groups": None} for way in DIRECTIONS}}}
+        for each in (ranks, 2 * ranks)
+    )
+    paths = [("retrieval", DIRECTIONS[0], name) for name in ("median_rank", "recall@1")]
+    median, recall = compare_jointly(a, b, paths, bootstrap=50)
+    assert [median[end] is not None for end in ("low", "high")] == [bounded] * 2
+    assert recall["low"] < recall["value"] < recall["high"]
+    for figure in compare_jointly(a, b, paths, bootstrap=0):
+        assert figure["low"] == figure["value"] == figure["high"]
 
 
 @pytest.mark.parametrize("still", [1, 3])

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from helip.common.errors import (
 )
 from helip.mining.options import HostOptions
 from helip.mining.stages import running
-from helip.mining.stages.bases import Changes, is_in
+from helip.mining.stages.bases import Changes, changes_of_rebuilt, is_in
 from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import Workplace, begin_update, open_job, stages_folder
 from helip.mining.stages.scheduling import (
@@ -49,6 +50,16 @@ pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
 BEFORE, ROWS = 1900, 2000
 ROUTE, SOLVE = Step("route"), Step("solve")
+
+
+def test_a_store_that_came_back_to_an_earlier_state_is_followed_from_there() -> None:
+    states = [
+        {"fingerprint": name, "rows": 100, "deleted": gone, "replaced": changed}
+        for name, gone, changed in (("a", 0, 7), ("b", 0, 7), ("a", 4, 1))
+    ]
+    table: Any = mock.MagicMock(fingerprint="a", __len__=lambda _: 100)
+    store: Any = mock.MagicMock(fingerprint="c", metadata={"earlier": states}, __len__=lambda _: 96)
+    assert changes_of_rebuilt(table, store) == {"added": 0, "deleted": 4, "replaced": 1}
 
 
 @pytest.fixture(scope="module")

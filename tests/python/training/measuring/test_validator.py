@@ -110,6 +110,23 @@ def test_best_weights_that_a_kill_left_beside_their_place_are_put_there(tmp_path
     assert not (tmp_path / "best-new").exists()
 
 
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_a_run_goes_on_without_what_best_json_says(tmp_path, text):
+    def damaged(folder):
+        folder.mkdir(exist_ok=True)
+        (folder / "best.json").unlink(missing_ok=True)
+        if text is not None:
+            (folder / "best.json").write_text(text)
+
+    trainer(tmp_path, validate=Measure(1.0), steps=2).run()
+    damaged(tmp_path / "best")
+    damaged(tmp_path / "best-new")
+    with pytest.warns(UserWarning, match=r"best/best\.json.*; the run goes on"):
+        result = trainer(tmp_path, validate=Measure(), steps=2).run()
+    assert (result.validation["value"], result.validation["step"]) == (1.0, 2)
+    assert not (tmp_path / "best-new").exists()
+
+
 def test_validation_needs_something_to_validate_by(tmp_path):
     with pytest.raises(InvalidArgumentError, match="give validate"):
         trainer(tmp_path, eval_every=2)
