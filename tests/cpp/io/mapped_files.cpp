@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/machine.h"
 #include "helip/batch_sampler.h"
 #include "helip/embedding_store_writer.h"
 #include "helip/locality_order.h"
@@ -63,6 +64,7 @@ void expect_cut(const std::function<void()>& call) {
 
 // Eight bytes before the end of what the file holds: within a page, which raises no signal.
 void cut_within_page(const fs::path& folder) {
+  if (memory_page_bytes() > 4096) SKIP("files are not mapped here");
   const fs::path shard = shard_in(folder);
   REQUIRE((fs::file_size(shard) - 8) % 4096 != 0);
   fs::resize_file(shard, fs::file_size(shard) - 8);
@@ -147,7 +149,7 @@ TEST_CASE("what reads a table or an index that was cut within its last page is a
   PairIndex::build(store).save(folder / "i");
   const HardPairs pairs = HardPairs::open(folder / "p");
   const HardPairsPart part = HardPairsPart::open(folder / "part");
-  const PairIndex index = PairIndex::open(folder / "i");
+  PairIndex index = PairIndex::open(folder / "i");
   BatchOptions batches;
   batches.batch_size = 8;
   batches.strategy = BatchStrategy::uniform;
@@ -165,6 +167,8 @@ TEST_CASE("what reads a table or an index that was cut within its last page is a
       [&] { (void)index.query(store.image(), store.text(), 1); },
       [&] { index.save(folder / "copy"); },
       [&] { index.save_hnswlib(folder / "copy.bin"); },
+      [&] { index.add(store.image(), store.text()); },
+      [&] { index.save(folder / "copy"); },  // as before
   };
   for (std::size_t i = 0; i < calls.size(); ++i) {
     INFO("call " << i);
@@ -173,6 +177,7 @@ TEST_CASE("what reads a table or an index that was cut within its last page is a
   CHECK(!fs::exists(folder / "copy"));
   CHECK(!fs::exists(folder / "copy.csv"));
   CHECK(!fs::exists(folder / "copy.bin"));
+  CHECK(index.size() == 3000);
 }
 
 TEST_CASE("a file that has lost its name is known by its descriptor") {
