@@ -94,6 +94,9 @@ struct MappedRange::Slot {
 };
 
 struct MappedRange::Registry {
+  // By a process, as kill and raise do; not by a fault.
+  static bool was_sent(const siginfo_t& fault) noexcept { return fault.si_code <= 0; }
+
   // A handler that ours took the place of.
   struct Handler {
     void take(int number, siginfo_t* fault, void* context) const {
@@ -101,9 +104,10 @@ struct MappedRange::Registry {
         action.sa_sigaction(number, fault, context);
       } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
         action.sa_handler(number);
-      } else {
-        // The fault comes again once this returns, and ends the process as it would have.
+      } else if (!was_sent(*fault) || action.sa_handler == SIG_DFL) {
+        // A fault comes again once this returns, and ends the process as it would have.
         std::signal(number, SIG_DFL);
+        if (was_sent(*fault)) ::raise(number);
       }
     }
 
@@ -124,7 +128,9 @@ struct MappedRange::Registry {
     }
     before = known;
     struct sigaction action{};
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    // Not blocked meanwhile: a handler that raises it anew, as that of faulthandler, is to meet
+    // ours before it returns.
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     action.sa_sigaction = &handle;
     ::sigemptyset(&action.sa_mask);
     if (::sigaction(SIGBUS, &action, nullptr) != 0) {
@@ -148,6 +154,9 @@ struct MappedRange::Registry {
   const Handler* newest = nullptr;
   std::atomic<const Handler*> first{nullptr}, before{nullptr};
   std::atomic<pid_t> passing{0};  // the thread that is in a handler which came later
+  // The thread and the address of the last fault of a readable page that such a one was given.
+  std::atomic<pid_t> tried_by{0};
+  std::atomic<std::uintptr_t> tried{0};
 };
 
 MappedRange::Registry& MappedRange::registry() noexcept {
@@ -221,9 +230,16 @@ void MappedRange::on_fault(int number, void* information, void* context) noexcep
   const Registry::Handler* const first = own.first;
   const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
   if (before != first && own.passing.exchange(self) != self) {
-    before->take(number, fault, context);
+    const bool was_sent = Registry::was_sent(*fault);
+    // The page says nothing of whether such a fault was mended, but one that comes again was not.
+    bool is_again = false;
+    if (!was_sent && is_readable(address)) {
+      const bool is_place = own.tried.exchange(address) == address;
+      is_again = own.tried_by.exchange(self) == self && is_place;
+    }
+    if (!is_again) before->take(number, fault, context);
     own.passing = 0;
-    if (fault->si_code <= 0 || is_readable(address)) return;  // sent by a process, or mended
+    if (was_sent || (!is_again && is_readable(address))) return;
   }
   first->take(number, fault, context);
 }

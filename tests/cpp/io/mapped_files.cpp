@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -384,6 +385,40 @@ TEST_CASE("a fault that is handed round in a circle ends the process") {
     if (::sigaction(SIGBUS, &action, &handler_before) != 0) return 1;
     (void)write_store(folder / "s");
     return touch_gone(folder / "f");
+  });
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
+}
+
+TEST_CASE("a SIGBUS that was sent does what it did before the guard") {
+  for (const bool ignored : {false, true}) {
+    const int status = status_of_child([&] {
+      std::signal(SIGBUS, ignored ? SIG_IGN : SIG_DFL);
+      guard_mapped_files();
+      ::kill(::getpid(), SIGBUS);
+      ::raise(SIGBUS);
+      return 7;
+    });
+    if (ignored) {
+      CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 7));
+    } else {
+      CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
+    }
+  }
+}
+
+TEST_CASE("a fault of a readable page that a later handler does not mend ends the process") {
+  const int status = status_of_child([&] {
+    std::signal(SIGBUS, SIG_DFL);
+    guard_mapped_files();
+    std::signal(SIGBUS, [](int) {});
+    guard_mapped_files();
+    siginfo_t fault{};
+    fault.si_signo = SIGBUS;
+    fault.si_code = BUS_ADRALN;
+    fault.si_addr = &fault;
+    // To the handler, to the default, and to nobody.
+    for (int i = 0; i < 3; ++i) ::syscall(SYS_rt_sigqueueinfo, ::getpid(), SIGBUS, &fault);
+    return 1;
   });
   CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
 }
