@@ -22,10 +22,6 @@ namespace {
 
 constexpr const char* kMend = "restore it from a copy or write it again, and open it anew";
 
-std::int64_t time_of(const struct stat& status) noexcept {
-  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
-}
-
 bool may_keep(const Descriptor& file) noexcept {
   struct rlimit limit{};
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
@@ -52,15 +48,24 @@ MappedFile::MappedFile(Descriptor file, std::filesystem::path path) : path_(std:
   device_ = status.st_dev;
   number_ = status.st_ino;
   bytes_ = status.st_size;
-  modified_ = time_of(status);
+  modified_ = modified_of(status);
   if (may_keep(file)) file_ = std::move(file);
+}
+
+// Who became a daemon may have closed its descriptors, and given their numbers to other files.
+MappedFile::~MappedFile() {
+  struct stat now{};
+  if (file_.get() >= 0 && (::fstat(file_.get(), &now) != 0 || !is(now))) file_.release();
+}
+
+bool MappedFile::is(const struct stat& status) const noexcept {
+  return status.st_dev == device_ && status.st_ino == number_;
 }
 
 void MappedFile::require_whole(const std::function<void(const Descriptor*)>& compare) const {
   struct stat now{};
-  const auto is_it = [&] { return now.st_dev == device_ && now.st_ino == number_; };
-  const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is_it();
-  if (!kept && (::stat(path_.c_str(), &now) != 0 || !is_it())) return;
+  const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is(now);
+  if (!kept && (::stat(path_.c_str(), &now) != 0 || !is(now))) return;
   if (now.st_size != bytes_) {
     throw_damaged(path_,
                   std::string("it became ") + (now.st_size < bytes_ ? "shorter" : "longer") +
@@ -69,9 +74,9 @@ void MappedFile::require_whole(const std::function<void(const Descriptor*)>& com
                   kMend);
   }
   const std::atomic_ref modified(modified_);
-  if (modified.load(std::memory_order_relaxed) == time_of(now)) return;
+  if (modified.load(std::memory_order_relaxed) == modified_of(now)) return;
   compare(kept ? &file_ : nullptr);
-  modified.store(time_of(now), std::memory_order_relaxed);
+  modified.store(modified_of(now), std::memory_order_relaxed);
 }
 
 // Never freed, so that a handler may walk along them at any time.

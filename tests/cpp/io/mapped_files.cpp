@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -421,6 +422,36 @@ TEST_CASE("a fault of a readable page that a later handler does not mend ends th
     return 1;
   });
   CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
+}
+
+TEST_CASE("the descriptor of a mapped file is closed only while it is that of the file") {
+  const TemporaryFolder folder;
+  (void)write_store(folder / "s");
+  const int still_open = in_child([&] {
+    const int next = ::dup(0);
+    ::close(next);
+    {
+      const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+      for (int file = next; file < next + 16; ++file) ::dup2(0, file);
+    }
+    for (int file = next; file < next + 16; ++file) {
+      if (::fcntl(file, F_GETFD) < 0) return 1;
+    }
+    return 0;
+  });
+  CHECK(still_open == 0);
+}
+
+TEST_CASE("a file that is dated after the year 2262 is known by its date") {
+  const TemporaryFolder folder;
+  (void)write_store(folder / "s");
+  const auto date = [&](std::int64_t seconds) {
+    const timespec times[2] = {{0, UTIME_OMIT}, {seconds, 5}};
+    REQUIRE(::utimensat(AT_FDCWD, shard_in(folder / "s").c_str(), times, 0) == 0);
+  };
+  date(14989881600);  // 2445
+  const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+  CHECK(mine(store, three()).size() == 3000);
 }
 
 namespace {
