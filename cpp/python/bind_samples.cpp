@@ -26,9 +26,16 @@ const char* name_of_state(MemberState state) {
 
 std::vector<std::string> keys_between(const SampleIndex& index, std::int64_t first,
                                       std::int64_t last) {
+  const py::gil_scoped_release release;  // keys may wait for the disk, as members do
   std::vector<std::string> keys;
   for (std::int64_t i = first; i < last; ++i) keys.emplace_back(index.key(i));
   return keys;
+}
+
+SampleMember member_of(const SampleIndex& index, std::int64_t row, const std::string& field,
+                       SampleMember (SampleIndex::*method)(std::int64_t, SampleField) const) {
+  const py::gil_scoped_release release;
+  return (index.*method)(row, field_of(field));
 }
 
 py::dict counts_of(const SampleIndex& index) {
@@ -70,9 +77,13 @@ py::list shards_of(const SampleIndex& index) {
 // Of the images and of the captions of some rows.
 py::tuple digests_of(const SampleIndex& index, const Dense<std::int64_t>& rows) {
   std::vector<std::uint64_t> images, captions;
-  for (py::ssize_t i = 0; i < rows.size(); ++i) {
-    images.push_back(index.digest_of_image(rows.data()[i]));
-    captions.push_back(index.digest_of_caption(rows.data()[i]));
+  {
+    const std::span<const std::int64_t> some(rows.data(), static_cast<std::size_t>(rows.size()));
+    const py::gil_scoped_release release;
+    for (const std::int64_t row : some) {
+      images.push_back(index.digest_of_image(row));
+      captions.push_back(index.digest_of_caption(row));
+    }
   }
   return py::make_tuple(array_of(images), array_of(captions));
 }
@@ -153,7 +164,7 @@ void bind_samples(py::module_& module) {
       .def(
           "member",
           [](const SampleIndex& self, std::int64_t row, const std::string& field) {
-            const SampleMember member = self.member(row, field_of(field));
+            const SampleMember member = member_of(self, row, field, &SampleIndex::member);
             return py::make_tuple(name_of_state(member.state), member.shard, member.offset,
                                   member.bytes);
           },
@@ -161,7 +172,7 @@ void bind_samples(py::module_& module) {
       .def(
           "readable",
           [](const SampleIndex& self, std::int64_t row, const std::string& field) {
-            const SampleMember member = self.readable(row, field_of(field));
+            const SampleMember member = member_of(self, row, field, &SampleIndex::readable);
             return py::make_tuple(member.shard, member.offset, member.bytes);
           },
           py::arg("row"), py::arg("field"))

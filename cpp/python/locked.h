@@ -1,10 +1,14 @@
 // Objects whose methods are for one thread at a time, for threads of Python.
 #pragma once
 
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -33,17 +37,26 @@ class CallLock {
                     "a method of this object was called from within another one, as by a callback "
                     "or a handler of signals; call it when that has returned");
       }
-      owner_.wait(owner);
+      wait(owner);
     }
     thread_ = std::this_thread::get_id();
   }
   void unlock() noexcept {
     thread_ = std::thread::id();
     owner_ = 0;
-    owner_.notify_one();
+    ::syscall(SYS_futex, &owner_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
  private:
+  // Until it may have another owner. Throws what a handler of signals of Python does, so that ^C
+  // does not wait for another thread's call. Nothing here is left locked in a forked child.
+  void wait(std::uint32_t owner) {
+    const timespec a_while{0, 50'000'000};
+    ::syscall(SYS_futex, &owner_, FUTEX_WAIT_PRIVATE, owner, &a_while, nullptr, 0);
+    if (owner_ != owner) return;
+    const py::gil_scoped_acquire python;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
   // Another number in a forked child; never 0.
   static std::uint32_t process() {
     static std::atomic<std::uint32_t> number{1};
@@ -52,6 +65,7 @@ class CallLock {
     return number;
   }
 
+  static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
   std::atomic<std::uint32_t> owner_{0};  // the process of the thread that has it
   std::atomic<std::thread::id> thread_;
 };

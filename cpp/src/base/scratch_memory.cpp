@@ -54,8 +54,7 @@ ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& fo
   if (file < 0) fail(folder, bytes, errno);
   unlink(name.c_str());
   // Reserved now: a full disk is an error here, not a signal in the middle of the work.
-  int error = bytes > 0 ? EINTR : 0;
-  while (error == EINTR) error = posix_fallocate(file, 0, bytes);
+  const int error = bytes > 0 ? reserve_bytes(file, bytes) : 0;
   if (error != 0) {
     close(file);
     fail(folder, bytes, error);

@@ -90,6 +90,10 @@ helip_update_options default_update_options() {
 UpdateOptions update_options_of(const helip_update_options* options) {
   const helip_update_options given =
       read_struct(options, default_update_options(), kLeastUpdateOptions, "options");
+  if (given.reserved != 0) {
+    refuse("options.reserved is ", given.reserved, ", but must be 0; call ",
+           "helip_update_options_init first");
+  }
   return {given.threads, given.memory, optional_path(given.codes, "codes")};
 }
 

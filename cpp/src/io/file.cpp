@@ -163,6 +163,12 @@ Descriptor open_given_file(const fs::path& path) {
   });
 }
 
+std::int64_t modified_of(const struct stat& status) noexcept {
+  const auto seconds = static_cast<std::uint64_t>(status.st_mtim.tv_sec);
+  const auto rest = static_cast<std::uint64_t>(status.st_mtim.tv_nsec);
+  return static_cast<std::int64_t>(seconds * 1'000'000'000 + rest);
+}
+
 std::int64_t file_size(const Descriptor& file, const fs::path& name) {
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail("stat", name);
@@ -288,8 +294,7 @@ void PendingFile::read_at(void* out, std::size_t bytes, std::int64_t offset) con
 
 void PendingFile::reserve(std::int64_t bytes) {
   if (bytes <= 0) return;
-  int error = EINTR;
-  while (error == EINTR) error = ::posix_fallocate(file_.get(), 0, bytes);
+  const int error = reserve_bytes(file_.get(), bytes);
   if (error == 0 || error == EINVAL || error == EOPNOTSUPP) return;
   errno = error;
   fail("reserve " + std::to_string(bytes) + " bytes for", temporary_);

@@ -1,6 +1,7 @@
 // Files that are published whole or not at all, and directories with one owner.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -50,6 +51,8 @@ class Descriptor {
 // A file that a caller names, also by a link. Throws Error: io, invalid_argument where it is no
 // regular file. Never waits.
 [[nodiscard]] Descriptor open_given_file(const std::filesystem::path& path);
+// Nanoseconds since 1970, modulo 2^64: a file may be dated after the year 2262.
+[[nodiscard]] std::int64_t modified_of(const struct stat& status) noexcept;
 [[nodiscard]] std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
 // Reads `bytes`, fewer only where the file ends; returns how many.
 [[nodiscard]] std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes,

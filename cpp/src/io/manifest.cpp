@@ -18,7 +18,6 @@ namespace fs = std::filesystem;
 using json = Json;
 
 constexpr std::int64_t kManifestLimit = std::int64_t{256} << 20;
-constexpr std::int64_t kMostCount = std::int64_t{1} << 62;
 constexpr std::string_view kChecksumLine = "\n \"checksum\": \"";
 
 // The bytes of a manifest follow from its content, with their digest in a line of its own.
@@ -76,7 +75,7 @@ void require(bool condition, const std::string& what) {
   if (!condition) throw std::invalid_argument(what);
 }
 
-// So that what follows from it has room.
+// So that the generation and the shard after these have numbers, and sums of rows and bytes fit.
 std::int64_t count_of(const json& object, const char* name, std::int64_t least) {
   const std::int64_t count = integer_of(object.at(name));
   require(count >= least && count <= kMostCount, std::string(name) + " is " +
@@ -185,6 +184,11 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
 }
 
 void replace_manifest(const fs::path& directory, const Manifest& manifest) {
+  if (std::max(manifest.generation, manifest.next_shard) > kMostCount) {
+    fail(ErrorCode::unsupported, quoted(directory), " would have generation ", manifest.generation,
+         " and next_shard ", manifest.next_shard,
+         ", at most 2^62; copy what it holds to a new folder");
+  }
   std::string text;
   try {
     text = serialise(to_json(manifest));

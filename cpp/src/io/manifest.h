@@ -49,6 +49,8 @@ struct Manifest {
 
 inline constexpr const char* kManifestName = "manifest.json";
 inline constexpr std::int64_t kManifestVersion = 1;
+// The largest generation, number of a next shard, and number of rows or of bytes of a shard.
+inline constexpr std::int64_t kMostCount = std::int64_t{1} << 62;
 // The feature of a store some of whose rows are deleted: who does not know it would mine them.
 inline constexpr const char* kDeletedRows = "deleted_rows";
 

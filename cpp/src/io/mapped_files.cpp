@@ -22,10 +22,6 @@ namespace {
 
 constexpr const char* kMend = "restore it from a copy or write it again, and open it anew";
 
-std::int64_t time_of(const struct stat& status) noexcept {
-  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
-}
-
 bool may_keep(const Descriptor& file) noexcept {
   struct rlimit limit{};
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
@@ -52,15 +48,24 @@ MappedFile::MappedFile(Descriptor file, std::filesystem::path path) : path_(std:
   device_ = status.st_dev;
   number_ = status.st_ino;
   bytes_ = status.st_size;
-  modified_ = time_of(status);
+  modified_ = modified_of(status);
   if (may_keep(file)) file_ = std::move(file);
+}
+
+// Who became a daemon may have closed its descriptors, and given their numbers to other files.
+MappedFile::~MappedFile() {
+  struct stat now{};
+  if (file_.get() >= 0 && (::fstat(file_.get(), &now) != 0 || !is(now))) file_.release();
+}
+
+bool MappedFile::is(const struct stat& status) const noexcept {
+  return status.st_dev == device_ && status.st_ino == number_;
 }
 
 void MappedFile::require_whole(const std::function<void(const Descriptor*)>& compare) const {
   struct stat now{};
-  const auto is_it = [&] { return now.st_dev == device_ && now.st_ino == number_; };
-  const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is_it();
-  if (!kept && (::stat(path_.c_str(), &now) != 0 || !is_it())) return;
+  const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is(now);
+  if (!kept && (::stat(path_.c_str(), &now) != 0 || !is(now))) return;
   if (now.st_size != bytes_) {
     throw_damaged(path_,
                   std::string("it became ") + (now.st_size < bytes_ ? "shorter" : "longer") +
@@ -69,9 +74,9 @@ void MappedFile::require_whole(const std::function<void(const Descriptor*)>& com
                   kMend);
   }
   const std::atomic_ref modified(modified_);
-  if (modified.load(std::memory_order_relaxed) == time_of(now)) return;
+  if (modified.load(std::memory_order_relaxed) == modified_of(now)) return;
   compare(kept ? &file_ : nullptr);
-  modified.store(time_of(now), std::memory_order_relaxed);
+  modified.store(modified_of(now), std::memory_order_relaxed);
 }
 
 // Never freed, so that a handler may walk along them at any time.
@@ -94,6 +99,9 @@ struct MappedRange::Slot {
 };
 
 struct MappedRange::Registry {
+  // By a process, as kill and raise do; not by a fault.
+  static bool was_sent(const siginfo_t& fault) noexcept { return fault.si_code <= 0; }
+
   // A handler that ours took the place of.
   struct Handler {
     void take(int number, siginfo_t* fault, void* context) const {
@@ -101,9 +109,10 @@ struct MappedRange::Registry {
         action.sa_sigaction(number, fault, context);
       } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
         action.sa_handler(number);
-      } else {
-        // The fault comes again once this returns, and ends the process as it would have.
+      } else if (!was_sent(*fault) || action.sa_handler == SIG_DFL) {
+        // A fault comes again once this returns, and ends the process as it would have.
         std::signal(number, SIG_DFL);
+        if (was_sent(*fault)) ::raise(number);
       }
     }
 
@@ -124,7 +133,9 @@ struct MappedRange::Registry {
     }
     before = known;
     struct sigaction action{};
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    // Not blocked meanwhile: a handler that raises it anew, as that of faulthandler, is to meet
+    // ours before it returns.
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     action.sa_sigaction = &handle;
     ::sigemptyset(&action.sa_mask);
     if (::sigaction(SIGBUS, &action, nullptr) != 0) {
@@ -148,6 +159,9 @@ struct MappedRange::Registry {
   const Handler* newest = nullptr;
   std::atomic<const Handler*> first{nullptr}, before{nullptr};
   std::atomic<pid_t> passing{0};  // the thread that is in a handler which came later
+  // The thread and the address of the last fault of a readable page that such a one was given.
+  std::atomic<pid_t> tried_by{0};
+  std::atomic<std::uintptr_t> tried{0};
 };
 
 MappedRange::Registry& MappedRange::registry() noexcept {
@@ -221,9 +235,16 @@ void MappedRange::on_fault(int number, void* information, void* context) noexcep
   const Registry::Handler* const first = own.first;
   const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
   if (before != first && own.passing.exchange(self) != self) {
-    before->take(number, fault, context);
+    const bool was_sent = Registry::was_sent(*fault);
+    // The page says nothing of whether such a fault was mended, but one that comes again was not.
+    bool is_again = false;
+    if (!was_sent && is_readable(address)) {
+      const bool is_place = own.tried.exchange(address) == address;
+      is_again = own.tried_by.exchange(self) == self && is_place;
+    }
+    if (!is_again) before->take(number, fault, context);
     own.passing = 0;
-    if (fault->si_code <= 0 || is_readable(address)) return;  // sent by a process, or mended
+    if (was_sent || (!is_again && is_readable(address))) return;
   }
   first->take(number, fault, context);
 }

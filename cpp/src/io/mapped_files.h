@@ -1,6 +1,7 @@
 // Files that are mapped: at which addresses, and whether they are still as long as they were.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -19,6 +20,9 @@ namespace helip {
 class MappedFile {
  public:
   MappedFile(Descriptor file, std::filesystem::path path);
+  ~MappedFile();
+  MappedFile(MappedFile&&) = default;
+  MappedFile& operator=(MappedFile&&) = delete;
 
   // Throws Error(corrupt) where it has another size than when it was opened. Where it was written
   // to since, calls compare(descriptor, or nullptr where it was not kept), which throws unless the
@@ -26,6 +30,8 @@ class MappedFile {
   void require_whole(const std::function<void(const Descriptor*)>& compare) const;
 
  private:
+  bool is(const struct stat& status) const noexcept;
+
   std::filesystem::path path_;
   Descriptor file_;
   dev_t device_;

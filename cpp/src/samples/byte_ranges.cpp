@@ -7,20 +7,23 @@
 
 namespace helip::samples {
 
-std::vector<ByteRange> ranges_of(const SampleIndex& index, std::span<const std::int64_t> rows) {
+std::vector<ByteRange> ranges_of(
+    const std::vector<SampleShard>& shards,
+    const std::function<SampleMember(std::int64_t, SampleField)>& member_of,
+    std::span<const std::int64_t> rows) {
   std::vector<ByteRange> all;
   const auto add = [&](const SampleMember& member, std::int64_t limit) {
     if (member.state != MemberState::present) return false;
-    const std::int64_t end = index.shards()[static_cast<std::size_t>(member.shard)].bytes;
+    const std::int64_t end = shards[static_cast<std::size_t>(member.shard)].bytes;
     if (member.bytes >= 0 && member.bytes <= limit && member.offset <= end - member.bytes) {
       all.push_back({member.shard, member.offset, member.offset + member.bytes});
     }
     return true;
   };
   for (const std::int64_t row : rows) {
-    add(index.member(row, SampleField::image), kImageLimit);
-    if (!add(index.member(row, SampleField::text), kTextLimit)) {
-      add(index.member(row, SampleField::json), kTextLimit);
+    add(member_of(row, SampleField::image), kImageLimit);
+    if (!add(member_of(row, SampleField::text), kTextLimit)) {
+      add(member_of(row, SampleField::json), kTextLimit);
     }
   }
   std::sort(all.begin(), all.end(), [](const ByteRange& left, const ByteRange& right) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,7 +21,10 @@ struct ByteRange {
 inline constexpr std::int64_t kNear = std::int64_t{64} << 10;
 
 // In order of shards and places, none near to another. Of the captions the text, else the .json.
-// What read() refuses is left out. Throws Error(invalid_argument) where there is no such row.
-std::vector<ByteRange> ranges_of(const SampleIndex& index, std::span<const std::int64_t> rows);
+// What read() refuses is left out. `member_of`: as SampleIndex::member().
+std::vector<ByteRange> ranges_of(
+    const std::vector<SampleShard>& shards,
+    const std::function<SampleMember(std::int64_t, SampleField)>& member_of,
+    std::span<const std::int64_t> rows);
 
 }  // namespace helip::samples

@@ -349,27 +349,31 @@ std::int64_t SampleIndex::size() const noexcept { return state_->rows; }
 std::string_view SampleIndex::key(std::int64_t row) const { return state_->key(row); }
 
 SampleMember SampleIndex::member(std::int64_t row, SampleField field) const {
-  const State& state = *state_;
-  if (row < 0 || row >= state.rows) {
-    refuse("row ", row, " is outside 0 .. ", state.rows - 1);
-  }
+  const SampleMember member = state_->member(row, field);
+  if (state_->reader) state_->reader->require_whole(row);
+  return member;
+}
+
+SampleMember SampleIndex::State::member(std::int64_t row, SampleField field) const {
+  if (row < 0 || row >= rows) refuse("row ", row, " is outside 0 .. ", rows - 1);
   const std::int64_t at = row * kSampleFields + static_cast<std::int64_t>(field);
   SampleMember member;
-  member.shard = state.shard_of(row);
-  if (state.offsets[at] >= 0) {
+  member.shard = shard_of(row);
+  if (offsets[at] >= 0) {
     member.state = MemberState::present;
-    member.offset = state.offsets[at];
-    member.bytes = state.sizes[at];
-  } else if (state.offsets[at] == samples::kRefused) {
+    member.offset = offsets[at];
+    member.bytes = sizes[at];
+  } else if (offsets[at] == samples::kRefused) {
     member.state = MemberState::refused;
   }
-  if (state.reader) state.reader->require_whole(row);
   return member;
 }
 
 void SampleIndex::will_need(std::span<const std::int64_t> rows) const noexcept {
   try {
-    const std::vector<samples::ByteRange> ranges = samples::ranges_of(*this, rows);
+    const std::vector<samples::ByteRange> ranges = samples::ranges_of(
+        state_->shards,
+        [this](std::int64_t row, SampleField field) { return state_->member(row, field); }, rows);
     if (!ranges.empty()) state_->announced = true;
     for (const samples::ByteRange& range : ranges) {
       const auto lease = open_shard(*state_, range.shard);

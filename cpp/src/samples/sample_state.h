@@ -38,6 +38,8 @@ struct SampleIndex::State {
 
   std::string_view key(std::int64_t row) const;  // throws invalid_argument
   std::int64_t shard_of(std::int64_t row) const;
+  // Does not look at the file: where that was cut short, it may be wrong.
+  SampleMember member(std::int64_t row, SampleField field) const;  // throws invalid_argument
   // Rows [first, first + count) in memory.
   samples::SampleRows copy(std::int64_t first, std::int64_t count) const;
   // What to do when a shard is no longer what it was.

@@ -11,11 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Nanoseconds since 1970, modulo 2^64: a file may be dated after the year 2262.
 FileStamp stamp_of_status(const struct stat& status) {
-  const auto seconds = static_cast<std::uint64_t>(status.st_mtim.tv_sec);
-  const auto rest = static_cast<std::uint64_t>(status.st_mtim.tv_nsec);
-  return {status.st_size, static_cast<std::int64_t>(seconds * 1'000'000'000 + rest)};
+  return {status.st_size, modified_of(status)};
 }
 
 }  // namespace

@@ -77,6 +77,7 @@ HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores
     }
     state.advance((last - first) * ids.cols * (size_of(ids.dtype) + 4));
   }
+  for (const MatrixView& column : {ids, scores, counts}) require_whole(column.data);
   table->origin = std::move(origin);
   return HardPairs(table);
 } catch (...) {

@@ -76,11 +76,11 @@ std::shared_ptr<PairTable> PairTable::empty(std::int64_t rows, std::int64_t k) {
   table->range = {1, 1, rows};
   const DType dtype = id_dtype(rows);
   std::int64_t bytes = k;
-  const bool counts = checked_multiply(bytes, 4 + size_of(dtype)) &&
-                      checked_add(bytes, std::int64_t{4}) && checked_multiply(bytes, rows);
+  const bool fits_64_bits = checked_multiply(bytes, 4 + size_of(dtype)) &&
+                            checked_add(bytes, std::int64_t{4}) && checked_multiply(bytes, rows);
   const std::int64_t most = this_machine().memory;
   try {
-    if (!counts || (most > 0 && bytes > most)) throw std::bad_alloc();
+    if (!fits_64_bits || (most > 0 && bytes > most)) throw std::bad_alloc();
     const auto cells = static_cast<std::size_t>(rows * k);
     if (dtype == DType::int32) {
       table->own_ids32.assign(cells, -1);

@@ -172,6 +172,10 @@ TEST_CASE("a table follows a store that grew and lost rows", "[c]") {
   how.threads = -1;
   CHECK(helip_update(pairs, later, &how, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
   how = initialised(helip_update_options_init);
+  how.reserved = 1;
+  CHECK(helip_update(pairs, later, &how, nullptr, nullptr, &none) == HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(helip_last_error(), ContainsSubstring("options.reserved is 1, but must be 0"));
+  how = initialised(helip_update_options_init);
   how.codes = table.c_str();
   CHECK(helip_update(pairs, later, &how, nullptr, table.c_str(), &none) ==
         HELIP_ERROR_INVALID_ARGUMENT);

@@ -124,6 +124,17 @@ TEST_CASE("numbers that leave no room for the next are refused, and sums that wr
       refuse((std::string(field) + " is " + std::to_string(value) + ", outside").c_str());
     }
   }
+  // Nor are they written.
+  for (std::int64_t Manifest::* field : {&Manifest::generation, &Manifest::next_shard}) {
+    Manifest last = sample();
+    last.*field = kMost;
+    write_manifest(folder / "", last);
+    CHECK(read_manifest(folder / "", "helip.test").*field == kMost);
+    ++(last.*field);
+    expect_error(ErrorCode::unsupported, "at most 2^62",
+                 [&] { write_manifest(folder / "", last); });
+    CHECK(read_manifest(folder / "", "helip.test").*field == kMost);
+  }
   Manifest manifest = sample();
   manifest.shards[0].bytes = -1;
   write_manifest(folder / "", manifest);

@@ -12,9 +12,14 @@ using helip::SampleField;
 using helip::SampleIndex;
 using helip::samples::ByteRange;
 using helip::samples::kNear;
-using helip::samples::ranges_of;
 
 namespace {
+
+std::vector<ByteRange> ranges_of(const SampleIndex& index, const std::vector<std::int64_t>& rows) {
+  return helip::samples::ranges_of(
+      index.shards(), [&](std::int64_t row, SampleField field) { return index.member(row, field); },
+      rows);
+}
 
 std::int64_t begin_of(const SampleIndex& index, std::int64_t row, SampleField field) {
   return index.member(row, field).offset;

@@ -280,6 +280,39 @@ def test_a_call_from_within_a_call_is_an_error_that_says_so() -> None:
     assert len(miner) == 8192
 
 
+def test_a_signal_ends_a_wait_for_the_call_of_another_thread() -> None:
+    ids = np.arange(16384)
+    rows = rows_of(ids)
+    miner = StreamingMiner(memory=16384, k=2, threads=1)
+    miner.remember(ids, rows, rows)
+    begun, done = threading.Event(), threading.Event()
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    def add() -> None:
+        begun.set()
+        miner.add(ids, rows, rows)
+        done.set()
+
+    thread = threading.Thread(target=add)
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        thread.start()
+        begun.wait()
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(Stopped):
+            while True:
+                len(miner)
+        assert not done.is_set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        thread.join()
+
+
 def test_a_forked_child_goes_on_or_is_told_and_never_waits_for_ever() -> None:
     miner = StreamingMiner(memory=1024, k=2, threads=1, rows=1024)
     ids = np.arange(256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -69,3 +70,24 @@ def test_rows_of_a_store_that_was_cut_within_its_last_page_are_not_given(tmp_pat
     os.truncate(shard, size - 8)
     with pytest.raises(helip.CorruptError, match=f"it has {size - 8} bytes now, and had {size}"):
         calls[read]()
+
+
+@pytest.mark.parametrize("order", [("guard", "fault"), ("fault", "guard")])
+def test_with_faulthandler_a_sent_sigbus_ends_the_process_with_one_traceback(
+    tmp_path, order
+) -> None:
+    write_store(tmp_path / "s")
+    calls = {"guard": "helip.guard_mapped_files()", "fault": "faulthandler.enable()"}
+    script = f"""
+        import faulthandler, os, signal, sys, helip
+        {calls[order[0]]}
+        {calls[order[1]]}
+        store = helip.EmbeddingStore.open(sys.argv[1])
+        os.kill(os.getpid(), signal.SIGBUS)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), tmp_path / "s"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGBUS
+    assert done.stderr.count("Fatal Python error") == 1

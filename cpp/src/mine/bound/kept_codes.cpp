@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -23,7 +22,8 @@ namespace fs = std::filesystem;
 constexpr const char* kFormat = "helip.codes";
 constexpr std::string_view kPrefix = "codes-", kSuffix = ".safetensors";
 
-// The number of a file of codes; -1 of any other file.
+// The number of a file of codes, such that the next one has room in a manifest; -1 of any other
+// file.
 std::int64_t number_of(std::string_view name) {
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return -1;
   name.remove_prefix(kPrefix.size());
@@ -33,7 +33,7 @@ std::int64_t number_of(std::string_view name) {
   const char* end = name.data() + name.size();
   const auto read = std::from_chars(name.data(), end, number);
   const bool is_whole = read.ec == std::errc() && read.ptr == end;
-  return is_whole && number < std::numeric_limits<std::int64_t>::max() ? number : -1;
+  return is_whole && number < kMostCount - 1 ? number : -1;
 }
 
 Json plan_json(const FilterPlan& plan) {

@@ -160,6 +160,7 @@ void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, con
     }
     graph.add(rows.codes(), order, rows.size(), team, {}, &links);
     corpus.require_whole();
+    if (reader) reader->require_whole();  // its rows were copied
     team.end_stage();
   } catch (...) {
     rows.truncate(before);

@@ -98,7 +98,11 @@ std::string merged_report(const std::vector<OrderedJson>& reports) {
       found.push_back({integer_of(hits.at(0)), integer_of(hits.at(1))});
       if (found.back().hits < 0 || found.back().wanted < 1 ||
           found.back().hits > found.back().wanted) {
-        throw Json::type_error::create(302, "the hits of a target are none", nullptr);
+        throw Json::type_error::create(
+            302,
+            "the hits of a target are " + std::to_string(found.back().hits) +
+                ", outside 0 .. its " + std::to_string(found.back().wanted) + " wanted pairs",
+            nullptr);
       }
     }
     if (i == 0) continue;

@@ -221,6 +221,7 @@ class Update {
     compare(among_added, pools);
     compare(stale, pools);
     compare(beforehand, pools);
+    pairs_ -= Sweep::work(beforehand);  // counted band by band
     for (std::int64_t first = 0; first < old; first += size.targets) {
       const std::int64_t last = std::min(old, first + size.targets);
       std::vector<std::uint32_t> band;

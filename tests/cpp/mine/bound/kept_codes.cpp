@@ -328,6 +328,23 @@ TEST_CASE("filters that were chosen for few of the rows are chosen again", "[kep
   REQUIRE_FALSE(more.codes_in(folder / "c").found());
 }
 
+TEST_CASE("codes are kept beside a file whose number leaves no room for another", "[kept_codes]") {
+  const TemporaryFolder folder;
+  const fs::path kept = folder / "c";
+  Kept rows(clustered(300));
+  const auto keep = [&] {
+    KeptCodes keeper = rows.codes_in(kept);
+    rows.fresh(&keeper);
+  };
+  keep();
+  for (const std::int64_t number : {INT64_MAX - 1, kMostCount - 1, kMostCount - 2}) {
+    fs::remove(kept / read_manifest(kept, "helip.codes").shards.front().file);
+    std::ofstream(kept / ("codes-" + std::to_string(number) + ".safetensors")) << "mine";
+    keep();
+    REQUIRE(rows.codes_in(kept).found());
+  }
+}
+
 TEST_CASE("a folder of something else is refused, and nothing there is touched", "[kept_codes]") {
   const TemporaryFolder folder;
   const Kept rows(clustered(300));

@@ -55,9 +55,12 @@ TEST_CASE("rows with other values are mined anew, and leave the pools that they 
     growing.replace(changed, values);
     const EmbeddingStore store = growing.grow(rows, {3, 40, 41});
     // With the little memory they lie in several bands of old targets.
+    std::int64_t looked_at = 0;
     for (const std::int64_t memory : {0, 300000}) {
       const HardPairs updated = update(pairs, store, {2, memory});
       check_fresh(updated, store, options);
+      if (memory == 0) looked_at = did(updated)["pairs"];
+      CHECK(did(updated)["pairs"] == looked_at);
       CHECK(did(updated)["replaced"] == count);
       CHECK(did(updated)["deleted"] == 3);
       CHECK(did(updated)["added"] == 20);
