@@ -281,9 +281,9 @@ def test_a_call_from_within_a_call_is_an_error_that_says_so() -> None:
 
 
 def test_a_signal_ends_a_wait_for_the_call_of_another_thread() -> None:
-    ids = np.arange(16384)
+    ids = np.arange(6144)
     rows = rows_of(ids)
-    miner = StreamingMiner(memory=16384, k=2, threads=1)
+    miner = StreamingMiner(memory=6144, k=2, threads=1)
     miner.remember(ids, rows, rows)
     begun, done = threading.Event(), threading.Event()
 
