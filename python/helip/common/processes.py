@@ -83,11 +83,14 @@ class Processes:
     def exchange(self, value: Any) -> list[Any]:
         """The JSON values of all processes, in order of their ranks.
 
-        One waits for another for as long as it works; Error where another has stopped.
+        Error where another has stopped, or comes later than torch.distributed waits.
         """
+        return self._exchanged(value, _hosts)
+
+    def _exchanged(self, value: Any, hosts: Callable[[], Any]) -> list[Any]:
         if self.count == 1:
             return [value]
-        own, group = bytearray(json.dumps(value).encode()), _patient_hosts()
+        own, group = bytearray(json.dumps(value).encode()), hosts()
         with peers_that_work():
             sizes = [size for (size,) in _told([len(own)], group)]
             own.extend(bytes(max(sizes) - len(own)))
@@ -117,10 +120,12 @@ class Processes:
                 result = work()
             except BaseException as error:  # an interruption, too: the others must hear of it
                 words = f"{type(error).__name__}: {error}".rstrip(": ")
-                with contextlib.suppress(Error):  # where another has stopped, too
-                    self.exchange(str(error) if isinstance(error, Error) else words)
+                with contextlib.suppress(Exception):  # where others have left, too
+                    self._exchanged(
+                        str(error) if isinstance(error, Error) else words, _patient_hosts
+                    )
                 raise
-        message = self.exchange(None)[0]
+        message = self._exchanged(None, _patient_hosts)[0]
         if message is not None:
             raise Error(f"rank 0 failed: {message}")
         return result

@@ -40,6 +40,32 @@ def _waiting(rank: int) -> list[str]:
     return said
 
 
+def _alone(rank: int) -> list[str]:
+    """What is said where the other process catches an error and lives on, and where it has left."""
+    own = Processes()
+    own.exchange(rank)
+    own.leader_does(lambda: None)
+    said = []
+    limit = dist.distributed_c10d._set_pg_timeout
+    limit(datetime.timedelta(seconds=0.2), dist.group.WORLD)
+    if rank == 0:
+        with pytest.raises(Error) as caught:
+            own.exchange(rank)
+        said.append(str(caught.value))
+        gone = mock.patch("helip.common.processes._told", side_effect=ValueError("no group"))
+        with gone, pytest.raises(KeyError, match="lost"):
+            own.leader_does(mock.Mock(side_effect=KeyError("lost")))
+    else:
+        time.sleep(0.6)
+    dist.barrier = lambda: None  # they have no connection any more
+    return said
+
+
+def test_a_process_that_lives_on_elsewhere_holds_the_others_no_longer_than_torch_waits(tmp_path):
+    first, _ = process_group.run(_alone, tmp_path)
+    assert "another process has stopped" in first[0]
+
+
 def test_others_wait_for_the_leader_longer_than_torch_does_and_hear_how_it_fails(tmp_path):
     first, second = process_group.run(_waiting, tmp_path)
     assert first == ["KeyError: 'lost'", "KeyboardInterrupt: "]
