@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from helip.common.counts import summed_counts
 from helip.common.errors import Error, InvalidArgumentError
@@ -134,8 +135,8 @@ class HardPairLoader:
     (:meth:`stats`); hard pairs of a target that is left out become targets without hard pairs.
     Iterating raises Error when their share exceeds ``max_quarantined``, or when no row of a batch
     is left. Rows that have no hard pair in the table do not count for that: most were not embedded
-    either. A batch of nothing else is skipped, with one rank, and counted. Not thread-safe; one
-    iteration at a time.
+    either. A batch of nothing else is skipped and counted; with several ranks see
+    ``gives_empty_batches``. Not thread-safe; one iteration at a time.
     """
 
     _epoch: int  # being iterated, or next
@@ -149,6 +150,10 @@ class HardPairLoader:
 
     #: For a Trainer: load_state_dict() takes the state of any rank of any number of ranks.
     resumes_on_other_ranks = True
+
+    #: With several ranks: a batch of nothing but ``unreadable_rows`` is handed over, as ``index``
+    #: and ``target`` without a row, for all ranks to pass over theirs; else it ends the run.
+    gives_empty_batches = False
 
     @method_keywords(LoaderCall)
     def __init__(self, call: LoaderCall) -> None:
@@ -445,11 +450,14 @@ class HardPairLoader:
                     read,
                     most=self._max_quarantined,
                     epoch_rows=None if last else len(self) * self._options.batch_size,
-                    skips=self._world_size == 1 and unreadable == len(read.failures),
+                    skips=unreadable == len(read.failures)
+                    and (self._world_size == 1 or self.gives_empty_batches),
                 )
                 self._handed += 1
-                if batch is None:
-                    continue
-                yield {**batch, **self._beside.of(batch["index"], window, read.drawn)}
+                if batch is not None:
+                    yield {**batch, **self._beside.of(batch["index"], window, read.drawn)}
+                elif self._world_size > 1:  # which go in step
+                    nothing = torch.empty(0, dtype=torch.int64)
+                    yield {"index": nothing, "target": nothing}
                 self._check_current(iteration)
         self._begin(self._epoch + 1)

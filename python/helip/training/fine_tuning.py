@@ -149,6 +149,7 @@ def make_trainer(
     call = _with_strategy(call, whole_table=isinstance(table, HardPairs), rows=len(dataset))
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table, exclusions)
+    loader.gives_empty_batches = True
     trainer = kind(
         bundle,
         loader,

@@ -28,6 +28,7 @@ class BatchLoader(Protocol):
     One whose state of rank 0 serves any rank of any number of ranks has an attribute
     ``resumes_on_other_ranks`` that is True; where such a change may cut what is left of an epoch
     into another number of batches, ``batches_left`` says how many are not handed over yet.
+    A batch whose ``index`` has no row is passed over, by all processes together.
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...

@@ -372,8 +372,8 @@ class Trainer:
                 meter.wait_ends()
                 if not self._all_have_rows(batch):
                     return
-                assert batch is not None
-                yield batch
+                if batch and 0 not in self._rank_rows:  # else all processes pass over theirs
+                    yield batch
         finally:  # a loader's workers end with the run
             getattr(iterator, "close", lambda: None)()
 

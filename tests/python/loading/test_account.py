@@ -80,6 +80,13 @@ def test_a_batch_of_rows_that_were_not_embedded_is_skipped():
     with pytest.raises(Error, match=r'no row of batch .*short="skip"'):
         for rank in range(2):  # the ranks go in step
             list(made(data, rank=rank, world_size=2, **options))
+    ranks = [made(data, rank=rank, world_size=2, **options) for rank in range(2)]
+    for loader in ranks:
+        loader.gives_empty_batches = True
+        batches = rows_of(loader)
+        assert len(batches) == len(loader)
+        assert batches.count([]) == loader.stats()["skipped_batches"]
+    assert sum(loader.stats()["emitted"] for loader in ranks) == 90
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,20 @@ class Loader:
     """Batches of eight rows, or this process's half of them; with global noise if asked."""
 
     def __init__(
-        self, *, noise: bool = False, nan_at: int | None = None, less: int = 0, any_rank=False
+        self,
+        *,
+        noise: bool = False,
+        nan_at: int | None = None,
+        less: int = 0,
+        any_rank=False,
+        empty_at: int | None = None,
     ) -> None:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.share = ROWS // (dist.get_world_size() if dist.is_initialized() else 1)
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randn(40, 3, 16, 16, generator=generator, dtype=torch.float64)
         self.texts = torch.randint(1, 49000, (40, 8), generator=generator)
-        self.noise, self.nan_at, self.less = noise, nan_at, less
+        self.noise, self.nan_at, self.less, self.empty_at = noise, nan_at, less, empty_at
         self.resumes_on_other_ranks = any_rank
         self.epoch = self.next = 0
 
@@ -79,6 +85,9 @@ class Loader:
             if self.next == self.nan_at:
                 image[1] = math.nan
             self.next += 1
+            if self.next - 1 == self.empty_at:
+                yield {"index": index[:0], "target": index[:0]}
+                continue
             target = torch.tensor(HARD * (self.share // 4))
             target += torch.arange(self.share) // 4 * 4
             text = self.texts[index]
@@ -148,6 +157,7 @@ def several_runs(rank: int, folder: Path) -> None:
             result = trainer(folder / out, **options, **noisy()).run()
             assert result.resumed_from == (stop or 0)
             assert result.steps == 8
+    trainer(folder / "empty", loader=Loader(empty_at=1 if rank else None)).run()
     model = bundle()
     with pytest.raises(CancelledError, match="the same call with a model made anew goes on"):
         cut(folder / "two, then one", parallel="fsdp", model=model)
@@ -173,6 +183,13 @@ def runs(tmp_path_factory, one_thread):
     again = trainer(folder / "two, then one", loader=Loader(any_rank=True)).run()
     assert again.resumed_from == 6
     return folder
+
+
+def test_a_batch_without_a_row_on_one_process_is_passed_over_by_all(runs, tmp_path):
+    assert trainer(tmp_path / "one", loader=Loader(empty_at=1)).run().steps == 8
+    for mine, right in zip(final(runs / "empty"), final(tmp_path / "one"), strict=True):
+        for key, value in right.items():
+            torch.testing.assert_close(mine[key], value, rtol=1e-7, atol=1e-9, msg=key)
 
 
 WRAPPERS = [f"{p}-{a}" for p in ("ddp", "fsdp") for a in (1, 2)]
