@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         )  # fmt: skip
     call = dataclasses.replace(call, out=local_path(call.out))
     path = Path(call.out)
+    call = dataclasses.replace(call, dtype=call.dtype or _dtype_of(call, path))
     images = _encoder_of(call, path, "image") if call.image_encoder is None else call.image_encoder
     texts = _encoder_of(call, path, "text") if call.text_encoder is None else call.text_encoder
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
@@ -126,6 +128,12 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     return _embed(
         work, existing, None if existing is None or change is None else (existing, change)
     )
+
+
+def _dtype_of(call: EmbedCall, path: Path) -> Any:
+    """What the store keeps where the call does not say it."""
+    there = call.update and (path / "manifest.json").exists()
+    return EmbeddingStore.open(path).dtype if there else "float16"
 
 
 def _encoder_of(call: EmbedCall, path: Path, side: Side) -> str:

@@ -37,8 +37,8 @@ class EmbedOptions(DeviceOptions):
     transform; auto: the core where it knows the transform and the pictures are files."""
     workers: Whole = 0
     """Threads of the core, 0: all; of Pillow, processes beside this one."""
-    dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float16"
-    """What the store keeps."""
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] | None = None
+    """What the store keeps; None: float16, of an update what the store keeps."""
     shard_rows: Annotated[Positive, MultipleOf(4096)] = 262_144
     """Rows of a file of the store. What is embedded is committed after each, and once a minute."""
     max_quarantined: Share = 0.1

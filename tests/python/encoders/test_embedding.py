@@ -181,6 +181,14 @@ def test_update_embeds_what_changed_or_is_new_alone(tmp_path):
     assert run(data, tmp_path / "s").generation == store.generation and data.read == []
 
 
+def test_an_update_keeps_the_dtype_of_its_store(tmp_path):
+    run(Numbered(20), tmp_path / "s", dtype="float32")
+    assert run(Numbered(2), tmp_path / "t", dtype=None).dtype == "float16"
+    assert run(Numbered(22), tmp_path / "s", update=True, dtype=None).dtype == "float32"
+    with pytest.raises(MismatchError, match="dtype is 'float32' there and 'float16' here"):
+        run(Numbered(24), tmp_path / "s", update=True, dtype="float16")
+
+
 def test_an_update_does_not_drop_many_rows_unasked(tmp_path):
     run(Numbered(100), tmp_path / "s")
     with pytest.raises(MismatchError, match=r"11 of the 100 rows .* are gone .* drop 10"):

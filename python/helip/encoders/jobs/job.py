@@ -230,7 +230,7 @@ class Job:
             self.path,
             image_dim=self.image.dim,
             text_dim=self.text.dim,
-            dtype=self.options.dtype,
+            dtype=self.options.dtype or "float16",
             shard_rows=self.options.shard_rows,
             digests=True,
         )

@@ -110,7 +110,7 @@ def _is_computed_as(metadata: Mapping[str, Any], name: str, wanted: Any) -> bool
 
 
 def open_existing(
-    path: Path, request: Mapping[str, Any], *, dtype: str, resume: bool
+    path: Path, request: Mapping[str, Any], *, dtype: str | None, resume: bool
 ) -> EmbeddingStore | None:
     """The store at ``path``, checked against the request; None where there is none yet."""
     if not (path / "manifest.json").exists():
