@@ -35,7 +35,7 @@ def _of_table(table: TableMeasures, batch_size: int) -> Iterator[str]:
             f"{chance.members:.1f} hard pairs of each row"
         )
     if table.empty >= SHORT * table.rows:
-        yield f"{table.empty:,} of {table.rows:,} targets have no hard pair: they are left out"
+        yield f"{table.empty:,} of {table.rows:,} targets have no hard pair"
     elif table.short >= SHORT * table.rows:
         yield f"{table.short:,} of {table.rows:,} pools are shorter than {table.k}"
     if table.saturated:

@@ -129,3 +129,10 @@ TEST_CASE("a file whose directory cannot be made durable is not there") {
   }
   CHECK(entries(folder / "") == 0);
 }
+
+TEST_CASE("dates after the year 2262 are told apart") {
+  struct stat one{}, other{};
+  one.st_mtim.tv_sec = other.st_mtim.tv_sec = 14989881600;  // 2445
+  other.st_mtim.tv_nsec = 5;
+  CHECK(modified_of(one) != modified_of(other));
+}

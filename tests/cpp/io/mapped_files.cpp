@@ -231,18 +231,6 @@ TEST_CASE("a file that was written to is compared with its checksums") {
   expect_error(ErrorCode::corrupt, "checksum", [&] { (void)mine(store, three()); });
 }
 
-TEST_CASE("an index whose file was cut short is not saved, in any format") {
-  guard_mapped_files();
-  const TemporaryFolder folder;
-  PairIndex::build(write_store(folder / "s")).save(folder / "i");
-  const PairIndex index = PairIndex::open(folder / "i");
-  cut(folder / "i");
-  expect_cut([&] { index.save(folder / "copy"); });
-  expect_cut([&] { index.save_hnswlib(folder / "copy.bin"); });
-  CHECK(!fs::exists(folder / "copy" / "manifest.json"));
-  CHECK(!fs::exists(folder / "copy.bin"));
-}
-
 TEST_CASE("what is asked of a store that was cut short is an error, and the process lives") {
   guard_mapped_files();
   guard_mapped_files();  // once more changes nothing
@@ -439,18 +427,6 @@ TEST_CASE("the descriptor of a mapped file is closed only while it is that of th
     return 0;
   });
   CHECK(still_open == 0);
-}
-
-TEST_CASE("a file that is dated after the year 2262 is known by its date") {
-  const TemporaryFolder folder;
-  (void)write_store(folder / "s");
-  const auto date = [&](std::int64_t seconds) {
-    const timespec times[2] = {{0, UTIME_OMIT}, {seconds, 5}};
-    REQUIRE(::utimensat(AT_FDCWD, shard_in(folder / "s").c_str(), times, 0) == 0);
-  };
-  date(14989881600);  // 2445
-  const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-  CHECK(mine(store, three()).size() == 3000);
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "helip/mapped_files.h"
 #include "helip/pair_index.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"
@@ -119,4 +120,19 @@ TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "
     expect_error(ErrorCode::corrupt, "the id of pair 7 is " + std::to_string(id),
                  [&] { static_cast<void>(PairIndex::open(write(id))); });
   }
+}
+
+TEST_CASE("an index whose file was cut short is not saved, in any format", "[pair_index]") {
+  guard_mapped_files();
+  const TemporaryFolder folder;
+  index_of(3000).save(folder / "i");
+  const PairIndex index = PairIndex::open(folder / "i");
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "i")) {
+    if (entry.path().extension() == ".safetensors") std::filesystem::resize_file(entry, 4096);
+  }
+  const std::string words = "became shorter while it was read";
+  expect_error(ErrorCode::corrupt, words, [&] { index.save(folder / "copy"); });
+  expect_error(ErrorCode::corrupt, words, [&] { index.save_hnswlib(folder / "copy.bin"); });
+  CHECK(!std::filesystem::exists(folder / "copy" / "manifest.json"));
+  CHECK(!std::filesystem::exists(folder / "copy.bin"));
 }
