@@ -74,7 +74,7 @@ def test_readers_get_an_error_or_what_was_written_and_live(tmp_path: Path) -> No
     }
     readers = [
         subprocess.Popen(
-            [sys.executable, "-c", READER, tmp_path],
+            [sys.executable, "-W", "ignore:image and text look unrelated", "-c", READER, tmp_path],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for _ in range(READERS)
