@@ -17,7 +17,7 @@ from helip.mining.inputs import Inputs
 
 #: Rows below which nothing is said: captions of a few pictures may be unrelated by chance.
 LEAST_ROWS = 100
-_SAMPLE = 384
+_SAMPLE = 256
 _PERMUTATIONS = 16
 #: Standard deviations of permuted texts. Of pictures and captions of the demo, 100 rows had 11 and
 #: more, all rows 39 and more, with 30 % of the captions permuted 23 and more; permuted ones never
