@@ -29,6 +29,12 @@ def trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("helip.training.precision.multiplies_bfloat16", lambda device: False)
 
 
+@pytest.fixture(autouse=True)
+def threads_of_a_command_end_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--threads` bounds the process of a program, which here goes on with other tests."""
+    monkeypatch.setattr("helip.common.machine._bound", 0)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny models gain nothing from threads, and wait for each other on a busy machine."""
