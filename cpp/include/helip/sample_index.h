@@ -3,7 +3,7 @@
 //
 // A sample is what webdataset takes for one: the members whose names agree up to the first dot of
 // the last path component. Rows are samples, in order of shards and of first members. On disk: a
-// directory with manifest.json and shard-*.safetensors (docs/formats-sample-index.md).
+// directory with manifest.json and shard-*.safetensors (docs/formats.md).
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The list of an index's shards as JSON (docs/formats-sample-index.md).
+// The list of an index's shards as JSON (docs/formats.md).
 #pragma once
 
 #include <filesystem>

@@ -1,6 +1,6 @@
 """SampleIndex: where every picture, caption and label of tar shards lies.
 
-Nothing is extracted: members are read at random, by offset. ``docs/formats-sample-index.md`` has
+Nothing is extracted: members are read at random, by offset. ``docs/formats.md`` has
 the rules by which members become samples, and the format of a saved index.
 """
 

@@ -1,4 +1,4 @@
-// Digests that name the content of a store (docs/formats-embedding-store.md).
+// Digests that name the content of a store (docs/formats.md).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The columns of an EmbeddingStore on disk (docs/formats-embedding-store.md).
+// The columns of an EmbeddingStore on disk (docs/formats.md).
 #pragma once
 
 #include <filesystem>

@@ -26,7 +26,7 @@ from helip.data.packed_strings import clean_key
 _PIECE = 16 * 2**20
 _MAX_OPEN_SHARDS = 128
 
-# The rules of the index (docs/formats-sample-index.md).
+# The rules of the index (docs/formats.md).
 _KEY_AND_FIELD = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
 _TEXT_FIELDS = ("txt", "caption", "text", "json", "cls")
