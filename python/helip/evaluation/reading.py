@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from helip.common.errors import SampleError
-from helip.data.announced import announced
 from helip.data.captions import captions_of
-from helip.data.dataset import start_method
+from helip.data.dataset import read_ahead, start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, Pictures
 from helip.evaluation.statistics.intervals import Ints
@@ -113,7 +112,7 @@ class _Rows(torch.utils.data.Dataset[Any]):
         return len(self.reader.rows)
 
     def __getitems__(self, items: list[int]) -> list[Any]:
-        coming = announced(self.reader.data, self.reader.rows[items].tolist())
+        coming = read_ahead(self.reader.data, self.reader.rows[items].tolist())
         return [self[item] for item, _ in zip(items, coming, strict=True)]
 
     def __getitem__(self, item: int) -> tuple[int, torch.Tensor | None, Sequence[str], list[str]]:
