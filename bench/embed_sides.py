@@ -132,7 +132,7 @@ def _sided(encoders: tuple[str, str]) -> list[tuple[str, Any]]:
 
 def _exported(spec: str, side: Any, folder: Path) -> Path:
     """A folder as fastembed reads it, with the network as ONNX."""
-    from helip.data.core_transform import core_transform
+    from helip.data.image_transform import core_transform
     from helip.encoders.source import load_source
 
     place = folder / f"fastembed-{side}"

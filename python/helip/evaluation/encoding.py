@@ -17,7 +17,7 @@ from helip.common.devices import autocast, choose_device
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Precision
 from helip.common.progress import ProgressBar
-from helip.data.core_transform import chosen_core
+from helip.data.picture_reader import chosen_core
 from helip.data.options import Reader
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.reading import RowReader

@@ -11,7 +11,7 @@ from PIL import Image
 
 import helip
 from helip.common.errors import InvalidArgumentError
-from helip.data.core_transform import chosen_core
+from helip.data.picture_reader import chosen_core
 from helip.data.image_transform import ImageTransform
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.reading import RowReader

@@ -13,7 +13,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.machine import core_threads
 from helip.common.progress import ProgressBar
-from helip.data.core_transform import chosen_core
+from helip.data.picture_reader import chosen_core
 from helip.evaluation.encoding import Subject
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.options import EvaluateOptions
