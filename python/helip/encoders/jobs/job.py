@@ -18,10 +18,9 @@ import torch
 from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.common.spent import Spent
-from helip.data.picture_reader import chosen_core
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
-from helip.data.picture_reader import PictureReader
+from helip.data.picture_reader import PictureReader, chosen_core
 from helip.encoders.jobs.computing import engines_of
 from helip.encoders.jobs.reading import (
     Batch,
