@@ -1,4 +1,4 @@
-"""A model turns pictures and strings into features, whoever reads them, and is handed back as it was."""
+"""A model turns pictures and strings into features, and is handed back as it was."""
 
 from __future__ import annotations
 
