@@ -177,7 +177,7 @@ def multiplications(args: argparse.Namespace) -> dict[str, float]:
     from embed_sides import specs
     from torch.utils.flop_counter import FlopCounterMode
 
-    from helip.encoders.source import load_source
+    from helip.encoders.network_encoder import load_source
 
     found = {}
     for side, spec in zip(("image", "text"), specs(args.encoder, args.folder), strict=True):
@@ -196,8 +196,8 @@ def compare_engines(args: argparse.Namespace) -> dict[str, Any]:
     from embed_sides import make_data, specs
 
     import helip
-    from helip.encoders.engines.choosing import make_engine
-    from helip.encoders.source import encoder_of, load_source
+    from helip.encoders.engine_choice import make_engine
+    from helip.encoders.network_encoder import encoder_of, load_source
 
     torch.set_num_threads(1)
     source: Any = load_source(specs(args.encoder, args.folder)[0], "image")

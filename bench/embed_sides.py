@@ -90,7 +90,7 @@ def by_sentence_transformers(
 
 
 def _looped(data: Path, encoders: tuple[str, str], threads: int, *, texts: bool) -> Rows:
-    from helip.encoders.source import load_source
+    from helip.encoders.network_encoder import load_source
 
     image, text = load_source(encoders[0], "image"), load_source(encoders[1], "text")
     reader = torch.utils.data.DataLoader(
@@ -132,8 +132,8 @@ def _sided(encoders: tuple[str, str]) -> list[tuple[str, Any]]:
 
 def _exported(spec: str, side: Any, folder: Path) -> Path:
     """A folder as fastembed reads it, with the network as ONNX."""
-    from helip.data.core_transform import core_transform
-    from helip.encoders.source import load_source
+    from helip.data.image_transform import core_transform
+    from helip.encoders.network_encoder import load_source
 
     place = folder / f"fastembed-{side}"
     if place.exists():

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from transforms import encoded
 
 import helip
-from helip.data.core_transform import core_transform
-from helip.data.image_transform import ImageTransform
+from helip.data.image_transform import ImageTransform, core_transform
 
 
 def of_packaged() -> tuple[Any, Any]:

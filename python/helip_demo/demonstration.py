@@ -31,8 +31,6 @@ from helip.common.machine import usable_processors
 from helip.data import Dataset
 from helip.training import TrainResult, read_metrics
 from helip_demo import data as demo_data
-from helip_demo.galleries import HELD_OUT, measured, open_all
-from helip_demo.next_steps import words as next_words
 from helip_demo.pretraining import MODEL, PRETRAIN, is_pretrained, precision, pretrain
 from helip_demo.quick import (
     POOL,
@@ -44,16 +42,19 @@ from helip_demo.quick import (
     quick_look,
 )
 from helip_demo.results import (
+    HELD_OUT,
     MODELS,
     about,
     compact,
     format_summary,
+    measured,
+    open_all,
     recall,
     result_rows,
     same_concept,
     verdict,
 )
-from helip_demo.stages import Stage, Stages
+from helip_demo.stages import Stage, Stages, next_words
 
 # Of both sides alike, beside the defaults of `helip.train`; the control has no communities. Chosen
 # of five settings on another split, that of seed 101, by recall@1 in percent on held-out variants,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.engines import TorchEngine
 from helip.encoders.network_encoder import NetworkImageEncoder
 
 __all__ = ["CAPTIONS", "close", "offline", "picture", "pictures", "torch_images"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from helip.common.files import publish_directory, write_json
 from helip.curation.options import Reason
 from helip.curation.similar_rows import Floats, Ints
-from helip.data.keep_list import COLUMNS
+from helip.data.selection import COLUMNS
 
 #: Reasons in the order in which the first one names a row that has several.
 REASONS: tuple[str, ...] = get_args(Reason)

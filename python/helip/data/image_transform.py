@@ -1,12 +1,14 @@
 """Pictures to tensors in C++: decoded, cropped, resized, augmented and normalised in one call.
 
 The standard recipes of CLIP and SLIP, equal to torchvision's on Pillow images within what
-docs/pictures-in.md states. Any other callable may stand in its place.
+docs/pictures-in.md states. Any other callable may stand in its place; where it is one of
+torchvision's or open_clip's that the core can do, the core does it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +23,11 @@ from helip.data.options import MAX_PIXELS, MAX_SECONDS
 
 _OPEN_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPEN_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+# What an augmentation of open_clip may set here. The others are timm's.
+_AUGMENTATION = {"scale", "color_jitter", "color_jitter_prob", "gray_scale_prob", "use_timm"}
+# open_clip's names of steps that make an RGB image or a tensor of 0 … 1 out of a Pillow image.
+_TO_RGB = ("MaybeConvertMode", "_convert_to_rgb")
+_TO_UNIT = ("MaybeToTensor", "ToTensor")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,3 +198,110 @@ class ImageTransform:
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         return tensor.view(torch.bfloat16) if self.dtype == "bfloat16" else tensor
+
+
+def core_transform(transform: Any) -> ImageTransform | None:
+    """The core's transform in place of ``transform``; None where it does something else.
+
+    What is known: torchvision's Compose, of either version, and its presets of classification, that
+    resize the shorter side, cut a square out of the centre and normalise, as open_clip, timm and
+    torchvision evaluate; pictures are RGB. An ImageTransform stands for itself. JPEGs are decoded
+    exactly, as by Pillow: at a half or a quarter of the size features would lie at a cosine of
+    0.98.
+    """
+    if isinstance(transform, ImageTransform):
+        return dataclasses.replace(transform, exact_decode=True)
+    from torchvision.transforms import Compose, v2
+    from torchvision.transforms._presets import ImageClassification
+
+    if type(transform) is ImageClassification:
+        t = transform
+        return _shortest_and_centre(t.resize_size, t.crop_size, t.interpolation, t.mean, t.std)
+    if type(transform) not in (Compose, v2.Compose):
+        return None
+    return _of_steps(transform.transforms)
+
+
+def _of_steps(steps: Sequence[Any]) -> ImageTransform | None:
+    from torchvision import transforms as v1
+    from torchvision.transforms import v2
+
+    if len(steps) < 4:
+        return None
+    resize, crop, *between, normalise = steps
+    if not (
+        # The very classes: one that is derived may do something else.
+        type(resize) in (v1.Resize, v2.Resize)
+        and type(crop) in (v1.CenterCrop, v2.CenterCrop)
+        and type(normalise) in (v1.Normalize, v2.Normalize)
+        and resize.max_size is None
+    ):
+        return None
+    names = [getattr(each, "__name__", type(each).__name__) for each in between]
+    if names and names[0] in _TO_RGB and getattr(between[0], "mode", "RGB") == "RGB":
+        names, between = names[1:], between[1:]
+    if len(names) == 1 and names[0] in _TO_UNIT:
+        largest = 1.0
+    elif names == ["PILToTensor", "ToDtype"] and between[1].dtype == torch.float32:
+        largest = 1.0 if between[1].scale else 255.0
+    else:
+        return None
+    mean, std = ([float(x) / largest for x in values] for values in (normalise.mean, normalise.std))
+    return _shortest_and_centre(resize.size, crop.size, resize.interpolation, mean, std)
+
+
+def _shortest_and_centre(
+    resize: Any, crop: Any, interpolation: Any, mean: Sequence[float], std: Sequence[float]
+) -> ImageTransform | None:
+    from torchvision.transforms import InterpolationMode
+
+    known = {InterpolationMode.BICUBIC: "bicubic", InterpolationMode.BILINEAR: "bilinear"}
+    edges = [resize] if isinstance(resize, int) else list(resize)
+    sides = [crop] if isinstance(crop, int) else list(crop)
+    if (
+        len(edges) != 1  # two would not keep the picture's shape
+        or len(set(sides)) != 1
+        or interpolation not in known
+        or len(mean) != 3
+        or len(std) != 3
+    ):
+        return None
+    size = sides[0]
+    return ImageTransform.eval(
+        size=size,
+        resize=0 if edges[0] == size else edges[0],
+        interpolation=known[interpolation],
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        exact_decode=True,
+    )
+
+
+def open_clip_train_transform(
+    preprocess: Mapping[str, Any], augmentation: Mapping[str, Any]
+) -> ImageTransform | None:
+    """open_clip's training transform as the core's, or None where open_clip has to make its own.
+
+    Args:
+        preprocess: fields of open_clip's PreprocessCfg: ``size``, ``mean``, ``std``, ...
+        augmentation: fields of its AugmentationCfg.
+    """
+    given = {name: value for name, value in augmentation.items() if value is not None}
+    plain = not given.get("use_timm") and given.keys() <= _AUGMENTATION
+    if not plain or preprocess.get("mode", "RGB") != "RGB":
+        return None
+    options: dict[str, Any] = {}
+    if probability := given.get("color_jitter_prob"):
+        strengths = given.get("color_jitter")
+        if not isinstance(strengths, (list, tuple)) or len(strengths) != 4:
+            return None  # open_clip has the message
+        options |= zip(("brightness", "contrast", "saturation", "hue"), strengths, strict=True)
+        options["jitter_probability"] = probability
+    if probability := given.get("gray_scale_prob"):
+        options["grayscale_probability"] = probability
+    for name in ("mean", "std"):
+        if preprocess.get(name) is not None:
+            options[name] = preprocess[name]
+    return ImageTransform.train(
+        size=preprocess.get("size", 224), scale=given.get("scale", (0.9, 1.0)), **options
+    )

@@ -4,27 +4,47 @@ knows its format. All of them give a :class:`Dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import keywords
+from helip.common.patterns import existing_paths, is_url, natural
+from helip.common.yaml_files import load_yaml
 from helip.data.dataset import ACCEPTED, Dataset
-from helip.data.described import described
 from helip.data.formats import hugging_face
 from helip.data.formats.folder import FolderDataset
 from helip.data.formats.map_style import MapDataset
-from helip.data.formats.parquet import open_parquet
+from helip.data.formats.table import open_parquet
 from helip.data.formats.tar import open_index, open_shards
 from helip.data.formats.text_table import open_text_table
 from helip.data.options import OF_URLS, OpenCall, OpenOptions
 from helip.data.paths import recognise
 from helip.data.selection import selected
-from helip.data.splits import source_of_split
+
+_SUFFIXES = (".yaml", ".yml")
+_PATHS = ("source", "root", "subset", "cache")
+# Quoted, since the shell leaves what is quoted as it is. No part of a path or an address.
+_NAMES = "|".join(OpenOptions().as_dict())
+_KEYWORD = re.compile(rf"(?<![\w./\\:=~?&'\"-])({_NAMES})=(?!\S*(?:/|\.[a-z]))([^\s,;)]*)")
+
 
 _OF_ANY_SOURCE = ("subset", "limit")
+_SHOWN = 12
+# Files that may hold one split each, in the order of preference.
+_BY_NAME = (".tar", ".parquet", ".csv", ".tsv", ".jsonl")
+# What data sets call their splits; datasets.load_dataset knows the same.
+_USUAL = (
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
+    "evaluation",
+)  # fmt: skip
+_USUAL_FIRST = re.compile(rf"(?:{'|'.join(_USUAL)})(?:$|[-._ 0-9])")
+_NUMBERED = re.compile(r"(?:^|[-._ ])([^-._ ]+)-\d+-of-\d+")
 
 
 @keywords(OpenCall)
@@ -97,3 +117,160 @@ def _open_object(source: Any, options: OpenCall) -> Dataset:
             )
         raise InvalidArgumentError(f"cannot open {type(source).__name__}: {ACCEPTED}")
     return MapDataset(source, options)
+
+
+@contextlib.contextmanager
+def described(call: OpenCall) -> Iterator[OpenCall]:
+    """The call that a file ``source: …`` with options below it stands for; any other as it is.
+
+    An error inside names options as the file has them, ``image_column: …``.
+
+    Paths in the file count from its folder. An option of the call goes before that of the file.
+
+    Raises:
+        InvalidArgumentError: the file is not such a mapping, names what is no option, or cannot be
+            read.
+    """
+    source = call.source
+    if not isinstance(source, (str, os.PathLike)) or is_url(os.fspath(source)):
+        yield call
+        return
+    path = Path(source)
+    if path.suffix.lower() not in _SUFFIXES or path.is_dir():
+        yield call
+        return
+    said = _mapping(path)
+    usual = OpenOptions().as_dict()
+    # Of arrays == gives no bool; none of them is usual.
+    given = {
+        name: value
+        for name, value in OpenOptions.of(call).as_dict().items()
+        if not (value is None or (isinstance(value, (int, float)) and value == usual[name]))
+    }
+    try:
+        yield replace(call, **{**said, **given})
+    except InvalidArgumentError as error:
+        words = _KEYWORD.sub(lambda found: f"'{found[1]}: {found[2]}' in {path}", str(error))
+        of_file = str(error).partition(" is ")[0] in said.keys() - given.keys()
+        raise InvalidArgumentError(f"{path}: {words}" if of_file else words) from error
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    said, _ = load_yaml(path)
+    if not _is_source(said.get("source")):
+        raise InvalidArgumentError(
+            f"{path} describes no data set; it must hold `source: PATH`, or a list of paths, and "
+            "options of opening it, one a line"
+        )
+    names = OpenOptions().as_dict().keys()
+    for name in said:
+        if name != "source" and name not in names:
+            raise InvalidArgumentError(
+                f"{path} names {name!r}, must be source or an option of opening: {', '.join(names)}"
+            )
+    for name in _PATHS:
+        if said.get(name) is not None:
+            said[name] = _from(path.parent, said[name])
+    return said
+
+
+def _is_source(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str) and value != ""
+
+
+def _from(folder: Path, value: Any) -> Any:
+    """Paths as whoever reads the file from elsewhere finds them."""
+    if isinstance(value, list):
+        return [_from(folder, each) for each in value]
+    if not isinstance(value, str) or is_url(value):
+        return value
+    return os.path.join(folder, value)
+
+
+def source_of_split(source: Any, split: str) -> Any:
+    """The part of ``source`` that is ``split``, to be opened as if it were given itself.
+
+    A folder has a split as a subfolder, or as .tar, .parquet, .csv, .tsv or .jsonl files whose
+    names hold it as a word (``cc3m-train-0001.tar``, ``train-00000-of-00009.parquet``,
+    ``train.tsv``), also below ``data``, where the Hub keeps them. A name that begins with the word
+    of another usual split is of that one: ``train-test-0.tar`` is of ``train``.
+
+    A list or a pattern of such files has it by their names. Of a ``datasets.DatasetDict``, in
+    memory or saved, it is the part of that name.
+
+    Raises:
+        InvalidArgumentError: there is no such split, with those that there are; a source that has
+            none.
+    """
+    if isinstance(source, Mapping):
+        if split not in source:
+            raise _absent(split, f"the {type(source).__name__}", source)
+        return source[split]
+    listed = list(source) if isinstance(source, (list, tuple)) else [source]
+    if not listed or not all(isinstance(each, (str, os.PathLike)) for each in listed):
+        raise _does_not_apply(split, f"a {type(source).__name__}")
+    if any(isinstance(each, str) and is_url(each) for each in listed):
+        raise _does_not_apply(split, "URLs, whose shards are named by braces")
+    paths = [path for each in listed for path in existing_paths(each, ACCEPTED)]
+    if len(paths) == 1 and paths[0].is_dir():
+        return _of_folder(paths[0], split)
+    if any(path.is_dir() or path.suffix.lower() not in _BY_NAME for path in paths):
+        raise _does_not_apply(split, f"{paths[0]}")
+    if not (found := _named(paths, split)):
+        raise _absent(split, f"{listed[0]}", _splits_of(paths))
+    return found
+
+
+def _of_folder(folder: Path, split: str) -> Any:
+    inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    inside = [name for name in inside if not name.startswith(".")]
+    if split in inside:
+        return folder / split
+    found = []
+    for place in (folder, folder / "data"):
+        files = sorted(place.iterdir(), key=natural) if place.is_dir() else []
+        for suffix in _BY_NAME:
+            same = [path for path in files if path.suffix.lower() == suffix]
+            if chosen := _named(same, split):
+                return chosen
+            found += _splits_of(same)
+    found += [name for name in inside if name != "data" or not found]
+    raise _absent(split, f"{folder}", found)
+
+
+def _named(paths: Iterable[Path], split: str) -> list[Path]:
+    return [path for path in paths if _is_of(path.stem, split)]
+
+
+def _is_of(name: str, split: str) -> bool:
+    word = rf"{re.escape(split)}(?:$|[-._ 0-9])"
+    if re.match(word, name):
+        return True
+    return not _USUAL_FIRST.match(name) and re.search(rf"[-._ ]{word}", name) is not None
+
+
+def _splits_of(paths: Iterable[Path]) -> list[str]:
+    """Names of splits that file names hold, as far as they are usual or numbered."""
+    found: dict[str, None] = {}
+    for path in paths:
+        words = (*_NUMBERED.findall(path.stem), *_USUAL)
+        found |= {name: None for name in words if _is_of(path.stem, name)}
+    return list(found)
+
+
+def _absent(split: str, where: str, there: Iterable[Any]) -> InvalidArgumentError:
+    names = [str(name) for name in there]
+    more = f", … ({len(names):,})" if len(names) > _SHOWN else ""
+    known = f"has {', '.join(names[:_SHOWN])}{more}; give one of them" if names else (
+        "has no splits; leave it out"
+    )  # fmt: skip
+    return InvalidArgumentError(f"split is {split!r}, and {where} {known}")
+
+
+def _does_not_apply(split: str, source: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"split is {split!r}, which does not apply to {source}; name the files of the split, or "
+        "choose its rows by subset"
+    )

@@ -22,8 +22,7 @@ from helip.common.patterns import is_url
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.urls import check_url
 from helip.data.paths import IMAGE_SUFFIXES, recognise
-from helip.data.remote import scanning
-from helip.data.remote.shards import RemoteShards
+from helip.data.remote_shards import RemoteShards, index_urls
 from helip.store.keys import CoreKeys
 
 
@@ -108,9 +107,7 @@ class SampleIndex:
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
             left_out: dict[str, str] = {}
             if found[0] == "urls":
-                core = scanning.build(
-                    paths, extensions, contents, core_threads(threads), previous, bar
-                )
+                core = index_urls(paths, extensions, contents, core_threads(threads), previous, bar)
             else:
                 read = functools.partial(
                     _core.SampleIndex.build, image_extensions=extensions, contents=contents,

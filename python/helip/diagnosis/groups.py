@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from helip.common.errors import SampleError
-from helip.data.announced import announced
 from helip.data.captions import caption_group
+from helip.data.dataset import read_ahead
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -33,7 +33,7 @@ class RowGroups:
     def read(self, rows: Ints) -> None:
         """Read the captions of ``rows``, those that were read before not again."""
         missing = [row for row in np.unique(rows).tolist() if row not in self._captions]
-        for row in announced(self._data, missing, captions=True):
+        for row in read_ahead(self._data, missing, captions=True):
             try:
                 self._captions[row] = caption_group(self._data.caption(row))
             except SampleError as error:

@@ -45,11 +45,11 @@ from helip.encoders.jobs.request import (
     open_existing,
     source_of,
 )
-from helip.encoders.jobs.together import embed_together
+from helip.encoders.jobs.torchrun import embed_by_torchrun
+from helip.encoders.loading import files_stamp
+from helip.encoders.network_encoder import Side
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder
-from helip.encoders.source import Side
 from helip.encoders.spec import FAMILIES
-from helip.encoders.weights import files_stamp
 from helip.store.data_identity import DataChange
 from helip.store.embedding_store import EmbeddingStore
 
@@ -216,7 +216,7 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
     if call.part is not None:
         return embed_part(work, call.part, lambda: _load(work, old))
     if call.launcher == "torchrun":
-        embed_together(work, kept, lambda device: _load(work, old, device))
+        embed_by_torchrun(work, kept, lambda device: _load(work, old, device))
         return EmbeddingStore.open(work.path)
     if call.launcher == "ray":
         path = os.path.abspath(work.path)

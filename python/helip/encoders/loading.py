@@ -1,4 +1,5 @@
-"""Loading of encoder models: optional packages, local paths, weights, and one clear error for each.
+"""Loading of encoder models: optional packages, local paths, weights, and one clear error for each;
+what a family gives of them, and which weights they had.
 
 Model libraries fail in dozens of ways and write to the terminal while they do; here both end.
 """
@@ -7,20 +8,61 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import importlib
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
+from helip.common.files import storage_errors
 from helip.common.hub.errors import connection_errors
-from helip.encoders.spec import EncoderSpec
+from helip.encoders.spec import EncoderSpec, parse_spec
 
 _TRANSPORT = ("httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
+# PIL image → float32 [3, H, W]
+Preprocess = Callable[[Any], torch.Tensor]
+# n captions → a named tensor [n, tokens] for each input of the network, padded to the longest
+Tokenize = Callable[[list[str]], dict[str, torch.Tensor]]
+
+
+class Network(torch.nn.Module):
+    """A model with the function that makes pooled features of it, so that both can be exported."""
+
+    def __init__(self, model: torch.nn.Module, features: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.features = features
+        self.eval()  # exporters put back the mode that they find, on the model too
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Pixels [n, 3, H, W], or the tensors of a tokenizer in their order → [n, dim]."""
+        return self.features(self.model, *inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """An encoder as its family loads it, before anything computes it."""
+
+    network: Callable[..., torch.Tensor]
+    """A torch module over pixels or tokens; of a text encoder without ``tokenize``, a function over
+    captions, which only torch can compute."""
+    weights: str
+    """weights_digest of the parameters that network uses."""
+    preprocess: Preprocess | None = None
+    tokenize: Tokenize | None = None
+
+
+def ready(model: torch.nn.Module, device: torch.device) -> Any:
+    """The model as it is to compute: in float32, on ``device``, without dropout or gradients."""
+    prepared: Any = model.float().eval().requires_grad_(False).to(device)
+    return prepared.to(memory_format=torch.channels_last)
 
 
 def import_extra(module: str, *, extra: str = "", beside: Sequence[str] = ()) -> ModuleType:
@@ -148,3 +190,29 @@ def check_keys(missing: Sequence[str], unexpected: Sequence[str] = ()) -> None:
     raise InvalidArgumentError(
         f"the weights {' and '.join(faults)}; they belong to another architecture"
     )
+
+
+def files_stamp(encoder: Any) -> str:
+    """Of the weights file or the directory that a spec names: its files with their sizes and times
+    of change, digested. Empty for an encoder object and for a name that is no local path."""
+    if not isinstance(encoder, str):
+        return ""
+    try:
+        spec = parse_spec(encoder)
+        place = existing_path(spec.path or spec.name)
+    except Error:
+        return ""  # an object's own name, or what loading will say better
+    # A bare name is a model of a library, also where the working directory holds such a folder.
+    if place is None or (spec.path is None and "/" not in spec.name):
+        return ""
+    with storage_errors("read", place):
+        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+        stats = [(file.relative_to(place), file.stat()) for file in files]
+    listed = [f"{file} {found.st_size} {found.st_mtime_ns}" for file, found in stats]
+    return hashlib.sha256("\n".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def weights_of(encoder: Any) -> dict[str, str] | None:
+    """What a store's metadata keeps of a loaded encoder's weights; None where nothing is known."""
+    digest = getattr(encoder, "weights", "")
+    return {"digest": digest, "files": getattr(encoder, "files", "")} if digest else None

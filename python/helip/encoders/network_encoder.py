@@ -1,22 +1,35 @@
-"""Encoders over an engine: pictures or captions in, float32 rows on the CPU out.
+"""Encoders over an engine: pictures or captions in, float32 rows on the CPU out; and the networks
+that specs name, of which they are made.
 
 A row depends on its own sample alone, up to rounding: not on the others of its batch.
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.engines.engine import Engine, Inputs
-from helip.encoders.loaded import Preprocess, Tokenize
+from helip.common.devices import choose_device
+from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.encoders.engines import Engine, Inputs
+from helip.encoders.loading import Loaded, Preprocess, Tokenize, files_stamp
+from helip.encoders.spec import FAMILIES, parse_spec
+
+Side = Literal["image", "text"]
+
+# side → its families
+_FAMILIES = {
+    "image": ("timm", "torchvision", "hf", "open_clip", "packaged"),
+    "text": ("hf", "st", "open_clip", "packaged"),
+}
+_CAPTIONS = ("two dogs", "a red house near the sea", "a woman rides her bicycle to an old market")
 
 _BLOCK = 16  # pictures on a CPU
 _KNOWN_BYTES = 64 << 20  # rows of captions that are kept, in case they come again
@@ -29,7 +42,7 @@ class _NetworkEncoder:
     weights: str = ""
     """Digest of the values of its parameters; empty where it is not known."""
     files: str = ""
-    """Stamp of the local files that it was loaded from, as they were before; see weights.py."""
+    """Stamp of the local files that it was loaded from, as they were before; see files_stamp."""
     computed: dict[str, Any] = field(default_factory=dict)
     """What a store's metadata says of the engine."""
 
@@ -198,3 +211,72 @@ def _alike(
         # A caption without a token still takes a column, of padding.
         columns = filled if len(filled) else torch.zeros(1, dtype=torch.long)
         yield (which == number).nonzero().flatten(), columns
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that can be computed, and inputs to try it with."""
+
+    spec: str
+    side: Side
+    loaded: Loaded
+    files: str
+    """Stamp of the local files that it was loaded from, as they were before; see files_stamp."""
+    device: torch.device
+
+    def example(self) -> Inputs:
+        """Two samples, that an export is traced with."""
+        return self._inputs(2)
+
+    def trial(self) -> Inputs:
+        """Three others, that an exported graph is compared on."""
+        return self._inputs(3)
+
+    def _inputs(self, count: int) -> Inputs:
+        if self.side == "text":
+            assert self.loaded.tokenize is not None, "only such networks are exported"
+            captions = list(_CAPTIONS[:2] if count == 2 else reversed(_CAPTIONS))
+            return tuple(self.loaded.tokenize(captions).values())
+        assert self.loaded.preprocess is not None
+        shape = blank(self.loaded.preprocess).shape
+        noise = torch.Generator().manual_seed(count)
+        return (torch.randn(count, *shape, generator=noise),)
+
+
+def load_source(spec: str, side: Side, device: str | torch.device = "cpu") -> Source:
+    """Load the network that ``spec`` names.
+
+    Raises InvalidArgumentError (spec or option), StorageError (weights that are not there or a hub
+    out of reach), UnsupportedError (a package that is not installed).
+    """
+    parsed = parse_spec(spec)
+    place = choose_device(device)
+    if parsed.family not in _FAMILIES[side]:
+        raise InvalidArgumentError(
+            f"{spec!r} is no {side} encoder: {side} encoders come from {', '.join(_FAMILIES[side])}"
+        )
+    stamp = files_stamp(spec)  # before, so that a later change is seen
+    module = importlib.import_module(f"helip.encoders.families.{FAMILIES[parsed.family]}")
+    try:
+        loaded = getattr(module, f"load_{side}")(parsed, place)
+    except Error as error:
+        error.args = (f"encoder {spec!r}: {error}",)
+        raise
+    return Source(spec, side, loaded, stamp, place)
+
+
+def encoder_of(source: Source, engine: Engine, **facts: Any) -> Any:
+    """The NetworkImageEncoder or NetworkTextEncoder that computes ``source`` by ``engine``.
+
+    ``facts``: what a store's metadata says of the engine besides its name and precision.
+    """
+    common: dict[str, Any] = {
+        "spec": source.spec,
+        "weights": source.loaded.weights,
+        "files": source.files,
+        "computed": {"engine": engine.name, "precision": engine.precision, **facts},
+    }
+    if source.side == "text":
+        return NetworkTextEncoder(engine, source.loaded.tokenize, **common)
+    assert source.loaded.preprocess is not None
+    return NetworkImageEncoder(engine, source.loaded.preprocess, **common)

@@ -29,10 +29,10 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Precision, check
-from helip.encoders.engines.choosing import choose_engine, make_engine
-from helip.encoders.engines.engine import EngineName
-from helip.encoders.loaded import Preprocess
-from helip.encoders.source import Side, encoder_of, load_source
+from helip.encoders.engine_choice import choose_engine, make_engine
+from helip.encoders.engines import EngineName
+from helip.encoders.loading import Preprocess
+from helip.encoders.network_encoder import Side, encoder_of, load_source
 
 # name → (image spec, text spec). "paper-v1" and "paper" are the encoders of arXiv 2305.05208, first
 # version and released code; "packaged" installs from a package registry and needs no model hub.

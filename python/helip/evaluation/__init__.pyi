@@ -1,18 +1,14 @@
-from .evaluating import evaluate
-from .guard import Guard
-from .markdown import results_as_markdown
+from .evaluating import Validation, evaluate
 from .options import ClassOptions, EvaluateOptions, SetOptions
 from .sets.evaluation_set import EvaluationSet
 from .sets.opening import open_evaluation_set
 from .statistics.comparison import compare
-from .statistics.forgetting import evaluate_forgetting, forgetting
-from .statistics.retention import retention
-from .suite import evaluate_all
+from .statistics.forgetting import Guard, evaluate_forgetting, forgetting, retention
+from .suite import evaluate_all, results_as_markdown
 from .tasks.composition import composition
 from .tasks.linear_probe import linear_probe
 from .tasks.retrieval import retrieval
 from .tasks.zero_shot import zero_shot
-from .validation import Validation
 
 __all__ = [
     "ClassOptions",

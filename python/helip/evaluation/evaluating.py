@@ -1,4 +1,7 @@
-"""Evaluation of a model on a data set: every task's figures, each with its interval."""
+"""Evaluation of a model on a data set: every task's figures, each with its interval.
+
+A training run calls it as a `Validation`: figures by their names, of a model as it is by then.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,27 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import keywords
+from helip.common.options import keywords, method_keywords
 from helip.data.opening import open_dataset
 from helip.evaluation.encoding import Subject, encode
-from helip.evaluation.figures import TASKS
-from helip.evaluation.model_source import digest_of_weights
+from helip.evaluation.figures import TASKS, figures_of
+from helip.evaluation.model_source import digest_of_weights, rows_trained_on, warn_of_training_data
 from helip.evaluation.options import ClassOptions, EvaluateOptions
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import chosen, open_evaluation_set, refuse_classification
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.tasks.composition import composition_task
-from helip.evaluation.tasks.labels import Labelled, LabelOf, labels_of, labels_of_source
 from helip.evaluation.tasks.linear_probe import linear_probe_task
+from helip.evaluation.tasks.queries import Labelled, LabelOf, labels_of, labels_of_source
 from helip.evaluation.tasks.retrieval import retrieval_task
-from helip.evaluation.tasks.templates import checked_templates
-from helip.evaluation.tasks.zero_shot import label_numbers, named_classes, zero_shot_task
-from helip.evaluation.trained_on import rows_trained_on, warn_of_training_data
+from helip.evaluation.tasks.zero_shot import (
+    checked_templates,
+    label_numbers,
+    named_classes,
+    zero_shot_task,
+)
+from helip.models.bundle import ModelBundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,3 +224,31 @@ def _check(tasks: str | Sequence[str], compositional: bool) -> tuple[str, ...]:
             "this is none; leave it out of tasks"
         )
     return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationCall(EvaluateCall):
+    """What a Validation is made of; intervals are left out by default."""
+
+    model: Any = None
+    """Not given: it is that of the run."""
+    bootstrap: int = 0
+    """Resamples of an interval; 0 for none."""
+    progress: bool = False
+    """A bar on a terminal."""
+
+
+class Validation:
+    """``helip.train(validate=helip.Validation(data), eval_every=500)``.
+
+    Takes what `evaluate` takes but a model. A figure is named by its path in what evaluate
+    returns, such as ``zero_shot.top1``.
+    """
+
+    @method_keywords(ValidationCall)
+    def __init__(self, call: ValidationCall) -> None:
+        self._options = call.as_dict()
+
+    def __call__(self, bundle: ModelBundle) -> dict[str, float]:
+        result = evaluate(**{**self._options, "model": bundle})
+        return {".".join(line.path): figure["value"] for line, figure in figures_of(result)}

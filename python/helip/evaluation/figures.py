@@ -116,7 +116,7 @@ def is_result(value: Any) -> bool:
     return isinstance(value, Mapping) and any(task in value for task in TASKS)
 
 
-def judgement(difference: Mapping[str, Any], line: Line) -> str:
+def better_or_worse(difference: Mapping[str, Any], line: Line) -> str:
     """``better`` or ``worse`` where the interval of a difference leaves out zero, else ``open``."""
     low, high = difference.get("low"), difference.get("high")
     if low is None or high is None or low <= 0 <= high:

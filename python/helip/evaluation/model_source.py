@@ -1,4 +1,5 @@
-"""A model that is measured: where it comes from, and what tells it from another one.
+"""A model that is measured: where it comes from, what tells it from another one, and what its run
+was trained on.
 
 Weights are told by a digest of the loaded tensors, preprocessing by what the transform and the
 tokenizer make of a fixed picture and of fixed strings. Where a model lies in local files, a digest
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +20,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import InvalidArgumentError
-from helip.common.files import sha256_of
+from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
+from helip.common.files import read_json, sha256_of
 from helip.common.weights_digest import weights_digest
+from helip.loading.account import target_rows_of
 from helip.models.bundle import create_model
 from helip.models.run_folder import within_run
 from helip.models.source import CONFIG_FILE
 from helip.models.weights import find_weights
+from helip.store.data_identity import fingerprint_differences
 
+_TOLD = 2  # keys and captions: what two fingerprints must both know
+_DESCRIBING = (".json", ".txt", ".model")
 _STRINGS = ["A photo of a cat, 1 of 23.", "über-long " * 200]
 
 
@@ -136,9 +142,62 @@ def digest_of_weights(model: torch.nn.Module) -> str | None:
         return None
 
 
-_DESCRIBING = (".json", ".txt", ".model")
-
-
 def _within(name_or_path: str) -> Path:
     path = Path(name_or_path)
     return within_run(path) if path.is_dir() else path
+
+
+def warn_of_training_data(model: Any, data: Any) -> None:
+    """Warn where ``data`` is, with all its rows, the data set of the run that ``model`` is of.
+
+    ``model`` is a `ModelSource`, or the path of a run, of a checkpoint, or anything else, of which
+    nothing is known. A run keeps the fingerprint of its data and no keys, so that data which share
+    some rows with it, such as a part of it, are not told.
+    """
+    place = _place_of(model)
+    trained = _state_of_run(place).get("options", {}).get("data")
+    trained, here = str(trained or ""), str(getattr(data, "fingerprint", ""))
+    known = all(
+        part not in ("", "0")
+        for text in (trained, here)
+        for part in (text.split("-") + [""] * _TOLD)[:_TOLD]
+    )
+    if known and not fingerprint_differences(trained, here):
+        warnings.warn(
+            f"{place} was trained on all {len(data):,} rows that it is measured on; give "
+            "data that were held out",
+            stacklevel=4,
+        )
+
+
+def rows_trained_on(model: Any) -> dict[str, int]:
+    """``target_rows`` of the ``rows`` of its data, of the run that ``model`` is of, as
+    `warn_of_training_data` takes it; empty where that is not known."""
+    found = _state_of_run(_place_of(model)).get("rows")
+    return target_rows_of(found) if isinstance(found, dict) else {}
+
+
+def rows_words(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many rows each of these runs planned as targets; empty where no result knows."""
+    known = {name: rows for name, result in results.items() if (rows := result.get("trained_on"))}
+    said = [f"{name} {n['target_rows']:,} of {n['rows']:,}" for name, n in known.items()]
+    return f"Rows planned as targets: {', '.join(said)}." if said else ""
+
+
+def _place_of(model: Any) -> str:
+    """Where a model comes from; "" where that is not known."""
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    return (model.checkpoint or model.name_or_path) if isinstance(model, ModelSource) else ""
+
+
+def _state_of_run(place: str) -> dict[str, Any]:
+    """What the newest checkpoint of a run, or a checkpoint, says of it; empty for anything else."""
+    if not place:
+        return {}
+    try:
+        path = within_run(Path(place)) if Path(place).is_dir() else Path(place)
+        found = read_json(path / "state.json")["state"]
+    except (CorruptError, StorageError, OSError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}

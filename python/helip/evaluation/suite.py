@@ -25,10 +25,10 @@ from helip.common.files import read_json, replace_file
 from helip.data.opening import open_dataset
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.figures import TASKS
-from helip.evaluation.model_source import GivenModel
+from helip.evaluation.model_source import GivenModel, rows_trained_on, warn_of_training_data
 from helip.evaluation.sets.evaluation_set import EvaluationSet
 from helip.evaluation.sets.opening import open_evaluation_set
-from helip.evaluation.trained_on import rows_trained_on, warn_of_training_data
+from helip.evaluation.table import Results, tables, tables_as_markdown
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,10 @@ _OF_SOME_TASKS = {
     "duplicates": ("retrieval",),
     "ties": ("retrieval", "zero_shot"),
 }
+_NO_CONTROL = (
+    "None of the models is called control, so what hard pairs gain over plain batches was not "
+    "measured."
+)
 
 
 def evaluate_all(
@@ -257,3 +261,25 @@ def _read(file: Path) -> dict[str, Any] | None:
             "remove it and evaluate again"
         )
     return value
+
+
+def results_as_markdown(
+    results: Results | str | os.PathLike[str], *, baseline: str | None = None
+) -> str:
+    """Headline figures of models on data sets, a table a set, with paired differences.
+
+    Args:
+        results: what :func:`evaluate_all` returns, data set to model to result, or the folder that
+            it wrote.
+        baseline: what models are compared with; None: the one called "control", where there is
+            one. Where there is none, the text says so.
+
+    Raises:
+        InvalidArgumentError: no results; ``baseline`` is none of the models.
+    """
+    if isinstance(results, (str, os.PathLike)):
+        results = read_results(results)
+    text = tables_as_markdown(tables(results, baseline=baseline)).strip()
+    names = {model.lower() for models in results.values() for model in models}
+    controlled = baseline is not None or "control" in names
+    return text if controlled else f"{text}\n\n{_NO_CONTROL}"

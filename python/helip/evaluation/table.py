@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.figures import TASKS, Line, figure_at, groups_of, in_percent, judgement
+from helip.evaluation.figures import TASKS, Line, better_or_worse, figure_at, groups_of, in_percent
+from helip.evaluation.model_source import rows_words
 from helip.evaluation.statistics.comparison import as_measured
-from helip.evaluation.trained_on import rows_words
 
 #: data set -> model -> result of ``evaluate``
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -30,7 +30,7 @@ class Row:
 
     def cell(self, figure: Mapping[str, Any] | None, line: Line) -> str:
         """A figure in percent with its interval, such as "48.1 [46.0, 50.2]"."""
-        star = "*" if figure and self.difference and judgement(figure, line) != "open" else ""
+        star = "*" if figure and self.difference and better_or_worse(figure, line) != "open" else ""
         return f"{in_percent(figure, signed=self.difference)}{star}" if figure else "–"
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.data.image_transform import open_clip_train_transform
 from helip.data.opening import open_dataset
 from helip.data.options import MAX_PIXELS
 from helip.data.picture_reader import can_assemble
@@ -32,7 +33,6 @@ from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
 from helip.loading.pair_source import table_of
 from helip.losses.options import LossOptions
-from helip.models.preprocessing import train_transform
 
 #: Of open_clip_torch, as pyproject.toml has it.
 WORKS_WITH = ">=3.1,<4.3"
@@ -181,7 +181,7 @@ class _Training:
         """With a transform that threads of the core do, where open_clip's is a standard one."""
         model, train, evaluation = self._given["create_model_and_transforms"](*args, **options)
         preprocess = getattr(model.visual, "preprocess_cfg", None) or {}
-        ours = train_transform(preprocess, options.get("aug_cfg") or {})
+        ours = open_clip_train_transform(preprocess, options.get("aug_cfg") or {})
         return model, ours or train, evaluation
 
     def get_data(

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import storage_errors
 from helip.common.options import PrecisionOptions, Whole, keywords, method_keywords
+from helip.data.image_transform import open_clip_train_transform
 from helip.models.hugging_face import (
     HFTransform,
     TransformersClip,
@@ -37,7 +38,6 @@ from helip.models.hugging_face import (
 )
 from helip.models.lora import add_lora, merge_lora
 from helip.models.options import ModelOptions
-from helip.models.preprocessing import train_transform as image_transform
 from helip.models.pretrained import (
     FromPretrainedCall,
     PushModelCall,
@@ -224,7 +224,7 @@ def _open_clip_bundle(
     config, tokenizer = _config_of(model, source), _tokenizer(source)
     # The same in the core, where there is one: threads of a loader do it without the GIL.
     preprocess = dict(getattr(model.visual, "preprocess_cfg", None) or {})
-    fast = image_transform(preprocess, options["aug_cfg"] or {})
+    fast = open_clip_train_transform(preprocess, options["aug_cfg"] or {})
     return ModelBundle(
         model, fast or train_transform, eval_transform, tokenizer, source.name, config, precision
     )

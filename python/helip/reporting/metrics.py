@@ -10,15 +10,15 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.text import number
 from helip.evaluation.figures import (
     Line,
+    better_or_worse,
     figure_at,
     figures_of,
     groups_of,
     is_result,
-    judgement,
     placed,
 )
+from helip.evaluation.model_source import rows_words
 from helip.evaluation.statistics.comparison import as_measured
-from helip.evaluation.trained_on import rows_words
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -110,13 +110,15 @@ def difference_cell(figure: Mapping[str, Any] | None, line: Line) -> Cell | None
     interval = "no interval"
     if figure.get("low") is not None:
         interval = f"{_signed(figure['low'], line)} to {_signed(figure['high'], line)}"
-    return Cell(_signed(figure["value"], line), interval, judgement(figure, line))
+    return Cell(_signed(figure["value"], line), interval, better_or_worse(figure, line))
 
 
 def _verdict(name: str, difference: Mapping[str, Any]) -> dict[str, Any] | None:
     """In how many of the figures that have an interval a model is better."""
     found = [(line, figure) for line, figure in figures_of(difference)]
-    judged = [judgement(figure, line) for line, figure in found if figure.get("low") is not None]
+    judged = [
+        better_or_worse(figure, line) for line, figure in found if figure.get("low") is not None
+    ]
     if found and not judged:
         return {"name": name, "figures": 0}
     better, worse = judged.count("better"), judged.count("worse")

@@ -1,10 +1,12 @@
-"""How large pictures are where they lie, without reading them, and where that is."""
+"""What all data sets have: sizes and places of pictures, and hints of rows that will be read."""
 
 from __future__ import annotations
 
 import datasets
 import numpy as np
+import pytest
 
+from helip.data.dataset import AHEAD, Dataset, read_ahead
 from helip.data.opening import open_dataset
 from support.data_samples import png, write_shard
 from support.train_samples import Colours
@@ -54,3 +56,49 @@ def test_a_picture_within_something_has_bytes_and_no_path(tmp_path):
         assert [data._image_bytes(row) for row in range(3)] == [png(row) for row in range(3)]
         assert data.subset([2])._image_bytes(0) == png(2)
     assert Colours(5).image_path(0) is Colours(5)._image_bytes(0) is None
+
+
+class Told:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def _will_need(self, rows: np.ndarray) -> None:
+        assert rows.dtype == np.int64
+        self.rows += rows.tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, AHEAD, AHEAD + 1, 2 * AHEAD, 5 * AHEAD + 3])
+def test_each_row_is_told_once_and_in_time(count):
+    rows = np.random.default_rng(0).permutation(count).tolist()
+    data, read = Told(), []
+    for row in read_ahead(data, rows):
+        read.append(row)
+        assert len(data.rows) >= min(count, len(read) + AHEAD)
+        assert len(data.rows) <= len(read) + 2 * AHEAD
+    assert read == data.rows == rows
+
+
+def test_data_that_takes_no_hint_is_read_all_the_same():
+    assert list(read_ahead(object(), [3, 1])) == [3, 1]
+
+
+def test_a_subset_passes_on_the_rows_of_what_it_is_part_of():
+    class Kept(Told, Dataset):
+        keys = tuple("abcdef")
+        _read_image = _read_caption = None
+
+    data = Kept()
+    data.subset([5, 3, 1]).subset([2, 0])._will_need(np.array([1, 0]))
+    assert data.rows == [5, 1]
+
+
+def test_a_hint_of_rows_that_are_not_there_changes_nothing(tmp_path):
+    write_shard(tmp_path / "a.tar", range(3))
+    data = open_dataset(tmp_path / "a.tar", progress=False)
+    before = [data[row]["text"] for row in range(3)]
+    data.index.will_need(np.array([0, 3]))
+    data.index.will_need(np.array([], dtype=np.int64))
+    data.index.will_need(np.array([2, 0]))
+    assert [data[row]["text"] for row in range(3)] == before

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.engines import TorchEngine
 from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncoder
 from support.encoder_samples import close, offline, torch_images  # noqa: F401 (fixture)
 

@@ -13,13 +13,12 @@ from helip.cli.wording import shell_words
 from helip.common.errors import InvalidArgumentError
 from helip.data.opening import open_dataset
 from helip.diagnosis.diagnosing import diagnose
-from helip.evaluation.evaluating import evaluate
-from helip.evaluation.guard import Guard
+from helip.evaluation.evaluating import Validation, evaluate
 from helip.evaluation.sets.evaluation_set import EvaluationSet
+from helip.evaluation.statistics.forgetting import Guard
 from helip.evaluation.suite import evaluate_all
-from helip.evaluation.tasks.labels import labels_of
+from helip.evaluation.tasks.queries import labels_of
 from helip.evaluation.tasks.retrieval import DIRECTIONS
-from helip.evaluation.validation import Validation
 from helip.models.bundle import ModelBundle
 from helip.pairs.hard_pairs import HardPairs
 from support.evaluate_samples import transform

@@ -20,9 +20,9 @@ from helip.models.slip import (
     add_ssl_head,
     has_ssl_head,
     published_config,
+    raw_features,
     remove_ssl_head,
 )
-from helip.models.visual import raw_features
 from helip.models.weights import write_tensors
 from support.tune_samples import CONFIG, RESNET, captions, pictures, same, timm_tower, tiny, weights
 

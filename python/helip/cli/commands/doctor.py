@@ -228,7 +228,7 @@ def _gpu_rows(gpus: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _cache() -> Path:
-    from helip.encoders.engines.graph_cache import cache_folder
+    from helip.encoders.graph_cache import cache_folder
 
     return cache_folder()
 

@@ -168,8 +168,8 @@ def _one(
     options: Mapping[str, Any],
 ) -> None:
     from helip.evaluation.evaluating import evaluate
+    from helip.evaluation.model_source import warn_of_training_data
     from helip.evaluation.sets.opening import open_evaluation_set
-    from helip.evaluation.trained_on import warn_of_training_data
 
     bundle = model.load()
     data = open_evaluation_set(place, **opening)

@@ -34,7 +34,7 @@ def push(
 
     measured = None
     if results is not None:
-        from helip.evaluation.markdown import results_as_markdown
+        from helip.evaluation.suite import results_as_markdown
 
         measured = results_as_markdown(results)
     address = push_to_hub(

@@ -83,9 +83,9 @@ def train(
         raise InvalidArgumentError("--time-step belongs to --plan; give both, or neither")
 
     from helip.common.processes import launched_rank
-    from helip.evaluation.guard import Guard
+    from helip.evaluation.evaluating import Validation
     from helip.evaluation.sets.opening import open_evaluation_set
-    from helip.evaluation.validation import Validation
+    from helip.evaluation.statistics.forgetting import Guard
     from helip.mining.streaming import StreamingMiner
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints

@@ -10,8 +10,7 @@ import transformers
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.weights_digest import weights_digest
-from helip.encoders.loaded import Loaded, Network, ready
-from helip.encoders.loading import check_keys, loading, source_of
+from helip.encoders.loading import Loaded, Network, check_keys, loading, ready, source_of
 from helip.encoders.spec import EncoderSpec, MaxLength, read_options
 
 _MEND = (

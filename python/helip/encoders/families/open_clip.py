@@ -18,8 +18,7 @@ import torch
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
-from helip.encoders.loaded import Loaded, Network, ready
-from helip.encoders.loading import existing_path, loading, weights_path
+from helip.encoders.loading import Loaded, Network, existing_path, loading, ready, weights_path
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 
 _MEND = (

@@ -16,8 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
 from helip.encoders.families.hugging_face import pooled_text
-from helip.encoders.loaded import Loaded, Network, Preprocess, ready
-from helip.encoders.loading import import_extra, loading
+from helip.encoders.loading import Loaded, Network, Preprocess, import_extra, loading, ready
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 
 _SIZE = 224  # the input side it was trained for

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from helip.common.weights_digest import weights_digest
-from helip.encoders.loaded import Loaded, Network
-from helip.encoders.loading import import_extra, loading, source_of
+from helip.encoders.loading import Loaded, Network, import_extra, loading, source_of
 from helip.encoders.spec import EncoderSpec, MaxLength, read_options
 
 _MEND = (

@@ -10,8 +10,15 @@ from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
-from helip.encoders.loaded import Loaded, ready
-from helip.encoders.loading import check_keys, existing_path, import_extra, loading, weights_path
+from helip.encoders.loading import (
+    Loaded,
+    check_keys,
+    existing_path,
+    import_extra,
+    loading,
+    ready,
+    weights_path,
+)
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 
 _MEND = (

@@ -6,8 +6,15 @@ import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.weights_digest import weights_digest
-from helip.encoders.loaded import Loaded, ready
-from helip.encoders.loading import check_keys, import_extra, load_state_dict, loading, weights_path
+from helip.encoders.loading import (
+    Loaded,
+    check_keys,
+    import_extra,
+    load_state_dict,
+    loading,
+    ready,
+    weights_path,
+)
 from helip.encoders.spec import EncoderSpec, close_names, read_options
 
 _HEADS = ("fc", "classifier", "heads", "head")

@@ -23,13 +23,12 @@ from helip.common.errors import (
     SampleError,
     UnsupportedError,
 )
-from helip.encoders.engines.choosing import choose_engine, make_engine, multiplies_bfloat16
-from helip.encoders.engines.engine import Engine, EnginePrecision, Inputs
-from helip.encoders.fidelity import lowest_cosine, pool_recall
+from helip.encoders.engine_choice import choose_engine, make_engine, multiplies_bfloat16
+from helip.encoders.engines import Engine, EnginePrecision, Inputs
 from helip.encoders.jobs.reading import Samples
 from helip.encoders.jobs.request import SIDES, Work, engine_in, engine_of
+from helip.encoders.network_encoder import Side, Source, encoder_of, load_source
 from helip.encoders.registry import ImageEncoder, TextEncoder, own_encoder
-from helip.encoders.source import Side, Source, encoder_of, load_source
 
 LEAST_COSINE = 0.999  # of rows in bfloat16 to those in float32, where the call leaves it to us
 # So many samples, or a twentieth of the data where that is less, but never fewer than the least.
@@ -233,3 +232,33 @@ def _calibration(source: Source, samples: Samples) -> list[Inputs]:
         return [(pixels[None],) for pixels, _ in read]
     assert source.loaded.tokenize is not None, "only such networks are exported"
     return [tuple(source.loaded.tokenize([caption]).values()) for _, caption in read]
+
+
+def lowest_cosine(rows: torch.Tensor, others: torch.Tensor) -> float:
+    """The lowest cosine between rows [n, d] and the same rows of another encoder."""
+    return float(torch.cosine_similarity(rows.double(), others.double(), dim=1).min())
+
+
+def pool_recall(
+    images: tuple[torch.Tensor, torch.Tensor],
+    texts: tuple[torch.Tensor, torch.Tensor],
+    *,
+    k: int,
+) -> float | None:
+    """Share of the ``k`` hard pairs of each row that the second rows [n, d] find of the first's.
+
+    Hard pairs are the rows with the largest products of both cosines (arXiv 2305.05208), among
+    these n. None where there are not more than k rows.
+    """
+    count = len(images[0])
+    if count <= k:
+        return None
+    exact, other = (_hard_pairs_of(images[at], texts[at], k) for at in range(2))
+    return sum(len(set(a) & set(b)) for a, b in zip(exact, other, strict=True)) / (count * k)
+
+
+def _hard_pairs_of(image: torch.Tensor, text: torch.Tensor, k: int) -> list[list[int]]:
+    images, texts = (torch.nn.functional.normalize(each.double(), dim=1) for each in (image, text))
+    scores = (images @ images.T) * (texts @ texts.T)
+    scores.fill_diagonal_(-torch.inf)
+    return scores.topk(k, dim=1).indices.tolist()

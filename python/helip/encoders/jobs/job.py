@@ -18,10 +18,9 @@ import torch
 from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.common.spent import Spent
-from helip.data.core_transform import chosen_core
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
-from helip.data.picture_reader import PictureReader
+from helip.data.picture_reader import PictureReader, chosen_core
 from helip.encoders.jobs.computing import engines_of
 from helip.encoders.jobs.reading import (
     Batch,
@@ -34,10 +33,10 @@ from helip.encoders.jobs.reading import (
     read_batches_by_core,
 )
 from helip.encoders.jobs.request import BATCH, EmbedCall, name_of
+from helip.encoders.loading import weights_of
 from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncoder
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import ImageEncoder, TextEncoder
-from helip.encoders.weights import weights_of
 from helip.store.embedding_store import EmbeddingStore, StoreWriter
 
 # With none of so many samples readable, something is wrong with all of them.

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import Error, SampleError
-from helip.data.announced import announced
-from helip.data.dataset import Dataset, start_method
+from helip.data.dataset import Dataset, read_ahead, start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, Pictures
 
@@ -42,7 +41,7 @@ class Samples(torch.utils.data.Dataset[Any]):
     preprocess: Any
 
     def __getitems__(self, rows: list[int]) -> list[tuple[torch.Tensor, str] | SampleError]:
-        return [self[row] for row in announced(self.data, rows)]
+        return [self[row] for row in read_ahead(self.data, rows)]
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
         try:

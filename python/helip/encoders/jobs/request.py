@@ -12,10 +12,10 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.data.dataset import Dataset
+from helip.encoders.network_encoder import Side
 from helip.encoders.options import EmbedOptions
 from helip.encoders.quarantine import checked_entries
 from helip.encoders.registry import ImageEncoder, TextEncoder
-from helip.encoders.source import Side
 from helip.store.data_identity import DataChange, compare_rows, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
 

@@ -1,4 +1,4 @@
-"""The guard against forgetting: a general set before and after, and against the equal-step control.
+"""The guard against forgetting: general sets before and after, and against the equal-step control.
 
 Fine-tuning on a small set can cost what the model knew. Whether it did is a question of paired
 differences on data that has nothing to do with that set: tuned − start says what was lost, control
@@ -7,13 +7,17 @@ differences on data that has nothing to do with that set: tuned − start says w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError
-from helip.evaluation.evaluating import evaluate
+from helip.common.errors import Error, InvalidArgumentError
+from helip.common.options import Positive, method_keywords
+from helip.evaluation.evaluating import EvaluateCall, evaluate
 from helip.evaluation.figures import Line, figure_at, figures_of, in_percent
-from helip.evaluation.statistics.comparison import compare_jointly
+from helip.evaluation.statistics.comparison import compare_jointly, compare_sets_jointly
+from helip.models.bundle import ModelBundle
 
 TOLERANCE = 0.01
 ROLES = ("start", "control", "tuned")
@@ -174,3 +178,116 @@ def _sentence(name: str, figure: Mapping[str, Any]) -> str:
         f"{figure['figure']}: {points('change')} against the start, the control "
         f"{points('control_change')}; {rank}."
     )
+
+
+def retention(
+    start: Mapping[str, Mapping[str, Any]],
+    tuned: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str = "the tuned model",
+    tolerance: float = TOLERANCE,
+) -> dict[str, Any]:
+    """Judge ``{set: result of evaluate(keep_ranks=True)}`` of two models, without a control.
+
+    As `forgetting` does, but for the control: each headline figure of each set has ``start``,
+    ``tuned``, their paired difference ``change`` and a ``verdict``. The intervals of all figures of
+    all sets hold together at 95 % (max-T), so that some loss is stated of a model that lost nothing
+    in less than 5 % of samples. Raises InvalidArgumentError where the sets are not the same, and
+    MismatchError where the results of one answer different queries.
+    """
+    check_tolerance(tolerance)
+    if not tuned or list(start) != list(tuned):
+        raise InvalidArgumentError(
+            f"the start was measured on {list(start)} and the tuned model on {list(tuned)}; "
+            "measure both on the same sets"
+        )
+    lines = {title: headlines(result) for title, result in tuned.items()}
+    changes = compare_sets_jointly(
+        [(tuned[t], start[t], [line.path for line in lines[t]]) for t in tuned],
+        **draws_of(next(iter(tuned.values()))),
+    )
+    sets: dict[str, Any] = {}
+    for title, of_set in zip(tuned, changes, strict=True):
+        figures: list[dict[str, Any]] = []
+        for line, change in zip(lines[title], of_set, strict=True):
+            before = figure_at(start[title], line.path)
+            figures.append(
+                {
+                    "figure": line.short,
+                    "path": list(line.path),
+                    "start": before,
+                    "tuned": figure_at(tuned[title], line.path),
+                    "change": change,
+                    "verdict": verdict_of(change, before, tolerance),
+                }
+            )
+        sets[title] = {"verdict": worst(f["verdict"] for f in figures), "figures": figures}
+    overall = worst(each["verdict"] for each in sets.values())
+    sentences = [
+        f"{title}, {figure['figure']}: {_level(figure['start'])} % at the start, "
+        f"{_level(figure['tuned'])} % now, {in_percent(figure['change'], signed=True)} points, "
+        f"{figure['verdict']}."
+        for title, each in sets.items()
+        for figure in each["figures"]
+    ]
+    words = " ".join([head_of(name, overall, tolerance), *sentences])
+    return {"verdict": overall, "tolerance": tolerance, "words": words, "sets": sets}
+
+
+def _level(figure: Mapping[str, Any] | None) -> str:
+    return "?" if figure is None else f"{100 * figure['value']:.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardCall(EvaluateCall):
+    """What a Guard is made of."""
+
+    model: Any = None
+    """Not given: it is that of the run."""
+    data: Any = field(kw_only=False)
+    """What evaluate takes, or a mapping of a name to that for several sets; such as general data
+    that have nothing to do with those of the run."""
+    tolerance: float = TOLERANCE
+    """The loss that a figure must rule out to be called kept; 0.01 is one point."""
+    bootstrap: Positive = 1000
+    """Resamples of an interval, which a verdict needs."""
+    keep_ranks: bool = True
+    """Always: what is compared is each query's outcome."""
+    progress: bool = False
+    """A bar on a terminal."""
+
+
+class Guard:
+    """``helip.train(guard=helip.Guard(data))``: has the tuned model lost what the start could do?
+
+    Takes what `evaluate` takes but a model; other options are those of all sets, so sets of
+    different kinds are made by `open_evaluation_set`.
+    """
+
+    @method_keywords(GuardCall)
+    def __init__(self, call: GuardCall) -> None:
+        check_tolerance(call.tolerance)
+        options = call.as_dict() | {"keep_ranks": True}
+        self._tolerance, data = options.pop("tolerance"), options.pop("data")
+        self._options = options
+        self.sets: dict[str, Any] = (
+            dict(data) if isinstance(data, Mapping) else {_set_name(data): data}
+        )
+
+    def measure(self, bundle: ModelBundle) -> dict[str, Any]:
+        """What `evaluate` says of the model on each set, with each query's outcome."""
+        return {name: self._measured(bundle, name, data) for name, data in self.sets.items()}
+
+    def _measured(self, bundle: ModelBundle, name: str, data: Any) -> dict[str, Any]:
+        try:
+            return evaluate(**{**self._options, "model": bundle, "data": data})
+        except Error as error:
+            raise Error(f"set {name!r}: {error}") from error
+
+    def judge(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
+        """One joint statement of all sets from two results of `measure`; see `retention`."""
+        return retention(start, tuned, tolerance=self._tolerance)
+
+
+def _set_name(data: Any) -> str:
+    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "general"

@@ -1,7 +1,7 @@
 """Bootstrap confidence intervals over queries, 95 %: of one figure, and of several jointly.
 
 Own code, since scipy's bootstrap draws single queries of one sample: here whole groups of queries
-are drawn, two models answer the same draws, and figures of several samples are judged together.
+are drawn, two models answer the same draws, and figures of several samples are compared together.
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ from helip.evaluation.figures import SCORES
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.statistics.intervals import Floats, Ints
 from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
-from helip.evaluation.tasks.queries import digest_of, numbered
-from helip.evaluation.tasks.rows import checked_rows
+from helip.evaluation.tasks.queries import checked_rows, digest_of, numbered
 
 TIE = 1e-6  # cosines that differ by less are equal up to float32 rounding
 

@@ -18,9 +18,7 @@ import torch
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.statistics.intervals import Ints
-from helip.evaluation.tasks.labels import Labelled
-from helip.evaluation.tasks.queries import digest_of
-from helip.evaluation.tasks.rows import checked_rows
+from helip.evaluation.tasks.queries import Labelled, checked_rows, digest_of
 from helip.evaluation.tasks.zero_shot import checked_labels, class_figures, label_numbers
 
 LAMBDAS = np.logspace(-6.0, 6.0, 97)  # eight a decade

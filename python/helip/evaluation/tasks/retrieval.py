@@ -15,8 +15,7 @@ from helip.data.captions import normalised_caption
 from helip.evaluation.encoding import Encoded, Subject
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.statistics.outcomes import rank_outcomes
-from helip.evaluation.tasks.queries import digest_of, numbered
-from helip.evaluation.tasks.rows import checked_rows
+from helip.evaluation.tasks.queries import checked_rows, digest_of, numbered
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 

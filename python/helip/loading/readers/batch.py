@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from helip.common.errors import InvalidArgumentError, SampleError
-from helip.data.announced import announced
 from helip.data.captions import caption_group
+from helip.data.dataset import read_ahead
 from helip.loading.readers.captions import drawn_caption
 from helip.loading.views import TwoViews, split_views
 
@@ -81,7 +81,7 @@ class BatchReader(Dataset[ReadBatch]):
         failures: list[dict[str, Any]] = []
         # A worker's random state is its own; the consumer's, without workers, is put back.
         with contextlib.nullcontext() if get_worker_info() else _random_state_kept():
-            for place, row in enumerate(announced(self.data, plan.index.tolist())):
+            for place, row in enumerate(read_ahead(self.data, plan.index.tolist())):
                 try:
                     image, captions = self._sample(row, plan.epoch)
                 except MemoryError:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.data.announced import announced
 from helip.data.captions import caption_group, captions_of
+from helip.data.dataset import read_ahead
 
 _FIRST_ROOM = 1 << 16
 
@@ -54,7 +54,7 @@ class CaptionReader:
         failed: dict[int, Exception] = {}
         cache = self._cache
         unread = [place for place, row in enumerate(rows) if cache is None or not cache.has(row)]
-        coming = announced(self._data, [rows[place] for place in unread])
+        coming = read_ahead(self._data, [rows[place] for place in unread])
         for place, row in zip(unread, coming, strict=True):
             try:
                 captions = captions_of(self._data, row)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from helip.common.errors import SampleError
-from helip.data.announced import announced
+from helip.data.dataset import read_ahead
 from helip.data.paths import file_sizes
 
 #: What is read of a row: ``path`` is a picture that has a file of its own, and no other.
@@ -37,7 +37,7 @@ class Cells:
         texts: list[str | None]
         blobs: list[bytes | None]
         texts, blobs = [], []
-        for row in announced(data, rows.tolist(), captions=kind != "image"):
+        for row in read_ahead(data, rows.tolist(), captions=kind != "image"):
             text = blob = None
             try:
                 if kind == "text":

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from helip.common.errors import SampleError
-from helip.data.announced import announced
 from helip.data.captions import captions_of
+from helip.data.dataset import read_ahead
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 5_000  # captions of a transaction
@@ -115,7 +115,7 @@ class CaptionSearch:
                 last = min(row + _BLOCK, len(self._data))
                 connection.executemany(
                     "INSERT INTO captions (rowid, text) VALUES (?, ?)",
-                    ((each, self._text(each)) for each in announced(
+                    ((each, self._text(each)) for each in read_ahead(
                         self._data, range(row, last), captions=True)),
                 )  # fmt: skip
                 connection.execute("INSERT INTO reached VALUES (?)", (last,))

@@ -13,11 +13,10 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.machine import core_threads
 from helip.common.progress import ProgressBar
-from helip.data.core_transform import chosen_core
-from helip.evaluation.encoding import Subject
+from helip.data.picture_reader import chosen_core
+from helip.evaluation.encoding import RowReader, Subject
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.options import EvaluateOptions
-from helip.evaluation.reading import RowReader
 from helip.reporting.viewer.cache import ViewCache
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore

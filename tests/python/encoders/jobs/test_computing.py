@@ -104,12 +104,12 @@ def test_a_store_goes_on_by_the_engines_that_began_it(tmp_path, monkeypatch):
 def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, monkeypatch):
     store = packaged(Numbered(6), tmp_path / "s", precision="float32")
     monkeypatch.setattr(
-        "helip.encoders.engines.choosing._missing", lambda name: [name] if name != "torch" else []
+        "helip.encoders.engine_choice._missing", lambda name: [name] if name != "torch" else []
     )
     with pytest.raises(MismatchError, match=r"computed by openvino in float32.*pip install"):
         packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
     monkeypatch.undo()
-    monkeypatch.setattr("helip.encoders.engines.choosing._LEAST_COSINE", 1.1)
+    monkeypatch.setattr("helip.encoders.engine_choice._LEAST_COSINE", 1.1)
     monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "empty"))
     with (
         pytest.warns(RuntimeWarning, match="other features"),

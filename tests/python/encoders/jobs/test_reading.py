@@ -108,7 +108,7 @@ def test_the_core_says_of_an_extreme_picture_what_pillow_says(table, tmp_path):
 def test_batches_of_the_core_are_those_of_pillow(table):
     data = open_dataset(table)
     transform = shrunk().preprocess
-    from helip.data.core_transform import core_transform
+    from helip.data.image_transform import core_transform
 
     batches = batches_of(14, ROWS, 7, 4096)
     reader = core_reader(data, core_transform(transform), 2)

@@ -10,7 +10,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.statistics.comparison import compare
 from helip.evaluation.tasks.linear_probe import LAMBDAS, _held_out, fit, linear_probe
-from helip.evaluation.tasks.rows import checked_rows
+from helip.evaluation.tasks.queries import checked_rows
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
 CLASSES, WIDTH = 5, 12

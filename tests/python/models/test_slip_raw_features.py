@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helip.common.errors import UnsupportedError
-from helip.models.visual import raw_features, raw_width
+from helip.models.slip import raw_features, raw_width
 from support.tune_samples import TOWERS, VIT, pictures, tiny
 
 

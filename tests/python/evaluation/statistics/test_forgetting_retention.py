@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
-from helip.evaluation.statistics.forgetting import forgetting
-from helip.evaluation.statistics.retention import retention
+from helip.evaluation.statistics.forgetting import forgetting, retention
 from helip.evaluation.tasks.zero_shot import zero_shot
 
 N = 400

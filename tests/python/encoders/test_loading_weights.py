@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from helip.common.errors import MismatchError
+from helip.encoders.loading import files_stamp
 from helip.encoders.registry import image_encoder, text_encoder
-from helip.encoders.weights import files_stamp
 from support.embed_samples import Numbered, Numbers, run
 
 timm = pytest.importorskip("timm")

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip.evaluation.tasks.templates import DEFAULT_TEMPLATES, checked_templates, template_set
+from helip.evaluation.tasks.zero_shot import DEFAULT_TEMPLATES, checked_templates, template_set
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.data.remote import scanning
+from helip.data import remote_shards
 from support.data_samples import encoded, picture, png, write_shard, write_tar
 from support.http_shards import ShardServer
 
@@ -51,19 +51,19 @@ def test_each_byte_is_fetched_once_and_no_copy_is_left(shards, server, tmp_path,
 
 def test_a_copy_goes_once_it_is_scanned(shards, server, monkeypatch):
     seen: list[int] = []
-    usual = scanning._Fetching._fetch
+    usual = remote_shards._Fetching._fetch
 
     def counted(self, url, stamp, path):
         seen.append(len(list(path.parent.iterdir())))
         usual(self, url, stamp, path)
 
-    monkeypatch.setattr(scanning._Fetching, "_fetch", counted)
+    monkeypatch.setattr(remote_shards._Fetching, "_fetch", counted)
     build(server, threads=1)
     assert seen == [0, 0, 0, 0]
 
 
 def test_large_shards_come_in_pieces(shards, server, monkeypatch):
-    monkeypatch.setattr("helip.data.remote.scanning._PIECE", 8_000)
+    monkeypatch.setattr("helip.data.remote_shards._PIECE", 8_000)
     index = build(server)
     assert index.keys == helip.SampleIndex.build(shards, progress=False).keys
     asked = [asked for name, asked in server.gets() if name == "2.tar"]

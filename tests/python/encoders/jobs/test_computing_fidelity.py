@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from helip.encoders.fidelity import lowest_cosine, pool_recall
+from helip.encoders.jobs.computing import lowest_cosine, pool_recall
 
 
 def test_the_lowest_cosine_is_that_of_the_worst_row():

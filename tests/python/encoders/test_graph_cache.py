@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helip.common.errors import StorageError
-from helip.encoders.engines.graph_cache import cache_folder, kept_graph
+from helip.encoders.graph_cache import cache_folder, kept_graph
 
 OF = {"encoder": "own:one", "engine": "openvino"}
 
@@ -75,7 +75,7 @@ def test_a_kept_graph_that_is_wrong_is_not_used_where_no_other_can_be_kept(cache
     def full(*_):
         raise StorageError("no space left")
 
-    monkeypatch.setattr("helip.encoders.engines.graph_cache.discard_directory", full)
+    monkeypatch.setattr("helip.encoders.graph_cache.discard_directory", full)
     right = lambda path: path.read_text() != "graph 1"  # noqa: E731
     with (
         pytest.warns(RuntimeWarning, match="is not kept"),

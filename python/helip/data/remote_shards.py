@@ -1,4 +1,4 @@
-"""Reads members of tar shards at URLs, by an index of them.
+"""Tar shards at URLs: indexed, each fetched whole and once, then read member by member.
 
 Every answer of a server is compared with the index: the size and the tag of its file, and of a
 picture its size and the digest of its end. So bytes of a shard that was changed are never taken for
@@ -10,21 +10,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import MismatchError, SampleError, StorageError
+from helip.common.errors import CorruptError, MismatchError, SampleError, StorageError
 from helip.common.progress import ProgressBar
 from helip.common.remote.client import PastEnd, Remote, Stamp
 from helip.common.remote.disk_cache import DiskCache, Version
 from helip.common.remote.range_cache import NEAR, Member, RangeCache
 from helip.common.remote.urls import place_of
-from helip.data.remote import scanning
 
+THREADS = 4  # shards at a time, each a temporary file
+_PIECE = 8 << 20
+_STAMPS = 32  # requests at a time
 IN_FLIGHT = 64  # requests; at 30 ms each they bring some 2,000 pictures a second
 HELD_BYTES = 256 << 20
 #: Rows that the core tells of at a time: a whole batch as a rule.
@@ -33,6 +38,116 @@ _TOGETHER = 64  # rows whose ranges are sorted and joined
 _NEAR_CAPTIONS = 4 << 10  # less than a picture, as a rule
 _LARGEST = 32 << 20  # a larger member is read when it is asked for
 _VERSIONS = 3  # of a file that is replaced again and again while a range of it is read
+
+
+def index_urls(
+    urls: Sequence[str],
+    extensions: list[str],
+    contents: bool,
+    threads: int,
+    previous: _core.SampleIndex | None,
+    bar: ProgressBar,
+) -> _core.SampleIndex:
+    """Index the shards at ``urls``; those that ``previous`` has, unchanged, are taken from there.
+
+    A shard is unchanged if its size and tag are. Raises as SampleIndex.build.
+    """
+    remote = Remote(place_of(urls))
+    with ThreadPoolExecutor(min(_STAMPS, len(urls))) as pool:
+        stamps = list(pool.map(remote.stamp, urls))
+    kept = _unchanged(urls, stamps, extensions, contents, previous)
+    work = [number for number in range(len(urls)) if number not in kept]
+    bar.restart(sum(stamps[number].bytes for number in work), label="index")
+    scanned: dict[int, _core.SampleIndex] = {}
+    with tempfile.TemporaryDirectory(prefix="helip-") as folder:
+        fetching = _Fetching(remote, Path(folder), bar)
+        pool = ThreadPoolExecutor(min(threads or THREADS, max(1, len(work))))
+        try:
+            coming: dict[int, Future[_core.SampleIndex]] = {
+                number: pool.submit(
+                    fetching.scan, number, urls[number], stamps[number], extensions, contents
+                )
+                for number in work
+            }
+            for number, future in coming.items():
+                scanned[number] = future.result()
+        finally:
+            fetching.stopped.set()
+            pool.shutdown(cancel_futures=True)
+    parts = [
+        (scanned[number], 0) if number in scanned else kept[number] for number in range(len(urls))
+    ]
+    return _core.SampleIndex.join(parts)
+
+
+def _unchanged(
+    urls: Sequence[str],
+    stamps: Sequence[Stamp],
+    extensions: list[str],
+    contents: bool,
+    previous: _core.SampleIndex | None,
+) -> dict[int, tuple[_core.SampleIndex, int]]:
+    if previous is None or previous.image_extensions != extensions:
+        return {}
+    shards = previous.shards()
+    known = {shard["path"]: number for number, shard in enumerate(shards)}
+    kept = {}
+    for number, (url, stamp) in enumerate(zip(urls, stamps, strict=True)):
+        old = known.get(url)
+        if old is None or (contents and not shards[old]["contents"]):
+            continue
+        if (shards[old]["bytes"], shards[old]["tag"]) == (stamp.bytes, stamp.tag):
+            kept[number] = (previous, old)
+    try:
+        if kept:
+            previous.verify()
+    except CorruptError:
+        return {}  # a damaged row must not live on under a new checksum
+    return kept
+
+
+class _Fetching:
+    """Fetches shards to files of ``folder``, from several threads."""
+
+    def __init__(self, remote: Remote, folder: Path, bar: ProgressBar) -> None:
+        self._remote, self._folder, self._bar = remote, folder, bar
+        self._lock = threading.Lock()
+        self.stopped = threading.Event()
+
+    def scan(
+        self, number: int, url: str, stamp: Stamp, extensions: list[str], contents: bool
+    ) -> _core.SampleIndex:
+        path = self._folder / f"{number}.tar"
+        try:
+            self._fetch(url, stamp, path)
+            return _core.SampleIndex.scan(
+                path, path=url, modified=stamp.modified, tag=stamp.tag,
+                image_extensions=extensions, contents=contents,
+            )  # fmt: skip
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _fetch(self, url: str, stamp: Stamp, path: Path) -> None:
+        with path.open("wb") as file:
+            for first in range(0, stamp.bytes, _PIECE):
+                if self.stopped.is_set():
+                    return
+                last = min(first + _PIECE, stamp.bytes)
+                now, data = self._remote.read(url, first, last)
+                if (now.bytes, now.tag) != (stamp.bytes, stamp.tag):
+                    raise MismatchError(
+                        f"{url} was changed while it was indexed; index it again when nobody "
+                        "writes to it any more"
+                    )
+                try:
+                    file.write(data)
+                except OSError as error:
+                    raise StorageError(
+                        f"cannot keep a copy of {url} in {os.fspath(self._folder)} while it is "
+                        f"indexed: {error.strerror}; let TMPDIR name a folder with room",
+                    ) from error
+                with self._lock:
+                    self._bar.update(len(data))
 
 
 class RemoteShards:
@@ -76,7 +191,7 @@ class RemoteShards:
         """
         urls = [shard["path"] for shard in self._shards]
         extensions = self._core.image_extensions
-        fresh = scanning.build(urls, extensions, contents, threads, None, bar)
+        fresh = index_urls(urls, extensions, contents, threads, None, bar)
         for number, (then, now) in enumerate(zip(self._shards, fresh.shards(), strict=True)):
             self._compare(number, Stamp(now["bytes"], now["modified"], now["tag"]))
             rows = np.arange(then["first_row"], then["first_row"] + then["rows"])

@@ -10,7 +10,7 @@ import pytest
 
 import helip
 from helip.common.errors import MismatchError
-from helip_demo import galleries
+from helip_demo import results
 from helip_demo.data import SPLITS, Picture, write_shards
 
 ROWS = 40
@@ -30,7 +30,7 @@ def result(seed: int, rows: range) -> dict[str, Any]:
     captions = [f"caption {row}" for row in range(ROWS)]
     found = helip.evaluation.retrieval(image, text, captions=captions, keep_ranks=True)
     found["queries"] = "those of this test"
-    return galleries.asked_by(found, rows, bootstrap=50)
+    return results.asked_by(found, rows, bootstrap=50)
 
 
 def test_ranks_are_those_among_all_rows_of_the_queries_of_the_asked_rows() -> None:
@@ -70,7 +70,7 @@ def test_all_splits_are_one_data_set_in_which_each_has_its_place(tmp_path: Path)
         ]
         write_shards(tmp_path / name, pictures, shard_rows=2)
     sets = {name: helip.open_dataset(tmp_path / name, progress=False) for name in SPLITS}
-    everything, rows = galleries.open_all(tmp_path), galleries.places(sets)
+    everything, rows = results.open_all(tmp_path), results.places(sets)
     assert len(everything) == sum(sizes.values())
     for name, data in sets.items():
         assert [everything.keys[row] for row in rows[name]] == list(data.keys)

@@ -9,7 +9,7 @@ import pytest
 import helip
 from helip.common.errors import InvalidArgumentError
 from helip.evaluation.evaluating import evaluate
-from helip.evaluation.statistics.retention import retention
+from helip.evaluation.statistics.forgetting import retention
 from support.train_samples import CONFIG, Colours
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.encoders.engines.choosing import choose_engine, make_engine
-from helip.encoders.loaded import Loaded, Network
+from helip.encoders.engine_choice import choose_engine, make_engine
+from helip.encoders.loading import Loaded, Network
+from helip.encoders.network_encoder import Source
 from helip.encoders.registry import image_encoder, text_encoder
-from helip.encoders.source import Source
 from support.encoder_samples import close, offline  # noqa: F401 (fixture)
 
 CPU = torch.device("cpu")

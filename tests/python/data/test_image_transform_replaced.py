@@ -1,4 +1,4 @@
-"""The transforms of open_clip, timm and torchvision that the core does itself."""
+"""Transforms of torchvision, and the training recipe of open_clip, as transforms of the core."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from torchvision.transforms import (
 )
 from torchvision.transforms._presets import ImageClassification
 
-from helip.data.core_transform import core_transform
-from helip.data.image_transform import ImageTransform
+from helip.data.image_transform import ImageTransform, core_transform, open_clip_train_transform
 from support.picture_samples import photograph
 
 PLAIN = Normalize((0.5,) * 3, (0.5,) * 3)
@@ -102,3 +101,45 @@ def test_the_cores_pictures_are_those_of_the_transform(made, size):
     levels = (found - expected).abs() * torch.tensor(ours.std)[:, None, None] * 255
     # Two levels of 255: Pillow 13 may resize rows first.
     assert levels.max() < 2.01
+
+
+PREPROCESS = {"size": (64, 48), "mode": "RGB", "mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)}
+
+
+def test_the_plain_recipe_has_the_models_size_and_colours():
+    expected = ImageTransform.train(size=(64, 48), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0))
+    assert open_clip_train_transform(PREPROCESS, {}) == expected
+    assert open_clip_train_transform(PREPROCESS, {"scale": (0.9, 1.0), "ratio": None}) == expected
+    assert open_clip_train_transform({}, {}) == ImageTransform.train()
+
+
+def test_augmentations_that_open_clip_names_are_taken_over():
+    augmentation = {
+        "scale": (0.4, 1.0),
+        "color_jitter": (0.32, 0.31, 0.3, 0.08),
+        "color_jitter_prob": 0.8,
+        "gray_scale_prob": 0.2,
+    }
+    assert open_clip_train_transform({"size": 32}, augmentation) == ImageTransform.train(
+        size=32,
+        scale=(0.4, 1.0),
+        jitter_probability=0.8,
+        brightness=0.32,
+        contrast=0.31,
+        saturation=0.3,
+        hue=0.08,
+        grayscale_probability=0.2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "augmentation"),
+    [
+        ({}, {"use_timm": True}),
+        ({}, {"re_prob": 0.1}),
+        ({"mode": "L"}, {}),
+        ({}, {"color_jitter": 0.4, "color_jitter_prob": 0.5}),
+    ],
+)
+def test_what_the_core_cannot_do_is_left_to_open_clip(preprocess, augmentation):
+    assert open_clip_train_transform(preprocess, augmentation) is None

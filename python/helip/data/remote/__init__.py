@@ -1,1 +1,0 @@
-"""Tar shards at URLs: opened, indexed, and read by ranges."""

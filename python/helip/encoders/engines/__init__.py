@@ -1,1 +1,0 @@
-"""What computes an encoder's network: torch, OpenVINO or ONNX Runtime."""
