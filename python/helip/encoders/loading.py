@@ -17,10 +17,9 @@ from types import ModuleType
 import torch
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
-from helip.common.hub.errors import connection_errors
 from helip.encoders.spec import EncoderSpec
 
-_TRANSPORT = ("httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
+_TRANSPORT = ("httpx", "httpx2", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 
 
 def import_extra(module: str, *, extra: str = "", beside: Sequence[str] = ()) -> ModuleType:
@@ -92,7 +91,7 @@ def loading(*, mend: str) -> Iterator[None]:
         message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
         library = type(error).__module__.partition(".")[0]
-        if isinstance(error, (OSError, *connection_errors())) or library in _TRANSPORT:
+        if isinstance(error, OSError) or library in _TRANSPORT:
             raise _storage_error(message, getattr(error, "errno", None)) from error
         raise InvalidArgumentError(message) from error
 
