@@ -294,7 +294,6 @@ def hub_for_tests(monkeypatch: Any, cache: Path) -> Iterator[HubServer]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(library, "time", types.SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr("helip.common.hub.client._WAITS", (0.0, 0.0))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with hub_running() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)

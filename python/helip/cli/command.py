@@ -20,15 +20,13 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from helip.cli.command_line import command_line
 from helip.cli.configuration import (
     OptionsFile,
     fill_from_recipe,
     print_options,
     refuse_fractions,
 )
-from helip.cli.messages import show_next, telling
-from helip.cli.showing import show_command
+from helip.cli.messages import remark, show_next, telling
 from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.machine import use_threads
@@ -82,19 +80,10 @@ class Done:
 
 
 @dataclasses.dataclass(frozen=True)
-class Again:
-    """A command line that stands for the one that was given: the program goes on with it."""
-
-    words: list[str]
-    file: Path | None = None
-    """Where it was saved."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Command:
     """A function of the shell, and the groups of options that it takes."""
 
-    work: Callable[..., Done | Again | None]
+    work: Callable[..., Done | None]
     name: str
     groups: tuple[type[Options], ...]  # with ThreadOptions itself, where its work takes no threads
     usual: Collection[str] | None  # fields that --help shows; None for all
@@ -128,7 +117,6 @@ class Command:
             files = [
                 _parameter("config", Path | None, None, help="Options from a YAML file."),
                 _parameter("print_config", bool, False, negative=(), help="Print them as YAML."),
-                _parameter("print_command", bool, False, negative=(), show=False),
             ]
         else:
             files = []
@@ -144,8 +132,8 @@ class Command:
         whole, file = self.signature(hidden), OptionsFile(self.name)
 
         @functools.wraps(self.work)
-        def called(*words: Any, **options: Any) -> Again | None:
-            return self._call(whole.bind(*words, **options), file.given)
+        def called(*words: Any, **options: Any) -> None:
+            self._call(whole.bind(*words, **options), file)
 
         called.__signature__ = whole  # type: ignore[attr-defined]
         called.__annotations__ = {p.name: p.annotation for p in whole.parameters.values()}
@@ -155,7 +143,7 @@ class Command:
         layers = (file, fill_from_recipe, refuse_fractions)  # the first that gives an option wins
         app.command(called, name=self.name, help=words, sort_key=place, config=layers)
 
-    def _call(self, bound: inspect.BoundArguments, asked: Collection[str]) -> Again | None:
+    def _call(self, bound: inspect.BoundArguments, file: OptionsFile) -> None:
         bound.apply_defaults()
         given, forms = [*bound.arguments.values()], option_forms(bound.signature)
 
@@ -163,7 +151,7 @@ class Command:
             return shell_words(message, forms, given)
 
         try:
-            return self._do(bound, asked, in_shell)
+            self._do(bound, file, in_shell)
         except Error as error:
             error.args = tuple(in_shell(x) if isinstance(x, str) else x for x in error.args)
             if isinstance(error, OSError) and error.strerror:
@@ -171,39 +159,35 @@ class Command:
             raise
 
     def _do(
-        self, bound: inspect.BoundArguments, asked: Collection[str], in_shell: Callable[[str], str]
-    ) -> Again | None:
+        self, bound: inspect.BoundArguments, file: OptionsFile, in_shell: Callable[[str], str]
+    ) -> None:
         given = bound.arguments
         config, wanted = given.pop("config", None), given.pop("print_config", False)
-        as_line = given.pop("print_command", False)
         told = {name: v for name, v in given.items() if name not in _LAST}
         if wanted:
             print_options(told)
-            return None
-        if as_line:
-            words = command_line(self.name, bound.signature, told, asked, config)
-            show_command(words, as_json=given.get("json", False))
-            return None
+            return
         options = {name: given[name] for name, *_ in self.fields()}
         for group in self.groups:  # what is out of its bound is refused before anything is loaded
             self._check(group, options, config)
         use_threads(given.get("threads") or 0)
-        if inspect.signature(self.work, eval_str=True).return_annotation is not Again:
-            from helip.store.mapped_files import guard_mapped_files
+        from helip._core import __version__  # loads NumPy, so after threads are bounded
+        from helip.store.mapped_files import guard_mapped_files
 
-            guard_mapped_files()  # loads NumPy, so after threads are bounded
+        guard_mapped_files()
         if ThreadOptions in self.groups:  # of the shell alone
             del given["threads"]
         quiet, verbose = given["quiet"], given.pop("verbose")
         if "quiet" not in inspect.signature(self.work).parameters:
             del given["quiet"]
         with telling(quiet=quiet, verbose=verbose, words=in_shell):
+            if file.version not in (None, __version__):
+                remark(f"{config} was saved by helip {file.version}, and this is {__version__}")
             done = self.work(*bound.args, **bound.kwargs)
             if isinstance(done, Done):
-                self._finish(done, told, asked)
+                self._finish(done, told, file.given)
                 if done.failure is not None:
                     raise done.failure
-        return done if isinstance(done, Again) else None
 
     def _finish(self, done: Done, options: dict[str, Any], asked: Collection[str]) -> None:
         if done.output is not None:
@@ -230,10 +214,10 @@ def command(
     name: str | None = None,
     usual: Collection[str] | None = None,
     without: Collection[str] = (),
-) -> Callable[[Callable[..., Done | Again | None]], Command]:
+) -> Callable[[Callable[..., Done | None]], Command]:
     """Make a function a command with the options of ``groups``."""
 
-    def decorate(work: Callable[..., Done | Again | None]) -> Command:
+    def decorate(work: Callable[..., Done | None]) -> Command:
         return Command(work, name or work.__name__, groups, usual, without)
 
     return decorate

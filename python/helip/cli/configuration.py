@@ -23,7 +23,7 @@ from helip.training.named_recipes import recipe_for, recipe_named
 
 _ABSENT = "..."  # stands for what a command must be given, where its options are only printed
 #: What is of one call alone.
-NOT_IN_FILES = ("config", "print_config", "print_command", "json", "quiet", "verbose")
+NOT_IN_FILES = ("config", "print_config", "json", "quiet", "verbose")
 
 
 class OptionsFile:
@@ -33,6 +33,8 @@ class OptionsFile:
         self._command = command
         self.given: set[str] = set()
         """Names that the command line or the file gave, once they are read."""
+        self.version: str | None = None
+        """The helip that saved the file; None of a file that no command saved."""
 
     def __call__(self, app: Any, commands: Any, arguments: ArgumentCollection) -> None:
         by_name = {argument.field_info.name: argument for argument in arguments}
@@ -41,7 +43,7 @@ class OptionsFile:
         if "config" in by_name and by_name["config"].tokens:
             path = Path(by_name["config"].tokens[0].value)
             known = [name for name in by_name if name not in NOT_IN_FILES]
-            options, asked = _options_in(path, self._command)
+            options, asked, self.version = _options_in(path, self._command)
             self.given |= asked
             for name, (value, line) in options.items():
                 if name not in known:
@@ -132,12 +134,12 @@ def read_options(path: Path) -> dict[str, tuple[Any, int]]:
 
 def _options_in(
     path: Path, command: str | None = None
-) -> tuple[dict[str, tuple[Any, int]], set[str]]:
-    """The options of a file, and the names of those that a user gave."""
+) -> tuple[dict[str, tuple[Any, int]], set[str], str | None]:
+    """The options of a file, the names of those that a user gave, and the helip that saved it."""
     value, node = load_yaml(path)
     if not {"helip", "command", "options"} <= value.keys():
         options = _with_lines(path, value, node)
-        return options, {*options}
+        return options, {*options}, None
     if command not in (None, value["command"]):
         raise InvalidArgumentError(
             f"{path} has the options of helip {value['command']}, and this is helip {command}; "
@@ -146,7 +148,7 @@ def _options_in(
     require_saved(path, value)
     nodes = {key.value: each for key, each in node.value}
     options = _with_lines(path, value["options"], nodes["options"])
-    return options, {*value["given"]}
+    return options, {*value["given"]}, str(value["helip"])
 
 
 def require_saved(path: Path, value: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ import sys
 import cyclopts
 from rich.console import Console
 
-from helip.cli.command import Again
 from helip.cli.messages import say, shell_line
 from helip.cli.registry import ENTRIES
 from helip.cli.resuming import INTERRUPTED
@@ -61,16 +60,9 @@ def main() -> None:
     words = ["--help" if word == "--help-all" else word for word in words]
     try:
         names = {entry.name for entry in ENTRIES}
-        again: Again | None = Again(words)
-        while again is not None:
-            words = again.words
-            first = next((word for word in words if word in names), "")
-            app = make_app(show_all=show_all, only=first)
-            again = app(words, exit_on_error=False, print_error=False)
-            if again is not None and again.words[0] not in names:
-                raise InvalidArgumentError(
-                    f"{again.file} names helip {again.words[0]}, and there is no such command"
-                )
+        first = next((word for word in words if word in names), "")
+        app = make_app(show_all=show_all, only=first)
+        app(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:  # what reads the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

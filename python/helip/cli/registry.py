@@ -148,11 +148,6 @@ ENTRIES: tuple[Entry, ...] = (
         "Read every byte and compare checksums; of an index, also the headers of its shards.",
     ),
     Entry(
-        "rerun",
-        "rerunning.rerun",
-        "Do a command again with the options that it has saved beside its output.",
-    ),
-    Entry(
         "doctor",
         "doctor.doctor",
         "Tell versions, processor, memory, GPU, disk and extras as found here, and what is slow.",

@@ -1,4 +1,4 @@
-"""The options of a command, saved beside what it has written, so that it can be done again.
+"""The options of a command, saved beside what it has written, so that `--config` repeats it.
 
 A folder, also one at a URL, holds them as ``helip.yaml``; a file ``page.html`` has
 ``page.html.helip.yaml`` beside it. No manifest names the file, so no fingerprint or checksum
@@ -7,8 +7,6 @@ depends on it.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 from helip.cli.configuration import plain, require_saved, yaml_lines
 from helip.cli.messages import say
-from helip.common.errors import Error, InvalidArgumentError, StorageError
+from helip.common.errors import Error, InvalidArgumentError
 from helip.common.patterns import existing_paths, is_url
 from helip.common.remote.urls import place_of, shown, url_of
 from helip.common.url_secrets import REDACTED, without_secrets
@@ -24,8 +22,6 @@ from helip.common.yaml_files import load_yaml
 from helip.data.options import OpenOptions
 
 _NAME = "helip.yaml"
-_MOST_BYTES = 1 << 20
-_HEAD = "# What was done here. `helip rerun` does it again, and --config takes these options.\n"
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,8 @@ def save_options(
 
     kept = {name: _without_secrets(value) for name, value in options.items()}
     asked = {name: value for name, value in kept.items() if name in given}
-    text = f"{_HEAD}helip: {version}\ncommand: {command}\n"
+    text = f"# What was done here. helip {command} --config with this file does it again.\n"
+    text += f"helip: {version}\ncommand: {command}\n"
     for title, group in (("given", asked), ("options", kept)):
         text += f"{title}:\n" if group else f"{title}: {{}}\n"
         text += "".join(f"  {line}\n" for line in yaml_lines(group))
@@ -67,12 +64,7 @@ def save_options(
 
 
 def find_options(path: Path) -> Path:
-    """The file for an output or for itself, of a URL a copy of it.
-
-    InvalidArgumentError where there is none.
-    """
-    if (url := url_of(path)) is not None:
-        return _fetched(url)
+    """The file for an output or for itself; InvalidArgumentError where there is none."""
     if path.is_file() and path.name.endswith(_NAME):
         return path
     place = place_beside(path)
@@ -82,26 +74,6 @@ def find_options(path: Path) -> Path:
             "command has written, or that file"
         )
     return place
-
-
-def _fetched(url: str) -> Path:
-    from helip.common.files import own_cache, replace_file
-    from helip.common.remote.client import Remote
-
-    address = url if url.endswith(f"/{_NAME}") else f"{url}/{_NAME}"
-    try:
-        _, text = Remote(place_of([url])).whole(address, most=_MOST_BYTES)
-    except StorageError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        raise InvalidArgumentError(
-            f"there is no {address}, where a helip command saves its options; give what such a "
-            "command has written, or that file"
-        ) from error
-    name = hashlib.sha256(address.encode()).hexdigest()[:16]
-    copy = own_cache() / "options" / name / _NAME
-    replace_file(copy, text.decode("utf-8", "replace"))
-    return copy
 
 
 def load_options(path: Path) -> SavedOptions:

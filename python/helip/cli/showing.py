@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.cli.messages import shell_line
 from helip.common.quantities import bytes_words, duration_words
 
 
@@ -31,14 +30,6 @@ def write_json(path: Path, value: Any) -> None:
     from helip.common.files import replace_file
 
     replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
-
-
-def show_command(words: list[str], *, as_json: bool) -> None:
-    """A command line, to stdout."""
-    if as_json:
-        print_json({"command": ["helip", *words]})
-    else:
-        print(shell_line(*words))
 
 
 def draw_training(out: Path) -> None:

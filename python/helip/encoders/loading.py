@@ -22,10 +22,9 @@ import torch
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import storage_errors
-from helip.common.hub.errors import connection_errors
 from helip.encoders.spec import EncoderSpec, parse_spec
 
-_TRANSPORT = ("httpx", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
+_TRANSPORT = ("httpx", "httpx2", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 # PIL image → float32 [3, H, W]
 Preprocess = Callable[[Any], torch.Tensor]
 # n captions → a named tensor [n, tokens] for each input of the network, padded to the longest
@@ -134,7 +133,7 @@ def loading(*, mend: str) -> Iterator[None]:
         message = f"it could not be loaded ({reason}). {mend}"
         # Libraries let their transport's errors through; they all mean "not to be had from here".
         library = type(error).__module__.partition(".")[0]
-        if isinstance(error, (OSError, *connection_errors())) or library in _TRANSPORT:
+        if isinstance(error, OSError) or library in _TRANSPORT:
             raise _storage_error(message, getattr(error, "errno", None)) from error
         raise InvalidArgumentError(message) from error
 

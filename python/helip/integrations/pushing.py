@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from helip.common.errors import InvalidArgumentError, StorageError
@@ -52,15 +52,25 @@ def push_to_hub(call: PushCall) -> str:
         _refuse(call, ("layout", "base_model"), f"{path} is a table; leave it out")
     elif call.parquet:
         raise InvalidArgumentError(f"parquet is True, and {path} is no table of hard pairs")
-    if pretrained.is_saved(path) or (table and (path / CARD).is_file()):
+    carded = pretrained.is_saved(path) or (table and (path / CARD).is_file())
+    if carded:
         options = ("layout", "parquet", *ModelCardOptions().as_dict())
         reason = f"{path} has a card already; edit or remove its {CARD}, or leave it out"
         _refuse(call, options, reason)
-        push = hub.push_saved if table else pretrained.push_saved
-        return push(path, call.repo_id, PushOptions.of(call), card=call.card)
     if table:
-        return HardPairs.open(path).push_to_hub(**PushTableCall.of(call).as_dict())
+        return _push_table(path, PushTableCall.of(call), carded)
+    if carded:
+        return pretrained.push_saved(path, call.repo_id, PushOptions.of(call), card=call.card)
     return pretrained.push_model(create_model(path), PushModelCall.of(call), facts_of(path))
+
+
+def _push_table(path: Path, call: PushTableCall, carded: bool) -> str:
+    """A table is written anew, without paths of this machine."""
+    table = HardPairs.open(path)
+    if not carded:
+        return table.push_to_hub(**call.as_dict())
+    call = replace(call, parquet=(path / hub.PARQUET).is_file())
+    return hub.push_table(table._core, table.stats(), call, (path / CARD).read_text("utf-8"))
 
 
 def _refuse(call: PushCall, names: Iterable[str], reason: str) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import publish_directory, read_json, storage_errors, write_json
+from helip.common.hub.cards import (
+    NO_REPOSITORY,
+    markdown_without_paths,
+    model_card,
+    without_paths,
+)
 from helip.common.hub.client import CARD, located, push, require_ready
 from helip.common.hub.options import PullOptions, PushOptions
-from helip.common.hub.privacy import without_paths
 from helip.common.options import PrecisionOptions
-from helip.models.card import RunFacts, card_of_model
 from helip.models.hugging_face import TransformersClip
 from helip.models.options import ModelCardOptions, ModelLayout
 from helip.models.saving import (
@@ -33,6 +38,37 @@ _DESCRIBES = (CONFIG_FILE, "config.json", "pre*processor_config.json", "processo
 FILES = (*_DESCRIBES, *_TOKENIZER, OPEN_CLIP_WEIGHTS_FILE, WEIGHTS_FILE)
 # Configuration → weights of each layout, as save_pretrained names them.
 _WEIGHTS_OF = {CONFIG_FILE: OPEN_CLIP_WEIGHTS_FILE, "config.json": WEIGHTS_FILE}
+_RUN_FACTS = ("data", "recipe", "control", "strategy", "batch_size")  # told apart from the options
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a training run on disk knows of itself."""
+
+    options: Mapping[str, Any]  # that decide what it computed
+    steps: int
+    seconds: float
+    weights: str = "those of the last step"
+    captions_at_limit: int = 0
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    guard: Mapping[str, Any] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """For the card; no paths of the machine."""
+        options = without_paths(self.options)
+        stated = self.guard if {"words", "step"} <= self.guard.keys() else {}
+        measured = self.validation if {"figure", "value", "step"} <= self.validation.keys() else {}
+        return {
+            **{name: options.get(name) for name in _RUN_FACTS},
+            "plain": options.get("pairs") is None and options.get("streaming") is None,
+            "options": [(name, value) for name, value in sorted(options.items())],
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "weights": self.weights,
+            "captions_at_limit": self.captions_at_limit,
+            "validation": without_paths(measured),
+            "guard": without_paths(stated),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +115,7 @@ def save_pretrained(parts: SavedParts, call: SavePretrainedCall, run: RunFacts |
     path = Path(call.folder)
     with publish_directory(path) as directory:
         layouts, left_out = _write(parts, directory, call.layout)
-        card = card_of_model(
+        card = _card(
             parts.name, _parameters(parts), layouts, left_out, ModelCardOptions.of(call), run
         )
         (directory / CARD).write_text(card, encoding="utf-8")
@@ -97,7 +133,7 @@ def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> 
         layouts, left_out = _write(parts, folder, call.layout)
 
         def card(repository: str) -> str:
-            return card_of_model(
+            return _card(
                 parts.name,
                 _parameters(parts),
                 layouts,
@@ -108,12 +144,13 @@ def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> 
             )
 
         return push(
-            {path.name: path for path in folder.iterdir()},
+            folder,
             call.repo_id,
             "model",
             PushOptions.of(call),
-            card=card if call.card else None,
             owned=FILES,
+            with_card=call.card,
+            card=card,
         )
 
 
@@ -123,15 +160,13 @@ def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool =
     Files of other names than a saved model has are left out; card: whether README.md goes too.
     InvalidArgumentError where there are no weights: those of the repository would be deleted.
     """
-    patterns = (*FILES, CARD) if card else FILES
-    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
     weights = [*_WEIGHTS_OF.values()]
-    if not names.keys() & {*weights}:
+    if not any((folder / name).is_file() for name in weights):
         raise InvalidArgumentError(
             f"{folder} has neither {' nor '.join(weights)}, so no weights would be uploaded; save "
             "the model with save_pretrained"
         )
-    return push(names, repo_id, "model", options, card=None, owned=FILES)
+    return push(folder, repo_id, "model", options, owned=FILES, with_card=card)
 
 
 def is_saved(folder: Path) -> bool:
@@ -195,3 +230,35 @@ _WRITERS: dict[str, Callable[[SavedParts, Path], None]] = {
 
 def _parameters(parts: SavedParts) -> int:
     return sum(parameter.numel() for parameter in parts.model.parameters())
+
+
+def _card(
+    name: str,
+    parameters: int,
+    layouts: Sequence[str],
+    left_out: str,
+    options: ModelCardOptions,
+    run: RunFacts | None,
+    repository: str = NO_REPOSITORY,
+) -> str:
+    """The text of README.md. layouts: libraries that open it; left_out: why another does not."""
+    metadata = {
+        "library_name": layouts[0],
+        "pipeline_tag": "zero-shot-image-classification",
+        "license": options.license,
+        "base_model": options.base_model,
+        "tags": ["clip", "helip", *layouts],
+    }
+    title = name if repository == NO_REPOSITORY else repository.rsplit("/", 1)[-1]
+    return model_card(
+        metadata,
+        title=without_paths(title),
+        parameters=parameters,
+        layouts=layouts,
+        left_out=left_out,
+        repository=repository,
+        run=None if run is None else run.told(),
+        data=options.data,
+        results=markdown_without_paths(options.results),
+        license=options.license,
+    )

@@ -6,25 +6,28 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, StorageError
+from helip.common.errors import StorageError
 from helip.common.files import publish_directory, storage_errors
-from helip.common.hub.cards import NO_REPOSITORY, dataset_card
+from helip.common.hub.cards import (
+    NO_REPOSITORY,
+    dataset_card,
+    markdown_without_paths,
+    without_paths,
+)
 from helip.common.hub.client import CARD, located, push, require_ready, without_links
 from helip.common.hub.options import CardOptions, PullOptions, PushOptions
-from helip.common.hub.privacy import markdown_without_paths, without_paths
 from helip.store.embedding_store import EmbeddingStore
 
-_PARQUET = "pairs.parquet"
+PARQUET = "pairs.parquet"
 _MANIFEST = "manifest.json"
 _TABLE = (_MANIFEST, "shard-*.safetensors")
 #: Names of all that a repository of a table holds but its card.
-FILES = (*_TABLE, _PARQUET)
+FILES = (*_TABLE, PARQUET)
 _BLOCK = 1 << 20  # numbers of the table, in memory at once
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
 _SIZES |= {10**7: "1M<n<10M", 10**8: "10M<n<100M", 10**9: "100M<n<1B", 10**10: "1B<n<10B"}
@@ -73,8 +76,10 @@ def save_table(table: _core.HardPairs, statistics: dict[str, Any], call: SaveTab
     return path
 
 
-def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTableCall) -> str:
-    """Upload what `save_table` writes; the address of the commit."""
+def push_table(
+    table: _core.HardPairs, statistics: dict[str, Any], call: PushTableCall, card: str | None = None
+) -> str:
+    """Upload what `save_table` writes; the address of the commit. card: in place of its own."""
     require_ready(call.repo_id, call.token)
     with (
         storage_errors("write", tempfile.gettempdir()),
@@ -83,31 +88,19 @@ def push_table(table: _core.HardPairs, statistics: dict[str, Any], call: PushTab
         folder = Path(made)
         _write(table, folder, parquet=call.parquet)
 
-        def card(repository: str) -> str:
+        def words(repository: str) -> str:
             options = CardOptions.of(call)
-            return _card(table, statistics, options, call.parquet, repository, repository)
+            return card or _card(table, statistics, options, call.parquet, repository, repository)
 
-        return _push(folder, call.repo_id, call, card if call.card else None)
-
-
-def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
-    """Upload a directory that `save_table` wrote, its card as somebody may have edited it."""
-    table = _core.HardPairs.open(os.fspath(folder))
-    told: dict[str, Any] = {
-        "the manifest": [json.loads(table.options_json), json.loads(table.report_json)]
-    }
-    if (folder / _PARQUET).is_file():
-        from helip.pairs.exchange.arrow import metadata_of_parquet
-
-        told[_PARQUET] = metadata_of_parquet(folder / _PARQUET)
-    for name, words in told.items():
-        if without_paths(words) != words:
-            raise InvalidArgumentError(
-                f"{name} of {folder} names paths of this machine or credentials in a URL, and "
-                "would be public; save the table anew with save_pretrained, which leaves them out"
-            )
-    patterns = (*FILES, CARD) if card else FILES
-    return _push(folder, repo_id, options, None, patterns)
+        return push(
+            folder,
+            call.repo_id,
+            "dataset",
+            PushOptions.of(call),
+            owned=FILES,
+            with_card=call.card,
+            card=words,
+        )
 
 
 def folder_of(call: PullTableCall) -> Path:
@@ -123,17 +116,6 @@ def folder_of(call: PullTableCall) -> Path:
             "is not whole: download it again, with HF_HUB_OFFLINE unset",
         )
     return without_links(folder, options, _TABLE)
-
-
-def _push(
-    folder: Path,
-    repo_id: str,
-    options: PushOptions,
-    card: Callable[[str], str] | None,
-    patterns: Sequence[str] = FILES,
-) -> str:
-    names = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
-    return push(names, repo_id, "dataset", PushOptions.of(options), card=card, owned=FILES)
 
 
 def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
@@ -155,7 +137,7 @@ def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
         from helip.pairs.exchange.arrow import write_parquet
 
         saved = _core.HardPairs.open(os.fspath(directory))  # its options name no paths
-        file = directory / _PARQUET
+        file = directory / PARQUET
         write_parquet(saved, None, file, "long", similarities=False, overwrite=False)
 
 
@@ -192,7 +174,7 @@ def _card(
         "task_categories": ["zero-shot-image-classification"],
         "size_categories": [size],
         "tags": ["helip", "hard-negatives", "clip"],
-        "configs": [{"config_name": "default", "data_files": _PARQUET}] if parquet else None,
+        "configs": [{"config_name": "default", "data_files": PARQUET}] if parquet else None,
         "viewer": None if parquet else False,
     }
     return dataset_card(

@@ -8,7 +8,7 @@ from typing import Any
 
 from helip.common.errors import CorruptError
 from helip.common.files import read_json
-from helip.models.card import RunFacts
+from helip.models.pretrained import RunFacts
 from helip.models.run_folder import CHECKPOINTS, list_checkpoints, within_run
 from helip.models.weights import WEIGHTS_FILE
 

@@ -50,7 +50,6 @@ CALLS = {
     "plot": "p --store s --formats png --out new",
     "inspect": "p",
     "verify": "s",
-    "rerun": "p --out new",
     "doctor": "",
     "demo": "--out new",
 }

@@ -64,7 +64,7 @@ def test_the_last_line_is_coloured_on_a_terminal_alone(monkeypatch: pytest.Monke
     assert sys.stderr.getvalue() == "next: done\n"
 
 
-def test_version_help_and_wrong_use_of_rerun_have_the_codes_of_every_command() -> None:
-    for words, code in ((["--version"], 0), (["rerun", "--help"], 0), (["rerun"], 2)):
+def test_version_help_and_wrong_use_have_codes() -> None:
+    for words, code in ((["--version"], 0), (["verify", "--help"], 0), (["verify"], 2)):
         done = subprocess.run([sys.executable, "-m", "helip", *words], capture_output=True)
         assert done.returncode == code, words

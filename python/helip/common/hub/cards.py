@@ -1,21 +1,35 @@
-"""Cards: the README.md of a repository, with the metadata that a hub reads, from templates."""
+"""Cards: the README.md of a repository, with the metadata that a hub reads, from templates.
+
+They are public, so paths of a machine and credentials in URLs stay out of them.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 import jinja2
 
 from helip import _core
-from helip.common.hub.privacy import without_paths
 from helip.common.text import number, plain
+from helip.common.url_secrets import without_secrets
 
 #: In place of the name of a repository, where a card is written before there is one.
 NO_REPOSITORY = "OWNER/NAME"
 _LIBRARIES = ("torch", "open_clip_torch", "transformers")
+# An absolute path within words; not the path of an address, nor a fraction such as 1/2, nor </b>.
+_BEFORE = r"(?<![\w/.*-])(?<!:(?=//))(?<!<(?=/\w{1,10}>))"
+_ROOT = r"(?:file:/*)?(?:(?:~|[A-Za-z]:)?/|(?:~|[A-Za-z]:)\\|\\\\(?=\w))"
+_PART = r"""[^\s/\\'",;()|]+"""
+# A folder may have spaces in its name. Words before the next slash are taken for such a name: it is
+# better to lose them than to tell a path.
+_FOLDER = rf"""{_PART}(?: [^\s/\\'",;():|`<>]+){{0,4}}[/\\]"""
+_PATH = re.compile(rf"{_BEFORE}{_ROOT}(?:{_FOLDER})*{_PART}")
 
 
 def model_card(metadata: Mapping[str, Any], **values: Any) -> str:
@@ -30,6 +44,31 @@ def dataset_card(metadata: Mapping[str, Any], **values: Any) -> str:
     from huggingface_hub import DatasetCard, DatasetCardData
 
     return str(DatasetCard(_page("dataset", DatasetCardData(**_given(metadata)), values)))
+
+
+def without_paths(value: Any) -> Any:
+    """The same plain values, of absolute paths only the last part, of URLs no credentials."""
+    if isinstance(value, Mapping):
+        return {str(name): without_paths(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(each) for each in value]
+    if isinstance(value, os.PathLike):
+        return without_paths(os.fspath(value))
+    if not isinstance(value, str):
+        return value
+    value = without_secrets(value)
+    if value.startswith(("/", "~", "\\", "file:")) or re.match(r"[A-Za-z]:[/\\]", value):
+        return (PureWindowsPath if "\\" in value else PurePosixPath)(value).name
+    return _last_parts(value)
+
+
+def markdown_without_paths(text: str | None) -> str | None:
+    """The same Markdown, of absolute paths only the last part, of URLs no credentials."""
+    return None if text is None else _last_parts(without_secrets(text, markdown=True))
+
+
+def _last_parts(text: str) -> str:
+    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0])[-1], text)
 
 
 def _page(kind: Literal["model", "dataset"], metadata: Any, values: Mapping[str, Any]) -> str:

@@ -7,95 +7,76 @@ import errno
 import fnmatch
 import os
 import shutil
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.files import own_cache, publish_directory, publish_file, storage_errors
-from helip.common.hub.errors import (
-    check_repo_id,
-    hub_errors,
-    is_passing,
-    require_online,
-    require_token,
-)
+from helip.common.files import make_directory, own_cache, publish_file
 from helip.common.hub.options import HubOptions, PullOptions, PushOptions
-from helip.common.hub.privacy import is_text, refuse_private
 
 Kind = Literal["model", "dataset"]
-R = TypeVar("R")
 
 CARD = "README.md"
-_WAITS = (1.0, 2.0)  # seconds before a call is made again
+_LOG_IN = "set HF_TOKEN, run `hf auth login`, or give token= in Python"
+_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EAGAIN}
 
 
 def push(
-    files: Mapping[str, Path],
+    folder: Path,
     repo_id: str,
     kind: Kind,
     options: PushOptions,
     *,
-    card: Callable[[str], str] | None,
     owned: Collection[str],
+    with_card: bool = True,
+    card: Callable[[str], str] | None = None,
 ) -> str:
-    """Commit ``files``, name → path, to a repository, which is made where there is none.
+    """Commit files of ``folder`` to a repository, which is made where there is none.
 
-    card: from OWNER/NAME to the text of README.md; None leaves that file to ``files``.
-    owned: patterns of names that helip writes; what the repository has of these and is not among
-        ``files`` is deleted in that commit, since somebody would open old weights beside new ones.
+    owned: patterns of names that helip writes. What the repository has of these and the folder has
+        not is deleted in that commit, since somebody would open old weights beside new ones.
+    with_card: whether README.md goes too. card: makes it, from OWNER/NAME; None: it is there.
 
-    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
-    and for a file that names a path of this machine, StorageError for what the hub refuses.
+    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none,
+    StorageError for what the hub refuses.
     """
     require_ready(repo_id, options.token)
-    for name, path in files.items():
-        _check_file(name, path)
-    if card is not None:  # what is refused here leaves no empty repository behind
-        _rendered(card, repo_id)
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
+    if card is not None and with_card:  # what is refused here leaves no empty repository behind
+        card(repo_id)
     api, branch = _api(options), options.revision
-    with hub_errors("upload to", repo_id, api.endpoint, branch), _bars(options.progress):
-        made = again(
-            lambda: api.create_repo(repo_id, repo_type=kind, private=options.private, exist_ok=True)
-        )
-        repo_id = made.repo_id
+    with _hub_errors("upload to", repo_id, api.endpoint), _bars(options.progress):
+        repo_id = api.create_repo(
+            repo_id, repo_type=kind, private=options.private, exist_ok=True
+        ).repo_id
         if branch not in (None, "main") and not branch.startswith("refs/"):
-            again(lambda: api.create_branch(repo_id, branch=branch, repo_type=kind, exist_ok=True))
-        there = again(lambda: api.list_repo_files(repo_id, repo_type=kind, revision=branch))
-        contents: dict[str, Any] = dict(files)
-        if card is not None:
-            contents[CARD] = _rendered(card, repo_id)
-        stale = [name for name in there if name not in contents and _matches(name, owned)]
-        message = options.commit_message or f"Upload by helip {_core.__version__}"
-
-        def commit() -> Any:
-            operations = [
-                *(CommitOperationAdd(name, what) for name, what in sorted(contents.items())),
-                *(CommitOperationDelete(name) for name in stale),
-            ]
-            return api.create_commit(
-                repo_id, operations, commit_message=message, repo_type=kind, revision=branch
-            )
-
-        return str(again(commit).commit_url)
+            api.create_branch(repo_id, branch=branch, repo_type=kind, exist_ok=True)
+        if card is not None and with_card:
+            (folder / CARD).write_text(card(repo_id), encoding="utf-8")
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type=kind,
+            revision=branch,
+            folder_path=folder,
+            allow_patterns=[*owned, CARD] if with_card else [*owned],
+            delete_patterns=[*owned],
+            commit_message=options.commit_message or f"Upload by helip {_core.__version__}",
+        )
+        return str(commit.commit_url)
 
 
 def require_ready(repo_id: str, token: str | None) -> None:
     """What a push needs before anything is written for it; raises as `push` does."""
-    check_repo_id(repo_id)
-    require_online(repo_id)
-    require_token(token, repo_id)
+    _check_repo_id(repo_id)
+    from huggingface_hub import constants, get_token
 
-
-def _rendered(card: Callable[[str], str], repo_id: str) -> bytes:
-    """README.md for that repository; InvalidArgumentError where it names a path."""
-    contents = card(repo_id).encode()
-    refuse_private(CARD, contents)
-    return contents
+    if constants.HF_HUB_OFFLINE:
+        words = f"HF_HUB_OFFLINE is set, so nothing can be uploaded to {repo_id}; unset it"
+        raise StorageError(errno.ENETDOWN, words)
+    if not (token or get_token()):
+        words = f"there is no access token to upload to {repo_id} with; {_LOG_IN}"
+        raise StorageError(errno.EACCES, words)
 
 
 def located(
@@ -123,24 +104,15 @@ def located(
         raise StorageError(
             errno.ENOENT, f"there is no folder {text!r}; a repository is NAME or OWNER/NAME"
         )
-    check_repo_id(text)
-    from huggingface_hub import snapshot_download
-
-    api, revision = _api(options), revision or options.revision
-    cache = None if options.cache_dir is None else os.fspath(options.cache_dir)
-    with hub_errors("download", text, api.endpoint, revision), _bars(options.progress):
-        path = again(
-            lambda: snapshot_download(
-                text,
-                repo_type=kind,
-                revision=revision,
-                allow_patterns=list(patterns),
-                token=options.token,
-                endpoint=options.endpoint,
-                cache_dir=cache,
-                library_name="helip",
-                library_version=_core.__version__,
-            )
+    _check_repo_id(text)
+    api = _api(options)
+    with _hub_errors("download", text, api.endpoint), _bars(options.progress):
+        path = api.snapshot_download(
+            text,
+            repo_type=kind,
+            revision=revision or options.revision,
+            allow_patterns=list(patterns),
+            cache_dir=options.cache_dir,
         )
     return Path(path)
 
@@ -153,49 +125,30 @@ def without_links(snapshot: Path, options: PullOptions, patterns: Collection[str
     since the snapshot was not whole before, is added.
     """
     links = [path.name for path in snapshot.iterdir() if path.is_symlink()]
-    names = [name for name in links if _matches(name, patterns)]
+    names = [name for name in links if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
     if not names:
         return snapshot
     cache = own_cache() if options.cache_dir is None else Path(options.cache_dir) / "helip"
     place = cache / "hub" / snapshot.parent.parent.name / snapshot.name
-    if not place.is_dir():
-        try:
-            with publish_directory(place) as directory:
-                for name in names:
-                    _share((snapshot / name).resolve(), directory / name)
-        except (InvalidArgumentError, StorageError):  # another process was first
-            if not place.is_dir():
-                raise
+    make_directory(place)
     for name in names:
         if not (place / name).exists():
-            with contextlib.suppress(InvalidArgumentError):  # another process was first
-                _add((snapshot / name).resolve(), place / name)
+            _share((snapshot / name).resolve(), place / name)
     return place
 
 
 def _share(source: Path, target: Path) -> None:
+    """In one step: a reader of the directory sees no part of a file."""
     try:
         os.link(source, target)
+    except FileExistsError:  # another process was first
+        pass
     except OSError:
-        shutil.copyfile(source, target)
-
-
-def _add(source: Path, target: Path) -> None:
-    """In one step: a reader of the directory sees no part of a file."""
-    with publish_file(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def again(call: Callable[[], R]) -> R:
-    """What ``call`` gives; it is made again, after a while, where it fails in passing."""
-    for wait in _WAITS:
-        try:
-            return call()
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            time.sleep(wait)
-    return call()
+        with (
+            contextlib.suppress(InvalidArgumentError),  # another process was first
+            publish_file(target) as temporary,
+        ):
+            shutil.copyfile(source, temporary)
 
 
 def _api(options: HubOptions) -> Any:
@@ -209,16 +162,57 @@ def _api(options: HubOptions) -> Any:
     )
 
 
-def _matches(name: str, patterns: Collection[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+def _check_repo_id(repo_id: object) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        if not isinstance(repo_id, str):
+            raise HFValidationError(f"it is a {type(repo_id).__name__}")
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise InvalidArgumentError(
+            f"repo_id is {repo_id!r}, must be NAME or OWNER/NAME of letters, digits, '-', '_' and "
+            f"'.', at most 96 of them: {_words(error)}"
+        ) from error
 
 
-def _check_file(name: str, path: Path) -> None:
-    with storage_errors("read", path):
-        if is_text(name):
-            refuse_private(name, path.read_bytes())
-        elif not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+@contextlib.contextmanager
+def _hub_errors(action: str, repo_id: str, endpoint: str) -> Iterator[None]:
+    """What the hub's library raises inside as one error with its words; it has asked again before.
+
+    action: such as "upload to" or "download". Nothing but calls of the library may be inside.
+    """
+    try:
+        yield
+    except Exception as error:  # of three HTTP libraries, by its release
+        from huggingface_hub import constants
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        # Where a file is not in the cache, the reason why it could not be downloaded says more.
+        wrapped = isinstance(error, LocalEntryNotFoundError) and error.__cause__
+        cause = error.__cause__ if wrapped else error
+        words = f"cannot {action} {repo_id} at {endpoint}: {_words(cause)}"
+        if constants.HF_HUB_OFFLINE:
+            words = (
+                f"HF_HUB_OFFLINE is set, and {repo_id} is not whole in the cache; unset it, or "
+                "download it before"
+            )
+            raise StorageError(errno.ENETDOWN, words) from error
+        response = getattr(cause, "response", None)
+        if response is None and isinstance(cause, ValueError):
+            raise InvalidArgumentError(words) from error
+        status = 0 if response is None else response.status_code
+        if status == 401:
+            words += f"; {_LOG_IN}"
+        number = _ERRNO.get(status) or getattr(cause, "errno", None) or errno.EIO
+        raise StorageError(number, words) from error
+
+
+def _words(error: BaseException | None) -> str:
+    """What an error of the library says, on one line, without its link to a page about HTTP."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("For more info")]
+    return " ".join(" ".join(lines).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -43,15 +43,13 @@ def test_a_model_is_pushed_with_what_was_measured(run, hub, tmp_path):
     assert hub.repos["models/me/clip"].private
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(403, "may not upload"), (404, "has no repository"), (503, "answered")]
-)
-def test_what_the_hub_refuses_is_one_line(run, hub, pairs, status, words):
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_what_the_hub_refuses_is_one_line(run, hub, pairs, status):
     hub.faults["/commit/"] = status
     code, out, err = run("push", pairs, "me/pairs", "-q")
     told = [line for line in err.splitlines() if line.startswith("helip: ")]
     assert code == 1 and not out and len(told) == 1
-    assert words in told[0] and str(status) in told[0]
+    assert "cannot upload to me/pairs" in told[0] and str(status) in told[0]
 
 
 def test_wrong_use_and_what_is_missing_have_their_exit_codes(run, hub, pairs, monkeypatch):

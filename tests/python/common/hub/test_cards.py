@@ -1,4 +1,4 @@
-"""Paths of a machine in what would be public."""
+"""Paths of a machine stay out of cards."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helip.common.errors import InvalidArgumentError
-from helip.common.hub.privacy import (
-    is_text,
-    markdown_without_paths,
-    refuse_private,
-    without_paths,
-)
+from helip.common.hub.cards import markdown_without_paths, without_paths
 
 CASES = {
     "absolute": ("/home/ada/runs/start.pt", "start.pt"),
@@ -49,34 +43,3 @@ def test_markdown_keeps_its_links_and_cells():
     assert markdown_without_paths("/mnt/a/run beats\n/mnt/b/c") == "run beats\nc"
     assert markdown_without_paths("(https://me@h/d?sig=x) | 1") == "(https://***@h/d?***) | 1"
     assert markdown_without_paths(None) is None
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    monkeypatch.setenv("HOME", "/root")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
-    monkeypatch.setattr("os.getcwd", lambda: "/srv/acme")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["https://example.org/tmp", "https://e.org/root/a", "/tmp", "a/root", "/rooted", "../tmp/x"],
-    ids=range(6),
-)
-def test_what_is_no_path_of_the_machine_is_not_refused(machine, text):
-    refuse_private("README.md", f"see {text} there".encode())
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["/root/q", "x:/root/q", "file:///root/q", "=/tmp/x", "'/root'", "a\\n/root/q", "/srv/acme."],
-    ids=range(7),
-)
-def test_a_path_of_the_machine_is_refused(machine, text):
-    with pytest.raises(InvalidArgumentError, match="a path of this machine, and would be public"):
-        refuse_private("README.md", f"see {text}".encode())
-
-
-def test_vocabularies_are_no_words_of_anybody():
-    assert is_text("README.md") and is_text("manifest.json")
-    assert not is_text("vocab.json") and not is_text("model.safetensors")
