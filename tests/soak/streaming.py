@@ -14,7 +14,8 @@ from mining import as_float64, folder, in_dtype
 from rows import SHAPES, cosines, plain_rows, rows_of
 
 import helip
-from helip.pairs.growing_pairs import GrowingPairs, Pools
+from helip.pairs.blocks import Pools
+from helip.pairs.growing_pairs import GrowingPairs
 
 Job = dict[str, Any]
 PLAIN: Job = {

@@ -18,7 +18,8 @@ from rows import cosines
 import helip
 from helip import _core
 from helip.common.errors import Error
-from helip.pairs.growing_pairs import GrowingPairs, Pools
+from helip.pairs.blocks import Pools
+from helip.pairs.growing_pairs import GrowingPairs
 
 Job = dict[str, Any]
 PLAIN: Job = {"threads": 2}

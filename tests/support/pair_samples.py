@@ -13,6 +13,7 @@ from helip import EmbeddingStore, HardPairs
 ROWS = 40
 ZERO = 7
 DELETED = 11
+TABLE_ROWS = 50  # of a random table
 
 
 def sides(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +42,20 @@ def cosines(rows: np.ndarray, target: int, ids: np.ndarray) -> np.ndarray:
     rows = rows.astype(np.float64)
     length = np.sqrt((rows**2).sum(axis=1))
     return np.array([rows[target] @ rows[i] / (length[target] * length[i]) for i in ids])
+
+
+def random_table(k: int, seed: int, **origin: Any) -> HardPairs:
+    """Pools of 0 to k random rows; few different scores, also negative ones and zeros."""
+    random = np.random.default_rng(seed)
+    ids = np.full((TABLE_ROWS, k), -1, np.int32)
+    scores = np.zeros((TABLE_ROWS, k), np.float32)
+    for target in range(TABLE_ROWS):
+        count = int(random.integers(0, k + 1)) if target % 7 else k * (target % 2)
+        ids[target, :count] = random.choice(
+            np.delete(np.arange(TABLE_ROWS), target), count, replace=False
+        )
+        scores[target, :count] = -np.sort(-random.integers(-3, 6, count) / 8)
+    return HardPairs.from_arrays(ids, scores, **origin)
 
 
 class _Core:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helip.curation.similar_rows import Cosines, Floats, Ints, SimilarRows, blocks
+from helip.curation.similar_rows import Cosines, Floats, Ints, SimilarRows
+from helip.pairs.blocks import row_blocks
 
 NAMES = (
     "captions of like pictures, mean", "captions of like pictures, best",
@@ -84,9 +85,8 @@ def _all(
     """float32 [N, k]: of the targets 0 … N - 1 with ``ids`` [N, k], or with ``ids[of]``."""
     order = np.arange(len(ids), dtype=np.int64) if of is None else of
     found = np.empty(ids.shape, dtype=np.float32)
-    for first, rows in blocks(order[:, None], ids.shape[1]):
-        block = np.asarray(ids[rows[:, 0]], dtype=np.int64)
-        found[first : first + len(block)] = cosines(sides, first, block)
+    for block in row_blocks(*ids.shape):
+        found[block] = cosines(sides, block.start, np.asarray(ids[order[block]], dtype=np.int64))
     return found
 
 

@@ -23,9 +23,9 @@ from helip.curation.similar_rows import (
     Floats,
     Ints,
     SimilarRows,
-    blocks,
     components,
 )
+from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.in_degrees import in_degrees
 from helip.pairs.opening import open_together
@@ -215,9 +215,10 @@ def _near_duplicates(rows: SimilarRows, order: Ints, goes: Bools) -> tuple[Ints,
 def _similarity(rows: SimilarRows, ids: Ints) -> Floats:
     """float32 [N]: the product of both cosines to the row ``ids`` [N], NaN where that is -1."""
     found = np.full(len(ids), np.nan, dtype=np.float32)
-    for first, block in blocks(ids[:, None]):
-        both = rows.cosines("image_image", first, block) * rows.cosines("text_text", first, block)
-        found[first : first + len(block)] = both[:, 0]
+    for block in row_blocks(len(ids), 1):
+        first, one = block.start, ids[block, None]
+        both = rows.cosines("image_image", first, one) * rows.cosines("text_text", first, one)
+        found[block] = both[:, 0]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from helip.common.unit_arrays import unit_array
 from helip.curation.options import CurateOptions
 from helip.mining.miner import mine
 from helip.mining.options import EXACT_ROWS
+from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
@@ -22,7 +23,6 @@ Floats = npt.NDArray[np.float32]
 Cosines = Callable[[str, int, Ints], npt.NDArray[np.float64]]
 
 DUPLICATES = 16  # near duplicates of a row that are asked for
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 _SAMPLE = 2048
 
 
@@ -48,10 +48,10 @@ class SimilarRows:
     def readable(self) -> npt.NDArray[np.bool_]:
         """bool [N]: neither embedding is of zeros, nor the row deleted."""
         found = np.ones(len(self), dtype=np.bool_)
-        for first, rows in blocks(np.arange(len(self), dtype=np.int64)[:, None]):
+        for block in row_blocks(len(self), 1):
+            rows = np.arange(block.start, block.stop)[:, None]
             for side in ("image_image", "text_text"):
-                own = self.cosines(side, first, rows)[:, 0]
-                found[first : first + len(rows)] &= ~np.isnan(own)
+                found[block] &= ~np.isnan(self.cosines(side, block.start, rows)[:, 0])
         found[np.asarray(self._store.deleted, dtype=np.int64)] = False
         return found
 
@@ -75,13 +75,14 @@ class SimilarRows:
         """Rows a [m] and b [m], b one of ``ids`` [N, k] of row a, whose cosines both reach the
         bounds of near duplicates."""
         ends: list[tuple[Ints, Ints]] = []
-        for first, block in blocks(ids):
-            if not (block >= 0).any():
+        for block in row_blocks(*ids.shape):
+            rows, first = np.asarray(ids[block], dtype=np.int64), block.start
+            if not (rows >= 0).any():
                 continue
-            near = self.cosines("image_image", first, block) >= self._options.duplicate_image - 1e-7
-            near &= self.cosines("text_text", first, block) >= self._options.duplicate_text - 1e-7
+            near = self.cosines("image_image", first, rows) >= self._options.duplicate_image - 1e-7
+            near &= self.cosines("text_text", first, rows) >= self._options.duplicate_text - 1e-7
             place, rank = np.nonzero(near)  # NaN is not alike
-            ends.append((place + first, block[place, rank]))
+            ends.append((place + first, rows[place, rank]))
         if not ends:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         one, other = zip(*ends, strict=True)
@@ -110,16 +111,6 @@ class SimilarRows:
             "recall_low": 1.0 if exact else recall.get("low"),
         }  # fmt: skip
         return found
-
-
-def blocks(
-    ids: npt.NDArray[np.integer[Any]], width: int | None = None
-) -> Iterator[tuple[int, Ints]]:
-    """(first target, ids int64 [b, k]) of ``ids`` [N, k], in blocks of bounded memory where each
-    target takes ``width`` places, k by default."""
-    step = max(1, _PLACES // max(width or ids.shape[1], 1))
-    for first in range(0, len(ids), step):
-        yield first, np.asarray(ids[first : first + step], dtype=np.int64)
 
 
 def components(rows: int, one: Ints, other: Ints) -> Ints:

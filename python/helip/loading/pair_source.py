@@ -14,8 +14,6 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.verdicts.exclusions import Exclusions
 
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
-
 
 class PairSource(Protocol):
     """A HardPairs, a GrowingPairs, or a StreamingMiner, whose table grows while it is read."""
@@ -72,10 +70,9 @@ def table_without(
             "verdicts are given, and pairs is a StreamingMiner, which would find what they take "
             "out; give a table, or no verdicts"
         )
-    step = max(_PLACES // table.k, 1)
     hard_pairs = targets = 0
-    for first in range(0, len(table), step):
-        flagged = exclusions.flags(first, table.ids[first : first + step].astype(np.int64))
+    for first, pools in table.blocks():
+        flagged = exclusions.flags(first, pools.ids)
         hard_pairs += int(flagged.sum())
         targets += int(flagged.any(axis=1).sum())
     counts = {

@@ -38,7 +38,7 @@ from helip.mining.inputs import Inputs
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of, sample_size
 from helip.mining.stages.rows import one_torch_thread
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.matrices import matrix_of
 

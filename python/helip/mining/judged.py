@@ -10,7 +10,7 @@ starts small and grows while a pool that was full has lost too many.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from helip.common.files import discard_directory
 from helip.pairs.hard_pairs import HardPairs
 from helip.verdicts.exclusions import Exclusions
 
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 _FEW = 16  # places for mismatched rows at first
 
 
@@ -72,9 +71,9 @@ def _enough(longer: HardPairs, exclusions: Exclusions, wanted: int) -> bool:
     full = longer.counts == longer.k
     # The pools of mismatched rows are emptied, however long they are.
     full[exclusions.rows] = False
-    for first, ids in _blocks(longer):
-        left = (~exclusions.flags(first, ids) & (ids >= 0)).sum(axis=1)
-        if (full[first : first + len(ids)] & (left < wanted)).any():
+    for first, pools in longer.blocks():
+        left = (~exclusions.flags(first, pools.ids) & (pools.ids >= 0)).sum(axis=1)
+        if (full[first : first + len(left)] & (left < wanted)).any():
             return False
     return True
 
@@ -82,20 +81,12 @@ def _enough(longer: HardPairs, exclusions: Exclusions, wanted: int) -> bool:
 def _cut(longer: HardPairs, exclusions: Exclusions, k: int, skip: int, out: str) -> _core.HardPairs:
     writer = _core.HardPairsWriter(out, len(longer), k)
     dropped = skipped = 0
-    for first, ids in _blocks(longer):
-        scores = longer.scores[first : first + len(ids)]
-        flagged = exclusions.flags(first, ids)
-        left = (ids >= 0) & ~flagged
+    for first, pools in longer.blocks():
+        flagged = exclusions.flags(first, pools.ids)
         dropped += int(flagged[:, : k + skip].sum())  # of the best, but for the verdicts
-        order = np.argsort(~left, axis=1, kind="stable")[:, skip : skip + k]
-        count = left.sum(axis=1)
-        over = np.minimum(count, skip)
-        skipped += int(over.sum())
-        kept = np.take_along_axis(left, order, axis=1)
-        new = np.where(kept, np.take_along_axis(ids, order, axis=1), -1)
-        values = np.where(kept, np.take_along_axis(scores, order, axis=1), np.float32(0))
-        counts = np.minimum(count - over, k).astype(np.int32)
-        writer.write(first, *_padded(new, values, k), counts)
+        left = pools.without(flagged)
+        skipped += int(np.minimum(left.counts, skip).sum())
+        writer.write(first, *left.best(k, skip=skip))
     report = longer.report
     drops = {**report.get("drops", {}), "verdicts": dropped, "skipped": skipped}
     options = {**longer.options, "k": k, "skip": skip, "verdicts": exclusions.described()}
@@ -105,19 +96,6 @@ def _cut(longer: HardPairs, exclusions: Exclusions, k: int, skip: int, out: str)
         options_json=json.dumps(options),
         report_json=json.dumps({**report, "drops": drops, "mined_k": longer.k}),
     )
-
-
-def _blocks(table: HardPairs) -> Iterator[tuple[int, np.ndarray]]:
-    rows = max(_PLACES // table.k, 1)
-    for first in range(0, len(table), rows):
-        yield first, table.ids[first : first + rows].astype(np.int64)
-
-
-def _padded(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of k columns, where the longer pools had fewer."""
-    more = ((0, 0), (0, k - ids.shape[1]))
-    ids = np.pad(ids, more, constant_values=-1)
-    return np.ascontiguousarray(ids), np.ascontiguousarray(np.pad(scores, more))
 
 
 def _remove(longer: HardPairs) -> None:

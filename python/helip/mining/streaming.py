@@ -13,7 +13,8 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.machine import core_threads
 from helip.common.options import Positive, ThreadOptions, Whole, method_keywords
 from helip.mining.options import StreamOptions
-from helip.pairs.growing_pairs import GrowingPairs, Pools, array_of_state, row_numbers
+from helip.pairs.blocks import Pools
+from helip.pairs.growing_pairs import GrowingPairs, array_of_state, row_numbers
 from helip.store.array_types import host_array
 from helip.store.matrices import MatrixView, matrix_of
 

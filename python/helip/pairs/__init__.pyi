@@ -1,4 +1,5 @@
-from .growing_pairs import GrowingPairs, Pools
+from .blocks import Pools
+from .growing_pairs import GrowingPairs
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from helip import _core
 from helip.common.machine import core_threads
+from helip.pairs.blocks import row_blocks
 from helip.store.embedding_store import EmbeddingStore
 
 Floats = NDArray[np.float32]
-
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 
 
 def pool_cosines(store: EmbeddingStore, target: int, ids: np.ndarray) -> tuple[Floats, Floats]:
@@ -37,11 +36,10 @@ class TableCosines:
         """Of the targets from ``first`` on with ``ids`` [b, k]: float32 [b, k] of the images and of
         the captions; NaN where an id is -1, and as `pool_cosines` has it."""
         image, text = (np.empty(ids.shape, dtype=np.float32) for _ in range(2))
-        step = max(1, _PLACES // max(ids.shape[1], 1))
-        for at in range(0, len(ids), step):
-            block = np.ascontiguousarray(ids[at : at + step], dtype=np.int64)
-            image[at : at + step] = self._cosines.of("image_image", first + at, block)
-            text[at : at + step] = self._cosines.of("text_text", first + at, block)
+        for block in row_blocks(*ids.shape):
+            rows = np.ascontiguousarray(ids[block], dtype=np.int64)
+            image[block] = self._cosines.of("image_image", first + block.start, rows)
+            text[block] = self._cosines.of("text_text", first + block.start, rows)
         return image, text
 
 

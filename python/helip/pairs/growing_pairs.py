@@ -4,39 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs
-
-
-class Pools(NamedTuple):
-    """The hard pairs of a few targets, best first; row i is that of the i-th target."""
-
-    ids: np.ndarray  # int64 [b, k], -1 beyond counts
-    scores: np.ndarray  # float32 [b, k], 0 beyond counts
-    counts: np.ndarray  # int32 [b]
-
-    @classmethod
-    def empty(cls, targets: int, k: int, ids: Any = np.int64) -> Pools:
-        """Of so many targets, with room for ``k`` pairs and none in it; ``ids`` is their dtype."""
-        shape = (targets, k)
-        return cls(
-            np.full(shape, -1, ids), np.zeros(shape, np.float32), np.zeros(targets, np.int32)
-        )
-
-    def without(self, gone: np.ndarray) -> Pools:
-        """What is left without the pairs at ``gone``, bool [b, k], in the same order."""
-        ids = np.where(gone, -1, self.ids)
-        scores = np.where(gone, np.float32(0), self.scores)
-        order = np.argsort(ids < 0, axis=1, kind="stable")  # those that stay come first
-        return Pools(
-            np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1),
-            (ids >= 0).sum(axis=1, dtype=np.int32),
-        )  # fmt: skip
 
 
 class GrowingPairs:

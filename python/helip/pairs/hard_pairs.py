@@ -17,11 +17,12 @@ from annotated_types import Ge, Lt
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import named_file, open_there, replace_by, storage_errors
-from helip.common.options import Seed, Whole, check, method_keywords, require
+from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
 from helip.common.remote.downloading import CERTIFICATE, local_copy
 from helip.common.remote.manifest import TABLE
 from helip.common.remote.outputs import save_at, written_to
 from helip.common.remote.urls import url_of
+from helip.pairs.blocks import Pools, pool_blocks
 from helip.pairs.exchange.exports import ExportsPairs
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
@@ -286,6 +287,19 @@ class HardPairs(ExportsPairs):
     def __iter__(self) -> Iterator[TargetPool]:
         """The pools of all targets in order, also of those without a hard pair."""
         return map(self.__getitem__, range(len(self._whole())))
+
+    def blocks(self, rows: int | None = None) -> Iterator[tuple[int, Pools]]:
+        """The whole table in order, a block of targets at a time: what a loop by arrays takes.
+
+        Gives ``(first, pools)``: row i of ``pools.ids`` [b, k] int64, ``pools.scores`` [b, k]
+        float32 and ``pools.counts`` [b] int32 is the pool of target first + i. Scores and counts
+        are views of the table.
+
+        Args:
+            rows: targets of a block; by default so many that its arrays have 2^20 places.
+        """
+        check("rows", rows, Positive | None)
+        return pool_blocks(self._whole(), rows)
 
     def near(self, key: str) -> TargetPool:
         """The hard pairs of the target with this key. The first call reads all keys once.

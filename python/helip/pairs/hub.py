@@ -21,6 +21,7 @@ from helip.common.hub.cards import (
 )
 from helip.common.hub.client import CARD, located, push, require_ready, without_links
 from helip.common.hub.options import CardOptions, PullOptions, PushOptions
+from helip.pairs.blocks import pool_blocks
 from helip.store.embedding_store import EmbeddingStore
 
 PARQUET = "pairs.parquet"
@@ -28,7 +29,6 @@ _MANIFEST = "manifest.json"
 _TABLE = (_MANIFEST, "shard-*.safetensors")
 #: Names of all that a repository of a table holds but its card.
 FILES = (*_TABLE, PARQUET)
-_BLOCK = 1 << 20  # numbers of the table, in memory at once
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
 _SIZES |= {10**7: "1M<n<10M", 10**8: "10M<n<100M", 10**9: "100M<n<1B", 10**10: "1B<n<10B"}
 
@@ -145,11 +145,8 @@ def _rewrite(
     table: _core.HardPairs, path: Path, options: dict[str, Any], report: dict[str, Any]
 ) -> None:
     writer = _core.HardPairsWriter(os.fspath(path), len(table), table.k)
-    rows = max(_BLOCK // table.k, 1)
-    for first in range(0, len(table), rows):
-        block = slice(first, first + rows)
-        ids = table.ids[block].astype("int64")
-        writer.write(first, ids, table.scores[block], table.counts[block])
+    for first, pools in pool_blocks(table):
+        writer.write(first, *pools)
     writer.finish(
         fingerprint=table.fingerprint,
         data_fingerprint=table.data_fingerprint,

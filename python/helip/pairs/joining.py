@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
+from helip.pairs.blocks import pools_of, row_blocks
 from helip.pairs.options import JoinOptions
 from helip.store.data_identity import difference_words, fingerprint_differences, short
 
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 _HALF = np.uint64(32)
 _PAD = np.uint64(2**64 - 1)  # behind every pair
 _LOW = np.uint64(2**32 - 1)
@@ -59,9 +58,12 @@ def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _c
     writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     pairs = found = left = 0
     with ProgressBar(len(table), label="join", unit="targets", enabled=call.progress) as bar:
-        for first, ids, scores in _blocks(table, other):
+        for block in row_blocks(len(table), both):
+            ours, theirs = pools_of(table, block), pools_of(other, block)
+            ids = np.concatenate([ours.ids, theirs.ids], axis=1)
+            scores = np.concatenate([ours.scores, theirs.scores], axis=1)
             pools = join_pools(ids, scores, k)
-            writer.write(first, pools.ids, pools.scores, pools.counts)
+            writer.write(block.start, pools.ids, pools.scores, pools.counts)
             pairs += int((ids >= 0).sum())
             found += int(pools.found.sum())
             left += int(pools.counts.sum(dtype=np.int64))
@@ -80,8 +82,8 @@ def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> JoinedPools:
 
     By score, greatest first, then by row number; of a pair that is there twice the greater score.
     """
-    if ids.max(initial=0) > int(_LOW) >> 1:
-        return _join_large(ids, scores, k)
+    if (most := int(ids.max(initial=0))) >= int(_LOW):
+        raise UnsupportedError(f"a pool names row {most:,}; rows below {int(_LOW):,} are joined")
     # A pair is one number, since sorting numbers is many times quicker than sorting places.
     rank = _descending(scores).astype(np.uint64)
     pair = np.where(ids < 0, _PAD, (ids.astype(np.uint64) << _HALF) | rank)
@@ -101,21 +103,6 @@ def join_pools(ids: np.ndarray, scores: np.ndarray, k: int) -> JoinedPools:
     )
 
 
-def _join_large(ids: np.ndarray, scores: np.ndarray, k: int) -> JoinedPools:
-    """`join_pools` of row numbers that take more than 31 bits."""
-    order = np.lexsort((-scores, ids), axis=1)
-    ids, scores = (np.take_along_axis(each, order, axis=1) for each in (ids, scores))
-    real = ids >= 0
-    real[:, 1:] &= ids[:, 1:] != ids[:, :-1]
-    order = np.lexsort((ids, -scores, ~real), axis=1)[:, :k]
-    found = real.sum(axis=1, dtype=np.int64)
-    ids, scores, real = (np.take_along_axis(each, order, axis=1) for each in (ids, scores, real))
-    return JoinedPools(
-        np.where(real, ids, -1), np.where(real, scores, np.float32(0)),
-        np.minimum(found, k).astype(np.int32), found,
-    )  # fmt: skip
-
-
 def _descending(scores: np.ndarray) -> np.ndarray:
     """uint32: numbers that rise where float32 ``scores`` fall, by the order of IEEE bits."""
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: one zero alone
@@ -125,16 +112,6 @@ def _descending(scores: np.ndarray) -> np.ndarray:
 def _from_descending(rank: np.ndarray) -> np.ndarray:
     """float32: the scores of `_descending`."""
     return np.where(rank & _SIGN, rank, rank ^ ~_SIGN).view(np.float32)
-
-
-def _blocks(
-    table: _core.HardPairs, other: _core.HardPairs
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    rows = max(_PLACES // (table.k + other.k), 1)
-    for first in range(0, len(table), rows):
-        part = slice(first, first + rows)
-        ids = np.concatenate([each.ids[part].astype(np.int64) for each in (table, other)], axis=1)
-        yield first, ids, np.concatenate([each.scores[part] for each in (table, other)], axis=1)
 
 
 def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str, str]:

@@ -304,7 +304,7 @@ def test_the_same_call_finds_the_same_and_changes_no_file_of_the_data(
 def test_blocks_change_nothing(
     sample: Planted, found: helip.Curation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helip.curation.similar_rows._PLACES", 57)
+    monkeypatch.setattr("helip.pairs.blocks._PLACES", 57)
     again = helip.curate(sample.pairs, sample.data, store=sample.store, progress=False)
     assert again.to_dict() == found.to_dict()
     for name, scores in found.scores.items():

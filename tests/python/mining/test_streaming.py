@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save_file
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.mining.streaming import StreamingMiner
-from helip.pairs.growing_pairs import GrowingPairs, Pools
+from helip.pairs.blocks import Pools
+from helip.pairs.growing_pairs import GrowingPairs
 from support.mining_reference import mine_plainly
 from support.streaming_samples import ROWS, whole_rows
 

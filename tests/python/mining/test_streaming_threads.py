@@ -20,7 +20,8 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.data.image_transform import ImageTransform
 from helip.mining.streaming import StreamingMiner
-from helip.pairs.growing_pairs import GrowingPairs, Pools
+from helip.pairs.blocks import Pools
+from helip.pairs.growing_pairs import GrowingPairs
 from helip.store.matrices import matrix_of
 
 ROUNDS, BATCH = 60, 64

@@ -76,7 +76,7 @@ def test_blocks_of_a_table_follow_each_other(
 ) -> None:
     pairs = mined(store)
     whole = TableCosines(store).of(3, pairs.ids[3:20])
-    monkeypatch.setattr("helip.pairs.cosines._PLACES", 2 * pairs.k)
+    monkeypatch.setattr("helip.pairs.blocks._PLACES", 2 * pairs.k)
     for found, wanted in zip(TableCosines(store).of(3, pairs.ids[3:20]), whole, strict=True):
         np.testing.assert_array_equal(found, wanted)
 

@@ -37,7 +37,7 @@ from helip.mining.gpu.rows import FORMATS
 from helip.mining.gpu.search import DeviceMemory, Searcher
 from helip.mining.inputs import Inputs
 from helip.mining.options import DeviceOptions
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from helip.store.matrices import MatrixView, matrix_of
 
 Progress = Callable[[int, int], "bool | None"]  # (done, total) in pairs; False stops the job

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 # (targets [n], candidates [n, c]) -> the parts of Pools
 Rerank = Callable[[np.ndarray, np.ndarray], Iterable[np.ndarray]]

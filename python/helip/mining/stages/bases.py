@@ -12,7 +12,7 @@ from helip.common.errors import MismatchError, UnsupportedError
 from helip.common.files import read_json
 from helip.mining.options import MineOptions, StageOptions
 from helip.mining.stages.unit_files import open_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 

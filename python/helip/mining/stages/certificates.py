@@ -18,7 +18,7 @@ from helip.mining.options import MineOptions, ScoreRules
 from helip.mining.recall import sample_size
 from helip.mining.stages.bases import is_in
 from helip.mining.stages.unit_files import open_unit_file, write_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 
 def certificate_path(table: str | os.PathLike[str]) -> Path:

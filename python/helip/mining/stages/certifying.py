@@ -16,7 +16,7 @@ from helip.mining.stages.rows import taken, views_of
 from helip.mining.stages.steps import CERTIFY, MOST_ROUNDS, Step, verdict
 from helip.mining.stages.unit_files import open_unit_file, write_unit_file
 from helip.mining.stages.widening import margins, widest_margin
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from helip.pairs.joining import join_pools
 
 _PASSES = 2  # most, of refine in a round

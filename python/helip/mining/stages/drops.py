@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helip.mining.stages.unit_files import Shapes, UnitFile, UnitWriter
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 _BLOCK = 4096  # that are compared with their pools at a time
 

@@ -15,7 +15,7 @@ from helip.mining.stages.range_pools import PoolsSoFar, RangePools, pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, open_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from helip.pairs.joining import join_pools
 from helip.store.matrices import matrix_of
 

@@ -10,7 +10,7 @@ from helip.mining.stages.drops import Drops, joined_drops
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 
 class PoolsSoFar:

@@ -11,7 +11,7 @@ from helip.mining.stages.merging import offer
 from helip.mining.stages.range_pools import RangePools, pools_of
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, open_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 _NEIGHBOURS = 32  # as in method partition
 _BLOCK = 512  # targets that are looked at together

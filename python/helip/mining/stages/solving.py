@@ -20,7 +20,7 @@ from helip.mining.stages.range_pools import PoolsSoFar
 from helip.mining.stages.rows import BLOCK, row_bytes, views_of
 from helip.mining.stages.steps import JOINING, Step
 from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 
 _NOTHING = tuple(Drops.none())  # listed by the core
 

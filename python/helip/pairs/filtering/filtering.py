@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
+from helip.pairs.blocks import Pools, pool_blocks
 from helip.pairs.filtering.account import Account
 from helip.pairs.filtering.judge import Judge
 from helip.pairs.filtering.judged import PeopleRule, VerdictRule, VetoRule
@@ -23,8 +23,6 @@ from helip.pairs.filtering.rules import Flags, flags, in_use, needs_store
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.opening import Source
-
-_PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +66,22 @@ def filtered(
     account = Account(table.k, k, reasons)
     writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
-        for first, ids, scores in _blocks(table):
-            judged = judge.judge(first, ids, scores)
-            valid = ids >= 0
+        for first, pools in pool_blocks(table):
+            judged = judge.judge(first, pools.ids, pools.scores)
+            valid = pools.ids >= 0
             by_rule = flags(call, judged)
             unknown = judged.unknown()
             for rule in people:
-                by_rule[rule.name], unjudged = rule.flags(first, ids)
+                by_rule[rule.name], unjudged = rule.flags(first, pools.ids)
                 unknown |= unjudged
             flagged = np.zeros_like(valid)
             for found in by_rule.values():
                 flagged |= found & valid
-            ids, scores, kept = _acted(call, ids, scores, valid, flagged)
-            after = np.minimum(kept, k)
-            account.add(valid, by_rule, flagged, unknown, kept, after)
-            writer.write(first, ids[:, :k], scores[:, :k], after.astype(np.int32))
-            bar.update(len(ids))
+            left = _acted(call, pools, flagged)
+            best = left.best(k)
+            account.add(valid, by_rule, flagged, unknown, left.counts, best.counts)
+            writer.write(first, *best)
+            bar.update(len(valid))
     options = json.loads(table.options_json)
     report = json.loads(table.report_json)
     step = {name: getattr(call, name) for name in (*reasons, "match", "action", "weight", "k")}
@@ -110,35 +108,18 @@ def _rules_of_people(
     return rules
 
 
-def _blocks(table: _core.HardPairs) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    rows = max(_PLACES // table.k, 1)
-    for first in range(0, len(table), rows):
-        yield (
-            first,
-            table.ids[first : first + rows].astype(np.int64),
-            table.scores[first : first + rows],
-        )
-
-
-def _acted(
-    options: FilterOptions, ids: np.ndarray, scores: np.ndarray, valid: Flags, flagged: Flags
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids and scores [b, k] of the new pools, and their counts [b]."""
-    kept = valid
+def _acted(options: FilterOptions, pools: Pools, flagged: Flags) -> Pools:
+    """The pools after what is done with flagged pairs [b, k]."""
     if options.action == "drop":
-        kept = valid & ~flagged
-        order = np.argsort(~kept, axis=1, kind="stable")
-    elif options.action == "downweight":
-        # Smaller, of a negative score as well.
-        lost = (1.0 - options.weight) * abs(scores)
-        scores = np.where(flagged, scores - lost, scores).astype(np.float32)
-        order = np.argsort(np.where(kept, -scores, np.inf), axis=1, kind="stable")
-    else:
-        return ids, scores, kept.sum(axis=1)
-    kept = np.take_along_axis(kept, order, axis=1)
-    ids = np.where(kept, np.take_along_axis(ids, order, axis=1), -1)
-    scores = np.where(kept, np.take_along_axis(scores, order, axis=1), np.float32(0))
-    return ids, scores, kept.sum(axis=1)
+        return pools.without(flagged)
+    if options.action == "keep":
+        return pools
+    # Smaller, of a negative score as well.
+    lost = (1.0 - options.weight) * abs(pools.scores)
+    scores = np.where(flagged, pools.scores - lost, pools.scores).astype(np.float32)
+    order = np.argsort(np.where(pools.ids >= 0, -scores, np.inf), axis=1, kind="stable")
+    ids, scores = (np.take_along_axis(each, order, axis=1) for each in (pools.ids, scores))
+    return Pools(ids, scores, pools.counts)
 
 
 def _origin_of(table: _core.HardPairs) -> dict[str, Any]:

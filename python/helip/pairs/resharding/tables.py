@@ -36,10 +36,10 @@ def locality(
     """Share of the hard pairs that lie in the same block of so many new rows as their target."""
     places = inverse_of(order)
     inside, total = dict.fromkeys(blocks, 0), 0
-    for first in range(0, len(order), _BLOCK):
-        ids = pairs.ids[first : first + _BLOCK, :rank_max]
+    for first, pools in pairs.blocks():
+        ids = pools.ids[:, :rank_max]
         known = ids >= 0
-        target = np.broadcast_to(places[first : first + _BLOCK, None], ids.shape)[known]
+        target = np.broadcast_to(places[first : first + len(ids), None], ids.shape)[known]
         pair = places[ids[known]]
         total += len(pair)
         for block in blocks:

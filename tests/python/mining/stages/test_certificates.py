@@ -21,7 +21,7 @@ from helip.mining.stages.certificates import (
 from helip.mining.stages.certifying import exact_sample, known_sample
 from helip.mining.stages.job import open_job, stages_folder
 from helip.mining.stages.scheduling import begin_update_stages, run_slice, stage_status
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from support.mining_reference import mine_plainly
 from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
 

@@ -10,7 +10,7 @@ import pytest
 
 import helip
 from helip.mining.stages.drops import Drops, joined_drops
-from helip.pairs.growing_pairs import Pools
+from helip.pairs.blocks import Pools
 from support.stage_samples import CALL, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)

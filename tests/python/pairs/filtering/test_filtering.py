@@ -231,11 +231,9 @@ def test_a_table_on_disk_says_what_it_was_made_from(tmp_path: Path) -> None:
 
 
 def test_blocks_are_joined_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    import helip.pairs.filtering.filtering as module
-
     by = embeddings()
     whole = table().filter(by=by, veto="any", relative_margin=0.1, progress=False)
-    monkeypatch.setattr(module, "_PLACES", 7 * K)
+    monkeypatch.setattr("helip.pairs.blocks._PLACES", 7 * K)
     parts = table().filter(by=by, veto="any", relative_margin=0.1, progress=False)
     np.testing.assert_array_equal(whole.ids, parts.ids)
     np.testing.assert_array_equal(whole.scores, parts.scores)
@@ -245,12 +243,10 @@ def test_blocks_are_joined_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_interrupted_filter_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import helip.pairs.filtering.filtering as module
-
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.Account, "add", stop)
+    monkeypatch.setattr("helip.pairs.filtering.account.Account.add", stop)
     with pytest.raises(KeyboardInterrupt):
         table().filter(max_score=0.5, out=tmp_path / "new", progress=False)
     assert not (tmp_path / "new" / "manifest.json").exists()
