@@ -63,7 +63,7 @@ def check_foreign_kernel() -> None:
     from helip import _core
     from helip.common.errors import UnsupportedError
 
-    lacking = {"avx2", "avx512", "avx512vnni", "neon"} - set(_core.kernel_names())
+    lacking = {"avx2", "avx512vnni", "neon"} - set(_core.kernel_names())
     for kernel in sorted(lacking):
         said = ""
         try:

@@ -10,7 +10,7 @@
 namespace helip {
 
 // Those that this build has and this processor can run, the fastest first: of "avx512vnni",
-// "avx512", "avx2", "neon" and "portable".
+// "avx2", "neon" and "portable".
 [[nodiscard]] HELIP_EXPORT std::vector<std::string> kernel_names();
 // The one that mining runs on: the fastest, or the one that the environment variable HELIP_KERNEL
 // named when a kernel was first asked for. Throws Error: invalid_argument (HELIP_KERNEL holds

@@ -27,13 +27,13 @@ const Kernel& kernel_named(const std::string& name, const std::string& source) {
   for (const Kernel* kernel : available_kernels()) {
     if (name == kernel->name) return *kernel;
   }
-  if (name == "avx512vnni" || name == "avx512" || name == "avx2" || name == "neon") {
+  if (name == "avx512vnni" || name == "avx2" || name == "neon") {
     throw Error(ErrorCode::unsupported, source + " is '" + name +
                                             "', which this processor or this build does not have; "
                                             "unset it to take the fastest kernel that can run");
   }
   throw Error(ErrorCode::invalid_argument, source + " is '" + name +
-                                               "', but must be avx512vnni, avx512, avx2, neon or "
+                                               "', but must be avx512vnni, avx2, neon or "
                                                "portable; unset it to take the fastest");
 }
 
@@ -46,7 +46,7 @@ const Kernel& kernel_of_environment() {
 std::vector<const Kernel*> available_kernels() {
   std::vector<const Kernel*> kernels;
   for (const Kernel* kernel :
-       {kernel_avx512vnni(), kernel_avx512(), kernel_avx2(), kernel_neon(), kernel_portable()}) {
+       {kernel_avx512vnni(), kernel_avx2(), kernel_neon(), kernel_portable()}) {
     if (kernel != nullptr) kernels.push_back(kernel);
   }
   return kernels;

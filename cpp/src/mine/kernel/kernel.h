@@ -31,9 +31,9 @@ constexpr std::int64_t column_panel_bytes(std::int64_t depth) {
 
 // What the tile products of a kernel can hold.
 struct CodeLimits {
-  int largest;        // |code| <= largest
-  double chunk_norm;  // Euclidean norm of the codes of a chunk; 0: not limited
-  int gather_offset;  // gather_products() gives the product plus this, times the column's sum
+  int largest = 0;          // |code| <= largest
+  double chunk_norm = 0.0;  // Euclidean norm of the codes of a chunk; 0: not limited
+  int gather_offset = 0;    // gather_products() gives the product plus this, times the column's sum
 
   // The product of codes from what gather_products() gave. Unsigned, since with the offset it may
   // have passed through an overflow.
@@ -57,60 +57,63 @@ struct Sieve {
 };
 
 struct Kernel {
-  const char* name;
-  CodeLimits limits;
+  const char* name = "";
+  CodeLimits limits = {};
 
   // tile[r * kTileColumns + c] = sum over k of row r's code k * column c's code k. The panels come
   // from pack_row_codes() and pack_column_codes(); all are 64-byte aligned.
   void (*code_products)(const std::uint8_t* rows, const std::int8_t* columns, std::int64_t depth,
-                        std::int32_t* tile);
-  void (*pack_row_codes)(const std::int8_t* const* codes, std::int64_t depth, std::uint8_t* panel);
+                        std::int32_t* tile) = nullptr;
+  void (*pack_row_codes)(const std::int8_t* const* codes, std::int64_t depth,
+                         std::uint8_t* panel) = nullptr;
   void (*pack_column_codes)(const std::int8_t* const* codes, std::int64_t depth,
-                            std::int8_t* panel);
+                            std::int8_t* panel) = nullptr;
   // Bit c of hits[r]: product + offsets + product of the tails reaches the lower of both
   // thresholds.
-  void (*sieve)(const Sieve& sieve, std::uint32_t* hits);
+  void (*sieve)(const Sieve& sieve, std::uint32_t* hits) = nullptr;
   // out[i] = sum over k of row[k] * columns[i][k], see gather_offset; `depth` a multiple of
   // kCodeAlign, everything 64-byte aligned.
   void (*gather_products)(const std::int8_t* row, const std::int8_t* const* columns,
-                          std::int64_t count, std::int64_t depth, std::int32_t* out);
+                          std::int64_t count, std::int64_t depth, std::int32_t* out) = nullptr;
 
   // The same for fine codes, 4 bits each: out[i] = sum over k of row[k] * (columns[i]'s nibble k −
   // 8). Nibbles of 128 dimensions lie in 64 bytes, the first 64 of them in the low halves. `depth`
   // a multiple of 128.
   void (*gather_fine)(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
-                      std::int64_t depth, std::int32_t* out);
+                      std::int64_t depth, std::int32_t* out) = nullptr;
 
   // codes[i] = x[i] / scale, rounded, within ±largest. Returns |x − scale · codes|², sums in
   // float32.
   float (*round_codes)(const float* x, std::int64_t n, float scale, int largest,
-                       std::int8_t* codes);
+                       std::int8_t* codes) = nullptr;
   // |x − scale · codes|² for codes that were changed since.
-  float (*missed)(const float* x, std::int64_t n, float scale, const std::int8_t* codes);
-  std::int32_t (*sum_codes)(const std::int8_t* codes, std::int64_t n);
-  float (*largest)(const float* x, std::int64_t n);         // of the absolute values
-  float (*squared_length)(const float* x, std::int64_t n);  // summed in float32, in 32 lanes
+  float (*missed)(const float* x, std::int64_t n, float scale, const std::int8_t* codes) = nullptr;
+  std::int32_t (*sum_codes)(const std::int8_t* codes, std::int64_t n) = nullptr;
+  float (*largest)(const float* x, std::int64_t n) = nullptr;  // of the absolute values
+  float (*squared_length)(const float* x,
+                          std::int64_t n) = nullptr;  // summed in float32, in 32 lanes
   // An orthonormal transform (Walsh-Hadamard after signs) of each 64 values n / 64 apart, in place;
   // n a multiple of 64.
-  void (*spread)(float* x, std::int64_t n);
+  void (*spread)(float* x, std::int64_t n) = nullptr;
 
   // tile[r * kTileColumns + c] = sum over k of rows[k * kTileRows + r] * columns[k * kTileColumns
   // + c], one k after the other; `columns` and `tile` are 64-byte aligned.
-  void (*products)(const float* rows, const float* columns, std::int64_t depth, float* tile);
-  double (*dot_float)(const float* a, const float* b, std::int64_t n);   // in float64
-  double (*dot_mixed)(const double* a, const float* b, std::int64_t n);  // a: widened float32
-  double (*dot_double)(const double* a, const double* b, std::int64_t n);
+  void (*products)(const float* rows, const float* columns, std::int64_t depth,
+                   float* tile) = nullptr;
+  double (*dot_float)(const float* a, const float* b, std::int64_t n) = nullptr;  // in float64
+  double (*dot_mixed)(const double* a, const float* b,
+                      std::int64_t n) = nullptr;  // a: widened float32
+  double (*dot_double)(const double* a, const double* b, std::int64_t n) = nullptr;
   // Float32 dot product in a fixed order, for distances of a graph.
-  float (*dot_short)(const float* a, const float* b, std::int64_t n);
+  float (*dot_short)(const float* a, const float* b, std::int64_t n) = nullptr;
   // out[i] = float(in[i] * factor), the product in float64.
-  void (*scale)(const float* in, std::int64_t n, double factor, float* out);
+  void (*scale)(const float* in, std::int64_t n, double factor, float* out) = nullptr;
   // out[k * lanes + r] = in[r * n + k]; `lanes` is kTileRows or kTileColumns.
-  void (*interleave)(const float* in, std::int64_t n, int lanes, float* out);
+  void (*interleave)(const float* in, std::int64_t n, int lanes, float* out) = nullptr;
 };
 
 // nullptr where the build or the processor lacks the instructions.
 const Kernel* kernel_avx512vnni();
-const Kernel* kernel_avx512();
 const Kernel* kernel_avx2();
 const Kernel* kernel_neon();
 const Kernel* kernel_portable();

@@ -63,53 +63,16 @@ void products(const float* rows, const float* columns, std::int64_t depth, float
   }
 }
 
-double dot_float_fused(const float* a, const float* b, std::int64_t n) {
-  __m256d sum[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) sum[i] = _mm256_setzero_pd();
-  std::int64_t k = 0;
-  for (; k + 32 <= n; k += 32) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      sum[i] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + k + 4 * i)),
-                               _mm256_cvtps_pd(_mm_loadu_ps(b + k + 4 * i)), sum[i]);
-    }
-  }
-  Double8 lanes;
-  alignas(32) double parts[8];
-  _mm256_store_pd(parts,
-                  _mm256_add_pd(_mm256_add_pd(sum[0], sum[2]), _mm256_add_pd(sum[4], sum[6])));
-  _mm256_store_pd(parts + 4,
-                  _mm256_add_pd(_mm256_add_pd(sum[1], sum[3]), _mm256_add_pd(sum[5], sum[7])));
-  __builtin_memcpy(&lanes, parts, sizeof lanes);
-  double total = add_lanes(lanes);
-  for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
-  return total;
-}
-
-double dot_mixed_fused(const double* a, const float* b, std::int64_t n) {
-  __m256d sum[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) sum[i] = _mm256_setzero_pd();
-  std::int64_t k = 0;
-  for (; k + 32 <= n; k += 32) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      sum[i] = _mm256_fmadd_pd(_mm256_loadu_pd(a + k + 4 * i),
-                               _mm256_cvtps_pd(_mm_loadu_ps(b + k + 4 * i)), sum[i]);
-    }
-  }
-  Double8 lanes;
-  alignas(32) double parts[8];
-  _mm256_store_pd(parts,
-                  _mm256_add_pd(_mm256_add_pd(sum[0], sum[2]), _mm256_add_pd(sum[4], sum[6])));
-  _mm256_store_pd(parts + 4,
-                  _mm256_add_pd(_mm256_add_pd(sum[1], sum[3]), _mm256_add_pd(sum[5], sum[7])));
-  __builtin_memcpy(&lanes, parts, sizeof lanes);
-  double total = add_lanes(lanes);
-  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
-  return total;
-}
+struct Wide {
+  static constexpr int kSize = 4;
+  __m256d v;
+  static Wide zero() { return {_mm256_setzero_pd()}; }
+  static Wide load(const float* p) { return {_mm256_cvtps_pd(_mm_loadu_ps(p))}; }
+  static Wide load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static void store(double* p, Wide a) { _mm256_store_pd(p, a.v); }
+  Wide operator+(Wide b) const { return {_mm256_add_pd(v, b.v)}; }
+  static Wide multiply_add(Wide a, Wide b, Wide c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+};
 
 // Pairs of products are added in 16 bits without saturation: 2 · 180 · 90 < 2^15.
 constexpr int kOffset = 90;
@@ -159,59 +122,47 @@ void code_products_part(const std::uint8_t* rows, const std::int8_t* columns, st
   }
 }
 
-// Lane j of line i becomes lane i of line j.
-inline void transpose(__m256i (&lines)[8]) {
-  __m256i pairs[8], fours[8];
+// Eight groups of codes.
+struct Groups {
+  static constexpr int kLanes = 8;
+  __m256i v;
+  static Groups zero() { return {_mm256_setzero_si256()}; }
+  static Groups load(const std::int8_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
+  static void store(std::int8_t* p, Groups a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+  }
+  static Groups add_pairs(Groups sums, Groups codes) {
+    return {_mm256_add_epi16(sums.v, _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes.v))};
+  }
+  template <int kOffset, bool kHalves>
+  static Groups corrections(Groups sums) {
+    static_assert(kHalves);
+    return {_mm256_mullo_epi16(sums.v, _mm256_set1_epi16(-kOffset))};
+  }
+  // Lane j of line i becomes lane i of line j.
+  static void transpose(Groups (&lines)[8]) {
+    __m256i pairs[8], fours[8];
 #pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_epi32(lines[i], lines[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_epi32(lines[i], lines[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    fours[i] = _mm256_unpacklo_epi64(pairs[i], pairs[i + 2]);
-    fours[i + 1] = _mm256_unpackhi_epi64(pairs[i], pairs[i + 2]);
-    fours[i + 2] = _mm256_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
-    fours[i + 3] = _mm256_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    lines[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
-    lines[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
-  }
-}
-
-// As pack_column_codes(), 8 columns and 32 depths at a time.
-void pack_column_codes_fast(const std::int8_t* const* codes, std::int64_t depth,
-                            std::int8_t* panel) {
-  if (depth % 32 != 0) return pack_column_codes<kOffset, true>(codes, depth, panel);
-  const __m256i ones = _mm256_set1_epi8(1);
-  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
-    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
-    for (int first = 0; first < kTileColumns; first += 8) {
-      std::int8_t* out = panel + kTileColumns * 4 + first * kCodeGroup;
-      // Sums of the codes 0, 1 and 2, 3 of each group, 16 bits each.
-      __m256i sums = _mm256_setzero_si256();
-      for (std::int64_t k = begin; k < end; k += 32) {
-        __m256i lines[8];
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; ++i) {
-          lines[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes[first + i] + k));
-        }
-        transpose(lines);
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; ++i) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), lines[i]);
-          out += kTileColumns * kCodeGroup;
-          sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(ones, lines[i]));
-        }
-      }
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(panel + first * 4),
-                          _mm256_mullo_epi16(sums, _mm256_set1_epi16(-kOffset)));
+    for (int i = 0; i < 8; i += 2) {
+      pairs[i] = _mm256_unpacklo_epi32(lines[i].v, lines[i + 1].v);
+      pairs[i + 1] = _mm256_unpackhi_epi32(lines[i].v, lines[i + 1].v);
     }
-    panel += kTileColumns * (4 + end - begin);
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      fours[i] = _mm256_unpacklo_epi64(pairs[i], pairs[i + 2]);
+      fours[i + 1] = _mm256_unpackhi_epi64(pairs[i], pairs[i + 2]);
+      fours[i + 2] = _mm256_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+      fours[i + 3] = _mm256_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      lines[i].v = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
+      lines[i + 4].v = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
+    }
   }
-}
+};
 
 // The sign of the row's code moves to the column's, for the instruction wants one side unsigned:
 // two products of at most 127 · 127 fit into 16 bits. What comes next is fetched meanwhile.
@@ -282,29 +233,20 @@ void code_products(const std::uint8_t* rows, const std::int8_t* columns, std::in
   }
 }
 
-constexpr Kernel kKernel = {
-    "avx2",
-    {kOffset, 181.0, 0},
-    code_products,
-    pack_row_codes<kOffset>,
-    pack_column_codes_fast,
-    sieve<Vector>,
-    gather_products,
-    gather_fine,
-    round_codes,
-    missed,
-    sum_codes,
-    largest,
-    squared_length,
-    spread,
-    products,
-    dot_float_fused,
-    dot_mixed_fused,
-    dot_double,
-    dot_short,
-    scale,
-    interleave,
-};
+constexpr Kernel kKernel = with_loops<Vector>({
+    .name = "avx2",
+    .limits = {kOffset, 181.0, 0},
+    .code_products = code_products,
+    .pack_row_codes = pack_row_codes<kOffset>,
+    .pack_column_codes = pack_column_codes_by<Groups, kOffset, true>,
+    .gather_products = gather_products,
+    .gather_fine = gather_fine,
+    .products = products,
+    .dot_float = dot_fused<Wide, float>,
+    .dot_mixed = dot_fused<Wide, double>,
+    .dot_double = dot_double,
+    .dot_short = dot_short,
+});
 
 }  // namespace
 

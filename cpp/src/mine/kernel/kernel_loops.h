@@ -36,15 +36,16 @@ inline double add_lanes(const Double8& sum) {
   return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
-template <typename V, typename T>
-inline double dot_lanes(const T* a, const T* b, std::int64_t n) {
+// VA and VB: eight elements of each side.
+template <typename VA, typename VB, typename A, typename B>
+inline double dot_lanes(const A* a, const B* b, std::int64_t n) {
   Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
   std::int64_t k = 0;
   for (; k + 32 <= n; k += 32) {
-    sum0 += widened(load<V>(a + k)) * widened(load<V>(b + k));
-    sum1 += widened(load<V>(a + k + 8)) * widened(load<V>(b + k + 8));
-    sum2 += widened(load<V>(a + k + 16)) * widened(load<V>(b + k + 16));
-    sum3 += widened(load<V>(a + k + 24)) * widened(load<V>(b + k + 24));
+    sum0 += widened(load<VA>(a + k)) * widened(load<VB>(b + k));
+    sum1 += widened(load<VA>(a + k + 8)) * widened(load<VB>(b + k + 8));
+    sum2 += widened(load<VA>(a + k + 16)) * widened(load<VB>(b + k + 16));
+    sum3 += widened(load<VA>(a + k + 24)) * widened(load<VB>(b + k + 24));
   }
   double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
   for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
@@ -52,25 +53,45 @@ inline double dot_lanes(const T* a, const T* b, std::int64_t n) {
 }
 
 double dot_float(const float* a, const float* b, std::int64_t n) {
-  return dot_lanes<Float8, float>(a, b, n);
+  return dot_lanes<Float8, Float8>(a, b, n);
 }
 
 double dot_mixed(const double* a, const float* b, std::int64_t n) {
-  Double8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
-  std::int64_t k = 0;
-  for (; k + 32 <= n; k += 32) {
-    sum0 += load<Double8>(a + k) * widened(load<Float8>(b + k));
-    sum1 += load<Double8>(a + k + 8) * widened(load<Float8>(b + k + 8));
-    sum2 += load<Double8>(a + k + 16) * widened(load<Float8>(b + k + 16));
-    sum3 += load<Double8>(a + k + 24) * widened(load<Float8>(b + k + 24));
-  }
-  double total = add_lanes((sum0 + sum1) + (sum2 + sum3));
-  for (; k < n; ++k) total += a[k] * static_cast<double>(b[k]);
-  return total;
+  return dot_lanes<Double8, Float8>(a, b, n);
 }
 
 double dot_double(const double* a, const double* b, std::int64_t n) {
-  return dot_lanes<Double8, double>(a, b, n);
+  return dot_lanes<Double8, Double8>(a, b, n);
+}
+
+// The bits of dot_float() and dot_mixed(), fused. W is a vector of W::kSize doubles: load of either
+// type, +, multiply_add and store.
+template <typename W, typename A>
+double dot_fused(const A* a, const float* b, std::int64_t n) {
+  constexpr int kSums = 32 / W::kSize;
+  constexpr int kParts = 8 / W::kSize;
+  W sum[kSums];
+#pragma GCC unroll 8
+  for (int i = 0; i < kSums; ++i) sum[i] = W::zero();
+  std::int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kSums; ++i) {
+      const std::int64_t at = k + W::kSize * i;
+      sum[i] = W::multiply_add(W::load(a + at), W::load(b + at), sum[i]);
+    }
+  }
+  alignas(64) double lanes[8];
+#pragma GCC unroll 2
+  for (int i = 0; i < kParts; ++i) {
+    W::store(lanes + W::kSize * i,
+             (sum[i] + sum[i + kParts]) + (sum[i + 2 * kParts] + sum[i + 3 * kParts]));
+  }
+  Double8 all;
+  __builtin_memcpy(&all, lanes, sizeof all);
+  double total = add_lanes(all);
+  for (; k < n; ++k) total += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+  return total;
 }
 
 float dot_short(const float* a, const float* b, std::int64_t n) {
@@ -264,6 +285,36 @@ void pack_column_codes(const std::int8_t* const* codes, std::int64_t depth, std:
   }
 }
 
+// The same, C::kLanes columns and as many groups of codes at a time. C is a vector of 32-bit lanes:
+// load, store, transpose, add_pairs, which adds two neighbouring codes each to 16-bit sums, and
+// corrections of such sums.
+template <typename C, int kOffset, bool kHalves>
+void pack_column_codes_by(const std::int8_t* const* codes, std::int64_t depth, std::int8_t* panel) {
+  constexpr std::int64_t kStep = C::kLanes * kCodeGroup;
+  if (depth % kStep != 0) return pack_column_codes<kOffset, kHalves>(codes, depth, panel);
+  for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
+    const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
+    for (int first = 0; first < kTileColumns; first += C::kLanes) {
+      std::int8_t* out = panel + kTileColumns * 4 + first * kCodeGroup;
+      C sums = C::zero();  // of the codes 0, 1 and 2, 3 of each group
+      for (std::int64_t k = begin; k < end; k += kStep) {
+        C lines[C::kLanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < C::kLanes; ++i) lines[i] = C::load(codes[first + i] + k);
+        C::transpose(lines);
+#pragma GCC unroll 16
+        for (int i = 0; i < C::kLanes; ++i) {
+          C::store(out, lines[i]);
+          out += kTileColumns * kCodeGroup;
+          sums = C::add_pairs(sums, lines[i]);
+        }
+      }
+      C::store(panel + first * 4, C::template corrections<kOffset, kHalves>(sums));
+    }
+    panel += kTileColumns * (4 + end - begin);
+  }
+}
+
 // V is a vector of V::kSize floats: load, load_integers, broadcast, +, absolute, min, multiply_add
 // and reaches, which gives one bit a lane.
 template <typename V, bool kAbsolute>
@@ -306,6 +357,21 @@ struct FourColumns {
     }
   }
 };
+
+// A kernel's own functions, completed by the loops of this file.
+template <typename V>
+constexpr Kernel with_loops(Kernel kernel) {
+  kernel.sieve = sieve<V>;
+  kernel.round_codes = round_codes;
+  kernel.missed = missed;
+  kernel.sum_codes = sum_codes;
+  kernel.largest = largest;
+  kernel.squared_length = squared_length;
+  kernel.spread = spread;
+  kernel.scale = scale;
+  kernel.interleave = interleave;
+  return kernel;
+}
 
 }  // namespace
 }  // namespace helip::mining

@@ -179,22 +179,6 @@ void code_products(const std::uint8_t* rows, const std::int8_t* columns, std::in
   }
 }
 
-// Four columns at a time share the loads of the row; past the end the last one stands in.
-struct Four {
-  const std::int8_t* column[4];
-  const std::int8_t* later[4];
-};
-
-inline Four four_columns(const std::int8_t* const* columns, std::int64_t i, std::int64_t count) {
-  Four four;
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    four.column[j] = columns[i + j < count ? i + j : count - 1];
-    four.later[j] = columns[i + j + 4 < count ? i + j + 4 : count - 1];
-  }
-  return four;
-}
-
 inline void store_sums(const int32x4_t (&sum)[4][2], std::int32_t correction, std::int64_t i,
                        std::int64_t count, std::int32_t* out) {
   int32x4_t each[4];
@@ -215,21 +199,21 @@ inline void store_sums(const int32x4_t (&sum)[4][2], std::int32_t correction, st
 void gather_products(const std::int8_t* row, const std::int8_t* const* columns, std::int64_t count,
                      std::int64_t depth, std::int32_t* out) {
   for (std::int64_t i = 0; i < count; i += 4) {
-    const Four four = four_columns(columns, i, count);
+    const FourColumns column(columns, i, count);
     int32x4_t sum[4][2];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) sum[j][0] = sum[j][1] = vdupq_n_s32(0);
     for (std::int64_t k = 0; k < depth; k += 64) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) __builtin_prefetch(four.later[j] + k);
+      for (int j = 0; j < 4; ++j) __builtin_prefetch(column.later[j] + k);
 #pragma GCC unroll 2
       for (int at = 0; at < 64; at += 32) {
         const int8x16_t left = vld1q_s8(row + k + at), right = vld1q_s8(row + k + at + 16);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
-          const std::int8_t* column = four.column[j] + k + at;
-          sum[j][0] = vdotq_s32(sum[j][0], left, vld1q_s8(column));
-          sum[j][1] = vdotq_s32(sum[j][1], right, vld1q_s8(column + 16));
+          const std::int8_t* other = column.now[j] + k + at;
+          sum[j][0] = vdotq_s32(sum[j][0], left, vld1q_s8(other));
+          sum[j][1] = vdotq_s32(sum[j][1], right, vld1q_s8(other + 16));
         }
       }
     }
@@ -242,19 +226,19 @@ void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std:
   const int8x16_t half = vdupq_n_s8(15);
   const std::int32_t correction = 8 * sum_codes(row, depth);
   for (std::int64_t i = 0; i < count; i += 4) {
-    const Four four = four_columns(columns, i, count);
+    const FourColumns column(columns, i, count);
     int32x4_t sum[4][2];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) sum[j][0] = sum[j][1] = vdupq_n_s32(0);
     for (std::int64_t k = 0; k < depth; k += 128) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) __builtin_prefetch(four.later[j] + k / 2);
+      for (int j = 0; j < 4; ++j) __builtin_prefetch(column.later[j] + k / 2);
 #pragma GCC unroll 4
       for (int at = 0; at < 64; at += 16) {
         const int8x16_t low = vld1q_s8(row + k + at), high = vld1q_s8(row + k + 64 + at);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
-          const int8x16_t both = vld1q_s8(four.column[j] + k / 2 + at);
+          const int8x16_t both = vld1q_s8(column.now[j] + k / 2 + at);
           const auto upper = vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(both), 4));
           sum[j][0] = vdotq_s32(sum[j][0], low, vandq_s8(both, half));
           sum[j][1] = vdotq_s32(sum[j][1], high, upper);
@@ -265,29 +249,20 @@ void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std:
   }
 }
 
-constexpr Kernel kKernel = {
-    "neon",
-    {127, 0.0, 0},
-    code_products,
-    pack_row_codes<kOffset>,
-    pack_column_codes<kOffset, false>,
-    sieve<Vector>,
-    gather_products,
-    gather_fine,
-    round_codes,
-    missed,
-    sum_codes,
-    largest,
-    squared_length,
-    spread,
-    products,
-    dot_wide<true, float, float>,
-    dot_wide<true, double, float>,
-    dot_wide<false, double, double>,
-    dot_graph,
-    scale,
-    interleave,
-};
+constexpr Kernel kKernel = with_loops<Vector>({
+    .name = "neon",
+    .limits = {127, 0.0, 0},
+    .code_products = code_products,
+    .pack_row_codes = pack_row_codes<kOffset>,
+    .pack_column_codes = pack_column_codes<kOffset, false>,
+    .gather_products = gather_products,
+    .gather_fine = gather_fine,
+    .products = products,
+    .dot_float = dot_wide<true, float, float>,
+    .dot_mixed = dot_wide<true, double, float>,
+    .dot_double = dot_wide<false, double, double>,
+    .dot_short = dot_graph,
+});
 
 // The extension is optional before Armv8.4; every Apple processor that runs macOS has it.
 bool usable() {

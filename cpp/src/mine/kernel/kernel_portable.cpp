@@ -101,29 +101,20 @@ void gather_fine(const std::int8_t* row, const std::int8_t* const* columns, std:
   }
 }
 
-constexpr Kernel kKernel = {
-    "portable",
-    {127, 0.0, 0},
-    code_products,
-    pack_row_codes<kOffset>,
-    pack_column_codes<kOffset, false>,
-    sieve<Scalar>,
-    gather_products,
-    gather_fine,
-    round_codes,
-    missed,
-    sum_codes,
-    largest,
-    squared_length,
-    spread,
-    products,
-    dot_float,
-    dot_mixed,
-    dot_double,
-    dot_short,
-    scale,
-    interleave,
-};
+constexpr Kernel kKernel = with_loops<Scalar>({
+    .name = "portable",
+    .limits = {127, 0.0, 0},
+    .code_products = code_products,
+    .pack_row_codes = pack_row_codes<kOffset>,
+    .pack_column_codes = pack_column_codes<kOffset, false>,
+    .gather_products = gather_products,
+    .gather_fine = gather_fine,
+    .products = products,
+    .dot_float = dot_float,
+    .dot_mixed = dot_mixed,
+    .dot_double = dot_double,
+    .dot_short = dot_short,
+});
 
 }  // namespace
 
