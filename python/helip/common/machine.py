@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -18,6 +19,20 @@ def usable_processors() -> int:
     from helip import _core
 
     return _core.usable_processors()
+
+
+def may_have_gpu() -> bool:
+    """False where no driver of a GPU can be loaded.
+
+    torch finds none there either, and its import, which takes most of a second, is spared.
+    """
+    if "torch" in sys.modules or os.path.exists("/dev/kfd"):  # of AMD
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 _bound = 0  # threads of the core where a call names none; 0: all

@@ -61,9 +61,11 @@ class Options:
     example: ClassVar[str] = ""  # of its use, for a call that cannot be understood
 
     def __post_init__(self) -> None:
-        hints = hints_of(type(self))
-        for field in fields(self):
-            check(field.name, getattr(self, field.name), hints[field.name])
+        kinds = hints_of(type(self))
+        for name, default in _defaults(type(self)):
+            value = getattr(self, name)
+            if value is not default:  # which a test checks, of every group
+                check(name, value, kinds[name])
 
     @classmethod
     def of(cls: type[G], other: Any) -> G:
@@ -218,6 +220,12 @@ def hints_of(group: Any) -> dict[str, Any]:
 def _hints(group: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(group, include_extras=True)
     return {field.name: hints[field.name] for field in fields(group)}
+
+
+@functools.cache
+def _defaults(group: Any) -> tuple[tuple[str, Any], ...]:
+    """(name, default) of each field; an object like no value where it has none."""
+    return tuple((field.name, field.default) for field in fields(group))
 
 
 def sentences(group: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.machine import may_have_gpu
 from helip.mining.options import MineOptions
 
 
@@ -19,8 +20,6 @@ def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
     """
     if device == "cpu":
         return device
-    import torch
-
     of_the_host = ""
     if options.method not in ("auto", "exact"):
         of_the_host = f"method is {options.method!r}"
@@ -30,8 +29,12 @@ def choose_device(device: str, options: MineOptions, *, deleted: int) -> str:
         of_the_host = f"collapse is {options.collapse!r}"
     elif deleted:
         of_the_host = f"the store has {deleted:,} deleted rows"
+    if device == "auto" and (of_the_host or not may_have_gpu()):
+        return "cpu"
+    import torch
+
     if device == "auto":
-        if of_the_host or not torch.cuda.is_available():
+        if not torch.cuda.is_available():
             return "cpu"
         return "cuda" if _proven("cuda", "mining on the CPU; ") else "cpu"
     if device.split(":")[0] != "cuda":

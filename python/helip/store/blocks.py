@@ -5,9 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def block_of(first: int, columns: Mapping[str, np.ndarray], dtype: str) -> Store
 
 def tensor_over(array: np.ndarray, dtype: str) -> torch.Tensor:
     """A tensor over the same memory; bfloat16, which NumPy has not, comes as 16-bit integers."""
+    import torch  # which takes a second, and mining arrays of NumPy needs none
+
     with warnings.catch_warnings():
         # A map is read-only; torch has no such notion and says so of every tensor.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
@@ -21,13 +20,13 @@ from helip.common.options import Positive, check, method_keywords
 from helip.common.progress import ProgressBar
 from helip.common.remote.urls import local_path, url_of
 from helip.store.blocks import StoreBlock, block_of, tensor_over
-from helip.store.importing.importing import import_store
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
 from helip.store.options import ImportCall
 from helip.store.remote_store import RemoteStore, column_names, written_directory
 
-_SHOWN = 5  # rows in a notebook
+if TYPE_CHECKING:
+    import torch
 
 
 class StoreKeys(CoreKeys):
@@ -157,6 +156,8 @@ class EmbeddingStore:
                 there. MismatchError: ``out`` holds another import.
             UnsupportedError: a package is absent. StorageError: it cannot be read or written.
         """
+        from helip.store.importing.importing import import_store
+
         return import_store(call, cls)
 
     def __len__(self) -> int:
@@ -169,12 +170,12 @@ class EmbeddingStore:
         )
 
     def _repr_html_(self) -> str:
-        """The first rows with their keys, for notebooks."""
+        """The first five rows with their keys, for notebooks."""
         facts = (
             f"{self!r}, generation {self.generation}, {len(self.deleted):,} rows deleted, "
             f"fingerprint {self.fingerprint}"
         )
-        rows = [(str(row), key) for row, key in enumerate(self.keys[:_SHOWN])]
+        rows = [(str(row), key) for row, key in enumerate(self.keys[:5])]
         return table_html(facts, ("row", "key"), rows)
 
     @property
@@ -441,10 +442,8 @@ class StoreWriter:
                     f"the key of row {row} is {key!r}, of type {type(key).__name__}; keys are str, "
                     "such as [str(key) for key in keys]"
                 )
-        self._open().append(
-            names, matrix_of(image, name="image"), matrix_of(text, name="text"),
-            *(digests or ()),
-        )  # fmt: skip
+        matrices = matrix_of(image, name="image"), matrix_of(text, name="text")
+        self._open().append(names, *matrices, *(digests or ()))
 
     def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
         """Marks rows as deleted, all or none; returns how many were not before.
