@@ -1,11 +1,13 @@
 from .evaluating import evaluate
 from .guard import Guard
 from .markdown import results_as_markdown
+from .model_features import ModelFeatures
 from .options import ClassOptions, EvaluateOptions, SetOptions
 from .sets.evaluation_set import EvaluationSet
 from .sets.opening import open_evaluation_set
 from .statistics.comparison import compare
 from .statistics.forgetting import evaluate_forgetting, forgetting
+from .statistics.intervals import intervals, trials_of, wilson_interval
 from .statistics.retention import retention
 from .suite import evaluate_all
 from .tasks.composition import composition
@@ -19,6 +21,7 @@ __all__ = [
     "EvaluateOptions",
     "EvaluationSet",
     "Guard",
+    "ModelFeatures",
     "SetOptions",
     "Validation",
     "compare",
@@ -27,10 +30,13 @@ __all__ = [
     "evaluate_all",
     "evaluate_forgetting",
     "forgetting",
+    "intervals",
     "linear_probe",
     "open_evaluation_set",
     "results_as_markdown",
     "retention",
     "retrieval",
+    "trials_of",
+    "wilson_interval",
     "zero_shot",
 ]

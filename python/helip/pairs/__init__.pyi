@@ -1,9 +1,12 @@
+from .filtering.judged import PairRule, PairVeto
 from .growing_pairs import GrowingPairs, Pools
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
+from .opening import open_together
 from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions
 from .resharding.rewriting import Resharded, reshard
 from .target_pool import TargetPool
+from .unreadable import unreadable_rows
 
 __all__ = [
     "FilterOptions",
@@ -12,9 +15,13 @@ __all__ = [
     "HardPairs",
     "HardPairsPart",
     "JoinOptions",
+    "PairRule",
+    "PairVeto",
     "Pools",
     "ReshardOptions",
     "Resharded",
     "TargetPool",
+    "open_together",
     "reshard",
+    "unreadable_rows",
 ]
