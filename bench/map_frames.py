@@ -23,8 +23,8 @@ import uvicorn
 from playwright.sync_api import sync_playwright
 from view import Noise, write
 
-from helip.reporting.viewer.app import make_app
-from helip.reporting.viewer.viewing import ViewCall, viewing
+from helip_view.app import make_app
+from helip_view.viewing import ViewCall, viewing
 
 PORT = 8978
 RENDERER = """() => {

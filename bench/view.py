@@ -27,9 +27,9 @@ import helip
 from helip.data.dataset import KeyedDataset
 from helip.data.packed_strings import KeyList
 from helip.reporting.pools import Similarities
-from helip.reporting.viewer.app import make_app
-from helip.reporting.viewer.pools import ComparedPools
-from helip.reporting.viewer.viewing import ViewCall, viewing
+from helip_view.app import make_app
+from helip_view.compared_pools import ComparedPools
+from helip_view.viewing import ViewCall, viewing
 
 CARDS = 20  # of each way
 WAYS = ("hubs", "margin", "duplicates", "random")

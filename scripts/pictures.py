@@ -24,8 +24,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import helip
-from helip.reporting.viewer.app import make_app
-from helip.reporting.viewer.viewing import ViewCall, viewing
+from helip_view.app import make_app
+from helip_view.viewing import ViewCall, viewing
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8979

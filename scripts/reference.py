@@ -16,6 +16,7 @@ from typing import Any
 import annotated_types
 
 import helip
+import helip_view
 from helip.cli.command import Command
 from helip.cli.registry import load_all
 from helip.common.options import Options, choices_of, hints_of, sentences
@@ -76,8 +77,9 @@ _SIGNS = {
 
 def calls() -> Iterator[tuple[str, Callable[..., Any], type[Options]]]:
     """(name, function or class, its group) of each public call that takes a group of options."""
-    for name in helip.__all__:
-        public = getattr(helip, name)
+    named = [(f"{package.__name__}.{name}", getattr(package, name))
+             for package in (helip, helip_view) for name in package.__all__]  # fmt: skip
+    for name, public in named:
         doors = [(name, public, public), (name, public, getattr(public, "__init__", None))]
         if isinstance(public, type):
             methods = {n: m for n, m in vars(public).items() if not n.startswith("_")}
@@ -157,7 +159,7 @@ def linked(groups: list[type[Options]]) -> str:
 
 def function_section(name: str, public: Any, group: type[Options]) -> list[str]:
     first = (inspect.getdoc(public) or "").partition("\n\n")[0]
-    lines = [f"### helip.{name}", "", " ".join(first.split()), ""]
+    lines = [f"### {name}", "", " ".join(first.split()), ""]
     lines += table(group, own(group))
     shared = [base for base in bases(group) if own(base)]
     return [*lines, *([f"And the options of {linked(shared)}.", ""] if shared else [])]

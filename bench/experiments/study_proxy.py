@@ -27,9 +27,10 @@ import records
 from emoji_sets import npm_package
 
 import helip
-from helip.reporting import Question
+import helip_view
 from helip_demo import data as demo_data
 from helip_demo.quick import embedded
+from helip_view import Question
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "bench" / "study"
 EMOJIBASE = "17.0.0"
@@ -114,7 +115,7 @@ def rules_of(labels: Mapping[str, Sequence[Any]]) -> dict[str, Rule]:
     return rules
 
 
-def answered(study: helip.Study, rules: Mapping[str, Rule]) -> dict[str, Any]:
+def answered(study: helip_view.Study, rules: Mapping[str, Rule]) -> dict[str, Any]:
     """Results by the name of each rule."""
     for name, rule in rules.items():
         if name != NEAR:
@@ -166,7 +167,7 @@ def main() -> None:
     data = opened(args.cache)
     store = embedded(data, args.cache / "store", progress=True)
     pairs = helip.mine(store, k=K, method="exact", device="cpu", progress=False)
-    with tempfile.TemporaryDirectory() as folder, helip.make_study(
+    with tempfile.TemporaryDirectory() as folder, helip_view.make_study(
         pairs, data=data, store=store, out=Path(folder) / "emoji.study", cards=args.cards,
         seed=SEED,
     ) as study:  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helip.reporting import Question
+from helip_view import Question
 
 
 def test_the_base_is_the_emoji_without_skin_tone_and_sex(experiments: Any) -> None:

@@ -31,10 +31,10 @@ from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
 from .pairs import HardPairs, HardPairsPart, reshard
-from .reporting import Study, make_study, plot, report
+from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
-from .verdicts import LearntVeto, Verdicts
+from .verdicts import Verdicts
 
 __all__ = [
     "CancelledError",
@@ -50,7 +50,6 @@ __all__ = [
     "HelipLoss",
     "ImageTransform",
     "InvalidArgumentError",
-    "LearntVeto",
     "MismatchError",
     "ModelBundle",
     "OutOfMemoryError",
@@ -60,7 +59,6 @@ __all__ = [
     "SampleIndex",
     "StorageError",
     "StreamingMiner",
-    "Study",
     "Trainer",
     "UnsupportedError",
     "Validation",
@@ -80,7 +78,6 @@ __all__ = [
     "forgetting",
     "guard_mapped_files",
     "interpolate",
-    "make_study",
     "merge",
     "mine",
     "open_dataset",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import helip
+import helip_view
 from support.browser_samples import Viewer, opened
 from support.study_samples import CARDS, unanswered
 
@@ -49,14 +49,14 @@ def reach(page: Any, answered: int) -> None:
 
 
 def given(path: Path, person: str) -> list[tuple[int, str]]:
-    with helip.Study.open(path) as opened_:
+    with helip_view.Study.open(path) as opened_:
         return [(each.question, each.answer) for each in opened_.answers() if each.person == person]
 
 
 def test_a_study_is_answered_by_keys_and_goes_on_after_a_kill(
     browser: Any, ask: Ask, study: Path
 ) -> None:
-    with helip.Study.open(study) as opened_:
+    with helip_view.Study.open(study) as opened_:
         order = [opened_.question(number) for number in opened_.order("Ann")]
     with opened(browser, known=("net::ERR_",)) as page:  # of a server that was killed
         viewer = ask()
@@ -92,7 +92,7 @@ def test_two_people_answer_at_once_in_orders_of_their_own(
             for page in (one, other):
                 page.keyboard.press("1")
                 reach(page, place + 1)
-    with helip.Study.open(study) as opened_:
+    with helip_view.Study.open(study) as opened_:
         for name in ("Ann", "Bo"):
             assert [n for n, _ in given(study, name)] == opened_.order(name)[:2]
 

@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import helip
-from helip.reporting.study.questions import digest_of, from_row
-from helip.reporting.viewer.app import make_app
-from helip.reporting.viewer.asking import asking
+import helip_view
+from helip_view.app import make_app
+from helip_view.asking import asking
+from helip_view.questions import digest_of, from_row
 from support.view_samples import HOST, TOKEN, call_of
 
 CARDS = 16  # the fewest of four kinds, two side by side
 
 
-def make(folder: Path, out: Path, **options: Any) -> helip.Study:
+def make(folder: Path, out: Path, **options: Any) -> helip_view.Study:
     """A study of what `view_samples.write_all` wrote to ``folder``."""
     given = {"cards": CARDS, "shown": 3, "store": folder / "store", **options}
-    return helip.make_study(
+    return helip_view.make_study(
         folder / "pairs", data=folder / "pictures", out=out, progress=False, **given
     )
 

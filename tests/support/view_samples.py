@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 import helip
-from helip.reporting.viewer.app import make_app
-from helip.reporting.viewer.viewing import ViewCall, viewing
+from helip_view.app import make_app
+from helip_view.viewing import ViewCall, viewing
 
 ROWS, K = 40, 6
 TOKEN = "right-token"

@@ -1,3 +1,4 @@
+from .array_cache import ArrayCache
 from .errors import (
     CancelledError,
     CorruptError,
@@ -13,6 +14,7 @@ from .processes import join_processes
 from .remote.copying import CopyOptions, copy
 
 __all__ = [
+    "ArrayCache",
     "CancelledError",
     "CopyOptions",
     "CorruptError",

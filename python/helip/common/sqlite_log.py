@@ -9,13 +9,18 @@ import contextlib
 import sqlite3
 import threading
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from helip.common.options import require
 from helip.common.sqlite_files import SqliteFormat, database_errors, transaction
+
+_PERSON_LENGTH = 100
 
 Self = TypeVar("Self", bound="SqliteLog")
 
@@ -128,3 +133,19 @@ def _next_time(connection: sqlite3.Connection, person: str) -> int:
     """Now, but after all that the person said: a clock may have been set back."""
     last = connection.execute("SELECT max(time) FROM log WHERE person = ?", (person,)).fetchone()[0]
     return max(time.time_ns() // 1000, 0 if last is None else last + 1)
+
+
+def checked_person(person: Any) -> str:
+    """A name of 1 to 100 characters, spaces around it removed, in one Unicode form."""
+    bound = f"a name of 1 to {_PERSON_LENGTH} characters, without line breaks"
+    require(isinstance(person, str), "person", person, bound)
+    name = unicodedata.normalize("NFC", person).strip()
+    plain = all(unicodedata.category(character)[0] != "C" for character in name)
+    require(0 < len(name) <= _PERSON_LENGTH and plain, "person", person, bound)
+    return name
+
+
+def time_of(microseconds: int) -> datetime:
+    """The time in UTC of microseconds since 1970."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest)

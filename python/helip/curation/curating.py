@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from helip.common.array_cache import ArrayCache
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path, require_writable
 from helip.common.options import ProgressOptions, keywords
@@ -25,12 +26,11 @@ from helip.curation.similar_rows import (
     SimilarRows,
     components,
 )
+from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.in_degrees import in_degrees
 from helip.pairs.opening import open_together
-from helip.reporting.viewer.cache import ViewCache
-from helip.reporting.viewer.model_features import ModelFeatures
 from helip.store.embedding_store import EmbeddingStore
 
 _CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
@@ -87,7 +87,7 @@ def curate(call: CurateCall) -> Curation:
     pairs, data, store = open_together(call.pairs, call.data, store)
     model = None
     if call.model is not None:
-        cache = ViewCache({"data": data.fingerprint, "rows": len(data)}, _CACHE_BYTES)
+        cache = ArrayCache({"data": data.fingerprint, "rows": len(data)}, _CACHE_BYTES)
         model = ModelFeatures.of(call.model, data, cache, progress=call.progress)
     rows = SimilarRows(store, call, progress=call.progress)
     found = _curated(call, pairs, data.keys, rows, model)

@@ -1,11 +1,18 @@
+from .captions import captions_of
 from .dataset import Dataset
+from .decoding import decode_image
 from .image_transform import ImageTransform
 from .opening import open_dataset
+from .reading import TransformedPictures, captions_in_order
 from .sample_index import SampleIndex
 
 __all__ = [
     "Dataset",
     "ImageTransform",
     "SampleIndex",
+    "TransformedPictures",
+    "captions_in_order",
+    "captions_of",
+    "decode_image",
     "open_dataset",
 ]

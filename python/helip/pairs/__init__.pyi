@@ -1,10 +1,13 @@
 from .blocks import Pools
+from .filtering.judged import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
+from .opening import open_together
 from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions
 from .resharding.rewriting import Resharded, reshard
 from .target_pool import TargetPool
+from .unreadable import unreadable_rows
 
 __all__ = [
     "FilterOptions",
@@ -13,9 +16,13 @@ __all__ = [
     "HardPairs",
     "HardPairsPart",
     "JoinOptions",
+    "PairRule",
+    "PairVeto",
     "Pools",
     "ReshardOptions",
     "Resharded",
     "TargetPool",
+    "open_together",
     "reshard",
+    "unreadable_rows",
 ]

@@ -1,6 +1,7 @@
 from .options import PlotOptions, ReportOptions
 from .page import report
-from .plots.drawing import plot
+from .pictures import Picture
+from .plots.drawing import plot, save_figure
 from .plots.gains import plot_gains
 from .plots.hard_map import plot_map
 from .plots.hubness import hard_pair_counts, plot_hubness
@@ -8,21 +9,20 @@ from .plots.recall import plot_recall, read_recall
 from .plots.scores import plot_scores
 from .plots.study import plot_study
 from .plots.validation import plot_validation
-from .study.making import make_study
-from .study.options import StudyOptions
-from .study.questions import Answer, Question
-from .study.report import report_study
-from .study.study import Study
+from .pools import Card, Similarities, pool_of, read_scores
+from .rendering import environment, render
+from .targets import Strip, Target, targets_of
 
 __all__ = [
-    "Answer",
+    "Card",
+    "Picture",
     "PlotOptions",
-    "Question",
     "ReportOptions",
-    "Study",
-    "StudyOptions",
+    "Similarities",
+    "Strip",
+    "Target",
+    "environment",
     "hard_pair_counts",
-    "make_study",
     "plot",
     "plot_gains",
     "plot_hubness",
@@ -31,7 +31,11 @@ __all__ = [
     "plot_scores",
     "plot_study",
     "plot_validation",
+    "pool_of",
     "read_recall",
+    "read_scores",
+    "render",
     "report",
-    "report_study",
+    "save_figure",
+    "targets_of",
 ]

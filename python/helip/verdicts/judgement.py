@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import operator
-import unicodedata
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 
 from helip.common.errors import InvalidArgumentError
@@ -25,8 +24,6 @@ OF_PAIRS = ("keep", "false negative", "near duplicate", "unsure")
 OF_ROWS = ("keep", "mismatch", "unsure")
 #: Verdicts after which a pair is no hard pair.
 EXCLUDING = ("false negative", "near duplicate")
-
-_PERSON_LENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -140,19 +137,3 @@ def checked_verdict(verdict: Any, hard: int | None) -> Verdict:
         )
     checked: Verdict = verdict
     return checked
-
-
-def checked_person(person: Any) -> str:
-    """A name of 1 to 100 characters, spaces around it removed, in one Unicode form."""
-    bound = f"a name of 1 to {_PERSON_LENGTH} characters, without line breaks"
-    require(isinstance(person, str), "person", person, bound)
-    name = unicodedata.normalize("NFC", person).strip()
-    plain = all(unicodedata.category(character)[0] != "C" for character in name)
-    require(0 < len(name) <= _PERSON_LENGTH and plain, "person", person, bound)
-    return name
-
-
-def time_of(microseconds: int) -> datetime:
-    """The time in UTC of microseconds since 1970."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest)

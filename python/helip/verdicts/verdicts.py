@@ -15,7 +15,7 @@ from helip.common.errors import CorruptError, InvalidArgumentError, MismatchErro
 from helip.common.files import named_file
 from helip.common.options import check, require
 from helip.common.remote.urls import shown, url_of
-from helip.common.sqlite_log import SqliteLog
+from helip.common.sqlite_log import SqliteLog, checked_person, time_of
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.verdicts.database import FORMAT, connect, create
 from helip.verdicts.exclusions import Exclusions
@@ -24,13 +24,11 @@ from helip.verdicts.judgement import (
     Decision,
     Judgement,
     Verdict,
-    checked_person,
     checked_row,
     checked_rows,
     checked_verdict,
     decide,
     subject,
-    time_of,
 )
 
 _SAID = "verdict, target, hard, target_key, hard_key"

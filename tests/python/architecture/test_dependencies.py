@@ -38,7 +38,7 @@ IMPORTS = {
     "umap_learn": {"umap"},
     "webdataset": {"webdataset", "wids"},
 }
-OURS = {"helip", "helip_demo", "support"}
+OURS = {"helip", "helip_demo", "helip_view", "support"}
 # Installed by hand: no wheel, a gigabyte, requirements at odds with ours. The benchmark names them.
 BY_HAND = {"bench": {"cleanlab", "ffcv", "nvidia", "streaming"}}
 
@@ -107,11 +107,8 @@ USER_EXTRAS = (
     "lora",
     "eval",
     "log",
-    "view",
     "ray",
     "hnswlib",
-    "judge",
-    "umap",
     "fiftyone",
 )
 
@@ -121,6 +118,7 @@ USER_EXTRAS = (
     [
         (["python/helip"], USER_EXTRAS),
         (["python/helip_demo"], ("demo",)),
+        (["python/helip_view"], ("view", "umap")),
         (["tests/python", "tests/support", "tests/consumer"], ("dev", "fiftyone")),
         (["scripts"], ("dev", "docs", "release", "browser")),
         (["examples", "tests/examples"], ("dev",)),
@@ -138,7 +136,8 @@ def test_what_is_imported_is_declared(folders: list[str], extras: tuple[str, ...
 
 
 def test_importing_the_package_needs_the_base_installation_alone() -> None:
-    missing = {n: at for n, at in imported(["python/helip"], True).items() if n not in declared()}
+    folders = ["python/helip", "python/helip_view"]
+    missing = {n: at for n, at in imported(folders, True).items() if n not in declared()}
     assert not missing, f"imported at import, not in dependencies: {missing}"
 
 

@@ -25,6 +25,28 @@ ROOMS = (
 UNKNOWN = {"loading": {"mining"}}
 # Doors into the package, by ``python -m``.
 DOORS = {"__main__", "open_clip_train"}
+# Packages in the same wheel, which use public names of helip, and these private modules.
+PRIVATE_IN = {
+    "helip_view": {
+        "common.errors": "`needed`, by which every absent library is told in one way",
+        "common.files": "files appear whole, as all that helip writes",
+        "common.options": "keywords, shell and reference derive from groups of options",
+        "common.progress": "one form of progress in a shell",
+        "common.sizes": "numbers of bytes are read in one way",
+        "common.sqlite_files": "a study is a log of what people say, as verdicts are",
+        "common.sqlite_log": "likewise",
+        "common.text": "captions are made safe in one place",
+    },
+    "helip_demo": {
+        "common.devices": "which precision this machine multiplies well",
+        "common.errors": "errors as helip raises them",
+        "common.files": "files appear whole, as all that helip writes",
+        "common.machine": "how many processors may be used",
+        "common.progress": "one form of progress in a shell",
+        "evaluation.statistics.outcomes": "figures with outcomes, as evaluate gives them",
+        "models.run_folder": "where a run keeps its checkpoint",
+    },
+}
 
 
 @cache
@@ -88,6 +110,29 @@ def test_no_module_imports_the_front_door() -> None:
         if room_of(imported) not in {*ROOMS, "_core"}
     ]
     assert not wrong, "the package is not a customer of its own front door"
+
+
+@pytest.mark.parametrize("package", PRIVATE_IN)
+def test_other_packages_of_the_wheel_use_public_names(package: str) -> None:
+    public = {(room, name) for room in ("", *ROOMS) for name in public_names(room)}
+    public |= {("", room) for room in ROOMS}
+    private: dict[str, str] = {}
+    for path in sorted((PYTHON.parent / package).rglob("*.py")):
+        for imported in imports_of(path):
+            room, _, name = imported.rpartition(".")
+            if (room, name) not in public and imported:
+                private.setdefault(room, f"{path.name}: {imported}")
+    assert private.keys() == PRIVATE_IN[package].keys(), private
+
+
+def test_only_commands_know_the_other_packages_of_the_wheel() -> None:
+    knows = {
+        name
+        for name, path in modules().items()
+        for package in PRIVATE_IN
+        if re.search(rf"(?m)^\s*(?:from|import) {package}\b", path.read_text(encoding="utf-8"))
+    }
+    assert all(name.startswith("cli.commands.") for name in knows), knows
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -189,7 +234,9 @@ def test_importing_helip_starts_no_thread_and_opens_no_connection() -> None:
 
 
 def test_files_hold_one_concept() -> None:
-    files = [*modules().values(), *TESTS.rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    others = [PYTHON.parent / package for package in PRIVATE_IN]
+    files = [path for folder in (*others, TESTS, ROOT / "bench") for path in folder.rglob("*.py")]
+    files += modules().values()
     long = {
         str(path.relative_to(ROOT)): lines
         for path in files
@@ -204,7 +251,7 @@ def test_tests_lie_beside_the_code_and_bear_its_name() -> None:
         folder = test.relative_to(TESTS).parent
         if folder in (Path("architecture"), Path("docs")):
             continue
-        place = PYTHON.parent if folder == Path("helip_demo") else PYTHON
+        place = PYTHON.parent if folder.name in PRIVATE_IN else PYTHON
         names = {path.stem for path in (place / folder).glob("*.py")}
         subject = test.stem.removeprefix("test_")
         if not any(subject == name or subject.startswith(f"{name}_") for name in names):

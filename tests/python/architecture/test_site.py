@@ -56,15 +56,16 @@ def test_links_lead_to_files(page: str) -> None:
     assert not [link for link in links if not (DOCS / link).exists()]
 
 
-def test_the_reference_of_python_has_every_public_name() -> None:
-    stub = ast.parse((ROOT / "python/helip/__init__.pyi").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("package", ["helip", "helip_view"])
+def test_the_reference_of_python_has_every_public_name(package: str) -> None:
+    stub = ast.parse((ROOT / f"python/{package}/__init__.pyi").read_text(encoding="utf-8"))
     (names,) = (
         ast.literal_eval(node.value)
         for node in stub.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
     page = (DOCS / "reference-python.md").read_text(encoding="utf-8")
-    shown = re.findall(r"(?m)^::: helip\.(\w+)$", page)
+    shown = re.findall(rf"(?m)^::: {package}\.(\w+)$", page)
     assert sorted(shown) == sorted(set(names) - {"__version__", "cmake_prefix_path"})
 
 

@@ -130,7 +130,7 @@ def demonstrated(out: Path, *, say, show, **options: object) -> dict[str, object
 
 
 def test_the_walk_knows_every_command() -> None:
-    # helip view serves until it is told to end; tests/python/reporting/viewer calls it.
+    # helip view serves until it is told to end; tests/python/helip_view calls it.
     assert set(CALLS) | {"completion", "view"} == {each.name for each in load_all()}
 
 

@@ -40,8 +40,8 @@ def curate(
             f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
         )
     from helip.curation.curating import curate
+    from helip.evaluation.model_features import is_store
     from helip.evaluation.model_source import ModelSource
-    from helip.reporting.viewer.model_features import is_store
     from helip.store.embedding_store import EmbeddingStore
 
     given: Any = model

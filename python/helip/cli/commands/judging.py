@@ -168,7 +168,7 @@ def _export(opened: Any, out: Path | None, what: Any, json: bool) -> None:
 def _learn(
     opened: Any, table: Any, by: Path | None, threshold: float, out: Path | None, json: bool
 ) -> None:
-    from helip.verdicts import LearntVeto
+    from helip_view import LearntVeto
 
     assert out is not None
     learnt = LearntVeto.fit(opened, table, by=by, threshold=threshold)
@@ -191,7 +191,7 @@ def _learn(
 def _propose(
     opened: Any, table: Any, by: Path | None, veto: Path | None, number: int, json: bool
 ) -> None:
-    from helip.verdicts import LearntVeto, propose
+    from helip_view import LearntVeto, propose
 
     assert veto is not None
     found = propose(opened, LearntVeto.open(veto), table, n=number, by=by)

@@ -14,7 +14,7 @@ from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, hints_of
 from helip.data.options import OpenOptions
-from helip.reporting.study.options import StudyOptions, StudyResultOptions
+from helip_view.options import StudyOptions, StudyResultOptions
 
 Action = Literal["make", "report"]
 _TAKES: dict[str, tuple[Any, ...]] = {
@@ -44,7 +44,7 @@ def study(
     _refuse(action, {"data": data, "store": store, "out": out}, options)
     if action == "report":
         return _report(path, out, options, json)
-    from helip.reporting.study.making import make_study
+    from helip_view.study_making import make_study
 
     opening = opening_of(options)
     dataset, options = open_data(data, options, quiet)
@@ -86,8 +86,8 @@ def _refuse(action: Action, paths: dict[str, Any], options: dict[str, Any]) -> N
 
 
 def _report(path: Path, out: Path | None, options: dict[str, Any], json: bool) -> Done:
-    from helip.reporting.study.report import figures_of, report_study
-    from helip.reporting.study.study import Study
+    from helip_view.study import Study
+    from helip_view.study_report import figures_of, report_study
 
     counting = {name: options[name] for name in hints_of(StudyResultOptions)}
     with Study.open(path) as opened:

@@ -10,7 +10,7 @@ from helip.cli.commands.data import open_data
 from helip.cli.messages import say
 from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
-from helip.reporting.options import ViewOptions
+from helip_view.options import ViewOptions
 
 
 @command(ViewOptions, OpenOptions, ThreadOptions)
@@ -29,8 +29,8 @@ def view(
     **options: Any,
 ) -> None:
     """Look at hard pairs in a browser, and judge them by keys; served on this machine alone."""
-    from helip.reporting.viewer.serving import serve
-    from helip.reporting.viewer.viewing import ViewCall
+    from helip_view.serving import serve
+    from helip_view.viewing import ViewCall
 
     dataset, options = open_data(data, options, quiet)
     serve(

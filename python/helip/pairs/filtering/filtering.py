@@ -18,7 +18,7 @@ from helip.common.progress import ProgressBar
 from helip.pairs.blocks import Pools, pool_blocks
 from helip.pairs.filtering.account import Account
 from helip.pairs.filtering.judge import Judge
-from helip.pairs.filtering.judged import PeopleRule, VerdictRule, VetoRule
+from helip.pairs.filtering.judged import PairRule, VerdictRule, veto_rule
 from helip.pairs.filtering.rules import Flags, flags, in_use, needs_store
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
@@ -36,8 +36,8 @@ class FilterCall(FilterOptions, ProgressOptions):
     """What people said of pairs, or the path of their file: flags pairs that are false negatives or
     near duplicates, in either order, and all pairs of mismatched rows."""
     learnt_veto: Any = None
-    """A LearntVeto, or its path: flags what people would take out, by what they said of other pairs
-    of this data. The table must know its store."""
+    """A veto, such as helip_view.LearntVeto.open(path): flags what people would take out, by what
+    they said of other pairs of this data. The table must know its store."""
     out: str | os.PathLike[str] | None = None
     """A new directory or URL, which appears when it is whole; None keeps the table in memory."""
 
@@ -60,7 +60,7 @@ def filtered(
     if k > table.k:
         raise InvalidArgumentError(f"k is {k}, must be at most {table.k}, which the table has")
     # One that a learnt veto alone needs is no surplus one.
-    surplus = any(isinstance(rule, VetoRule) and rule.uses_by for rule in people)
+    surplus = any(rule.uses_by for rule in people)
     by = None if surplus and not needs_store(call) else call.by
     judge = Judge(by, table, call, call.threads or 0, call.progress)
     account = Account(table.k, k, reasons)
@@ -99,12 +99,13 @@ def filtered(
 
 def _rules_of_people(
     call: FilterCall, table: _core.HardPairs, store: EmbeddingStore | None, data: Any
-) -> list[PeopleRule]:
-    rules: list[PeopleRule] = []
+) -> list[PairRule]:
+    rules: list[PairRule] = []
     if call.verdicts is not None:
         rules.append(VerdictRule(call.verdicts, table))
     if call.learnt_veto is not None:
-        rules.append(VetoRule(call.learnt_veto, table, store, data, call.by, call.min_precision))
+        known = {"by": call.by, "data": data, "min_precision": call.min_precision}
+        rules.append(veto_rule(call.learnt_veto, table, store, **known))
     return rules
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import helip
-from helip import HardPairs, LearntVeto, Verdicts
+from helip import HardPairs, Verdicts
+from helip_view import LearntVeto
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import helip
+import helip_view
 from support.view_samples import write_all
 
 
@@ -30,7 +30,7 @@ def test_a_study_is_made_answered_and_reported(run: Any, words: Any, tmp_path: P
     code, out, err = run(*words)
     assert code == 0 and "s asks 16 questions" in out + err
     assert err.splitlines()[-1].startswith("next: helip view ") and "--study" in err
-    with helip.Study.open(tmp_path / "s") as study:
+    with helip_view.Study.open(tmp_path / "s") as study:
         study.answer_all(lambda question: question.answers[0], "rule")
         expected = study.results(bootstrap=10)
     page = tmp_path / "page.html"
@@ -45,7 +45,7 @@ def test_a_study_is_made_answered_and_reported(run: Any, words: Any, tmp_path: P
 def test_it_may_be_of_some_kinds(run: Any, words: Any, tmp_path: Path) -> None:
     code, _, err = run(*words, "--kinds", "product", "--kinds", "random", "--choices", 2, "--json")
     assert code == 0, err
-    with helip.Study.open(tmp_path / "s") as study:
+    with helip_view.Study.open(tmp_path / "s") as study:
         assert study.options["kinds"] == ["product", "random"]
 
 

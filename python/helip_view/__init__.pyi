@@ -1,0 +1,20 @@
+from .learnt_veto import LearntVeto, Measured
+from .options import StudyOptions
+from .proposing import Proposal, propose
+from .questions import Answer, Question
+from .study import Study
+from .study_making import make_study
+from .study_report import report_study
+
+__all__ = [
+    "Answer",
+    "LearntVeto",
+    "Measured",
+    "Proposal",
+    "Question",
+    "Study",
+    "StudyOptions",
+    "make_study",
+    "propose",
+    "report_study",
+]

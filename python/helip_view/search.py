@@ -1,0 +1,140 @@
+"""Rows like a sentence or a picture of the person who looks, by the encoders of the store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from helip import Error, InvalidArgumentError, UnsupportedError
+from helip.common import ArrayCache
+from helip.data import decode_image
+from helip.encoders import image_encoder, text_encoder
+from helip.mining import PairIndex
+
+FOUND = 48  # rows of an answer
+LONGEST = 1_000  # letters of a sentence
+PICTURE_BYTES = 20 << 20
+_MAX_PIXELS = 50_000_000
+_KEPT = 64  # pictures that were asked about
+_INDEXED = 200_000  # rows of which an index is made when it is first asked for
+
+
+class Seeking:
+    """Finds rows by one similarity, or by the product of both as mining does.
+
+    Encoders are loaded when they are first needed. Safe to use from threads; they take turns.
+    """
+
+    def __init__(self, store: Any, cache: ArrayCache) -> None:
+        self._store, self._cache = store, cache
+        facts = {} if store is None else store.metadata
+        self._specs = {side: str(facts.get(f"{side}_encoder") or "") for side in ("image", "text")}
+        self._encoders: dict[str, Any] = {}
+        self._pictures: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._index: PairIndex | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def sides(self) -> list[str]:
+        """What may be asked by: ``image``, ``text``."""
+        return [side for side, spec in self._specs.items() if ":" in spec]
+
+    def keep(self, body: bytes) -> str:
+        """Encode a picture that was sent; its name in addresses.
+
+        Raises SampleError where it cannot be decoded: its format is told by its bytes, and only
+        those that data sets may have are tried.
+        """
+        if not body:
+            raise InvalidArgumentError("the picture has 0 bytes; choose a file")
+        image = decode_image(body, key="the picture that was sent", max_pixels=_MAX_PIXELS)
+        with self._lock:
+            encoder = self._encoder("image")
+            vector = encoder.encode(encoder.preprocess(image)[None]).numpy()
+            name = hashlib.blake2b(body, digest_size=12).hexdigest()
+            self._pictures[name] = vector
+            self._pictures.move_to_end(name)
+            while len(self._pictures) > _KEPT:
+                self._pictures.popitem(last=False)
+        return name
+
+    def find(self, sentence: str, picture: str) -> tuple[str, list[tuple[int, float]]]:
+        """By what the rows were found, in words, and (row, similarity), best first.
+
+        Raises InvalidArgumentError where nothing is asked, and for a picture that is no longer
+        known.
+        """
+        sentence = sentence.strip()[:LONGEST]
+        with self._lock:
+            image = text = None
+            if picture and (image := self._pictures.get(picture)) is None:
+                raise InvalidArgumentError("that picture is no longer known; send it again")
+            if sentence:
+                text = self._encoder("text").encode([sentence]).numpy()
+            if image is None and text is None:
+                raise InvalidArgumentError("neither a sentence nor a picture is given")
+            if image is not None and text is not None:
+                return "product of both similarities", self._by_both(image, text)
+            side, vector = ("text", text) if image is None else ("image", image)
+            return f"similarity of the {'caption' if side == 'text' else 'picture'}", self._best(
+                [(("image", "text").index(side), vector)]
+            )
+
+    def _encoder(self, side: str) -> Any:
+        if side not in self.sides:
+            raise UnsupportedError(
+                f"the store does not say which {side} encoder made it; start helip view with "
+                "--store, and a store that helip embed made"
+            )
+        if side not in self._encoders:
+            load = image_encoder if side == "image" else text_encoder
+            self._encoders[side] = load(self._specs[side])
+        return self._encoders[side]
+
+    def _by_both(self, image: np.ndarray, text: np.ndarray) -> list[tuple[int, float]]:
+        if len(self._store) > _INDEXED and self._opened() is None:
+            return self._best([(0, image), (1, text)])
+        index = self._opened() or self._built()
+        ids, scores = index.query(image=image, text=text, k=min(FOUND, len(index)))
+        return [(int(i), float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i >= 0]
+
+    def _opened(self) -> PairIndex | None:
+        place = self._cache.folder / "index"
+        if self._index is None and place.exists():
+            try:
+                self._index = PairIndex.open(place)
+            except Error:
+                return None
+        return self._index
+
+    def _built(self) -> PairIndex:
+        self._index = PairIndex.build(self._store, progress=False)
+        with contextlib.suppress(Error):  # it serves as well where it cannot be kept
+            self._index.save(self._cache.folder / "index")
+        return self._index
+
+    def _best(self, asked: list[tuple[int, Any]]) -> list[tuple[int, float]]:
+        """Rows by the product of the cosines of the sides ``asked``; reads the store in blocks."""
+        best: list[tuple[float, int]] = []
+        units = [
+            (side, vector[0] / max(np.linalg.norm(vector[0]), 1e-30)) for side, vector in asked
+        ]
+        step = max(1, (32 << 20) // (4 * (self._store.image_dim + self._store.text_dim)))
+        for start in range(0, len(self._store), step):
+            rows = self._store.rows(slice(start, min(start + step, len(self._store))))
+            scores = np.ones(len(rows[0]), dtype=np.float32)
+            for side, vector in units:
+                block = rows[side].numpy()
+                norms = np.linalg.norm(block, axis=1)
+                # A product of two negative cosines is no likeness.
+                cosines = block @ vector / np.where(norms == 0, np.inf, norms)
+                scores *= np.maximum(cosines, 0) if len(units) > 1 else cosines
+            for place in np.argpartition(-scores, min(FOUND, len(scores) - 1))[:FOUND].tolist():
+                best.append((-float(scores[place]), start + place))
+            best = sorted(best)[:FOUND]
+        return [(row, -score) for score, row in best]
