@@ -373,8 +373,9 @@ def figure(value: Any) -> str:
 
 def cost_words(plan: dict[str, Any]) -> str:
     """What a planned job takes."""
+    time = "" if plan["seconds"] is None else f"{duration_words(plan['seconds'])}, "
     return (
-        f"{duration_words(plan['seconds'])}, {bytes_words(plan['memory_bytes'])} of memory, "
+        f"{time}{bytes_words(plan['memory_bytes'])} of memory, "
         f"{bytes_words(plan['disk_bytes'] + plan['scratch_bytes'])} of disk"
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from helip.cli.showing import show_table
-from helip.common.quantities import bytes_words, duration_words
+from helip.common.quantities import bytes_words
 
-_HEAD = ("stage", "units", "CPU hours", "memory", "scratch", "network", "hours")
+_HEAD = ("stage", "units", "memory", "scratch", "read")
 
 
 def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
@@ -16,37 +16,23 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
     needed = [stage for stage in plan["stages"] if not stage["if_short"]]
     more = [stage for stage in plan["stages"] if stage["if_short"]]
 
-    def total(name: str) -> float:
-        return sum(stage[name] for stage in needed)
-
     download = plan["download_bytes"]
     show_table(
         [
-            *size_rows(plan, options),
             *update_rows(plan["update"]),
             ("method", f"{plan['method']} ({plan['reason']})"),
-            ("machines", f"{plan['machines']:,} of {plan['threads']:,} threads each, engine "
-                         f"{options['engine']}"),
-            ("time", f"{duration_words(plan['seconds'])} of {_hours(total('cpu_hours'))} CPU "
-                     "hours; disks and the network may take longer"),
             ("memory", f"{bytes_words(plan['memory_bytes'])} at most of a unit"),
             ("disk", bytes_words(plan["disk_bytes"])),
             ("scratch", f"{bytes_words(plan['scratch_bytes'])} in OUT.stages while it runs"),
-            ("network", f"{bytes_words(total('network_bytes'))} read of files that machines share"),
             *([("download", f"{bytes_words(download)} of the store")] if download else []),
             ("pairs", f"{plan['pairs']:,}"),
-            ("measured", f"CPU hours: {plan['measured_on']}"),
         ]
-    )  # fmt: skip
+    )
     lines = [_HEAD, *map(_line, needed), *map(_line, more)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print()
     _print(lines[: 1 + len(needed)], widths)
-    asked = (
-        "that of the table"
-        if plan["update"] and options["rows"] is None
-        else f"{options['recall']:g}"
-    )
+    asked = "that of the table" if plan["update"] else f"{options['recall']:g}"
     print(
         f"\nwhere the measured recall is below {asked}, also a pass of refine, then one cluster "
         "more for each row:"
@@ -69,24 +55,9 @@ def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def size_rows(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
-    """The size of rows that are not there yet."""
-    if plan["rows_from"] == "data":
-        return []
-    image, text = options["dims"]
-    return [("rows", f"{options['rows']:,} of {image:,} and {text:,} dimensions in float16")]
-
-
 def _line(stage: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        stage["name"], f"{stage['units']:,}", _hours(stage["cpu_hours"]),
-        bytes_words(stage["memory_bytes"]), bytes_words(stage["scratch_bytes"]),
-        bytes_words(stage["network_bytes"]), _hours(stage["hours"]),
-    )  # fmt: skip
-
-
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+    sizes = (stage[f"{name}_bytes"] for name in ("memory", "scratch", "read"))
+    return (stage["name"], f"{stage['units']:,}", *map(bytes_words, sizes))
 
 
 def _print(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:

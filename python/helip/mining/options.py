@@ -116,29 +116,6 @@ class StageOptions(KeepOptions, ClusterOptions):
     """partition in stages: its clusters, and what is left of them."""
 
 
-Dimensions = Annotated[int, Ge(1), Le(1_048_576)]  # what a store can have
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShapeOptions(Options):
-    """The size of embeddings that are not there yet."""
-
-    rows: Annotated[int, Ge(1), Le(2**40)] | None = None
-    """Without a store: plan so many pairs; random rows stand for the embeddings."""
-    dims: tuple[Dimensions, Dimensions] | None = None
-    """With rows: dimensions of the image and of the text embeddings."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangeOptions(Options):
-    """What came and went since a table was mined."""
-
-    added: Whole = 0
-    """With rows: plan the update of a table that lacks so many of them."""
-    deleted: Whole = 0
-    """With rows: plan the update of a table of whose rows so many were deleted."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class HostOptions(ThreadOptions):
     """What of the host a job may take."""
@@ -161,14 +138,6 @@ class EngineOptions(Options):
 
     engine: Literal["threads", "local", "ray"] = "threads"
     """threads of this process, local processes (partition in stages), or tasks of a Ray cluster."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FleetOptions(EngineOptions):
-    """Who mines, on how many machines."""
-
-    machines: Annotated[int, Ge(1), Le(1_000_000)] = 1
-    """partition in stages: machines of ``threads`` each, which share the store and OUT."""
 
 
 @dataclass(frozen=True, kw_only=True)

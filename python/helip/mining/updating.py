@@ -20,9 +20,8 @@ from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
 from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
-from helip.mining.planned_updates import mined_with
 from helip.mining.report_words import shortfall_words
-from helip.mining.stages.bases import REBUILT, changes_of_rebuilt
+from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
 from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.running import refuse_codes, remove_stages, update_in_stages
 from helip.pairs.hard_pairs import HardPairs

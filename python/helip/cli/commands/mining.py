@@ -12,23 +12,20 @@ from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
-from helip.cli.stage_showing import show_stages, size_rows, update_rows
+from helip.cli.stage_showing import show_stages, update_rows
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
-    ChangeOptions,
     ClusterOptions,
     CodesOptions,
     EngineOptions,
-    FleetOptions,
     HnswOptions,
     HostOptions,
     JobOptions,
     KeepOptions,
     MachineOptions,
     MineOptions,
-    ShapeOptions,
     StageOptions,
 )
 
@@ -40,10 +37,7 @@ Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a
 Table = Annotated[Path, text("The table to write.")]
 
 
-_PLAN = (
-    ShapeOptions, ChangeOptions, MineOptions, HnswOptions, ClusterOptions, FleetOptions,
-    MachineOptions,
-)  # fmt: skip
+_PLAN = (MineOptions, HnswOptions, ClusterOptions, EngineOptions, MachineOptions)
 
 _CHANGES = ("added", "deleted", "replaced", "rebuilt")
 _RARE = ("candidates", "refresh", "graph", "keep_stages", "signed", "codes")
@@ -67,18 +61,14 @@ def plan(
     """Say what mining or an update would cost; of training, helip train --plan does."""
     from helip.mining.planning import plan
 
-    there = options["rows"] is not None or options["dims"] is not None
-    if there and store is None and image is None and text is None:
-        source: dict[str, Any] = {}
-    else:
-        source = _source(store, image, text, options["modality"], ", or --rows and --dims")
-        # Of a store at a URL a plan in stages reads the manifest alone.
-        from helip.mining.stages.running import asks_for_stages
+    # Of a store at a URL a plan in stages reads the manifest alone.
+    from helip.mining.stages.running import asks_for_stages
 
-        asked = update is None and asks_for_stages(
-            options["method"], options["cluster_rows"], options["engine"]
-        )
-        source = _opened(source, cache, quiet, download=not asked)
+    asked = update is None and asks_for_stages(
+        options["method"], options["cluster_rows"], options["engine"]
+    )
+    source = _source(store, image, text, options["modality"])
+    source = _opened(source, cache, quiet, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:
         return plan(**source, update=update, **{**options, **others}).to_dict()
@@ -104,43 +94,24 @@ def plan(
         return Done(next=proceed)
     show_table(
         [
-            *_stand_in(result, options),
             *update_rows(result["update"]),
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
-            ("time", duration_words(result["seconds"])),
+            *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
             ("memory", bytes_words(result["memory_bytes"])),
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
             ("pairs", f"{result['pairs']:,}"),
             *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
-            *(
-                [("measured", f"the time: {result['measured_on']}")]
-                if result["measured_on"]
-                else []
-            ),
             *((f"or {other['method']}", cost_words(other)) for other in alternatives),
         ]
     )
     return Done(next=proceed)
 
 
-def _stand_in(plan: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
-    if plan["rows_from"] != "random":
-        return size_rows(plan, options)
-    image, text = options["dims"]
-    return [
-        (
-            "rows",
-            f"{options['rows']:,} of {image:,} and {text:,} dimensions; random rows stand for "
-            "them, so the time is a rough guess",
-        )
-    ]
-
-
 def _source(
-    store: Path | None, image: Path | None, text: Path | None, modality: str, more: str = ""
+    store: Path | None, image: Path | None, text: Path | None, modality: str
 ) -> dict[str, Any]:
     """The keywords that name what is mined: a store, or matrices mapped from files."""
     files = {"image": image, "text": text}
@@ -154,9 +125,7 @@ def _source(
     if store is not None:
         return {"store": store}
     if not given:
-        raise InvalidArgumentError(
-            f"there is nothing to mine; give a store, or --image and --text{more}"
-        )
+        raise InvalidArgumentError("there is nothing to mine; give a store, or --image and --text")
     if absent := [name for name in wanted if name not in given]:
         raise InvalidArgumentError(
             f"--{absent[0]} is missing, and --{next(iter(given))} is {next(iter(given.values()))}; "

@@ -10,7 +10,7 @@ import numpy as np
 
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.common.files import read_json
-from helip.mining.options import MineOptions, StageOptions
+from helip.mining.options import ClusterOptions, MineOptions, StageOptions
 from helip.mining.stages.unit_files import open_unit_file
 from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs
@@ -87,6 +87,26 @@ class Base:
                 "back, or remove the folder of the stages and begin again"
             )
         return HardPairs.open(self.path)
+
+
+def mined_with(table: HardPairs) -> tuple[MineOptions, ClusterOptions]:
+    """The options of a table that can be updated.
+
+    UnsupportedError for others.
+    """
+    method = table.options.get("method")
+    if method == "partition":
+        base = Base.of(table)
+        return base.mined_with, ClusterOptions.of(base.mined_in)
+    unfit = next((name for name in ("filter", "verdicts") if name in table.options), None)
+    if method != "exact" or unfit is not None:
+        why = f"was mined with method {method!r}" if unfit is None else f"has {unfit}"
+        raise UnsupportedError(
+            f"the table {table.path} {why}, and tables that were mined with method 'exact' or "
+            "'partition' alone are brought up to date; plan to mine it again"
+        )
+    known = {name: x for name, x in table.options.items() if name in MineOptions().as_dict()}
+    return MineOptions(**{**known, "candidates": None}), ClusterOptions()
 
 
 def _checksum(path: str) -> str:

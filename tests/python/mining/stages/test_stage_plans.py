@@ -9,12 +9,12 @@ import pytest
 import helip
 from helip.mining.options import ClusterOptions, MineOptions
 from helip.mining.stages.job import Cut, cut_of, cut_of_update, open_job, stages_folder
-from helip.mining.stages.stage_plans import Changed, Fleet, Shape, StagePlan, plan_stages
+from helip.mining.stages.stage_plans import Changed, Shape, StagePlan, plan_stages
 from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
-SHAPE = Shape(dimensions=1664, row_bytes=3328, kept=50, targets=1000, copied=False)
+SHAPE = Shape(dimensions=1664, row_bytes=3328, kept=50, targets=1000)
 
 
 def cut(rows: int, cluster_rows: int, *, unit_rows: int = 8192, overlap: int = 2) -> Cut:
@@ -24,8 +24,7 @@ def cut(rows: int, cluster_rows: int, *, unit_rows: int = 8192, overlap: int = 2
     )  # fmt: skip
 
 
-def fleet(engine: str = "ray", machines: int = 1, threads: int = 1, memory: int = 1 << 34) -> Fleet:
-    return Fleet(engine=engine, machines=machines, threads=threads, memory=memory)  # type: ignore[arg-type]
+_MEMORY = 1 << 34
 
 
 def named(stages: tuple[StagePlan, ...]) -> dict[str, StagePlan]:
@@ -92,113 +91,19 @@ def test_units_and_bytes_of_an_update_are_those_of_its_job(
 def test_an_update_of_more_rows_than_a_quarter_of_a_cluster_mines_it_anew() -> None:
     solved = {}
     for fresh in (4000, 90_000):
-        changed = Changed(fresh=fresh, gone=0, short=0, known=0)
+        changed = Changed(fresh=fresh, gone=0)
         clusters = ClusterOptions(cluster_rows=100_000)
         size = cut_of_update(1_000_000, fresh, 3328, MineOptions(), clusters, "4GB")
-        stages = plan_stages(size, SHAPE, fleet(), changed)
+        stages = plan_stages(size, SHAPE, _MEMORY, changed)
         solved[fresh] = named(stages)["solve-0"].scratch_bytes, size.clusters
     pools = 8 * 50 + 4 + 8  # bytes
     assert solved[4000][0] < 0.5 * pools * 1_000_000
     assert solved[90_000] == (pools * (910_000 + 4 * 90_000), 13)
 
 
-def test_pools_that_lost_a_pair_and_an_absent_kept_sample_cost_more() -> None:
-    size = cut_of_update(200_000, 2000, 3328, MineOptions(), ClusterOptions(), "4GB")
-    whole = Changed(fresh=2000, gone=0, short=0, known=990)
-    stages = named(plan_stages(size, SHAPE, fleet(), whole))
-    lost = named(
-        plan_stages(size, SHAPE, fleet(), Changed(fresh=2000, gone=200, short=9000, known=990))
-    )
-    bare = named(plan_stages(size, SHAPE, fleet(), Changed(fresh=2000, gone=0, short=0, known=0)))
-    assert lost["merge-0"].cpu_hours > 3 * stages["merge-0"].cpu_hours
-    assert bare["certify"].cpu_hours > 3 * stages["certify"].cpu_hours
-    assert bare["solve-0"] == stages["solve-0"]
-
-
-def test_each_task_of_ray_opens_the_table_and_each_process_of_a_machine_once() -> None:
-    size = cut_of_update(900_000, 9000, 3328, MineOptions(), ClusterOptions(), "1GB")
-    changed = Changed(fresh=9000, gone=0, short=0, known=0)
-    ray, slices = (
-        named(plan_stages(size, SHAPE, fleet(engine, machines=2), changed))["merge-0"]
-        for engine in ("ray", "threads")
-    )
-    table = 4 * 900_000 * 51
-    assert ray.read_bytes - slices.read_bytes == (ray.units - 2) * table
-
-
-def test_the_costs_are_those_that_were_measured() -> None:
-    """docs/scale.md has the run: 120,000 rows in 5 clusters and 15 ranges, one thread."""
-    stages = named(plan_stages(cut(120_000, 50_000), SHAPE, fleet()))
-    for name, seconds in {
-        "centres": 1.25, "certify": 27.3, "route-0": 5.76, "solve-0": 79.8, "merge-0": 0.66,
-        "measure-0-0": 0.08, "write": 0.10,
-    }.items():  # fmt: skip
-        assert 3600 * stages[name].cpu_hours == pytest.approx(seconds, rel=0.2), name
-    assert stages["solve-0"].hours == pytest.approx(stages["solve-0"].cpu_hours)
-
-
-def test_the_costs_of_an_update_are_those_that_were_measured() -> None:
-    """docs/scale.md has the run: 63,000 rows, 3,000 of which are new, in 3 clusters."""
-    size = cut_of_update(
-        63_000, 3000, 3328, MineOptions(k=50), ClusterOptions(cluster_rows=30_000), None
-    )
-    assert (size.clusters, size.ranges) == (3, 16)
-    changed = Changed(fresh=3000, gone=0, short=0, known=952)
-    stages = named(plan_stages(size, SHAPE, fleet(), changed))
-    for name, seconds in {"certify": 4.8, "solve-0": 10.4, "merge-0": 0.65, "write": 0.12}.items():
-        assert 3600 * stages[name].cpu_hours == pytest.approx(seconds, rel=0.6), name
-
-
-def test_small_clusters_cost_what_exact_mining_of_them_did() -> None:
-    """Likewise 20,000 rows in 250 clusters and 5 ranges."""
-    stages = named(plan_stages(cut(20_000, 160, unit_rows=4096), SHAPE, fleet()))
-    for name, seconds in {"centres": 13.3, "route-0": 1.48, "merge-0": 0.29}.items():
-        assert 3600 * stages[name].cpu_hours == pytest.approx(seconds, rel=0.2), name
-
-
-@pytest.mark.parametrize(
-    ("engine", "machines", "threads", "units_at_once", "threads_of_a_unit"),
-    [
-        ("threads", 1, 4, {"route": 1, "solve": 1}, {"route": 1, "solve": 4}),
-        ("threads", 3, 4, {"route": 3, "solve": 3}, {"route": 1, "solve": 4}),
-        ("local", 1, 4, {"route": 4, "solve": 4}, {"route": 1, "solve": 1}),
-        ("ray", 3, 4, {"route": 12, "solve": 3}, {"route": 1, "solve": 4}),
-    ],
-)
-def test_hours_are_those_of_turns_of_units(
-    engine: str, machines: int, threads: int,
-    units_at_once: dict[str, int], threads_of_a_unit: dict[str, int],
-) -> None:  # fmt: skip
-    workers = fleet(engine, machines, threads)
-    for stage, lanes in units_at_once.items():
-        for units in (1, 3, 10, 24):
-            turns, left = 0, units
-            while left > 0:
-                turns, left = turns + 1, left - lanes
-            each = 36.0 / threads_of_a_unit[stage]  # seconds of a unit
-            hours = workers.hours(stage, units, 36.0 * units)
-            assert hours == pytest.approx(turns * each / 3600)
-
-
-def test_bytes_cross_the_network_where_machines_share_files() -> None:
-    size = cut(120_000, 50_000)
-    one = plan_stages(size, SHAPE, fleet())
-    assert not any(stage.network_bytes for stage in one)
-    several = plan_stages(size, SHAPE, fleet(machines=2))
-    assert [s.read_bytes for s in several] == [s.network_bytes for s in several]
-    assert [s.read_bytes for s in several] == [s.read_bytes for s in one]
-    copied = Shape(dimensions=1664, row_bytes=3328, kept=50, targets=1000, copied=True)
-    at_url = named(plan_stages(size, copied, fleet(machines=2)))
-    before = named(several)
-    assert before["certify"].network_bytes > 120_000 * 3328 > at_url["certify"].network_bytes == 0
-    assert at_url["solve-0"].network_bytes == before["solve-0"].network_bytes
-
-
 def test_the_memory_of_a_unit_is_bounded_where_the_core_takes_it() -> None:
     size = cut(10_000_000, 1_000_000, unit_rows=81_920)
-    free, bound = (
-        named(plan_stages(size, SHAPE, fleet(memory=memory))) for memory in (1 << 40, 1 << 30)
-    )
+    free, bound = (named(plan_stages(size, SHAPE, memory)) for memory in (1 << 40, 1 << 30))
     assert bound["solve-0"].memory_bytes == 1 << 30 < free["solve-0"].memory_bytes
     assert free["certify"].memory_bytes > 81_920 * 3328
 
