@@ -18,7 +18,7 @@ from helip.data.picture_reader import chosen_core
 from helip.evaluation.encoding import RowReader, Subject
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.options import EvaluateOptions
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import Identity, require_same_data
 from helip.store.embedding_store import EmbeddingStore
 from helip.store.matrices import MatrixView, matrix_of
 
@@ -59,17 +59,13 @@ class ModelFeatures:
         """
         if isinstance(given, EmbeddingStore) or is_store(given):
             store = given if isinstance(given, EmbeddingStore) else EmbeddingStore.open(given)
-            if len(store) != len(data):
-                raise MismatchError(
-                    f"the store {store.path} has {len(store):,} rows and the data set "
-                    f"{len(data):,}; give the store of this data"
-                )
-            theirs = store.data_fingerprint or store.keys_fingerprint
-            if differ := fingerprint_differences(theirs, getattr(data, "fingerprint", "")):
-                raise MismatchError(
-                    f"the store {store.path} was made of other data than this"
-                    f"{difference_words(differ)}; give the store of this data"
-                )
+            of_store = Identity(len(store), store.data_fingerprint or store.keys_fingerprint)
+            require_same_data(
+                f"the store {store.path}",
+                of_store,
+                Identity.of(data),
+                "give the store of this data",
+            )
             own = Path(store.path).name, store.fingerprint
             return cls(*own, *store.matrices, lambda rows: _floats(store, rows), store)
         model = GivenModel(given)

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helip.common.errors import MismatchError
 from helip.data.dataset import Dataset
 from helip.loading.hard_rows import hard_rows
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import Identity, require_same_data
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.exclusions import Exclusions
 
@@ -63,11 +62,7 @@ class BesideRows:
 
 def refuse_another(data: Any, store: EmbeddingStore) -> None:
     """Raise MismatchError unless the rows of ``store`` are those of a data set."""
-    theirs = store.data_fingerprint or store.keys_fingerprint
-    differ = fingerprint_differences(theirs, data.fingerprint or "")
-    if len(store) != len(data) or differ:
-        raise MismatchError(
-            f"the store ({len(store)} rows) belongs to another data set than this one "
-            f"({len(data)} rows){difference_words(differ)}; open the data set that it was embedded "
-            "from, or embed this one"
-        )
+    require_same_data(
+        "the store", Identity(len(store), store.data_fingerprint or store.keys_fingerprint),
+        Identity.of(data), "open the data set that it was embedded from, or embed this one",
+    )  # fmt: skip

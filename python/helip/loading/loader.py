@@ -26,7 +26,7 @@ from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
-from helip.loading.pair_source import PairSource, opened_data, table_of, table_without
+from helip.loading.pair_source import PairSource, table_of, table_without
 from helip.loading.readers.batch import BatchPlan, cache_counts_of
 from helip.loading.readers.choice import choose_reads
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
@@ -34,6 +34,7 @@ from helip.loading.state import LoaderState, refuse_another_loader
 from helip.loading.strategy import hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.matching import opened_data
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.opening import Source, exclusions_of
 

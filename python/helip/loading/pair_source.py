@@ -7,11 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from helip.common.errors import MismatchError, UnsupportedError
-from helip.data.opening import open_dataset
+from helip.common.errors import UnsupportedError
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import Identity, require_same_data
 from helip.verdicts.exclusions import Exclusions
 
 
@@ -20,12 +19,6 @@ class PairSource(Protocol):
 
     def table_for(self, rows: int) -> HardPairs | GrowingPairs:
         """The table of a data set of ``rows`` rows."""
-
-
-def opened_data(data: Any) -> Any:
-    """The data set, opened where it is a source; what has keys and a fingerprint is taken as it
-    is."""
-    return data if hasattr(data, "fingerprint") and hasattr(data, "keys") else open_dataset(data)
 
 
 def table_of(
@@ -45,15 +38,12 @@ def table_of(
             np.zeros(rows, dtype=np.int32),
         )
     table = pairs.table_for(rows)
-    theirs = getattr(table, "data_fingerprint", "")
-    differ = fingerprint_differences(theirs, data.fingerprint or "") if theirs else []
-    if len(table) != rows or differ:
-        raise MismatchError(
-            f"the table of hard pairs ({len(table)} rows) belongs to another data set than this "
-            f"one ({rows} rows){difference_words(differ)}; open the data set it was mined from, or "
-            "bring it up to date: helip embed DATA --out STORE says which rows changed, and embeds "
-            "them again with --update; then helip update follows"
-        )
+    require_same_data(
+        "the table of hard pairs", Identity(len(table), getattr(table, "data_fingerprint", "")),
+        Identity.of(data), "open the data set it was mined from, or bring it up to date: helip "
+        "embed DATA --out STORE says which rows changed, and embeds them again with --update; then "
+        "helip update follows",
+    )  # fmt: skip
     return table
 
 

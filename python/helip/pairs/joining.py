@@ -18,7 +18,7 @@ from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.blocks import pools_of, row_blocks
 from helip.pairs.options import JoinOptions
-from helip.store.data_identity import difference_words, fingerprint_differences, short
+from helip.store.data_identity import Identity, require_same_data, short
 
 _HALF = np.uint64(32)
 _PAD = np.uint64(2**64 - 1)  # behind every pair
@@ -116,23 +116,16 @@ def _from_descending(rank: np.ndarray) -> np.ndarray:
 
 def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str, str]:
     """The fingerprints of store and data set that both have, or the one that is known."""
-    if len(table) != len(other):
-        raise MismatchError(
-            f"the table has {len(table):,} targets, the other {len(other):,}; join tables of the "
-            "same rows"
-        )
+    ours_data, theirs_data = table.data_fingerprint, other.data_fingerprint
+    require_same_data(
+        "the other table", Identity(len(other), theirs_data), Identity(len(table), ours_data),
+        "join tables of the same data",
+    )  # fmt: skip
     ours, theirs = table.fingerprint, other.fingerprint
     if ours and theirs and ours != theirs:
         raise MismatchError(
             f"the table was mined from a store with fingerprint {short(ours)}, the other from "
-            f"{short(theirs)}; "
-            "join tables of one store, or mine one of them again"
-        )
-    ours_data, theirs_data = table.data_fingerprint, other.data_fingerprint
-    if differ := fingerprint_differences(ours_data, theirs_data):
-        raise MismatchError(
-            f"the tables were made of different data{difference_words(differ)}; join "
-            "tables of the same data"
+            f"{short(theirs)}; join tables of one store, or mine one of them again"
         )
     return ours or theirs, ours_data or theirs_data
 

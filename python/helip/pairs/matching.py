@@ -9,10 +9,11 @@ import numpy as np
 from helip.common.errors import MismatchError
 from helip.data.opening import open_dataset
 from helip.store.data_identity import (
+    Identity,
     compare_rows,
-    difference_words,
     fingerprint_differences,
     refuse_another_store,
+    require_same_data,
 )
 from helip.store.embedding_store import EmbeddingStore
 
@@ -22,27 +23,35 @@ _APART = 0.03  # of a score and its value by a store: int8 is off by less
 
 
 def opened_data(data: Any) -> Any:
-    """``data``, opened where it is a source; what has captions and keys is taken as it is."""
-    return data if hasattr(data, "caption") and hasattr(data, "keys") else open_dataset(data)
+    """``data``, opened where it is a source; what has keys and a fingerprint is taken as it is."""
+    return data if hasattr(data, "fingerprint") and hasattr(data, "keys") else open_dataset(data)
+
+
+def data_of(table: Any, data: Any) -> Any:
+    """The open data set of a table; MismatchError where the table was made of other data."""
+    dataset = opened_data(data)
+    refuse_other_data(table, dataset)
+    return dataset
 
 
 def refuse_other_data(table: Any, dataset: Any, store: Any = None) -> None:
-    """MismatchError where a table with a ``data_fingerprint`` was made of other data.
+    """MismatchError where a table was made of other data.
 
     With the ``store`` that was mined it says what became of the rows.
     """
-    theirs = table.data_fingerprint
-    if not theirs or not (differ := fingerprint_differences(theirs, dataset.fingerprint)):
-        return
-    rows = len(dataset)
-    words = f"{difference_words(differ)} ({len(table):,} rows then, {rows:,} now)"
-    if store is not None and not fingerprint_differences(theirs, store.data_fingerprint):
-        words = f": {compare_rows(store, dataset, rows_now=rows)}"
-    raise MismatchError(
-        f"the table was made of other data than this{words}. Give the data that was mined; or "
-        "bring the store up to date, helip embed DATA --out STORE --update, then the table, helip "
-        "update PAIRS --store STORE"
+    made_of, here = Identity(len(table), table.data_fingerprint), Identity.of(dataset)
+    mend = (
+        "give the data that was mined; or bring the store up to date, helip embed DATA --out STORE "
+        "--update, then the table, helip update PAIRS --store STORE"
     )
+    if (
+        store is not None
+        and made_of.fingerprint
+        and fingerprint_differences(made_of.fingerprint, here.fingerprint)
+        and not fingerprint_differences(made_of.fingerprint, store.data_fingerprint)
+    ):
+        mend = f"since then {compare_rows(store, dataset, rows_now=here.rows)}; {mend}"
+    require_same_data("the table", made_of, here, mend)
 
 
 def refuse_other_store(table: Any, store: EmbeddingStore) -> None:
@@ -84,19 +93,3 @@ def refuse_other_store(table: Any, store: EmbeddingStore) -> None:
         f"{now[at]:.3f} by {store.path}: its rows are others, or in another order; give the store "
         "of the arrays that were mined, or mine it"
     )
-
-
-def data_of(table: Any, data: Any) -> Any:
-    """The open data set of a table.
-
-    Raises:
-        MismatchError: it has other samples or another number of rows than the table.
-    """
-    dataset = opened_data(data)
-    refuse_other_data(table, dataset)
-    if len(dataset) != len(table):
-        raise MismatchError(
-            f"row counts differ: table {len(table):,}, data set {len(dataset):,}; give the data "
-            "that the table was made of"
-        )
-    return dataset

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data, refuse_other_data
-from helip.store.data_identity import refuse_another_store
 from helip.store.embedding_store import EmbeddingStore
 
 
@@ -31,16 +30,8 @@ def open_table(pairs: Any, store: Any, dataset: Any = None) -> tuple[HardPairs, 
     pairs = pairs._whole()  # a part numbers its targets from 0, and its hard pairs over all rows
     if isinstance(store, (str, os.PathLike)):
         store = EmbeddingStore.open(store)
-    sizes = {"table": len(pairs)}
-    if store is not None:
-        refuse_another_store(pairs.fingerprint, store)
-        sizes["store"] = len(store)
     if dataset is not None:
         refuse_other_data(pairs, dataset, store)
-        sizes["data set"] = len(dataset)
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-        raise MismatchError(f"row counts differ: {shown}; give the data that the table was made of")
     if len(pairs) == 0:
         raise InvalidArgumentError("the table has 0 targets; there is nothing to show")
     return pairs if store is None else pairs.with_store(store), store

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ _PARTS = ("keys or their order", "captions", "pictures", "pictures")
 _UNKNOWN = ("", "0")
 BLOCK = 65_536
 _SHOWN = 3
+_SHOWN_DIGITS = 6  # of each part of a fingerprint
 
 
 class Rows(Protocol):
@@ -49,6 +50,34 @@ def difference_words(differences: Sequence[str]) -> str:
 def short(fingerprint: str) -> str:
     """As much of a fingerprint as messages show."""
     return fingerprint[:12] or "unknown"
+
+
+class Identity(NamedTuple):
+    """What tells one data set from another."""
+
+    rows: int
+    fingerprint: str = ""
+    """ "" where it is not known, which differs from nothing."""
+
+    @classmethod
+    def of(cls, data: Any) -> Identity:
+        """Of an open data set."""
+        return cls(len(data), getattr(data, "fingerprint", None) or "")
+
+    def __str__(self) -> str:
+        parts = "-".join(part[:_SHOWN_DIGITS] for part in self.fingerprint.split("-"))
+        return f"{self.rows:,} rows with fingerprint {parts or 'unknown'}"
+
+
+def require_same_data(what: str, made_of: Identity, data: Identity, mend: str) -> None:
+    """MismatchError where ``what``, such as "the table", was made of another data set than
+    ``data``; ``mend`` says what to do then."""
+    differ = fingerprint_differences(made_of.fingerprint, data.fingerprint)
+    if made_of.rows != data.rows or differ:
+        raise MismatchError(
+            f"{what} belongs to other data than this{difference_words(differ)} ({made_of} there, "
+            f"{data} here); {mend}"
+        )
 
 
 def refuse_another_store(fingerprint: str, store: Any) -> None:

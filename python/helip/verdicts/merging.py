@@ -10,7 +10,7 @@ from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import Identity, require_same_data
 from helip.verdicts.database import (
     TakenError,
     connect,
@@ -82,13 +82,10 @@ def _common(abouts: Sequence[dict[str, str]], paths: Sequence[Path]) -> dict[str
     )
     rows = abouts[0]["rows"]
     for about, path in zip(abouts, paths, strict=False):
-        differ = fingerprint_differences(about["data_fingerprint"], known)
-        if about["rows"] != rows or differ:
-            raise MismatchError(
-                f"the verdicts in {path} are on other data than the others"
-                f"{difference_words(differ)} ({about['rows']} rows there, {rows} here); merge "
-                "files of one data set"
-            )
+        require_same_data(
+            f"the file of verdicts {path}", Identity(int(about["rows"]), about["data_fingerprint"]),
+            Identity(int(rows), known), f"merge files of one data set, such as that of {paths[0]}",
+        )  # fmt: skip
     return {"rows": rows, "data_fingerprint": known}
 
 

@@ -16,7 +16,7 @@ from helip.common.files import named_file
 from helip.common.options import check, require
 from helip.common.remote.urls import shown, url_of
 from helip.common.sqlite_log import SqliteLog, checked_person, time_of
-from helip.store.data_identity import difference_words, fingerprint_differences
+from helip.store.data_identity import Identity, require_same_data
 from helip.verdicts.database import FORMAT, connect, create
 from helip.verdicts.exclusions import Exclusions
 from helip.verdicts.judgement import (
@@ -258,14 +258,11 @@ class Verdicts(SqliteLog):
 
     def refuse_other_data(self, rows: int, data_fingerprint: str) -> None:
         """MismatchError where the verdicts are on other data than that of so many rows."""
-        differ = fingerprint_differences(self._data_fingerprint, data_fingerprint)
-        if rows != self._rows or differ:
-            words = difference_words(differ)
-            raise MismatchError(
-                f"the verdicts in {self._path} are on other data than this{words} ({self._rows:,} "
-                f"rows there, {rows:,} here); give the file of this table's data, or "
-                "another path for a new one"
-            )
+        require_same_data(
+            f"the file of verdicts {self._path}", Identity(self._rows, self._data_fingerprint),
+            Identity(rows, data_fingerprint),
+            "give the file of this table's data, or another path for a new one",
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Verdicts({os.fspath(self._path)!r}, {len(self):,} verdicts)"

@@ -101,7 +101,7 @@ def _is_skip(node: ast.AST) -> TypeGuard[ast.Call]:
 USER_EXTRAS = (
     "embed",
     "data",
-    "arrays",
+    "lance",
     "tables",
     "remote",
     "lora",

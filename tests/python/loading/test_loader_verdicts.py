@@ -76,7 +76,7 @@ def test_a_state_of_other_verdicts_is_refused() -> None:
 def test_verdicts_on_other_data_and_pairs_that_grow_are_refused(tmp_path: Path) -> None:
     other = helip.HardPairs.from_arrays(TABLE.ids, TABLE.scores, data_fingerprint="b" * 32)
     Verdicts.open(tmp_path / "v", pairs=other).close()
-    with pytest.raises(MismatchError, match="are on other data than this"):
+    with pytest.raises(MismatchError, match="belongs to other data than this"):
         loader(verdicts=tmp_path / "v")
     miner = helip.StreamingMiner(rows=ROWS, image_dim=4, text_dim=4)
     with pytest.raises(UnsupportedError, match="pairs is a StreamingMiner"):

@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         writer.append([f"other {row}" for row in range(ROWS)], rows[:, :8], rows[:, 8:])
     other = helip.EmbeddingStore.open(tmp_path / "o")
     Verdicts.open(tmp_path / "v", pairs=other).close()
-    with pytest.raises(MismatchError, match="are on other data than this: the keys"):
+    with pytest.raises(MismatchError, match="belongs to other data than this: the keys"):
         helip.mine(store, verdicts=tmp_path / "v", progress=False)
     with pytest.raises(InvalidArgumentError, match="verdicts is 3, must be open Verdicts"):
         helip.mine(store, verdicts=3, progress=False)

@@ -479,13 +479,13 @@ def test_a_table_of_other_data_is_refused_with_what_became_of_the_rows(pairs, st
         keys = tuple(f"other{i}" for i in range(N))
 
     other = Other(["a"] * N)
-    with pytest.raises(MismatchError, match=r": the keys or their order differ \(60 rows then, 60"):
+    with pytest.raises(MismatchError, match=r": the keys or their order differ \(60 rows with"):
         report(pairs, other, tmp_path / "page.html")
     shorter = Pictures(["a"] * (N - 1))
     with pytest.raises(MismatchError, match=r"1 rows are gone \(60 rows then, 59 now\); .* update"):
         report(pairs, shorter, tmp_path / "page.html", store=store)
     bare = HardPairs.from_arrays(pairs.ids, pairs.scores)
-    with pytest.raises(MismatchError, match="table 60, data set 59"):
+    with pytest.raises(MismatchError, match="unknown there, 59 rows"):
         report(bare, shorter, tmp_path / "page.html")
 
 

@@ -165,7 +165,7 @@ class SeveralCaptions(Colours):
 def test_a_store_that_does_not_belong_to_the_data_is_refused_before_anything_is_written(tmp_path):
     features = encoded(tiny(), Colours())
     others = stored(tmp_path / "others", *features, Colours(prefix="other"))
-    with pytest.raises(MismatchError, match="belongs to another data set"):
+    with pytest.raises(MismatchError, match="belongs to other data"):
         run(tmp_path / "run", teacher=others)
     uneven = stored(tmp_path / "uneven", features[0], features[1][:, :8])
     with pytest.raises(MismatchError, match="have widths 16 and 8, must have one"):

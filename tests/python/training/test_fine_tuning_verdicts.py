@@ -112,7 +112,7 @@ def test_a_run_goes_on_under_the_same_verdicts_alone(tmp_path: Path, judged: Pat
 
 def test_verdicts_on_other_data_and_with_a_miner_are_refused(tmp_path: Path, judged: Path) -> None:
     out = tmp_path / "run"
-    with pytest.raises(MismatchError, match="are on other data than this"):
+    with pytest.raises(MismatchError, match="belongs to other data than this"):
         other = Colours(prefix="other")
         train(out=out, verdicts=judged, **call(data=other, pairs=table(other)))
     with pytest.raises(UnsupportedError, match="pairs is a StreamingMiner"):

@@ -52,7 +52,7 @@ def test_files_of_other_data_are_refused_and_nothing_is_written(tmp_path: Path) 
     one = written(tmp_path / "a", "a", keys=list("abcd"))
     other = HardPairs.from_arrays(IDS, SCORES, data_fingerprint="k-d-0-0")
     Verdicts.open(tmp_path / "b", pairs=other).close()
-    with pytest.raises(MismatchError, match="on other data than the others: the captions differ"):
+    with pytest.raises(MismatchError, match="belongs to other data than this: the captions differ"):
         merge([one, tmp_path / "b"], out=tmp_path / "m")
     two = written(tmp_path / "c", "c", keys=list("abxd"))
     with pytest.raises(MismatchError, match="row 2 is 'c' in one file and 'x' in another"):

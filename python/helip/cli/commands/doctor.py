@@ -23,7 +23,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime"),
     "int8": ("nncf",),
     "data": ("webdataset", "pyarrow", "datasets"),
-    "arrays": ("h5py", "zarr", "pylance"),
+    "lance": ("pylance",),
     "tables": ("pandas", "polars"),
     "remote": ("obstore", "xxhash"),
     "lora": ("peft",),

@@ -19,7 +19,7 @@ def import_embeddings(
     source: Annotated[
         str | None,
         text(
-            "A folder of clip-retrieval or DataComp; .parquet, .arrow, .npz, .h5, .zarr, .lance; a "
+            "A folder of clip-retrieval or DataComp; .parquet, .arrow, .npz, .lance; a "
             "saved datasets.Dataset. Patterns are read in the order of their numbers."
         ),
     ] = None,

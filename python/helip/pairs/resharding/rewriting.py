@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import publish_directory, storage_errors, write_json
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
@@ -29,7 +29,7 @@ from helip.pairs.options import ReshardOptions
 from helip.pairs.resharding.members import MemberReader, Members, members_of
 from helip.pairs.resharding.shards import least_bytes, plan_shards, write_shard
 from helip.pairs.resharding.tables import locality, write_pairs, write_store
-from helip.store.data_identity import difference_words, fingerprint_differences, short
+from helip.store.data_identity import Identity, refuse_another_store, require_same_data
 from helip.store.embedding_store import EmbeddingStore, store_of
 
 _BLOCK = 64  # rows of the smallest block that is packed
@@ -207,25 +207,17 @@ def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray | None]:
 
 
 def _check_together(data: Dataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
-    differ = fingerprint_differences(pairs.data_fingerprint, data.fingerprint)
-    if len(pairs) != len(data) or differ:
-        raise MismatchError(
-            f"the table of hard pairs ({len(pairs):,} rows) belongs to other data than {data!r}"
-            f"{difference_words(differ)}; give the shards that it was mined from, in their order"
-        )
-    if store is None:
-        return
-    if differ := fingerprint_differences(store.data_fingerprint, data.fingerprint):
-        raise MismatchError(
-            f"{store!r} belongs to other data than {data!r}{difference_words(differ)}; give the "
-            "store of these shards"
-        )
-    if pairs.fingerprint not in ("", store.fingerprint):
-        raise MismatchError(
-            f"the table was mined from the store {short(pairs.fingerprint)}, and {store!r} is "
-            f"{short(store.fingerprint)}; bring the table up to date with helip.update, or leave "
-            "the store out"
-        )
+    here = Identity.of(data)
+    require_same_data(
+        "the table of hard pairs", Identity(len(pairs), pairs.data_fingerprint), here,
+        "give the shards that it was mined from, in their order",
+    )  # fmt: skip
+    if store is not None:
+        require_same_data(
+            repr(store), Identity(len(store), store.data_fingerprint), here,
+            "give the store of these shards",
+        )  # fmt: skip
+        refuse_another_store(pairs.fingerprint, store)
 
 
 def _check_space(

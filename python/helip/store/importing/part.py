@@ -59,13 +59,9 @@ class Part:
 
 
 def _state_of(path: Path) -> list[int]:
-    """Bytes and time of change of a file, or of all files in a folder, and how many there are."""
-    files = [path]
-    if path.is_dir():
-        files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
-    states = [os.stat(file) for file in files]
-    newest = max((state.st_mtime_ns for state in states), default=0)
-    return [len(states), sum(state.st_size for state in states), newest]
+    """Bytes and time of change of a file."""
+    state = os.stat(path)
+    return [state.st_size, state.st_mtime_ns]
 
 
 @contextlib.contextmanager

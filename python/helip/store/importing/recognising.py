@@ -9,8 +9,7 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.patterns import existing_paths, is_url, natural
-from helip.store.importing.arrays import hdf5_part, memory_part, zarr_part
-from helip.store.importing.npy_parts import clip_retrieval_parts, npy_parts, npz_parts
+from helip.store.importing.arrays import clip_retrieval_parts, memory_part, npy_parts, npz_parts
 from helip.store.importing.part import Part
 from helip.store.importing.tables import (
     arrow_part,
@@ -23,15 +22,13 @@ from helip.store.importing.tables import (
 from helip.store.options import ImportCall
 
 ACCEPTED = (
-    "accepted are folders of clip-retrieval or DataComp, .parquet, .arrow, .npz, .h5, .zarr and "
-    ".lance, a datasets.Dataset, a pyarrow.Table, or image= and text= with .npy files or arrays"
+    "accepted are folders of clip-retrieval or DataComp, .parquet, .arrow, .npz and .lance, a "
+    "datasets.Dataset, a pyarrow.Table, or image= and text= with .npy files or arrays"
 )
-_HDF5, _ARROW = (".h5", ".hdf5", ".hdf"), (".arrow", ".feather")
+_ARROW = (".arrow", ".feather")
 _ONE_EACH = {
     ".parquet": parquet_part,
     ".lance": lance_part,
-    ".zarr": zarr_part,
-    **dict.fromkeys(_HDF5, hdf5_part),
     **dict.fromkeys(_ARROW, arrow_part),
 }
 
@@ -95,10 +92,8 @@ def _folder(folder: Path, call: ImportCall) -> list[Part]:
         )
     if folder.suffix.lower() == ".lance" or "_versions" in names:
         return [lance_part(folder, call)]
-    if names & {"zarr.json", ".zgroup"}:
-        return [zarr_part(folder, call)]
     # Of DataComp the tables beside the arrays are their metadata.
-    for suffix in (".npz", ".parquet", *_ARROW, *_HDF5):
+    for suffix in (".npz", ".parquet", *_ARROW):
         found = [folder / name for name in names if name.lower().endswith(suffix)]
         if found:
             return _files(sorted(found, key=natural), call)

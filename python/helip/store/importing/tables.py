@@ -78,7 +78,7 @@ def arrow_part(path: Path, options: ImportOptions) -> Part:
 
 
 def lance_part(path: Path, options: ImportOptions) -> Part:
-    with needed(f"reading {path} takes the package lance", "'helip[arrays]'"):
+    with needed(f"reading {path} takes the package lance", "'helip[lance]'"):
         import lance
     with reading(str(path)):
         data = lance.dataset(str(path))

@@ -121,5 +121,5 @@ def test_what_cannot_be_done_is_told(data: Any, tmp_path: Path) -> None:
     assert (tmp_path / "n.tsv").read_text() == "mine"
     with pytest.raises(helip.InvalidArgumentError, match="num_negatives is 4, must be at most 3"):
         table().to_negclip(tmp_path / "o.tsv", data, num_negatives=4)
-    with pytest.raises(helip.MismatchError, match="table 6, data set 2"):
+    with pytest.raises(helip.MismatchError, match=r"6 rows with .* there, 2 rows with"):
         table().to_negclip(tmp_path / "o.tsv", data.subset([0, 1]))

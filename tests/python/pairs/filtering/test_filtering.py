@@ -344,7 +344,7 @@ def test_what_people_said_is_a_rule_as_others_are(tmp_path: Path, action: str) -
 
 def test_verdicts_on_other_data_are_refused(tmp_path: Path) -> None:
     helip.Verdicts.open(tmp_path / "v", pairs=table(data_fingerprint="1-2-3-4")).close()
-    with pytest.raises(MismatchError, match="are on other data than this: the captions differ"):
+    with pytest.raises(MismatchError, match="belongs to other data than this: the captions differ"):
         table(data_fingerprint="1-9-3-4").filter(verdicts=tmp_path / "v", progress=False)
     with pytest.raises(StorageError, match="there is no file of verdicts"):
         table().filter(verdicts=tmp_path / "no", progress=False)

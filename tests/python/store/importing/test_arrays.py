@@ -1,4 +1,4 @@
-"""Embeddings in HDF5 and zarr, and in memory."""
+"""Embeddings in memory, in .npy files and in DataComp's .npz: what is read, what is refused."""
 
 from __future__ import annotations
 
@@ -11,44 +11,135 @@ import torch
 
 import helip
 from helip import EmbeddingStore
-from support.import_samples import Embeddings, embeddings
-
-ROWS = 83
+from support.import_samples import clip_retrieval, data_comp, embeddings
 
 
 def imported(tmp_path: Path, source: Any = None, **options: Any) -> EmbeddingStore:
     return EmbeddingStore.import_from(source, out=tmp_path / "store", progress=False, **options)
 
 
-def write_hdf5(path: Path, whole: Embeddings) -> None:
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        file["image"], file["text"] = whole.image, whole.text
-        file.create_dataset("key", data=whole.keys)
-        file.create_dataset("caption", data=whole.captions)
+def saved(tmp_path: Path, rows: int = 50, **changes: Any) -> dict[str, Path]:
+    whole = embeddings(rows)
+    arrays = {"image": whole.image, "text": whole.text} | changes
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    return {name: tmp_path / f"{name}.npy" for name in arrays}
 
 
-def write_zarr(path: Path, whole: Embeddings) -> None:
-    zarr = pytest.importorskip("zarr")
-    group = zarr.open_group(str(path), mode="w")
-    group["image"], group["text"] = whole.image, whole.text
-    group["key"] = np.array(whole.keys)
-    group["caption"] = np.array(whole.captions)
+def test_two_files_are_a_store_of_numbered_rows(tmp_path: Path) -> None:
+    store = imported(tmp_path, **saved(tmp_path))
+    embeddings(50).check(store, numbered=True)
+    assert store.dtype == "float16"
 
 
-@pytest.mark.filterwarnings("ignore:The data type")  # of text, in zarr
-@pytest.mark.parametrize(("name", "write"), [("a.h5", write_hdf5), ("a.zarr", write_zarr)])
-def test_a_file_of_arrays_becomes_a_store(
-    tmp_path: Path, name: str, write: Any, monkeypatch: pytest.MonkeyPatch
+def test_metadata_gives_keys_and_captions(tmp_path: Path) -> None:
+    whole = embeddings(50)
+    whole.metadata(tmp_path / "m.parquet")
+    store = imported(tmp_path, **saved(tmp_path), metadata=tmp_path / "m.parquet")
+    whole.check(store)
+    # The captions are those that a data set of the same table has.
+    expected = helip.open_dataset(
+        write_csv(tmp_path / "d.csv", whole.keys, whole.captions), key_column="key", progress=False
+    )
+    assert store.digests is not None
+    np.testing.assert_array_equal(
+        store.digests[1], expected.row_digests(np.arange(50, dtype=np.int64))[1]
+    )
+
+
+def write_csv(path: Path, keys: list[str], captions: list[str]) -> Path:
+    rows = [f"{key},{key}.jpg,{caption}" for key, caption in zip(keys, captions, strict=True)]
+    path.write_text("\n".join(["key,image,caption", *rows]))
+    return path
+
+
+@pytest.mark.parametrize("shard", [7, 10, 23])
+def test_a_folder_of_clip_retrieval_is_read_in_the_order_of_its_numbers(
+    tmp_path: Path, shard: int
 ) -> None:
-    monkeypatch.setattr("helip.store.importing.importing._BLOCK_BYTES", 13 * 20 * 2)
-    whole = embeddings(ROWS)
-    write(tmp_path / name, whole)
-    whole.check(imported(tmp_path, tmp_path / name))
+    whole = embeddings(85)  # with 7 a shard there are numbers of two digits
+    embeddings(85).check(imported(tmp_path, clip_retrieval(tmp_path / "c", whole, shard)))
+
+
+def test_patterns_and_one_metadata_file_for_all(tmp_path: Path) -> None:
+    whole = embeddings(85)
+    folder = clip_retrieval(tmp_path / "c", whole, 7)
+    whole.metadata(tmp_path / "m.parquet")
+    store = imported(
+        tmp_path, image=f"{folder}/img_emb/*.npy", text=f"{folder}/text_emb/text_emb_{{0..12}}.npy",
+        metadata=tmp_path / "m.parquet",
+    )  # fmt: skip
+    whole.check(store)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_folder_of_data_comp(tmp_path: Path, compressed: bool) -> None:
+    whole = embeddings(60)
+    folder = data_comp(tmp_path / "d", whole, 25, compressed=compressed)
+    with pytest.raises(helip.InvalidArgumentError, match="2 fit by name; name it with image_col"):
+        imported(tmp_path, folder)
+    whole.check(imported(tmp_path, folder, image_column="l14_img", text_column="l14_txt"))
+
+
+def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
+    whole = embeddings(50)
+    paths = saved(tmp_path, text=whole.text[:49])
+    with pytest.raises(
+        helip.InvalidArgumentError, match=r"text.npy has 49 rows and .*image.npy 50"
+    ):
+        imported(tmp_path, **paths)
+    embeddings(51).metadata(tmp_path / "m.parquet")
+    with pytest.raises(helip.InvalidArgumentError, match=r"m.parquet has 51 rows and .* 50"):
+        imported(tmp_path, **saved(tmp_path), metadata=tmp_path / "m.parquet")
+    folder = clip_retrieval(tmp_path / "c", embeddings(90), 7)
+    (folder / "text_emb" / "text_emb_3.npy").unlink()
+    with pytest.raises(helip.InvalidArgumentError, match=r"img_emb_3.npy has no file of the same"):
+        imported(tmp_path, folder)
+    (folder / "metadata" / "metadata_3.parquet").unlink()
+    (folder / "img_emb" / "img_emb_3.npy").unlink()
+    (folder / "metadata" / "metadata_5.parquet").unlink()
+    with pytest.raises(helip.InvalidArgumentError, match=r"_5.npy has no file .* in metadata"):
+        imported(tmp_path, folder)
+    assert not (tmp_path / "store").exists()
+
+
+def test_files_in_two_orders_are_refused(tmp_path: Path) -> None:
+    folder = clip_retrieval(tmp_path / "c", embeddings(40), 10)
+    image = [folder / "img_emb" / f"img_emb_{number}.npy" for number in range(4)]
+    text = [folder / "text_emb" / f"text_emb_{number}.npy" for number in (0, 2, 1, 3)]
+    with pytest.raises(helip.InvalidArgumentError, match=r"img_emb_1.npy stands beside text_emb_2"):
+        imported(tmp_path, image=image, text=text)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((50, 3), object), "pickled Python objects"),
+        (np.zeros((50, 3), np.int32), "is of int32; embeddings are"),
+        (np.zeros(50, np.float32), r"shape \(50,\)"),
+        (np.asfortranarray(np.ones((50, 3), np.float32)), "by columns"),
+        (np.zeros((50, 3), ">f4"), "byte order"),
+    ],
+)
+def test_arrays_that_are_no_embeddings_are_refused(
+    tmp_path: Path, array: np.ndarray, words: str
+) -> None:
+    with pytest.raises(helip.InvalidArgumentError, match=words):
+        imported(tmp_path, **saved(tmp_path, image=array))
+
+
+def test_a_file_that_is_cut_short_is_damaged(tmp_path: Path) -> None:
+    paths = saved(tmp_path)
+    paths["image"].write_bytes(paths["image"].read_bytes()[:-1])
+    with pytest.raises(helip.CorruptError, match=r"image.npy has .* bytes, and its header tells"):
+        imported(tmp_path, **paths)
+    paths["image"].write_bytes(b"nothing")
+    with pytest.raises(helip.InvalidArgumentError, match=r"image.npy is no .npy file"):
+        imported(tmp_path, **paths)
 
 
 def test_arrays_and_tensors_in_memory(tmp_path: Path) -> None:
-    whole = embeddings(ROWS, "float32")
+    whole = embeddings(83, "float32")
     store = imported(
         tmp_path, image=torch.from_numpy(whole.image), text=whole.text, keys=whole.keys
     )
@@ -59,7 +150,7 @@ def test_arrays_and_tensors_in_memory(tmp_path: Path) -> None:
 
 
 def test_bfloat16_stays(tmp_path: Path) -> None:
-    whole = embeddings(ROWS, "float32")
+    whole = embeddings(83, "float32")
     image, text = (torch.from_numpy(side).bfloat16() for side in (whole.image, whole.text))
     store = imported(tmp_path, image=image, text=text)
     assert store.dtype == "bfloat16"
@@ -67,39 +158,13 @@ def test_bfloat16_stays(tmp_path: Path) -> None:
 
 
 def test_rows_that_differ_are_told(tmp_path: Path) -> None:
-    whole = embeddings(ROWS)
+    whole = embeddings(83)
     with pytest.raises(helip.InvalidArgumentError, match="keys has 82 rows and image 83"):
         imported(tmp_path, image=whole.image, text=whole.text, keys=whole.keys[:-1])
     with pytest.raises(helip.InvalidArgumentError, match="image is a list; pass a NumPy array"):
         imported(tmp_path, image=whole.image.tolist(), text=whole.text)
     with pytest.raises(helip.InvalidArgumentError, match="both be files, or both arrays"):
         imported(tmp_path, image=tmp_path / "a.npy", text=whole.text)
-
-
-def test_a_zarr_that_was_changed_is_noticed(tmp_path: Path) -> None:
-    zarr = pytest.importorskip("zarr")
-    whole = embeddings(ROWS)
-    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
-    group["image"], group["text"] = whole.image, whole.text
-    whole.check(imported(tmp_path, tmp_path / "a.zarr"), numbered=True)
-    zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")["image"][:] += 1
-    with pytest.raises(helip.MismatchError, match="have changed since"):
-        imported(tmp_path, tmp_path / "a.zarr")
-
-
-def test_what_a_library_raises_names_the_file(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
-    whole = embeddings(ROWS)
-    write_hdf5(tmp_path / "a.h5", whole)
-    with h5py.File(tmp_path / "a.h5", "r+") as file:
-        file["nowhere"] = h5py.SoftLink("/not/there")
-    whole.check(imported(tmp_path, tmp_path / "a.h5"))
-    (tmp_path / "b.h5").write_bytes(b"nothing")
-    with pytest.raises(helip.Error, match=r"b.h5"):
-        imported(tmp_path, tmp_path / "b.h5")
-    (tmp_path / "b.zarr").write_bytes(b"nothing")
-    with pytest.raises(helip.Error, match=r"b.zarr"):
-        imported(tmp_path, tmp_path / "b.zarr")
 
 
 def test_keys_are_a_sequence(tmp_path: Path) -> None:

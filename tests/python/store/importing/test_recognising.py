@@ -16,6 +16,7 @@ REFUSED = [
     ("half", "has no text_emb, and pairs need both sides"),
     ("a.npy", r"holds one matrix; give the two as image= and text="),
     ("a.bin", "of no known kind"),
+    ("a.h5", r"of no known kind: accepted are .*\.parquet"),
     (["a.npz", "a.bin"], r"several kinds \(.bin, .npz\)"),
 ]
 
@@ -26,7 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "half" / "img_emb").mkdir(parents=True)
     np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
     np.savez(tmp_path / "a.npz", image=np.ones((3, 2)), text=np.ones((3, 2)))
-    (tmp_path / "a.bin").touch()
+    for name in ("a.bin", "a.h5"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
