@@ -200,9 +200,9 @@ def test_a_subset_is_a_view_in_the_order_asked_for(data):
 
 
 def test_a_subset_refuses_rows_that_are_not_there_or_named_twice(data):
-    with pytest.raises(InvalidArgumentError, match=r"row 7 is outside 0\.\.6"):
+    with pytest.raises(InvalidArgumentError, match=r"outside of 0 \.\. 6: 7"):
         data.subset([0, 7])
-    with pytest.raises(InvalidArgumentError, match="row 3 is named twice"):
+    with pytest.raises(InvalidArgumentError, match="names row 3 more than once"):
         data.subset([3, 1, 3])
     with pytest.raises(InvalidArgumentError, match="one bool a row"):
         data.subset(np.array([True, False]))
