@@ -207,7 +207,7 @@ def test_a_subset_refuses_rows_that_are_not_there_or_named_twice(data):
         data.subset([3, 1, 3])
     with pytest.raises(InvalidArgumentError, match="one bool a row"):
         data.subset(np.array([True, False]))
-    with pytest.raises(InvalidArgumentError, match="integers"):
+    with pytest.raises(InvalidArgumentError, match="row numbers"):
         data.subset([0.5])
     assert len(data.subset([])) == 0
 
