@@ -35,11 +35,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import discard_directory, publish_directory, storage_errors
 from helip.common.machine import usable_processors
+from helip.common.options import Positive, check
 from helip.common.progress import ProgressBar
 
 SPLITS = ("train", "heldout-concepts", "heldout-variants")
@@ -130,10 +133,7 @@ def split(
     the same splits; the order within a split is that of ``pictures``.
     """
     for name, share in (("concept_share", concept_share), ("variant_share", variant_share)):
-        if not 0.0 <= share < 1.0:
-            raise InvalidArgumentError(
-                f"{name} is {share}; it must be at least 0 and below 1 (0.12: one in eight)"
-            )
+        check(name, share, Annotated[float, Ge(0), Lt(1)])
     concepts: dict[str, list[Picture]] = defaultdict(list)
     concepts_of_digest: dict[str, set[str]] = defaultdict(set)
     copies: dict[str, int] = defaultdict(int)
@@ -199,8 +199,7 @@ def build(
     below 1 or an ``out`` that is not a data set of this kind.
     """
     for name, value in (("size", size), ("shard_rows", shard_rows), ("limit", limit)):
-        if value is not None and value < 1:
-            raise InvalidArgumentError(f"{name} is {value}; it must be at least 1")
+        check(name, value, Positive | None)
     out = Path(out)
     recipe = _recipe(seed=seed, size=size, shard_rows=shard_rows, limit=limit)
     present = read_description(out)

@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 
 import helip
-from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file
 from helip.common.machine import usable_processors
+from helip.common.options import Positive, check
 from helip.data import Dataset
 from helip.training import TrainResult, read_metrics
 from helip_demo import data as demo_data
@@ -121,10 +122,8 @@ def run(
 
     Raises UnsupportedError without the packages of ``helip[demo]``.
     """
-    if threads is not None and threads < 1:
-        raise InvalidArgumentError(f"threads is {threads}; give 1 or more, or None")
-    if not 0 <= seed < 2**31:
-        raise InvalidArgumentError(f"seed is {seed}; it must lie in 0 .. 2^31 - 1")
+    check("threads", threads, Positive | None)
+    check("seed", seed, Annotated[int, Ge(0), Lt(2**31)])
     before = torch.get_num_threads()
     torch.set_num_threads(threads or min(before, usable_processors()))
     silent: Callable[[str], None] = lambda line: None  # noqa: E731

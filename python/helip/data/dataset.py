@@ -19,6 +19,7 @@ from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.notebook import table_html
+from helip.common.text import first_of
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS
@@ -314,26 +315,8 @@ class Subset(KeyedDataset):
     """Some rows of another data set, in the order that they were named."""
 
     def __init__(self, parent: Dataset, rows: Iterable[int] | np.ndarray) -> None:
-        chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
-        if chosen.dtype == np.bool_:
-            if chosen.shape != (len(parent),):
-                raise InvalidArgumentError(
-                    f"a mask of shape {chosen.shape} does not fit {len(parent)} rows; "
-                    "give one bool a row"
-                )
-            chosen = np.flatnonzero(chosen)
-        if chosen.ndim != 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
-            raise InvalidArgumentError(
-                f"rows must be one list of integers, not {chosen.dtype} {list(chosen.shape)}"
-            )
-        chosen = chosen.astype(np.int64)
-        outside = chosen[(chosen < 0) | (chosen >= len(parent))]
-        if outside.size:
-            raise InvalidArgumentError(f"row {outside[0]} is outside 0..{len(parent) - 1}")
-        named, times = np.unique(chosen, return_counts=True)
-        if (times > 1).any():
-            twice = named[times > 1][0]
-            raise InvalidArgumentError(f"row {twice} is named twice; name each row once")
+        given = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
+        chosen = row_numbers(given, len(parent), "rows is an array")
         self.max_pixels, self.max_seconds = parent.max_pixels, parent.max_seconds
         self._parent = parent
         self._rows = chosen  # int64 [n]
@@ -419,6 +402,46 @@ def read_ahead(data: Any, rows: Sequence[int], *, captions: bool = False) -> Ite
             coming = rows[place + AHEAD if place else 0 : place + 2 * AHEAD]
             tell(np.asarray(coming, dtype=np.int64))
         yield row
+
+
+def row_numbers(rows: np.ndarray, size: int, words: str) -> np.ndarray:
+    """int64 [n]: the rows of a data set of ``size`` that are named, in that order, or those where a
+    mask is True.
+
+    InvalidArgumentError, which begins with ``words``: no such rows, a mask of another size, a row
+    that is named twice.
+    """
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "biu"):
+        raise InvalidArgumentError(
+            f"{words}, which holds {rows.dtype} {list(rows.shape)}; it must hold one bool a row, "
+            "or one list of row numbers"
+        )
+    if rows.dtype == np.bool_:
+        if len(rows) != size:
+            raise InvalidArgumentError(
+                f"{words}, a mask of {len(rows):,} bools, and the data have {size:,} rows; give "
+                "one bool a row"
+            )
+        return np.flatnonzero(rows)
+    outside = rows[(rows < 0) | (rows >= size)]
+    if outside.size:
+        raise InvalidArgumentError(
+            f"{words}, and {outside.size:,} of its {len(rows):,} rows are outside of 0 .. "
+            f"{size - 1}: {first_of(map(str, outside[:4].tolist()))}; remove them, or open the "
+            "data that they are of"
+        )
+    named, times = np.unique(rows, return_counts=True)
+    if (times > 1).any():
+        if len(rows) == size and named[-1] <= 1:
+            raise InvalidArgumentError(
+                f"{words}, which holds {rows.dtype} 0 and 1, one a row; a mask must be bool: "
+                "mask.astype(bool)"
+            )
+        raise InvalidArgumentError(
+            f"{words}, which names row {named[times > 1][0]} more than once; name each row once, "
+            "or give a mask as bool"
+        )
+    return rows.astype(np.int64)
 
 
 def start_method(data: Any, workers: int) -> str | None:

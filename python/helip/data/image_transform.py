@@ -18,6 +18,7 @@ from PIL import Image
 
 from helip._core import ImageTransform as _CoreTransform
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.options import require
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS
 
@@ -101,8 +102,7 @@ class ImageTransform:
         size = self.size
         if isinstance(size, int):
             size = (size, size)
-        if len(size) != 2:
-            raise InvalidArgumentError(f"size must be pixels or (height, width), not {size!r}")
+        require(len(size) == 2, "size", size, "pixels or (height, width)")
         for name in ("scale", "ratio", "fill", "blur_sigma", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +32,10 @@ _MOST_THREADS = 8
 _PATIENCE = 0.1
 _PICTURES = 8  # that a thread decodes before it asks whether the program ends
 
+_AHEAD = 1  # batches that are begun before they are asked for
+
 Outcome = SampleError | Exception | None
+B = TypeVar("B")
 
 
 @dataclasses.dataclass
@@ -261,6 +265,23 @@ class PictureReader:
             ticket, lambda place: self._decode_by_pillow(int(index[place]), epoch, place, views)
         )
         return Pictures(index, epoch, ticket, views, work)
+
+    def read(
+        self, batches: Iterable[B], rows_of: Callable[[B], np.ndarray]
+    ) -> Generator[tuple[B, Pictures], None, None]:
+        """Each batch with its pictures, which :meth:`wait` waits for; those of the next batch are
+        begun before."""
+        self.start()
+        begun: deque[tuple[B, Pictures]] = deque()
+        try:
+            for batch in batches:
+                begun.append((batch, self.begin(rows_of(batch))))
+                if len(begun) > _AHEAD:
+                    yield begun.popleft()
+            while begun:
+                yield begun.popleft()
+        finally:
+            self.clear()
 
     def wait(self, pictures: Pictures) -> dict[int, SampleError]:
         """Wait until they are read; what is wrong with each place that could not be."""

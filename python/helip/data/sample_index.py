@@ -18,6 +18,7 @@ from helip import _core
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.common.files import storage_errors
 from helip.common.machine import core_threads
+from helip.common.options import require
 from helip.common.patterns import is_url
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.urls import check_url
@@ -372,8 +373,6 @@ def _reopen(
 
 
 def _extension(text: str) -> str:
-    if not isinstance(text, str) or not text.lstrip("."):
-        raise InvalidArgumentError(
-            f"image_extension is {text!r}; it must be text such as 'jpg' or 'seg.png'"
-        )
+    named = isinstance(text, str) and text.lstrip(".") != ""
+    require(named, "image_extension", text, "text such as 'jpg' or 'seg.png'")
     return text.lower().lstrip(".")

@@ -21,7 +21,7 @@ import numpy as np
 from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import read_text, reading_file, text_lines
 from helip.common.text import first_of
-from helip.data.dataset import Dataset, Subset
+from helip.data.dataset import Dataset, Subset, row_numbers
 from helip.data.options import OpenOptions
 
 #: Of a keep list.
@@ -206,7 +206,7 @@ def _chosen(data: Dataset, given: Any) -> tuple[np.ndarray, dict[str, int]]:
     elif isinstance(given, list):
         rows = _by_key(data, given, words)
     else:
-        rows = _by_row(data, given, words)
+        rows = np.sort(row_numbers(given, len(data), f"subset is {words}"))
     if not len(rows):
         raise InvalidArgumentError(
             f"subset is {words}, which names none of the {len(data):,} rows; name one at least, or "
@@ -252,40 +252,6 @@ def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:
             "they are of"
         )
     return np.array(rows, dtype=np.int64)
-
-
-def _by_row(data: Dataset, rows: np.ndarray, words: str) -> np.ndarray:
-    if rows.ndim != 1 or rows.dtype.kind not in "biu":
-        raise InvalidArgumentError(
-            f"subset is {words}, which holds {rows.dtype} {list(rows.shape)}; it must hold one "
-            "bool a row, or one list of row numbers"
-        )
-    if rows.dtype == np.bool_:
-        if len(rows) != len(data):
-            raise InvalidArgumentError(
-                f"subset is {words}, a mask of {len(rows):,} bools, and the data have "
-                f"{len(data):,} rows; give one bool a row"
-            )
-        return np.flatnonzero(rows)
-    outside = rows[(rows < 0) | (rows >= len(data))]
-    if outside.size:
-        raise InvalidArgumentError(
-            f"subset is {words}, and {outside.size:,} of its {len(rows):,} rows are outside of "
-            f"0 .. {len(data) - 1}: {first_of(map(str, outside[: _SHOWN + 1].tolist()))}; remove "
-            "them, or open the data that they are of"
-        )
-    named, times = np.unique(rows, return_counts=True)
-    if (times > 1).any():
-        if len(rows) == len(data) and named[-1] <= 1:
-            raise InvalidArgumentError(
-                f"subset is {words}, which holds {rows.dtype} 0 and 1, one a row; a mask must be "
-                "bool: mask.astype(bool)"
-            )
-        raise InvalidArgumentError(
-            f"subset is {words}, which names row {named[times > 1][0]} more than once; name each "
-            "row once, or give a mask as bool"
-        )
-    return named.astype(np.int64)
 
 
 def _read(path: Path) -> Any:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,6 @@ from helip.models.bundle import create_model
 
 EXAMPLES = 20  # skipped rows that the result names
 TOKENIZED = 1024  # strings at a time
-AHEAD = 1  # batches that the core begins before they are asked for
 
 
 @dataclass
@@ -85,30 +84,26 @@ class RowReader:
 
     def _by_core(self, transform: ImageTransform) -> Iterator[ReadRows]:
         reader = PictureReader(self.data, [transform], threads=self.workers)
-        reader.start()
-        waiting: deque[tuple[Ints, Ints, Pictures]] = deque()
-        try:
-            for first in range(0, len(self.rows), self.batch_size):
-                rows = self.rows[first : first + self.batch_size]
-                shown = rows[self.pictures[rows] == rows]
-                waiting.append((rows, shown, reader.begin(shown)))
-                if len(waiting) > AHEAD:
-                    yield self._finished(reader, *waiting.popleft())
-            while waiting:
-                yield self._finished(reader, *waiting.popleft())
-        finally:
-            reader.clear()
+        batches = (
+            self.rows[first : first + self.batch_size]
+            for first in range(0, len(self.rows), self.batch_size)
+        )
+        with closing(reader.read(batches, self._shown)) as read:
+            for rows, begun in read:
+                yield self._finished(reader, rows, begun)
 
-    def _finished(
-        self, reader: PictureReader, rows: Ints, shown: Ints, begun: Pictures
-    ) -> ReadRows:
+    def _shown(self, rows: Ints) -> Ints:
+        """Those of ``rows`` whose own picture is read."""
+        return rows[self.pictures[rows] == rows]
+
+    def _finished(self, reader: PictureReader, rows: Ints, begun: Pictures) -> ReadRows:
         captions, unread = {}, {}
         for row in rows.tolist() if self.captions else ():
             try:
                 captions[row] = captions_of(self.data, row)
             except SampleError as error:
                 unread[row] = str(error.reason)
-        errors = reader.wait(begun)
+        errors, shown = reader.wait(begun), begun.index
         kept = [place for place in range(len(shown)) if place not in errors]
         pixels = begun.views[0][kept] if errors else begun.views[0]
         failed = {int(shown[place]): str(error.reason) for place, error in errors.items()}

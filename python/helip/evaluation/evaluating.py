@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import keywords, method_keywords
+from helip.common.options import keywords, method_keywords, require
 from helip.data.opening import open_dataset
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.figures import TASKS, figures_of
@@ -95,8 +95,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     groups = given.picture_groups if call.groups is None else call.groups
     dataset: Any = given.data
     rows = len(dataset)
-    if rows == 0:
-        raise InvalidArgumentError("the data set has 0 rows; give at least one")
+    require(rows > 0, "the number of rows of the data set", rows, "at least 1")
     pictures = _first_of_group(groups, rows)
     warn_of_training_data(call.model, dataset)
 
@@ -193,18 +192,14 @@ def _training_rows(train: Any) -> Any:
         )
     if not (hasattr(train, "label") and hasattr(train, "keys")):
         train = open_dataset(train)
-    if len(train) == 0:
-        raise InvalidArgumentError("train has 0 rows; give at least two of a class")
+    require(len(train) > 0, "the number of rows of train", 0, "at least two of a class")
     return train
 
 
 def _first_of_group(groups: Sequence[Any] | None, rows: int) -> Ints:
     if groups is None:
         return np.arange(rows, dtype=np.int64)
-    if len(groups) != rows:
-        raise InvalidArgumentError(
-            f"groups has {len(groups)} entries for {rows} rows; give one picture id a row"
-        )
+    require(len(groups) == rows, "the number of groups", len(groups), f"{rows}, one a row")
     first: dict[Any, int] = {}
     return np.array([first.setdefault(group, row) for row, group in enumerate(groups)])
 

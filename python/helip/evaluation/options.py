@@ -12,6 +12,8 @@ from annotated_types import Ge
 from helip.common.options import DeviceOptions, Options, Positive, PrecisionOptions, Whole
 from helip.data.options import OpenOptions, Reader
 
+#: Which pictures are right for a caption that several bear: all of these, or its own alone.
+Duplicates = Literal["any", "strict"]
 #: What equal scores count for.
 Ties = Literal["against", "for"]
 
@@ -47,7 +49,7 @@ class EvaluateOptions(DeviceOptions, PrecisionOptions):
     """Of retrieval, zero_shot, linear_probe, composition; None: what the set is made for."""
     regularisation: Annotated[float, Ge(0)] | None = None
     """Of the linear probe; None chooses it on a part of its training rows."""
-    duplicates: Literal["any", "strict"] = "any"
+    duplicates: Duplicates = "any"
     """any: every picture that bears the caption is right; strict: its own alone."""
     ties: Ties = "against"
     """Equal scores count against the model, or for it; what the literature reports lies between."""

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import MismatchError
+from helip.common.options import require
+from helip.common.text import first_of
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
@@ -59,10 +61,8 @@ def interpolated_weights(
     start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float, *, label: str = "tuned"
 ) -> dict[str, Tensor]:
     """The mixture of two state dicts, computed in float64; counters are those of ``tuned``."""
-    if not 0.0 <= alpha <= 1.0:
-        raise InvalidArgumentError(
-            f"alpha is {alpha}, must be in [0, 1]: 0 is the start model, 1 the tuned one"
-        )
+    in_words = "in [0, 1]: 0 is the start model, 1 the tuned one"
+    require(0.0 <= alpha <= 1.0, "alpha", alpha, in_words)
     odd = [
         *(f"{name} is missing" for name in start if name not in tuned),
         *(f"{name} is unexpected" for name in tuned if name not in start),
@@ -73,9 +73,8 @@ def interpolated_weights(
         ),
     ]
     if odd:
-        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
         raise MismatchError(
-            f"{label} does not fit the start model: {', '.join(odd[:5])}{more}; are they the same "
+            f"{label} does not fit the start model: {first_of(odd, 5)}; are they the same "
             "architecture?"
         )
     return {name: _mixed(start[name], tuned[name], alpha) for name in start}

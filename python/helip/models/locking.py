@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.options import Whole, check
 from helip.models.slip import HEAD
 
 
@@ -76,8 +77,7 @@ def _lock_batch_norms(model: nn.Module) -> None:
 
 def _lock(model: Any, tower: str, option: str, unlocked: int) -> None:
     label = f"lock_{tower}_{option}"
-    if unlocked < 0:
-        raise InvalidArgumentError(f"{label} is {unlocked}, must be at least 0")
+    check(label, unlocked, Whole)
     method = getattr(model, f"lock_{tower}_tower", None)
     if method is None:
         raise UnsupportedError(f"a {type(model).__name__} cannot lock its {tower} tower")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import publish_directory, read_json, write_json
+from helip.common.options import check
 from helip.models.conversion import (
     to_open_clip,
     to_open_clip_config,
@@ -29,7 +30,6 @@ from helip.models.slip import HEAD, has_ssl_head
 from helip.models.source import CONFIG_FILE
 from helip.models.weights import WEIGHTS_FILE, fit_state_dict, write_tensors
 
-FORMATS = ("open_clip", "transformers")
 # What transformers notes of how a tokenizer was opened here.
 _OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")
 
@@ -72,8 +72,7 @@ def export(bundle: SavedParts, path: str | os.PathLike[str], *, format: str = "o
     A self-supervised head belongs to neither layout and is left out; `helip.models.save_model`
     keeps it. Refuses a path that exists.
     """
-    if format not in FORMATS:
-        raise InvalidArgumentError(f"format is {format!r}, must be one of {', '.join(FORMATS)}")
+    check("format", format, Literal["open_clip", "transformers"])
     refuse_unsaved(bundle, "export")
     path = Path(path)
     with publish_directory(path) as directory:

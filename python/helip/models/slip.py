@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.options import Positive, check
 
 HEAD = "image_mlp"  # SLIP's name of it
 _VIEWS = ("ssl_first", "ssl_second")
@@ -67,8 +68,7 @@ class SslHead(nn.Sequential):
 
     def __init__(self, width: int, *, hidden: int = 4096, features: int = 256) -> None:
         for name, value in (("width", width), ("hidden", hidden), ("features", features)):
-            if value < 1:
-                raise InvalidArgumentError(f"{name} of the head is {value}, must be at least 1")
+            check(f"{name} of the head", value, Positive)
         super().__init__(
             OrderedDict(
                 layer1=nn.Linear(width, hidden),

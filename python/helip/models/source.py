@@ -10,6 +10,7 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import read_json
+from helip.common.text import first_of
 from helip.models.options import Lora
 from helip.models.run_folder import within_run
 from helip.models.slip import published_config
@@ -45,7 +46,7 @@ class Source:
         if gives or from_scratch:
             return
         tags = _tags(self.name) if self.config is None else []
-        known = f", or a pretrained tag ({_some(tags)})" if tags else ""
+        known = f", or a pretrained tag ({first_of(tags, 6)})" if tags else ""
         raise InvalidArgumentError(
             f"{label} has no weights; give checkpoint= a file or folder of "
             f"weights{known}, or from_scratch=True for a random start"
@@ -175,7 +176,7 @@ def with_checkpoint(source: Source, checkpoint: str) -> Source:
     if checkpoint.lower().replace("-", "_") in tags:
         source.tag = checkpoint
         return source
-    known = f"; tags of {source.name}: {_some(tags)}" if tags else ""
+    known = f"; tags of {source.name}: {first_of(tags, 6)}" if tags else ""
     raise StorageError(
         f"the checkpoint {checkpoint!r} does not exist, and is no pretrained tag of "
         f"{source.name}{known}"
@@ -187,7 +188,3 @@ def _tags(architecture: str) -> list[str]:
     import open_clip
 
     return list(open_clip.list_pretrained_tags_by_model(architecture))
-
-
-def _some(tags: list[str]) -> str:
-    return ", ".join(tags[:6]) + (", ..." if len(tags) > 6 else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, StorageError
 from helip.common.files import storage_errors
+from helip.common.text import first_of
 from helip.models.hugging_face import TransformersClip, bare_names
 from helip.models.slip import HEAD, from_published, has_ssl_head
 
@@ -150,7 +151,7 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) ->
         if name in state and state[name].shape != own[name].shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    found = [f"{len(odd)} {kind} ({_first(odd)})" for kind, odd in kinds.items() if odd]
+    found = [f"{len(odd)} {kind} ({first_of(odd, 5)})" for kind, odd in kinds.items() if odd]
     if found:
         raise MismatchError(
             f"{label} does not fit the model: {'; '.join(found)}; is it another architecture?"
@@ -201,10 +202,6 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if prefix is None:
             return state
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-def _first(names: Sequence[str], count: int = 5) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 
 def _first_line(error: Exception) -> str:

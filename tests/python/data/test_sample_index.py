@@ -26,6 +26,7 @@ from helip.common.errors import (
 )
 from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
+from support.process_group import forking
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
@@ -305,12 +306,12 @@ def _read(data: helip.data.Dataset, rows: list[int], results) -> None:
 
 
 @pytest.mark.parametrize("saved", [False, True])
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", "forkserver"])  # which pickles, as spawning does
 def test_processes_read_on(shards: Path, tmp_path: Path, start: str, saved: bool) -> None:
     index = build(shards, out=tmp_path / "index" if saved else None)
     data = open_dataset(tmp_path / "index" if saved else shards)
     assert data.caption(3) == caption(3)
-    context = multiprocessing.get_context(start)
+    context = multiprocessing.get_context(start) if start == "fork" else forking()
     results = context.Queue()
     rows = [3, 19, 0, 7]
     workers = [context.Process(target=_read, args=(data, rows, results)) for _ in range(2)]

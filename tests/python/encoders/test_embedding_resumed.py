@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.store.embedding_store import EmbeddingStore, StoreWriter
+from support import process_group
 from support.embed_samples import (
     BAD,
     DIM_TEXT,
@@ -118,28 +117,26 @@ def test_without_resume_a_store_that_is_there_is_refused(tmp_path):
         run(Numbered(5), tmp_path / "s", resume=False)
 
 
-CHILD = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from support import embed_samples as t
+class Deadly(Numbered):
+    """Its process is killed when a row is read."""
 
-class Deadly(t.Numbered):
+    deadly = -1
+
     def _read_image(self, row):
-        if row == {row}:
+        if row == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._read_image(row)
 
-t.run(Deadly(t.LARGE, t.BAD), Path({out!r}))
-"""
+
+def _die_at(row, out):
+    data = Deadly(LARGE, BAD)
+    data.deadly = row
+    run(data, out)
 
 
 @pytest.mark.parametrize("row", [2000, SHARD + 2000])
 def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
-    code = CHILD.format(tests=str(Path(__file__).parents[2]), row=row, out=str(tmp_path / "s"))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert process_group.exit_code(_die_at, row, tmp_path / "s") == -signal.SIGKILL
     run(Numbered(LARGE, BAD), tmp_path / "s")
     run(Numbered(LARGE, BAD), tmp_path / "whole")
     assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")

@@ -190,13 +190,13 @@ def test_similarities_are_never_held_as_a_whole():
     ("bad", "words"),
     [
         ({"image_features": np.full((4, 3), np.nan)}, "row 0 holds NaN"),
-        ({"image_features": np.ones((4, 2))}, "2 columns and text_features 3"),
+        ({"image_features": np.ones((4, 2))}, "the width of text_features is 3, must be 2"),
         ({"image_features": np.ones((5, 3))}, "give image_of"),
         ({"image_features": np.ones((0, 3))}, "at least one row"),
-        ({"image_of": [0, 1, 2, 4]}, "rows in 0"),
-        ({"image_of": [0, 1, 2]}, "one picture for each"),
+        ({"image_of": [0, 1, 2, 4]}, r"the span of image_of is \[0, 4\], must be in 0 … 3"),
+        ({"image_of": [0, 1, 2]}, "4.*, one for each of the captions"),
         ({"image_of": [0, 1, 2, 2]}, "query 3 has no right candidate"),
-        ({"captions": ["a"]}, "1 captions for 4"),
+        ({"captions": ["a"]}, "the number of captions is 1, must be 4"),
         ({"duplicates": "some"}, "'strict'"),
         ({"ties": "some"}, "'against'"),
         ({"chunk": 0}, "chunk is 0"),
@@ -375,7 +375,7 @@ def test_a_picture_of_two_rows_has_one_label():
 def test_a_data_set_that_cannot_be_read_at_all_is_an_error():
     with pytest.raises(InvalidArgumentError, match="unreadable_image"):
         run([(None, "a red thing")])
-    with pytest.raises(InvalidArgumentError, match="0 rows"):
+    with pytest.raises(InvalidArgumentError, match="the number of rows of the data set is 0"):
         run([])
 
 
@@ -395,7 +395,7 @@ def test_half_precision_is_normalised_in_full_precision():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"precision": "int8"}, "precision is 'int8'"),
         ({"workers": -1}, "workers is -1"),
-        ({"groups": [1]}, "1 entries for 4 rows"),
+        ({"groups": [1]}, "the number of groups is 1, must be 4"),
         ({"tasks": ("zero_shot",), "label_of": lambda row: None}, "label"),
         ({"tasks": ("zero_shot",), "templates": []}, "templates is empty"),
         ({"tasks": ("zero_shot",), "classes": []}, "classes is empty"),

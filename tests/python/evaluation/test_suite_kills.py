@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from support import eval_job
+from support import eval_job, process_group
 
 pytestmark = pytest.mark.slow
-
-CHILD = """
-import sys
-from support.eval_job import run
-run(*sys.argv[1:4], (sys.argv[4], int(sys.argv[5])), probe=len(sys.argv) > 6)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +72,13 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert measured(inputs, tmp_path) == (files, [])
 
 
-def kill(inputs, folder, *how):
-    paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    arguments = [inputs, folder / "out", folder / "notes", *how]
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
+def kill(inputs, folder, *how, probe=False):
+    paths = map(str, (inputs, folder / "out", folder / "notes"))
+    assert process_group.exit_code(_die, *paths, how, probe) == -signal.SIGKILL
+
+
+def _die(inputs, out, notes, how, probe):
+    eval_job.run(inputs, out, notes, how, probe=probe)
 
 
 def test_of_two_tasks_on_one_set_the_second_alone_is_measured_again(inputs, tmp_path):
@@ -98,7 +86,7 @@ def test_of_two_tasks_on_one_set_the_second_alone_is_measured_again(inputs, tmp_
     for folder in folders:
         folder.mkdir()
     reference, _ = measured(inputs, folders[0], probe=True)
-    kill(inputs, folders[1], "written", 3, "probe")  # both tasks of start, the first of control
+    kill(inputs, folders[1], "written", 3, probe=True)  # both tasks of start, the first of control
     files, notes = measured(inputs, folders[1], probe=True)
     assert files == reference
     assert notes.count("evaluate") == notes.count("written") == 1

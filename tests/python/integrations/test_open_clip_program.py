@@ -15,6 +15,7 @@ import torch
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.data.image_transform import ImageTransform
+from helip.integrations import open_clip_training
 from helip.integrations.open_clip_program import (
     WORKS_WITH,
     HardPairOptions,
@@ -74,23 +75,31 @@ def test_it_trains_in_several_processes_on_a_cpu_and_says_who_reads(place, sourc
 
 
 @each_open_clip
-def test_own_flags_are_none_of_open_clips(place, source):
-    done = run(place, "--help", source=source)
-    own, theirs = done.stdout.split("and the flags of open_clip_train.main")
+def test_own_flags_are_none_of_open_clips(place, source, capsys):
+    if source:
+        said = run(place, "--help", source=source).stdout
+    else:
+        with pytest.raises(SystemExit, match="0"):
+            open_clip_training.main(["--help"])
+        said = capsys.readouterr().out
+    own, theirs = said.split("and the flags of open_clip_train.main")
     listed = [set(re.findall(r"(?m)^  (--[a-z-]+)", text)) for text in (own, theirs)]
     assert {"--hard-pairs", "--gamma", "--fraction", "--pin-memory"} <= listed[0]
     assert {"--train-data", "--accum-freq", "--workers"} <= listed[1]
     assert not listed[0] & listed[1]
 
 
-def test_a_table_of_other_data_is_refused(place):
+def test_a_table_of_other_data_is_refused(place, monkeypatch, capsys):
     from support.train_samples import Colours, table
 
     table(Colours(prefix="other")).save(place / "other")
+    monkeypatch.chdir(place)
     for name, said in (("other", "the table of hard pairs"), ("absent", "there is no table")):
-        done = run(place, *flags(place, "other", "--hard-pairs", name))
-        assert done.returncode == 1
-        lines = done.stderr.strip().splitlines()
+        arguments = flags(place, "other", "--hard-pairs", name)
+        monkeypatch.setattr(sys, "argv", ["open_clip_train", *arguments])
+        with pytest.raises(SystemExit, match="1"):
+            open_clip_training.run()
+        lines = capsys.readouterr().err.strip().splitlines()
         assert lines[-1].startswith("helip: ") and said in lines[-1]
         assert "model" not in "".join(lines[:-1]).lower()  # which is not made before
 

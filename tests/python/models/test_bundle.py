@@ -192,7 +192,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_keys(tmp_path, bundle):
 
 def test_many_odd_keys_are_counted_and_the_first_few_named(tmp_path):
     write_tensors({f"w{i}": torch.zeros(1) for i in range(9)}, tmp_path / "c.safetensors")
-    with pytest.raises(MismatchError, match=r"9 unexpected \(w0, w1, w2, w3, w4, \.\.\.\)"):
+    with pytest.raises(MismatchError, match=r"9 unexpected \(w0, w1, w2, w3, w4, …\)"):
         tiny(checkpoint=tmp_path / "c.safetensors")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.errors import Error, UnsupportedError
+from helip.common.options import require
 from helip.data.captions import texts_of
 from helip.data.columns import CAPTION_NAMES, IMAGE_NAMES, LABEL_NAMES, first_text
 from helip.data.dataset import KeyedDataset
@@ -45,10 +46,8 @@ class MapDataset(KeyedDataset):
             "label": (2, options.label_column, LABEL_NAMES),
         }
         keys = options.keys
-        if keys is not None and len(keys) != size:
-            raise InvalidArgumentError(
-                f"{len(keys):,} keys given for {size:,} rows; give one key a row"
-            )
+        if keys is not None:
+            require(len(keys) == size, "the number of keys", len(keys), f"{size}, one a row")
         self._take_keys(KeyList.numbered(size) if keys is None else KeyList.from_strings(keys))
 
     def __repr__(self) -> str:

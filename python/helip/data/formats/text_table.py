@@ -129,11 +129,11 @@ def _json_lines(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield _parse_json(line, f"{path} line {number}")
+                yield parse_json(line, f"{path} line {number}")
 
 
 def _json_whole(path: Path) -> list[Any]:
-    value = _parse_json(path.read_bytes(), str(path))
+    value = parse_json(path.read_bytes(), str(path))
     if isinstance(value, dict) and isinstance(value.get("images"), list):
         return _annotated(value["images"], value.get("annotations"), str(path))
     if isinstance(value, dict):
@@ -168,8 +168,9 @@ def _annotated(images: list[Any], annotations: Any, where: str) -> list[Any]:
         ) from error
 
 
-def _parse_json(text: bytes, where: str) -> Any:
+def parse_json(text: bytes, where: str) -> Any:
+    """What JSON text holds; CorruptError, which begins with ``where``, for any other."""
     try:
         return json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{where} is not JSON: {error}") from error
+        raise CorruptError(f"{where} is not valid JSON: {error}") from error

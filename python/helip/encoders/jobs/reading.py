@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ from helip.data.picture_reader import PictureReader, Pictures
 # Resizing the shorter side of a picture multiplies the other; beyond this it is no picture, and
 # would take a model's preprocessing gigabytes.
 _MAX_ASPECT = 100
-_AHEAD = 1  # batches that the core begins before they are asked for
 
 
 class Batch(NamedTuple):
@@ -153,17 +152,9 @@ def read_batches_by_core(
     data: Dataset, reader: PictureReader, batches: list[range]
 ) -> Generator[Batch, None, None]:
     """The batches as :func:`read_batches` gives them, of pictures that the core reads ahead."""
-    reader.start()
-    waiting: deque[tuple[range, Pictures]] = deque()
-    try:
-        for rows in batches:
-            waiting.append((rows, reader.begin(np.arange(rows.start, rows.stop))))
-            if len(waiting) > _AHEAD:
-                yield _finished(data, reader, *waiting.popleft())
-        while waiting:
-            yield _finished(data, reader, *waiting.popleft())
-    finally:
-        reader.clear()
+    with closing(reader.read(batches, lambda rows: np.arange(rows.start, rows.stop))) as read:
+        for rows, begun in read:
+            yield _finished(data, reader, rows, begun)
 
 
 def _finished(data: Dataset, reader: PictureReader, rows: range, begun: Pictures) -> Batch:

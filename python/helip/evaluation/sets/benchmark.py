@@ -22,6 +22,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.common.files import read_text
+from helip.common.text import first_of
 from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.data.packed_strings import KeyList, PackedStrings
@@ -139,7 +140,7 @@ def _shards(folder: Path, split: str) -> list[str]:
     if missing:
         raise InvalidArgumentError(
             f"{len(missing)} of the {len(shards)} shards that {place} counts are missing: "
-            f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}; copy them there"
+            f"{first_of(missing, 5)}; copy them there"
         )
     return [str(shard) for shard in shards]
 

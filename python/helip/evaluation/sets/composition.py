@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from helip.common.errors import CorruptError, InvalidArgumentError
+from helip.common.errors import InvalidArgumentError
 from helip.common.files import reading_file
 from helip.data.dataset import Dataset
 from helip.data.decoding import decode_image
+from helip.data.formats.text_table import parse_json
 from helip.data.packed_strings import KeyList
 from helip.data.paths import IMAGE_SUFFIXES, read_inside
 
@@ -198,7 +199,7 @@ def _kind(path: Path) -> str:
 
 
 def _sugarcrepe(path: Path) -> Iterator[_Entry]:
-    value = _json(path, _bytes(path))
+    value = parse_json(_bytes(path), str(path))
     if not isinstance(value, (list, dict)):
         raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not items by their ids")
     for key, item in enumerate(value) if isinstance(value, list) else value.items():
@@ -212,7 +213,7 @@ def _winoground(path: Path) -> Iterator[_Entry]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        item = _json(where, line)
+        item = parse_json(line, where)
         names = tuple((_text(item, f"image_{i}", where), "") for i in (0, 1))
         captions = (_text(item, "caption_0", where), _text(item, "caption_1", where))
         tags = (item.get(name) for name in ("collapsed_tag", "tag"))
@@ -255,7 +256,7 @@ _READERS = {"sugarcrepe": _sugarcrepe, "winoground": _winoground, "aro": _aro, "
 
 
 def _items(path: Path) -> list[Any]:
-    value = _json(path, _bytes(path))
+    value = parse_json(_bytes(path), str(path))
     if not isinstance(value, list):
         raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not a list of items")
     return value
@@ -264,13 +265,6 @@ def _items(path: Path) -> list[Any]:
 def _bytes(path: Path) -> bytes:
     with reading_file(path):
         return path.read_bytes()
-
-
-def _json(where: Any, raw: bytes) -> Any:
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{where} is not valid JSON: {error}") from error
 
 
 def _text(item: Any, name: str, where: str) -> str:

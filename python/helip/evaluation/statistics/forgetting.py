@@ -10,15 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
 
 from helip.common.errors import Error, InvalidArgumentError
-from helip.common.options import Positive, method_keywords
+from helip.common.options import Positive, check, method_keywords
 from helip.evaluation.evaluating import EvaluateCall, evaluate
 from helip.evaluation.figures import Line, figure_at, figures_of, in_percent
 from helip.evaluation.statistics.comparison import compare_jointly, compare_sets_jointly
 from helip.models.bundle import ModelBundle
 
+#: A share of the queries.
+Tolerance = Annotated[float, Ge(0.0), Lt(1.0)]
 TOLERANCE = 0.01
 ROLES = ("start", "control", "tuned")
 CHANGES = ("change", "control_change", "against_control")
@@ -70,7 +74,7 @@ def forgetting(
     in sentences in which the tuned model goes by ``name``. Raises MismatchError where the results
     answer different queries.
     """
-    check_tolerance(tolerance)
+    check("tolerance", tolerance, Tolerance)
     lines, draws = headlines(tuned), draws_of(tuned)
     pairs = ((tuned, start), (control, start), (tuned, control))
     models = dict(zip(ROLES, (start, control, tuned), strict=True))
@@ -108,12 +112,6 @@ def roles(models: Mapping[str, Any]) -> tuple[str, str, str]:
             f"{', '.join(models)}; name them start, control and, say, HELIP (NAME=PATH)"
         )
     return start[0], control[0], tuned[0]
-
-
-def check_tolerance(tolerance: float) -> None:
-    """Raise InvalidArgumentError unless it is a share of the queries."""
-    if not 0 <= tolerance < 1:
-        raise InvalidArgumentError(f"tolerance is {tolerance}; give a share in [0, 1)")
 
 
 def headlines(result: Mapping[str, Any]) -> list[Line]:
@@ -195,7 +193,7 @@ def retention(
     in less than 5 % of samples. Raises InvalidArgumentError where the sets are not the same, and
     MismatchError where the results of one answer different queries.
     """
-    check_tolerance(tolerance)
+    check("tolerance", tolerance, Tolerance)
     if not tuned or list(start) != list(tuned):
         raise InvalidArgumentError(
             f"the start was measured on {list(start)} and the tuned model on {list(tuned)}; "
@@ -247,7 +245,7 @@ class GuardCall(EvaluateCall):
     data: Any = field(kw_only=False)
     """What evaluate takes, or a mapping of a name to that for several sets; such as general data
     that have nothing to do with those of the run."""
-    tolerance: float = TOLERANCE
+    tolerance: Tolerance = TOLERANCE
     """The loss that a figure must rule out to be called kept; 0.01 is one point."""
     bootstrap: Positive = 1000
     """Resamples of an interval, which a verdict needs."""
@@ -266,7 +264,6 @@ class Guard:
 
     @method_keywords(GuardCall)
     def __init__(self, call: GuardCall) -> None:
-        check_tolerance(call.tolerance)
         options = call.as_dict() | {"keep_ranks": True}
         self._tolerance, data = options.pop("tolerance"), options.pop("data")
         self._options = options

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.options import Whole, check
 from helip.common.proportions import Z, wilson_interval
 
 Figure = dict[str, Any]  # {"value": float, "low": float | None, "high": float | None, "n": int}
@@ -44,8 +44,7 @@ def resampled(
     statistic: Statistic, *, n: int, groups: Ints | None, bootstrap: int, seed: int
 ) -> tuple[Floats, Floats]:
     """``statistic`` of the sample, [figures], and of its resamples, [bootstrap, figures]."""
-    if bootstrap < 0:
-        raise InvalidArgumentError(f"bootstrap is {bootstrap}; give 0 (no intervals) or more")
+    check("bootstrap", bootstrap, Whole)
     values = statistic(np.ones(n))
     if groups is not None:
         groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import require
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.figures import SCORES
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.statistics.intervals import Floats, Ints
 from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
-from helip.evaluation.tasks.queries import checked_rows, digest_of, numbered
-
-TIE = 1e-6  # cosines that differ by less are equal up to float32 rounding
+from helip.evaluation.tasks.queries import TIE, checked_rows, digest_of, numbered
 
 
 def composition(
@@ -49,8 +48,8 @@ def composition(
         item = int(np.argmin(np.isfinite(table).all(axis=(1, 2))))
         raise InvalidArgumentError(f"scores of item {item} hold NaN or infinity")
     given = ["all"] * len(table) if categories is None else list(categories)
-    if len(given) != len(table):
-        raise InvalidArgumentError(f"{len(given)} categories for {len(table)} items; give one each")
+    count = f"{len(table)}, one an item"
+    require(len(given) == len(table), "the number of categories", len(given), count)
     names, numbers = numbered(given)
     right = _right(table)
     members = None if groups is None else np.asarray(groups, dtype=np.int64)

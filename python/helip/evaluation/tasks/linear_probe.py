@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Positive, check, require
+from helip.common.text import first_of
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.statistics.intervals import Ints
-from helip.evaluation.tasks.queries import Labelled, checked_rows, digest_of
+from helip.evaluation.tasks.queries import Labelled, checked_rows, digest_of, require_one_width
 from helip.evaluation.tasks.zero_shot import checked_labels, class_figures, label_numbers
 
 LAMBDAS = np.logspace(-6.0, 6.0, 97)  # eight a decade
@@ -58,15 +61,14 @@ def linear_probe(
     the classifier is taken as given. Beside them: ``regularisation``, ``validation_accuracy`` (None
     where λ was given), ``train_rows``, ``validation_rows``, ``iterations`` and ``converged``.
     """
-    _check(class_names, regularisation, validation, max_iterations)
     classes = len(class_names)
+    require(classes >= 2, "the number of classes", classes, "at least 2")
+    check("regularisation", regularisation, Annotated[float, Ge(0)] | None)
+    check("validation", validation, Annotated[float, Gt(0), Lt(1)])
+    check("max_iterations", max_iterations, Positive)
     rows = checked_rows(train_features, "train_features", device)
     images = checked_rows(image_features, "image_features", device)
-    if rows.shape[1] != images.shape[1]:
-        raise InvalidArgumentError(
-            f"train_features have {rows.shape[1]} columns and image_features {images.shape[1]}; "
-            "both must come from one model"
-        )
+    require_one_width(rows, images, ("train_features", "image_features"))
     numbers = checked_labels(train_labels, "train_labels", len(rows), classes)
     wanted = checked_labels(labels, "labels", len(images), classes)
     _check_classes(numbers, wanted, class_names)
@@ -276,28 +278,13 @@ def _held_out(labels: Ints, share: float, seed: int) -> Any:
     return mask
 
 
-def _check(
-    class_names: Sequence[str], regularisation: float | None, validation: float, iterations: int
-) -> None:
-    if len(class_names) < 2:
-        raise InvalidArgumentError(f"{len(class_names)} classes; a probe needs 2 or more")
-    if regularisation is not None and not (np.isfinite(regularisation) and regularisation >= 0):
-        raise InvalidArgumentError(
-            f"regularisation is {regularisation}; give 0 or more, or None to choose it"
-        )
-    if not 0 < validation < 1:
-        raise InvalidArgumentError(f"validation is {validation}; give a share between 0 and 1")
-    if iterations < 1:
-        raise InvalidArgumentError(f"max_iterations is {iterations}; give 1 or more")
-
-
 def _check_classes(train: Ints, labels: Ints, class_names: Sequence[str]) -> None:
     unseen = np.setdiff1d(labels, train)
     if len(unseen):
-        names = ", ".join(repr(class_names[c]) for c in unseen[:10].tolist())
+        names = first_of((repr(class_names[c]) for c in unseen.tolist()), 10)
         raise InvalidArgumentError(
-            f"{len(unseen)} classes have pictures to measure but none to train on: {names}"
-            f"{' …' if len(unseen) > 10 else ''}; add training rows, or leave these pictures out"
+            f"{len(unseen)} classes have pictures to measure but none to train on: {names}; add "
+            "training rows, or leave these pictures out"
         )
 
 

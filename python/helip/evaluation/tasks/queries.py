@@ -11,10 +11,17 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import require
 from helip.common.unit_rows import unit_rows
 from helip.data.selection import Selection
 from helip.evaluation.encoding import Encoded
 from helip.evaluation.statistics.intervals import Ints
+
+LabelOf = Callable[[int], str | None]
+
+# Cosines that differ by less are equal up to float32 rounding, so they count as ties whatever
+# the order in which a matrix product summed them.
+TIE = 1e-6
 
 
 def numbered(strings: Sequence[str]) -> tuple[list[str], Ints]:
@@ -51,7 +58,20 @@ def checked_rows(features: Any, name: str, device: str | torch.device) -> torch.
     return unit_rows(rows)
 
 
-LabelOf = Callable[[int], str | None]
+def checked_numbers(values: Any, name: str, *, count: int, of: str, below: int) -> Ints:
+    """Numbers of classes or of pictures as int64 [count], one for each of ``of``."""
+    numbers = np.asarray(values, dtype=np.int64)
+    shape = f"[{count}], one for each of the {of}"
+    require(numbers.shape == (count,), f"the shape of {name}", list(numbers.shape), shape)
+    span = [int(numbers.min()), int(numbers.max())]
+    require(span[0] >= 0 and span[1] < below, f"the span of {name}", span, f"in 0 … {below - 1}")
+    return numbers
+
+
+def require_one_width(a: torch.Tensor, b: torch.Tensor, names: tuple[str, str]) -> None:
+    """Refuse features [n, d] and [m, e] that cannot be compared."""
+    words = f"{a.shape[1]}, as many columns as {names[0]} has: both must come from one model"
+    require(a.shape[1] == b.shape[1], f"the width of {names[1]}", b.shape[1], words)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,22 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import Positive, check, require
 from helip.data.captions import normalised_caption
 from helip.evaluation.encoding import Encoded, Subject
+from helip.evaluation.options import Duplicates, Ties
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.statistics.outcomes import rank_outcomes
-from helip.evaluation.tasks.queries import checked_rows, digest_of, numbered
+from helip.evaluation.tasks.queries import (
+    TIE,
+    checked_numbers,
+    checked_rows,
+    digest_of,
+    numbered,
+    require_one_width,
+)
 
 DIRECTIONS = ("image_to_text", "text_to_image")
-
-# Cosines that differ by less are equal up to float32 rounding, so they count as ties whatever
-# the order in which a matrix product summed them.
-TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,30 +81,19 @@ def retrieval(
     with figures ``{"value", "low", "high", "n"}``; ``equal_captions`` counts captions that equal
     another one. With ``keep_ranks`` also ``per_query``.
     """
-    if duplicates not in ("any", "strict"):
-        raise InvalidArgumentError(
-            f"duplicates is {duplicates!r}; give 'any' (every picture that bears the caption is "
-            "right) or 'strict' (only its own)"
-        )
-    check_ties(ties)
-    if chunk < 1:
-        raise InvalidArgumentError(f"chunk is {chunk}; give 1 or more rows")
+    check("duplicates", duplicates, Duplicates)
+    check("ties", ties, Ties)
+    check("chunk", chunk, Positive)
     images = checked_rows(image_features, "image_features", device)
     texts = checked_rows(text_features, "text_features", device)
     pictures = _pictures(image_of, images, texts)
-    if images.shape[1] != texts.shape[1]:
-        raise InvalidArgumentError(
-            f"image_features have {images.shape[1]} columns and text_features {texts.shape[1]}; "
-            "both must come from one model"
-        )
+    require_one_width(images, texts, ("image_features", "text_features"))
 
     text_of = np.arange(len(pictures))
     equal = text_of
     if captions is not None:
-        if len(captions) != len(texts):
-            raise InvalidArgumentError(
-                f"{len(captions)} captions for {len(texts)} text features; give one a feature"
-            )
+        count = f"{len(texts)}, one a text feature"
+        require(len(captions) == len(texts), "the number of captions", len(captions), count)
         equal = numbered([normalised_caption(caption) for caption in captions])[1]
     if duplicates == "any" and captions is not None:
         text_of = equal
@@ -129,14 +123,6 @@ def retrieval(
             "text_to_image": {"ranks": text_ranks.tolist(), "groups": home.tolist()},
         }
     return result
-
-
-def check_ties(ties: str) -> None:
-    """Raise InvalidArgumentError unless ``ties`` is known."""
-    if ties not in ("against", "for"):
-        raise InvalidArgumentError(
-            f"ties is {ties!r}; give 'against' (equal scores count against the model) or 'for'"
-        )
 
 
 @torch.inference_mode()
@@ -191,18 +177,7 @@ def _pictures(image_of: Any, images: torch.Tensor, texts: torch.Tensor) -> Ints:
                 "of each caption"
             )
         return np.arange(len(texts), dtype=np.int64)
-    pictures = np.asarray(image_of, dtype=np.int64)
-    if pictures.shape != (len(texts),):
-        raise InvalidArgumentError(
-            f"image_of has shape {list(pictures.shape)}; give one picture for each of the "
-            f"{len(texts)} captions"
-        )
-    if pictures.min() < 0 or pictures.max() >= len(images):
-        raise InvalidArgumentError(
-            f"image_of spans {pictures.min()} … {pictures.max()}; give rows in 0 … "
-            f"{len(images) - 1}"
-        )
-    return pictures
+    return checked_numbers(image_of, "image_of", count=len(texts), of="captions", below=len(images))
 
 
 def retrieval_task(

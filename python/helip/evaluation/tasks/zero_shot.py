@@ -13,11 +13,14 @@ import numpy as np
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import check, require
+from helip.common.text import first_of
 from helip.evaluation.encoding import Subject
+from helip.evaluation.options import Ties
 from helip.evaluation.statistics.intervals import Ints
 from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
-from helip.evaluation.tasks.queries import Labelled, checked_rows, digest_of
-from helip.evaluation.tasks.retrieval import Right, check_ties, count_ranks, rule_of
+from helip.evaluation.tasks.queries import Labelled, checked_numbers, checked_rows, digest_of
+from helip.evaluation.tasks.retrieval import Right, count_ranks, rule_of
 
 KS = (1, 5)
 DEFAULT_TEMPLATES = (
@@ -97,12 +100,10 @@ def zero_shot(
     """
     images = checked_rows(image_features, "image_features", device)
     classes = checked_rows(class_features, "class_features", device)
-    if len(class_names) != len(classes):
-        raise InvalidArgumentError(
-            f"{len(class_names)} class names for {len(classes)} class features; give one each"
-        )
+    count = f"{len(classes)}, one a class feature"
+    require(len(class_names) == len(classes), "the number of class names", len(class_names), count)
     numbers = checked_labels(labels, "labels", len(images), len(classes))
-    check_ties(ties)
+    check("ties", ties, Ties)
     right = Right(np.arange(len(images) + 1, dtype=np.int64), numbers)
     ranks = count_ranks(images, classes, right, chunk=chunk, ties=ties)
     found = class_figures(
@@ -134,16 +135,7 @@ def class_figures(
 
 def checked_labels(labels: Any, name: str, rows: int, classes: int) -> Ints:
     """Labels as int64 [rows], each the number of a class."""
-    numbers = np.asarray(labels, dtype=np.int64)
-    if numbers.shape != (rows,):
-        raise InvalidArgumentError(
-            f"{name} have shape {list(numbers.shape)}; give one for each of {rows} pictures"
-        )
-    if numbers.min() < 0 or numbers.max() >= classes:
-        raise InvalidArgumentError(
-            f"{name} span {numbers.min()} … {numbers.max()}; give numbers in 0 … {classes - 1}"
-        )
-    return numbers
+    return checked_numbers(labels, name, count=rows, of="pictures", below=classes)
 
 
 def class_outcomes(ranks: Ints, labels: Ints, class_names: Sequence[str]) -> Outcomes:
@@ -167,15 +159,16 @@ def named_classes(
     if not isinstance(classes, Mapping) and len(names) != len(classes):
         twice = [name for name, count in Counter(classes).items() if count > 1]
         raise InvalidArgumentError(
-            f"classes occur more than once: {_some(twice)}; the right answer would be a tie, so "
-            "name each class once"
+            f"classes occur more than once: {first_of(map(repr, twice), 10)}; the right answer "
+            "would be a tie, so name each class once"
         )
     if not names:
         raise InvalidArgumentError("classes is empty; give at least one class name")
     same = [name for name, count in Counter(names.values()).items() if count > 1]
     if same:
         raise InvalidArgumentError(
-            f"several classes have the same prompt name: {_some(same)}; give each its own"
+            f"several classes have the same prompt name: {first_of(map(repr, same), 10)}; give "
+            "each its own"
         )
     return names
 
@@ -187,7 +180,8 @@ def label_numbers(labels: Sequence[str], names: Mapping[str, str]) -> Ints:
     if unknown:
         raise InvalidArgumentError(
             f"{len(unknown)} labels of the data set are not among the {len(names)} classes: "
-            f"{_some(unknown)}; add them to classes, or let label_of return None for their rows"
+            f"{first_of(map(repr, unknown), 10)}; add them to classes, or let label_of return None "
+            "for their rows"
         )
     return np.array([numbers[label] for label in labels], dtype=np.int64)
 
@@ -207,11 +201,6 @@ def class_embeddings(
     features = checked_rows(encode(prompts), "prompt features", "cpu")
     mean = features.reshape(len(names), len(chosen), -1).mean(dim=1)
     return torch.nn.functional.normalize(mean, dim=1)
-
-
-def _some(values: Sequence[str], limit: int = 10) -> str:
-    shown = ", ".join(repr(value) for value in values[:limit])
-    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
 
 
 def zero_shot_task(

@@ -162,7 +162,7 @@ def test_a_folder_without_pictures_is_told_what_is_accepted(tmp_path):
 
 def test_a_table_that_is_no_json_names_the_file(tmp_path):
     (tmp_path / "captions.json").write_text("[1, 2")
-    with pytest.raises(CorruptError, match=r"captions\.json is not JSON"):
+    with pytest.raises(CorruptError, match=r"captions\.json is not valid JSON"):
         open_dataset(tmp_path)
 
 

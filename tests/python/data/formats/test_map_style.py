@@ -73,7 +73,7 @@ def test_keys_are_row_numbers_or_as_given():
     source = Items((picture(0), "x"), (picture(1), "y"))
     assert open_dataset(source).keys == ["000000000", "000000001"]
     assert open_dataset(source, keys=["b", "a"]).keys == ["b", "a"]
-    with pytest.raises(InvalidArgumentError, match="1 keys given for 2 rows"):
+    with pytest.raises(InvalidArgumentError, match="the number of keys is 1, must be 2"):
         open_dataset(source, keys=["b"])
     with pytest.raises(InvalidArgumentError, match="'b': row 0 and row 1"):
         open_dataset(source, keys=["b", "b"])

@@ -117,7 +117,7 @@ def test_json_lines_are_read(tmp_path, names):
     (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n\n")
     assert_row_is(open_dataset(tmp_path / "t.jsonl"), 2, 2)
     (tmp_path / "t.jsonl").write_text(lines[0] + "\n{broken\n")
-    with pytest.raises(CorruptError, match=r"t\.jsonl line 2 is not JSON"):
+    with pytest.raises(CorruptError, match=r"t\.jsonl line 2 is not valid JSON"):
         open_dataset(tmp_path / "t.jsonl")
 
 

@@ -105,7 +105,7 @@ def test_paired_differences_resample_items_of_one_picture_together():
         (np.zeros((0, 2, 2)), {}, "n at least 1"),
         (np.zeros((3, 3, 2)), {}, r"shape \[3, 3, 2\]"),
         (np.array([[[1.0, np.nan]]]), {}, "item 0 hold NaN"),
-        (np.zeros((3, 1, 2)), {"categories": ["a"]}, "1 categories for 3 items"),
+        (np.zeros((3, 1, 2)), {"categories": ["a"]}, "the number of categories is 1, must be 3"),
     ],
 )
 def test_bad_scores_are_refused_with_the_mend(scores, options, words):
