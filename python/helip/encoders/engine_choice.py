@@ -222,7 +222,8 @@ def _graph(source: Source, name: EngineName) -> Any:
         try:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
-                export(source.loaded.network, example, path)
+                network: Any = source.loaded.network
+                export(network, example, path)
                 cosine = cosine_of(path)
         except (OSError, MemoryError):
             raise

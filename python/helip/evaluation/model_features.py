@@ -11,7 +11,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.array_cache import ArrayCache
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError
 from helip.common.machine import core_threads
 from helip.common.progress import ProgressBar
 from helip.data.picture_reader import chosen_core
