@@ -42,6 +42,7 @@ PRIVATE_IN = {
         "common.errors": "errors as helip raises them",
         "common.files": "files appear whole, as all that helip writes",
         "common.machine": "how many processors may be used",
+        "common.options": "keywords, shell and reference derive from groups of options",
         "common.progress": "one form of progress in a shell",
         "evaluation.statistics.outcomes": "figures with outcomes, as evaluate gives them",
         "models.run_folder": "where a run keeps its checkpoint",
