@@ -12,8 +12,7 @@ from helip import Error, InvalidArgumentError, SampleError, StorageError
 from helip.common.errors import needed
 from helip.reporting import environment
 from helip_view.access import AccessControl
-from helip_view.answers import Answer, Asked, go
-from helip_view.pages import Pages
+from helip_view.pages import Answer, Asked, Pages, go
 from helip_view.search import PICTURE_BYTES
 from helip_view.study_pages import StudyPages
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,18 +14,47 @@ from helip import Error, InvalidArgumentError, UnsupportedError
 from helip.common.text import number, plain
 from helip.reporting import environment
 from helip.store import KeyIndex
-from helip_view.answers import Answer, Asked, go
-from helip_view.captions import CaptionSearch
-from helip_view.cards import Card, Cards, Place
-from helip_view.compared_pools import ComparedPools, ShownPictures
+from helip_view.cards import Card, Cards, ComparedPools, Place, ShownPictures
 from helip_view.maps import LAYOUTS, OF, SAMPLE, Maps
 from helip_view.orders import BY_NAME
-from helip_view.proposed import NotLearntError
-from helip_view.queries import STATES, Query
-from helip_view.search import LONGEST, Seeking
-from helip_view.shown import ShownOrders, step
+from helip_view.queries import STATES, Query, ShownOrders, step
+from helip_view.search import LONGEST, CaptionSearch, Seeking
 from helip_view.thumbnails import SIDE, Thumbnails, reason_of
-from helip_view.verdicts import KEYS, MISMATCH, Judging
+from helip_view.verdicts import KEYS, MISMATCH, Judging, NotLearntError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that the guard let in."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    """Parts of the path that the route names."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
+    person: str = ""
+    """The name that its browser keeps."""
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back."""
+
+    body: str | bytes = ""
+    kind: str = "text/html; charset=utf-8"
+    status: int = 200
+    place: str = ""
+    """An address of this server to go to."""
+    person: str | None = None
+    """A name for its browser to keep."""
+    seconds: int = 0
+    """How long the browser may keep it."""
+
+
+def go(place: str, person: str | None = None) -> Answer:
+    """To another address of this server."""
+    return Answer(status=303, place=place, person=person)
+
 
 DAY = 24 * 3600
 BY = ("score", "hubness", "verdict")  # what points of the map are coloured by

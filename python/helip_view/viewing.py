@@ -19,19 +19,17 @@ from helip.evaluation import ModelFeatures
 from helip.pairs import HardPairs, open_together
 from helip.reporting import Similarities
 from helip.verdicts import Verdicts
-from helip_view.captions import CaptionSearch
-from helip_view.cards import Cards
-from helip_view.compared_pools import ComparedPools
+from helip_view.cards import Cards, ComparedPools
 from helip_view.maps import Maps
 from helip_view.options import ViewOptions
 from helip_view.orders import Orders
 from helip_view.pages import Pages
-from helip_view.proposed import Proposed
-from helip_view.search import Seeking
-from helip_view.shown import ShownOrders
-from helip_view.table_digest import table_digest
+from helip_view.queries import ShownOrders
+from helip_view.search import CaptionSearch, Seeking
+from helip_view.study import Study, table_digest
+from helip_view.study_pages import StudyPages
 from helip_view.thumbnails import Thumbnails
-from helip_view.verdicts import Judging
+from helip_view.verdicts import Judging, Proposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +123,30 @@ def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
             )
         path = Verdicts.beside(pairs.path)
     return Verdicts.open(path, pairs=pairs, keys=data.keys)
+
+
+@contextlib.contextmanager
+def asking(call: ViewCall) -> Iterator[StudyPages]:
+    """The pages that ask the questions of ``call.study``.
+
+    Raises InvalidArgumentError where models or verdicts are given, which a study does not show or
+    take, and else as `report` does where table, data and store do not belong together, and as
+    `Study.open`.
+    """
+    assert call.study is not None
+    for name, value in (("model", call.model), ("verdicts", call.verdicts)):
+        if value:
+            raise InvalidArgumentError(
+                f"{name} is {value!r}, and a study shows no model and takes no verdicts; leave out "
+                f"{name}, or study"
+            )
+    pairs, data, _ = open_together(call.pairs, call.data, call.store)
+    with contextlib.ExitStack() as stack:
+        study = stack.enter_context(Study.open(call.study, pairs=pairs, data=data))
+        # As the viewer names it, so that both keep one set of thumbnails.
+        fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
+        cache = ArrayCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
+        stack.callback(cache.close)
+        thumbnails = Thumbnails(data, cache.folder, call.view_cache_bytes // 2)
+        stack.callback(thumbnails.close)
+        yield StudyPages(study, data, thumbnails)

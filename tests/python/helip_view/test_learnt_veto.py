@@ -258,7 +258,7 @@ def test_a_sample_of_targets_is_looked_at_in_blocks_drawn_by_the_seed(
     made: tuple[HardPairs, EmbeddingStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs, _ = made
-    monkeypatch.setattr("helip_view.proposing._BLOCK", 8)
+    monkeypatch.setattr("helip_view.learnt_veto._BLOCK", 8)
     with judged(tmp_path / "v", pairs) as verdicts:
         veto = LearntVeto.fit(verdicts, pairs)
         everything = propose(verdicts, veto, pairs, n=10**6)

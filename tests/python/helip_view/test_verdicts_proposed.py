@@ -16,8 +16,8 @@ pytest.importorskip("sklearn")
 from helip import EmbeddingStore, HardPairs, Verdicts
 from helip.common.errors import UnsupportedError
 from helip_view import LearntVeto, propose
-from helip_view import proposed as module
-from helip_view.proposed import NotLearntError, Proposed
+from helip_view import verdicts as module
+from helip_view.verdicts import NotLearntError, Proposed
 from support.view_samples import OWN, client_of
 
 
