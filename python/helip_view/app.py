@@ -113,8 +113,8 @@ def make_app(pages: Pages | StudyPages, *, token: str, hosts: frozenset[str], co
         Route("/map/points/{of}", endpoint(pages.points, 0)),
         Route("/map/shades/{by}", endpoint(pages.shades, 0)),
         Route("/go", endpoint(pages.go_to, 0)),
-        Route("/judge", endpoint(lambda _: go("/"), 0)),  # where a name was asked, loaded anew
-        Route("/judge", endpoint(pages.judge, FORM_BYTES), methods=["POST"]),
+        Route("/verdict", endpoint(lambda _: go("/"), 0)),  # where a name was asked, loaded anew
+        Route("/verdict", endpoint(pages.verdict, FORM_BYTES), methods=["POST"]),
         Route("/undo", endpoint(pages.undo, FORM_BYTES), methods=["POST"]),
         Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),
     ]

@@ -44,7 +44,7 @@ class Said:
     """``pair``, ``target`` or ``hard``."""
 
 
-class Judging:
+class TakenVerdicts:
     """Takes verdicts of several people into one file. Safe to use from threads."""
 
     def __init__(self, verdicts: Any | None) -> None:
@@ -53,7 +53,7 @@ class Judging:
         self._lock = threading.Lock()
         self._places: OrderedDict[str, list[tuple[str, str]]] = OrderedDict()
         self._known: dict[tuple[int, int | None], str] = {}
-        self._own: set[tuple[int, int | None]] = set()  # judged here since they were read
+        self._own: set[tuple[int, int | None]] = set()  # given here since they were read
         self._read_at, self._changed = -math.inf, True
         self.path = "" if verdicts is None else str(verdicts.path)
 
@@ -67,10 +67,10 @@ class Judging:
         """Whether verdicts are taken."""
         return self._verdicts is not None
 
-    def judge(self, target: int, hard: int | None, verdict: str, person: str, place: str) -> None:
+    def add(self, target: int, hard: int | None, verdict: str, person: str, place: str) -> None:
         """Keep what a person says of a pair, or of the row ``target`` alone; ``place`` is the
-        address where they said it. Raises as `Verdicts.judge`; UnsupportedError without a file."""
-        said = self._file().judge(target, hard, verdict, person=person)
+        address where they said it. Raises as `Verdicts.add`; UnsupportedError without a file."""
+        said = self._file().add(target, hard, verdict, person=person)
         with self._lock:
             self._changed = True
             self._own.add(said.rows)
@@ -127,7 +127,7 @@ class Judging:
         """How many pairs and rows are decided as what."""
         return dict(Counter(self._decisions().values()))
 
-    def is_judged(self, target: int, hard: int) -> bool:
+    def is_known(self, target: int, hard: int) -> bool:
         """Whether anybody judged the pair."""
         pair = (min(target, hard), max(target, hard))
         return pair in self._decisions() or pair in self._own

@@ -29,7 +29,7 @@ from helip_view.search import CaptionSearch, Seeking
 from helip_view.study import Study, table_digest
 from helip_view.study_pages import StudyPages
 from helip_view.thumbnails import Thumbnails
-from helip_view.verdicts import Judging, Proposed
+from helip_view.verdicts import Proposed, TakenVerdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         # Never that of the table: mined of a store alone, it knows keys alone, and other data may
         # have the same.
         fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
-        judging = Judging(_verdicts(pairs, data, call.verdicts))
-        stack.callback(judging.close)
+        taken = TakenVerdicts(_verdicts(pairs, data, call.verdicts))
+        stack.callback(taken.close)
         of_data = ArrayCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
         stack.callback(of_data.close)
         features = [ModelFeatures.of(m, data, of_data, progress=call.progress) for m in models]
@@ -83,7 +83,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
             call.view_cache_bytes,
         )
         stack.callback(of_table.close)
-        orders = Orders(pairs, store, features, of_table, judged=judging.there)
+        orders = Orders(pairs, store, features, of_table, with_verdicts=taken.there)
         label = "orders of targets"
         with ProgressBar(
             len(orders.ways), label=label, unit="orders", enabled=call.progress
@@ -104,10 +104,10 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         maps = Maps(store, of_store)
         stack.callback(maps.close)
         by = next((each.store for each in features[::-1] if each.store is not None), None)
-        proposed = Proposed(pairs, store, data, judging.verdicts, by)
+        proposed = Proposed(pairs, store, data, taken.verdicts, by)
         shown = ShownOrders(orders, search, maps, proposed)
         yield Pages(
-            cards, shown, thumbnails, judging, data.keys, title, search,
+            cards, shown, thumbnails, taken, data.keys, title, search,
             Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
         )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
                 "the table was downloaded to the cache, where verdicts could be lost; name a file: "
                 "--verdicts FILE"
             )
-        path = Verdicts.beside(pairs.path)
+        path = Verdicts.usual_path(pairs.path)
     return Verdicts.open(path, pairs=pairs, keys=data.keys)
 
 
