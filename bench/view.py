@@ -28,7 +28,7 @@ from helip.data.dataset import KeyedDataset
 from helip.data.packed_strings import KeyList
 from helip.reporting.pools import Similarities
 from helip_view.app import make_app
-from helip_view.compared_pools import ComparedPools
+from helip_view.cards import ComparedPools
 from helip_view.viewing import ViewCall, viewing
 
 CARDS = 20  # of each way

@@ -1,9 +1,8 @@
-from .learnt_veto import LearntVeto, Measured
+from .learnt_veto import LearntVeto, Measured, Proposal, propose
 from .options import StudyOptions
-from .proposing import Proposal, propose
-from .questions import Answer, Question
 from .study import Study
 from .study_making import make_study
+from .study_questions import Answer, Question
 from .study_report import report_study
 
 __all__ = [

@@ -12,8 +12,7 @@ from helip import Error, InvalidArgumentError, SampleError, StorageError
 from helip.common.errors import needed
 from helip.reporting import environment
 from helip_view.access import AccessControl
-from helip_view.answers import Answer, Asked, go
-from helip_view.pages import Pages
+from helip_view.pages import Answer, Asked, Pages, go
 from helip_view.search import PICTURE_BYTES
 from helip_view.study_pages import StudyPages
 
@@ -114,8 +113,8 @@ def make_app(pages: Pages | StudyPages, *, token: str, hosts: frozenset[str], co
         Route("/map/points/{of}", endpoint(pages.points, 0)),
         Route("/map/shades/{by}", endpoint(pages.shades, 0)),
         Route("/go", endpoint(pages.go_to, 0)),
-        Route("/judge", endpoint(lambda _: go("/"), 0)),  # where a name was asked, loaded anew
-        Route("/judge", endpoint(pages.judge, FORM_BYTES), methods=["POST"]),
+        Route("/verdict", endpoint(lambda _: go("/"), 0)),  # where a name was asked, loaded anew
+        Route("/verdict", endpoint(pages.verdict, FORM_BYTES), methods=["POST"]),
         Route("/undo", endpoint(pages.undo, FORM_BYTES), methods=["POST"]),
         Route("/name", endpoint(pages.name, FORM_BYTES), methods=["POST"]),
     ]

@@ -106,14 +106,14 @@ class Orders:
         models: list[ModelFeatures],
         cache: ArrayCache,
         *,
-        judged: bool = False,
+        with_verdicts: bool = False,
     ) -> None:
-        """``judged``: whether verdicts are taken."""
+        """``with_verdicts``: whether verdicts are taken."""
         self._pairs, self._store, self._models, self._cache = pairs, store, models, cache
         self._known: dict[str, Order] = {}
         self.kinds = {"": True, "store": store is not None, "model": bool(models)}
         self.kinds["models"] = len(models) > 1
-        self.kinds["verdicts"] = judged and store is not None
+        self.kinds["verdicts"] = with_verdicts and store is not None
 
     @property
     def ways(self) -> list[Way]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,18 +14,47 @@ from helip import Error, InvalidArgumentError, UnsupportedError
 from helip.common.text import number, plain
 from helip.reporting import environment
 from helip.store import KeyIndex
-from helip_view.answers import Answer, Asked, go
-from helip_view.captions import CaptionSearch
-from helip_view.cards import Card, Cards, Place
-from helip_view.compared_pools import ComparedPools, ShownPictures
+from helip_view.cards import Card, Cards, ComparedPools, Place, ShownPictures
 from helip_view.maps import LAYOUTS, OF, SAMPLE, Maps
 from helip_view.orders import BY_NAME
-from helip_view.proposed import NotLearntError
-from helip_view.queries import STATES, Query
-from helip_view.search import LONGEST, Seeking
-from helip_view.shown import ShownOrders, step
+from helip_view.queries import STATES, Query, ShownOrders, step
+from helip_view.search import LONGEST, CaptionSearch, Seeking
 from helip_view.thumbnails import SIDE, Thumbnails, reason_of
-from helip_view.verdicts import KEYS, MISMATCH, Judging
+from helip_view.verdicts import KEYS, MISMATCH, NotLearntError, TakenVerdicts
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that the guard let in."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    """Parts of the path that the route names."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
+    person: str = ""
+    """The name that its browser keeps."""
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back."""
+
+    body: str | bytes = ""
+    kind: str = "text/html; charset=utf-8"
+    status: int = 200
+    place: str = ""
+    """An address of this server to go to."""
+    person: str | None = None
+    """A name for its browser to keep."""
+    seconds: int = 0
+    """How long the browser may keep it."""
+
+
+def go(place: str, person: str | None = None) -> Answer:
+    """To another address of this server."""
+    return Answer(status=303, place=place, person=person)
+
 
 DAY = 24 * 3600
 BY = ("score", "hubness", "verdict")  # what points of the map are coloured by
@@ -48,7 +78,7 @@ class Pages:
         cards: Cards,
         shown: ShownOrders,
         thumbnails: Thumbnails,
-        judging: Judging,
+        taken: TakenVerdicts,
         keys: Any,
         title: str,
         search: CaptionSearch,
@@ -57,7 +87,7 @@ class Pages:
         pools: ComparedPools,
     ) -> None:
         self._cards, self._shown, self._thumbnails = cards, shown, thumbnails
-        self._judging, self._keys, self._title, self._search = judging, keys, title, search
+        self._taken, self._keys, self._title, self._search = taken, keys, title, search
         self._seeking, self._maps, self._pools = seeking, maps, pools
         self._key_index: KeyIndex | None = None
 
@@ -80,7 +110,7 @@ class Pages:
         row = self._found(text)
         return go(Query(way="rows", at=row).url())
 
-    def judge(self, asked: Asked) -> Answer:
+    def verdict(self, asked: Asked) -> Answer:
         """Keep a verdict, and go on to the next place."""
         form = asked.form
         query = _query_of(form.get("back", "/"))
@@ -95,7 +125,7 @@ class Pages:
         about = (pair if form.get("of") == "hard" and pair is not None else target, None)
         rows = about if verdict == MISMATCH else (target, pair)
         coming = self._coming(query)
-        self._judging.judge(*rows, verdict, person, query.url())
+        self._taken.add(*rows, verdict, person, query.url())
         place = self._following(query, coming)
         return go(place, person if person != asked.person else None)
 
@@ -104,7 +134,7 @@ class Pages:
         back = _query_of(asked.form.get("back", "/"))
         if not asked.person:
             return go(back.url())
-        undone, place = self._judging.undo(asked.person)
+        undone, place = self._taken.undo(asked.person)
         if undone is None:
             return go(back.url())
         return go(place or Query(way="rows", at=undone.target, hard=undone.hard).url())
@@ -174,7 +204,7 @@ class Pages:
         if by == "verdict":
             shades = np.zeros(len(self._cards.pairs), dtype=np.uint8)
             for key, verdict in KEYS.items():
-                for rows in self._judging.decided(verdict):
+                for rows in self._taken.decided(verdict):
                     shades[[row for row in rows if row is not None]] = int(key)
         else:
             shades = orders.shades(by)
@@ -211,13 +241,13 @@ class Pages:
             indexed=self._search.share, failure=self._search.failure,
             before=None if unlearnt else self._beside(query, -1),
             after=None if unlearnt else self._beside(query, 1),
-            learnt=learnt, unlearnt=unlearnt, said_so_far=sum(self._judging.counts().values()),
+            learnt=learnt, unlearnt=unlearnt, said_so_far=sum(self._taken.counts().values()),
             keys=KEYS, maps=self._maps.there, sides=self._seeking.sides,
-            taken=self._judging.there, person=asked.person, unsaid=unsaid,
-            counts=self._judging.counts(), side=SIDE,
-            said=[] if card is None else self._judging.of(
+            taken=self._taken.there, person=asked.person, unsaid=unsaid,
+            counts=self._taken.counts(), side=SIDE,
+            said=[] if card is None else self._taken.of(
                 card.target.row, None if card.hard is None else card.hard.row),
-            marks={} if card is None else self._judging.ranks(card.target.row, hards),
+            marks={} if card is None else self._taken.ranks(card.target.row, hards),
             ring=_ring(query, card), facts=self._facts(), picture_of=self._cards.address,
         )  # fmt: skip
         return Answer(page)
@@ -261,7 +291,7 @@ class Pages:
     def _decided(self, query: Query) -> list[tuple[int, int | None]] | None:
         """What was decided as the query says and has a row that passes its other filters, by row;
         None while captions are being indexed."""
-        pairs = self._judging.decided(query.state)
+        pairs = self._taken.decided(query.state)
         if query.q or query.region or query.low is not None or query.high is not None:
             if (order := self._shown.order(replace(query, way="rows"))) is None:
                 return None
@@ -295,7 +325,7 @@ class Pages:
         pairs = self._cards.pairs
         if rank >= int(pairs.counts[target]):
             return False
-        return not self._judging.is_judged(target, int(pairs.ids[target, rank]))
+        return not self._taken.is_known(target, int(pairs.ids[target, rank]))
 
     def _row(self, text: str) -> int:
         size = len(self._cards.pairs)

@@ -18,8 +18,7 @@ from helip import InvalidArgumentError, StorageError
 from helip.common.errors import needed
 from helip.common.files import storage_errors
 from helip_view.app import make_app
-from helip_view.asking import asking
-from helip_view.viewing import ViewCall, viewing
+from helip_view.viewing import ViewCall, asking, viewing
 
 _TRIED = 50  # ports after the one that was asked for
 _EVERYWHERE = ("", "0.0.0.0", "::")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -10,17 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from helip import CorruptError, InvalidArgumentError, MismatchError
-from helip.common.files import named_file
+from helip.common.files import named_file, sha256_of
 from helip.common.options import Whole, check, method_keywords, require
-from helip.common.sqlite_files import connect
-from helip.common.sqlite_log import SqliteLog, checked_person, time_of
+from helip.common.sqlite_files import SqliteFormat, connect
+from helip.common.sqlite_log import SqliteLog, checked_person, log_schema, time_of
 from helip.store import difference_words, fingerprint_differences
-from helip_view.database import FORMAT
 from helip_view.options import KINDS, StudyResultOptions
-from helip_view.questions import Answer, Question, digest_of, from_row, order_of
+from helip_view.study_questions import Answer, Question, digest_of, from_row, order_of
 from helip_view.study_results import results_of
-from helip_view.table_digest import table_digest
 
+_SCHEMA = """
+CREATE TABLE questions (
+  number INTEGER PRIMARY KEY,
+  type TEXT NOT NULL CHECK (type IN ('harder', 'caption')),
+  target INTEGER NOT NULL CHECK (typeof(target) = 'integer' AND target >= 0),
+  pools TEXT NOT NULL  -- JSON: [[kind, [row, …]], …] from the first side to the last
+);
+""" + log_schema(
+    columns=("question INTEGER REFERENCES questions (number)", "answer TEXT"),
+    said="answer", about="question", subject="question",
+)  # fmt: skip
+
+FORMAT = SqliteFormat(
+    application=0x68656C73,  # "hels"
+    version=1,
+    schema=_SCHEMA,
+    file="file of a study",
+    contents="answers",
+)
 _SAID = "question, answer"
 _COLUMNS = f"id, time, person, {_SAID}"
 
@@ -243,3 +261,13 @@ class Study(SqliteLog):
 def _answer(row: Sequence[Any]) -> Answer:
     entry, at, person, question, answer = row
     return Answer(entry, time_of(at), person, question, answer)
+
+
+def table_digest(pairs: Any) -> str:
+    """What the table is: of one in a folder its manifest, which names the sums of all its bytes."""
+    if pairs.path:
+        return sha256_of(Path(pairs.path) / "manifest.json")
+    digest = hashlib.sha256(f"{len(pairs)} {pairs.k}".encode())
+    for array in (pairs.ids, pairs.scores):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

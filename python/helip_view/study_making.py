@@ -21,11 +21,9 @@ from helip.data import captions_of
 from helip.pairs import HardPairs, open_together
 from helip.reporting import Similarities, pool_of
 from helip.store import EmbeddingStore
-from helip_view.database import FORMAT
 from helip_view.options import Kind, StudyOptions, Type
-from helip_view.questions import Question, digest_of, to_json
-from helip_view.study import Study
-from helip_view.table_digest import table_digest
+from helip_view.study import FORMAT, Study, table_digest
+from helip_view.study_questions import Question, digest_of, to_json
 
 _SIDES: tuple[Kind, ...] = ("image", "text")  # of the store, which must be read for them
 _BATCH = 256  # targets whose pools are made in one pass over the store

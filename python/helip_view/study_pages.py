@@ -10,11 +10,10 @@ from helip.common.sqlite_log import checked_person
 from helip.common.text import caption
 from helip.data import captions_of
 from helip.reporting import Picture, environment
-from helip_view.answers import Answer, Asked, go
 from helip_view.cards import LONGEST
-from helip_view.pages import DAY, placeholder
-from helip_view.questions import Question
+from helip_view.pages import DAY, Answer, Asked, go, placeholder
 from helip_view.study import Study
+from helip_view.study_questions import Question
 from helip_view.thumbnails import SIDE, Thumbnails, reason_of
 
 _SHORT = 160  # letters of a caption in a pool

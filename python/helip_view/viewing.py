@@ -19,19 +19,17 @@ from helip.evaluation import ModelFeatures
 from helip.pairs import HardPairs, open_together
 from helip.reporting import Similarities
 from helip.verdicts import Verdicts
-from helip_view.captions import CaptionSearch
-from helip_view.cards import Cards
-from helip_view.compared_pools import ComparedPools
+from helip_view.cards import Cards, ComparedPools
 from helip_view.maps import Maps
 from helip_view.options import ViewOptions
 from helip_view.orders import Orders
 from helip_view.pages import Pages
-from helip_view.proposed import Proposed
-from helip_view.search import Seeking
-from helip_view.shown import ShownOrders
-from helip_view.table_digest import table_digest
+from helip_view.queries import ShownOrders
+from helip_view.search import CaptionSearch, Seeking
+from helip_view.study import Study, table_digest
+from helip_view.study_pages import StudyPages
 from helip_view.thumbnails import Thumbnails
-from helip_view.verdicts import Judging
+from helip_view.verdicts import Proposed, TakenVerdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +69,8 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         # Never that of the table: mined of a store alone, it knows keys alone, and other data may
         # have the same.
         fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
-        judging = Judging(_verdicts(pairs, data, call.verdicts))
-        stack.callback(judging.close)
+        taken = TakenVerdicts(_verdicts(pairs, data, call.verdicts))
+        stack.callback(taken.close)
         of_data = ArrayCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
         stack.callback(of_data.close)
         features = [ModelFeatures.of(m, data, of_data, progress=call.progress) for m in models]
@@ -85,7 +83,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
             call.view_cache_bytes,
         )
         stack.callback(of_table.close)
-        orders = Orders(pairs, store, features, of_table, judged=judging.there)
+        orders = Orders(pairs, store, features, of_table, with_verdicts=taken.there)
         label = "orders of targets"
         with ProgressBar(
             len(orders.ways), label=label, unit="orders", enabled=call.progress
@@ -106,10 +104,10 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         maps = Maps(store, of_store)
         stack.callback(maps.close)
         by = next((each.store for each in features[::-1] if each.store is not None), None)
-        proposed = Proposed(pairs, store, data, judging.verdicts, by)
+        proposed = Proposed(pairs, store, data, taken.verdicts, by)
         shown = ShownOrders(orders, search, maps, proposed)
         yield Pages(
-            cards, shown, thumbnails, judging, data.keys, title, search,
+            cards, shown, thumbnails, taken, data.keys, title, search,
             Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
         )  # fmt: skip
 
@@ -123,5 +121,32 @@ def _verdicts(pairs: HardPairs, data: Any, path: Any) -> Any:
                 "the table was downloaded to the cache, where verdicts could be lost; name a file: "
                 "--verdicts FILE"
             )
-        path = Verdicts.beside(pairs.path)
+        path = Verdicts.usual_path(pairs.path)
     return Verdicts.open(path, pairs=pairs, keys=data.keys)
+
+
+@contextlib.contextmanager
+def asking(call: ViewCall) -> Iterator[StudyPages]:
+    """The pages that ask the questions of ``call.study``.
+
+    Raises InvalidArgumentError where models or verdicts are given, which a study does not show or
+    take, and else as `report` does where table, data and store do not belong together, and as
+    `Study.open`.
+    """
+    assert call.study is not None
+    for name, value in (("model", call.model), ("verdicts", call.verdicts)):
+        if value:
+            raise InvalidArgumentError(
+                f"{name} is {value!r}, and a study shows no model and takes no verdicts; leave out "
+                f"{name}, or study"
+            )
+    pairs, data, _ = open_together(call.pairs, call.data, call.store)
+    with contextlib.ExitStack() as stack:
+        study = stack.enter_context(Study.open(call.study, pairs=pairs, data=data))
+        # As the viewer names it, so that both keep one set of thumbnails.
+        fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
+        cache = ArrayCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
+        stack.callback(cache.close)
+        thumbnails = Thumbnails(data, cache.folder, call.view_cache_bytes // 2)
+        stack.callback(thumbnails.close)
+        yield StudyPages(study, data, thumbnails)

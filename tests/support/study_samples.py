@@ -12,8 +12,8 @@ from typing import Any
 
 import helip_view
 from helip_view.app import make_app
-from helip_view.asking import asking
-from helip_view.questions import digest_of, from_row
+from helip_view.study_questions import digest_of, from_row
+from helip_view.viewing import asking
 from support.view_samples import HOST, TOKEN, call_of
 
 CARDS = 16  # the fewest of four kinds, two side by side

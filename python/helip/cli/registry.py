@@ -68,7 +68,7 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         "verdicts",
-        "judging.verdicts",
+        "verdicts.verdicts",
         "Show, merge, move and export what people said of pairs; learn from it what to judge next.",
     ),
     Entry(

@@ -1,16 +1,14 @@
 from .exclusions import Exclusions
 from .exporting import export_verdicts
-from .judgement import EXCLUDING, VERDICTS, Decision, Judgement
-from .merging import merge
-from .moving import Moved, move
-from .verdicts import Verdicts
+from .merging import Moved, merge, move
+from .verdicts import EXCLUDING, VERDICTS, Decision, GivenVerdict, Verdicts
 
 __all__ = [
     "EXCLUDING",
     "VERDICTS",
     "Decision",
     "Exclusions",
-    "Judgement",
+    "GivenVerdict",
     "Moved",
     "Verdicts",
     "export_verdicts",

@@ -2,34 +2,155 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
-from helip.common.options import check, require
+from helip.common.options import Whole, check, require
 from helip.common.remote.urls import shown, url_of
 from helip.common.sqlite_log import SqliteLog, checked_person, time_of
 from helip.store.data_identity import Identity, require_same_data
 from helip.verdicts.database import FORMAT, connect, create
 from helip.verdicts.exclusions import Exclusions
-from helip.verdicts.judgement import (
-    EXCLUDING,
-    Decision,
-    Judgement,
-    Verdict,
-    checked_row,
-    checked_rows,
-    checked_verdict,
-    decide,
-    subject,
+
+Verdict = Literal["keep", "false negative", "near duplicate", "mismatch", "unsure"]
+
+VERDICTS: tuple[Verdict, ...] = (
+    "keep",
+    "false negative",
+    "near duplicate",
+    "mismatch",
+    "unsure",
 )
+#: What may be said of two rows, and of one row alone.
+OF_PAIRS = ("keep", "false negative", "near duplicate", "unsure")
+OF_ROWS = ("keep", "mismatch", "unsure")
+#: Verdicts after which a pair is no hard pair.
+EXCLUDING = ("false negative", "near duplicate")
+
+
+@dataclass(frozen=True)
+class GivenVerdict:
+    """What one person said of a pair, or of a row alone. Immutable."""
+
+    id: str
+    """Of this entry, the same in every copy of the file."""
+    time: datetime
+    """When it was said, in UTC."""
+    person: str
+    verdict: Verdict
+    target: int
+    """Row of the target, or the row that the verdict is about."""
+    hard: int | None
+    """Row of the hard pair; None: the verdict is about the target's row alone."""
+    target_key: str | None = None
+    """Keys of both rows, where they were known."""
+    hard_key: str | None = None
+    undone: bool = False
+    """Whether the person took it back."""
+
+    @property
+    def rows(self) -> tuple[int, int | None]:
+        """What it is about: both rows, the smaller one first, or (row, None)."""
+        return subject(self.target, self.hard)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values, the time in ISO 8601."""
+        return {
+            "id": self.id,
+            "time": self.time.isoformat(timespec="microseconds"),
+            "person": self.person,
+            "verdict": self.verdict,
+            "target": self.target,
+            "hard": self.hard,
+            "target_key": self.target_key,
+            "hard_key": self.hard_key,
+            "undone": self.undone,
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What all people together say of a pair, or of a row alone. Immutable."""
+
+    rows: tuple[int, int | None]
+    """Both rows, the smaller one first, or (row, None)."""
+    verdict: Verdict
+    """The verdict of most people; ``unsure`` where two verdicts have as many."""
+    votes: dict[str, int] = field(default_factory=dict)
+    """Verdict → people, of those verdicts that someone gave."""
+
+    @property
+    def people(self) -> int:
+        """How many people judged it."""
+        return sum(self.votes.values())
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all of them said the same."""
+        return len(self.votes) == 1
+
+
+def subject(target: int, hard: int | None) -> tuple[int, int | None]:
+    """What a verdict is about: (a, b) and (b, a) are one pair."""
+    return (target, None) if hard is None else (min(target, hard), max(target, hard))
+
+
+def decide(rows: tuple[int, int | None], votes: dict[str, int]) -> Decision:
+    """The verdict with the most votes; a tie at the top is ``unsure``."""
+    most = max(votes.values())
+    first = [verdict for verdict in VERDICTS if votes.get(verdict) == most]
+    return Decision(rows, first[0] if len(first) == 1 else "unsure", dict(sorted(votes.items())))
+
+
+def checked_row(name: str, row: Any, rows: int) -> int:
+    """As int; InvalidArgumentError for NaN, a fraction, a row outside 0 .. rows - 1."""
+    check(name, row, Whole)
+    bound = f"a row of the data, 0 to {rows - 1}" if rows else "a row, and the data has none"
+    require(operator.index(row) < rows, name, row, bound)
+    return operator.index(row)
+
+
+def checked_rows(target: Any, hard: Any, rows: int) -> tuple[int, int | None]:
+    """`checked_row` of both, which must differ; ``hard`` may be None."""
+    target = checked_row("target", target, rows)
+    if hard is None:
+        return target, None
+    hard = checked_row("hard", hard, rows)
+    if target == hard:
+        raise InvalidArgumentError(
+            f"target and hard are both row {target}; give two rows, or hard=None for a verdict on "
+            "the row alone"
+        )
+    return target, hard
+
+
+def checked_verdict(verdict: Any, hard: int | None) -> Verdict:
+    """InvalidArgumentError for an unknown verdict, and for one that is of pairs or rows alone."""
+    require(verdict in VERDICTS, "verdict", verdict, f"one of {', '.join(map(repr, VERDICTS))}")
+    if hard is not None and verdict not in OF_PAIRS:
+        raise InvalidArgumentError(
+            f"verdict is {verdict!r}, which is about one row's own caption, and hard is {hard}; "
+            "give the row whose caption is wrong as target, and hard=None"
+        )
+    if hard is None and verdict not in OF_ROWS:
+        raise InvalidArgumentError(
+            f"verdict is {verdict!r}, which is about two rows, and hard is None; give the row of "
+            f"the hard pair, or one of {', '.join(map(repr, OF_ROWS))} for a row alone"
+        )
+    checked: Verdict = verdict
+    return checked
+
 
 _SAID = "verdict, target, hard, target_key, hard_key"
 _COLUMNS = f"id, time, person, {_SAID}"
@@ -53,7 +174,7 @@ class Verdicts(SqliteLog):
     not that of its picture. ``false negative`` and ``near duplicate`` are about two rows, ``keep``
     and ``unsure`` about either.
 
-    A verdict lasts once :meth:`judge` has returned, also through a kill or a power loss. Several
+    A verdict lasts once :meth:`add` has returned, also through a kill or a power loss. Several
     processes may write to one file on a local disk; a network file system is not safe. Threads may
     share an object. Do not use one after a fork: open the file again there.
     """
@@ -129,7 +250,7 @@ class Verdicts(SqliteLog):
         return found
 
     @staticmethod
-    def beside(pairs: str | os.PathLike[str]) -> Path:
+    def usual_path(pairs: str | os.PathLike[str]) -> Path:
         """The usual place: ``TABLE.verdicts``, beside the table at that path."""
         if url_of(pairs) is not None:
             raise InvalidArgumentError(
@@ -138,7 +259,7 @@ class Verdicts(SqliteLog):
         path = Path(named_file(pairs))
         return path.with_name(f"{path.name}.verdicts")
 
-    def judge(self, target: int, hard: int | None, verdict: Verdict, *, person: str) -> Judgement:
+    def add(self, target: int, hard: int | None, verdict: Verdict, *, person: str) -> GivenVerdict:
         """Writes what ``person`` says of the pair, or with ``hard=None`` of the row ``target``.
 
         Raises:
@@ -149,44 +270,42 @@ class Verdicts(SqliteLog):
         verdict, person = checked_verdict(verdict, hard), checked_person(person)
         keys = self._key(target), None if hard is None else self._key(hard)
         (entry,) = self._append(person, _SAID, [(verdict, target, hard, *keys)])
-        return _judgement(entry)
+        return _given(entry)
 
-    def undo(self, person: str) -> Judgement | None:
+    def undo(self, person: str) -> GivenVerdict | None:
         """Takes back the newest verdict of ``person`` that stands in the log; returns it.
 
         What they had said of that pair before holds again. None where there is nothing to undo.
         """
         last = self._take_back(checked_person(person), _SAID)
-        return None if last is None else _judgement(last, undone=True)
+        return None if last is None else _given(last, undone=True)
 
-    def of(self, target: int) -> list[Judgement]:
+    def of(self, target: int) -> list[GivenVerdict]:
         """The newest verdict of each person on the row, and on each pair that it is in."""
         target = checked_row("target", target, self._rows)
         rows = self._read(
-            # Judgements of other pairs hide none of these, so the log may be cut first.
+            # GivenVerdicts of other pairs hide none of these, so the log may be cut first.
             f"SELECT {_COLUMNS} FROM kept WHERE target = ?1 UNION ALL "
             f"SELECT {_COLUMNS} FROM kept WHERE hard = ?1 ORDER BY time, id",
             (target,),
         )
         newest = {(row[2], subject(row[4], row[5])): row for row in rows}
-        return [
-            _judgement(row) for row in sorted(newest.values(), key=lambda row: (row[1], row[0]))
-        ]
+        return [_given(row) for row in sorted(newest.values(), key=lambda row: (row[1], row[0]))]
 
-    def __iter__(self) -> Iterator[Judgement]:
+    def __iter__(self) -> Iterator[GivenVerdict]:
         """The newest verdict of each person on each pair and row, in order of time."""
         rows = self._read(f"SELECT {_COLUMNS} FROM standing ORDER BY time, id")
-        return map(_judgement, rows)
+        return map(_given, rows)
 
     def __len__(self) -> int:
         """Verdicts that stand: one for each person and pair, or row."""
         return int(self._read("SELECT count(*) FROM standing")[0][0])
 
-    def history(self) -> list[Judgement]:
+    def history(self) -> list[GivenVerdict]:
         """All that was ever said, in order of time, also what was taken back or said anew."""
         undone = {row[0] for row in self._read("SELECT undoes FROM log WHERE undoes IS NOT NULL")}
         rows = self._read(f"SELECT {_COLUMNS} FROM log WHERE verdict IS NOT NULL ORDER BY time, id")
-        return [_judgement(row, undone=row[0] in undone) for row in rows]
+        return [_given(row, undone=row[0] in undone) for row in rows]
 
     def decided(self) -> dict[tuple[int, int | None], Decision]:
         """One decision for each pair and row that was judged, by its ``rows``.
@@ -311,9 +430,9 @@ def keys_of(pairs: Any) -> Sequence[str] | None:
     return None if callable(found) else found
 
 
-def _judgement(row: Sequence[Any], *, undone: bool = False) -> Judgement:
+def _given(row: Sequence[Any], *, undone: bool = False) -> GivenVerdict:
     entry, at, person, verdict, target, hard, target_key, hard_key = row
-    return Judgement(
+    return GivenVerdict(
         entry, time_of(at), person, verdict, target, hard, target_key, hard_key, undone
     )
 

@@ -185,7 +185,7 @@ def test_pools_by_other_rules_stand_beside_the_own(client: Any, folder: Path) ->
 
 def judge(client: Any, target: int, hard: Any, verdict: str, **more: str) -> Any:
     form = {"target": str(target), "hard": str(hard), "verdict": verdict, "back": "/?way=rows&at=0"}
-    return client.post("/judge", data={**form, **more}, headers=OWN)
+    return client.post("/verdict", data={**form, **more}, headers=OWN)
 
 
 def test_verdicts_are_asked_a_name_once_kept_and_undone(folder: Path) -> None:
@@ -216,7 +216,7 @@ def test_open_pairs_are_those_that_nobody_judged(folder: Path) -> None:
 
 
 def test_the_page_that_asks_for_a_name_can_be_loaded_anew(client: Any) -> None:
-    answer = client.get("/judge")
+    answer = client.get("/verdict")
     assert answer.status_code == 200 and answer.url.path == "/"
 
 
@@ -285,7 +285,7 @@ def test_while_the_file_is_locked_the_page_says_so(
         raise StorageError(errno.EAGAIN, "own.verdicts is locked by another program")
 
     with client_of(folder, verdicts=folder / "locked.verdicts") as client:
-        monkeypatch.setattr(Verdicts, "judge", locked)
+        monkeypatch.setattr(Verdicts, "add", locked)
         answer = judge(client, 1, 2, "keep", person="Ann")
         assert answer.status_code == 503 and "is locked" in answer.text
 
@@ -312,7 +312,7 @@ def test_what_no_encoder_is_known_for_is_not_offered(client: Any) -> None:
 
 
 def test_a_request_is_bounded(client: Any) -> None:
-    answer = client.post("/judge", content=b"x" * (1 << 20), headers=OWN)
+    answer = client.post("/verdict", content=b"x" * (1 << 20), headers=OWN)
     assert answer.status_code == 413
 
 

@@ -45,7 +45,7 @@ def judged(path: Path, pairs: HardPairs, *, noise: float = 0.0) -> Verdicts:
         for place in range(0, len(pool), 4):
             alike = bool(pool.image_similarity[place] > bound) ^ bool(random.random() < noise)
             verdict = "false negative" if alike else "keep"
-            verdicts.judge(pool.target, int(pool.ids[place]), verdict, person="Ada")
+            verdicts.add(pool.target, int(pool.ids[place]), verdict, person="Ada")
     return verdicts
 
 
@@ -187,8 +187,8 @@ def test_too_few_verdicts_other_data_and_no_store_are_refused(
 ) -> None:
     pairs, store = made
     with Verdicts.open(tmp_path / "few", pairs=pairs) as verdicts:
-        verdicts.judge(0, 1, "keep", person="Ada")
-        verdicts.judge(2, 1, "near duplicate", person="Ada")
+        verdicts.add(0, 1, "keep", person="Ada")
+        verdicts.add(2, 1, "near duplicate", person="Ada")
         with pytest.raises(InvalidArgumentError, match="1 pairs that people took out and 1 that"):
             LearntVeto.fit(verdicts, pairs)
         with pytest.raises(InvalidArgumentError, match="folds is 1, must be 0, or at least 2"):
@@ -258,7 +258,7 @@ def test_a_sample_of_targets_is_looked_at_in_blocks_drawn_by_the_seed(
     made: tuple[HardPairs, EmbeddingStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs, _ = made
-    monkeypatch.setattr("helip_view.proposing._BLOCK", 8)
+    monkeypatch.setattr("helip_view.learnt_veto._BLOCK", 8)
     with judged(tmp_path / "v", pairs) as verdicts:
         veto = LearntVeto.fit(verdicts, pairs)
         everything = propose(verdicts, veto, pairs, n=10**6)

@@ -12,7 +12,7 @@ from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 from helip_view.orders import Order, Orders
-from helip_view.shown import step
+from helip_view.queries import step
 from support.view_samples import ROWS
 
 REST = ("hardest", "hubs", "short", "duplicates", "margin", "mismatched", "change")

@@ -138,7 +138,7 @@ def test_what_is_not_of_the_study_is_refused(folder: Path, study: Path) -> None:
         ):
             refused = client.post("/answer", data=sent, headers=OWN)
             assert refused.status_code == 400 and words in refused.text
-        for address in ("/pools?row=1", "/map", "/seek", "/go?to=1", "/judge", "/static/x"):
+        for address in ("/pools?row=1", "/map", "/seek", "/go?to=1", "/verdict", "/static/x"):
             assert client.get(address).status_code == 404
         with helip_view.Study.open(study) as opened:
             hidden = set(range(40)) - {row for q in opened.questions for row in q.rows}

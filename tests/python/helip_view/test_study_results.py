@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helip.common.proportions import wilson_interval
-from helip_view.questions import Answer, Question
+from helip_view.study_questions import Answer, Question
 from helip_view.study_results import rate_of, results_of
 
 QUESTIONS = {

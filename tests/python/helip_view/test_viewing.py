@@ -39,5 +39,5 @@ def test_verdicts_are_not_kept_in_the_cache(folder: Path, tmp_path: Path) -> Non
         pass
     assert not list(table.parent.glob("*.verdicts"))
     with viewing(dataclasses.replace(call, verdicts=tmp_path / "own")) as pages:
-        assert pages._judging.there
+        assert pages._taken.there
     shutil.rmtree(table)

@@ -82,7 +82,7 @@ def test_a_file_of_verdicts_is_obeyed_and_a_table_answers_for_its_own_alone(
     target, hard = 1, int(plain.ids[1, 0])
     path = tmp_path / "v"
     with Verdicts.open(path, pairs=plain) as verdicts:
-        verdicts.judge(hard, target, "false negative", person="Ada")
+        verdicts.add(hard, target, "false negative", person="Ada")
     out = tmp_path / "pairs"
     mined = helip.mine(store, verdicts=path, out=out, **options)
     assert hard not in mined[target].ids

@@ -30,9 +30,9 @@ def judged(tmp_path: Path) -> Path:
     path = tmp_path / "verdicts"
     with Verdicts.open(path, pairs=table(Colours())) as verdicts:
         for target, hard in _SAME:
-            verdicts.judge(target, hard, "false negative", person="Ada")
-        verdicts.judge(5, 6, "keep", person="Ada")
-        verdicts.judge(_MISMATCHED, None, "mismatch", person="Ada")
+            verdicts.add(target, hard, "false negative", person="Ada")
+        verdicts.add(5, 6, "keep", person="Ada")
+        verdicts.add(_MISMATCHED, None, "mismatch", person="Ada")
     return path
 
 
@@ -105,7 +105,7 @@ def test_a_run_goes_on_under_the_same_verdicts_alone(tmp_path: Path, judged: Pat
     with pytest.raises(MismatchError, match="verdicts was '"):
         train(out=out, progress=False, steps=1, **call())
     with Verdicts.open(judged) as verdicts:
-        verdicts.judge(1, 2, "near duplicate", person="Bo")
+        verdicts.add(1, 2, "near duplicate", person="Bo")
     with pytest.raises(MismatchError, match="verdicts was '"):
         train(out=out, verdicts=judged, progress=False, steps=1, **call())
 

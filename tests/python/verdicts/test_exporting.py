@@ -29,9 +29,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 def verdicts(tmp_path: Path) -> Verdicts:
     table = HardPairs.from_arrays(np.array([[1], [2], [0]], np.int32), np.ones((3, 1)))
     made = Verdicts.open(tmp_path / "v", pairs=table, keys=["a, b", "ü", "c"])
-    made.judge(0, 1, "false negative", person="Ada")
-    made.judge(2, None, "mismatch", person="Bo")
-    made.judge(2, None, "keep", person="Bo")
+    made.add(0, 1, "false negative", person="Ada")
+    made.add(2, None, "mismatch", person="Bo")
+    made.add(2, None, "keep", person="Bo")
     made.undo("Bo")
     return made
 

@@ -20,9 +20,9 @@ TABLE = HardPairs.from_arrays(IDS, SCORES, data_fingerprint="k-c-0-0")
 
 def written(path: Path, person: str, keys: list[str] | None = None) -> Path:
     with Verdicts.open(path, pairs=TABLE, keys=keys) as verdicts:
-        verdicts.judge(0, 1, "keep", person=person)
-        verdicts.judge(1, 2, "near duplicate", person=person)
-        verdicts.judge(1, 0, "false negative", person="Ada")
+        verdicts.add(0, 1, "keep", person=person)
+        verdicts.add(1, 2, "near duplicate", person=person)
+        verdicts.add(1, 0, "false negative", person="Ada")
     return path
 
 
@@ -31,7 +31,7 @@ def test_the_union_is_the_same_in_any_order_and_again(tmp_path: Path) -> None:
     shutil.copy(files[0], tmp_path / "c")  # a copy that went on
     with Verdicts.open(tmp_path / "c") as verdicts:
         verdicts.undo("a")
-        verdicts.judge(3, None, "mismatch", person="a")
+        verdicts.add(3, None, "mismatch", person="a")
     files.append(tmp_path / "c")
     seen = []
     for number, order in enumerate(itertools.permutations(files)):

@@ -42,8 +42,8 @@ def said(verdicts: Verdicts) -> list[tuple[Any, ...]]:
 def test_what_was_said_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
     before = datetime.now(timezone.utc) - timedelta(seconds=1)
     with opened(tmp_path) as verdicts:
-        one = verdicts.judge(2, 0, "false negative", person=" Ada ")
-        two = verdicts.judge(np.int64(4), None, "mismatch", person="Ada")
+        one = verdicts.add(2, 0, "false negative", person=" Ada ")
+        two = verdicts.add(np.int64(4), None, "mismatch", person="Ada")
     with Verdicts.open(tmp_path / "v") as again:
         assert list(again) == [one, two]
         assert said(again) == [("Ada", 2, 0, "false negative"), ("Ada", 4, None, "mismatch")]
@@ -53,10 +53,10 @@ def test_what_was_said_is_there_when_the_file_is_opened_again(tmp_path: Path) ->
 
 def test_the_newest_verdict_of_a_person_counts_in_either_order_of_the_rows(tmp_path: Path) -> None:
     with opened(tmp_path) as verdicts:
-        verdicts.judge(1, 2, "keep", person="Ada")
-        verdicts.judge(2, 1, "near duplicate", person="Ada")
-        verdicts.judge(1, 2, "unsure", person="Bo")
-        verdicts.judge(1, None, "keep", person="Ada")
+        verdicts.add(1, 2, "keep", person="Ada")
+        verdicts.add(2, 1, "near duplicate", person="Ada")
+        verdicts.add(1, 2, "unsure", person="Bo")
+        verdicts.add(1, None, "keep", person="Ada")
         assert said(verdicts) == [
             ("Ada", 2, 1, "near duplicate"),
             ("Bo", 1, 2, "unsure"),
@@ -70,10 +70,10 @@ def test_the_newest_verdict_of_a_person_counts_in_either_order_of_the_rows(tmp_p
 
 def test_undo_takes_back_the_last_of_that_person_and_the_one_before_holds(tmp_path: Path) -> None:
     with opened(tmp_path) as verdicts:
-        verdicts.judge(1, 2, "keep", person="Ada")
-        verdicts.judge(3, 4, "keep", person="Ada")
-        wrong = verdicts.judge(1, 2, "false negative", person="Ada")
-        verdicts.judge(1, 2, "unsure", person="Bo")
+        verdicts.add(1, 2, "keep", person="Ada")
+        verdicts.add(3, 4, "keep", person="Ada")
+        wrong = verdicts.add(1, 2, "false negative", person="Ada")
+        verdicts.add(1, 2, "unsure", person="Bo")
         taken = verdicts.undo("Ada")
         assert taken is not None
         assert (taken.id, taken.undone) == (wrong.id, True)
@@ -81,7 +81,7 @@ def test_undo_takes_back_the_last_of_that_person_and_the_one_before_holds(tmp_pa
         assert [j.undone for j in verdicts.history()] == [False, False, True, False]
         assert [verdicts.undo("Ada") is None for _ in range(3)] == [False, False, True]
         assert said(verdicts) == [("Bo", 1, 2, "unsure")]
-        verdicts.judge(1, 2, "keep", person="Ada")
+        verdicts.add(1, 2, "keep", person="Ada")
         assert len(verdicts) == 2
 
 
@@ -101,7 +101,7 @@ def test_several_people_decide_by_most_votes(
 ) -> None:
     with opened(tmp_path) as verdicts:
         for person, verdict in enumerate(given):
-            verdicts.judge(4, 3, verdict, person=str(person))
+            verdicts.add(4, 3, verdict, person=str(person))
         (decision,) = verdicts.decided().values()
         assert (decision.rows, decision.verdict) == ((3, 4), decided)
         assert (decision.people, sum(decision.votes.values())) == (len(given), len(given))
@@ -118,7 +118,7 @@ def test_what_no_miner_may_take(tmp_path: Path) -> None:
             (5, 0, "near duplicate"), (2, 1, "false negative"), (3, 4, "keep"),
             (0, 1, "unsure"), (4, None, "mismatch"), (3, None, "keep"),
         ):  # fmt: skip
-            verdicts.judge(target, hard, verdict, person="Ada")
+            verdicts.add(target, hard, verdict, person="Ada")
         found = verdicts.excluded()
         assert (found.pairs.tolist(), found.rows.tolist()) == ([[0, 5], [1, 2]], [4])
         assert found.pairs.dtype == found.rows.dtype == np.int64
@@ -129,11 +129,11 @@ def test_counts_by_verdict_and_person_and_the_agreement(tmp_path: Path) -> None:
     with opened(tmp_path) as verdicts:
         assert verdicts.counts()["agreement"] == {"judged": 0, "all_agreed": 0, "share": None}
         for person, first, second in (("A", "keep", "keep"), ("B", "keep", "unsure")):
-            verdicts.judge(0, 1, first, person=person)
-            verdicts.judge(2, 1, second, person=person)
-        verdicts.judge(0, 1, "near duplicate", person="C")
-        verdicts.judge(5, None, "mismatch", person="C")
-        verdicts.judge(5, None, "keep", person="C")
+            verdicts.add(0, 1, first, person=person)
+            verdicts.add(2, 1, second, person=person)
+        verdicts.add(0, 1, "near duplicate", person="C")
+        verdicts.add(5, None, "mismatch", person="C")
+        verdicts.add(5, None, "keep", person="C")
         verdicts.undo("C")
         assert verdicts.counts() == {
             "judged": 3,
@@ -152,8 +152,8 @@ def test_counts_by_verdict_and_person_and_the_agreement(tmp_path: Path) -> None:
 def test_keys_are_kept_and_rows_with_other_keys_refused(tmp_path: Path) -> None:
     keys = list("abcdef")
     with opened(tmp_path, keys=keys) as verdicts:
-        verdicts.judge(2, 0, "keep", person="Ada")
-        verdicts.judge(4, None, "keep", person="Ada")
+        verdicts.add(2, 0, "keep", person="Ada")
+        verdicts.add(4, None, "keep", person="Ada")
         assert [(j.target_key, j.hard_key) for j in verdicts] == [("c", "a"), ("e", None)]
     opened(tmp_path, keys=keys).close()
     with pytest.raises(MismatchError, match=r"2 rows .* row 0 was 'a', now 'c'; row 2 was 'c'"):
@@ -167,7 +167,7 @@ def test_a_store_gives_its_keys(tmp_path: Path) -> None:
         writer.append(["x", "y", "z"], np.eye(3, 4, dtype="f4"), np.eye(3, 4, dtype="f4"))
     store = helip.EmbeddingStore.open(tmp_path / "s")
     with Verdicts.open(tmp_path / "v", pairs=store) as verdicts:
-        assert verdicts.judge(2, 0, "keep", person="Ada").target_key == "z"
+        assert verdicts.add(2, 0, "keep", person="Ada").target_key == "z"
     mined = helip.mine(store, k=1, device="cpu", progress=False)
     Verdicts.open(tmp_path / "v", pairs=mined.with_store(store)).close()
 
@@ -191,14 +191,14 @@ def test_what_cannot_be_judged_is_refused(
 ) -> None:
     with opened(tmp_path) as verdicts:
         with pytest.raises(InvalidArgumentError, match=words):
-            verdicts.judge(*call, person="Ada")
+            verdicts.add(*call, person="Ada")
         assert len(verdicts) == 0
 
 
 @pytest.mark.parametrize("person", ["", "  ", None, 3, "a\nb", "x" * 101])
 def test_a_person_has_a_name(tmp_path: Path, person: Any) -> None:
     with opened(tmp_path) as verdicts:
-        for work in (verdicts.undo, lambda name: verdicts.judge(0, 1, "keep", person=name)):
+        for work in (verdicts.undo, lambda name: verdicts.add(0, 1, "keep", person=name)):
             with pytest.raises(InvalidArgumentError, match=r"person is .* a name of 1 to 100"):
                 work(person)
 
@@ -225,7 +225,7 @@ def test_a_file_is_made_for_a_table_alone(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="pairs is 'table', must be an open table"):
         opened(tmp_path, pairs="table")
     assert not list(tmp_path.iterdir())
-    assert Verdicts.beside("a/cc3m.pairs") == Path("a/cc3m.pairs.verdicts")
+    assert Verdicts.usual_path("a/cc3m.pairs") == Path("a/cc3m.pairs.verdicts")
 
 
 def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) ->
         other.execute("CREATE TABLE t (a)")
     with opened(tmp_path) as verdicts:
         for _ in range(60):
-            verdicts.judge(0, 1, "keep", person="Ada")
+            verdicts.add(0, 1, "keep", person="Ada")
     whole = (tmp_path / "v").read_bytes()
     (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "zeros").write_bytes(whole[:4096] + bytes(8192) + whole[12288:])
@@ -263,7 +263,7 @@ def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) ->
 )
 def test_what_other_programs_broke_is_said(tmp_path: Path, change: str, words: str) -> None:
     with opened(tmp_path) as verdicts:
-        verdicts.judge(0, 1, "keep", person="Ada")
+        verdicts.add(0, 1, "keep", person="Ada")
     with sqlite3.connect(tmp_path / "v") as other:
         other.execute(change)
     other.close()
@@ -276,10 +276,10 @@ def test_a_file_that_another_program_holds_is_said_to_be_locked(tmp_path: Path) 
         other = sqlite3.connect(tmp_path / "v", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="v is locked by another program"):
-            verdicts.judge(0, 1, "keep", person="Ada")
+            verdicts.add(0, 1, "keep", person="Ada")
         assert list(verdicts) == []  # readers do not wait
         other.execute("ROLLBACK")
-        verdicts.judge(0, 1, "keep", person="Ada")
+        verdicts.add(0, 1, "keep", person="Ada")
         other.close()
 
 
@@ -288,7 +288,7 @@ def test_threads_share_an_object(tmp_path: Path) -> None:
 
         def work(person: str) -> None:
             for i in range(10):
-                verdicts.judge(i % 5, 5, "keep", person=person)
+                verdicts.add(i % 5, 5, "keep", person=person)
                 verdicts.of(5)
 
         threads = [threading.Thread(target=work, args=(name,)) for name in "ABC"]
@@ -302,7 +302,7 @@ def test_threads_share_an_object(tmp_path: Path) -> None:
 def test_a_key_that_is_not_utf8_is_judged_by_its_row(tmp_path: Path) -> None:
     keys = ["a", "\udcff.png", "c", "d", "e", "f"]
     with opened(tmp_path, keys=keys) as verdicts:
-        one = verdicts.judge(0, 1, "keep", person="Ada")
+        one = verdicts.add(0, 1, "keep", person="Ada")
         assert (one.target_key, one.hard_key) == ("a", None)
     with opened(tmp_path, keys=keys) as verdicts:
         assert len(verdicts) == 1
@@ -310,10 +310,10 @@ def test_a_key_that_is_not_utf8_is_judged_by_its_row(tmp_path: Path) -> None:
 
 def test_what_was_closed_and_a_time_of_no_year_are_said(tmp_path: Path) -> None:
     verdicts = opened(tmp_path)
-    verdicts.judge(0, 1, "keep", person="Ada")
+    verdicts.add(0, 1, "keep", person="Ada")
     verdicts.close()
     with pytest.raises(InvalidArgumentError, match="v were closed; open them again"):
-        verdicts.judge(0, 1, "keep", person="Ada")
+        verdicts.add(0, 1, "keep", person="Ada")
     connection = sqlite3.connect(tmp_path / "v")
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute("UPDATE log SET time = 9000000000000000000")
@@ -327,4 +327,4 @@ def test_what_was_closed_and_a_time_of_no_year_are_said(tmp_path: Path) -> None:
 
 def test_a_table_in_a_bucket_has_no_place_for_verdicts_beside_it() -> None:
     with pytest.raises(InvalidArgumentError, match="s3://bucket/x, and verdicts need a local disk"):
-        Verdicts.beside("s3://bucket/x")
+        Verdicts.usual_path("s3://bucket/x")

@@ -24,7 +24,7 @@ ids = (np.arange(50, dtype=np.int32)[:, None] + 1) % 50
 table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32))
 with Verdicts.open(sys.argv[1], pairs=table) as verdicts:
     for number in range(int(sys.argv[3])):
-        verdicts.judge(number % 50, (number + 1) % 50, "keep", person=sys.argv[2])
+        verdicts.add(number % 50, (number + 1) % 50, "keep", person=sys.argv[2])
         print(number, flush=True)
 """
 
@@ -46,9 +46,9 @@ table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32)
 if sys.argv[2] == "making":
     sqlite_files.shutil.copyfile = die
 verdicts = Verdicts.open(sys.argv[1], pairs=table)
-verdicts.judge(0, 1, "keep", person="Ada")
+verdicts.add(0, 1, "keep", person="Ada")
 verdicts._connection.set_trace_callback(lambda words: die() if words == "COMMIT" else None)
-verdicts.judge(0, 1, "false negative", person="Ada")
+verdicts.add(0, 1, "false negative", person="Ada")
 """
 
 
@@ -78,7 +78,7 @@ def test_a_kill_in_mid_writing_loses_nothing_that_was_said(tmp_path: Path, lines
         # The last one may have been written and not been told.
         assert whole <= len(found) <= whole + 1
         assert [j.target for j in found] == [number % ROWS for number in range(len(found))]
-        verdicts.judge(0, 1, "unsure", person="Bo")
+        verdicts.add(0, 1, "unsure", person="Bo")
         assert len(verdicts.history()) == len(found) + 1
 
 

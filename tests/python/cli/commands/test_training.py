@@ -122,8 +122,8 @@ def test_verdicts_are_obeyed_and_what_is_left_out_is_said(
     )
     table.save(tmp_path / "pairs")
     with Verdicts.open(tmp_path / "verdicts", pairs=table) as verdicts:
-        verdicts.judge(2, 4, "near duplicate", person="Ada")
-        verdicts.judge(9, None, "mismatch", person="Ada")
+        verdicts.add(2, 4, "near duplicate", person="Ada")
+        verdicts.add(9, None, "mismatch", person="Ada")
     words = [word for word in call if word != "--control"]
     given = (*words, "--pairs", tmp_path / "pairs", "--verdicts", tmp_path / "verdicts")
     code, out, err = run(*given, "--out", tmp_path / "run")

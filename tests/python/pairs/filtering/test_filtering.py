@@ -312,10 +312,10 @@ def test_what_people_said_is_a_rule_as_others_are(tmp_path: Path, action: str) -
     pairs = table()
     first = int(pairs.ids[0, 0])
     with helip.Verdicts.open(tmp_path / "v", pairs=pairs) as verdicts:
-        verdicts.judge(first, 0, "false negative", person="Ada")  # in the other order
-        verdicts.judge(10, 11, "near duplicate", person="Ada")
-        verdicts.judge(20, 21, "keep", person="Ada")
-        verdicts.judge(30, None, "mismatch", person="Ada")
+        verdicts.add(first, 0, "false negative", person="Ada")  # in the other order
+        verdicts.add(10, 11, "near duplicate", person="Ada")
+        verdicts.add(20, 21, "keep", person="Ada")
+        verdicts.add(30, None, "mismatch", person="Ada")
         new = pairs.filter(verdicts=verdicts, action=action, progress=False)
         again = pairs.filter(verdicts=tmp_path / "v", action=action, progress=False)
     np.testing.assert_array_equal(again.ids, new.ids)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from helip_view import captions
-from helip_view.captions import CaptionSearch
+from helip_view import search as module
+from helip_view.search import CaptionSearch
 
 
 class Texts:
@@ -47,7 +47,7 @@ def test_words_are_found_without_case_and_accents(tmp_path: Path) -> None:
 def test_an_index_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(captions, "_BLOCK", 10)
+    monkeypatch.setattr(module, "_CAPTIONS", 10)
     data = Texts(30)
     stopped = CaptionSearch(data, tmp_path)
     monkeypatch.setattr(data, "at", {19: stopped._stop.set})

@@ -23,8 +23,8 @@ def files(tmp_path: Path, store: Path) -> tuple[Path, Path, Path]:
             for pool in table:
                 if len(pool):
                     verdict = "keep" if pool.scores[0] < keep else "false negative"
-                    verdicts.judge(pool.target, int(pool.ids[0]), verdict, person=person)
-            verdicts.judge(0, None, "mismatch", person=person)
+                    verdicts.add(pool.target, int(pool.ids[0]), verdict, person=person)
+            verdicts.add(0, None, "mismatch", person=person)
     return tmp_path / "pairs", tmp_path / "Ada", tmp_path / "Bo"
 
 
@@ -51,7 +51,7 @@ def test_merged_files_have_the_counts_of_both(run, files, tmp_path: Path) -> Non
 def test_a_file_moves_to_data_that_grew(run, files, store: Path, tmp_path: Path) -> None:
     pairs, _, _ = files
     with Verdicts.open(tmp_path / "v", pairs=HardPairs.open(pairs, store=store)) as verdicts:
-        verdicts.judge(3, 4, "keep", person="Ada")
+        verdicts.add(3, 4, "keep", person="Ada")
     writer = helip.EmbeddingStore.append_to(store)
     writer.append(["new"], np.ones((1, 8), np.float32), np.ones((1, 6), np.float32))
     writer.commit()

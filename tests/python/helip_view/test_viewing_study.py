@@ -10,7 +10,7 @@ import pytest
 import helip
 import helip_view
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
-from helip_view.asking import asking
+from helip_view.viewing import asking
 from support.study_samples import make, unanswered
 from support.view_samples import call_of
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from helip.common.proportions import wilson_interval
-from helip_view.agreement import agreement_of, cohens_kappa, fleiss_kappa
-from helip_view.questions import Answer
+from helip_view.study_questions import Answer
+from helip_view.study_results import agreement_of, cohens_kappa, fleiss_kappa
 
 pytest.importorskip("sklearn")
 

@@ -25,16 +25,16 @@ KEYS = {"old": list("abcd"), "new": list("xdcae")}  # b is gone
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     with Verdicts.open(tmp_path / "v", pairs=OLD, keys=KEYS["old"]) as verdicts:
-        verdicts.judge(0, 2, "keep", person="Ada")
-        verdicts.judge(0, 2, "near duplicate", person="Ada")
+        verdicts.add(0, 2, "keep", person="Ada")
+        verdicts.add(0, 2, "near duplicate", person="Ada")
         verdicts.undo("Ada")
-        verdicts.judge(1, 3, "keep", person="Ada")
-        verdicts.judge(3, None, "mismatch", person="Bo")
+        verdicts.add(1, 3, "keep", person="Ada")
+        verdicts.add(3, None, "mismatch", person="Bo")
         verdicts.undo("Bo")
-        verdicts.judge(1, None, "mismatch", person="Bo")
-        verdicts.judge(3, 0, "false negative", person="Bo")
+        verdicts.add(1, None, "mismatch", person="Bo")
+        verdicts.add(3, 0, "false negative", person="Bo")
     with Verdicts.open(tmp_path / "v", pairs=OLD) as verdicts:
-        verdicts.judge(3, 2, "keep", person="Cy")  # without keys
+        verdicts.add(3, 2, "keep", person="Cy")  # without keys
     return tmp_path / "v"
 
 

@@ -16,8 +16,8 @@ pytest.importorskip("sklearn")
 from helip import EmbeddingStore, HardPairs, Verdicts
 from helip.common.errors import UnsupportedError
 from helip_view import LearntVeto, propose
-from helip_view import proposed as module
-from helip_view.proposed import NotLearntError, Proposed
+from helip_view import verdicts as module
+from helip_view.verdicts import NotLearntError, Proposed
 from support.view_samples import OWN, client_of
 
 
@@ -30,7 +30,7 @@ def judged(folder: Path, tmp_path: Path) -> Iterator[Verdicts]:
             if count := int(pairs.counts[target]):
                 for rank, verdict in ((0, "false negative"), (count - 1, "keep")):
                     hard = int(pairs.ids[target, rank])
-                    verdicts.judge(target, hard, verdict, person="Ada")
+                    verdicts.add(target, hard, verdict, person="Ada")
         yield verdicts
 
 
@@ -62,7 +62,7 @@ def test_a_number_has_one_list_until_it_is_learnt_anew(folder: Path, judged: Ver
     first = proposed.learnt(0)
     target = int(first.order.targets[0])
     hard = int(pairs.ids[target, first.order.rank(0)])
-    judged.judge(target, hard, "keep", person="Ada")
+    judged.add(target, hard, "keep", person="Ada")
     assert proposed.learnt(0) is first
     anew = proposed.learnt(1).order
     assert {target, hard} not in [
@@ -75,7 +75,7 @@ def test_too_few_verdicts_and_missing_parts_are_said(folder: Path, tmp_path: Pat
     store = EmbeddingStore.open(folder / "store")
     with Verdicts.open(tmp_path / "few", pairs=pairs) as verdicts:
         for target in range(5):
-            verdicts.judge(target, 20 + target, "keep", person="Ada")
+            verdicts.add(target, 20 + target, "keep", person="Ada")
         with pytest.raises(NotLearntError, match=r"too few verdicts .*: 0 pairs .* and 5 to keep"):
             Proposed(pairs, store, range(10**6), verdicts, None).learnt(0)
         for without in (
@@ -109,7 +109,7 @@ def test_a_person_goes_through_the_list_by_verdicts(folder: Path, judged: Verdic
         assert f"Learnt from {few} judged pairs" in page and "chance to be taken out" in page
         target, hard = re.findall(r'name="(?:target|hard)" value="(\d+)"', page)[:2]
         answer = client.post(
-            "/judge",
+            "/verdict",
             data={"target": target, "hard": hard, "verdict": "keep", "person": "Bo",
                   "back": address},
             headers=OWN, follow_redirects=False,

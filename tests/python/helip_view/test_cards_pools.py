@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("starlette")
 
 import helip
-from helip_view.compared_pools import SHOWN
+from helip_view.cards import SHOWN
 from helip_view.thumbnails import Thumbnails
 
 

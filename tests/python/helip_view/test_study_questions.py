@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from helip.common.errors import InvalidArgumentError
-from helip_view.questions import Question, digest_of, from_row, order_of, to_json
+from helip_view.study_questions import Question, digest_of, from_row, order_of, to_json
 
 HARDER = Question(1, "harder", 7, ((1, 2), (3, 4)), ("random", "text"))
 CAPTION = Question(2, "caption", 8, ((5,),), ("image",))
